@@ -1,0 +1,1 @@
+"""The gateway: authenticates, reads, queues. Never trains, never blocks."""

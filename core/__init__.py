@@ -1,0 +1,1 @@
+"""Shared by all and kept tiny: settings, the clock, logs, the event contract, the root of the error tree."""

@@ -1,0 +1,20 @@
+"""The root of the error tree. An error's docstring is its default message."""
+
+
+class PenchantError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class InvalidInput(PenchantError):
+    """The input is not valid."""
+
+    def __init__(self, message: str | None = None, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class StoreUnavailable(PenchantError):
+    """A store did not answer."""

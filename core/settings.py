@@ -1,0 +1,95 @@
+"""Every setting in one place. Each is read from the environment as `PENCHANT_<NAME>`; secrets have no default."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class _Concern(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="PENCHANT_", extra="ignore", frozen=True)
+
+
+class Stores(_Concern):
+    """Where Postgres, Redis (or Valkey), RabbitMQ and the model bundles are."""
+
+    postgres_url: SecretStr = Field(description="Postgres >= 15, as postgresql://user:password@host:port/database.")
+    redis_url: SecretStr = Field(description="Redis >= 7 or Valkey, as redis://:password@host:port/database.")
+    broker_url: SecretStr = Field(description="RabbitMQ >= 3.10, as amqp://user:password@host:port/vhost.")
+    mlflow_url: SecretStr | None = Field(
+        None, description="MLflow's tracking store (its own database); without it models are registered in Postgres only."
+    )
+    bundles: Path = Field(Path("bundles"), description="Folder of trained model bundles, shared by trainer and gateway.")
+    postgres_pool: int = Field(10, ge=1, description="Most Postgres connections per process.")
+    postgres_timeout: float = Field(5.0, gt=0, description="Seconds one Postgres statement may take.")
+    redis_timeout: float = Field(0.5, gt=0, description="Seconds one Redis pipeline may take before the answer degrades.")
+
+
+class Gateway(_Concern):
+    """The HTTP process."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    public_url: str = Field(
+        "http://127.0.0.1:8000", description="Base URL as clients see it: the token issuer. No trailing slash is kept."
+    )
+    secret: SecretStr = Field(
+        min_length=32, description="At least 32 random characters: signs cursors and impressions, seals signing keys."
+    )
+    graphiql: bool = Field(False, description="Serve GraphiQL to browsers at /graphql.")
+    request_timeout: float = Field(5.0, gt=0, description="Seconds a GraphQL request may run; also to receive a body.")
+    max_body: int = Field(1_048_576, ge=1024, description="Bytes a request body may have.")
+    serving_poll: float = Field(2.0, gt=0, description="Seconds between looks at what serves and what changed in the catalogue.")
+    popular_window: int = Field(28, ge=1, description="Days of purchases the fallback list counts.")
+
+
+class Ingest(_Concern):
+    """How events are batched on their way to the broker."""
+
+    linger: float = Field(0.025, ge=0, description="Seconds an event may wait for company in its batch.")
+    max_batch: int = Field(500, ge=1, le=500, description="Events per message.")
+    max_in_flight: int = Field(8, ge=1, description="Unconfirmed messages per process.")
+    max_waiting: int = Field(20_000, ge=500, description="Events waiting in a process before callers are told to retry.")
+    confirm_timeout: float = Field(5.0, gt=0, description="Seconds to wait for the broker's confirm.")
+
+
+class Tokens(_Concern):
+    """Lifetimes of what the authorization server hands out."""
+
+    person_ttl: int = Field(900, ge=60, description="Seconds a person's access token lives.")
+    client_ttl: int = Field(3600, ge=60, description="Seconds a client's own access token lives.")
+
+
+class Logging(_Concern):
+    """What is logged."""
+
+    log_level: LogLevel = Field("INFO", description="Least level that is logged.")
+    log_json: bool | None = Field(None, description="JSON lines; by default unless standard error is a terminal.")
+
+
+class Settings:
+    """All concerns, each read from the environment when first asked for: a worker needs no gateway secret."""
+
+    @cached_property
+    def stores(self) -> Stores:
+        return Stores()
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        return Gateway()
+
+    @cached_property
+    def ingest(self) -> Ingest:
+        return Ingest()
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        return Tokens()
+
+    @cached_property
+    def logging(self) -> Logging:
+        return Logging()

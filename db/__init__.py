@@ -1,0 +1,1 @@
+"""The memory: every Postgres statement, every Redis key, every migration."""

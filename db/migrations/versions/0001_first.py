@@ -1,0 +1,26 @@
+"""Users, items, events, what serves, training, OAuth, the outbox.
+
+Revision ID: 0001
+Revises:
+"""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute(Path(__file__).with_suffix(".sql").read_text())
+
+
+def downgrade() -> None:
+    op.execute(
+        "DROP TABLE outbox, oauth_revocations, oauth_keys, oauth_clients, training_jobs, decisions, serving, models,"
+        " events, items, users; DROP SEQUENCE items_changed_seq; DROP TYPE event_type;"
+        " DROP FUNCTION ensure_event_partitions, stamp_item_change"
+    )

@@ -1,0 +1,1 @@
+"""Celery: ingest events, retrain models, watch. Thin tasks over async functions."""
