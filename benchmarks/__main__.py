@@ -1,0 +1,100 @@
+"""`python -m benchmarks NAME [--json FILE]`: run one benchmark; `--list` names them, `--quick` runs the short ones."""
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol, cast
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figures import Figure
+
+NAMES = ("load", "answer", "quality-journey")
+QUICK_MINUTES = 3.0
+REPORTED_VERSIONS = ("numpy", "asyncpg", "redis", "strawberry-graphql", "graphql-core", "tensorflow-cpu", "uvicorn")
+
+
+class Benchmark(Protocol):
+    """A module of this folder: its docstring's first line says what it measures."""
+
+    __doc__: str | None
+    MINUTES: float
+
+    @staticmethod
+    def run(seed: int) -> dict[str, Figure]:
+        """Measure and return the figures by their public keys."""
+        ...
+
+
+def benchmark(name: str) -> Benchmark:
+    """The module behind a public name."""
+    return cast(Benchmark, importlib.import_module(f"benchmarks.{name.replace('-', '_')}"))
+
+
+def report(name: str, seed: int, figures: dict[str, Figure]) -> dict[str, object]:
+    """The JSON document of one run."""
+    return {
+        "name": name,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
+        "versions": {package: _version(package) for package in REPORTED_VERSIONS},
+        "seed": seed,
+        "figures": {key: asdict(figure) for key, figure in figures.items()},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _table(name: str, figures: dict[str, Figure]) -> Table:
+    table = Table(title=name)
+    for heading in ("figure", "value", "interval", "unit", "held against"):
+        table.add_column(heading, justify="right" if heading in {"value", "interval"} else "left")
+    for key, figure in figures.items():
+        interval = "" if figure.low is None or figure.high is None else f"{figure.low:.4g} .. {figure.high:.4g}"
+        table.add_row(key, f"{figure.value:.4g}", interval, figure.unit, figure.reference or "")
+    return table
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=NAMES, help="the benchmark to run")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--list", action="store_true", help="name the benchmarks and their rough time")
+    parser.add_argument("--quick", action="store_true", help=f"run all that take at most {QUICK_MINUTES:.0f} minutes")
+    arguments = parser.parse_args()
+    if not (arguments.name or arguments.list or arguments.quick):
+        parser.error("name a benchmark, or ask for --list or --quick")
+    return arguments
+
+
+def main() -> int:
+    """Run what was asked for; 0 when every benchmark ran."""
+    arguments, console = _arguments(), Console()
+    if arguments.list:
+        for name in NAMES:
+            module = benchmark(name)
+            console.print(f"{name:<18} {(module.__doc__ or '').splitlines()[0]} (about {module.MINUTES:g} min)")
+        return 0
+    names = [name for name in NAMES if benchmark(name).MINUTES <= QUICK_MINUTES] if arguments.quick else [arguments.name]
+    for name in names:
+        figures = benchmark(name).run(arguments.seed)
+        console.print(_table(name, figures))
+        if arguments.json:
+            arguments.json.write_text(json.dumps(report(name, arguments.seed, figures), indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
