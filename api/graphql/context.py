@@ -1,0 +1,57 @@
+"""What a resolver may reach: who asks, what this process holds, and what this one request has already looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import strawberry
+
+if TYPE_CHECKING:
+    from asyncpg import Pool
+    from redis.asyncio import Redis
+
+    from api.catalogue import Catalogue
+    from api.ingest import Ingest
+    from api.models import ServingModels
+    from api.people import People
+    from api.signing import Signer
+    from core.contract import Person
+    from core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Whom an access token names. `person` is None for a client's own token; `expires_at` is in seconds since 1970."""
+
+    client_id: str
+    scopes: frozenset[str]
+    person: Person | None
+    expires_at: int
+
+
+@dataclass(slots=True)
+class Gateway:
+    """What one process holds: connections and the read-only, versioned things answers are made of."""
+
+    settings: Settings
+    pool: Pool
+    redis: Redis
+    catalogue: Catalogue
+    models: ServingModels
+    people: People
+    ingest: Ingest
+    signer: Signer
+
+
+@dataclass(slots=True)
+class Context:
+    """One request. `memo` keeps what several fields of the same request need, under a key of the caller's own."""
+
+    viewer: Viewer
+    gateway: Gateway
+    request_id: str
+    memo: dict[Any, Any] = field(default_factory=dict)
+
+
+Info = strawberry.Info[Context, None]

@@ -1,0 +1,117 @@
+"""The scalars beyond GraphQL's own: DateTime, Duration, Decimal and JSON, each read strictly and written one way."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, DecimalException
+from typing import Any, NoReturn
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.scalars import JSON
+from strawberry.types.scalar import ScalarDefinition
+
+_DATE_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)  # RFC 3339; Python's own reader takes much more
+_DURATION = re.compile(
+    r"P(?=.)(?:(?P<weeks>\d{1,5})W)?(?:(?P<days>\d{1,6})D)?"
+    r"(?:T(?=.)(?:(?P<hours>\d{1,7})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,11})S)?)?",
+    re.ASCII,
+)
+_DECIMAL = re.compile(r"-?\d{1,28}(?:\.\d{1,18})?", re.ASCII)
+
+
+def read_date_time(value: object) -> datetime:
+    """An RFC 3339 time as a datetime in UTC; digits beyond microseconds are cut off."""
+    if not isinstance(value, str) or not _DATE_TIME.fullmatch(value):
+        _refuse("a DateTime (RFC 3339 with an offset, such as 2026-01-31T12:00:00Z)", value)
+    try:
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value).upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        _refuse("a DateTime", value)
+
+
+def write_date_time(moment: datetime) -> str:
+    """RFC 3339 in UTC, ending in Z; raises GraphQLError for a time without a zone, which names no moment."""
+    if moment.tzinfo is None:
+        raise GraphQLError("A DateTime without a time zone cannot be written.")
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def read_duration(value: object) -> timedelta:
+    """An ISO 8601 duration of weeks, days, hours, minutes and seconds; months and years have no fixed length."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        _refuse("a Duration (ISO 8601 in weeks, days, hours, minutes and seconds, such as P7D or PT12H)", value)
+    try:
+        return timedelta(**{unit: int(amount) for unit, amount in match.groupdict(default="0").items()})
+    except OverflowError:
+        _refuse("a Duration", value)
+
+
+def write_duration(duration: timedelta) -> str:
+    """ISO 8601 in days, hours, minutes and whole seconds."""
+    minutes, seconds = divmod(duration.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    time = "".join(f"{amount}{unit}" for amount, unit in ((hours, "H"), (minutes, "M"), (seconds, "S")) if amount)
+    days = f"{duration.days}D" if duration.days or not time else ""
+    return f"P{days}{'T' if time else ''}{time}"
+
+
+def read_decimal(value: object) -> Decimal:
+    """A decimal number given as a string or a whole number; a float has already lost digits, so it is refused."""
+    text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
+    if not _DECIMAL.fullmatch(text):
+        _refuse('a Decimal (a string such as "12.90")', value)
+    try:
+        return Decimal(text)
+    except DecimalException:
+        _refuse("a Decimal", value)
+
+
+def write_decimal(value: Decimal) -> str:
+    """Plain digits, never an exponent; raises GraphQLError for NaN and the infinities."""
+    if not value.is_finite():
+        raise GraphQLError("A Decimal must be a finite number.")
+    return format(value, "f")
+
+
+def same(value: Any) -> Any:
+    """JSON is passed through as it is."""
+    return value
+
+
+def _refuse(kind: str, value: object) -> NoReturn:
+    shown = repr(value)
+    raise GraphQLError(f"This is not {kind}: {shown if len(shown) <= 80 else shown[:77] + '...'}")
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    datetime: strawberry.scalar(
+        name="DateTime",
+        description="A moment, as RFC 3339 with an offset; always answered in UTC, ending in Z.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
+        serialize=write_date_time,
+        parse_value=read_date_time,
+    ),
+    timedelta: strawberry.scalar(
+        name="Duration",
+        description="A length of time, as ISO 8601 in weeks, days, hours, minutes and seconds: P7D, PT12H.",
+        specified_by_url="https://www.iso.org/iso-8601-date-and-time-format.html",
+        serialize=write_duration,
+        parse_value=read_duration,
+    ),
+    Decimal: strawberry.scalar(
+        name="Decimal",
+        description='An exact decimal number, as a string: "12.90".',
+        serialize=write_decimal,
+        parse_value=read_decimal,
+    ),
+    JSON: strawberry.scalar(
+        name="JSON",
+        description="Any JSON value.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
+        serialize=same,
+        parse_value=same,
+    ),
+}
