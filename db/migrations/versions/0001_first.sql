@@ -65,6 +65,7 @@ CREATE TABLE events (
 CREATE INDEX events_of_user ON events (user_id, occurred_at) WHERE user_id IS NOT NULL;
 CREATE INDEX events_of_guest ON events (anonymous_id, occurred_at) WHERE anonymous_id IS NOT NULL;
 
+-- Attaching blocks neither readers nor writers of the other months; CREATE .. PARTITION OF would.
 CREATE FUNCTION ensure_event_partitions(earliest timestamptz, latest timestamptz) RETURNS integer
 LANGUAGE plpgsql SET timezone TO 'UTC' SET client_min_messages TO 'warning' AS $$
 DECLARE
@@ -76,8 +77,9 @@ BEGIN
     WHILE month <= latest LOOP
         name := 'events_' || to_char(month, 'YYYY_MM');
         IF to_regclass(name) IS NULL THEN
+            EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING ALL)', name);
             EXECUTE format(
-                'CREATE TABLE %I PARTITION OF events FOR VALUES FROM (%L) TO (%L)',
+                'ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
                 name, month::timestamptz, (month + interval '1 month')::timestamptz
             );
             made := made + 1;

@@ -1,0 +1,44 @@
+"""Brings the database's schema to a revision, by Alembic."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
+
+from core.errors import StoreUnavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` up to `revision`. Raises StoreUnavailable when it cannot be reached."""
+    _run(command.upgrade, url, revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the database at `url` back to `revision` ("base" is before the first). Raises StoreUnavailable."""
+    _run(command.downgrade, url, revision)
+
+
+def head() -> str:
+    """The newest revision this code knows."""
+    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    assert newest is not None
+    return newest
+
+
+def sync_url(url: str) -> str:
+    """The same address for SQLAlchemy's psycopg driver."""
+    return "postgresql+psycopg://" + url.partition("://")[2]
+
+
+def _run(step: object, url: str, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["url"] = url
+    try:
+        step(config, revision)  # type: ignore[operator]
+    except OperationalError as error:
+        raise StoreUnavailable(f"Postgres did not answer: {error.orig}") from error
