@@ -1,5 +1,6 @@
 """The connection to Postgres: one pool per process, jsonb as Python objects, times in UTC."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import asyncpg
