@@ -1,7 +1,8 @@
 """The connection to Postgres: one pool per process, jsonb as Python objects, times in UTC."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, cast
 
 import asyncpg
 import orjson
@@ -77,3 +78,14 @@ def _to_jsonb(value: object) -> bytes:
 
 def _from_jsonb(value: bytes) -> Any:
     return orjson.loads(memoryview(value)[1:])
+
+
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[Connection]:
+    """A transaction on a connection of the pool, or a savepoint inside the transaction already open."""
+    if isinstance(connection, asyncpg.Pool):
+        async with connection.acquire() as own, own.transaction():
+            yield own
+    else:
+        async with cast(Any, connection).transaction():
+            yield connection

@@ -30,9 +30,16 @@ CREATE TABLE items (
 CREATE INDEX items_changed ON items (changed_seq);
 
 -- Writers of items take the advisory lock of db/items.py first, so this order is the order of commits.
+-- A newer `updated_at` alone changes nothing that anybody has to hear of.
 CREATE SEQUENCE items_changed_seq;
 CREATE FUNCTION stamp_item_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        OLD.updated_at := NEW.updated_at;
+        IF OLD IS NOT DISTINCT FROM NEW THEN
+            RETURN NEW;
+        END IF;
+    END IF;
     NEW.changed_seq := nextval('items_changed_seq');
     RETURN NEW;
 END $$;

@@ -1,0 +1,199 @@
+"""Items of the catalogue: patched by upserts, remembered when removed, streamed to every gateway."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, Required, TypedDict
+
+from db.postgres import Connection, transaction
+
+UpsertOutcome = Literal["ACCEPTED", "STALE"]
+
+WRITERS_LOCK = 7305003  # held until commit, so that changed_seq grows in the order of commits
+PAGE = 5_000
+_FIELDS = (
+    "group_id", "title", "description", "categories", "brand", "image_url", "url", "app_url", "attributes", "offers",
+)  # fmt: skip
+_EMPTY: Mapping[str, Any] = {"categories": [], "attributes": {}, "offers": []}
+_COLUMNS = f"id, number, {', '.join(_FIELDS)}, changed_seq"
+_UPSERT = f"""
+    INSERT INTO items (id, updated_at, {", ".join(_FIELDS)}, changed_seq)
+    SELECT row->>'id', (row->>'updated_at')::timestamptz, row->>'group_id', row->>'title', row->>'description',
+           ARRAY(SELECT jsonb_array_elements_text(row->'categories')), row->>'brand', row->>'image_url', row->>'url',
+           row->>'app_url', row->'attributes', row->'offers', 0
+    FROM jsonb_array_elements($1::jsonb) AS rows(row)
+    ON CONFLICT (id) DO UPDATE SET updated_at = EXCLUDED.updated_at, removed_at = NULL,
+        {", ".join(f"{field} = EXCLUDED.{field}" for field in _FIELDS)}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What an item costs in one market; the market None is the default one."""
+
+    market: str | None
+    price: Decimal | None
+    list_price: Decimal | None
+    currency: str | None
+    available: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A live item. `number` is its dense integer name inside arrays; it never changes."""
+
+    id: str
+    number: int
+    group_id: str | None
+    title: str | None
+    description: str | None
+    categories: tuple[str, ...]
+    brand: str | None
+    image_url: str | None
+    url: str | None
+    app_url: str | None
+    attributes: dict[str, Any]
+    offers: tuple[Offer, ...]
+    changed_seq: int
+
+
+class ItemPatch(TypedDict, total=False):
+    """What an upsert says: a field that is absent keeps its value, None clears it."""
+
+    id: Required[str]
+    updated_at: Required[datetime]
+    group_id: str | None
+    title: str | None
+    description: str | None
+    categories: Sequence[str] | None
+    brand: str | None
+    image_url: str | None
+    url: str | None
+    app_url: str | None
+    attributes: Mapping[str, Any] | None
+    offers: Sequence[Offer] | None
+
+
+async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> list[UpsertOutcome]:
+    """Apply the patches in their order, one outcome each: STALE when the item has a newer `updated_at`.
+
+    A removed item that is patched lives again. An item appearing twice is patched twice.
+    """
+    async with transaction(connection) as inside:
+        await inside.execute("SELECT pg_advisory_xact_lock($1)", WRITERS_LOCK)
+        rows = await _rows_as_stored(inside, [patch["id"] for patch in patches])
+        touched: set[str] = set()
+        outcomes = [_apply(rows, touched, patch) for patch in patches]
+        await inside.execute(_UPSERT, [_jsonable(rows[id]) for id in sorted(touched)])
+    return outcomes
+
+
+async def remove_items(connection: Connection, ids: Sequence[str]) -> list[bool]:
+    """Remove the items, leaving tombstones; for each id whether it was there."""
+    async with transaction(connection) as inside:
+        await inside.execute("SELECT pg_advisory_xact_lock($1)", WRITERS_LOCK)
+        removed = await inside.fetch(
+            "UPDATE items SET removed_at = now(), updated_at = greatest(updated_at, now())"
+            " WHERE id = ANY($1) AND removed_at IS NULL RETURNING id",
+            list(ids),
+        )
+    found = {row["id"] for row in removed}
+    return [id in found for id in ids]
+
+
+async def items_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Item]:
+    """The live items among `ids`, by id."""
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM items WHERE id = ANY($1) AND removed_at IS NULL", list(ids))
+    return {row["id"]: _item(row) for row in rows}
+
+
+async def stream_items(connection: Connection) -> AsyncIterator[list[Item]]:
+    """All live items by number, in pages. Ask `catalogue_version` first to know from where changes matter."""
+    number = -1
+    while rows := await connection.fetch(
+        f"SELECT {_COLUMNS} FROM items WHERE number > $1 AND removed_at IS NULL ORDER BY number LIMIT {PAGE}", number
+    ):
+        yield [_item(row) for row in rows]
+        number = rows[-1]["number"]
+
+
+async def catalogue_version(connection: Connection) -> int:
+    """The newest committed change; 0 for an empty catalogue."""
+    return int(await connection.fetchval("SELECT coalesce(max(changed_seq), 0) FROM items"))
+
+
+async def items_changed_since(connection: Connection, seq: int) -> tuple[list[Item], list[tuple[str, int]], int]:
+    """At most a page of changes after `seq`: live items, removed (id, number), and the seq to ask from next."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS}, removed_at FROM items WHERE changed_seq > $1 ORDER BY changed_seq LIMIT {PAGE}", seq
+    )
+    live = [_item(row) for row in rows if row["removed_at"] is None]
+    removed = [(row["id"], row["number"]) for row in rows if row["removed_at"] is not None]
+    return live, removed, rows[-1]["changed_seq"] if rows else seq
+
+
+async def _rows_as_stored(connection: Connection, ids: list[str]) -> dict[str, dict[str, Any]]:
+    rows = await connection.fetch(f"SELECT id, updated_at, {', '.join(_FIELDS)} FROM items WHERE id = ANY($1)", ids)
+    return {row["id"]: dict(row) for row in rows}
+
+
+def _apply(rows: dict[str, dict[str, Any]], touched: set[str], patch: ItemPatch) -> UpsertOutcome:
+    id = patch["id"]
+    row = rows.get(id) or {"id": id, **dict.fromkeys(_FIELDS), **_EMPTY}
+    if id in rows and patch["updated_at"] < row["updated_at"]:
+        return "STALE"
+    rows[id] = {**row, **{field: _stored(field, value) for field, value in patch.items()}}
+    touched.add(id)
+    return "ACCEPTED"
+
+
+def _stored(field: str, value: Any) -> Any:
+    if value is None:
+        return _EMPTY.get(field)
+    if field == "offers":
+        return [_offer_row(offer) for offer in value]
+    return list(value) if field == "categories" else value
+
+
+def _jsonable(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "updated_at": row["updated_at"].isoformat()}
+
+
+def _offer_row(offer: Offer) -> dict[str, Any]:
+    return {
+        "market": offer.market,
+        "price": None if offer.price is None else format(offer.price, "f"),
+        "listPrice": None if offer.list_price is None else format(offer.list_price, "f"),
+        "currency": offer.currency,
+        "available": offer.available,
+    }
+
+
+def _offer(row: Mapping[str, Any]) -> Offer:
+    price, list_price = row["price"], row["listPrice"]
+    return Offer(
+        market=row["market"],
+        price=None if price is None else Decimal(price),
+        list_price=None if list_price is None else Decimal(list_price),
+        currency=row["currency"],
+        available=row["available"],
+    )
+
+
+def _item(row: Any) -> Item:
+    return Item(
+        id=row["id"],
+        number=row["number"],
+        group_id=row["group_id"],
+        title=row["title"],
+        description=row["description"],
+        categories=tuple(row["categories"]),
+        brand=row["brand"],
+        image_url=row["image_url"],
+        url=row["url"],
+        app_url=row["app_url"],
+        attributes=row["attributes"],
+        offers=tuple(_offer(offer) for offer in row["offers"]),
+        changed_seq=row["changed_seq"],
+    )

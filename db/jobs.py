@@ -1,0 +1,100 @@
+"""Training jobs: a lease with a fencing token, so that a worker that slept through its lease is refused."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from core.errors import PenchantError
+from db.postgres import Connection
+
+LEASE = timedelta(minutes=2)
+JobState = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED"]
+
+_JOB = (
+    "id, kind, state, reason, requested_by, requested_at, started_at, finished_at, lease_until, fencing_token,"
+    " bundle, error"
+)
+
+
+class LeaseLost(PenchantError):
+    """Another worker holds this job now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A training that was asked for."""
+
+    id: int
+    kind: str
+    state: JobState
+    reason: str
+    requested_by: str
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    lease_until: datetime | None
+    fencing_token: int
+    bundle: str | None
+    error: str | None
+
+
+async def request_job(connection: Connection, kind: str, reason: str, requested_by: str) -> Job:
+    """Queue a training."""
+    row = await connection.fetchrow(
+        f"INSERT INTO training_jobs (kind, state, reason, requested_by) VALUES ($1, 'QUEUED', $2, $3) RETURNING {_JOB}",
+        kind,
+        reason,
+        requested_by,
+    )
+    return Job(**row)
+
+
+async def lease_job(connection: Connection, kind: str, lease: timedelta = LEASE) -> Job | None:
+    """Take the oldest job of this kind that waits or whose lease ran out; None when there is none."""
+    row = await connection.fetchrow(
+        f"""
+        UPDATE training_jobs SET state = 'RUNNING', started_at = now(), lease_until = now() + $2,
+            fencing_token = fencing_token + 1
+        WHERE id = (
+            SELECT id FROM training_jobs
+            WHERE kind = $1 AND (state = 'QUEUED' OR state = 'RUNNING' AND lease_until < now())
+            ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING {_JOB}
+        """,
+        kind,
+        lease,
+    )
+    return row and Job(**row)
+
+
+async def heartbeat(connection: Connection, job: Job, lease: timedelta = LEASE) -> None:
+    """Hold the lease for longer. Raises LeaseLost."""
+    await _change(connection, job, "lease_until = now() + $3", lease)
+
+
+async def finish_job(connection: Connection, job: Job, bundle: str) -> None:
+    """The job wrote this registered bundle. Raises LeaseLost."""
+    await _change(connection, job, "state = 'SUCCEEDED', finished_at = now(), lease_until = NULL, bundle = $3", bundle)
+
+
+async def fail_job(connection: Connection, job: Job, error: str) -> None:
+    """The job failed for good. Raises LeaseLost."""
+    await _change(connection, job, "state = 'FAILED', finished_at = now(), lease_until = NULL, error = $3", error)
+
+
+async def job_by_id(connection: Connection, id: int) -> Job | None:
+    """The job with this id."""
+    row = await connection.fetchrow(f"SELECT {_JOB} FROM training_jobs WHERE id = $1", id)
+    return row and Job(**row)
+
+
+async def _change(connection: Connection, job: Job, change: str, value: object) -> None:
+    held = await connection.fetchval(
+        f"UPDATE training_jobs SET {change} WHERE id = $1 AND fencing_token = $2 AND state = 'RUNNING' RETURNING true",
+        job.id,
+        job.fencing_token,
+        value,
+    )
+    if not held:
+        raise LeaseLost

@@ -1,0 +1,150 @@
+"""Models, what serves, and why: the serving row changes only together with its decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from core.errors import InvalidInput
+from db.postgres import Connection, transaction
+
+MAIN = "main"
+Action = Literal["PROMOTED", "REFUSED", "ROLLED_BACK"]
+
+_MODEL = "id, kind, created_at, digest, evaluation, registry_version"
+_SERVING = "slot, bundle, share, generation, changed_at"
+_DECISION = "id, decided_at, action, slot, bundle, previous, reason, evidence, decided_by"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained bundle that was written."""
+
+    id: str
+    kind: str
+    created_at: datetime
+    digest: str
+    evaluation: dict[str, Any]
+    registry_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a slot serves; `generation` grows with every change."""
+
+    slot: str
+    bundle: str
+    share: float
+    generation: int
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about a bundle, why, on which evidence, by whom."""
+
+    id: int
+    decided_at: datetime
+    action: Action
+    slot: str
+    bundle: str
+    previous: str | None
+    reason: str
+    evidence: dict[str, Any]
+    decided_by: str
+
+
+async def register_model(connection: Connection, model: Model) -> None:
+    """Remember a written bundle; writing the same one again renews its registry version only."""
+    await connection.execute(
+        "INSERT INTO models (id, kind, created_at, digest, evaluation, registry_version) VALUES ($1, $2, $3, $4, $5, $6)"
+        " ON CONFLICT (id) DO UPDATE SET registry_version = coalesce(EXCLUDED.registry_version, models.registry_version)",
+        model.id,
+        model.kind,
+        model.created_at,
+        model.digest,
+        model.evaluation,
+        model.registry_version,
+    )
+
+
+async def promote(
+    connection: Connection,
+    slot: str,
+    bundle: str,
+    reason: str,
+    evidence: Mapping[str, Any],
+    decided_by: str,
+    *,
+    action: Action = "PROMOTED",
+) -> Serving:
+    """Let the slot serve this bundle and record why, both or neither. Raises InvalidInput for an unknown bundle."""
+    async with transaction(connection) as inside:
+        await _lock(inside, slot, bundle)
+        previous = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", slot)
+        row = await inside.fetchrow(
+            "INSERT INTO serving (slot, bundle, generation) VALUES ($1, $2, 1) ON CONFLICT (slot) DO UPDATE"
+            " SET bundle = EXCLUDED.bundle, share = 1, generation = serving.generation + 1, changed_at = now()"
+            f" RETURNING {_SERVING}",
+            slot,
+            bundle,
+        )
+        await _record(inside, action, slot, bundle, previous, reason, evidence, decided_by)
+    return Serving(**row)
+
+
+async def refuse(
+    connection: Connection, slot: str, bundle: str, reason: str, evidence: Mapping[str, Any], decided_by: str
+) -> None:
+    """Record why this bundle does not serve. Raises InvalidInput for an unknown bundle."""
+    async with transaction(connection) as inside:
+        await _lock(inside, slot, bundle)
+        serving = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", slot)
+        await _record(inside, "REFUSED", slot, bundle, serving, reason, evidence, decided_by)
+
+
+async def current_serving(connection: Connection) -> list[Serving]:
+    """What every slot serves now."""
+    return [Serving(**row) for row in await connection.fetch(f"SELECT {_SERVING} FROM serving ORDER BY slot")]
+
+
+async def model_by_id(connection: Connection, id: str) -> Model | None:
+    """The registered model with this id."""
+    row = await connection.fetchrow(f"SELECT {_MODEL} FROM models WHERE id = $1", id)
+    return row and Model(**row)
+
+
+async def list_models(connection: Connection, first: int, before: tuple[datetime, str] | None = None) -> list[Model]:
+    """At most `first` models, newest first; `before` is the (created_at, id) after which the page begins."""
+    rows = await connection.fetch(
+        f"SELECT {_MODEL} FROM models WHERE $2::timestamptz IS NULL OR (created_at, id) < ($2, $3::text)"
+        " ORDER BY created_at DESC, id DESC LIMIT $1",
+        first,
+        *(before or (None, None)),
+    )
+    return [Model(**row) for row in rows]
+
+
+async def list_decisions(connection: Connection, first: int, before: int | None = None) -> list[Decision]:
+    """At most `first` decisions, newest first; `before` is the id after which the page begins."""
+    rows = await connection.fetch(
+        f"SELECT {_DECISION} FROM decisions WHERE $2::bigint IS NULL OR id < $2 ORDER BY id DESC LIMIT $1",
+        first,
+        before,
+    )
+    return [Decision(**row) for row in rows]
+
+
+async def _lock(connection: Connection, slot: str, bundle: str) -> None:
+    # One decision about a slot at a time, also when the slot has no row yet.
+    await connection.execute("SELECT pg_advisory_xact_lock(7305004, hashtext($1))", slot)
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM models WHERE id = $1)", bundle):
+        raise InvalidInput(f"There is no model {bundle!r}.", field="id")
+
+
+async def _record(connection: Connection, *values: Any) -> None:
+    await connection.execute(
+        "INSERT INTO decisions (action, slot, bundle, previous, reason, evidence, decided_by)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        *values,
+    )

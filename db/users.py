@@ -1,0 +1,90 @@
+"""Users: their traits, and who is known."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Required, TypedDict
+
+from core.contract import Person
+from db.postgres import Connection, transaction
+
+UpsertOutcome = Literal["ACCEPTED", "STALE"]
+
+_UPSERT = """
+    INSERT INTO users (id, updated_at, traits) SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::jsonb[])
+    ON CONFLICT (id) DO UPDATE SET updated_at = EXCLUDED.updated_at, traits = {traits}
+    WHERE users.updated_at <= EXCLUDED.updated_at
+    RETURNING id
+"""
+_UPSERT_TRAITS = _UPSERT.format(traits="EXCLUDED.traits")
+_UPSERT_TOUCH = _UPSERT.format(traits="users.traits")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A signed-in person as the shop describes them."""
+
+    id: str
+    traits: dict[str, Any]
+
+
+class UserPatch(TypedDict, total=False):
+    """What an upsert says: absent traits keep their value, None clears them."""
+
+    id: Required[str]
+    updated_at: Required[datetime]
+    traits: Mapping[str, Any] | None
+
+
+async def upsert_users(connection: Connection, patches: Sequence[UserPatch]) -> list[UpsertOutcome]:
+    """Apply the patches, one outcome each: STALE when the user has a newer `updated_at`.
+
+    Patches of one user are applied in their order.
+    """
+    outcomes: list[UpsertOutcome] = ["STALE"] * len(patches)
+    async with transaction(connection) as inside:
+        for wave in _waves(patches):
+            for position in await _upsert(inside, wave):
+                outcomes[position] = "ACCEPTED"
+    return outcomes
+
+
+def _waves(patches: Sequence[UserPatch]) -> Iterator[dict[str, tuple[int, UserPatch]]]:
+    """The patches with their positions in rounds, in which no user appears twice; sorted so that writers cannot deadlock."""
+    waiting = list(enumerate(patches))
+    while waiting:
+        wave: dict[str, tuple[int, UserPatch]] = {}
+        later = [
+            (position, patch)
+            for position, patch in waiting
+            if wave.setdefault(patch["id"], (position, patch))[0] != position
+        ]
+        yield dict(sorted(wave.items()))
+        waiting = later
+
+
+async def _upsert(connection: Connection, wave: dict[str, tuple[int, UserPatch]]) -> list[int]:
+    positions: list[int] = []
+    for query, with_traits in ((_UPSERT_TRAITS, True), (_UPSERT_TOUCH, False)):
+        patches = [patch for _, patch in wave.values() if ("traits" in patch) == with_traits]
+        columns = zip(
+            *((patch["id"], patch["updated_at"], patch.get("traits") or {}) for patch in patches), strict=True
+        )
+        rows = await connection.fetch(query, *(list(column) for column in columns)) if patches else []
+        positions += [wave[row["id"]][0] for row in rows]
+    return positions
+
+
+async def user_by_id(connection: Connection, id: str) -> User | None:
+    """The user with this id, if the shop ever described them."""
+    row = await connection.fetchrow("SELECT id, traits FROM users WHERE id = $1", id)
+    return row and User(id=row["id"], traits=row["traits"])
+
+
+async def person_known(connection: Connection, person: Person) -> bool:
+    """Whether the shop described this person or any event names them."""
+    if person.kind == "user":
+        query = "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM events WHERE user_id = $1)"
+    else:
+        query = "SELECT EXISTS (SELECT FROM events WHERE anonymous_id = $1)"
+    return bool(await connection.fetchval(query, person.id))
