@@ -1,0 +1,1 @@
+"""How valid operations run: graphql-core's executor, with shortcuts that may not change an answer."""

@@ -1,0 +1,193 @@
+"""The /graphql endpoint: plain ASGI around graphql-core's executor, with GraphQL over HTTP's media types and statuses."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import structlog
+from graphql import ExecutionResult, GraphQLError, execute
+from starlette.types import Receive, Scope, Send
+from strawberry import Schema
+from strawberry.execution import optimized_is_awaitable
+
+from api.auth import InvalidToken, Verifier
+from api.errors import MASKED, RequestRefused, Unauthenticated, public_errors
+from api.graphql.context import Context, Gateway, Viewer
+from api.graphql.documents import Document, DocumentInvalid, Documents, Operation
+from api.graphql.execution.executor import Executor
+from api.graphql.graphiql import PAGE, POLICY
+from api.graphql.request import (
+    JSON,
+    RESPONSE_JSON,
+    GraphQLRequest,
+    Headers,
+    media_type,
+    read_body,
+    read_headers,
+    read_query_string,
+    wants_page,
+)
+from core.errors import StoreUnavailable
+
+log = structlog.get_logger()
+
+_REALM = b'Bearer realm="penchant"'
+_ALWAYS = {401, 405, 406, 413, 415, 429, 503, 504}  # statuses that do not depend on the answer's media type
+_METHODS = {"GET", "POST"}
+
+Header = tuple[bytes, bytes]
+
+
+class GraphQLEndpoint:
+    """An ASGI app for one path. The lifespan's state must hold `gateway` (Gateway) and `verifier` (Verifier)."""
+
+    def __init__(self, schema: Schema, *, graphiql: bool, timeout: float) -> None:
+        self._schema = schema._schema
+        self._documents = Documents(self._schema)
+        self._graphiql = graphiql
+        self._timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every failure is an answer."""
+        headers = read_headers(scope)
+        if self._graphiql and scope["method"] == "GET" and not scope["query_string"] and wants_page(headers):
+            await _send(send, 200, b"text/html; charset=utf-8", PAGE, [(b"content-security-policy", POLICY)])
+            return
+        request_id = scope["state"].get("request_id", "")
+        kind = JSON
+        try:
+            kind = media_type(headers)
+            status, answer, extra = await self._answer(scope, receive, headers, request_id)
+        except RequestRefused as refusal:
+            status, answer, extra = _refused(refusal, kind, request_id)
+        await _send(send, status, kind.encode() + b"; charset=utf-8", _encode(answer, request_id), extra)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, headers: Headers, request_id: str
+    ) -> tuple[int, dict[str, Any], list[Header]]:
+        if scope["method"] not in _METHODS:
+            raise MethodRefused("GET, POST", "Use POST, or GET for queries.")
+        state = scope["state"]
+        viewer = await _viewer(state["verifier"], headers)
+        if scope["method"] == "GET":
+            request = read_query_string(scope["query_string"])
+        else:
+            request = read_body(headers, await _body(receive))
+        document = self._documents.read(request.query, hide_suggestions="schema:read" not in viewer.scopes)
+        operation = document.operation(request.operation_name)
+        self._check(scope["method"], viewer, document, operation, request.variables)
+        result = await self._run(document, request, Context(viewer, state["gateway"], request_id))
+        return _answered(result, request_id)
+
+    def _check(
+        self, method: str, viewer: Viewer, document: Document, operation: Operation, variables: Mapping[str, Any]
+    ) -> None:
+        if method == "GET" and not operation.is_query:
+            raise MethodRefused("POST", "Only queries are answered by GET.")
+        if operation.measured.introspects and "schema:read" not in viewer.scopes:
+            raise RequestRefused("FORBIDDEN", "Introspection needs the scope schema:read.", 403)
+        self._documents.check_cost(document, operation, variables)
+
+    async def _run(self, document: Document, request: GraphQLRequest, context: Context) -> ExecutionResult:
+        """Execute; what the executor itself throws becomes an answer without data."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                result = execute(
+                    self._schema,
+                    document.node,
+                    context_value=context,
+                    variable_values=request.variables,
+                    operation_name=request.operation_name,
+                    executor_class=Executor,
+                    is_awaitable=optimized_is_awaitable,
+                    hide_suggestions="schema:read" not in context.viewer.scopes,
+                )
+                return result if isinstance(result, ExecutionResult) else await result
+        except TimeoutError:
+            raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
+        except RecursionError:
+            raise RequestRefused("BAD_USER_INPUT", "The variables are nested too deeply.") from None
+
+
+class MethodRefused(RequestRefused):
+    """This HTTP method is not answered; `allow` names those that are."""
+
+    def __init__(self, allow: str, message: str) -> None:
+        super().__init__("METHOD_NOT_ALLOWED", message, 405)
+        self.allow = allow
+
+
+class TokenRefused(RequestRefused):
+    """The bearer token is missing or wrong; `challenge` is the WWW-Authenticate header."""
+
+    def __init__(self, challenge: bytes, message: str) -> None:
+        super().__init__("UNAUTHENTICATED", message, 401)
+        self.challenge = challenge
+
+
+async def _viewer(verifier: Verifier, headers: Headers) -> Viewer:
+    """Whom the bearer token names; cookies are never looked at."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"bearer" or not token:
+        raise TokenRefused(_REALM, "Send an access token: Authorization: Bearer ...")
+    try:
+        return await verifier.verify(token.strip().decode("latin-1"))
+    except InvalidToken:
+        raise TokenRefused(_REALM + b', error="invalid_token"', str(Unauthenticated())) from None
+    except StoreUnavailable:
+        raise RequestRefused("SERVICE_UNAVAILABLE", "Tokens cannot be checked just now.", 503) from None
+
+
+async def _body(receive: Receive) -> bytes:
+    """The whole body; the edge guard has bounded its size and the time it took."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
+def _answered(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
+    if not result.errors:
+        return 200, {"data": result.data}, []
+    if result.data is None and all(error.path is None for error in result.errors):
+        raise DocumentInvalid("BAD_USER_INPUT", result.errors)  # the variables did not fit; nothing has run
+    errors = public_errors(result.errors, request_id)
+    answer = {"data": result.data, "errors": errors}
+    down = any(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors)
+    if down and not any(value is not None for value in (result.data or {}).values()):
+        return 503, answer, [(b"retry-after", b"1")]
+    return 200, answer, []
+
+
+def _refused(refusal: RequestRefused, kind: str, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
+    errors = refusal.errors if isinstance(refusal, DocumentInvalid) else [GraphQLError(str(refusal))]
+    answer = {"errors": public_errors(errors, request_id, default=refusal.code)}
+    always = refusal.status in _ALWAYS or refusal.code == "BAD_REQUEST"
+    status = refusal.status if always or kind == RESPONSE_JSON else 200
+    return status, answer, _extra(refusal)
+
+
+def _extra(refusal: RequestRefused) -> list[Header]:
+    if isinstance(refusal, TokenRefused):
+        return [(b"www-authenticate", refusal.challenge)]
+    if isinstance(refusal, MethodRefused):
+        return [(b"allow", refusal.allow.encode())]
+    return [(b"retry-after", b"1")] if refusal.status == 503 else []
+
+
+def _encode(answer: dict[str, Any], request_id: str) -> bytes:
+    try:
+        return orjson.dumps(answer)
+    except TypeError:  # a JSON scalar with a value JSON has no word for
+        log.exception("answer_not_json", request_id=request_id)
+        extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id}
+        return orjson.dumps({"errors": [{"message": MASKED, "extensions": extensions}]})
+
+
+async def _send(send: Send, status: int, kind: bytes, body: bytes, extra: list[Header]) -> None:
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *extra]})
+    await send({"type": "http.response.body", "body": body})
