@@ -1,0 +1,130 @@
+"""The folder a stack lives in: its secrets, its lock, and who may read what."""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.stack.errors import Busy
+from cli.stack.processes import NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One stack's place. `temporary` stacks trade durability for speed and are removed at the end."""
+
+    path: Path
+    temporary: bool = False
+
+    @classmethod
+    def open(cls, path: Path, *, temporary: bool = False) -> "Folder":
+        """Make the folder if it is not there. Others get nothing; as root, the servers' user may pass through."""
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o711 if as_root() else 0o700)
+        (path / "logs").mkdir(mode=0o700, exist_ok=True)
+        return cls(path.resolve(), temporary)
+
+    def log(self, name: str) -> Path:
+        """Where the process of that name writes."""
+        return self.path / "logs" / f"{name}.log"
+
+    def secret(self, name: str) -> str:
+        """A random word that stays the same for this folder."""
+        known = self._secrets()
+        if name not in known:
+            known[name] = secrets.token_urlsafe(32)
+            write_private(self.path / "secrets.json", json.dumps(known))
+        return known[name]
+
+    def _secrets(self) -> dict[str, str]:
+        try:
+            return dict(json.loads((self.path / "secrets.json").read_text()))
+        except FileNotFoundError:
+            return {}
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the folder to ourselves.
+
+        Raises:
+            Busy: another process holds it.
+        """
+        with (self.path / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Busy(f"A stack already runs in {self.path}; stop it first.") from error
+            yield
+
+    def home_for_nobody(self, name: str) -> Path:
+        """A subfolder owned by the unprivileged user: here, or in /var/tmp behind a link when it cannot get here."""
+        link = self.path / name
+        if not link.is_symlink() and not link.exists():
+            if passable(self.path):
+                link.mkdir(mode=0o700)
+            else:
+                link.symlink_to(tempfile.mkdtemp(prefix="penchant-", dir="/var/tmp"))
+            os.chown(link, NOBODY, NOBODY)
+        return link.resolve()
+
+
+def as_root() -> bool:
+    """Whether servers that refuse root need another user."""
+    return os.geteuid() == 0
+
+
+def passable(path: Path) -> bool:
+    """Whether everyone may pass through every folder down to `path`."""
+    return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file by one that only its owner may read, all of it or nothing."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.rename(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a stack's folder, and what lies behind the links in it."""
+    for link in path.glob("*"):
+        if link.is_symlink():
+            shutil.rmtree(link.resolve(), ignore_errors=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def cache_folder() -> Path:
+    """A folder for downloads that the user's stacks share."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    home = Path(base) if base else Path.home() / ".cache"
+    try:
+        (home / "penchant").mkdir(parents=True, exist_ok=True)
+        return home / "penchant"
+    except OSError:
+        return _cache_without_home()
+
+
+def _cache_without_home() -> Path:
+    path = Path(tempfile.gettempdir()) / f"penchant-cache-{os.geteuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid != os.geteuid():
+        return Path(tempfile.mkdtemp(prefix="penchant-cache-"))
+    return path

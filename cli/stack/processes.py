@@ -1,0 +1,190 @@
+"""Child processes that cannot outlive us: sessions of their own, closed descriptors, the kernel's death signal."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.stack.errors import StackError
+
+PR_SET_PDEATHSIG = 1
+NOBODY = 65534
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run: the words, where its output goes, and how it is asked to stop."""
+
+    words: Sequence[str | Path]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    as_nobody: bool = False
+    niceness: int = 0
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    @property
+    def name(self) -> str:
+        """The log's name: what people call this process."""
+        return self.log.stem
+
+
+class Process:
+    """One running child and the session it leads."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self._child = _popen(command)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id, which is its session's too."""
+        return self._child.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._child.poll()
+
+    def wait(self) -> int:
+        """Wait for the end; the exit code."""
+        return self._child.wait()
+
+    def ask_to_stop(self) -> None:
+        """Send the stop signal, once it is worth sending."""
+        if self.exit_code is None:
+            self._child.send_signal(self.command.stop_signal)
+
+    def end(self, deadline: float) -> None:
+        """Wait until `deadline` (monotonic seconds), then kill; whatever is left of its session is killed too."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(max(0.0, deadline - time.monotonic()))
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def last_words(self, lines: int = 15) -> str:
+        """The end of its log."""
+        return tail(self.command.log, lines)
+
+
+class Processes:
+    """The children of one supervisor. Start them from a thread that lives on: the death signal is per thread."""
+
+    def __init__(self) -> None:
+        self._running: list[Process] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def start(self, command: Command) -> Process:
+        """Start a child that runs until it is stopped."""
+        with self._lock:
+            if self._closed:
+                raise StackError("The stack is being stopped.")
+            process = Process(command)
+            self._running.append(process)
+        return process
+
+    def run(self, command: Command) -> None:
+        """Run a child to its end.
+
+        Raises:
+            StackError: it failed; the message ends with its last words.
+        """
+        process = self.start(command)
+        code = process.wait()
+        self.forget(process)
+        if code:
+            raise StackError(f"{command.name} failed with exit code {code}:\n{process.last_words()}")
+
+    def forget(self, process: Process) -> None:
+        """Stop minding a child that ended."""
+        with self._lock:
+            if process in self._running:
+                self._running.remove(process)
+
+    def stop(self, patience: float = 15.0) -> None:
+        """Stop every child, the youngest first, and let nothing start any more; kill after `patience` seconds."""
+        with self._lock:
+            self._closed = True
+            running, self._running = self._running[::-1], []
+        _stop_all(running, patience)
+
+    def stop_some(self, some: Sequence[Process], patience: float = 15.0) -> None:
+        """Stop these children only."""
+        for process in some:
+            self.forget(process)
+        _stop_all(some, patience)
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log file, or a word that there are none."""
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return "(it wrote nothing)"
+
+
+def wait_until(ready: Callable[[], bool], processes: Sequence[Process], seconds: float) -> None:
+    """Poll until `ready()`.
+
+    Raises:
+        StackError: one of the processes ended, or the time was up.
+    """
+    deadline = time.monotonic() + seconds
+    while not ready():
+        for process in processes:
+            if process.exit_code is not None:
+                raise StackError(f"{process.command.name} ended with {process.exit_code}:\n{process.last_words()}")
+        if time.monotonic() > deadline:
+            raise StackError(f"{processes[0].command.name} was not ready after {seconds:.0f} s")
+        time.sleep(0.03)
+
+
+def _stop_all(running: Sequence[Process], patience: float) -> None:
+    for process in running:
+        process.ask_to_stop()
+    deadline = time.monotonic() + patience
+    for process in running:
+        process.end(deadline)
+
+
+def _popen(command: Command) -> subprocess.Popen[bytes]:
+    owner = NOBODY if command.as_nobody else None
+    with command.log.open("ab") as log:
+        return subprocess.Popen(
+            [str(word) for word in command.words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            close_fds=True,
+            start_new_session=True,
+            cwd=command.folder,
+            env=dict(command.environment) or None,
+            user=owner,
+            group=owner,
+            extra_groups=None if owner is None else [],
+            preexec_fn=_tie(command, os.getpid()),
+        )
+
+
+def _tie(command: Command, parent: int) -> Callable[[], None]:
+    """What the child does before it becomes the program: ask to be told of our death, be nice."""
+
+    def tie() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(PR_SET_PDEATHSIG, command.stop_signal)
+            if os.getppid() != parent:
+                os._exit(1)
+        if command.niceness:
+            os.nice(command.niceness)
+
+    return tie

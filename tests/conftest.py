@@ -1,0 +1,94 @@
+"""Real private stores for the tests: started when first asked for, shared by the run, each worker its own corner."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from cli.stack.shared import ask, served
+from core.settings import Stores
+from db.postgres import connect_pool
+
+SOCKET = "PENCHANT_TEST_STACK"
+MEMBER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+_run = ExitStack()
+
+EMPTY_EVERY_TABLE = """
+DO $$ DECLARE name text; filled boolean;
+BEGIN
+    SET LOCAL lock_timeout = '10s';
+    FOR name IN SELECT oid::regclass FROM pg_class WHERE relnamespace = 'public'::regnamespace
+        AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'penchant_version'
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO filled;
+        IF filled THEN EXECUTE format('TRUNCATE %s RESTART IDENTITY CASCADE', name); END IF;
+    END LOOP;
+END $$
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The run's first process serves the stack; nothing starts before somebody asks."""
+    if SOCKET not in os.environ:
+        workers = config.getoption("numprocesses", default=None) or 0
+        members = ["main", *(f"gw{number}" for number in range(workers))]
+        os.environ[SOCKET] = _run.enter_context(served(members))
+        _run.callback(os.environ.pop, SOCKET)
+
+
+def pytest_unconfigure() -> None:
+    """Stop what the run started."""
+    _run.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """A migrated database of this worker's own."""
+    return ask(os.environ[SOCKET], MEMBER, "postgres")["postgres"]
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """A database number of this worker's own."""
+    return ask(os.environ[SOCKET], MEMBER, "valkey")["valkey"]
+
+
+@pytest.fixture(scope="session")
+def broker_url() -> str:
+    """A vhost of this worker's own; whoever uses its queues purges them first."""
+    return ask(os.environ[SOCKET], MEMBER, "rabbitmq")["rabbitmq"]
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    """The three stores, started side by side, and a folder for bundles."""
+    urls = ask(os.environ[SOCKET], MEMBER, "postgres", "valkey", "rabbitmq")
+    bundles: Path = tmp_path_factory.mktemp("bundles")
+    return Stores.model_validate(
+        {
+            "postgres_url": urls["postgres"],
+            "redis_url": urls["valkey"],
+            "broker_url": urls["rabbitmq"],
+            "bundles": bundles,
+        }
+    )
+
+
+@pytest.fixture
+async def pool(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on this worker's database, every table empty."""
+    async with await connect_pool(postgres_url) as opened:
+        await opened.execute(EMPTY_EVERY_TABLE)
+        yield opened
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client on this worker's database number, which is empty."""
+    async with Redis.from_url(redis_url) as client:
+        await client.flushdb()
+        yield client
