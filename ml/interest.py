@@ -1,0 +1,72 @@
+"""What a person looked at just now lifts that item and those around it, before any model is trained on it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.contract import EventType
+from ml.state import CODE, State
+from ml.universe import DAY, HOUR, Universe
+
+# How likely, from the last such event alone, a look turns into a purchase; a judgement, to be learned from clicks.
+LIFT = {
+    EventType.VIEW: 0.4,
+    EventType.CLICK: 0.5,
+    EventType.RATING: 0.4,
+    EventType.LIKE: 0.6,
+    EventType.ADD_TO_CART: 0.7,
+}
+AROUND = {**LIFT, EventType.PURCHASE: 0.6}  # these lift the item's neighbours, at half their weight
+FADES = 6 * HOUR  # half-life of a lift
+LASTS = DAY  # an older event lifts nothing
+PAGE = 0.6  # weight of an item of the page or the cart, for its neighbours
+
+
+@dataclass(frozen=True, eq=False)
+class Lifts:
+    """Items by catalogue number, ascending, each with the lift it gets and the item that caused it (0 = itself)."""
+
+    numbers: NDArray[np.uint32]
+    weight: NDArray[np.float32]  # in [0, 1): 1 - (1 - score) * (1 - weight) is the lifted score
+    because: NDArray[np.uint32]
+
+
+_BY_CODE = np.zeros(len(EventType), np.float32)
+_AROUND_BY_CODE = np.zeros(len(EventType), np.float32)
+for _kind in EventType:
+    _BY_CODE[CODE[_kind]] = LIFT.get(_kind, 0)
+    _AROUND_BY_CODE[CODE[_kind]] = AROUND.get(_kind, 0)
+
+
+def lifts(universe: Universe | None, state: State, as_of: int, context: NDArray[Any]) -> Lifts:
+    """Who is lifted by the last day's events (the newest event about an item decides) and by the items of the page."""
+    recent = state.recent[state.recent["occurred"] > as_of - LASTS]
+    items, newest = np.unique(recent["item"], return_index=True)
+    recent = recent[newest]
+    fading = np.exp2(-np.maximum(as_of - recent["occurred"].astype(np.float64), 0) / FADES).astype(np.float32)
+    causes = np.concatenate([items, np.asarray(context, np.uint32)]).astype(np.uint32)
+    strength = np.concatenate([fading * _AROUND_BY_CODE[recent["type"]], np.full(len(context), PAGE, np.float32)])
+    numbers = [items]
+    weights = [fading * _BY_CODE[recent["type"]]]
+    because = [np.zeros(len(items), np.uint32)]
+    if universe is not None and len(causes):
+        rows = universe.rows(causes)
+        closeness = universe.near_score[rows]
+        closeness = closeness / np.maximum(closeness.max(axis=1, keepdims=True), 1e-9)
+        real = closeness > 0
+        numbers.append(universe.numbers[universe.near[rows][real]])
+        weights.append((closeness * strength[:, None] / 2)[real])
+        because.append(np.broadcast_to(causes[:, None], closeness.shape)[real])
+    return _strongest(np.concatenate(numbers), np.concatenate(weights), np.concatenate(because))
+
+
+def _strongest(numbers: NDArray[Any], weights: NDArray[Any], because: NDArray[Any]) -> Lifts:
+    """One lift per item: the strongest; of equals, the item's own, then the lowest cause."""
+    order = np.lexsort((because, -weights, numbers))
+    order = order[weights[order] > 0]
+    numbers = numbers[order]
+    first = order[np.flatnonzero(np.diff(numbers, prepend=0))]
+    index = np.flatnonzero(np.diff(numbers, prepend=0))
+    return Lifts(numbers[index].astype(np.uint32), weights[first].astype(np.float32), because[first].astype(np.uint32))

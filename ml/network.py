@@ -1,0 +1,31 @@
+"""The ranker's forward pass in NumPy: a small dense net over a varying number of pairs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Dense layers with ReLU between them and one output; the scaling of the features is inside the first layer."""
+
+    kernels: tuple[Floats, ...]  # (features, 64), (64, 32), (32, 1)
+    biases: tuple[Floats, ...]
+
+    def logits(self, features: Floats) -> Floats:
+        """(pairs, features) -> (pairs,)."""
+        hidden = features
+        for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
+            hidden = hidden @ kernel
+            hidden += bias
+            np.maximum(hidden, 0, out=hidden)
+        logits = hidden @ self.kernels[-1] + self.biases[-1]
+        return logits[:, 0].astype(np.float32, copy=False)
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """1 / (1 + exp(-x)) without overflow."""
+    return (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)

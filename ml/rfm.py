@@ -1,0 +1,65 @@
+"""Recency, frequency, monetary value: three numbers that describe a customer, scored 1 to 5, and a name for the mix."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.state import State
+
+DAY = 86_400
+# Used until a bundle brings the quintiles of the shop's own people: days, orders, cents.
+FALLBACK_EDGES = np.array([[7, 30, 90, 180], [1, 2, 5, 12], [2_000, 10_000, 50_000, 200_000]], np.float64)
+SEGMENTS = ("CHAMPION", "LOYAL", "PROMISING", "NEW", "NEEDS_ATTENTION", "AT_RISK", "CANNOT_LOSE", "HIBERNATING")
+
+
+class Rfm(NamedTuple):
+    """Days since the last order, orders, and cents spent in all."""
+
+    recency: float
+    frequency: int
+    monetary: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """1 (worst fifth) to 5 (best fifth) for each of the three, and the segment they put a person in."""
+
+    recency: int
+    frequency: int
+    monetary: int
+    segment: str
+
+
+def rfm(state: State, as_of: int) -> Rfm | None:
+    """The three numbers as of a second; None for someone who never bought."""
+    if not state.orders:
+        return None
+    return Rfm(max(0.0, (as_of - state.last) / DAY), state.orders, state.spend)
+
+
+def score(value: Rfm, edges: NDArray[np.float64] | None = None) -> Scores:
+    """Scores by quintile edges (3, 4), as `quintiles` makes them; the fallback's without."""
+    edges = FALLBACK_EDGES if edges is None else edges
+    recency = 5 - int(np.searchsorted(edges[0], value.recency, side="left"))
+    frequency = 1 + int(np.searchsorted(edges[1], value.frequency, side="left"))
+    monetary = 1 + int(np.searchsorted(edges[2], value.monetary, side="left"))
+    return Scores(recency, frequency, monetary, segment(recency, frequency, monetary))
+
+
+def segment(recency: int, frequency: int, monetary: int) -> str:
+    """The usual names: how lately against how much (the better of how often and how dear)."""
+    much = max(frequency, monetary)
+    if recency >= 4:
+        return "CHAMPION" if much >= 5 else "LOYAL" if much >= 4 else "PROMISING" if much >= 2 else "NEW"
+    if recency == 3:
+        return "LOYAL" if much >= 5 else "NEEDS_ATTENTION"
+    return "CANNOT_LOSE" if much >= 5 else "AT_RISK" if much >= 3 else "HIBERNATING"
+
+
+def quintiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges (3, 4) between fifths of people, of rows of `Rfm` (people, 3)."""
+    if not len(values):
+        return FALLBACK_EDGES
+    return np.quantile(values, (0.2, 0.4, 0.6, 0.8), axis=0).T.astype(np.float64)

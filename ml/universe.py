@@ -1,0 +1,45 @@
+"""What is precomputed about the items that may be ranked: columns, neighbours, rules, resting times."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HOUR, DAY = 3_600.0, 86_400.0
+SHORTEST_REST = 6 * HOUR  # of an item just bought, whatever was observed
+
+# The columns of one item, in this order; the row after the last item holds what is assumed of an item not in here.
+COLUMNS = (
+    "people",  # log1p of the people who bought it
+    "recent_people",  # log1p of those of the last four weeks, per thousand people active then
+    "rebuy",  # share of its buyers who bought it again
+    "gap",  # log1p of the median days between two purchases by one person
+    "price",  # log1p of the median cents of a line
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Universe:
+    """n items by row; row n stands for every other item. Arrays may be memory-mapped."""
+
+    numbers: NDArray[np.uint32]  # (n,) catalogue numbers, ascending
+    columns: NDArray[np.float32]  # (n + 1, COLUMNS)
+    rest: NDArray[np.float32]  # (n + 1,) seconds an item stays away after it was bought
+    near: NDArray[np.int32]  # (n + 1, k) rows of the nearest items, padded with n
+    near_score: NDArray[np.float32]  # (n + 1, k) cosine over people, 0 where padded
+    next: NDArray[np.int32]  # (n + 1, k) rows of the items bought in the following orders, padded with n
+    next_score: NDArray[np.float32]  # (n + 1, k)
+    popular: NDArray[np.int32]  # (n,) rows, most people of the last four weeks first
+
+    @cached_property
+    def _row_of(self) -> NDArray[np.int32]:
+        rows = np.full(int(self.numbers.max(initial=0)) + 2, len(self.numbers), np.int32)
+        rows[self.numbers] = np.arange(len(self.numbers), dtype=np.int32)
+        return rows
+
+    def rows(self, numbers: NDArray[Any]) -> NDArray[np.int32]:
+        """The row of each catalogue number, n for a number that is not in here."""
+        rows: NDArray[np.int32] = self._row_of[np.minimum(numbers, len(self._row_of) - 1)]
+        return rows
