@@ -1,6 +1,8 @@
 """Brings the database's schema to a revision, by Alembic."""
 
 from pathlib import Path
+from threading import Lock
+from typing import Protocol
 
 from alembic import command
 from alembic.config import Config
@@ -10,6 +12,11 @@ from sqlalchemy.exc import OperationalError
 from core.errors import StoreUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_ONE_AT_A_TIME = Lock()  # Alembic keeps its context in globals
+
+
+class _Step(Protocol):
+    def __call__(self, config: Config, revision: str) -> None: ...
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -34,11 +41,12 @@ def sync_url(url: str) -> str:
     return "postgresql+psycopg://" + url.partition("://")[2]
 
 
-def _run(step: object, url: str, revision: str) -> None:
+def _run(step: _Step, url: str, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["url"] = url
     try:
-        step(config, revision)  # type: ignore[operator]
+        with _ONE_AT_A_TIME:
+            step(config, revision)
     except OperationalError as error:
         raise StoreUnavailable(f"Postgres did not answer: {error.orig}") from error

@@ -1,0 +1,129 @@
+"""Items are patched by upserts, remembered when removed, and every change is heard of once."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+
+from db.items import (
+    Item,
+    ItemPatch,
+    Offer,
+    catalogue_version,
+    items_by_id,
+    items_changed_since,
+    remove_items,
+    stream_items,
+    upsert_items,
+)
+
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def patch(id: str = "a", updated_at: datetime = MONDAY, **fields: Any) -> ItemPatch:
+    return {"id": id, "updated_at": updated_at, **fields}  # type: ignore[typeddict-item]
+
+
+async def only(pool: asyncpg.Pool, id: str = "a") -> Item:
+    return (await items_by_id(pool, [id]))[id]
+
+
+async def test_an_item_comes_back_as_it_went_in(pool: asyncpg.Pool) -> None:
+    offers = [
+        Offer(None, Decimal("2.50"), Decimal("3.000"), "EUR", True),
+        Offer("se", None, None, None, False),
+    ]
+    given = {
+        "group_id": "g", "title": 'Quote " and 🍓', "description": "d", "categories": ["Food", "Fruit, fresh"],
+        "brand": "b", "image_url": "i", "url": "u", "app_url": "p", "attributes": {"size": [1, None]},
+    }  # fmt: skip
+    assert await upsert_items(pool, [patch(**given, offers=offers)]) == ["ACCEPTED"]
+    item = await only(pool)
+    assert {name: getattr(item, name) for name in given} == {**given, "categories": ("Food", "Fruit, fresh")}
+    assert item.offers == tuple(offers)
+    assert str(item.offers[0].list_price) == "3.000"
+
+
+async def test_absent_keeps_and_null_clears(pool: asyncpg.Pool) -> None:
+    await upsert_items(pool, [patch(title="Tea", brand="Leaf", categories=["Drinks"])])
+    await upsert_items(pool, [patch(brand=None, categories=None)])
+    item = await only(pool)
+    assert (item.title, item.brand, item.categories) == ("Tea", None, ())
+
+
+async def test_an_older_patch_loses_and_an_equally_old_one_wins(pool: asyncpg.Pool) -> None:
+    await upsert_items(pool, [patch(title="new")])
+    assert await upsert_items(pool, [patch(updated_at=MONDAY - DAY, title="old")]) == ["STALE"]
+    assert (await only(pool)).title == "new"
+    assert await upsert_items(pool, [patch(title="same moment")]) == ["ACCEPTED"]
+    assert (await only(pool)).title == "same moment"
+
+
+async def test_patches_of_one_item_in_one_batch_apply_in_their_order(pool: asyncpg.Pool) -> None:
+    outcomes = await upsert_items(
+        pool, [patch(title="1", brand="b"), patch(updated_at=MONDAY + DAY, title="2"), patch(title="3")]
+    )
+    item = await only(pool)
+    assert outcomes == ["ACCEPTED", "ACCEPTED", "STALE"]
+    assert (item.title, item.brand) == ("2", "b")
+
+
+async def test_a_removed_item_is_gone_and_lives_again_under_its_number(pool: asyncpg.Pool) -> None:
+    await upsert_items(pool, [patch(title="Tea")])
+    number = (await only(pool)).number
+    assert await remove_items(pool, ["a", "never there"]) == [True, False]
+    assert await remove_items(pool, ["a"]) == [False]
+    assert await items_by_id(pool, ["a"]) == {}
+    assert await upsert_items(pool, [patch(updated_at=datetime.now(UTC) + DAY)]) == ["ACCEPTED"]
+    item = await only(pool)
+    assert (item.number, item.title) == (number, "Tea")
+
+
+async def test_a_patch_older_than_the_removal_does_not_revive(pool: asyncpg.Pool) -> None:
+    await upsert_items(pool, [patch()])
+    await remove_items(pool, ["a"])
+    assert await upsert_items(pool, [patch(updated_at=MONDAY + DAY)]) == ["STALE"]
+    assert await items_by_id(pool, ["a"]) == {}
+
+
+async def test_changes_are_heard_of_once_removals_too(pool: asyncpg.Pool) -> None:
+    await upsert_items(pool, [patch("a"), patch("b"), patch("c")])
+    seq = await catalogue_version(pool)
+    await upsert_items(pool, [patch("b", title="new")])
+    await remove_items(pool, ["c"])
+    live, removed, newer = await items_changed_since(pool, seq)
+    assert [item.id for item in live] == ["b"]
+    assert [id for id, _ in removed] == ["c"]
+    assert await items_changed_since(pool, newer) == ([], [], newer)
+
+
+async def test_saying_the_same_again_is_no_change(pool: asyncpg.Pool) -> None:
+    await upsert_items(pool, [patch(title="Tea")])
+    seq = await catalogue_version(pool)
+    await upsert_items(pool, [patch(updated_at=MONDAY + DAY, title="Tea")])
+    assert await items_changed_since(pool, seq) == ([], [], seq)
+    assert await upsert_items(pool, [patch(title="older than the last word")]) == ["STALE"]
+
+
+async def test_all_live_items_stream_in_pages(pool: asyncpg.Pool) -> None:
+    ids = [f"item {index}" for index in range(7_001)]
+    await upsert_items(pool, [patch(id) for id in ids])
+    await remove_items(pool, ["item 3"])
+    pages = [page async for page in stream_items(pool)]
+    assert len(pages) == 2
+    streamed = [item for page in pages for item in page]
+    assert {item.id for item in streamed} == set(ids) - {"item 3"}
+    assert [item.number for item in streamed] == sorted(item.number for item in streamed)
+
+
+async def test_a_reader_never_misses_a_change_committed_late(pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as slow, slow.transaction():
+        await upsert_items(slow, [patch("slow")])
+        quick = asyncio.create_task(upsert_items(pool, [patch("quick")]))
+        _, _, seq = await items_changed_since(pool, 0)
+    await quick
+    live, _, _ = await items_changed_since(pool, seq)
+    assert {item.id for item in live} == {"slow", "quick"}

@@ -1,0 +1,83 @@
+"""What serves changes only together with the decision that says why."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from core.errors import InvalidInput
+from db.serving import (
+    MAIN,
+    Model,
+    current_serving,
+    list_decisions,
+    list_models,
+    model_by_id,
+    promote,
+    refuse,
+    register_model,
+)
+
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+async def register(pool: asyncpg.Pool, *ids: str) -> None:
+    for age, id in enumerate(ids):
+        await register_model(pool, Model(id, "main", MONDAY + timedelta(hours=age), "d", {"ndcg": 0.3}, None))
+
+
+async def test_a_promotion_serves_and_says_why(pool: asyncpg.Pool) -> None:
+    await register(pool, "one", "two")
+    await promote(pool, MAIN, "one", "first", {"ndcg": 0.2}, "ada")
+    serving = await promote(pool, MAIN, "two", "better", {"ndcg": 0.3}, "ada")
+    assert (serving.bundle, serving.generation, serving.share) == ("two", 2, 1.0)
+    assert await current_serving(pool) == [serving]
+    newest, oldest = await list_decisions(pool, 10)
+    assert (newest.action, newest.bundle, newest.previous, newest.reason) == ("PROMOTED", "two", "one", "better")
+    assert (newest.evidence, newest.decided_by, oldest.previous) == ({"ndcg": 0.3}, "ada", None)
+
+
+async def test_a_refusal_is_recorded_and_changes_nothing(pool: asyncpg.Pool) -> None:
+    await register(pool, "one", "two")
+    await promote(pool, MAIN, "one", "first", {}, "ada")
+    await refuse(pool, MAIN, "two", "worse than popularity", {"ndcg": 0.1}, "gate")
+    assert [serving.bundle for serving in await current_serving(pool)] == ["one"]
+    assert (await list_decisions(pool, 1))[0].action == "REFUSED"
+
+
+async def test_an_unknown_bundle_is_neither_served_nor_recorded(pool: asyncpg.Pool) -> None:
+    with pytest.raises(InvalidInput, match="no model 'ghost'"):
+        await promote(pool, MAIN, "ghost", "?", {}, "ada")
+    assert (await current_serving(pool), await list_decisions(pool, 1)) == ([], [])
+
+
+async def test_promotions_at_once_leave_an_unbroken_chain_of_decisions(pool: asyncpg.Pool) -> None:
+    ids = [f"m{index}" for index in range(8)]
+    await register(pool, *ids)
+    await asyncio.gather(*(promote(pool, MAIN, id, "race", {}, "ada") for id in ids))
+    decisions = list(reversed(await list_decisions(pool, 100)))
+    assert [decision.previous for decision in decisions] == [None, *(decision.bundle for decision in decisions[:-1])]
+    (serving,) = await current_serving(pool)
+    assert (serving.bundle, serving.generation) == (decisions[-1].bundle, 8)
+
+
+async def test_models_and_decisions_page_newest_first(pool: asyncpg.Pool) -> None:
+    await register(pool, "a", "b", "c")
+    first = await list_models(pool, 2)
+    assert [model.id for model in first] == ["c", "b"]
+    rest = await list_models(pool, 2, (first[-1].created_at, first[-1].id))
+    assert [model.id for model in rest] == ["a"]
+    for id in "abc":
+        await refuse(pool, MAIN, id, "no", {}, "gate")
+    newest = await list_decisions(pool, 2)
+    assert [decision.bundle for decision in newest] == ["c", "b"]
+    assert [decision.bundle for decision in await list_decisions(pool, 2, newest[-1].id)] == ["a"]
+
+
+async def test_registering_again_only_adds_the_registry_version(pool: asyncpg.Pool) -> None:
+    await register(pool, "a")
+    await register_model(pool, Model("a", "main", MONDAY, "other", {}, "7"))
+    await register_model(pool, Model("a", "main", MONDAY, "other", {}, None))
+    assert await model_by_id(pool, "a") == Model("a", "main", MONDAY, "d", {"ndcg": 0.3}, "7")
+    assert await model_by_id(pool, "b") is None
