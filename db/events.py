@@ -1,0 +1,193 @@
+"""Events: written once whatever is delivered twice, read newest first, one person at a time."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from core.contract import PAID, Event, EventType, Person, identity_of, order_of
+from db.postgres import Connection
+
+_CODES: Final = {type.value: code for code, type in enumerate(EventType)}
+_COLUMNS: Final = (
+    "source, id, occurred_at, received_at, type, user_id, anonymous_id, item_id, item_ids, order_id, quantity,"
+    " unit_price, currency, value, query, impression_id, session_id, properties"
+)
+
+_INSERT: Final = f"""
+INSERT INTO events ({_COLUMNS}, digest)
+SELECT source, id, occurred_at, received_at, type::event_type, user_id, anonymous_id, item_id,
+       CASE WHEN item_ids IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(item_ids::jsonb)) END,
+       order_id, quantity, unit_price, currency, value, query, impression_id, session_id, properties::jsonb, digest
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
+            $8::text[], $9::text[], $10::text[], $11::integer[], $12::numeric[], $13::text[], $14::numeric[],
+            $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[])
+     AS told ({_COLUMNS}, digest)
+ON CONFLICT DO NOTHING
+RETURNING source, id, occurred_at
+"""
+
+
+class Place(NamedTuple):
+    """Where a page of a history ended: the next one starts just before it."""
+
+    occurred_at: datetime
+    source: str
+    id: str
+
+
+class StateEvent(NamedTuple):
+    """What a state is folded from: codes and numbers. `item` is 0 while nobody uploaded it, `order` 0 for none."""
+
+    identity: int
+    type: int
+    item: int
+    occurred: int  # seconds since 1970
+    quantity: int
+    cents: int
+    order: int
+    received_at: datetime | None
+
+
+async def insert_events(connection: Connection, events: Sequence[Event]) -> list[bool]:
+    """Store what is not stored yet, in one statement; says for each event whether it was new.
+
+    A month without a partition gets one, and the statement runs again: so not inside a transaction.
+    """
+    if not events:
+        return []
+    columns = _columns(events)
+    try:
+        stored = await connection.fetch(_INSERT, *columns)
+    except asyncpg.CheckViolationError:
+        await ensure_months(connection, (event.occurred_at for event in events))
+        stored = await connection.fetch(_INSERT, *columns)
+    return [True] * len(events) if len(stored) == len(events) else _which(events, stored)
+
+
+async def ensure_partitions(connection: Connection, earliest: datetime, latest: datetime) -> int:
+    """Make the missing partitions of every month from `earliest` to `latest`; returns how many were missing."""
+    made: int = await connection.fetchval("SELECT ensure_event_partitions($1, $2)", earliest, latest)
+    return made
+
+
+async def ensure_months(connection: Connection, moments: Iterable[datetime]) -> None:
+    """Make the missing partitions of just the months these moments lie in."""
+    for year, month in sorted({(moment.year, moment.month) for moment in moments}):
+        first = datetime(year, month, 1, tzinfo=UTC)
+        await ensure_partitions(connection, first, first)
+
+
+async def events_of_person(
+    connection: Connection,
+    person: Person,
+    types: Sequence[EventType] | None = None,
+    before: Place | None = None,
+    limit: int = 20,
+) -> list[Event]:
+    """A person's events, newest first, of these types (all when None), before a place."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM events WHERE {_whose(person)}"
+        " AND ($2::text[] IS NULL OR type = ANY($2::text[]::event_type[]))"
+        " AND ($3::timestamptz IS NULL OR (occurred_at <= $3 AND (occurred_at, source, id) < ($3, $4::text, $5::text)))"
+        " ORDER BY occurred_at DESC, source DESC, id DESC LIMIT $6",
+        person.id,
+        None if types is None else [type.value for type in types],
+        *(before or (None, None, None)),
+        limit,
+    )
+    return [_event(row) for row in rows]
+
+
+async def events_for_items(
+    connection: Connection, person: Person, item_ids: Sequence[str], each: int = 3
+) -> dict[str, list[Event]]:
+    """The person's newest events about each of these items: the evidence. Items without any are left out."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM (SELECT *, row_number() OVER"
+        " (PARTITION BY item_id ORDER BY occurred_at DESC, source DESC, id DESC) AS nth"
+        f" FROM events WHERE {_whose(person)} AND item_id = ANY($2::text[])) ranked"
+        " WHERE nth <= $3 ORDER BY occurred_at DESC, source DESC, id DESC",
+        person.id,
+        list(item_ids),
+        each,
+    )
+    found: dict[str, list[Event]] = {}
+    for row in rows:
+        found.setdefault(row["item_id"], []).append(_event(row))
+    return found
+
+
+async def state_events(connection: Connection, person: Person) -> list[StateEvent]:
+    """All a person ever did, as what a state is folded from, in no particular order."""
+    rows = await connection.fetch(
+        "SELECT events.source, events.id, occurred_at, type, coalesce(items.number, 0) AS item,"
+        " floor(extract(epoch FROM occurred_at))::bigint AS occurred, coalesce(quantity, 1) AS quantity,"
+        " (round(CASE WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
+        "   WHEN type = ANY($2::text[]::event_type[]) THEN coalesce(value, 0) * 100 ELSE 0 END))::bigint AS cents,"
+        " order_id, received_at"
+        f" FROM events LEFT JOIN items ON items.id = events.item_id WHERE {_whose(person)}",
+        person.id,
+        sorted(PAID),
+    )
+    return [_state_event(row) for row in rows]
+
+
+async def has_events(connection: Connection, person: Person) -> bool:
+    """Whether this person ever did anything we were told of."""
+    return bool(await connection.fetchval(f"SELECT EXISTS (SELECT FROM events WHERE {_whose(person)})", person.id))
+
+
+def _whose(person: Person) -> str:
+    """A guest's events are those nobody signed for: with a user id as well, the event is the user's."""
+    return "user_id = $1" if person.kind == "user" else "anonymous_id = $1 AND user_id IS NULL"
+
+
+def _columns(events: Sequence[Event]) -> list[list[Any]]:
+    rows = (
+        (
+            event.source, event.id, event.occurred_at, event.received_at, event.type.value, event.user_id,
+            event.anonymous_id, event.item_id, _json(event.item_ids), event.order_id, event.quantity,
+            event.unit_price, event.currency, event.value, event.query, event.impression_id, event.session_id,
+            _json(event.properties), event.digest,
+        )
+        for event in events
+    )  # fmt: skip
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _which(events: Sequence[Event], stored: Iterable[Any]) -> list[bool]:
+    left = {(row["source"], row["id"], row["occurred_at"]) for row in stored}
+    new = []
+    for event in events:
+        identity = (event.source, event.id, event.occurred_at)
+        new.append(identity in left)
+        left.discard(identity)
+    return new
+
+
+def _event(row: Any) -> Event:
+    """Stored events are not judged again: the contract may have grown stricter since."""
+    columns = dict(row)
+    columns["type"] = EventType(columns["type"])
+    columns["item_ids"] = None if columns["item_ids"] is None else tuple(columns["item_ids"])
+    return Event.model_construct(**columns)
+
+
+def _state_event(row: Any) -> StateEvent:
+    return StateEvent(
+        identity_of(row["source"], row["id"], row["occurred_at"]),
+        _CODES[row["type"]],
+        row["item"],
+        row["occurred"],
+        row["quantity"],
+        row["cents"],
+        order_of(row["order_id"]),
+        row["received_at"],
+    )
