@@ -1,0 +1,93 @@
+"""Prices and availability by item number, per market, as columns made when they are asked for."""
+
+from array import array
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.items import Offer
+
+_NO_MARKET_ASKED, _EVERY_MARKET = 0, 1  # codes of the two readings that name no market
+MARKETS_KEPT = 8  # pairs of columns kept ready
+
+
+def offer_in(offers: Sequence[Offer], market: str | None) -> Offer | None:
+    """The offer that holds in `market`: its own, else the one for every market; for None that one or the first."""
+    everywhere = next((offer for offer in offers if offer.market is None), None)
+    if market is None:
+        return everywhere or (offers[0] if offers else None)
+    return next((offer for offer in offers if offer.market == market), everywhere)
+
+
+def is_available(offers: Sequence[Offer], market: str | None) -> bool:
+    """Whether an item can be had: without offers always, without a market asked for when any offer says so."""
+    if not offers:
+        return True
+    if market is None:
+        return any(offer.available for offer in offers)
+    offer = offer_in(offers, market)
+    return offer is not None and offer.available
+
+
+class Offers:
+    """One entry per offer, so that many markets with few items each cost no more than their offers."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+        self._numbers, self._markets = array("I"), array("I")
+        self._prices, self._available = array("d"), array("B")
+        self._ready: dict[str | None, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
+
+    def add(self, number: int, offers: Sequence[Offer]) -> None:
+        """Item `number` has these offers."""
+        self._ready.clear()
+        first = offer_in(offers, None)
+        if first is None:
+            return
+        self._append(number, _NO_MARKET_ASKED, first.price, is_available(offers, None))
+        for offer in offers:
+            code = _EVERY_MARKET
+            if offer.market is not None:
+                code = self._codes.setdefault(offer.market, len(self._codes) + 2)
+            self._append(number, code, offer.price, offer.available)
+
+    def _append(self, number: int, code: int, price: Decimal | None, available: bool) -> None:
+        self._numbers.append(number)
+        self._markets.append(code)
+        self._prices.append(float("nan") if price is None else float(price))
+        self._available.append(available)
+
+    def forget(self, gone: NDArray[np.bool_]) -> None:
+        """Drop every offer of the items whose place in `gone` (by number) is set."""
+        self._ready.clear()
+        kept = ~gone[np.array(self._numbers, np.uint32)]
+        self._numbers = array("I", np.array(self._numbers, np.uint32)[kept].tobytes())
+        self._markets = array("I", np.array(self._markets, np.uint32)[kept].tobytes())
+        self._prices = array("d", np.array(self._prices)[kept].tobytes())
+        self._available = array("B", np.array(self._available, np.uint8)[kept].tobytes())
+
+    def columns(self, market: str | None, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Price (NaN: none) and availability in `market` by item number, each (size,). Do not write to them."""
+        found = self._ready.get(market)
+        if found is None or len(found[0]) != size:
+            if len(self._ready) >= MARKETS_KEPT:
+                self._ready.clear()
+            found = self._ready[market] = self._columns(market, size)
+        return found
+
+    def _columns(self, market: str | None, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        numbers, markets = np.array(self._numbers, np.uint32), np.array(self._markets, np.uint32)
+        prices, in_stock = np.array(self._prices), np.array(self._available, np.uint8).astype(bool)
+        price, available = np.full(size, np.nan), np.ones(size, bool)
+        if market is None:
+            layers = [_NO_MARKET_ASKED]
+        else:
+            available[numbers] = False  # offered somewhere, so what follows must say it is offered here
+            layers = [_EVERY_MARKET, self._codes.get(market, _EVERY_MARKET)]
+        for code in layers:
+            here = markets == code
+            price[numbers[here]] = prices[here]
+            available[numbers[here]] = in_stock[here]
+        return price, available
