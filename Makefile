@@ -1,0 +1,80 @@
+# What each target does: README.md. Everything is installed into .venv and kept in .penchant; `make clean` removes both.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := setup
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest -n 2
+
+# uv reads neither pip's index nor pip's certificates by itself.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef PIP_CERT
+export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
+UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv -q pip
+
+.PHONY: setup demo test test-all check bench lock clean
+
+setup: $(VENV)/ready-dev
+
+demo: $(VENV)/ready-demo
+	@exec $(BIN)/penchant demo
+
+test: setup
+	$(PYTEST) -m "not chaos and not browser"
+
+test-all: setup
+	$(PYTEST) -m "not chaos"
+	$(BIN)/pytest -m chaos
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/penchant schema --check
+	$(BIN)/pytest -q -p no:xdist tests/cli/test_house.py
+
+bench: setup
+	$(BIN)/python -m benchmarks --quick
+
+# The locks carry hashes and no address. `train` and `dev` pin tensorflow-cpu in place of tensorflow.
+COMPILE := $(BIN)/uv -q pip compile --generate-hashes --no-header --no-annotate --python-version 3.11
+CPU := requirements/cpu.in --override requirements/overrides.txt
+lock: setup
+	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	$(COMPILE) requirements/build.in -o requirements/build.txt
+	$(COMPILE) pyproject.toml -o requirements/gateway.txt
+	$(COMPILE) pyproject.toml --extra demo -c requirements/gateway.txt -o requirements/demo.txt
+	$(COMPILE) pyproject.toml --extra train $(CPU) -c requirements/gateway.txt -o requirements/train.txt
+	$(COMPILE) pyproject.toml --all-extras $(CPU) -c requirements/train.txt -c requirements/demo.txt -o requirements/dev.txt
+
+clean:
+	@if [ -e .penchant/lock ] && ! flock -n .penchant/lock true; then echo "A stack runs in .penchant: stop it first."; exit 1; fi
+	@for link in .penchant/*; do if [ -L "$$link" ]; then rm -rf "$$(readlink -f "$$link")"; fi; done
+	rm -rf $(VENV) .penchant .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/ready-dev: $(BIN)/uv pyproject.toml requirements/build.txt requirements/dev.txt
+	@echo "Installing everything (a minute or two) ..."
+	@$(UV) install --require-hashes -r requirements/build.txt -r requirements/dev.txt
+	@$(UV) install --no-deps --no-build-isolation -e .
+	@touch $(VENV)/ready-demo $@
+
+$(VENV)/ready-demo: $(BIN)/uv pyproject.toml requirements/build.txt requirements/demo.txt
+	@echo "Installing the gateway and the demo ..."
+	@$(UV) install --require-hashes -r requirements/build.txt -r requirements/demo.txt
+	@$(UV) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BIN)/uv: requirements/uv.txt
+	@for python in $(PYTHON) python3.11 python3 python; do \
+	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then break; fi; \
+	    python=; \
+	done; \
+	if [ -z "$$python" ]; then echo "Python 3.11 with venv is needed (Debian: python3.11-venv); name it: make PYTHON=/path/to/python3.11"; exit 1; fi; \
+	$$python -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
