@@ -82,6 +82,14 @@ class Catalogue:
         found = map(self._numbers.get, ids)
         return np.array([number for number in found if number is not None], np.uint32)
 
+    def strangers(self, numbers: Sequence[int], ids: Sequence[str]) -> int:
+        """How many of these items (number and id) contradict the live ones: another shop's, or another load's."""
+        names = {number: id for id, number in self._numbers.items()}
+        return sum(
+            names.get(number, id) != id or self._numbers.get(id, number) != number
+            for number, id in zip(numbers, ids, strict=True)
+        )
+
     def item(self, number: int) -> Item | None:
         """The live item of this number."""
         item = self._unpacked.get(number)
