@@ -1,0 +1,74 @@
+"""Everything one process holds to hand out access tokens and to check them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.responses import Response
+
+from api.auth import Verifier
+from api.cors import Origins
+from api.oauth.keys import Sealer, SigningKeys
+from api.oauth.metadata import audience_of, issuer_of
+from api.oauth.server import TokenServer
+from api.oauth.store import Store
+from api.oauth.tokens import AccessTokens
+from core.errors import PenchantError
+from core.settings import Settings
+from db.postgres import Connection
+
+THREADS = 4  # an argon2 check takes 19 MiB and 30 ms in each
+MOST_WAITING = 64
+
+
+class Busy(PenchantError):
+    """Too many token requests at once."""
+
+
+@dataclass(slots=True)
+class Authority:
+    """The authorization server of one process, with the verifier of what it hands out."""
+
+    issuer: str
+    keys: SigningKeys
+    verifier: Verifier
+    origins: Origins
+    server: TokenServer
+    threads: ThreadPoolExecutor
+    waiting: int = field(default=0)
+
+    async def answer(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Response:
+        """Answer a token request in a thread. Raises Busy, StoreUnavailable."""
+        if self.waiting >= MOST_WAITING:
+            raise Busy()
+        self.waiting += 1
+        try:
+            await self.verifier.refresh()  # a key that another process made or retired counts for signing, too
+            return await asyncio.get_running_loop().run_in_executor(self.threads, self.server.answer, form, headers)
+        finally:
+            self.waiting -= 1
+
+
+@asynccontextmanager
+async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[Authority]:
+    """Make the first signing key if there is none, and be ready. Raises StoreUnavailable."""
+    issuer = issuer_of(settings.gateway.public_url)
+    keys = SigningKeys(Sealer(settings.gateway.secret.get_secret_value()))
+    await keys.start(pool)
+    store = Store(settings.stores.postgres_url.get_secret_value(), settings.stores.postgres_timeout)
+    tokens = AccessTokens(issuer, audience_of(issuer), keys, settings.tokens)
+    threads = ThreadPoolExecutor(THREADS, "oauth")
+    try:
+        yield Authority(
+            issuer=issuer,
+            keys=keys,
+            verifier=Verifier(pool, keys, issuer),
+            origins=Origins(pool),
+            server=TokenServer(audience_of(issuer), tokens, store),
+            threads=threads,
+        )
+    finally:
+        threads.shutdown(wait=True, cancel_futures=True)
+        store.close()

@@ -1,0 +1,38 @@
+"""Who an access token is about, as claims and back. The `person_kind` claim decides, never the look of `sub`.
+
+| token of | sub | person_kind |
+|---|---|---|
+| a user | the shop's user id, as it is | `user` |
+| a guest | `urn:penchant:guest:` and the anonymous id | `guest` |
+| a client | the client id | left out |
+
+No user id may begin with `urn:penchant:`, so a reader that looks at `sub` alone cannot take a guest for a user either.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.contract import Person
+
+RESERVED = "urn:penchant:"
+GUEST = RESERVED + "guest:"
+
+
+def subject_claims(person: Person | None, client_id: str) -> dict[str, str]:
+    """`sub` and `person_kind` of a token for `person`, or for the client itself."""
+    if person is None:
+        return {"sub": client_id}
+    subject = GUEST + person.id if person.kind == "guest" else person.id
+    return {"sub": subject, "person_kind": person.kind}
+
+
+def person_of(claims: Mapping[str, Any]) -> Person | None:
+    """The person a token is about, None for a client's own. Raises ValueError when the claims contradict themselves."""
+    kind, subject = claims.get("person_kind"), claims["sub"]
+    if kind == "user" and not subject.startswith(RESERVED):
+        return Person("user", subject)
+    if kind == "guest" and subject.startswith(GUEST):
+        return Person("guest", subject.removeprefix(GUEST))
+    if kind is None and subject == claims["client_id"]:
+        return None
+    raise ValueError("sub and person_kind do not fit")

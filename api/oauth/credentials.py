@@ -1,0 +1,56 @@
+"""Client authentication: reads `client_secret_basic` and `client_secret_post` out of a request."""
+
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
+
+METHODS = ["client_secret_basic", "client_secret_post"]
+
+
+class BadClient(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
+    """The client is unknown, disabled, has another secret, or did not say who it is: one answer for all of them."""
+
+    error = "invalid_client"
+    description = "Client authentication failed."
+    status_code = 401
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        """The challenge that RFC 6749 section 5.2 asks for."""
+        return [*super().get_headers(), ("WWW-Authenticate", 'Basic realm="penchant", charset="UTF-8"')]
+
+
+class Credentials(NamedTuple):
+    """What a client says it is. `readings` are (id, secret): Basic has two, for few clients escape theirs as they should."""
+
+    method: str
+    readings: tuple[tuple[str, str], ...]
+
+
+def read_credentials(headers: Mapping[str, str], form: Mapping[str, str]) -> Credentials:
+    """The one set of credentials in a request. Raises BadClient when there is none, InvalidRequestError for two."""
+    authorization = headers.get("authorization")
+    if authorization is not None:
+        if "client_secret" in form:
+            raise InvalidRequestError("The client must authenticate in one way only.")
+        readings = _basic(authorization)
+        if form.get("client_id", readings[0][0]) not in {name for name, _ in readings}:
+            raise InvalidRequestError("Two different client ids.")
+        return Credentials("client_secret_basic", readings)
+    if "client_id" not in form or "client_secret" not in form:
+        raise BadClient()
+    return Credentials("client_secret_post", ((form["client_id"], form["client_secret"]),))
+
+
+def _basic(authorization: str) -> tuple[tuple[str, str], ...]:
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        client_id, colon, secret = b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
+    except ValueError:
+        raise BadClient() from None
+    if scheme.lower() != "basic" or not colon:
+        raise BadClient()
+    plain, unescaped = (client_id, secret), (unquote_plus(client_id), unquote_plus(secret))
+    return (plain,) if plain == unescaped else (unescaped, plain)

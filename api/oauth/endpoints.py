@@ -1,0 +1,55 @@
+"""The HTTP endpoints of the authorization server. They find their `Authority` in the lifespan's state."""
+
+import orjson
+import structlog
+from authlib.oauth2.rfc6749.errors import InvalidRequestError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.oauth.authority import Authority, Busy
+from api.oauth.form import read_form
+from api.oauth.metadata import metadata
+from core.errors import StoreUnavailable
+
+log = structlog.get_logger()
+
+FRESH = {"Cache-Control": "public, max-age=300"}
+
+
+def routes() -> list[Route]:
+    """All of them, for the composition root, whose lifespan yields `{"authority": Authority}`."""
+    return [
+        Route("/oauth/token", token, methods=["POST"]),
+        Route("/.well-known/jwks.json", jwks),
+        Route("/.well-known/oauth-authorization-server", describe),
+        Route("/.well-known/openid-configuration", describe),
+    ]
+
+
+async def token(request: Request) -> Response:
+    """Hand out an access token, or say why not as RFC 6749 section 5.2 wants it said."""
+    authority: Authority = request.state.authority
+    try:
+        return await authority.answer(await read_form(request), request.headers)
+    except InvalidRequestError as error:
+        return authority.server.refuse(error)
+    except (StoreUnavailable, Busy, TimeoutError) as error:
+        log.warning("token_not_granted", reason=type(error).__name__)
+        return _json({"error": "temporarily_unavailable"}, 503, {"Cache-Control": "no-store", "Retry-After": "1"})
+
+
+async def jwks(request: Request) -> Response:
+    """The public keys that check our tokens."""
+    authority: Authority = request.state.authority
+    return _json(authority.keys.jwks(), 200, FRESH)
+
+
+async def describe(request: Request) -> Response:
+    """The metadata document."""
+    authority: Authority = request.state.authority
+    return _json(metadata(authority.issuer), 200, FRESH)
+
+
+def _json(body: object, status: int, headers: dict[str, str]) -> Response:
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")

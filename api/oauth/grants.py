@@ -1,0 +1,92 @@
+"""The two grants: a client for itself (RFC 6749, section 4.4), and for one of its people (token exchange, RFC 8693)."""
+
+from typing import Any
+
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, UnauthorizedClientError
+from authlib.oauth2.rfc6749.grants import BaseGrant, ClientCredentialsGrant, TokenEndpointMixin
+from authlib.oauth2.rfc6749.requests import OAuth2Request
+
+from api.oauth.claims import RESERVED
+from api.oauth.credentials import METHODS
+from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
+from api.scopes import STAFF
+from core.contract import Person, check_id
+from core.errors import InvalidInput
+
+
+class InvalidTarget(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
+    """The token is wanted for another audience (RFC 8707)."""
+
+    error = "invalid_target"
+    description = "Tokens are for the GraphQL endpoint of this issuer only."
+
+
+class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]
+    """A shop's server gets a token of its own."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+
+    def validate_token_request(self) -> None:
+        """Authenticate the client, check grant, scope and audience."""
+        super().validate_token_request()
+        check_target(self.request, self.server.audience)
+
+
+class TokenExchange(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
+    """A shop's server turns its credentials into a short token of one person, for that person's browser or app."""
+
+    GRANT_TYPE = TOKEN_EXCHANGE
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+
+    def validate_token_request(self) -> None:
+        """Authenticate the client, check grant, scope, audience and subject."""
+        self.request.client = self.authenticate_token_endpoint_client()
+        if not self.request.client.check_grant_type(self.GRANT_TYPE):
+            raise UnauthorizedClientError("The client is not authorized for token exchange.")
+        self.validate_requested_scope()
+        check_target(self.request, self.server.audience)
+        self.request.user = read_subject(self.request.payload.data)
+
+    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+        """The answer of RFC 8693 section 2.2.1."""
+        token = self.generate_token(user=self.request.user, scope=self._scope(), include_refresh_token=False)
+        self.save_token(token)
+        return 200, {**token, "issued_token_type": ACCESS_TOKEN}, self.TOKEN_RESPONSE_HEADER
+
+    def _scope(self) -> str:
+        """What was asked for; else what the client has, less the powers over the whole shop."""
+        personal = (scope for scope in self.request.client.record.scopes if scope not in STAFF)
+        return self.request.payload.scope or " ".join(personal)
+
+
+def check_target(request: OAuth2Request, audience: str) -> None:
+    """Raise InvalidTarget when `resource` or `audience` names anything but our GraphQL endpoint."""
+    data = request.payload.data
+    if {data.get("resource", audience), data.get("audience", audience)} != {audience}:
+        raise InvalidTarget()
+
+
+def read_subject(data: dict[str, str]) -> Person:
+    """The person that token exchange is about. Raises InvalidRequestError when the request does not say it right."""
+    if "actor_token" in data or "actor_token_type" in data:
+        raise InvalidRequestError("actor_token is not supported.")
+    if data.get("requested_token_type", ACCESS_TOKEN) != ACCESS_TOKEN:
+        raise InvalidRequestError("requested_token_type is not supported.")
+    if "subject_token" not in data or "subject_token_type" not in data:
+        raise InvalidRequestError("subject_token and subject_token_type are required.")
+    kind = {USER_ID: "user", ANONYMOUS_ID: "guest"}.get(data["subject_token_type"])
+    if kind is None:
+        raise InvalidRequestError(f"subject_token_type must be {USER_ID} or {ANONYMOUS_ID}.")
+    return _person(kind, data["subject_token"])
+
+
+def _person(kind: str, text: str) -> Person:
+    try:
+        name = check_id(text, "subject_token")
+    except InvalidInput:
+        raise InvalidRequestError("subject_token must be 1 to 128 characters without control characters.") from None
+    if kind == "guest":
+        return Person("guest", name)
+    if name.startswith(RESERVED):
+        raise InvalidRequestError(f"A user id cannot begin with {RESERVED}.")
+    return Person("user", name)

@@ -1,0 +1,33 @@
+"""What the server can do, for clients that ask (RFC 8414 and OpenID Connect Discovery). Names only what exists."""
+
+from typing import Any
+
+from api.oauth.credentials import METHODS
+from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from api.oauth.keys import ALGORITHM
+from api.scopes import SCOPES
+
+
+def issuer_of(public_url: str) -> str:
+    """The issuer: the configured base URL without trailing slash, never anything a request says."""
+    return public_url.rstrip("/")
+
+
+def audience_of(issuer: str) -> str:
+    """Whom access tokens are for: the GraphQL endpoint."""
+    return f"{issuer}/graphql"
+
+
+def metadata(issuer: str) -> dict[str, Any]:
+    """The one document both well-known addresses serve."""
+    return {
+        "issuer": issuer,
+        "token_endpoint": f"{issuer}/oauth/token",
+        "jwks_uri": f"{issuer}/.well-known/jwks.json",
+        "scopes_supported": list(SCOPES),
+        "response_types_supported": [],
+        "grant_types_supported": [CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
+        "token_endpoint_auth_methods_supported": METHODS,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [ALGORITHM],
+    }

@@ -1,0 +1,85 @@
+"""Registered OAuth clients. `find_client` is for psycopg: authlib's grants run in threads, where asyncpg cannot go."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from db.postgres import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client as stored. `secret_hash` is None for a public client, `access_ttl` (seconds) None for the default."""
+
+    id: str
+    secret_hash: str | None
+    grants: tuple[str, ...]
+    scopes: tuple[str, ...]
+    redirect_uris: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    access_ttl: int | None = None
+    created_at: datetime | None = None
+    disabled_at: datetime | None = None
+
+
+async def create_client(connection: Connection, client: Client) -> bool:
+    """Store a new client; False, changing nothing, when its id is taken."""
+    status = await connection.execute(
+        """INSERT INTO oauth_clients (id, secret_hash, grants, scopes, redirect_uris, origins, access_ttl)
+           VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING""",
+        client.id,
+        client.secret_hash,
+        list(client.grants),
+        list(client.scopes),
+        list(client.redirect_uris),
+        list(client.origins),
+        client.access_ttl,
+    )
+    return status == "INSERT 0 1"
+
+
+async def list_clients(connection: Connection) -> list[Client]:
+    """All clients, by id, disabled ones too."""
+    return [_client(row) for row in await connection.fetch("SELECT * FROM oauth_clients ORDER BY id")]
+
+
+async def disable_client(connection: Connection, client_id: str) -> bool:
+    """Refuse the client and all its tokens from now on; False when there is none, or it is disabled already."""
+    status = await connection.execute(
+        "UPDATE oauth_clients SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL", client_id
+    )
+    return status == "UPDATE 1"
+
+
+async def allowed_origins(connection: Connection) -> frozenset[str]:
+    """The web origins of all enabled clients."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT unnest(origins) AS origin FROM oauth_clients WHERE disabled_at IS NULL"
+    )
+    return frozenset(row["origin"] for row in rows)
+
+
+def find_client(connection: psycopg.Connection[Any], client_id: str) -> Client | None:
+    """The enabled client of that id. Blocks: for the threads that run grants."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("SELECT * FROM oauth_clients WHERE id = %s AND disabled_at IS NULL", (client_id,))
+        row = cursor.fetchone()
+    return _client(row) if row else None
+
+
+def _client(row: Mapping[str, Any]) -> Client:
+    return Client(
+        id=row["id"],
+        secret_hash=row["secret_hash"],
+        grants=tuple(row["grants"]),
+        scopes=tuple(row["scopes"]),
+        redirect_uris=tuple(row["redirect_uris"]),
+        origins=tuple(row["origins"]),
+        access_ttl=row["access_ttl"],
+        created_at=row["created_at"],
+        disabled_at=row["disabled_at"],
+    )
