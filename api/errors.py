@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 import structlog
 from graphql import GraphQLError
+from redis.exceptions import ConnectionError as RedisUnreachable
+from redis.exceptions import TimeoutError as RedisTooSlow
 from strawberry.exceptions import StrawberryInputCoercionError
 
 from core.errors import InvalidInput, PenchantError, StoreUnavailable
+from db.postgres import UNREACHABLE
 
 log = structlog.get_logger()
 
@@ -45,6 +49,16 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (StrawberryInputCoercionError, "BAD_USER_INPUT"),
 )
 
+STORE_DOWN = (
+    *UNREACHABLE,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    RedisUnreachable,
+    RedisTooSlow,
+)  # what the stores' own libraries raise when nobody translated it
+
 
 def code_of(error: BaseException) -> str | None:
     """The public code of a domain error; None for a surprise."""
@@ -62,11 +76,14 @@ def public_errors(errors: Sequence[GraphQLError], request_id: str, default: str 
 
 
 def _public(error: GraphQLError, request_id: str, default: str | None) -> dict[str, Any]:
+    cause = error.original_error
+    if default is None and isinstance(cause, STORE_DOWN):
+        log.warning("store_did_not_answer", request_id=request_id, path=error.path, error=repr(cause))
+        return _answer(error, str(StoreUnavailable()), {"code": "SERVICE_UNAVAILABLE"})
     code = default or _code_of_field_error(error)
     if code is None:
-        log.error("request_failed", request_id=request_id, path=error.path, exc_info=_cause(error))
+        log.error("request_failed", request_id=request_id, path=error.path, exc_info=cause or error)
         return _answer(error, MASKED, {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id})
-    cause = error.original_error
     extensions: dict[str, Any] = {"code": code}
     if isinstance(cause, InvalidInput) and cause.field:
         extensions["field"] = cause.field
@@ -81,10 +98,6 @@ def _code_of_field_error(error: GraphQLError) -> str | None:
     if type(cause) is GraphQLError:
         return "BAD_USER_INPUT" if cause.nodes else None
     return code_of(cause)
-
-
-def _cause(error: GraphQLError) -> BaseException:
-    return error.original_error or error
 
 
 def _answer(error: GraphQLError, message: str, extensions: dict[str, Any]) -> dict[str, Any]:

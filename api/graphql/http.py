@@ -1,8 +1,8 @@
-"""The /graphql endpoint: plain ASGI around graphql-core's executor, with GraphQL over HTTP's media types and statuses."""
+"""The /graphql endpoint: plain ASGI around graphql-core's executor, with the media types of GraphQL over HTTP."""
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -11,9 +11,9 @@ from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
-from api.auth import InvalidToken, Verifier
-from api.errors import MASKED, RequestRefused, Unauthenticated, public_errors
-from api.graphql.context import Context, Gateway, Viewer
+from api.auth import InvalidToken, bearer_token
+from api.errors import MASKED, RequestRefused, public_errors
+from api.graphql.context import Context, Viewer
 from api.graphql.documents import Document, DocumentInvalid, Documents, Operation
 from api.graphql.execution.executor import Executor
 from api.graphql.graphiql import PAGE, POLICY
@@ -39,8 +39,16 @@ _METHODS = {"GET", "POST"}
 Header = tuple[bytes, bytes]
 
 
+class TokenVerifier(Protocol):
+    """Checks access tokens, as `api.auth.Verifier` does."""
+
+    async def verify(self, token: str) -> Viewer:
+        """The viewer a token names; raises InvalidToken or StoreUnavailable."""
+        ...
+
+
 class GraphQLEndpoint:
-    """An ASGI app for one path. The lifespan's state must hold `gateway` (Gateway) and `verifier` (Verifier)."""
+    """An ASGI app for one path. The lifespan's state must hold `gateway` and `verifier`, see `api.app.State`."""
 
     def __init__(self, schema: Schema, *, graphiql: bool, timeout: float) -> None:
         self._schema = schema._schema
@@ -69,7 +77,7 @@ class GraphQLEndpoint:
         if scope["method"] not in _METHODS:
             raise MethodRefused("GET, POST", "Use POST, or GET for queries.")
         state = scope["state"]
-        viewer = await _viewer(state["verifier"], headers)
+        viewer = await _viewer(state["verifier"], scope["headers"])
         if scope["method"] == "GET":
             request = read_query_string(scope["query_string"])
         else:
@@ -126,15 +134,15 @@ class TokenRefused(RequestRefused):
         self.challenge = challenge
 
 
-async def _viewer(verifier: Verifier, headers: Headers) -> Viewer:
+async def _viewer(verifier: TokenVerifier, headers: list[Header]) -> Viewer:
     """Whom the bearer token names; cookies are never looked at."""
-    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() != b"bearer" or not token:
-        raise TokenRefused(_REALM, "Send an access token: Authorization: Bearer ...")
     try:
-        return await verifier.verify(token.strip().decode("latin-1"))
-    except InvalidToken:
-        raise TokenRefused(_REALM + b', error="invalid_token"', str(Unauthenticated())) from None
+        token = bearer_token(headers)
+        if token is None:
+            raise TokenRefused(_REALM, "Send an access token: Authorization: Bearer ...")
+        return await verifier.verify(token)
+    except InvalidToken as error:
+        raise TokenRefused(_REALM + b', error="invalid_token"', str(error)) from None
     except StoreUnavailable:
         raise RequestRefused("SERVICE_UNAVAILABLE", "Tokens cannot be checked just now.", 503) from None
 

@@ -9,6 +9,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLArgument,
     GraphQLField,
     GraphQLNamedType,
     GraphQLSchema,
@@ -152,7 +153,7 @@ class _Scales:
     def _first(self, node: FieldNode, definition: GraphQLField | None) -> int:
         """How many elements the field's list may have; what the resolver will refuse anyway is cut to 1 to 100."""
         known = definition.args.get("first") if definition else None
-        value: Any = known.default_value if known else 1
+        value: Any = _default(known) if known else 1
         for argument in node.arguments or ():
             if argument.name.value != "first":
                 continue
@@ -171,3 +172,11 @@ class _Scales:
 def _whole(literal: IntValueNode) -> int:
     """The number; four characters decide, for it is cut to 100 anyway and thousands of digits would cost time."""
     return int(literal.value[:4])
+
+
+def _default(argument: GraphQLArgument) -> Any:
+    """The argument's default: Strawberry gives a value, a schema read from SDL a literal."""
+    if argument.default is None:
+        return argument.default_value
+    literal = argument.default.literal
+    return _whole(literal) if isinstance(literal, IntValueNode) else argument.default.value

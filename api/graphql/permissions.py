@@ -62,9 +62,7 @@ def requires_or_oneself(*scopes: str) -> type[BasePermission]:
     return _permission(OneselfPermission, scopes, or_oneself=True)
 
 
-def _permission(
-    parent: type[ScopePermission], scopes: tuple[str, ...], *, or_oneself: bool
-) -> type[BasePermission]:
+def _permission(parent: type[ScopePermission], scopes: tuple[str, ...], *, or_oneself: bool) -> type[BasePermission]:
     name = parent.__name__ + "".join(part.capitalize() for scope in scopes for part in scope.split(":"))
     directive = Requires(scopes=list(scopes), or_oneself=or_oneself)
     return type(name, (parent,), {"scopes": scopes, "_schema_directive": directive})

@@ -1,6 +1,7 @@
 """The scalars beyond GraphQL's own: DateTime, Duration, Decimal and JSON, each read strictly and written one way."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, DecimalException
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ _DURATION = re.compile(
     r"(?:T(?=.)(?:(?P<hours>\d{1,7})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,11})S)?)?",
     re.ASCII,
 )
+_JSON_DEPTH = 32
 _DECIMAL = re.compile(r"-?\d{1,28}(?:\.\d{1,18})?", re.ASCII)
 
 
@@ -76,9 +78,26 @@ def write_decimal(value: Decimal) -> str:
     return format(value, "f")
 
 
-def same(value: Any) -> Any:
-    """JSON is passed through as it is."""
+def read_json(value: Any) -> Any:
+    """Any JSON value, of at most 32 levels: deeper ones could not be written again."""
+    level, depth = [value], 0
+    while level:
+        level = [inner for outer in level for inner in _parts(outer)]
+        depth += 1
+        if depth > _JSON_DEPTH:
+            raise GraphQLError(f"A JSON value may have {_JSON_DEPTH} levels.")
     return value
+
+
+def write_json(value: Any) -> Any:
+    """The value as it is."""
+    return value
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _refuse(kind: str, value: object) -> NoReturn:
@@ -111,7 +130,7 @@ SCALARS: dict[object, ScalarDefinition] = {
         name="JSON",
         description="Any JSON value.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
-        serialize=same,
-        parse_value=same,
+        serialize=write_json,
+        parse_value=read_json,
     ),
 }
