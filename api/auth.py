@@ -1,4 +1,4 @@
-"""Who is asking: checks access tokens. Trusts our own keys, one algorithm, issuer and audience; no token names its key."""
+"""Who is asking: checks access tokens. Trusts our own keys, one algorithm, issuer and audience, nothing else."""
 
 import asyncio
 import hashlib

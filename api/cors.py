@@ -56,12 +56,14 @@ class Cors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer preflights; let other requests through, their responses readable to registered origins."""
         if scope["type"] != "http" or scope["path"] not in PATHS:
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         allowed = origin is not None and await scope["state"]["authority"].origins.allowed_origin(origin)
         if origin is not None and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            return await _answer_preflight(headers, origin if allowed else None, send)
+            await _answer_preflight(headers, origin if allowed else None, send)
+            return
         await self._app(scope, receive, _readable(send, origin if allowed else None))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 import typer
@@ -17,7 +17,7 @@ from db.postgres import connect_pool
 
 T = TypeVar("T")
 
-REFUSED, USAGE, UNREACHABLE = 1, 2, 3  # exit codes
+REFUSED, USAGE, UNREACHABLE = 1, 2, 3  # how the program ends
 app = typer.Typer(help="Register, list and disable OAuth clients.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -48,9 +48,9 @@ def create(
             ttl=ttl,
         )
     except InvalidInput as error:
-        _fail(f"--{error.field}: {error}", USAGE)
+        raise _failed(f"--{error.field}: {error}", USAGE) from None
     if not _with_pool(lambda pool: create_client(pool, client)):
-        _fail(f"There is a client {client_id} already.", REFUSED)
+        raise _failed(f"There is a client {client_id} already.", REFUSED)
     made = {"client_id": client_id} | ({} if secret_stdin else {"client_secret": secret})
     typer.echo(_json(made) if as_json else "\n".join(f"{name}: {value}" for name, value in made.items()))
 
@@ -71,7 +71,7 @@ def list_all(as_json: AsJson = False) -> None:
 def disable(client_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Refuse a client and all its tokens, in every process within three seconds."""
     if not _with_pool(lambda pool: disable_client(pool, client_id)):
-        _fail(f"There is no enabled client {client_id}.", REFUSED)
+        raise _failed(f"There is no enabled client {client_id}.", REFUSED)
 
 
 def _shown(client: Client) -> dict[str, Any]:
@@ -90,9 +90,9 @@ def _json(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def _failed(message: str, code: int) -> typer.Exit:
     typer.echo(message, err=True)
-    raise typer.Exit(code)
+    return typer.Exit(code)
 
 
 def _with_pool(work: Callable[..., Awaitable[T]]) -> T:
@@ -103,12 +103,12 @@ def _with_pool(work: Callable[..., Awaitable[T]]) -> T:
     try:
         return asyncio.run(run())
     except StoreUnavailable as error:
-        _fail(str(error), UNREACHABLE)
+        raise _failed(str(error), UNREACHABLE) from None
 
 
 def _postgres_url() -> str:
     demo = read_demo() or {}
     url = os.environ.get("PENCHANT_POSTGRES_URL") or demo.get("postgres_url")
     if not url:
-        _fail("Set PENCHANT_POSTGRES_URL, or run this inside a checkout whose demo is up.", USAGE)
+        raise _failed("Set PENCHANT_POSTGRES_URL, or run this inside a checkout whose demo is up.", USAGE)
     return str(url)

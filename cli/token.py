@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from getpass import getpass
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote_plus, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
@@ -16,7 +16,7 @@ import typer
 from api.oauth.grant_types import ANONYMOUS_ID, CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
 from cli.checkout import read_demo
 
-REFUSED, USAGE, UNREACHABLE = 1, 2, 3  # exit codes
+REFUSED, USAGE, UNREACHABLE = 1, 2, 3  # how the program ends
 TIMEOUT = 10.0  # seconds
 
 
@@ -34,10 +34,12 @@ def token(
     """
     demo = read_demo() or {}
     if user is not None and guest is not None:
-        _fail("--user and --guest exclude each other.", USAGE)
+        raise _failed("--user and --guest exclude each other.", USAGE)
     client_id, base = client or demo.get("client_id"), url or demo.get("base_url")
     if not client_id or not base:
-        _fail("Say --client and --url, or run this inside a checkout whose demo is up.", USAGE)
+        raise _failed("Say --client and --url, or run this inside a checkout whose demo is up.", USAGE)
+    if not base.startswith(("http://", "https://")):
+        raise _failed("--url begins with http:// or https://", USAGE)
     secret = _secret(client_id, demo, secret_stdin)
     typer.echo(request_token(base, client_id, secret, _form(user, guest, scope))["access_token"])
 
@@ -45,17 +47,17 @@ def token(
 def request_token(base_url: str, client_id: str, secret: str, form: dict[str, str]) -> dict[str, Any]:
     """The token endpoint's answer. Ends the program, saying why, when there is none or it is an error."""
     credentials = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()
-    request = Request(f"{base_url.rstrip('/')}/oauth/token", urlencode(form).encode())
+    request = Request(f"{base_url.rstrip('/')}/oauth/token", urlencode(form).encode())  # noqa: S310  # http or https, see `token`
     request.add_unredirected_header("Authorization", f"Basic {credentials}")
     try:
         with _opener(base_url).open(request, timeout=TIMEOUT) as response:
             return dict(json.load(response))
     except HTTPError as error:
-        _fail(f"Refused: {_reason(error)}", REFUSED)
+        raise _failed(f"Refused: {_reason(error)}", REFUSED) from None
     except (URLError, OSError) as error:
-        _fail(f"No answer from {base_url}: {getattr(error, 'reason', error)}", UNREACHABLE)
+        raise _failed(f"No answer from {base_url}: {getattr(error, 'reason', error)}", UNREACHABLE) from None
     except ValueError:
-        _fail(f"{base_url} is not a Penchant gateway.", UNREACHABLE)
+        raise _failed(f"{base_url} is not a Penchant gateway.", UNREACHABLE) from None
 
 
 def _form(user: str | None, guest: str | None, scope: str | None) -> dict[str, str]:
@@ -75,7 +77,7 @@ def _secret(client_id: str, demo: dict[str, Any], from_stdin: bool) -> str:
         return str(demo["client_secret"])
     if sys.stdin.isatty():
         return getpass(f"Secret of {client_id}: ")
-    _fail(f"The secret of {client_id} is not known here: --secret-stdin or PENCHANT_CLIENT_SECRET.", USAGE)
+    raise _failed(f"The secret of {client_id} is not known here: --secret-stdin or PENCHANT_CLIENT_SECRET.", USAGE)
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -101,6 +103,6 @@ def _reason(error: HTTPError) -> str:
         return f"HTTP {error.code}"
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def _failed(message: str, code: int) -> typer.Exit:
     typer.echo(message, err=True)
-    raise typer.Exit(code)
+    return typer.Exit(code)

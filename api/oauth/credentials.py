@@ -23,7 +23,7 @@ class BadClient(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
 
 
 class Credentials(NamedTuple):
-    """What a client says it is. `readings` are (id, secret): Basic has two, for few clients escape theirs as they should."""
+    """What a client says it is. `readings` are (id, secret): Basic has two, for few clients escape as they should."""
 
     method: str
     readings: tuple[tuple[str, str], ...]
