@@ -50,7 +50,7 @@ class Folder:
             return {}
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Iterator["Folder"]:
         """Keep the folder to ourselves.
 
         Raises:
@@ -61,7 +61,7 @@ class Folder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise Busy(f"A stack already runs in {self.path}; stop it first.") from error
-            yield
+            yield self
 
     def home_for_nobody(self, name: str) -> Path:
         """A subfolder owned by the unprivileged user: here, or in /var/tmp behind a link when it cannot get here."""

@@ -21,10 +21,11 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: the words, where its output goes, and how it is asked to stop."""
+    """What to run: the words, the file its output goes to, and how it is asked to stop. `shown`: to our own output."""
 
     words: Sequence[str | Path]
     log: Path
+    shown: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
     as_nobody: bool = False
@@ -58,15 +59,12 @@ class Process:
         """Wait for the end; the exit code."""
         return self._child.wait()
 
-    def ask_to_stop(self) -> None:
-        """Send the stop signal, once it is worth sending."""
+    def stop(self, patience: float) -> None:
+        """Ask it to stop, kill it after `patience` seconds; whatever is left of its session is killed too."""
         if self.exit_code is None:
             self._child.send_signal(self.command.stop_signal)
-
-    def end(self, deadline: float) -> None:
-        """Wait until `deadline` (monotonic seconds), then kill; whatever is left of its session is killed too."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(max(0.0, deadline - time.monotonic()))
+            self._child.wait(patience)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._child.wait()
@@ -103,7 +101,8 @@ class Processes:
         code = process.wait()
         self.forget(process)
         if code:
-            raise StackError(f"{command.name} failed with exit code {code}:\n{process.last_words()}")
+            words = "" if command.shown else f":\n{process.last_words()}"
+            raise StackError(f"{command.name} failed with exit code {code}{words}")
 
     def forget(self, process: Process) -> None:
         """Stop minding a child that ended."""
@@ -111,18 +110,24 @@ class Processes:
             if process in self._running:
                 self._running.remove(process)
 
+    def ended(self) -> Process | None:
+        """A child that ended although nobody asked it to."""
+        with self._lock:
+            return next((process for process in self._running if process.exit_code is not None), None)
+
     def stop(self, patience: float = 15.0) -> None:
-        """Stop every child, the youngest first, and let nothing start any more; kill after `patience` seconds."""
+        """Stop every child, each before those it was started after, and let nothing start any more."""
         with self._lock:
             self._closed = True
             running, self._running = self._running[::-1], []
-        _stop_all(running, patience)
+        for process in running:
+            process.stop(patience)
 
     def stop_some(self, some: Sequence[Process], patience: float = 15.0) -> None:
         """Stop these children only."""
         for process in some:
             self.forget(process)
-        _stop_all(some, patience)
+            process.stop(patience)
 
 
 def tail(log: Path, lines: int = 15) -> str:
@@ -149,22 +154,14 @@ def wait_until(ready: Callable[[], bool], processes: Sequence[Process], seconds:
         time.sleep(0.03)
 
 
-def _stop_all(running: Sequence[Process], patience: float) -> None:
-    for process in running:
-        process.ask_to_stop()
-    deadline = time.monotonic() + patience
-    for process in running:
-        process.end(deadline)
-
-
 def _popen(command: Command) -> subprocess.Popen[bytes]:
     owner = NOBODY if command.as_nobody else None
     with command.log.open("ab") as log:
         return subprocess.Popen(
             [str(word) for word in command.words],
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=None if command.shown else log,
+            stderr=None if command.shown else subprocess.STDOUT,
             close_fds=True,
             start_new_session=True,
             cwd=command.folder,
