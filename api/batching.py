@@ -1,0 +1,113 @@
+"""Events of many calls leave in few messages: gathered for a moment, bounded in size, in flight and in waiting."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from core.contract import Event
+from core.settings import Ingest as IngestSettings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The events of one call, those among them whose id the sender gave, and whether they were taken."""
+
+    events: Sequence[Event]
+    named: Sequence[Event]
+    taken: asyncio.Future[bool]
+
+
+class Batcher:
+    """Hands batches of whole chunks to `send`, which says whether they are safe."""
+
+    def __init__(self, settings: IngestSettings, send: Callable[[list[Chunk]], Awaitable[bool]]) -> None:
+        self._settings = settings
+        self._send = send
+        self._waiting: deque[Chunk] = deque()
+        self._count = 0  # events waiting or in flight
+        self._gathered = 0  # events waiting
+        self._some, self._enough, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._idle.set()
+        self._slots = asyncio.Semaphore(settings.max_in_flight)
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._feeder: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Start sending, on the running loop."""
+        self._feeder = asyncio.create_task(self._feed())
+
+    async def close(self) -> None:
+        """Send what waits, then stop."""
+        if self._feeder is not None:
+            await self._idle.wait()
+            self._feeder.cancel()
+            await asyncio.gather(self._feeder, return_exceptions=True)
+
+    @property
+    def room(self) -> int:
+        """How many events may still be added."""
+        return self._settings.max_waiting - self._count
+
+    async def add(self, events: Sequence[Event], named: Sequence[Event]) -> bool:
+        """Whether these events were taken; True only when they are safe. At most 500 events, within `room`."""
+        chunk = Chunk(events, named, asyncio.get_running_loop().create_future())
+        self._waiting.append(chunk)
+        self._count += len(events)
+        self._gathered += len(events)
+        self._idle.clear()
+        self._some.set()
+        if self._gathered >= self._settings.max_batch:
+            self._enough.set()
+        return await chunk.taken
+
+    async def _feed(self) -> None:
+        while True:
+            await self._some.wait()
+            await self._linger()
+            await self._slots.acquire()
+            delivery = asyncio.create_task(self._deliver(self._gather()))
+            self._deliveries.add(delivery)
+            delivery.add_done_callback(self._deliveries.discard)
+
+    async def _linger(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.linger):
+                await self._enough.wait()
+
+    def _gather(self) -> list[Chunk]:
+        """The oldest chunks that fit into one message; one at least."""
+        chunks = [self._waiting.popleft()]
+        size = len(chunks[0].events)
+        while self._waiting and size + len(self._waiting[0].events) <= self._settings.max_batch:
+            chunks.append(self._waiting.popleft())
+            size += len(chunks[-1].events)
+        self._gathered -= size
+        if not self._waiting:
+            self._some.clear()
+        if self._gathered < self._settings.max_batch:
+            self._enough.clear()
+        return chunks
+
+    async def _deliver(self, chunks: list[Chunk]) -> None:
+        taken = False
+        try:
+            taken = await self._send(chunks)
+        except Exception:
+            log.exception("batch_not_sent")
+        finally:
+            self._settle(chunks, taken)
+
+    def _settle(self, chunks: list[Chunk], taken: bool) -> None:
+        self._slots.release()
+        self._count -= sum(len(chunk.events) for chunk in chunks)
+        if not self._count:
+            self._idle.set()
+        for chunk in chunks:
+            if not chunk.taken.done():  # else its caller has gone
+                chunk.taken.set_result(taken)

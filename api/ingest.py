@@ -1,0 +1,170 @@
+"""Events in: each judged, many sent at once, acknowledged when they are safe and the next answer knows them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import asyncpg
+import structlog
+from redis.asyncio import Redis
+
+from api.batching import Batcher, Chunk
+from api.errors import RequestRefused
+from api.graphql.context import Viewer
+from api.judging import Call, Outcome, Result, judge, repeat_of, repeated
+from core.contract import Event
+from core.errors import StoreUnavailable
+from core.settings import Ingest as IngestSettings
+from db import cache, outbox
+from db.postgres import transaction
+from workers.enqueue import Broker, events_body, publish_events
+
+log = structlog.get_logger()
+
+MOST_EVENTS: Final = 500  # a call
+REST: Final = 1.0  # seconds Redis is left alone after it failed
+SOON, SELDOM = 1.0, 10.0  # seconds between looks into the outbox: while it is known to hold something, and otherwise
+_AWAY: Final = (OSError, TimeoutError, StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class Ingest:
+    """One process's way in for events. `open` and `close` go with the process's event loop."""
+
+    def __init__(self, settings: IngestSettings, pool: asyncpg.Pool, redis: Redis, broker: Broker) -> None:
+        self._pool = pool
+        self._redis = redis
+        self._broker = broker
+        self._batcher = Batcher(settings, self._send)
+        self._redis_rests_until = 0.0
+        self._set_aside = asyncio.Event()
+        self._drainer: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Start sending batches and emptying the outbox."""
+        self._batcher.open()
+        self._drainer = asyncio.create_task(self._keep_drained())
+
+    async def close(self) -> None:
+        """Send what waits; what the broker does not take is in the outbox."""
+        await self._batcher.close()
+        if self._drainer is not None:
+            self._drainer.cancel()
+            await asyncio.gather(self._drainer, return_exceptions=True)
+
+    async def track(self, viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
+        """Judge and send a call's events; one result per event, in their order.
+
+        ACCEPTED only when the broker confirmed the event, or the outbox holds it. DUPLICATE and CONFLICT are found
+        here for ids the sender gave, as far as Redis remembers; the rest is the worker's primary key. An item nobody
+        uploaded yet is accepted: events are facts, and the catalogue may come later.
+        Raises RequestRefused for more than 500 events.
+        """
+        if len(raws) > MOST_EVENTS:
+            raise RequestRefused("PAYLOAD_TOO_LARGE", f"At most {MOST_EVENTS} events a call, not {len(raws)}.", 413)
+        call = judge(viewer, raws)
+        await self._compare_with_seen(call)
+        if call.events:
+            await self._send_off(call)
+        for index, earlier in call.repeats.items():
+            call.results[index] = repeat_of(call, index, earlier)
+        return [call.results[index] for index in range(len(raws))]
+
+    async def _compare_with_seen(self, call: Call) -> None:
+        named = {index: event for index, event in call.named.items() if index in call.events}
+        seen = await self._seen([event.identity for event in named.values()])
+        for (index, event), digest in zip(named.items(), seen, strict=True):
+            if digest is not None:
+                del call.events[index]
+                call.results[index] = repeated(index, event, same=digest == event.digest)
+
+    async def _send_off(self, call: Call) -> None:
+        events = list(call.events.values())
+        if self._batcher.room < len(events):
+            taken, code, message = False, "BUSY", "Too many events wait for the broker: send it again in a moment."
+        else:
+            taken = await self._batcher.add(events, [call.named[index] for index in call.events if index in call.named])
+            code, message = "SERVICE_UNAVAILABLE", "Neither the broker nor the outbox took it: send it again."
+        for index, event in call.events.items():
+            call.results[index] = (
+                Result(index, Outcome.ACCEPTED, event.id)
+                if taken
+                else Result(index, Outcome.RETRY, event.id, code, None, message)
+            )
+
+    async def _send(self, chunks: list[Chunk]) -> bool:
+        events = [event for chunk in chunks for event in chunk.events]
+        if not await self._keep_safe(uuid4(), events_body(events)):
+            return False
+        await self._tell_redis(events, [event for chunk in chunks for event in chunk.named])
+        return True
+
+    async def _keep_safe(self, task_id: UUID, body: bytes) -> bool:
+        """Whether the broker, or else the outbox, holds the batch now."""
+        try:
+            await publish_events(self._broker, task_id, body)
+        except StoreUnavailable as error:
+            log.warning("batch_set_aside", task_id=str(task_id), error=str(error))
+            return await self._put_aside(task_id, body)
+        return True
+
+    async def _put_aside(self, task_id: UUID, body: bytes) -> bool:
+        try:
+            await outbox.put_aside(self._pool, task_id, body)
+        except _AWAY as error:
+            log.error("batch_not_safe", task_id=str(task_id), error=str(error))
+            return False
+        self._set_aside.set()
+        return True
+
+    async def _seen(self, identities: list[int]) -> list[int | None]:
+        if identities and self._redis_is_there():
+            try:
+                return await cache.seen_digests(self._redis, identities)
+            except cache.UNREACHABLE as error:
+                self._let_redis_rest(error)
+        return [None] * len(identities)
+
+    async def _tell_redis(self, events: list[Event], named: list[Event]) -> None:
+        """Best effort: the worker tells it again, and Postgres knows better."""
+        if self._redis_is_there():
+            try:
+                await asyncio.gather(cache.add_recent(self._redis, events), cache.mark_seen(self._redis, named))
+            except cache.UNREACHABLE as error:
+                self._let_redis_rest(error)
+
+    def _redis_is_there(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._redis_rests_until
+
+    def _let_redis_rest(self, error: Exception) -> None:
+        self._redis_rests_until = asyncio.get_running_loop().time() + REST
+        log.warning("redis_away", error=str(error))
+
+    async def _keep_drained(self) -> None:
+        while True:
+            self._set_aside.clear()
+            if await self._drained():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SELDOM):
+                        await self._set_aside.wait()
+            else:
+                await asyncio.sleep(SOON)
+
+    async def _drained(self) -> bool:
+        """Empty the outbox as far as broker and Postgres allow; whether it is empty now."""
+        try:
+            while sent := await self._drain_some():
+                log.info("outbox_drained", messages=sent)
+        except _AWAY as error:
+            log.warning("outbox_not_drained", error=str(error))
+            return False
+        return True
+
+    async def _drain_some(self) -> int:
+        async with transaction(self._pool) as connection:
+            parcels = await outbox.take_parcels(connection)
+            for parcel in parcels:
+                await publish_events(self._broker, parcel.task_id, parcel.body)
+            await outbox.drop_parcels(connection, [parcel.id for parcel in parcels])
+        return len(parcels)

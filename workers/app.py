@@ -1,0 +1,48 @@
+"""The workers' composition root: one Celery application, its settings, its tasks."""
+
+from typing import Any, Final
+
+from celery import Celery
+
+from core.settings import Settings
+from workers import events
+from workers.topology import EVENTS
+
+SETTINGS: Final[dict[str, Any]] = {
+    # Delivery: a message leaves the queue when its work is done; a failed one goes to the dead letters.
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "task_acks_on_failure_or_timeout": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": True,
+    "task_ignore_result": True,
+    "broker_transport_options": {"confirm_publish": True, "confirm_timeout": 5},
+    "broker_heartbeat": 10,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,  # for ever
+    "broker_connection_timeout": 5,
+    # Queues: declared in code, so that Celery knows they are quorum queues and leaves the global prefetch alone.
+    "task_queues": (EVENTS,),
+    "task_default_queue": EVENTS.name,
+    "task_default_exchange": EVENTS.exchange.name,
+    "task_default_exchange_type": EVENTS.exchange.type,
+    "task_default_routing_key": EVENTS.routing_key,
+    "task_create_missing_queues": False,
+    "worker_prefetch_multiplier": 4,
+    "worker_consumer": "workers.consumer:Consumer",
+    # Nothing but our own messages: no remote control, no events about events.
+    "accept_content": ["json"],
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_proc_alive_timeout": 30.0,
+    "enable_utc": True,
+}
+
+
+def create_app(settings: Settings) -> Celery:
+    """The Celery application with every task; opens nothing."""
+    app = Celery("penchant", broker=settings.stores.broker_url.get_secret_value(), set_as_current=False)
+    app.conf.update(SETTINGS)
+    events.register(app, settings.stores)
+    return app

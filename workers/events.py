@@ -1,0 +1,137 @@
+"""Events on their way from the queue to the memory: stored once, then told to the next answers."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import structlog
+from celery import Celery, Task
+from pydantic import TypeAdapter
+from redis.asyncio import Redis
+
+from core.contract import Event
+from core.errors import StoreUnavailable
+from core.settings import Stores
+from db import cache
+from db.cache import add_recent, connect_redis
+from db.events import insert_events
+from db.postgres import connect_pool
+from workers.topology import STORE_EVENTS
+
+log = structlog.get_logger()
+Answer = TypeVar("Answer")
+
+FIRST_WAIT: Final = 0.2  # seconds, doubled up to LONGEST_WAIT
+LONGEST_WAIT: Final = 5.0
+PATIENCE: Final = 60.0  # seconds; far below the broker's consumer timeout, times the messages held by one process
+
+AWAY: Final = (
+    StoreUnavailable,
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedTableError,  # not migrated yet
+)
+
+_BATCH: Final = TypeAdapter(list[Event])
+
+
+class Memory:
+    """What one worker process holds: the stores, opened when first needed, used by one task at a time."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._pool: asyncpg.Pool | None = None
+
+    @cached_property
+    def redis(self) -> Redis:
+        """The Redis client."""
+        return connect_redis(self._stores.redis_url.get_secret_value(), self._stores.redis_timeout)
+
+    async def pool(self) -> asyncpg.Pool:
+        """The Postgres pool, of one connection. Raises StoreUnavailable while Postgres is away."""
+        if self._pool is None:
+            url = self._stores.postgres_url.get_secret_value()
+            self._pool = await connect_pool(url, size=1, timeout=self._stores.postgres_timeout)
+        return self._pool
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        if self._pool is not None:
+            await self._pool.close()
+        await self.redis.aclose()
+
+
+@dataclass
+class Loop:
+    """One event loop and one memory per worker process, made by the first task after the fork."""
+
+    stores: Stores
+
+    @cached_property
+    def memory(self) -> Memory:
+        """This process's stores."""
+        return Memory(self.stores)
+
+    @cached_property
+    def _runner(self) -> asyncio.Runner:
+        return asyncio.Runner()
+
+    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Run to the end on this process's loop."""
+        return self._runner.run(work)
+
+
+def register(app: Celery, stores: Stores) -> None:
+    """Give the application its task; the stores are opened by the process that runs it."""
+    loop = Loop(stores)
+
+    @app.task(name=STORE_EVENTS, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
+    def store_events(task: Task, batch: str) -> None:
+        """Store a batch, as the JSON text `enqueue` wrote. Put back as a fresh message when Postgres stays away.
+
+        A fresh message, because one that is returned counts towards the delivery limit of the queue.
+        """
+        try:
+            loop.run(store(loop.memory, _BATCH.validate_json(batch)))
+        except AWAY as error:
+            log.warning("batch_put_back", task_id=task.request.id, error=str(error))
+            raise task.retry(countdown=0) from None
+
+
+async def store(memory: Memory, events: Sequence[Event], patience: float = PATIENCE) -> int:
+    """Insert what is new and refresh the recent events of everybody in the batch; returns how many were new.
+
+    While Postgres is away it tries again for `patience` seconds, then raises what it last heard. Redis is told as well
+    as can be: what it misses is rebuilt from Postgres.
+    """
+    new = await _insert(memory, events, patience)
+    try:
+        await add_recent(memory.redis, events)
+    except cache.UNREACHABLE as error:
+        log.warning("recents_not_told", events=len(events), error=str(error))
+    return sum(new)
+
+
+async def _insert(memory: Memory, events: Sequence[Event], patience: float) -> list[bool]:
+    clock = asyncio.get_running_loop().time
+    deadline, wait = clock() + patience, FIRST_WAIT
+    while True:
+        try:
+            return await insert_events(await memory.pool(), events)
+        except AWAY as error:
+            if clock() + wait > deadline:
+                raise
+            log.warning("postgres_away", retry_in=wait, error=f"{type(error).__name__}: {error}")
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, LONGEST_WAIT)

@@ -1,0 +1,55 @@
+"""What stands in the broker: exchanges, queues and their arguments, declared here and nowhere else."""
+
+# mypy: allow-untyped-calls
+from typing import Final
+
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
+
+from core.errors import StoreUnavailable
+
+STORE_EVENTS: Final = "penchant.store_events"
+
+# Dead letters are kept until somebody decides: RabbitMQ 4 would drop a message that was looked at 20 times.
+DEAD: Final = Exchange("penchant.dead", type="topic", durable=True)
+DEAD_LETTERS: Final = Queue(
+    "penchant.dead",
+    DEAD,
+    routing_key="#",
+    queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": 1_000_000},
+)
+
+EXCHANGE: Final = Exchange("penchant", type="topic", durable=True)
+EVENTS: Final = Queue(
+    "penchant.events",
+    EXCHANGE,
+    routing_key="events",
+    queue_arguments={
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 5,
+        "x-dead-letter-exchange": DEAD.name,
+        "x-dead-letter-strategy": "at-least-once",  # a crash of the broker on the way loses nothing
+        "x-overflow": "reject-publish",  # what at-least-once asks for
+    },
+)
+
+
+def declare(url: str, timeout: float = 5.0) -> None:
+    """Make everything stand, the place for dead letters first; harmless where it already stands. Blocks.
+
+    Raises StoreUnavailable when the broker is away, or something stands there with other arguments.
+    """
+    waits = {"read_timeout": timeout, "write_timeout": timeout}
+    with Connection(url, connect_timeout=timeout, transport_options=waits) as connection:
+        try:
+            connection.connect()
+            declare_on(connection)
+        except (*connection.connection_errors, *connection.channel_errors) as error:
+            raise StoreUnavailable(f"The broker did not take the queues: {error or type(error).__name__}") from error
+
+
+def declare_on(connection: Connection) -> None:
+    """As `declare`, on a connection that is open."""
+    with connection.channel() as channel:
+        for queue in (DEAD_LETTERS, EVENTS):
+            queue(channel).declare()
