@@ -1,0 +1,68 @@
+"""An authorization server on a real Postgres, spoken to in this process."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
+
+from api.cors import Cors
+from api.oauth.authority import Authority, open_authority
+from api.oauth.endpoints import routes
+from api.oauth.registration import register
+from core.settings import Gateway, Settings, Stores, Tokens
+from db.clients import Client, create_client
+
+ISSUER = "https://shop.example"
+SECRET = "a-secret-of-the-client"
+SCOPE = "recommendations:read profiles:read events:write orders:write catalog:write"
+
+Register = Callable[..., Awaitable[Client]]
+
+
+class Configured(Settings):
+    """Settings that name this worker's Postgres and nothing else."""
+
+    def __init__(self, postgres_url: str, public_url: str = ISSUER + "/", secret: str = "s" * 32) -> None:
+        self.stores = Stores.model_validate(
+            {"postgres_url": postgres_url, "redis_url": "redis://unused", "broker_url": "amqp://unused"}
+        )
+        self.gateway = Gateway.model_validate({"public_url": public_url, "secret": secret})
+        self.tokens = Tokens(person_ttl=900, client_ttl=3600)
+
+
+@pytest.fixture
+async def authority(pool: asyncpg.Pool, postgres_url: str) -> AsyncIterator[Authority]:
+    """The authorization server of one process."""
+    async with open_authority(Configured(postgres_url), pool) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def http(authority: Authority) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser or a shop's server, as far as HTTP goes."""
+    inner = Cors(Starlette(routes=routes()))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {"authority": authority}
+        await inner(scope, receive, send)
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://attacker.example") as client:
+        yield client
+
+
+@pytest.fixture
+def registered(pool: asyncpg.Pool) -> Register:
+    """Registers a client: `await registered("shop", grants=[...])`."""
+
+    async def create(client_id: str = "shop", **wanted: Any) -> Client:
+        settings = {"grants": ["client_credentials", "token-exchange"], "scope": SCOPE, "secret": SECRET} | wanted
+        client = register(client_id, settings.pop("secret"), **settings)
+        assert await create_client(pool, client)
+        return client
+
+    return create
