@@ -1,0 +1,185 @@
+"""The three lists: what a person wants next, what is like an item, what many buy now."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.catalogue import Catalogue
+from api.filters import Filter
+from api.graphql.context import Context
+from api.lists import Mask, Page, cut_page, read_pin
+from api.models import Popular
+from api.people import POSTGRES_AWAY, Degradation
+from core.contract import Person
+from core.errors import InvalidInput, StoreUnavailable
+from db.items import Item
+from ml.bundle import Bundle
+from ml.ranking import REASONS, Ranked, rank, similar
+from ml.state import State
+
+MOST_IDS = 500  # of one argument
+MOST_CONTEXT = 100
+SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(hours=1), timedelta(days=365)
+_SIMILAR_TO, _POPULAR, _TRENDING = (REASONS.index(name) for name in ("SIMILAR_TO", "POPULAR", "TRENDING"))
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller asks of a list beyond its length; items by the shop's ids."""
+
+    first: int
+    after: str | None = None
+    wanted: Filter | None = None
+    market: str | None = None
+    category: str | None = None
+    near: Sequence[str] = ()  # items that say what the person is at: their neighbours are lifted
+    exclude: Sequence[str] = ()
+    among: Sequence[str] | None = None
+    personalize: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed:
+    """A page with what it was made from."""
+
+    page: Page
+    bundle: Bundle | None
+    degraded: list[Degradation]
+
+
+async def person_state(context: Context, person: Person) -> tuple[State, list[Degradation]]:
+    """The person's state, read once per request."""
+    key = ("state", person)
+    if key not in context.memo:
+        context.memo[key] = asyncio.ensure_future(context.gateway.people.state(person))
+    state, degraded = await context.memo[key]
+    return state, degraded
+
+
+async def person_known(context: Context, person: Person) -> bool:
+    """Whether anything was ever told of this person, asked once per request."""
+    key = ("known", person)
+    if key not in context.memo:
+        state, _ = await person_state(context, person)
+        context.memo[key] = await context.gateway.people.known(person, state)
+    return bool(context.memo[key])
+
+
+def serving_bundle(context: Context) -> Bundle | None:
+    """The bundle of this request: a swap in between changes the next request, not this one."""
+    bundle: Bundle | None = context.memo.setdefault("bundle", context.gateway.models.current)
+    return bundle
+
+
+async def for_person(context: Context, person: Person, wish: Wish) -> Listed:
+    """What this person most likely wants next.
+
+    Raises InvalidInput for a cursor that is damaged, expired or of another list, and for too many ids.
+    """
+    gateway, current = context.gateway, serving_bundle(context)
+    name = f"{person.kind}:{person.id}"
+    pin = read_pin(gateway.signer, name, wish.after, bundle=current.id if current else None)
+    bundle = (pin.bundle and gateway.models.by_id(pin.bundle)) or current
+    state, degraded = State.empty(), list[Degradation]()
+    if wish.personalize:
+        state, away = await person_state(context, person)
+        degraded += away
+        if not await person_known(context, person):
+            degraded.append(Degradation.UNKNOWN_PERSON)
+    if bundle is None:
+        degraded.append(Degradation.NO_MODEL)
+    near = gateway.catalogue.numbers_of(_bounded(wish.near, "context", MOST_CONTEXT))
+
+    def choose(allowed: Mask, first: int) -> Ranked:
+        popular = gateway.models.popular
+        return rank(bundle, state, as_of=pin.as_of, allowed=allowed, context=near, popular=popular, first=first)
+
+    page = cut_page(gateway.catalogue, name, pin, allowed_by(gateway.catalogue, wish), wish.first, choose)
+    return Listed(page, bundle, degraded)
+
+
+async def like_item(context: Context, item: Item, wish: Wish) -> Listed:
+    """What is most like an item: its neighbours; without a model, or for a newer item, what shares its category."""
+    gateway, current = context.gateway, serving_bundle(context)
+    name = f"item:{item.id}"
+    pin = read_pin(gateway.signer, name, wish.after, bundle=current.id if current else None)
+    bundle = (pin.bundle and gateway.models.by_id(pin.bundle)) or current
+    allowed = allowed_by(gateway.catalogue, wish)
+    allowed[item.number] = False
+    allowed &= ~gateway.catalogue.in_groups(gateway.catalogue.groups(np.array([item.number], np.uint32)))
+    if bundle is not None and item.number in bundle.numbers:
+        choose = partial(similar, bundle, item.number)
+    else:
+        choose = partial(_same_category, gateway.catalogue, item, gateway.models.popular)
+    page = cut_page(gateway.catalogue, name, pin, allowed, wish.first, choose)
+    return Listed(page, bundle, [] if bundle else [Degradation.NO_MODEL])
+
+
+async def trending(context: Context, window: timedelta, wish: Wish) -> Listed:
+    """What most people bought within `window`; raises InvalidInput for a window outside an hour to a year."""
+    if not SHORTEST_WINDOW <= window <= LONGEST_WINDOW:
+        raise InvalidInput("window must be between PT1H and P365D.", field="window")
+    gateway = context.gateway
+    name = f"trending:{int(window.total_seconds())}"
+    pin = read_pin(gateway.signer, name, wish.after, bundle=None)
+    try:
+        popular = await gateway.models.trending(window)
+    except POSTGRES_AWAY as error:
+        raise StoreUnavailable("What is trending cannot be counted right now.") from error
+    choose = partial(_most_bought, popular)
+    page = cut_page(gateway.catalogue, name, pin, allowed_by(gateway.catalogue, wish), wish.first, choose)
+    return Listed(page, None, [])
+
+
+def allowed_by(catalogue: Catalogue, wish: Wish) -> Mask:
+    """By item number: what the wish allows and can be had; the caller's own to write to."""
+    allowed = catalogue.sellable(wish.wanted, wish.market)
+    if wish.category is not None:
+        allowed &= catalogue.mask(Filter(categories=(wish.category,)))
+    if wish.among is not None:
+        named = np.zeros_like(allowed)
+        named[catalogue.numbers_of(_bounded(wish.among, "among", MOST_IDS))] = True
+        allowed &= named
+    allowed[catalogue.numbers_of(_bounded(wish.exclude, "exclude", MOST_IDS))] = False
+    return allowed
+
+
+def _bounded(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
+    if len(ids) > most:
+        raise InvalidInput(f"{field} may name at most {most} items.", field=field)
+    return ids
+
+
+def _same_category(catalogue: Catalogue, item: Item, popular: NDArray[np.uint32], allowed: Mask, first: int) -> Ranked:
+    """Items of the item's last category, popular ones first; then popular ones of any other."""
+    nearest = Filter(categories=item.categories[-1:])
+    inside = allowed & catalogue.mask(nearest)
+    liked = popular[popular < len(allowed)]
+    others = np.flatnonzero(inside).astype(np.uint32)
+    ordered = np.concatenate([liked[inside[liked]], others, liked[allowed[liked]]])
+    numbers, positions = np.unique(ordered, return_index=True)
+    numbers = numbers[np.argsort(positions)][:first]
+    same = inside[numbers]
+    return Ranked(
+        numbers,
+        np.linspace(0.1, 0, len(numbers) + 1, dtype=np.float32)[:-1],
+        np.where(same, _SIMILAR_TO, _POPULAR).astype(np.uint8),
+        np.where(same, item.number, 0).astype(np.uint32),
+    )
+
+
+def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
+    inside = popular.numbers < len(allowed)
+    kept = np.flatnonzero(inside & allowed[np.where(inside, popular.numbers, 0)])[:first]
+    people = popular.people[kept]
+    return Ranked(
+        popular.numbers[kept],
+        (people / max(int(popular.people[0]), 1)).astype(np.float32) if len(kept) else np.zeros(0, np.float32),
+        np.full(len(kept), _TRENDING, np.uint8),
+        np.zeros(len(kept), np.uint32),
+    )
