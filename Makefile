@@ -61,7 +61,7 @@ $(VENV)/ready-dev: $(BIN)/uv pyproject.toml requirements/build.txt requirements/
 	@echo "Installing everything (a minute or two) ..."
 	@$(UV) install --require-hashes -r requirements/build.txt -r requirements/dev.txt
 	@$(UV) install --no-deps --no-build-isolation -e .
-	@touch $(VENV)/ready-demo $@
+	@touch $(VENV)/ready-demo $(VENV)/ready-train $@
 
 $(VENV)/ready-demo: $(BIN)/uv pyproject.toml requirements/build.txt requirements/demo.txt
 	@echo "Installing the gateway and the demo ..."

@@ -34,17 +34,19 @@ class NoJourney(PenchantError):
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the recipe writes: three files to load, and the orders after the cut."""
+    """Where the recipe writes: three files to load, the orders after the cut, who and what was seen most."""
 
     items: Path
     users: Path
     events: Path
     holdout: Path
+    people: Path
+    favourites: Path
 
     @classmethod
     def under(cls, folder: Path) -> "Files":
         """The files of one data folder."""
-        return cls(*(folder / f"{name}.parquet" for name in ("items", "users", "events", "holdout")))
+        return cls(*(folder / f"{name}.parquet" for name in cls.__dataclass_fields__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,9 @@ def cook(folder: Path, now: datetime) -> Counts:
     _write(items, files.items)
     _write(_users(lines, _read("demographics"), CUT + shift), files.users)
     _write(held, files.holdout)
-    _write(loaded, files.events)
+    _write(_ranked(loaded, "userId", "orderId"), files.people)
+    _write(_ranked(loaded, "itemId", "userId"), files.favourites)
+    _write(loaded, files.events)  # the last one: where it is, all are
     households = pc.count_distinct(lines["household_id"]).as_py()
     return Counts(lines.num_rows, households, items.num_rows, loaded.num_rows, held.num_rows, no_quantity, no_name)
 
@@ -92,7 +96,7 @@ def whole_weeks(now: datetime) -> timedelta:
 def describe(counts: Counts) -> str:
     """One line for people."""
     return (
-        "{lines:,} lines of {households:,} households: {events:,} before the cut, {holdout:,} kept aside for evaluation; "
+        "{lines:,} lines of {households:,} households: {events:,} before the cut, {holdout:,} after it kept aside; "
         "left out {no_quantity:,} of quantity 0 and {no_name:,} of products without a name; {items:,} items"
     ).format(**asdict(counts))
 
@@ -160,6 +164,12 @@ def _items(named: pa.Table, events: pa.Table, as_of: datetime) -> pa.Table:
             "updatedAt": _always(as_of, sold, TIME),
         }
     )
+
+
+def _ranked(events: pa.Table, key: str, counted: str) -> pa.Table:
+    """The ids of one column by how many different values of the other they met, most first."""
+    counts = events.group_by(key).aggregate([(counted, "count_distinct")])
+    return counts.sort_by([(f"{counted}_count_distinct", "descending"), (key, "ascending")]).select([key])
 
 
 def _last_prices(events: pa.Table, ids: pa.ChunkedArray) -> pa.ChunkedArray:

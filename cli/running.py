@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from cli.stack.addresses import GIVEN
 from cli.stack.folder import write_private
-from cli.stack.stores import GIVEN
 
 FOLDER = ".penchant"
 NAME = "running.json"

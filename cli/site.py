@@ -15,10 +15,11 @@ from types import FrameType
 import typer
 
 from cli.running import announced
+from cli.stack.addresses import environment
 from cli.stack.errors import StackError
 from cli.stack.folder import Folder, free_ports
 from cli.stack.processes import Command, Process, Processes, wait_until
-from cli.stack.stores import Stack, environment
+from cli.stack.stores import Stack
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine is not behind a proxy

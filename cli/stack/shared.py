@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from cli.stack.addresses import GIVEN
 from cli.stack.postgres import create_database
-from cli.stack.stores import GIVEN, Stack, temporary_stack
+from cli.stack.stores import Stack, temporary_stack
 from core.errors import PenchantError
 from db.migrate import upgrade
 

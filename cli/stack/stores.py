@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from cli.stack.addresses import GIVEN
 from cli.stack.errors import StackError
 from cli.stack.folder import Folder, remove
 from cli.stack.postgres import Postgres
@@ -17,7 +18,6 @@ from cli.stack.processes import Processes
 from cli.stack.rabbitmq import RabbitMQ
 from cli.stack.valkey import Valkey
 
-GIVEN = {"postgres": "PENCHANT_POSTGRES_URL", "valkey": "PENCHANT_REDIS_URL", "rabbitmq": "PENCHANT_BROKER_URL"}
 ATTEMPTS = 3
 PORT_TAKEN = re.compile(r"in use|eaddrinuse|Failed to bind|already listening", re.IGNORECASE)
 Say = Callable[[str], None]
@@ -69,11 +69,6 @@ class Stack:
     def _stores(self, names: Sequence[str]) -> list[Store]:
         every: dict[str, Store] = {"postgres": self.postgres, "valkey": self.valkey, "rabbitmq": self.rabbitmq}
         return [every[name] for name in names]
-
-
-def environment(urls: dict[str, str]) -> dict[str, str]:
-    """The addresses as the settings read them."""
-    return {GIVEN[name]: url for name, url in urls.items()}
 
 
 @contextmanager

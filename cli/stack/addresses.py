@@ -1,0 +1,10 @@
+"""Under which names the settings read the addresses of the stores."""
+
+from collections.abc import Mapping
+
+GIVEN = {"postgres": "PENCHANT_POSTGRES_URL", "valkey": "PENCHANT_REDIS_URL", "rabbitmq": "PENCHANT_BROKER_URL"}
+
+
+def environment(urls: Mapping[str, str]) -> dict[str, str]:
+    """The addresses as the settings read them."""
+    return {GIVEN[name]: url for name, url in urls.items()}

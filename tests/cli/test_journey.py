@@ -1,0 +1,63 @@
+"""The demo's recipe, on the real log."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from cli.journey import CUT, Counts, Files, cook, readable, whole_weeks
+
+NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def cooked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Counts, Files]:
+    folder: Path = tmp_path_factory.mktemp("journey")
+    return cook(folder, NOW), Files.under(folder)
+
+
+def test_every_line_is_loaded_kept_aside_or_counted_as_dropped(cooked: tuple[Counts, Files]) -> None:
+    counts, files = cooked
+    assert counts.lines == 1_469_307
+    assert counts.households == 2_469
+    assert counts.no_quantity == 8_869
+    assert counts.events + counts.holdout + counts.no_quantity + counts.no_name == counts.lines
+    assert pq.read_metadata(files.events).num_rows == counts.events
+
+
+def test_the_cut_is_now_by_whole_weeks(cooked: tuple[Counts, Files]) -> None:
+    events, holdout = (pq.read_table(file, columns=["occurredAt"]) for file in (cooked[1].events, cooked[1].holdout))
+    cut = CUT + whole_weeks(NOW)
+    assert timedelta(0) <= NOW - cut < timedelta(weeks=1)
+    assert cut.weekday() == CUT.weekday()
+    assert pc.max(events["occurredAt"]).as_py() < cut <= pc.min(holdout["occurredAt"]).as_py()
+
+
+def test_every_event_has_an_id_of_its_own_and_a_known_item(cooked: tuple[Counts, Files]) -> None:
+    events = pq.read_table(cooked[1].events, columns=["id", "itemId"])
+    items = pq.read_table(cooked[1].items, columns=["id"])
+    assert pc.count_distinct(events["id"]).as_py() == events.num_rows
+    assert pc.all(pc.is_in(events["itemId"], value_set=items["id"].combine_chunks())).as_py()
+
+
+def test_items_have_a_title_categories_and_a_positive_price_or_none(cooked: tuple[Counts, Files]) -> None:
+    items = pq.read_table(cooked[1].items)
+    assert items["title"].null_count == 0
+    assert pc.min(pc.list_value_length(items["categories"])).as_py() >= 1
+    assert pc.min(items["price"]).as_py() > 0
+
+
+def test_the_most_active_person_comes_first(cooked: tuple[Counts, Files]) -> None:
+    events = pq.read_table(cooked[1].events, columns=["userId", "orderId"])
+    first = pq.read_table(cooked[1].people)["userId"][0].as_py()
+    orders = events.group_by("userId").aggregate([("orderId", "count_distinct")])
+    most = pc.max(orders["orderId_count_distinct"])
+    assert orders.filter(pc.equal(orders["userId"], first))["orderId_count_distinct"][0] == most
+
+
+def test_names_that_were_cut_off_are_made_readable() -> None:
+    names = pa.chunked_array([["CANDY BARS (SINGLES)(INCLUDING", "BREAD:ITALIAN/FRENCH", "(ODD", "A   B"]])
+    assert readable(names).to_pylist() == ["Candy Bars (Singles)", "Bread: Italian/French", "(Odd", "A B"]
