@@ -42,7 +42,7 @@ def report(name: str, seed: int, figures: dict[str, Figure]) -> dict[str, object
     """The JSON document of one run."""
     return {
         "name": name,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "versions": {package: _version(package) for package in REPORTED_VERSIONS},
         "seed": seed,
         "figures": {key: asdict(figure) for key, figure in figures.items()},
@@ -87,7 +87,9 @@ def main() -> int:
             module = benchmark(name)
             console.print(f"{name:<18} {(module.__doc__ or '').splitlines()[0]} (about {module.MINUTES:g} min)")
         return 0
-    names = [name for name in NAMES if benchmark(name).MINUTES <= QUICK_MINUTES] if arguments.quick else [arguments.name]
+    names = (
+        [name for name in NAMES if benchmark(name).MINUTES <= QUICK_MINUTES] if arguments.quick else [arguments.name]
+    )
     for name in names:
         figures = benchmark(name).run(arguments.seed)
         console.print(_table(name, figures))

@@ -1,0 +1,136 @@
+"""The whole loop on a slice of the real log: load, answer, train, ask, tell, ask again, restart, ask again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from oauthlib.oauth2 import BackendApplicationClient
+from requests_oauthlib import OAuth2Session
+
+from cli.journey import Files, cook
+from core import clock
+
+HOUSEHOLDS = 300
+TRIES = 20
+SECRET = "only-for-this-test-0123456789abcdef"  # a secret of a shop that lives for a minute
+SCOPES = "recommendations:read profiles:read catalog:read models:read events:write orders:write"
+
+LIST = """
+query Next($person: ID!, $first: Int!) {
+  user(id: $person) {
+    known
+    recommendations(first: $first) {
+      modelVersion degraded
+      edges { score reason { code text } node { id title } }
+    }
+  }
+}
+"""
+HISTORY = (
+    "query ($person: ID!) { user(id: $person) { history(types: [PURCHASE], first: 1) { nodes { itemId orderId } } } }"
+)
+TRACK = """
+mutation ($events: [EventInput!]!) {
+  trackEvents(events: $events) { accepted rejected results { index outcome code message } }
+}
+"""
+
+
+def _slice(folder: Path) -> Files:
+    """The files of the recipe, cut down to a few households."""
+    cook(folder, clock.now())
+    files = Files.under(folder)
+    people = pc.unique(pq.read_table(files.users)["id"]).slice(0, HOUSEHOLDS)
+    for path, column in ((files.users, "id"), (files.events, "userId"), (files.holdout, "userId")):
+        table = pq.read_table(path)
+        pq.write_table(table.filter(pc.is_in(table[column], value_set=pa.array(people))), path)
+    return files
+
+
+def _most_active(files: Files, count: int) -> list[str]:
+    people = pq.read_table(files.events, columns=["userId"])["userId"].value_counts().to_pylist()
+    return [each["values"] for each in sorted(people, key=lambda each: -each["counts"])[:count]]
+
+
+def _token(url: str) -> str:
+    """A token by a client library that is not ours."""
+    session = OAuth2Session(client=BackendApplicationClient(client_id="partner"))
+    token = session.fetch_token(f"{url}/oauth/token", client_id="partner", client_secret=SECRET)
+    return str(token["access_token"])
+
+
+@pytest.mark.timeout(600)
+def test_the_loop_closes(shop: Any, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")  # loopback
+    files = _slice(shop.folder / "data")
+    people = _most_active(files, TRIES)
+    shop.start()
+    for kind in ("items", "users", "events"):
+        loaded = json.loads(shop.penchant("load", kind, getattr(files, kind), "--json"))
+        assert loaded["stored"] == pq.read_metadata(getattr(files, kind)).num_rows
+    shop.penchant(
+        "clients",
+        "create",
+        "partner",
+        "--secret-stdin",
+        "--grant",
+        "client_credentials",
+        "--scope",
+        SCOPES,
+        stdin=SECRET,
+    )
+    token = _token(shop.url)
+
+    def recommendations(person: str) -> dict[str, Any]:
+        found: dict[str, Any] = shop.ask(token, LIST, person=person, first=10)["user"]["recommendations"]
+        return found
+
+    def ids(person: str) -> list[str]:
+        return [edge["node"]["id"] for edge in recommendations(person)["edges"]]
+
+    eventually(lambda: len(ids(people[0])) == 10, "the loaded catalogue answers")
+    before = recommendations(people[0])
+    assert before["modelVersion"] is None
+    assert "NO_MODEL" in before["degraded"]
+
+    shop.penchant("train", "--holdout", files.holdout)
+    trained = eventually(
+        lambda: (found := recommendations(people[0]))["modelVersion"] and found, "the trained bundle is swapped in live"
+    )
+    assert trained["degraded"] == []
+    assert {edge["reason"]["code"] for edge in trained["edges"]} & {"BOUGHT_BEFORE", "DUE_AGAIN", "SIMILAR_TO"}
+
+    bought: dict[str, str] = {}
+    for number, person in enumerate(people):
+        item = bought[person] = ids(person)[0]
+        order = {"type": "PURCHASE", "userId": person, "itemId": item, "orderId": f"o-{number}", "quantity": 1}
+        told = shop.ask(token, TRACK, events=[{**order, "unitPrice": "1.99", "currency": "USD"}])["trackEvents"]
+        assert told["accepted"] == 1, told
+        assert item not in ids(person), "the very next answer must know"
+
+    last = {person: f"o-{number}" for number, person in enumerate(people)}
+    for person in people:
+        eventually(
+            lambda person=person: (
+                shop.ask(token, HISTORY, person=person)["user"]["history"]["nodes"][0]["orderId"] == last[person]
+            ),
+            "the purchase is stored",
+        )
+    lists = {person: ids(person) for person in people}
+
+    assert shop.stop() in (0, 130)
+    shop.start()
+    token = _token(shop.url)
+    again = eventually(
+        lambda: (found := recommendations(people[0]))["modelVersion"] and found, "the bundle serves after a restart"
+    )
+    assert again["modelVersion"] == trained["modelVersion"]
+    for person in people:
+        now = ids(person)
+        assert bought[person] not in now
+        assert len(set(now) & set(lists[person])) >= 8, "seconds later it is still the same person"
