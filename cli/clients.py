@@ -48,7 +48,7 @@ def create(
             ttl=ttl,
         )
     except InvalidInput as error:
-        raise _failed(f"--{error.field}: {error}", USAGE) from None
+        raise _failed(str(error), USAGE) from None
     if not _with_pool(lambda pool: create_client(pool, client)):
         raise _failed(f"There is a client {client_id} already.", REFUSED)
     made = {"client_id": client_id} | ({} if secret_stdin else {"client_secret": secret})

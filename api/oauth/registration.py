@@ -18,6 +18,9 @@ LONGEST_TTL = 86_400
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _SECRET = re.compile(rf"[!-~]{{{SHORTEST_SECRET},{LONGEST_SECRET}}}")
 _PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+", re.IGNORECASE)
+_PRINTABLE = re.compile(r"[!-~]+")
+_ORIGIN_RULE = "An origin is http(s)://host or http(s)://host:port, without path or wildcard"
+_REDIRECT_RULE = "A redirect URI is https, http on loopback, or an app's own scheme with a dot in it; no fragment"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -77,15 +80,16 @@ def check_scopes(scope: str) -> tuple[str, ...]:
 
 def check_origin(origin: str) -> str:
     """The web origin as browsers send it. Raises InvalidInput for a path, a wildcard, `null` or another scheme."""
-    parts = urlsplit(origin)
     try:
+        parts = urlsplit(origin)
         default = {"http": 80, "https": 443}[parts.scheme]
         port = "" if parts.port in (None, default) else f":{parts.port}"
     except (KeyError, ValueError):
-        raise InvalidInput("An origin is http(s)://host or http(s)://host:port", "origin") from None
+        raise InvalidInput(_ORIGIN_RULE, "origin") from None
     host = parts.hostname or ""
-    if not host.isascii() or "*" in host or not host or parts.username or parts.path + parts.query + parts.fragment:
-        raise InvalidInput("An origin is http(s)://host or http(s)://host:port, without path or wildcard", "origin")
+    more = "@" in parts.netloc or parts.path or parts.query or parts.fragment
+    if not host or not host.isascii() or "*" in host or more:
+        raise InvalidInput(_ORIGIN_RULE, "origin")
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
@@ -94,11 +98,12 @@ def check_redirect_uri(uri: str) -> str:
 
     Allowed are https, http on loopback, and an app's own scheme with a dot in it (RFC 8252, section 7).
     """
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise InvalidInput(_REDIRECT_RULE, "redirect-uri") from None
     secure = parts.scheme == "https" and bool(parts.hostname)
     local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-    if not uri.isascii() or "#" in uri or not (secure or local or _PRIVATE_SCHEME.fullmatch(parts.scheme)):
-        raise InvalidInput(
-            "A redirect URI is https, http on loopback, or an app's own scheme; no fragment", "redirect-uri"
-        )
+    if not _PRINTABLE.fullmatch(uri) or "#" in uri or not (secure or local or _PRIVATE_SCHEME.fullmatch(parts.scheme)):
+        raise InvalidInput(_REDIRECT_RULE, "redirect-uri")
     return uri

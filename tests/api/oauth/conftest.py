@@ -35,6 +35,12 @@ class Configured(Settings):
 
 
 @pytest.fixture
+def configured(postgres_url: str) -> Callable[[str], Configured]:
+    """Settings of a gateway under some public URL."""
+    return lambda public_url: Configured(postgres_url, public_url)
+
+
+@pytest.fixture
 async def authority(pool: asyncpg.Pool, postgres_url: str) -> AsyncIterator[Authority]:
     """The authorization server of one process."""
     async with open_authority(Configured(postgres_url), pool) as opened:
@@ -57,7 +63,7 @@ async def http(authority: Authority) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def registered(pool: asyncpg.Pool) -> Register:
-    """Registers a client: `await registered("shop", grants=[...])`."""
+    """A coroutine function that registers a client, by default one that may do most things."""
 
     async def create(client_id: str = "shop", **wanted: Any) -> Client:
         settings = {"grants": ["client_credentials", "token-exchange"], "scope": SCOPE, "secret": SECRET} | wanted

@@ -252,7 +252,9 @@ async def test_a_changed_secret_counts_at_once(http: httpx.AsyncClient, register
     await registered()
     assert (await ask(http, OWN)).status_code == 200
     await registered("other", secret="another-secret")
-    await pool.execute("UPDATE oauth_clients SET secret_hash = (SELECT secret_hash FROM oauth_clients WHERE id = 'other')")
+    await pool.execute(
+        "UPDATE oauth_clients SET secret_hash = (SELECT secret_hash FROM oauth_clients WHERE id = 'other')"
+    )
     assert (await ask(http, OWN)).status_code == 401
     assert (await ask(http, OWN, ("shop", "another-secret"))).status_code == 200
 

@@ -1,0 +1,141 @@
+"""Signing keys: made once, sealed, rotated, trusted only when they are ours."""
+
+import asyncio
+import sys
+from datetime import timedelta
+
+import asyncpg
+import orjson
+import pytest
+from joserfc.jwk import RSAKey
+
+from api.oauth.keys import Sealer, SigningKeys, generate_key
+from db.postgres import connect_pool
+
+SECRET = "k" * 32
+START = """
+import asyncio, sys
+from api.oauth.keys import Sealer, SigningKeys
+from db.postgres import connect_pool
+
+async def start():
+    async with await connect_pool(sys.argv[1], size=1) as pool:
+        keys = SigningKeys(Sealer("k" * 32))
+        await keys.start(pool)
+        print(keys.signing.kid)
+
+asyncio.run(start())
+"""
+
+
+async def started(pool: asyncpg.Pool, secret: str = SECRET) -> SigningKeys:
+    keys = SigningKeys(Sealer(secret))
+    await keys.start(pool)
+    return keys
+
+
+async def age(pool: asyncpg.Pool, by: timedelta) -> None:
+    """Let everything about keys have happened earlier."""
+    await pool.execute("UPDATE oauth_keys SET created_at = created_at - $1::interval, retired_at = retired_at - $1", by)
+
+
+async def test_processes_that_start_at_once_share_one_key(pool: asyncpg.Pool, postgres_url: str) -> None:
+    running = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", START, postgres_url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    answers = [await process.communicate() for process in running]
+    assert {process.returncode for process in running} == {0}, answers
+    assert len({out.split()[-1] for out, _ in answers}) == 1
+    assert await pool.fetchval("SELECT count(*) FROM oauth_keys") == 1
+
+
+async def test_many_connections_at_once_make_one_key(postgres_url: str, pool: asyncpg.Pool) -> None:
+    async with await connect_pool(postgres_url, size=8) as wide:
+        made = await asyncio.gather(*(started(wide) for _ in range(8)))
+    assert len({keys.signing.kid for keys in made}) == 1
+    assert await pool.fetchval("SELECT count(*) FROM oauth_keys") == 1
+
+
+async def test_the_private_key_is_sealed(pool: asyncpg.Pool) -> None:
+    keys = await started(pool)
+    row = await pool.fetchrow("SELECT sealed, public FROM oauth_keys")
+    assert row["public"] == keys.jwks()["keys"][0]
+    private = keys.signing.as_dict(private=True)
+    assert str(private["d"]) not in row["sealed"] + str(row["public"])
+    assert row["sealed"].count(".") == 4  # a JWE
+    assert Sealer("another secret of thirty-two chars").open(Sealer(SECRET).seal(keys.signing)) is None
+
+
+@pytest.mark.parametrize("damage", ["", "x", "a.b.c.d.e", "e30....", "tail", "kid"])
+async def test_a_damaged_or_renamed_key_is_not_opened(damage: str) -> None:
+    sealer, key = Sealer(SECRET), generate_key()
+    good = sealer.seal(key)
+    sealed = good.sealed[:-4] + "AAAA" if damage == "tail" else good.sealed if damage == "kid" else damage
+    kid = "another" if damage == "kid" else good.kid
+    assert sealer.open(type(good)(kid, sealed, good.public)) is None
+
+
+async def test_a_public_key_planted_in_the_database_is_not_trusted(pool: asyncpg.Pool) -> None:
+    keys = await started(pool)
+    ours, theirs = keys.signing.kid, generate_key()
+    await pool.execute("UPDATE oauth_keys SET public = $1", theirs.as_dict(private=False))
+    await pool.execute(
+        "INSERT INTO oauth_keys (kid, sealed, public) VALUES ($1, 'x', $2)", theirs.kid, theirs.as_dict()
+    )
+    again = await started(pool)
+    assert [key["kid"] for key in again.jwks()["keys"]] == [ours]
+    assert again.verifying(str(theirs.kid)) is None
+
+
+async def test_another_secret_gets_a_key_of_its_own(pool: asyncpg.Pool) -> None:
+    first = await started(pool)
+    second = await started(pool, "q" * 32)
+    assert first.signing.kid != second.signing.kid
+    assert (await started(pool)).signing.kid == first.signing.kid
+
+
+async def test_a_restart_keeps_the_key(pool: asyncpg.Pool) -> None:
+    assert (await started(pool)).signing.kid == (await started(pool)).signing.kid
+
+
+async def test_a_new_key_is_published_before_it_signs(pool: asyncpg.Pool) -> None:
+    keys = await started(pool)
+    await age(pool, timedelta(days=30))
+    old = keys.signing.kid
+    await keys.rotate(pool)
+    assert keys.signing.kid == old
+    assert len(keys.jwks()["keys"]) == 2
+    await age(pool, timedelta(seconds=11))
+    await keys.refresh(pool)
+    assert keys.signing.kid != old
+    assert {key["kid"] for key in keys.jwks()["keys"]} == {old, keys.signing.kid}
+
+
+async def test_a_retired_key_verifies_until_its_last_token_has_expired(pool: asyncpg.Pool) -> None:
+    keys = await started(pool)
+    old = str(keys.signing.kid)
+    await keys.rotate(pool)
+    await age(pool, timedelta(hours=23))
+    await keys.refresh(pool)
+    assert isinstance(keys.verifying(old), RSAKey)
+    await age(pool, timedelta(hours=2))
+    await keys.refresh(pool)
+    assert keys.verifying(old) is None
+    assert [key["kid"] for key in keys.jwks()["keys"]] == [keys.signing.kid]
+
+
+async def test_another_process_learns_of_a_rotation(pool: asyncpg.Pool) -> None:
+    here, there = await started(pool), await started(pool)
+    await age(pool, timedelta(days=1))
+    await here.rotate(pool)
+    await age(pool, timedelta(seconds=11))
+    await there.refresh(pool)
+    await here.refresh(pool)
+    assert here.signing.kid == there.signing.kid
+
+
+async def test_the_published_set_is_json(pool: asyncpg.Pool) -> None:
+    assert b'"d"' not in orjson.dumps((await started(pool)).jwks())

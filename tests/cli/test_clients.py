@@ -1,0 +1,155 @@
+"""`penchant clients`: what it stores, says, refuses, and never gives away."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from argon2 import PasswordHasher
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from db.clients import Client, list_clients
+from db.postgres import connect_pool
+
+MACHINE = ["--grant", "client_credentials", "--scope", "events:write"]
+
+
+@pytest.fixture(autouse=True)
+def outside_of_any_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, pool: asyncpg.Pool
+) -> None:
+    """An empty database, named by the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
+
+
+def run(*arguments: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(app, ["clients", *arguments], input=stdin)
+
+
+@pytest.fixture
+def stored(postgres_url: str) -> Any:
+    """Reads all clients, whatever loop the command used."""
+    import asyncio
+
+    async def read() -> list[Client]:
+        async with await connect_pool(postgres_url, size=1) as pool:
+            return await list_clients(pool)
+
+    return lambda: asyncio.run(read())
+
+
+def test_a_client_is_registered_with_everything_said(stored: Any) -> None:
+    result = run(
+        *["create", "shop", "--secret-stdin", "--grant", "client_credentials", "--grant", "token-exchange"],
+        *["--scope", "events:write recommendations:read", "--ttl", "120", "--origin", "https://Shop.example:443"],
+        *["--origin", "http://localhost:3000", "--redirect-uri", "https://shop.example/back?a=1"],
+        stdin="a-secret-from-stdin\n",
+    )
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "client_id: shop\n"
+    (client,) = stored()
+    assert client.grants == ("client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange")
+    assert client.scopes == ("events:write", "recommendations:read")
+    assert client.origins == ("https://shop.example", "http://localhost:3000")
+    assert client.redirect_uris == ("https://shop.example/back?a=1",)
+    assert client.access_ttl == 120
+    assert PasswordHasher().verify(client.secret_hash, "a-secret-from-stdin")
+
+
+def test_a_secret_is_made_and_shown_once(stored: Any) -> None:
+    made = json.loads(run("create", "shop", *MACHINE, "--json").stdout)
+    assert len(made["client_secret"]) >= 43
+    (client,) = stored()
+    assert PasswordHasher().verify(client.secret_hash, made["client_secret"])
+    assert made["client_secret"] not in run("list").stdout + run("list", "--json").stdout
+    assert "argon2" not in run("list", "--json").stdout
+
+
+def test_an_id_is_taken_once(stored: Any) -> None:
+    assert run("create", "shop", *MACHINE).exit_code == 0
+    before = stored()
+    again = run("create", "shop", *MACHINE, "--ttl", "60")
+    assert again.exit_code == 1
+    assert "already" in again.stderr
+    assert stored() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create", "", *MACHINE], "client id"),
+        (["create", "a b", *MACHINE], "client id"),
+        (["create", "a:b", *MACHINE], "client id"),
+        (["create", "a" * 129, *MACHINE], "client id"),
+        (["create", "shop", "--grant", "password", "--scope", ""], "Grants are"),
+        (["create", "shop", "--grant", "client_credentials", "--scope", "no:such"], "no:such"),
+        (["create", "shop", *MACHINE, "--ttl", "59"], "60 to 86400"),
+        (["create", "shop", *MACHINE, "--ttl", "86401"], "60 to 86400"),
+        (["create", "shop", *MACHINE, "--origin", "*"], "origin"),
+        (["create", "shop", *MACHINE, "--origin", "null"], "origin"),
+        (["create", "shop", *MACHINE, "--origin", "https://*.shop.example"], "origin"),
+        (["create", "shop", *MACHINE, "--origin", "https://shop.example/"], "origin"),
+        (["create", "shop", *MACHINE, "--origin", "https://shop.example:99999"], "origin"),
+        (["create", "shop", *MACHINE, "--origin", "https://a@shop.example"], "origin"),
+        (["create", "shop", *MACHINE, "--origin", "https://[::1"], "origin"),
+        (["create", "shop", *MACHINE, "--redirect-uri", "http://shop.example/back"], "redirect"),
+        (["create", "shop", *MACHINE, "--redirect-uri", "javascript:alert(1)"], "redirect"),
+        (["create", "shop", *MACHINE, "--redirect-uri", "https://shop.example/#x"], "redirect"),
+        (["create", "shop", *MACHINE, "--redirect-uri", "https:///back"], "redirect"),
+        (["create", "shop", *MACHINE, "--redirect-uri", "https://[::1/back"], "redirect"),
+        (["create", "shop", *MACHINE, "--redirect-uri", "https://shop.example/a b"], "redirect"),
+    ],
+)
+def test_what_could_never_work_is_refused(arguments: list[str], said: str, stored: Any) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert stored() == []
+
+
+@pytest.mark.parametrize("secret", ["", "short", "has a space in it", "x" * 257, "ümlaut-ümlaut-ümlaut"])
+def test_a_weak_or_odd_secret_is_refused_and_not_repeated(secret: str, stored: Any) -> None:
+    result = run("create", "shop", *MACHINE, "--secret-stdin", stdin=secret + "\n")
+    assert result.exit_code == 2
+    assert not secret or secret not in result.output
+    assert stored() == []
+
+
+def test_apps_may_come_back_by_their_own_scheme_or_to_this_machine(stored: Any) -> None:
+    for uri in ("com.shop.app:/back", "http://127.0.0.1:9000/back"):
+        assert run("create", f"c{len(stored())}", *MACHINE, "--redirect-uri", uri).exit_code == 0
+
+
+def test_a_disabled_client_shows_as_disabled(stored: Any) -> None:
+    run("create", "shop", *MACHINE)
+    assert run("disable", "shop").exit_code == 0
+    assert json.loads(run("list", "--json").stdout)[0]["state"] == "disabled"
+    assert "disabled" in run("list").stdout
+    for client_id in ("shop", "nobody"):
+        assert run("disable", client_id).exit_code == 1
+
+
+def test_the_demos_database_is_used_inside_its_checkout(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, stored: Any
+) -> None:
+    monkeypatch.delenv("PENCHANT_POSTGRES_URL")
+    (tmp_path / ".penchant").mkdir()
+    (tmp_path / ".penchant" / "demo.json").write_text(json.dumps({"postgres_url": postgres_url}))
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    assert run("create", "shop", *MACHINE).exit_code == 0
+    assert [client.id for client in stored()] == ["shop"]
+
+
+def test_without_a_database_the_reason_is_said_and_its_password_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PENCHANT_POSTGRES_URL")
+    nowhere = run("list")
+    assert nowhere.exit_code == 2
+    assert "PENCHANT_POSTGRES_URL" in nowhere.stderr
+    monkeypatch.setenv("PENCHANT_POSTGRES_URL", "postgresql://me:hush-hush@127.0.0.1:1/x")
+    closed = run("list")
+    assert closed.exit_code == 3
+    assert "hush-hush" not in closed.output
