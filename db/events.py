@@ -25,6 +25,7 @@ FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::te
             $8::text[], $9::text[], $10::text[], $11::integer[], $12::numeric[], $13::text[], $14::numeric[],
             $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[])
      AS told ({_COLUMNS}, digest)
+ORDER BY occurred_at, source, id  -- batches that overlap wait for each other in one order: no deadlock
 ON CONFLICT DO NOTHING
 RETURNING source, id, occurred_at
 """
@@ -133,11 +134,6 @@ async def state_events(connection: Connection, person: Person) -> list[StateEven
         sorted(PAID),
     )
     return [_state_event(row) for row in rows]
-
-
-async def has_events(connection: Connection, person: Person) -> bool:
-    """Whether this person ever did anything we were told of."""
-    return bool(await connection.fetchval(f"SELECT EXISTS (SELECT FROM events WHERE {_whose(person)})", person.id))
 
 
 def _whose(person: Person) -> str:

@@ -1,0 +1,140 @@
+"""What Redis holds of a person, and for how long."""
+
+import struct
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from core.contract import Event, EventType, Person, read_event
+from db import cache
+from db.cache import (
+    add_recent,
+    connect_redis,
+    forget_bases,
+    mark_seen,
+    pack_recent,
+    person_keys,
+    read_person,
+    seen_digests,
+    unpack_recent,
+    write_base,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+U1 = Person("user", "u1")
+
+
+def make_event(received_at: datetime | None = NOW, **fields: Any) -> Event:
+    raw = {"type": "VIEW", "userId": "u1", "itemId": "i1", **fields}
+    return read_event(raw, source="shop", received_at=received_at)
+
+
+async def test_a_person_nobody_knows_has_nothing(redis: Redis) -> None:
+    assert await read_person(redis, U1) == (None, [])
+
+
+async def test_base_and_recent_events_come_in_one_read(redis: Redis) -> None:
+    event = make_event()
+    await write_base(redis, U1, b"base")
+    await add_recent(redis, [event])
+    assert await read_person(redis, U1) == (b"base", [pack_recent(event)])
+
+
+async def test_telling_it_again_in_any_order_changes_nothing(redis: Redis) -> None:
+    events = [make_event(NOW + timedelta(seconds=n), id=f"e{n}", occurredAt=NOW) for n in range(10)]
+    await add_recent(redis, events)
+    once = await read_person(redis, U1)
+    await add_recent(redis, events[::-1])
+    await add_recent(redis, events[3:5])
+    assert await read_person(redis, U1) == once
+
+
+async def test_the_delta_keeps_what_was_heard_last_however_old_it_is(redis: Redis) -> None:
+    events = [
+        make_event(NOW + timedelta(seconds=n), id=f"e{n}", occurredAt=NOW - timedelta(days=n))
+        for n in range(cache.DELTA_HOLDS + 10)
+    ]
+    await add_recent(redis, events)
+    _, delta = await read_person(redis, U1)
+    assert delta == [pack_recent(event) for event in events[10:]]
+
+
+async def test_what_every_base_includes_by_now_leaves_the_delta(redis: Redis) -> None:
+    old, new = make_event(NOW), make_event(NOW + timedelta(seconds=cache.DELTA_LIVES + 1))
+    await add_recent(redis, [old])
+    await add_recent(redis, [new])
+    assert (await read_person(redis, U1))[1] == [pack_recent(new)]
+
+
+async def test_the_delta_outlives_the_base(redis: Redis) -> None:
+    await write_base(redis, U1, b"base")
+    await add_recent(redis, [make_event()])
+    keys = person_keys(U1)
+    assert 0 < await redis.ttl(keys.base) <= cache.BASE_LIVES < await redis.ttl(keys.delta) <= cache.DELTA_LIVES
+
+
+async def test_each_person_has_their_own(redis: Redis) -> None:
+    mine, theirs = make_event(userId="u1"), make_event(userId=None, anonymousId="u1")
+    await add_recent(redis, [mine, theirs])
+    assert (await read_person(redis, U1))[1] == [pack_recent(mine)]
+    assert (await read_person(redis, Person("guest", "u1")))[1] == [pack_recent(theirs)]
+
+
+async def test_history_that_was_loaded_is_no_news(redis: Redis) -> None:
+    await add_recent(redis, [make_event(None)])
+    assert await redis.dbsize() == 0
+
+
+async def test_bases_are_forgotten_and_recent_events_kept(redis: Redis) -> None:
+    for n in range(2500):
+        await write_base(redis, Person("user", str(n)), b"base")
+    await add_recent(redis, [make_event()])
+    assert await forget_bases(redis) == 2500
+    assert await redis.keys() == [person_keys(U1).delta.encode()]
+
+
+async def test_a_seen_event_is_remembered_with_its_body(redis: Redis) -> None:
+    first, other = make_event(id="e1", occurredAt=NOW), make_event(id="e2", occurredAt=NOW)
+    await mark_seen(redis, [first])
+    assert await seen_digests(redis, [other.identity, first.identity]) == [None, first.digest]
+    assert await seen_digests(redis, []) == []
+
+
+async def test_the_scripts_come_back_after_redis_forgot_them(redis: Redis) -> None:
+    await add_recent(redis, [make_event()])
+    await redis.script_flush()
+    await add_recent(redis, [make_event()])
+    await mark_seen(redis, [make_event()])
+    assert len((await read_person(redis, U1))[1]) == 2
+
+
+def test_a_packed_event_is_read_back() -> None:
+    event = make_event(type="PURCHASE", itemId="🛒", quantity=3, unitPrice="1.25", orderId="o1", occurredAt=NOW)
+    assert unpack_recent(pack_recent(event)) == (
+        event.identity,
+        list(EventType).index(EventType.PURCHASE),
+        int(NOW.timestamp()),
+        3,
+        375,
+        event.order,
+        "🛒",
+    )
+    assert unpack_recent(pack_recent(make_event(type="SEARCH", itemId=None, query="tea"))).item_id == ""
+
+
+def test_a_damaged_event_is_noticed() -> None:
+    with pytest.raises(struct.error):
+        unpack_recent(b"short")
+
+
+def test_keys_tell_nobody_who_it_is_and_stay_in_one_slot() -> None:
+    base, delta = person_keys(Person("user", "anna@example.com"))
+    assert "anna" not in base and base.split(":")[1] == delta.split(":")[1] and base.split(":")[1][0] == "{"
+
+
+async def test_redis_away_is_said_at_once() -> None:
+    async with connect_redis("redis://127.0.0.1:1/0", 0.2) as nobody:
+        with pytest.raises(cache.UNREACHABLE):
+            await read_person(nobody, U1)
