@@ -35,6 +35,7 @@ class Catalogue:
         self._groups: dict[str, int] = {}
         self._terms, self._offers = Terms(), Offers()
         self._unpacked: dict[int, Item] = {}
+        self._refreshing = asyncio.Lock()
         self._masks: dict[tuple[Filter | None, str | None], NDArray[np.bool_]] = {}
 
     def __len__(self) -> int:
@@ -56,13 +57,14 @@ class Catalogue:
 
     async def refresh(self) -> None:
         """Take in what has changed since the last look."""
-        while True:
-            live, removed, seq = await items_changed_since(self._pool, self._seq)
-            if seq == self._seq:
-                return
-            self._change(live, [number for _, number in removed])
-            self._seq = seq
-            log.debug("catalogue_changed", changed=len(live), removed=len(removed))
+        async with self._refreshing:
+            while True:
+                live, removed, seq = await items_changed_since(self._pool, self._seq)
+                if seq == self._seq:
+                    return
+                self._change(live, [number for _, number in removed])
+                self._seq = seq
+                log.debug("catalogue_changed", changed=len(live), removed=len(removed))
 
     async def run(self) -> None:
         """Refresh for ever; a store that is away costs a log line and the next look finds what was missed."""

@@ -63,7 +63,7 @@ class Item(Node):
     image: Image | None = strawberry.field(description="What it looks like.")
     url: str | None = strawberry.field(description="Its page.")
     app_url: str | None = strawberry.field(description="Its page in the shop's app.")
-    attributes: JSON = strawberry.field(description="Everything else the shop says of it.")
+    attributes: JSON | None = strawberry.field(description="Everything else the shop says of it.")
     record: strawberry.Private[stored.Item]
 
     @classmethod

@@ -1,5 +1,6 @@
 """People: who asks, or whom a shop's own server asks about."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Self
 
@@ -7,13 +8,16 @@ import strawberry
 from strawberry.scalars import JSON
 
 from api.errors import NotFound
+from api.graphql.batches import BatchPayload
 from api.graphql.context import Info, Viewer
-from api.graphql.events import EventConnection, EventType, history_of
+from api.graphql.events import EventConnection, history
 from api.graphql.filters import ItemFilter
+from api.graphql.given import given
 from api.graphql.nodes import Node, node_id_of
 from api.graphql.permissions import requires, requires_or_oneself
 from api.graphql.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.recommendations import person_known, person_state, serving_bundle
+from api.storing import store_users
 from core import clock
 from core.contract import Person, check_id
 from db.users import user_by_id
@@ -127,16 +131,9 @@ class User(Node):
             segment=scores.segment,
         )
 
-    @strawberry.field(permission_classes=[Private], description="What the person did, newest first.")
-    async def history(
-        self,
-        info: Info,
-        types: Annotated[list[EventType] | None, strawberry.argument(description="Only events of these types.")] = None,
-        first: Annotated[int, strawberry.argument(description="How many, 1 to 100.")] = 20,
-        after: Annotated[str | None, strawberry.argument(description="`endCursor` of the page before.")] = None,
-    ) -> EventConnection | None:
-        """A page of the person's events."""
-        return await history_of(info.context, self.person, types, first, after)
+    history: EventConnection | None = strawberry.field(
+        resolver=history, permission_classes=[Private], description="What the person did, newest first."
+    )
 
 
 @strawberry.type
@@ -181,3 +178,36 @@ def _visible(viewer: Viewer, person: Person) -> User:
     if viewer.person is not None and viewer.person != person:
         raise NotFound()
     return User.of(person)
+
+
+@strawberry.input(description="A person as the shop describes them: fields left out keep their value, null clears.")
+class UserInput:
+    """A patch of a person."""
+
+    id: strawberry.ID = strawberry.field(description="The shop's own id.")
+    updated_at: datetime | None = strawberry.field(
+        default=strawberry.UNSET, description="The shop's clock; an older patch than the one stored loses."
+    )
+    traits: JSON | None = strawberry.field(
+        default=strawberry.UNSET, description="Anything to know of them: a JSON object of at most 16 kB, as a whole."
+    )
+
+
+@strawberry.type(description="What became of the people of an `upsertUsers`.")
+class UpsertUsersPayload(BatchPayload):
+    """The outcomes of a call's people."""
+
+
+@strawberry.type
+class PeopleMutation:
+    """People are described here."""
+
+    @strawberry.mutation(
+        permission_classes=[requires("profiles:write")],
+        description="Describe people, at most 500 a call; an older `updatedAt` than the stored one is a CONFLICT.",
+    )
+    async def upsert_users(
+        self, info: Info, users: Annotated[list[UserInput], strawberry.argument(description="Patches, in their order.")]
+    ) -> UpsertUsersPayload | None:
+        """Judge and store patches of people, one by one."""
+        return UpsertUsersPayload(told=await store_users(info.context.gateway.pool, [given(user) for user in users]))

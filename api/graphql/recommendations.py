@@ -241,7 +241,7 @@ class RecommendationContext:
     market: strawberry.ID | None = strawberry.field(
         default=None, description="Where the person buys: only what can be had there is listed."
     )
-    personalize: bool = strawberry.field(
+    personalize: bool | None = strawberry.field(
         default=True, description="False leaves out everything known of the person, as for someone who objects to it."
     )
 
@@ -273,7 +273,7 @@ async def recommend(
         near=[*shown, *(where.recent_item_ids or ())],
         exclude=[*shown, *(exclude or ())],
         among=among,
-        personalize=where.personalize,
+        personalize=where.personalize is not False,
     )
     listed = await for_person(context, person, wish)
     return RecommendationConnection.of(context, listed, placement, person, preview=preview)

@@ -1,0 +1,111 @@
+"""Items and people taken in: each judged, the good ones stored together, one result each."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+from asyncpg import Pool
+
+from api.errors import RequestRefused
+from api.graphql.context import Gateway
+from api.judging import Outcome, Result
+from api.people import POSTGRES_AWAY
+from api.uploads import read_item, read_user
+from core.contract import check_id
+from core.errors import InvalidInput
+from db.items import remove_items, upsert_items
+from db.users import upsert_users
+
+log = structlog.get_logger()
+
+MOST = 500  # elements of a call
+
+
+async def store_items(gateway: Gateway, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """Judge and store items: one result each, in their order; this process's catalogue knows them at once.
+
+    Raises RequestRefused for more than 500.
+    """
+    results = await _store(raws, read_item, partial(upsert_items, gateway.pool))
+    await _tell(gateway)
+    return results
+
+
+async def drop_items(gateway: Gateway, ids: Sequence[str]) -> list[Result]:
+    """Remove items: ACCEPTED, or REJECTED as NOT_FOUND. Raises RequestRefused for more than 500."""
+    _bounded(ids)
+    try:
+        removed = await remove_items(gateway.pool, [id for id in ids if _is_id(id)])
+    except POSTGRES_AWAY:
+        return [_retry(index, id) for index, id in enumerate(ids)]
+    found = dict(zip((id for id in ids if _is_id(id)), removed, strict=True))
+    await _tell(gateway)
+    return [
+        Result(index, Outcome.ACCEPTED, id)
+        if found.get(id)
+        else Result(index, Outcome.REJECTED, _echo(id), "NOT_FOUND", None, "There is no such item.")
+        for index, id in enumerate(ids)
+    ]
+
+
+async def store_users(pool: Pool, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """Judge and store people, as `store_items` does items."""
+    return await _store(raws, read_user, partial(upsert_users, pool))
+
+
+async def _store(
+    raws: Sequence[Mapping[str, Any]],
+    read: Callable[[Mapping[str, Any]], Any],
+    store: Callable[[list[Any]], Awaitable[Sequence[str]]],
+) -> list[Result]:
+    _bounded(raws)
+    results: dict[int, Result] = {}
+    patches: dict[int, Any] = {}
+    for index, raw in enumerate(raws):
+        try:
+            patches[index] = read(raw)
+        except InvalidInput as error:
+            path = error.field.split(".") if error.field else None
+            results[index] = Result(index, Outcome.REJECTED, _echo(raw.get("id")), "BAD_USER_INPUT", path, str(error))
+    try:
+        stored = await store(list(patches.values())) if patches else []
+    except POSTGRES_AWAY:
+        return [results.get(index) or _retry(index, patches[index]["id"]) for index in range(len(raws))]
+    for (index, patch), outcome in zip(patches.items(), stored, strict=True):
+        results[index] = Result(index, Outcome.ACCEPTED, patch["id"]) if outcome == "ACCEPTED" else _stale(index, patch)
+    return [results[index] for index in range(len(raws))]
+
+
+async def _tell(gateway: Gateway) -> None:
+    try:
+        await gateway.catalogue.refresh()
+    except POSTGRES_AWAY as error:  # stored it is; the next look finds it
+        log.warning("catalogue_not_refreshed", error=repr(error))
+
+
+def _bounded(elements: Sequence[object]) -> None:
+    if len(elements) > MOST:
+        raise RequestRefused("PAYLOAD_TOO_LARGE", f"At most {MOST} elements a call, not {len(elements)}.", 413)
+
+
+def _stale(index: int, patch: Mapping[str, Any]) -> Result:
+    message = "What is stored was updated later than this."
+    return Result(index, Outcome.CONFLICT, patch["id"], "STALE", ["updatedAt"], message)
+
+
+def _retry(index: int, id: str) -> Result:
+    message = "The store does not answer: send this again, as it is."
+    return Result(index, Outcome.RETRY, _echo(id), "SERVICE_UNAVAILABLE", None, message)
+
+
+def _echo(id: object) -> str | None:
+    return id if isinstance(id, str) and _is_id(id) else None
+
+
+def _is_id(id: str) -> bool:
+    try:
+        check_id(id, "id")
+    except InvalidInput:
+        return False
+    return True
