@@ -14,6 +14,9 @@ from pathlib import Path
 
 from cli.stack.errors import Busy
 from cli.stack.processes import NOBODY
+from core import clock
+
+YOUNG = 60.0  # seconds in which a folder may be about to be locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,15 @@ def remove(path: Path) -> None:
         if link.is_symlink():
             shutil.rmtree(link.resolve(), ignore_errors=True)
     shutil.rmtree(path, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the folders of temporary stacks whose supervisor was killed: nobody holds their lock any more."""
+    for lock in parent.glob("penchant-*/lock"):
+        with contextlib.suppress(OSError), lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if clock.now().timestamp() - lock.stat().st_ctime > YOUNG:
+                remove(lock.parent)
 
 
 def free_ports(count: int) -> list[int]:

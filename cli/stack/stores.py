@@ -12,7 +12,7 @@ from typing import Protocol
 
 from cli.stack.addresses import GIVEN
 from cli.stack.errors import StackError
-from cli.stack.folder import Folder, remove
+from cli.stack.folder import Folder, remove, sweep
 from cli.stack.postgres import Postgres
 from cli.stack.processes import Processes
 from cli.stack.rabbitmq import RabbitMQ
@@ -74,13 +74,15 @@ class Stack:
 @contextmanager
 def temporary_stack(vhosts: Sequence[str] = ("penchant",)) -> Iterator[Stack]:
     """A stack for tests: nothing is started yet, nothing is kept."""
+    sweep(Path(tempfile.gettempdir()))
     path = Path(tempfile.mkdtemp(prefix="penchant-"))
     processes = Processes()
-    try:
-        yield Stack(Folder.open(path, temporary=True), processes, vhosts)
-    finally:
-        processes.stop()
-        remove(path)
+    with Folder.open(path, temporary=True).held() as folder:
+        try:
+            yield Stack(folder, processes, vhosts)
+        finally:
+            processes.stop()
+            remove(path)
 
 
 def _prepared(stores: Sequence[Store], processes: Processes) -> Iterator[Store]:

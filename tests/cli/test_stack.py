@@ -1,9 +1,86 @@
 """The private stack: real servers, private addresses, nothing left behind."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
 import asyncpg
+import pytest
 from redis.asyncio import Redis
 
+from cli.stack.errors import Busy, StackError
+from cli.stack.folder import Folder, sweep
+from cli.stack.processes import Command, Processes
+from cli.stack.stores import temporary_stack
+from core import clock
 from core.settings import Stores
+
+NOBODY = 65534
+
+# Becomes another user if asked (by now it can read what only root may), starts a stack, says where, waits for the end.
+HOLDER = """
+import encodings.idna, json, os, sys
+from cli.stack.stores import temporary_stack
+if len(sys.argv) > 1:
+    os.setgroups([]), os.setgid(int(sys.argv[1])), os.setuid(int(sys.argv[1]))
+with temporary_stack() as stack:
+    print(json.dumps([str(stack.folder.path), stack.start()]), flush=True)
+    sys.stdin.readline()
+"""
+
+
+def running_in(folder: str) -> list[str]:
+    """The command lines of all processes that have to do with the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes() + b" " + bytes((process / "cwd").readlink())
+        except OSError:
+            continue
+        if folder.encode() in words:
+            found.append(words.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether it holds before the time is up."""
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
+
+
+@pytest.fixture
+def holder() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts supervisors of a stack, as another user if asked; ends those the test left."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*user: int, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, *map(str, user)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.communicate()
+
+
+def address(process: subprocess.Popen[str]) -> tuple[str, dict[str, str]]:
+    assert process.stdout is not None
+    folder, urls = json.loads(process.stdout.readline())
+    return folder, urls
 
 
 async def test_the_database_is_migrated_and_empty(pool: asyncpg.Pool) -> None:
@@ -14,5 +91,85 @@ async def test_valkey_is_empty(redis: Redis) -> None:
     assert await redis.dbsize() == 0
 
 
-def test_all_stores_have_an_address(stores: Stores) -> None:
-    assert stores.broker_url.get_secret_value().startswith("amqp://")
+def test_every_store_wants_a_password_and_listens_on_loopback_only(stores: Stores) -> None:
+    for url in (stores.postgres_url, stores.redis_url, stores.broker_url):
+        _, _, rest = url.get_secret_value().partition("://")
+        credentials, _, place = rest.rpartition("@")
+        assert len(credentials.partition(":")[2]) >= 32
+        assert place.startswith("127.0.0.1:")
+
+
+def test_two_stacks_run_side_by_side_and_leave_nothing(holder: Callable[..., subprocess.Popen[str]]) -> None:
+    both = [holder(), holder()]
+    (one, urls), (other, others) = map(address, both)
+    assert not set(urls.values()) & set(others.values())
+    assert running_in(one)
+    assert running_in(other)
+    for process in both:
+        process.communicate("end\n")
+    assert not running_in(one) + running_in(other)
+    assert not Path(one).exists()
+
+
+def test_a_killed_supervisor_leaves_no_process(holder: Callable[..., subprocess.Popen[str]]) -> None:
+    process = holder()
+    folder, _ = address(process)
+    assert any("epmd" in line for line in running_in(folder))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert until(lambda: not running_in(folder)), running_in(folder)
+
+
+def test_a_normal_user_without_a_home_runs_a_stack_too(holder: Callable[..., subprocess.Popen[str]]) -> None:
+    as_root = os.geteuid() == 0
+    process = holder(*[NOBODY] * as_root, HOME="/nonexistent", XDG_CACHE_HOME="")
+    folder, urls = address(process)
+    assert Path(folder).stat().st_uid == (NOBODY if as_root else os.geteuid())
+    assert set(urls) == {"postgres", "valkey", "rabbitmq"}
+    process.communicate("end\n")
+    assert not running_in(folder)
+
+
+def test_a_given_address_is_used_and_nothing_is_started_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENCHANT_REDIS_URL", "redis://elsewhere:1/0")
+    with temporary_stack() as stack:
+        assert stack.start(["valkey"]) == {"valkey": "redis://elsewhere:1/0"}
+        assert not running_in(str(stack.folder.path))
+
+
+def test_a_folder_has_one_stack_at_a_time(tmp_path: Path) -> None:
+    folder = Folder.open(tmp_path)
+    with folder.held(), pytest.raises(Busy, match="already runs"), folder.held():
+        pass
+
+
+def test_the_folder_of_a_killed_stack_is_swept_away_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, alive = (Folder.open(tmp_path / f"penchant-{name}") for name in ("dead", "alive"))
+    with dead.held():
+        pass
+    with alive.held():
+        sweep(tmp_path)
+        assert dead.path.exists()  # it might be about to be locked
+        later = clock.now() + timedelta(minutes=2)
+        monkeypatch.setattr(clock, "now", lambda: later)
+        sweep(tmp_path)
+        assert not dead.path.exists()
+        assert alive.path.exists()
+
+
+def test_a_command_that_fails_says_its_last_words(tmp_path: Path) -> None:
+    processes = Processes()
+    with pytest.raises(StackError, match="exit code 3:\nno luck"):
+        processes.run(Command(["sh", "-c", "echo no luck; exit 3"], log=tmp_path / "try.log"))
+
+
+def test_a_process_that_will_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
+    processes = Processes()
+    deaf = "trap '' TERM; sleep 1000 & echo ready; wait; wait"
+    log = tmp_path / "deaf.log"
+    processes.start(Command(["sh", "-c", deaf], log=log, folder=tmp_path))
+    assert until(lambda: log.read_text() == "ready\n")
+    processes.stop(patience=0.2)
+    assert until(lambda: not running_in(str(tmp_path)), 5)
