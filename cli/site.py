@@ -94,6 +94,7 @@ def opened(path: Path, port: int) -> Iterator[Site]:
         Busy: somebody else runs it.
         typer.Exit: somebody stopped it, by Ctrl-C, a signal, or closing the terminal.
     """
+    os.umask(0o077)
     processes = Processes()
     with _stoppable(), Folder.open(path).held() as folder:
         try:

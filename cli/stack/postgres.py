@@ -127,6 +127,7 @@ def _copied(package: Path, target: Path) -> Path:
         libraries = package.with_name(package.name + ".libs")
         if libraries.exists():
             shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
+        fresh.chmod(0o755)
         fresh.rename(target)
     return target / package.name
 
