@@ -20,6 +20,7 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from api.errors import RequestRefused
+from api.graphql.execution.executor import Selections
 from api.graphql.limits import TOKENS, Measure, check, measure
 
 RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
@@ -37,11 +38,21 @@ class DocumentInvalid(RequestRefused):
 
 @dataclass(slots=True)
 class Operation:
-    """One operation of a document; `costs` remembers what it cost with which `first` variables."""
+    """One operation of a document.
+
+    `costs` remembers what it cost with which `first` variables; `selections` what executing it worked out, None when
+    directives make that differ from request to request.
+    """
 
     node: OperationDefinitionNode
     measured: Measure
+    selections: Selections | None
     costs: dict[tuple[Any, ...], RequestRefused | None] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str | None:
+        """Its name, None when it has none."""
+        return self.node.name.value if self.node.name else None
 
     @property
     def is_query(self) -> bool:
@@ -128,7 +139,9 @@ class Documents:
             if isinstance(definition, OperationDefinitionNode):
                 measured = measure(self._schema, node, definition, {})
                 check(measured)
-                found[definition.name.value if definition.name else ""] = Operation(definition, measured)
+                selections = None if measured.directives else Selections()
+                operation = Operation(definition, measured, selections)
+                found[operation.name or ""] = operation
             if len(found) > _MOST_OPERATIONS:
                 raise RequestRefused("QUERY_TOO_COMPLEX", f"The document has more than {_MOST_OPERATIONS} operations.")
         return found

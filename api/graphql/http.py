@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import orjson
 import structlog
@@ -20,7 +20,6 @@ from api.graphql.graphiql import PAGE, POLICY
 from api.graphql.request import (
     JSON,
     RESPONSE_JSON,
-    GraphQLRequest,
     Headers,
     media_type,
     read_body,
@@ -85,7 +84,8 @@ class GraphQLEndpoint:
         document = self._documents.read(request.query, hide_suggestions="schema:read" not in viewer.scopes)
         operation = document.operation(request.operation_name)
         self._check(scope["method"], viewer, document, operation, request.variables)
-        result = await self._run(document, request, Context(viewer, state["gateway"], request_id))
+        context = Context(viewer, state["gateway"], request_id)
+        result = await self._run(document, operation, request.variables, context)
         return _answered(result, request_id)
 
     def _check(
@@ -97,7 +97,9 @@ class GraphQLEndpoint:
             raise RequestRefused("FORBIDDEN", "Introspection needs the scope schema:read.", 403)
         self._documents.check_cost(document, operation, variables)
 
-    async def _run(self, document: Document, request: GraphQLRequest, context: Context) -> ExecutionResult:
+    async def _run(
+        self, document: Document, operation: Operation, variables: dict[str, Any], context: Context
+    ) -> ExecutionResult:
         """Execute; what the executor itself throws becomes an answer without data."""
         try:
             async with asyncio.timeout(self._timeout):
@@ -105,10 +107,11 @@ class GraphQLEndpoint:
                     self._schema,
                     document.node,
                     context_value=context,
-                    variable_values=request.variables,
-                    operation_name=request.operation_name,
+                    variable_values=variables,
+                    operation_name=operation.name,
                     executor_class=Executor,
-                    is_awaitable=optimized_is_awaitable,
+                    selections=operation.selections,
+                    is_awaitable=cast(Any, optimized_is_awaitable),
                     hide_suggestions="schema:read" not in context.viewer.scopes,
                 )
                 return result if isinstance(result, ExecutionResult) else await result
@@ -162,10 +165,13 @@ def _answered(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, 
         return 200, {"data": result.data}, []
     if result.data is None and all(error.path is None for error in result.errors):
         raise DocumentInvalid("BAD_USER_INPUT", result.errors)  # the variables did not fit; nothing has run
-    errors = public_errors(result.errors, request_id)
-    answer = {"data": result.data, "errors": errors}
-    down = any(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors)
-    if down and not any(value is not None for value in (result.data or {}).values()):
+    answer = {"data": result.data, "errors": public_errors(result.errors, request_id)}
+    if any(value is not None for value in (result.data or {}).values()):
+        return 200, answer, []
+    for error in result.errors:
+        if isinstance(error.original_error, RequestRefused):
+            raise error.original_error  # a resolver refused the request as a whole: too many events
+    if any(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in answer["errors"]):
         return 503, answer, [(b"retry-after", b"1")]
     return 200, answer, []
 

@@ -128,7 +128,7 @@ class ModelQuery:
             moment, id = read_cursor(gateway.signer, "models", after)
             before = (datetime.fromisoformat(moment), id)
         records = await stored.list_models(gateway.pool, first + 1, before)
-        serving = await _serving(info.context)
+        serving = await serving_models(info.context)
         edges = [
             ModelEdge(
                 cursor=write_cursor(gateway.signer, "models", [record.created_at.isoformat(), record.id]),
@@ -147,7 +147,7 @@ class ModelQuery:
     ) -> Model | None:
         """The registered model by that id."""
         record = await stored.model_by_id(info.context.gateway.pool, check_id(id, "id"))
-        return None if record is None else Model.of(record, await _serving(info.context))
+        return None if record is None else Model.of(record, await serving_models(info.context))
 
     @strawberry.field(permission_classes=[requires("models:read")], description="The decisions, newest first.")
     async def decisions(self, info: Info, first: First = 20, after: After = None) -> DecisionConnection | None:
@@ -163,7 +163,7 @@ class ModelQuery:
         return DecisionConnection(edges=edges, nodes=[edge.node for edge in edges], page_info=page_info)
 
 
-async def _serving(context: Context) -> frozenset[str]:
+async def serving_models(context: Context) -> frozenset[str]:
     return frozenset(row.bundle for row in await stored.current_serving(context.gateway.pool))
 
 

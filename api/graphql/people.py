@@ -158,7 +158,7 @@ class PeopleQuery:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The shop's own id.")]
     ) -> User | None:
         """The person by that id."""
-        return _visible(info.context.viewer, Person("user", check_id(id, "id")))
+        return visible_person(info.context.viewer, Person("user", check_id(id, "id")))
 
     @strawberry.field(
         permission_classes=[requires("recommendations:read")],
@@ -170,10 +170,10 @@ class PeopleQuery:
         anonymous_id: Annotated[strawberry.ID, strawberry.argument(description="The guest's anonymous id.")],
     ) -> User | None:
         """The guest by that id."""
-        return _visible(info.context.viewer, Person("guest", check_id(anonymous_id, "anonymousId")))
+        return visible_person(info.context.viewer, Person("guest", check_id(anonymous_id, "anonymousId")))
 
 
-def _visible(viewer: Viewer, person: Person) -> User:
+def visible_person(viewer: Viewer, person: Person) -> User:
     """The person; raises NotFound, there or not, when the token is another person's."""
     if viewer.person is not None and viewer.person != person:
         raise NotFound()

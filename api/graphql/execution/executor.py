@@ -1,7 +1,152 @@
-"""The executor of this gateway's operations."""
+"""The executor: graphql-core's, with a short way for plain attributes and selections worked out once per document."""
 
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import graphql
+from graphql import GraphQLObjectType, GraphQLOutputType, is_leaf_type, is_list_type, is_non_null_type, is_object_type
+from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
+from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from api.graphql.execution.plain import (
+    Completer,
+    PlainFields,
+    attribute_of,
+    leaf_of,
+    list_of,
+    nullable,
+    object_of,
+    typename_of,
+)
 
-class Executor(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor as Strawberry needs it: resolvers see coerced variables."""
+
+@dataclass(slots=True)
+class Selections:
+    """What graphql-core and this executor work out about an operation. One without directives may share it for ever."""
+
+    root: GroupedFieldSet | None = None
+    fields: dict[Any, Any] = field(default_factory=dict)  # as graphql-core's `_relevant_sub_fields`
+    splits: dict[int, "Split"] = field(default_factory=dict)  # by id of a field set, which `fields` or `root` holds
+    completers: dict[tuple[int, int], Completer | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A field set in two: plain attributes, and what graphql-core is to execute; `names` has their common order."""
+
+    names: dict[str, None]
+    plain: PlainFields
+    others: GroupedFieldSet
+
+
+class Executor(graphql.Executor[Any]):
+    """Executes one operation. It ignores `@defer` and `@stream`, which our schema does not have."""
+
+    operation_extensions = None  # Strawberry's resolve info asks for it
+    build_resolve_info = StrawberryGraphQLCoreExecutionContext.build_resolve_info
+
+    def __init__(self, *args: Any, selections: Selections | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._selections = selections or Selections()
+        self._relevant_sub_fields = self._selections.fields
+
+    def execute_collected_root_fields(
+        self, root_type: GraphQLObjectType, root_value: Any, grouped_field_set: GroupedFieldSet, *args: Any
+    ) -> Any:
+        """The same field set each time, so that what hangs on its identity is found again."""
+        if self._selections.root is None:
+            self._selections.root = grouped_field_set
+        return super().execute_collected_root_fields(root_type, root_value, self._selections.root, *args)
+
+    def execute_fields(
+        self,
+        parent_type: GraphQLObjectType,
+        source_value: Any,
+        path: Path | None,
+        grouped_field_set: GroupedFieldSet,
+        position_context: Any,
+    ) -> Any:
+        """Plain attributes are read at once; the others, and those that turn out odd, go the long way."""
+        split = self._split(parent_type, grouped_field_set)
+        if not split.plain:
+            return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
+        results: dict[str, Any] = dict(split.names)
+        others = split.others
+        for name, attribute, complete in split.plain:
+            try:
+                results[name] = complete(getattr(source_value, attribute))
+            except Exception:  # graphql-core meets the same oddity again and answers for it
+                others = {key: grouped_field_set[key] for key in split.names if key == name or key in others}
+        if not others:
+            return results
+        rest = super().execute_fields(parent_type, source_value, path, others, position_context)
+        if self.is_awaitable(rest):
+            return _merged(results, cast(Awaitable[dict[str, Any]], rest))
+        results.update(cast(dict[str, Any], rest))
+        return results
+
+    def complete_value(
+        self,
+        return_type: GraphQLOutputType,
+        field_details_list: FieldDetailsList,
+        info: Any,
+        path: Path,
+        result: Any,
+        position_context: Any,
+    ) -> Any:
+        """A whole subtree of plain attributes at once, when it is one and nothing in it is odd."""
+        key = (id(return_type), id(field_details_list))
+        completers = self._selections.completers
+        if key not in completers:
+            completers[key] = self._completer(return_type, field_details_list)
+        complete = completers[key]
+        if complete is not None:
+            try:
+                return complete(result)
+            except Exception:  # as above
+                complete = None
+        return super().complete_value(return_type, field_details_list, info, path, result, position_context)
+
+    def _split(self, parent_type: GraphQLObjectType, grouped_field_set: GroupedFieldSet) -> Split:
+        split = self._selections.splits.get(id(grouped_field_set))
+        if split is None:
+            found = {name: self._plain(parent_type, details) for name, details in grouped_field_set.items()}
+            plain = tuple((name, *reading) for name, reading in found.items() if reading is not None)
+            others = {name: details for name, details in grouped_field_set.items() if found[name] is None}
+            split = self._selections.splits[id(grouped_field_set)] = Split(dict.fromkeys(found), plain, others)
+        return split
+
+    def _plain(self, parent_type: GraphQLObjectType, details: FieldDetailsList) -> tuple[str, Completer] | None:
+        """The attribute to read and the completer of its value, when the field and all below it are plain."""
+        name = details[0].node.name.value
+        if name == "__typename":
+            return "__class__", typename_of(parent_type)
+        definition = parent_type.fields.get(name)
+        attribute = attribute_of(definition) if definition else None
+        complete = self._completer(definition.type, details) if definition and attribute else None
+        return (attribute, complete) if attribute and complete else None
+
+    def _completer(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Completer | None:
+        """None when something below has a resolver, or when the type is abstract."""
+        if is_non_null_type(type_):
+            return self._required(type_.of_type, details)
+        complete = self._required(type_, details)
+        return complete and nullable(complete)
+
+    def _required(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Completer | None:
+        if is_leaf_type(type_):
+            return leaf_of(type_)
+        if is_list_type(type_):
+            complete = self._completer(type_.of_type, details)
+            return complete and list_of(complete)
+        if not is_object_type(type_):
+            return None
+        split = self._split(type_, self.collect_subfields(type_, details).grouped_field_set)
+        return None if split.others else object_of(type_, split.plain)
+
+
+async def _merged(results: dict[str, Any], rest: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    results.update(await rest)
+    return results

@@ -9,14 +9,15 @@ import httpx
 import pytest
 import strawberry
 from starlette.types import Receive, Scope, Send
+from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 
 from api.auth import InvalidToken
-from api.errors import NotFound
+from api.errors import NotFound, RequestRefused
 from api.graphql.context import Info, Viewer
 from api.graphql.http import GraphQLEndpoint
 from api.graphql.permissions import requires
-from api.graphql.scalars import JSON, SCALARS
+from api.graphql.scalars import SCALARS
 from core.errors import InvalidInput, StoreUnavailable
 
 BOTH = {"application/json", "application/graphql-response+json"}
@@ -93,6 +94,10 @@ class Mutation:
     @strawberry.mutation
     def change(self) -> str:
         return "changed"
+
+    @strawberry.mutation
+    def send(self) -> str | None:
+        raise RequestRefused("PAYLOAD_TOO_LARGE", "At most 500 events a call.", 413)
 
 
 SCHEMA = strawberry.Schema(Query, Mutation, config=StrawberryConfig(scalar_map=SCALARS))
@@ -357,6 +362,12 @@ async def test_a_store_that_is_down_costs_its_field_only(client: httpx.AsyncClie
 async def test_when_nothing_can_be_answered_the_status_is_503(client: httpx.AsyncClient) -> None:
     response = await ask(client, "{ down unreachable }")
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_resolver_may_refuse_the_whole_request(client: httpx.AsyncClient) -> None:
+    response = await ask(client, "mutation { send }", accept="application/json")
+    assert (response.status_code, code(response)) == (413, "PAYLOAD_TOO_LARGE")
+    assert (await ask(client, "mutation { change send }")).status_code == 200
 
 
 async def test_an_answer_that_takes_too_long_is_a_timeout(client: httpx.AsyncClient) -> None:

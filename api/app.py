@@ -1,0 +1,146 @@
+"""The gateway's composition root: the only place of this folder that opens connections."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, TypedDict
+
+import structlog
+from asyncpg import Pool
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from api import health
+from api.auth import Verifier
+from api.catalogue import Catalogue
+from api.cors import Cors
+from api.errors import MASKED
+from api.graphql.context import Gateway
+from api.graphql.http import GraphQLEndpoint
+from api.graphql.schema import SCHEMA
+from api.guard import EdgeGuard
+from api.ingest import Ingest
+from api.models import ServingModels
+from api.oauth.authority import Authority, open_authority
+from api.oauth.endpoints import routes as oauth_routes
+from api.people import People
+from api.signing import Signer
+from core.settings import Settings
+from db.cache import connect_redis
+from db.postgres import connect_pool
+from workers.enqueue import Broker
+
+log = structlog.get_logger()
+
+PATIENCE = 5.0  # seconds for the pool's connections to come home when the process stops
+
+
+class State(TypedDict):
+    """What the lifespan gives every request, under `scope["state"]`."""
+
+    gateway: Gateway
+    authority: Authority
+    verifier: Verifier
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The gateway as an ASGI app; its lifespan opens the stores and raises StoreUnavailable when Postgres is away."""
+    edge = settings.gateway
+    endpoint = GraphQLEndpoint(SCHEMA, graphiql=edge.graphiql, timeout=edge.request_timeout)
+    return Starlette(
+        routes=[Route("/graphql", endpoint), *oauth_routes(), *health.ROUTES],
+        middleware=[
+            Middleware(Cors),
+            Middleware(EdgeGuard, max_body=edge.max_body, timeout=edge.request_timeout),
+        ],
+        exception_handlers={HTTPException: _not_served, Exception: _failed},
+        lifespan=partial(_lifespan, settings=settings),
+    )
+
+
+@asynccontextmanager
+async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]:
+    async with AsyncExitStack() as stack:
+        pool = await _open_pool(settings, stack)
+        authority = await stack.enter_async_context(open_authority(settings, pool))
+        gateway = await _open_gateway(settings, pool, stack)
+        gc.collect()
+        gc.freeze()  # the catalogue lives as long as the process: collections need not walk it
+        log.info("gateway_ready", items=len(gateway.catalogue))
+        yield State(gateway=gateway, authority=authority, verifier=authority.verifier)
+        log.info("gateway_stopping")
+
+
+async def _open_gateway(settings: Settings, pool: Pool, stack: AsyncExitStack) -> Gateway:
+    stores, edge = settings.stores, settings.gateway
+    redis = connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout)
+    stack.push_async_callback(redis.aclose)
+    broker = Broker(stores.broker_url.get_secret_value(), settings.ingest.confirm_timeout)
+    stack.push_async_callback(broker.close)
+    catalogue = Catalogue(pool, edge.serving_poll)
+    await catalogue.load()
+    models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, popular_window=edge.popular_window)
+    await models.load()
+    ingest = Ingest(settings.ingest, pool, redis, broker)
+    ingest.open()
+    stack.push_async_callback(ingest.close)
+    await stack.enter_async_context(_running(catalogue.run, models.run))
+    return Gateway(
+        settings=settings,
+        pool=pool,
+        redis=redis,
+        catalogue=catalogue,
+        models=models,
+        people=People(pool, redis, catalogue),
+        ingest=ingest,
+        signer=Signer(edge.secret.get_secret_value()),
+    )
+
+
+async def _open_pool(settings: Settings, stack: AsyncExitStack) -> Pool:
+    stores = settings.stores
+    pool = await connect_pool(
+        stores.postgres_url.get_secret_value(), size=stores.postgres_pool, timeout=stores.postgres_timeout
+    )
+    stack.push_async_callback(_close_pool, pool)
+    return pool
+
+
+async def _close_pool(pool: Pool) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+@asynccontextmanager
+async def _running(*followers: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run these coroutine functions beside the block, and stop them with it."""
+    tasks = [asyncio.create_task(follower()) for follower in followers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _not_served(request: Request, error: Exception) -> JSONResponse:
+    """404 and 405 of the router, in the shape of every other answer."""
+    assert isinstance(error, HTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
+    body = {"errors": [{"message": error.detail, "extensions": {"code": code}}]}
+    return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> JSONResponse:
+    """A bug outside GraphQL's own error handling; the server logs its traceback."""
+    extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request.state.request_id}
+    return JSONResponse({"errors": [{"message": MASKED, "extensions": extensions}]}, 500)
