@@ -44,7 +44,7 @@ class LeanConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships
         return ""
 
 
-async def connect_pool(url: str, *, size: int = 10, timeout: float = 5.0) -> asyncpg.Pool:
+async def connect_pool(url: str, *, size: int = 10, timeout: float = 5.0, connect_timeout: float = 5.0) -> asyncpg.Pool:
     """A pool of at most `size` connections whose statements may take `timeout` seconds.
 
     Raises StoreUnavailable when Postgres cannot be reached or refuses the login.
@@ -55,7 +55,7 @@ async def connect_pool(url: str, *, size: int = 10, timeout: float = 5.0) -> asy
             min_size=min(2, size),
             max_size=size,
             command_timeout=timeout,
-            timeout=timeout,
+            timeout=connect_timeout,
             max_inactive_connection_lifetime=0,
             connection_class=LeanConnection,
             server_settings={"timezone": "UTC", "application_name": "penchant"},

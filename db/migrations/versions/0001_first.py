@@ -22,7 +22,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop everything, with its data."""
     _run(
-        "DROP TABLE outbox, oauth_revocations, oauth_keys, oauth_clients, training_jobs, decisions, serving, models,"
+        "DROP TABLE loads, outbox, oauth_revocations, oauth_keys, oauth_clients, training_jobs, decisions, serving, models,"
         " events, items, users; DROP SEQUENCE items_changed_seq; DROP TYPE event_type;"
         " DROP FUNCTION ensure_event_partitions, stamp_item_change"
     )

@@ -175,3 +175,15 @@ CREATE TABLE outbox (
     body bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- How far a file came: written together with what was stored, so that a killed load goes on where it stopped.
+CREATE TABLE loads (
+    id text PRIMARY KEY,  -- a digest of the file's ends, its size and how it is read
+    file text NOT NULL,
+    lines bigint NOT NULL DEFAULT 0,
+    stored bigint NOT NULL DEFAULT 0,
+    duplicate bigint NOT NULL DEFAULT 0,
+    rejected bigint NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);

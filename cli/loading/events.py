@@ -1,0 +1,159 @@
+"""Events of a chunk: checked as columns, the doubtful ones by the contract itself, and turned into rows to copy.
+
+The checks on columns are a sieve that lets through only what `core.contract.read_event` accepts; every other line is
+put to `read_event`, which has the last word on verdict, field and reason.
+"""
+
+from binascii import hexlify
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from io import BytesIO
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
+
+from cli.loading.chunks import Chunk, Reject
+from cli.loading.occurrences import Occurrences
+from cli.loading.sieve import sieve
+from cli.loading.tables import plain
+from core.contract import Event, read_event
+from core.errors import InvalidInput
+from db.history import COLUMNS
+
+_TIME: Final = pa.timestamp("us", "UTC")
+_TYPES: Final = {"occurred_at": _TIME, "quantity": pa.int32(), "digest": pa.int64()}
+_SCHEMA: Final = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
+_ALIASES: Final = {name: Event.model_fields[name].alias or name for name in COLUMNS if name != "digest"}
+_BODY: Final = (
+    "type", "user_id", "anonymous_id", "item_id", "item_ids", "order_id", "quantity", "unit_price", "currency", "value",
+    "query", "impression_id", "session_id", "properties",
+)  # fmt: skip
+_CSV: Final = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
+
+
+class Rows(NamedTuple):
+    """Rows to copy: their lines, the CSV, and the first moments of the months they lie in."""
+
+    lines: NDArray[np.int64]
+    csv: bytes
+    months: list[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class EventReader:
+    """Reads the chunks of one file, in their order."""
+
+    source: str
+    now: datetime
+    occurrences: Occurrences
+
+    def rows(self, chunk: Chunk) -> tuple[Rows, list[Reject]]:
+        """The chunk's events as rows, and the lines that are none, the unreadable ones included."""
+        columns = {name: chunk.columns.get(alias) for name, alias in _ALIASES.items()}
+        passed, times = sieve(columns, self.now, len(chunk.lines))
+        fast = self._fast({**columns, "occurred_at": times}, passed)
+        lines, events, rejects = self._doubtful(chunk, np.flatnonzero(~passed))
+        table = pa.concat_tables([fast, _table(events)])
+        table = self._named(table)
+        every = np.concatenate((chunk.lines[passed], np.array(lines, np.int64)))
+        return Rows(every, _csv(table), _months(table["occurred_at"])), chunk.rejects + rejects
+
+    def _fast(self, columns: dict[str, pa.Array | None], passed: NDArray[np.bool_]) -> pa.Table:
+        count = int(passed.sum())
+        mask = pa.array(passed)
+        kept = {name: pa.nulls(count) if column is None else column.filter(mask) for name, column in columns.items()}
+        kept["source"] = pc.fill_null(kept["source"].cast(pa.string()), self.source)
+        kept = {name: column.cast(_SCHEMA.field(name).type) for name, column in kept.items()}
+        return pa.table({**kept, "digest": _digests(kept)}, schema=_SCHEMA)
+
+    def _doubtful(self, chunk: Chunk, places: NDArray[np.int64]) -> tuple[list[int], list[Event], list[Reject]]:
+        lines: list[int] = []
+        events: list[Event] = []
+        rejects: list[Reject] = []
+        for place in places.tolist():
+            line = int(chunk.lines[place])
+            try:
+                events.append(self._read(chunk.record(place)))
+                lines.append(line)
+            except InvalidInput as error:
+                rejects.append(Reject(line, error.field, str(error)))
+        return lines, events, rejects
+
+    def _read(self, record: dict[str, Any]) -> Event:
+        if record.get("occurredAt") is None:
+            raise InvalidInput("occurredAt is required in a file", "occurredAt")
+        event = read_event(record, source=self.source, received_at=None)
+        return event if record.get("id") is not None else event.model_copy(update={"id": None})
+
+    def _named(self, table: pa.Table) -> pa.Table:
+        """The table with an id, made from moment, body and occurrence, wherever the sender gave none."""
+        nameless = pc.is_null(table["id"]).to_numpy()
+        if not nameless.any():
+            return table
+        moments = table["occurred_at"].cast(pa.int64()).to_numpy()[nameless]
+        digests = table["digest"].to_numpy()[nameless].astype(np.uint64)
+        seen = self.occurrences.count(_mixed(digests ^ _mixed(moments.astype(np.uint64))))
+        made = _hexadecimal(moments // 1000, _mixed(digests + seen.astype(np.uint64) * _GOLDEN))
+        ids = pc.replace_with_mask(table["id"].combine_chunks(), pa.array(nameless), made)
+        return table.set_column(table.column_names.index("id"), "id", ids)
+
+
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers spread over 64 bits, one to one (the finalizer of splitmix64)."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _hexadecimal(milliseconds: NDArray[np.int64], numbers: NDArray[np.uint64]) -> pa.Array:
+    """Ids of 32 hexadecimal digits that sort by time, so that the primary key grows at its end."""
+    pairs = np.empty(len(numbers), [("time", ">u8"), ("number", ">u8")])
+    pairs["time"], pairs["number"] = milliseconds, numbers
+    ends = np.arange(0, 32 * (len(numbers) + 1), 32, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(ends), pa.py_buffer(hexlify(pairs.tobytes())))
+
+
+def _digests(columns: dict[str, pa.Array]) -> pa.Array:
+    """`Event.digest` of rows that passed the sieve, by the same bytes."""
+    amounts = {name: plain(columns[name]) for name in ("unit_price", "value")}
+    bodies = zip(*({**columns, **amounts}[name].to_pylist() for name in _BODY), strict=True)
+    packed = b"".join(blake2b(orjson.dumps(body), digest_size=8).digest() for body in bodies)
+    return pa.array(np.frombuffer(packed, "<u8") >> np.uint64(1)).cast(pa.int64())
+
+
+def _table(events: Sequence[Event]) -> pa.Table:
+    return pa.table(
+        {name: pa.array([_cell(event, name) for event in events], _SCHEMA.field(name).type) for name in COLUMNS}
+    )
+
+
+def _cell(event: Event, name: str) -> Any:
+    value = getattr(event, name)
+    if value is None or name in {"type", "quantity", "occurred_at", "digest"}:
+        return value
+    if name == "item_ids":
+        return "{" + ",".join('"' + id.replace("\\", "\\\\").replace('"', '\\"') + '"' for id in value) + "}"
+    if name == "properties":
+        return orjson.dumps(value).decode()
+    return str(value)
+
+
+def _csv(table: pa.Table) -> bytes:
+    sink = BytesIO()
+    pa_csv.write_csv(table, sink, _CSV)
+    return sink.getvalue()
+
+
+def _months(moments: pa.ChunkedArray) -> list[datetime]:
+    months = np.unique(moments.cast(pa.int64()).to_numpy().view("M8[us]").astype("M8[M]"))
+    return [month.astype("M8[us]").item().replace(tzinfo=UTC) for month in months]

@@ -1,0 +1,125 @@
+"""Opens a file for what it is: Parquet, CSV or JSON lines, plain or compressed."""
+
+import bz2
+import gzip
+import io
+import lzma
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cli.loading.chunks import Chunk, WrongFile
+from cli.loading.csv_files import csv_chunks, header_of
+from cli.loading.fields import Kind, check_columns
+from cli.loading.json_lines import json_chunks
+from cli.loading.tables import chunk_of
+
+Format = Literal["parquet", "csv", "jsonl"]
+
+CHUNK = 25_000  # lines
+_ENDS = 1 << 20  # bytes at each end of a file that, with its size, tell it from others
+_COMPRESSED: dict[bytes, Callable[[BinaryIO], object]] = {
+    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+_STRANGERS = {
+    b"PK\x03\x04": "it is a zip archive or an Excel sheet; unpack it or export it as CSV",
+    b"\xd0\xcf\x11\xe0": "it is an old Excel sheet; export it as CSV",
+    b"ORC": "it is an ORC file; export it as Parquet",
+    b"%PDF": "it is a PDF",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a file is to be read; what is None is found out."""
+
+    zone: ZoneInfo | None = None
+    encoding: str = "utf-8-sig"
+    delimiter: str | None = None
+
+
+def fingerprint(path: Path) -> str:
+    """A digest of the file's size and both its ends: the same for a copy, another for a longer file."""
+    size = path.stat().st_size
+    digest = blake2b(size.to_bytes(8, "little"), digest_size=16)
+    with path.open("rb") as file:
+        digest.update(file.read(_ENDS))
+        file.seek(max(0, size - _ENDS))
+        digest.update(file.read(_ENDS))
+    return digest.hexdigest()
+
+
+@contextmanager
+def chunks_of(path: Path, kind: Kind, reading: Reading) -> Iterator[Iterator[Chunk]]:
+    """The file's chunks. Raises WrongFile, here or while they are read, saying what is wrong with the file."""
+    try:
+        with path.open("rb") as raw:
+            yield _checked(_chunks(raw, path, kind, reading))
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise WrongFile(f"it cannot be read: {error.strerror}") from None
+
+
+def _checked(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    try:
+        yield from chunks
+    except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise WrongFile(f"its compression is damaged: {error}") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise WrongFile(f"it is damaged: {error}") from None
+
+
+def _chunks(raw: BinaryIO, path: Path, kind: Kind, reading: Reading) -> Iterator[Chunk]:
+    head = raw.read(8)
+    raw.seek(0)
+    if head[:4] == b"PAR1":
+        return _parquet(raw, kind, reading)
+    opened = next((open_(raw) for magic, open_ in _COMPRESSED.items() if head.startswith(magic)), raw)
+    stream = io.BufferedReader(cast(io.RawIOBase, opened), 1 << 20)
+    start = stream.peek(4096)[:4096]
+    _refuse_strangers(start, path)
+    if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
+        return json_chunks(cast(BinaryIO, stream), kind, raw.tell, CHUNK)
+    return _csv(cast("BinaryIO", stream), raw, kind, reading)
+
+
+def _refuse_strangers(start: bytes, path: Path) -> None:
+    for magic, advice in _STRANGERS.items():
+        if start.startswith(magic):
+            raise WrongFile(advice)
+    if not start.strip():
+        raise WrongFile("it is empty")
+    if start.lstrip().startswith(b"["):
+        raise WrongFile("it is one JSON array; write one object a line (JSON lines)")
+    if b"\x00" in start and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise WrongFile("it is neither Parquet, CSV nor JSON lines")
+    if path.suffix in {".parquet", ".pq"}:
+        raise WrongFile("it is named like Parquet but is not")
+
+
+def _csv(stream: BinaryIO, raw: BinaryIO, kind: Kind, reading: Reading) -> Iterator[Chunk]:
+    text = io.TextIOWrapper(stream, reading.encoding, errors="surrogateescape", newline="")
+    names, delimiter = header_of(text, reading.delimiter)
+    check_columns(kind, names)
+    return csv_chunks(text, names, delimiter, reading.zone, raw.tell, CHUNK)
+
+
+def _parquet(raw: BinaryIO, kind: Kind, reading: Reading) -> Iterator[Chunk]:
+    file = pq.ParquetFile(raw)
+    check_columns(kind, file.schema_arrow.names)
+    total, rows = file.metadata.num_rows, 0
+    size = raw.seek(0, io.SEEK_END)
+    for batch in file.iter_batches(CHUNK, use_threads=False):
+        lines = np.arange(rows + 1, rows + batch.num_rows + 1, dtype=np.int64)
+        rows += batch.num_rows
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        yield chunk_of(lines, columns, reading.zone, [], size * rows // max(total, 1))

@@ -1,0 +1,71 @@
+"""JSON lines in chunks: one object a line, a broken line set aside alone."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, BinaryIO
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from cli.loading.chunks import ODD, Chunk, Reject
+from cli.loading.fields import FIELDS, LISTS, MONEY, OBJECTS, Kind
+
+
+def json_chunks(stream: BinaryIO, kind: Kind, position: Callable[[], int], size: int) -> Iterator[Chunk]:
+    """The lines, `size` at a time."""
+    first = 1
+    while lines := list(islice(stream, size)):
+        records, rejects = _parse(lines, first)
+        places = np.fromiter(records, np.int64, len(records))
+        values = list(records.values())
+        columns = _event_columns(values) if kind == Kind.EVENTS else {}
+        yield Chunk(places, columns, values.__getitem__, rejects, position())
+        first += len(lines)
+
+
+def _parse(lines: list[bytes], first: int) -> tuple[dict[int, dict[str, Any]], list[Reject]]:
+    records: dict[int, dict[str, Any]] = {}
+    rejects: list[Reject] = []
+    for number, line in enumerate(lines, first):
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            if line.strip():
+                rejects.append(Reject(number, None, f"is not JSON: {error}"))
+            continue
+        if isinstance(record, dict):
+            records[number] = record
+        else:
+            rejects.append(Reject(number, None, "is not a JSON object"))
+    return records, rejects
+
+
+def _event_columns(records: list[dict[str, Any]]) -> dict[str, pa.Array]:
+    known = FIELDS[Kind.EVENTS]
+    present = set().union(*records)
+    columns = {name: _column(name, records) for name in present & known}
+    if present <= known:
+        return columns
+    types = columns["type"].to_pylist() if "type" in columns else [ODD] * len(records)
+    odd = [type if record.keys() <= known else ODD for record, type in zip(records, types, strict=True)]
+    return {**columns, "type": pa.array(odd, pa.string())}
+
+
+def _column(name: str, records: list[dict[str, Any]]) -> pa.Array:
+    values = [record.get(name) for record in records]
+    if name in OBJECTS | LISTS:
+        texts = [None if value is None else ODD for value in values]
+    elif name in MONEY:
+        texts = [_text(value, (int, float)) for value in values]
+    elif name == "quantity":
+        texts = [_text(value, (int,)) for value in values]
+    else:
+        texts = [value if value is None or type(value) is str else ODD for value in values]
+    return pa.array(texts, pa.string())
+
+
+def _text(value: Any, numbers: tuple[type, ...]) -> str | None:
+    if value is None or type(value) is str:
+        return value
+    return str(value) if type(value) in numbers else ODD

@@ -1,0 +1,56 @@
+"""The file of lines that were not stored: one JSON object a line with `line`, `field` and `reason`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import orjson
+
+from cli.loading.chunks import Reject
+
+
+class RejectFile:
+    """Written only when there is something to say; what an earlier load said of later lines is dropped."""
+
+    def __init__(self, path: Path, keep_until: int = 0) -> None:
+        """Go on behind what is said about the first `keep_until` lines."""
+        self.path = path
+        kept = _said(path, keep_until)
+        self._file: BinaryIO | None = None
+        if kept:
+            path.write_bytes(b"".join(kept))
+        else:
+            path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file:
+            self._file.close()
+
+    def write(self, rejects: Sequence[Reject]) -> None:
+        """Add these, in the order of their lines, and hand them to the operating system."""
+        if not rejects:
+            return
+        if self._file is None:
+            self._file = self.path.open("ab")
+        said = sorted(rejects, key=lambda reject: reject.line)
+        self._file.write(b"".join(orjson.dumps(reject._asdict()) + b"\n" for reject in said))
+        self._file.flush()
+
+
+def _said(path: Path, until: int) -> list[bytes]:
+    if not until or not path.exists():
+        return []
+    return [line for line in path.read_bytes().splitlines(keepends=True) if _line(line) <= until]
+
+
+def _line(said: bytes) -> float:
+    try:
+        return int(orjson.loads(said)["line"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return float("inf")  # the last one, cut off by a kill
