@@ -103,13 +103,13 @@ def register(app: Celery, stores: Stores) -> None:
         A fresh message, because one that is returned counts towards the delivery limit of the queue.
         """
         try:
-            loop.run(store(loop.memory, _BATCH.validate_json(batch)))
+            loop.run(store(loop.memory, _BATCH.validate_json(batch), PATIENCE))
         except AWAY as error:
             log.warning("batch_put_back", task_id=task.request.id, error=str(error))
             raise task.retry(countdown=0) from None
 
 
-async def store(memory: Memory, events: Sequence[Event], patience: float = PATIENCE) -> int:
+async def store(memory: Memory, events: Sequence[Event], patience: float) -> int:
     """Insert what is new and refresh the recent events of everybody in the batch; returns how many were new.
 
     While Postgres is away it tries again for `patience` seconds, then raises what it last heard. Redis is told as well

@@ -1,0 +1,72 @@
+"""A network that can be taken away, and waiting for what must come true."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], within: float = 30.0) -> None:
+    """Return as soon as it holds; fail when it does not within so many seconds."""
+    async with asyncio.timeout(within):
+        while not await holds():  # noqa: ASYNC110 -- what is waited for is in another process
+            await asyncio.sleep(0.02)
+
+
+class Relay:
+    """A loopback port in front of a real server: `open` lets connections through, `close` cuts them all.
+
+    `mute` accepts connections and never answers them.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname or "127.0.0.1", parts.port or 0)
+        self._url = url.replace(f":{parts.port}/", ":{port}/")
+        self._port = 0
+        self._server: asyncio.Server | None = None
+        self._streams: set[asyncio.StreamWriter] = set()
+
+    async def reserve(self) -> str:
+        """Choose the port, on which nothing listens yet; the server's URL by way of it."""
+        await self.open()
+        await self.close()
+        return self._url.format(port=self._port)
+
+    async def open(self, *, mute: bool = False) -> str:
+        """Listen, at the same port as before; the server's URL by way of it."""
+        serve = self._swallow if mute else self._forward
+        self._server = await asyncio.start_server(serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self._url.format(port=self._port)
+
+    async def close(self) -> None:
+        """Cut every connection and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+        for stream in list(self._streams):
+            stream.transport.abort()
+        if self._server is not None:
+            await self._server.wait_closed()
+        self._server = None
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(*self._target)
+        self._streams |= {writer, there_writer}
+        with suppress(OSError):
+            await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
+
+    async def _swallow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._streams.add(writer)
+        with suppress(OSError):
+            while await reader.read(65_536):
+                continue
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        finally:
+            self._streams.discard(writer)
+            writer.transport.abort()

@@ -1,0 +1,68 @@
+"""A real worker process beside the tests, and a look into the broker's queues."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel
+
+from core.settings import Stores
+from workers import topology
+
+ROOT = Path(__file__).parents[2]
+StartWorker = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+async def channel(broker_url: str) -> AsyncIterator[AbstractChannel]:
+    """A channel on this run's vhost, every queue empty."""
+    topology.declare(broker_url)
+    async with await aio_pika.connect(broker_url) as connection:
+        channel = await connection.channel()
+        for queue in (topology.EVENTS, topology.DEAD_LETTERS):
+            await (await channel.get_queue(queue.name)).purge()
+        yield channel
+
+
+@pytest.fixture
+def worker_log(tmp_path: Path) -> Path:
+    """Where the test's workers write."""
+    return tmp_path / "worker.log"
+
+
+@pytest.fixture
+def start_worker(worker_log: Path, stores: Stores) -> Iterator[StartWorker]:
+    """Start `penchant worker` on the test's stores, other addresses given as settings; stopped after the test.
+
+    `prelude` is Python that runs first, to shorten its patience.
+    """
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(prelude: str = "", **settings: str) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "PENCHANT_POSTGRES_URL": stores.postgres_url.get_secret_value(),
+            "PENCHANT_REDIS_URL": stores.redis_url.get_secret_value(),
+            "PENCHANT_BROKER_URL": stores.broker_url.get_secret_value(),
+            "PYTHONPATH": str(ROOT),
+            **settings,
+        }
+        command = [sys.executable, "-c", f"{prelude}\nfrom cli.main import app; app()", "worker", "--processes", "1"]
+        with worker_log.open("ab") as log:
+            running.append(
+                subprocess.Popen(
+                    command, cwd=worker_log.parent, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+            )
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    for process in running:
+        process.wait(30)
