@@ -1,19 +1,17 @@
 """Who is asking: checks access tokens. Trusts our own keys, one algorithm, issuer and audience, nothing else."""
 
-import asyncio
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-import asyncpg
 import orjson
-import structlog
 from joserfc import jws
 from joserfc.errors import JoseError
 
 from api.errors import Unauthenticated
+from api.glance import Glance
 from api.graphql.context import Viewer
 from api.oauth.claims import person_of
 from api.oauth.keys import ALGORITHM, SigningKeys
@@ -25,10 +23,7 @@ from core.errors import StoreUnavailable
 from db.postgres import Connection
 from db.revocations import Refused, list_refused
 
-log = structlog.get_logger()
-
-POLL = 2.0  # seconds between looks at revocations and keys
-PATIENCE = 0.5  # seconds a look may take: a revoked token lives on for at most two and a half
+POLL = 2.0  # seconds between looks at revocations and keys: with the look itself, three at most
 BLIND = 300.0  # seconds to go on with the last known revocations while Postgres does not answer
 LONGEST = 8192  # characters of a token
 REMEMBERED = 10_000  # tokens
@@ -63,16 +58,17 @@ def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 class Verifier:
     """Checks tokens; remembers the good ones by digest, so that a token's signature is checked once per process."""
 
-    def __init__(self, pool: Connection, keys: SigningKeys, issuer: str) -> None:
+    def __init__(
+        self, pool: Connection, keys: SigningKeys, issuer: str, *, poll: float = POLL, blind: float = BLIND
+    ) -> None:
         self._pool = pool
         self._keys = keys
         self._issuer = issuer
         self._audience = audience_of(issuer)
         self._refused = Refused(frozenset(), frozenset())
         self._seen: dict[bytes, _Checked] = {}
-        self._looked = float("-inf")  # the last time Postgres answered
-        self._tried = float("-inf")
-        self._looking = asyncio.Lock()
+        self._blind = blind
+        self._glance = Glance("revocations", self._look, every=poll)
 
     async def verify(self, token: str) -> Viewer:
         """The viewer a token names.
@@ -92,23 +88,17 @@ class Verifier:
 
     async def refresh(self) -> None:
         """Look at revocations and keys when the last look is two seconds old. Raises StoreUnavailable, see `verify`."""
-        if monotonic() - self._tried >= POLL:
-            async with self._looking:
-                if monotonic() - self._tried >= POLL:
-                    await self._look()
-        if monotonic() - self._looked > BLIND:
+        await self._glance.refresh()
+        if monotonic() - self._glance.seen > self._blind:
             raise StoreUnavailable("Revoked tokens cannot be told from good ones.")
 
+    async def close(self) -> None:
+        """Stop looking."""
+        await self._glance.close()
+
     async def _look(self) -> None:
-        began = monotonic()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                self._refused = await list_refused(self._pool)
-                await self._keys.refresh(self._pool)
-            self._looked = began
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("revocations_unread", error=type(error).__name__)
-        self._tried = monotonic()
+        self._refused = await list_refused(self._pool)
+        await self._keys.refresh(self._pool)
 
     def _refusal(self, checked: _Checked) -> str | None:
         if checked.viewer.expires_at <= clock.now().timestamp():

@@ -1,50 +1,40 @@
 """Lets the web pages of registered clients call the API: CORS per client origin, never with credentials."""
 
-import asyncio
 import re
-from time import monotonic
 
-import asyncpg
-import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.glance import Glance
 from db.clients import allowed_origins
 from db.postgres import Connection
-
-log = structlog.get_logger()
 
 PATHS = frozenset({"/graphql", "/events", "/items", "/users", "/oauth/token", "/oauth/revoke"})
 EXPOSED = "Retry-After, RateLimit, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 REMEMBER = "600"  # seconds a browser may remember a preflight
 POLL = 3.0  # seconds between looks at the clients
-PATIENCE = 0.5  # seconds a look may take
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*", re.ASCII)
 
 
 class Origins:
     """The origins of all enabled clients, read again every few seconds."""
 
-    def __init__(self, pool: Connection) -> None:
+    def __init__(self, pool: Connection, *, poll: float = POLL) -> None:
         self._pool = pool
         self._allowed: frozenset[str] = frozenset()
-        self._looked = float("-inf")
-        self._looking = asyncio.Lock()
+        self._glance = Glance("origins", self._look, every=poll)
 
     async def allowed_origin(self, origin: str) -> bool:
         """Whether some enabled client registered it. With Postgres away, as of the last look."""
-        async with self._looking:
-            if monotonic() - self._looked >= POLL:
-                await self._look()
+        await self._glance.refresh()
         return origin in self._allowed
 
+    async def close(self) -> None:
+        """Stop looking."""
+        await self._glance.close()
+
     async def _look(self) -> None:
-        self._looked = monotonic()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                self._allowed = await allowed_origins(self._pool)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("origins_unread", error=type(error).__name__)
+        self._allowed = await allowed_origins(self._pool)
 
 
 class Cors:

@@ -21,6 +21,7 @@ from db.postgres import Connection
 
 THREADS = 4  # an argon2 check takes 19 MiB and 30 ms in each
 MOST_WAITING = 64
+PATIENCE = 12.0  # seconds a token request may take; Postgres has its own, shorter timeouts
 
 
 class Busy(PenchantError):
@@ -40,13 +41,15 @@ class Authority:
     waiting: int = field(default=0)
 
     async def answer(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Response:
-        """Answer a token request in a thread. Raises Busy, StoreUnavailable."""
+        """Answer a token request in a thread. Raises Busy, StoreUnavailable, TimeoutError."""
         if self.waiting >= MOST_WAITING:
             raise Busy()
         self.waiting += 1
         try:
             await self.verifier.refresh()  # a key that another process made or retired counts for signing, too
-            return await asyncio.get_running_loop().run_in_executor(self.threads, self.server.answer, form, headers)
+            async with asyncio.timeout(PATIENCE):
+                work = asyncio.get_running_loop().run_in_executor(self.threads, self.server.answer, form, headers)
+                return await work
         finally:
             self.waiting -= 1
 
@@ -59,16 +62,18 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     await keys.start(pool)
     store = Store(settings.stores.postgres_url.get_secret_value(), settings.stores.postgres_timeout)
     tokens = AccessTokens(issuer, audience_of(issuer), keys, settings.tokens)
-    threads = ThreadPoolExecutor(THREADS, "oauth")
+    authority = Authority(
+        issuer=issuer,
+        keys=keys,
+        verifier=Verifier(pool, keys, issuer),
+        origins=Origins(pool),
+        server=TokenServer(audience_of(issuer), tokens, store),
+        threads=ThreadPoolExecutor(THREADS, "oauth"),
+    )
     try:
-        yield Authority(
-            issuer=issuer,
-            keys=keys,
-            verifier=Verifier(pool, keys, issuer),
-            origins=Origins(pool),
-            server=TokenServer(audience_of(issuer), tokens, store),
-            threads=threads,
-        )
+        yield authority
     finally:
-        threads.shutdown(wait=True, cancel_futures=True)
+        authority.threads.shutdown(wait=False, cancel_futures=True)
+        await authority.verifier.close()
+        await authority.origins.close()
         store.close()

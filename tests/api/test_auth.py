@@ -4,9 +4,12 @@ import asyncio
 import base64
 import hmac
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -262,18 +265,67 @@ async def test_a_withdrawn_key_takes_its_tokens_with_it(house: House, pool: asyn
     await until_refused(house, token)
 
 
-async def test_known_tokens_are_good_for_a_while_without_postgres(
-    postgres_url: str, house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_known_tokens_are_good_for_a_while_without_postgres(postgres_url: str, house: House) -> None:
     lost = await connect_pool(postgres_url, size=1)
-    house.verifier = Verifier(lost, house.keys, ISSUER)
-    assert not await house.refused(house.token())
+    patient = Verifier(lost, house.keys, ISSUER, poll=0.0)
+    hasty = Verifier(lost, house.keys, ISSUER, poll=0.0, blind=0.2)
+    for verifier in (patient, hasty):
+        await verifier.verify(house.token())
     await lost.close()
-    monkeypatch.setattr(auth, "POLL", 0.0)
-    assert not await house.refused(house.token())
-    monkeypatch.setattr(auth, "BLIND", 0.0)
     with pytest.raises(StoreUnavailable):
-        await house.verifier.verify(house.token())
+        await verify_for(hasty, house.token(), seconds=3.0)
+    assert (await patient.verify(house.token())).client_id == "shop"
+
+
+async def verify_for(verifier: Verifier, token: str, seconds: float) -> None:
+    """Verify the token again and again."""
+    began = monotonic()
+    while monotonic() - began < seconds:
+        await verifier.verify(token)
+        await asyncio.sleep(0.02)
+
+
+async def test_a_postgres_that_hangs_delays_a_request_by_half_a_second(postgres_url: str, house: House) -> None:
+    async with hanging(postgres_url) as (url, hang), await connect_pool(url, size=1) as slow:
+        verifier = Verifier(slow, house.keys, ISSUER, poll=0.0)
+        await verifier.verify(house.token())
+        hang()
+        await asyncio.sleep(0.11)
+        began = monotonic()
+        await asyncio.gather(*(verifier.verify(house.token()) for _ in range(20)))
+        assert 0.4 < monotonic() - began < 1.5
+        await verifier.close()
+        slow.terminate()
+
+
+@asynccontextmanager
+async def hanging(url: str) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    """A way to Postgres that stops carrying anything, without closing, when told to."""
+    target, flowing = urlsplit(url), asyncio.Event()
+    flowing.set()
+    ends: list[asyncio.StreamWriter] = []
+    carriers: list[asyncio.Task[None]] = []
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while piece := await source.read(65_536):
+            await flowing.wait()
+            sink.write(piece)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(target.hostname, target.port)
+        ends.extend([writer, back])
+        carriers.extend(asyncio.create_task(carry(*pair)) for pair in ((reader, back), (there, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield url.replace(f":{target.port}", f":{server.sockets[0].getsockname()[1]}"), flowing.clear
+    finally:
+        server.close()
+        for carrier in carriers:
+            carrier.cancel()
+        for end in ends:
+            end.close()
+        await asyncio.gather(*carriers, *(end.wait_closed() for end in ends), return_exceptions=True)
 
 
 async def test_revocations_never_read_means_nothing_is_known(postgres_url: str, house: House) -> None:

@@ -8,8 +8,8 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from api import cors
 from api.cors import Cors, Origins
+from api.oauth.authority import Authority
 from db.clients import disable_client
 from db.postgres import connect_pool
 
@@ -17,8 +17,9 @@ PAGE = "https://www.shop.example"
 
 
 @pytest.fixture(autouse=True)
-def look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cors, "POLL", 0.0)
+def look_each_time(authority: Authority, pool: asyncpg.Pool) -> None:
+    """Nothing is remembered from one request to the next."""
+    authority.origins = Origins(pool, poll=0.0)
 
 
 async def preflight(http: httpx.AsyncClient, origin: str, path: str = "/graphql", **more: str) -> httpx.Response:
@@ -102,7 +103,7 @@ async def test_strange_header_names_are_not_repeated(http: httpx.AsyncClient, re
 async def test_origins_are_known_without_postgres_as_of_the_last_look(registered: Any, postgres_url: str) -> None:
     await registered(origins=[PAGE])
     lost = await connect_pool(postgres_url, size=1)
-    origins = Origins(lost)
+    origins = Origins(lost, poll=0.0)
     assert await origins.allowed_origin(PAGE)
     await lost.close()
     assert await origins.allowed_origin(PAGE)

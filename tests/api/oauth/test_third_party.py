@@ -74,7 +74,7 @@ def fetch(
     secret: str = SECRET,
     *,
     grant: str = CLIENT_CREDENTIALS,
-    scope: list[str] | None = None,
+    scope: str | None = None,
     **kwargs: Any,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The token, and what a protected resource says to it."""
