@@ -1,0 +1,81 @@
+"""Models and decisions over GraphQL."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from api.graphql.context import Gateway
+from core import clock
+from db.items import upsert_items
+
+Ask = Callable[..., Any]
+
+MODELS = """query ($first: Int! = 20, $after: String) { models(first: $first, after: $after) {
+  edges { cursor node { id } } nodes { nodeId id kind createdAt evaluation serving }
+  pageInfo { hasNextPage endCursor } } }"""
+DECISIONS = """query ($first: Int! = 20, $after: String) { decisions(first: $first, after: $after) {
+  edges { cursor } nodes { id decidedAt action modelId previousModelId reason evidence decidedBy }
+ 
+  pageInfo { hasNextPage endCursor } } }"""
+MODEL = "query ($id: ID!) { model(id: $id) { id serving } }"
+
+
+@pytest.fixture
+async def three(
+    gateway: Gateway, make_bundle: Callable[..., Path], serving: Callable[[asyncpg.Pool, Path], Awaitable[str]]
+) -> list[str]:
+    """Ids of three models, promoted one after another."""
+    await upsert_items(gateway.pool, [{"id": id, "updated_at": clock.now()} for id in "abc"])
+    await gateway.catalogue.refresh()
+    return [await serving(gateway.pool, make_bundle(gateway.catalogue, "abc", seed=seed)) for seed in range(3)]
+
+
+async def test_models_say_how_good_they_are_and_which_serves(ask: Ask, three: list[str]) -> None:
+    nodes = (await ask(MODELS)).data["models"]["nodes"]
+    assert {node["id"] for node in nodes} == set(three)
+    assert [node["id"] for node in nodes if node["serving"]] == [three[-1]]
+    assert all(node["kind"] == "affinity" and node["evaluation"]["ndcg_at_10"] == 0.2 for node in nodes)
+    assert all(node["createdAt"] == "2026-01-05T00:00:00Z" for node in nodes)
+
+
+async def test_models_are_paged(ask: Ask, three: list[str]) -> None:
+    first = (await ask(MODELS, {"first": 2})).data["models"]
+    assert first["pageInfo"]["hasNextPage"]
+    rest = (await ask(MODELS, {"after": first["pageInfo"]["endCursor"]})).data["models"]
+    assert sorted(node["id"] for node in [*first["nodes"], *rest["nodes"]]) == sorted(three)
+    assert not rest["pageInfo"]["hasNextPage"]
+
+
+async def test_one_model_is_found_by_its_id(ask: Ask, three: list[str]) -> None:
+    assert (await ask(MODEL, {"id": three[-1]})).data["model"] == {"id": three[-1], "serving": True}
+    assert (await ask(MODEL, {"id": "nothing"})).data["model"] is None
+    assert (await ask(MODEL, {"id": "\0"})).codes == ["BAD_USER_INPUT"]
+
+
+async def test_decisions_tell_what_came_after_what(ask: Ask, three: list[str]) -> None:
+    first = (await ask(DECISIONS, {"first": 1})).data["decisions"]
+    (node,) = first["nodes"]
+    assert (node["action"], node["modelId"], node["previousModelId"]) == ("PROMOTED", three[2], three[1])
+    assert (node["reason"], node["evidence"], node["decidedBy"]) == ("a test says so", {}, "test")
+    rest = (await ask(DECISIONS, {"after": first["pageInfo"]["endCursor"]})).data["decisions"]
+    assert [node["modelId"] for node in rest["nodes"]] == [three[1], three[0]]
+    assert not rest["pageInfo"]["hasNextPage"]
+
+
+@pytest.mark.parametrize("query", [MODELS, DECISIONS])
+@pytest.mark.parametrize("variables", [{"first": 0}, {"first": 101}, {"after": "nonsense"}])
+async def test_a_list_out_of_bounds_is_bad_input(ask: Ask, query: str, variables: dict[str, Any]) -> None:
+    assert (await ask(query, variables)).codes == ["BAD_USER_INPUT"]
+
+
+async def test_a_cursor_of_another_list_is_bad_input(ask: Ask, three: list[str]) -> None:
+    after = (await ask(MODELS, {"first": 1})).data["models"]["pageInfo"]["endCursor"]
+    assert (await ask(DECISIONS, {"after": after})).codes == ["BAD_USER_INPUT"]
+
+
+async def test_models_need_their_scope(ask: Ask) -> None:
+    for query, variables in ((MODELS, {}), (DECISIONS, {}), (MODEL, {"id": "x"})):
+        assert (await ask(query, variables, scopes=["catalog:read"])).codes == ["FORBIDDEN"]
