@@ -74,7 +74,7 @@ class Folder:
                 link.mkdir(mode=0o700)
             else:
                 link.symlink_to(tempfile.mkdtemp(prefix="penchant-", dir="/var/tmp"))
-            os.chown(link, NOBODY, NOBODY)
+        os.chown(link, NOBODY, NOBODY)
         return link.resolve()
 
 

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from cli.stack.errors import Missing
-from cli.stack.folder import Folder, as_root, free_ports, passable
+from cli.stack.folder import Folder, as_root, free_ports, passable, write_private
 from cli.stack.processes import NOBODY, Command, Process, Processes, wait_until
 
 USER = "penchant"
@@ -38,11 +38,10 @@ class Postgres:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         password = self._home / "password"
-        password.write_text(self._password)
-        password.chmod(0o600)
+        write_private(password, self._password)
         if as_root():
             os.chown(fresh, NOBODY, NOBODY)
-            os.chown(password, NOBODY, NOBODY)
+            os.chown(password, NOBODY, NOBODY, follow_symlinks=False)
         options = ["-U", USER, "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8", "--locale=C", "--no-sync"]
         self._processes.run(self._command("initdb", [*options, "-D", fresh]))
         password.unlink()

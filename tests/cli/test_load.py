@@ -1,0 +1,345 @@
+"""`penchant load` brings files in once, sets aside what is wrong line by line, and says exactly what it did."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from redis.asyncio import Redis
+from typer.testing import CliRunner
+
+from cli.main import app
+from core.contract import Person
+from db.cache import read_person, write_base
+from db.items import items_by_id
+from db.users import user_by_id
+
+HEADER = "type,occurredAt,userId,itemId,quantity,unitPrice,currency"
+LINE = "PURCHASE,2026-01-05T12:00:00Z,u1,i1,2,2.50,EUR"
+
+Outcome = tuple[int, dict[str, Any], str]
+Load = Callable[..., Outcome]
+
+
+@pytest.fixture
+def load(pool: asyncpg.Pool, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Run the command in a folder of its own: exit code, its JSON, what it said on standard error."""
+    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
+    monkeypatch.delenv("PENCHANT_REDIS_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str | Path) -> Outcome:
+        result = CliRunner().invoke(app, ["load", *map(str, words), "--json"])
+        said = json.loads(result.stdout) if result.stdout else {}
+        return result.exit_code, {key: said.get(key) for key in ("stored", "duplicate", "rejected")}, result.stderr
+
+    return run
+
+
+def counts(stored: int, duplicate: int = 0, rejected: int = 0) -> dict[str, int]:
+    return {"stored": stored, "duplicate": duplicate, "rejected": rejected}
+
+
+def csv_file(lines: Sequence[str], name: str = "log.csv", header: str = HEADER) -> Path:
+    path = Path(name)
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def rejects_of(path: Path) -> list[tuple[int, str | None]]:
+    said = [json.loads(line) for line in Path(f"{path.name}.rejects.jsonl").read_text().splitlines()]
+    assert all(reject["reason"] for reject in said)
+    return [(reject["line"], reject["field"]) for reject in said]
+
+
+def rows(url: str, query: str = "SELECT * FROM events ORDER BY id") -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(query).fetchall()
+
+
+def in_three_formats() -> list[Path]:
+    """The same five events; the first two lines are equal, the last is a guest's."""
+    moment = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    table = pa.table(
+        {
+            "type": ["PURCHASE"] * 4 + ["VIEW"],
+            "occurredAt": pa.array([moment, moment, *[moment - timedelta(days=400 * n) for n in range(3)]]),
+            "userId": ["u1", "u1", "u2", "u3", None],
+            "anonymousId": [None] * 4 + ["guest 🍓"],
+            "itemId": ["i1"] * 5,
+            "quantity": pa.array([1, 1, 2, 3, None], pa.int16()),
+            "unitPrice": [2.5, 2.5, 0.1, 1000000.0, None],
+        }
+    )
+    pq.write_table(table, "log.parquet")
+    records = [{**row, "occurredAt": row["occurredAt"].isoformat()} for row in table.to_pylist()]
+    Path("log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    cells = [["" if value is None else str(value) for value in record.values()] for record in records]
+    Path("log.csv.gz").write_bytes(
+        gzip.compress("\n".join([";".join(table.column_names), *map(";".join, cells)]).encode())
+    )
+    return [Path("log.parquet"), Path("log.jsonl"), Path("log.csv.gz")]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_file_is_stored_once_in_whichever_format_it_comes_again(load: Load, postgres_url: str, place: int) -> None:
+    files = in_three_formats()
+    assert load("events", files[place])[:2] == (0, counts(5))
+    stored = rows(postgres_url)
+    for file in files:
+        assert load("events", file)[:2] == (0, counts(0, duplicate=5))
+    assert rows(postgres_url) == stored
+    assert rows(postgres_url, "SELECT count(DISTINCT id), count(received_at) FROM events") == [(5, 0)]
+    assert rows(postgres_url, "SELECT user_id, quantity, unit_price::text FROM events WHERE user_id = 'u3'") == [
+        ("u3", 3, "1000000.0000")
+    ]
+
+
+def test_another_source_says_it_too(load: Load, postgres_url: str) -> None:
+    file = csv_file([LINE])
+    load("events", file)
+    assert load("events", file, "--source", "till")[:2] == (0, counts(1))
+    assert {row[0] for row in rows(postgres_url, "SELECT source FROM events")} == {"load", "till"}
+
+
+def test_months_back_to_1990_get_their_partitions(load: Load, postgres_url: str) -> None:
+    file = csv_file([LINE.replace("2026-01-05", "1990-01-01"), LINE.replace("2026-01-05", "2001-12-31")])
+    assert load("events", file)[:2] == (0, counts(2))
+    found = rows(postgres_url, "SELECT tableoid::regclass::text FROM events ORDER BY occurred_at")
+    assert found == [("events_1990_01",), ("events_2001_12",)]
+
+
+def test_a_growing_log_only_adds_what_is_new(load: Load) -> None:
+    load("events", csv_file([LINE, LINE, LINE.replace("u1", "u2")]))
+    assert load("events", csv_file([LINE, LINE, LINE.replace("u1", "u2"), LINE], "longer.csv"))[1] == counts(1, 3)
+
+
+def test_ids_of_the_sender_are_kept_and_another_body_under_one_is_a_conflict(load: Load, postgres_url: str) -> None:
+    header = f"id,{HEADER}"
+    first = csv_file([f"a,{LINE}", f"b,{LINE}", f"a,{LINE}"], header=header)
+    assert load("events", first)[:2] == (0, counts(2, duplicate=1))
+    second = csv_file([f"a,{LINE}", f"b,{LINE.replace('i1', 'i2')}", f"c,{LINE}"], "second.csv", header)
+    assert load("events", second)[:2] == (1, counts(1, duplicate=1, rejected=1))
+    assert rejects_of(second) == [(3, "id")]
+    assert rows(postgres_url, "SELECT id, item_id FROM events ORDER BY id") == [("a", "i1"), ("b", "i1"), ("c", "i1")]
+
+
+def test_broken_lines_are_set_aside_alone_with_their_place(load: Load) -> None:
+    good = LINE.replace("u1", '"u\n1"').replace('"u\n1"', '"u, 1"')
+    lines = [
+        LINE,  # 2
+        "too,few",  # 3
+        "",  # 4, blank
+        LINE.replace("u1", '"never closed'),  # 5
+        good,  # 6
+        LINE.replace("u1", '"closed" too early'),  # 7
+        LINE.replace("2.50", "a lot"),  # 8
+        LINE.replace("i1", '"two\nlines"'),  # 9 and 10
+        LINE.replace(",u1,", ",,"),  # 11
+        LINE,  # 12
+    ]
+    file = csv_file(lines)
+    assert load("events", file)[:2] == (1, counts(3, rejected=6))
+    assert rejects_of(file) == [(3, None), (5, None), (7, None), (8, "unitPrice"), (9, "itemId"), (11, "userId")]
+
+
+def test_bytes_that_are_no_text_spoil_their_line_only(load: Load, postgres_url: str) -> None:
+    file = Path("latin.csv")
+    file.write_bytes(f"{HEADER}\n{LINE}\n{LINE}\n".replace("u1", "Zoë", 1).encode("latin-1"))
+    assert load("events", file)[:2] == (1, counts(1, rejected=1))
+    assert rejects_of(file) == [(2, None)]
+    assert load("events", file, "--encoding", "latin-1")[:2] == (0, counts(1, duplicate=1))
+    assert ("Zoë",) in rows(postgres_url, "SELECT user_id FROM events")
+    assert not Path("latin.csv.rejects.jsonl").exists()
+
+
+def test_broken_json_lines_are_set_aside_alone(load: Load) -> None:
+    good = {"type": "VIEW", "occurredAt": "2026-01-05T12:00:00Z", "userId": "u", "itemId": "i"}
+    lines = [json.dumps(good), '{"type": "VIEW", ', "[1]", "", json.dumps({**good, "colour": "red"}), json.dumps(good)]
+    Path("log.jsonl").write_text("\n".join(lines))
+    assert load("events", "log.jsonl")[:2] == (1, counts(2, rejected=3))
+    assert rejects_of(Path("log.jsonl")) == [(2, None), (3, None), (5, "colour")]
+
+
+def test_lists_and_objects_of_events_are_stored(load: Load, postgres_url: str) -> None:
+    seen = {"type": "IMPRESSION", "occurredAt": "2026-01-05T12:00:00Z", "userId": "u", "itemIds": ['a"b\\', "c,d"]}
+    Path("log.jsonl").write_text(json.dumps({**seen, "properties": {"place": 'top "left"', "n": [1, None]}}) + "\n")
+    csv_file(["IMPRESSION,2026-01-05T12:00:01Z,u,x|y", 'IMPRESSION,2026-01-05T12:00:02Z,u,"[""x"",""a|b""]"'],
+             header="type,occurredAt,userId,itemIds")  # fmt: skip
+    assert load("events", "log.jsonl")[:2] == (0, counts(1))
+    assert load("events", "log.csv")[:2] == (0, counts(2))
+    found = rows(postgres_url, "SELECT item_ids, properties FROM events ORDER BY occurred_at")
+    assert found == [
+        (['a"b\\', "c,d"], {"place": 'top "left"', "n": [1, None]}),
+        (["x", "y"], None),
+        (["x", "a|b"], None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"", "it is empty"),
+        ("a.csv", b"type,userId,itemId\n", "the column 'occurredAt' is missing"),
+        ("a.csv", b"type,occurredAt,itemId\n", "the column 'userId' or 'anonymousId' is missing"),
+        ("a.csv", b"type,occurredAt,user_id,itemId\n", "'user_id' is not known for events; did you mean 'userId'?"),
+        ("a.csv", b"type,type,occurredAt,userId\n", "the column 'type' is there twice"),
+        ("a.json", b'[{"type": "VIEW"}]', "it is one JSON array"),
+        ("a.xlsx", b"PK\x03\x04 and so on", "Excel"),
+        ("a.parquet", b"PAR1 and nothing else", "it is damaged"),
+        ("a.parquet", b"type,occurredAt,userId\n", "named like Parquet"),
+        ("a.bin", b"\x00\x01\x02\x03", "neither Parquet, CSV nor JSON lines"),
+        ("a.csv.gz", gzip.compress(f"{HEADER}\n{LINE}\n".encode() * 9)[:-9], "its compression is damaged"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_error(load: Load, name: str, content: bytes, said: str) -> None:
+    Path(name).write_bytes(content)
+    code, _, error = load("events", name)
+    assert code == 2
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_file_that_is_not_there_is_a_clear_error(load: Load) -> None:
+    assert load("events", "nowhere.csv")[0::2] == (
+        2,
+        "penchant: nowhere.csv: it cannot be read: No such file or directory\n",
+    )
+
+
+def test_a_header_alone_is_an_empty_log(load: Load) -> None:
+    assert load("events", csv_file([]))[:2] == (0, counts(0))
+
+
+def test_times_without_offset_need_a_zone(load: Load, postgres_url: str) -> None:
+    table = pa.table({"type": ["VIEW"], "occurredAt": [datetime(2026, 7, 1, 12)], "userId": ["u"], "itemId": ["i"]})  # noqa: DTZ001
+    pq.write_table(table, "log.parquet")
+    file = csv_file(["VIEW,2026-07-01 12:00:00,u,j"], header="type,occurredAt,userId,itemId")
+    code, _, error = load("events", "log.parquet")
+    assert (code, "'occurredAt' has no time zone" in error) == (2, True)
+    assert load("events", file)[:2] == (1, counts(0, rejected=1))
+    for log in (file, "log.parquet"):
+        assert load("events", log, "--timezone", "Europe/Berlin")[:2] == (0, counts(1))
+    assert rows(postgres_url, "SELECT DISTINCT occurred_at FROM events") == [(datetime(2026, 7, 1, 10, tzinfo=UTC),)]
+    assert load("events", file, "--timezone", "Europe/Atlantis")[0] == 2
+
+
+def test_numbers_that_pandas_made_floats_are_ids_again(load: Load, postgres_url: str) -> None:
+    moment = datetime(2026, 1, 5, tzinfo=UTC)
+    table = pa.table({"type": ["VIEW"] * 2, "occurredAt": [moment] * 2, "userId": [17850.0, 1.5], "itemId": [85048, 1]})
+    pq.write_table(table, "log.parquet")
+    assert load("events", "log.parquet")[:2] == (1, counts(1, rejected=1))
+    assert rows(postgres_url, "SELECT user_id, item_id FROM events") == [("17850", "85048")]
+
+
+def test_a_dry_run_judges_and_stores_nothing(load: Load, postgres_url: str) -> None:
+    file = csv_file([LINE, LINE.replace("EUR", "EURO")])
+    assert load("events", file, "--dry-run")[:2] == (1, counts(1, rejected=1))
+    assert rejects_of(file) == [(3, "currency")]
+    assert rows(postgres_url) == []
+
+
+async def test_items_are_patches_with_a_flat_offer(load: Load, pool: asyncpg.Pool) -> None:
+    header = "id,title,categories,price,currency,available,image,attributes.size,updatedAt"
+    line = "tea,Green tea,Drinks > Tea > Green,2.50,EUR,no,https://shop.example/tea.png,100 g,2026-01-05T12:00:00Z"
+    assert await in_thread(load, "items", csv_file([line, "cup,,a|b,,,,,,"], header=header)) == (0, counts(2), "")
+    found = await items_by_id(pool, ["tea", "cup"])
+    tea, cup = found["tea"], found["cup"]
+    assert (tea.categories, tea.attributes, tea.image_url) == (
+        ("Drinks", "Tea", "Green"), {"size": "100 g"}, "https://shop.example/tea.png",
+    )  # fmt: skip
+    (offer,) = tea.offers
+    assert (str(offer.price), offer.currency, offer.available, offer.market) == ("2.50", "EUR", False, None)
+    assert (cup.categories, cup.offers) == (("a", "b"), ())
+
+
+async def test_an_older_patch_of_a_file_is_counted(load: Load, pool: asyncpg.Pool) -> None:
+    newer = {"id": "tea", "updatedAt": "2026-01-05T12:00:00Z", "title": "Tea", "brand": "Leaf"}
+    older = {"id": "tea", "updatedAt": "2026-01-04T12:00:00Z", "title": "Old"}
+    Path("items.jsonl").write_text(
+        "\n".join(json.dumps(item) for item in (newer, older, {"id": ""}, {**newer, "brand": None}))
+    )
+    assert (await in_thread(load, "items", "items.jsonl"))[:2] == (1, counts(2, duplicate=1, rejected=1))
+    tea = (await items_by_id(pool, ["tea"]))["tea"]
+    assert (tea.title, tea.brand) == ("Tea", None)
+    assert rejects_of(Path("items.jsonl")) == [(3, "id")]
+
+
+async def test_users_come_with_their_traits(load: Load, pool: asyncpg.Pool) -> None:
+    csv_file(["u,Oslo,", 'v,,"{""n"": 1}"', "w,,[1]"], header="id,traits.city,traits")
+    assert (await in_thread(load, "users", "log.csv"))[:2] == (1, counts(2, rejected=1))
+    u, v = await user_by_id(pool, "u"), await user_by_id(pool, "v")
+    assert u and v and (u.traits, v.traits) == ({"city": "Oslo"}, {"n": 1})
+
+
+async def test_states_of_people_are_built_anew_after_a_load(
+    load: Load, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENCHANT_REDIS_URL", redis_url)
+    await write_base(redis, Person("user", "u1"), b"state")
+    assert (await in_thread(load, "events", csv_file([LINE])))[0] == 0
+    assert (await read_person(redis, Person("user", "u1")))[0] is None
+
+
+def test_a_store_that_cannot_be_reached_has_its_own_exit_code(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENCHANT_POSTGRES_URL", "postgresql://nobody@127.0.0.1:1/none")
+    code, _, error = load("events", csv_file([LINE]))
+    assert (code, "Postgres did not answer" in error) == (3, True)
+
+
+def test_a_killed_load_goes_on_where_it_stopped_and_counts_every_line_once(load: Load, postgres_url: str) -> None:
+    lines = [
+        f"PURCHASE,2026-01-05T12:00:00Z,u{n % 977},i{n % 99991},1,1,{'EURO' if n % 1000 == 7 else 'EUR'}"
+        for n in range(200_000)
+    ]
+    file = csv_file(lines)
+    first = subprocess.Popen([sys.executable, "-c", "from cli.main import app; app()", "load", "events", file],
+                             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.DEVNULL)  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not rows(postgres_url, "SELECT FROM loads WHERE lines > 0"):
+        assert first.poll() is None and time.monotonic() < deadline
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    before = rows(postgres_url, "SELECT lines FROM loads")[0][0]
+    assert 0 < before < 200_000
+    assert load("events", file)[:2] == (1, counts(199_800, rejected=200))
+    assert [line for line, _ in rejects_of(file)] == list(range(9, 200_001, 1000))
+    assert rows(postgres_url, "SELECT count(*) FROM events") == [(199_800,)]
+    assert load("events", file)[:2] == (1, counts(0, duplicate=199_800, rejected=200))
+
+
+def test_memory_stays_flat_however_long_the_file(load: Load) -> None:
+    short, long = (
+        csv_file([LINE.replace("u1", f"u{n}") for n in range(size)], f"{size}.csv") for size in (60_000, 300_000)
+    )
+    program = (
+        "import resource, sys; from cli.main import app\n"
+        "try: app()\nfinally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+
+    def megabytes(file: Path) -> int:
+        words = [sys.executable, "-c", program, "load", "events", file, "--dry-run"]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(words, env=environment, capture_output=True, check=True, text=True)
+        return int(done.stdout.split()[-1])
+
+    assert megabytes(long) < megabytes(short) + 30
+
+
+async def in_thread(load: Load, *words: str | Path) -> Outcome:
+    """Run the command, which has an event loop of its own, beside the test's."""
+    import asyncio
+
+    return await asyncio.to_thread(load, *words)
