@@ -19,7 +19,7 @@ class Requires:
     """What a field asks of the token, for readers of the schema."""
 
     scopes: list[str]
-    or_oneself: bool = False
+    or_oneself: bool | None = strawberry.UNSET
 
 
 class ScopePermission(BasePermission):
@@ -64,5 +64,5 @@ def requires_or_oneself(*scopes: str) -> type[BasePermission]:
 
 def _permission(parent: type[ScopePermission], scopes: tuple[str, ...], *, or_oneself: bool) -> type[BasePermission]:
     name = parent.__name__ + "".join(part.capitalize() for scope in scopes for part in scope.split(":"))
-    directive = Requires(scopes=list(scopes), or_oneself=or_oneself)
+    directive = Requires(scopes=list(scopes), or_oneself=or_oneself or strawberry.UNSET)
     return type(name, (parent,), {"scopes": scopes, "_schema_directive": directive})

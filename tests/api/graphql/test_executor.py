@@ -195,7 +195,9 @@ def run(document: DocumentNode, context: Any, executor: type[Any], **more: Any) 
             executor_class=executor,
             **more,
         )
-        return result if isinstance(result, ExecutionResult) else await result
+        answer = result if isinstance(result, ExecutionResult) else await result
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+        return answer
 
     result = asyncio.run(asked())
     errors = [(error.message, error.path, error.locations, type(error.original_error)) for error in result.errors or ()]

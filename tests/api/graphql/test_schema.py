@@ -1,0 +1,111 @@
+"""The schema keeps its promises: every root and private field asks for scopes, and one part never kills the page."""
+
+from collections.abc import Iterator
+
+import pytest
+from graphql import (
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    get_named_type,
+    is_introspection_type,
+    is_list_type,
+)
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.field import StrawberryField
+
+from api.graphql.permissions import ScopePermission
+from api.graphql.schema import SCHEMA, build_schema
+from api.scopes import SCOPES
+
+ROOTS = ("Query", "Mutation")
+PRIVATE = {"User": ("traits", "history", "rfm"), "Reason": ("events",)}
+OWN_STORE = {("Item", "similar"), ("User", "recommendations"), ("Query", "trending")}
+TYPES = SCHEMA._schema.type_map
+
+
+def types() -> Iterator[GraphQLObjectType | GraphQLInterfaceType]:
+    for type_ in TYPES.values():
+        if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType) and not is_introspection_type(type_):
+            yield type_
+
+
+def fields() -> Iterator[tuple[str, str, GraphQLField]]:
+    for type_ in types():
+        for name, field in type_.fields.items():
+            yield type_.name, name, field
+
+
+def scopes(field: GraphQLField) -> set[str]:
+    known = field.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+    assert isinstance(known, StrawberryField)
+    permissions = [one for one in known.permission_classes if issubclass(one, ScopePermission)]
+    assert len(permissions) == len(known.permission_classes)
+    return {scope for permission in permissions for scope in permission.scopes}
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_root_field_asks_for_a_scope(root: str) -> None:
+    without = [name for type_, name, field in fields() if type_ == root and not scopes(field)]
+    assert without == []
+
+
+def test_every_private_field_asks_for_a_scope() -> None:
+    found = {(type_, name): scopes(field) for type_, name, field in fields()}
+    for type_, names in PRIVATE.items():
+        for name in names:
+            assert "profiles:read" in found[type_, name], f"{type_}.{name}"
+
+
+def test_no_field_asks_for_a_scope_that_nobody_can_have() -> None:
+    assert {scope for _, _, field in fields() for scope in scopes(field)} <= SCOPES.keys()
+
+
+def test_a_field_with_its_own_scope_or_store_is_nullable() -> None:
+    required = [
+        f"{type_}.{name}"
+        for type_, name, field in fields()
+        if isinstance(field.type, GraphQLNonNull) and (scopes(field) or (type_, name) in OWN_STORE)
+    ]
+    assert required == []
+
+
+def test_elements_of_a_list_that_is_there_are_not_null() -> None:
+    for type_, name, field in fields():
+        inner = field.type.of_type if isinstance(field.type, GraphQLNonNull) else field.type
+        if is_list_type(inner):
+            assert isinstance(inner.of_type, GraphQLNonNull), f"{type_}.{name}"
+
+
+def test_the_printed_schema_says_which_scopes_a_field_needs() -> None:
+    text = SCHEMA.as_str()
+    assert '@requires(scopes: ["recommendations:read"])' in text
+    assert '@requires(scopes: ["profiles:read"], orOneself: true)' in text
+
+
+def test_everything_has_a_description() -> None:
+    missing = [type_.name for type_ in TYPES.values() if not type_.description]
+    missing += [f"{type_}.{name}" for type_, name, field in fields() if not field.description]
+    missing += [f"{t}.{n}({a})" for t, n, field in fields() for a, arg in field.args.items() if not arg.description]
+    for type_ in TYPES.values():
+        if isinstance(type_, GraphQLInputObjectType):
+            missing += [f"{type_.name}.{name}" for name, field in type_.fields.items() if not field.description]
+    assert missing == []
+
+
+def test_every_bounded_list_starts_at_twenty_or_fewer_and_takes_a_cursor() -> None:
+    for type_, name, field in fields():
+        if get_named_type(field.type).name.endswith("Connection"):
+            assert field.args["first"].default_value == 20, f"{type_}.{name}"
+            assert "after" in field.args, f"{type_}.{name}"
+
+
+def test_all_objects_of_a_node_type_are_nodes() -> None:
+    nodes = {type_.name for type_ in types() if any(one.name == "Node" for one in type_.interfaces)}
+    assert {"User", "Item", "Model", "Decision"} <= nodes
+
+
+def test_building_the_schema_twice_prints_the_same() -> None:
+    assert build_schema().as_str() == SCHEMA.as_str()
