@@ -18,7 +18,7 @@ MODELS = """query ($first: Int! = 20, $after: String) { models(first: $first, af
   pageInfo { hasNextPage endCursor } } }"""
 DECISIONS = """query ($first: Int! = 20, $after: String) { decisions(first: $first, after: $after) {
   edges { cursor } nodes { id decidedAt action modelId previousModelId reason evidence decidedBy }
- 
+
   pageInfo { hasNextPage endCursor } } }"""
 MODEL = "query ($id: ID!) { model(id: $id) { id serving } }"
 
