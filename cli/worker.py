@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import warnings
 from datetime import timedelta
 from typing import Annotated
 
@@ -16,6 +17,7 @@ def worker(
 ) -> None:
     """Store events from the queue until it is told to stop (SIGTERM: finish what was begun)."""
     from celery import signals
+    from celery.exceptions import SecurityWarning
 
     from core.logs import configure_logs
     from core.settings import Settings
@@ -23,10 +25,11 @@ def worker(
 
     settings = Settings()
     configure_logs(settings.logging.log_level, json=settings.logging.log_json)
+    warnings.simplefilter("ignore", SecurityWarning)  # of root and pickle; we take JSON only
     signals.setup_logging.connect(_keep_our_logs, weak=False)
     _make_months_ahead(settings.stores.postgres_url.get_secret_value())
     create_app(settings).worker_main(
-        ["worker", "--pool=prefork", f"--concurrency={processes}", "--without-gossip", "--without-mingle"]
+        ["--quiet", "worker", "--pool=prefork", f"--concurrency={processes}", "--without-gossip", "--without-mingle"]
     )
 
 

@@ -85,13 +85,17 @@ class Broker:
             return self._exchange
 
     async def _connect(self) -> AbstractExchange:
-        await asyncio.to_thread(topology.declare, self._url, self._timeout)
         self._connection = await aio_pika.connect(URL(self._url).update_query(heartbeat=HEARTBEAT))
-        channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        try:
+            await asyncio.to_thread(topology.declare, self._url, self._timeout)
+            channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        except BaseException:
+            self._drop(None)
+            raise
         log.info("broker_connected")
         return await channel.get_exchange(topology.EXCHANGE.name, ensure=False)
 
-    def _drop(self, exchange: AbstractExchange) -> None:
+    def _drop(self, exchange: AbstractExchange | None) -> None:
         connection = self._forget(exchange)
         if connection is not None:
             self._farewell = asyncio.create_task(_close(connection))

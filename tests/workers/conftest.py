@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aio_pika
@@ -56,13 +57,19 @@ def start_worker(worker_log: Path, stores: Stores) -> Iterator[StartWorker]:
         with worker_log.open("ab") as log:
             running.append(
                 subprocess.Popen(
-                    command, cwd=worker_log.parent, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                    command,
+                    cwd=worker_log.parent,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
                 )
             )
         return running[-1]
 
     yield start
     for process in running:
-        process.send_signal(signal.SIGTERM)
-    for process in running:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)

@@ -191,3 +191,17 @@ async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
 
     await eventually(all_stored)
     assert await waiting(channel, topology.DEAD_LETTERS) == 0
+
+
+async def test_a_worker_that_is_told_to_stop_finishes_what_it_began(
+    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+) -> None:
+    worker = start_worker()
+    await publish_events(broker, uuid4(), events_body([make_event()]))
+
+    async def stored() -> bool:
+        return await count(pool) == 1
+
+    await eventually(stored)
+    worker.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(worker.wait, 30) == 0
