@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contract import EventType
-from ml.state import CODE, State
+from ml.state import CODE, PURCHASE, State
 from ml.universe import DAY, HOUR, Universe
 
 # How likely, from the last such event alone, a look turns into a purchase; a judgement, to be learned from clicks.
@@ -20,6 +20,7 @@ LIFT = {
 }
 AROUND = {**LIFT, EventType.PURCHASE: 0.6}  # these lift the item's neighbours, at half their weight
 FADES = 6 * HOUR  # half-life of a lift
+BOUGHT_FADES = HOUR / 4  # of the lift a purchase gives to its neighbours: what goes with it is bought with it
 LASTS = DAY  # an older event lifts nothing
 PAGE = 0.6  # weight of an item of the page or the cart, for its neighbours
 
@@ -45,7 +46,8 @@ def lifts(universe: Universe | None, state: State, as_of: int, context: NDArray[
     recent = state.recent[state.recent["occurred"] > as_of - LASTS]
     items, newest = np.unique(recent["item"], return_index=True)
     recent = recent[newest]
-    fading = np.exp2(-np.maximum(as_of - recent["occurred"].astype(np.float64), 0) / FADES).astype(np.float32)
+    half_life = np.where(recent["type"] == PURCHASE, BOUGHT_FADES, FADES)
+    fading = np.exp2(-np.maximum(as_of - recent["occurred"].astype(np.float64), 0) / half_life).astype(np.float32)
     causes = np.concatenate([items, np.asarray(context, np.uint32)]).astype(np.uint32)
     strength = np.concatenate([fading * _AROUND_BY_CODE[recent["type"]], np.full(len(context), PAGE, np.float32)])
     numbers = [items]

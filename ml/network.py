@@ -17,15 +17,16 @@ class Network:
 
     def logits(self, features: Floats) -> Floats:
         """(pairs, features) -> (pairs,)."""
-        hidden = features
+        hidden: Floats = features
         for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
             hidden = hidden @ kernel
             hidden += bias
             np.maximum(hidden, 0, out=hidden)
-        logits = hidden @ self.kernels[-1] + self.biases[-1]
-        return logits[:, 0].astype(np.float32, copy=False)
+        logits: Floats = (hidden @ self.kernels[-1] + self.biases[-1])[:, 0]
+        return logits
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-x)) without overflow."""
-    return (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
+    """1 / (1 + exp(-x)); beyond 60 the exponential is cut off."""
+    result: Floats = np.reciprocal(1 + np.exp(-np.clip(logits, -60, 60)), dtype=np.float32)
+    return result

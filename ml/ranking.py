@@ -10,7 +10,7 @@ from ml.bundle import Bundle
 from ml.candidates import find, is_allowed
 from ml.features import decayed, pair_features
 from ml.interest import Lifts, lifts
-from ml.network import sigmoid
+from ml.network import Network, sigmoid
 from ml.state import State
 from ml.universe import COLUMNS, DAY, SHORTEST_REST, Universe
 
@@ -49,17 +49,41 @@ def rank(
     numbers of the items on the page or in the cart: they lift their neighbours (leave them out of `allowed` to hide
     them). `popular` fills the list; without a bundle it is the list.
     """
-    universe = bundle.universe if bundle else None
+    if bundle is None:
+        allowed = awake(None, state, as_of, allowed)
+        return _popular_only(lifts(None, state, as_of, context), allowed, popular, first)
+    return rank_with(
+        bundle.universe,
+        bundle.network,
+        state,
+        as_of=as_of,
+        allowed=allowed,
+        context=context,
+        popular=popular,
+        first=first,
+    )
+
+
+def rank_with(
+    universe: Universe,
+    network: Network,
+    state: State,
+    *,
+    as_of: int,
+    allowed: NDArray[np.bool_],
+    context: NDArray[np.uint32],
+    popular: NDArray[np.uint32],
+    first: int,
+) -> Ranked:
+    """`rank` by the parts of a bundle: what is evaluated before a bundle may be written."""
     allowed = awake(universe, state, as_of, allowed)
     lift = lifts(universe, state, as_of, context)
-    if bundle is None:
-        return _popular_only(lift, allowed, popular, first)
-    candidates = find(bundle.universe, state, as_of, allowed, lift.numbers)
-    features = pair_features(bundle.universe, state, candidates.numbers, candidates.near, candidates.following, as_of)
-    scores, because = _lifted(candidates.numbers, sigmoid(bundle.network.logits(features)), lift)
+    candidates = find(universe, state, as_of, allowed, lift.numbers)
+    features = pair_features(universe, state, candidates.numbers, candidates.near, candidates.following, as_of)
+    scores, because = _lifted(candidates.numbers, sigmoid(network.logits(features)), lift)
     best = _best(scores, candidates.numbers, first)
     numbers = candidates.numbers[best]
-    reasons, because = _explain(bundle.universe, state, as_of, numbers, because[best])
+    reasons, because = _explain(universe, state, as_of, numbers, because[best])
     return _filled(Ranked(numbers, scores[best], reasons, because), allowed, popular, first)
 
 

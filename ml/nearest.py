@@ -1,0 +1,30 @@
+"""The highest-scoring others of each item, found block by block so that the full table is never in memory."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 500  # items compared with all at once: 500 x 10,000 floats are 20 MB
+Block = Callable[[int, int], NDArray[np.float32]]  # (start, end) -> scores (end - start, items)
+
+
+def top_lists(block: Block, items: int, most: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Rows (items + 1, most) of each item's best others, falling, padded with `items`; and their scores, padded with 0.
+
+    The last row is all padding: it stands for an item that is not in the table.
+    """
+    rows = np.full((items + 1, most), items, np.int32)
+    scores = np.zeros((items + 1, most), np.float32)
+    kept = min(most, items)
+    for start in range(0, items, BLOCK):
+        end = min(start + BLOCK, items)
+        found = block(start, end)
+        best = np.argpartition(-found, kept - 1, axis=1)[:, :kept]
+        value = np.take_along_axis(found, best, axis=1)
+        order = np.argsort(-value, axis=1, kind="stable")
+        rows[start:end, :kept] = np.take_along_axis(best, order, axis=1)
+        scores[start:end, :kept] = np.take_along_axis(value, order, axis=1)
+    rows[scores <= 0] = items
+    scores[scores <= 0] = 0
+    return rows, scores

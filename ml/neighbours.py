@@ -1,0 +1,42 @@
+"""Items near to each other: cosine over the people who buy them, so that a person's items point at others."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ml.log import Log
+from ml.nearest import top_lists
+from ml.state import HALF_LIFE
+
+LEAST_TOGETHER = 3  # people who bought both, for two items to be near
+
+
+def people_by_items(log: Log, rows: NDArray[np.int32], items: int, as_of: int) -> sparse.csr_array:
+    """(people, items) log1p of each person's decayed purchases; `rows` is the item's row for each line of the log."""
+    weight = np.exp2((log.occurred - as_of) / HALF_LIFE).astype(np.float32)
+    matrix = sparse.csr_array((weight, (log.person, rows)), shape=(len(log.people), items))
+    matrix.sum_duplicates()
+    matrix.data = np.log1p(matrix.data)
+    return matrix
+
+
+def near_items(
+    log: Log, rows: NDArray[np.int32], items: int, as_of: int, most: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """(items + 1, most) each: the nearest items of each item by row, and their cosines; padded as `top_lists` does."""
+    matrix = people_by_items(log, rows, items, as_of)
+    norms = np.sqrt(np.bincount(matrix.indices, matrix.data**2, minlength=items))
+    unit = matrix.copy()
+    unit.data = (unit.data / norms[unit.indices]).astype(np.float32)
+    unit_by_item, bought = unit.tocsc(), matrix.copy().tocsc()
+    bought.data = np.ones_like(bought.data)
+    bought_by_person = bought.tocsr()
+
+    def block(start: int, end: int) -> NDArray[np.float32]:
+        cosine: NDArray[np.float32] = (unit_by_item[:, start:end].T @ unit).toarray()
+        together = (bought[:, start:end].T @ bought_by_person).toarray()
+        cosine[together < LEAST_TOGETHER] = 0
+        cosine[np.arange(end - start), np.arange(start, end)] = 0
+        return cosine
+
+    return top_lists(block, items, most)
