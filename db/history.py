@@ -58,6 +58,8 @@ class History:
 
     async def copy(self, rows: bytes) -> Copied:
         """Store the rows, CSV in the order of COLUMNS, inside the transaction that is open."""
+        if not rows:
+            return Copied(0, 0, [])
         if self.straight:
             try:
                 async with self.connection.transaction():

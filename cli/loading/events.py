@@ -60,8 +60,7 @@ class EventReader:
         passed, times = sieve(columns, self.now, len(chunk.lines))
         fast = self._fast({**columns, "occurred_at": times}, passed)
         lines, events, rejects = self._doubtful(chunk, np.flatnonzero(~passed))
-        table = pa.concat_tables([fast, _table(events)])
-        table = self._named(table)
+        table = self._named(pa.concat_tables([fast, _table(events)]).combine_chunks())
         every = np.concatenate((chunk.lines[passed], np.array(lines, np.int64)))
         return Rows(every, _csv(table), _months(table["occurred_at"])), chunk.rejects + rejects
 
@@ -149,6 +148,8 @@ def _cell(event: Event, name: str) -> Any:
 
 
 def _csv(table: pa.Table) -> bytes:
+    if not table.num_rows:
+        return b""  # write_csv has garbage for an empty table
     sink = BytesIO()
     pa_csv.write_csv(table, sink, _CSV)
     return sink.getvalue()

@@ -5,7 +5,7 @@ import gzip
 import io
 import lzma
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -61,35 +61,42 @@ def fingerprint(path: Path) -> str:
 
 @contextmanager
 def chunks_of(path: Path, kind: Kind, reading: Reading) -> Iterator[Iterator[Chunk]]:
-    """The file's chunks. Raises WrongFile, here or while they are read, saying what is wrong with the file."""
-    try:
-        with path.open("rb") as raw:
-            yield _checked(_chunks(raw, path, kind, reading))
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise WrongFile(f"it cannot be read: {error.strerror}") from None
+    """The file's chunks. Raises WrongFile, here or when they are read, saying what is wrong with the file."""
+    with ExitStack() as opened:
+        try:
+            raw = opened.enter_context(path.open("rb"))
+        except OSError as error:
+            raise WrongFile(f"it cannot be read: {error.strerror}") from None
+        yield _checked(lambda: _chunks(opened, raw, path, kind, reading))
 
 
-def _checked(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+def _checked(open_chunks: Callable[[], Iterator[Chunk]]) -> Iterator[Chunk]:
     try:
-        yield from chunks
+        yield from open_chunks()
     except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise WrongFile(f"its compression is damaged: {error}") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise WrongFile(f"it is damaged: {error}") from None
 
 
-def _chunks(raw: BinaryIO, path: Path, kind: Kind, reading: Reading) -> Iterator[Chunk]:
+def _chunks(opened: ExitStack, raw: BinaryIO, path: Path, kind: Kind, reading: Reading) -> Iterator[Chunk]:
     head = raw.read(8)
     raw.seek(0)
     if head[:4] == b"PAR1":
         return _parquet(raw, kind, reading)
-    opened = next((open_(raw) for magic, open_ in _COMPRESSED.items() if head.startswith(magic)), raw)
-    stream = io.BufferedReader(cast(io.RawIOBase, opened), 1 << 20)
+    stream = _unpacked(opened, raw, head)
     start = stream.peek(4096)[:4096]
     _refuse_strangers(start, path)
     if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
-        return json_chunks(cast(BinaryIO, stream), kind, raw.tell, CHUNK)
-    return _csv(cast("BinaryIO", stream), raw, kind, reading)
+        return json_chunks(cast("BinaryIO", stream), kind, raw.tell, CHUNK)
+    return _csv(opened, cast("BinaryIO", stream), raw, kind, reading)
+
+
+def _unpacked(opened: ExitStack, raw: BinaryIO, head: bytes) -> io.BufferedReader:
+    unpack = next((unpack for magic, unpack in _COMPRESSED.items() if head.startswith(magic)), None)
+    if unpack is None:
+        return cast("io.BufferedReader", raw)
+    return opened.enter_context(io.BufferedReader(cast("io.RawIOBase", unpack(raw)), 1 << 20))
 
 
 def _refuse_strangers(start: bytes, path: Path) -> None:
@@ -100,14 +107,14 @@ def _refuse_strangers(start: bytes, path: Path) -> None:
         raise WrongFile("it is empty")
     if start.lstrip().startswith(b"["):
         raise WrongFile("it is one JSON array; write one object a line (JSON lines)")
-    if b"\x00" in start and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+    if b"\x00" in start.partition(b"\n")[0] and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         raise WrongFile("it is neither Parquet, CSV nor JSON lines")
     if path.suffix in {".parquet", ".pq"}:
         raise WrongFile("it is named like Parquet but is not")
 
 
-def _csv(stream: BinaryIO, raw: BinaryIO, kind: Kind, reading: Reading) -> Iterator[Chunk]:
-    text = io.TextIOWrapper(stream, reading.encoding, errors="surrogateescape", newline="")
+def _csv(opened: ExitStack, stream: BinaryIO, raw: BinaryIO, kind: Kind, reading: Reading) -> Iterator[Chunk]:
+    text = opened.enter_context(io.TextIOWrapper(stream, reading.encoding, errors="surrogateescape", newline=""))
     names, delimiter = header_of(text, reading.delimiter)
     check_columns(kind, names)
     return csv_chunks(text, names, delimiter, reading.zone, raw.tell, CHUNK)

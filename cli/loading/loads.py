@@ -1,11 +1,12 @@
 """One file into Postgres: the next chunk is read while the last one is stored, each chunk is one transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar, cast
 
 import asyncpg
 
@@ -14,7 +15,7 @@ from cli.loading.events import EventReader, Rows
 from cli.loading.fields import Kind
 from cli.loading.files import Reading, chunks_of, fingerprint
 from cli.loading.occurrences import Occurrences
-from cli.loading.patches import patches_of, store_patches
+from cli.loading.patches import Patch, patches_of, store_patches
 from cli.loading.rejects import RejectFile
 from cli.loading.report import Report
 from core import clock
@@ -43,6 +44,12 @@ class Tally(NamedTuple):
     rejected: int = 0
     resumed_after: int = 0  # lines done by an earlier load that was stopped
 
+    def plus(self, stored: int, duplicate: int, rejected: int) -> Self:
+        """With these lines too."""
+        return self._replace(
+            stored=self.stored + stored, duplicate=self.duplicate + duplicate, rejected=self.rejected + rejected
+        )
+
 
 async def load_events(connection: asyncpg.Connection, order: Order, report: Report) -> Tally:
     """Store the events of the file once; a load that was stopped goes on where it stopped. Raises WrongFile."""
@@ -51,12 +58,13 @@ async def load_events(connection: asyncpg.Connection, order: Order, report: Repo
     if begun is None:
         raise WrongFile("another process is loading it")
     history, progress = History(connection), begun
-    with chunks_of(order.file, order.kind, order.reading) as chunks, RejectFile(order.rejects, begun.lines) as rejects:
-        async for chunk, (rows, refused) in _ahead(_event_steps(order, chunks)):
-            if chunk.last_line > begun.lines:
-                await history.prepare_months(rows.months)
-                progress = await _store(history, id, progress, chunk, rows, refused, rejects)
-            report.step(chunk.read, chunk.last_line)
+    async with _read(order, _events) as steps:
+        with RejectFile(order.rejects, begun.lines) as rejects:
+            async for chunk, rows, refused in steps:
+                if chunk.last_line > begun.lines:
+                    await history.prepare_months(rows.months)
+                    progress = await _store(history, id, progress, chunk, rows, refused, rejects)
+                report.step(chunk.read, chunk.last_line)
     await save_load(connection, id, progress, finished=True)
     return Tally(*progress[1:], resumed_after=begun.lines)
 
@@ -64,41 +72,48 @@ async def load_events(connection: asyncpg.Connection, order: Order, report: Repo
 async def load_patches(connection: asyncpg.Connection, order: Order, report: Report) -> Tally:
     """Apply the items or users of the file as patches. Raises WrongFile."""
     tally = Tally()
-    with chunks_of(order.file, order.kind, order.reading) as chunks, RejectFile(order.rejects) as rejects:
-        steps = ((chunk, *patches_of(order.kind, chunk)) for chunk in chunks)
-        async for chunk, patches, refused in _ahead(steps):
-            stored = await store_patches(connection, order.kind, patches)
-            rejects.write(refused)
-            tally = Tally(
-                tally.stored + stored,
-                tally.duplicate + len(patches) - stored,
-                tally.rejected + len(refused),
-            )
-            report.step(chunk.read, chunk.last_line)
+    async with _read(order, _patches) as steps:
+        with RejectFile(order.rejects) as rejects:
+            async for chunk, patches, refused in steps:
+                stored = await store_patches(connection, order.kind, patches)
+                rejects.write(refused)
+                tally = tally.plus(stored, len(patches) - stored, len(refused))
+                report.step(chunk.read, chunk.last_line)
     return tally
 
 
 async def check_file(order: Order, report: Report) -> Tally:
     """Read and judge the whole file, storing nothing; `stored` is what could be. Raises WrongFile."""
     tally = Tally()
-    with chunks_of(order.file, order.kind, order.reading) as chunks, RejectFile(order.rejects) as rejects:
-        async for chunk, good, refused in _ahead(_judged(order, chunks)):
-            rejects.write(refused)
-            tally = Tally(tally.stored + good, 0, tally.rejected + len(refused))
-            report.step(chunk.read, chunk.last_line)
+    async with _read(order, _events if order.kind == Kind.EVENTS else _patches) as steps:
+        with RejectFile(order.rejects) as rejects:
+            async for chunk, good, refused in steps:
+                rejects.write(refused)
+                tally = tally.plus(len(good.lines) if isinstance(good, Rows) else len(good), 0, len(refused))
+                report.step(chunk.read, chunk.last_line)
     return tally
 
 
-def _event_steps(order: Order, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, tuple[Rows, list[Reject]]]]:
-    reader = EventReader(order.source, clock.now(), Occurrences())
-    return ((chunk, reader.rows(chunk)) for chunk in chunks)
+@asynccontextmanager
+async def _read(
+    order: Order, judge: Callable[[Order, Iterator[Chunk]], Iterator[T]]
+) -> AsyncIterator[AsyncIterator[T]]:
+    """The judged chunks of the file."""
+    with chunks_of(order.file, order.kind, order.reading) as chunks:
+        async with aclosing(_ahead(judge(order, chunks))) as steps:
+            yield steps
 
 
-def _judged(order: Order, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, int, list[Reject]]]:
-    if order.kind == Kind.EVENTS:
-        return ((chunk, len(rows.lines), refused) for chunk, (rows, refused) in _event_steps(order, chunks))
-    judged = ((chunk, patches_of(order.kind, chunk)) for chunk in chunks)
-    return ((chunk, len(patches), refused) for chunk, (patches, refused) in judged)
+def _events(order: Order, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Rows, list[Reject]]]:
+    with closing(Occurrences()) as occurrences:
+        reader = EventReader(order.source, clock.now(), occurrences)
+        for chunk in chunks:
+            yield chunk, *reader.rows(chunk)
+
+
+def _patches(order: Order, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, list[Patch], list[Reject]]]:
+    for chunk in chunks:
+        yield chunk, *patches_of(order.kind, chunk)
 
 
 async def _store(
@@ -130,13 +145,14 @@ def _load_id(order: Order) -> str:
     return blake2b(how.encode(), digest_size=16).hexdigest()
 
 
-async def _ahead(steps: Iterator[T]) -> AsyncIterator[T]:
+async def _ahead(steps: Iterator[T]) -> AsyncGenerator[T]:
     """The steps, each next one made in a thread while the caller works on the last."""
     done = object()
     coming = asyncio.create_task(asyncio.to_thread(next, steps, done))
     try:
         while (step := await coming) is not done:
             coming = asyncio.create_task(asyncio.to_thread(next, steps, done))
-            yield step  # type: ignore[misc]  # it is not `done`
+            yield cast("T", step)
     finally:
         await asyncio.wait([coming])
+        cast("Generator[T]", steps).close()

@@ -17,8 +17,12 @@ class Occurrences:
     def __init__(self, run: int = RUN) -> None:
         self._run = run
         self._young: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # goes with this object
+        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
         self._ends = [0]  # of the runs in the file, in hashes
+
+    def close(self) -> None:
+        """Drop the temporary file."""
+        self._file.close()
 
     def count(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """For each hash how often it came before, in this array and all earlier ones; (n,) to (n,)."""
