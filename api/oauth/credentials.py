@@ -47,10 +47,10 @@ def read_credentials(headers: Mapping[str, str], form: Mapping[str, str]) -> Cre
 def _basic(authorization: str) -> tuple[tuple[str, str], ...]:
     scheme, _, encoded = authorization.partition(" ")
     try:
-        client_id, colon, secret = b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
+        client_id, _, secret = b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
     except ValueError:
         raise BadClient() from None
-    if scheme.lower() != "basic" or not colon:
+    if scheme.lower() != "basic":
         raise BadClient()
     plain, unescaped = (client_id, secret), (unquote_plus(client_id), unquote_plus(secret))
     return (plain,) if plain == unescaped else (unescaped, plain)

@@ -10,7 +10,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from api.oauth.authority import Authority
+from api.oauth.authority import MOST_WAITING, Authority
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
 from api.oauth.store import Store
 from core import clock
@@ -361,3 +361,14 @@ async def test_an_expired_token_is_refused(
     monkeypatch.setattr(clock, "now", lambda: later)
     with pytest.raises(Exception, match="expired"):
         await authority.verifier.verify(token)
+
+
+async def test_more_requests_than_can_be_checked_are_sent_away_at_once(
+    http: httpx.AsyncClient, registered: Any, authority: Authority
+) -> None:
+    await registered()
+    authority.waiting = MOST_WAITING
+    answer = await ask(http, OWN)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    authority.waiting = 0
+    assert (await ask(http, OWN)).status_code == 200

@@ -1,0 +1,37 @@
+"""The form parser takes what is plain and refuses the rest, whatever comes."""
+
+from urllib.parse import urlencode
+
+import pytest
+from authlib.oauth2.rfc6749.errors import InvalidRequestError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.oauth.form import parse_form
+
+TEXT = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=30)
+
+
+@given(st.dictionaries(TEXT, TEXT, max_size=20))
+def test_what_was_encoded_comes_back(form: dict[str, str]) -> None:
+    assert parse_form(urlencode(form).encode()) == form
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    try:
+        form = parse_form(body)
+    except InvalidRequestError:
+        return
+    assert all(form.values())
+    assert parse_form(urlencode(form).encode()) == form
+
+
+def test_a_parameter_without_a_value_counts_as_left_out() -> None:
+    assert parse_form(b"a=&b&c=1&&") == {"c": "1"}
+
+
+@pytest.mark.parametrize("body", [b"a=1&a=2", b"a&a", b"a=1&%61=2", b"a=%", b"a=%1", b"a=%C3", b"%00=1", b"a=1%0A"])
+def test_what_could_be_read_in_two_ways_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        parse_form(body)
