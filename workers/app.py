@@ -15,7 +15,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "task_acks_on_failure_or_timeout": False,
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     "task_ignore_result": True,
-    "broker_transport_options": {"confirm_publish": True, "confirm_timeout": 5},
+    "broker_transport_options": {"confirm_publish": True},
     "broker_heartbeat": 10,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,  # for ever

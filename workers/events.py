@@ -28,6 +28,8 @@ FIRST_WAIT: Final = 0.2  # seconds, doubled up to LONGEST_WAIT
 LONGEST_WAIT: Final = 5.0
 PATIENCE: Final = 60.0  # seconds; far below the broker's consumer timeout, times the messages held by one process
 
+CONFIRM: Final = 5.0  # seconds the broker may take to confirm a batch that is put back
+
 AWAY: Final = (
     StoreUnavailable,
     OSError,
@@ -106,7 +108,7 @@ def register(app: Celery, stores: Stores) -> None:
             loop.run(store(loop.memory, _BATCH.validate_json(batch), PATIENCE))
         except AWAY as error:
             log.warning("batch_put_back", task_id=task.request.id, error=str(error))
-            raise task.retry(countdown=0) from None
+            raise task.retry(countdown=0, confirm_timeout=CONFIRM) from None
 
 
 async def store(memory: Memory, events: Sequence[Event], patience: float) -> int:
