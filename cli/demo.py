@@ -49,6 +49,10 @@ def demo(
             site.watch()
 
 
+class ChildFailed(StackError):
+    """A step of the demo failed."""
+
+
 class Demo:
     """The steps of the demo. Each knows when it was done by an earlier start."""
 
@@ -128,6 +132,19 @@ class Demo:
         """Train on what was loaded, unless that was done; the gateway swaps the bundle in while it answers."""
         if self._read(_was_judged):
             return
+        try:
+            self._train(installing)
+        except ChildFailed as error:
+            self.say(
+                f"Nothing was learnt: {error}\nThe gateway goes on with what is popular; the next start tries again."
+            )
+            return
+        if self._read(_serves_model):
+            user = _ids(self._files.people)[0]
+            wait_until(lambda: client.next_items(user)["modelVersion"] is not None, [], 30)
+            self.show_answer(client)
+
+    def _train(self, installing: Process | None) -> None:
         if installing is not None:
             self._finish(installing)
             self.say("The training packages are installed.")
@@ -135,10 +152,6 @@ class Demo:
         self.say("Training; the gateway answers meanwhile ...")
         training = self._site.command("train", "--holdout", self._files.holdout, shown=True, niceness=5)
         self._finish(self._site.processes.start(training))
-        if self._read(_serves_model):
-            user = _ids(self._files.people)[0]
-            wait_until(lambda: client.next_items(user)["modelVersion"] is not None, [], 30)
-            self.show_answer(client)
 
     def show_how_to_ask(self, client: Client) -> None:
         """The address, a query, a `curl` that works as printed, and how to stop."""
@@ -164,7 +177,7 @@ class Demo:
         self._site.processes.forget(process)
         if process.exit_code:
             words = "" if process.command.shown else f":\n{process.last_words()}"
-            raise StackError(f"{process.command.name} failed with exit code {process.exit_code}{words}")
+            raise ChildFailed(f"{process.command.name} failed with exit code {process.exit_code}{words}")
 
     def _read(self, ask: Callable[[Any], Awaitable[T]]) -> T:
         """What a function of the memory says, on a connection of its own."""

@@ -34,6 +34,7 @@ class Site:
         self.port = _port(port)
         self.stack = Stack(folder, processes)
         self.settings: dict[str, str] = {}
+        self.ready = False
 
     @property
     def base_url(self) -> str:
@@ -74,11 +75,12 @@ class Site:
         )
 
     def watch(self) -> None:
-        """Return never: nothing is restarted silently.
+        """Return never: nothing is restarted silently. From here on, being stopped is a success.
 
         Raises:
             StackError: a process ended.
         """
+        self.ready = True
         while True:
             ended: Process | None = self.processes.ended()
             if ended is not None:
@@ -92,17 +94,20 @@ def opened(path: Path, port: int) -> Iterator[Site]:
 
     Raises:
         Busy: somebody else runs it.
-        typer.Exit: somebody stopped it, by Ctrl-C, a signal, or closing the terminal.
+        typer.Exit: somebody stopped it, by Ctrl-C, a signal, or closing the terminal; code 130 before it was ready.
     """
     os.umask(0o077)
-    processes = Processes()
     with _stoppable(), Folder.open(path).held() as folder:
+        site = Site(folder, Processes(), port)
         try:
-            yield Site(folder, processes, port)
+            yield site
+        except KeyboardInterrupt:
+            typer.echo("Stopping ...", err=True)
+            raise typer.Exit(0 if site.ready else 130) from None
         finally:
             for each in STOP_SIGNALS:
                 signal.signal(each, signal.SIG_IGN)
-            processes.stop()
+            site.processes.stop()
 
 
 @contextlib.contextmanager
@@ -134,9 +139,6 @@ def _stoppable() -> Iterator[None]:
             signal.signal(each, stop)
     try:
         yield
-    except KeyboardInterrupt:
-        typer.echo("Stopped.", err=True)
-        raise typer.Exit(130) from None
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

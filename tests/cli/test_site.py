@@ -79,7 +79,7 @@ def test_up_serves_is_found_by_other_commands_and_stops_whole(up: Up, taken_port
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PENCHANT_")}
     listed = subprocess.run([PENCHANT, "clients", "list"], cwd=tmp_path, env=bare, check=False, capture_output=True)
     assert listed.returncode == 0, listed.stderr
-    assert up.stop(signal.SIGTERM) == 130
+    assert up.stop(signal.SIGTERM) == 0
     assert up.relatives() == []
     assert not answers(settings["PENCHANT_PUBLIC_URL"] + "/healthz")
     assert not (up.folder / "running.json").exists()
