@@ -245,12 +245,13 @@ def _pack(item: Item) -> bytes:
         (offer.market, _text(offer.price), _text(offer.list_price), offer.currency, offer.available)
         for offer in item.offers
     ]
-    return orjson.dumps(
+    packed = orjson.dumps(
         (
             item.id, item.group_id, item.title, item.description, item.categories, item.brand, item.image_url, item.url,
             item.app_url, item.attributes, offers, item.changed_seq,
         )
     )  # fmt: skip
+    return bytes(memoryview(packed))  # a copy as long as it needs to be: orjson's own keeps a buffer of 4 kB
 
 
 def _text(amount: Decimal | None) -> str | None:
