@@ -21,12 +21,17 @@ class Stores(_Concern):
     redis_url: SecretStr = Field(description="Redis >= 7 or Valkey, as redis://:password@host:port/database.")
     broker_url: SecretStr = Field(description="RabbitMQ >= 3.10, as amqp://user:password@host:port/vhost.")
     mlflow_url: SecretStr | None = Field(
-        None, description="MLflow's tracking store (its own database); without it models are registered in Postgres only."
+        None,
+        description="MLflow's tracking store (its own database); without it models are registered in Postgres only.",
     )
-    bundles: Path = Field(Path("bundles"), description="Folder of trained model bundles, shared by trainer and gateway.")
+    bundles: Path = Field(
+        Path("bundles"), description="Folder of trained model bundles, shared by trainer and gateway."
+    )
     postgres_pool: int = Field(10, ge=1, description="Most Postgres connections per process.")
     postgres_timeout: float = Field(5.0, gt=0, description="Seconds one Postgres statement may take.")
-    redis_timeout: float = Field(0.5, gt=0, description="Seconds one Redis pipeline may take before the answer degrades.")
+    redis_timeout: float = Field(
+        0.5, gt=0, description="Seconds one Redis pipeline may take before the answer degrades."
+    )
 
 
 class Gateway(_Concern):
@@ -43,7 +48,9 @@ class Gateway(_Concern):
     graphiql: bool = Field(False, description="Serve GraphiQL to browsers at /graphql.")
     request_timeout: float = Field(5.0, gt=0, description="Seconds a GraphQL request may run; also to receive a body.")
     max_body: int = Field(1_048_576, ge=1024, description="Bytes a request body may have.")
-    serving_poll: float = Field(2.0, gt=0, description="Seconds between looks at what serves and what changed in the catalogue.")
+    serving_poll: float = Field(
+        2.0, gt=0, description="Seconds between looks at what serves and what changed in the catalogue."
+    )
     popular_window: int = Field(28, ge=1, description="Days of purchases the fallback list counts.")
 
 
@@ -53,8 +60,14 @@ class Ingest(_Concern):
     linger: float = Field(0.025, ge=0, description="Seconds an event may wait for company in its batch.")
     max_batch: int = Field(500, ge=1, le=500, description="Events per message.")
     max_in_flight: int = Field(8, ge=1, description="Unconfirmed messages per process.")
-    max_waiting: int = Field(20_000, ge=500, description="Events waiting in a process before callers are told to retry.")
-    confirm_timeout: float = Field(5.0, gt=0, description="Seconds to wait for the broker's confirm.")
+    max_waiting: int = Field(
+        20_000, ge=500, description="Events waiting in a process before callers are told to retry."
+    )
+    confirm_timeout: float = Field(
+        2.0,
+        gt=0,
+        description="Seconds to wait for the broker's confirm; below `request_timeout`, so that the outbox can answer.",
+    )
 
 
 class Tokens(_Concern):
