@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ml.universe import DAY, SHORTEST_REST
 
-QUANTILE = 0.05  # so many of the observed re-buys would have been missed
+QUANTILE = 0.005  # so many of the observed re-buys would have been missed
 PRIOR = 20.0  # re-buys of all items together that an item's own are mixed with
 NEVER = 365 * DAY  # where nobody ever buys anything twice
 
