@@ -37,7 +37,8 @@ _ROWS = f"""
     FROM bought LEFT JOIN items ON items.id = item_id
 """
 _PEOPLE = f"""
-    SELECT DISTINCT {_PERSON} AS person, CASE WHEN user_id IS NULL THEN 'guest:' || anonymous_id ELSE 'user:' || user_id END AS name
+    SELECT DISTINCT {_PERSON} AS person,
+        CASE WHEN user_id IS NULL THEN 'guest:' || anonymous_id ELSE 'user:' || user_id END AS name
     {_BOUGHT}
 """
 _POPULAR = """

@@ -57,8 +57,8 @@ class Decision:
 async def register_model(connection: Connection, model: Model) -> None:
     """Remember a written bundle; writing the same one again renews its registry version only."""
     await connection.execute(
-        "INSERT INTO models (id, kind, created_at, digest, evaluation, registry_version) VALUES ($1, $2, $3, $4, $5, $6)"
-        " ON CONFLICT (id) DO UPDATE SET registry_version = coalesce(EXCLUDED.registry_version, models.registry_version)",
+        f"INSERT INTO models ({_MODEL}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE"
+        " SET registry_version = coalesce(EXCLUDED.registry_version, models.registry_version)",
         model.id,
         model.kind,
         model.created_at,

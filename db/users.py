@@ -50,7 +50,7 @@ async def upsert_users(connection: Connection, patches: Sequence[UserPatch]) -> 
 
 
 def _waves(patches: Sequence[UserPatch]) -> Iterator[dict[str, tuple[int, UserPatch]]]:
-    """The patches with their positions in rounds, in which no user appears twice; sorted so that writers cannot deadlock."""
+    """The patches with their positions in rounds that name no user twice; sorted, so that writers cannot deadlock."""
     waiting = list(enumerate(patches))
     while waiting:
         wave: dict[str, tuple[int, UserPatch]] = {}

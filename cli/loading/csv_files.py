@@ -26,11 +26,12 @@ class _Lines:
     given: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[str]:
-        while True:
-            line = self.again.pop() if self.again else self.text.readline()
-            if not line:
-                return
-            self.given.append(line)
+        while self.again:
+            self.given.append(self.again.pop())
+            yield self.given[-1]
+        remember = self.given.append
+        for line in self.text:
+            remember(line)
             yield line
 
     def give_again(self, after: int) -> None:

@@ -36,7 +36,7 @@ async def test_an_item_comes_back_as_it_went_in(pool: asyncpg.Pool) -> None:
         Offer(None, Decimal("2.50"), Decimal("3.000"), "EUR", True),
         Offer("se", None, None, None, False),
     ]
-    given = {
+    given: dict[str, Any] = {
         "group_id": "g", "title": 'Quote " and 🍓', "description": "d", "categories": ["Food", "Fruit, fresh"],
         "brand": "b", "image_url": "i", "url": "u", "app_url": "p", "attributes": {"size": [1, None]},
     }  # fmt: skip

@@ -82,6 +82,7 @@ def test_partitions_are_made_once_for_every_month_of_a_span(empty_database: str)
         assert connection.execute(ask).fetchone() == (13,)
         assert connection.execute(ask).fetchone() == (0,)
         connection.execute(
-            "INSERT INTO events (source, id, occurred_at, type, digest) VALUES ('s', '1', '1990-12-31T23:59:59Z', 'VIEW', 1)"
+            "INSERT INTO events (source, id, occurred_at, type, digest)"
+            " VALUES ('s', '1', '1990-12-31T23:59:59Z', 'VIEW', 1)"
         )
         assert connection.execute("SELECT tableoid::regclass::text FROM events").fetchone() == ("events_1990_12",)

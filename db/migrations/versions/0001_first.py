@@ -22,8 +22,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop everything, with its data."""
     _run(
-        "DROP TABLE loads, outbox, oauth_revocations, oauth_keys, oauth_clients, training_jobs, decisions, serving, models,"
-        " events, items, users; DROP SEQUENCE items_changed_seq; DROP TYPE event_type;"
+        "DROP TABLE loads, outbox, oauth_revocations, oauth_keys, oauth_clients, training_jobs, decisions, serving,"
+        " models, events, items, users; DROP SEQUENCE items_changed_seq; DROP TYPE event_type;"
         " DROP FUNCTION ensure_event_partitions, stamp_item_change"
     )
 
