@@ -1,0 +1,120 @@
+"""A shop to measure: the running demo, or a stack of our own with the same data and a ranker that was never trained.
+
+What a ranker's weights say does not change what an answer costs, so the stack of our own saves the minutes of training:
+the universe is the real one, the network has the real shape and seeded weights.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+
+from cli.asking import Client
+from cli.checkout import read_demo
+from cli.demo import Demo
+from cli.journey import Files
+from cli.site import answers, opened
+from cli.stack.folder import free_ports
+from core import clock
+
+HIDDEN = (64, 32)
+PEOPLE = 500  # the most active ones
+RANKED = 10_000  # items
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """Where it answers, who may ask, and whom to ask about."""
+
+    client: Client
+    users: list[str]
+    postgres_url: str
+    redis_url: str
+    bundles: Path
+
+
+@contextmanager
+def shop(seed: int) -> Iterator[Shop]:
+    """A shop that answers while the block runs."""
+    demo = read_demo()
+    if demo is not None and answers(f"{demo['base_url']}/readyz"):
+        yield _running(demo)
+        return
+    (port,) = free_ports(1)
+    with tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path, opened(Path(path) / "site", port) as site:
+        run = Demo(site)
+        cooking = run.begin_cooking()
+        site.start_stores(run.say)
+        run.load(cooking)
+        client = run.client()
+        bundles = Path(site.settings["PENCHANT_BUNDLES"])
+        asyncio.run(_serve_untrained(site.settings["PENCHANT_POSTGRES_URL"], bundles, seed))
+        site.start_services()
+        users = _users(Files.under(site.folder.path / "data").people)
+        typer.echo(f"The shop answers at {site.base_url}")
+        yield Shop(client, users, site.settings["PENCHANT_POSTGRES_URL"], site.settings["PENCHANT_REDIS_URL"], bundles)
+
+
+def _running(demo: dict[str, Any]) -> Shop:
+    client = Client(demo["base_url"], demo["client_id"], demo["client_secret"])
+    users = [str(user) for user in demo["users"][:PEOPLE]]
+    return Shop(client, users, demo["postgres_url"], demo["redis_url"], Path(".penchant/bundles"))
+
+
+def _users(file: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    return [str(user) for user in pq.read_table(file)["userId"].to_pylist()[:PEOPLE]]
+
+
+async def _serve_untrained(postgres_url: str, bundles: Path, seed: int) -> None:
+    """Write a bundle of the real universe and let it serve."""
+    from db.postgres import connect_pool
+    from db.purchases import purchase_log
+    from db.serving import MAIN, Model, promote, register_model
+    from ml.bundle import Bundle, write
+    from ml.log import Log
+    from ml.rfm import FALLBACK_EDGES
+    from ml.snapshot import best_supported, snapshot
+
+    now = clock.now()
+    async with await connect_pool(postgres_url, size=2, timeout=300) as pool:
+        bought = await purchase_log(pool, now)
+        numbers = bought.item_numbers.astype(np.uint32)
+        item = bought.item.astype(np.uint32)
+        log = Log.of(
+            bought.people, bought.person, item, bought.occurred, bought.cents, bought.order, numbers, bought.item_ids
+        )
+        ranked = best_supported(log, RANKED)
+        id_of = dict(zip(numbers.tolist(), bought.item_ids, strict=True))
+        path = write(
+            bundles,
+            snapshot(log, ranked, int(now.timestamp())),
+            _network(seed),
+            item_ids=[id_of[number] for number in ranked.tolist()],
+            rfm_edges=FALLBACK_EDGES,
+            evaluation={},
+            created_at=now,
+        )
+        opened = Bundle.open(path)
+        await register_model(pool, Model(opened.id, "affinity", now, opened.digest, {}, None))
+        await promote(pool, MAIN, opened.id, "benchmark", {}, "benchmark")
+
+
+def _network(seed: int) -> Any:
+    from ml.features import FEATURES
+    from ml.network import Network
+
+    generator = np.random.default_rng(seed)
+    sizes = (len(FEATURES), *HIDDEN, 1)
+    kernels = [
+        generator.normal(0, size=(into, out), scale=into**-0.5).astype(np.float32) for into, out in pairwise(sizes)
+    ]
+    return Network(kernels=tuple(kernels), biases=tuple(np.zeros(size, np.float32) for size in sizes[1:]))
