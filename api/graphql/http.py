@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import orjson
 import structlog
@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
-from api.auth import InvalidToken, bearer_token
+from api.door import Header, MethodRefused, headers_of, send_answer, viewer_of, whole_body
 from api.errors import MASKED, RequestRefused, public_errors
 from api.graphql.context import Context, Viewer
 from api.graphql.documents import Document, DocumentInvalid, Documents, Operation
@@ -27,23 +27,11 @@ from api.graphql.request import (
     read_query_string,
     wants_page,
 )
-from core.errors import StoreUnavailable
 
 log = structlog.get_logger()
 
-_REALM = b'Bearer realm="penchant"'
 _ALWAYS = {401, 405, 406, 413, 415, 429, 503, 504}  # statuses that do not depend on the answer's media type
 _METHODS = {"GET", "POST"}
-
-Header = tuple[bytes, bytes]
-
-
-class TokenVerifier(Protocol):
-    """Checks access tokens, as `api.auth.Verifier` does."""
-
-    async def verify(self, token: str) -> Viewer:
-        """The viewer a token names; raises InvalidToken or StoreUnavailable."""
-        ...
 
 
 class GraphQLEndpoint:
@@ -59,7 +47,7 @@ class GraphQLEndpoint:
         """Answer one request; every failure is an answer."""
         headers = read_headers(scope)
         if self._graphiql and scope["method"] == "GET" and not scope["query_string"] and wants_page(headers):
-            await _send(send, 200, b"text/html; charset=utf-8", PAGE, [(b"content-security-policy", POLICY)])
+            await send_answer(send, 200, b"text/html; charset=utf-8", PAGE, [(b"content-security-policy", POLICY)])
             return
         request_id = scope["state"].get("request_id", "")
         kind = JSON
@@ -68,7 +56,7 @@ class GraphQLEndpoint:
             status, answer, extra = await self._answer(scope, receive, headers, request_id)
         except RequestRefused as refusal:
             status, answer, extra = _refused(refusal, kind, request_id)
-        await _send(send, status, kind.encode() + b"; charset=utf-8", _encode(answer, request_id), extra)
+        await send_answer(send, status, kind.encode() + b"; charset=utf-8", _encode(answer, request_id), extra)
 
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Headers, request_id: str
@@ -76,11 +64,11 @@ class GraphQLEndpoint:
         if scope["method"] not in _METHODS:
             raise MethodRefused("GET, POST", "Use POST, or GET for queries.")
         state = scope["state"]
-        viewer = await _viewer(state["verifier"], scope["headers"])
+        viewer = await viewer_of(state["verifier"], scope["headers"])
         if scope["method"] == "GET":
             request = read_query_string(scope["query_string"])
         else:
-            request = read_body(headers, await _body(receive))
+            request = read_body(headers, await whole_body(receive))
         document = self._documents.read(request.query, hide_suggestions="schema:read" not in viewer.scopes)
         operation = document.operation(request.operation_name)
         self._check(scope["method"], viewer, document, operation, request.variables)
@@ -121,45 +109,6 @@ class GraphQLEndpoint:
             raise RequestRefused("BAD_USER_INPUT", "The variables are nested too deeply.") from None
 
 
-class MethodRefused(RequestRefused):
-    """This HTTP method is not answered; `allow` names those that are."""
-
-    def __init__(self, allow: str, message: str) -> None:
-        super().__init__("METHOD_NOT_ALLOWED", message, 405)
-        self.allow = allow
-
-
-class TokenRefused(RequestRefused):
-    """The bearer token is missing or wrong; `challenge` is the WWW-Authenticate header."""
-
-    def __init__(self, challenge: bytes, message: str) -> None:
-        super().__init__("UNAUTHENTICATED", message, 401)
-        self.challenge = challenge
-
-
-async def _viewer(verifier: TokenVerifier, headers: list[Header]) -> Viewer:
-    """Whom the bearer token names; cookies are never looked at."""
-    try:
-        token = bearer_token(headers)
-        if token is None:
-            raise TokenRefused(_REALM, "Send an access token: Authorization: Bearer ...")
-        return await verifier.verify(token)
-    except InvalidToken as error:
-        raise TokenRefused(_REALM + b', error="invalid_token"', str(error)) from None
-    except StoreUnavailable:
-        raise RequestRefused("SERVICE_UNAVAILABLE", "Tokens cannot be checked just now.", 503) from None
-
-
-async def _body(receive: Receive) -> bytes:
-    """The whole body; the edge guard has bounded its size and the time it took."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-    return body
-
-
 def _answered(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
     if not result.errors:
         return 200, {"data": result.data}, []
@@ -182,15 +131,7 @@ def _refused(refusal: RequestRefused, kind: str, request_id: str) -> tuple[int, 
     answer = {"errors": public_errors(errors, request_id, default=refusal.code)}
     always = refusal.status in _ALWAYS or refusal.code == "BAD_REQUEST"
     status = refusal.status if always or kind == RESPONSE_JSON else 200
-    return status, answer, _extra(refusal)
-
-
-def _extra(refusal: RequestRefused) -> list[Header]:
-    if isinstance(refusal, TokenRefused):
-        return [(b"www-authenticate", refusal.challenge)]
-    if isinstance(refusal, MethodRefused):
-        return [(b"allow", refusal.allow.encode())]
-    return [(b"retry-after", b"1")] if refusal.status == 503 else []
+    return status, answer, headers_of(refusal)
 
 
 def _encode(answer: dict[str, Any], request_id: str) -> bytes:
@@ -200,9 +141,3 @@ def _encode(answer: dict[str, Any], request_id: str) -> bytes:
         log.exception("answer_not_json", request_id=request_id)
         extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id}
         return orjson.dumps({"errors": [{"message": MASKED, "extensions": extensions}]})
-
-
-async def _send(send: Send, status: int, kind: bytes, body: bytes, extra: list[Header]) -> None:
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *extra]})
-    await send({"type": "http.response.body", "body": body})
