@@ -25,8 +25,8 @@ from benchmarks.figures import Figure
 from cli.stack.shared import ask, served
 from db.history import COLUMNS
 
-MINUTES = 1.5
-EVENTS = 600_000
+MINUTES = 2.0
+EVENTS = 1_000_000
 REPEATS = 3
 DAYS = 150
 
