@@ -1,7 +1,6 @@
 """`penchant clients`: registers, lists and disables OAuth clients."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
@@ -12,6 +11,7 @@ import typer
 from api.oauth.registration import new_secret, register
 from cli.checkout import read_demo
 from core.errors import InvalidInput, StoreUnavailable
+from core.secret_files import read_secret
 from db.clients import Client, create_client, disable_client, list_clients
 from db.postgres import connect_pool
 
@@ -108,7 +108,7 @@ def _with_pool(work: Callable[..., Awaitable[T]]) -> T:
 
 def _postgres_url() -> str:
     demo = read_demo() or {}
-    url = os.environ.get("PENCHANT_POSTGRES_URL") or demo.get("postgres_url")
+    url = read_secret("PENCHANT_POSTGRES_URL") or demo.get("postgres_url")
     if not url:
         raise _failed("Set PENCHANT_POSTGRES_URL, or run this inside a checkout whose demo is up.", USAGE)
     return str(url)

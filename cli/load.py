@@ -5,7 +5,6 @@ the command is wrong, 3 a store cannot be reached.
 """
 
 import asyncio
-import os
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +16,7 @@ import typer
 from cli.loading.fields import Kind
 from cli.migrate import postgres_url
 from core.errors import InvalidInput, StoreUnavailable
+from core.secret_files import read_secret
 
 if TYPE_CHECKING:
     from cli.loading.loads import Order, Tally
@@ -130,7 +130,7 @@ async def _store(order: "Order", report: "Report") -> "Tally":
 
 async def _forget_states() -> None:
     """Let the gateways build people's states anew, with the history that was just loaded."""
-    url = os.environ.get("PENCHANT_REDIS_URL")
+    url = read_secret("PENCHANT_REDIS_URL")
     if not url:
         return
     from redis.exceptions import RedisError

@@ -1,11 +1,11 @@
 """`penchant migrate`: bring the database's schema up to this version."""
 
-import os
 from typing import Annotated
 
 import typer
 
 from core.errors import PenchantError
+from core.secret_files import read_secret
 
 
 class NoDatabase(PenchantError):
@@ -24,7 +24,7 @@ def migrate(
 
 def postgres_url() -> str:
     """The database of the settings. Raises NoDatabase."""
-    url = os.environ.get("PENCHANT_POSTGRES_URL")
+    url = read_secret("PENCHANT_POSTGRES_URL")
     if not url:
         raise NoDatabase
     return url

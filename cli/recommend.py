@@ -1,7 +1,6 @@
 """`penchant recommend USER`: asks the running gateway what this person wants next, and shows why."""
 
 import json
-import os
 import urllib.request
 from typing import Annotated, Any
 from urllib.error import HTTPError, URLError
@@ -12,6 +11,7 @@ import typer
 from cli.checkout import read_demo
 from cli.site import DIRECT
 from cli.token import REFUSED, UNREACHABLE, USAGE, request_token
+from core.secret_files import read_secret
 
 TIMEOUT = 10.0  # seconds
 
@@ -37,7 +37,7 @@ def recommend(
     """
     demo = read_demo() or {}
     base, id = url or demo.get("base_url"), client or demo.get("client_id")
-    secret = os.environ.get("PENCHANT_CLIENT_SECRET") or demo.get("client_secret")
+    secret = read_secret("PENCHANT_CLIENT_SECRET") or demo.get("client_secret")
     if not base or not id or not secret:
         raise _failed("Say --url, --client and PENCHANT_CLIENT_SECRET, or run this where the demo is up.", USAGE)
     if not base.startswith(("http://", "https://")):

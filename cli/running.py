@@ -25,7 +25,7 @@ def announced(folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
 
 def adopt_running_stack(start: Path) -> None:
     """Take on the settings of the stack that runs here or in a folder above, unless the environment names a store."""
-    if any(os.environ.get(name) for name in GIVEN.values()):
+    if any(os.environ.get(name) or os.environ.get(f"{name}_FILE") for name in GIVEN.values()):
         return
     for folder in (start.resolve(), *start.resolve().parents):
         with contextlib.suppress(OSError):

@@ -20,6 +20,7 @@ from cli.stack.errors import StackError
 from cli.stack.folder import Folder, free_ports
 from cli.stack.processes import Command, Process, Processes, wait_until
 from cli.stack.stores import Stack
+from core.secret_files import read_secret
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine is not behind a proxy
@@ -49,7 +50,7 @@ class Site:
         upgrade(urls["postgres"])
         self.settings = {
             **environment(urls),
-            "PENCHANT_SECRET": os.environ.get("PENCHANT_SECRET") or self.folder.secret("gateway"),
+            "PENCHANT_SECRET": read_secret("PENCHANT_SECRET") or self.folder.secret("gateway"),
             "PENCHANT_BUNDLES": os.environ.get("PENCHANT_BUNDLES") or str(self.folder.path / "bundles"),
             "PENCHANT_HOST": "127.0.0.1",
             "PENCHANT_PORT": str(self.port),
@@ -69,7 +70,7 @@ class Site:
         return Command(
             [Path(sys.executable).with_name("penchant"), *words],
             log=self.folder.log(str(words[0])),
-            environment={**os.environ, **self.settings, "PYTHONUNBUFFERED": "1"},
+            environment={**_without_files_of(self.settings), **self.settings, "PYTHONUNBUFFERED": "1"},
             shown=shown,
             niceness=niceness,
         )
@@ -115,6 +116,11 @@ def serving(site: Site) -> Iterator[None]:
     """While the block runs, other commands find the site's settings."""
     with announced(site.folder.path, site.settings):
         yield
+
+
+def _without_files_of(settings: dict[str, str]) -> dict[str, str]:
+    """Our environment, less the files of secrets that are given in the open here."""
+    return {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in settings}
 
 
 def answers(url: str) -> bool:

@@ -3,7 +3,6 @@
 import base64
 import ipaddress
 import json
-import os
 import sys
 from getpass import getpass
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ import typer
 
 from api.oauth.grant_types import ANONYMOUS_ID, CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
 from cli.checkout import read_demo
+from core.secret_files import read_secret
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3  # how the program ends
 TIMEOUT = 10.0  # seconds
@@ -71,7 +71,7 @@ def _form(user: str | None, guest: str | None, scope: str | None) -> dict[str, s
 def _secret(client_id: str, demo: dict[str, Any], from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    if given := os.environ.get("PENCHANT_CLIENT_SECRET"):
+    if given := read_secret("PENCHANT_CLIENT_SECRET"):
         return given
     if demo.get("client_id") == client_id:
         return str(demo["client_secret"])

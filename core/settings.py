@@ -1,17 +1,29 @@
-"""Every setting in one place. Each is read from the environment as `PENCHANT_<NAME>`; secrets have no default."""
+"""Every setting in one place. Each is read from the environment as `PENCHANT_<NAME>`; secrets have no default.
+
+A secret may stand in a file instead, named by `PENCHANT_<NAME>_FILE`.
+"""
 
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from core.secret_files import PREFIX, SecretFiles
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class _Concern(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="PENCHANT_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What code gives goes first, then files of secrets, then the environment."""
+        return sources["init_settings"], SecretFiles(settings_cls), sources["env_settings"]
 
 
 class Stores(_Concern):
@@ -84,6 +96,20 @@ class Logging(_Concern):
     log_json: bool | None = Field(None, description="JSON lines; by default unless standard error is a terminal.")
 
 
+class Watching(_Concern):
+    """Who may see how it goes. Traces have OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT` turns them on."""
+
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token that /metrics asks for; without one it answers direct callers on this machine only.",
+    )
+    worker_metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port where the worker answers /metrics; without one it does not."
+    )
+    worker_metrics_host: str = Field("127.0.0.1", description="Address that port is opened on; it asks for no token.")
+
+
 class Settings:
     """All concerns, each read from the environment when first asked for: a worker needs no gateway secret."""
 
@@ -106,3 +132,7 @@ class Settings:
     @cached_property
     def logging(self) -> Logging:
         return Logging()
+
+    @cached_property
+    def watching(self) -> Watching:
+        return Watching()

@@ -1,6 +1,5 @@
 """Start the three stores side by side and give out their addresses; those named in the environment are not started."""
 
-import os
 import re
 import tempfile
 import time
@@ -17,6 +16,7 @@ from cli.stack.postgres import Postgres
 from cli.stack.processes import Processes
 from cli.stack.rabbitmq import RabbitMQ
 from cli.stack.valkey import Valkey
+from core.secret_files import read_secret
 
 ATTEMPTS = 3
 PORT_TAKEN = re.compile(r"in use|eaddrinuse|Failed to bind|already listening", re.IGNORECASE)
@@ -47,7 +47,7 @@ class Stack:
         self.postgres = Postgres(folder, processes)
         self.valkey = Valkey(folder, processes)
         self.rabbitmq = RabbitMQ(folder, processes, vhosts)
-        self._urls = {name: os.environ[key] for name, key in GIVEN.items() if os.environ.get(key)}
+        self._urls = {name: url for name, key in GIVEN.items() if (url := read_secret(key))}
 
     def start(self, names: Sequence[str] = tuple(GIVEN), say: Say = lambda line: None) -> dict[str, str]:
         """Start those that do not run yet, side by side; the URL of each, by name.

@@ -1,0 +1,54 @@
+"""Secrets from files: `PENCHANT_<NAME>_FILE` names a file that holds what `PENCHANT_<NAME>` would."""
+
+import os
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import PydanticBaseSettingsSource
+
+from core.errors import PenchantError
+
+PREFIX = "PENCHANT_"
+
+
+class SecretRefused(PenchantError):
+    """A secret is given twice, or its file cannot be read."""
+
+
+def read_secret(name: str) -> str | None:
+    """What the environment says under `name`, or the file under `<name>_FILE` without its line end; None for neither.
+
+    Raises SecretRefused when both are given, or when the file cannot be read or is empty.
+    """
+    given, file = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if not file:
+        return given or None
+    if given:
+        raise SecretRefused(f"{name} and {name}_FILE are both set: keep one of them.")
+    try:
+        secret = Path(file).read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretRefused(f"{name}_FILE: {file} cannot be read: {error}") from None
+    if not secret:
+        raise SecretRefused(f"{name}_FILE: {file} is empty.")
+    return secret
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Gives every secret setting that stands in a file; the others are left to the environment."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The secret in the field's file, or None."""
+        name = PREFIX + field_name.upper()
+        return (read_secret(name) if os.environ.get(f"{name}_FILE") else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All secrets found in files, by field."""
+        found = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+            if SecretStr in (field.annotation, *get_args(field.annotation))
+        }
+        return {name: secret for name, secret in found.items() if secret is not None}
