@@ -8,7 +8,7 @@ from ml.log import Log
 from ml.nearest import top_lists
 from ml.state import HALF_LIFE
 
-LEAST_TOGETHER = 3  # people who bought both, for two items to be near
+DAMPING = 1.0  # added to each length, so that items of one or two people are near to nothing
 
 
 def people_by_items(log: Log, rows: NDArray[np.int32], items: int, as_of: int) -> sparse.csr_array:
@@ -25,17 +25,12 @@ def near_items(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """(items + 1, most) each: the nearest items of each item by row, and their cosines; padded as `top_lists` does."""
     matrix = people_by_items(log, rows, items, as_of)
-    norms = np.sqrt(np.bincount(matrix.indices, matrix.data**2, minlength=items))
-    unit = matrix.copy()
-    unit.data = (unit.data / norms[unit.indices]).astype(np.float32)
-    unit_by_item, bought = unit.tocsc(), matrix.copy().tocsc()
-    bought.data = np.ones_like(bought.data)
-    bought_by_person = bought.tocsr()
+    norms = np.sqrt(np.bincount(matrix.indices, matrix.data**2, minlength=items)) + DAMPING
+    matrix.data = (matrix.data / norms[matrix.indices]).astype(np.float32)
+    by_item = matrix.tocsc()
 
     def block(start: int, end: int) -> NDArray[np.float32]:
-        cosine: NDArray[np.float32] = (unit_by_item[:, start:end].T @ unit).toarray()
-        together = (bought[:, start:end].T @ bought_by_person).toarray()
-        cosine[together < LEAST_TOGETHER] = 0
+        cosine: NDArray[np.float32] = (by_item[:, start:end].T @ matrix).toarray()
         cosine[np.arange(end - start), np.arange(start, end)] = 0
         return cosine
 

@@ -86,7 +86,7 @@ def train(log: Log, cut: int | None, config: TrainingConfig, report: Report) -> 
     past = log.between(None, cut)
     if not len(past):
         raise NothingToLearn("There are no purchases before the cut.")
-    lists = _lists(past, numbers, cut, config, report)
+    lists, latest = _lists(past, numbers, cut, config, report)
     model = ranker.fit(
         lists,
         hidden=config.hidden,
@@ -97,7 +97,7 @@ def train(log: Log, cut: int | None, config: TrainingConfig, report: Report) -> 
         epoch_done=lambda done: report("fitting the ranker", done, config.epochs),
     )
     universe = snapshot(past, numbers, cut)
-    network, parity = _exported(model, past, universe, cut, config)
+    network, parity = _exported(model, past, latest, universe, cut, config)
     evaluation = evaluate(log, universe, network, cut, config.seed, lambda done, of: report("evaluating", done, of))
     id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
     item_ids = [id_of[number] for number in numbers.tolist()]
@@ -121,27 +121,32 @@ def moments(log: Log, cut: int, config: TrainingConfig) -> Iterator[tuple[int, i
         yield earlier, earlier + horizon
 
 
-def _lists(log: Log, numbers: NDArray[np.uint32], cut: int, config: TrainingConfig, report: Report) -> Lists:
-    parts = []
+def _lists(
+    log: Log, numbers: NDArray[np.uint32], cut: int, config: TrainingConfig, report: Report
+) -> tuple[Lists, Universe]:
+    """Lists of all earlier moments, and the universe as of the latest of them."""
+    parts: list[Lists] = []
+    universes: list[Universe] = []
     for index, (earlier, end) in enumerate(moments(log, cut, config)):
         report("looking back", index, config.cuts)
         universe = snapshot(log, numbers, earlier)
+        universes = universes or [universe]
         seed = config.seed + index
         parts.append(training_lists(log, universe, earlier, end, config.list_length, config.people_limit, seed))
     report("looking back", config.cuts, config.cuts)
     lists = Lists.join(parts)
     if not len(lists):
         raise NothingToLearn("Nobody in the purchase log came back for anything that could have been foretold.")
-    return lists
+    return lists, universes[0]
 
 
 def _exported(
-    model: keras.Model, log: Log, universe: Universe, cut: int, config: TrainingConfig
+    model: keras.Model, log: Log, latest: Universe, universe: Universe, cut: int, config: TrainingConfig
 ) -> tuple[Network, float]:
     """The serving network, its scores brought to probabilities, and how far it is from the Keras model at most."""
     network = export.exported(model)
     earlier, end = next(moments(log, cut, config))
-    slope, shift = _calibration(network, log, snapshot(log, universe.numbers, earlier), earlier, end, config)
+    slope, shift = _calibration(network, log, latest, earlier, end, config)
     network = export.calibrated(network, slope, shift)
     random = np.random.default_rng(config.seed)
     people = random.permutation(np.unique(log.person))[: config.histories].tolist()

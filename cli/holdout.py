@@ -1,0 +1,83 @@
+"""Orders after the cut, from a file: what a training is judged by and never learns from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cli.loading.chunks import Chunk, WrongFile
+from cli.loading.fields import Kind
+from cli.loading.files import Reading, chunks_of
+from core.errors import InvalidInput
+from db.purchases import PurchaseLog
+from ml.log import Log
+
+_COLUMNS = ("userId", "anonymousId", "type", "itemId", "orderId")
+
+
+def as_log(stored: PurchaseLog) -> Log:
+    """What the store gives as what training takes."""
+    return Log.of(
+        people=stored.people,
+        person=stored.person,
+        item=stored.item.astype(np.uint32),
+        occurred=stored.occurred,
+        cents=stored.cents,
+        order=stored.order,
+        numbers=stored.item_numbers.astype(np.uint32),
+        item_ids=stored.item_ids,
+    )
+
+
+def with_holdout(log: Log, file: Path) -> tuple[Log, int]:
+    """The log up to the file's first purchase, followed by the file's; and that moment in seconds, which is the cut.
+
+    Purchases by people or of items that the log does not know cannot be foretold and are left out. Raises
+    `InvalidInput` when the file cannot be read or holds no purchase.
+    """
+    try:
+        with chunks_of(file, Kind.EVENTS, Reading()) as chunks:
+            lines = pa.concat_tables([_purchases(chunk) for chunk in chunks])
+    except WrongFile as error:
+        raise InvalidInput(f"{file}: {error}", "holdout") from error
+    if not lines.num_rows:
+        raise InvalidInput(f"{file}: there is no purchase in it", "holdout")
+    cut = int(pc.min(lines["occurred"]).as_py())
+    past = log.between(None, cut)
+    columns = _columns(lines, log)
+    together = {
+        name: np.concatenate([getattr(past, name), column.astype(getattr(past, name).dtype)])
+        for name, column in columns.items()
+    }
+    return Log.of(people=log.people, numbers=log.numbers, item_ids=log.item_ids, **together), cut
+
+
+def _purchases(chunk: Chunk) -> pa.Table:
+    """The chunk's purchases: texts, and the moment in seconds."""
+    count = len(chunk.lines)
+    columns = {name: pa.array(chunk.columns.get(name, pa.nulls(count)), pa.string()) for name in _COLUMNS}
+    occurred = chunk.columns["occurredAt"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    table = pa.table({**columns, "occurred": pc.divide(occurred, 1_000_000)})
+    return table.filter(pc.and_(pc.equal(table["type"], "PURCHASE"), pc.is_valid(table["occurred"])))
+
+
+def _columns(lines: pa.Table, log: Log) -> dict[str, Any]:
+    """The lines about known people and items as the log's columns; their orders are numbered after the log's."""
+    guest = pc.binary_join_element_wise("guest:", lines["anonymousId"], "")
+    names = pc.coalesce(pc.binary_join_element_wise("user:", lines["userId"], ""), guest)
+    person = pc.index_in(names, pa.array(log.people, pa.string()))
+    place = pc.index_in(lines["itemId"], pa.array(log.item_ids, pa.string()))
+    known = pc.and_(pc.is_valid(person), pc.is_valid(place))
+    lines, person, place = lines.filter(known), person.filter(known), place.filter(known)
+    moments = pc.binary_join_element_wise("at ", pc.cast(lines["occurred"], pa.string()), "")
+    orders = pc.binary_join_element_wise(names.filter(known), pc.coalesce(lines["orderId"], moments), "\n")
+    after = int(log.order.max(initial=-1)) + 1
+    return {
+        "person": person.to_numpy(),
+        "item": log.numbers[place.to_numpy()],
+        "occurred": lines["occurred"].to_numpy(),
+        "cents": np.zeros(lines.num_rows, np.int64),  # what it will cost is not asked
+        "order": after + np.unique(orders.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)[1],
+    }
