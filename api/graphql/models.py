@@ -164,6 +164,7 @@ class ModelQuery:
 
 
 async def serving_models(context: Context) -> frozenset[str]:
+    """Ids of the models that serve in any slot."""
     return frozenset(row.bundle for row in await stored.current_serving(context.gateway.pool))
 
 
