@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from core import telemetry
 from core.contract import Event
 from core.settings import Ingest as IngestSettings
 
@@ -16,11 +17,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The events of one call, those among them whose id the sender gave, and whether they were taken."""
+    """The events of one call, those among them whose id the sender gave, whether they were taken; where in a trace."""
 
     events: Sequence[Event]
     named: Sequence[Event]
     taken: asyncio.Future[bool]
+    place: str | None = None
 
 
 class Batcher:
@@ -56,7 +58,7 @@ class Batcher:
 
     async def add(self, events: Sequence[Event], named: Sequence[Event]) -> bool:
         """Whether these events were taken; True only when they are safe. At most 500 events, within `room`."""
-        chunk = Chunk(events, named, asyncio.get_running_loop().create_future())
+        chunk = Chunk(events, named, asyncio.get_running_loop().create_future(), telemetry.traceparent())
         self._waiting.append(chunk)
         self._count += len(events)
         self._gathered += len(events)

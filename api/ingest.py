@@ -1,8 +1,9 @@
 """Events in: each judged, many sent at once, acknowledged when they are safe and the next answer knows them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from api.batching import Batcher, Chunk
 from api.errors import RequestRefused
 from api.graphql.context import Viewer
 from api.judging import Call, Outcome, Result, judge, repeat_of, repeated
+from core import metrics, telemetry
 from core.contract import Event
 from core.errors import StoreUnavailable
 from core.settings import Ingest as IngestSettings
@@ -69,6 +71,8 @@ class Ingest:
             await self._send_off(call)
         for index, earlier in call.repeats.items():
             call.results[index] = repeat_of(call, index, earlier)
+        for outcome, count in Counter(result.outcome for result in call.results.values()).items():
+            metrics.EVENTS.labels(outcome.lower()).inc(count)
         return [call.results[index] for index in range(len(raws))]
 
     async def _compare_with_seen(self, call: Call) -> None:
@@ -95,9 +99,11 @@ class Ingest:
 
     async def _send(self, chunks: list[Chunk]) -> bool:
         events = [event for chunk in chunks for event in chunk.events]
-        if not await self._keep_safe(uuid4(), events_body(events)):
-            return False
-        await self._tell_redis(events, [event for chunk in chunks for event in chunk.named])
+        task_id = uuid4()
+        with _batch_span(task_id, chunks, len(events)):
+            if not await self._keep_safe(task_id, events_body(events)):
+                return False
+            await self._tell_redis(events, [event for chunk in chunks for event in chunk.named])
         return True
 
     async def _keep_safe(self, task_id: UUID, body: bytes) -> bool:
@@ -107,6 +113,7 @@ class Ingest:
         except StoreUnavailable as error:
             log.warning("batch_set_aside", task_id=str(task_id), error=str(error))
             return await self._put_aside(task_id, body)
+        metrics.BATCHES.labels("confirmed").inc()
         return True
 
     async def _put_aside(self, task_id: UUID, body: bytes) -> bool:
@@ -114,7 +121,9 @@ class Ingest:
             await outbox.put_aside(self._pool, task_id, body)
         except _AWAY as error:
             log.error("batch_not_safe", task_id=str(task_id), error=str(error))
+            metrics.BATCHES.labels("lost").inc()
             return False
+        metrics.BATCHES.labels("set_aside").inc()
         self._set_aside.set()
         return True
 
@@ -168,3 +177,17 @@ class Ingest:
                 await publish_events(self._broker, parcel.task_id, parcel.body)
             await outbox.drop_parcels(connection, [parcel.id for parcel in parcels])
         return len(parcels)
+
+
+def _batch_span(task_id: UUID, chunks: Sequence[Chunk], events: int) -> AbstractContextManager[Any]:
+    """The batch goes on in the trace of its first call; it is linked to the others'."""
+    first, *others = [chunk.place for chunk in chunks if chunk.place] or [None]
+    return telemetry.entry(
+        "publish events",
+        "PRODUCER",
+        first,
+        [place for place in others if place],
+        messaging__system="rabbitmq",
+        messaging__message__id=str(task_id),
+        messaging__batch__message_count=events,
+    )

@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+from core import telemetry
+
 
 def configure_logs(level: str = "INFO", *, json: bool | None = None) -> None:
     """Send structlog and the standard library's loggers through one renderer to standard error.
@@ -14,6 +16,7 @@ def configure_logs(level: str = "INFO", *, json: bool | None = None) -> None:
     as_json = not sys.stderr.isatty() if json is None else json
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _in_its_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -40,3 +43,10 @@ def configure_logs(level: str = "INFO", *, json: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+def _in_its_trace(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A line that is logged within a trace names it."""
+    if trace_id := telemetry.trace_id():
+        fields["trace_id"] = trace_id
+    return fields

@@ -97,7 +97,7 @@ class Logging(_Concern):
 
 
 class Watching(_Concern):
-    """Who may see how it goes. Traces have OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT` turns them on."""
+    """Who may see how it goes. Traces have variables of OpenTelemetry: `OTEL_EXPORTER_OTLP_ENDPOINT` turns them on."""
 
     metrics_token: SecretStr | None = Field(
         None,

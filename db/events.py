@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
+from core import telemetry
 from core.contract import PAID, Event, EventType, Person, identity_of, order_of
 from db.postgres import Connection
 
@@ -60,11 +61,12 @@ async def insert_events(connection: Connection, events: Sequence[Event]) -> list
     if not events:
         return []
     columns = _columns(events)
-    try:
-        stored = await connection.fetch(_INSERT, *columns)
-    except asyncpg.CheckViolationError:
-        await ensure_months(connection, (event.occurred_at for event in events))
-        stored = await connection.fetch(_INSERT, *columns)
+    with telemetry.span("INSERT events", "CLIENT", db__system="postgresql", db__collection__name="events"):
+        try:
+            stored = await connection.fetch(_INSERT, *columns)
+        except asyncpg.CheckViolationError:
+            await ensure_months(connection, (event.occurred_at for event in events))
+            stored = await connection.fetch(_INSERT, *columns)
     return [True] * len(events) if len(stored) == len(events) else _which(events, stored)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import aio_pika
@@ -15,6 +15,7 @@ from pamqp.common import FieldValue
 from pydantic import TypeAdapter
 from yarl import URL
 
+from core import telemetry
 from core.contract import Event
 from core.errors import StoreUnavailable
 from workers import topology
@@ -26,6 +27,14 @@ REST: Final = 0.5  # seconds between attempts to connect: meanwhile callers hear
 _LOST: Final = (*CONNECTION_EXCEPTIONS, StoreUnavailable, TimeoutError)
 _NOTHING_EMBEDDED: Final = b',{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 _BATCH: Final = TypeAdapter(Sequence[Event])
+
+
+class QueueState(NamedTuple):
+    """How many messages wait in a queue, and how many consumers it has."""
+
+    name: str
+    messages: int
+    consumers: int
 
 
 class Broker:
@@ -56,11 +65,34 @@ class Broker:
         except _LOST as error:
             raise StoreUnavailable(f"The broker did not confirm: {type(error).__name__} {error}") from error
 
+    async def queues(self) -> list[QueueState]:
+        """How full each of our queues is. Raises StoreUnavailable when the broker does not say so in time."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                exchange = self._exchange or await self._open()
+                try:
+                    return await self._look(exchange)
+                except BaseException:
+                    self._drop(exchange)
+                    raise
+        except _LOST as error:
+            raise StoreUnavailable(f"The broker did not answer: {type(error).__name__} {error}") from error
+
     async def close(self) -> None:
         """Close the connection, if there is one."""
         connection = self._forget(self._exchange)
         if connection is not None:
             await _close(connection)
+
+    async def _look(self, exchange: AbstractExchange) -> list[QueueState]:
+        """On a channel of its own: a queue that is not there closes the channel that asked."""
+        assert self._connection is not None
+        found = []
+        async with self._connection.channel(publisher_confirms=False) as channel:
+            for queue in (topology.EVENTS, topology.DEAD_LETTERS):
+                declared = (await channel.declare_queue(queue.name, passive=True)).declaration_result
+                found.append(QueueState(queue.name, declared.message_count or 0, declared.consumer_count or 0))
+        return found
 
     async def _confirmed(self, message: aio_pika.Message, routing_key: str) -> None:
         exchange = self._exchange or await self._open()
@@ -136,6 +168,8 @@ def _message(task: str, task_id: str, body: bytes) -> aio_pika.Message:
         "retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "ignore_result": True,
         "argsrepr": "(..)", "kwargsrepr": "{}", "origin": "gateway",
     }  # fmt: skip
+    if place := telemetry.traceparent():
+        headers["traceparent"] = place
     return aio_pika.Message(
         body,
         headers=headers,

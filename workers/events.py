@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeVar
@@ -12,6 +13,7 @@ from celery import Celery, Task
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
+from core import metrics
 from core.contract import Event
 from core.errors import StoreUnavailable
 from core.settings import Stores
@@ -19,6 +21,7 @@ from db import cache
 from db.cache import add_recent, connect_redis
 from db.events import insert_events
 from db.postgres import connect_pool
+from workers.observation import observed
 from workers.topology import STORE_EVENTS
 
 log = structlog.get_logger()
@@ -90,8 +93,8 @@ class Loop:
         return asyncio.Runner()
 
     def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """Run to the end on this process's loop."""
-        return self._runner.run(work)
+        """Run to the end on this process's loop, in the caller's context: its trace, and what its log lines say."""
+        return self._runner.run(work, context=copy_context())
 
 
 def register(app: Celery, stores: Stores) -> None:
@@ -104,11 +107,12 @@ def register(app: Celery, stores: Stores) -> None:
 
         A fresh message, because one that is returned counts towards the delivery limit of the queue.
         """
-        try:
-            loop.run(store(loop.memory, _BATCH.validate_json(batch), PATIENCE))
-        except AWAY as error:
-            log.warning("batch_put_back", task_id=task.request.id, error=str(error))
-            raise task.retry(countdown=0, confirm_timeout=CONFIRM) from None
+        with observed(STORE_EVENTS, task.request.id, task.request.get("traceparent")):
+            try:
+                loop.run(store(loop.memory, _BATCH.validate_json(batch), PATIENCE))
+            except AWAY as error:
+                log.warning("batch_put_back", error=str(error))
+                raise task.retry(countdown=0, confirm_timeout=CONFIRM) from None
 
 
 async def store(memory: Memory, events: Sequence[Event], patience: float) -> int:
@@ -122,6 +126,8 @@ async def store(memory: Memory, events: Sequence[Event], patience: float) -> int
         await add_recent(memory.redis, events)
     except cache.UNREACHABLE as error:
         log.warning("recents_not_told", events=len(events), error=str(error))
+    metrics.EVENTS.labels("stored").inc(sum(new))
+    metrics.EVENTS.labels("known").inc(len(new) - sum(new))
     return sum(new)
 
 

@@ -1,0 +1,109 @@
+"""What Prometheus is told: every metric with its labels, of few and known values, and the text of them all.
+
+Several processes behind one port share their numbers when `PROMETHEUS_MULTIPROC_DIR` names a folder of theirs, set
+before this module is imported.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector, Metric
+
+SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0)
+
+disable_created_metrics()
+_COUNTED: Final = CollectorRegistry()
+_PROCESS: Final = CollectorRegistry()
+ProcessCollector(registry=_PROCESS)
+
+REQUESTS: Final = Histogram(
+    "penchant_request_seconds",
+    "Requests, by GraphQL root field or path: ok, partial, refused (the caller's fault), failed (ours), gone.",
+    ("operation", "outcome"),
+    buckets=_SECONDS,
+    registry=_COUNTED,
+)
+ERRORS: Final = Counter(
+    "penchant_errors", "Errors in GraphQL answers, by their public code.", ("code",), registry=_COUNTED
+)
+DEGRADED: Final = Counter(
+    "penchant_degraded", "Lists that were less than they could be, by reason.", ("reason",), registry=_COUNTED
+)
+EVENTS: Final = Counter(
+    "penchant_events",
+    "Events: what the gateway answered, and what the worker found new (stored) or already there (known).",
+    ("outcome",),
+    registry=_COUNTED,
+)
+BATCHES: Final = Counter(
+    "penchant_batches",
+    "Batches of events the gateway sent: confirmed by the broker, set aside in the outbox, or lost to their senders.",
+    ("outcome",),
+    registry=_COUNTED,
+)
+TASKS: Final = Histogram(
+    "penchant_task_seconds",
+    "Tasks of the workers: done, put back, failed.",
+    ("task", "outcome"),
+    buckets=_SECONDS,
+    registry=_COUNTED,
+)
+BUNDLE_GENERATION: Final = Gauge(
+    "penchant_bundle_generation",
+    "Generation of the serving row that is in use; the oldest of all processes.",
+    registry=_COUNTED,
+    multiprocess_mode="livemin",
+)
+BUNDLE_CREATED: Final = Gauge(
+    "penchant_bundle_created_timestamp_seconds",
+    "When the bundle in use was trained, 0 without one.",
+    registry=_COUNTED,
+    multiprocess_mode="livemin",
+)
+BUNDLE_REFUSED: Final = Gauge(
+    "penchant_bundle_refused",
+    "1 while the bundle that should serve is refused and the one before it goes on.",
+    registry=_COUNTED,
+    multiprocess_mode="livemax",
+)
+
+
+class Given(Collector):
+    """Metrics that somebody has just looked up."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """As they are."""
+        return self._metrics
+
+
+def counted() -> CollectorRegistry:
+    """Where this process's numbers are, or those of all that share them."""
+    if not os.environ.get(SHARED):
+        return _COUNTED
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return registry
+
+
+def exposition(metrics: Iterable[Metric] = ()) -> bytes:
+    """All numbers in Prometheus' text format: counted, of this process, and those just looked up."""
+    given = CollectorRegistry()
+    given.register(Given(metrics))
+    return b"".join(generate_latest(registry) for registry in (counted(), _PROCESS, given))
