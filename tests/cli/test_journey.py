@@ -1,22 +1,12 @@
 """The demo's recipe, on the real log."""
 
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pytest
 
-from cli.journey import CUT, Counts, Files, cook, readable, whole_weeks
-
-NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def cooked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Counts, Files]:
-    folder: Path = tmp_path_factory.mktemp("journey")
-    return cook(folder, NOW), Files.under(folder)
+from cli.journey import CUT, Counts, Files, readable, whole_weeks
 
 
 def test_every_line_is_loaded_kept_aside_or_counted_as_dropped(cooked: tuple[Counts, Files]) -> None:
@@ -28,10 +18,10 @@ def test_every_line_is_loaded_kept_aside_or_counted_as_dropped(cooked: tuple[Cou
     assert pq.read_metadata(files.events).num_rows == counts.events
 
 
-def test_the_cut_is_now_by_whole_weeks(cooked: tuple[Counts, Files]) -> None:
+def test_the_cut_is_now_by_whole_weeks(cooked: tuple[Counts, Files], cooked_at: datetime) -> None:
     events, holdout = (pq.read_table(file, columns=["occurredAt"]) for file in (cooked[1].events, cooked[1].holdout))
-    cut = CUT + whole_weeks(NOW)
-    assert timedelta(0) <= NOW - cut < timedelta(weeks=1)
+    cut = CUT + whole_weeks(cooked_at)
+    assert timedelta(0) <= cooked_at - cut < timedelta(weeks=1)
     assert cut.weekday() == CUT.weekday()
     assert pc.max(events["occurredAt"]).as_py() < cut <= pc.min(holdout["occurredAt"]).as_py()
 

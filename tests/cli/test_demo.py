@@ -1,0 +1,113 @@
+"""`penchant demo` on a slice of the real log: an answer at once, a learnt one later, a quick second start."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from cli.journey import Counts, Files
+from cli.stack.folder import free_ports, remove
+
+PENCHANT = Path(sys.executable).with_name("penchant")
+HOUSEHOLDS = 300
+READY = "Ctrl-C stops everything"
+
+
+class RunningDemo:
+    """One start of the demo in a folder."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder / ".penchant"
+        self._output = folder / "output"
+        with self._output.open("w") as output:
+            command = [str(PENCHANT), "demo", "--port", str(port)]
+            self.process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+
+    def said(self) -> str:
+        return self._output.read_text()
+
+    def until_it_says(self, words: str, seconds: float = 150) -> None:
+        deadline = time.monotonic() + seconds
+        while words not in self.said():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.1)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def slice_of(files: Files, folder: Path) -> None:
+    """The files of the most active households only, where the demo looks for its own."""
+    folder.mkdir(parents=True)
+    target = Files.under(folder)
+    people = pq.read_table(files.people).slice(0, HOUSEHOLDS)
+    pq.write_table(people, target.people)
+    for name in ("holdout", "events"):
+        pq.write_table(_of(people["userId"], pq.read_table(getattr(files, name)), "userId"), getattr(target, name))
+    pq.write_table(_of(people["userId"], pq.read_table(files.users), "id"), target.users)
+    favourites = pq.read_table(files.favourites).slice(0, 4000)
+    pq.write_table(favourites, target.favourites)
+    pq.write_table(_of(favourites["itemId"], pq.read_table(files.items), "id"), target.items)
+
+
+def _of(ids: pa.ChunkedArray, table: pa.Table, column: str) -> pa.Table:
+    return table.filter(pc.is_in(table[column], value_set=ids.combine_chunks()))
+
+
+@pytest.fixture
+def shop(cooked: tuple[Counts, Files], tmp_path: Path) -> Iterator[Path]:
+    slice_of(cooked[1], tmp_path / ".penchant" / "data")
+    yield tmp_path
+    remove(tmp_path / ".penchant")
+
+
+def start(shop: Path) -> RunningDemo:
+    return RunningDemo(shop, free_ports(1)[0])
+
+
+def asked_as_printed(demo: RunningDemo) -> dict[str, Any]:
+    """What the printed `curl` answers."""
+    (line,) = re.findall(r"^curl .*$", demo.said(), re.MULTILINE)
+    answered = subprocess.run(line, shell=True, check=True, capture_output=True)  # noqa: S602  # as people would
+    return dict(json.loads(answered.stdout)["data"]["user"]["recommendations"])
+
+
+@pytest.mark.timeout(400)
+def test_the_demo_answers_learns_and_is_quick_the_second_time(shop: Path) -> None:
+    assert shutil.which("curl")
+    first = start(shop)
+    try:
+        first.until_it_says("by what is popular")
+        known = json.loads((first.folder / "demo.json").read_text())
+        assert (first.folder / "demo.json").stat().st_mode & 0o777 == 0o600
+        assert set(known) == {
+            "base_url", "client_id", "client_secret", "users", "items", "postgres_url", "redis_url", "broker_url"
+        }  # fmt: skip
+        assert len(known["users"]) == HOUSEHOLDS
+        first.until_it_says(READY, 300)
+        assert "Nothing was learnt" not in first.said()
+        assert len(asked_as_printed(first)["edges"]) == 5
+        assert first.stop() == 0
+    finally:
+        first.process.kill()
+    second = start(shop)
+    try:
+        second.until_it_says(READY, 60)
+        assert "Loading" not in second.said()
+        assert "Training" not in second.said()
+        assert second.stop() == 0
+    finally:
+        second.process.kill()
