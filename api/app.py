@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from api import health
+from api import bulk, health
 from api.auth import Verifier
 from api.catalogue import Catalogue
 from api.cors import Cors
@@ -55,7 +55,12 @@ def create_app(settings: Settings) -> Starlette:
     edge = settings.gateway
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=edge.graphiql, timeout=edge.request_timeout)
     return Starlette(
-        routes=[Route("/graphql", endpoint), *oauth_routes(), *health.ROUTES],
+        routes=[
+            Route("/graphql", endpoint),
+            *bulk.routes(edge.max_body, edge.request_timeout),
+            *oauth_routes(),
+            *health.ROUTES,
+        ],
         middleware=[
             Middleware(Cors),
             Middleware(EdgeGuard, max_body=edge.max_body, timeout=edge.request_timeout),

@@ -1,0 +1,120 @@
+"""Gateways as real processes on the tests' stores, and a client that may ask them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from api.oauth.grant_types import CLIENT_CREDENTIALS
+from api.oauth.registration import register
+from api.scopes import SCOPES
+from core.settings import Stores
+from db.clients import create_client
+
+DEADLINE = 60.0  # seconds
+CLIENT, SECRET = "shop", "a-secret-of-the-client"
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A gateway that answers at `url` and writes its log, as JSON lines, to `log`."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started: the supervisor, where there are several."""
+        return self.process.pid
+
+    def stop(self) -> int:
+        """Ask it to stop and wait; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE)
+
+    def token(self, scopes: tuple[str, ...] = tuple(SCOPES)) -> str:
+        """A fresh access token of the test's client, which `register_client` made."""
+        form = {"grant_type": CLIENT_CREDENTIALS, "scope": " ".join(scopes)}
+        answer = httpx.post(f"{self.url}/oauth/token", data=form, auth=(CLIENT, SECRET), timeout=30)
+        assert answer.status_code == 200, answer.text
+        token: str = answer.json()["access_token"]
+        return token
+
+
+async def register_client(pool: asyncpg.Pool) -> None:
+    """Register the test's client, with every scope."""
+    await create_client(pool, register(CLIENT, SECRET, grants=[CLIENT_CREDENTIALS], scope=" ".join(SCOPES)))
+
+
+@contextmanager
+def running_gateway(stores: Stores, log: Path, *arguments: str, **settings: str) -> Iterator[Running]:
+    """`penchant gateway` with these arguments and settings, ready; killed with all its children after the block."""
+    port = free_port()
+    command = [sys.executable, "-c", "from cli.main import app; app()", "gateway", "--port", str(port), *arguments]
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=log.parent,
+            env={**environment(stores), **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    started = Running(process, f"http://127.0.0.1:{port}", log)
+    try:
+        until(lambda: _ready(started), "the gateway answers")
+        yield started
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(DEADLINE)
+
+
+def environment(stores: Stores) -> dict[str, str]:
+    """The settings of a process on these stores."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PENCHANT_")}
+    return kept | {
+        "PENCHANT_POSTGRES_URL": stores.postgres_url.get_secret_value(),
+        "PENCHANT_REDIS_URL": stores.redis_url.get_secret_value(),
+        "PENCHANT_BROKER_URL": stores.broker_url.get_secret_value(),
+        "PENCHANT_BUNDLES": str(stores.bundles),
+        "PENCHANT_SECRET": "s" * 32,
+        "PENCHANT_LOG_JSON": "true",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(holds: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+    """The first true thing `holds` returns before the deadline."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"after {seconds:g} s still not true: {what}"
+        time.sleep(0.02)
+    return found
+
+
+def _ready(started: Running) -> bool:
+    assert started.process.poll() is None, started.log.read_text()
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{started.url}/readyz", timeout=5).status_code == 200
+    return False
