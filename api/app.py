@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from api import bulk, health
+from api import bulk, health, scrape
 from api.auth import Verifier
 from api.catalogue import Catalogue
 from api.cors import Cors
@@ -29,8 +29,11 @@ from api.ingest import Ingest
 from api.models import ServingModels
 from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes as oauth_routes
+from api.observation import Observed
 from api.people import People
 from api.signing import Signer
+from api.vitals import Vitals
+from core import telemetry
 from core.errors import PenchantError
 from core.settings import Settings
 from db.cache import connect_redis
@@ -48,20 +51,24 @@ class State(TypedDict):
     gateway: Gateway
     authority: Authority
     verifier: Verifier
+    vitals: Vitals
 
 
 def create_app(settings: Settings) -> Starlette:
     """The gateway as an ASGI app; its lifespan opens the stores and raises StoreUnavailable when Postgres is away."""
     edge = settings.gateway
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=edge.graphiql, timeout=edge.request_timeout)
+    routes = [
+        Route("/graphql", endpoint),
+        *bulk.routes(edge.max_body, edge.request_timeout),
+        *oauth_routes(),
+        *health.ROUTES,
+        *scrape.routes(settings.watching),
+    ]
     return Starlette(
-        routes=[
-            Route("/graphql", endpoint),
-            *bulk.routes(edge.max_body, edge.request_timeout),
-            *oauth_routes(),
-            *health.ROUTES,
-        ],
+        routes=routes,
         middleware=[
+            Middleware(Observed, paths=[route.path for route in routes]),
             Middleware(Cors),
             Middleware(EdgeGuard, max_body=edge.max_body, timeout=edge.request_timeout),
         ],
@@ -73,26 +80,35 @@ def create_app(settings: Settings) -> Starlette:
 @asynccontextmanager
 async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]:
     async with AsyncExitStack() as stack:
+        telemetry.start("gateway")
+        stack.push_async_callback(asyncio.to_thread, telemetry.stop)
         try:
             pool = await _open_pool(settings, stack)
             authority = await stack.enter_async_context(open_authority(settings, pool))
-            gateway = await _open_gateway(settings, pool, stack)
+            broker = _open_broker(settings, stack)
+            gateway = await _open_gateway(settings, pool, broker, stack)
         except PenchantError as error:
             log.error("gateway_not_started", reason=str(error))
             raise
         gc.collect()
         gc.freeze()  # the catalogue lives as long as the process: collections need not walk it
         log.info("gateway_ready", items=len(gateway.catalogue))
-        yield State(gateway=gateway, authority=authority, verifier=authority.verifier)
+        vitals = Vitals(pool, gateway.redis, broker, gateway.catalogue)
+        stack.callback(vitals.close)
+        yield State(gateway=gateway, authority=authority, verifier=authority.verifier, vitals=vitals)
         log.info("gateway_stopping")
 
 
-async def _open_gateway(settings: Settings, pool: Pool, stack: AsyncExitStack) -> Gateway:
+def _open_broker(settings: Settings, stack: AsyncExitStack) -> Broker:
+    broker = Broker(settings.stores.broker_url.get_secret_value(), settings.ingest.confirm_timeout)
+    stack.push_async_callback(broker.close)
+    return broker
+
+
+async def _open_gateway(settings: Settings, pool: Pool, broker: Broker, stack: AsyncExitStack) -> Gateway:
     stores, edge = settings.stores, settings.gateway
     redis = connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout)
     stack.push_async_callback(redis.aclose)
-    broker = Broker(stores.broker_url.get_secret_value(), settings.ingest.confirm_timeout)
-    stack.push_async_callback(broker.close)
     catalogue = Catalogue(pool, edge.serving_poll)
     await catalogue.load()
     models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, popular_window=edge.popular_window)

@@ -28,7 +28,7 @@ class EdgeGuard:
             return
         request_id = uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         named = _naming(send, request_id)
         try:
             admitted = await self._admit(scope, receive)
@@ -38,6 +38,8 @@ class EdgeGuard:
             return
         else:
             await self._app(scope, admitted, named)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         """`receive` for the app, with the body already read when one was announced."""

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from api.graphql.context import Gateway
+from api.vitals import Vitals
 
 log = structlog.get_logger()
 _PATIENCE = 1.0  # seconds for one store
@@ -23,15 +24,20 @@ async def healthz(request: Request) -> JSONResponse:
 async def readyz(request: Request) -> JSONResponse:
     """200 when Postgres answers: without it nobody's token can be checked; the rest only makes answers poorer."""
     gateway: Gateway = request.state.gateway
-    postgres, redis = await asyncio.gather(
-        _answers("postgres", gateway.pool.fetchval("SELECT 1")), _answers("redis", gateway.redis.ping())
+    vitals: Vitals = request.state.vitals
+    postgres, redis, broker = await asyncio.gather(
+        _answers("postgres", gateway.pool.fetchval("SELECT 1")),
+        _answers("redis", gateway.redis.ping()),
+        vitals.broker_answers(),
     )
     bundle = gateway.models.current
     status = {
         "status": "ready" if postgres else "unavailable",
         "postgres": _word(postgres),
         "redis": _word(redis),
+        "broker": _word(broker),
         "bundle": bundle.id if bundle else None,
+        "bundleRefused": gateway.models.refused is not None,
     }
     return JSONResponse(status, 200 if postgres else 503, headers=None if postgres else {"retry-after": "1"})
 

@@ -181,12 +181,12 @@ class Ingest:
 
 def _batch_span(task_id: UUID, chunks: Sequence[Chunk], events: int) -> AbstractContextManager[Any]:
     """The batch goes on in the trace of its first call; it is linked to the others'."""
-    first, *others = [chunk.place for chunk in chunks if chunk.place] or [None]
+    places = [chunk.place for chunk in chunks if chunk.place]
     return telemetry.entry(
         "publish events",
         "PRODUCER",
-        first,
-        [place for place in others if place],
+        places[0] if places else None,
+        places[1:],
         messaging__system="rabbitmq",
         messaging__message__id=str(task_id),
         messaging__batch__message_count=events,

@@ -11,7 +11,7 @@ from asyncpg import Pool
 from numpy.typing import NDArray
 
 from api.catalogue import Catalogue
-from core import clock
+from core import clock, metrics
 from db.purchases import popular_items
 from db.serving import MAIN, Serving, current_serving
 from ml.bundle import Bundle, BundleRefused
@@ -115,6 +115,9 @@ class ServingModels:
         others = [held for held in self._held if held.id != bundle.id]
         self._held = (bundle, *others[: HELD - 1])  # one assignment: an answer sees the old or the new, never both
         self._generation, self.refused = row.generation, None
+        metrics.BUNDLE_GENERATION.set(row.generation)
+        metrics.BUNDLE_CREATED.set(bundle.created_at.timestamp())
+        metrics.BUNDLE_REFUSED.set(0)
         log.info("bundle_serves", bundle=bundle.id, generation=row.generation)
 
     def _refuse(self, row: Serving, why: str, now: float) -> None:
@@ -122,6 +125,7 @@ class ServingModels:
         again = row.generation == self._refused_generation
         self._pause = min(max(2 * self._pause, self._poll), LONGEST_PAUSE) if again else self._poll
         self._refused_generation, self._not_before, self.refused = row.generation, now + self._pause, why
+        metrics.BUNDLE_REFUSED.set(1)
         log.error("bundle_refused", bundle=row.bundle, why=why, still_serving=self.current and self.current.id)
 
     async def _open(self, id: str) -> Bundle:

@@ -15,6 +15,7 @@ from api.graphql.context import Context
 from api.lists import Mask, Page, cut_page, read_pin
 from api.models import Popular
 from api.people import POSTGRES_AWAY, Degradation
+from core import metrics
 from core.contract import Person
 from core.errors import InvalidInput, StoreUnavailable
 from db.items import Item
@@ -50,6 +51,10 @@ class Listed:
     page: Page
     bundle: Bundle | None
     degraded: list[Degradation]
+
+    def __post_init__(self) -> None:
+        for reason in self.degraded:
+            metrics.DEGRADED.labels(reason).inc()
 
 
 async def person_state(context: Context, person: Person) -> tuple[State, list[Degradation]]:

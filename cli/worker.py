@@ -3,13 +3,25 @@
 import asyncio
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
 
+from cli.numbers import shared_numbers
+from core.errors import PenchantError
+
+if TYPE_CHECKING:
+    from core.settings import Watching
+
 log = structlog.get_logger()
+
+
+class PortTaken(PenchantError):
+    """The port for the worker's metrics cannot be opened."""
 
 
 def worker(
@@ -21,16 +33,66 @@ def worker(
 
     from core.logs import configure_logs
     from core.settings import Settings
-    from workers.app import create_app
 
     settings = Settings()
     configure_logs(settings.logging.log_level, json=settings.logging.log_json)
     warnings.simplefilter("ignore", SecurityWarning)  # of root and pickle; we take JSON only
     signals.setup_logging.connect(_keep_our_logs, weak=False)
+    signals.worker_process_init.connect(_trace, weak=False)
+    signals.worker_process_shutdown.connect(_trace_no_more, weak=False)
     _make_months_ahead(settings.stores.postgres_url.get_secret_value())
-    create_app(settings).worker_main(
-        ["--quiet", "worker", "--pool=prefork", f"--concurrency={processes}", "--without-gossip", "--without-mingle"]
-    )
+    with _metrics_served(settings.watching):
+        from workers.app import create_app
+
+        create_app(settings).worker_main(
+            [
+                "--quiet",
+                "worker",
+                "--pool=prefork",
+                f"--concurrency={processes}",
+                "--without-gossip",
+                "--without-mingle",
+            ]
+        )
+
+
+@contextmanager
+def _metrics_served(watching: "Watching") -> Iterator[None]:
+    """/metrics of all processes of this worker, whose numbers meet in a folder. Raises PortTaken."""
+    if watching.worker_metrics_port is None:
+        yield
+        return
+    with shared_numbers():
+        from celery import signals
+        from prometheus_client import start_http_server
+
+        from core.metrics import whole
+
+        try:
+            server, _ = start_http_server(watching.worker_metrics_port, watching.worker_metrics_host, whole())
+        except OSError as error:
+            raise PortTaken(
+                f"PENCHANT_WORKER_METRICS_PORT {watching.worker_metrics_port}: {error.strerror}."
+            ) from error
+
+        def leave_to_parent(**_: object) -> None:
+            server.socket.close()
+
+        signals.worker_process_init.connect(leave_to_parent, weak=False)
+        yield
+
+
+def _trace(**_: object) -> None:
+    """After the fork: the thread that sends spans does not survive one."""
+    from core import telemetry
+
+    telemetry.start("worker")
+
+
+def _trace_no_more(**_: object) -> None:
+    from core import telemetry
+
+    telemetry.stop()
 
 
 def _make_months_ahead(url: str) -> None:

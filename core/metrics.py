@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
+import prometheus_client
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -15,17 +16,17 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
-    disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector, Metric
+from prometheus_client.registry import Collector
 
 SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0)
 
-disable_created_metrics()
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double what is scraped
 _COUNTED: Final = CollectorRegistry()
 _PROCESS: Final = CollectorRegistry()
 ProcessCollector(registry=_PROCESS)
@@ -64,21 +65,21 @@ TASKS: Final = Histogram(
 )
 BUNDLE_GENERATION: Final = Gauge(
     "penchant_bundle_generation",
-    "Generation of the serving row that is in use; the oldest of all processes.",
+    "Generation of the serving row that is in use; of several processes, as the last to look says.",
     registry=_COUNTED,
-    multiprocess_mode="livemin",
+    multiprocess_mode="mostrecent",
 )
 BUNDLE_CREATED: Final = Gauge(
     "penchant_bundle_created_timestamp_seconds",
     "When the bundle in use was trained, 0 without one.",
     registry=_COUNTED,
-    multiprocess_mode="livemin",
+    multiprocess_mode="mostrecent",
 )
 BUNDLE_REFUSED: Final = Gauge(
     "penchant_bundle_refused",
     "1 while the bundle that should serve is refused and the one before it goes on.",
     registry=_COUNTED,
-    multiprocess_mode="livemax",
+    multiprocess_mode="mostrecent",
 )
 
 
@@ -98,7 +99,15 @@ def counted() -> CollectorRegistry:
     if not os.environ.get(SHARED):
         return _COUNTED
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+def whole() -> CollectorRegistry:
+    """What is counted, and this process's memory and time: for a server that asks nothing else."""
+    registry = CollectorRegistry()
+    for part in (counted(), _PROCESS):
+        registry.register(part)
     return registry
 
 

@@ -89,6 +89,15 @@ async def job_by_id(connection: Connection, id: int) -> Job | None:
     return row and Job(**row)
 
 
+async def latest_jobs(connection: Connection) -> list[Job]:
+    """Of every kind the newest job, and the newest that is over; in the order in which they were asked for."""
+    rows = await connection.fetch(
+        f"SELECT * FROM (SELECT DISTINCT ON (kind, finished_at IS NULL) {_JOB} FROM training_jobs"
+        " ORDER BY kind, finished_at IS NULL, id DESC) AS newest ORDER BY id"
+    )
+    return [Job(**row) for row in rows]
+
+
 async def _change(connection: Connection, job: Job, change: str, value: object) -> None:
     held = await connection.fetchval(
         f"UPDATE training_jobs SET {change} WHERE id = $1 AND fencing_token = $2 AND state = 'RUNNING' RETURNING true",

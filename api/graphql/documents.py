@@ -7,6 +7,7 @@ from typing import Any
 
 from graphql import (
     DocumentNode,
+    FieldNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
@@ -24,6 +25,7 @@ from api.graphql.execution.executor import Selections
 from api.graphql.limits import TOKENS, Measure, check, measure
 
 RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+_LISTS = ("recommendations", "similar")  # they decide how long an answer takes
 _MOST_COSTS = 256
 _MOST_OPERATIONS = 20  # each is weighed and validated with all the fragments it reaches
 
@@ -48,6 +50,10 @@ class Operation:
     measured: Measure
     selections: Selections | None
     costs: dict[tuple[Any, ...], RequestRefused | None] = field(default_factory=dict)
+    label: str = ""  # what its metrics and spans are called
+
+    def __post_init__(self) -> None:
+        self.label = _label(self.node)
 
     @property
     def name(self) -> str | None:
@@ -145,6 +151,16 @@ class Documents:
             if len(found) > _MOST_OPERATIONS:
                 raise RequestRefused("QUERY_TOO_COMPLEX", f"The document has more than {_MOST_OPERATIONS} operations.")
         return found
+
+
+def _label(operation: OperationDefinitionNode) -> str:
+    """The operation's one root field, with the list that is asked of it; both are of our schema once it is valid."""
+    roots = operation.selection_set.selections
+    if len(roots) != 1 or not isinstance(roots[0], FieldNode):
+        return "several"
+    inside = roots[0].selection_set.selections if roots[0].selection_set else ()
+    names = {field.name.value for field in inside if isinstance(field, FieldNode)}
+    return ".".join((roots[0].name.value, *(name for name in _LISTS if name in names)))
 
 
 def _parse(text: str) -> DocumentNode:

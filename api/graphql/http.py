@@ -27,6 +27,8 @@ from api.graphql.request import (
     read_query_string,
     wants_page,
 )
+from api.observation import observation_of
+from core import telemetry
 
 log = structlog.get_logger()
 
@@ -56,6 +58,8 @@ class GraphQLEndpoint:
             status, answer, extra = await self._answer(scope, receive, headers, request_id)
         except RequestRefused as refusal:
             status, answer, extra = _refused(refusal, kind, request_id)
+        if "errors" in answer:
+            observation_of(scope).judge(answer)
         await send_answer(send, status, kind.encode() + b"; charset=utf-8", _encode(answer, request_id), extra)
 
     async def _answer(
@@ -71,9 +75,11 @@ class GraphQLEndpoint:
             request = read_body(headers, await whole_body(receive))
         document = self._documents.read(request.query, hide_suggestions="schema:read" not in viewer.scopes)
         operation = document.operation(request.operation_name)
+        observation_of(scope).operation = operation.label
         self._check(scope["method"], viewer, document, operation, request.variables)
         context = Context(viewer, state["gateway"], request_id)
-        result = await self._run(document, operation, request.variables, context)
+        with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
+            result = await self._run(document, operation, request.variables, context)
         return _answered(result, request_id)
 
     def _check(

@@ -148,7 +148,8 @@ async def test_health_and_readiness_say_how_it_is(http: httpx.AsyncClient) -> No
     assert (await http.get("/healthz")).json() == {"status": "ok"}
     ready = await http.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json() == {"status": "ready", "postgres": "ok", "redis": "ok", "bundle": None}
+    stores = {"postgres": "ok", "redis": "ok", "broker": "ok"}
+    assert ready.json() == {"status": "ready", **stores, "bundle": None, "bundleRefused": False}
 
 
 async def test_paths_nobody_serves_are_404_in_the_common_shape(http: httpx.AsyncClient) -> None:
