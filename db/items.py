@@ -17,14 +17,20 @@ _FIELDS = (
 )  # fmt: skip
 _EMPTY: Mapping[str, Any] = {"categories": [], "attributes": {}, "offers": []}
 _COLUMNS = f"id, number, {', '.join(_FIELDS)}, changed_seq"
+# Not INSERT .. ON CONFLICT: that takes a number for every row it then only updates, and masks are as long as numbers.
 _UPSERT = f"""
-    INSERT INTO items (id, updated_at, {", ".join(_FIELDS)}, changed_seq)
-    SELECT row->>'id', (row->>'updated_at')::timestamptz, row->>'group_id', row->>'title', row->>'description',
-           ARRAY(SELECT jsonb_array_elements_text(row->'categories')), row->>'brand', row->>'image_url', row->>'url',
-           row->>'app_url', row->'attributes', row->'offers', 0
-    FROM jsonb_array_elements($1::jsonb) AS rows(row)
-    ON CONFLICT (id) DO UPDATE SET updated_at = EXCLUDED.updated_at, removed_at = NULL,
-        {", ".join(f"{field} = EXCLUDED.{field}" for field in _FIELDS)}
+    MERGE INTO items USING (
+        SELECT row->>'id' AS id, (row->>'updated_at')::timestamptz AS updated_at, row->>'group_id' AS group_id,
+               row->>'title' AS title, row->>'description' AS description,
+               ARRAY(SELECT jsonb_array_elements_text(row->'categories')) AS categories, row->>'brand' AS brand,
+               row->>'image_url' AS image_url, row->>'url' AS url, row->>'app_url' AS app_url,
+               row->'attributes' AS attributes, row->'offers' AS offers
+        FROM jsonb_array_elements($1::jsonb) AS rows(row)
+    ) AS given ON items.id = given.id
+    WHEN MATCHED THEN UPDATE SET updated_at = given.updated_at, removed_at = NULL,
+        {", ".join(f"{field} = given.{field}" for field in _FIELDS)}
+    WHEN NOT MATCHED THEN INSERT (id, updated_at, {", ".join(_FIELDS)}, changed_seq)
+        VALUES (given.id, given.updated_at, {", ".join(f"given.{field}" for field in _FIELDS)}, 0)
 """
 
 

@@ -127,3 +127,11 @@ async def test_a_reader_never_misses_a_change_committed_late(pool: asyncpg.Pool)
     await quick
     live, _, _ = await items_changed_since(pool, seq)
     assert {item.id for item in live} == {"slow", "quick"}
+
+
+async def test_patching_what_is_there_takes_no_number(pool: asyncpg.Pool) -> None:
+    await upsert_items(pool, [patch("a")])
+    for day in range(1, 4):
+        await upsert_items(pool, [patch("a", MONDAY + day * DAY, title="Tea")])
+    await upsert_items(pool, [patch("b")])
+    assert (await only(pool, "b")).number == (await only(pool, "a")).number + 1
