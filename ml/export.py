@@ -51,7 +51,7 @@ def check_parity(
     worst = 0.0
     for features in histories:
         ours = sigmoid(network.logits(features))
-        logits = np.asarray(model.predict_on_batch(features[None]), np.float32)[0]
+        logits = np.asarray(model(features[None], training=False), np.float32)[0]
         theirs = sigmoid(np.float32(slope) * logits + np.float32(shift))
         worst = max(worst, float(np.abs(ours - theirs).max()))
         in_our_order = theirs[np.argsort(-ours, kind="stable")[:TOP]]

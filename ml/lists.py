@@ -42,12 +42,14 @@ def everybody(numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
 def candidate_features(
     log: Log, universe: Universe, person: int, as_of: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]] | None:
-    """What the gateway would compute for a person at a moment: candidates and their features; None without a past."""
+    """What the gateway would compute for a person at a moment: candidates and their features; None without any."""
     state = log.state(person, as_of)
     if not state.orders:
         return None
     allowed = awake(universe, state, as_of, everybody(universe.numbers))
     found = find(universe, state, as_of, allowed, np.empty(0, np.uint32))
+    if not len(found.numbers):
+        return None
     return found.numbers, pair_features(universe, state, found.numbers, found.near, found.following, as_of)
 
 

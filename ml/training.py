@@ -1,6 +1,7 @@
 """Learning from the log: lists of what people bought after earlier moments, a ranker fitted to them, its evaluation."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from ml.snapshot import best_supported, snapshot
 from ml.universe import Universe
 
 DAY = 86_400
+WORKERS = 2  # threads that look back at once; sparse products and partitions let go of the interpreter
 Report = Callable[[str, int, int], None]  # (stage, done, of)
 
 
@@ -125,19 +127,27 @@ def _lists(
     log: Log, numbers: NDArray[np.uint32], cut: int, config: TrainingConfig, report: Report
 ) -> tuple[Lists, Universe]:
     """Lists of all earlier moments, and the universe as of the latest of them."""
-    parts: list[Lists] = []
-    universes: list[Universe] = []
-    for index, (earlier, end) in enumerate(moments(log, cut, config)):
-        report("looking back", index, config.cuts)
+
+    def look_back(index: int, earlier: int, end: int) -> tuple[Lists, Universe]:
         universe = snapshot(log, numbers, earlier)
-        universes = universes or [universe]
         seed = config.seed + index
-        parts.append(training_lists(log, universe, earlier, end, config.list_length, config.people_limit, seed))
-    report("looking back", config.cuts, config.cuts)
+        found = training_lists(log, universe, earlier, end, config.list_length, config.people_limit, seed)
+        return found, universe
+
+    parts: list[Lists] = []
+    latest: Universe | None = None
+    report("looking back", 0, config.cuts)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        tasks = [pool.submit(look_back, index, *moment) for index, moment in enumerate(moments(log, cut, config))]
+        for task in tasks:
+            found, universe = task.result()
+            latest = latest or universe
+            parts.append(found)
+            report("looking back", len(parts), config.cuts)
     lists = Lists.join(parts)
-    if not len(lists):
+    if latest is None or not len(lists):
         raise NothingToLearn("Nobody in the purchase log came back for anything that could have been foretold.")
-    return lists, universes[0]
+    return lists, latest
 
 
 def _exported(

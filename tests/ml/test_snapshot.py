@@ -1,0 +1,99 @@
+"""What is precomputed of items: nothing of it knows what came later."""
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from ml.log import Log, gaps
+from ml.rests import NEVER, rest_times
+from ml.snapshot import best_supported, snapshot
+from ml.universe import COLUMNS, DAY, SHORTEST_REST, Universe
+
+MakeLog = Callable[..., Log]
+
+
+def small_log(*lines: tuple[int, int, float, int]) -> Log:
+    """Lines of (person, item, day, order)."""
+    person, item, day, order = (np.array(column) for column in zip(*lines, strict=True))
+    return Log.of(
+        people=[f"user:{number}" for number in range(person.max() + 1)],
+        person=person.astype(np.int32),
+        item=item.astype(np.uint32),
+        occurred=(day * DAY).astype(np.int64),
+        cents=np.full(len(lines), 250, np.int64),
+        order=order.astype(np.int64),
+        numbers=np.arange(1, 51, dtype=np.uint32),
+        item_ids=[str(number) for number in range(1, 51)],
+    )
+
+
+def test_a_snapshot_knows_nothing_of_what_came_later(make_log: MakeLog, now: int) -> None:
+    log, cut = make_log(), now - 60 * 86_400
+    numbers = best_supported(log, 80)
+    early, alone = snapshot(log, numbers, cut), snapshot(log.between(None, cut), numbers, cut)
+    for field in fields(Universe):
+        np.testing.assert_array_equal(getattr(early, field.name), getattr(alone, field.name))
+    assert not np.array_equal(early.columns, snapshot(log, numbers, now).columns)
+
+
+def test_the_best_supported_items_have_the_most_purchases() -> None:
+    log = small_log((0, 9, 1, 1), (0, 9, 2, 2), (1, 4, 1, 3), (1, 7, 1, 3), (1, 7, 3, 4), (0, 3, 3, 5))
+    assert best_supported(log, 2).tolist() == [7, 9]
+    assert best_supported(log, 3).tolist() == [3, 7, 9]  # ties: the lower number
+    assert best_supported(log, 100).tolist() == [3, 4, 7, 9]
+
+
+def test_items_bought_by_the_same_people_are_near() -> None:
+    lines = [(person, item, 1, person) for person in range(20) for item in ((1, 2) if person % 2 else (3, 4))]
+    universe = snapshot(small_log(*lines), np.array([1, 2, 3, 4], np.uint32), int(2 * DAY))
+    assert universe.numbers[universe.near[:4, 0]].tolist() == [2, 1, 4, 3]
+    assert (universe.near[:4, 1:] == 4).all(), "nothing else is near: padding"
+    assert (universe.near[4] == 4).all()
+    assert (universe.near_score[4] == 0).all()
+
+
+def test_a_rule_looks_ahead_and_only_at_the_same_person() -> None:
+    lines = []
+    for person in range(20):
+        first, then = ((1, 2), (3, 4))[person % 2]
+        lines += [(person, first, 1, 2 * person), (person, then, 2, 2 * person + 1)]
+    universe = snapshot(small_log(*lines), np.array([1, 2, 3, 4], np.uint32), int(3 * DAY))
+    assert universe.numbers[universe.next[[0, 2], 0]].tolist() == [2, 4]
+    assert (universe.next_score[[1, 3]] == 0).all(), "nothing follows 2 and 4"
+    assert (universe.next_score[[0, 2], 1:] == 0).all()
+
+
+def test_columns_say_what_was_counted() -> None:
+    log = small_log((0, 1, 10, 1), (0, 1, 14, 2), (0, 1, 24, 3), (1, 1, 90, 4), (1, 2, 90, 4))
+    universe = snapshot(log, np.array([1, 2], np.uint32), int(100 * DAY))
+    columns = dict(zip(COLUMNS, np.expm1(universe.columns[0]), strict=True))
+    assert columns["people"] == pytest.approx(2)
+    assert columns["recent_people"] == pytest.approx(1000)  # the one person active in the last four weeks
+    assert columns["gap"] == pytest.approx(4)  # the lower median of 4 and 10 days
+    assert columns["price"] == pytest.approx(250)
+    assert universe.numbers[universe.popular].tolist() == [1, 2]
+
+
+def test_two_lines_of_one_order_are_no_rebuy() -> None:
+    items, seconds = gaps(small_log((0, 1, 10, 1), (0, 1, 10, 1), (0, 1, 13, 2), (1, 1, 20, 3)))
+    assert items.tolist() == [1]
+    assert seconds.tolist() == [3 * DAY]
+
+
+def test_rest_follows_how_soon_people_buy_again() -> None:
+    rows = np.repeat([0, 1], 500).astype(np.int32)
+    rest = rest_times(rows, np.repeat([2 * DAY, 60 * DAY], 500), items=3)
+    assert rest[0] == pytest.approx(2 * DAY, rel=0.05)
+    assert 40 * DAY < rest[1] < 60 * DAY
+    assert rest[2] == rest[3] == pytest.approx(2 * DAY)  # nobody bought it again: as for items in general
+
+
+def test_no_item_rests_for_less_than_six_hours() -> None:
+    rest = rest_times(np.zeros(100, np.int32), np.full(100, 60.0), items=1)
+    assert (rest == SHORTEST_REST).all()
+
+
+def test_where_nobody_buys_anything_twice_a_bought_item_stays_away() -> None:
+    assert (rest_times(np.empty(0, np.int32), np.empty(0), items=2) == NEVER).all()
