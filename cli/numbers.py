@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def shared_numbers() -> Iterator[None]:
-    """Processes forked inside share their metrics. To be entered before `core.metrics` is imported, which reads this."""
+    """Processes forked inside share their metrics; to be entered before `core.metrics` is imported, which reads it."""
     with tempfile.TemporaryDirectory(prefix="penchant-numbers-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         try:

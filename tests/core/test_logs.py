@@ -1,0 +1,65 @@
+"""Log lines are JSON objects that say which request and which trace they belong to, and only as long as they do."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PRELUDE = """
+import logging, structlog
+from core import telemetry
+from core.logs import configure_logs
+configure_logs("INFO", json=True)
+log = structlog.get_logger()
+"""
+
+
+def logged(program: str, **environment: str) -> list[dict[str, Any]]:
+    """What a process of its own logs: who configures logs, configures them for the whole process."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + program],
+        env={**os.environ, **environment},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_a_line_names_what_is_bound_and_the_next_one_does_not() -> None:
+    inside, other, outside = logged("""
+with structlog.contextvars.bound_contextvars(request_id="r1"):
+    log.info("inside", items=3)
+    logging.getLogger("somebody.else").warning("inside, too")
+log.info("outside")
+""")
+    assert (inside["event"], inside["items"], inside["level"]) == ("inside", 3, "info")
+    assert (inside["request_id"], other["request_id"]) == ("r1", "r1")
+    assert "request_id" not in outside
+
+
+def test_a_line_within_a_trace_names_it() -> None:
+    trace = "ab" * 16
+    program = f"""
+telemetry.start("test")
+with telemetry.entry("work", "SERVER", "00-{trace}-{"1" * 16}-00"):
+    log.info("inside")
+    logging.getLogger("somebody.else").warning("inside, too")
+log.info("outside")
+"""
+    inside, other, outside = logged(program, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
+    assert (inside["trace_id"], other["trace_id"]) == (trace, trace)
+    assert "trace_id" not in outside
+
+
+def test_a_traceback_is_one_line() -> None:
+    (line,) = logged("""
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("division")
+""")
+    assert "ZeroDivisionError" in line["exception"]
