@@ -5,9 +5,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from core.errors import PenchantError
-from db.postgres import Connection
+from db.postgres import Connection, transaction
 
+AFFINITY = "affinity"  # what a training may be for
 LEASE = timedelta(minutes=2)
+MOST_LEASES = 3  # a job whose worker ended without a word so often is given up
+UNNOTICED = timedelta(minutes=1)  # a job that waits longer than that while nobody works is told of again
 JobState = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED"]
 
 _JOB = (
@@ -49,23 +52,81 @@ async def request_job(connection: Connection, kind: str, reason: str, requested_
     return Job(**row)
 
 
-async def lease_job(connection: Connection, kind: str, lease: timedelta = LEASE) -> Job | None:
-    """Take the oldest job of this kind that waits or whose lease ran out; None when there is none."""
+async def request_once(connection: Connection, kind: str, reason: str, requested_by: str) -> Job:
+    """The job of this kind that waits already, or else a new one."""
+    async with transaction(connection) as inside:
+        await _one_at_a_time(inside)
+        row = await inside.fetchrow(
+            f"SELECT {_JOB} FROM training_jobs WHERE kind = $1 AND state = 'QUEUED' ORDER BY id LIMIT 1", kind
+        )
+        return Job(**row) if row else await request_job(inside, kind, reason, requested_by)
+
+
+async def schedule_job(connection: Connection, kind: str, period: str, requested_by: str) -> Job | None:
+    """Queue the training of this period; None when it was asked for before, or another one waits still."""
+    async with transaction(connection) as inside:
+        await _one_at_a_time(inside)
+        row = await inside.fetchrow(
+            "INSERT INTO training_jobs (kind, state, reason, requested_by, period)"
+            " SELECT $1::text, 'QUEUED', 'scheduled for ' || $2, $3, $2"
+            " WHERE NOT EXISTS (SELECT FROM training_jobs WHERE kind = $1 AND state = 'QUEUED')"
+            f" ON CONFLICT (kind, period) DO NOTHING RETURNING {_JOB}",
+            kind,
+            period,
+            requested_by,
+        )
+        return row and Job(**row)
+
+
+async def lease_job(
+    connection: Connection, kind: str, lease: timedelta = LEASE, *, id: int | None = None
+) -> Job | None:
+    """Take the oldest job of this kind, or the one with this id, that waits or whose lease ran out; None for none."""
     row = await connection.fetchrow(
         f"""
         UPDATE training_jobs SET state = 'RUNNING', started_at = now(), lease_until = now() + $2,
             fencing_token = fencing_token + 1
         WHERE id = (
             SELECT id FROM training_jobs
-            WHERE kind = $1 AND (state = 'QUEUED' OR state = 'RUNNING' AND lease_until < now())
+            WHERE kind = $1 AND ($3::bigint IS NULL OR id = $3) AND fencing_token < $4
+                AND (state = 'QUEUED' OR state = 'RUNNING' AND lease_until < now())
             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
         )
         RETURNING {_JOB}
         """,
         kind,
         lease,
+        id,
+        MOST_LEASES,
     )
     return row and Job(**row)
+
+
+async def unattended_kinds(connection: Connection, unnoticed: timedelta = UNNOTICED) -> list[str]:
+    """Kinds with a job whose lease ran out, or with one that waits while nobody works on any of its kind."""
+    rows = await connection.fetch(
+        """
+        SELECT DISTINCT kind FROM training_jobs AS job
+        WHERE state = 'RUNNING' AND lease_until < now()
+            OR state = 'QUEUED' AND requested_at < now() - $1::interval AND NOT EXISTS (
+                SELECT FROM training_jobs WHERE kind = job.kind AND state = 'RUNNING' AND lease_until >= now()
+            )
+        ORDER BY kind
+        """,
+        unnoticed,
+    )
+    return [row["kind"] for row in rows]
+
+
+async def give_up_jobs(connection: Connection) -> list[int]:
+    """Fail the jobs whose workers ended without a word again and again; returns their ids."""
+    rows = await connection.fetch(
+        "UPDATE training_jobs SET state = 'FAILED', finished_at = now(), lease_until = NULL, error ="
+        " 'given up: its worker ended without a word ' || fencing_token || ' times'"
+        " WHERE state = 'RUNNING' AND lease_until < now() AND fencing_token >= $1 RETURNING id",
+        MOST_LEASES,
+    )
+    return [row["id"] for row in rows]
 
 
 async def heartbeat(connection: Connection, job: Job, lease: timedelta = LEASE) -> None:
@@ -96,6 +157,20 @@ async def latest_jobs(connection: Connection) -> list[Job]:
         " ORDER BY kind, finished_at IS NULL, id DESC) AS newest ORDER BY id"
     )
     return [Job(**row) for row in rows]
+
+
+async def list_jobs(connection: Connection, first: int, before: int | None = None) -> list[Job]:
+    """At most `first` jobs, newest first; `before` is the id after which the page begins."""
+    rows = await connection.fetch(
+        f"SELECT {_JOB} FROM training_jobs WHERE $2::bigint IS NULL OR id < $2 ORDER BY id DESC LIMIT $1",
+        first,
+        before,
+    )
+    return [Job(**row) for row in rows]
+
+
+async def _one_at_a_time(connection: Connection) -> None:
+    await connection.execute("SELECT pg_advisory_xact_lock(7305006)")
 
 
 async def _change(connection: Connection, job: Job, change: str, value: object) -> None:

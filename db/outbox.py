@@ -1,6 +1,7 @@
 """The outbox: messages the broker did not take, kept until it does, under the ids they already have."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -39,3 +40,9 @@ async def count_parcels(connection: Connection) -> int:
     """How many messages wait."""
     waiting: int = await connection.fetchval("SELECT count(*) FROM outbox")
     return waiting
+
+
+async def oldest_parcel(connection: Connection) -> timedelta | None:
+    """How long the oldest message has waited; None when none does."""
+    age: timedelta | None = await connection.fetchval("SELECT now() - min(created_at) FROM outbox")
+    return age

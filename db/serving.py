@@ -103,6 +103,37 @@ async def refuse(
         await _record(inside, "REFUSED", slot, bundle, serving, reason, evidence, decided_by)
 
 
+async def bundle_before(connection: Connection, slot: str) -> str | None:
+    """What the slot served when what it serves now was promoted; None when nothing did."""
+    bundle: str | None = await connection.fetchval(
+        "SELECT previous FROM decisions JOIN serving USING (slot, bundle)"
+        " WHERE slot = $1 AND action = 'PROMOTED' AND previous <> bundle ORDER BY id DESC LIMIT 1",
+        slot,
+    )
+    return bundle
+
+
+async def roll_back(connection: Connection, slot: str, reason: str, decided_by: str) -> Serving:
+    """Let the slot serve what it served before the current bundle was promoted, and record why.
+
+    Raises InvalidInput when nothing served before.
+    """
+    async with transaction(connection) as inside:
+        await _one_decision_at_a_time(inside, slot)
+        earlier = await bundle_before(inside, slot)
+        if earlier is None:
+            raise InvalidInput("Nothing served before the current model.")
+        return await promote(inside, slot, earlier, reason, {}, decided_by, action="ROLLED_BACK")
+
+
+async def decision_about(connection: Connection, slot: str, bundle: str) -> Decision | None:
+    """The newest decision about a bundle."""
+    row = await connection.fetchrow(
+        f"SELECT {_DECISION} FROM decisions WHERE slot = $1 AND bundle = $2 ORDER BY id DESC LIMIT 1", slot, bundle
+    )
+    return row and Decision(**row)
+
+
 async def current_serving(connection: Connection) -> list[Serving]:
     """What every slot serves now."""
     return [Serving(**row) for row in await connection.fetch(f"SELECT {_SERVING} FROM serving ORDER BY slot")]
@@ -136,10 +167,14 @@ async def list_decisions(connection: Connection, first: int, before: int | None 
 
 
 async def _lock(connection: Connection, slot: str, bundle: str) -> None:
-    # One decision about a slot at a time, also when the slot has no row yet.
-    await connection.execute("SELECT pg_advisory_xact_lock(7305004, hashtext($1))", slot)
+    await _one_decision_at_a_time(connection, slot)
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM models WHERE id = $1)", bundle):
         raise InvalidInput(f"There is no model {bundle!r}.", field="id")
+
+
+async def _one_decision_at_a_time(connection: Connection, slot: str) -> None:
+    # Also when the slot has no row yet.
+    await connection.execute("SELECT pg_advisory_xact_lock(7305004, hashtext($1))", slot)
 
 
 async def _record(connection: Connection, *values: Any) -> None:

@@ -10,13 +10,16 @@ from core.errors import InvalidInput
 from db.serving import (
     MAIN,
     Model,
+    bundle_before,
     current_serving,
+    decision_about,
     list_decisions,
     list_models,
     model_by_id,
     promote,
     refuse,
     register_model,
+    roll_back,
 )
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -81,3 +84,30 @@ async def test_registering_again_only_adds_the_registry_version(pool: asyncpg.Po
     await register_model(pool, Model("a", "main", MONDAY, "other", {}, None))
     assert await model_by_id(pool, "a") == Model("a", "main", MONDAY, "d", {"ndcg": 0.3}, "7")
     assert await model_by_id(pool, "b") is None
+
+
+async def test_a_rollback_goes_to_what_served_before_and_again_to_what_served_before_that(pool: asyncpg.Pool) -> None:
+    await register(pool, "one", "two", "three")
+    assert await bundle_before(pool, MAIN) is None
+    for id in ("one", "two", "three"):
+        await promote(pool, MAIN, id, "better", {}, "ada")
+    assert (await roll_back(pool, MAIN, "sales fell", "ada")).bundle == "two"
+    (newest,) = await list_decisions(pool, 1)
+    assert (newest.action, newest.bundle, newest.previous, newest.reason) == (
+        "ROLLED_BACK",
+        "two",
+        "three",
+        "sales fell",
+    )
+    assert (await roll_back(pool, MAIN, "still", "ada")).bundle == "one"
+    with pytest.raises(InvalidInput, match="Nothing served before"):
+        await roll_back(pool, MAIN, "again", "ada")
+
+
+async def test_the_newest_decision_about_a_bundle_is_found(pool: asyncpg.Pool) -> None:
+    await register(pool, "one", "two")
+    assert await decision_about(pool, MAIN, "one") is None
+    await refuse(pool, MAIN, "one", "worse", {}, "gate")
+    await promote(pool, MAIN, "two", "better", {}, "gate")
+    found = await decision_about(pool, MAIN, "one")
+    assert found and (found.action, found.reason) == ("REFUSED", "worse")
