@@ -54,8 +54,11 @@ class State(TypedDict):
     vitals: Vitals
 
 
-def create_app(settings: Settings) -> Starlette:
-    """The gateway as an ASGI app; its lifespan opens the stores and raises StoreUnavailable when Postgres is away."""
+def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starlette:
+    """The gateway as an ASGI app; its lifespan opens the stores and raises StoreUnavailable when Postgres is away.
+
+    It goes on with the `catalogue` that `load_catalogue` read, which the processes of one gateway share that way.
+    """
     edge = settings.gateway
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=edge.graphiql, timeout=edge.request_timeout)
     routes = [
@@ -73,12 +76,20 @@ def create_app(settings: Settings) -> Starlette:
             Middleware(EdgeGuard, max_body=edge.max_body, timeout=edge.request_timeout),
         ],
         exception_handlers={HTTPException: _not_served, Exception: _failed},
-        lifespan=partial(_lifespan, settings=settings),
+        lifespan=partial(_lifespan, settings=settings, catalogue=catalogue),
     )
 
 
+async def load_catalogue(settings: Settings) -> Catalogue:
+    """Read the whole catalogue, on a connection of its own. Raises StoreUnavailable when Postgres is away."""
+    async with AsyncExitStack() as stack:
+        catalogue = Catalogue(await _open_pool(settings, stack), settings.gateway.serving_poll)
+        await catalogue.load()
+    return catalogue
+
+
 @asynccontextmanager
-async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]:
+async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | None) -> AsyncIterator[State]:
     async with AsyncExitStack() as stack:
         telemetry.start("gateway")
         stack.push_async_callback(asyncio.to_thread, telemetry.stop)
@@ -86,7 +97,7 @@ async def _lifespan(_: Starlette, *, settings: Settings) -> AsyncIterator[State]
             pool = await _open_pool(settings, stack)
             authority = await stack.enter_async_context(open_authority(settings, pool))
             broker = _open_broker(settings, stack)
-            gateway = await _open_gateway(settings, pool, broker, stack)
+            gateway = await _open_gateway(settings, pool, broker, catalogue, stack)
         except PenchantError as error:
             log.error("gateway_not_started", reason=str(error))
             raise
@@ -105,12 +116,13 @@ def _open_broker(settings: Settings, stack: AsyncExitStack) -> Broker:
     return broker
 
 
-async def _open_gateway(settings: Settings, pool: Pool, broker: Broker, stack: AsyncExitStack) -> Gateway:
+async def _open_gateway(
+    settings: Settings, pool: Pool, broker: Broker, catalogue: Catalogue | None, stack: AsyncExitStack
+) -> Gateway:
     stores, edge = settings.stores, settings.gateway
     redis = connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout)
     stack.push_async_callback(redis.aclose)
-    catalogue = Catalogue(pool, edge.serving_poll)
-    await catalogue.load()
+    catalogue = await _open_catalogue(pool, edge.serving_poll, catalogue)
     models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, popular_window=edge.popular_window)
     await models.load()
     ingest = Ingest(settings.ingest, pool, redis, broker)
@@ -126,7 +138,18 @@ async def _open_gateway(settings: Settings, pool: Pool, broker: Broker, stack: A
         people=People(pool, redis, catalogue),
         ingest=ingest,
         signer=Signer(edge.secret.get_secret_value()),
+        broker=broker,
     )
+
+
+async def _open_catalogue(pool: Pool, poll: float, loaded: Catalogue | None) -> Catalogue:
+    if loaded is None:
+        catalogue = Catalogue(pool, poll)
+        await catalogue.load()
+        return catalogue
+    loaded.read_from(pool)
+    await loaded.refresh()
+    return loaded
 
 
 async def _open_pool(settings: Settings, stack: AsyncExitStack) -> Pool:

@@ -55,6 +55,10 @@ class Catalogue:
         await self.refresh()
         log.info("catalogue_loaded", items=len(self))
 
+    def read_from(self, pool: Pool) -> None:
+        """Read changes from this pool: the one it was loaded from belonged to another event loop."""
+        self._pool = pool
+
     async def refresh(self) -> None:
         """Take in what has changed since the last look."""
         async with self._refreshing:

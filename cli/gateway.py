@@ -1,5 +1,6 @@
 """`penchant gateway`: answers over HTTP."""
 
+import asyncio
 import os
 import socket
 from functools import partial
@@ -9,9 +10,13 @@ import structlog
 import typer
 
 from cli.siblings import CANNOT_START, Ready, Siblings
+from core.errors import PenchantError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+    from api.catalogue import Catalogue
+    from core.settings import Settings
 
 log = structlog.get_logger()
 
@@ -32,13 +37,23 @@ def gateway(
     settings = Settings()
     configure_logs(settings.logging.log_level, json=settings.logging.log_json)
     where = host or settings.gateway.host, settings.gateway.port if port is None else port
-    app = create_app(settings)
     if processes == 1:
-        _serve(app, where)
+        _serve(create_app(settings), where)
         return
     with _bound(*where) as address:
-        served = partial(_serve, app, where, [address])
+        served = partial(_serve, create_app(settings, _catalogue(settings)), where, [address])
         raise typer.Exit(Siblings(processes, served, before_end=address.close).run())
+
+
+def _catalogue(settings: "Settings") -> "Catalogue":
+    """What the processes share, read before they are forked: by far the most of what each would hold."""
+    from api.app import load_catalogue
+
+    try:
+        return asyncio.run(load_catalogue(settings))
+    except PenchantError as error:
+        log.error("gateway_not_started", reason=str(error))
+        raise typer.Exit(CANNOT_START) from error
 
 
 def _serve(
