@@ -79,7 +79,7 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     models = ServingModels(pool, bundles, catalogue, poll=60, popular_window=28)
     await models.load()
     people, signer = People(pool, redis, catalogue), Signer("of a benchmark")
-    return Gateway(Settings(), pool, redis, catalogue, models, people, cast(Any, None), signer)
+    return Gateway(Settings(), pool, redis, catalogue, models, people, cast(Any, None), signer, cast(Any, None))
 
 
 def objects(catalogue: Catalogue, listed: Listed) -> dict[str, Any]:

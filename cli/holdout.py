@@ -11,24 +11,9 @@ from cli.loading.chunks import Chunk, WrongFile
 from cli.loading.fields import Kind
 from cli.loading.files import Reading, chunks_of
 from core.errors import InvalidInput
-from db.purchases import PurchaseLog
 from ml.log import Log
 
 _COLUMNS = ("userId", "anonymousId", "type", "itemId", "orderId")
-
-
-def as_log(stored: PurchaseLog) -> Log:
-    """What the store gives as what training takes."""
-    return Log.of(
-        people=stored.people,
-        person=stored.person,
-        item=stored.item.astype(np.uint32),
-        occurred=stored.occurred,
-        cents=stored.cents,
-        order=stored.order,
-        numbers=stored.item_numbers.astype(np.uint32),
-        item_ids=stored.item_ids,
-    )
 
 
 def with_holdout(log: Log, file: Path) -> tuple[Log, int]:

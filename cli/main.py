@@ -19,10 +19,14 @@ COMMANDS = {
     "train": "cli.train:train",
     "gateway": "cli.gateway:gateway",
     "worker": "cli.worker:worker",
+    "trainer": "cli.trainer:trainer",
+    "beat": "cli.beat:beat",
+    "models": "cli.models:app",
     "clients": "cli.clients:app",
     "token": "cli.token:token",
     "recommend": "cli.recommend:recommend",
     "schema": "cli.schema:schema",
+    "doctor": "cli.doctor:doctor",
 }
 STARTERS = {"demo", "up"}
 

@@ -37,9 +37,9 @@ def worker(
     settings = Settings()
     configure_logs(settings.logging.log_level, json=settings.logging.log_json)
     warnings.simplefilter("ignore", SecurityWarning)  # of root and pickle; we take JSON only
-    signals.setup_logging.connect(_keep_our_logs, weak=False)
-    signals.worker_process_init.connect(_trace, weak=False)
-    signals.worker_process_shutdown.connect(_trace_no_more, weak=False)
+    signals.setup_logging.connect(keep_our_logs, weak=False)
+    signals.worker_process_init.connect(trace, weak=False)
+    signals.worker_process_shutdown.connect(trace_no_more, weak=False)
     _make_months_ahead(settings.stores.postgres_url.get_secret_value())
     with _metrics_served(settings.watching):
         from workers.app import create_app
@@ -82,14 +82,15 @@ def _metrics_served(watching: "Watching") -> Iterator[None]:
         yield
 
 
-def _trace(**_: object) -> None:
+def trace(**_: object) -> None:
     """After the fork: the thread that sends spans does not survive one."""
     from core import telemetry
 
     telemetry.start("worker")
 
 
-def _trace_no_more(**_: object) -> None:
+def trace_no_more(**_: object) -> None:
+    """Send what is left before the process ends."""
     from core import telemetry
 
     telemetry.stop()
@@ -114,7 +115,7 @@ async def _ensure_partitions(url: str) -> None:
         await ensure_partitions(pool, clock.now(), clock.now() + timedelta(days=62))
 
 
-def _keep_our_logs(**_: object) -> None:
+def keep_our_logs(**_: object) -> None:
     """Celery leaves logging alone when somebody answers its signal; its line per task would double the work."""
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 A secret may stand in a file instead, named by `PENCHANT_<NAME>_FILE`.
 """
 
+from datetime import time
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -20,10 +21,15 @@ class _Concern(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **named: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What code gives goes first, then files of secrets, then the environment."""
-        return sources["init_settings"], SecretFiles(settings_cls), sources["env_settings"]
+        return init_settings, SecretFiles(settings_cls), env_settings
 
 
 class Stores(_Concern):
@@ -110,6 +116,13 @@ class Watching(_Concern):
     worker_metrics_host: str = Field("127.0.0.1", description="Address that port is opened on; it asks for no token.")
 
 
+class Schedule(_Concern):
+    """What comes round by itself where `penchant beat` runs."""
+
+    retrain_daily: bool = Field(True, description="Whether a training is asked for every day.")
+    retrain_at: time = Field(time(3), description="Time of day, in UTC, of the daily training, as HH:MM.")
+
+
 class Settings:
     """All concerns, each read from the environment when first asked for: a worker needs no gateway secret."""
 
@@ -136,3 +149,7 @@ class Settings:
     @cached_property
     def watching(self) -> Watching:
         return Watching()
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return Schedule()

@@ -5,8 +5,8 @@ from typing import Any, Final
 from celery import Celery
 
 from core.settings import Settings
-from workers import events
-from workers.topology import EVENTS
+from workers import chores, events
+from workers.topology import CHORES, EVENTS, TRAINING
 
 SETTINGS: Final[dict[str, Any]] = {
     # Delivery: a message leaves the queue when its work is done; a failed one goes to the dead letters.
@@ -21,7 +21,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "broker_connection_max_retries": None,  # for ever
     "broker_connection_timeout": 5,
     # Queues: declared in code, so that Celery knows they are quorum queues and leaves the global prefetch alone.
-    "task_queues": (EVENTS,),
+    "task_queues": (EVENTS, CHORES),
     "task_default_queue": EVENTS.name,
     "task_default_exchange": EVENTS.exchange.name,
     "task_default_exchange_type": EVENTS.exchange.type,
@@ -40,9 +40,42 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
+# One training at a time, in a process of its own that ends with it: what TensorFlow holds is given back.
+TRAINER: Final[dict[str, Any]] = {
+    "task_queues": (TRAINING,),
+    "task_default_queue": TRAINING.name,
+    "task_default_routing_key": TRAINING.routing_key,
+    "worker_prefetch_multiplier": 1,
+    "worker_max_tasks_per_child": 1,
+}
+
+
 def create_app(settings: Settings) -> Celery:
-    """The Celery application with every task; opens nothing."""
+    """The Celery application of the workers that take events in and do what comes round; opens nothing."""
+    app = _create(settings)
+    events.register(app, settings.stores)
+    chores.register(app, settings)
+    return app
+
+
+def create_trainer(settings: Settings) -> Celery:
+    """The Celery application of the trainers; opens nothing and imports no TensorFlow."""
+    from workers import training
+
+    app = _create(settings)
+    app.conf.update(TRAINER)
+    training.register(app, settings.stores)
+    return app
+
+
+def create_beat(settings: Settings) -> Celery:
+    """The Celery application that only sends what comes round."""
+    app = _create(settings)
+    app.conf.update(chores.SCHEDULE)
+    return app
+
+
+def _create(settings: Settings) -> Celery:
     app = Celery("penchant", broker=settings.stores.broker_url.get_secret_value(), set_as_current=False)
     app.conf.update(SETTINGS)
-    events.register(app, settings.stores)
     return app

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import aio_pika
 import orjson
@@ -159,6 +159,15 @@ def events_body(events: Sequence[Event]) -> bytes:
 async def publish_events(broker: Broker, task_id: UUID, body: bytes) -> None:
     """Have a worker store the batch that `events_body` wrote. Raises StoreUnavailable when it was not confirmed."""
     await broker.publish(topology.STORE_EVENTS, task_id, body, topology.EVENTS.routing_key)
+
+
+async def request_training(broker: Broker, kind: str) -> None:
+    """Tell the trainers that a training of this kind waits. Raises StoreUnavailable when it was not confirmed.
+
+    Nothing is lost then: who waits too long is told of again.
+    """
+    body = b"[" + orjson.dumps([kind]) + _NOTHING_EMBEDDED
+    await broker.publish(topology.TRAIN, uuid4(), body, topology.TRAINING.routing_key)
 
 
 def _message(task: str, task_id: str, body: bytes) -> aio_pika.Message:

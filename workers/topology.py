@@ -9,6 +9,8 @@ from kombu.entity import Exchange, Queue
 from core.errors import StoreUnavailable
 
 STORE_EVENTS: Final = "penchant.store_events"
+TRAIN: Final = "penchant.train"
+LOOK_AROUND: Final = "penchant.look_around"
 
 # Dead letters are kept until somebody decides: RabbitMQ 4 would drop a message that was looked at 20 times.
 DEAD: Final = Exchange("penchant.dead", type="topic", durable=True)
@@ -33,6 +35,24 @@ EVENTS: Final = Queue(
     },
 )
 
+# A message here only says that a row of `training_jobs` waits: it is acknowledged as it is delivered, so that no
+# training is held to the broker's consumer timeout, and one that is lost is sent again.
+TRAINING: Final = Queue(
+    "penchant.training",
+    EXCHANGE,
+    routing_key="training",
+    no_ack=True,
+    queue_arguments={"x-queue-type": "quorum", "x-max-length": 100},
+)
+
+# What comes round every few seconds: of what nobody had time for, the newest is enough.
+CHORES: Final = Queue(
+    "penchant.chores",
+    EXCHANGE,
+    routing_key="chores",
+    queue_arguments={"x-queue-type": "quorum", "x-max-length": 1},
+)
+
 
 def declare(url: str, timeout: float = 5.0) -> None:
     """Make everything stand, the place for dead letters first; harmless where it already stands. Blocks.
@@ -51,5 +71,5 @@ def declare(url: str, timeout: float = 5.0) -> None:
 def declare_on(connection: Connection) -> None:
     """As `declare`, on a connection that is open."""
     with connection.channel() as channel:
-        for queue in (DEAD_LETTERS, EVENTS):
+        for queue in (DEAD_LETTERS, EVENTS, TRAINING, CHORES):
             queue(channel).declare()

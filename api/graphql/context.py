@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from api.signing import Signer
     from core.contract import Person
     from core.settings import Settings
+    from workers.enqueue import Broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Gateway:
     people: People
     ingest: Ingest
     signer: Signer
+    broker: Broker
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import strawberry
 from api.errors import NotFound
 from api.graphql.context import Context, Info
 from api.graphql.items import Item
+from api.graphql.jobs import find_job
 from api.graphql.models import Decision, Model, serving_models
 from api.graphql.nodes import Node, read_node_id
 from api.graphql.people import User, visible_person
@@ -19,6 +20,7 @@ SCOPES = {
     "User": "recommendations:read",
     "Model": "models:read",
     "Decision": "models:read",
+    "Job": "models:read",
 }
 
 
@@ -39,7 +41,7 @@ class NodeQuery:
     @strawberry.field(
         permission_classes=[NodePermission],
         description="Whatever has this nodeId; null when it is not there any more. Needs the scope of its kind:"
-        " catalog:read for items, recommendations:read for people, models:read for models and decisions.",
+        " catalog:read for items, recommendations:read for people, models:read for models, decisions and trainings.",
     )
     async def node(
         self,
@@ -54,6 +56,8 @@ class NodeQuery:
             return _user(info.context, id)
         if kind == "Model":
             return await _model(info.context, id)
+        if kind == "Job":
+            return await find_job(info, id)
         return await _decision(info.context, id) if kind == "Decision" else None
 
 

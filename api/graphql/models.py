@@ -136,7 +136,7 @@ class ModelQuery:
             )
             for record in records[:first]
         ]
-        page_info = _ends([edge.cursor for edge in edges], after, more=len(records) > first)
+        page_info = PageInfo.around([edge.cursor for edge in edges], after, more=len(records) > first)
         return ModelConnection(edges=edges, nodes=[edge.node for edge in edges], page_info=page_info)
 
     @strawberry.field(
@@ -159,19 +159,10 @@ class ModelQuery:
             DecisionEdge(cursor=write_cursor(gateway.signer, "decisions", record.id), node=Decision.of(record))
             for record in records[:first]
         ]
-        page_info = _ends([edge.cursor for edge in edges], after, more=len(records) > first)
+        page_info = PageInfo.around([edge.cursor for edge in edges], after, more=len(records) > first)
         return DecisionConnection(edges=edges, nodes=[edge.node for edge in edges], page_info=page_info)
 
 
 async def serving_models(context: Context) -> frozenset[str]:
     """Ids of the models that serve in any slot."""
     return frozenset(row.bundle for row in await stored.current_serving(context.gateway.pool))
-
-
-def _ends(cursors: list[str], after: str | None, *, more: bool) -> PageInfo:
-    return PageInfo(
-        has_next_page=more,
-        has_previous_page=after is not None,
-        start_cursor=cursors[0] if cursors else None,
-        end_cursor=cursors[-1] if cursors else None,
-    )

@@ -1,6 +1,7 @@
 """Bounded lists and their cursors: `first` is 1 to 100, and a cursor is signed, so it says only what we said."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import orjson
 import strawberry
@@ -19,6 +20,16 @@ class PageInfo:
     has_previous_page: bool = strawberry.field(description="Whether the page was asked for with a cursor.")
     start_cursor: str | None = strawberry.field(description="Cursor of the first element; null when there is none.")
     end_cursor: str | None = strawberry.field(description="Give this as `after` to get the next page.")
+
+    @classmethod
+    def around(cls, cursors: Sequence[str], after: str | None, *, more: bool) -> Self:
+        """Of a page with these cursors that was asked for with `after`."""
+        return cls(
+            has_next_page=more,
+            has_previous_page=after is not None,
+            start_cursor=cursors[0] if cursors else None,
+            end_cursor=cursors[-1] if cursors else None,
+        )
 
 
 def check_first(first: int) -> int:

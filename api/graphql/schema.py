@@ -8,21 +8,23 @@ from strawberry.types.field import StrawberryField
 from api.graphql.catalogue import CatalogueMutation
 from api.graphql.events import EventMutation
 from api.graphql.items import ItemQuery
+from api.graphql.jobs import JobMutation, JobQuery
 from api.graphql.lookup import NodeQuery
 from api.graphql.models import ModelQuery
 from api.graphql.people import PeopleMutation, PeopleQuery
 from api.graphql.permissions import Requires
+from api.graphql.promotions import ModelMutation
 from api.graphql.recommendations import RecommendationQuery
 from api.graphql.scalars import SCALARS
 
 
 @strawberry.type(description="What can be asked. A field that needs a scope says so with `@requires`.")
-class Query(PeopleQuery, ItemQuery, RecommendationQuery, ModelQuery, NodeQuery):
+class Query(PeopleQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, NodeQuery):
     """All queries."""
 
 
 @strawberry.type(description="What can be told or changed.")
-class Mutation(EventMutation, CatalogueMutation, PeopleMutation):
+class Mutation(EventMutation, CatalogueMutation, PeopleMutation, JobMutation, ModelMutation):
     """All mutations."""
 
 

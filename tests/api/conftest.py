@@ -27,6 +27,7 @@ from ml.features import FEATURES
 from ml.network import Network
 from ml.rfm import FALLBACK_EDGES
 from ml.universe import COLUMNS, Universe
+from workers.enqueue import Broker
 
 MakeBundle = Callable[..., Path]
 
@@ -117,6 +118,7 @@ async def gateway(pool: asyncpg.Pool, redis: Redis, tmp_path: Path) -> Gateway:
         people=People(pool, redis, catalogue),
         ingest=cast(Any, None),
         signer=Signer("a secret of a test"),
+        broker=Broker("amqp://nobody@127.0.0.1:1/none", 0.5),
     )
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,26 +38,29 @@ def worker_log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_worker(worker_log: Path, stores: Stores) -> Iterator[StartWorker]:
-    """Start `penchant worker` on the test's stores, other addresses given as settings; stopped after the test.
+    """Start `penchant worker`, or another command, on the test's stores, other addresses given as settings; stopped after the test.
 
     `prelude` is Python that runs first, to shorten its patience.
     """
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(prelude: str = "", **settings: str) -> subprocess.Popen[bytes]:
+    def start(
+        prelude: str = "", *, command: Sequence[str] = ("worker", "--processes", "1"), **settings: str
+    ) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "PENCHANT_POSTGRES_URL": stores.postgres_url.get_secret_value(),
             "PENCHANT_REDIS_URL": stores.redis_url.get_secret_value(),
             "PENCHANT_BROKER_URL": stores.broker_url.get_secret_value(),
+            "PENCHANT_BUNDLES": str(stores.bundles),
             "PYTHONPATH": str(ROOT),
             **settings,
         }
-        command = [sys.executable, "-c", f"{prelude}\nfrom cli.main import app; app()", "worker", "--processes", "1"]
+        program = [sys.executable, "-c", f"{prelude}\nfrom cli.main import app; app()", *command]
         with worker_log.open("ab") as log:
             running.append(
                 subprocess.Popen(
-                    command,
+                    program,
                     cwd=worker_log.parent,
                     env=environment,
                     stdin=subprocess.DEVNULL,

@@ -1,0 +1,100 @@
+"""What comes round: trainings of the day, jobs nobody works on, months ahead, messages that wait too long."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, Final
+
+import asyncpg
+import structlog
+from celery import Celery, Task
+
+from core import clock
+from core.settings import Schedule, Settings
+from db.events import ensure_partitions
+from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
+from db.outbox import oldest_parcel
+from workers.events import AWAY, Loop
+from workers.observation import observed
+from workers.topology import CHORES, LOOK_AROUND, TRAIN, TRAINING
+
+log = structlog.get_logger()
+
+EVERY: Final = 15.0  # seconds
+BY: Final = "schedule"
+CATCH_UP: Final = timedelta(hours=6)  # a training that was due while nobody looked is still asked for
+AHEAD: Final = timedelta(days=62)
+WAITS_LONG: Final = timedelta(minutes=5)
+
+SCHEDULE: Final[dict[str, Any]] = {
+    "beat_schedule": {
+        "look-around": {
+            "task": LOOK_AROUND,
+            "schedule": EVERY,
+            "options": {"exchange": CHORES.exchange.name, "routing_key": CHORES.routing_key, "expires": 4 * EVERY},
+        }
+    },
+    "beat_max_loop_interval": 1,  # seconds between looks at whether this beat still leads
+    "result_expires": None,  # no clean-up of results: there are none
+}
+
+
+def register(app: Celery, settings: Settings) -> None:
+    """Give the application its task."""
+    loop = Loop(settings.stores)
+
+    @app.task(name=LOOK_AROUND, bind=True)  # type: ignore[untyped-decorator]
+    def look_around(task: Task) -> None:
+        """Do what is due, and tell the trainers of what waits."""
+        with observed(LOOK_AROUND, task.request.id, task.request.get("traceparent")):
+            try:
+                kinds = loop.run(_look_around(loop, settings.schedule))
+            except AWAY as error:
+                log.warning("chores_put_off", error=f"{type(error).__name__}: {error}")
+                return
+            for kind in kinds:
+                app.send_task(TRAIN, [kind], exchange=TRAINING.exchange, routing_key=TRAINING.routing_key)
+
+
+async def _look_around(loop: Loop, schedule: Schedule) -> list[str]:
+    return await do_chores(await loop.memory.pool(), schedule, clock.now())
+
+
+async def do_chores(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> list[str]:
+    """Everything that is due at `now`; returns the kinds of training that the trainers have to be told of.
+
+    Doing it twice, or twice at once, changes nothing.
+    """
+    await ensure_partitions(pool, now, now + AHEAD)
+    for job in await give_up_jobs(pool):
+        log.error("training_given_up", job=job)
+    waiting = await oldest_parcel(pool)
+    if waiting is not None and waiting > WAITS_LONG:
+        log.warning("outbox_waits", seconds=round(waiting.total_seconds()))
+    return _together(await unattended_kinds(pool), await _schedule_training(pool, schedule, now))
+
+
+async def _schedule_training(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
+    period = due_period(schedule.retrain_at, now) if schedule.retrain_daily else None
+    if period is None or await schedule_job(pool, AFFINITY, period, BY) is None:
+        return ()
+    log.info("training_scheduled", period=period)
+    return (AFFINITY,)
+
+
+def due_period(at: time, now: datetime) -> str | None:
+    """The day whose training is due: its hour has struck, not too long ago. In UTC.
+
+    >>> due_period(time(3), datetime(2026, 3, 2, 4, tzinfo=UTC))
+    '2026-03-02'
+    >>> due_period(time(3), datetime(2026, 3, 2, 10, tzinfo=UTC))
+    >>> due_period(time(23), datetime(2026, 3, 2, 1, tzinfo=UTC))
+    '2026-03-01'
+    """
+    struck = datetime.combine(now.astimezone(UTC), at, UTC)
+    if struck > now:
+        struck -= timedelta(days=1)
+    return struck.date().isoformat() if now - struck < CATCH_UP else None
+
+
+def _together(*kinds: Sequence[str]) -> list[str]:
+    return sorted({kind for some in kinds for kind in some})
