@@ -27,6 +27,7 @@ COMMANDS = {
     "recommend": "cli.recommend:recommend",
     "schema": "cli.schema:schema",
     "doctor": "cli.doctor:doctor",
+    "doctor": "cli.doctor:doctor",
 }
 STARTERS = {"demo", "up"}
 

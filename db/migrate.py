@@ -36,6 +36,11 @@ def head() -> str:
     return newest
 
 
+def revisions() -> set[str]:
+    """Every revision this code knows."""
+    return {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+
+
 def sync_url(url: str) -> str:
     """The same address for SQLAlchemy's psycopg driver."""
     return "postgresql+psycopg://" + url.partition("://")[2]

@@ -1,0 +1,1 @@
+"""What `penchant doctor` looks at: one file per thing, each giving findings."""

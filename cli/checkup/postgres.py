@@ -1,0 +1,104 @@
+"""Postgres: the server, its clock, the schema, and what waits in it."""
+
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+
+import asyncpg
+
+from cli.checkup.findings import Finding, address, fail, ok, warn
+from core import clock
+from core.errors import StoreUnavailable
+from core.settings import Stores
+from db import checkup
+from db.checkup import Server
+from db.jobs import latest_jobs
+from db.migrate import head, revisions
+from db.postgres import Connection, connect_pool
+
+OLDEST_VERSION = 150000
+SKEWED, BROKEN = timedelta(seconds=1), timedelta(seconds=30)
+MONTHS_AHEAD = timedelta(days=31)
+STUCK = timedelta(minutes=1)
+
+
+async def check_postgres(stores: Stores) -> list[Finding]:
+    """All of it; a schema that is not there ends the visit early."""
+    url = stores.postgres_url.get_secret_value()
+    where = address(url)
+    try:
+        pool = await connect_pool(url, size=1, timeout=stores.postgres_timeout)
+    except (StoreUnavailable, ValueError, asyncpg.PostgresError) as error:
+        advice = "Start it, or put PENCHANT_POSTGRES_URL right; without it nothing is answered."
+        return [fail("postgres", f"{where}: {error}", advice)]
+    async with pool:
+        before, began = clock.now(), perf_counter()
+        server = await checkup.server(pool)
+        took = timedelta(seconds=perf_counter() - began)
+        found = [*_check_server(where, server, took), _check_clock(server.now - (before + took / 2))]
+        schema = await _check_schema(pool)
+        if schema.verdict == "FAIL":
+            return [*found, schema]
+        return [*found, schema, *await _check_partitions(pool), await _check_outbox(pool), *await _check_jobs(pool)]
+
+
+def _check_server(where: str, server: Server, took: timedelta) -> list[Finding]:
+    says = f"{where}, version {server.version}, answers in {took.total_seconds() * 1000:.1f} ms"
+    if server.number < OLDEST_VERSION:
+        return [fail("postgres", says, "Upgrade it: 15 is the oldest that will do.")]
+    used = f"{server.connections} of {server.most_connections} connections are in use"
+    if server.connections > 0.8 * server.most_connections:
+        return [
+            ok("postgres", says),
+            warn("connections", used, "Raise max_connections or lower PENCHANT_POSTGRES_POOL."),
+        ]
+    return [ok("postgres", says), ok("connections", used)]
+
+
+def _check_clock(skew: timedelta) -> Finding:
+    says = f"this machine and Postgres are {abs(skew.total_seconds()):.3f} s apart"
+    advice = "Let both follow a time server (chrony, systemd-timesyncd): tokens and events are judged by the clock."
+    if abs(skew) > BROKEN:
+        return fail("clock", says, advice)
+    return warn("clock", says, advice) if abs(skew) > SKEWED else ok("clock", says)
+
+
+async def _check_schema(connection: Connection) -> Finding:
+    found, newest = await checkup.revision(connection), head()
+    if found is None:
+        return fail("schema", "the database is empty", "Run `penchant migrate`.")
+    if found == newest:
+        return ok("schema", f"at {found}, the newest")
+    if found in revisions():
+        return fail("schema", f"at {found}, this program wants {newest}", "Run `penchant migrate`.")
+    return warn("schema", f"at {found}, which this program does not know", "Upgrade this program.")
+
+
+async def _check_partitions(connection: Connection) -> list[Finding]:
+    missing = await checkup.missing_months(connection, clock.now(), clock.now() + MONTHS_AHEAD)
+    if missing:
+        return [warn("partitions", f"none for {', '.join(missing)}", "`penchant worker` makes them when it starts.")]
+    return [ok("partitions", "this month and the next have theirs")]
+
+
+async def _check_outbox(connection: Connection) -> Finding:
+    waiting = await checkup.outbox(connection)
+    says = f"{waiting.messages} messages wait, the oldest for {waiting.oldest.total_seconds():.0f} s"
+    if waiting.oldest > STUCK:
+        return warn("outbox", says, "The broker does not take them: see the broker's lines; a gateway sends them on.")
+    return ok("outbox", says if waiting.messages else "empty")
+
+
+async def _check_jobs(connection: Connection) -> list[Finding]:
+    jobs = await latest_jobs(connection)
+    found = []
+    for job in {job.kind: job for job in jobs}.values():
+        name = f"training {job.kind}"
+        if job.state == "RUNNING" and (job.lease_until or datetime.min.replace(tzinfo=UTC)) < clock.now():
+            advice = "Its process ended without a word: the next training takes the job over."
+            found.append(warn(name, f"job {job.id} holds a lease that ran out", advice))
+        elif job.state == "FAILED":
+            error = (job.error or "without a reason").strip().splitlines()[-1]
+            found.append(warn(name, f"job {job.id} failed: {error}", "Run `penchant train` and read what it says."))
+        else:
+            found.append(ok(name, f"job {job.id} is {job.state.lower()}"))
+    return found

@@ -1,0 +1,260 @@
+"""`penchant doctor` finds what is wrong on real stores, says what to do, and never prints a secret."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import numpy as np
+import pytest
+from kombu.connection import Connection
+from typer.testing import CliRunner
+
+from cli.main import app
+from cli.stack.folder import free_ports
+from core import clock
+from core.settings import Stores
+from db.jobs import lease_job, request_job
+from db.outbox import put_aside
+from db.postgres import connect_pool
+from db.serving import MAIN, Model, promote, register_model
+from ml.bundle import Bundle, write
+from ml.features import FEATURES
+from ml.network import Network
+from ml.rfm import FALLBACK_EDGES
+from ml.universe import COLUMNS, Universe
+from tests.conftest import EMPTY_EVERY_TABLE
+from workers import topology
+
+SECRET = "correct-horse-battery-staple-0123456789"
+Do = Callable[[Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]], Any]
+
+
+@pytest.fixture
+def do(postgres_url: str) -> Do:
+    """Do something with the database: the doctor has an event loop of its own, so these tests have none."""
+
+    async def with_pool(what: Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]) -> Any:
+        async with await connect_pool(postgres_url, size=1) as pool:
+            return await what(pool)
+
+    return lambda what: asyncio.run(with_pool(what))
+
+
+@pytest.fixture(autouse=True)
+def site(stores: Stores, do: Do, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Every setting in the environment; tables and queues empty."""
+    topology.declare(stores.broker_url.get_secret_value())
+    purge(stores)
+    do(lambda pool: pool.execute(EMPTY_EVERY_TABLE))
+    for name in ("postgres_url", "redis_url", "broker_url"):
+        monkeypatch.setenv(f"PENCHANT_{name.upper()}", getattr(stores, name).get_secret_value())
+    monkeypatch.setenv("PENCHANT_BUNDLES", str(tmp_path))
+    monkeypatch.setenv("PENCHANT_SECRET", SECRET)
+    monkeypatch.setenv("PENCHANT_PORT", str(free_ports(1)[0]))
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    yield
+    purge(stores)
+
+
+def purge(stores: Stores) -> None:
+    with Connection(stores.broker_url.get_secret_value()) as connection, connection.channel() as channel:
+        for queue in (topology.EVENTS, topology.DEAD_LETTERS):
+            queue(channel).purge()
+
+
+def visit() -> tuple[int, dict[str, tuple[str, str, str]]]:
+    """The exit code, and by what they are about: verdict, words, advice."""
+    done = CliRunner().invoke(app, ["doctor", "--json"])
+    assert SECRET not in done.output
+    report = json.loads(done.stdout)
+    assert report["ok"] is (done.exit_code == 0)
+    found = {each["about"]: (each["verdict"], each["says"], each["advice"]) for each in report["findings"]}
+    assert all((verdict == "OK") is (advice == "") for verdict, _, advice in found.values()), found
+    return done.exit_code, found
+
+
+def test_stores_that_are_well_are_well() -> None:
+    code, found = visit()
+    assert code == 0
+    well = {about for about, (verdict, _, _) in found.items() if verdict == "OK"}
+    stores = {"postgres", "connections", "clock", "schema", "partitions", "outbox", "redis", "redis memory", "broker"}
+    assert well >= {"penchant", "traces", "secret", "dead letters", "disk", *stores}
+    assert {about: verdict for about, (verdict, _, _) in found.items() if about not in well} == {
+        "queue": "WARN",  # nobody works
+        "bundle": "WARN",  # nobody trained
+        "gateway": "WARN",  # nobody answers
+    }
+
+
+def test_a_person_reads_a_line_each_and_what_to_do() -> None:
+    done = CliRunner().invoke(app, ["doctor"])
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 0
+    assert any(line.startswith("OK    postgres ") and "version 18" in line for line in lines)
+    warned = next(at for at, line in enumerate(lines) if line.startswith("WARN  queue"))
+    assert lines[warned + 1].strip().startswith("Start `penchant worker`")
+
+
+def test_settings_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PENCHANT_REDIS_URL")
+    monkeypatch.setenv("PENCHANT_SECRET", "short")
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 1
+    assert "FAIL  settings  PENCHANT_REDIS_URL: Field required" in done.stdout
+    assert "PENCHANT_SECRET: " in done.stdout
+    assert "short" not in done.stdout.replace("should have at least", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "about"),
+    [
+        ("POSTGRES", "postgresql://penchant:pass-w0rd@127.0.0.1:1/penchant", "postgres"),
+        ("REDIS", "redis://:pass-w0rd@127.0.0.1:1/0", "redis"),
+        ("BROKER", "amqp://penchant:pass-w0rd@127.0.0.1:1/shop", "broker"),
+    ],
+)
+def test_a_store_that_is_away_is_a_failure_and_its_password_stays_hidden(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str, about: str
+) -> None:
+    monkeypatch.setenv(f"PENCHANT_{name}_URL", url)
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 1
+    assert f"FAIL  {about}" in done.stdout
+    assert "127.0.0.1:1" in done.stdout
+    assert f"PENCHANT_{name}_URL" in done.stdout
+    assert "pass-w0rd" not in done.output
+
+
+def test_an_empty_database_is_to_be_migrated(do: Do, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    do(lambda pool: pool.execute("DROP DATABASE IF EXISTS nothing_in_it"))
+    do(lambda pool: pool.execute("CREATE DATABASE nothing_in_it"))
+    base, _, options = postgres_url.partition("?")
+    monkeypatch.setenv(
+        "PENCHANT_POSTGRES_URL", base.rpartition("/")[0] + "/nothing_in_it" + ("?" + options) * bool(options)
+    )
+    code, found = visit()
+    assert (code, found["schema"]) == (1, ("FAIL", "the database is empty", "Run `penchant migrate`."))
+
+
+@pytest.mark.parametrize(("revision", "verdict"), [("0001", "FAIL"), ("9999", "WARN")])
+def test_a_schema_of_another_version_is_named(do: Do, revision: str, verdict: str) -> None:
+    held = do(lambda pool: pool.fetchval("SELECT version_num FROM penchant_version"))
+    do(lambda pool: pool.execute("UPDATE penchant_version SET version_num = $1", revision))
+    try:
+        _, found = visit()
+    finally:
+        do(lambda pool: pool.execute("UPDATE penchant_version SET version_num = $1", held))
+    assert found["schema"][0] == ("OK" if revision == held else verdict)
+    assert revision in found["schema"][1]
+
+
+def test_a_month_without_a_partition_is_named(do: Do) -> None:
+    name = f"{clock.now():%Y_%m}"
+    do(lambda pool: pool.execute(f"DROP TABLE events_{name}"))
+    try:
+        _, found = visit()
+    finally:
+        do(lambda pool: pool.fetchval("SELECT ensure_event_partitions(now(), now())"))
+    assert found["partitions"][:2] == ("WARN", f"none for {name}")
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(-10, "WARN"), (3600, "FAIL")])
+def test_a_clock_that_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch, seconds: int, verdict: str) -> None:
+    monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + timedelta(seconds=seconds))
+    _, found = visit()
+    assert found["clock"][0] == verdict
+
+
+def test_what_waits_too_long_is_seen(do: Do) -> None:
+    do(lambda pool: put_aside(pool, uuid4(), b"x"))
+    assert visit()[1]["outbox"][0] == "OK"
+    do(lambda pool: pool.execute("UPDATE outbox SET created_at = now() - interval '2 minutes'"))
+    verdict, says, _ = visit()[1]["outbox"]
+    assert (verdict, says) == ("WARN", "1 messages wait, the oldest for 120 s")
+
+
+def test_a_lease_that_ran_out_and_a_failed_training_are_seen(do: Do) -> None:
+    do(lambda pool: request_job(pool, "main", "a test", "ada"))
+    do(lambda pool: lease_job(pool, "main", timedelta(seconds=-1)))
+    verdict, says, _ = visit()[1]["training main"]
+    assert verdict == "WARN"
+    assert "lease that ran out" in says
+    done = "UPDATE training_jobs SET state = 'FAILED', finished_at = now(), error = E'Traceback\\nMemoryError'"
+    do(lambda pool: pool.execute(done))
+    verdict, says, _ = visit()[1]["training main"]
+    assert (verdict, says) == ("WARN", "job 1 failed: MemoryError")
+
+
+def test_dead_letters_are_counted(stores: Stores) -> None:
+    with Connection(stores.broker_url.get_secret_value()) as connection:
+        producer = connection.Producer(serializer="json")
+        for _ in range(2):
+            producer.publish({}, exchange=topology.DEAD.name, routing_key="events")
+        queue = topology.DEAD_LETTERS(connection.default_channel)
+        deadline = datetime.now(UTC) + timedelta(seconds=20)
+        while queue.queue_declare(passive=True).message_count < 2:
+            assert datetime.now(UTC) < deadline
+    assert visit()[1]["dead letters"][:2] == ("WARN", "2 messages could not be stored")
+
+
+def test_a_bundle_is_checked_file_by_file(do: Do, tmp_path: Path) -> None:
+    path = make_bundle(tmp_path)
+    opened = Bundle.open(path)
+    model = Model(opened.id, "main", opened.created_at, opened.digest, {}, None)
+    do(lambda pool: register_model(pool, model))
+    do(lambda pool: promote(pool, MAIN, opened.id, "a test says so", {}, "test"))
+    assert visit()[1]["bundle"][0] == "OK"
+    damaged = path / "popular.npy"
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\xff")
+    code, found = visit()
+    assert (code, found["bundle"][0]) == (1, "FAIL")
+    assert "popular.npy" in found["bundle"][1]
+
+
+def test_a_disk_that_is_full_and_a_folder_that_is_missing_are_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import cli.checkup.configuration as configuration
+
+    monkeypatch.setattr(configuration, "LEAST_SPACE", 2**60)
+    assert visit()[1]["disk"][0] == "FAIL"
+    monkeypatch.setenv("PENCHANT_BUNDLES", str(tmp_path / "nowhere"))
+    assert visit()[1]["disk"][0] == "WARN"
+
+
+def test_secrets_and_addresses_that_are_unsafe_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENCHANT_SECRET", "abc" * 12)
+    monkeypatch.setenv("PENCHANT_PUBLIC_URL", "http://shop.example")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    _, found = visit()
+    assert {about: found[about][0] for about in ("secret", "public url", "traces")} == {
+        "secret": "WARN",
+        "public url": "WARN",
+        "traces": "WARN",
+    }
+
+
+def make_bundle(folder: Path) -> Path:
+    """A bundle of one item."""
+    none = np.zeros((2, 1), np.int32)
+    universe = Universe(
+        numbers=np.array([1], np.uint32),
+        columns=np.zeros((2, len(COLUMNS)), np.float32),
+        rest=np.full(2, 3600, np.float32),
+        near=none + 1,
+        near_score=np.zeros((2, 1), np.float32),
+        next=none + 1,
+        next_score=np.zeros((2, 1), np.float32),
+        popular=np.zeros(1, np.int32),
+    )
+    network = Network(kernels=(np.zeros((len(FEATURES), 1), np.float32),), biases=(np.zeros(1, np.float32),))
+    return write(
+        folder, universe, network, item_ids=["i1"], rfm_edges=FALLBACK_EDGES, evaluation={}, created_at=clock.now()
+    )
