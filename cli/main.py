@@ -27,7 +27,6 @@ COMMANDS = {
     "recommend": "cli.recommend:recommend",
     "schema": "cli.schema:schema",
     "doctor": "cli.doctor:doctor",
-    "doctor": "cli.doctor:doctor",
 }
 STARTERS = {"demo", "up"}
 
