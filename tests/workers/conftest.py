@@ -38,7 +38,9 @@ def worker_log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_worker(worker_log: Path, stores: Stores) -> Iterator[StartWorker]:
-    """Start `penchant worker`, or another command, on the test's stores, other addresses given as settings; stopped after the test.
+    """Start `penchant worker`, or another command, on the test's stores; stopped after the test.
+
+    Other addresses are given as settings.
 
     `prelude` is Python that runs first, to shorten its patience.
     """
