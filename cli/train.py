@@ -41,14 +41,14 @@ def train(
 
 async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, *, as_json: bool) -> dict[str, Any]:
     from cli.progress import stages
-    from db.jobs import AFFINITY, LeaseLost, lease_job, request_job
+    from db.jobs import AFFINITY, LeaseLost, lease_job, request_once
     from db.postgres import connect_pool
     from workers import leases
     from workers.training import last_weeks
     from workers.training import train as carry_out
 
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
-        asked = await request_job(pool, AFFINITY, "asked for by a person", BY)
+        asked = await request_once(pool, AFFINITY, "asked for by a person", BY)
         job = await lease_job(pool, AFFINITY, leases.LEASE, id=asked.id)
         if job is None:
             raise LeaseLost("A trainer took the job as soon as it was asked for: its log and `jobs` say how it goes.")

@@ -1,0 +1,63 @@
+"""Trainings over GraphQL: asked for once, watched, paged."""
+
+from collections.abc import Callable
+from typing import Any
+
+from api.graphql.context import Gateway
+from core.contract import Person
+from db.jobs import AFFINITY, fail_job, lease_job, request_job
+
+Ask = Callable[..., Any]
+
+REQUEST = """mutation ($reason: String) { requestTraining(reason: $reason) {
+  job { nodeId id kind state reason requestedBy attempts modelId error } } }"""
+JOB = "query ($id: ID!) { job(id: $id) { id state attempts error startedAt finishedAt } }"
+JOBS = """query ($first: Int! = 20, $after: String) { jobs(first: $first, after: $after) {
+  edges { cursor } nodes { id } pageInfo { hasNextPage endCursor } } }"""
+NODE = "query ($id: ID!) { node(nodeId: $id) { nodeId ... on Job { state } } }"
+
+
+async def test_a_training_is_asked_for_also_while_the_broker_is_away(ask: Ask) -> None:
+    job = (await ask(REQUEST, {"reason": "a new season"})).data["requestTraining"]["job"]
+    assert (job["kind"], job["state"], job["reason"]) == ("affinity", "QUEUED", "a new season")
+    assert (job["requestedBy"], job["attempts"], job["modelId"], job["error"]) == ("tests", 0, None, None)
+    again = (await ask(REQUEST, person=Person("user", "ada"))).data["requestTraining"]["job"]
+    assert again["id"] == job["id"]
+    assert (await ask(NODE, {"id": job["nodeId"]})).data["node"] == {"nodeId": job["nodeId"], "state": "QUEUED"}
+
+
+async def test_who_asks_is_on_record_with_the_person_it_asks_for(ask: Ask) -> None:
+    job = (await ask(REQUEST, person=Person("user", "ada"))).data["requestTraining"]["job"]
+    assert job["requestedBy"] == "tests for ada"
+
+
+async def test_a_training_is_watched_until_its_end(ask: Ask, gateway: Gateway) -> None:
+    asked = await request_job(gateway.pool, AFFINITY, "new data", "ada")
+    leased = await lease_job(gateway.pool, AFFINITY)
+    assert leased
+    running = (await ask(JOB, {"id": str(asked.id)})).data["job"]
+    assert (running["state"], running["attempts"], running["finishedAt"]) == ("RUNNING", 1, None)
+    await fail_job(gateway.pool, leased, "too little to learn from")
+    failed = (await ask(JOB, {"id": str(asked.id)})).data["job"]
+    assert (failed["state"], failed["error"]) == ("FAILED", "too little to learn from")
+    assert failed["startedAt"] and failed["finishedAt"]
+
+
+async def test_a_training_that_is_not_there_is_null(ask: Ask) -> None:
+    for id in ("4711", "x", "9" * 30, "-1"):
+        assert (await ask(JOB, {"id": id})).data == {"job": None}
+
+
+async def test_trainings_are_paged_newest_first(ask: Ask, gateway: Gateway) -> None:
+    ids = [str((await request_job(gateway.pool, AFFINITY, "again", "ada")).id) for _ in range(3)]
+    first = (await ask(JOBS, {"first": 2})).data["jobs"]
+    assert first["pageInfo"]["hasNextPage"]
+    rest = (await ask(JOBS, {"after": first["pageInfo"]["endCursor"]})).data["jobs"]
+    assert [node["id"] for node in [*first["nodes"], *rest["nodes"]]] == ids[::-1]
+    assert not rest["pageInfo"]["hasNextPage"]
+
+
+async def test_trainings_need_their_scopes(ask: Ask) -> None:
+    assert (await ask(REQUEST, scopes=["models:read"])).codes == ["FORBIDDEN"]
+    for query, variables in ((JOBS, {}), (JOB, {"id": "1"})):
+        assert (await ask(query, variables, scopes=["models:write"])).codes == ["FORBIDDEN"]

@@ -1,0 +1,131 @@
+"""Models promoted and rolled back by people: within the gate, or with their name under it."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner
+
+from api.graphql.context import Gateway
+from cli.main import app
+from core import clock
+from db.items import upsert_items
+from db.serving import MAIN, Model, current_serving, list_decisions, refuse, register_model
+from ml.bundle import Bundle
+
+Ask = Callable[..., Any]
+
+PROMOTE = """mutation ($id: ID!, $reason: String!, $override: Boolean! = false) {
+  promoteModel(id: $id, reason: $reason, overrideGate: $override) {
+    model { id serving } userErrors { code field message } } }"""
+ROLL_BACK = """mutation ($reason: String!) { rollBackModel(reason: $reason) {
+  model { id serving } userErrors { code field message } } }"""
+
+
+@pytest.fixture
+async def two(
+    gateway: Gateway,
+    make_bundle: Callable[..., Path],
+    serving: Callable[[asyncpg.Pool, Path], Awaitable[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    postgres_url: str,
+) -> list[Path]:
+    """Bundles of two models, promoted one after another, where the settings say they are."""
+    for name in ("REDIS_URL", "BROKER_URL"):
+        monkeypatch.setenv(f"PENCHANT_{name}", "x://nowhere")
+    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
+    monkeypatch.setenv("PENCHANT_BUNDLES", str(tmp_path / "bundles"))
+    await upsert_items(gateway.pool, [{"id": id, "updated_at": clock.now()} for id in "abc"])
+    await gateway.catalogue.refresh()
+    paths = [make_bundle(gateway.catalogue, "abc", seed=seed) for seed in range(2)]
+    for path in paths:
+        await serving(gateway.pool, path)
+    return paths
+
+
+async def refused(gateway: Gateway, path: Path) -> str:
+    """A third model, which the gate did not let through."""
+    opened = Bundle.open(path)
+    await register_model(gateway.pool, Model(opened.id, "affinity", opened.created_at, "d", {}, None))
+    await refuse(gateway.pool, MAIN, opened.id, "not better", {}, "gate")
+    return opened.id
+
+
+async def served(gateway: Gateway) -> str:
+    (row,) = await current_serving(gateway.pool)
+    return row.bundle
+
+
+async def test_a_model_the_gate_let_through_is_promoted_again(ask: Ask, gateway: Gateway, two: list[Path]) -> None:
+    told = (await ask(PROMOTE, {"id": two[0].name, "reason": "it sold more"})).data["promoteModel"]
+    assert told == {"model": {"id": two[0].name, "serving": True}, "userErrors": []}
+    (newest,) = await list_decisions(gateway.pool, 1)
+    assert (newest.bundle, newest.reason, newest.decided_by) == (two[0].name, "it sold more", "tests")
+
+
+async def test_the_gate_is_overridden_only_when_somebody_says_so(
+    ask: Ask, gateway: Gateway, two: list[Path], make_bundle: Callable[..., Path]
+) -> None:
+    id = await refused(gateway, make_bundle(gateway.catalogue, "abc", seed=9))
+    told = (await ask(PROMOTE, {"id": id, "reason": "I like it"})).data["promoteModel"]
+    assert told["model"] is None and told["userErrors"][0]["code"] == "GATE_REFUSED"
+    assert "not better" in told["userErrors"][0]["message"]
+    assert await served(gateway) == two[1].name
+    told = (await ask(PROMOTE, {"id": id, "reason": "I like it", "override": True})).data["promoteModel"]
+    assert told["model"] == {"id": id, "serving": True}
+    assert (await list_decisions(gateway.pool, 1))[0].evidence == {"override_gate": True}
+
+
+async def test_a_bundle_that_is_gone_does_not_serve(ask: Ask, gateway: Gateway, two: list[Path]) -> None:
+    shutil.rmtree(two[0])
+    for told in (
+        (await ask(PROMOTE, {"id": two[0].name, "reason": "back"})).data["promoteModel"],
+        (await ask(ROLL_BACK, {"reason": "back"})).data["rollBackModel"],
+    ):
+        assert told["model"] is None and told["userErrors"][0]["code"] == "CANNOT_SERVE"
+    assert await served(gateway) == two[1].name
+
+
+@pytest.mark.parametrize(("id", "reason", "field"), [("ghost", "why not", "id"), (None, "  ", "reason")])
+async def test_what_is_wrong_with_a_promotion_is_said_as_a_value(
+    ask: Ask, two: list[Path], id: str | None, reason: str, field: str
+) -> None:
+    told = (await ask(PROMOTE, {"id": id or two[0].name, "reason": reason})).data["promoteModel"]
+    assert told["model"] is None
+    assert [(error["code"], error["field"]) for error in told["userErrors"]] == [("BAD_USER_INPUT", [field])]
+
+
+async def test_a_rollback_goes_to_the_model_before_until_there_is_none(
+    ask: Ask, gateway: Gateway, two: list[Path]
+) -> None:
+    told = (await ask(ROLL_BACK, {"reason": "sales fell"})).data["rollBackModel"]
+    assert told == {"model": {"id": two[0].name, "serving": True}, "userErrors": []}
+    assert (await list_decisions(gateway.pool, 1))[0].action == "ROLLED_BACK"
+    told = (await ask(ROLL_BACK, {"reason": "still"})).data["rollBackModel"]
+    assert told["model"] is None and "Nothing served before" in told["userErrors"][0]["message"]
+
+
+async def test_what_serves_is_changed_with_the_scope_alone(ask: Ask, two: list[Path]) -> None:
+    for query, variables in ((PROMOTE, {"id": two[0].name, "reason": "r"}), (ROLL_BACK, {"reason": "r"})):
+        assert (await ask(query, variables, scopes=["models:read"])).codes == ["FORBIDDEN"]
+
+
+def penchant(*words: str) -> tuple[int, str]:
+    said = CliRunner().invoke(app, ["models", *words])
+    return said.exit_code, said.output
+
+
+async def test_the_same_decisions_by_command(gateway: Gateway, two: list[Path]) -> None:
+    code, listed = await asyncio.to_thread(penchant, "list")
+    assert code == 0 and f"* {two[1].name}" in listed and f"  {two[0].name}" in listed
+    code, said = await asyncio.to_thread(penchant, "rollback", "--reason", "sales fell")
+    assert (code, await served(gateway)) == (0, two[0].name) and f"{two[0].name} serves now" in said
+    code, said = await asyncio.to_thread(penchant, "promote", two[1].name, "--reason", "a mistake", "--json")
+    assert (code, await served(gateway)) == (0, two[1].name)
+    code, said = await asyncio.to_thread(penchant, "promote", "ghost", "--reason", "?")
+    assert code == 1 and "There is no model 'ghost'" in said
