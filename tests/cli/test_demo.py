@@ -20,7 +20,7 @@ from cli.journey import Counts, Files
 from cli.stack.folder import free_ports, remove
 
 PENCHANT = Path(sys.executable).with_name("penchant")
-HOUSEHOLDS = 300
+HOUSEHOLDS = 120
 READY = "Ctrl-C stops everything"
 
 
@@ -58,7 +58,7 @@ def slice_of(files: Files, folder: Path) -> None:
     for name in ("holdout", "events"):
         pq.write_table(_of(people["userId"], pq.read_table(getattr(files, name)), "userId"), getattr(target, name))
     pq.write_table(_of(people["userId"], pq.read_table(files.users), "id"), target.users)
-    favourites = pq.read_table(files.favourites).slice(0, 4000)
+    favourites = pq.read_table(files.favourites).slice(0, 2000)
     pq.write_table(favourites, target.favourites)
     pq.write_table(_of(favourites["itemId"], pq.read_table(files.items), "id"), target.items)
 
