@@ -46,16 +46,16 @@ class Shop:
 
     def start(self) -> None:
         """Start everything and wait until the gateway answers."""
-        log = (self.folder / "up.log").open("a")
-        self.up = subprocess.Popen(
-            [PENCHANT, "up", "--port", str(self.port)],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            text=True,
-        )
+        with (self.folder / "up.log").open("a") as log:
+            self.up = subprocess.Popen(
+                [PENCHANT, "up", "--port", str(self.port)],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
         eventually(self._answers, "the gateway answers")
 
     def stop(self) -> int:
