@@ -3,12 +3,14 @@
 import asyncio
 import os
 import socket
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
 
+from cli.numbers import shared_numbers
 from cli.siblings import CANNOT_START, Ready, Siblings
 from core.errors import PenchantError
 
@@ -30,6 +32,11 @@ def gateway(
 ) -> None:
     """Answer queries until it is told to stop (SIGTERM: finish what was begun). Ends with 3 when it cannot start."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one answer's arrays are small: more threads only wait
+    with shared_numbers() if processes > 1 else nullcontext():
+        _answer(host, port, processes)
+
+
+def _answer(host: str | None, port: int | None, processes: int) -> None:
     from api.app import create_app
     from core.logs import configure_logs
     from core.settings import Settings

@@ -89,7 +89,7 @@ class Broker:
         assert self._connection is not None
         found = []
         async with self._connection.channel(publisher_confirms=False) as channel:
-            for queue in (topology.EVENTS, topology.DEAD_LETTERS):
+            for queue in topology.QUEUES:
                 declared = (await channel.declare_queue(queue.name, passive=True)).declaration_result
                 found.append(QueueState(queue.name, declared.message_count or 0, declared.consumer_count or 0))
         return found

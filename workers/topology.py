@@ -54,6 +54,9 @@ CHORES: Final = Queue(
 )
 
 
+QUEUES: Final = (DEAD_LETTERS, EVENTS, TRAINING, CHORES)
+
+
 def declare(url: str, timeout: float = 5.0) -> None:
     """Make everything stand, the place for dead letters first; harmless where it already stands. Blocks.
 
@@ -71,5 +74,5 @@ def declare(url: str, timeout: float = 5.0) -> None:
 def declare_on(connection: Connection) -> None:
     """As `declare`, on a connection that is open."""
     with connection.channel() as channel:
-        for queue in (DEAD_LETTERS, EVENTS, TRAINING, CHORES):
+        for queue in QUEUES:
             queue(channel).declare()

@@ -2,6 +2,7 @@
 
 # mypy: allow-untyped-calls
 import asyncio
+from functools import partial
 from typing import Any
 
 from kombu.connection import Connection
@@ -13,6 +14,11 @@ from workers import topology
 OLDEST = (3, 10)
 BACKLOG = 10_000  # messages
 TIMEOUT = 5.0  # seconds
+READERS = {
+    topology.EVENTS.name: "`penchant worker`: until then events wait and nothing is stored",
+    topology.TRAINING.name: "`penchant trainer`, or run `penchant train` by hand",
+    topology.CHORES.name: "`penchant worker`",
+}
 DECLARED = "A gateway declares it with its first event, `penchant worker` when it starts."
 
 
@@ -29,7 +35,11 @@ def _check(url: str) -> list[Finding]:
         except (*connection.connection_errors, *connection.channel_errors, ValueError) as error:
             advice = "Start it, or put PENCHANT_BROKER_URL right; until then events wait in the outbox."
             return [fail("broker", f"{address(url)}: {error or type(error).__name__}", advice)]
-        return [_check_server(address(url), connection), *_check_events(connection), *_check_dead(connection)]
+        return [
+            _check_server(address(url), connection),
+            *map(partial(_check_queue, connection), READERS),
+            _check_dead(connection),
+        ]
 
 
 def _check_server(where: str, connection: Any) -> Finding:
@@ -41,29 +51,30 @@ def _check_server(where: str, connection: Any) -> Finding:
     return ok("broker", says)
 
 
-def _check_events(connection: Any) -> list[Finding]:
-    name = topology.EVENTS.name
+def _check_queue(connection: Any, name: str) -> Finding:
+    """Somebody has to read the events at any time, the others when something waits."""
+    about = f"queue {name}"
     state = _state(connection, name)
     if state is None:
-        return [warn("queue", f"{name} is not there", DECLARED)]
+        return warn(about, "it is not there", DECLARED)
     messages, consumers = state
-    says = f"{name}: {messages} messages wait, {consumers} workers read it"
-    if consumers == 0:
-        return [warn("queue", says, "Start `penchant worker`: until then events wait and nothing is stored.")]
+    says = f"{messages} messages wait, {consumers} processes read it"
+    if consumers == 0 and (messages or name == topology.EVENTS.name):
+        return warn(about, says, f"Start {READERS[name]}.")
     if messages > BACKLOG:
-        return [warn("queue", says, "Give the worker more --processes, or start another one.")]
-    return [ok("queue", says)]
+        return warn(about, says, "Give the worker more --processes, or start another one.")
+    return ok(about, says)
 
 
-def _check_dead(connection: Any) -> list[Finding]:
+def _check_dead(connection: Any) -> Finding:
     name = topology.DEAD_LETTERS.name
     state = _state(connection, name)
     if state is None:
-        return [warn("dead letters", f"{name} is not there", DECLARED)]
+        return warn("dead letters", f"{name} is not there", DECLARED)
     if state[0]:
         advice = f"Look into the queue {name}: each message says in its x-death header why nobody could store it."
-        return [warn("dead letters", f"{state[0]} messages could not be stored", advice)]
-    return [ok("dead letters", "none")]
+        return warn("dead letters", f"{state[0]} messages could not be stored", advice)
+    return ok("dead letters", "none")
 
 
 def _state(connection: Any, name: str) -> tuple[int, int] | None:

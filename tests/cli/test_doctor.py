@@ -64,7 +64,7 @@ def site(stores: Stores, do: Do, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def purge(stores: Stores) -> None:
     with Connection(stores.broker_url.get_secret_value()) as connection, connection.channel() as channel:
-        for queue in (topology.EVENTS, topology.DEAD_LETTERS):
+        for queue in topology.QUEUES:
             queue(channel).purge()
 
 
@@ -86,7 +86,7 @@ def test_stores_that_are_well_are_well() -> None:
     stores = {"postgres", "connections", "clock", "schema", "partitions", "outbox", "redis", "redis memory", "broker"}
     assert well >= {"penchant", "traces", "secret", "dead letters", "disk", *stores}
     assert {about: verdict for about, (verdict, _, _) in found.items() if about not in well} == {
-        "queue": "WARN",  # nobody works
+        "queue penchant.events": "WARN",  # nobody works
         "bundle": "WARN",  # nobody trained
         "gateway": "WARN",  # nobody answers
     }
@@ -97,7 +97,7 @@ def test_a_person_reads_a_line_each_and_what_to_do() -> None:
     lines = done.stdout.splitlines()
     assert done.exit_code == 0
     assert any(line.startswith("OK    postgres ") and "version 18" in line for line in lines)
-    warned = next(at for at, line in enumerate(lines) if line.startswith("WARN  queue"))
+    warned = next(at for at, line in enumerate(lines) if line.startswith("WARN  queue penchant.events"))
     assert lines[warned + 1].strip().startswith("Start `penchant worker`")
 
 

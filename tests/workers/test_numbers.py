@@ -1,0 +1,75 @@
+"""The worker's numbers: those of all its processes, on a port of its own."""
+
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from aio_pika.abc import AbstractChannel
+from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis
+
+from core.contract import Event, read_event
+from core.settings import Stores
+from tests.faults import eventually
+from tests.running import free_port
+from tests.workers.conftest import StartWorker
+from workers import topology
+from workers.enqueue import Broker, events_body, publish_events
+
+Numbers = dict[tuple[str, ...], float]
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@pytest.fixture
+async def broker(stores: Stores) -> AsyncIterator[Broker]:
+    opened = Broker(stores.broker_url.get_secret_value(), 5)
+    yield opened
+    await opened.close()
+
+
+def make_event(**fields: Any) -> Event:
+    return read_event({"type": "VIEW", "userId": "u1", "itemId": "i1", **fields}, source="shop", received_at=None)
+
+
+def scrape(port: int) -> Numbers:
+    """What the worker tells; nothing while it does not listen yet."""
+    try:
+        with DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return {}
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+
+
+async def test_events_and_tasks_are_counted_over_all_processes(
+    broker: Broker, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+) -> None:
+    port = free_port()
+    start_worker(PENCHANT_WORKER_METRICS_PORT=str(port))
+    events = [make_event() for _ in range(3)]
+    await publish_events(broker, uuid4(), events_body(events))
+    await publish_events(broker, uuid4(), events_body([*events, make_event()]))
+    done = ("penchant_task_seconds_count", "done", topology.STORE_EVENTS)
+
+    async def both() -> bool:
+        return scrape(port).get(done) == 2
+
+    await eventually(both)
+    numbers = scrape(port)
+    assert numbers["penchant_events_total", "stored"] == 4
+    assert numbers["penchant_events_total", "known"] == 3
+    assert numbers[("process_resident_memory_bytes",)] > 10_000_000
+
+
+async def test_a_port_that_is_taken_ends_the_worker_and_says_so(
+    stores: Stores, start_worker: StartWorker, worker_log: Path
+) -> None:
+    taken = stores.postgres_url.get_secret_value().rpartition("@")[2].partition("/")[0].partition(":")[2]
+    worker = start_worker(PENCHANT_WORKER_METRICS_PORT=taken)
+    assert worker.wait(60) == 1
+    assert f"PENCHANT_WORKER_METRICS_PORT {taken}" in worker_log.read_text()  # noqa: ASYNC240 -- small and local
