@@ -24,10 +24,11 @@ def with_holdout(log: Log, file: Path) -> tuple[Log, int]:
     """
     try:
         with chunks_of(file, Kind.EVENTS, Reading()) as chunks:
-            lines = pa.concat_tables([_purchases(chunk) for chunk in chunks])
-    except WrongFile as error:
+            tables = [_purchases(chunk) for chunk in chunks]
+    except (WrongFile, pa.ArrowInvalid) as error:
         raise InvalidInput(f"{file}: {error}", "holdout") from error
-    if not lines.num_rows:
+    lines = pa.concat_tables(tables) if tables else None
+    if lines is None or not lines.num_rows:
         raise InvalidInput(f"{file}: there is no purchase in it", "holdout")
     cut = int(pc.min(lines["occurred"]).as_py())
     past = log.between(None, cut)

@@ -7,8 +7,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, PenchantError
 from ml.state import EVENT, PURCHASE, State, Table, fold
+
+
+class NothingToLearn(PenchantError):
+    """The purchase log holds nothing to learn from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,11 @@ class Log:
             raise InvalidInput("the purchase log names items that its catalogue does not have", "item")
         by = np.lexsort((item, order, occurred, person))
         return cls(people, person[by], item[by], occurred[by], cents[by], order[by], numbers, item_ids)
+
+    def require_lines(self) -> None:
+        """Raise `NothingToLearn` when there are none."""
+        if not len(self):
+            raise NothingToLearn("The purchase log is empty.")
 
     def __len__(self) -> int:
         return len(self.item)

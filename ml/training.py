@@ -10,13 +10,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import PenchantError
 from ml import bundle, export, ranker
 from ml.baskets import first_baskets
 from ml.calibration import platt
 from ml.evaluation import Evaluation, evaluate
 from ml.lists import Lists, candidate_features, training_lists
-from ml.log import Log
+from ml.log import Log, NothingToLearn
 from ml.network import Network
 from ml.rfm import quintiles, rfm
 from ml.snapshot import best_supported, snapshot
@@ -25,10 +24,6 @@ from ml.universe import Universe
 DAY = 86_400
 WORKERS = 2  # threads that look back at once; sparse products and partitions let go of the interpreter
 Report = Callable[[str, int, int], None]  # (stage, done, of)
-
-
-class NothingToLearn(PenchantError):
-    """The purchase log holds nothing to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +75,7 @@ def train(log: Log, cut: int | None, config: TrainingConfig, report: Report) -> 
     Without a cut the last `config.holdout` days of the log are evaluated on. Raises `NothingToLearn` when nobody
     bought anything before the cut, or nobody came back, and `ExportDiffers`.
     """
-    if not len(log):
-        raise NothingToLearn("The purchase log is empty.")
+    log.require_lines()
     cut = _last_days(log, config) if cut is None else cut
     numbers = best_supported(log.between(None, cut), config.item_limit)
     log = log.of_items(numbers)

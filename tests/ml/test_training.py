@@ -14,7 +14,7 @@ from ml.baskets import first_baskets
 from ml.bundle import Bundle
 from ml.evaluation import RANKER
 from ml.gate import verdict
-from ml.log import Log
+from ml.log import Log, NothingToLearn
 from ml.ranking import Ranked, rank, rank_with
 from ml.state import State
 
@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
     from ml.export import ExportDiffers, calibrated, check_parity, exported
     from ml.ranker import ranker, ranking_loss
-    from ml.training import NothingToLearn, Trained, TrainingConfig, moments, train
+    from ml.training import Trained, TrainingConfig, moments, train
 
 MakeLog = Callable[..., Log]
 DAY = 86_400

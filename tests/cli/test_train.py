@@ -1,0 +1,208 @@
+"""`penchant train`: what it writes down, whom it lets serve, and how it fails."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cli.holdout import with_holdout
+from cli.main import app
+from core.errors import InvalidInput
+from db.jobs import job_by_id
+from db.serving import MAIN, current_serving, list_decisions, list_models
+from ml.bundle import Bundle
+from ml.log import Log
+
+HEADER = "type,occurredAt,userId,itemId,orderId,quantity,unitPrice,currency"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+Train = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def train(pool: asyncpg.Pool, postgres_url: str, tmp_path: Path) -> Train:
+    """Run the command in a process of its own, as people do."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PENCHANT_")},
+        "PENCHANT_POSTGRES_URL": postgres_url,
+        "PENCHANT_REDIS_URL": "redis://127.0.0.1:1",  # is not asked for anything
+        "PENCHANT_BROKER_URL": "amqp://127.0.0.1:1",
+        "PENCHANT_BUNDLES": str(tmp_path / "bundles"),
+    }
+
+    def run(*words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from cli.main import app; app()", "train", *map(str, words)]
+        return subprocess.run(command, env=environment | settings, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def lines(start: int, end: int, people: int = 40, seed: int = 0) -> list[str]:
+    """Purchases of days before NOW: everybody has six favourites among sixty items, others every hundred days."""
+    random = np.random.default_rng(seed)
+    found = []
+    for person in range(people):
+        for day in np.sort(random.choice(np.arange(start, end), max(1, (end - start) // 12), replace=False)).tolist():
+            favourites = np.random.default_rng([person, (day + 350) // 100]).choice(60, 6, replace=False)
+            at = (NOW - timedelta(days=-day, hours=int(random.integers(0, 12)))).isoformat()
+            basket = {*random.choice(favourites, 3).tolist(), int(random.zipf(1.6)) % 60}
+            found += [f"PURCHASE,{at},u{person},i{item},{person}-{day},1,2.50,EUR" for item in sorted(basket)]
+    return found
+
+
+def write(path: Path, rows: list[str]) -> Path:
+    path.write_text("\n".join([HEADER, *rows]) + "\n")
+    return path
+
+
+@pytest.fixture
+def shop(pool: asyncpg.Pool, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A loaded shop; returns the file of the orders after the cut."""
+    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
+    monkeypatch.delenv("PENCHANT_REDIS_URL", raising=False)
+    (tmp_path / "items.csv").write_text("id,title\n" + "".join(f"i{item},Item {item}\n" for item in range(60)))
+    write(tmp_path / "events.csv", lines(-300, 0))
+    for kind in ("items", "events"):
+        loaded = CliRunner().invoke(app, ["load", kind, str(tmp_path / f"{kind}.csv")])
+        assert loaded.exit_code == 0, loaded.output
+    return write(tmp_path / "after.csv", lines(0, 24, seed=1))
+
+
+async def test_a_training_is_judged_written_down_registered_and_served(
+    train: Train, shop: Path, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    ended = train("--holdout", shop, "--json", PENCHANT_MLFLOW_URL=f"sqlite:///{tmp_path}/mlflow.db")
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    assert told["promoted"], told["reason"]
+    opened = Bundle.open(Path(told["path"]))
+    assert opened.id == told["bundle"]
+    assert opened.evaluation["cut_at"].startswith("2025-12-31") or opened.evaluation["cut_at"].startswith("2026-01-01")
+    assert set(opened.evaluation["methods"]) >= {"ranker", "popularity", "personal_frequency"}
+    (model,) = await list_models(pool, 10)
+    assert (model.id, model.digest, model.registry_version) == (opened.id, opened.digest, "1")
+    (serving,) = await current_serving(pool)
+    assert (serving.slot, serving.bundle) == (MAIN, opened.id)
+    (decision,) = await list_decisions(pool, 10)
+    assert decision.action == "PROMOTED"
+    assert "better on average" in decision.reason
+    assert decision.evidence["ahead"]["personal_frequency"]["value"] > 0
+    finished = await job_by_id(pool, 1)
+    assert finished is not None
+    assert (finished.state, finished.bundle) == ("SUCCEEDED", opened.id)
+    assert "looking back" in ended.stderr
+    assert "evaluating" in ended.stderr
+
+
+async def test_a_model_that_is_not_better_is_refused_on_the_record(
+    train: Train, shop: Path, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    first = lines(0, 1)
+    rows = write(tmp_path / "odd.csv", [row.replace(",i", ",unheard-of-", 1) for row in first] + [_shuffled(first[0])])
+    ended = train("--holdout", rows)
+    assert ended.returncode == 0, ended.stderr
+    assert "Refused" in ended.stdout
+    assert await current_serving(pool) == []
+    (decision,) = await list_decisions(pool, 10)
+    assert decision.action == "REFUSED"
+    assert len(await list_models(pool, 10)) == 1
+
+
+def _shuffled(row: str) -> str:
+    """The same order, but of the item that nobody buys first."""
+    fields = row.split(",")
+    fields[3] = "i59"
+    return ",".join(fields)
+
+
+async def test_an_empty_store_teaches_nothing_and_the_job_says_so(train: Train, pool: asyncpg.Pool) -> None:
+    ended = train()
+    assert ended.returncode == 1
+    assert "The purchase log is empty" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    job = await job_by_id(pool, 1)
+    assert job is not None
+    assert (job.state, job.error) == ("FAILED", "The purchase log is empty.")
+
+
+def test_a_store_that_is_away_is_said_in_one_line(train: Train) -> None:
+    ended = train(PENCHANT_POSTGRES_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    assert ended.returncode == 3
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture
+def log() -> Log:
+    """Two people, two items, one order each on day 10."""
+    return Log.of(
+        people=["guest:g", "user:u"],
+        person=np.array([0, 1], np.int32),
+        item=np.array([4, 9], np.uint32),
+        occurred=np.array([864_000, 864_100]),
+        cents=np.array([100, 200]),
+        order=np.array([0, 1]),
+        numbers=np.array([4, 9], np.uint32),
+        item_ids=["a", "b"],
+    )
+
+
+FILES = {
+    "csv": "type,occurredAt,userId,anonymousId,itemId,orderId\n"
+    "PURCHASE,1970-01-21T00:00:00Z,u,,a,1\nPURCHASE,1970-01-21T00:00:00Z,u,,b,1\nVIEW,1970-01-20T00:00:00Z,u,,b,\n"
+    "PURCHASE,1970-01-22T00:00:00Z,,g,a,\nPURCHASE,1970-01-22T00:00:00Z,new,,a,1\nPURCHASE,1970-01-22T00:00:00Z,u,,new,2\n",
+    "jsonl": '{"type":"PURCHASE","occurredAt":"1970-01-21T00:00:00Z","userId":"u","itemId":"a","orderId":"1"}\n'
+    '{"type":"PURCHASE","occurredAt":"1970-01-21T00:00:00Z","userId":"u","itemId":"b","orderId":"1"}\n'
+    '{"type":"PURCHASE","occurredAt":"1970-01-22T00:00:00Z","anonymousId":"g","itemId":"a"}\n',
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_orders_after_the_cut_join_the_log_of_the_same_people(kind: str, log: Log, tmp_path: Path) -> None:
+    file = tmp_path / f"after.{kind}"
+    file.write_text(FILES[kind])
+    together, cut = with_holdout(log, file)
+    assert cut == 20 * 86_400
+    after = together.between(cut, None)
+    assert [together.people[person] for person in after.person] == ["guest:g", "user:u", "user:u"]
+    assert after.item.tolist() == [4, 4, 9]
+    assert len(np.unique(after.order)) == 2
+    assert after.order.min() > log.order.max()
+
+
+def test_what_the_store_has_after_the_cut_is_left_out(log: Log, tmp_path: Path) -> None:
+    file = tmp_path / "after.csv"
+    file.write_text("type,occurredAt,userId,itemId\nPURCHASE,1970-01-11T00:01:00Z,u,a\n")
+    together, cut = with_holdout(log, file)
+    assert cut == 864_060
+    assert together.item.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "empty"),
+        ("type,occurredAt,userId,itemId\n", "no purchase"),
+        ("type,occurredAt,userId,itemId\nVIEW,2026-01-01T00:00:00Z,u,a\n", "no purchase"),
+        ("type,userId,itemId\nPURCHASE,u,a\n", "occurredAt"),
+        ("type,occurredAt,userId,itemId\nPURCHASE,yesterday,u,a\n", "yesterday"),
+        ("\x00\x01\x02\n", "neither"),
+    ],
+)
+def test_a_holdout_file_that_is_wrong_is_refused(content: str, told: str, log: Log, tmp_path: Path) -> None:
+    file = tmp_path / "after.csv"
+    file.write_text(content)
+    with pytest.raises(InvalidInput, match=told):
+        with_holdout(log, file)
+
+
+def test_a_holdout_file_that_is_not_there_is_refused(log: Log, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        with_holdout(log, tmp_path / "nothing.csv")
