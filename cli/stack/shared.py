@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 from cli.stack.addresses import GIVEN
 from cli.stack.postgres import create_database
@@ -25,6 +26,7 @@ class Addresses:
     def __init__(self, stack: Stack, members: Sequence[str]) -> None:
         self._stack = stack
         self._members = list(members)
+        self._databases: dict[str, str] = {}
 
     def of(self, member: str, names: Sequence[str]) -> dict[str, str]:
         """The URL of each named store for this member: a database, a database number, a vhost of its own."""
@@ -32,15 +34,20 @@ class Addresses:
         return {name: getattr(self, f"_{name}")(urls[name], member) for name in names}
 
     def _postgres(self, url: str, member: str) -> str:
-        """A copy of the migrated template, made once per member."""
-        create_database(url, TEMPLATE)
-        upgrade(_other_database(url, TEMPLATE))
-        create_database(url, f"penchant_test_{member}", TEMPLATE)
-        return _other_database(url, f"penchant_test_{member}")
+        """A copy of the migrated template, made once per member; on a given server one of an earlier run may be old."""
+        if member not in self._databases:
+            template, own = _other_database(url, TEMPLATE), _other_database(url, f"penchant_test_{member}")
+            if not self._databases:
+                create_database(url, TEMPLATE)
+                upgrade(template)
+            create_database(url, f"penchant_test_{member}", TEMPLATE)
+            upgrade(own)
+            self._databases[member] = own
+        return self._databases[member]
 
     def _valkey(self, url: str, member: str) -> str:
-        address, _, number = url.rpartition("/")
-        return f"{address}/{int(number) + self._members.index(member)}"
+        first = int(urlsplit(url).path.strip("/") or 0)
+        return _other_database(url, str(first + self._members.index(member)))
 
     def _rabbitmq(self, url: str, member: str) -> str:
         return url if os.environ.get(GIVEN["rabbitmq"]) else self._stack.rabbitmq.url(member)
@@ -96,4 +103,4 @@ class _Question(socketserver.StreamRequestHandler):
 
 
 def _other_database(url: str, name: str) -> str:
-    return f"{url.rpartition('/')[0]}/{name}"
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
