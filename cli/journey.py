@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic.alias_generators import to_camel
 
+from cli.loading.clocks import weeks_between
 from core import clock
 from core.errors import PenchantError
 
@@ -90,7 +91,7 @@ def cook(folder: Path, now: datetime) -> Counts:
 
 def whole_weeks(now: datetime) -> timedelta:
     """How far the log is moved: as many whole weeks as keep the cut from lying in the future."""
-    return timedelta(weeks=(now - CUT) // timedelta(weeks=1))
+    return weeks_between(CUT, now)
 
 
 def describe(counts: Counts) -> str:

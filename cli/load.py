@@ -19,6 +19,7 @@ from core.errors import InvalidInput, StoreUnavailable
 from core.secret_files import read_secret
 
 if TYPE_CHECKING:
+    from cli.loading.files import Reading
     from cli.loading.loads import Order, Tally
     from cli.loading.report import Report
 
@@ -29,6 +30,9 @@ STATEMENT_SECONDS = 600.0
 def load(
     kind: Annotated[Kind, typer.Argument(help="What the file holds.")],
     file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON lines; CSV and JSON also as .gz, .bz2 or .xz.")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="A TOML file that says which of its columns are which of ours: docs/loading.md.")
+    ] = None,
     source: Annotated[
         str, typer.Option(help="Who says so: part of an event's identity, beside its id and time.")
     ] = "load",
@@ -38,24 +42,30 @@ def load(
     timezone: Annotated[
         str | None, typer.Option(help="Zone of times that name no offset, such as UTC or Europe/Berlin.")
     ] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of a CSV file.")] = "utf-8-sig",
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a CSV file; UTF-8 by default.")] = None,
     delimiter: Annotated[
-        str | None, typer.Option(help="Delimiter of a CSV file; found in its header by default.")
+        str | None,
+        typer.Option(help="Delimiter of a CSV file, `whitespace` for blanks; found in its header by default."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and judge every line, store nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Load a file of items, users or events; columns are named as in the GraphQL inputs.
+    """Load a file of items, users or events; columns are named as in the GraphQL inputs unless a recipe tells them.
 
     A file may be loaded again at any time: nothing is stored twice. A load that was stopped goes on where it stopped.
     Exit code 1 says that some lines were rejected, 2 that the file is wrong, 3 that a store cannot be reached.
     """
     from cli.loading.chunks import WrongFile
+    from cli.loading.recipes import WrongRecipe
 
     began = monotonic()
     try:
-        order = _order(kind, file, source, rejects, timezone, encoding, delimiter)
+        reading = _reading(kind, recipe, timezone, encoding, delimiter)
+        order = _order(kind, file, source, rejects, reading)
         tally = asyncio.run(_load(order, dry_run=dry_run))
+    except WrongRecipe as error:
+        typer.echo(f"penchant: {error}", err=True)
+        raise typer.Exit(WRONG) from None
     except (WrongFile, InvalidInput) as error:
         typer.echo(f"penchant: {file}: {error}", err=True)
         raise typer.Exit(WRONG) from None
@@ -66,21 +76,25 @@ def load(
     raise typer.Exit(REJECTED if tally.rejected else 0)
 
 
-def _order(
-    kind: Kind,
-    file: Path,
-    source: str,
-    rejects: Path | None,
-    timezone: str | None,
-    encoding: str,
-    delimiter: str | None,
-) -> "Order":
-    import codecs
-
-    from cli.loading.files import Reading
+def _order(kind: Kind, file: Path, source: str, rejects: Path | None, reading: "Reading") -> "Order":
     from cli.loading.loads import Order
     from core.contract import check_id
 
+    return Order(kind, file, rejects or Path(f"{file.name}.rejects.jsonl"), check_id(source, "source"), reading)
+
+
+def _reading(
+    kind: Kind, recipe: Path | None, timezone: str | None, encoding: str | None, delimiter: str | None
+) -> "Reading":
+    """What the command line says, else the recipe. Raises InvalidInput, and WrongRecipe."""
+    import codecs
+
+    from cli.loading.files import Reading
+    from cli.loading.recipes import Recipe, read_recipe
+
+    told = read_recipe(recipe, kind) if recipe else None
+    rest = told or Recipe()
+    timezone, encoding = timezone or rest.timezone, encoding or rest.encoding or "utf-8-sig"
     try:
         zone = ZoneInfo(timezone) if timezone else None
         codecs.lookup(encoding)
@@ -88,8 +102,7 @@ def _order(
         raise InvalidInput(f"there is no time zone {timezone!r}", "timezone") from None
     except LookupError:
         raise InvalidInput(f"there is no encoding {encoding!r}", "encoding") from None
-    reading = Reading(zone, encoding, delimiter)
-    return Order(kind, file, rejects or Path(f"{file.name}.rejects.jsonl"), check_id(source, "source"), reading)
+    return Reading(zone, encoding, delimiter or rest.delimiter, told)
 
 
 async def _load(order: "Order", *, dry_run: bool) -> "Tally":
@@ -150,8 +163,9 @@ def _say(order: "Order", tally: "Tally", seconds: float, *, json: bool, dry_run:
     counts = {"stored": tally.stored, "duplicate": tally.duplicate, "rejected": tally.rejected}
     where = str(order.rejects) if tally.rejected else None
     if json:
-        result = {"kind": order.kind, "file": str(order.file), **counts, "resumedAfter": tally.resumed_after,
-                  "dryRun": dry_run, "rejects": where, "seconds": round(seconds, 3)}  # fmt: skip
+        result = {"kind": order.kind, "file": str(order.file), **counts, "skipped": dict(tally.skipped),
+                  "resumedAfter": tally.resumed_after, "dryRun": dry_run, "rejects": where,
+                  "seconds": round(seconds, 3)}  # fmt: skip
         typer.echo(orjson.dumps(result).decode())
         return
     known = "known before" if order.kind == Kind.EVENTS else "older than what is stored"
@@ -159,3 +173,6 @@ def _say(order: "Order", tally: "Tally", seconds: float, *, json: bool, dry_run:
         f"{tally.stored:,} {'would be ' if dry_run else ''}stored, {tally.duplicate:,} {known},"
         f" {tally.rejected:,} rejected{f' (see {where})' if where else ''} in {seconds:.1f} s"
     )
+    if tally.skipped:
+        rules = ", ".join(f"{lines:,} by {column}" for column, lines in tally.skipped.items())
+        typer.echo(f"left out by the recipe's rules: {rules}")

@@ -111,11 +111,16 @@ async def begin_load(connection: asyncpg.Connection, id: str, file: str) -> Load
     return LoadProgress()
 
 
+async def first_begun(connection: asyncpg.Connection, id: str) -> datetime:
+    """When this load was begun for the first time, however often it was begun again."""
+    begun: datetime = await connection.fetchval("SELECT started_at FROM loads WHERE id = $1", id)
+    return begun
+
+
 async def save_load(connection: asyncpg.Connection, id: str, progress: LoadProgress, *, finished: bool = False) -> None:
     """Remember how far the load came."""
     await connection.execute(
         "UPDATE loads SET lines = $2, stored = $3, duplicate = $4, rejected = $5,"
-        " started_at = CASE WHEN $2::bigint = 0 THEN now() ELSE started_at END,"
         " finished_at = CASE WHEN $6 THEN now() END WHERE id = $1",
         id,
         *progress,

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from core.errors import PenchantError
 
+CHUNK = 25_000  # lines
+
 ODD = "\x00"
 """Stands in a column for a value that is not text: no rule accepts it, so the line is read by itself."""
 
@@ -38,6 +40,7 @@ class Chunk:
     record: Callable[[int], dict[str, Any]]  # one line as the sender wrote it, by its place in the chunk
     rejects: list[Reject] = field(default_factory=list)
     read: int = 0  # bytes of the file behind us
+    skipped: Mapping[str, int] = field(default_factory=dict)  # lines left out by a recipe's rules, by their column
 
     @property
     def last_line(self) -> int:

@@ -1,18 +1,18 @@
 """CSV in chunks: a line that cannot be read is set aside alone, whatever quote it forgot to close."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TextIO
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from cli.loading.chunks import Chunk, Reject, WrongFile
-from cli.loading.tables import blank_is_null, chunk_of
+from cli.loading.shapes import Shape
+from cli.loading.tables import blank_is_null
 
 DELIMITERS = ",;\t|"
 
@@ -53,21 +53,22 @@ def csv_chunks(
     text: TextIO,
     names: list[str],
     delimiter: str,
-    zone: ZoneInfo | None,
+    shape: Shape,
     position: Callable[[], int],
-    size: int,
     first_line: int = 2,
 ) -> Iterator[Chunk]:
-    """The rows after the header, `size` at a time; `line` is where a row begins in the file."""
+    """The rows, from `first_line` of the file on; a row's line is where it begins."""
+    wanted = frozenset(shape.wanted(names))
     lines = _Lines(text)
     while True:
-        rows, rejects = _take(lines, delimiter, size, first_line)
+        rows, rejects = _take(lines, delimiter, shape.size, first_line)
         if not lines.given:
             return
         starts = _starts(rows, first_line, len(lines.given), rejects)
         first_line += len(lines.given)
         lines.given.clear()
-        yield _chunk(rows, starts, rejects, names, zone, position())
+        starts, columns = _columns(rows, starts, rejects, names, wanted)
+        yield shape.chunk(starts, columns, rejects, position())
 
 
 def _take(lines: _Lines, delimiter: str, size: int, first_line: int) -> tuple[list[list[str]], list[Reject]]:
@@ -94,14 +95,14 @@ def _starts(rows: list[list[str]], first_line: int, given: int, rejects: list[Re
     return first_line + np.cumsum(heights) - heights
 
 
-def _chunk(
+def _columns(
     rows: list[list[str]],
     starts: NDArray[np.int64],
     rejects: list[Reject],
     names: list[str],
-    zone: ZoneInfo | None,
-    read: int,
-) -> Chunk:
+    wanted: Container[str],
+) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+    """The wanted columns of the rows that can be read, and where these begin; the others are added to `rejects`."""
     faults = _faults(rows, len(names))
     rejects += [Reject(int(starts[place]), None, fault) for place, fault in faults.items() if fault]
     if faults:
@@ -110,11 +111,13 @@ def _chunk(
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     try:
         arrays = {
-            name: blank_is_null(pa.array(column, pa.string())) for name, column in zip(names, columns, strict=True)
+            name: blank_is_null(pa.array(column, pa.string()))
+            for name, column in zip(names, columns, strict=True)
+            if name in wanted
         }
     except UnicodeEncodeError:
-        return _chunk(*_decodable(rows, starts, rejects), names, zone, read)
-    return chunk_of(starts, arrays, zone, rejects, read)
+        return _columns(*_decodable(rows, starts, rejects), names, wanted)
+    return starts, arrays
 
 
 def _faults(rows: list[list[str]], width: int) -> dict[int, str]:

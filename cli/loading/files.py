@@ -7,6 +7,7 @@ import lzma
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -16,15 +17,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cli.loading.chunks import Chunk, WrongFile
+from cli.loading.chunks import CHUNK, Chunk, WrongFile
 from cli.loading.csv_files import csv_chunks, header_of
-from cli.loading.fields import Kind, check_columns
-from cli.loading.json_lines import json_chunks
-from cli.loading.tables import chunk_of
+from cli.loading.fields import Kind
+from cli.loading.json_lines import json_chunks, told_chunks
+from cli.loading.latest import latest
+from cli.loading.plain_lines import is_plain, names_of, plain_chunks
+from cli.loading.recipes import Recipe
+from cli.loading.shapes import AsNamed, AsTold, Shape, with_clock
 
 Format = Literal["parquet", "csv", "jsonl"]
 
-CHUNK = 25_000  # lines
 _ENDS = 1 << 20  # bytes at each end of a file that, with its size, tell it from others
 _COMPRESSED: dict[bytes, Callable[[BinaryIO], object]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
@@ -46,6 +49,7 @@ class Reading:
     zone: ZoneInfo | None = None
     encoding: str = "utf-8-sig"
     delimiter: str | None = None
+    recipe: Recipe | None = None
 
 
 def fingerprint(path: Path) -> str:
@@ -60,14 +64,17 @@ def fingerprint(path: Path) -> str:
 
 
 @contextmanager
-def chunks_of(path: Path, kind: Kind, reading: Reading) -> Iterator[Iterator[Chunk]]:
-    """The file's chunks. Raises WrongFile, here or when they are read, saying what is wrong with the file."""
+def chunks_of(path: Path, kind: Kind, reading: Reading, moved: timedelta = timedelta()) -> Iterator[Iterator[Chunk]]:
+    """The file's chunks, their times moved as the recipe's shift asks.
+
+    Raises WrongFile, here or when they are read, saying what is wrong with the file.
+    """
     with ExitStack() as opened:
         try:
             raw = opened.enter_context(path.open("rb"))
         except OSError as error:
             raise WrongFile(f"it cannot be read: {error.strerror}") from None
-        yield _checked(lambda: _chunks(opened, raw, path, kind, reading))
+        yield _checked(lambda: _shaped(opened, raw, path, kind, reading, moved))
 
 
 def _checked(open_chunks: Callable[[], Iterator[Chunk]]) -> Iterator[Chunk]:
@@ -79,17 +86,31 @@ def _checked(open_chunks: Callable[[], Iterator[Chunk]]) -> Iterator[Chunk]:
         raise WrongFile(f"it is damaged: {error}") from None
 
 
-def _chunks(opened: ExitStack, raw: BinaryIO, path: Path, kind: Kind, reading: Reading) -> Iterator[Chunk]:
+def _shaped(
+    opened: ExitStack, raw: BinaryIO, path: Path, kind: Kind, reading: Reading, moved: timedelta
+) -> Iterator[Chunk]:
+    if reading.recipe is None:
+        return _chunks(opened, raw, path, reading, AsNamed(kind, reading.zone))
+
+    def read(shape: AsTold) -> Iterator[Chunk]:
+        return _chunks(opened, raw, path, reading, shape)
+
+    chunks = read(with_clock(AsTold(kind, reading.recipe, reading.zone, moved), read))
+    return latest(chunks, CHUNK) if kind == Kind.ITEMS else chunks
+
+
+def _chunks(opened: ExitStack, raw: BinaryIO, path: Path, reading: Reading, shape: AsNamed | AsTold) -> Iterator[Chunk]:
+    raw.seek(0)
     head = raw.read(8)
     raw.seek(0)
     if head[:4] == b"PAR1":
-        return _parquet(raw, kind, reading)
+        return _parquet(raw, shape)
     stream = _unpacked(opened, raw, head)
     start = stream.peek(4096)[:4096]
     _refuse_strangers(start, path)
     if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
-        return json_chunks(cast("BinaryIO", stream), kind, raw.tell, CHUNK)
-    return _csv(opened, cast("BinaryIO", stream), raw, kind, reading)
+        return _json(cast("BinaryIO", stream), raw, shape)
+    return _text(opened, cast("BinaryIO", stream), raw, reading, shape)
 
 
 def _unpacked(opened: ExitStack, raw: BinaryIO, head: bytes) -> io.BufferedReader:
@@ -113,20 +134,31 @@ def _refuse_strangers(start: bytes, path: Path) -> None:
         raise WrongFile("it is named like Parquet but is not")
 
 
-def _csv(opened: ExitStack, stream: BinaryIO, raw: BinaryIO, kind: Kind, reading: Reading) -> Iterator[Chunk]:
+def _json(stream: BinaryIO, raw: BinaryIO, shape: AsNamed | AsTold) -> Iterator[Chunk]:
+    if isinstance(shape, AsTold):
+        return told_chunks(stream, sorted(shape.told), shape, raw.tell)
+    return json_chunks(stream, shape.kind, raw.tell, shape.size)
+
+
+def _text(opened: ExitStack, stream: BinaryIO, raw: BinaryIO, reading: Reading, shape: Shape) -> Iterator[Chunk]:
     text = opened.enter_context(io.TextIOWrapper(stream, reading.encoding, errors="surrogateescape", newline=""))
-    names, delimiter = header_of(text, reading.delimiter)
-    check_columns(kind, names)
-    return csv_chunks(text, names, delimiter, reading.zone, raw.tell, CHUNK)
+    names = list(reading.recipe.columns or ()) if reading.recipe else []
+    delimiter, first_line = reading.delimiter, 1 if names else 2
+    if delimiter is not None and is_plain(delimiter):
+        names = names or names_of(text.readline(), delimiter)
+        return plain_chunks(text, names, delimiter, shape, raw.tell, first_line)
+    if not names:
+        names, delimiter = header_of(text, delimiter)
+    return csv_chunks(text, names, delimiter or ",", shape, raw.tell, first_line)
 
 
-def _parquet(raw: BinaryIO, kind: Kind, reading: Reading) -> Iterator[Chunk]:
+def _parquet(raw: BinaryIO, shape: Shape) -> Iterator[Chunk]:
     file = pq.ParquetFile(raw)
-    check_columns(kind, file.schema_arrow.names)
+    wanted = shape.wanted(file.schema_arrow.names)
     total, rows = file.metadata.num_rows, 0
     size = raw.seek(0, io.SEEK_END)
-    for batch in file.iter_batches(CHUNK, use_threads=False):
+    for batch in file.iter_batches(shape.size, columns=wanted, use_threads=False):
         lines = np.arange(rows + 1, rows + batch.num_rows + 1, dtype=np.int64)
         rows += batch.num_rows
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        yield chunk_of(lines, columns, reading.zone, [], size * rows // max(total, 1))
+        yield shape.chunk(lines, columns, [], size * rows // max(total, 1))

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from cli.loading.chunks import ODD, Chunk, Reject
 from cli.loading.fields import FIELDS, LISTS, MONEY, OBJECTS, Kind
+from cli.loading.shapes import Shape
 
 
 def json_chunks(stream: BinaryIO, kind: Kind, position: Callable[[], int], size: int) -> Iterator[Chunk]:
@@ -22,6 +23,29 @@ def json_chunks(stream: BinaryIO, kind: Kind, position: Callable[[], int], size:
         columns = _event_columns(values) if kind == Kind.EVENTS else {}
         yield Chunk(places, columns, values.__getitem__, rejects, position())
         first += len(lines)
+
+
+def told_chunks(stream: BinaryIO, names: list[str], shape: Shape, position: Callable[[], int]) -> Iterator[Chunk]:
+    """The lines, shaped from what they say under these names."""
+    first = 1
+    while lines := list(islice(stream, shape.size)):
+        records, rejects = _parse(lines, first)
+        columns = {name: pa.array(_texts(records, name), pa.string()) for name in names}
+        yield shape.chunk(np.fromiter(records, np.int64, len(records)), columns, rejects, position())
+        first += len(lines)
+
+
+def _texts(records: dict[int, dict[str, Any]], name: str) -> list[str | None]:
+    return [_plain(record.get(name)) for record in records.values()]
+
+
+def _plain(value: Any) -> str | None:
+    """A value as a CSV file would have it; lists of plain values between bars."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list) and not any(isinstance(each, dict | list) for each in value):
+        return "|".join(_plain(each) or "" for each in value)
+    return orjson.dumps(value).decode()
 
 
 def _parse(lines: list[bytes], first: int) -> tuple[dict[int, dict[str, Any]], list[Reject]]:

@@ -1,11 +1,14 @@
 """One file into Postgres: the next chunk is read while the last one is stored, each chunk is one transaction."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Self, TypeVar, cast
 
 import asyncpg
@@ -19,7 +22,7 @@ from cli.loading.patches import Patch, patches_of, store_patches
 from cli.loading.rejects import RejectFile
 from cli.loading.report import Report
 from core import clock
-from db.history import History, LoadProgress, begin_load, save_load
+from db.history import History, LoadProgress, begin_load, first_begun, save_load
 
 T = TypeVar("T")
 _TAKEN = "its source, id and occurredAt came before with another body"
@@ -43,12 +46,17 @@ class Tally(NamedTuple):
     duplicate: int = 0
     rejected: int = 0
     resumed_after: int = 0  # lines done by an earlier load that was stopped
+    skipped: Mapping[str, int] = MappingProxyType({})  # lines left out by the recipe's rules, by their column
 
     def plus(self, stored: int, duplicate: int, rejected: int) -> Self:
         """With these lines too."""
         return self._replace(
             stored=self.stored + stored, duplicate=self.duplicate + duplicate, rejected=self.rejected + rejected
         )
+
+    def without(self, skipped: Mapping[str, int]) -> Self:
+        """With these lines left out too."""
+        return self._replace(skipped=Counter(self.skipped) + Counter(skipped)) if skipped else self
 
 
 async def load_events(connection: asyncpg.Connection, order: Order, report: Report) -> Tally:
@@ -57,27 +65,28 @@ async def load_events(connection: asyncpg.Connection, order: Order, report: Repo
     begun = await begin_load(connection, id, order.file.name)
     if begun is None:
         raise WrongFile("another process is loading it")
-    history, progress = History(connection), begun
-    async with _read(order, _events) as steps:
+    history, progress, tally = History(connection), begun, Tally(resumed_after=begun.lines)
+    async with _read(order, _events, await first_begun(connection, id)) as steps:
         with RejectFile(order.rejects, begun.lines) as rejects:
             async for chunk, rows, refused in steps:
+                tally = tally.without(chunk.skipped)
                 if chunk.last_line > begun.lines:
                     await history.prepare_months(rows.months)
                     progress = await _store(history, id, progress, chunk, rows, refused, rejects)
                 report.step(chunk.read, chunk.last_line)
     await save_load(connection, id, progress, finished=True)
-    return Tally(*progress[1:], resumed_after=begun.lines)
+    return tally.plus(*progress[1:])
 
 
 async def load_patches(connection: asyncpg.Connection, order: Order, report: Report) -> Tally:
     """Apply the items or users of the file as patches. Raises WrongFile."""
     tally = Tally()
-    async with _read(order, _patches) as steps:
+    async with _read(order, _patches, clock.now()) as steps:
         with RejectFile(order.rejects) as rejects:
             async for chunk, patches, refused in steps:
-                stored = await store_patches(connection, order.kind, patches)
+                stored = await store_patches(connection, order.kind, patches) if patches else 0
                 rejects.write(refused)
-                tally = tally.plus(stored, len(patches) - stored, len(refused))
+                tally = tally.plus(stored, len(patches) - stored, len(refused)).without(chunk.skipped)
                 report.step(chunk.read, chunk.last_line)
     return tally
 
@@ -85,21 +94,25 @@ async def load_patches(connection: asyncpg.Connection, order: Order, report: Rep
 async def check_file(order: Order, report: Report) -> Tally:
     """Read and judge the whole file, storing nothing; `stored` is what could be. Raises WrongFile."""
     tally = Tally()
-    async with _read(order, _events if order.kind == Kind.EVENTS else _patches) as steps:
+    judge = _events if order.kind == Kind.EVENTS else _patches
+    async with _read(order, judge, clock.now()) as steps:
         with RejectFile(order.rejects) as rejects:
             async for chunk, good, refused in steps:
                 rejects.write(refused)
-                tally = tally.plus(len(good.lines) if isinstance(good, Rows) else len(good), 0, len(refused))
+                count = len(good.lines) if isinstance(good, Rows) else len(good)
+                tally = tally.plus(count, 0, len(refused)).without(chunk.skipped)
                 report.step(chunk.read, chunk.last_line)
     return tally
 
 
 @asynccontextmanager
 async def _read(
-    order: Order, judge: Callable[[Order, Iterator[Chunk]], Iterator[T]]
+    order: Order, judge: Callable[[Order, Iterator[Chunk]], Iterator[T]], now: datetime
 ) -> AsyncIterator[AsyncIterator[T]]:
-    """The judged chunks of the file."""
-    with chunks_of(order.file, order.kind, order.reading) as chunks:
+    """The judged chunks of the file; `now` is what a recipe moves times to."""
+    recipe = order.reading.recipe
+    moved = recipe.moved(now) if recipe else timedelta()
+    with chunks_of(order.file, order.kind, order.reading, moved) as chunks:
         async with aclosing(_ahead(judge(order, chunks))) as steps:
             yield steps
 

@@ -27,7 +27,7 @@ def chunk_of(
     Raises WrongFile naming a column whose type cannot hold what its name says.
     """
     shaped = {name: _shaped(name, column, zone) for name, column in columns.items()}
-    return Chunk(lines, shaped, _recorder(shaped, zone), rejects, read)
+    return Chunk(lines, shaped, recorder(shaped, zone), rejects, read)
 
 
 def blank_is_null(texts: pa.Array) -> pa.Array:
@@ -41,14 +41,15 @@ def _shaped(name: str, column: pa.Array, zone: ZoneInfo | None) -> pa.Array:
     if name in LISTS | OBJECTS:
         return column
     if name in TIMES:
-        return _times(name, column, zone)
+        return moments(name, column, zone)
     try:
         return _texts(name, column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise WrongFile(f"the column {name!r} is of the type {column.type}: {error}") from None
 
 
-def _times(name: str, column: pa.Array, zone: ZoneInfo | None) -> pa.Array:
+def moments(name: str, column: pa.Array, zone: ZoneInfo | None) -> pa.Array:
+    """The column of times as moments, or as it is where they are texts. Raises WrongFile when it holds no times."""
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us"))
     if not pa.types.is_timestamp(column.type):
@@ -86,7 +87,9 @@ def plain(amounts: pa.Array) -> pa.Array:
     return pc.if_else(pc.match_substring(amounts, "."), trimmed, amounts)
 
 
-def _recorder(columns: Mapping[str, pa.Array], zone: ZoneInfo | None) -> Callable[[int], dict[str, Any]]:
+def recorder(columns: Mapping[str, pa.Array], zone: ZoneInfo | None) -> Callable[[int], dict[str, Any]]:
+    """Gives one line of the columns as its sender could have written it."""
+
     def record(place: int) -> dict[str, Any]:
         values = ((name, column[place].as_py()) for name, column in columns.items())
         return _gathered({name: _value(name, value, zone) for name, value in values if value is not None})

@@ -1,0 +1,119 @@
+"""One of our columns made from a column of a foreign file, as a recipe says: whole columns at a time."""
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from cli.loading.fields import MONEY, TIMES
+from cli.loading.recipes import EPOCHS, Cell
+from cli.loading.tables import plain
+
+_TEXT: Final = pa.string()
+_NUMBERS: Final = MONEY | {"quantity"}
+_SAFE = 2.0**53
+_GROUPS: Final = {",": r"[.\s'\x{2019}\x{a0}\x{202f}]", ".": r"[,\s'\x{2019}\x{a0}\x{202f}]"}
+
+
+class Made(NamedTuple):
+    """A column of ours, and which lines it cannot be made for, with the reason; `wrong` is None when all is well."""
+
+    column: pa.Array
+    wrong: NDArray[np.bool_] | None = None
+    reason: str = ""
+
+
+def made_of(name: str, cell: Cell, source: pa.Array | None, decimal: str | None, count: int) -> Made:
+    """Our column `name`; `source` is the column the cell names, None where it is a constant."""
+    if source is None:
+        return Made(pa.repeat(pa.scalar(cell.value, _TEXT), count))
+    if name in TIMES:
+        return _time(cell, source)
+    if name in MONEY and pa.types.is_floating(source.type):
+        source = pc.round(source.cast(pa.float64()), 4)
+    elif pa.types.is_nested(source.type):
+        return Made(source)
+    texts = _mapped(texts_of(source), cell)
+    if name in _NUMBERS:
+        texts = _number(texts, decimal)
+    return Made(pc.utf8_ltrim(texts, "-") if cell.absolute else texts)
+
+
+def texts_of(column: pa.Array) -> pa.Array:
+    """The column as trimmed texts, as a person would write them; what is blank is null."""
+    if pa.types.is_dictionary(column.type):
+        words = texts_of(column.dictionary)
+        return pa.DictionaryArray.from_arrays(column.indices, words).dictionary_decode()
+    if pa.types.is_floating(column.type):
+        return _floats(column.cast(pa.float64()))
+    texts = column.cast(_TEXT)
+    if pa.types.is_decimal(column.type):
+        return plain(texts)
+    trimmed = pc.utf8_trim_whitespace(texts)
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, _TEXT), trimmed)
+
+
+def matches(texts: pa.Array, pattern: str) -> pa.Array:
+    """Which texts the pattern describes as a whole; none at all is the empty text."""
+    return pc.match_substring_regex(pc.fill_null(texts, ""), f"^(?:{pattern})$")
+
+
+def _floats(column: pa.Array) -> pa.Array:
+    """17850.0 is what pandas makes of 17850 where lines have none."""
+    column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+    whole = pc.fill_null(pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _SAFE)), False)
+    integers = pc.if_else(whole, column, None).cast(pa.int64()).cast(_TEXT)
+    return pc.coalesce(integers, column.cast(_TEXT))
+
+
+def _mapped(texts: pa.Array, cell: Cell) -> pa.Array:
+    if not cell.map:
+        return texts
+    found = texts if cell.otherwise is None else pa.repeat(pa.scalar(cell.otherwise, _TEXT), len(texts))
+    for pattern, word in reversed(cell.map.items()):
+        found = pc.if_else(matches(texts, pattern), pa.scalar(word, _TEXT), found)
+    return found
+
+
+def _number(texts: pa.Array, decimal: str | None) -> pa.Array:
+    if decimal is None:
+        return texts
+    ungrouped = pc.replace_substring_regex(texts, _GROUPS[decimal], "")
+    return plain(pc.replace_substring(ungrouped, ",", "."))
+
+
+def _time(cell: Cell, source: pa.Array) -> Made:
+    if pa.types.is_temporal(source.type) or cell.format is None:
+        return Made(source if pa.types.is_temporal(source.type) else _mapped(texts_of(source), cell))
+    texts = _mapped(texts_of(source), cell)
+    read = _counted(texts, EPOCHS[cell.format]) if cell.format in EPOCHS else _written(texts, cell.format)
+    wrong = pc.and_(texts.is_valid(), read.is_null()).to_numpy(zero_copy_only=False)
+    return Made(read, wrong if wrong.any() else None, f"does not fit the format {cell.format}")
+
+
+def _counted(texts: pa.Array, unit: str) -> pa.Array:
+    """Whole numbers since 1970, fractions dropped."""
+    fits = pc.fill_null(pc.match_substring_regex(texts, r"^-?[0-9]{1,13}(\.[0-9]+)?$"), False)
+    whole = pc.replace_substring_regex(pc.if_else(fits, texts, pa.scalar(None, _TEXT)), r"\.[0-9]+$", "")
+    return whole.cast(pa.int64()).cast(pa.timestamp(unit, "UTC")).cast(pa.timestamp("us", "UTC"))
+
+
+def _written(texts: pa.Array, format: str) -> pa.Array:
+    read = pc.strptime(texts, format=format, unit="us", error_is_null=True)
+    early = pc.fill_null(pc.less_equal(pc.day(read), 3), False)
+    invented = [text for text in pc.unique(texts.filter(early)).to_pylist() if not _exists(text, format)]
+    if not invented:
+        return read
+    return pc.if_else(pc.is_in(texts, pa.array(invented, _TEXT)), pa.scalar(None, read.type), read)
+
+
+def _exists(text: str, format: str) -> bool:
+    """Whether there is such a day: for the C library the 31st of February is the 3rd of March."""
+    with suppress(ValueError):
+        datetime.strptime(text, format)  # noqa: DTZ007  # only whether it can be read
+        return True
+    return False

@@ -1,0 +1,187 @@
+"""Recipes: a small TOML file that says which columns of a foreign file are which of ours."""
+
+import tomllib
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from cli.loading.chunks import WrongFile
+from cli.loading.clocks import weeks_between
+from cli.loading.fields import Kind, check_columns
+from core.errors import PenchantError
+
+EPOCHS: Final = {"seconds": "s", "milliseconds": "ms"}
+"""Formats of times that are counted from 1970 on."""
+
+
+class WrongRecipe(PenchantError):
+    """The recipe cannot be followed."""
+
+
+def _pattern(text: str) -> str:
+    try:
+        pc.match_substring_regex(pa.array([""]), text)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"there is no time zone {name!r}") from None
+    return name
+
+
+def _time_format(text: str) -> str:
+    if text not in EPOCHS and "%" not in text:
+        raise ValueError('is made as in "%d/%m/%Y %H:%M", or is "seconds" or "milliseconds" since 1970')
+    return text
+
+
+def _words(value: Any) -> Any:
+    """Constants may be written as numbers or truths."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]  # of RE2, for the whole text
+Text = Annotated[str, BeforeValidator(_words)]
+Rules = dict[str, Pattern]  # by column
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cell(_Part):
+    """Where the text of one of our columns comes from, and what is done to it on the way."""
+
+    column: str | None = None
+    value: Text | None = None
+    map: dict[Pattern, Text] = Field(default_factory=dict)
+    otherwise: Text | None = None
+    format: Annotated[str, AfterValidator(_time_format)] | None = None
+    absolute: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        return {"column": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.column is None) == (self.value is None):
+            raise ValueError('needs either a column, as in "Name" or { column = "Name" }, or a value')
+        if self.otherwise is not None and not self.map:
+            raise ValueError("has an otherwise without a map")
+        return self
+
+
+class Section(_Part):
+    """What a file of one kind holds: our columns, and which of its lines count."""
+
+    cells: dict[str, Cell]
+    keep: Rules = Field(default_factory=dict)
+    skip: Rules = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        rules = {name: given[name] for name in ("keep", "skip") if name in given}
+        return {**rules, "cells": {name: cell for name, cell in given.items() if name not in rules}}
+
+
+class Recipe(_Part):
+    """How a shop's own file is read. `keep` and `skip` are rules for lines of every kind."""
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    columns: tuple[str, ...] | None = None
+    decimal: Literal[".", ","] | None = None
+    timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    clock: Literal["file", "none"] = "file"
+    cut: AwareDatetime | None = None
+    shift: Literal["none", "cut"] = "none"
+    each: str | None = None
+    keep: Rules = Field(default_factory=dict)
+    skip: Rules = Field(default_factory=dict)
+    events: Section | None = None
+    items: Section | None = None
+    users: Section | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.cut is None and (self.clock == "none" or self.shift == "cut"):
+            raise ValueError('clock = "none" and shift = "cut" need a cut, as in cut = 2011-12-10T00:00:00Z')
+        for kind in Kind:
+            section = self.section(kind)
+            if section is not None:
+                _check(kind, section, timeless=self.clock == "none")
+        return self
+
+    def section(self, kind: Kind) -> Section | None:
+        """What the recipe says of such files."""
+        found: Section | None = getattr(self, kind.value)
+        return found
+
+    def moved(self, now: datetime) -> timedelta:
+        """How far all times are moved, so that weekdays stay weekdays and the cut comes to lie at `now` or before."""
+        return timedelta() if self.shift == "none" or self.cut is None else weeks_between(self.cut, now)
+
+
+def read_recipe(path: Path, kind: Kind) -> Recipe:
+    """The recipe in the file, which must have a section for the kind.
+
+    Raises WrongRecipe naming the key at fault.
+    """
+    try:
+        recipe = Recipe.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise WrongRecipe(f"{path}: it cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WrongRecipe(f"{path}: it is not TOML: {error}") from None
+    except ValidationError as error:
+        raise WrongRecipe(f"{path}: {_fault(error)}") from None
+    if recipe.section(kind) is None:
+        raise WrongRecipe(f"{path}: it has no section [{kind}]")
+    return recipe
+
+
+def _check(kind: Kind, section: Section, *, timeless: bool) -> None:
+    made = ["occurredAt"] if timeless and kind == Kind.EVENTS else []
+    if made and "occurredAt" in section.cells:
+        raise ValueError(f'[{kind}] has an occurredAt, but clock = "none"')
+    try:
+        check_columns(kind, [*section.cells, *made])
+    except WrongFile as error:
+        raise ValueError(f"[{kind}]: {error}") from None
+
+
+def _fault(error: ValidationError) -> str:
+    """The first fault, with the way to it as the writer of the recipe knows it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    way = ".".join(str(step) for step in first["loc"] if step != "cells")
+    if first["type"] == "extra_forbidden":
+        return f"the key {way!r} is not known"
+    reason = first.get("ctx", {}).get("error")
+    words = str(reason) if reason is not None else first["msg"]
+    return f"{way}: {words}" if way else words

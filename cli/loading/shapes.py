@@ -1,0 +1,199 @@
+"""What a reader's columns become: taken by their names, or made into ours as a recipe tells."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Final, Protocol
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from cli.loading.cells import made_of, matches, texts_of
+from cli.loading.chunks import CHUNK, Chunk, Reject, WrongFile
+from cli.loading.clocks import Countdown
+from cli.loading.fields import TIMES, Kind, check_columns
+from cli.loading.recipes import Recipe, Section
+from cli.loading.tables import chunk_of, moments
+
+Lines = NDArray[np.int64]
+_WIDE: Final = 10  # a line that holds several values counts for so many
+_BETWEEN: Final = r"[\s,;|]+"  # the values of a column that holds several
+
+
+class Shape(Protocol):
+    """Turns what was read into a chunk."""
+
+    @property
+    def size(self) -> int:
+        """How many lines a chunk is made of."""
+        ...
+
+    def wanted(self, names: list[str]) -> list[str]:
+        """Which of the file's columns are to be read. Raises WrongFile naming one that is missing or unknown."""
+        ...
+
+    def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
+        """The chunk of lines, whose columns are as long as they. Raises WrongFile for a column of a wrong type."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AsNamed:
+    """The file's columns have our names."""
+
+    kind: Kind
+    zone: ZoneInfo | None
+    size: int = CHUNK
+
+    def wanted(self, names: list[str]) -> list[str]:
+        """All of them."""
+        check_columns(self.kind, names)
+        return names
+
+    def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
+        """The columns as they are."""
+        return chunk_of(lines, columns, self.zone, rejects, read)
+
+
+@dataclass(frozen=True)
+class AsTold:
+    """The file's columns are made into ours by a recipe."""
+
+    kind: Kind
+    recipe: Recipe
+    zone: ZoneInfo | None
+    moved: timedelta = timedelta()
+    clock: Countdown | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Fewer lines when each holds several values."""
+        return CHUNK if self.recipe.each is None else CHUNK // _WIDE
+
+    @cached_property
+    def section(self) -> Section:
+        """What the recipe says of such files."""
+        found = self.recipe.section(self.kind)
+        if found is None:
+            raise WrongFile(f"the recipe has no section [{self.kind}]")
+        return found
+
+    @cached_property
+    def skipping(self) -> list[tuple[str, str, bool]]:
+        """The rules for lines: (column, pattern, whether lines that fit are kept)."""
+        parts = (self.recipe, self.section)
+        return [
+            (column, pattern, kept)
+            for part in parts
+            for rules, kept in ((part.skip, False), (part.keep, True))
+            for column, pattern in rules.items()
+        ]
+
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """The columns that the recipe speaks of."""
+        cells = {cell.column for cell in self.section.cells.values() if cell.column is not None}
+        return frozenset(cells | {column for column, _, _ in self.skipping})
+
+    def wanted(self, names: list[str]) -> list[str]:
+        """Those that the recipe speaks of."""
+        for name in sorted(self.told):
+            if names.count(name) != 1:
+                why = "is there twice" if name in names else f"is not in the file; there are: {', '.join(names)}"
+                raise WrongFile(f"the recipe reads the column {name!r}, which {why}")
+        return [name for name in names if name in self.told]
+
+    def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
+        """Our columns of the lines that count."""
+        lines, columns, skipped = self._kept(lines, columns)
+        lines, columns = self._one_value_a_line(lines, columns)
+        made, wrong = self._made(columns, len(lines))
+        rejects = rejects + [
+            Reject(int(lines[place]), name, f"{name} {reason}") for place, (name, reason) in sorted(wrong.items())
+        ]
+        if wrong:
+            good = np.ones(len(lines), bool)
+            good[list(wrong)] = False
+            lines, made = lines[good], _filtered(made, pa.array(good))
+        whole = chunk_of(lines, self._timed(made), self.zone, rejects, read)
+        return Chunk(whole.lines, whole.columns, whole.record, rejects, read, skipped)
+
+    def _kept(
+        self, lines: Lines, columns: Mapping[str, pa.Array]
+    ) -> tuple[Lines, Mapping[str, pa.Array], dict[str, int]]:
+        """The lines that no rule leaves out, and how many each column's rules do."""
+        skipped: dict[str, int] = {}
+        for column, pattern, kept in self.skipping:
+            fits = matches(texts_of(columns[column]), pattern)
+            mask = fits if kept else pc.invert(fits)
+            if lost := len(lines) - (mask.true_count or 0):
+                skipped[column] = skipped.get(column, 0) + lost
+                lines, columns = lines[mask.to_numpy(zero_copy_only=False)], _filtered(columns, mask)
+        return lines, columns, skipped
+
+    def _one_value_a_line(self, lines: Lines, columns: Mapping[str, pa.Array]) -> tuple[Lines, Mapping[str, pa.Array]]:
+        """A line for each value of the column that holds several."""
+        name = self.recipe.each
+        if name is None or name not in columns:
+            return lines, columns
+        several = columns[name]
+        if not pa.types.is_list(several.type) and not pa.types.is_large_list(several.type):
+            several = pc.split_pattern_regex(texts_of(several), _BETWEEN)
+        parents = pc.list_parent_indices(several)
+        spread = {other: column.take(parents) for other, column in columns.items() if other != name}
+        return lines[parents.to_numpy()], {**spread, name: pc.list_flatten(several)}
+
+    def _made(
+        self, columns: Mapping[str, pa.Array], count: int
+    ) -> tuple[dict[str, pa.Array], dict[int, tuple[str, str]]]:
+        """Our columns, and for the places of lines that cannot be made the column at fault and why."""
+        made: dict[str, pa.Array] = {}
+        wrong: dict[int, tuple[str, str]] = {}
+        for name, cell in self.section.cells.items():
+            source = None if cell.column is None else columns[cell.column]
+            made[name], bad, reason = made_of(name, cell, source, self.recipe.decimal, count)
+            if bad is not None:
+                wrong |= dict.fromkeys(np.flatnonzero(bad).tolist(), (name, reason))
+        return made, wrong
+
+    def _timed(self, made: dict[str, pa.Array]) -> dict[str, pa.Array]:
+        """With synthetic times where there are none, moved where they are to be moved."""
+        if self.clock is not None:
+            made = {**made, "occurredAt": self.clock.times(person_of(made))}
+        if not self.moved:
+            return made
+        return {name: _moved(name, made[name], self.zone, self.moved) if name in TIMES else made[name] for name in made}
+
+
+def with_clock(shape: AsTold, chunks: Callable[[AsTold], Iterable[Chunk]]) -> AsTold:
+    """The shape with synthetic times if its recipe wants them: reads the file once to count each person's lines."""
+    cut = shape.recipe.cut
+    if shape.recipe.clock == "file" or cut is None or shape.kind != Kind.EVENTS:
+        return shape
+    people = (person_of(chunk.columns) for chunk in chunks(shape))
+    return AsTold(shape.kind, shape.recipe, shape.zone, shape.moved, Countdown(people, cut))
+
+
+def person_of(columns: Mapping[str, pa.Array]) -> pa.Array:
+    """Whose line it is, guests apart from users; a line of nobody is nobody's."""
+    users, guests = columns.get("userId"), columns.get("anonymousId")
+    named = [
+        pc.binary_join_element_wise(kind, ids.cast(pa.string()), "")
+        for kind, ids in (("u", users), ("g", guests))
+        if ids is not None
+    ]
+    return pc.coalesce(*named, pa.scalar("", pa.string()))
+
+
+def _filtered(columns: Mapping[str, pa.Array], mask: pa.Array) -> dict[str, pa.Array]:
+    return {name: column.filter(mask) for name, column in columns.items()}
+
+
+def _moved(name: str, column: pa.Array, zone: ZoneInfo | None, by: timedelta) -> pa.Array:
+    if not pa.types.is_temporal(column.type):
+        raise WrongFile(f"{name} can only be shifted when the recipe says its format")
+    return pc.add(moments(name, column, zone), pa.scalar(by, pa.duration("us")))
