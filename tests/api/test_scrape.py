@@ -1,7 +1,9 @@
 """/metrics says how the gateway and everything behind it are doing, to whoever may know."""
 
+import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aio_pika
@@ -17,6 +19,7 @@ from api.app import create_app
 from api.oauth.grant_types import CLIENT_CREDENTIALS
 from api.oauth.registration import register
 from api.scopes import SCOPES
+from core import metrics
 from core.settings import Gateway, Settings, Stores, Watching
 from db.clients import create_client
 from db.jobs import fail_job, lease_job, request_job
@@ -25,6 +28,8 @@ from workers import topology
 BASE, SECRET, TOKEN = "http://shop.example", "a-secret-of-the-client", "a-token-for-prometheus"
 TRACK = "mutation($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
 LIST = 'query { user(id: "u1") { recommendations(first: 3) { degraded } } }'
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "penchant.json"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "watching.md"
 Numbers = dict[tuple[str, ...], float]
 
 
@@ -179,3 +184,47 @@ async def test_with_a_token_everybody_needs_it(stores: Stores, pool: asyncpg.Poo
             assert refused.headers["www-authenticate"].startswith("Bearer")
         far = await served.client("10.1.2.3").get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
         assert far.status_code == 200
+
+
+def asked_for() -> list[str]:
+    """Every expression of the dashboard, where Prometheus reads it."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+
+async def test_the_dashboard_shows_every_metric_and_none_that_does_not_exist(served: Served) -> None:
+    text = (await served.near.get("/metrics")).text
+    families = {family.name: family.type for family in text_string_to_metric_families(text)}
+    parts = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",)}
+    exists = {name + part for name, kind in families.items() for part in parts.get(kind, ("",))}
+    named = {name for asked in asked_for() for name in re.findall(r"\b(?:penchant|process)_\w+", asked)}
+    assert named <= exists, named - exists
+    shown = {name for name in families if any(each.startswith(name) for each in named)}
+    assert {name for name in families if name.startswith("penchant")} <= shown
+
+
+async def test_the_dashboard_knows_the_labels(served: Served, pool: asyncpg.Pool) -> None:
+    await request_job(pool, "main", "a test", "ada")
+    job = await lease_job(pool, "main")
+    assert job is not None
+    await fail_job(pool, job, "no data")
+    await served.ask(LIST)
+    await served.ask("{ nothing }")
+    await served.ask(TRACK, events=[{"type": "VIEW", "userId": "u1", "itemId": "i1"}])
+    metrics.TASKS.labels("penchant.a_task", "done").observe(0.1)
+    text = (await served.near.get("/metrics")).text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    labels = {sample.name: set(sample.labels) | {"job", "instance"} for sample in samples}
+    for asked in asked_for():
+        for name, selector in re.findall(r"\b((?:penchant|process)_\w+)\{([^}]*)\}", asked):
+            used = set(re.findall(r"(\w+)=", selector)) | set(
+                re.findall(r"\w+", " ".join(re.findall(r"by \((.*?)\)", asked)))
+            )
+            assert used <= labels[name], (asked, used - labels[name])
+
+
+async def test_every_metric_is_explained(served: Served) -> None:
+    text = (await served.near.get("/metrics")).text
+    ours = {family.name for family in text_string_to_metric_families(text) if family.name.startswith("penchant")}
+    explained = {name.removesuffix("_total") for name in re.findall(r"`(penchant_\w+)`", DOCUMENT.read_text())}
+    assert ours == explained
