@@ -35,7 +35,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/penchant schema --check
-	$(BIN)/pytest -q -p no:xdist tests/cli/test_house.py
+	$(BIN)/pytest -q -p no:xdist tests/cli/test_house.py tests/deploy
 
 bench: setup
 	$(BIN)/python -m benchmarks --quick
@@ -49,6 +49,7 @@ lock: setup
 	$(COMPILE) pyproject.toml -o requirements/gateway.txt
 	$(COMPILE) pyproject.toml --extra demo -c requirements/gateway.txt -o requirements/demo.txt
 	$(COMPILE) pyproject.toml --extra train $(CPU) -c requirements/gateway.txt -o requirements/train.txt
+	$(COMPILE) requirements/registry.in -c requirements/gateway.txt -o requirements/registry.txt
 	$(COMPILE) pyproject.toml --all-extras $(CPU) -c requirements/train.txt -c requirements/demo.txt -o requirements/dev.txt
 
 clean:

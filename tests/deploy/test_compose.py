@@ -1,0 +1,188 @@
+"""docker-compose.yml, by the compose specification's schema, by a linter, and by what it names."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+from cli.main import COMMANDS
+from core import settings
+from core.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docker-compose.yml"
+COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = [name for name, service in SERVICES.items() if service["image"].startswith(("penchant-gateway", "penchant-tr"))]
+BIN = Path(sys.executable).parent
+FIELDS = {
+    f"PENCHANT_{name.upper()}": "SecretStr" in str(field.annotation)
+    for kind in vars(settings).values()
+    if isinstance(kind, type) and issubclass(kind, BaseSettings)
+    for name, field in kind.model_fields.items()
+}
+
+
+def environment(service: dict[str, Any]) -> dict[str, str]:
+    """As compose gives it, without anything set on the host."""
+    given = {name: str(value) for name, value in service.get("environment", {}).items()}
+    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
+
+
+def secrets_of(service: dict[str, Any]) -> list[str]:
+    return [one if isinstance(one, str) else one["source"] for one in service.get("secrets", [])]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What deploy/make-secrets makes."""
+    folder = tmp_path_factory.mktemp("deploy") / "secrets"
+    subprocess.run([ROOT / "deploy" / "make-secrets", folder], check=True)
+    return folder
+
+
+def test_it_fits_the_compose_specification() -> None:
+    words = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(FILE)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_linter_finds_nothing_grave() -> None:
+    done = subprocess.run([BIN / "compose-lint", "check", FILE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_it_runs_is_what_was_promised() -> None:
+    assert set(OURS) == {"gateway", "worker", "trainer", "beat", "migrate"}
+    assert set(SERVICES) - set(OURS) == {"postgres", "valkey", "rabbitmq", "mlflow"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_run_our_commands(name: str) -> None:
+    (command,) = SERVICES[name]["command"]
+    assert command in COMMANDS
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_variable_is_a_setting_and_every_secret_comes_from_a_file(name: str) -> None:
+    for variable, value in environment(SERVICES[name]).items():
+        if FIELDS.get(variable.removesuffix("_FILE")):
+            assert variable.endswith("_FILE"), variable
+            assert Path(value).parent == Path("/run/secrets")
+            assert Path(value).name in secrets_of(SERVICES[name]), variable
+        else:
+            assert variable in FIELDS, variable
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_start_with_these_settings(name: str, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [variable for variable in os.environ if variable.startswith("PENCHANT_")]:
+        monkeypatch.delenv(variable)
+    for variable, value in environment(SERVICES[name]).items():
+        monkeypatch.setenv(variable, value.replace("/run/secrets", str(made)))
+    read = Settings()
+    needed = ["gateway", "ingest", "tokens"] if name == "gateway" else []
+    for concern in [*needed, *(["schedule", "watching"] if name == "worker" else []), "logging"]:
+        assert getattr(read, concern)
+    if name != "migrate":
+        for setting, store in (("postgres_url", "postgres"), ("redis_url", "valkey"), ("broker_url", "rabbitmq")):
+            url: SecretStr = getattr(read.stores, setting)
+            assert urlsplit(url.get_secret_value()).hostname == store
+
+
+def test_every_secret_is_made_once_and_kept(made: Path) -> None:
+    named = {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
+    before = {file.name: file.read_text() for file in made.iterdir()}
+    assert named <= before.keys()
+    subprocess.run([ROOT / "deploy" / "make-secrets", made], check=True)
+    assert {file.name: file.read_text() for file in made.iterdir()} == before
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in made.iterdir()} == {0o444}  # containers are not their owner
+
+
+def test_the_stores_let_in_whom_the_addresses_name(made: Path) -> None:
+    def password(name: str) -> str | None:
+        return urlsplit((made / name).read_text().strip()).password
+
+    def secret(name: str) -> str:
+        return (made / name).read_text().strip()
+
+    assert password("postgres_url") == password("mlflow_url") == secret("postgres_password")
+    assert secret("valkey.conf") == f"requirepass {password('redis_url')}"
+    assert f"default_pass = {password('broker_url')}" in secret("rabbitmq.conf")
+    made_up = ("postgres_password", "valkey_password", "rabbitmq_password", "gateway_secret", "metrics_token")
+    passwords = [secret(name) for name in made_up]
+    assert len(set(passwords)) == 5 and min(map(len, passwords)) >= 32
+
+
+def test_no_secret_stands_in_the_file_or_in_a_default() -> None:
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            secret = re.search(r"PASSWORD|SECRET|TOKEN|_URL$", variable)
+            assert not secret or variable.endswith("_FILE") or variable == "PENCHANT_PUBLIC_URL", f"{name}: {value}"
+    assert "secrets/" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_only_loopback_is_published() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published.keys() == {"gateway", "mlflow"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_bounded_started_again_and_waits_for_what_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert {"cpus", "memory", "pids"} <= service["deploy"]["resources"]["limits"].keys()
+    assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
+    for other, wait in service.get("depends_on", {}).items():
+        if wait["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[other], other
+        else:
+            assert (other, wait["condition"]) == ("migrate", "service_completed_successfully")
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name not in ("trainer", "beat", "migrate")])
+def test_what_answers_is_asked_whether_it_does(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    assert check["test"][0] in ("CMD", "CMD-SHELL") and {"interval", "timeout", "retries"} <= check.keys()
+
+
+def test_every_volume_and_every_mounted_file_is_there() -> None:
+    named = set()
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume["source"] if isinstance(volume, dict) else volume.split(":")[0]
+            named.add(source) if not source.startswith(".") else None
+            assert not source.startswith(".") or (ROOT / source).is_file(), source
+    assert named == COMPOSE["volumes"].keys() == {"bundles", "postgres", "rabbitmq"}
+
+
+def test_gateways_read_the_bundles_that_the_trainer_writes() -> None:
+    assert {"type": "volume", "source": "bundles", "target": "/var/lib/penchant/bundles", "read_only": True} in (
+        SERVICES["gateway"]["volumes"]
+    )
+    assert "bundles:/var/lib/penchant/bundles" in SERVICES["trainer"]["volumes"]
+
+
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" in service])
+def test_what_is_built_is_a_target_of_the_dockerfile(name: str) -> None:
+    build = SERVICES[name]["build"]
+    assert (ROOT / build["context"] / build["dockerfile"]).is_file()
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / build["dockerfile"]).read_text(), re.MULTILINE)
+    assert build["target"] in stages
+
+
+def test_the_version_is_the_projects() -> None:
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    tags = {service["image"].partition(":")[2] for service in SERVICES.values() if "build" in service}
+    assert tags == {f"${{PENCHANT_VERSION:-{version[1]}}}"}
