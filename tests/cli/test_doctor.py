@@ -1,5 +1,7 @@
 """`penchant doctor` finds what is wrong on real stores, says what to do, and never prints a secret."""
 
+# mypy: allow-untyped-calls
+
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator

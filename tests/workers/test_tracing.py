@@ -111,7 +111,7 @@ async def test_calls_that_leave_in_one_batch_are_linked_to_it(http: httpx.AsyncC
 
 async def test_a_damaged_traceparent_begins_a_new_trace(http: httpx.AsyncClient, collected: Collected) -> None:
     for header in ("", "nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"00-{'a' * 31}-{'1' * 16}-01", "ÿ"):
-        (await http.get("/healthz", headers={"traceparent": header.encode("latin-1")})).raise_for_status()
+        (await http.get("/healthz", headers={b"traceparent": header.encode("latin-1")})).raise_for_status()
 
     async def five() -> bool:
         return len([span for span in collected.spans if span.name == "GET /healthz"]) == 5
