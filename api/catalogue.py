@@ -90,10 +90,10 @@ class Catalogue:
 
     def strangers(self, numbers: Sequence[int], ids: Sequence[str]) -> int:
         """How many of these items (number and id) contradict the live ones: another shop's, or another load's."""
-        names = {number: id for id, number in self._numbers.items()}
+        known = map(self._numbers.get, ids)
         return sum(
-            names.get(number, id) != id or self._numbers.get(id, number) != number
-            for number, id in zip(numbers, ids, strict=True)
+            found != number and (found is not None or self.item(number) is not None)
+            for number, found in zip(numbers, known, strict=True)
         )
 
     def item(self, number: int) -> Item | None:

@@ -1,8 +1,10 @@
 """What serves: the bundle of the serving row, swapped in whole, and the lists that need no model."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +59,12 @@ class ServingModels:
         """One of the last three bundles."""
         return next((bundle for bundle in self._held if bundle.id == id), None)
 
-    @property
-    def popular(self) -> NDArray[np.uint32]:
-        """The fallback list: item numbers, most bought first; what the bundle was trained on while nothing is newer."""
+    def fallback(self, bundle: Bundle | None) -> NDArray[np.uint32]:
+        """What fills a list made by `bundle`: item numbers, most bought first; its own while nothing is newer."""
         lately = self._trending.get(self._window)
         if lately is not None and len(lately.numbers):
             return lately.numbers
-        return self.current.popular if self.current else np.zeros(0, np.uint32)
+        return bundle.popular if bundle else np.zeros(0, np.uint32)
 
     async def load(self) -> None:
         """Look once at what serves and what is popular, before the first request."""
@@ -71,12 +72,14 @@ class ServingModels:
         await self.trending(self._window)
 
     async def run(self) -> None:
-        """Follow the serving row and keep the fallback list fresh, for ever."""
+        """Follow the serving row, and beside it keep the fallback list fresh, for ever: neither waits for the other."""
+        await asyncio.gather(self._repeat(self._look), self._repeat(partial(self.trending, self._window)))
+
+    async def _repeat(self, look: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(self._poll)
             try:
-                await self._look()
-                await self.trending(self._window)
+                await look()
             except Exception as error:  # this task is the only one who would notice: it must outlive anything
                 log.warning("serving_not_read", error=repr(error))
 

@@ -101,7 +101,7 @@ async def for_person(context: Context, person: Person, wish: Wish) -> Listed:
     near = gateway.catalogue.numbers_of(_bounded(wish.near, "context", MOST_CONTEXT))
 
     def choose(allowed: Mask, first: int) -> Ranked:
-        popular = gateway.models.popular
+        popular = gateway.models.fallback(bundle)
         return rank(bundle, state, as_of=pin.as_of, allowed=allowed, context=near, popular=popular, first=first)
 
     page = cut_page(gateway.catalogue, name, pin, allowed_by(gateway.catalogue, wish), wish.first, choose)
@@ -120,7 +120,7 @@ async def like_item(context: Context, item: Item, wish: Wish) -> Listed:
     if bundle is not None and item.number in bundle.numbers:
         choose = partial(similar, bundle, item.number)
     else:
-        choose = partial(_same_category, gateway.catalogue, item, gateway.models.popular)
+        choose = partial(_same_category, gateway.catalogue, item, gateway.models.fallback(bundle))
     page = cut_page(gateway.catalogue, name, pin, allowed, wish.first, choose)
     return Listed(page, bundle, [] if bundle else [Degradation.NO_MODEL])
 

@@ -1,6 +1,7 @@
 """What serves: swapped in whole, refused when damaged, back within a poll."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from db.serving import MAIN, promote
 from ml.bundle import Bundle
 
 IDS = ("milk", "soap", "vase")
+LARGE = 20_000  # items
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 MakeBundle = Callable[..., Path]
 Serve = Callable[[asyncpg.Pool, Path], Awaitable[str]]
@@ -52,7 +54,7 @@ async def test_nothing_serves_before_the_first_promotion(models: ServingModels) 
     await models.load()
     assert models.current is None
     assert models.refused is None
-    assert models.popular.tolist() == []
+    assert models.fallback(models.current).tolist() == []
 
 
 async def test_a_promotion_and_a_rollback_are_followed(
@@ -92,11 +94,17 @@ def halve(path: Path) -> None:
     (path / "near.npy").unlink()
 
 
+def cut_short(path: Path) -> None:
+    file = path / "near.npy"
+    file.chmod(0o644)
+    os.truncate(file, file.stat().st_size // 2)
+
+
 def remove(path: Path) -> None:
     shutil.rmtree(path)
 
 
-@pytest.mark.parametrize("spoil", [damage, halve, remove])
+@pytest.mark.parametrize("spoil", [damage, halve, cut_short, remove])
 async def test_a_spoiled_bundle_is_refused_loudly_and_the_old_one_goes_on(
     models: ServingModels,
     pool: asyncpg.Pool,
@@ -196,7 +204,7 @@ async def test_the_fallback_is_what_most_people_bought_lately(
     day = timedelta(days=1)
     await purchases(pool, ("a", "soap", day), ("b", "soap", day), ("a", "milk", day), ("c", "vase", 40 * day))
     await models.load()
-    assert models.popular.tolist() == catalogue.numbers_of(["soap", "milk"]).tolist()
+    assert models.fallback(models.current).tolist() == catalogue.numbers_of(["soap", "milk"]).tolist()
 
 
 async def test_trends_of_a_window_are_read_once_for_many(
@@ -224,3 +232,50 @@ async def test_the_watch_outlives_a_store_that_fails(
     id = await serving(pool, make_bundle(catalogue, IDS))
     await until(lambda: serving_id(models) == id)
     watch.cancel()
+
+
+async def test_a_list_is_filled_from_the_bundle_that_made_it_also_when_another_serves_by_then(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    await serving(pool, make_bundle(catalogue, IDS[:2], seed=1))
+    await models.load()
+    made_by = models.current
+    await serving(pool, make_bundle(catalogue, IDS[2:], seed=2))
+    await models.load()
+    assert models.fallback(made_by).tolist() == catalogue.numbers_of(IDS[:2]).tolist()
+    assert models.fallback(models.current).tolist() == catalogue.numbers_of(IDS[2:]).tolist()
+
+
+async def test_a_slow_count_of_what_is_popular_delays_no_swap(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    watch = asyncio.create_task(models.run())
+    async with pool.acquire() as held, held.transaction():
+        await held.execute("LOCK TABLE events")  # whoever counts purchases waits
+        id = await serving(pool, make_bundle(catalogue, IDS))
+        await until(lambda: serving_id(models) == id)
+    watch.cancel()
+
+
+def private_megabytes() -> float:
+    lines = [line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]]
+    return sum(int(line[1]) for line in lines if line[0] in ("Private_Dirty:", "Private_Clean:")) / 1024
+
+
+async def test_three_large_bundles_take_little_memory_of_our_own(
+    pool: asyncpg.Pool, make_bundle: MakeBundle, serving: Serve, tmp_path: Path
+) -> None:
+    ids = [f"item {number}" for number in range(LARGE)]
+    for at in range(0, LARGE, 5_000):
+        await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ids[at : at + 5_000]])
+    catalogue = Catalogue(pool, poll=1)
+    await catalogue.load()
+    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28)
+    paths = [make_bundle(catalogue, ids, seed=seed) for seed in range(2 * HELD)]
+    sizes = []
+    for path in paths:
+        await serving(pool, path)
+        await models.load()
+        sizes.append(private_megabytes())
+    assert sizes[HELD - 1] - sizes[0] < 10 * (HELD - 1)
+    assert sizes[-1] - sizes[HELD - 1] < 10  # what is no longer held is given back
