@@ -186,6 +186,10 @@ def test_any_time_and_id_round_trip_exactly(occurred_at: datetime, id: str) -> N
 
 
 def test_every_type_has_a_whole_example() -> None:
-    extra = {"RATING": {"value": "4"}, "SEARCH": {"query": "tea"}, "IMPRESSION": {"itemIds": ["i1"]}}
+    extra: dict[str, dict[str, Any]] = {
+        "RATING": {"value": "4"},
+        "SEARCH": {"query": "tea"},
+        "IMPRESSION": {"itemIds": ["i1"]},
+    }
     for kind in EventType:
         assert read(type=kind, **extra.get(kind, {})).type is kind
