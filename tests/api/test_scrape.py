@@ -19,10 +19,12 @@ from api.app import create_app
 from api.oauth.grant_types import CLIENT_CREDENTIALS
 from api.oauth.registration import register
 from api.scopes import SCOPES
-from core import metrics
+from core import clock, metrics
 from core.settings import Gateway, Settings, Stores, Watching
 from db.clients import create_client
 from db.jobs import fail_job, lease_job, request_job
+from db.serving import MAIN, Model, promote, register_model
+from tests.faults import eventually
 from workers import topology
 
 BASE, SECRET, TOKEN = "http://shop.example", "a-secret-of-the-client", "a-token-for-prometheus"
@@ -152,6 +154,18 @@ async def test_what_waits_and_what_was_trained_is_told(served: Served, pool: asy
     assert numbers["penchant_training_last_job", "main", "FAILED"] == 0
     assert 0 <= numbers["penchant_training_last_duration_seconds", "main"] < 60
     assert numbers[("process_resident_memory_bytes",)] > 10_000_000
+
+
+async def test_a_bundle_that_is_refused_is_told(served: Served, pool: asyncpg.Pool) -> None:
+    await register_model(pool, Model("never-written", "main", clock.now(), "digest", {}, None))
+    await promote(pool, MAIN, "never-written", "a test says so", {}, "test")
+
+    async def refused() -> bool:
+        return (await served.scrape())[("penchant_bundle_refused",)] == 1
+
+    await eventually(refused)
+    ready = await served.near.get("/readyz")
+    assert (ready.status_code, ready.json()["bundle"], ready.json()["bundleRefused"]) == (200, None, True)
 
 
 async def test_stores_that_are_away_are_told_at_once(stores: Stores, pool: asyncpg.Pool) -> None:
