@@ -19,6 +19,8 @@ REVISIONS = [
     script.revision
     for script in reversed(list(ScriptDirectory(str(migrate.MIGRATIONS)).walk_revisions("base", "head")))
 ]
+CONTRACTING: frozenset[str] = frozenset()  # revisions that drop what the release before no longer uses
+PAIRS = [pair for pair in pairwise(REVISIONS) if pair[1] not in CONTRACTING]
 CONTRACTS = re.compile(
     r"\bDROP\b|\bRENAME\b|\bALTER\s+(COLUMN\s+)?\w+\s+(SET\s+DATA\s+)?TYPE\b|\bSET\s+NOT\s+NULL\b|\bTRUNCATE\b|\bDELETE\b",
     re.IGNORECASE,
@@ -76,7 +78,7 @@ def upgrade_of(revision: str) -> str:
     return re.sub(r"--[^\n]*", "", statements) + up
 
 
-@pytest.mark.parametrize("revision", REVISIONS[1:])
+@pytest.mark.parametrize("revision", [after for _, after in PAIRS])
 def test_a_migration_says_nothing_that_takes_away(revision: str) -> None:
     statements = upgrade_of(revision)
     assert not CONTRACTS.search(statements), CONTRACTS.search(statements)
@@ -101,7 +103,7 @@ def test_a_column_with_a_default_may_be_added() -> None:
     assert not ADDS_WHAT_MUST_BE_GIVEN.search("ALTER TABLE t ADD COLUMN c text NOT NULL DEFAULT ''")
 
 
-@pytest.mark.parametrize(("before", "after"), list(pairwise(REVISIONS)))
+@pytest.mark.parametrize(("before", "after"), PAIRS)
 def test_what_stood_before_stands_after_and_what_is_new_may_be_left_out(
     empty_database: str, before: str, after: str
 ) -> None:
