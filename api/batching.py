@@ -14,6 +14,8 @@ from core.settings import Ingest as IngestSettings
 
 log = structlog.get_logger()
 
+PATIENCE = 20.0  # seconds to get rid of what waits when the process stops
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -45,9 +47,13 @@ class Batcher:
         self._feeder = asyncio.create_task(self._feed())
 
     async def close(self) -> None:
-        """Send what waits, then stop."""
+        """Send what waits, then stop; after a while give up what no store takes, which nobody was told is safe."""
         if self._feeder is not None:
-            await self._idle.wait()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self._idle.wait()
+            except TimeoutError:
+                log.error("events_given_up", events=self._count)
             self._feeder.cancel()
             await asyncio.gather(self._feeder, return_exceptions=True)
 

@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 
 FIRST_WAIT: Final = 0.2  # seconds, doubled up to LONGEST_WAIT
 LONGEST_WAIT: Final = 5.0
-PATIENCE: Final = 60.0  # seconds; far below the broker's consumer timeout, times the messages held by one process
+PATIENCE: Final = 12.0  # seconds; with its last attempt and the putting back, a task ends within 30 s of being stopped
 
 CONFIRM: Final = 5.0  # seconds the broker may take to confirm a batch that is put back
 

@@ -1,0 +1,208 @@
+"""Told to stop under load, gateway and worker finish what was begun: nobody is cut off, nothing is lost."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aio_pika
+import asyncpg
+import httpx
+import pytest
+from aio_pika.abc import AbstractChannel
+from redis.asyncio import Redis
+
+from core import clock
+from core.contract import read_event
+from core.settings import Stores
+from tests.faults import Relay, eventually
+from tests.running import DEADLINE, Running, environment, register_client, running_gateway, until
+from workers import topology
+from workers.enqueue import Broker, events_body, publish_events
+
+CLIENTS = 8
+GRACE = 30.0  # seconds
+
+
+@pytest.fixture
+async def channel(broker_url: str) -> AsyncIterator[AbstractChannel]:
+    """A channel on this run's vhost, every queue empty."""
+    topology.declare(broker_url)
+    async with await aio_pika.connect(broker_url) as connection:
+        channel = await connection.channel()
+        for queue in (topology.EVENTS, topology.DEAD_LETTERS):
+            await (await channel.get_queue(queue.name)).purge()
+        yield channel
+
+
+@contextmanager
+def running_worker(stores: Stores, log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`penchant worker` with one process; killed after the block."""
+    command = [sys.executable, "-c", "from cli.main import app; app()", "worker", "--processes", "1"]
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command, cwd=log.parent, env={**environment(stores), **settings}, stdout=file, stderr=file,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(DEADLINE)
+
+
+@dataclass
+class Sender:
+    """Sends events as fast as it can over a connection it keeps, until nobody listens any more."""
+
+    url: str
+    token: str
+    name: str
+    acknowledged: set[str] = field(default_factory=set)
+    failures: list[str] = field(default_factory=list)
+    requests: int = 0
+
+    def run(self) -> None:
+        """Send until the connection is refused."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        with httpx.Client(base_url=self.url, headers=headers, timeout=GRACE) as client:
+            while True:
+                try:
+                    self.send(client)
+                except httpx.ConnectError:
+                    return
+                except httpx.TransportError as error:
+                    self.failures.append(repr(error))
+                    return
+
+    def send(self, client: httpx.Client) -> None:
+        event = {"type": "VIEW", "userId": self.name, "itemId": "i1"}
+        answer = client.post("/events", json=[event] * 3)
+        self.requests += 1
+        if answer.status_code != 200:
+            self.failures.append(answer.text)
+            return
+        self.acknowledged |= {result["id"] for result in answer.json()["results"] if result["outcome"] == "ACCEPTED"}
+
+
+def sent_until_stopped(gateway: Running) -> list[Sender]:
+    """Load, a stop in the midst of it, and what the senders saw."""
+    token = gateway.token()
+    senders = [Sender(gateway.url, token, f"u{number}") for number in range(CLIENTS)]
+    threads = [threading.Thread(target=sender.run) for sender in senders]
+    for thread in threads:
+        thread.start()
+    until(lambda: all(sender.requests >= 5 for sender in senders), "everybody sends")
+    began = time.monotonic()
+    assert gateway.stop() in (0, -signal.SIGTERM)
+    assert time.monotonic() - began < GRACE
+    for thread in threads:
+        thread.join(DEADLINE)
+    return senders
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_a_gateway_that_is_stopped_under_load_cuts_nobody_off_and_loses_nothing(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path, processes: str
+) -> None:
+    await register_client(pool)
+    with running_gateway(stores, tmp_path / "gateway.log", "--processes", processes) as gateway:
+        senders = sent_until_stopped(gateway)
+    assert [failure for sender in senders for failure in sender.failures] == []
+    acknowledged = set().union(*(sender.acknowledged for sender in senders))
+    assert len(acknowledged) == 3 * sum(sender.requests for sender in senders)
+
+    async def all_stored() -> bool:
+        return bool(await pool.fetchval("SELECT count(*) FROM events") == len(acknowledged))
+
+    with running_worker(stores, tmp_path / "worker.log"):
+        await eventually(all_stored, DEADLINE)
+    stored = [row["id"] for row in await pool.fetch("SELECT id FROM events")]
+    assert set(stored) == acknowledged
+
+
+async def test_a_request_that_waits_for_the_broker_is_answered_although_the_gateway_stops(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
+) -> None:
+    await register_client(pool)
+    relay = Relay(stores.broker_url.get_secret_value())
+    silent = await relay.open(mute=True)
+    with running_gateway(stores, tmp_path / "gateway.log", PENCHANT_BROKER_URL=silent) as gateway:
+        token = gateway.token()
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=GRACE) as client:
+            event = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
+            sending = client.post("/events", json=[event], headers={"authorization": f"Bearer {token}"})
+            answered = asyncio.create_task(sending)
+            done, _ = await asyncio.wait({answered}, timeout=0.5)
+            assert not done, "the broker has two seconds to answer"
+            gateway.process.send_signal(signal.SIGTERM)
+            answer = await answered
+        assert answer.json()["accepted"] == 1
+        assert await asyncio.to_thread(gateway.process.wait, GRACE) in (0, -signal.SIGTERM)
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 1
+    await relay.close()
+
+
+async def test_a_worker_that_is_stopped_under_load_finishes_and_the_next_goes_on(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
+) -> None:
+    acknowledged = await published(stores, batches=400)
+
+    async def stored() -> int:
+        return int(await pool.fetchval("SELECT count(*) FROM events"))
+
+    async def some_stored() -> bool:
+        return await stored() > 0
+
+    async def all_stored() -> bool:
+        return await stored() == acknowledged
+
+    with running_worker(stores, tmp_path / "worker.log") as worker:
+        await eventually(some_stored, DEADLINE)
+        worker.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.wait, GRACE) == 0
+    assert await stored() < acknowledged, "it was stopped in the midst of its work"
+    with running_worker(stores, tmp_path / "worker.log"):
+        await eventually(all_stored, DEADLINE)
+    letters = await channel.declare_queue(topology.DEAD_LETTERS.name, passive=True)
+    assert letters.declaration_result.message_count == 0
+
+
+async def test_a_worker_whose_postgres_hangs_stops_in_time_and_its_batch_is_kept(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
+) -> None:
+    relay = Relay(stores.postgres_url.get_secret_value())
+    silent, log = await relay.open(mute=True), tmp_path / "worker.log"
+    acknowledged = await published(stores, batches=3)
+    with running_worker(stores, log, PENCHANT_POSTGRES_URL=silent) as worker:
+        await asyncio.to_thread(until, lambda: "postgres_away" in log.read_text(), "a task waits for Postgres")
+        worker.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.wait, GRACE) == 0
+    await relay.close()
+
+    async def all_stored() -> bool:
+        return bool(await pool.fetchval("SELECT count(*) FROM events") == acknowledged)
+
+    with running_worker(stores, log):
+        await eventually(all_stored, DEADLINE)
+
+
+async def published(stores: Stores, batches: int) -> int:
+    """Put batches of twenty events into the queue; how many events."""
+    broker = Broker(stores.broker_url.get_secret_value(), 5)
+    raw: dict[str, Any] = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
+    for _ in range(batches):
+        events = [read_event(raw, source="shop", received_at=clock.now()) for _ in range(20)]
+        await publish_events(broker, uuid4(), events_body(events))
+    await broker.close()
+    return batches * 20
