@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner
 
 from cli.main import app
+from core import clock
 from core.contract import Person
 from db.cache import read_person, write_base
 from db.items import items_by_id
@@ -29,6 +30,19 @@ from db.users import user_by_id
 
 HEADER = "type,occurredAt,userId,itemId,quantity,unitPrice,currency"
 LINE = "PURCHASE,2026-01-05T12:00:00Z,u1,i1,2,2.50,EUR"
+
+SHOP = """
+timezone = "UTC"
+cut = 2001-01-07T00:00:00Z
+shift = "cut"
+[events]
+skip = { who = "" }
+type = { column = "count", map = { "-.*" = "RETURN" }, otherwise = "PURCHASE" }
+occurredAt = { column = "day", format = "%Y-%m-%d" }
+userId = "who"
+itemId = "sku"
+quantity = { column = "count", absolute = true }
+"""
 
 Outcome = tuple[int, dict[str, Any], str]
 Load = Callable[..., Outcome]
@@ -260,6 +274,23 @@ def test_numbers_that_pandas_made_floats_are_ids_again(load: Load, postgres_url:
     pq.write_table(table, "log.parquet")
     assert load("events", "log.parquet")[:2] == (1, counts(1, rejected=1))
     assert rows(postgres_url, "SELECT user_id, item_id FROM events") == [("17850", "85048")]
+
+
+def test_a_log_that_a_recipe_moves_to_now_is_stored_once_however_late_it_comes_again(
+    load: Load, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shop.toml").write_text(SHOP)
+    file = csv_file(["2001-01-05,ann,tea,2", "2001-01-06,bob,cup,-1", "2001-01-06,,cup,1"], header="day,who,sku,count")
+    assert load("events", file, "--recipe", "shop.toml")[:2] == (0, counts(2))
+    found = rows(postgres_url, "SELECT type, user_id, quantity, occurred_at > now() - interval '9 days' FROM events")
+    assert sorted(found) == [("PURCHASE", "ann", 2, True), ("RETURN", "bob", 1, True)]
+    later = clock.now() + timedelta(days=30)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert load("events", file, "--recipe", "shop.toml")[:2] == (0, counts(0, duplicate=2))
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("UPDATE loads SET started_at = '2026-01-01'")
+    assert load("events", file, "--recipe", "shop.toml")[1] == counts(2)
+    assert rows(postgres_url, "SELECT started_at = '2026-01-01' FROM loads") == [(True,)]
 
 
 def test_a_dry_run_judges_and_stores_nothing(load: Load, postgres_url: str) -> None:
