@@ -58,7 +58,7 @@ class Bundle:
         for name, digest in manifest["files"].items():
             _check(path / name, digest)
         try:
-            arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+            arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _ARRAYS}
             bundle = cls(
                 id=manifest["id"],
                 created_at=datetime.fromisoformat(manifest["created_at"]),

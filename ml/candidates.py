@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.features import decayed
-from ml.state import State
+from ml.state import State, Table
 from ml.universe import DAY, Universe
 
 NEAREST, FOLLOWING, POPULAR = 200, 60, 100  # most candidates of each source beside the person's own items
+TELLING = 128  # items of a person that say what else is wanted: those with the most decayed purchases
 LAST_ORDERS = 3 * DAY  # what was bought this long before the last purchase still tells what follows
 
 
@@ -33,11 +34,19 @@ def spread(
     return total
 
 
+def telling(state: State, as_of: int) -> tuple[Table, NDArray[np.float64]]:
+    """The rows of the person's items with the most decayed purchases, by item, and those purchases."""
+    weight = decayed(state.bought, as_of)
+    if len(weight) <= TELLING:
+        return state.bought, weight
+    kept = np.sort(np.argpartition(-weight, TELLING)[:TELLING])
+    return state.bought[kept], weight[kept]
+
+
 def evidence(universe: Universe, state: State, as_of: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(n + 1,) each: closeness to what the person buys, and rules from the last orders; log1p of both."""
-    bought = state.bought
+    bought, weight = telling(state, as_of)
     rows = universe.rows(bought["item"])
-    weight = decayed(bought, as_of)
     near = spread(rows, weight, universe.near, universe.near_score)
     last = bought["last"] >= state.last - LAST_ORDERS
     following = spread(rows[last], np.ones(int(last.sum())), universe.next, universe.next_score)
@@ -77,4 +86,7 @@ def _largest(scores: NDArray[np.float32], mask: NDArray[np.bool_], most: int) ->
 
 
 def _first(order: NDArray[np.int32], mask: NDArray[np.bool_], most: int) -> NDArray[np.int32]:
-    return order[mask[order]][:most]
+    """The first rows of an order that are allowed; its head is enough unless much is forbidden."""
+    head = order[: 2 * most]
+    found = head[mask[head]][:most]
+    return found if len(found) == most else order[mask[order]][:most]

@@ -41,9 +41,14 @@ for _kind in EventType:
     _AROUND_BY_CODE[CODE[_kind]] = AROUND.get(_kind, 0)
 
 
+NO_LIFTS = Lifts(np.empty(0, np.uint32), np.empty(0, np.float32), np.empty(0, np.uint32))
+
+
 def lifts(universe: Universe | None, state: State, as_of: int, context: NDArray[Any]) -> Lifts:
     """Who is lifted by the last day's events (the newest event about an item decides) and by the items of the page."""
     recent = state.recent[state.recent["occurred"] > as_of - LASTS]
+    if not len(recent) and not len(context):
+        return NO_LIFTS
     items, newest = np.unique(recent["item"], return_index=True)
     recent = recent[newest]
     half_life = np.where(recent["type"] == PURCHASE, BOUGHT_FADES, FADES)
@@ -68,7 +73,5 @@ def _strongest(numbers: NDArray[Any], weights: NDArray[Any], because: NDArray[An
     """One lift per item: the strongest; of equals, the item's own, then the lowest cause."""
     order = np.lexsort((because, -weights, numbers))
     order = order[weights[order] > 0]
-    numbers = numbers[order]
-    first = order[np.flatnonzero(np.diff(numbers, prepend=0))]
-    index = np.flatnonzero(np.diff(numbers, prepend=0))
-    return Lifts(numbers[index].astype(np.uint32), weights[first].astype(np.float32), because[first].astype(np.uint32))
+    order = order[np.flatnonzero(np.diff(numbers[order], prepend=0))]
+    return Lifts(numbers[order].astype(np.uint32), weights[order].astype(np.float32), because[order].astype(np.uint32))

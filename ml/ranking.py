@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.bundle import Bundle
-from ml.candidates import find, is_allowed
-from ml.features import decayed, pair_features
+from ml.candidates import find, is_allowed, telling
+from ml.features import pair_features
 from ml.interest import Lifts, lifts
 from ml.network import Network, sigmoid
 from ml.state import State
@@ -172,14 +172,14 @@ def _closest(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
     """For each item the bought item that says most for it: SIMILAR_TO that one, or POPULAR when none does."""
     code, because = _codes("POPULAR", len(numbers)), np.zeros(len(numbers), np.uint32)
-    bought = state.bought
+    bought, weight = telling(state, as_of)
     rows = universe.rows(bought["item"])
     place = np.full(len(universe.numbers) + 1, -1, np.int32)
     place[universe.rows(numbers)] = np.arange(len(numbers))
     place[-1] = -1
     wanted = place[universe.near[rows]]  # (bought, k)
     causes, _ = hits = np.nonzero(wanted >= 0)
-    strength = (decayed(bought, as_of)[causes]) * universe.near_score[rows][hits]
+    strength = weight[causes] * universe.near_score[rows][hits]
     order = np.lexsort((bought["item"][causes], -strength))
     targets, firsts = np.unique(wanted[hits][order], return_index=True)
     code[targets] = _REASON["SIMILAR_TO"]

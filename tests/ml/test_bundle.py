@@ -21,7 +21,7 @@ def test_a_bundle_gives_back_what_was_written(bundle_path: Path, universe: Unive
 
 
 def test_its_arrays_are_mapped_not_read(bundle_path: Path) -> None:
-    assert isinstance(Bundle.open(bundle_path).universe.near, np.memmap)
+    assert isinstance(Bundle.open(bundle_path).universe.near.base, np.memmap)
 
 
 def test_its_files_cannot_be_written_to(bundle_path: Path) -> None:
