@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -129,6 +130,31 @@ async def test_a_gateway_that_is_stopped_under_load_cuts_nobody_off_and_loses_no
         await eventually(all_stored, DEADLINE)
     stored = [row["id"] for row in await pool.fetch("SELECT id FROM events")]
     assert set(stored) == acknowledged
+
+
+def test_a_request_on_its_way_through_a_kept_connection_is_answered_as_the_last_one(
+    stores: Stores, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    with running_gateway(stores, tmp_path / "gateway.log") as gateway:
+        address = ("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+        with socket.create_connection(address, timeout=GRACE) as kept:
+            kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n")
+            assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+            gateway.process.send_signal(signal.SIGTERM)
+            until(lambda: refused(address), "nobody new is let in")
+            kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n")
+            last = kept.recv(4096).lower()
+            assert last.startswith(b"http/1.1 200")
+            assert b"connection: close" in last
+            assert kept.recv(4096) == b""
+
+
+def refused(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=GRACE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 async def test_a_request_that_waits_for_the_broker_is_answered_although_the_gateway_stops(
