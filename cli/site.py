@@ -108,7 +108,7 @@ def opened(path: Path, port: int) -> Iterator[Site]:
         finally:
             for each in STOP_SIGNALS:
                 signal.signal(each, signal.SIG_IGN)
-            site.processes.stop()
+            site.processes.stop(patience=35)  # they promise to be done in 30 s
 
 
 @contextlib.contextmanager
