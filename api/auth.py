@@ -12,12 +12,12 @@ from joserfc.errors import JoseError
 
 from api.errors import Unauthenticated
 from api.glance import Glance
-from api.graphql.context import Viewer
 from api.oauth.claims import person_of
 from api.oauth.keys import ALGORITHM, SigningKeys
 from api.oauth.metadata import audience_of
 from api.oauth.tokens import TYPE
 from api.scopes import read_scopes
+from api.viewer import Viewer
 from core import clock
 from core.errors import StoreUnavailable
 from db.postgres import Connection

@@ -12,11 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from api.door import Header, MethodRefused, TokenRefused, headers_of, send_answer, viewer_of, whole_body
 from api.errors import STORE_DOWN, RequestRefused
-from api.graphql.context import Gateway, Viewer
+from api.graphql.context import Gateway
 from api.graphql.request import read_headers
 from api.inflating import inflate
 from api.judging import Outcome, Result
 from api.storing import MOST, store_items, store_users
+from api.viewer import Viewer
 
 JSON = "application/json"
 LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson", "application/x-jsonlines")

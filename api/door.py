@@ -6,7 +6,7 @@ from starlette.types import Receive, Send
 
 from api.auth import InvalidToken, bearer_token
 from api.errors import RequestRefused
-from api.graphql.context import Viewer
+from api.viewer import Viewer
 from core.errors import StoreUnavailable
 
 _REALM = b'Bearer realm="penchant"'

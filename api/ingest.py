@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from api.batching import Batcher, Chunk
 from api.errors import RequestRefused
-from api.graphql.context import Viewer
 from api.judging import Call, Outcome, Result, judge, repeat_of, repeated
+from api.viewer import Viewer
 from core import metrics, telemetry
 from core.contract import Event
 from core.errors import StoreUnavailable

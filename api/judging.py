@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from api.graphql.context import Viewer
+from api.viewer import Viewer
 from core import clock
 from core.contract import PAID, Event, Person, check_id, read_event
 from core.errors import InvalidInput

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from api.catalogue import Catalogue
 from api.graphql import recommendations
-from api.graphql.context import Context, Gateway, Viewer
+from api.graphql.context import Context, Gateway
 from api.graphql.http import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
 from api.models import ServingModels
@@ -24,6 +24,7 @@ from api.people import People
 from api.recommendations import Listed, Wish, for_person
 from api.scopes import SCOPES
 from api.signing import Signer
+from api.viewer import Viewer
 from core.contract import Person
 from core.settings import Settings
 from db.cache import connect_redis

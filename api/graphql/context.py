@@ -16,19 +16,9 @@ if TYPE_CHECKING:
     from api.models import ServingModels
     from api.people import People
     from api.signing import Signer
-    from core.contract import Person
+    from api.viewer import Viewer
     from core.settings import Settings
     from workers.enqueue import Broker
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """Whom an access token names. `person` is None for a client's own token; `expires_at` is in seconds since 1970."""
-
-    client_id: str
-    scopes: frozenset[str]
-    person: Person | None
-    expires_at: int
 
 
 @dataclass(slots=True)

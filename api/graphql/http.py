@@ -13,7 +13,7 @@ from strawberry.execution import optimized_is_awaitable
 
 from api.door import Header, MethodRefused, headers_of, send_answer, viewer_of, whole_body
 from api.errors import MASKED, RequestRefused, public_errors
-from api.graphql.context import Context, Viewer
+from api.graphql.context import Context
 from api.graphql.documents import Document, DocumentInvalid, Documents, Operation
 from api.graphql.execution.executor import Executor
 from api.graphql.graphiql import PAGE, POLICY
@@ -28,6 +28,7 @@ from api.graphql.request import (
     wants_page,
 )
 from api.observation import observation_of
+from api.viewer import Viewer
 from core import telemetry
 
 log = structlog.get_logger()

@@ -7,11 +7,12 @@ from typing import Annotated, Self
 import strawberry
 import structlog
 
-from api.graphql.context import Info, Viewer
+from api.graphql.context import Info
 from api.graphql.models import After, First
 from api.graphql.nodes import Node, node_id_of
 from api.graphql.paging import PageInfo, check_first, read_cursor, write_cursor
 from api.graphql.permissions import requires
+from api.viewer import Viewer
 from core.errors import StoreUnavailable
 from db import jobs as stored
 from db.jobs import AFFINITY

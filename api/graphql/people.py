@@ -9,7 +9,7 @@ from strawberry.scalars import JSON
 
 from api.errors import NotFound
 from api.graphql.batches import BatchPayload
-from api.graphql.context import Info, Viewer
+from api.graphql.context import Info
 from api.graphql.events import EventConnection, history
 from api.graphql.filters import ItemFilter
 from api.graphql.given import given
@@ -18,6 +18,7 @@ from api.graphql.permissions import requires, requires_or_oneself
 from api.graphql.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.recommendations import person_known, person_state, serving_bundle
 from api.storing import store_users
+from api.viewer import Viewer
 from core import clock
 from core.contract import Person, check_id
 from db.users import user_by_id

@@ -8,7 +8,8 @@ from strawberry.permission import BasePermission
 from strawberry.schema_directive import Location
 
 from api.errors import Forbidden
-from api.graphql.context import Info, Viewer
+from api.graphql.context import Info
+from api.viewer import Viewer
 
 
 @strawberry.schema_directive(

@@ -13,12 +13,13 @@ from redis.asyncio import Redis
 
 from api.catalogue import Catalogue
 from api.errors import public_errors
-from api.graphql.context import Context, Gateway, Viewer
+from api.graphql.context import Context, Gateway
 from api.graphql.schema import SCHEMA
 from api.models import ServingModels
 from api.people import People
 from api.scopes import SCOPES
 from api.signing import Signer
+from api.viewer import Viewer
 from core.contract import Person
 from core.settings import Settings
 from db.serving import MAIN, Model, promote, register_model

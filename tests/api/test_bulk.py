@@ -18,9 +18,10 @@ from starlette.types import Receive, Scope, Send
 from api.app import create_app
 from api.bulk import Bulk, read_elements
 from api.errors import RequestRefused
-from api.graphql.context import Gateway, Viewer
+from api.graphql.context import Gateway
 from api.inflating import MOST_MEMBERS, inflate
 from api.judging import Result
+from api.viewer import Viewer
 from core.settings import Gateway as Edge
 from core.settings import Ingest, Settings, Stores, Tokens
 from tests.running import CLIENT, SECRET, register_client, running_gateway

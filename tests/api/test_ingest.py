@@ -13,9 +13,9 @@ from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
 from api.errors import RequestRefused
-from api.graphql.context import Viewer
 from api.ingest import Ingest
 from api.judging import Outcome, Result
+from api.viewer import Viewer
 from core import clock
 from core.contract import Person
 from core.settings import Ingest as IngestSettings

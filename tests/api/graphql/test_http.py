@@ -14,10 +14,11 @@ from strawberry.schema.config import StrawberryConfig
 
 from api.auth import InvalidToken
 from api.errors import NotFound, RequestRefused
-from api.graphql.context import Info, Viewer
+from api.graphql.context import Info
 from api.graphql.http import GraphQLEndpoint
 from api.graphql.permissions import requires
 from api.graphql.scalars import SCALARS
+from api.viewer import Viewer
 from core.errors import InvalidInput, StoreUnavailable
 
 BOTH = {"application/json", "application/graphql-response+json"}
