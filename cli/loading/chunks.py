@@ -41,9 +41,10 @@ class Chunk:
     rejects: list[Reject] = field(default_factory=list)
     read: int = 0  # bytes of the file behind us
     skipped: Mapping[str, int] = field(default_factory=dict)  # lines left out by a recipe's rules, by their column
+    last: int = 0  # the last line that was read for it, where that is none of `lines`
 
     @property
     def last_line(self) -> int:
         """The last line this chunk speaks of."""
         broken = max((reject.line for reject in self.rejects), default=0)
-        return max(int(self.lines[-1]) if len(self.lines) else 0, broken)
+        return max(int(self.lines[-1]) if len(self.lines) else 0, broken, self.last)

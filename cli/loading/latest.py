@@ -26,7 +26,7 @@ def latest(chunks: Iterator[Chunk], size: int) -> Iterator[Chunk]:
         if len(chunk.lines):
             fresh = pa.table({**chunk.columns, _LINE: chunk.lines})
             known = _last_of_each(fresh if known is None else pa.concat_tables([known, fresh]))
-        yield Chunk(chunk.lines[:0], {}, _nothing, chunk.rejects, read, chunk.skipped)
+        yield Chunk(chunk.lines[:0], {}, _nothing, chunk.rejects, read, chunk.skipped, chunk.last_line)
     if known is not None:
         yield from _chunks(known.sort_by(_LINE), size, read)
 

@@ -109,6 +109,7 @@ class AsTold:
 
     def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
         """Our columns of the lines that count."""
+        last = int(lines[-1]) if len(lines) else 0
         lines, columns, skipped = self._kept(lines, columns)
         lines, columns = self._one_value_a_line(lines, columns)
         made, wrong = self._made(columns, len(lines))
@@ -120,7 +121,7 @@ class AsTold:
             good[list(wrong)] = False
             lines, made = lines[good], _filtered(made, pa.array(good))
         whole = chunk_of(lines, self._timed(made), self.zone, rejects, read)
-        return Chunk(whole.lines, whole.columns, whole.record, rejects, read, skipped)
+        return Chunk(whole.lines, whole.columns, whole.record, rejects, read, skipped, last)
 
     def _kept(
         self, lines: Lines, columns: Mapping[str, pa.Array]

@@ -236,6 +236,7 @@ def test_rules_of_the_file_and_of_its_section_leave_lines_out_and_count_them_onc
     chunks = told(recipe, text_file(*lines))
     assert column(chunks, "itemId") == ["tea", "POSTCARD"]
     assert skipped(chunks) == {"what": 1, "who": 1}
+    assert chunks[-1].last_line == 5  # left out, but behind us
 
 
 def test_a_log_is_moved_by_whole_weeks_and_no_more_than_to_now() -> None:
