@@ -5,6 +5,7 @@ from pathlib import Path
 
 import asyncpg
 
+from core.contract import check_id, check_reason
 from core.errors import InvalidInput
 from db.serving import (
     MAIN,
@@ -31,12 +32,12 @@ async def promote_model(
     pool: asyncpg.Pool, bundles: Path, id: str, reason: str, decided_by: str, *, override_gate: bool = False
 ) -> Serving:
     """Let a model serve. Raises InvalidInput for an unknown one, GateRefused, and CannotServe."""
-    if await model_by_id(pool, id) is None:
+    if await model_by_id(pool, check_id(id, "id")) is None:
         raise InvalidInput(f"There is no model {id!r}.", field="id")
     if not override_gate and (refusal := await _refusal(pool, id)):
         raise GateRefused(refusal, field="id")
     await _check(bundles, id)
-    return await promote(pool, MAIN, id, _given(reason), {"override_gate": override_gate}, decided_by)
+    return await promote(pool, MAIN, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
 
 
 async def roll_back_model(pool: asyncpg.Pool, bundles: Path, reason: str, decided_by: str) -> Serving:
@@ -44,7 +45,7 @@ async def roll_back_model(pool: asyncpg.Pool, bundles: Path, reason: str, decide
     earlier = await bundle_before(pool, MAIN)
     if earlier is not None:
         await _check(bundles, earlier)
-    return await roll_back(pool, MAIN, _given(reason), decided_by)
+    return await roll_back(pool, MAIN, check_reason(reason), decided_by)
 
 
 async def serving_model(pool: asyncpg.Pool) -> str | None:
@@ -65,9 +66,3 @@ async def _check(bundles: Path, id: str) -> None:
         await asyncio.to_thread(Bundle.open, bundles / id)
     except BundleRefused as error:
         raise CannotServe(str(error), field="id") from error
-
-
-def _given(reason: str) -> str:
-    if not reason.strip():
-        raise InvalidInput("A reason is needed: it is kept with the decision.", field="reason")
-    return reason.strip()

@@ -32,6 +32,7 @@ from core.errors import InvalidInput
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 AHEAD: Final = timedelta(minutes=5)
 LONGEST_ID: Final = 128
+LONGEST_REASON: Final = 500
 LARGEST_PROPERTIES: Final = 10_000  # bytes of JSON
 _ID: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _ID_PATTERN: Final = re.compile(_ID.replace("$", r"\Z"))
@@ -192,6 +193,16 @@ def check_id(text: object, field: str) -> str:
         raise InvalidInput(f"{field} must have 1 to {LONGEST_ID} characters", field)
     if not _ID_PATTERN.match(text) or any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidInput(f"{field} must not contain control characters", field)
+    return text
+
+
+def check_reason(text: str) -> str:
+    """The reason somebody gives for the record, stripped. Raises InvalidInput for none, and for what cannot be kept."""
+    text = text.strip()
+    if not text:
+        raise InvalidInput("A reason is needed: it is kept for the record.", "reason")
+    if len(text) > LONGEST_REASON or "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidInput(f"reason must be a text of at most {LONGEST_REASON} characters.", "reason")
     return text
 
 

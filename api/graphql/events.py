@@ -54,10 +54,7 @@ class Event:
     @strawberry.field(description="The item, when it is in the catalogue.")
     def item(self, info: Info) -> Item | None:
         """The live item the event is about."""
-        catalogue = info.context.gateway.catalogue
-        number = None if self.item_id is None else catalogue.number_of(self.item_id)
-        record = None if number is None else catalogue.item(number)
-        return None if record is None else Item.of(record)
+        return None if self.item_id is None else Item.live(info.context.gateway.catalogue, self.item_id)
 
 
 _SHOWN: Final = tuple(contract.Event.model_fields)

@@ -67,6 +67,13 @@ class Item(Node):
     record: strawberry.Private[stored.Item]
 
     @classmethod
+    def live(cls, catalogue: Catalogue, id: str) -> Self | None:
+        """The live item by that id."""
+        number = catalogue.number_of(id)
+        record = None if number is None else catalogue.item(number)
+        return None if record is None else cls.of(record)
+
+    @classmethod
     def of(cls, record: stored.Item) -> Self:
         """The public shape of a stored item."""
         return cls(
@@ -157,10 +164,7 @@ class ItemQuery:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The shop's own id.")]
     ) -> Item | None:
         """The live item by that id."""
-        catalogue = info.context.gateway.catalogue
-        number = catalogue.number_of(check_id(id, "id"))
-        record = None if number is None else catalogue.item(number)
-        return None if record is None else Item.of(record)
+        return Item.live(info.context.gateway.catalogue, check_id(id, "id"))
 
     @strawberry.field(
         permission_classes=[requires("catalog:read")],
@@ -187,16 +191,8 @@ class ItemQuery:
             for place, number in places[:first]
             if (record := gateway.catalogue.item(number)) is not None
         ]
-        return ItemConnection(
-            edges=edges,
-            nodes=[edge.node for edge in edges],
-            page_info=PageInfo(
-                has_next_page=len(places) > first,
-                has_previous_page=after is not None,
-                start_cursor=edges[0].cursor if edges else None,
-                end_cursor=edges[-1].cursor if edges else None,
-            ),
-        )
+        page_info = PageInfo.around([edge.cursor for edge in edges], after, more=len(places) > first)
+        return ItemConnection(edges=edges, nodes=[edge.node for edge in edges], page_info=page_info)
 
 
 def _following(mask: NDArray[np.bool_], start: int) -> Iterator[tuple[int, int]]:

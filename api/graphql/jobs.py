@@ -13,6 +13,7 @@ from api.graphql.nodes import Node, node_id_of
 from api.graphql.paging import PageInfo, check_first, read_cursor, write_cursor
 from api.graphql.permissions import requires
 from api.viewer import Viewer
+from core.contract import check_reason
 from core.errors import StoreUnavailable
 from db import jobs as stored
 from db.jobs import AFFINITY
@@ -137,7 +138,7 @@ class JobMutation:
     ) -> RequestTrainingPayload | None:
         """Queue a training and tell the trainers."""
         gateway = info.context.gateway
-        job = await stored.request_once(gateway.pool, AFFINITY, reason[:500], named(info.context.viewer))
+        job = await stored.request_once(gateway.pool, AFFINITY, check_reason(reason), named(info.context.viewer))
         try:
             await request_training(gateway.broker, AFFINITY)
         except StoreUnavailable as error:  # the row says it all: the trainers hear of it later

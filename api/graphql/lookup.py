@@ -12,7 +12,7 @@ from api.graphql.models import Decision, Model, serving_models
 from api.graphql.nodes import Node, read_node_id
 from api.graphql.people import User, visible_person
 from api.graphql.permissions import ScopePermission
-from core.contract import Person
+from core.contract import Person, check_id
 from db import serving as stored
 
 SCOPES = {
@@ -51,7 +51,7 @@ class NodeQuery:
         """The object, by what its nodeId says it is."""
         kind, id = read_node_id(node_id)
         if kind == "Item":
-            return _item(info.context, id)
+            return Item.live(info.context.gateway.catalogue, id)
         if kind == "User":
             return _user(info.context, id)
         if kind == "Model":
@@ -61,22 +61,15 @@ class NodeQuery:
         return await _decision(info.context, id) if kind == "Decision" else None
 
 
-def _item(context: Context, id: str) -> Item | None:
-    catalogue = context.gateway.catalogue
-    number = catalogue.number_of(id)
-    record = None if number is None else catalogue.item(number)
-    return None if record is None else Item.of(record)
-
-
 def _user(context: Context, id: str) -> User:
     kind, _, own_id = id.partition(":")
-    if kind not in ("user", "guest") or not own_id:
+    if kind not in ("user", "guest"):
         raise NotFound()
-    return visible_person(context.viewer, Person(cast(Literal["user", "guest"], kind), own_id))
+    return visible_person(context.viewer, Person(cast(Literal["user", "guest"], kind), check_id(own_id, "nodeId")))
 
 
 async def _model(context: Context, id: str) -> Model | None:
-    record = await stored.model_by_id(context.gateway.pool, id)
+    record = await stored.model_by_id(context.gateway.pool, check_id(id, "nodeId"))
     return None if record is None else Model.of(record, await serving_models(context))
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,10 @@ async def test_every_node_is_found_again_by_its_node_id(http: httpx.AsyncClient)
     assert response.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
-@pytest.mark.parametrize("node_id", ["", "x", "ä", "SXRlbTp4", "VXNlcjp4", "VXNlcjp1c2VyOg", "RGVjaXNpb246eA", "WDp5"])
+NOTHING = ["Item:x", "User:x", "User:user:", "User:user:\0", "Model:\0", "Decision:x", "X:y"]
+
+
+@pytest.mark.parametrize("node_id", ["", "x", "ä", *(urlsafe_b64encode(id.encode()).decode() for id in NOTHING)])
 async def test_a_node_id_of_nothing_is_null_or_refused(http: httpx.AsyncClient, node_id: str) -> None:
     await authorize(http)
     body = {"query": "query($id: ID!) { node(nodeId: $id) { nodeId } }", "variables": {"id": node_id}}

@@ -31,6 +31,11 @@ async def test_who_asks_is_on_record_with_the_person_it_asks_for(ask: Ask) -> No
     assert job["requestedBy"] == "tests for ada"
 
 
+async def test_a_reason_that_cannot_be_kept_is_refused(ask: Ask) -> None:
+    for reason in ("", "a\x00", "x" * 501):
+        assert (await ask(REQUEST, {"reason": reason})).codes == ["BAD_USER_INPUT"]
+
+
 async def test_a_training_is_watched_until_its_end(ask: Ask, gateway: Gateway) -> None:
     asked = await request_job(gateway.pool, AFFINITY, "new data", "ada")
     leased = await lease_job(gateway.pool, AFFINITY)

@@ -91,7 +91,16 @@ async def test_a_bundle_that_is_gone_does_not_serve(ask: Ask, gateway: Gateway, 
     assert await served(gateway) == two[1].name
 
 
-@pytest.mark.parametrize(("id", "reason", "field"), [("ghost", "why not", "id"), (None, "  ", "reason")])
+@pytest.mark.parametrize(
+    ("id", "reason", "field"),
+    [
+        ("ghost", "why not", "id"),
+        ("a\x00", "why not", "id"),
+        (None, "  ", "reason"),
+        (None, "a\x00", "reason"),
+        (None, "x" * 501, "reason"),
+    ],
+)
 async def test_what_is_wrong_with_a_promotion_is_said_as_a_value(
     ask: Ask, two: list[Path], id: str | None, reason: str, field: str
 ) -> None:
