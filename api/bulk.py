@@ -15,8 +15,8 @@ from api.errors import STORE_DOWN, RequestRefused
 from api.graphql.context import Gateway
 from api.graphql.request import read_headers
 from api.inflating import inflate
-from api.judging import Outcome, Result
-from api.storing import MOST, store_items, store_users
+from api.judging import Outcome, Result, check_count
+from api.storing import store_items, store_users
 from api.viewer import Viewer
 
 JSON = "application/json"
@@ -114,7 +114,7 @@ def _of_array(body: bytes) -> list[Element | Result]:
         raise RequestRefused("BAD_REQUEST", f"The body is not JSON: {error}.", 400) from None
     if not isinstance(elements, list):
         raise RequestRefused("BAD_REQUEST", "The body must be an array; JSON lines are application/x-ndjson.", 400)
-    _bounded(len(elements))
+    check_count(len(elements))
     return [
         element if isinstance(element, dict) else _rejected(index, "It is not an object.")
         for index, element in enumerate(elements)
@@ -124,7 +124,7 @@ def _of_array(body: bytes) -> list[Element | Result]:
 def _of_lines(body: bytes) -> list[Element | Result]:
     """One element per line that is not blank."""
     lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-    _bounded(len(lines))
+    check_count(len(lines))
     return [_of_line(index, number, line) for index, (number, line) in enumerate(lines)]
 
 
@@ -138,11 +138,6 @@ def _of_line(index: int, number: int, line: bytes) -> Element | Result:
 
 def _rejected(index: int, message: str) -> Result:
     return Result(index, Outcome.REJECTED, None, "BAD_REQUEST", None, message)
-
-
-def _bounded(count: int) -> None:
-    if count > MOST:
-        raise RequestRefused("PAYLOAD_TOO_LARGE", f"At most {MOST} elements a call, not {count}.", 413)
 
 
 def _wanted(query_string: bytes) -> frozenset[str] | None:

@@ -12,8 +12,7 @@ import structlog
 from redis.asyncio import Redis
 
 from api.batching import Batcher, Chunk
-from api.errors import RequestRefused
-from api.judging import Call, Outcome, Result, judge, repeat_of, repeated
+from api.judging import Call, Outcome, Result, check_count, judge, repeat_of, repeated
 from api.viewer import Viewer
 from core import metrics, telemetry
 from core.contract import Event
@@ -25,7 +24,6 @@ from workers.enqueue import Broker, events_body, publish_events
 
 log = structlog.get_logger()
 
-MOST_EVENTS: Final = 500  # a call
 REST: Final = 1.0  # seconds Redis is left alone after it failed
 SOON, SELDOM = 1.0, 10.0  # seconds between looks into the outbox: while it is known to hold something, and otherwise
 _AWAY: Final = (OSError, TimeoutError, StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -63,8 +61,7 @@ class Ingest:
         uploaded yet is accepted: events are facts, and the catalogue may come later.
         Raises RequestRefused for more than 500 events.
         """
-        if len(raws) > MOST_EVENTS:
-            raise RequestRefused("PAYLOAD_TOO_LARGE", f"At most {MOST_EVENTS} events a call, not {len(raws)}.", 413)
+        check_count(len(raws))
         call = judge(viewer, raws)
         await self._compare_with_seen(call)
         if call.events:

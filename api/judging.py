@@ -6,10 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from api.errors import RequestRefused
 from api.viewer import Viewer
 from core import clock
 from core.contract import PAID, Event, Person, check_id, read_event
 from core.errors import InvalidInput
+
+MOST = 500  # elements of a call
 
 
 class Outcome(StrEnum):
@@ -50,6 +53,12 @@ class _Refused(InvalidInput):
     def __init__(self, code: str, message: str, field: str) -> None:
         super().__init__(message, field)
         self.code = code
+
+
+def check_count(count: int) -> None:
+    """Raise RequestRefused for more elements than a call may have."""
+    if count > MOST:
+        raise RequestRefused("PAYLOAD_TOO_LARGE", f"At most {MOST} elements a call, not {count}.", 413)
 
 
 def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> Call:
@@ -109,11 +118,11 @@ def repeated(index: int, event: Event, *, same: bool) -> Result:
 def _rejected(index: int, raw: Mapping[str, Any], error: InvalidInput) -> Result:
     code = error.code if isinstance(error, _Refused) else "BAD_USER_INPUT"
     return Result(
-        index, Outcome.REJECTED, _echo(raw.get("id")), code, [error.field] if error.field else None, str(error)
+        index, Outcome.REJECTED, echo(raw.get("id")), code, [error.field] if error.field else None, str(error)
     )
 
 
-def _echo(id: object) -> str | None:
+def echo(id: object) -> str | None:
     """The sender's id when it can be repeated: not one of ten thousand characters."""
     try:
         return check_id(id, "id")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from api.catalogue import Catalogue
 from api.filters import Filter
 from api.graphql.context import Context
-from api.lists import Mask, Page, cut_page, read_pin
+from api.lists import Mask, Page, Pin, cut_page, read_pin
 from api.models import Popular
 from api.people import POSTGRES_AWAY, Degradation
 from core import metrics
@@ -86,10 +86,8 @@ async def for_person(context: Context, person: Person, wish: Wish) -> Listed:
 
     Raises InvalidInput for a cursor that is damaged, expired or of another list, and for too many ids.
     """
-    gateway, current = context.gateway, serving_bundle(context)
-    name = f"{person.kind}:{person.id}"
-    pin = read_pin(gateway.signer, name, wish.after, bundle=current.id if current else None)
-    bundle = (pin.bundle and gateway.models.by_id(pin.bundle)) or current
+    gateway, name = context.gateway, f"{person.kind}:{person.id}"
+    pin, bundle = _pinned(context, name, wish.after)
     state, degraded = State.empty(), list[Degradation]()
     if wish.personalize:
         state, away = await person_state(context, person)
@@ -110,10 +108,8 @@ async def for_person(context: Context, person: Person, wish: Wish) -> Listed:
 
 async def like_item(context: Context, item: Item, wish: Wish) -> Listed:
     """What is most like an item: its neighbours; without a model, or for a newer item, what shares its category."""
-    gateway, current = context.gateway, serving_bundle(context)
-    name = f"item:{item.id}"
-    pin = read_pin(gateway.signer, name, wish.after, bundle=current.id if current else None)
-    bundle = (pin.bundle and gateway.models.by_id(pin.bundle)) or current
+    gateway, name = context.gateway, f"item:{item.id}"
+    pin, bundle = _pinned(context, name, wish.after)
     allowed = allowed_by(gateway.catalogue, wish)
     allowed[item.number] = False
     allowed &= ~gateway.catalogue.in_groups(gateway.catalogue.groups(np.array([item.number], np.uint32)))
@@ -152,6 +148,13 @@ def allowed_by(catalogue: Catalogue, wish: Wish) -> Mask:
         allowed &= named
     allowed[catalogue.numbers_of(_bounded(wish.exclude, "exclude", MOST_IDS))] = False
     return allowed
+
+
+def _pinned(context: Context, name: str, after: str | None) -> tuple[Pin, Bundle | None]:
+    """The pin of the list `name`, and the bundle its pages are made by: its own while it is held, else the current."""
+    current = serving_bundle(context)
+    pin = read_pin(context.gateway.signer, name, after, bundle=current.id if current else None)
+    return pin, (context.gateway.models.by_id(pin.bundle) if pin.bundle else None) or current
 
 
 def _bounded(ids: Sequence[str], field: str, most: int) -> Sequence[str]:

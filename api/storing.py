@@ -7,19 +7,15 @@ from typing import Any
 import structlog
 from asyncpg import Pool
 
-from api.errors import RequestRefused
 from api.graphql.context import Gateway
-from api.judging import Outcome, Result
+from api.judging import Outcome, Result, check_count, echo
 from api.people import POSTGRES_AWAY
 from api.uploads import read_item, read_user
-from core.contract import check_id
 from core.errors import InvalidInput
 from db.items import remove_items, upsert_items
 from db.users import upsert_users
 
 log = structlog.get_logger()
-
-MOST = 500  # elements of a call
 
 
 async def store_items(gateway: Gateway, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
@@ -34,17 +30,18 @@ async def store_items(gateway: Gateway, raws: Sequence[Mapping[str, Any]]) -> li
 
 async def drop_items(gateway: Gateway, ids: Sequence[str]) -> list[Result]:
     """Remove items: ACCEPTED, or REJECTED as NOT_FOUND. Raises RequestRefused for more than 500."""
-    _bounded(ids)
+    check_count(len(ids))
+    real = [id for id in ids if echo(id)]
     try:
-        removed = await remove_items(gateway.pool, [id for id in ids if _is_id(id)])
+        removed = await remove_items(gateway.pool, real)
     except POSTGRES_AWAY:
         return [_retry(index, id) for index, id in enumerate(ids)]
-    found = dict(zip((id for id in ids if _is_id(id)), removed, strict=True))
+    found = dict(zip(real, removed, strict=True))
     await _tell(gateway)
     return [
         Result(index, Outcome.ACCEPTED, id)
         if found.get(id)
-        else Result(index, Outcome.REJECTED, _echo(id), "NOT_FOUND", None, "There is no such item.")
+        else Result(index, Outcome.REJECTED, echo(id), "NOT_FOUND", None, "There is no such item.")
         for index, id in enumerate(ids)
     ]
 
@@ -59,7 +56,7 @@ async def _store(
     read: Callable[[Mapping[str, Any]], Any],
     store: Callable[[list[Any]], Awaitable[Sequence[str]]],
 ) -> list[Result]:
-    _bounded(raws)
+    check_count(len(raws))
     results: dict[int, Result] = {}
     patches: dict[int, Any] = {}
     for index, raw in enumerate(raws):
@@ -67,7 +64,7 @@ async def _store(
             patches[index] = read(raw)
         except InvalidInput as error:
             path = error.field.split(".") if error.field else None
-            results[index] = Result(index, Outcome.REJECTED, _echo(raw.get("id")), "BAD_USER_INPUT", path, str(error))
+            results[index] = Result(index, Outcome.REJECTED, echo(raw.get("id")), "BAD_USER_INPUT", path, str(error))
     try:
         stored = await store(list(patches.values())) if patches else []
     except POSTGRES_AWAY:
@@ -84,11 +81,6 @@ async def _tell(gateway: Gateway) -> None:
         log.warning("catalogue_not_refreshed", error=repr(error))
 
 
-def _bounded(elements: Sequence[object]) -> None:
-    if len(elements) > MOST:
-        raise RequestRefused("PAYLOAD_TOO_LARGE", f"At most {MOST} elements a call, not {len(elements)}.", 413)
-
-
 def _stale(index: int, patch: Mapping[str, Any]) -> Result:
     message = "What is stored was updated later than this."
     return Result(index, Outcome.CONFLICT, patch["id"], "STALE", ["updatedAt"], message)
@@ -96,16 +88,4 @@ def _stale(index: int, patch: Mapping[str, Any]) -> Result:
 
 def _retry(index: int, id: str) -> Result:
     message = "The store does not answer: send this again, as it is."
-    return Result(index, Outcome.RETRY, _echo(id), "SERVICE_UNAVAILABLE", None, message)
-
-
-def _echo(id: object) -> str | None:
-    return id if isinstance(id, str) and _is_id(id) else None
-
-
-def _is_id(id: str) -> bool:
-    try:
-        check_id(id, "id")
-    except InvalidInput:
-        return False
-    return True
+    return Result(index, Outcome.RETRY, echo(id), "SERVICE_UNAVAILABLE", None, message)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workers.training import Cut, Outcome
 
 BY = "penchant train"
-FAILED, WRONG, UNREACHABLE = 1, 2, 3
+WRONG, UNREACHABLE = 2, 3
 
 
 def train(
