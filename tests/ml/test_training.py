@@ -112,6 +112,13 @@ def test_the_export_ranks_like_keras(make_log: MakeLog) -> None:
         check_parity(model, calibrated(wrong, 1.5, -2.0), 1.5, -2.0, histories)
 
 
+def test_a_model_of_nan_is_never_exported() -> None:
+    model = ranker(np.full(21, 2.0), np.full(21, 9.0), (4,))
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(ExportDiffers):
+        check_parity(model, exported(model), 1.0, 0.0, [np.zeros((3, 21), np.float32)])
+
+
 def test_padding_counts_for_nothing_in_the_loss() -> None:
     labels = np.array([[1.0, 0.0, 0.0]], np.float32)
     logits = np.array([[2.0, -1.0, 0.5]], np.float32)
