@@ -11,7 +11,6 @@ from db.serving import (
     MAIN,
     Serving,
     bundle_before,
-    current_serving,
     decision_about,
     model_by_id,
     promote,
@@ -46,11 +45,6 @@ async def roll_back_model(pool: asyncpg.Pool, bundles: Path, reason: str, decide
     if earlier is not None:
         await _check(bundles, earlier)
     return await roll_back(pool, MAIN, check_reason(reason), decided_by)
-
-
-async def serving_model(pool: asyncpg.Pool) -> str | None:
-    """The model that serves now."""
-    return next((row.bundle for row in await current_serving(pool) if row.slot == MAIN), None)
 
 
 async def _refusal(pool: asyncpg.Pool, id: str) -> str | None:

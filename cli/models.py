@@ -30,11 +30,11 @@ def list_all(
     first: Annotated[int, typer.Option(min=1, max=MOST, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
     """List the newest models; the one that serves is marked."""
-    from api.promoting import serving_model
-    from db.serving import list_models
+    from db.serving import MAIN, list_models, serving_in
 
     async def read(pool: "asyncpg.Pool") -> list[dict[str, Any]]:
-        serving = await serving_model(pool)
+        row = await serving_in(pool, MAIN)
+        serving = row and row.bundle
         return [
             {"id": model.id, "kind": model.kind, "created_at": model.created_at, "serving": model.id == serving}
             for model in await list_models(pool, first)

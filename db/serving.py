@@ -139,6 +139,12 @@ async def current_serving(connection: Connection) -> list[Serving]:
     return [Serving(**row) for row in await connection.fetch(f"SELECT {_SERVING} FROM serving ORDER BY slot")]
 
 
+async def serving_in(connection: Connection, slot: str) -> Serving | None:
+    """What the slot serves now; None before the first promotion."""
+    row = await connection.fetchrow(f"SELECT {_SERVING} FROM serving WHERE slot = $1", slot)
+    return row and Serving(**row)
+
+
 async def model_by_id(connection: Connection, id: str) -> Model | None:
     """The registered model with this id."""
     row = await connection.fetchrow(f"SELECT {_MODEL} FROM models WHERE id = $1", id)

@@ -1,8 +1,6 @@
 """`penchant gateway` as a process: it serves, stops when told to, and says so when it cannot start."""
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,19 +11,9 @@ import asyncpg
 import httpx
 
 from core.settings import Stores
+from tests.running import environment, free_port
 
 DEADLINE = 60.0  # seconds
-
-
-def environment(stores: Stores) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PENCHANT_")}
-    return kept | {
-        "PENCHANT_POSTGRES_URL": stores.postgres_url.get_secret_value(),
-        "PENCHANT_REDIS_URL": stores.redis_url.get_secret_value(),
-        "PENCHANT_BROKER_URL": stores.broker_url.get_secret_value(),
-        "PENCHANT_BUNDLES": str(stores.bundles),
-        "PENCHANT_SECRET": "s" * 32,
-    }
 
 
 @contextmanager
@@ -37,12 +25,6 @@ def started(settings: dict[str, str], *arguments: str) -> Iterator[subprocess.Po
     finally:
         process.kill()
         process.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def await_answer(url: str) -> httpx.Response:

@@ -20,6 +20,7 @@ from db.serving import (
     refuse,
     register_model,
     roll_back,
+    serving_in,
 )
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -36,6 +37,7 @@ async def test_a_promotion_serves_and_says_why(pool: asyncpg.Pool) -> None:
     serving = await promote(pool, MAIN, "two", "better", {"ndcg": 0.3}, "ada")
     assert (serving.bundle, serving.generation, serving.share) == ("two", 2, 1.0)
     assert await current_serving(pool) == [serving]
+    assert (await serving_in(pool, MAIN), await serving_in(pool, "other")) == (serving, None)
     newest, oldest = await list_decisions(pool, 10)
     assert (newest.action, newest.bundle, newest.previous, newest.reason) == ("PROMOTED", "two", "one", "better")
     assert (newest.evidence, newest.decided_by, oldest.previous) == ({"ndcg": 0.3}, "ada", None)
