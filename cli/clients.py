@@ -110,5 +110,5 @@ def _postgres_url() -> str:
     demo = read_demo() or {}
     url = read_secret("PENCHANT_POSTGRES_URL") or demo.get("postgres_url")
     if not url:
-        raise _failed("Set PENCHANT_POSTGRES_URL, or run this inside a checkout whose demo is up.", USAGE)
+        raise _failed("Set PENCHANT_POSTGRES_URL, or run this beside `penchant up` or the demo.", USAGE)
     return str(url)

@@ -1,7 +1,5 @@
 """`penchant demo`: a year of a real shop, answered for at once from what is popular, then from what was learnt."""
 
-import asyncio
-import json
 import shutil
 import sys
 import time
@@ -14,15 +12,13 @@ import typer
 
 from cli.asking import QUERY, Client, request_body
 from cli.journey import Files
+from cli.own_client import leave_credentials, on_pool, own_client
 from cli.site import Site, opened, serving
-from cli.stack.addresses import GIVEN
 from cli.stack.errors import StackError
-from cli.stack.folder import write_private
 from cli.stack.processes import Command, Process, wait_until
 from core import clock
 
 CLIENT = "demo"
-TOKEN_TTL = 86_400  # seconds: the printed `curl` works all day
 ITEMS_LISTED = 1000
 TRAINING = Path(__file__).parent.parent / "requirements" / "train.txt"
 T = TypeVar("T")
@@ -100,25 +96,13 @@ class Demo:
         )
 
     def client(self) -> Client:
-        """The demo's OAuth client, registered at the first start: every read scope, and events and orders in."""
-        secret = self._site.folder.secret("client")
-        self._read(lambda pool: _register(pool, secret))
-        return Client(self._site.base_url, CLIENT, secret)
+        """The demo's OAuth client."""
+        return own_client(self._site, CLIENT)
 
     def write_demo_file(self, client: Client) -> None:
         """Leave addresses, credentials and who is worth asking about where people and programs find them."""
-        stores = {name: self._site.settings[key] for name, key in GIVEN.items()}
-        known = {
-            "base_url": client.base_url,
-            "client_id": client.id,
-            "client_secret": client.secret,
-            "users": _ids(self._files.people),
-            "items": _ids(self._files.favourites)[:ITEMS_LISTED],
-            "postgres_url": stores["postgres"],
-            "redis_url": stores["valkey"],
-            "broker_url": stores["rabbitmq"],
-        }
-        write_private(self._site.folder.path / "demo.json", json.dumps(known, indent=1))
+        worth = {"users": _ids(self._files.people), "items": _ids(self._files.favourites)[:ITEMS_LISTED]}
+        leave_credentials(self._site, client, worth)
 
     def show_answer(self, client: Client) -> None:
         """Ask the gateway for the most active person's next items, and show them."""
@@ -180,24 +164,7 @@ class Demo:
             raise ChildFailed(f"{process.command.name} failed with exit code {process.exit_code}{words}")
 
     def _read(self, ask: Callable[[Any], Awaitable[T]]) -> T:
-        """What a function of the memory says, on a connection of its own."""
-        from db.postgres import connect_pool
-
-        async def run() -> T:
-            async with await connect_pool(self._site.settings[GIVEN["postgres"]], size=1) as pool:
-                return await ask(pool)
-
-        return asyncio.run(run())
-
-
-async def _register(pool: Any, secret: str) -> None:
-    from api.oauth.registration import register
-    from api.scopes import SCOPES
-    from db.clients import create_client
-
-    scopes = [name for name in SCOPES if name.endswith(":read")] + ["events:write", "orders:write"]
-    grants = ["client_credentials", "token-exchange"]
-    await create_client(pool, register(CLIENT, secret, grants=grants, scope=" ".join(scopes), ttl=TOKEN_TTL))
+        return on_pool(self._site, ask)
 
 
 async def _has_purchases(pool: Any) -> bool:

@@ -39,7 +39,9 @@ def recommend(
     base, id = url or demo.get("base_url"), client or demo.get("client_id")
     secret = read_secret("PENCHANT_CLIENT_SECRET") or demo.get("client_secret")
     if not base or not id or not secret:
-        raise _failed("Say --url, --client and PENCHANT_CLIENT_SECRET, or run this where the demo is up.", USAGE)
+        raise _failed(
+            "Say --url, --client and PENCHANT_CLIENT_SECRET, or run this beside `penchant up` or the demo.", USAGE
+        )
     if not base.startswith(("http://", "https://")):
         raise _failed("--url begins with http:// or https://", USAGE)
     token = request_token(base, id, secret, {"grant_type": "client_credentials"})["access_token"]

@@ -37,7 +37,7 @@ def token(
         raise _failed("--user and --guest exclude each other.", USAGE)
     client_id, base = client or demo.get("client_id"), url or demo.get("base_url")
     if not client_id or not base:
-        raise _failed("Say --client and --url, or run this inside a checkout whose demo is up.", USAGE)
+        raise _failed("Say --client and --url, or run this beside `penchant up` or the demo.", USAGE)
     if not base.startswith(("http://", "https://")):
         raise _failed("--url begins with http:// or https://", USAGE)
     secret = _secret(client_id, demo, secret_stdin)

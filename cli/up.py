@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from cli.own_client import leave_credentials, own_client
 from cli.site import opened, serving
+
+CLIENT = "local"
 
 
 def up(
@@ -17,5 +20,6 @@ def up(
         site.start_stores(typer.echo)
         site.start_services()
         with serving(site):
+            leave_credentials(site, own_client(site, CLIENT))
             typer.echo(f"Penchant answers at {site.base_url}/graphql; `penchant load` brings your data. Ctrl-C stops.")
             site.watch()

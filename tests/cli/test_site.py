@@ -79,6 +79,9 @@ def test_up_serves_is_found_by_other_commands_and_stops_whole(up: Up, taken_port
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PENCHANT_")}
     listed = subprocess.run([PENCHANT, "clients", "list"], cwd=tmp_path, env=bare, check=False, capture_output=True)
     assert listed.returncode == 0, listed.stderr
+    assert (up.folder / "demo.json").stat().st_mode & 0o077 == 0
+    token = subprocess.run([PENCHANT, "token"], cwd=tmp_path, env=bare, check=False, capture_output=True)
+    assert token.returncode == 0, token.stderr
     assert up.stop(signal.SIGTERM) == 0
     assert up.relatives() == []
     assert not answers(settings["PENCHANT_PUBLIC_URL"] + "/healthz")
