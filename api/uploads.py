@@ -1,16 +1,15 @@
 """What a shop may say of its items and people: every patch judged on its own, so that one bad one spoils no other."""
 
-import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-import orjson
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
 from core import clock
-from core.contract import AHEAD, Id
+from core.contract import AHEAD, Id, plain_json
 from core.currencies import CURRENCIES
 from core.errors import InvalidInput
 from db.items import ItemPatch, Offer
@@ -33,16 +32,14 @@ def _harmless(link: str) -> str:
 
 
 def _plain_json(value: dict[str, Any]) -> dict[str, Any]:
+    return plain_json(value, LARGEST_JSON)
+
+
+def _has_a_utc(moment: datetime) -> datetime:
     try:
-        json.dumps(value, allow_nan=False)  # orjson would write null for NaN
-        packed = orjson.dumps(value)
-    except (ValueError, TypeError, RecursionError):
-        raise ValueError("must be plain JSON: no NaN, no half characters, integers of 64 bits") from None
-    if len(packed) > LARGEST_JSON:
-        raise ValueError(f"must be at most {LARGEST_JSON} bytes of JSON")
-    if b"\\u0000" in packed:
-        raise ValueError("must not contain the NUL character")
-    return value
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies before the year 1 or after the year 9999") from None
 
 
 def _one_per_market(offers: "tuple[_Offer, ...]") -> "tuple[_Offer, ...]":
@@ -60,6 +57,7 @@ AppLink = Annotated[
     AfterValidator(_harmless),
 ]
 Amount = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=4, allow_inf_nan=False)]
+Moment = Annotated[AwareDatetime, AfterValidator(_has_a_utc)]
 PlainJson = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 
 
@@ -77,7 +75,7 @@ class _Offer(_Said):
 
 class _Item(_Said):
     id: Id
-    updated_at: AwareDatetime | None = None
+    updated_at: Moment | None = None
     group_id: Id | None = None
     title: Line | None = None
     description: Text | None = None
@@ -92,7 +90,7 @@ class _Item(_Said):
 
 class _User(_Said):
     id: Id
-    updated_at: AwareDatetime | None = None
+    updated_at: Moment | None = None
     traits: PlainJson | None = None
 
 

@@ -34,6 +34,7 @@ AHEAD: Final = timedelta(minutes=5)
 LONGEST_ID: Final = 128
 LONGEST_REASON: Final = 500
 LARGEST_PROPERTIES: Final = 10_000  # bytes of JSON
+DEEPEST_JSON: Final = 32  # levels: readers and writers on the way give up at a few hundred
 _ID: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _ID_PATTERN: Final = re.compile(_ID.replace("$", r"\Z"))
 _CENT: Final = Decimal(1)
@@ -111,7 +112,7 @@ class Event(BaseModel):
     @field_validator("properties")
     @classmethod
     def _is_plain_json(cls, properties: dict[str, Any] | None) -> dict[str, Any] | None:
-        return properties if properties is None else _plain_json(properties)
+        return properties if properties is None else plain_json(properties, LARGEST_PROPERTIES)
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -263,18 +264,27 @@ def _parsed(value: object) -> datetime:
     raise InvalidInput("occurredAt must be a time of RFC 3339, as in 2025-03-01T12:00:00Z", "occurredAt")
 
 
-def _plain_json(properties: dict[str, Any]) -> dict[str, Any]:
-    """The properties when both Postgres and every JSON reader can hold them."""
+def plain_json(value: dict[str, Any], largest: int) -> dict[str, Any]:
+    """`value` when Postgres and every JSON reader can hold it, in `largest` bytes. Raises ValueError saying why not."""
     try:
-        json.dumps(properties, allow_nan=False)  # orjson would write null for NaN
-        packed = orjson.dumps(properties)  # refuses half characters and integers over 64 bits
+        json.dumps(value, allow_nan=False)  # orjson would write null for NaN
+        packed = orjson.dumps(value)  # refuses half characters and integers over 64 bits
     except (ValueError, TypeError, RecursionError):
         raise ValueError("must be plain JSON: no NaN, no half characters, integers of 64 bits") from None
-    if len(packed) > LARGEST_PROPERTIES:
-        raise ValueError(f"must be at most {LARGEST_PROPERTIES} bytes of JSON")
+    if len(packed) > largest:
+        raise ValueError(f"must be at most {largest} bytes of JSON")
     if b"\\u0000" in packed:
         raise ValueError("must not contain the NUL character")
-    return properties
+    if _levels(value) > DEEPEST_JSON:
+        raise ValueError(f"must have at most {DEEPEST_JSON} levels")
+    return value
+
+
+def _levels(value: object) -> int:
+    """How deep it is nested, 0 for what holds nothing."""
+    if isinstance(value, dict):
+        return 1 + max(map(_levels, value.values()), default=0)
+    return 1 + max(map(_levels, value), default=0) if isinstance(value, list) else 0
 
 
 _WORDS: Final = {

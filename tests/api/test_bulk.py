@@ -137,6 +137,22 @@ async def test_items_and_people_are_stored_and_shown(http: httpx.AsyncClient, po
     assert await pool.fetchval("SELECT traits FROM users WHERE id = 'u1'") == {"city": "Bonn"}
 
 
+async def test_what_could_not_be_stored_or_read_again_is_rejected_and_spoils_no_neighbour(
+    http: httpx.AsyncClient,
+) -> None:
+    """A message too deep for the worker would be a dead letter, with everybody's events that went with it."""
+    deep = '{"a": ' * 200 + "1" + "}" * 200
+    for path, good, bad in (
+        ("/events", GOOD.decode(), f'{{"type": "VIEW", "userId": "u1", "itemId": "i1", "properties": {deep}}}'),
+        ("/items", '{"id": "i1"}', f'{{"id": "i2", "attributes": {deep}}}'),
+        ("/users", '{"id": "u1"}', f'{{"id": "u2", "traits": {deep}}}'),
+        ("/items", '{"id": "i3"}', '{"id": "i4", "updatedAt": "0001-01-01T00:00:00+01:00"}'),
+        ("/users", '{"id": "u3"}', '{"id": "u4", "updatedAt": "0001-01-01T00:00:00+01:00"}'),
+    ):
+        told = (await http.post(path, content=f"{good}\n{bad}", headers={"content-type": LINES})).json()
+        assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", "REJECTED"], (path, bad[:60])
+
+
 async def test_a_body_may_be_gzip(http: httpx.AsyncClient) -> None:
     encoded = {"content-encoding": "gzip"}
     two_members = gzip.compress(GOOD + b"\n") + gzip.compress(GOOD)

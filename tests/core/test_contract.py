@@ -112,6 +112,14 @@ def test_properties_nested_without_end_are_refused() -> None:
     assert field_at_fault(properties=deep) == "properties"
 
 
+def test_properties_of_more_levels_than_every_reader_takes_are_refused() -> None:
+    for levels, good in ((32, True), (33, False), (250, False)):
+        deep: dict[str, Any] = {}
+        for _ in range(levels - 1):
+            deep = {"a": deep}
+        assert (read(properties=deep) if good else field_at_fault(properties=deep)) is not None, levels
+
+
 def test_the_edges_of_time_are_inside() -> None:
     assert read(occurredAt=EARLIEST).occurred_at == EARLIEST
     assert read(occurredAt=NOW + AHEAD).occurred_at == NOW + AHEAD

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 from kombu.entity import Queue
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from redis.asyncio import Redis
 
 from core.contract import Event, Person, read_event
@@ -23,7 +23,7 @@ from tests.faults import Relay, eventually
 from tests.workers.conftest import StartWorker
 from workers import topology
 from workers.enqueue import Broker, events_body, publish_events
-from workers.events import AWAY, Memory, store
+from workers.events import AWAY, Memory, read_batch, store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 U1 = Person("user", "u1")
@@ -90,6 +90,13 @@ async def test_what_is_delivered_again_changes_nothing(
     await eventually(told)
     assert await count(pool) == 51
     assert len((await read_person(redis, U1))[1]) == 51
+
+
+def test_a_batch_that_cannot_be_read_puts_nobodys_data_into_the_log() -> None:
+    for text in ('[{"id": "confidential", "properties": ' + '{"a": ' * 300, '[{"userId": "confidential"}]'):
+        with pytest.raises(ValidationError) as refusal:
+            read_batch(text)
+        assert "confidential" not in str(refusal.value)
 
 
 async def test_a_message_nobody_can_store_is_kept_as_a_dead_letter_and_its_neighbours_are_stored(
