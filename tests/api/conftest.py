@@ -78,7 +78,7 @@ async def serve(pool: asyncpg.Pool, path: Path) -> str:
 
 @pytest.fixture
 def serving() -> Callable[[asyncpg.Pool, Path], Any]:
-    """`serve`, for tests: files of tests cannot import one another."""
+    """`serve`, for tests."""
     return serve
 
 

@@ -12,44 +12,23 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
-from starlette.applications import Starlette
-from starlette.types import Receive, Scope, Send
 
 from api.app import create_app
 from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
 from api.oauth.registration import register
 from api.scopes import SCOPES
 from core.errors import StoreUnavailable
-from core.settings import Gateway, Ingest, Settings, Stores, Tokens
+from core.settings import Stores
 from db.clients import create_client
+from tests.in_process import Configured, asked
 
-BASE = "http://shop.example"
 SECRET = "a-secret-of-the-client"
-
-
-class Configured(Settings):
-    """Settings over this worker's stores."""
-
-    def __init__(self, stores: Stores) -> None:
-        self.stores = stores
-        self.gateway = Gateway.model_validate({"public_url": BASE, "secret": "s" * 32})
-        self.ingest = Ingest.model_validate({})
-        self.tokens = Tokens.model_validate({})
-
-
-def served(app: Starlette, state: Any) -> httpx.AsyncClient:
-    async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = dict(state)
-        await app(scope, receive, send)
-
-    return httpx.AsyncClient(transport=httpx.ASGITransport(with_state), base_url=BASE)
 
 
 @pytest.fixture
 async def http(stores: Stores, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[httpx.AsyncClient]:
     """The gateway, started as in production, without a socket."""
-    app = create_app(Configured(stores))
-    async with app.router.lifespan_context(app) as state, served(app, state) as client:
+    async with asked(Configured(stores)) as client:
         grants = [CLIENT_CREDENTIALS, TOKEN_EXCHANGE]
         await create_client(pool, register("shop", SECRET, grants=grants, scope=" ".join(SCOPES)))
         yield client
@@ -172,9 +151,9 @@ async def test_without_postgres_it_does_not_start(stores: Stores) -> None:
 
 async def test_without_redis_and_broker_it_starts_and_answers(stores: Stores, pool: asyncpg.Pool) -> None:
     down = {"redis_url": away("redis://127.0.0.1:1/0"), "broker_url": away("amqp://127.0.0.1:1/x")}
-    app = create_app(Configured(stores.model_copy(update=down)))
+    settings = Configured(stores.model_copy(update=down))
     await create_client(pool, register("shop", SECRET, grants=[CLIENT_CREDENTIALS], scope=" ".join(SCOPES)))
-    async with app.router.lifespan_context(app) as state, served(app, state) as http:
+    async with asked(settings) as http:
         await authorize(http)
         assert (await http.get("/readyz")).json()["redis"] == "down"
         await ask(http, UPSERT, items=[{"id": "i1"}])

@@ -12,49 +12,27 @@ import asyncpg
 import httpx
 import pytest
 from redis.asyncio import Redis
-from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from api.app import create_app
 from api.bulk import Bulk, read_elements
 from api.errors import RequestRefused
 from api.graphql.context import Gateway
 from api.inflating import MOST_MEMBERS, inflate
 from api.judging import Result
 from api.viewer import Viewer
-from core.settings import Gateway as Edge
-from core.settings import Ingest, Settings, Stores, Tokens
+from core.settings import Stores
+from tests.in_process import BASE, Configured, asked
 from tests.running import CLIENT, SECRET, register_client, running_gateway
 
-BASE = "http://shop.example"
 LINES = "application/x-ndjson"
 MEGABYTE = 2**20
 GOOD = b'{"type": "VIEW", "userId": "u1", "itemId": "i1"}'
 
 
-class Configured(Settings):
-    """Settings over this worker's stores."""
-
-    def __init__(self, stores: Stores) -> None:
-        self.stores = stores
-        self.gateway = Edge.model_validate({"public_url": BASE, "secret": "s" * 32})
-        self.ingest = Ingest.model_validate({})
-        self.tokens = Tokens.model_validate({})
-
-
-def served(app: Starlette, state: Any) -> httpx.AsyncClient:
-    async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = dict(state)
-        await app(scope, receive, send)
-
-    return httpx.AsyncClient(transport=httpx.ASGITransport(with_state), base_url=BASE)
-
-
 @pytest.fixture
 async def http(stores: Stores, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[httpx.AsyncClient]:
     """The gateway without a socket, and a client whose token has every scope."""
-    app = create_app(Configured(stores))
-    async with app.router.lifespan_context(app) as state, served(app, state) as client:
+    async with asked(Configured(stores)) as client:
         await register_client(pool)
         await authorize(client)
         yield client
