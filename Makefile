@@ -55,7 +55,7 @@ lock: setup
 clean:
 	@if [ -e .penchant/lock ] && ! flock -n .penchant/lock true; then echo "A stack runs in .penchant: stop it first."; exit 1; fi
 	@for link in .penchant/*; do if [ -L "$$link" ]; then rm -rf "$$(readlink -f "$$link")"; fi; done
-	rm -rf $(VENV) .penchant .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) .penchant .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/ready-dev: $(BIN)/uv pyproject.toml requirements/build.txt requirements/dev.txt
