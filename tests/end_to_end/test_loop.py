@@ -15,7 +15,7 @@ from requests_oauthlib import OAuth2Session
 from cli.journey import Files, cook
 from core import clock
 
-HOUSEHOLDS = 300
+HOUSEHOLDS = 150
 TRIES = 20
 SECRET = "only-for-this-test-0123456789abcdef"  # a secret of a shop that lives for a minute
 SCOPES = "recommendations:read profiles:read catalog:read models:read events:write orders:write"
@@ -42,14 +42,19 @@ mutation ($events: [EventInput!]!) {
 
 
 def _slice(folder: Path) -> Files:
-    """The files of the recipe, cut down to a few households."""
+    """The files of the recipe, cut down to a few households and what they bought."""
     cook(folder, clock.now())
     files = Files.under(folder)
     people = pc.unique(pq.read_table(files.users)["id"]).slice(0, HOUSEHOLDS)
     for path, column in ((files.users, "id"), (files.events, "userId"), (files.holdout, "userId")):
-        table = pq.read_table(path)
-        pq.write_table(table.filter(pc.is_in(table[column], value_set=pa.array(people))), path)
+        _keep(path, column, people)
+    _keep(files.items, "id", pc.unique(pq.read_table(files.events)["itemId"]))
     return files
+
+
+def _keep(path: Path, column: str, values: pa.Array) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.filter(pc.is_in(table[column], value_set=values)), path)
 
 
 def _most_active(files: Files, count: int) -> list[str]:
@@ -64,7 +69,7 @@ def _token(url: str) -> str:
     return str(token["access_token"])
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_loop_closes(shop: Any, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")  # loopback
     files = _slice(shop.folder / "data")
