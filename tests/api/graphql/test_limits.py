@@ -97,6 +97,11 @@ def test_costs_go_through_fragments() -> None:
     assert cost(text) == 2 + 10 * 2 + 2 + 2 + 1
 
 
+def test_a_field_repeated_hundreds_of_times_is_refused_before_comparing_each_with_each_takes_a_second() -> None:
+    Documents(SCHEMA).read("{ me { " + "friend { id } " * 50 + "} }")
+    assert "too often" in refusal("{ me { " + "friend { id } " * 390 + "} }")
+
+
 def test_a_cost_above_five_thousand_is_refused() -> None:
     assert "cost is 10202" in refusal("{ people(first: 100) { friends(first: 100) { id } } }")
 
