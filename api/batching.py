@@ -54,8 +54,13 @@ class Batcher:
                     await self._idle.wait()
             except TimeoutError:
                 log.error("events_given_up", events=self._count)
-            self._feeder.cancel()
-            await asyncio.gather(self._feeder, return_exceptions=True)
+            left = [self._feeder, *self._deliveries]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            for chunk in self._waiting:  # a caller who still waits hears that it has to send again
+                if not chunk.taken.done():
+                    chunk.taken.set_result(False)
 
     @property
     def room(self) -> int:

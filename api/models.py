@@ -84,7 +84,11 @@ class ServingModels:
                 log.warning("serving_not_read", error=repr(error))
 
     async def trending(self, window: timedelta) -> Popular:
-        """What most people bought in the last `window`, at most a minute old; read once however many ask."""
+        """What most people bought in the last `window`, at most a minute old; read once however many ask.
+
+        The window is rounded up, to hours or from two days on to days: few different questions reach Postgres.
+        """
+        window = rounded(window)
         found = self._trending.get(window)
         now = asyncio.get_running_loop().time()
         if found is not None and now - found.read_at < (POPULAR_LIVES if len(found.numbers) else self._poll):
@@ -99,7 +103,8 @@ class ServingModels:
         rows = await popular_items(self._pool, clock.now() - window, POPULAR)
         numbers, people = (np.array([row[at] for row in rows], np.uint32) for at in (1, 2))
         if len(self._trending) >= WINDOWS:
-            self._trending = {kept: self._trending[kept] for kept in (self._window,) if kept in self._trending}
+            oldest = min(self._trending.keys() - {self._window}, key=lambda known: self._trending[known].read_at)
+            del self._trending[oldest]
         popular = self._trending[window] = Popular(numbers, people, now)
         return popular
 
@@ -139,6 +144,12 @@ class ServingModels:
         if wrong:
             raise BundleRefused(f"bundle {id}: {wrong} of its items have other numbers in this catalogue")
         return bundle
+
+
+def rounded(window: timedelta) -> timedelta:
+    """The window in whole hours, from two days on in whole days; never shorter than it was."""
+    step = timedelta(days=1) if window >= timedelta(days=2) else timedelta(hours=1)
+    return -(-window // step) * step
 
 
 def _open_warm(path: Path) -> Bundle:

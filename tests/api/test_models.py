@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.catalogue import Catalogue
-from api.models import HELD, ServingModels
+from api.models import HELD, ServingModels, rounded
 from core import clock
 from core.contract import read_event
 from db.events import insert_events
@@ -279,3 +279,16 @@ async def test_three_large_bundles_take_little_memory_of_our_own(
         sizes.append(private_megabytes())
     assert sizes[HELD - 1] - sizes[0] < 10 * (HELD - 1)
     assert sizes[-1] - sizes[HELD - 1] < 10  # what is no longer held is given back
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        (timedelta(hours=1), timedelta(hours=1)),
+        (timedelta(hours=1, seconds=1), timedelta(hours=2)),
+        (timedelta(days=7), timedelta(days=7)),
+        (timedelta(days=7, minutes=5), timedelta(days=8)),
+    ],
+)
+def test_windows_are_rounded_up_so_that_few_reach_postgres(asked: timedelta, read: timedelta) -> None:
+    assert rounded(asked) == read

@@ -1,0 +1,29 @@
+"""Batches: whoever waits is told, even when the process stops."""
+
+import asyncio
+
+import pytest
+
+from api import batching
+from api.batching import Batcher, Chunk
+from core import clock
+from core.contract import read_event
+from core.settings import Ingest
+
+
+async def test_a_stop_tells_everybody_who_still_waits_to_send_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "PATIENCE", 0.05)
+
+    async def never(chunks: list[Chunk]) -> bool:
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        return await answer
+
+    batcher = Batcher(Ingest(linger=0, max_batch=1, max_in_flight=1), never)
+    batcher.open()
+    raw = {"type": "VIEW", "userId": "u", "itemId": "i"}
+    event = read_event(raw, source="shop", received_at=clock.now())
+    calls = [asyncio.create_task(batcher.add([event], [])) for _ in range(3)]
+    await asyncio.wait(calls, timeout=0.01)
+    await batcher.close()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*calls) == [False, False, False]
