@@ -18,7 +18,7 @@ from db.postgres import connect_pool
 T = TypeVar("T")
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3  # how the program ends
-app = typer.Typer(help="Register, list and disable OAuth clients.", no_args_is_help=True)
+app = typer.Typer(help="Register, list and disable OAuth clients.", no_args_is_help=True, add_completion=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 

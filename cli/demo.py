@@ -140,7 +140,7 @@ class Demo:
     def show_how_to_ask(self, client: Client) -> None:
         """The address, a query, a `curl` that works as printed, and how to stop."""
         body = request_body(_ids(self._files.people)[0])
-        self.say(f"Ready. GraphQL: {client.base_url}/graphql (a browser gets GraphiQL there)")
+        self.say(f"Ready. GraphQL: {client.base_url}/graphql (a browser gets a page to try queries there)")
         typer.echo(f"\nA query:\n\n{QUERY}\n\nThe same by curl:\n")
         typer.echo(
             f"curl -s {client.base_url}/graphql -H 'Authorization: Bearer {client.token()}' "

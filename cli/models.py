@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 REFUSED, UNREACHABLE = 1, 3
 MOST = 100
-app = typer.Typer(help="List models, promote one, go back to the one before.", no_args_is_help=True)
+app = typer.Typer(
+    help="List models, promote one, go back to the one before.", no_args_is_help=True, add_completion=False
+)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Why = Annotated[str, typer.Option(help="Why, for the record of decisions.")]
 

@@ -63,7 +63,7 @@ class Gateway(_Concern):
     secret: SecretStr = Field(
         min_length=32, description="At least 32 random characters: signs cursors and impressions, seals signing keys."
     )
-    graphiql: bool = Field(False, description="Serve GraphiQL to browsers at /graphql.")
+    graphiql: bool = Field(False, description="Serve browsers a page to try queries at /graphql.")
     request_timeout: float = Field(5.0, gt=0, description="Seconds a GraphQL request may run; also to receive a body.")
     max_body: int = Field(1_048_576, ge=1024, description="Bytes a request body may have.")
     serving_poll: float = Field(

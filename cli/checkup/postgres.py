@@ -100,5 +100,5 @@ async def _check_jobs(connection: Connection) -> list[Finding]:
             error = (job.error or "without a reason").strip().splitlines()[-1]
             found.append(warn(name, f"job {job.id} failed: {error}", "Run `penchant train` and read what it says."))
         else:
-            found.append(ok(name, f"job {job.id} is {job.state.lower()}"))
+            found.append(ok(name, f"job {job.id}: {job.state.lower()}"))
     return found
