@@ -68,7 +68,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
         *health.ROUTES,
         *scrape.routes(settings.watching),
     ]
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[
             Middleware(Observed, paths=[route.path for route in routes]),
@@ -78,6 +78,8 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
         exception_handlers={HTTPException: _not_served, Exception: _failed},
         lifespan=partial(_lifespan, settings=settings, catalogue=catalogue),
     )
+    app.router.redirect_slashes = False  # a redirect would name whatever host the request named
+    return app
 
 
 async def load_catalogue(settings: Settings) -> Catalogue:

@@ -81,6 +81,8 @@ def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> Call:
 
 
 def _read(viewer: Viewer, raw: Mapping[str, Any], now: datetime) -> Event:
+    if viewer.person is not None and raw.get("source") not in (None, viewer.client_id):
+        raise _Refused("NOT_YOURS", "A person's token sends in the name of its own client only.", "source")
     event = read_event(_spoken_for(viewer.person, raw), source=viewer.client_id, received_at=now)
     if event.type in PAID and "orders:write" not in viewer.scopes:
         raise _Refused("FORBIDDEN", f"{event.type} needs the scope orders:write.", "type")

@@ -24,10 +24,9 @@ SCOPES: dict[str, str] = {
 }
 
 # Whole-shop powers: part of a person's token only when its client asks for them by name.
-STAFF = frozenset(name for name in SCOPES if name.endswith((":write", ":erase", ":admin"))) - {
-    "events:write",
-    "orders:write",
-}
+_ANYBODY = frozenset({"events:write", "orders:write", "recommendations:read", "profiles:read", "catalog:read"})
+_SIGN_IN = frozenset({"openid", "profile", "offline_access"})
+STAFF = frozenset(SCOPES) - _ANYBODY - _SIGN_IN
 
 
 def read_scopes(text: str) -> tuple[str, ...]:

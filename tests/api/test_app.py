@@ -135,8 +135,9 @@ async def test_health_and_readiness_say_how_it_is(http: httpx.AsyncClient) -> No
     assert ready.json() == {"status": "ready", **stores, "bundle": None, "bundleRefused": False}
 
 
-async def test_paths_nobody_serves_are_404_in_the_common_shape(http: httpx.AsyncClient) -> None:
-    response = await http.get("/nothing")
+@pytest.mark.parametrize("path", ["/nothing", "/graphql/"])
+async def test_paths_nobody_serves_are_404_in_the_common_shape(http: httpx.AsyncClient, path: str) -> None:
+    response = await http.get(path)
     assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (404, "NOT_FOUND")
 
 

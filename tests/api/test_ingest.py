@@ -151,6 +151,7 @@ async def test_events_without_ids_are_facts_however_alike(ingest: Ingest, channe
         (GUEST, {"userId": "u1"}),
         (GUEST, {"userId": None, "anonymousId": "g2"}),
         (GUEST, {"userId": "u1", "anonymousId": "g1"}),
+        (ANNA, {"userId": "anna", "source": "till"}),
     ],
 )
 async def test_a_token_speaks_for_its_own_person_only(ingest: Ingest, viewer: Viewer, fields: dict[str, Any]) -> None:
