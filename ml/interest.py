@@ -27,7 +27,7 @@ PAGE = 0.6  # weight of an item of the page or the cart, for its neighbours
 
 @dataclass(frozen=True, eq=False)
 class Lifts:
-    """Items by catalogue number, ascending, each with the lift it gets and the item that caused it (0 = itself)."""
+    """Items by catalogue number, ascending, each with the lift it gets and the item that caused it, often itself."""
 
     numbers: NDArray[np.uint32]
     weight: NDArray[np.float32]  # in [0, 1): 1 - (1 - score) * (1 - weight) is the lifted score
@@ -74,4 +74,5 @@ def _strongest(numbers: NDArray[Any], weights: NDArray[Any], because: NDArray[An
     order = np.lexsort((because, -weights, numbers))
     order = order[weights[order] > 0]
     order = order[np.flatnonzero(np.diff(numbers[order], prepend=0))]
-    return Lifts(numbers[order].astype(np.uint32), weights[order].astype(np.float32), because[order].astype(np.uint32))
+    lifted, cause = numbers[order].astype(np.uint32), because[order].astype(np.uint32)
+    return Lifts(lifted, weights[order].astype(np.float32), np.where(cause > 0, cause, lifted))

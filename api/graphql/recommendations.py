@@ -32,7 +32,7 @@ EVIDENCE = 3  # events shown per reason
 _TEXTS = {
     "BOUGHT_BEFORE": "You have bought {item} before.",
     "DUE_AGAIN": "It may be time for {item} again.",
-    "SIMILAR_TO": "Because of your interest in {cause}.",
+    "SIMILAR_TO": "Similar to {cause}.",
     "BOUGHT_TOGETHER": "Often bought together with {cause}.",
     "AFFINITY": "{item} fits what you usually choose.",
     "SEQUENCE": "Often bought after {cause}.",
@@ -103,6 +103,8 @@ class Reason:
         self, language: Annotated[str | None, strawberry.argument(description="BCP 47 tag of the language.")] = None
     ) -> str:
         """The reason in words."""
+        if self.code is ReasonCode.SIMILAR_TO and self.cause.id == self.shown.id:
+            return f"You looked at {_called(self.shown)} lately."
         return _TEXTS[self.code.value].format(item=_called(self.shown), cause=_called(self.cause))
 
     @strawberry.field(description="The item that is the reason: the one bought before, looked at, or like this one.")

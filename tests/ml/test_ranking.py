@@ -161,6 +161,15 @@ def test_every_reason_that_names_an_item_names_one_the_person_had_to_do_with(
     np.testing.assert_array_equal(ranked.reasons == REASONS.index("SIMILAR_TO"), ranked.because > 0)
 
 
+def test_what_was_just_looked_at_is_its_own_reason(
+    bundle: Bundle, regular: State, make_events: MakeEvents, now: int
+) -> None:
+    ranked = ask(bundle, fold(regular, make_events(40, at=now - 5, type=CODE[EventType.ADD_TO_CART])), now)
+    place = ranked.numbers.tolist().index(40)
+    assert ranked.because[place] == 40
+    assert REASONS[ranked.reasons[place]] == "SIMILAR_TO"
+
+
 def test_an_item_newer_than_the_model_can_be_recommended(
     bundle: Bundle, regular: State, make_events: MakeEvents, now: int
 ) -> None:
