@@ -36,7 +36,7 @@ def run(seed: int) -> dict[str, Figure]:
         "train_s": Figure(seconds, "s", reference="evaluation and export proof included; 180 on 2 idle cores"),
         "train_cpu_s": Figure(cpu, "s"),
         "rss_mb": Figure(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB", reference="at most 3072"),
-        "parity": Figure(trained.parity, "probability", reference="export against Keras, 300 histories; at most 1e-5"),
+        "parity": Figure(trained.parity, "probability", reference="export against Keras, 300 histories; at most 1e-4"),
     }
 
 

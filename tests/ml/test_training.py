@@ -106,7 +106,7 @@ def test_the_export_ranks_like_keras(make_log: MakeLog) -> None:
     model = ranker(np.full(21, 2.0), np.full(21, 9.0), (64, 32))
     histories = [random.normal(2, 3, (size, 21)).astype(np.float32) for size in (1, 7, 500)]
     network = exported(model)
-    assert check_parity(model, calibrated(network, 1.5, -2.0), 1.5, -2.0, histories) < 1e-5
+    assert check_parity(model, calibrated(network, 1.5, -2.0), 1.5, -2.0, histories) < 1e-4
     wrong = replace(network, biases=(network.biases[0] + 0.05, *network.biases[1:]))
     with pytest.raises(ExportDiffers):
         check_parity(model, calibrated(wrong, 1.5, -2.0), 1.5, -2.0, histories)

@@ -36,8 +36,8 @@ async def two(
     postgres_url: str,
 ) -> list[Path]:
     """Bundles of two models, promoted one after another, where the settings say they are."""
-    for name in ("REDIS_URL", "BROKER_URL"):
-        monkeypatch.setenv(f"PENCHANT_{name}", "x://nowhere")
+    for name, nowhere in (("REDIS_URL", "redis://127.0.0.1:1"), ("BROKER_URL", "x://nowhere")):
+        monkeypatch.setenv(f"PENCHANT_{name}", nowhere)
     monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
     monkeypatch.setenv("PENCHANT_BUNDLES", str(tmp_path / "bundles"))
     await upsert_items(gateway.pool, [{"id": id, "updated_at": clock.now()} for id in "abc"])
