@@ -9,14 +9,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from api.catalogue import Catalogue
 from api.models import HELD, ServingModels, rounded
 from core import clock
 from core.contract import read_event
-from db.cache import SERVING_CHANGED, connect_redis, hint_serving
 from db.events import insert_events
 from db.items import upsert_items
 from db.serving import MAIN, promote
@@ -294,30 +292,3 @@ async def test_three_large_bundles_take_little_memory_of_our_own(
 )
 def test_windows_are_rounded_up_so_that_few_reach_postgres(asked: timedelta, read: timedelta) -> None:
     assert rounded(asked) == read
-
-
-async def test_a_hint_brings_the_next_bundle_long_before_the_poll(
-    pool: asyncpg.Pool, redis: Redis, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
-) -> None:
-    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=3600, popular_window=28, redis=redis)
-    watch = asyncio.create_task(models.run())
-    while not (await redis.pubsub_numsub(SERVING_CHANGED))[0][1]:  # noqa: ASYNC110 - Redis tells nobody
-        await asyncio.sleep(0)
-    served = [serving_id(models)]
-    for seed in (1, 2):
-        served.append(await serving(pool, make_bundle(catalogue, IDS, seed=seed)))
-        await hint_serving(redis)
-        await until(lambda: serving_id(models) == served[-1])
-    watch.cancel()
-
-
-async def test_without_redis_the_poll_goes_on(
-    pool: asyncpg.Pool, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
-) -> None:
-    nowhere = connect_redis("redis://127.0.0.1:1/0", 0.05)
-    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28, redis=nowhere)
-    watch = asyncio.create_task(models.run())
-    promoted = await serving(pool, make_bundle(catalogue, IDS, seed=1))
-    await until(lambda: serving_id(models) == promoted)
-    watch.cancel()
-    await nowhere.aclose()
