@@ -148,7 +148,7 @@ class Asker:
         return found
 
 
-async def test_a_hundred_swaps_under_load_fail_no_answer_and_mix_none(
+async def test_swaps_under_load_fail_no_answer_and_mix_none(
     http: httpx.AsyncClient, pool: asyncpg.Pool, shelves: dict[str, str]
 ) -> None:
     askers = [Asker(http, shelves) for _ in range(ASKERS)]
