@@ -36,6 +36,7 @@ from api.vitals import Vitals
 from core import telemetry
 from core.errors import PenchantError
 from core.settings import Settings
+from core.tasks import end
 from db.cache import connect_redis
 from db.postgres import connect_pool
 from workers.enqueue import Broker
@@ -178,9 +179,7 @@ async def _running(*followers: Callable[[], Coroutine[Any, Any, None]]) -> Async
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 async def _not_served(request: Request, error: Exception) -> JSONResponse:

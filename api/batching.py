@@ -11,6 +11,7 @@ import structlog
 from core import telemetry
 from core.contract import Event
 from core.settings import Ingest as IngestSettings
+from core.tasks import end
 
 log = structlog.get_logger()
 
@@ -54,10 +55,7 @@ class Batcher:
                     await self._idle.wait()
             except TimeoutError:
                 log.error("events_given_up", events=self._count)
-            left = [self._feeder, *self._deliveries]
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await end([self._feeder, *self._deliveries])
             for chunk in self._waiting:  # a caller who still waits hears that it has to send again
                 if not chunk.taken.done():
                     chunk.taken.set_result(False)

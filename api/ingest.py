@@ -18,6 +18,7 @@ from core import metrics, telemetry
 from core.contract import Event
 from core.errors import StoreUnavailable
 from core.settings import Ingest as IngestSettings
+from core.tasks import end
 from db import cache, outbox
 from db.postgres import transaction
 from workers.enqueue import Broker, events_body, publish_events
@@ -50,8 +51,7 @@ class Ingest:
         """Send what waits; what the broker does not take is in the outbox."""
         await self._batcher.close()
         if self._drainer is not None:
-            self._drainer.cancel()
-            await asyncio.gather(self._drainer, return_exceptions=True)
+            await end([self._drainer])
 
     async def track(self, viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
         """Judge and send a call's events; one result per event, in their order.

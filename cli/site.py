@@ -17,7 +17,7 @@ import typer
 from cli.running import announced
 from cli.stack.addresses import environment
 from cli.stack.errors import StackError
-from cli.stack.folder import Folder, free_ports
+from cli.stack.folder import Folder
 from cli.stack.processes import Command, Process, Processes, wait_until
 from cli.stack.stores import Stack
 from core.secret_files import read_secret
@@ -32,7 +32,8 @@ class Site:
     def __init__(self, folder: Folder, processes: Processes, port: int) -> None:
         self.folder = folder
         self.processes = processes
-        self.port = _port(port)
+        self.reserved = _reserved(port)
+        self.port = int(self.reserved.getsockname()[1])
         self.stack = Stack(folder, processes)
         self.settings: dict[str, str] = {}
         self.ready = False
@@ -109,6 +110,7 @@ def opened(path: Path, port: int) -> Iterator[Site]:
             for each in STOP_SIGNALS:
                 signal.signal(each, signal.SIG_IGN)
             site.processes.stop(patience=35)  # they promise to be done in 30 s
+            site.reserved.close()
 
 
 @contextlib.contextmanager
@@ -150,14 +152,16 @@ def _stoppable() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _port(wanted: int) -> int:
-    """The port asked for, or another one, said clearly, when it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            (free,) = free_ports(1)
-            typer.echo(f"Port {wanted} is taken: the gateway will listen on {free} instead.")
-            return free
-        return wanted
+def _reserved(wanted: int) -> socket.socket:
+    """The port asked for, or another one, said clearly, when it is taken: nobody else gets it until the gateway does.
+
+    Bound and not listening, it keeps the kernel from giving the port away, and lets a server bind it that allows reuse.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        reserved.bind(("127.0.0.1", wanted))
+    except OSError:
+        reserved.bind(("127.0.0.1", 0))
+        typer.echo(f"Port {wanted} is taken: the gateway will listen on {reserved.getsockname()[1]} instead.")
+    return reserved

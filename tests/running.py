@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,13 @@ async def register_client(pool: asyncpg.Pool) -> None:
 @contextmanager
 def running_gateway(stores: Stores, log: Path, *arguments: str, **settings: str) -> Iterator[Running]:
     """`penchant gateway` with these arguments and settings, ready; killed with all its children after the block."""
-    port = free_port()
+    with reserved_port() as port:
+        yield from _running_gateway(port, stores, log, arguments, settings)
+
+
+def _running_gateway(
+    port: int, stores: Stores, log: Path, arguments: Sequence[str], settings: Mapping[str, str]
+) -> Iterator[Running]:
     command = [sys.executable, "-c", "from cli.main import app; app()", "gateway", "--port", str(port), *arguments]
     with log.open("ab") as file:
         process = subprocess.Popen(
@@ -97,11 +103,13 @@ def environment(stores: Stores) -> dict[str, str]:
     }
 
 
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that the kernel gives to nobody else meanwhile; a server that allows reuse may listen on it."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield int(reserved.getsockname()[1])
 
 
 def until(holds: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:

@@ -9,6 +9,7 @@ import asyncpg
 import structlog
 
 from core.errors import PenchantError
+from core.tasks import end
 from db import jobs
 from db.jobs import Job, LeaseLost, fail_job, heartbeat
 from workers.events import AWAY
@@ -49,7 +50,7 @@ async def held(pool: asyncpg.Pool, job: Job) -> AsyncIterator[Held]:
             await fail_job(pool, job, str(error) if isinstance(error, PenchantError) else type(error).__name__)
         raise
     finally:
-        beating.cancel()
+        await end([beating])
 
 
 async def _beat(pool: asyncpg.Pool, holding: Held) -> None:

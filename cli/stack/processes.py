@@ -16,12 +16,16 @@ from cli.stack.errors import StackError
 
 PR_SET_PDEATHSIG = 1
 NOBODY = 65534
+ASK_AGAIN = 1.0  # seconds
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: the words, the file its output goes to, and how it is asked to stop. `shown`: to our own output."""
+    """What to run: the words, the file its output goes to, and how it is asked to stop.
+
+    `shown`: to our own output. `forgetful`: it may miss a signal while it starts, so it is asked again and again.
+    """
 
     words: Sequence[str | Path]
     log: Path
@@ -31,6 +35,7 @@ class Command:
     as_nobody: bool = False
     niceness: int = 0
     stop_signal: signal.Signals = signal.SIGTERM
+    forgetful: bool = False
 
     @property
     def name(self) -> str:
@@ -61,10 +66,11 @@ class Process:
 
     def stop(self, patience: float) -> None:
         """Ask it to stop, kill it after `patience` seconds; whatever is left of its session is killed too."""
-        if self.exit_code is None:
+        deadline = time.monotonic() + patience
+        while self.exit_code is None and (left := deadline - time.monotonic()) > 0:
             self._child.send_signal(self.command.stop_signal)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(patience)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(min(left, ASK_AGAIN) if self.command.forgetful else left)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._child.wait()

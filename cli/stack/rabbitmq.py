@@ -139,7 +139,8 @@ class RabbitMQ:
         }
 
     def _command(self, words: list[str | Path], name: str, environment: dict[str, str]) -> Command:
-        return Command(words, log=self._folder.log(name), environment=environment, folder=self._home)
+        log = self._folder.log(name)
+        return Command(words, log=log, environment=environment, folder=self._home, forgetful=True)  # Erlang, booting
 
 
 def _paths(root: Path | None) -> dict[str, str]:

@@ -21,6 +21,7 @@ from core import clock
 from core.contract import read_event
 from core.settings import Gateway as Edge
 from core.settings import Ingest, Settings, Stores, Tokens
+from core.tasks import end
 from db.events import insert_events
 from db.items import Offer, remove_items, upsert_items
 from db.serving import MAIN, Model, promote, register_model
@@ -161,9 +162,7 @@ async def test_swaps_under_load_fail_no_answer_and_mix_none(
             while (await watch.ask(None))["modelVersion"] != ids[swap % BUNDLES]:
                 pass
         assert not any(task.done() for task in tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end(tasks)
     assert [wrong for asker in [*askers, watch] for wrong in asker.wrong] == []
     assert set().union(*(asker.served for asker in askers)) == set(shelves)
     assert min(asker.answers for asker in askers) > SWAPS

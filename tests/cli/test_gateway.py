@@ -11,7 +11,7 @@ import asyncpg
 import httpx
 
 from core.settings import Stores
-from tests.running import environment, free_port
+from tests.running import environment, reserved_port
 
 DEADLINE = 60.0  # seconds
 
@@ -38,8 +38,7 @@ def await_answer(url: str) -> httpx.Response:
 
 
 def test_it_serves_until_it_is_told_to_stop(stores: Stores, pool: asyncpg.Pool) -> None:
-    port = free_port()
-    with started(environment(stores), "--port", str(port)) as process:
+    with reserved_port() as port, started(environment(stores), "--port", str(port)) as process:
         answer = await_answer(f"http://127.0.0.1:{port}/healthz")
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
         assert "server" not in answer.headers
@@ -50,7 +49,7 @@ def test_it_serves_until_it_is_told_to_stop(stores: Stores, pool: asyncpg.Pool) 
 
 def test_without_postgres_it_ends_and_says_why(stores: Stores) -> None:
     away = environment(stores) | {"PENCHANT_POSTGRES_URL": "postgresql://penchant@127.0.0.1:1/penchant"}
-    with started(away, "--port", str(free_port())) as process:
+    with reserved_port() as port, started(away, "--port", str(port)) as process:
         _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 3
     assert b"Postgres did not answer" in said

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from cli.siblings import Ready, Siblings
 from core.settings import Stores
-from tests.running import DEADLINE, Running, environment, free_port, register_client, running_gateway, until
+from tests.running import DEADLINE, Running, environment, register_client, reserved_port, running_gateway, until
 
 ITEMS = 68_509  # as many as the demo's shop has
 GROWTH = 120.0  # megabytes a further process may take
@@ -120,7 +120,8 @@ def test_when_the_supervisor_is_killed_nobody_goes_on(stores: Stores, pool: asyn
 
 def test_when_none_can_start_it_ends_and_says_why(stores: Stores, tmp_path: Path) -> None:
     away = {"PENCHANT_POSTGRES_URL": "postgresql://penchant@127.0.0.1:1/penchant"}
-    ended = run_gateway({**environment(stores), **away}, "--port", str(free_port()), "--processes", "2")
+    with reserved_port() as port:
+        ended = run_gateway({**environment(stores), **away}, "--port", str(port), "--processes", "2")
     assert ended.returncode == 3
     assert b"Postgres did not answer" in ended.stderr
 

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from core.contract import Event, read_event
 from core.settings import Stores
 from tests.faults import eventually
-from tests.running import free_port
+from tests.running import reserved_port
 from tests.workers.conftest import StartWorker
 from workers import topology
 from workers.enqueue import Broker, events_body, publish_events
@@ -49,17 +49,17 @@ def scrape(port: int) -> Numbers:
 async def test_events_and_tasks_are_counted_over_all_processes(
     broker: Broker, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
-    port = free_port()
-    start_worker(PENCHANT_WORKER_METRICS_PORT=str(port))
-    events = [make_event() for _ in range(3)]
-    await publish_events(broker, uuid4(), events_body(events))
-    await publish_events(broker, uuid4(), events_body([*events, make_event()]))
-    done = ("penchant_task_seconds_count", "done", topology.STORE_EVENTS)
+    with reserved_port() as port:
+        start_worker(PENCHANT_WORKER_METRICS_PORT=str(port))
+        events = [make_event() for _ in range(3)]
+        await publish_events(broker, uuid4(), events_body(events))
+        await publish_events(broker, uuid4(), events_body([*events, make_event()]))
+        done = ("penchant_task_seconds_count", "done", topology.STORE_EVENTS)
 
-    async def both() -> bool:
-        return scrape(port).get(done) == 2
+        async def both() -> bool:
+            return scrape(port).get(done) == 2
 
-    await eventually(both)
+        await eventually(both)
     numbers = scrape(port)
     assert numbers["penchant_events_total", "stored"] == 4
     assert numbers["penchant_events_total", "known"] == 3
