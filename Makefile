@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := setup
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/pytest -n 2
+PYTEST := $(BIN)/pytest -n 2 --durations=15
 
 # uv reads neither pip's index nor pip's certificates by itself.
 ifdef PIP_INDEX_URL

@@ -126,7 +126,14 @@ async def _open_gateway(
     redis = connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout)
     stack.push_async_callback(redis.aclose)
     catalogue = await _open_catalogue(pool, edge.serving_poll, catalogue)
-    models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, popular_window=edge.popular_window)
+    models = ServingModels(
+        pool,
+        stores.bundles,
+        catalogue,
+        poll=edge.serving_poll,
+        popular_window=edge.popular_window,
+        redis=redis,
+    )
     await models.load()
     ingest = Ingest(settings.ingest, pool, redis, broker)
     ingest.open()

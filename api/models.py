@@ -11,9 +11,13 @@ import numpy as np
 import structlog
 from asyncpg import Pool
 from numpy.typing import NDArray
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from api.catalogue import Catalogue
 from core import clock, metrics
+from db import cache
+from db.cache import await_hint
 from db.purchases import popular_items
 from db.serving import MAIN, Serving, current_serving
 from ml.bundle import Bundle, BundleRefused
@@ -40,7 +44,17 @@ class Popular:
 class ServingModels:
     """The bundle in use and the two before it. Whoever asks twice within one answer must keep what `current` said."""
 
-    def __init__(self, pool: Pool, bundles: Path, catalogue: Catalogue, *, poll: float, popular_window: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        bundles: Path,
+        catalogue: Catalogue,
+        *,
+        poll: float,
+        popular_window: int,
+        redis: Redis | None = None,
+    ) -> None:
+        self._redis = redis
         self._pool, self._bundles, self._catalogue, self._poll = pool, bundles, catalogue, poll
         self._window = timedelta(days=popular_window)
         self._held: tuple[Bundle, ...] = ()  # the current one first
@@ -73,15 +87,32 @@ class ServingModels:
 
     async def run(self) -> None:
         """Follow the serving row, and beside it keep the fallback list fresh, for ever: neither waits for the other."""
-        await asyncio.gather(self._repeat(self._look), self._repeat(partial(self.trending, self._window)))
+        pubsub = self._redis.pubsub() if self._redis else None
+        try:
+            follow = self._repeat(self._look, partial(self._hinted, pubsub))
+            refresh = self._repeat(partial(self.trending, self._window), partial(asyncio.sleep, self._poll))
+            await asyncio.gather(follow, refresh)
+        finally:
+            if pubsub is not None:
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    async def _repeat(self, look: Callable[[], Awaitable[object]]) -> None:
+    async def _repeat(self, look: Callable[[], Awaitable[object]], pause: Callable[[], Awaitable[object]]) -> None:
         while True:
-            await asyncio.sleep(self._poll)
+            await pause()
             try:
                 await look()
             except Exception as error:  # this task is the only one who would notice: it must outlive anything
                 log.warning("serving_not_read", error=repr(error))
+
+    async def _hinted(self, pubsub: PubSub | None) -> None:
+        """Wait for the next poll, or less when Redis says that something else serves."""
+        if pubsub is None:
+            await asyncio.sleep(self._poll)
+            return
+        try:
+            await await_hint(pubsub, self._poll)
+        except cache.UNREACHABLE:  # the poll goes on without hints
+            await asyncio.sleep(self._poll)
 
     async def trending(self, window: timedelta) -> Popular:
         """What most people bought in the last `window`, at most a minute old; read once however many ask.

@@ -61,11 +61,14 @@ def promote(
     """Let a model serve, in every gateway within 5 seconds."""
     from api.promoting import promote_model
 
-    bundles = Stores().bundles
-    _say(
-        _with_pool(lambda pool: promote_model(pool, bundles, model_id, reason, _who(), override_gate=override_gate)),
-        as_json,
-    )
+    stores = Stores()
+
+    async def change(pool: "asyncpg.Pool") -> "Serving":
+        return await _told(
+            stores, promote_model(pool, stores.bundles, model_id, reason, _who(), override_gate=override_gate)
+        )
+
+    _say(_with_pool(change), as_json)
 
 
 @app.command()
@@ -73,8 +76,18 @@ def rollback(reason: Why, as_json: AsJson = False) -> None:
     """Let the model serve that did before this one was promoted, in every gateway within 5 seconds."""
     from api.promoting import roll_back_model
 
-    bundles = Stores().bundles
-    _say(_with_pool(lambda pool: roll_back_model(pool, bundles, reason, _who())), as_json)
+    stores = Stores()
+    _say(_with_pool(lambda pool: _told(stores, roll_back_model(pool, stores.bundles, reason, _who()))), as_json)
+
+
+async def _told(stores: Stores, change: "Awaitable[Serving]") -> "Serving":
+    """What serves after the change, once the gateways were given the hint."""
+    from db.cache import connect_redis, hint_serving
+
+    serving = await change
+    async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
+        await hint_serving(redis)
+    return serving
 
 
 def _say(serving: "Serving", as_json: bool) -> None:

@@ -2,11 +2,13 @@
 
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
 import redis.asyncio
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -20,6 +22,7 @@ BASE_LIVES: Final = 86_400  # seconds
 DELTA_LIVES: Final = 2 * 86_400  # seconds; longer than a base, so that nothing falls between the two
 DELTA_HOLDS: Final = 512  # events of one person
 HINT_LIVES: Final = 86_400  # seconds a seen id is remembered
+SERVING_CHANGED: Final = "serving:changed"  # a channel
 
 _TYPES: Final = tuple(EventType)
 _CODES: Final = {type: code for code, type in enumerate(_TYPES)}
@@ -170,3 +173,16 @@ def _seen(identity: int) -> str:
 def _score(event: Event) -> float:
     assert event.received_at is not None
     return microseconds(event.received_at) / 1_000_000
+
+
+async def hint_serving(redis: Redis) -> None:
+    """Tell every gateway to look at what serves now. Only a hint: one that is lost costs a poll."""
+    with suppress(*UNREACHABLE):
+        await redis.publish(SERVING_CHANGED, b"")
+
+
+async def await_hint(pubsub: PubSub, seconds: float) -> None:
+    """Return at the next hint about what serves, or after `seconds`."""
+    if not pubsub.subscribed:
+        await pubsub.subscribe(SERVING_CHANGED)
+    await pubsub.get_message(ignore_subscribe_messages=False, timeout=seconds)

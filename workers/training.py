@@ -14,6 +14,7 @@ from celery import Celery, Task
 from core import clock
 from core.errors import PenchantError
 from core.settings import Stores
+from db.cache import connect_redis, hint_serving
 from db.jobs import AFFINITY, Job, finish_job, lease_job
 from db.postgres import connect_pool, transaction
 from db.purchases import PurchaseLog, purchase_log
@@ -132,6 +133,9 @@ async def _decide(
         await register_model(inside, model)
         await (promote if judged.promote else refuse)(inside, MAIN, written.id, judged.reason, evidence, decided_by)
         await finish_job(inside, job, written.id)
+    if judged.promote:
+        async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
+            await hint_serving(redis)
     if registry and version and judged.promote:
         await asyncio.to_thread(_crowned, registry, version)
     return judged

@@ -13,6 +13,7 @@ from api.graphql.permissions import requires
 from api.promoting import CannotServe, GateRefused, promote_model, roll_back_model
 from core.errors import InvalidInput
 from db import serving as stored
+from db.cache import hint_serving
 
 Reason = Annotated[str, strawberry.argument(description="Why, for the record of decisions.")]
 
@@ -74,6 +75,7 @@ async def _told(info: Info, change: Awaitable[stored.Serving]) -> tuple[Model | 
         serving = await change
     except InvalidInput as error:
         return None, [UserError.of(error, _CODES.get(type(error), "BAD_USER_INPUT"))]
+    await hint_serving(info.context.gateway.redis)
     record = await stored.model_by_id(info.context.gateway.pool, serving.bundle)
     assert record is not None
     return Model.of(record, await serving_models(info.context)), []

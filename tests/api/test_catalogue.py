@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from api.catalogue import Catalogue
 from api.filters import Filter
+from core.tasks import end
 from db.items import ItemPatch, Offer, items_by_id, remove_items, upsert_items
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -175,4 +176,4 @@ async def test_the_watch_outlives_a_store_that_fails(pool: asyncpg.Pool) -> None
         await pool.execute("ALTER TABLE hidden RENAME TO items")
     await upsert_items(pool, [patch("late")])
     await until(lambda: catalogue.number_of("late") is not None)
-    watch.cancel()
+    await end([watch])

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from api.catalogue import Catalogue
 from api.models import HELD, ServingModels, rounded
 from core import clock
 from core.contract import read_event
+from core.tasks import end
+from db.cache import SERVING_CHANGED, connect_redis, hint_serving
 from db.events import insert_events
 from db.items import upsert_items
 from db.serving import MAIN, promote
@@ -69,7 +72,7 @@ async def test_a_promotion_and_a_rollback_are_followed(
     await promote(pool, MAIN, first, "back again", {}, "test", action="ROLLED_BACK")
     await until(lambda: serving_id(models) == first)
     assert models.current is opened  # a rollback opens no file
-    watch.cancel()
+    await end([watch])
 
 
 async def test_the_last_three_stay_within_reach(
@@ -131,7 +134,7 @@ async def test_a_spoiled_bundle_is_refused_loudly_and_the_old_one_goes_on(
     watch = asyncio.create_task(models.run())
     await until(lambda: serving_id(models) == bad.name)  # it is tried again, in case its files were on their way
     assert not models.refused
-    watch.cancel()
+    await end([watch])
 
 
 async def test_a_refused_bundle_does_not_keep_the_next_one_waiting(
@@ -176,7 +179,7 @@ async def test_a_hundred_swaps_never_show_half_a_bundle(
             assert models.current is not None
             assert models.current.digest in digests
     await until(lambda: serving_id(models) == ids[1])
-    watch.cancel()
+    await end([watch])
 
 
 async def purchases(pool: asyncpg.Pool, *bought: tuple[str, str, timedelta]) -> None:
@@ -231,7 +234,7 @@ async def test_the_watch_outlives_a_store_that_fails(
         await pool.execute("ALTER TABLE hidden RENAME TO serving")
     id = await serving(pool, make_bundle(catalogue, IDS))
     await until(lambda: serving_id(models) == id)
-    watch.cancel()
+    await end([watch])
 
 
 async def test_a_list_is_filled_from_the_bundle_that_made_it_also_when_another_serves_by_then(
@@ -254,7 +257,7 @@ async def test_a_slow_count_of_what_is_popular_delays_no_swap(
         await held.execute("LOCK TABLE events")  # whoever counts purchases waits
         id = await serving(pool, make_bundle(catalogue, IDS))
         await until(lambda: serving_id(models) == id)
-    watch.cancel()
+    await end([watch])
 
 
 def private_megabytes() -> float:
@@ -292,3 +295,30 @@ async def test_three_large_bundles_take_little_memory_of_our_own(
 )
 def test_windows_are_rounded_up_so_that_few_reach_postgres(asked: timedelta, read: timedelta) -> None:
     assert rounded(asked) == read
+
+
+async def test_a_hint_brings_the_next_bundle_long_before_the_poll(
+    pool: asyncpg.Pool, redis: Redis, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=3600, popular_window=28, redis=redis)
+    watch = asyncio.create_task(models.run())
+    while not (await redis.pubsub_numsub(SERVING_CHANGED))[0][1]:  # noqa: ASYNC110 - Redis tells nobody
+        await asyncio.sleep(0)
+    served = [serving_id(models)]
+    for seed in (1, 2):
+        served.append(await serving(pool, make_bundle(catalogue, IDS, seed=seed)))
+        await hint_serving(redis)
+        await until(lambda: serving_id(models) == served[-1])
+    await end([watch])
+
+
+async def test_without_redis_the_poll_goes_on(
+    pool: asyncpg.Pool, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    nowhere = connect_redis("redis://127.0.0.1:1/0", 0.05)
+    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28, redis=nowhere)
+    watch = asyncio.create_task(models.run())
+    promoted = await serving(pool, make_bundle(catalogue, IDS, seed=1))
+    await until(lambda: serving_id(models) == promoted)
+    await end([watch])
+    await nowhere.aclose()

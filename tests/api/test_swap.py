@@ -33,7 +33,7 @@ from ml.universe import COLUMNS, Universe
 from tests.running import Running, register_client, running_gateway, until
 
 BASE = "http://shop.example"
-SWAPS, BUNDLES, ASKERS = 12, 6, 3
+SWAPS, BUNDLES, ASKERS = 100, 6, 3
 PROMISE = 5.0  # seconds until every process knows
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 LIST = """query($id: ID!, $after: String) { user(id: $id) { recommendations(first: 4, after: $after) {
