@@ -68,9 +68,10 @@ def mint_id(now: datetime) -> str:
 
 def _model_of(raw: Mapping[str, Any]) -> type[Told]:
     type = raw.get("type")
-    if not isinstance(type, str) or type not in V1:
+    model = V1.get(type) if isinstance(type, str) else None
+    if model is None:
         raise InvalidInput(f"type must be one of {', '.join(EventType)}", "type")
-    return V1[type]
+    return model
 
 
 def _read_time(value: object, now: datetime) -> datetime:

@@ -103,6 +103,12 @@ async def test_every_field_that_may_be_told_arrives(tracking: Gateway, ask: Ask)
     assert answer.codes == [] and outcomes == ["ACCEPTED", "CONFLICT", "DUPLICATE"]
 
 
+async def test_events_may_be_written_into_the_document(tracking: Gateway, ask: Ask) -> None:
+    event = '{ type: RATING, userId: 7, itemId: "i1", value: "4.5", properties: {a: [1, null]}, quantity: null }'
+    answer = await ask(f"mutation {{ trackEvents(events: [{event}]) {{ results {{ outcome message }} }} }}")
+    assert answer.data["trackEvents"]["results"] == [{"outcome": "ACCEPTED", "message": None}]
+
+
 async def test_more_than_five_hundred_events_are_refused_as_one(tracking: Gateway, ask: Ask) -> None:
     event = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
     answer = await ask(TRACK, {"events": [event] * 501})
