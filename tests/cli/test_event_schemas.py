@@ -1,4 +1,4 @@
-"""The committed JSON Schemas, held against all that speaks of events: reader, GraphQL, loader, Postgres."""
+"""The committed JSON Schemas, held against all that speaks of events: the reader, GraphQL and the loader."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pyarrow as pa
 import pytest
 from graphql import GraphQLEnumType, GraphQLInputObjectType, build_schema, is_non_null_type
@@ -31,7 +30,6 @@ NEEDED: dict[str, dict[str, Any]] = {
     "IMPRESSION": {"itemIds": ["i1", "🛒"]},
     "RATING": {"itemId": "i1", "value": "4.5"},
 }
-MINTED = {"id", "source", "occurredAt"}
 
 
 def told(type: str, **fields: Any) -> dict[str, Any]:
@@ -169,25 +167,6 @@ def test_the_loader_has_a_column_of_the_right_kind_for_every_field() -> None:
         first = alternatives(field)[0]
         kinds = {"integer": pa.int32(), "date-time": pa.timestamp("us", "UTC")}
         assert columns[to_snake(name)] == kinds.get(first.get("format") or first["type"], pa.string()), name
-
-
-async def test_postgres_has_a_column_for_every_field_and_wants_no_more_than_the_schemas(pool: asyncpg.Pool) -> None:
-    rows = await pool.fetch(
-        "SELECT column_name, is_nullable, data_type FROM information_schema.columns"
-        " WHERE table_schema = 'public' AND table_name = 'events'"
-    )
-    kinds = {
-        "string": "text", "integer": "integer", "number": "numeric", "object": "jsonb", "array": "ARRAY",
-        "date-time": "timestamp with time zone",
-    }  # fmt: skip
-    columns = {to_camel(row["column_name"]): row for row in rows}
-    for name, field in fields_of(*SCHEMAS).items():
-        first = alternatives(field)[0]
-        kind = "USER-DEFINED" if name == "type" else kinds[first.get("format") or first["type"]]
-        assert columns[name]["data_type"] == kind, name
-        assert columns[name]["is_nullable"] == "YES" or name in MINTED | {"type"}, name
-    labels = await pool.fetchval("SELECT enum_range(NULL::event_type)::text[]")
-    assert set(labels) == set(SCHEMAS)
 
 
 def test_the_event_that_is_stored_has_the_fields_of_the_schemas_and_when_it_came() -> None:
