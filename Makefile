@@ -35,7 +35,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/penchant schema --check
-	$(BIN)/pytest -q -p no:xdist tests/cli/test_house.py tests/deploy
+	$(BIN)/pytest -q -p no:xdist tests/cli/test_house.py tests/cli/test_event_schemas.py tests/deploy
 
 bench: setup
 	$(BIN)/python -m benchmarks --quick

@@ -1,49 +1,71 @@
-"""`penchant schema`: prints the GraphQL schema, and keeps the committed one true and unbroken."""
+"""`penchant schema`: prints the GraphQL schema, and keeps it and the events' JSON Schemas true and unbroken."""
 
+import json
 import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli.event_schemas import FOLDER, event_schemas
+from cli.narrowing import narrowings
 from core.errors import PenchantError
 
 COMMITTED = Path("schema.graphql")
 
 
 class SchemaChanged(PenchantError):
-    """The committed schema.graphql is not this schema; `penchant schema --write` makes it so."""
+    """What is committed is not what the code says; `penchant schema --write` makes it so."""
 
 
 class SchemaBroken(PenchantError):
-    """Somebody's query would not work any more."""
+    """Somebody's query, or somebody's event, would not work any more."""
 
 
 def schema(
     check: Annotated[
         bool,
-        typer.Option("--check", help="Compare with schema.graphql, and with the last commit's for broken queries."),
+        typer.Option(
+            "--check", help="Compare with schema.graphql and schemas/, and with the last commit's for what breaks."
+        ),
     ] = False,
-    write: Annotated[bool, typer.Option("--write", help="Write schema.graphql.")] = False,
-    since: Annotated[str, typer.Option(help="The commit whose schema may not break.")] = "HEAD",
+    write: Annotated[bool, typer.Option("--write", help="Write schema.graphql and schemas/.")] = False,
+    since: Annotated[str, typer.Option(help="The commit whose schemas may not break.")] = "HEAD",
 ) -> None:
-    """Print the schema's definition, or write or check the committed one."""
+    """Print the GraphQL schema's definition, or write or check the committed schemas."""
     from api.graphql.schema import SCHEMA
 
-    text = SCHEMA.as_str().rstrip() + "\n"
+    files = {COMMITTED: SCHEMA.as_str().rstrip() + "\n", **event_schemas()}
     if write:
-        COMMITTED.write_text(text)
+        write_files(files)
     elif check:
-        check_committed(text, COMMITTED.read_text() if COMMITTED.exists() else "")
-        check_unbroken(committed_at(since), text)
+        check_committed(files, files_in([COMMITTED, *sorted(FOLDER.glob("*/*.json"))]))
+        check_unbroken(committed_at(since), files[COMMITTED])
+        check_events_unbroken(events_committed_at(since), files)
     else:
-        typer.echo(text, nl=False)
+        typer.echo(files[COMMITTED], nl=False)
 
 
-def check_committed(text: str, committed: str) -> None:
-    """Raise SchemaChanged when the two differ."""
-    if text != committed:
-        raise SchemaChanged()
+def write_files(files: Mapping[Path, str]) -> None:
+    """Write them, and remove the event schemas that are not among them."""
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for path in set(FOLDER.glob("*/*.json")) - files.keys():
+        path.unlink()
+
+
+def files_in(paths: Iterable[Path]) -> dict[Path, str]:
+    """The files there are, by their paths."""
+    return {path: path.read_text() for path in paths if path.exists()}
+
+
+def check_committed(files: Mapping[Path, str], committed: Mapping[Path, str]) -> None:
+    """Raise SchemaChanged naming the files that differ, are missing or should not be there."""
+    differing = sorted(str(path) for path in files.keys() | committed.keys() if files.get(path) != committed.get(path))
+    if differing:
+        raise SchemaChanged(f"{', '.join(differing)}: {SchemaChanged.__doc__}")
 
 
 def check_unbroken(old: str | None, new: str) -> None:
@@ -59,11 +81,34 @@ def check_unbroken(old: str | None, new: str) -> None:
         )
 
 
-def committed_at(commit: str) -> str | None:
-    """The schema of that commit; None when there is no git, no such commit, or no schema in it."""
-    asked = ["git", "show", f"{commit}:./{COMMITTED}"]
+def check_events_unbroken(old: Mapping[Path, str], new: Mapping[Path, str]) -> None:
+    """Raise SchemaBroken naming every change that refuses an event its version took; a new version is free to."""
+    broken = [f"{path}: {change}" for path, text in old.items() for change in _changes(text, new.get(path))]
+    if broken:
+        raise SchemaBroken(
+            "\n  ".join(["Events that were taken would be refused; that needs a new version:", *sorted(broken)])
+        )
+
+
+def _changes(old: str, new: str | None) -> list[str]:
+    return ["the type is gone"] if new is None else list(narrowings(json.loads(old), json.loads(new)))
+
+
+def committed_at(commit: str, path: Path = COMMITTED) -> str | None:
+    """The file of that commit; None when there is no git, no such commit, or no such file in it."""
+    return _git("show", f"{commit}:./{path}")
+
+
+def events_committed_at(commit: str) -> dict[Path, str]:
+    """The event schemas of that commit; none when there is no git or no such commit."""
+    listed = _git("ls-tree", "-r", "--name-only", commit, f"{FOLDER}/") or ""
+    paths = [Path(line) for line in listed.splitlines() if line.endswith(".json")]
+    return {path: committed_at(commit, path) or "{}" for path in paths}
+
+
+def _git(*words: str) -> str | None:
     try:
-        shown = subprocess.run(asked, capture_output=True, text=True, check=False)
+        shown = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
     return shown.stdout if shown.returncode == 0 else None

@@ -1,11 +1,11 @@
 """Events: written once whatever is delivered twice, read newest first, one person at a time."""
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import asyncpg
+import orjson
 
 from core import telemetry
 from core.contract import PAID, Event, EventType, Person, identity_of, order_of
@@ -157,7 +157,7 @@ def _columns(events: Sequence[Event]) -> list[list[Any]]:
 
 
 def _json(value: object) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False)
+    return None if value is None else orjson.dumps(value).decode()
 
 
 def _which(events: Sequence[Event], stored: Iterable[Any]) -> list[bool]:

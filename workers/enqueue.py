@@ -26,7 +26,7 @@ HEARTBEAT: Final = 10  # seconds
 REST: Final = 0.5  # seconds between attempts to connect: meanwhile callers hear at once that the broker is away
 _LOST: Final = (*CONNECTION_EXCEPTIONS, StoreUnavailable, TimeoutError)
 _NOTHING_EMBEDDED: Final = b',{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
-_BATCH: Final = TypeAdapter(Sequence[Event])
+_BATCH: Final = TypeAdapter(list[Event])
 
 
 class QueueState(NamedTuple):
@@ -152,7 +152,7 @@ def events_body(events: Sequence[Event]) -> bytes:
     The batch is one JSON text inside the JSON arguments: Celery's own reader would take `{"__type__": ..}` in
     somebody's properties for an instruction, and drop a message whose instruction it does not know.
     """
-    text = _BATCH.dump_json(events, by_alias=True, exclude_none=True).decode()
+    text = _BATCH.dump_json(list(events), by_alias=True, exclude_none=True).decode()
     return b"[[" + orjson.dumps(text) + b"]" + _NOTHING_EMBEDDED
 
 

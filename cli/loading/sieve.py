@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from core.contract import AHEAD, EARLIEST, LONGEST_ID, EventType
+from core.contract import AHEAD, EARLIEST, LONGEST_ID, LONGEST_TEXT, VERSIONS, Event, EventType
 from core.currencies import CURRENCIES
 
 _TIME: Final = pa.timestamp("us", "UTC")
 _IDS: Final = ("id", "source", "user_id", "anonymous_id", "item_id", "order_id", "session_id")
-_LONGEST_TEXT: Final = 1024
 _CONTROL: Final = r"[\x00-\x1f\x{7f}-\x{9f}]"
 _AMOUNT: Final = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,4})?$"
 _QUANTITY: Final = r"^[1-9][0-9]{0,5}$"
@@ -24,10 +23,10 @@ _MOMENT: Final = (
     r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 _NEEDS: Final = {
-    "item_id": [type.value for type in EventType if type not in {EventType.SEARCH, EventType.IMPRESSION}],
-    "query": [EventType.SEARCH.value],
-    "item_ids": [EventType.IMPRESSION.value],
-    "value": [EventType.RATING.value],
+    name: types
+    for name, field in Event.model_fields.items()
+    if not field.is_required()
+    and (types := [type for type, model in VERSIONS["v1"].items() if model.model_fields[name].is_required()])
 }
 
 Mask = NDArray[np.bool_]
@@ -40,7 +39,7 @@ def sieve(columns: Mapping[str, pa.Array | None], now: datetime, count: int) -> 
     for name in _IDS:
         passed &= _text(columns[name], LONGEST_ID)
     for name in ("impression_id", "query"):
-        passed &= _text(columns[name], _LONGEST_TEXT)
+        passed &= _text(columns[name], LONGEST_TEXT)
     for name, pattern in (("quantity", _QUANTITY), ("unit_price", _AMOUNT), ("value", _AMOUNT)):
         passed &= _matches(columns[name], pattern)
     passed &= _among(columns["currency"], CURRENCIES)

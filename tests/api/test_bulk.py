@@ -73,6 +73,83 @@ async def test_a_line_that_is_broken_is_rejected_by_its_number_and_its_neighbour
     assert all(result["id"] for result in told["results"] if result["outcome"] == "ACCEPTED")
 
 
+BAD_EVENTS: list[tuple[dict[str, Any], str]] = [
+    ({"colour": "red"}, "colour"),
+    ({"receivedAt": "2026-01-05T12:00:00Z"}, "receivedAt"),
+    ({"type": "BOUGHT"}, "type"),
+    ({"type": None}, "type"),
+    ({"type": ["VIEW"]}, "type"),
+    ({"type": "SEARCH"}, "query"),
+    ({"type": "IMPRESSION"}, "itemIds"),
+    ({"type": "RATING"}, "value"),
+    ({"itemId": None}, "itemId"),
+    ({"userId": None}, "userId"),
+    ({"quantity": -1}, "quantity"),
+    ({"quantity": 0}, "quantity"),
+    ({"quantity": 1.5}, "quantity"),
+    ({"quantity": True}, "quantity"),
+    ({"quantity": "NaN"}, "quantity"),
+    ({"unitPrice": "NaN"}, "unitPrice"),
+    ({"unitPrice": "Infinity"}, "unitPrice"),
+    ({"unitPrice": -0.01}, "unitPrice"),
+    ({"unitPrice": "1e3"}, "unitPrice"),
+    ({"value": "-1"}, "value"),
+    ({"currency": "EURO"}, "currency"),
+    ({"currency": "XXX"}, "currency"),
+    ({"currency": "eur"}, "currency"),
+    ({"id": "e1"}, "occurredAt"),
+    ({"occurredAt": "1989-12-31T23:59:59Z"}, "occurredAt"),
+    ({"occurredAt": "2999-01-01T00:00:00Z"}, "occurredAt"),
+    ({"occurredAt": "2026-01-05T12:00:00"}, "occurredAt"),
+    ({"occurredAt": "2026-W02-1T12:00:00Z"}, "occurredAt"),
+    ({"occurredAt": 1767614400}, "occurredAt"),
+    ({"properties": [1]}, "properties"),
+]
+
+
+async def test_each_bad_event_is_rejected_by_its_index_and_field_and_its_neighbours_are_taken(
+    http: httpx.AsyncClient,
+) -> None:
+    good = json.loads(GOOD)
+    events = [event for bad, _ in BAD_EVENTS for event in (good, {**good, **bad})] + [good]
+    for body, kind in ((lines(events), LINES), (json.dumps(events).encode(), "application/json")):
+        told = (await post(http, "/events", body, kind)).json()
+        assert (told["accepted"], told["rejected"]) == (len(BAD_EVENTS) + 1, len(BAD_EVENTS))
+        rejected = [result for result in told["results"] if result["outcome"] == "REJECTED"]
+        assert [(result["index"], result["field"]) for result in rejected] == [
+            (2 * place + 1, [field]) for place, (_, field) in enumerate(BAD_EVENTS)
+        ]
+        assert all(result["code"] == "BAD_USER_INPUT" and result["message"] for result in rejected)
+
+
+async def test_graphql_refuses_what_is_not_of_its_types_by_index_and_field_before_any_event_is_judged(
+    http: httpx.AsyncClient,
+) -> None:
+    query = "mutation($e: [EventInput!]!) { trackEvents(events: $e) { accepted } }"
+    good = json.loads(GOOD)
+    for bad, place in (
+        ({"colour": "red"}, "[1]: Expected value of type 'EventInput' not to include unknown field 'colour'"),
+        ({"receivedAt": "2026-03-01T12:00:00Z"}, "[1]: Expected value of type 'EventInput' not to include unknown"),
+        ({"type": "BOUGHT"}, "[1].type"),
+        ({"unitPrice": "NaN"}, "[1].unitPrice"),
+        ({"value": "Infinity"}, "[1].value"),
+        ({"quantity": 1.5}, "[1].quantity"),
+        ({"occurredAt": "2026-03-01T12:00:00"}, "[1].occurredAt"),
+    ):
+        variables = {"e": [good, {**good, **bad}, good]}
+        answer = (await http.post("/graphql", json={"query": query, "variables": variables})).json()
+        (error,) = answer["errors"]
+        assert error["extensions"]["code"] == "BAD_USER_INPUT" and place in error["message"]
+        assert "data" not in answer
+
+
+async def test_a_number_that_json_does_not_have_is_rejected_with_its_line(http: httpx.AsyncClient) -> None:
+    bad = GOOD.replace(b"}", b', "unitPrice": NaN}')
+    told = (await post(http, "/events", b"\n".join([GOOD, bad, GOOD]))).json()
+    assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", "REJECTED", "ACCEPTED"]
+    assert "Line 2 is not JSON" in told["results"][1]["message"]
+
+
 async def test_an_array_is_read_element_by_element(http: httpx.AsyncClient) -> None:
     told = (await post(http, "/events", b"[" + GOOD + b', 7, {"type": "VIEW"}]', "application/json")).json()
     assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", "REJECTED", "REJECTED"]

@@ -71,11 +71,16 @@ def test_an_id_of_the_sender_needs_its_time() -> None:
         ({"quantity": NAN}, "quantity"),
         ({"quantity": 1.5}, "quantity"),
         ({"quantity": 10**9}, "quantity"),
+        ({"quantity": True}, "quantity"),
+        ({"quantity": "1_0"}, "quantity"),
+        ({"type": ["VIEW"]}, "type"),
         ({"unitPrice": NAN}, "unitPrice"),
         ({"unitPrice": "Infinity"}, "unitPrice"),
         ({"unitPrice": "-0.01"}, "unitPrice"),
         ({"unitPrice": "0.00001"}, "unitPrice"),
         ({"unitPrice": "1e20"}, "unitPrice"),
+        ({"unitPrice": "1e2"}, "unitPrice"),
+        ({"unitPrice": " 1"}, "unitPrice"),
         ({"value": Decimal("NaN")}, "value"),
         ({"currency": "EURO"}, "currency"),
         ({"currency": "XXX"}, "currency"),
@@ -85,6 +90,9 @@ def test_an_id_of_the_sender_needs_its_time() -> None:
         ({"occurredAt": "0001-01-01T00:00:00+23:59"}, "occurredAt"),
         ({"occurredAt": "2026-01-31T12:00:00"}, "occurredAt"),
         ({"occurredAt": "2026-01-31"}, "occurredAt"),
+        ({"occurredAt": "2026-W05-6T12:00:00Z"}, "occurredAt"),
+        ({"occurredAt": "20260131T120000Z"}, "occurredAt"),
+        ({"occurredAt": "2026-02-30T12:00:00Z"}, "occurredAt"),
         ({"occurredAt": "yesterday at noon"}, "occurredAt"),
         ({"occurredAt": 1_700_000_000}, "occurredAt"),
         ({"query": "a\x00"}, "query"),
@@ -103,6 +111,16 @@ def test_an_id_of_the_sender_needs_its_time() -> None:
 )
 def test_what_is_wrong_is_refused_by_the_name_of_its_field(fields: dict[str, Any], at_fault: str) -> None:
     assert field_at_fault(**fields) == at_fault
+
+
+def test_what_a_type_needs_is_said_with_the_type() -> None:
+    for fields, said in (
+        ({"itemId": None}, "itemId is required for VIEW"),
+        ({"type": "SEARCH"}, "query is required for SEARCH"),
+        ({"type": "SEARCH", "query": ""}, "query: String should have at least 1 character"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            read(**fields)
 
 
 def test_properties_nested_without_end_are_refused() -> None:

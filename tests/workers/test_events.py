@@ -92,6 +92,18 @@ async def test_what_is_delivered_again_changes_nothing(
     assert len((await read_person(redis, U1))[1]) == 51
 
 
+def test_a_batch_of_an_earlier_release_is_read_whatever_the_contract_refuses_by_now() -> None:
+    head = '"source":"shop","occurredAt":"2026-03-01T11:00:00Z","receivedAt":"2026-03-01T12:00:00Z"'
+    text = (
+        f'[{{"id":"e1","type":"PURCHASE","userId":"u1","itemId":"i1","orderId":"o1","quantity":2,"unitPrice":"1E+3",'
+        f'"currency":"EUR","properties":{{"a":null}},{head}}},'
+        f'{{"id":"e2","type":"SEARCH","anonymousId":"g1",{head}}}]'
+    )
+    bought, searched = read_batch(text)
+    assert (bought.cents, bought.currency, bought.properties) == (200_000, "EUR", {"a": None})
+    assert (searched.person, searched.query, searched.received_at) == (Person("guest", "g1"), None, NOW)
+
+
 def test_a_batch_that_cannot_be_read_puts_nobodys_data_into_the_log() -> None:
     for text in ('[{"id": "confidential", "properties": ' + '{"a": ' * 300, '[{"userId": "confidential"}]'):
         with pytest.raises(ValidationError) as refusal:

@@ -9,6 +9,7 @@ import pytest
 
 from api.graphql.context import Gateway
 from api.ingest import Ingest
+from core import clock
 from core.contract import Event, Person, read_event
 from core.settings import Ingest as IngestSettings
 from db.events import insert_events
@@ -60,22 +61,34 @@ async def test_only_some_outcomes_can_be_asked_for(tracking: Gateway, ask: Ask) 
 @pytest.mark.parametrize(
     ("fields", "at_fault"),
     [
+        ({"itemId": None}, "itemId"),
         ({"itemId": "a\x00"}, "itemId"),
         ({"itemId": "x" * 10_000}, "itemId"),
+        ({"userId": None}, "userId"),
+        ({"type": "SEARCH"}, "query"),
+        ({"type": "IMPRESSION"}, "itemIds"),
+        ({"type": "RATING"}, "value"),
         ({"id": "e1"}, "occurredAt"),
         ({"occurredAt": "1989-12-31T23:59:59Z"}, "occurredAt"),
+        ({"occurredAt": (clock.now() + timedelta(hours=1)).isoformat()}, "occurredAt"),
         ({"quantity": 0}, "quantity"),
+        ({"quantity": -1}, "quantity"),
+        ({"unitPrice": "-0.01"}, "unitPrice"),
+        ({"value": "-1"}, "value"),
         ({"currency": "EURO"}, "currency"),
+        ({"currency": "XXX"}, "currency"),
         ({"properties": [1]}, "properties"),
         ({"properties": {"a": "\x00"}}, "properties"),
     ],
 )
-async def test_odd_input_is_rejected_by_its_field(
+async def test_odd_input_is_rejected_by_its_index_and_field_and_its_neighbours_are_taken(
     tracking: Gateway, ask: Ask, fields: dict[str, Any], at_fault: str
 ) -> None:
-    answer = await ask(TRACK, {"events": [{"type": "VIEW", "userId": "u1", "itemId": "i1", **fields}]})
-    (result,) = answer.data["trackEvents"]["results"]
-    assert (result["outcome"], result["field"]) == ("REJECTED", [at_fault])
+    good = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
+    answer = await ask(TRACK, {"events": [good, {**good, **fields}, good]})
+    before, result, after = answer.data["trackEvents"]["results"]
+    assert (result["index"], result["outcome"], result["field"]) == (1, "REJECTED", [at_fault])
+    assert before["outcome"] == after["outcome"] == "ACCEPTED"
 
 
 async def test_every_field_that_may_be_told_arrives(tracking: Gateway, ask: Ask) -> None:
@@ -88,6 +101,12 @@ async def test_every_field_that_may_be_told_arrives(tracking: Gateway, ask: Ask)
     answer = await ask(TRACK, {"events": [whole, {**whole, "itemId": "i2"}, whole]})
     outcomes = [result["outcome"] for result in answer.data["trackEvents"]["results"]]
     assert answer.codes == [] and outcomes == ["ACCEPTED", "CONFLICT", "DUPLICATE"]
+
+
+async def test_events_may_be_written_into_the_document(tracking: Gateway, ask: Ask) -> None:
+    event = '{ type: RATING, userId: 7, itemId: "i1", value: "4.5", properties: {a: [1, null]}, quantity: null }'
+    answer = await ask(f"mutation {{ trackEvents(events: [{event}]) {{ results {{ outcome message }} }} }}")
+    assert answer.data["trackEvents"]["results"] == [{"outcome": "ACCEPTED", "message": None}]
 
 
 async def test_more_than_five_hundred_events_are_refused_as_one(tracking: Gateway, ask: Ask) -> None:

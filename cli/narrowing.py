@@ -1,0 +1,87 @@
+"""What a JSON Schema refuses that the one before it took, told from the keywords our schemas are made of."""
+
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import Any, Final
+
+Schema = Mapping[str, Any]
+
+_LEAST: Final = ("minimum", "minLength", "minItems")
+_MOST: Final = ("maximum", "maxLength", "maxItems")
+_HARMLESS: Final = frozenset({"$schema", "$id", "title", "description", "default", "examples", "deprecated"})
+_COMPARED: Final = frozenset({"type", "const", "enum", "properties", "required", "additionalProperties", "items"})
+_ALL_TYPES: Final = ("array", "boolean", "null", "number", "object", "string")
+
+
+def narrowings(old: Schema, new: Schema, at: str = "") -> Iterator[str]:
+    """Each way in which `new` takes less than `old`, in words; `at` is the field that both describe.
+
+    A keyword it does not know is a narrowing when it is new or differs: rather one false alarm than one break unseen.
+    """
+    if "anyOf" in new:
+        for before in old.get("anyOf", [old]):
+            refusals = [list(narrowings(before, after, at)) for after in new["anyOf"]]
+            if all(refusals):
+                yield from min(refusals, key=len)
+        yield from narrowings(_without_alternatives(old), _without_alternatives(new), at)
+    elif "anyOf" in old:
+        for before in old["anyOf"]:
+            yield from narrowings(before, new, at)
+    else:
+        yield from _of_values(old, new, at)
+        yield from _of_fields(old, new, at)
+        yield from _of_other_keywords(old, new, at)
+
+
+def _without_alternatives(schema: Schema) -> Schema:
+    return {keyword: value for keyword, value in schema.items() if keyword != "anyOf"}
+
+
+def _of_values(old: Schema, new: Schema, at: str) -> Iterator[str]:
+    if not _types(old) <= _types(new):
+        yield f"{at}: its type is narrower"
+    before, after = _words(old), _words(new)
+    if after is not None and (before is None or not before <= after):
+        yield f"{at}: some of its values are gone"
+    for keyword in _LEAST:
+        if new.get(keyword, -inf) > old.get(keyword, -inf):
+            yield f"{at}: {keyword} is higher"
+    for keyword in _MOST:
+        if new.get(keyword, inf) < old.get(keyword, inf):
+            yield f"{at}: {keyword} is lower"
+
+
+def _types(schema: Schema) -> set[str]:
+    told = schema.get("type", _ALL_TYPES)
+    types = {told} if isinstance(told, str) else set(told)
+    return types | {"integer"} if "number" in types else types
+
+
+def _words(schema: Schema) -> set[str] | None:
+    """The values it is limited to, None where it is not."""
+    return {schema["const"]} if "const" in schema else set(schema["enum"]) if "enum" in schema else None
+
+
+def _of_fields(old: Schema, new: Schema, at: str) -> Iterator[str]:
+    closed = new.get("additionalProperties") is False
+    if closed and old.get("additionalProperties") is not False:
+        yield f"{at}: unknown fields are refused"
+    for name, before in old.get("properties", {}).items():
+        if name in new.get("properties", {}):
+            yield from narrowings(before, new["properties"][name], _inside(at, name))
+        elif closed:
+            yield f"{_inside(at, name)}: is gone"
+    for name in set(new.get("required", ())) - set(old.get("required", ())):
+        yield f"{_inside(at, name)}: is required"
+    if "items" in new:
+        yield from narrowings(old.get("items", {}), new["items"], _inside(at, "[]"))
+
+
+def _inside(at: str, name: str) -> str:
+    return f"{at}.{name}" if at else name
+
+
+def _of_other_keywords(old: Schema, new: Schema, at: str) -> Iterator[str]:
+    for keyword in new.keys() - _HARMLESS - _COMPARED - {*_LEAST, *_MOST}:
+        if new[keyword] != old.get(keyword):
+            yield f"{at}: {keyword} differs"

@@ -1,0 +1,147 @@
+"""An event, complete: what is queued, stored, shown and learned from, whichever version of the contract it came by."""
+
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from core.hashes import hash64, identity_of, order_of
+from core.texts import Id, LongId, Text
+
+MOST_ITEMS: Final = 500
+LARGEST_QUANTITY: Final = 1_000_000
+_CENT: Final = Decimal(1)
+_Value = TypeVar("_Value")
+
+Amount = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=4, allow_inf_nan=False)]
+
+
+class EventType(StrEnum):
+    """What a person did."""
+
+    VIEW = "VIEW"
+    CLICK = "CLICK"
+    ADD_TO_CART = "ADD_TO_CART"
+    REMOVE_FROM_CART = "REMOVE_FROM_CART"
+    PURCHASE = "PURCHASE"
+    RETURN = "RETURN"
+    RATING = "RATING"
+    LIKE = "LIKE"
+    DISLIKE = "DISLIKE"
+    SEARCH = "SEARCH"
+    IMPRESSION = "IMPRESSION"
+
+
+PAID: Final = frozenset({EventType.PURCHASE, EventType.RETURN})
+
+
+class Person(NamedTuple):
+    """Someone the shop knows by its own user id, or a guest by an anonymous id."""
+
+    kind: Literal["user", "guest"]
+    id: str
+
+
+class Missing(ValueError):
+    """A field that has to be given is not; `field` is its name here."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class _Once(Generic[_Value]):
+    """A property worked out when first asked for; `cached_property` takes a lock each time, which costs more."""
+
+    def __init__(self, make: Callable[[Any], _Value]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, event: Any, owner: type | None = None) -> _Value:
+        value = event.__dict__[self._make.__name__] = self._make(event)
+        return value
+
+
+class Event(BaseModel):
+    """One thing that happened, complete: who, what, when, and which sender says so under which id.
+
+    An item nobody has uploaded yet is no error: events are facts, and the catalogue may come later.
+    """
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, ignored_types=(_Once,))
+
+    id: Id
+    source: Id
+    type: EventType
+    occurred_at: AwareDatetime
+    user_id: Id | None = None
+    anonymous_id: Id | None = None
+    item_id: Id | None = None
+    item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS)] | None = None
+    order_id: Id | None = None
+    quantity: Annotated[int, Field(ge=1, le=LARGEST_QUANTITY)] | None = None
+    unit_price: Amount | None = None
+    currency: str | None = None
+    value: Amount | None = None
+    query: Text | None = None
+    impression_id: LongId | None = None
+    session_id: Id | None = None
+    properties: dict[str, Any] | None = None
+    received_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _is_somebodys(self) -> Self:
+        if self.user_id is None and self.anonymous_id is None:
+            raise Missing("user_id", "userId or anonymousId is required")
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        """Two events are equal when they say the same, whoever read them."""
+        return isinstance(other, Event) and all(
+            getattr(self, name) == getattr(other, name) for name in Event.model_fields
+        )
+
+    @property
+    def person(self) -> Person:
+        """Whose event it is: the signed-in person, else the guest."""
+        return Person("user", self.user_id) if self.user_id is not None else Person("guest", self.anonymous_id or "")
+
+    @_Once
+    def identity(self) -> int:
+        """What makes it the same event again: a stable unsigned 64-bit hash of (source, id, occurredAt)."""
+        return identity_of(self.source, self.id, self.occurred_at)
+
+    @_Once
+    def digest(self) -> int:
+        """A stable hash of the body, 0 <= digest < 2**63: the same identity with another digest is a conflict."""
+        body = [
+            self.type, self.user_id, self.anonymous_id, self.item_id, self.item_ids, self.order_id, self.quantity,
+            _plain(self.unit_price), self.currency, _plain(self.value), self.query, self.impression_id,
+            self.session_id, self.properties,
+        ]  # fmt: skip
+        return hash64(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)) >> 1
+
+    @property
+    def cents(self) -> int:
+        """Hundredths of the currency this line moved: unit price times quantity, else the value of a purchase."""
+        if self.unit_price is not None:
+            return cents_of(self.unit_price * (self.quantity or 1))
+        return cents_of(self.value) if self.value is not None and self.type in PAID else 0
+
+    @property
+    def order(self) -> int:
+        """The order as a number: an unsigned 64-bit hash of `orderId`, 0 without one."""
+        return order_of(self.order_id)
+
+
+def cents_of(amount: Decimal) -> int:
+    """The amount in hundredths, halves away from zero, as Postgres rounds."""
+    return int((amount * 100).quantize(_CENT, rounding=ROUND_HALF_UP))
+
+
+def _plain(amount: Decimal | None) -> str | None:
+    return None if amount is None else format(amount.normalize(), "f")

@@ -1,0 +1,183 @@
+"""Version 1 of the event contract: what a sender may say, one class per type. `schemas/v1/` is generated from these.
+
+Within a version there are optional additions only: `penchant schema --check` fails on anything else.
+"""
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
+
+from core.currencies import CURRENCIES
+from core.events import LARGEST_QUANTITY, MOST_ITEMS, Amount, Event, EventType
+from core.texts import Id, Text, plain_json
+
+LARGEST_PROPERTIES: Final = 10_000  # bytes of JSON
+_LARGEST_AMOUNT: Final = 9_999_999_999.9999
+_AMOUNT: Final = r"^([0-9]{1,10}(\.[0-9]{0,4}0*)?|\.[0-9]{1,4}0*)$"
+_QUANTITY: Final = r"^0*[1-9][0-9]{0,6}$"
+_MOMENT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+MOMENT: Final = re.compile(_MOMENT.replace("$", r"\Z"))
+"""A time as RFC 3339 writes it; Python's own reader takes much more."""
+
+
+def _digits(pattern: str, example: str) -> BeforeValidator:
+    """Texts have to be plain digits: Python's own readers take blanks, underscores and exponents as well."""
+    written = re.compile(pattern.replace("$", r"\Z"))
+
+    def check(value: object) -> object:
+        if isinstance(value, bool) or (isinstance(value, str) and not written.match(value)):
+            raise ValueError(f"must be a number in plain digits, such as {example}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _exists(currency: str) -> str:
+    if currency not in CURRENCIES:
+        raise ValueError("is not a currency of ISO 4217")
+    return currency
+
+
+def _number(type: str, least: int, most: float, pattern: str) -> WithJsonSchema:
+    number: JsonDict = {"type": type, "minimum": least, "maximum": most}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern}]})
+
+
+_MOMENT_SCHEMA: Final = WithJsonSchema(
+    {
+        "anyOf": [{"type": "string", "format": "date-time", "pattern": _MOMENT}, {"type": "null"}],
+        "description": "RFC 3339 with an offset; since 1990, at most 5 minutes ahead.",
+    }
+)
+Money = Annotated[Amount, _digits(_AMOUNT, "12.50"), _number("number", 0, _LARGEST_AMOUNT, _AMOUNT)]
+Quantity = Annotated[
+    int,
+    Field(ge=1, le=LARGEST_QUANTITY),
+    _digits(_QUANTITY, "2"),
+    _number("integer", 1, LARGEST_QUANTITY, _QUANTITY),
+]
+Currency = Annotated[str, AfterValidator(_exists), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
+Properties = Annotated[dict[str, Any], AfterValidator(lambda given: plain_json(given, LARGEST_PROPERTIES))]
+
+
+def _as_told(schema: JsonDict) -> None:
+    """What a model cannot say of itself: somebody did it, and what is minted for a sender that does not give it."""
+    minted = {"id", "source", "occurredAt"}
+    required, properties = schema["required"], schema["properties"]
+    assert isinstance(required, list) and isinstance(properties, dict)
+    schema["required"] = [name for name in required if name not in minted]
+    for name in ("id", "source"):
+        properties[name] = {"anyOf": [properties[name], {"type": "null"}], "default": None}
+    schema["anyOf"] = [_given("userId"), _given("anonymousId")]
+    schema["if"], schema["then"] = _given("id"), _given("occurredAt")
+
+
+def _given(name: str) -> JsonDict:
+    return {"properties": {name: {"type": "string"}}, "required": [name]}
+
+
+class Told(Event):
+    """An event as a sender tells it; read when its id, source and times are known."""
+
+    model_config = ConfigDict(json_schema_extra=_as_told)
+
+    occurred_at: Annotated[AwareDatetime, _MOMENT_SCHEMA]
+    quantity: Quantity | None = None
+    unit_price: Money | None = None
+    value: Money | None = None
+    currency: Currency | None = None
+    properties: Properties | None = None
+    received_at: SkipJsonSchema[AwareDatetime | None] = None
+
+
+class AboutItem(Told):
+    """Something done with one item."""
+
+    item_id: Id
+
+
+class View(AboutItem):
+    """Somebody looked at an item."""
+
+    type: Literal[EventType.VIEW]
+
+
+class Click(AboutItem):
+    """Somebody clicked on an item in a list."""
+
+    type: Literal[EventType.CLICK]
+
+
+class AddToCart(AboutItem):
+    """Somebody put an item into the cart."""
+
+    type: Literal[EventType.ADD_TO_CART]
+
+
+class RemoveFromCart(AboutItem):
+    """Somebody took an item out of the cart."""
+
+    type: Literal[EventType.REMOVE_FROM_CART]
+
+
+class Purchase(AboutItem):
+    """Somebody bought an item: one line of an order."""
+
+    type: Literal[EventType.PURCHASE]
+
+
+class Return(AboutItem):
+    """Somebody gave an item back."""
+
+    type: Literal[EventType.RETURN]
+
+
+class Rating(AboutItem):
+    """Somebody rated an item: `value` says how."""
+
+    type: Literal[EventType.RATING]
+    value: Money
+
+
+class Like(AboutItem):
+    """Somebody likes an item."""
+
+    type: Literal[EventType.LIKE]
+
+
+class Dislike(AboutItem):
+    """Somebody does not like an item."""
+
+    type: Literal[EventType.DISLIKE]
+
+
+class Search(Told):
+    """Somebody searched."""
+
+    type: Literal[EventType.SEARCH]
+    query: Text
+
+
+class Impression(Told):
+    """Somebody saw these items of a list."""
+
+    type: Literal[EventType.IMPRESSION]
+    item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS)]
+
+
+V1: Final[dict[str, type[Told]]] = {
+    EventType.VIEW: View,
+    EventType.CLICK: Click,
+    EventType.ADD_TO_CART: AddToCart,
+    EventType.REMOVE_FROM_CART: RemoveFromCart,
+    EventType.PURCHASE: Purchase,
+    EventType.RETURN: Return,
+    EventType.RATING: Rating,
+    EventType.LIKE: Like,
+    EventType.DISLIKE: Dislike,
+    EventType.SEARCH: Search,
+    EventType.IMPRESSION: Impression,
+}
