@@ -27,6 +27,8 @@ def narrowings(old: Schema, new: Schema, at: str = "") -> Iterator[str]:
     elif "anyOf" in old:
         for before in old["anyOf"]:
             yield from narrowings(before, new, at)
+    elif not _types(old) <= _types(new):
+        yield f"{at}: its type is narrower"  # and bounds of another type say nothing
     else:
         yield from _of_values(old, new, at)
         yield from _of_fields(old, new, at)
@@ -38,8 +40,6 @@ def _without_alternatives(schema: Schema) -> Schema:
 
 
 def _of_values(old: Schema, new: Schema, at: str) -> Iterator[str]:
-    if not _types(old) <= _types(new):
-        yield f"{at}: its type is narrower"
     before, after = _words(old), _words(new)
     if after is not None and (before is None or not before <= after):
         yield f"{at}: some of its values are gone"
@@ -63,14 +63,14 @@ def _words(schema: Schema) -> set[str] | None:
 
 
 def _of_fields(old: Schema, new: Schema, at: str) -> Iterator[str]:
-    closed = new.get("additionalProperties") is False
-    if closed and old.get("additionalProperties") is not False:
+    before, after = old.get("properties", {}), new.get("properties", {})
+    unknown, unknown_now = (schema.get("additionalProperties", True) for schema in (old, new))
+    if unknown is not False and unknown_now not in (True, unknown):
         yield f"{at}: unknown fields are refused"
-    for name, before in old.get("properties", {}).items():
-        if name in new.get("properties", {}):
-            yield from narrowings(before, new["properties"][name], _inside(at, name))
-        elif closed:
-            yield f"{_inside(at, name)}: is gone"
+    for name in before.keys() - after.keys() if unknown_now is False else ():
+        yield f"{_inside(at, name)}: is gone"
+    for name in after.keys() & before.keys() if unknown is False else after:
+        yield from narrowings(before.get(name, {}), after[name], _inside(at, name))
     for name in set(new.get("required", ())) - set(old.get("required", ())):
         yield f"{_inside(at, name)}: is required"
     if "items" in new:

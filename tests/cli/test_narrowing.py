@@ -63,6 +63,8 @@ def without(name: str) -> dict[str, Any]:
         (field("names", maxItems=10), "names: maxItems is lower"),
         (field("names", uniqueItems=True), "names: uniqueItems differs"),
         (field("open", additionalProperties=False), "open: unknown fields are refused"),
+        (field("open", additionalProperties={"type": "string"}), "open: unknown fields are refused"),
+        (field("open", properties={"a": {"type": "string"}}), "open.a: its type is narrower"),
         (field("open", required=["a"]), "open.a: is required"),
         ({**OLD, "anyOf": OLD["anyOf"][:1]}, "name: is required"),
         ({**OLD, "if": {"required": ["name"]}, "then": {"required": ["names"]}}, ": then differs"),
