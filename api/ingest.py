@@ -12,6 +12,7 @@ import structlog
 from redis.asyncio import Redis
 
 from api.batching import Batcher, Chunk
+from api.errors import RequestRefused
 from api.judging import Call, Outcome, Result, check_count, judge, repeat_of, repeated
 from api.viewer import Viewer
 from core import metrics, telemetry
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 
 REST: Final = 1.0  # seconds Redis is left alone after it failed
 SOON, SELDOM = 1.0, 10.0  # seconds between looks into the outbox: while it is known to hold something, and otherwise
+_NOT_SAFE: Final = "Neither the broker nor the outbox took it: send it again."
 _AWAY: Final = (OSError, TimeoutError, StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -59,7 +61,7 @@ class Ingest:
         ACCEPTED only when the broker confirmed the event, or the outbox holds it. DUPLICATE and CONFLICT are found
         here for ids the sender gave, as far as Redis remembers; the rest is the worker's primary key. An item nobody
         uploaded yet is accepted: events are facts, and the catalogue may come later.
-        Raises RequestRefused for more than 500 events.
+        Raises RequestRefused for more than 500 events, and, having taken none, while too many wait for the broker.
         """
         check_count(len(raws))
         call = judge(viewer, raws)
@@ -83,15 +85,13 @@ class Ingest:
     async def _send_off(self, call: Call) -> None:
         events = list(call.events.values())
         if self._batcher.room < len(events):
-            taken, code, message = False, "BUSY", "Too many events wait for the broker: send it again in a moment."
-        else:
-            taken = await self._batcher.add(events, [call.named[index] for index in call.events if index in call.named])
-            code, message = "SERVICE_UNAVAILABLE", "Neither the broker nor the outbox took it: send it again."
+            raise RequestRefused("SERVICE_UNAVAILABLE", "Too many events wait for the broker: send them again.", 503)
+        taken = await self._batcher.add(events, [call.named[index] for index in call.events if index in call.named])
         for index, event in call.events.items():
             call.results[index] = (
                 Result(index, Outcome.ACCEPTED, event.id)
                 if taken
-                else Result(index, Outcome.RETRY, event.id, code, None, message)
+                else Result(index, Outcome.RETRY, event.id, "SERVICE_UNAVAILABLE", None, _NOT_SAFE)
             )
 
     async def _send(self, chunks: list[Chunk]) -> bool:

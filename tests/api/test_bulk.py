@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from starlette.types import Receive, Scope, Send
 
@@ -20,7 +21,8 @@ from api.graphql.context import Gateway
 from api.inflating import MOST_MEMBERS, inflate
 from api.judging import Result
 from api.viewer import Viewer
-from core.settings import Stores
+from core.settings import Ingest, Stores
+from tests.faults import Relay
 from tests.in_process import BASE, Configured, asked
 from tests.running import CLIENT, SECRET, register_client, running_gateway
 
@@ -326,6 +328,26 @@ async def test_what_takes_too_long_is_504() -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as alone:
         alone.headers["authorization"] = "Bearer t"
         assert code(await post(alone, "/events", GOOD)) == (504, "TIMEOUT")
+
+
+async def test_a_slow_broker_pushes_back_before_memory_grows(stores: Stores, pool: asyncpg.Pool, redis: Redis) -> None:
+    relay = Relay(stores.broker_url.get_secret_value())
+    slow = SecretStr(await relay.open(mute=True))
+    configured = Configured(stores.model_copy(update={"broker_url": slow}))
+    configured.ingest = Ingest.model_validate({"max_waiting": 500, "confirm_timeout": 1})
+    query = "mutation($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
+    async with asked(configured) as client:
+        await register_client(pool)
+        await authorize(client)
+        events = [json.loads(GOOD)] * 400
+        calls = {"/events": events, "/graphql": {"query": query, "variables": {"events": events}}}
+        for path, body in calls.items():  # two do not fit together
+            told = await asyncio.gather(client.post(path, json=body), client.post(path, json=body))
+            taken, refused = sorted(told, key=lambda answer: answer.status_code)
+            assert (taken.status_code, refused.status_code, refused.headers["retry-after"]) == (200, 503, "1")
+            assert refused.json()["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+            assert b'"accepted":400' in taken.content
+    await relay.close()
 
 
 async def test_curl_and_httpx_upload_to_a_running_gateway(

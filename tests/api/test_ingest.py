@@ -213,8 +213,9 @@ async def test_more_than_may_wait_is_told_to_come_again(
     ingest = await open_ingest(await relay.open(mute=True), pool, max_waiting=500, confirm_timeout=1)
     first = asyncio.create_task(ingest.track(SHOP, [VIEW] * 400))
     await asyncio.sleep(0)
-    (busy, *_) = await ingest.track(SHOP, [VIEW] * 200)
-    assert (busy.outcome, busy.code) == (Outcome.RETRY, "BUSY")
+    with pytest.raises(RequestRefused) as busy:
+        await ingest.track(SHOP, [VIEW] * 200)
+    assert (busy.value.code, busy.value.status) == ("SERVICE_UNAVAILABLE", 503)
     assert outcomes(await first) == ["ACCEPTED"] * 400, "the outbox took it when the broker did not"
     assert outcomes(await ingest.track(SHOP, [VIEW] * 200)) == ["ACCEPTED"] * 200
     await relay.close()
