@@ -153,6 +153,13 @@ async def forget_bases(redis: Redis) -> int:
     return dropped
 
 
+async def forget_bases_of(redis: Redis, people: Iterable[Person]) -> None:
+    """Drop these people's bases: Postgres knows better."""
+    keys = [person_keys(person).base for person in people]
+    for start in range(0, len(keys), 1000):
+        await redis.unlink(*keys[start : start + 1000])
+
+
 async def _batches(redis: Redis, pattern: str) -> Any:
     cursor = 0
     while True:

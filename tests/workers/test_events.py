@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from core.contract import Event, Person, read_event
 from core.settings import Stores
-from db.cache import pack_recent, read_person
+from db.cache import pack_recent, read_person, write_base
 from db.events import events_of_person
 from tests.faults import Relay, eventually
 from tests.workers.conftest import StartWorker
@@ -176,6 +176,20 @@ async def test_redis_away_stops_nothing(stores: Stores, pool: asyncpg.Pool) -> N
     assert await store(memory, [make_event()], patience=0) == 1
     assert await count(pool) == 1
     await memory.close()
+
+
+async def test_whom_redis_missed_an_event_is_built_anew_when_it_is_back(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis
+) -> None:
+    relay = Relay(stores.redis_url.get_secret_value())
+    memory = Memory(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
+    await write_base(redis, U1, b"as of before")
+    await store(memory, [make_event()], patience=0)
+    await relay.open()
+    await store(memory, [make_event(userId="u2")], patience=0)
+    assert await read_person(redis, U1) == (None, []), "it would not count the event for as long as it lives"
+    await memory.close()
+    await relay.close()
 
 
 async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(

@@ -1,0 +1,144 @@
+"""A whole Penchant of real processes on the disk of this machine, whose parts can be killed while it works."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis
+
+from cli.asking import Client
+from cli.own_client import own_client
+from cli.site import Site, opened
+from cli.stack.folder import free_ports
+from cli.stack.processes import Process, wait_until
+
+CHILD, PARENT, GATEWAY = "a worker's child", "the worker's parent", "gateway"
+BROKER, POSTGRES, REDIS = "rabbitmq", "postgres", "valkey"
+DATA, HANGING = "all that Redis holds", "a Redis that hangs"
+SERVICES = ("gateway", "worker")
+REST = 0.5  # seconds until a service that ended is begun again
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is struck in one moment, how many seconds the servers among it stay away, and what is struck amid that."""
+
+    name: str
+    parts: tuple[str, ...]
+    away: float = 0.0
+    amid: tuple[str, ...] = ()
+
+
+EVERYTHING = (CHILD, PARENT, GATEWAY, POSTGRES, REDIS, BROKER)
+
+
+class Supervisor(threading.Thread):
+    """Begins again what ends, as systemd or Kubernetes would. What it began is told to stop when it does."""
+
+    def __init__(self, watched: list[Process]) -> None:
+        super().__init__(daemon=True)
+        self._watched = watched
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Watch until stopped."""
+        while not self._stopped.wait(REST):
+            for process in self._watched:
+                if process.exit_code is not None:
+                    process.begin_again()
+
+    def stop(self) -> None:
+        """Leave them alone from now on."""
+        self._stopped.set()
+        self.join()
+
+
+class Breakable:
+    """The site, and the ways to break and mend it. Nothing is told to stop: all are killed as by kill -9."""
+
+    def __init__(self, site: Site, client: Client) -> None:
+        self.site = site
+        self.client = client
+
+    @property
+    def postgres_url(self) -> str:
+        """The address of the database."""
+        return self.site.settings["PENCHANT_POSTGRES_URL"]
+
+    @property
+    def broker_url(self) -> str:
+        """The address of the broker."""
+        return self.site.settings["PENCHANT_BROKER_URL"]
+
+    def strike(self, *parts: str) -> None:
+        """Kill these."""
+        for part in parts:
+            if part == CHILD:
+                os.kill(self.children()[0], signal.SIGKILL)
+            elif part == PARENT:
+                os.kill(self._process("worker").pid, signal.SIGKILL)  # its children are left to themselves
+            elif part == HANGING:
+                os.kill(self._process(REDIS).pid, signal.SIGSTOP)
+            elif part == DATA:
+                with Redis.from_url(self.site.settings["PENCHANT_REDIS_URL"]) as redis:
+                    redis.flushall()
+            else:
+                self._process(part).kill()
+
+    def mend(self, *parts: str) -> None:
+        """Bring the servers among these back on what they left, at the same ports; they answer when this returns."""
+        stack = self.site.stack
+        waits = {POSTGRES: stack.postgres.wait, REDIS: stack.valkey.wait, BROKER: stack.rabbitmq.wait}
+        struck = [name for name in waits if name in parts]
+        for name in struck:
+            self._process(name).begin_again()
+        if HANGING in parts:
+            os.kill(self._process(REDIS).pid, signal.SIGCONT)
+        for name in struck:
+            waits[name]()
+
+    def children(self) -> list[int]:
+        """The processes of the worker that store; waits until there are some."""
+        found: list[int] = []
+
+        def there() -> bool:
+            found[:] = _children_of(self._process("worker").pid)
+            return bool(found)
+
+        wait_until(there, [self._process("worker")], 30)
+        return found
+
+    def _process(self, name: str) -> Process:
+        return self.site.processes.named(name)
+
+
+@contextmanager
+def breakable(path: Path) -> Iterator[Breakable]:
+    """Everything running in this folder, fsync on, under a supervisor; stopped after the block."""
+    (port,) = free_ports(1)
+    with opened(path, port) as site:
+        site.start_stores(lambda line: None)
+        site.start_services()
+        supervisor = Supervisor([site.processes.named(name) for name in SERVICES])
+        supervisor.start()
+        try:
+            yield Breakable(site, own_client(site, "faults"))
+        finally:
+            supervisor.stop()
+
+
+def _children_of(pid: int) -> list[int]:
+    """The processes whose parent it is."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return sorted(found)

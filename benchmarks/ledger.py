@@ -1,0 +1,105 @@
+"""Senders who keep a ledger: what the gateway acknowledged is on the disk before the next event leaves."""
+
+import http.client
+import json
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cli.asking import Client
+from core import clock
+
+CALL = 20  # events
+PEOPLE = 500  # of each sender: nobody has more orders than a state keeps
+PAUSE = 0.2  # seconds between calls, and before a call is sent again
+PATIENCE = 10.0  # seconds for one answer
+PRICE = "1.25"
+
+
+class Ledger:
+    """The ids that were acknowledged, in their order."""
+
+    def __init__(self, path: Path) -> None:
+        self.ids: list[str] = []
+        self._file = path.open("w")
+        self._lock = threading.Lock()
+
+    def enter(self, ids: list[str]) -> None:
+        """Write them down, out of this process, before this returns."""
+        with self._lock:
+            self._file.writelines(f"{id}\n" for id in ids)
+            self._file.flush()
+            self.ids += ids
+
+
+class Sender(threading.Thread):
+    """A shop's till: orders of its own people, each call sent again, word for word, until all of it is acknowledged."""
+
+    def __init__(self, client: Client, till: str, ledger: Ledger) -> None:
+        super().__init__(daemon=True)
+        self.refused: list[str] = []  # what no retry would mend
+        self.people = [f"{till}-{number}" for number in range(PEOPLE)]
+        self._till, self._ledger = till, ledger
+        self._address = urlsplit(client.base_url)
+        self._headers = {"Authorization": f"Bearer {client.token()}", "Content-Type": "application/json"}
+        self._connection: http.client.HTTPConnection | None = None
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Send until stopped; what was begun is sent to its end."""
+        number = 0
+        while not self._stopped.wait(PAUSE) and not self.refused:
+            self._deliver([self._event(number + each) for each in range(CALL)])
+            number += CALL
+
+    def stop(self) -> None:
+        """Begin no more calls, and wait for the last one."""
+        self._stopped.set()
+        self.join()
+
+    def _event(self, number: int) -> dict[str, Any]:
+        return {
+            "id": f"{self._till}-{number}",
+            "type": "PURCHASE",
+            "occurredAt": clock.now().isoformat(),
+            "userId": self.people[number % PEOPLE],
+            "itemId": f"item-{number % 7}",
+            "orderId": f"{self._till}-{number}",
+            "quantity": 1,
+            "unitPrice": PRICE,
+            "currency": "EUR",
+        }
+
+    def _deliver(self, events: list[dict[str, Any]]) -> None:
+        pause = threading.Event()
+        while events and not self.refused:
+            taken = {result["id"] for result in self._post(events) if self._is_taken(result)}
+            self._ledger.enter([event["id"] for event in events if event["id"] in taken])
+            events = [event for event in events if event["id"] not in taken]
+            if events:
+                pause.wait(PAUSE)
+
+    def _is_taken(self, result: dict[str, Any]) -> bool:
+        """A duplicate was taken when the answer got lost."""
+        if result["outcome"] in ("REJECTED", "CONFLICT"):
+            self.refused.append(json.dumps(result))
+        return result["outcome"] in ("ACCEPTED", "DUPLICATE")
+
+    def _post(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The results; none when nobody answered, or answered that it cannot now."""
+        try:
+            if self._connection is None:
+                host, port = self._address.hostname or "", self._address.port
+                self._connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+            self._connection.request("POST", "/events", json.dumps(events), self._headers)
+            answer = self._connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException):
+            self._connection = None
+            return []
+        if answer.status == 200:
+            return list(json.loads(body)["results"])
+        if answer.status < 500:
+            self.refused.append(f"{answer.status} {body[:500]!r}")
+        return []
