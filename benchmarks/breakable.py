@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from redis import Redis
@@ -74,6 +75,11 @@ class Breakable:
         """The address of the broker."""
         return self.site.settings["PENCHANT_BROKER_URL"]
 
+    @cached_property
+    def redis(self) -> Redis:
+        """A client of Redis, to look in and to empty it."""
+        return Redis.from_url(self.site.settings["PENCHANT_REDIS_URL"])
+
     def strike(self, *parts: str) -> None:
         """Kill these."""
         for part in parts:
@@ -84,8 +90,7 @@ class Breakable:
             elif part == HANGING:
                 os.kill(self._process(REDIS).pid, signal.SIGSTOP)
             elif part == DATA:
-                with Redis.from_url(self.site.settings["PENCHANT_REDIS_URL"]) as redis:
-                    redis.flushall()
+                self.redis.flushall()
             else:
                 self._process(part).kill()
 
@@ -125,9 +130,11 @@ def breakable(path: Path) -> Iterator[Breakable]:
         site.start_services()
         supervisor = Supervisor([site.processes.named(name) for name in SERVICES])
         supervisor.start()
+        whole = Breakable(site, own_client(site, "faults"))
         try:
-            yield Breakable(site, own_client(site, "faults"))
+            yield whole
         finally:
+            whole.redis.close()
             supervisor.stop()
 
 
