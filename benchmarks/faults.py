@@ -94,14 +94,18 @@ class Trial:
         self._caught_up = count
 
     def end(self) -> Verdict:
-        """Close the tills and judge, when nothing is under way any more."""
-        for till in self.tills:
-            till.stop()
-        self.visitors.stop()
+        """Stop and judge, when nothing is under way any more."""
+        self.stop()
         urls = self.site.postgres_url, self.site.broker_url
         self._until(lambda: not still_under_way(*urls), "queue and outbox are empty")
         self._settle()
         return judge(*urls, self.site.client, self.ledger.ids)
+
+    def stop(self) -> None:
+        """Close the tills and show the visitors out."""
+        for till in self.tills:
+            till.stop()
+        self.visitors.stop()
 
     def _settle(self) -> None:
         """What was delivered last is stored; what never will be is for the judge to count."""
@@ -130,9 +134,15 @@ def trial(folder: Path, seed: int) -> Iterator[Trial]:
         ledger = Ledger(folder / "ledger")
         tills = [Sender(site.client, f"till{number}", ledger) for number in range(TILLS)]
         visitors = Visitors(site.client, [person for till in tills for person in till.people], seed)
-        for each in (*tills, visitors):
-            each.start()
-        yield Trial(site, ledger, tills, visitors)
+        begun = Trial(site, ledger, tills, visitors)
+        for till in tills:
+            till.start()
+        visitors.start()
+        try:
+            yield begun
+        finally:
+            begun.stop()
+            ledger.close()
 
 
 def run(seed: int) -> dict[str, Figure]:
@@ -157,6 +167,7 @@ def _figures(tried: Trial, verdict: Verdict) -> dict[str, Figure]:
         "lost": Figure(verdict.lost, "events", reference="acknowledged and not stored: 0"),
         "twice": Figure(verdict.twice + verdict.counted_twice, "events", reference="stored or counted twice: 0"),
         "not_counted": Figure(verdict.not_counted, "events", reference="stored and not in the person's state: 0"),
+        "misspent": Figure(verdict.misspent, "people", reference="whose state has spent another sum: 0"),
         "dead_letters": Figure(verdict.dead, "messages", reference="0"),
         "recovery_s": Figure(
             max(consuming), "s", min(consuming), max(consuming), f"worst of all faults; bar {BAR_S:g}"

@@ -1,19 +1,18 @@
 """Senders who keep a ledger: what the gateway acknowledged is on the disk before the next event leaves."""
 
-import http.client
 import json
 import threading
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from benchmarks.line import BROKEN, Line
 from cli.asking import Client
 from core import clock
 
 CALL = 20  # events
 PEOPLE = 500  # of each sender: nobody has more orders than a state keeps
 PAUSE = 0.2  # seconds between calls, and before a call is sent again
-PATIENCE = 10.0  # seconds for one answer
+PATIENCE = 60.0  # seconds for the last call
 PRICE = "1.25"
 
 
@@ -32,6 +31,10 @@ class Ledger:
             self._file.flush()
             self.ids += ids
 
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
+
 
 class Sender(threading.Thread):
     """A shop's till: orders of its own people, each call sent again, word for word, until all of it is acknowledged."""
@@ -41,9 +44,7 @@ class Sender(threading.Thread):
         self.refused: list[str] = []  # what no retry would mend
         self.people = [f"{till}-{number}" for number in range(PEOPLE)]
         self._till, self._ledger = till, ledger
-        self._address = urlsplit(client.base_url)
-        self._headers = {"Authorization": f"Bearer {client.token()}", "Content-Type": "application/json"}
-        self._connection: http.client.HTTPConnection | None = None
+        self._line = Line(client)
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -52,11 +53,12 @@ class Sender(threading.Thread):
         while not self._stopped.wait(PAUSE) and not self.refused:
             self._deliver([self._event(number + each) for each in range(CALL)])
             number += CALL
+        self._line.close()
 
     def stop(self) -> None:
-        """Begin no more calls, and wait for the last one."""
+        """Begin no more calls, and wait for the last one, unless nobody will take it."""
         self._stopped.set()
-        self.join()
+        self.join(PATIENCE)
 
     def _event(self, number: int) -> dict[str, Any]:
         return {
@@ -89,17 +91,11 @@ class Sender(threading.Thread):
     def _post(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The results; none when nobody answered, or answered that it cannot now."""
         try:
-            if self._connection is None:
-                host, port = self._address.hostname or "", self._address.port
-                self._connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
-            self._connection.request("POST", "/events", json.dumps(events), self._headers)
-            answer = self._connection.getresponse()
-            body = answer.read()
-        except (OSError, http.client.HTTPException):
-            self._connection = None
+            status, body = self._line.post("/events", json.dumps(events))
+        except BROKEN:
             return []
-        if answer.status == 200:
+        if status == 200:
             return list(json.loads(body)["results"])
-        if answer.status < 500:
-            self.refused.append(f"{answer.status} {body[:500]!r}")
+        if status < 500:
+            self.refused.append(f"{status} {body[:500]!r}")
         return []

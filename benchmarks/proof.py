@@ -1,6 +1,5 @@
 """What the stores hold against what was acknowledged: rows in Postgres, and people as the gateway tells of them."""
 
-import http.client
 import json
 import random
 import threading
@@ -9,12 +8,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
+from http.client import HTTPException
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import amqp
 import psycopg
 
+from benchmarks.line import BROKEN, Line
 from cli.asking import Client
 from workers import topology
 
@@ -36,41 +37,21 @@ class Verdict:
     twice: int
     counted_twice: int
     not_counted: int
+    misspent: int  # people whose state has spent another sum
     dead: int  # letters
 
 
-class Asker:
-    """Asks the gateway for people's orders, on a connection that is kept."""
-
-    def __init__(self, client: Client) -> None:
-        self._address = urlsplit(client.base_url)
-        self._headers = {"Authorization": f"Bearer {client.token()}", "Content-Type": "application/json"}
-        self._connection: http.client.HTTPConnection | None = None
-
-    def orders(self, people: Sequence[str]) -> list[Orders]:
-        """Of each, as their state says. Raises OSError or HTTPException when the gateway does not answer."""
-        fields = " ".join(
-            f"p{at}: user(id: {json.dumps(person)}) {{ rfm {{ frequency monetary }} }}"
-            for at, person in enumerate(people)
-        )
-        data = self._post(json.dumps({"query": f"{{ {fields} }}"}))["data"]
-        told = [data[f"p{at}"]["rfm"] or {"frequency": 0, "monetary": "0"} for at in range(len(people))]
-        return [Orders(rfm["frequency"], Decimal(rfm["monetary"])) for rfm in told]
-
-    def _post(self, body: str) -> dict[str, Any]:
-        try:
-            if self._connection is None:
-                host, port = self._address.hostname or "", self._address.port
-                self._connection = http.client.HTTPConnection(host, port, timeout=10)
-            self._connection.request("POST", "/graphql", body, self._headers)
-            answer = self._connection.getresponse()
-            text = answer.read()
-        except (OSError, http.client.HTTPException):
-            self._connection = None
-            raise
-        if answer.status != 200:
-            raise http.client.HTTPException(f"{answer.status} {text[:500]!r}")
-        return dict(json.loads(text))
+def told(line: Line, people: Sequence[str]) -> list[Orders]:
+    """Each one's orders, as their state says. Raises one of `BROKEN` when the gateway does not answer."""
+    fields = " ".join(
+        f"p{at}: user(id: {json.dumps(person)}) {{ rfm {{ frequency monetary }} }}" for at, person in enumerate(people)
+    )
+    status, body = line.post("/graphql", json.dumps({"query": f"{{ {fields} }}"}))
+    if status != 200:
+        raise HTTPException(f"{status} {body[:500]!r}")
+    data = json.loads(body)["data"]
+    found = [data[f"p{at}"]["rfm"] or {"frequency": 0, "monetary": "0"} for at in range(len(people))]
+    return [Orders(rfm["frequency"], Decimal(rfm["monetary"])) for rfm in found]
 
 
 class Visitors(threading.Thread):
@@ -78,14 +59,16 @@ class Visitors(threading.Thread):
 
     def __init__(self, client: Client, people: Sequence[str], seed: int) -> None:
         super().__init__(daemon=True)
-        self._asker, self._people, self._random = Asker(client), people, random.Random(seed)  # noqa: S311 - no secret
+        self._line, self._people = Line(client), people
+        self._random = random.Random(seed)  # noqa: S311 - no secret
         self._stopped = threading.Event()
 
     def run(self) -> None:
         """Ask about somebody every now and then until stopped."""
         while not self._stopped.wait(0.1):
-            with suppress(OSError, http.client.HTTPException):
-                self._asker.orders(self._random.choices(self._people, k=2))
+            with suppress(*BROKEN):
+                told(self._line, self._random.choices(self._people, k=2))
+        self._line.close()
 
     def stop(self) -> None:
         """Ask no more."""
@@ -115,21 +98,20 @@ def still_under_way(postgres_url: str, broker_url: str) -> int:
 
 def judge(postgres_url: str, broker_url: str, client: Client, acknowledged: Sequence[str]) -> Verdict:
     """Hold everything against everything, when nothing is under way any more."""
-    stored, known = rows(postgres_url), orders(postgres_url)
-    people, asker = sorted(known), Asker(client)
-    told: dict[str, Orders] = {}
+    stored, known, line = rows(postgres_url), orders(postgres_url), Line(client)
+    people = sorted(known)
+    states: dict[str, Orders] = {}
     for start in range(0, len(people), AT_ONCE):
         some = people[start : start + AT_ONCE]
-        told.update(zip(some, asker.orders(some), strict=True))
-    difference = [told[person].orders - known[person].orders for person in people]
-    wrong = sum(
-        told[person].spent != known[person].spent for person in people if told[person].orders == known[person].orders
-    )
+        states.update(zip(some, told(line, some), strict=True))
+    line.close()
+    difference = [states[person].orders - known[person].orders for person in people]
     return Verdict(
         lost=sum(id not in stored for id in acknowledged),
         twice=sum(count - 1 for count in stored.values()),
-        counted_twice=sum(each for each in difference if each > 0) + wrong,
+        counted_twice=sum(each for each in difference if each > 0),
         not_counted=-sum(each for each in difference if each < 0),
+        misspent=sum(states[person].spent != known[person].spent for person in people),
         dead=_messages(broker_url, topology.DEAD_LETTERS.name),
     )
 

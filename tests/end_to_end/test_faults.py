@@ -83,5 +83,5 @@ def test_nothing_was_lost_and_nothing_counted_twice(tried: Trial) -> None:
     verdict = tried.end()
     assert len(tried.ledger.ids) > 500
     assert (verdict.lost, verdict.twice) == (0, 0)
-    assert (verdict.counted_twice, verdict.not_counted) == (0, 0)
+    assert (verdict.counted_twice, verdict.not_counted, verdict.misspent) == (0, 0, 0)
     assert verdict.dead == 0

@@ -56,7 +56,7 @@ def told(seed: int = 3) -> list[Event]:
 def make_event(number: int, second: int, random: np.random.Generator) -> Event:
     kind, person = KINDS[random.choice(len(KINDS), p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.05])], PEOPLE[random.choice(9)]
     at = NOW - timedelta(hours=HOURS) + timedelta(seconds=second)
-    raw = {"id": f"e{number}", "type": kind, "occurredAt": at.isoformat(), "properties": {"n": number}}
+    raw: dict[str, Any] = {"id": f"e{number}", "type": kind, "occurredAt": at.isoformat(), "properties": {"n": number}}
     raw["userId" if person.kind == "user" else "anonymousId"] = person.id
     if kind is EventType.SEARCH:
         raw["query"] = "tea"
