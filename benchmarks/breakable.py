@@ -19,7 +19,8 @@ from cli.stack.processes import Process, wait_until
 
 CHILD, PARENT, GATEWAY = "a worker's child", "the worker's parent", "gateway"
 BROKER, POSTGRES, REDIS = "rabbitmq", "postgres", "valkey"
-DATA, HANGING = "all that Redis holds", "a Redis that hangs"
+DATA = "all that Redis holds"
+HANGING = {f"{server}, which hangs": server for server in (BROKER, POSTGRES, REDIS)}  # stopped, and let go on
 SERVICES = ("gateway", "worker")
 REST = 0.5  # seconds until a service that ended is begun again
 
@@ -87,8 +88,8 @@ class Breakable:
                 os.kill(self.children()[0], signal.SIGKILL)
             elif part == PARENT:
                 os.kill(self._process("worker").pid, signal.SIGKILL)  # its children are left to themselves
-            elif part == HANGING:
-                os.kill(self._process(REDIS).pid, signal.SIGSTOP)
+            elif part in HANGING:
+                self._signal(HANGING[part], signal.SIGSTOP)
             elif part == DATA:
                 self.redis.flushall()
             else:
@@ -101,8 +102,8 @@ class Breakable:
         struck = [name for name in waits if name in parts]
         for name in struck:
             self._process(name).begin_again()
-        if HANGING in parts:
-            os.kill(self._process(REDIS).pid, signal.SIGCONT)
+        for part in HANGING.keys() & set(parts):
+            self._signal(HANGING[part], signal.SIGCONT)
         for name in struck:
             waits[name]()
 
@@ -116,6 +117,12 @@ class Breakable:
 
         wait_until(there, [self._process("worker")], 30)
         return found
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        """To a server and the processes it began."""
+        pid = self._process(name).pid
+        for each in (pid, *_children_of(pid)):
+            os.kill(each, number)
 
     def _process(self, name: str) -> Process:
         return self.site.processes.named(name)

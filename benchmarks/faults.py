@@ -48,7 +48,7 @@ FAULTS = (
     Fault("Postgres, 20 s", (POSTGRES,), 20),
     Fault("Postgres, 10 s, amid that a worker's child", (POSTGRES,), 10, (CHILD,)),
     Fault("Postgres and the broker, 10 s", (POSTGRES, BROKER), 10),
-    Fault("Redis hangs, 10 s", (HANGING,), 10),
+    *(Fault(f"{part}, 10 s", (part,), 10) for part in HANGING),
     Fault("Redis, 20 s", (REDIS,), 20),
     Fault("all at once, 10 s", EVERYTHING, 10),
 )

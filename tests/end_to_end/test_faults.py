@@ -32,7 +32,7 @@ FAULTS = (
     Fault("the broker, and the gateway that filled the outbox", (BROKER,), SHORT, (GATEWAY,)),
     Fault("Postgres, and a child that waits for it", (POSTGRES,), SHORT, (CHILD,)),
     Fault("Redis emptied", (DATA,)),
-    Fault("Redis hangs", (HANGING,), SHORT),
+    *(Fault(part, (part,), SHORT) for part in HANGING),
     Fault("Redis, back on a snapshot", (REDIS,), SHORT),
     Fault("Postgres and the broker", (POSTGRES, BROKER), SHORT),
     Fault("all at once", EVERYTHING, SHORT),
