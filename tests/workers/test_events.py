@@ -214,6 +214,33 @@ async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
     assert await waiting(channel, topology.DEAD_LETTERS) == 0
 
 
+@pytest.mark.chaos
+async def test_a_worker_without_a_broker_looks_for_it_at_a_steady_pace(
+    stores: Stores,
+    broker: Broker,
+    pool: asyncpg.Pool,
+    channel: AbstractChannel,
+    start_worker: StartWorker,
+    worker_log: Path,
+) -> None:
+    relay = Relay(stores.broker_url.get_secret_value())
+    start_worker(PENCHANT_BROKER_URL=await relay.reserve())
+
+    async def tried(times: int) -> bool:
+        return worker_log.read_text().count("Cannot connect") >= times  # noqa: ASYNC240 -- small and local
+
+    await eventually(lambda: tried(1))
+    await eventually(lambda: tried(6), within=20)  # waits that grow by two seconds each would take thirty
+    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await relay.open()
+
+    async def stored() -> bool:
+        return await count(pool) == 1
+
+    await eventually(stored)
+    await relay.close()
+
+
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_began(
     broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
