@@ -8,19 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from benchmarks.breakable import (
-    BROKER,
-    CHILD,
-    DATA,
-    EVERYTHING,
-    GATEWAY,
-    HANGING,
-    PARENT,
-    POSTGRES,
-    REDIS,
-    Fault,
-)
-from benchmarks.faults import BAR_S, Trial, trial
+from benchmarks.breakable import BROKER, CHILD, DATA, EVERYTHING, GATEWAY, HANGING, PARENT, POSTGRES, REDIS, Fault
+from benchmarks.trial import BAR_S, Trial, trial
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
