@@ -22,6 +22,7 @@ from core.settings import Ingest as IngestSettings
 from core.tasks import end
 from db import cache, outbox
 from db.postgres import transaction
+from db.recents import Recents
 from workers.enqueue import Broker, events_body, publish_events
 
 log = structlog.get_logger()
@@ -38,6 +39,7 @@ class Ingest:
     def __init__(self, settings: IngestSettings, pool: asyncpg.Pool, redis: Redis, broker: Broker) -> None:
         self._pool = pool
         self._redis = redis
+        self._recents = Recents(redis)
         self._broker = broker
         self._batcher = Batcher(settings, self._send)
         self._redis_rests_until = 0.0
@@ -134,11 +136,13 @@ class Ingest:
 
     async def _tell_redis(self, events: list[Event], named: list[Event]) -> None:
         """Best effort: the worker tells it again, and Postgres knows better."""
-        if self._redis_is_there():
-            try:
-                await asyncio.gather(cache.add_recent(self._redis, events), cache.mark_seen(self._redis, named))
-            except cache.UNREACHABLE as error:
-                self._let_redis_rest(error)
+        if not self._redis_is_there():
+            self._recents.miss(events)
+            return
+        try:
+            await asyncio.gather(self._recents.tell(events), cache.mark_seen(self._redis, named))
+        except cache.UNREACHABLE as error:
+            self._let_redis_rest(error)
 
     def _redis_is_there(self) -> bool:
         return asyncio.get_running_loop().time() >= self._redis_rests_until
@@ -150,12 +154,21 @@ class Ingest:
     async def _keep_drained(self) -> None:
         while True:
             self._set_aside.clear()
+            await self._make_up()
             if await self._drained():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(SELDOM):
                         await self._set_aside.wait()
             else:
                 await asyncio.sleep(SOON)
+
+    async def _make_up(self) -> None:
+        """What Redis missed is made up for even where no more events come."""
+        if self._redis_is_there():
+            try:
+                await self._recents.make_up()
+            except cache.UNREACHABLE as error:
+                self._let_redis_rest(error)
 
     async def _drained(self) -> bool:
         """Empty the outbox as far as broker and Postgres allow; whether it is empty now."""

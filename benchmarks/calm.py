@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.till import PEOPLE, TRACK, Door, Line, bodies
+from benchmarks.till import PEOPLE, TRACK, Caller, Door, bodies
 from core import clock
 from db.postgres import connect_pool
 
@@ -44,9 +44,9 @@ class _Seen:
 
 async def calm(door: Door, url: str, seed: int) -> Calm:
     """Send and ask for a minute."""
-    seen, lines = _Seen(), asyncio.Queue[Line]()
+    seen, lines = _Seen(), asyncio.Queue[Caller]()
     for _ in range(LINES):
-        lines.put_nowait(await Line.opened(door))
+        lines.put_nowait(await Caller.opened(door))
 
     async def ask(body: bytes) -> Any:
         line = await lines.get()

@@ -26,7 +26,7 @@ class Door:
     token: str
 
 
-class Line:
+class Caller:
     """One kept-alive connection."""
 
     def __init__(self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -99,7 +99,7 @@ async def send(door: Door, calls: Iterator[bytes], size: int, lines: int, second
     sent, deadline = Sent(), time.monotonic() + seconds
 
     async def run() -> None:
-        line = await Line.opened(door)
+        line = await Caller.opened(door)
         while time.monotonic() < deadline and sent.events < most:
             began = time.monotonic()
             await line.track(next(calls), size)

@@ -1,5 +1,6 @@
 """Every Redis key and its lifetime. What is here can be lost at any moment: it is rebuilt from Postgres."""
 
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -7,12 +8,12 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
 import redis.asyncio
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from core.contract import Event, EventType, Person, microseconds
 
@@ -23,6 +24,8 @@ DELTA_LIVES: Final = 2 * 86_400  # seconds; longer than a base, so that nothing 
 DELTA_HOLDS: Final = 512  # events of one person
 HINT_LIVES: Final = 86_400  # seconds a seen id is remembered
 SERVING_CHANGED: Final = "serving:changed"  # a channel
+BASES: Final = "person:*:base"
+LINEAGE: Final = "lineage"  # which run of the server holds what is here
 
 _TYPES: Final = tuple(EventType)
 _CODES: Final = {type: code for code, type in enumerate(_TYPES)}
@@ -55,8 +58,44 @@ def connect_redis(url: str, timeout: float = 0.5) -> Redis:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        redis_connect_func=_on_connect,
         decode_responses=False,
     )
+
+
+_RUN: Final = re.compile(rb"run_id:(\w+)")
+
+
+async def _on_connect(connection: Connection) -> None:
+    """Drop all bases when another run of the server left them: one that began again from a snapshot, or a replica.
+
+    The last events it was told of may be missing from its deltas, and nobody can say which; Postgres has them all.
+    """
+    await connection.on_connect()
+    try:
+        run = _RUN.search(await _ask(connection, "INFO", "server"))
+        left_by = await _ask(connection, "GET", LINEAGE)
+        if run is None or left_by == run[1]:
+            return
+        if left_by is not None:
+            await _drop_all(connection, BASES)
+        await _ask(connection, "SET", LINEAGE, run[1])
+    except ResponseError:  # not for us to ask: then it is taken for the one it always was
+        return
+
+
+async def _drop_all(connection: Connection, pattern: str) -> None:
+    cursor: int | None = None
+    while cursor != 0:
+        found, keys = await _ask(connection, "SCAN", cursor or 0, "MATCH", pattern, "COUNT", 1000)
+        cursor = int(found)
+        if keys:
+            await _ask(connection, "UNLINK", *keys)
+
+
+async def _ask(connection: Connection, *words: Any) -> Any:
+    await connection.send_command(*words)
+    return await connection.read_response()
 
 
 def person_keys(person: Person) -> PersonKeys:
@@ -151,9 +190,16 @@ async def mark_seen(redis: Redis, events: Iterable[Event]) -> None:
 async def forget_bases(redis: Redis) -> int:
     """Drop every person's base, after history was loaded behind their back. Returns how many there were."""
     dropped = 0
-    async for keys in _batches(redis, "person:*:base"):
+    async for keys in _batches(redis, BASES):
         dropped += int(await redis.unlink(*keys))
     return dropped
+
+
+async def forget_bases_of(redis: Redis, people: Iterable[Person]) -> None:
+    """Drop these people's bases: Postgres knows better."""
+    keys = [person_keys(person).base for person in people]
+    for start in range(0, len(keys), 1000):
+        await redis.unlink(*keys[start : start + 1000])
 
 
 async def _batches(redis: Redis, pattern: str) -> Any:

@@ -18,9 +18,10 @@ from core.contract import Event
 from core.errors import StoreUnavailable
 from core.settings import Stores
 from db import cache
-from db.cache import add_recent, connect_redis
+from db.cache import connect_redis
 from db.events import insert_events
 from db.postgres import connect_pool
+from db.recents import Recents
 from workers.observation import observed
 from workers.topology import STORE_EVENTS
 
@@ -62,6 +63,11 @@ class Memory:
     def redis(self) -> Redis:
         """The Redis client."""
         return connect_redis(self._stores.redis_url.get_secret_value(), self._stores.redis_timeout)
+
+    @cached_property
+    def recents(self) -> Recents:
+        """Tells Redis, and remembers whom it missed."""
+        return Recents(self.redis)
 
     async def pool(self) -> asyncpg.Pool:
         """The Postgres pool, of one connection. Raises StoreUnavailable while Postgres is away."""
@@ -128,7 +134,7 @@ async def store(memory: Memory, events: Sequence[Event], patience: float) -> int
     """
     new = await _insert(memory, events, patience)
     try:
-        await add_recent(memory.redis, events)
+        await memory.recents.tell(events)
     except cache.UNREACHABLE as error:
         log.warning("recents_not_told", events=len(events), error=str(error))
     metrics.EVENTS.labels("stored").inc(sum(new))

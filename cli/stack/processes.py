@@ -71,9 +71,17 @@ class Process:
             self._child.send_signal(self.command.stop_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(min(left, ASK_AGAIN) if self.command.forgetful else left)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it and its session at once, as a crash would: nothing is finished, nothing put away."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._child.wait()
+
+    def begin_again(self) -> None:
+        """Run the same command once more, after its end."""
+        self._child = _popen(self.command)
 
     def last_words(self, lines: int = 15) -> str:
         """The end of its log."""
@@ -115,6 +123,18 @@ class Processes:
         with self._lock:
             if process in self._running:
                 self._running.remove(process)
+
+    def named(self, name: str) -> Process:
+        """The child of that name.
+
+        Raises:
+            StackError: there is none.
+        """
+        with self._lock:
+            for process in self._running:
+                if process.command.name == name:
+                    return process
+        raise StackError(f"No {name} was started here.")
 
     def ended(self) -> Process | None:
         """A child that ended although nobody asked it to."""

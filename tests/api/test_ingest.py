@@ -20,7 +20,7 @@ from core import clock
 from core.contract import Person
 from core.settings import Ingest as IngestSettings
 from core.settings import Stores
-from db.cache import connect_redis, read_person, unpack_recent
+from db.cache import connect_redis, read_person, unpack_recent, write_base
 from db.outbox import count_parcels
 from db.postgres import connect_pool
 from tests.faults import Relay, eventually
@@ -273,6 +273,29 @@ async def test_redis_away_stops_nothing(open_ingest: Open, pool: asyncpg.Pool, c
     for _ in range(2):
         assert outcomes(await ingest.track(SHOP, [event])) == ["ACCEPTED"], "without the hint the worker finds it out"
     assert sum(map(len, (await batches(channel)).values())) == 2
+
+
+async def test_whom_redis_missed_an_event_is_built_anew_when_it_is_back_though_no_more_events_come(
+    open_ingest: Open,
+    pool: asyncpg.Pool,
+    redis: Redis,
+    redis_url: str,
+    channel: AbstractChannel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("api.ingest.SELDOM", 0.1)
+    relay = Relay(redis_url)
+    ingest = await open_ingest(pool=pool, redis_url=await relay.reserve())
+    await write_base(redis, U1, b"as of before")
+    assert outcomes(await ingest.track(SHOP, [VIEW])) == ["ACCEPTED"]
+    assert (await read_person(redis, U1))[0] == b"as of before"
+    await relay.open()
+
+    async def dropped() -> bool:
+        return (await read_person(redis, U1))[0] is None
+
+    await eventually(dropped)
+    await relay.close()
 
 
 async def test_a_caller_that_goes_away_takes_nobody_along(ingest: Ingest, channel: AbstractChannel) -> None:

@@ -134,6 +134,24 @@ def test_keys_tell_nobody_who_it_is_and_stay_in_one_slot() -> None:
     assert "anna" not in base and base.split(":")[1] == delta.split(":")[1] and base.split(":")[1][0] == "{"
 
 
+async def test_what_another_run_of_the_server_left_is_not_believed(redis: Redis, redis_url: str) -> None:
+    async with connect_redis(redis_url) as first:
+        await write_base(first, U1, b"base")
+        await add_recent(first, [make_event()])
+    async with connect_redis(redis_url) as again:
+        assert (await read_person(again, U1))[0] == b"base"
+    await redis.set(cache.LINEAGE, "the run before a crash")
+    for n in range(1500):
+        await write_base(redis, Person("user", f"u{n}"), b"as of a snapshot")
+    async with connect_redis(redis_url) as after:
+        base, delta = await read_person(after, U1)
+        assert base is None and len(delta) == 1
+        assert await forget_bases(after) == 0
+        await write_base(after, U1, b"built anew")
+    async with connect_redis(redis_url) as again:
+        assert (await read_person(again, U1))[0] == b"built anew"
+
+
 async def test_redis_away_is_said_at_once() -> None:
     async with connect_redis("redis://127.0.0.1:1/0", 0.2) as nobody:
         with pytest.raises(cache.UNREACHABLE):

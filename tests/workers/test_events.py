@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from core.contract import Event, Person, read_event
 from core.settings import Stores
-from db.cache import pack_recent, read_person
+from db.cache import pack_recent, read_person, write_base
 from db.events import events_of_person
 from tests.faults import Relay, eventually
 from tests.workers.conftest import StartWorker
@@ -190,6 +190,20 @@ async def test_redis_away_stops_nothing(stores: Stores, pool: asyncpg.Pool) -> N
     await memory.close()
 
 
+async def test_whom_redis_missed_an_event_is_built_anew_when_it_is_back(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis
+) -> None:
+    relay = Relay(stores.redis_url.get_secret_value())
+    memory = Memory(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
+    await write_base(redis, U1, b"as of before")
+    await store(memory, [make_event()], patience=0)
+    await relay.open()
+    await store(memory, [make_event(userId="u2")], patience=0)
+    assert await read_person(redis, U1) == (None, []), "it would not count the event for as long as it lives"
+    await memory.close()
+    await relay.close()
+
+
 async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
     broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
@@ -210,6 +224,33 @@ async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
 
     await eventually(all_stored)
     assert await waiting(channel, topology.DEAD_LETTERS) == 0
+
+
+@pytest.mark.chaos
+async def test_a_worker_without_a_broker_looks_for_it_at_a_steady_pace(
+    stores: Stores,
+    broker: Broker,
+    pool: asyncpg.Pool,
+    channel: AbstractChannel,
+    start_worker: StartWorker,
+    worker_log: Path,
+) -> None:
+    relay = Relay(stores.broker_url.get_secret_value())
+    start_worker(PENCHANT_BROKER_URL=await relay.reserve())
+
+    async def tried(times: int) -> bool:
+        return worker_log.read_text().count("Cannot connect") >= times  # noqa: ASYNC240 -- small and local
+
+    await eventually(lambda: tried(1))
+    await eventually(lambda: tried(6), within=20)  # waits that grow by two seconds each would take thirty
+    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await relay.open()
+
+    async def stored() -> bool:
+        return await count(pool) == 1
+
+    await eventually(stored)
+    await relay.close()
 
 
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_began(

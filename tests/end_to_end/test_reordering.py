@@ -1,0 +1,173 @@
+"""Everything told three times and an hour out of order gives what one telling in order gives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from redis.asyncio import Redis
+
+from api.catalogue import Catalogue
+from api.people import People
+from core.contract import Event, EventType, Person, read_event
+from core.settings import Stores
+from db.cache import add_recent
+from db.items import upsert_items
+from db.purchases import purchase_log
+from ml.candidates import evidence
+from ml.features import pair_features
+from ml.log import Log
+from ml.snapshot import best_supported, snapshot
+from ml.state import State
+from ml.universe import Universe
+from workers.events import Memory, store
+
+NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
+PEOPLE = [Person("user", f"u{number}") for number in range(8)] + [Person("guest", "g1")]
+ITEMS = [f"item {number}" for number in range(20)]
+EVENTS, HOURS, BATCH = 900, 48, 40
+KINDS = [EventType.PURCHASE, EventType.VIEW, EventType.ADD_TO_CART, EventType.RETURN, EventType.LIKE, EventType.SEARCH]
+ROWS = (
+    "SELECT source, id, occurred_at, type, user_id, anonymous_id, item_id, order_id, quantity, unit_price, currency,"
+    " query, properties, digest FROM events ORDER BY source, id, occurred_at"
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one way of telling left behind."""
+
+    rows: list[Any]
+    states: list[State]
+    features: list[NDArray[np.float32]]
+
+
+def told(seed: int = 3) -> list[Event]:
+    """What people did in two days, in order; received as it happened."""
+    random = np.random.default_rng(seed)
+    seconds = np.sort(random.integers(0, HOURS * 3600, EVENTS))
+    return [make_event(number, int(second), random) for number, second in enumerate(seconds)]
+
+
+def make_event(number: int, second: int, random: np.random.Generator) -> Event:
+    kind, person = KINDS[random.choice(len(KINDS), p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.05])], PEOPLE[random.choice(9)]
+    at = NOW - timedelta(hours=HOURS) + timedelta(seconds=second)
+    raw: dict[str, Any] = {"id": f"e{number}", "type": kind, "occurredAt": at.isoformat(), "properties": {"n": number}}
+    raw["userId" if person.kind == "user" else "anonymousId"] = person.id
+    if kind is EventType.SEARCH:
+        raw["query"] = "tea"
+    else:
+        raw["itemId"] = ITEMS[min(random.geometric(0.15), len(ITEMS)) - 1]
+    if kind in (EventType.PURCHASE, EventType.RETURN):
+        raw |= {"orderId": f"{person.id} {second // 7200}", "quantity": int(random.integers(1, 4))}
+        raw |= {"unitPrice": f"{random.integers(50, 900) / 100:.2f}", "currency": "EUR"}
+    return read_event(raw, source="shop", received_at=at)
+
+
+def thrice_and_out_of_order(events: Sequence[Event], seed: int = 4) -> list[Event]:
+    """Delivered again by the broker, and sent again by the shop, so received later; each up to an hour late."""
+    random = np.random.default_rng(seed)
+    sent_again = [
+        event.model_copy(update={"received_at": (event.received_at or NOW) + timedelta(minutes=3)}) for event in events
+    ]
+    every = [*events, *events, *sent_again]
+    arrives = [event.occurred_at.timestamp() + random.uniform(0, 3600) for event in every]
+    return [every[at] for at in np.argsort(arrives)]
+
+
+def batches(events: Sequence[Event]) -> list[Sequence[Event]]:
+    return [events[start : start + BATCH] for start in range(0, len(events), BATCH)]
+
+
+@pytest.fixture
+async def catalogue(pool: asyncpg.Pool) -> Catalogue:
+    await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ITEMS])
+    catalogue = Catalogue(pool, poll=1)
+    await catalogue.load()
+    return catalogue
+
+
+async def tell(
+    stores: Stores, redis: Redis, people: People, deliveries: Sequence[Sequence[Event]], *, looking: bool
+) -> None:
+    """Gateway and worker take each batch: the delta knows it before it is stored. `looking`: bases are built amid."""
+    memory = Memory(stores)
+    for number, batch in enumerate(deliveries):
+        await add_recent(redis, batch)
+        if looking:
+            await people.state(PEOPLE[number % len(PEOPLE)])
+        await store(memory, batch, patience=0)
+    await memory.close()
+
+
+async def known(pool: asyncpg.Pool, people: People) -> Known:
+    states = [await state_of(people, person) for person in PEOPLE]
+    universe = await universe_of(pool)
+    numbers = universe.numbers
+    features = []
+    for state in states:
+        near, following = evidence(universe, state, as_of())
+        rows = universe.rows(numbers)
+        features.append(pair_features(universe, state, numbers, near[rows], following[rows], as_of()))
+    return Known([tuple(row) for row in await pool.fetch(ROWS)], states, features)
+
+
+async def state_of(people: People, person: Person) -> State:
+    state, degraded = await people.state(person)
+    assert degraded == []
+    return state
+
+
+async def universe_of(pool: asyncpg.Pool) -> Universe:
+    """What training would precompute of the log as it is stored."""
+    bought = await purchase_log(pool, NOW)
+    log = Log.of(
+        bought.people,
+        bought.person,
+        bought.item.astype(np.uint32),
+        bought.occurred,
+        bought.cents,
+        bought.order,
+        bought.item_numbers.astype(np.uint32),
+        bought.item_ids,
+    )
+    return snapshot(log, best_supported(log, len(ITEMS)), as_of())
+
+
+def as_of() -> int:
+    return int(NOW.timestamp())
+
+
+def assert_same_states(ours: State, theirs: State) -> None:
+    for name in ("orders", "lines", "first", "last", "spend"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    for name in ("item", "lines", "views", "first", "last", "viewed", "spend"):
+        assert ours.items[name].tolist() == theirs.items[name].tolist(), name
+    np.testing.assert_allclose(ours.items["decayed"], theirs.items["decayed"], rtol=1e-5)
+    assert ours.recent.tolist() == theirs.recent.tolist()
+    assert ours.recent_orders.tolist() == theirs.recent_orders.tolist()
+
+
+async def test_rows_states_and_features_do_not_depend_on_how_often_and_in_which_order_they_were_told(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue
+) -> None:
+    people, events = People(pool, redis, catalogue), told()
+    await tell(stores, redis, people, batches(events), looking=False)
+    clean = await known(pool, people)
+    assert len(clean.rows) == EVENTS and all(state.orders > 3 for state in clean.states)
+    await pool.execute("TRUNCATE events")
+    await redis.flushdb()
+    await tell(stores, redis, people, batches(thrice_and_out_of_order(events)), looking=True)
+    messy = await known(pool, people)
+    assert messy.rows == clean.rows
+    for ours, theirs in zip(messy.states, clean.states, strict=True):
+        assert_same_states(ours, theirs)
+    for found, expected in zip(messy.features, clean.features, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    await redis.flushdb()  # and what Postgres alone says is the same
+    for person, state in zip(PEOPLE, clean.states, strict=True):
+        assert_same_states(await state_of(people, person), state)
