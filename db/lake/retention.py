@@ -16,8 +16,10 @@ from db.lake.place import Lake
 
 log = structlog.get_logger()
 
-_ATTEMPTS: Final = 5
-_PATIENCE: Final = "500ms"  # the shop's traffic queues behind us that long; less than what Postgres calls a deadlock
+# The shop's traffic queues behind us that long. Together it is less than Postgres waits before it ends a deadlock, so
+# a writer who waits for the month, while we wait for the writer, goes first.
+_ATTEMPTS: Final = 2
+_PATIENCE: Final = "300ms"
 
 
 async def drop_exported_months(connection: Any, lake: Lake, keep: int, now: datetime) -> list[date]:
@@ -69,10 +71,7 @@ def _whole(contents: Contents, day: date, held: Mapping[date, Held], layer: int)
 
 
 async def _detach(connection: Any, partition: str) -> None:
-    """Wait for the whole table a few times, and only briefly: everybody else queues behind. Raises LockNotAvailable.
-
-    Whoever inserts into this month waits for us while it holds the table: then we give way.
-    """
+    """Wait for the whole table, but only briefly. Raises LockNotAvailableError."""
     for left in reversed(range(_ATTEMPTS)):
         try:
             async with connection.transaction():

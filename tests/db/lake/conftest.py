@@ -17,7 +17,7 @@ from db.lake.owner import sole_writer
 from db.lake.place import Lake
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 

@@ -1,4 +1,4 @@
-"""Every day that is over lies in the lake as Postgres holds it, once, however often and however rudely it is exported."""
+"""Every day that is over lies in the lake as Postgres holds it, once, however often it is exported."""
 
 import json
 from datetime import date, datetime, timedelta
@@ -205,5 +205,5 @@ async def test_a_bucket_that_is_not_there_is_said_to_be_missing(pool: asyncpg.Po
 async def test_a_folder_that_cannot_be_written_is_said_to_be(pool: asyncpg.Pool, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     await store(pool, event(1))
-    with pytest.raises(StoreUnavailable, match="did not answer: (NotADirectory|FileExists)Error"):
+    with pytest.raises(StoreUnavailable, match=r"did not answer: (NotADirectory|FileExists)Error"):
         await export(pool, Lake.at(f"{tmp_path}/file"))
