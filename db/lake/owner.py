@@ -1,5 +1,6 @@
 """Who may write to a lake: one process at a time, of one database."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import date
@@ -12,6 +13,8 @@ from db.lake.days import Day
 from db.postgres import Connection
 
 LOCK: Final = 7305020
+_ATTEMPTS: Final = 10
+_PAUSE: Final = 0.2  # seconds
 
 
 class LakeBusy(PenchantError):
@@ -26,13 +29,21 @@ class AnothersLake(PenchantError):
 async def sole_writer(pool: asyncpg.Pool) -> AsyncIterator[Any]:
     """A connection that holds the right to write to the lake as long as it lives. Raises LakeBusy."""
     async with pool.acquire() as connection:
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-            raise LakeBusy
+        await _lock(connection)
         try:
             yield connection
         finally:
             with suppress(asyncpg.InterfaceError, OSError, TimeoutError):  # lost: then the lock is, too
                 await connection.fetchval("SELECT pg_advisory_unlock($1)", LOCK)
+
+
+async def _lock(connection: Connection) -> None:
+    """Whoever was killed a moment ago holds it until Postgres hears of that."""
+    for _ in range(_ATTEMPTS):
+        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+            return
+        await asyncio.sleep(_PAUSE)
+    raise LakeBusy
 
 
 async def origin_of(connection: Connection) -> str:

@@ -34,7 +34,7 @@ def equal(one: PurchaseLog, other: PurchaseLog) -> bool:
 
 def shop(count: int = 400) -> list[Any]:
     """Users, guests and both; orders with and without ids; prices in every form; other things than purchases."""
-    chance = random.Random(1)
+    chance = random.Random(1)  # noqa: S311 -- no secret
     found = []
     for number in range(count):
         who = chance.choice([("u", None), (None, "g"), ("u", "g")])
@@ -110,7 +110,7 @@ async def test_guests_who_are_known_by_now_are_who_they_are(stocked: asyncpg.Poo
 
 
 async def test_hashes_are_those_of_postgres(pool: asyncpg.Pool) -> None:
-    chance = random.Random(2)
+    chance = random.Random(2)  # noqa: S311 -- no secret
     texts = ["".join(chance.choice("aZ0é漢🙂") for _ in range(length)) for length in range(41) for _ in range(3)]
     seeds = [chance.choice([0, 1, -1, chance.getrandbits(63), -chance.getrandbits(63)]) for _ in texts]
     rows = await pool.fetch(
