@@ -53,11 +53,14 @@ async def _train(
 ) -> dict[str, Any]:
     from cli.progress import stages
     from db.jobs import AFFINITY, LeaseLost, lease_job, request_once
+    from db.lake.place import Lake
     from db.postgres import connect_pool
     from workers import leases
     from workers.training import last_weeks
     from workers.training import train as carry_out
 
+    if lake is not None:
+        Lake.at(lake)  # a wrong address is said before anything is asked for
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         asked = await request_once(pool, AFFINITY, "asked for by a person", BY)
         job = await lease_job(pool, AFFINITY, leases.LEASE, id=asked.id)

@@ -156,6 +156,20 @@ async def test_remains_of_a_killed_export_are_tidied_away_and_a_damaged_file_is_
     assert content(lake)[hurt] == whole[hurt]
 
 
+async def test_an_export_that_fails_half_way_lets_go_of_everything(
+    pool: asyncpg.Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(pool, *(event(number) for number in range(4)))
+    with monkeypatch.context() as patched:
+        patched.setattr(parts, "ROWS_OF_GROUP", 2)
+        patched.setattr(parts.Writer, "_close", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await export(pool, lake)
+    assert read_contents(lake).days == {}
+    assert (await export(pool, lake)).days == 1
+    assert len(lake.sizes()) == 2
+
+
 async def test_one_process_writes_at_a_time(pool: asyncpg.Pool, lake: Lake) -> None:
     async with sole_writer(pool):
         with pytest.raises(LakeBusy):

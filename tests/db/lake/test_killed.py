@@ -36,7 +36,7 @@ def deadly(act):
 opened = Lake.at.__func__
 def at(cls, url):
     lake = opened(cls, url)
-    for name in ("open", "mv", "rm_file"):
+    for name in ("open", "mv", "cp_file", "rm_file"):
         setattr(lake.files, name, deadly(getattr(lake.files, name)))
     return lake
 Lake.at = classmethod(at)
