@@ -48,7 +48,7 @@ lock: setup
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) pyproject.toml -o requirements/gateway.txt
 	$(COMPILE) pyproject.toml --extra demo -c requirements/gateway.txt -o requirements/demo.txt
-	$(COMPILE) pyproject.toml --extra train $(CPU) -c requirements/gateway.txt -o requirements/train.txt
+	$(COMPILE) pyproject.toml --extra train --extra lake $(CPU) -c requirements/gateway.txt -o requirements/train.txt
 	$(COMPILE) requirements/registry.in -c requirements/gateway.txt -o requirements/registry.txt
 	$(COMPILE) pyproject.toml --all-extras $(CPU) -c requirements/train.txt -c requirements/demo.txt -o requirements/dev.txt
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "worker": "cli.worker:worker",
     "trainer": "cli.trainer:trainer",
     "beat": "cli.beat:beat",
+    "export": "cli.export:app",
     "models": "cli.models:app",
     "clients": "cli.clients:app",
     "token": "cli.token:token",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errors import InvalidInput, StoreUnavailable
-from core.settings import Stores
+from core.settings import EventLake, Stores
 
 if TYPE_CHECKING:
     from workers.training import Cut, Outcome
@@ -27,11 +27,14 @@ def train(
         typer.Option(help="Orders after the cut to judge by (Parquet, CSV, JSON lines); by default the last weeks."),
     ] = None,
     bundles: Annotated[Path | None, typer.Option(help="Where the bundle is written; the setting by default.")] = None,
+    lake: Annotated[
+        str | None, typer.Option(metavar="URL", help="Read the days that are in this lake from there, others as ever.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train on the stored purchases and let the model serve if it beats the simple baselines."""
     try:
-        result = asyncio.run(_train(Stores(), holdout, bundles, as_json=as_json))
+        result = asyncio.run(_train(Stores(), holdout, bundles, lake or _trained_on(), as_json=as_json))
     except (InvalidInput, StoreUnavailable) as error:
         typer.echo(f"penchant: {error}", err=True)
         raise typer.Exit(UNREACHABLE if isinstance(error, StoreUnavailable) else WRONG) from None
@@ -39,14 +42,25 @@ def train(
         typer.echo(json.dumps(result, indent=2))
 
 
-async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, *, as_json: bool) -> dict[str, Any]:
+def _trained_on() -> str | None:
+    """The lake of the settings, if they have trainings read it."""
+    settings = EventLake()
+    return settings.lake_url if settings.lake_training else None
+
+
+async def _train(
+    stores: Stores, holdout: Path | None, bundles: Path | None, lake: str | None, *, as_json: bool
+) -> dict[str, Any]:
     from cli.progress import stages
     from db.jobs import AFFINITY, LeaseLost, lease_job, request_once
+    from db.lake.place import Lake
     from db.postgres import connect_pool
     from workers import leases
     from workers.training import last_weeks
     from workers.training import train as carry_out
 
+    if lake is not None:
+        Lake.at(lake)  # a wrong address is said before anything is asked for
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         asked = await request_once(pool, AFFINITY, "asked for by a person", BY)
         job = await lease_job(pool, AFFINITY, leases.LEASE, id=asked.id)
@@ -54,7 +68,7 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, *, 
             raise LeaseLost("A trainer took the job as soon as it was asked for: its log and `jobs` say how it goes.")
         with stages() as report:
             cut = _cut_by(holdout) if holdout else last_weeks
-            outcome = await carry_out(pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY)
+            outcome = await carry_out(pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY, lake=lake)
     if not as_json:
         _say(outcome)
     return {

@@ -123,6 +123,24 @@ class Schedule(_Concern):
     retrain_at: time = Field(time(3), description="Time of day, in UTC, of the daily training, as HH:MM.")
 
 
+class EventLake(_Concern):
+    """The events as files, at an address of your own. Its credentials stand in the storage's own variables."""
+
+    lake_url: str | None = Field(
+        None,
+        description="Where events are exported to, as file:///folder or s3://bucket/folder; without one nothing is.",
+    )
+    lake_at: time = Field(time(2), description="Time of day, in UTC, of the daily export, as HH:MM.")
+    lake_training: bool = Field(
+        False, description="Whether trainings read the days that are in the lake from there, and Postgres for the rest."
+    )
+    events_keep: int | None = Field(
+        None,
+        ge=1,
+        description="Days events stay in Postgres: older months go once they are in the lake. By default all stay.",
+    )
+
+
 class Settings:
     """All concerns, each read from the environment when first asked for: a worker needs no gateway secret."""
 
@@ -153,3 +171,7 @@ class Settings:
     @cached_property
     def schedule(self) -> Schedule:
         return Schedule()
+
+    @cached_property
+    def lake(self) -> EventLake:
+        return EventLake()

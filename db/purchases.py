@@ -1,8 +1,9 @@
 """Purchases in bulk: NumPy columns for training, and what many people buy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from db.postgres import Connection
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 BULK_TIMEOUT = 900.0  # seconds; a year of purchases takes a few
 _COPY_HEADER = 19  # bytes before the first row of Postgres' binary COPY format
 _COPY_TRAILER = 2
-_POSTGRES_EPOCH = 946_684_800  # 2000-01-01 in Unix seconds
+POSTGRES_EPOCH = 946_684_800  # 2000-01-01 in Unix seconds
 _FIELDS = (
     ("person", ">i8"),
     ("item", ">i4"),
@@ -70,25 +72,40 @@ class PurchaseLog:
     unknown: int  # lines left out because their item is not in the catalogue
 
 
+class Bought(NamedTuple):
+    """Lines in no particular order, as columns by the names of `_FIELDS`, and their people's names by hash."""
+
+    columns: dict[str, NDArray[Any]]
+    names: dict[int, str]
+
+
 async def purchase_log(pool: asyncpg.Pool, until: datetime, since: datetime | None = None) -> PurchaseLog:
     """What was bought from `since` on and before `until`, as of one snapshot."""
-    span = (until, since or datetime(1970, 1, 1, tzinfo=UTC))
+    async with pool.acquire(timeout=BULK_TIMEOUT) as connection, connection.transaction(isolation="repeatable_read"):
+        bought = await read_bought(connection, until, since or EARLIEST)
+        items = await read_items(connection)
+    return log_of([bought], items)
+
+
+async def read_bought(connection: Any, until: datetime, since: datetime) -> Bought:
+    """The lines from `since` on and before `until`, with the numbers of their items: 0 for those nobody uploaded."""
     received = bytearray()
 
     async def collect(part: bytes) -> None:
         received.extend(part)
 
-    async with pool.acquire(timeout=BULK_TIMEOUT) as connection, connection.transaction(isolation="repeatable_read"):
-        await connection.copy_from_query(_ROWS, *span, output=collect, format="binary", timeout=BULK_TIMEOUT)
-        people = await connection.fetch(_PEOPLE, *span, timeout=BULK_TIMEOUT)
-        items = await connection.fetch("SELECT number, id FROM items ORDER BY number", timeout=BULK_TIMEOUT)
-    return _log(
-        np.frombuffer(
-            received, _ROW, offset=_COPY_HEADER, count=(len(received) - _COPY_HEADER - _COPY_TRAILER) // _ROW.itemsize
-        ),
-        people,
-        items,
-    )
+    await connection.copy_from_query(_ROWS, until, since, output=collect, format="binary", timeout=BULK_TIMEOUT)
+    people = await connection.fetch(_PEOPLE, until, since, timeout=BULK_TIMEOUT)
+    count = (len(received) - _COPY_HEADER - _COPY_TRAILER) // _ROW.itemsize
+    rows = np.frombuffer(received, _ROW, offset=_COPY_HEADER, count=count)
+    columns = {name: rows[name].astype(kind[1:]) for name, kind in _FIELDS}
+    return Bought(columns, {row["person"]: row["name"] for row in people})
+
+
+async def read_items(connection: Connection) -> dict[str, int]:
+    """The number of every item, removed ones too, ascending."""
+    rows = await connection.fetch("SELECT number, id FROM items ORDER BY number", timeout=BULK_TIMEOUT)
+    return {row["id"]: row["number"] for row in rows}
 
 
 async def popular_items(connection: Connection, since: datetime, limit: int) -> list[tuple[str, int, int]]:
@@ -97,31 +114,34 @@ async def popular_items(connection: Connection, since: datetime, limit: int) -> 
     return [(row["id"], row["number"], row["people"]) for row in rows]
 
 
-def _log(rows: NDArray[np.void], people: list[Any], items: list[Any]) -> PurchaseLog:
-    known = rows["item"] > 0
-    columns = {name: rows[name][known].astype(kind[1:]) for name, kind in _FIELDS}
-    columns["person"], names = _dense_people(columns["person"], people)
+def log_of(several: Sequence[Bought], items: dict[str, int]) -> PurchaseLog:
+    """Everything that was bought, whatever it was read from."""
+    columns = {name: np.concatenate([bought.columns[name] for bought in several]) for name, _ in _FIELDS}
+    names = {person: name for bought in several for person, name in bought.names.items()}
+    known = columns["item"] > 0
+    unknown = int(len(known) - known.sum())
+    columns = {name: column[known] for name, column in columns.items()}
+    columns["person"], people = _dense_people(columns["person"], names)
     columns["order"] = np.unique(columns["order"], return_inverse=True)[1]
-    ordered = np.lexsort([columns[name] for name in ("item", "order", "occurred", "person")])
+    ordered = np.lexsort([columns[name] for name in ("cents", "quantity", "item", "order", "occurred", "person")])
     columns = {name: column[ordered] for name, column in columns.items()}
     return PurchaseLog(
-        people=names,
+        people=people,
         person=columns["person"].astype(np.int32),
         item=columns["item"],
-        occurred=columns["occurred"] // 1_000_000 + _POSTGRES_EPOCH,
+        occurred=columns["occurred"] // 1_000_000 + POSTGRES_EPOCH,
         quantity=columns["quantity"],
         cents=columns["cents"],
         order=columns["order"],
-        item_numbers=np.array([row["number"] for row in items], np.int32),
-        item_ids=[row["id"] for row in items],
-        unknown=int(len(rows) - known.sum()),
+        item_numbers=np.array(list(items.values()), np.int32),
+        item_ids=list(items),
+        unknown=unknown,
     )
 
 
-def _dense_people(hashes: NDArray[np.int64], people: list[Any]) -> tuple[NDArray[np.int64], list[str]]:
+def _dense_people(hashes: NDArray[np.int64], name_of: dict[int, str]) -> tuple[NDArray[np.int64], list[str]]:
     """The hashes as indices into the sorted names of those who occur."""
     distinct, inverse = np.unique(hashes, return_inverse=True)
-    name_of = {row["person"]: row["name"] for row in people}
     names = [name_of[person] for person in distinct.tolist()]
     by_name = sorted(range(len(names)), key=names.__getitem__)
     rank = np.empty(len(names), np.int64)

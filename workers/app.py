@@ -6,7 +6,7 @@ from celery import Celery
 
 from core.settings import Settings
 from workers import chores, events
-from workers.topology import CHORES, EVENTS, TRAINING
+from workers.topology import CHORES, EVENTS, LAKE, TRAINING
 
 SETTINGS: Final[dict[str, Any]] = {
     # Delivery: a message leaves the queue when its work is done; a failed one goes to the dead letters.
@@ -40,9 +40,9 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
-# One training at a time, in a process of its own that ends with it: what TensorFlow holds is given back.
+# One training or export at a time, in a process of its own that ends with it: what TensorFlow holds is given back.
 TRAINER: Final[dict[str, Any]] = {
-    "task_queues": (TRAINING,),
+    "task_queues": (TRAINING, LAKE),
     "task_default_queue": TRAINING.name,
     "task_default_routing_key": TRAINING.routing_key,
     "worker_prefetch_multiplier": 1,
@@ -60,11 +60,12 @@ def create_app(settings: Settings) -> Celery:
 
 def create_trainer(settings: Settings) -> Celery:
     """The Celery application of the trainers; opens nothing and imports no TensorFlow."""
-    from workers import training
+    from workers import lake, training
 
     app = _create(settings)
     app.conf.update(TRAINER)
-    training.register(app, settings.stores)
+    training.register(app, settings.stores, settings.lake)
+    lake.register(app, settings)
     return app
 
 

@@ -1,4 +1,4 @@
-"""What comes round: trainings of the day, jobs nobody works on, months ahead, messages that wait too long."""
+"""What comes round: trainings and exports, jobs nobody works on, months ahead, messages that wait too long."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -9,13 +9,14 @@ import structlog
 from celery import Celery, Task
 
 from core import clock
-from core.settings import Schedule, Settings
+from core.settings import EventLake, Schedule, Settings
 from db.events import ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
+from db.lake.due import ask_export
 from db.outbox import oldest_parcel
 from workers.events import AWAY, Loop
 from workers.observation import observed
-from workers.topology import CHORES, LOOK_AROUND, TRAIN, TRAINING
+from workers.topology import CHORES, EXPORT_EVENTS, LAKE, LOOK_AROUND, TRAIN, TRAINING
 
 log = structlog.get_logger()
 
@@ -48,11 +49,14 @@ def register(app: Celery, settings: Settings) -> None:
         with observed(LOOK_AROUND, task.request.id, task.request.get("traceparent")):
             try:
                 kinds = loop.run(_look_around(loop, settings.schedule))
+                export = loop.run(_look_at_lake(loop, settings.lake))
             except AWAY as error:
                 log.warning("chores_put_off", error=f"{type(error).__name__}: {error}")
                 return
             for kind in kinds:
                 app.send_task(TRAIN, [kind], exchange=TRAINING.exchange, routing_key=TRAINING.routing_key)
+            if export is not None:
+                app.send_task(EXPORT_EVENTS, [export], exchange=LAKE.exchange, routing_key=LAKE.routing_key)
 
 
 async def _look_around(loop: Loop, schedule: Schedule) -> list[str]:
@@ -81,8 +85,18 @@ async def _schedule_training(pool: asyncpg.Pool, schedule: Schedule, now: dateti
     return (AFFINITY,)
 
 
+async def _look_at_lake(loop: Loop, lake: EventLake) -> str | None:
+    return await due_export(await loop.memory.pool(), lake, clock.now())
+
+
+async def due_export(pool: asyncpg.Pool, lake: EventLake, now: datetime) -> str | None:
+    """The day whose export the trainers have to be told of; None when it is done, or somebody was told a moment ago."""
+    period = due_period(lake.lake_at, now) if lake.lake_url else None
+    return period if period is not None and await ask_export(pool, period) else None
+
+
 def due_period(at: time, now: datetime) -> str | None:
-    """The day whose training is due: its hour has struck, not too long ago. In UTC.
+    """The day whose training or export is due: its hour has struck, not too long ago. In UTC.
 
     >>> due_period(time(3), datetime(2026, 3, 2, 4, tzinfo=UTC))
     '2026-03-02'

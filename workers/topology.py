@@ -11,6 +11,7 @@ from core.errors import StoreUnavailable
 STORE_EVENTS: Final = "penchant.store_events"
 TRAIN: Final = "penchant.train"
 LOOK_AROUND: Final = "penchant.look_around"
+EXPORT_EVENTS: Final = "penchant.export_events"
 
 # Dead letters are kept until somebody decides: RabbitMQ 4 would drop a message that was looked at 20 times.
 DEAD: Final = Exchange("penchant.dead", type="topic", durable=True)
@@ -45,6 +46,15 @@ TRAINING: Final = Queue(
     queue_arguments={"x-queue-type": "quorum", "x-max-length": 100},
 )
 
+# As with trainings: a message only says that a row of `lake_exports` is not finished.
+LAKE: Final = Queue(
+    "penchant.lake",
+    EXCHANGE,
+    routing_key="lake",
+    no_ack=True,
+    queue_arguments={"x-queue-type": "quorum", "x-max-length": 1},
+)
+
 # What comes round every few seconds: of what nobody had time for, the newest is enough.
 CHORES: Final = Queue(
     "penchant.chores",
@@ -54,7 +64,7 @@ CHORES: Final = Queue(
 )
 
 
-QUEUES: Final = (DEAD_LETTERS, EVENTS, TRAINING, CHORES)
+QUEUES: Final = (DEAD_LETTERS, EVENTS, TRAINING, LAKE, CHORES)
 
 
 def declare(url: str, timeout: float = 5.0) -> None:

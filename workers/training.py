@@ -13,9 +13,11 @@ from celery import Celery, Task
 
 from core import clock
 from core.errors import PenchantError
-from core.settings import Stores
+from core.settings import EventLake, Stores
 from db.cache import connect_redis, hint_serving
 from db.jobs import AFFINITY, Job, finish_job, lease_job
+from db.lake.place import Lake
+from db.lake.purchases import purchase_log_with_lake
 from db.postgres import connect_pool, transaction
 from db.purchases import PurchaseLog, purchase_log
 from db.serving import MAIN, Model, promote, refuse, register_model
@@ -52,7 +54,7 @@ def last_weeks(log: Log) -> tuple[Log, int | None]:
     return log, None
 
 
-def register(app: Celery, stores: Stores) -> None:
+def register(app: Celery, stores: Stores, lake: EventLake) -> None:
     """Give the application its task. TensorFlow is imported by the process that runs it: it does not survive a fork."""
 
     @app.task(name=TRAIN, bind=True, acks_late=False)  # type: ignore[untyped-decorator]
@@ -60,12 +62,12 @@ def register(app: Celery, stores: Stores) -> None:
         """Carry out the oldest training of this kind that waits, if there is one."""
         with observed(TRAIN, task.request.id, task.request.get("traceparent")):
             try:
-                asyncio.run(train_waiting(stores, kind))
+                asyncio.run(train_waiting(stores, kind, lake.lake_url if lake.lake_training else None))
             except (PenchantError, *AWAY) as error:
                 log.warning("training_failed", error=f"{type(error).__name__}: {error}")
 
 
-async def train_waiting(stores: Stores, kind: str = AFFINITY) -> Outcome | None:
+async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None = None) -> Outcome | None:
     """Carry out the oldest training that waits or whose lease ran out; None when there is none."""
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         job = await lease_job(pool, kind, leases.LEASE)
@@ -73,7 +75,7 @@ async def train_waiting(stores: Stores, kind: str = AFFINITY) -> Outcome | None:
             log.info("no_training_waits", kind=kind)
             return None
         log.info("training_began", job=job.id, attempt=job.fencing_token, reason=job.reason)
-        outcome = await train(pool, stores, job, _logged)
+        outcome = await train(pool, stores, job, _logged, lake=lake)
         log.info("training_ended", job=job.id, bundle=outcome.path.name, promoted=outcome.verdict.promote)
         return outcome
 
@@ -87,24 +89,27 @@ async def train(
     cut: Cut = last_weeks,
     folder: Path | None = None,
     decided_by: str = "trainer",
+    lake: str | None = None,
 ) -> Outcome:
     """Read, learn, write one bundle, judge it, and promote or refuse it together with the end of the leased job.
+
+    Purchases come from Postgres, or as far as they are there from the lake at an address.
 
     Raises LeaseLost when another worker has the job by then: nothing is registered or served in that case. Raises
     what training raises; the job's row says so.
     """
     async with held(pool, job) as holding:
-        trained = await _learn(pool, cut, report, holding)
+        trained = await _learn(pool, cut, report, holding, lake)
         path = await asyncio.to_thread(trained.write, (folder or stores.bundles).resolve(), clock.now())
         holding.check()
         judged = await _decide(pool, stores, job, path, trained, decided_by)
     return Outcome(path, trained.evaluation, judged)
 
 
-async def _learn(pool: asyncpg.Pool, cut: Cut, report: Report, holding: Held) -> "Trained":
+async def _learn(pool: asyncpg.Pool, cut: Cut, report: Report, holding: Held, lake: str | None) -> "Trained":
     """In a thread, so that the lease is renewed meanwhile."""
     report("reading the purchases", 0, 1)
-    bought, second = cut(as_log(await purchase_log(pool, clock.now())))
+    bought, second = cut(as_log(await _purchases(pool, lake)))
     report("reading the purchases", 1, 1)
 
     def told(stage: str, done: int, of: int) -> None:
@@ -118,6 +123,12 @@ async def _learn(pool: asyncpg.Pool, cut: Cut, report: Report, holding: Held) ->
         return train_on(bought, second, TrainingConfig(), told)
 
     return await asyncio.to_thread(learn)
+
+
+async def _purchases(pool: asyncpg.Pool, lake: str | None) -> PurchaseLog:
+    if lake is None:
+        return await purchase_log(pool, clock.now())
+    return await purchase_log_with_lake(pool, Lake.at(lake), clock.now())
 
 
 async def _decide(

@@ -17,6 +17,7 @@ TIMEOUT = 5.0  # seconds
 READERS = {
     topology.EVENTS.name: "`penchant worker`: until then events wait and nothing is stored",
     topology.TRAINING.name: "`penchant trainer`, or run `penchant train` by hand",
+    topology.LAKE.name: "`penchant trainer`, or run `penchant export events` by hand",
     topology.CHORES.name: "`penchant worker`",
 }
 DECLARED = "A gateway declares it with its first event, `penchant worker` when it starts."

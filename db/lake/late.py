@@ -1,0 +1,33 @@
+"""What came for a day after its month was dropped from Postgres: only what the lake does not have yet is new."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from db.lake.days import Part, folder_of
+from db.lake.place import Lake
+
+IDENTITY: Final = ["source", "id", "occurred_at"]
+
+
+def without(lake: Lake, day: date, parts: Sequence[Part]) -> Callable[[pa.Table], pa.Table]:
+    """What takes out of a table the events that are in these files: a file loaded again is no second purchase."""
+    if not parts:
+        return lambda rows: rows
+    known = pa.concat_tables([_identities(lake, f"{folder_of(day)}/{part.name}") for part in parts])
+
+    def new(rows: pa.Table) -> pa.Table:
+        asked = rows.select(IDENTITY).append_column("place", pa.array(np.arange(len(rows))))
+        left = asked.join(known, keys=IDENTITY, join_type="left anti").column("place").to_numpy()
+        return rows.take(np.sort(left))
+
+    return new
+
+
+def _identities(lake: Lake, name: str) -> pa.Table:
+    with lake.answering(), lake.files.open(lake.path(name), "rb") as file:
+        return pq.ParquetFile(file).read(columns=IDENTITY)

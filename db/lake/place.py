@@ -1,0 +1,136 @@
+"""Where the lake is: any address fsspec knows. What goes wrong there is said in our words, and shows no secret."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from fsspec.asyn import AsyncFileSystem
+from fsspec.core import url_to_fs
+from fsspec.spec import AbstractBufferedFile
+
+from core.errors import InvalidInput, PenchantError, StoreUnavailable
+
+EVENTS: Final = "events/v1"
+TEMPORARY: Final = "_tmp-"  # readers of whole folders pass over names that begin with an underscore
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The events' folder at an address; a path inside it is relative to `root`."""
+
+    url: str
+    files: Any  # an fsspec filesystem
+    root: str
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """The lake at this address; nothing is opened yet. Raises InvalidInput for an address nobody can open."""
+        if urlsplit(url).password:
+            raise InvalidInput("A lake's address holds no password: the storage's own settings do.", "lake_url")
+        try:
+            files, path = url_to_fs(url)
+        except ValueError:
+            raise InvalidInput(f"{_scheme(url)}:// is no kind of storage that fsspec knows.", "lake_url") from None
+        except ImportError as error:
+            words = f"{_scheme(url)}:// needs a package that is not installed (penchant[lake] has the one for S3)"
+            raise InvalidInput(f"{words}: {error.name or error}", "lake_url") from None
+        return cls(url.rstrip("/"), files, f"{path.rstrip('/')}/{EVENTS}")
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Around whatever touches the storage: each kind has its own errors. Raises StoreUnavailable for them."""
+        try:
+            yield
+        except PenchantError:
+            raise
+        except Exception as error:
+            raise StoreUnavailable(f"The lake at {self.url} did not answer: {_words(error)}") from error
+
+    def path(self, name: str) -> str:
+        """The storage's own name of a file."""
+        return f"{self.root}/{name}"
+
+    def sizes(self) -> dict[str, int]:
+        """Every file, with its bytes."""
+        with self.answering():
+            self.files.invalidate_cache()
+            found = self.files.find(self.root, detail=True)
+        return {path.removeprefix(f"{self.root}/"): int(about["size"] or 0) for path, about in found.items()}
+
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The whole content of files, fetched side by side where the storage can."""
+        with self.answering():
+            paths = [self.path(name) for name in names]
+            found = self.files.cat(paths) if paths else {}
+        return {path.removeprefix(f"{self.root}/"): content for path, content in found.items()}
+
+    def create(self, folder: str) -> tuple[str, Any]:
+        """A new file in a folder under a temporary name, to be written and then given its name by `name`."""
+        temporary = f"{folder}/{TEMPORARY}{uuid4().hex}"
+        with self.answering():
+            if not isinstance(self.files, AsyncFileSystem):  # buckets have no folders, and would be made by asking
+                self.files.makedirs(self.path(folder), exist_ok=True)
+            return temporary, self.files.open(self.path(temporary), "wb")
+
+    def name(self, temporary: str, name: str) -> None:
+        """Give a file its name, in place of what had it before, in one step."""
+        with self.answering():
+            if isinstance(self.files, AsyncFileSystem):  # buckets rename nothing; their copies are there at once
+                self.files.cp_file(self.path(temporary), self.path(name))
+                self.files.rm_file(self.path(temporary))
+            else:
+                self.files.mv(self.path(temporary), self.path(name))
+
+    def write(self, folder: str, name: str, content: bytes) -> None:
+        """A small file, there as a whole or not at all."""
+        temporary, file = self.create(folder)
+        with self.answering():
+            file.write(content)
+            finish(file)
+        self.name(temporary, f"{folder}/{name}")
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; one that is gone already is no error."""
+        with self.answering():
+            for name in names:
+                try:
+                    self.files.rm_file(self.path(name))
+                except FileNotFoundError:
+                    continue
+
+
+def finish(file: Any) -> None:
+    """Close what was written; on a disk it is safe then from a power cut."""
+    file.flush()
+    try:
+        number = file.fileno()
+    except (AttributeError, OSError):  # no file of this machine
+        number = None
+    if number is not None:
+        os.fsync(number)
+    file.close()
+
+
+def discard(file: Any) -> None:
+    """Let go of a file that is not wanted any more."""
+    if isinstance(file, AbstractBufferedFile):  # closing it would upload the rest
+        file.discard()
+        file.closed = True
+    else:
+        file.close()
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0]
+
+
+def _words(error: Exception) -> str:
+    """The kind of an error, and what the storage said where that is a plain refusal: settings stand in no such line."""
+    kind = type(error).__name__
+    if isinstance(error, OSError) and (said := error.strerror or (error.args and error.args[0])):
+        return f"{kind}: {str(said).splitlines()[0][:200]}"
+    return kind

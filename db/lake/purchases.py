@@ -1,0 +1,172 @@
+"""Purchases from the lake, by DuckDB: the same columns as from Postgres, to the last bit."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+import asyncpg
+import numpy as np
+import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+from numpy.typing import NDArray
+
+from core.contract import microseconds
+from core.errors import InvalidInput, StoreUnavailable
+from db.lake.days import paths_of, read_contents
+from db.lake.hashing import hash_integers, hash_texts
+from db.lake.holding import DAY, midnight
+from db.lake.place import Lake
+from db.purchases import (
+    BULK_TIMEOUT,
+    EARLIEST,
+    POSTGRES_EPOCH,
+    Bought,
+    PurchaseLog,
+    log_of,
+    read_bought,
+    read_items,
+)
+
+_ATTEMPTS: Final = 3
+_USER, _GUEST = 0, 1  # seeds, as db/purchases.py hashes people
+_OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+_BOUGHT: Final = """
+    SELECT coalesce(events.user_id, joined.user_id) AS user_id, anonymous_id, item_id, order_id,
+        epoch_us(occurred_at) AS occurred, coalesce(quantity, 1)::INTEGER AS quantity,
+        ((coalesce(CAST(unit_price * 10000 AS HUGEINT) * coalesce(quantity, 1), CAST(value * 10000 AS HUGEINT), 0)
+            + 50) // 100)::BIGINT AS cents
+    FROM read_parquet($files) AS events LEFT JOIN joined USING (anonymous_id)
+    WHERE type = 'PURCHASE' AND item_id IS NOT NULL
+        AND epoch_us(occurred_at) >= $since AND epoch_us(occurred_at) < $until
+"""
+_NOTHING: Final = pa.schema(
+    {
+        **dict.fromkeys(("user_id", "anonymous_id", "item_id", "order_id"), pa.string()),
+        "occurred": pa.int64(),
+        "quantity": pa.int32(),
+        "cents": pa.int64(),
+    }
+).empty_table()
+NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+async def purchase_log_with_lake(
+    pool: asyncpg.Pool,
+    lake: Lake,
+    until: datetime,
+    since: datetime | None = None,
+    joined: Mapping[str, str] = NOBODY,
+) -> PurchaseLog:
+    """What was bought from `since` on and before `until`: days in the lake from there, all others from Postgres.
+
+    `joined` says which guests are which users by now: files keep what was known when they were written, while Postgres
+    knows already. Raises InvalidInput without DuckDB, StoreUnavailable when the lake cannot be read.
+    """
+    since = since or EARLIEST
+    async with pool.acquire(timeout=BULK_TIMEOUT) as connection, connection.transaction(isolation="repeatable_read"):
+        await connection.execute("LOCK TABLE events IN ACCESS SHARE MODE")  # no month is dropped while we look
+        contents = await asyncio.to_thread(read_contents, lake)
+        days = [day for day in contents.days if since - DAY < midnight(day) < until]
+        bought = [await read_bought(connection, end, start) for start, end in gaps(days, since, until)]
+        items = await read_items(connection)
+    if days:
+        bought.append(await asyncio.to_thread(_bought, lake, days, since, until, items, joined))
+    return log_of(bought, items)
+
+
+def gaps(days: Sequence[date], since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
+    """The spans between `since` and `until` that none of these days, in order, covers; one at least, if an empty one.
+
+    >>> from datetime import UTC
+    >>> first, last = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC)
+    >>> [f"{start:%d}-{end:%d}" for start, end in gaps([date(2026, 1, 1), date(2026, 1, 3)], first, last)]
+    ['02-03', '04-05']
+    """
+    starts = [since, *(midnight(day) + DAY for day in days)]
+    ends = [*(midnight(day) for day in days), until]
+    found = [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+    return found or [(until, until)]
+
+
+def _bought(
+    lake: Lake,
+    days: Sequence[date],
+    since: datetime,
+    until: datetime,
+    items: Mapping[str, int],
+    joined: Mapping[str, str],
+) -> Bought:
+    """Tried again when a day was exported anew meanwhile, and its files were exchanged under our hands."""
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            contents = read_contents(lake)
+            paths = paths_of(lake, [contents.days[day] for day in days if day in contents.days])
+            lines = _lines(lake, paths, microseconds(since), microseconds(until), joined)
+            break
+        except StoreUnavailable:
+            if not left:
+                raise
+    person, names = _people(lines)
+    occurred = lines["occurred"].to_numpy() - POSTGRES_EPOCH * 1_000_000
+    columns = {
+        "person": person,
+        "item": _numbers(lines["item_id"], items),
+        "occurred": occurred,
+        "quantity": lines["quantity"].to_numpy(),
+        "cents": lines["cents"].to_numpy(),
+        "order": _orders(lines, person, lines["occurred"].to_numpy()),
+    }
+    return Bought(columns, names)
+
+
+def _lines(lake: Lake, paths: Sequence[str], since: int, until: int, joined: Mapping[str, str]) -> pa.Table:
+    try:
+        import duckdb
+    except ImportError:
+        raise InvalidInput("Training from the lake needs the package duckdb (penchant[lake]).") from None
+    if not paths:
+        return _NOTHING
+    guests = pa.table({"anonymous_id": pa.array(list(joined), pa.string()),
+                       "user_id": pa.array(list(joined.values()), pa.string())})  # fmt: skip
+    with lake.answering(), duckdb.connect(config=_OFFLINE) as engine:
+        if not isinstance(lake.files, LocalFileSystem):
+            engine.register_filesystem(lake.files)  # never DuckDB's own client: it would fetch an extension
+            paths = [lake.files.unstrip_protocol(path) for path in paths]
+        engine.register("joined", guests)
+        given: dict[str, object] = {"files": list(paths), "since": since, "until": until}
+        return engine.sql(_BOUGHT, params=given).to_arrow_table().combine_chunks()
+
+
+def _people(lines: pa.Table) -> tuple[NDArray[np.int64], dict[int, str]]:
+    """The hash of everybody, and the names of the hashes."""
+    users, guests = lines["user_id"].combine_chunks(), lines["anonymous_id"].combine_chunks()
+    signed = users.is_valid().to_numpy(zero_copy_only=False)
+    person = np.empty(len(lines), np.int64)
+    names: dict[int, str] = {}
+    for texts, whose, kind, seed in ((users, signed, "user", _USER), (guests, ~signed, "guest", _GUEST)):
+        coded = texts.filter(pa.array(whose)).dictionary_encode()
+        hashes = hash_texts(coded.dictionary, np.full(len(coded.dictionary), seed, np.int64))
+        person[whose] = hashes[coded.indices.to_numpy()]
+        names.update(zip(hashes.tolist(), (f"{kind}:{id}" for id in coded.dictionary.to_pylist()), strict=True))
+    return person, names
+
+
+def _numbers(item_ids: Any, items: Mapping[str, int]) -> NDArray[np.int32]:
+    coded = item_ids.combine_chunks().dictionary_encode()
+    numbers = np.array([items.get(id, 0) for id in coded.dictionary.to_pylist()], np.int32)
+    found: NDArray[np.int32] = numbers[coded.indices.to_numpy()]
+    return found
+
+
+def _orders(lines: pa.Table, person: NDArray[np.int64], occurred: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A person's order by its id, or else by its moment."""
+    ids = lines["order_id"].combine_chunks()
+    named = ids.is_valid().to_numpy(zero_copy_only=False)
+    orders = hash_integers(occurred, person)
+    orders[named] = hash_texts(ids.filter(pa.array(named)), person[named])
+    return orders

@@ -1,0 +1,83 @@
+"""Old months leave Postgres once they are in the lake, to the last event."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from db.lake.days import Contents, read_contents
+from db.lake.export import in_lake
+from db.lake.holding import TIMEOUT, Held, held_by_day, midnight, months_of_events, next_month
+from db.lake.owner import layers, origin_of, require_own
+from db.lake.place import Lake
+
+log = structlog.get_logger()
+
+# The shop's traffic queues behind us that long. Together it is less than Postgres waits before it ends a deadlock, so
+# a writer who waits for the month, while we wait for the writer, goes first.
+_ATTEMPTS: Final = 2
+_PATIENCE: Final = "300ms"
+
+
+async def drop_exported_months(connection: Any, lake: Lake, keep: int, now: datetime) -> list[date]:
+    """Drop the months whose last day is more than `keep` days ago, if the lake has each of their days as Postgres does.
+
+    The connection is a `sole_writer`'s, and outside a transaction. Returns the months that are gone. What is read from
+    old events (a person's state, their history, training without the lake) sees less from then on.
+
+    Raises AnothersLake, and StoreUnavailable when the lake cannot be read.
+    """
+    contents = await asyncio.to_thread(read_contents, lake)
+    require_own(await origin_of(connection), contents.days.values())
+    sealed = await layers(connection)
+    last = now - timedelta(days=keep)
+    old = [month for month in await months_of_events(connection) if midnight(next_month(month)) <= last]
+    return [month for month in old if await _drop(connection, contents, month, sealed.get(month, 0))]
+
+
+async def _drop(connection: Any, contents: Contents, month: date, layer: int) -> bool:
+    """Check and drop in one transaction. While it checks, nobody can write to the month; everybody can read."""
+    partition = f"events_{month:%Y_%m}"
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout TO '{_PATIENCE}'")
+            await connection.execute(f"LOCK TABLE {partition} IN SHARE MODE")
+            held = await held_by_day(connection, month, next_month(month))
+            missing = [day for day in held if not _whole(contents, day, held, layer)]
+            if missing:
+                log.warning("month_kept", month=month.isoformat(), not_in_lake=[day.isoformat() for day in missing])
+                return False
+            await _detach(connection, partition)
+            await connection.execute(
+                "INSERT INTO lake_drops (month, layer, rows) VALUES ($1, $2, $3)",
+                month,
+                layer,
+                sum(each.rows for each in held.values()),
+            )
+            await connection.execute(f"DROP TABLE {partition}", timeout=TIMEOUT)
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        log.warning("month_kept", month=month.isoformat(), reason="in use")
+        return False
+    log.info("month_dropped", month=month.isoformat(), rows=sum(each.rows for each in held.values()))
+    return True
+
+
+def _whole(contents: Contents, day: date, held: Mapping[date, Held], layer: int) -> bool:
+    known = contents.days.get(day)
+    return known is not None and in_lake(known, held[day], layer) and contents.whole(known)
+
+
+async def _detach(connection: Any, partition: str) -> None:
+    """Wait for the whole table, but only briefly. Raises LockNotAvailableError."""
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            async with connection.transaction():
+                await connection.execute(f"ALTER TABLE events DETACH PARTITION {partition}")
+            return
+        except asyncpg.LockNotAvailableError:
+            if not left:
+                raise
+        await asyncio.sleep(0.2)

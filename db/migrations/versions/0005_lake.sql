@@ -1,0 +1,21 @@
+-- Names this database in the manifests of its lake, so that no other one writes there. Made by the first export.
+CREATE TABLE lake_origin (
+    alone boolean PRIMARY KEY DEFAULT true CHECK (alone),
+    id uuid NOT NULL DEFAULT gen_random_uuid()
+);
+
+-- Months that were dropped once they were in the lake: what comes for such a month afterwards is a layer of its own.
+CREATE TABLE lake_drops (
+    month date NOT NULL,
+    layer integer NOT NULL,  -- the layer that was sealed by the drop, counted from 0
+    rows bigint NOT NULL,
+    dropped_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (month, layer)
+);
+
+-- Exports that were due: the trainers are told again of one that is not finished.
+CREATE TABLE lake_exports (
+    period text PRIMARY KEY,  -- the day the export was due on
+    told_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);

@@ -1,0 +1,109 @@
+"""`penchant export events`: what it says, how it fails, and that a lake is all it needs."""
+
+import asyncio
+import json
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from core import clock
+from core.contract import read_event
+from db.events import insert_events
+from db.lake.owner import sole_writer
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def outside_of_any_checkout(
+    pool: asyncpg.Pool, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty database, named by the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
+
+
+async def run(*words: str | Path) -> Result:
+    """In a thread: the command has an event loop of its own."""
+    return await asyncio.to_thread(CliRunner().invoke, app, ["export", "events", *map(str, words)])
+
+
+async def store(pool: asyncpg.Pool, *moments: datetime) -> None:
+    raw = {"type": "VIEW", "userId": "u", "itemId": "i"}
+    given = ({**raw, "id": str(number), "occurredAt": at} for number, at in enumerate(moments))
+    await insert_events(pool, [read_event(each, source="shop", received_at=None) for each in given])
+
+
+async def test_it_exports_what_is_over_and_then_nothing(
+    pool: asyncpg.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(pool, NOON, NOON + timedelta(days=1), clock.now())
+    first = await run("--to", tmp_path / "lake", "--json")
+    assert (first.exit_code, json.loads(first.stdout)) == (0, {"days": 2, "rows": 2, "unchanged": 0, "fewer": []})
+    assert "exporting 2026-01: 2 of 2" in first.stderr
+    monkeypatch.setenv("PENCHANT_LAKE_URL", str(tmp_path / "lake"))
+    again = await run()
+    assert again.exit_code == 0
+    assert "0 days exported with 0 events; 2 days were there as they are." in again.stdout
+
+
+async def test_it_exports_the_days_asked_for(pool: asyncpg.Pool, tmp_path: Path) -> None:
+    await store(pool, *(NOON + timedelta(days=day) for day in range(4)))
+    done = await run("--to", tmp_path, "--since", "2026-01-06", "--until", "2026-01-08")
+    assert done.exit_code == 0
+    found = sorted(folder.name for folder in (tmp_path / "events/v1").iterdir())
+    assert found == ["day=2026-01-06", "day=2026-01-07"]
+
+
+async def test_what_postgres_lost_is_named(pool: asyncpg.Pool, tmp_path: Path) -> None:
+    await store(pool, NOON, NOON + timedelta(hours=1))
+    assert (await run("--to", tmp_path)).exit_code == 0
+    await pool.execute("DELETE FROM events WHERE id = '1'")
+    assert "the lake holds more of them than Postgres: 2026-01-05" in (await run("--to", tmp_path)).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "PENCHANT_LAKE_URL"),
+        (("--to", "nonsense://x"), 2, "nonsense:// is no kind of storage"),
+        (("--to", "ftp://ada:hush@host/x"), 2, "holds no password"),
+        (("--to", "/proc/nowhere"), 3, "The lake at /proc/nowhere did not answer: FileNotFoundError"),
+        (("--to", "lake", "--since", "last week"), 2, "--since"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_in_a_line(
+    pool: asyncpg.Pool, words: tuple[str, ...], code: int, said: str
+) -> None:
+    await store(pool, NOON)
+    done = await run(*words)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "hush" not in done.stderr and "Traceback" not in done.stderr
+
+
+async def test_storage_without_an_answer_is_said_without_its_keys(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-id-of-mine")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        done = await run("--to", "s3://shop/lake")
+    assert done.exit_code == 3
+    assert "The lake at s3://shop/lake did not answer: EndpointConnectionError" in done.stderr
+    assert "hush" not in done.stderr and "an-id-of-mine" not in done.stderr
+
+
+async def test_two_at_once_do_no_harm(pool: asyncpg.Pool, tmp_path: Path) -> None:
+    async with sole_writer(pool):
+        done = await run("--to", tmp_path)
+    assert (done.exit_code, done.stderr) == (1, "penchant: Another process is writing to the lake.\n")

@@ -1,0 +1,132 @@
+"""Training sees the same purchases whether they are read from Postgres or from the lake."""
+
+import random
+from dataclasses import fields
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from db.items import upsert_items
+from db.lake.hashing import hash_integers, hash_texts
+from db.lake.place import Lake
+from db.lake.purchases import gaps, purchase_log_with_lake
+from db.purchases import PurchaseLog, purchase_log
+from tests.db.lake.conftest import DAY, NOON, NOW, event, export, store
+from tests.db.lake.test_retention import LATER, drop
+
+BEGIN, END = datetime(2026, 1, 1, tzinfo=UTC), NOON + 20 * DAY
+
+
+def equal(one: PurchaseLog, other: PurchaseLog) -> bool:
+    for name in (field.name for field in fields(PurchaseLog)):
+        ours, theirs = getattr(one, name), getattr(other, name)
+        assert type(ours) is type(theirs), name
+        if isinstance(ours, np.ndarray):
+            assert (ours.dtype, ours.tolist()) == (theirs.dtype, theirs.tolist()), name
+        else:
+            assert ours == theirs, name
+    return len(one.item) > 0
+
+
+def shop(count: int = 400) -> list[Any]:
+    """Users, guests and both; orders with and without ids; prices in every form; other things than purchases."""
+    chance = random.Random(1)  # noqa: S311 -- no secret
+    found = []
+    for number in range(count):
+        who = chance.choice([("u", None), (None, "g"), ("u", "g")])
+        found.append(
+            event(
+                number,
+                NOON + timedelta(minutes=chance.randrange(10 * 1440)) if number % 3 else NOON,
+                type="PURCHASE" if number % 7 else "VIEW",
+                userId=who[0] and f"{who[0]}{chance.randrange(30)}é",
+                anonymousId=who[1] and f"{who[1]}{chance.randrange(30)}",
+                itemId=chance.choice(["tea", "cup", "pot", "nobody sells this"]),
+                orderId=chance.choice([None, f"o{chance.randrange(40)}", "a much longer name of an order"]),
+                quantity=chance.choice([None, 1, 3, 1_000_000]),
+                unitPrice=chance.choice([None, "0.005", "2.3449", "2.345", "9999999999.9999"]),
+                value=chance.choice([None, "7.5", "0.0050"]),
+                currency="EUR",
+            )
+        )
+    return found
+
+
+@pytest.fixture
+async def stocked(pool: asyncpg.Pool) -> asyncpg.Pool:
+    await upsert_items(pool, [{"id": id, "updated_at": NOON} for id in ("tea", "cup", "pot")])
+    return pool
+
+
+async def test_the_lake_gives_what_postgres_gives_to_the_last_bit(stocked: asyncpg.Pool, lake: Lake) -> None:
+    await store(stocked, *shop())
+    for since, until in ((None, END), (NOON + DAY / 3, NOON + 4 * DAY), (END, END + DAY)):
+        from_postgres = await purchase_log(stocked, until, since)
+        assert equal(await purchase_log_with_lake(stocked, lake, until, since), from_postgres) == (since != END)
+    from_postgres = await purchase_log(stocked, END)
+    await export(stocked, lake, until=date(2026, 1, 9))  # the rest is still read from Postgres
+    assert equal(await purchase_log_with_lake(stocked, lake, END), from_postgres)
+    await export(stocked, lake)
+    for since, until in ((None, END), (NOON + DAY / 3, NOON + 4 * DAY)):
+        from_postgres = await purchase_log(stocked, until, since)
+        await stocked.execute("ALTER TABLE events RENAME TO hidden")
+        await stocked.execute("CREATE TABLE events (LIKE hidden)")
+        try:  # nothing comes from Postgres any more
+            assert equal(await purchase_log_with_lake(stocked, lake, until, since), from_postgres)
+        finally:
+            await stocked.execute("DROP TABLE events")
+            await stocked.execute("ALTER TABLE hidden RENAME TO events")
+
+
+async def test_months_that_postgres_dropped_are_learned_from_without_counting_twice(
+    stocked: asyncpg.Pool, lake: Lake
+) -> None:
+    everything = shop()
+    await store(stocked, *everything)
+    before = await purchase_log(stocked, END)
+    await export(stocked, lake)
+    assert await drop(stocked, lake)
+    await store(stocked, *everything[:100])  # the file was loaded again
+    assert equal(await purchase_log_with_lake(stocked, lake, END), before)
+    await export(stocked, lake, LATER)
+    assert equal(await purchase_log_with_lake(stocked, lake, END), before)
+
+
+async def test_guests_who_are_known_by_now_are_who_they_are(stocked: asyncpg.Pool, lake: Lake) -> None:
+    await store(stocked, *shop())
+    await export(stocked, lake)
+    joined = {"g1": "u1é", "g2": "somebody new", "nobody": "u5é"}
+    plain = await purchase_log_with_lake(stocked, lake, END)
+    from_lake = await purchase_log_with_lake(stocked, lake, END, joined=joined)
+    for guest, user in joined.items():
+        await stocked.execute("UPDATE events SET user_id = $2 WHERE anonymous_id = $1 AND user_id IS NULL", guest, user)
+    assert equal(from_lake, await purchase_log(stocked, END))
+    assert "guest:g1" in plain.people and "guest:g1" not in from_lake.people
+    assert (await export(stocked, lake)).days == 0  # files keep what was known
+
+
+async def test_hashes_are_those_of_postgres(pool: asyncpg.Pool) -> None:
+    chance = random.Random(2)  # noqa: S311 -- no secret
+    texts = ["".join(chance.choice("aZ0é漢🙂") for _ in range(length)) for length in range(41) for _ in range(3)]
+    seeds = [chance.choice([0, 1, -1, chance.getrandbits(63), -chance.getrandbits(63)]) for _ in texts]
+    rows = await pool.fetch(
+        "SELECT hashtextextended(word, seed) AS of_text, hashint8extended(seed, seed) AS of_number"
+        " FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS given(word, seed, place) ORDER BY place",
+        texts,
+        seeds,
+    )
+    numbers = np.array(seeds, np.int64)
+    assert hash_texts(pa.array(texts), numbers).tolist() == [row["of_text"] for row in rows]
+    assert hash_texts(pa.array(texts)[5:], numbers[5:]).tolist() == [row["of_text"] for row in rows[5:]]
+    assert hash_integers(numbers, numbers).tolist() == [row["of_number"] for row in rows]
+
+
+def test_spans_without_files_are_what_days_leave_over() -> None:
+    assert gaps([], BEGIN, NOW) == [(BEGIN, NOW)]
+    assert gaps([BEGIN.date()], BEGIN, BEGIN + DAY) == [(BEGIN + DAY, BEGIN + DAY)]
+    assert gaps([BEGIN.date()], BEGIN + DAY / 2, NOW) == [(BEGIN + DAY, NOW)]
+    assert gaps([NOON.date()], BEGIN, NOON) == [(BEGIN, datetime(2026, 1, 5, tzinfo=UTC))]

@@ -1,0 +1,60 @@
+"""The daily export of events to the lake, and the farewell of old months: in the trainer's process, for it may last."""
+
+import asyncio
+
+import asyncpg
+import structlog
+from celery import Celery, Task
+
+from core import clock
+from core.errors import PenchantError
+from core.settings import EventLake, Settings, Stores
+from db.lake.due import export_waits, finish_export
+from db.lake.export import export_events
+from db.lake.owner import sole_writer
+from db.lake.place import Lake
+from db.lake.retention import drop_exported_months
+from db.postgres import connect_pool
+from workers.events import AWAY
+from workers.observation import observed
+from workers.topology import EXPORT_EVENTS
+
+log = structlog.get_logger()
+
+
+def register(app: Celery, settings: Settings) -> None:
+    """Give the application its task."""
+
+    @app.task(name=EXPORT_EVENTS, bind=True, acks_late=False)  # type: ignore[untyped-decorator]
+    def export_due(task: Task, period: str) -> None:
+        """Carry out the export of a day; whoever does it twice, or twice at once, changes nothing."""
+        with observed(EXPORT_EVENTS, task.request.id, task.request.get("traceparent")):
+            try:
+                asyncio.run(_export_due(settings.stores, settings.lake, period))
+            except (PenchantError, *AWAY) as error:
+                log.warning("export_put_off", error=f"{type(error).__name__}: {error}")
+
+
+async def _export_due(stores: Stores, settings: EventLake, period: str) -> None:
+    async with await connect_pool(stores.postgres_url.get_secret_value(), size=2) as pool:
+        await carry_out(pool, settings, period)
+
+
+async def carry_out(pool: asyncpg.Pool, settings: EventLake, period: str) -> None:
+    """Bring the lake up to date and let old months go, if the export of this day waits still.
+
+    Raises LakeBusy while another process is at it, AnothersLake, InvalidInput and StoreUnavailable as the lake has it.
+    """
+    if settings.lake_url is None or not await export_waits(pool, period):
+        return
+    lake = Lake.at(settings.lake_url)
+    async with sole_writer(pool) as connection:
+        done = await export_events(connection, lake, clock.now(), _quiet)
+        log.info("events_exported", days=done.days, rows=done.rows, unchanged=done.unchanged, fewer=len(done.fewer))
+        if settings.events_keep is not None:
+            await drop_exported_months(connection, lake, settings.events_keep, clock.now())
+        await finish_export(connection, period)
+
+
+def _quiet(stage: str, done: int, of: int) -> None:
+    """Nobody watches."""
