@@ -1,11 +1,25 @@
-"""Celery's consumer, with our topology in place of the 28 queues it would declare for delayed messages."""
+"""Celery's consumer, with our topology in place of the 28 queues it would declare for delayed messages.
 
-from typing import Any
+What it cannot make sense of becomes a dead letter: Celery would acknowledge some of it, write the body of most of it
+into the log, and end at some of it.
+"""
 
+# mypy: allow-untyped-calls
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
 from celery import bootsteps
-from celery.worker import consumer
+from celery.utils.log import get_logger
+from celery.worker import consumer, state
 
 from workers import topology
+
+log = structlog.get_logger()
+
+LOOK: Final = 2.0  # seconds between looks at the dead letters
+EXPIRES: Final = 60.0  # seconds
+_ODD: Final = (AttributeError, LookupError, TypeError, ValueError)  # of headers and bodies of another shape
 
 
 class Topology(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
@@ -18,13 +32,91 @@ class Topology(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships n
         topology.declare_on(parent.connection)
 
 
+class Letters(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Has dead letters moved to where people find them, in the workers that can."""
+
+    requires = (consumer.Tasks,)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        self._looking: Any = None
+        super().__init__(parent, **options)
+
+    def include_if(self, parent: Any) -> bool:
+        """Whether this worker has the task."""
+        return topology.BURY_LETTERS in parent.app.tasks
+
+    def start(self, parent: Any) -> None:
+        """Look every few seconds."""
+        self._looking = parent.timer.call_repeatedly(LOOK, _look, (parent,))
+
+    def stop(self, parent: Any) -> None:
+        """Look no more."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+    shutdown = stop
+
+
 class Consumer(consumer.Consumer):  # type: ignore[misc]
     """Consumes our queues; no message here is delayed by the broker."""
 
     class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]
-        """The stock steps, one of them exchanged."""
+        """The stock steps, one of them exchanged, and one more."""
 
         default_steps = (
             Topology,
             *(step for step in consumer.Consumer.Blueprint.default_steps if "delayed_delivery" not in step),
+            Letters,
+        )
+
+    def create_task_handler(self, *arguments: Any, **named: Any) -> Callable[[Any], None]:
+        """The stock handler; a message of a shape it does not foresee ends that message, not the worker."""
+        receive = super().create_task_handler(*arguments, **named)
+
+        def on_task_received(message: Any) -> None:
+            try:
+                receive(message)
+            except _ODD as error:
+                self._refuse(message, "a shape nobody foresaw", error)
+
+        return on_task_received
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """The body is not what its content type says, or of a type we do not take."""
+        self._refuse(message, "cannot be decoded", exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """It says nothing of a task."""
+        self._refuse(message, "no task")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Its task is none of ours."""
+        self._refuse(message, "unknown task")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """It is not a message of Celery's protocol."""
+        self._refuse(message, "invalid message", exc)
+
+    def _refuse(self, message: Any, why: str, error: Exception | None = None) -> None:
+        """Into the dead letters; what is in the message, and in the errors about it, is not for the log."""
+        log.error("message_refused", why=why, error=type(error).__name__ if error else None)
+        if not message.acknowledged:
+            message.reject_log_error(get_logger(__name__), self.connection_errors)
+
+
+def _look(parent: Any) -> None:
+    """Have the pool move the letters that wait, unless it has been told already."""
+    if any(request.name == topology.BURY_LETTERS for request in state.reserved_requests):
+        return
+    with parent.connection.channel() as channel:
+        waiting = channel.queue_declare(topology.DEAD_LETTERS.name, passive=True).message_count
+    if waiting:
+        chores = topology.CHORES
+        parent.app.send_task(
+            topology.BURY_LETTERS,
+            exchange=chores.exchange.name,
+            routing_key=chores.routing_key,
+            expires=EXPIRES,
+            ignore_result=True,
+            connection=parent.connection,
         )
