@@ -22,6 +22,7 @@ COMMANDS = {
     "trainer": "cli.trainer:trainer",
     "beat": "cli.beat:beat",
     "models": "cli.models:app",
+    "events": "cli.events:app",
     "clients": "cli.clients:app",
     "token": "cli.token:token",
     "recommend": "cli.recommend:recommend",

@@ -156,17 +156,22 @@ def events_body(events: Sequence[Event]) -> bytes:
     return b"[[" + orjson.dumps(text) + b"]" + _NOTHING_EMBEDDED
 
 
-def told_again(event: bytes) -> bytes:
-    """The message body that stores one event, given as the JSON it once came as."""
-    return b"[[" + orjson.dumps(f"[{event.decode()}]") + b"]" + _NOTHING_EMBEDDED
-
-
 async def publish_events(broker: Broker, task_id: UUID, body: bytes, attempts: int = 0) -> None:
     """Have a worker store the batch that `events_body` wrote. Raises StoreUnavailable when it was not confirmed.
 
     `attempts` says how often these events ended a worker's process already.
     """
     await broker.publish(topology.STORE_EVENTS, task_id, body, topology.EVENTS.routing_key, attempts)
+
+
+async def publish_again(broker: Broker, task_id: UUID, task: str, body: bytes, *, is_event: bool) -> None:
+    """Send what died once more: a message as it came, or one event, as the JSON it came as, in a message of its own.
+
+    Raises StoreUnavailable when it was not confirmed.
+    """
+    if is_event:
+        body = b"[[" + orjson.dumps(f"[{body.decode()}]") + b"]" + _NOTHING_EMBEDDED
+    await broker.publish(task, task_id, body, topology.EVENTS.routing_key)
 
 
 async def request_training(broker: Broker, kind: str) -> None:

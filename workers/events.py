@@ -24,7 +24,7 @@ from db.postgres import connect_pool
 from workers.attempts import MOST_ATTEMPTS, WHOLE_ATTEMPTS, attempts_of, give_up, scatter
 from workers.observation import observed
 from workers.poison import Stored, insert_good, read_batch
-from workers.topology import STORE_EVENTS
+from workers.topology import ATTEMPTS, STORE_EVENTS
 
 log = structlog.get_logger()
 Answer = TypeVar("Answer")
@@ -111,12 +111,14 @@ def register(app: Celery, stores: Stores) -> None:
 
         A fresh message, because one that is returned counts towards the delivery limit of the queue.
         """
+        attempts = attempts_of(task.request)
         with observed(STORE_EVENTS, task.request.id, task.request.get("traceparent")):
             try:
-                loop.run(take(loop.memory, stores, batch, attempts_of(task.request)))
+                loop.run(take(loop.memory, stores, batch, attempts))
             except AWAY as error:
                 log.warning("batch_put_back", error=str(error))
-                raise task.retry(countdown=0, confirm_timeout=CONFIRM) from None
+                headers = {"traceparent": task.request.get("traceparent"), ATTEMPTS: attempts - 1}
+                raise task.retry(countdown=0, confirm_timeout=CONFIRM, headers=headers) from None
             except MemoryError:
                 raise TooMuch from None  # Celery would end the whole worker
 

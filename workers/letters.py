@@ -24,7 +24,9 @@ log = structlog.get_logger()
 
 MOST: Final = 500  # letters of a task
 CONNECT: Final = 5.0  # seconds
-WARY: Final = 3  # after so many deliveries a letter is not read: to read it may be what ends the process
+# After so many deliveries a letter is not read: to read it may be what ends the process. RabbitMQ 4 goes on counting
+# where the queue it died in stopped.
+WARY: Final = DELIVERY_LIMIT + 4
 JSON: Final = "application/json"
 
 
