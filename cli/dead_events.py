@@ -113,8 +113,12 @@ def _decide(
     every: bool,
 ) -> None:
     """Decide about those that were named, or about all; ends with 1 when one of them was refused."""
+    from core.logs import configure_logs
+
     if every == bool(ids) or (reason and not every):
         raise _failed("Name the numbers, or say --all, and with it the --reason if only one is meant.", USAGE)
+
+    configure_logs("ERROR")  # what went wrong is in the answers
 
     async def run(pool: "asyncpg.Pool") -> "list[Result]":
         told: list[Result] = []

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 import strawberry
 
+import api.graphql.events  # noqa: F401 -- declares the enum EventType
 from api import dead_events
 from api.graphql.batches import BatchPayload
 from api.graphql.context import Info
