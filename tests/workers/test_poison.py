@@ -217,6 +217,19 @@ workers.events.insert_good = deadly
 """
 
 
+async def test_a_batch_that_does_not_fit_into_memory_does_not_end_the_worker(
+    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+) -> None:
+    worker = start_worker(PRELUDE.replace("os.kill(os.getpid(), signal.SIGKILL)", "raise MemoryError"))
+    await publish_events(broker, uuid4(), events_body([make_event(itemId="deadly", id="big", occurredAt=NOW)]))
+
+    async def died() -> bool:
+        return await reasons(pool) == [DeadReason.FAILED]
+
+    await eventually(died)
+    assert worker.poll() is None
+
+
 @pytest.mark.chaos
 async def test_an_event_that_kills_its_worker_dies_alone_after_five_tries_and_delays_nobody(
     broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
