@@ -78,7 +78,11 @@ async def find_conflicts(connection: Connection, events: Sequence[Event]) -> lis
         """
         SELECT nth FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) WITH ORDINALITY
             AS told (source, id, occurred_at, digest, nth)
-        JOIN events USING (source, id, occurred_at) WHERE events.digest <> told.digest ORDER BY nth
+        WHERE digest <> (  -- a join would read whole months: this can only look each of them up
+            SELECT stored.digest FROM events AS stored
+            WHERE (stored.source, stored.id, stored.occurred_at) = (told.source, told.id, told.occurred_at)
+        )
+        ORDER BY nth
         """,
         *([list(column) for column in zip(*map(_identified, events), strict=True)]),
     )

@@ -6,7 +6,7 @@ into the log, and end at some of it.
 
 # mypy: allow-untyped-calls
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import structlog
 from celery import bootsteps
@@ -17,8 +17,7 @@ from workers import topology
 
 log = structlog.get_logger()
 
-LOOK: Final = 2.0  # seconds between looks at the dead letters
-EXPIRES: Final = 60.0  # seconds
+EXPIRES: Final = 60.0  # seconds; who looks again sends it again
 _ODD: Final = (AttributeError, LookupError, TypeError, ValueError)  # of headers and bodies of another shape
 
 
@@ -32,40 +31,78 @@ class Topology(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships n
         topology.declare_on(parent.connection)
 
 
-class Letters(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Has dead letters moved to where people find them, in the workers that can."""
+class Repeated(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Something done every few seconds while the connection stands."""
 
     requires = (consumer.Tasks,)
+    every: ClassVar[float]  # seconds
 
     def __init__(self, parent: Any, **options: Any) -> None:
-        self._looking: Any = None
+        self._timer: Any = None
         super().__init__(parent, **options)
+
+    def start(self, parent: Any) -> None:
+        """Begin."""
+        self._timer = parent.timer.call_repeatedly(self.every, self.repeat, (parent,))
+
+    def stop(self, parent: Any) -> None:
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    shutdown = stop
+
+    def repeat(self, parent: Any) -> None:
+        """What is done."""
+        raise NotImplementedError
+
+
+class Replacements(Repeated):
+    """A process that died is replaced soon: Celery may look too early and then again only after 5 seconds."""
+
+    every = 0.1
+
+    def repeat(self, parent: Any) -> None:
+        """Replace who died."""
+        parent.pool.maintain_pool()
+
+
+class Letters(Repeated):
+    """Has dead letters moved to where people find them, in the workers that can."""
+
+    every = 2.0
 
     def include_if(self, parent: Any) -> bool:
         """Whether this worker has the task."""
         return topology.BURY_LETTERS in parent.app.tasks
 
-    def start(self, parent: Any) -> None:
-        """Look every few seconds."""
-        self._looking = parent.timer.call_repeatedly(LOOK, _look, (parent,))
-
-    def stop(self, parent: Any) -> None:
-        """Look no more."""
-        if self._looking is not None:
-            self._looking.cancel()
-
-    shutdown = stop
+    def repeat(self, parent: Any) -> None:
+        """Have the pool move the letters that wait, unless it has been told already."""
+        if any(request.name == topology.BURY_LETTERS for request in state.reserved_requests):
+            return
+        with parent.connection.channel() as channel:
+            waiting = channel.queue_declare(topology.DEAD_LETTERS.name, passive=True).message_count
+        if waiting:
+            parent.app.send_task(
+                topology.BURY_LETTERS,
+                exchange=topology.CHORES.exchange.name,
+                routing_key=topology.CHORES.routing_key,
+                expires=EXPIRES,
+                ignore_result=True,
+                connection=parent.connection,
+            )
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
     """Consumes our queues; no message here is delayed by the broker."""
 
     class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]
-        """The stock steps, one of them exchanged, and one more."""
+        """The stock steps, one of them exchanged, and two more."""
 
         default_steps = (
             Topology,
             *(step for step in consumer.Consumer.Blueprint.default_steps if "delayed_delivery" not in step),
+            Replacements,
             Letters,
         )
 
@@ -102,21 +139,3 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
         log.error("message_refused", why=why, error=type(error).__name__ if error else None)
         if not message.acknowledged:
             message.reject_log_error(get_logger(__name__), self.connection_errors)
-
-
-def _look(parent: Any) -> None:
-    """Have the pool move the letters that wait, unless it has been told already."""
-    if any(request.name == topology.BURY_LETTERS for request in state.reserved_requests):
-        return
-    with parent.connection.channel() as channel:
-        waiting = channel.queue_declare(topology.DEAD_LETTERS.name, passive=True).message_count
-    if waiting:
-        chores = topology.CHORES
-        parent.app.send_task(
-            topology.BURY_LETTERS,
-            exchange=chores.exchange.name,
-            routing_key=chores.routing_key,
-            expires=EXPIRES,
-            ignore_result=True,
-            connection=parent.connection,
-        )
