@@ -12,13 +12,16 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
+from api.dead_events import replay
 from core.contract import Event, read_event
 from core.settings import Stores
-from db.dead_events import DeadReason, dead_bodies, list_dead
+from db.dead_events import DeadReason, bury, dead_bodies, list_dead
+from db.events import events_of_person
 from tests.faults import Relay, eventually
 from tests.workers.conftest import StartWorker
 from workers import topology
-from workers.enqueue import Broker, events_body
+from workers.burials import of_event
+from workers.enqueue import Broker, events_body, publish_events
 from workers.letters import WARY, move_letters
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -151,3 +154,24 @@ async def test_what_is_told_in_a_letter_is_not_in_the_log(
     await eventually(buried)
     assert "message_refused" in (log := worker_log.read_text())  # noqa: ASYNC240 -- small and local
     assert "confidential" not in log
+
+
+async def test_what_is_replayed_is_stored_as_the_event_it_was_however_often(
+    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+) -> None:
+    start_worker()
+    event = make_event(id="e1", occurredAt=NOW, unitPrice="1.10", properties={"text": '"\\🛒'})
+    for _ in range(2):
+        await bury(pool, [of_event(event, DeadReason.CRASHED, "a test says so", 5)])
+        (dead,) = await list_dead(pool, 10)
+        (told,) = await replay(pool, broker, [str(dead.id)], "ada")
+        assert told.outcome == "ACCEPTED"
+    last = make_event(id="e2", occurredAt=NOW)
+    await publish_events(broker, uuid4(), events_body([last]))
+
+    async def stored() -> bool:
+        return len(await events_of_person(pool, event.person)) == 2
+
+    await eventually(stored)
+    assert {each.id: each for each in await events_of_person(pool, event.person)} == {"e1": event, "e2": last}
+    assert await list_dead(pool, 10) == []
