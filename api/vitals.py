@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from redis.asyncio import Redis
 
 from api.catalogue import Catalogue
+from db.dead_events import DeadReason, count_dead
 from db.jobs import Job, JobState, latest_jobs
 from db.outbox import count_parcels
 from workers.enqueue import Broker, QueueState
@@ -52,12 +53,13 @@ class Question(Generic[Found]):
 
 
 class Vitals:
-    """What one gateway process can tell of the whole: stores, queues, outbox, trainings."""
+    """What one gateway process can tell of the whole: stores, queues, outbox, dead events, trainings."""
 
     def __init__(self, pool: Pool, redis: Redis, broker: Broker, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._redis = Question("redis", redis.ping)
         self._outbox = Question("postgres", lambda: count_parcels(pool))
+        self._dead = Question("postgres", lambda: count_dead(pool))
         self._training = Question("postgres", lambda: latest_jobs(pool))
         self._broker = Question("broker", broker.queues)
 
@@ -67,8 +69,12 @@ class Vitals:
 
     async def metrics(self) -> list[Metric]:
         """All of it for Prometheus; what a store does not say is left out."""
-        redis, outbox, training, queues = await asyncio.gather(
-            self._redis.answer(), self._outbox.answer(), self._training.answer(), self._broker.answer()
+        redis, outbox, dead, training, queues = await asyncio.gather(
+            self._redis.answer(),
+            self._outbox.answer(),
+            self._dead.answer(),
+            self._training.answer(),
+            self._broker.answer(),
         )
         up = {"postgres": outbox is not None, "redis": redis is not None, "broker": queues is not None}
         found = [
@@ -77,12 +83,20 @@ class Vitals:
         ]
         if outbox is not None:
             found.append(_gauge("penchant_outbox_messages", "Batches waiting for the broker.", {(): outbox}))
+        if dead is not None:
+            found.append(_dead_events(dead))
         return [*found, *_queues(queues or []), *_trainings(training or [])]
 
     def close(self) -> None:
         """Stop asking."""
-        for question in (self._redis, self._outbox, self._training, self._broker):
+        for question in (self._redis, self._outbox, self._dead, self._training, self._broker):
             question.close()
+
+
+def _dead_events(dead: Mapping[str, int]) -> Metric:
+    """Every reason, also while nobody died of it: an alarm needs the zero before."""
+    by_reason = {(reason.value,): dead.get(reason, 0) for reason in DeadReason}
+    return _gauge("penchant_dead_events", "Dead events nobody has decided about.", by_reason, "reason")
 
 
 def _queues(queues: Sequence[QueueState]) -> list[Metric]:

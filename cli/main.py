@@ -23,6 +23,7 @@ COMMANDS = {
     "beat": "cli.beat:beat",
     "export": "cli.export:app",
     "models": "cli.models:app",
+    "events": "cli.events:app",
     "clients": "cli.clients:app",
     "token": "cli.token:token",
     "recommend": "cli.recommend:recommend",

@@ -28,7 +28,7 @@ FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::te
      AS told ({_COLUMNS}, digest)
 ORDER BY occurred_at, source, id  -- batches that overlap wait for each other in one order: no deadlock
 ON CONFLICT DO NOTHING
-RETURNING source, id, occurred_at
+RETURNING source, id, occurred_at, digest
 """
 
 
@@ -68,6 +68,25 @@ async def insert_events(connection: Connection, events: Sequence[Event]) -> list
             await ensure_months(connection, (event.occurred_at for event in events))
             stored = await connection.fetch(_INSERT, *columns)
     return [True] * len(events) if len(stored) == len(events) else _which(events, stored)
+
+
+async def find_conflicts(connection: Connection, events: Sequence[Event]) -> list[Event]:
+    """Those of these events whose identity is stored with another body."""
+    if not events:
+        return []
+    rows = await connection.fetch(
+        """
+        SELECT nth FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) WITH ORDINALITY
+            AS told (source, id, occurred_at, digest, nth)
+        WHERE digest <> (  -- a join would read whole months: this can only look each of them up
+            SELECT stored.digest FROM events AS stored
+            WHERE (stored.source, stored.id, stored.occurred_at) = (told.source, told.id, told.occurred_at)
+        )
+        ORDER BY nth
+        """,
+        *([list(column) for column in zip(*map(_identified, events), strict=True)]),
+    )
+    return [events[row["nth"] - 1] for row in rows]
 
 
 async def ensure_partitions(connection: Connection, earliest: datetime, latest: datetime) -> int:
@@ -161,13 +180,18 @@ def _json(value: object) -> str | None:
 
 
 def _which(events: Sequence[Event], stored: Iterable[Any]) -> list[bool]:
-    left = {(row["source"], row["id"], row["occurred_at"]) for row in stored}
+    left = {(row["source"], row["id"], row["occurred_at"], row["digest"]) for row in stored}
     new = []
     for event in events:
-        identity = (event.source, event.id, event.occurred_at)
-        new.append(identity in left)
-        left.discard(identity)
+        told = _identified(event)
+        new.append(told in left)
+        left.discard(told)
     return new
+
+
+def _identified(event: Event) -> tuple[str, str, datetime, int]:
+    """With the digest: of two bodies under one identity in one batch, only one was stored."""
+    return event.source, event.id, event.occurred_at, event.digest
 
 
 def _event(row: Any) -> Event:

@@ -5,7 +5,7 @@ from typing import Any, Final
 from celery import Celery
 
 from core.settings import Settings
-from workers import chores, events
+from workers import chores, events, letters
 from workers.topology import CHORES, EVENTS, LAKE, TRAINING
 
 SETTINGS: Final[dict[str, Any]] = {
@@ -55,6 +55,7 @@ def create_app(settings: Settings) -> Celery:
     app = _create(settings)
     events.register(app, settings.stores)
     chores.register(app, settings)
+    letters.register(app, settings.stores)
     return app
 
 

@@ -49,13 +49,13 @@ class Broker:
         self._away, self._rest_until = False, 0.0
         self._farewell: asyncio.Task[None] | None = None
 
-    async def publish(self, task: str, task_id: UUID, body: bytes, routing_key: str) -> None:
+    async def publish(self, task: str, task_id: UUID, body: bytes, routing_key: str, attempts: int = 0) -> None:
         """Return when the broker has the message on its disk.
 
         A lost connection is opened again once. Raises StoreUnavailable when the message was not confirmed in time;
         the broker may have it all the same, so whoever tries again does so with the same `task_id` and body.
         """
-        message = _message(task, str(task_id), body)
+        message = _message(task, str(task_id), body, attempts)
         try:
             async with asyncio.timeout(self._timeout):
                 try:
@@ -156,9 +156,22 @@ def events_body(events: Sequence[Event]) -> bytes:
     return b"[[" + orjson.dumps(text) + b"]" + _NOTHING_EMBEDDED
 
 
-async def publish_events(broker: Broker, task_id: UUID, body: bytes) -> None:
-    """Have a worker store the batch that `events_body` wrote. Raises StoreUnavailable when it was not confirmed."""
-    await broker.publish(topology.STORE_EVENTS, task_id, body, topology.EVENTS.routing_key)
+async def publish_events(broker: Broker, task_id: UUID, body: bytes, attempts: int = 0) -> None:
+    """Have a worker store the batch that `events_body` wrote. Raises StoreUnavailable when it was not confirmed.
+
+    `attempts` says how often these events ended a worker's process already.
+    """
+    await broker.publish(topology.STORE_EVENTS, task_id, body, topology.EVENTS.routing_key, attempts)
+
+
+async def publish_again(broker: Broker, task_id: UUID, task: str, body: bytes, *, is_event: bool) -> None:
+    """Send what died once more: a message as it came, or one event, as the JSON it came as, in a message of its own.
+
+    Raises StoreUnavailable when it was not confirmed.
+    """
+    if is_event:
+        body = b"[[" + orjson.dumps(f"[{body.decode()}]") + b"]" + _NOTHING_EMBEDDED
+    await broker.publish(task, task_id, body, topology.EVENTS.routing_key)
 
 
 async def request_training(broker: Broker, kind: str) -> None:
@@ -170,7 +183,7 @@ async def request_training(broker: Broker, kind: str) -> None:
     await broker.publish(topology.TRAIN, uuid4(), body, topology.TRAINING.routing_key)
 
 
-def _message(task: str, task_id: str, body: bytes) -> aio_pika.Message:
+def _message(task: str, task_id: str, body: bytes, attempts: int) -> aio_pika.Message:
     """A message of Celery's protocol, version 2."""
     headers: dict[str, FieldValue] = {
         "lang": "py", "task": task, "id": task_id, "root_id": task_id, "parent_id": None, "group": None,
@@ -179,6 +192,8 @@ def _message(task: str, task_id: str, body: bytes) -> aio_pika.Message:
     }  # fmt: skip
     if place := telemetry.traceparent():
         headers["traceparent"] = place
+    if attempts:
+        headers[topology.ATTEMPTS] = attempts
     return aio_pika.Message(
         body,
         headers=headers,

@@ -1,6 +1,7 @@
 """Events on their way from the queue to the memory: stored once, then told to the next answers."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -10,20 +11,21 @@ from typing import Any, Final, TypeVar
 import asyncpg
 import structlog
 from celery import Celery, Task
-from pydantic import ConfigDict, TypeAdapter
 from redis.asyncio import Redis
 
 from core import metrics
 from core.contract import Event
-from core.errors import StoreUnavailable
+from core.errors import PenchantError, StoreUnavailable
 from core.settings import Stores
 from db import cache
 from db.cache import connect_redis
-from db.events import insert_events
+from db.dead_events import Burial, bury
 from db.postgres import connect_pool
 from db.recents import Recents
+from workers.attempts import MOST_ATTEMPTS, WHOLE_ATTEMPTS, attempts_of, give_up, scatter
 from workers.observation import observed
-from workers.topology import STORE_EVENTS
+from workers.poison import Stored, insert_good, read_batch
+from workers.topology import ATTEMPTS, STORE_EVENTS
 
 log = structlog.get_logger()
 Answer = TypeVar("Answer")
@@ -49,7 +51,9 @@ AWAY: Final = (
     asyncpg.UndefinedTableError,  # not migrated yet
 )
 
-_BATCH: Final = TypeAdapter(list[Event], config=ConfigDict(hide_input_in_errors=True))  # nobody's data in the log
+
+class TooMuch(PenchantError):
+    """The batch did not fit into the memory."""
 
 
 class Memory:
@@ -113,44 +117,65 @@ def register(app: Celery, stores: Stores) -> None:
 
         A fresh message, because one that is returned counts towards the delivery limit of the queue.
         """
+        attempts = attempts_of(task.request)
         with observed(STORE_EVENTS, task.request.id, task.request.get("traceparent")):
             try:
-                loop.run(store(loop.memory, read_batch(batch), PATIENCE))
+                loop.run(take(loop.memory, stores, batch, attempts))
             except AWAY as error:
                 log.warning("batch_put_back", error=str(error))
-                raise task.retry(countdown=0, confirm_timeout=CONFIRM) from None
+                headers = {"traceparent": task.request.get("traceparent"), ATTEMPTS: attempts - 1}
+                raise task.retry(countdown=0, confirm_timeout=CONFIRM, headers=headers) from None
+            except MemoryError:
+                raise TooMuch from None  # Celery would end the whole worker
 
 
-def read_batch(text: str) -> list[Event]:
-    """The events of a message. Raises ValidationError, which shows nothing of them."""
-    return _BATCH.validate_json(text)
+async def take(memory: Memory, stores: Stores, batch: str, attempts: int) -> None:
+    """Store the batch, or, where it ended its worker's process again and again, find out which event it is."""
+    read = read_batch(batch, attempts)
+    if attempts > MOST_ATTEMPTS:
+        read = give_up(read, attempts - 1)
+    elif attempts > WHOLE_ATTEMPTS and len(read.events) > 1:
+        read = await scatter(stores.broker_url.get_secret_value(), read, attempts - 1)
+    await store(memory, read.events, PATIENCE, read.dead)
 
 
-async def store(memory: Memory, events: Sequence[Event], patience: float) -> int:
+async def store(memory: Memory, events: Sequence[Event], patience: float, dead: Sequence[Burial] = ()) -> int:
     """Insert what is new and refresh the recent events of everybody in the batch; returns how many were new.
 
-    While Postgres is away it tries again for `patience` seconds, then raises what it last heard. Redis is told as well
-    as can be: what it misses is rebuilt from Postgres.
+    What cannot be stored goes to the dead events, with what is `dead` already. While Postgres is away it tries again
+    for `patience` seconds, then raises what it last heard. Redis is told as well as can be: what it misses is rebuilt
+    from Postgres.
     """
-    new = await _insert(memory, events, patience)
+    stored = await _keep(memory, events, patience, dead)
     try:
-        await memory.recents.tell(events)
+        await memory.recents.tell(stored.events)
     except cache.UNREACHABLE as error:
         log.warning("recents_not_told", events=len(events), error=str(error))
-    metrics.EVENTS.labels("stored").inc(sum(new))
-    metrics.EVENTS.labels("known").inc(len(new) - sum(new))
-    return sum(new)
+    metrics.EVENTS.labels("stored").inc(stored.new)
+    metrics.EVENTS.labels("known").inc(len(stored.events) - stored.new)
+    return stored.new
 
 
-async def _insert(memory: Memory, events: Sequence[Event], patience: float) -> list[bool]:
+async def _keep(memory: Memory, events: Sequence[Event], patience: float, dead: Sequence[Burial]) -> Stored:
     clock = asyncio.get_running_loop().time
     deadline, wait = clock() + patience, FIRST_WAIT
     while True:
         try:
-            return await insert_events(await memory.pool(), events)
+            pool = await memory.pool()
+            stored = await insert_good(pool, events)
+            await lay_to_rest(pool, [*dead, *stored.dead])
+            return stored
         except AWAY as error:
             if clock() + wait > deadline:
                 raise
             log.warning("postgres_away", retry_in=wait, error=f"{type(error).__name__}: {error}")
         await asyncio.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
+
+
+async def lay_to_rest(pool: asyncpg.Pool, dead: Sequence[Burial]) -> None:
+    """Keep these among the dead events, and say so."""
+    await bury(pool, dead)
+    for reason, events in Counter(burial.reason for burial in dead).items():
+        log.error("events_died", reason=reason, events=events)
+        metrics.EVENTS.labels("dead").inc(events)

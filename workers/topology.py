@@ -12,6 +12,11 @@ STORE_EVENTS: Final = "penchant.store_events"
 TRAIN: Final = "penchant.train"
 LOOK_AROUND: Final = "penchant.look_around"
 EXPORT_EVENTS: Final = "penchant.export_events"
+BURY_LETTERS: Final = "penchant.bury_letters"
+TASKS: Final = frozenset({STORE_EVENTS, TRAIN, LOOK_AROUND, EXPORT_EVENTS, BURY_LETTERS})
+
+ATTEMPTS: Final = "penchant-attempts"  # header: how often what is in the message was tried before, in another message
+DELIVERIES: Final = "x-delivery-count"  # header of RabbitMQ: how often the message was delivered before
 
 # Dead letters are kept until somebody decides: RabbitMQ 4 would drop a message that was looked at 20 times.
 DEAD: Final = Exchange("penchant.dead", type="topic", durable=True)
@@ -22,6 +27,7 @@ DEAD_LETTERS: Final = Queue(
     queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": 1_000_000},
 )
 
+DELIVERY_LIMIT: Final = 5  # times a message may be delivered again
 EXCHANGE: Final = Exchange("penchant", type="topic", durable=True)
 EVENTS: Final = Queue(
     "penchant.events",
@@ -29,7 +35,7 @@ EVENTS: Final = Queue(
     routing_key="events",
     queue_arguments={
         "x-queue-type": "quorum",
-        "x-delivery-limit": 5,
+        "x-delivery-limit": DELIVERY_LIMIT,
         "x-dead-letter-exchange": DEAD.name,
         "x-dead-letter-strategy": "at-least-once",  # a crash of the broker on the way loses nothing
         "x-overflow": "reject-publish",  # what at-least-once asks for

@@ -6,6 +6,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from api.graphql.catalogue import CatalogueMutation
+from api.graphql.dead_events import DeadEventMutation, DeadEventQuery
 from api.graphql.events import EventMutation
 from api.graphql.items import ItemQuery
 from api.graphql.jobs import JobMutation, JobQuery
@@ -19,12 +20,12 @@ from api.graphql.scalars import SCALARS
 
 
 @strawberry.type(description="What can be asked. A field that needs a scope says so with `@requires`.")
-class Query(PeopleQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, NodeQuery):
+class Query(PeopleQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, DeadEventQuery, NodeQuery):
     """All queries."""
 
 
 @strawberry.type(description="What can be told or changed.")
-class Mutation(EventMutation, CatalogueMutation, PeopleMutation, JobMutation, ModelMutation):
+class Mutation(EventMutation, CatalogueMutation, PeopleMutation, JobMutation, ModelMutation, DeadEventMutation):
     """All mutations."""
 
 

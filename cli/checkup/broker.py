@@ -73,8 +73,8 @@ def _check_dead(connection: Any) -> Finding:
     if state is None:
         return warn("dead letters", f"{name} is not there", DECLARED)
     if state[0]:
-        advice = f"Look into the queue {name}: each message says in its x-death header why nobody could store it."
-        return warn("dead letters", f"{state[0]} messages could not be stored", advice)
+        advice = "`penchant worker` moves them within seconds: start it, and see `penchant events dead list` then."
+        return warn("dead letters", f"{state[0]} messages wait to be laid out", advice)
     return ok("dead letters", "none")
 
 

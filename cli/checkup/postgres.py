@@ -11,6 +11,7 @@ from core.errors import StoreUnavailable
 from core.settings import Stores
 from db import checkup
 from db.checkup import Server
+from db.dead_events import count_dead
 from db.jobs import latest_jobs
 from db.migrate import head, revisions
 from db.postgres import Connection, connect_pool
@@ -38,7 +39,8 @@ async def check_postgres(stores: Stores) -> list[Finding]:
         schema = await _check_schema(pool)
         if schema.verdict == "FAIL":
             return [*found, schema]
-        return [*found, schema, *await _check_partitions(pool), await _check_outbox(pool), *await _check_jobs(pool)]
+        found += [schema, *await _check_partitions(pool), await _check_outbox(pool), await _check_dead(pool)]
+        return [*found, *await _check_jobs(pool)]
 
 
 def _check_server(where: str, server: Server, took: timedelta) -> list[Finding]:
@@ -86,6 +88,15 @@ async def _check_outbox(connection: Connection) -> Finding:
     if waiting.oldest > STUCK:
         return warn("outbox", says, "The broker does not take them: see the broker's lines; a gateway sends them on.")
     return ok("outbox", says if waiting.messages else "empty")
+
+
+async def _check_dead(connection: Connection) -> Finding:
+    dead = await count_dead(connection)
+    if not dead:
+        return ok("dead events", "none")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dead.items()))
+    advice = "See `penchant events dead list` and `show`; then `replay` or `discard` them (docs/events.md)."
+    return warn("dead events", f"{sum(dead.values())} could not be stored: {reasons}", advice)
 
 
 async def _check_jobs(connection: Connection) -> list[Finding]:

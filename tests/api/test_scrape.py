@@ -22,10 +22,12 @@ from api.scopes import SCOPES
 from core import clock, metrics
 from core.settings import Gateway, Settings, Stores, Watching
 from db.clients import create_client
+from db.dead_events import DeadReason, bury
 from db.jobs import fail_job, lease_job, request_job
 from db.serving import MAIN, Model, promote, register_model
 from tests.faults import eventually
 from workers import topology
+from workers.burials import of_message
 
 BASE, SECRET, TOKEN = "http://shop.example", "a-secret-of-the-client", "a-token-for-prometheus"
 TRACK = "mutation($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
@@ -144,12 +146,15 @@ async def test_what_waits_and_what_was_trained_is_told(served: Served, pool: asy
     assert job is not None
     await fail_job(pool, job, "no data")
     await request_job(pool, "main", "again", "ada")
+    await bury(pool, [of_message(b"?", None, DeadReason.UNREADABLE, "a test says so")])
     numbers = await served.scrape()
     for store in ("postgres", "redis", "broker"):
         assert numbers["penchant_store_up", store] == 1
     assert numbers["penchant_queue_messages", topology.DEAD_LETTERS.name] == 0
     assert numbers["penchant_queue_consumers", topology.EVENTS.name] == 0
     assert numbers[("penchant_outbox_messages",)] == 0
+    assert numbers["penchant_dead_events", "UNREADABLE"] == 1
+    assert numbers["penchant_dead_events", "CONFLICT"] == 0
     assert numbers["penchant_training_last_job", "main", "QUEUED"] == 1
     assert numbers["penchant_training_last_job", "main", "FAILED"] == 0
     assert 0 <= numbers["penchant_training_last_duration_seconds", "main"] < 60

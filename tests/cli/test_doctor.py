@@ -20,6 +20,7 @@ from cli.main import app
 from cli.stack.folder import free_ports
 from core import clock
 from core.settings import Stores
+from db.dead_events import DeadReason, bury
 from db.jobs import lease_job, request_job
 from db.outbox import put_aside
 from db.postgres import connect_pool
@@ -31,6 +32,7 @@ from ml.rfm import FALLBACK_EDGES
 from ml.universe import COLUMNS, Universe
 from tests.conftest import EMPTY_EVERY_TABLE
 from workers import topology
+from workers.burials import of_message
 
 SECRET = "correct-horse-battery-staple-0123456789"
 Do = Callable[[Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]], Any]
@@ -202,7 +204,15 @@ def test_dead_letters_are_counted(stores: Stores) -> None:
         deadline = datetime.now(UTC) + timedelta(seconds=20)
         while queue.queue_declare(passive=True).message_count < 2:
             assert datetime.now(UTC) < deadline
-    assert visit()[1]["dead letters"][:2] == ("WARN", "2 messages could not be stored")
+    assert visit()[1]["dead letters"][:2] == ("WARN", "2 messages wait to be laid out")
+
+
+def test_dead_events_are_counted_by_reason(do: Do) -> None:
+    messages = [of_message(bytes([n]), None, DeadReason.UNREADABLE, "a test says so") for n in range(2)]
+    do(lambda pool: bury(pool, messages))
+    verdict, says, advice = visit()[1]["dead events"]
+    assert (verdict, says) == ("WARN", "2 could not be stored: 2 UNREADABLE")
+    assert "penchant events dead list" in advice
 
 
 def test_a_bundle_is_checked_file_by_file(do: Do, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from db.events import (
     ensure_partitions,
     events_for_items,
     events_of_person,
+    find_conflicts,
     insert_events,
     state_events,
 )
@@ -75,6 +76,24 @@ async def test_the_same_identity_with_another_body_changes_nothing(pool: asyncpg
     await insert_events(pool, [make_event(**named, itemId="first")])
     assert await insert_events(pool, [make_event(**named, itemId="second")]) == [False]
     assert [event.item_id for event in await events_of_person(pool, U1)] == ["first"]
+
+
+async def test_another_body_under_a_stored_identity_is_a_conflict_and_the_same_is_none(pool: asyncpg.Pool) -> None:
+    events = make_events(3)
+    await insert_events(pool, events)
+    others = [
+        make_event(id="e1", occurredAt=events[1].occurred_at, itemId="other"),
+        make_event(id="new", occurredAt=NOW),
+    ]
+    assert await find_conflicts(pool, [*events, *others]) == others[:1]
+    assert await find_conflicts(pool, []) == []
+
+
+async def test_of_two_bodies_in_one_batch_the_stored_one_is_said_to_be_new(pool: asyncpg.Pool) -> None:
+    bodies = [make_event(id="e1", occurredAt=NOW, itemId=f"i{n}") for n in range(2)]
+    new = await insert_events(pool, bodies)
+    held = [event.item_id for event in await events_of_person(pool, U1)]
+    assert [event.item_id for event, is_new in zip(bodies, new, strict=True) if is_new] == held
 
 
 async def test_months_nobody_foresaw_are_made_when_their_events_come(pool: asyncpg.Pool) -> None:
