@@ -155,6 +155,12 @@ class Event(BaseModel):
         """The order as a number: an unsigned 64-bit hash of `orderId`, 0 without one."""
         return order_of(self.order_id)
 
+    def of_user(self, user_id: str) -> Self:
+        """The same event as this user's; its digest stays what its sender's body gave."""
+        given = self.model_copy(update={"user_id": user_id})
+        vars(given)["digest"] = self.digest
+        return given
+
 
 class _Missing(ValueError):
     def __init__(self, field: str, message: str) -> None:

@@ -105,6 +105,28 @@ async def add_recent(redis: Redis, events: Sequence[Event]) -> None:
     await script(keys=[person_keys(event.person).delta for event in told], args=arguments)
 
 
+async def move_guest(redis: Redis, guest: Person, user: Person) -> None:
+    """Add a guest's recent events to the user's; the user's base is built anew, the guest's keys are dropped.
+
+    Whoever calls it has given the user the guest's events in Postgres before.
+    """
+    old, new = person_keys(guest), person_keys(user)
+    recent = cast("list[tuple[bytes, float]]", await redis.zrange(old.delta, 0, -1, withscores=True))
+    if recent:
+        arguments: list[Any] = [DELTA_LIVES, DELTA_HOLDS]
+        for member, score in recent:
+            arguments += (score, member)
+        await redis.register_script(_ADD_RECENT)(keys=[new.delta] * len(recent), args=arguments)
+    await redis.unlink(new.base)
+    await redis.unlink(*old)
+
+
+async def forget_people(redis: Redis, people: Iterable[Person]) -> None:
+    """Drop all that is held of these people."""
+    for person in people:
+        await redis.unlink(*person_keys(person))
+
+
 def pack_recent(event: Event) -> bytes:
     """The event as the member of a person's delta: the same event always gives the same bytes."""
     head = _RECENT.pack(

@@ -10,11 +10,13 @@ from celery import Celery, Task
 
 from core import clock
 from core.settings import Schedule, Settings
+from db import cache
 from db.events import ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
 from db.outbox import oldest_parcel
 from workers.events import AWAY, Loop
 from workers.observation import observed
+from workers.people import settle_guests
 from workers.topology import CHORES, LOOK_AROUND, TRAIN, TRAINING
 
 log = structlog.get_logger()
@@ -56,7 +58,12 @@ def register(app: Celery, settings: Settings) -> None:
 
 
 async def _look_around(loop: Loop, schedule: Schedule) -> list[str]:
-    return await do_chores(await loop.memory.pool(), schedule, clock.now())
+    pool, now = await loop.memory.pool(), clock.now()
+    try:
+        await settle_guests(pool, loop.memory.redis, now)
+    except cache.UNREACHABLE as error:
+        log.warning("guests_not_settled", error=repr(error))
+    return await do_chores(pool, schedule, now)
 
 
 async def do_chores(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> list[str]:

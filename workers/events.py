@@ -18,8 +18,9 @@ from core.contract import Event
 from core.errors import StoreUnavailable
 from core.settings import Stores
 from db import cache
-from db.cache import add_recent, connect_redis
+from db.cache import add_recent, connect_redis, forget_people
 from db.events import insert_events
+from db.identities import given_to_users
 from db.postgres import connect_pool
 from workers.observation import observed
 from workers.topology import STORE_EVENTS
@@ -126,9 +127,12 @@ async def store(memory: Memory, events: Sequence[Event], patience: float) -> int
     While Postgres is away it tries again for `patience` seconds, then raises what it last heard. Redis is told as well
     as can be: what it misses is rebuilt from Postgres.
     """
-    new = await _insert(memory, events, patience)
+    owned, new = await _insert(memory, events, patience)
     try:
-        await add_recent(memory.redis, events)
+        await add_recent(memory.redis, owned)
+        await forget_people(
+            memory.redis, {told.person for told, own in zip(events, owned, strict=True) if told is not own}
+        )
     except cache.UNREACHABLE as error:
         log.warning("recents_not_told", events=len(events), error=str(error))
     metrics.EVENTS.labels("stored").inc(sum(new))
@@ -136,12 +140,15 @@ async def store(memory: Memory, events: Sequence[Event], patience: float) -> int
     return sum(new)
 
 
-async def _insert(memory: Memory, events: Sequence[Event], patience: float) -> list[bool]:
+async def _insert(memory: Memory, events: Sequence[Event], patience: float) -> tuple[list[Event], list[bool]]:
+    """The events, each as whose it is by now, and which were new."""
     clock = asyncio.get_running_loop().time
     deadline, wait = clock() + patience, FIRST_WAIT
     while True:
         try:
-            return await insert_events(await memory.pool(), events)
+            pool = await memory.pool()
+            owned = await given_to_users(pool, events)
+            return owned, await insert_events(pool, owned)
         except AWAY as error:
             if clock() + wait > deadline:
                 raise

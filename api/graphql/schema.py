@@ -7,6 +7,7 @@ from strawberry.types.field import StrawberryField
 
 from api.graphql.catalogue import CatalogueMutation
 from api.graphql.events import EventMutation
+from api.graphql.identities import IdentityMutation
 from api.graphql.items import ItemQuery
 from api.graphql.jobs import JobMutation, JobQuery
 from api.graphql.lookup import NodeQuery
@@ -24,7 +25,7 @@ class Query(PeopleQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, N
 
 
 @strawberry.type(description="What can be told or changed.")
-class Mutation(EventMutation, CatalogueMutation, PeopleMutation, JobMutation, ModelMutation):
+class Mutation(EventMutation, IdentityMutation, CatalogueMutation, PeopleMutation, JobMutation, ModelMutation):
     """All mutations."""
 
 

@@ -23,6 +23,7 @@ from cli.loading.rejects import RejectFile
 from cli.loading.report import Report
 from core import clock
 from db.history import History, LoadProgress, begin_load, first_begun, save_load
+from db.identities import give_loaded_events
 
 T = TypeVar("T")
 _TAKEN = "its source, id and occurredAt came before with another body"
@@ -74,6 +75,7 @@ async def load_events(connection: asyncpg.Connection, order: Order, report: Repo
                     await history.prepare_months(rows.months)
                     progress = await _store(history, id, progress, chunk, rows, refused, rejects)
                 report.step(chunk.read, chunk.last_line)
+    await give_loaded_events(connection)
     await save_load(connection, id, progress, finished=True)
     return tally.plus(*progress[1:])
 

@@ -25,6 +25,7 @@ from cli.main import app
 from core import clock
 from core.contract import Person
 from db.cache import read_person, write_base
+from db.identities import join_guest
 from db.items import items_by_id
 from db.users import user_by_id
 
@@ -338,6 +339,16 @@ async def test_states_of_people_are_built_anew_after_a_load(
     await write_base(redis, Person("user", "u1"), b"state")
     assert (await in_thread(load, "events", csv_file([LINE])))[0] == 0
     assert (await read_person(redis, Person("user", "u1")))[0] is None
+
+
+async def test_what_a_guest_did_is_loaded_for_the_user_they_became(load: Load, pool: asyncpg.Pool) -> None:
+    await join_guest(pool, "g1", "anna", "shop")
+    lines = [f"VIEW,2026-01-05T12:00:0{n}Z,{who},i1" for n, who in enumerate(("g1,", "g2,", ",bert"))]
+    file = csv_file(lines, header="type,occurredAt,anonymousId,userId,itemId")
+    assert (await in_thread(load, "events", file))[1] == counts(3)
+    users = await pool.fetch("SELECT anonymous_id, user_id FROM events ORDER BY occurred_at")
+    assert [tuple(row) for row in users] == [("g1", "anna"), ("g2", None), (None, "bert")]
+    assert (await in_thread(load, "events", file))[1] == counts(0, duplicate=3)
 
 
 def test_a_store_that_cannot_be_reached_has_its_own_exit_code(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
