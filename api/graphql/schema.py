@@ -6,6 +6,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from api.graphql.catalogue import CatalogueMutation
+from api.graphql.erasures import ErasureMutation
 from api.graphql.events import EventMutation
 from api.graphql.identities import IdentityMutation
 from api.graphql.items import ItemQuery
@@ -25,7 +26,9 @@ class Query(PeopleQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, N
 
 
 @strawberry.type(description="What can be told or changed.")
-class Mutation(EventMutation, IdentityMutation, CatalogueMutation, PeopleMutation, JobMutation, ModelMutation):
+class Mutation(
+    EventMutation, IdentityMutation, CatalogueMutation, PeopleMutation, ErasureMutation, JobMutation, ModelMutation
+):
     """All mutations."""
 
 

@@ -1,0 +1,43 @@
+"""All that is held of one user beside their events, for a person who asks what that is."""
+
+from typing import Any
+
+from db.identities import identities_of
+from db.postgres import Connection
+
+
+async def holdings_of(connection: Connection, user_id: str) -> dict[str, Any]:
+    """What is held of a user, as JSON; events are counted, for they may be many."""
+    user = await connection.fetchrow("SELECT traits, updated_at FROM users WHERE id = $1", user_id)
+    events = await connection.fetchrow(
+        "SELECT count(*) AS count, min(occurred_at) AS first, max(occurred_at) AS last FROM events WHERE user_id = $1",
+        user_id,
+    )
+    return {
+        "id": user_id,
+        "traits": user and user["traits"],
+        "traitsUpdatedAt": user and user["updated_at"].isoformat(),
+        "anonymousIds": [
+            {"anonymousId": one.anonymous_id, "identifiedAt": one.identified_at.isoformat(), "by": one.identified_by}
+            for one in await identities_of(connection, user_id)
+        ],
+        "events": {
+            "count": events["count"],
+            "first": events["first"] and events["first"].isoformat(),
+            "last": events["last"] and events["last"].isoformat(),
+        },
+        "asked": await _asked_for(connection, user_id),
+    }
+
+
+async def _asked_for(connection: Connection, user_id: str) -> list[dict[str, Any]]:
+    """Trainings and decisions that this person's own token asked for."""
+    rows = await connection.fetch(
+        "SELECT 'training' AS what, requested_at AS at, reason, requested_by AS by FROM training_jobs"
+        " WHERE requested_by LIKE '% for %' AND substring(requested_by FROM position(' for ' IN requested_by) + 5) = $1"
+        " UNION ALL SELECT 'decision', decided_at, reason, decided_by FROM decisions"
+        " WHERE decided_by LIKE '% for %' AND substring(decided_by FROM position(' for ' IN decided_by) + 5) = $1"
+        " ORDER BY at",
+        user_id,
+    )
+    return [{**row, "at": row["at"].isoformat()} for row in rows]
