@@ -121,10 +121,12 @@ async def move_guest(redis: Redis, guest: Person, user: Person) -> None:
     await redis.unlink(*old)
 
 
-async def forget_people(redis: Redis, people: Iterable[Person]) -> None:
-    """Drop all that is held of these people."""
-    for person in people:
-        await redis.unlink(*person_keys(person))
+async def forget_people(redis: Redis, people: Iterable[Person]) -> int:
+    """Drop all that is held of these people; returns how many keys there were."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for person in people:
+            pipeline.unlink(*person_keys(person))
+        return sum(await pipeline.execute())
 
 
 def pack_recent(event: Event) -> bytes:
@@ -165,6 +167,15 @@ async def mark_seen(redis: Redis, events: Iterable[Event]) -> None:
         script = redis.register_script(_MARK_SEEN)
         digests = [event.digest.to_bytes(8, "little") for event in marked]
         await script(keys=[_seen(event.identity) for event in marked], args=[HINT_LIVES, *digests])
+
+
+async def forget_seen(redis: Redis, identities: Sequence[int]) -> None:
+    """Forget that these were acknowledged."""
+    for start in range(0, len(identities), 1000):
+        async with redis.pipeline(transaction=False) as pipeline:
+            for identity in identities[start : start + 1000]:
+                pipeline.unlink(_seen(identity))
+            await pipeline.execute()
 
 
 async def forget_bases(redis: Redis) -> int:

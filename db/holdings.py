@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from db.erasures import erasure_of
 from db.identities import identities_of
 from db.postgres import Connection
 
@@ -13,6 +14,7 @@ async def holdings_of(connection: Connection, user_id: str) -> dict[str, Any]:
         "SELECT count(*) AS count, min(occurred_at) AS first, max(occurred_at) AS last FROM events WHERE user_id = $1",
         user_id,
     )
+    erasure = await erasure_of(connection, user_id)
     return {
         "id": user_id,
         "traits": user and user["traits"],
@@ -27,6 +29,7 @@ async def holdings_of(connection: Connection, user_id: str) -> dict[str, Any]:
             "last": events["last"] and events["last"].isoformat(),
         },
         "asked": await _asked_for(connection, user_id),
+        "erasure": erasure and {"id": str(erasure.id), "erasedAt": erasure.erased_at.isoformat()},
     }
 
 

@@ -25,6 +25,7 @@ async def join_guest(connection: Connection, anonymous_id: str, user_id: str, by
     The same again is harmless. Of a guest with more than MOST_AT_ONCE events the rest is left to `give_events`.
     """
     async with transaction(connection) as inside:
+        await lock_user(inside, user_id)
         owner = await inside.fetchval(
             "INSERT INTO identities (anonymous_id, user_id, identified_by) VALUES ($1, $2, $3)"
             " ON CONFLICT (anonymous_id) DO UPDATE SET user_id = identities.user_id RETURNING user_id",
@@ -39,26 +40,27 @@ async def join_guest(connection: Connection, anonymous_id: str, user_id: str, by
 
 
 async def give_events(connection: Connection, anonymous_id: str, user_id: str) -> bool:
-    """Give the user what is stored of the guest, at most MOST_AT_ONCE events; whether that was all."""
-    # The digest stays what the sender's body gave: the event sent again is still a duplicate.
-    tag = await connection.execute(
-        "UPDATE events SET user_id = $2 FROM (SELECT source, id, occurred_at FROM events"
-        " WHERE anonymous_id = $1 AND user_id IS NULL LIMIT $3) AS guest"
-        " WHERE (events.source, events.id, events.occurred_at) = (guest.source, guest.id, guest.occurred_at)",
+    """Give the user what is stored of the guest, the oldest MOST_AT_ONCE events or so; whether that was all."""
+    until = await connection.fetchval(
+        "SELECT occurred_at FROM events WHERE anonymous_id = $1 AND user_id IS NULL ORDER BY occurred_at"
+        " OFFSET $2 LIMIT 1",
         anonymous_id,
-        user_id,
         MOST_AT_ONCE,
     )
-    return int(tag.rpartition(" ")[2]) < MOST_AT_ONCE
-
-
-async def give_loaded_events(connection: Connection) -> None:
-    """Give users what a loader brought of the guests they were."""
+    # The digest stays what the sender's body gave: the event sent again is still a duplicate.
     await connection.execute(
-        "UPDATE events SET user_id = identities.user_id FROM identities"
-        " WHERE events.anonymous_id = identities.anonymous_id AND events.user_id IS NULL AND received_at IS NULL"
-        " AND EXISTS (SELECT FROM identities)"  # where nobody was joined yet, nothing is read at all
+        "UPDATE events SET user_id = $2"
+        " WHERE anonymous_id = $1 AND user_id IS NULL AND ($3::timestamptz IS NULL OR occurred_at <= $3)",
+        anonymous_id,
+        user_id,
+        until,
     )
+    return until is None
+
+
+async def lock_user(connection: Connection, user_id: str) -> None:
+    """Until this transaction ends nobody else joins guests to this user, or erases them."""
+    await connection.execute("SELECT pg_advisory_xact_lock(7305010, hashtext($1))", user_id)
 
 
 async def given_to_users(connection: Connection, events: Sequence[Event]) -> list[Event]:

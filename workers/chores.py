@@ -9,12 +9,15 @@ import structlog
 from celery import Celery, Task
 
 from core import clock
+from core.errors import StoreUnavailable
 from core.settings import Schedule, Settings
 from db import cache
 from db.events import ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
 from db.outbox import oldest_parcel
-from workers.events import AWAY, Loop
+from workers.enqueue import Broker
+from workers.erasures import carry_on_erasures
+from workers.events import AWAY, CONFIRM, Loop
 from workers.observation import observed
 from workers.people import settle_guests
 from workers.topology import CHORES, LOOK_AROUND, TRAIN, TRAINING
@@ -60,10 +63,20 @@ def register(app: Celery, settings: Settings) -> None:
 async def _look_around(loop: Loop, schedule: Schedule) -> list[str]:
     pool, now = await loop.memory.pool(), clock.now()
     try:
-        await settle_guests(pool, loop.memory.redis, now)
-    except cache.UNREACHABLE as error:
-        log.warning("guests_not_settled", error=repr(error))
+        await _look_after_people(loop, pool, now)
+    except (*cache.UNREACHABLE, StoreUnavailable) as error:
+        log.warning("people_not_looked_after", error=repr(error))
     return await do_chores(pool, schedule, now)
+
+
+async def _look_after_people(loop: Loop, pool: asyncpg.Pool, now: datetime) -> None:
+    """Settle guests and carry on erasures. Raises what Redis raises, and StoreUnavailable without the broker."""
+    await settle_guests(pool, loop.memory.redis, now)
+    broker = Broker(loop.stores.broker_url.get_secret_value(), CONFIRM)
+    try:
+        await carry_on_erasures(pool, loop.memory.redis, broker, now)
+    finally:
+        await broker.close()
 
 
 async def do_chores(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import asyncpg
 import structlog
@@ -14,7 +14,7 @@ from pydantic import ConfigDict, TypeAdapter
 from redis.asyncio import Redis
 
 from core import metrics
-from core.contract import Event
+from core.contract import Event, Person
 from core.errors import StoreUnavailable
 from core.settings import Stores
 from db import cache
@@ -22,6 +22,7 @@ from db.cache import add_recent, connect_redis, forget_people
 from db.events import insert_events
 from db.identities import given_to_users
 from db.postgres import connect_pool
+from db.tombstones import erased_events, newest_tombstone
 from workers.observation import observed
 from workers.topology import STORE_EVENTS
 
@@ -98,6 +99,14 @@ class Loop:
         return self._runner.run(work, context=copy_context())
 
 
+class Stored(NamedTuple):
+    """The events that are kept, each as whose it is by now, and how many were new; whose state in Redis is outdated."""
+
+    kept: list[Event]
+    new: int
+    outdated: set[Person]
+
+
 def register(app: Celery, stores: Stores) -> None:
     """Give the application its task; the stores are opened by the process that runs it."""
     loop = Loop(stores)
@@ -127,31 +136,37 @@ async def store(memory: Memory, events: Sequence[Event], patience: float) -> int
     While Postgres is away it tries again for `patience` seconds, then raises what it last heard. Redis is told as well
     as can be: what it misses is rebuilt from Postgres.
     """
-    owned, new = await _insert(memory, events, patience)
+    told = await _insert(memory, events, patience)
     try:
-        await add_recent(memory.redis, owned)
-        await forget_people(
-            memory.redis, {told.person for told, own in zip(events, owned, strict=True) if told is not own}
-        )
+        await forget_people(memory.redis, told.outdated)
+        await add_recent(memory.redis, told.kept)
     except cache.UNREACHABLE as error:
         log.warning("recents_not_told", events=len(events), error=str(error))
-    metrics.EVENTS.labels("stored").inc(sum(new))
-    metrics.EVENTS.labels("known").inc(len(new) - sum(new))
-    return sum(new)
+    metrics.EVENTS.labels("stored").inc(told.new)
+    metrics.EVENTS.labels("known").inc(len(told.kept) - told.new)
+    metrics.EVENTS.labels("erased").inc(len(events) - len(told.kept))
+    return told.new
 
 
-async def _insert(memory: Memory, events: Sequence[Event], patience: float) -> tuple[list[Event], list[bool]]:
-    """The events, each as whose it is by now, and which were new."""
+async def _insert(memory: Memory, events: Sequence[Event], patience: float) -> Stored:
     clock = asyncio.get_running_loop().time
     deadline, wait = clock() + patience, FIRST_WAIT
     while True:
         try:
-            pool = await memory.pool()
-            owned = await given_to_users(pool, events)
-            return owned, await insert_events(pool, owned)
+            return await _insert_whose(await memory.pool(), events)
         except AWAY as error:
             if clock() + wait > deadline:
                 raise
             log.warning("postgres_away", retry_in=wait, error=f"{type(error).__name__}: {error}")
         await asyncio.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
+
+
+async def _insert_whose(pool: asyncpg.Pool, events: Sequence[Event]) -> Stored:
+    """What a guest did is the user's they became by now; what an erased person did before is dropped."""
+    owned = await given_to_users(pool, events)
+    erased = await erased_events(pool, owned, await newest_tombstone(pool))
+    kept = [event for at, event in enumerate(owned) if at not in erased] if erased else owned
+    new = sum(await insert_events(pool, kept))
+    moved = {told.person for told, own in zip(events, owned, strict=True) if told is not own}
+    return Stored(kept, new, moved | {owned[at].person for at in erased})

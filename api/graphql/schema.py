@@ -6,7 +6,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from api.graphql.catalogue import CatalogueMutation
-from api.graphql.erasures import ErasureMutation
+from api.graphql.erasures import ErasureMutation, ErasureQuery
 from api.graphql.events import EventMutation
 from api.graphql.identities import IdentityMutation
 from api.graphql.items import ItemQuery
@@ -21,7 +21,7 @@ from api.graphql.scalars import SCALARS
 
 
 @strawberry.type(description="What can be asked. A field that needs a scope says so with `@requires`.")
-class Query(PeopleQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, NodeQuery):
+class Query(PeopleQuery, ErasureQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, NodeQuery):
     """All queries."""
 
 

@@ -23,10 +23,10 @@ from cli.loading.rejects import RejectFile
 from cli.loading.report import Report
 from core import clock
 from db.history import History, LoadProgress, begin_load, first_begun, save_load
-from db.identities import give_loaded_events
 
 T = TypeVar("T")
 _TAKEN = "its source, id and occurredAt came before with another body"
+_NOT_KEPT = "events of this person from that time are not kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,6 @@ async def load_events(connection: asyncpg.Connection, order: Order, report: Repo
                     await history.prepare_months(rows.months)
                     progress = await _store(history, id, progress, chunk, rows, refused, rejects)
                 report.step(chunk.read, chunk.last_line)
-    await give_loaded_events(connection)
     await save_load(connection, id, progress, finished=True)
     return tally.plus(*progress[1:])
 
@@ -144,6 +143,7 @@ async def _store(
     async with history.connection.transaction():
         copied = await history.copy(rows.csv)
         refused = refused + [Reject(int(rows.lines[place]), "id", _TAKEN) for place in copied.conflicts]
+        refused += [Reject(int(rows.lines[place]), "occurredAt", _NOT_KEPT) for place in copied.erased]
         rejects.write(refused)
         progress = LoadProgress(
             chunk.last_line,

@@ -1,0 +1,261 @@
+"""Erasures: who was erased as a keyed hash, when, and how far each store is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, Self, cast
+from uuid import UUID
+
+from core.contract import Person, identity_of
+from db.identities import lock_user
+from db.postgres import Connection, transaction
+from db.tombstones import HASH_OF_GIVEN, bury, ensure_key, name_of
+
+MOST_AT_ONCE: Final = 10_000  # events erased in one transaction
+_WHOSE: Final = {
+    "user": "user_id = ANY($1::text[])",
+    "guest": "anonymous_id = ANY($1::text[]) AND user_id IS NULL",
+}
+_ERASURE: Final = "erasures.id, erased_at, requested_by, stores, people, completed_at"
+
+
+class PersonStore(StrEnum):
+    """Where something of a person may be."""
+
+    POSTGRES = "POSTGRES"
+    REDIS = "REDIS"
+    OUTBOX = "OUTBOX"
+    QUEUE = "QUEUE"
+    DEAD_EVENTS = "DEAD_EVENTS"
+    REJECT_FILES = "REJECT_FILES"
+    IMPRESSIONS = "IMPRESSIONS"
+    FORECASTS = "FORECASTS"
+    LAKE = "LAKE"
+    DRIFT_SAMPLES = "DRIFT_SAMPLES"
+    BUNDLE = "BUNDLE"
+
+
+class StoreState(StrEnum):
+    """How far a store is."""
+
+    PENDING = "PENDING"
+    ERASED = "ERASED"
+    NOTHING_HELD = "NOTHING_HELD"
+
+
+class Told(NamedTuple):
+    """What became of one store, when, and what there is to say about it."""
+
+    status: StoreState
+    at: datetime | None = None
+    note: str | None = None
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> Self:
+        """As it is stored."""
+        at = stored.get("at")
+        return cls(StoreState(stored["status"]), at and datetime.fromisoformat(at), stored.get("note"))
+
+    def written(self) -> dict[str, Any]:
+        """To be stored."""
+        return {"status": self.status, "at": self.at and self.at.isoformat(), "note": self.note}
+
+
+NEVER_HELD: Final = {
+    PersonStore.REJECT_FILES: "What a loader sets aside are line numbers, fields and reasons, on the operator's disk.",
+    PersonStore.IMPRESSIONS: "This release keeps none.",
+    PersonStore.FORECASTS: "This release keeps none.",
+    PersonStore.DRIFT_SAMPLES: "This release keeps none.",
+}
+WAITS: Final = Told(StoreState.PENDING)
+_BY_ID: Final = (
+    PersonStore.POSTGRES,
+    PersonStore.REDIS,
+    PersonStore.QUEUE,
+    PersonStore.LAKE,
+)  # swept by the person's id
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """The receipt of an erasure. `people` are whom some store still has to be rid of."""
+
+    id: UUID
+    erased_at: datetime
+    requested_by: str
+    stores: dict[PersonStore, Told]
+    people: list[Person]
+    completed_at: datetime | None
+
+    def waits(self, store: PersonStore) -> bool:
+        """Whether this store is not done yet."""
+        return self.stores[store].status is StoreState.PENDING
+
+
+class Swept(NamedTuple):
+    """What one sweep erased; `rest` says that there is more. `identities` are those of the events."""
+
+    identities: list[int]
+    others: int
+    rest: bool
+
+    @property
+    def found(self) -> bool:
+        """Whether there was anything."""
+        return bool(self.identities) or self.others > 0
+
+    def told(self, now: datetime) -> dict[PersonStore, Told]:
+        """How far Postgres is after it."""
+        if self.rest:
+            return {}
+        return {PersonStore.POSTGRES: Told(StoreState.ERASED if self.found else StoreState.NOTHING_HELD, now)}
+
+
+async def begin_erasure(connection: Connection, user_id: str, by: str, now: datetime) -> tuple[Erasure, Swept]:
+    """Erase a user and the guests they were from Postgres, as one change, and keep out what they did before `now`.
+
+    A user who was erased before keeps their receipt, which tells of this time as well.
+    """
+    async with transaction(connection) as inside:
+        await lock_user(inside, user_id)
+        await ensure_key(inside)
+        guests = await inside.fetch("DELETE FROM identities WHERE user_id = $1 RETURNING anonymous_id", user_id)
+        people = [Person("user", user_id), *(Person("guest", row["anonymous_id"]) for row in guests)]
+        await bury(inside, people, now)
+        swept = await sweep(inside, people)
+        row = await inside.fetchrow(
+            "INSERT INTO erasures (person, erased_at, requested_by, stores, people)"
+            f" SELECT {HASH_OF_GIVEN}, $2, $3, $4, $5"
+            " FROM erasure_keys, unnest($1::text[]) AS given (name)"
+            " ON CONFLICT (person) DO UPDATE SET erased_at = EXCLUDED.erased_at, requested_by = EXCLUDED.requested_by,"
+            " people = ARRAY(SELECT DISTINCT unnest(erasures.people || EXCLUDED.people)), completed_at = NULL,"
+            " stores = EXCLUDED.stores || CASE WHEN $6 THEN '{}' ELSE jsonb_build_object("
+            "'LAKE', erasures.stores -> 'LAKE', 'BUNDLE', erasures.stores -> 'BUNDLE') END"
+            f" RETURNING {_ERASURE}",
+            [name_of(people[0])],
+            now,
+            by,
+            {store.value: WAITS.written() for store in PersonStore},
+            [name_of(person) for person in people],
+            swept.found,
+        )
+    return _erasure(row), swept._replace(others=swept.others + len(guests))
+
+
+async def sweep(connection: Connection, people: Sequence[Person], before: datetime | None = None) -> Swept:
+    """Erase what Postgres holds of these people, of events only those from before a moment where one is given."""
+    identities: list[int] = []
+    rest = False
+    for kind, whose in _WHOSE.items():
+        ids = [person.id for person in people if person.kind == kind]
+        rows, more = await _erase_events(connection, whose, ids, before) if ids else ([], False)
+        identities += [identity_of(*row) for row in rows]
+        rest |= more
+    users = [person.id for person in people if person.kind == "user"]
+    return Swept(identities, 0 if before else await _erase_described(connection, users), rest)
+
+
+async def _erase_events(
+    connection: Connection, whose: str, ids: Sequence[str], before: datetime | None
+) -> tuple[list[Any], bool]:
+    """The oldest MOST_AT_ONCE or so; says which, and whether there are more."""
+    theirs = f"{whose} AND ($2::timestamptz IS NULL OR least(occurred_at, received_at) < $2)"
+    until = await connection.fetchval(
+        f"SELECT occurred_at FROM events WHERE {theirs} ORDER BY occurred_at OFFSET $3 LIMIT 1",
+        ids,
+        before,
+        MOST_AT_ONCE,
+    )
+    rows = await connection.fetch(
+        f"DELETE FROM events WHERE {theirs} AND ($3::timestamptz IS NULL OR occurred_at <= $3)"
+        " RETURNING source, id, occurred_at",
+        ids,
+        before,
+        until,
+    )
+    return rows, until is not None
+
+
+async def _erase_described(connection: Connection, users: Sequence[str]) -> int:
+    """Traits, and the name in the record of what the person's own token asked for."""
+    statements = ["DELETE FROM users WHERE id = ANY($1::text[])"]
+    for table, column in (("training_jobs", "requested_by"), ("decisions", "decided_by")):
+        end = f"position(' for ' IN {column}) + 4"
+        statements.append(
+            f"UPDATE {table} SET {column} = left({column}, {end}) || 'an erased person'"
+            f" WHERE {column} LIKE '% for %' AND substring({column} FROM {end} + 1) = ANY($1::text[])"
+        )
+    tags = [await connection.execute(statement, users) for statement in statements]
+    return sum(int(tag.rpartition(" ")[2]) for tag in tags)
+
+
+async def tell_stores(connection: Connection, erasure: Erasure, told: Mapping[PersonStore, Told]) -> Erasure | None:
+    """Write down how far these stores are, and forget the ids once nobody needs them; None when it was begun anew."""
+    stores = {**erasure.stores, **told}
+    done = all(one.status is not StoreState.PENDING for one in stores.values())
+    needed = any(stores[store].status is StoreState.PENDING for store in _BY_ID)
+    row = await connection.fetchrow(
+        "UPDATE erasures SET stores = $3, people = CASE WHEN $4 THEN people END,"
+        " completed_at = CASE WHEN $5 THEN coalesce(completed_at, now()) END"
+        f" WHERE id = $1 AND erased_at = $2 RETURNING {_ERASURE}",
+        erasure.id,
+        erasure.erased_at,
+        {store.value: one.written() for store, one in stores.items()},
+        needed,
+        done,
+    )
+    return None if row is None else _erasure(row)
+
+
+async def open_erasures(connection: Connection, trained: datetime | None) -> list[Erasure]:
+    """Erasures some store is not done with, the oldest first, but those that wait only for a later training."""
+    rows = await connection.fetch(
+        f"SELECT {_ERASURE} FROM erasures WHERE completed_at IS NULL"
+        " AND (people IS NOT NULL OR $1::timestamptz IS NULL OR erased_at < $1) ORDER BY erased_at",
+        trained,
+    )
+    return [_erasure(row) for row in rows]
+
+
+async def erasure_by_id(connection: Connection, id: UUID) -> Erasure | None:
+    """The receipt with this id."""
+    row = await connection.fetchrow(f"SELECT {_ERASURE} FROM erasures WHERE id = $1", id)
+    return None if row is None else _erasure(row)
+
+
+async def erasure_of(connection: Connection, user_id: str) -> Erasure | None:
+    """The receipt of this user, if they were erased."""
+    row = await connection.fetchrow(
+        f"SELECT {_ERASURE} FROM erasure_keys CROSS JOIN unnest($1::text[]) AS given (name)"
+        f" JOIN erasures ON person = {HASH_OF_GIVEN}",
+        [name_of(Person("user", user_id))],
+    )
+    return None if row is None else _erasure(row)
+
+
+async def outbox_waits(connection: Connection, since: datetime) -> bool:
+    """Whether the outbox holds a message from before this moment."""
+    waits: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM outbox WHERE created_at <= $1)", since)
+    return waits
+
+
+async def oldest_training(connection: Connection) -> datetime | None:
+    """When the training began whose bundle serves and is the oldest of those that serve; None when none does."""
+    began: datetime | None = await connection.fetchval(
+        "SELECT min(least(created_at, started_at)) FROM serving JOIN models ON models.id = serving.bundle"
+        " LEFT JOIN training_jobs ON training_jobs.bundle = models.id"
+    )
+    return began
+
+
+def _erasure(row: Any) -> Erasure:
+    people = [cast("list[str]", name.split(":", 1)) for name in row["people"] or ()]
+    return Erasure(
+        row["id"],
+        row["erased_at"],
+        row["requested_by"],
+        {store: Told.read(row["stores"][store]) for store in PersonStore},
+        [Person(cast(Any, kind), id) for kind, id in people],
+        row["completed_at"],
+    )
