@@ -127,7 +127,7 @@ async def begin_erasure(connection: Connection, user_id: str, by: str, now: date
         row = await inside.fetchrow(
             "INSERT INTO erasures (person, erased_at, requested_by, stores, people)"
             f" SELECT {HASH_OF_GIVEN}, $2, $3, $4, $5"
-            " FROM erasure_keys, unnest($1::text[]) AS given (name)"
+            " FROM unnest($1::text[]) AS given (name)"
             " ON CONFLICT (person) DO UPDATE SET erased_at = EXCLUDED.erased_at, requested_by = EXCLUDED.requested_by,"
             " people = ARRAY(SELECT DISTINCT unnest(erasures.people || EXCLUDED.people)), completed_at = NULL,"
             " stores = EXCLUDED.stores || CASE WHEN $6 THEN '{}' ELSE jsonb_build_object("
@@ -227,8 +227,7 @@ async def erasure_by_id(connection: Connection, id: UUID) -> Erasure | None:
 async def erasure_of(connection: Connection, user_id: str) -> Erasure | None:
     """The receipt of this user, if they were erased."""
     row = await connection.fetchrow(
-        f"SELECT {_ERASURE} FROM erasure_keys CROSS JOIN unnest($1::text[]) AS given (name)"
-        f" JOIN erasures ON person = {HASH_OF_GIVEN}",
+        f"SELECT {_ERASURE} FROM unnest($1::text[]) AS given (name) JOIN erasures ON person = {HASH_OF_GIVEN}",
         [name_of(Person("user", user_id))],
     )
     return None if row is None else _erasure(row)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from db.events import ensure_months
-from db.tombstones import HASH_OF_EVENT
+from db.tombstones import ERASED_WHEN, HASH_OF_EVENT
 
 COLUMNS: Final = (
     "source", "id", "occurred_at", "type", "user_id", "anonymous_id", "item_id", "item_ids", "order_id", "quantity",
@@ -29,13 +29,13 @@ _CONFLICTS: Final = """
 # People are heeded in the staged rows: what a guest did is the user's they became, and who was erased stays so.
 _HEED: Final = "SELECT EXISTS (SELECT FROM identities) OR EXISTS (SELECT FROM tombstones)"
 _GIVE: Final = """
-    UPDATE incoming SET user_id = identities.user_id FROM identities
-    WHERE incoming.user_id IS NULL AND incoming.anonymous_id = identities.anonymous_id
+    UPDATE incoming SET user_id = (SELECT user_id FROM identities WHERE anonymous_id = incoming.anonymous_id)
+    WHERE user_id IS NULL
 """
 _KEEP_OUT: Final = f"""
     WITH erased AS (
-        DELETE FROM incoming USING erasure_keys, tombstones
-        WHERE person = {HASH_OF_EVENT} AND occurred_at < erased_at RETURNING position - 1 AS place
+        DELETE FROM incoming WHERE occurred_at < {ERASED_WHEN.format(hash=HASH_OF_EVENT)}
+        RETURNING position - 1 AS place
     ) SELECT place FROM erased ORDER BY place
 """
 

@@ -164,9 +164,10 @@ async def _insert(memory: Memory, events: Sequence[Event], patience: float) -> S
 
 async def _insert_whose(pool: asyncpg.Pool, events: Sequence[Event]) -> Stored:
     """What a guest did is the user's they became by now; what an erased person did before is dropped."""
-    owned = await given_to_users(pool, events)
-    erased = await erased_events(pool, owned, await newest_tombstone(pool))
-    kept = [event for at, event in enumerate(owned) if at not in erased] if erased else owned
-    new = sum(await insert_events(pool, kept))
+    async with pool.acquire() as connection:
+        owned = await given_to_users(connection, events)
+        erased = await erased_events(connection, owned, await newest_tombstone(connection))
+        kept = [event for at, event in enumerate(owned) if at not in erased] if erased else owned
+        new = sum(await insert_events(connection, kept))
     moved = {told.person for told, own in zip(events, owned, strict=True) if told is not own}
     return Stored(kept, new, moved | {owned[at].person for at in erased})

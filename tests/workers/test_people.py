@@ -1,11 +1,17 @@
 """What is carried on about people: guests whose last events landed while they were being joined."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
+import httpx
 import pytest
+from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
 from core import clock
@@ -15,6 +21,12 @@ from db import identities
 from db.cache import add_recent, person_keys, read_person, write_base
 from db.events import events_of_person, insert_events
 from db.identities import join_guest, unsettled_identities
+from db.outbox import put_aside
+from tests.faults import eventually
+from tests.running import register_client, running_gateway
+from tests.workers.conftest import StartWorker
+from workers import topology
+from workers.enqueue import Broker, events_body
 from workers.events import Memory, store
 from workers.people import LANDED, settle_guests
 
@@ -76,3 +88,71 @@ async def test_a_guest_of_very_many_events_is_given_to_the_user_in_parts(
         await settle_guests(pool, redis, clock.now() + timedelta(hours=1))
         seen.append(len(await events_of_person(pool, ANNA)))
     assert seen == [5, 10, 10]
+
+
+NO_ARGUMENTS = b'[[],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
+AT_ONCE = "import workers.erasures, datetime; workers.erasures.LANDED = datetime.timedelta(0)"
+IDENTIFY = 'mutation { identify(input: {userId: "anna", anonymousId: "g-1"}) { userErrors { code } } }'
+ERASE = 'mutation { eraseUser(id: "anna") { erasure { id } } }'
+TRACK = "mutation ($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
+HISTORY = "query ($id: ID!) { user(id: $id) { history { nodes { id } } } }"
+RECEIPT = "query ($id: ID!) { erasure(id: $id) { completedAt stores { store status } } }"
+
+
+async def test_a_person_from_guest_to_erasure_with_a_gateway_and_a_worker_of_their_own(
+    stores: Stores,
+    pool: asyncpg.Pool,
+    redis: Redis,
+    channel: AbstractChannel,
+    start_worker: StartWorker,
+    tmp_path: Path,
+) -> None:
+    await register_client(pool)
+    with running_gateway(stores, tmp_path / "gateway.log") as gateway:
+        start_worker(AT_ONCE)
+        token = await asyncio.to_thread(gateway.token)
+        async with httpx.AsyncClient(base_url=gateway.url, headers={"authorization": f"Bearer {token}"}) as http:
+
+            async def ask(query: str, **variables: Any) -> Any:
+                body = (await http.post("/graphql", json={"query": query, "variables": variables})).json()
+                assert "errors" not in body, body
+                (answer,) = body["data"].values()
+                return answer
+
+            async def track(id: str, **who: str) -> None:
+                when = (clock.now() - timedelta(minutes=1)).isoformat()
+                told = {"type": "VIEW", "itemId": "i1", "id": id, "occurredAt": when, **who}
+                assert (await ask(TRACK, events=[told]))["accepted"] == 1
+
+            async def knows(id: str, *events: str) -> bool:
+                nodes = (await ask(HISTORY, id=id))["history"]["nodes"]
+                return {node["id"] for node in nodes} == set(events)
+
+            await track("as-guest", anonymousId="g-1")
+            assert (await ask(IDENTIFY))["userErrors"] == []
+            await track("still-as-guest", anonymousId="g-1")
+            await eventually(partial(knows, "anna", "as-guest", "still-as-guest"))
+
+            receipt = (await ask(ERASE))["erasure"]["id"]
+            assert await knows("anna")
+            late = [make_event(userId="anna"), make_event()]
+            await put_aside(pool, uuid4(), events_body(late))  # as by a gateway that had no broker when they came
+            await put_aside(
+                pool, uuid4(), events_body([make_event(id="last", occurredAt=NOW.isoformat(), userId="bert")])
+            )
+            await eventually(partial(knows, "bert", "last"))
+            assert await knows("anna")
+            assert await events_of_person(pool, GUEST) == []
+            assert not await redis.exists(person_keys(ANNA).delta, *person_keys(GUEST))
+
+            broker = Broker(stores.broker_url.get_secret_value(), 5)
+
+            async def complete() -> bool:
+                await broker.publish(topology.LOOK_AROUND, uuid4(), NO_ARGUMENTS, topology.CHORES.routing_key)
+                return (await ask(RECEIPT, id=receipt))["completedAt"] is not None
+
+            await eventually(complete)
+            await broker.close()
+            logs = (tmp_path / "gateway.log").read_text() + (tmp_path / "worker.log").read_text()
+            assert "user_erased" in logs and "erasure_complete" in logs
+            assert "anna" not in logs and "g-1" not in logs
