@@ -14,7 +14,6 @@ from core.contract import Person, check_id
 from db import cache
 from db.cache import forget_people, forget_seen
 from db.erasures import (
-    NEVER_HELD,
     Erasure,
     PersonStore,
     StoreState,
@@ -53,7 +52,7 @@ async def erase_user(gateway: Gateway, viewer: Viewer, id: str) -> Erasure:
     now = clock.now()
     erasure, swept = await begin_erasure(gateway.pool, check_id(id, "id"), viewer.client_id, now)
     gateway.ingest.heed_erasure(now)
-    told = {**_never_held(now), **swept.told(now), **await _erase_from_redis(gateway, erasure, swept, now)}
+    told = {**swept.told(now), **await _erase_from_redis(gateway, erasure, swept, now)}
     log.info("user_erased", erasure=str(erasure.id), events=len(swept.identities))
     return await tell_stores(gateway.pool, erasure, told) or erasure
 
@@ -71,10 +70,6 @@ def check_client(viewer: Viewer) -> None:
     """Raise Forbidden for a person's token, whatever its scopes: whom it is about is the shop's to check."""
     if viewer.person is not None:
         raise Forbidden("This needs a client's own token.")
-
-
-def _never_held(now: datetime) -> dict[PersonStore, Told]:
-    return {store: Told(StoreState.NOTHING_HELD, now, note) for store, note in NEVER_HELD.items()}
 
 
 async def _erase_from_redis(gateway: Gateway, erasure: Erasure, swept: Swept, now: datetime) -> dict[PersonStore, Told]:

@@ -136,11 +136,17 @@ async def begin_erasure(connection: Connection, user_id: str, by: str, now: date
             [name_of(people[0])],
             now,
             by,
-            {store.value: WAITS.written() for store in PersonStore},
+            _unbegun(now),
             [name_of(person) for person in people],
             swept.found,
         )
     return _erasure(row), swept._replace(others=swept.others + len(guests))
+
+
+def _unbegun(now: datetime) -> dict[str, Any]:
+    """How far each store is before anything is done."""
+    told = {store: Told(StoreState.NOTHING_HELD, now, note) for store, note in NEVER_HELD.items()}
+    return {store.value: told.get(store, WAITS).written() for store in PersonStore}
 
 
 async def sweep(connection: Connection, people: Sequence[Person], before: datetime | None = None) -> Swept:

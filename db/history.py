@@ -100,8 +100,8 @@ class History:
             "TRUNCATE incoming RESTART IDENTITY; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
         )
         total = await self._copy_into("incoming", rows)
-        await self.connection.execute(_GIVE)
         erased = [row["place"] for row in await self.connection.fetch(_KEEP_OUT)]
+        await self.connection.execute(_GIVE)
         stored = await self.connection.fetchval(_STORE)
         found = await self.connection.fetch(_CONFLICTS) if stored + len(erased) < total else []
         duplicate = total - stored - len(found) - len(erased)

@@ -82,7 +82,8 @@ async def _arrived(
     if erasure.waits(PersonStore.REDIS):
         told[PersonStore.REDIS] = Told(StoreState.ERASED, now)
     if not await outbox_waits(pool, erasure.erased_at):
-        told[PersonStore.OUTBOX] = Told(StoreState.ERASED, now, _DRAINED)
+        if erasure.waits(PersonStore.OUTBOX):
+            told[PersonStore.OUTBOX] = Told(StoreState.ERASED, now, _DRAINED)
         if not messages[topology.EVENTS.name] and not swept.rest:
             told[PersonStore.QUEUE] = Told(StoreState.ERASED, now, _ARRIVED)
     return told

@@ -163,11 +163,11 @@ async def _insert(memory: Memory, events: Sequence[Event], patience: float) -> S
 
 
 async def _insert_whose(pool: asyncpg.Pool, events: Sequence[Event]) -> Stored:
-    """What a guest did is the user's they became by now; what an erased person did before is dropped."""
+    """What an erased person did before is dropped; what a guest did is the user's they became by now."""
     async with pool.acquire() as connection:
-        owned = await given_to_users(connection, events)
-        erased = await erased_events(connection, owned, await newest_tombstone(connection))
-        kept = [event for at, event in enumerate(owned) if at not in erased] if erased else owned
-        new = sum(await insert_events(connection, kept))
-    moved = {told.person for told, own in zip(events, owned, strict=True) if told is not own}
-    return Stored(kept, new, moved | {owned[at].person for at in erased})
+        erased = await erased_events(connection, events, await newest_tombstone(connection))
+        kept = [event for at, event in enumerate(events) if at not in erased] if erased else events
+        owned = await given_to_users(connection, kept)
+        new = sum(await insert_events(connection, owned))
+    moved = {told.person for told, own in zip(kept, owned, strict=True) if told is not own}
+    return Stored(owned, new, moved | {events[at].person for at in erased})

@@ -194,6 +194,17 @@ async def test_what_was_on_its_way_is_dropped_and_what_comes_after_is_a_new_pers
     assert (await ask(http, ABOUT))["history"]["nodes"] == [{"id": "after"}], "carrying on leaves the new person alone"
 
 
+async def test_an_erased_past_does_not_become_somebody_elses(
+    http: httpx.AsyncClient, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool
+) -> None:
+    await ask(http, IDENTIFY)
+    await track(http, event("queued-guest", anonymousId="g-1"))
+    await erase(http)
+    await ask(http, IDENTIFY.replace("anna", "bert"))  # the next person at that browser
+    assert await drain(channel, memory) == [0]
+    assert await pool.fetchval("SELECT count(*) FROM events") == 0
+
+
 async def test_a_late_event_is_refused_without_a_word_about_the_erasure(http: httpx.AsyncClient) -> None:
     await erase(http)
     late, fresh, other = event("late"), event("fresh", clock.now()), event("other", userId="bert")
@@ -383,6 +394,17 @@ async def test_while_redis_is_away_the_receipt_says_so_and_the_chores_make_it_go
     assert states(receipt)["REDIS"] == "PENDING"
     await carry_on(stores, pool, redis)
     assert states(await ask(http, RECEIPT, id=receipt["id"]))["REDIS"] == "ERASED"
+    assert not await redis.exists(*person_keys(Person("user", "anna")))
+
+
+async def test_an_erasure_whose_gateway_died_is_carried_on_from_its_first_change(
+    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
+) -> None:
+    await redis.set(person_keys(Person("user", "anna")).base, b"state")
+    begun, _ = await erasures.begin_erasure(pool, "anna", "shop", clock.now())
+    assert await carry_on(stores, pool, redis) == 1
+    told = states(await ask(http, RECEIPT, id=str(begun.id)))
+    assert (told["POSTGRES"], told["REDIS"], told["REJECT_FILES"]) == ("NOTHING_HELD", "ERASED", "NOTHING_HELD")
     assert not await redis.exists(*person_keys(Person("user", "anna")))
 
 
