@@ -180,7 +180,8 @@ class Ingest:
     async def _drained(self) -> bool:
         """Empty the outbox as far as broker and Postgres allow; whether it is empty now."""
         try:
-            self._newest_erasure = await newest_tombstone(self._pool)
+            if (newest := await newest_tombstone(self._pool)) is not None:
+                self.heed_erasure(newest)
             while sent := await self._drain_some():
                 log.info("outbox_drained", messages=sent)
         except _AWAY as error:

@@ -1,14 +1,13 @@
 """`identify`: a guest's past becomes the user's, by a token that may speak for both, whatever is still on its way."""
 
-import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-import aio_pika
 import asyncpg
 import httpx
 import pytest
+from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
 from api.oauth.grant_types import ANONYMOUS_ID, CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
@@ -20,10 +19,10 @@ from core.settings import Stores
 from db.cache import person_keys
 from db.clients import create_client
 from db.items import upsert_items
+from tests.erasing import drain
 from tests.in_process import Configured, asked
 from tests.running import CLIENT, SECRET
-from workers import topology
-from workers.events import Memory, read_batch, store
+from workers.events import Memory, store
 
 IDENTIFY = """mutation ($user: ID!, $guest: ID!, $proof: String) {
   identify(input: {userId: $user, anonymousId: $guest, anonymousToken: $proof}) {
@@ -54,8 +53,10 @@ async def say(http: httpx.AsyncClient, bearer: str, query: str, **variables: Any
 
 
 @pytest.fixture
-async def http(stores: Stores, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[httpx.AsyncClient]:
-    topology.declare(stores.broker_url.get_secret_value())
+async def http(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway without a socket, and two clients that may do everything."""
     await upsert_items(pool, [{"id": id, "updated_at": clock.now()} for id in ("milk", "soap", "vase")])
     for id in (CLIENT, "partner"):
         grants = [CLIENT_CREDENTIALS, TOKEN_EXCHANGE]
@@ -70,28 +71,10 @@ async def bearer(http: httpx.AsyncClient) -> str:
     return await token(http)
 
 
-@pytest.fixture
-async def memory(stores: Stores) -> AsyncIterator[Memory]:
-    opened = Memory(stores)
-    yield opened
-    await opened.close()
-
-
 def event(type: str, item: str, id: str, days: float = 1, **who: str) -> dict[str, Any]:
     when = (clock.now() - timedelta(days=days)).isoformat()
     price = {"unitPrice": "2.50", "orderId": f"o-{id}"} if type == "PURCHASE" else {}
     return {"type": type, "itemId": item, "id": id, "occurredAt": when, **price, **(who or {"anonymousId": "g-1"})}
-
-
-async def drain(memory: Memory, stores: Stores) -> int:
-    """Store all that waits in the queue, as a worker would; how many batches there were."""
-    stored = 0
-    async with await aio_pika.connect(stores.broker_url.get_secret_value()) as connection:
-        queue = await (await connection.channel()).get_queue(topology.EVENTS.name)
-        while (message := await queue.get(no_ack=True, fail=False)) is not None:
-            await store(memory, read_batch(json.loads(message.body)[0][0]), patience=5)
-            stored += 1
-    return stored
 
 
 async def about(http: httpx.AsyncClient, bearer: str, id: str = "anna") -> dict[str, Any]:
@@ -109,12 +92,11 @@ async def identify(http: httpx.AsyncClient, bearer: str, user: str = "anna", gue
 
 
 async def test_the_users_next_answer_knows_the_guests_past(
-    http: httpx.AsyncClient, bearer: str, stores: Stores, memory: Memory, redis: Redis
+    http: httpx.AsyncClient, bearer: str, channel: AbstractChannel, memory: Memory, redis: Redis
 ) -> None:
-    await drain(memory, stores)  # what another test left
     own = event("VIEW", "vase", "own", userId="anna")
     await say(http, bearer, TRACK, events=[event("PURCHASE", "milk", "e1"), event("VIEW", "soap", "e2"), own])
-    assert await drain(memory, stores)
+    assert await drain(channel, memory)
     before = await about(http, bearer)
     assert (before["rfm"], [node["id"] for node in before["history"]["nodes"]]) == (None, ["own"])
     assert await identify(http, bearer) == ("anna", [])
@@ -129,9 +111,8 @@ async def test_the_users_next_answer_knows_the_guests_past(
 
 
 async def test_what_is_still_in_the_queue_becomes_the_users_as_well(
-    http: httpx.AsyncClient, bearer: str, stores: Stores, memory: Memory, redis: Redis, pool: asyncpg.Pool
+    http: httpx.AsyncClient, bearer: str, channel: AbstractChannel, memory: Memory, redis: Redis, pool: asyncpg.Pool
 ) -> None:
-    await drain(memory, stores)
     await about(http, bearer)  # a base is built without the guest
     bought = event("PURCHASE", "milk", "e1")
     await say(http, bearer, TRACK, events=[bought])
@@ -139,14 +120,14 @@ async def test_what_is_still_in_the_queue_becomes_the_users_as_well(
     assert (await about(http, bearer))["rfm"]["frequency"] == 1, "told by Redis while the event is on its way"
     late = event("PURCHASE", "soap", "e2", days=2)
     await say(http, bearer, TRACK, events=[late])  # the page still calls them a guest
-    assert await drain(memory, stores) == 2
+    assert len(await drain(channel, memory)) == 2
     after = await about(http, bearer)
     assert after["rfm"] == {"frequency": 2, "monetary": "5.00"}
     assert {node["id"] for node in after["history"]["nodes"]} == {"e1", "e2"}
     assert not await redis.exists(*person_keys(Person("guest", "g-1")))
     await redis.flushdb()  # no hint: the primary key alone says it is known, and the digest that it is the same
     await say(http, bearer, TRACK, events=[bought, late])
-    await drain(memory, stores)
+    await drain(channel, memory)
     assert await pool.fetchval("SELECT count(*) FROM events") == 2
     assert (await about(http, bearer))["rfm"] == after["rfm"]
 
