@@ -25,8 +25,6 @@ from cli.main import app
 from core import clock
 from core.contract import Person
 from db.cache import read_person, write_base
-from db.erasures import begin_erasure
-from db.identities import join_guest
 from db.items import items_by_id
 from db.users import user_by_id
 
@@ -340,51 +338,6 @@ async def test_states_of_people_are_built_anew_after_a_load(
     await write_base(redis, Person("user", "u1"), b"state")
     assert (await in_thread(load, "events", csv_file([LINE])))[0] == 0
     assert (await read_person(redis, Person("user", "u1")))[0] is None
-
-
-async def test_what_a_guest_did_is_loaded_for_the_user_they_became(load: Load, pool: asyncpg.Pool) -> None:
-    await join_guest(pool, "g1", "anna", "shop")
-    lines = [f"VIEW,2026-01-05T12:00:0{n}Z,{who},i1" for n, who in enumerate(("g1,", "g2,", ",bert"))]
-    file = csv_file(lines, header="type,occurredAt,anonymousId,userId,itemId")
-    assert (await in_thread(load, "events", file))[1] == counts(3)
-    users = await pool.fetch("SELECT anonymous_id, user_id FROM events ORDER BY occurred_at")
-    assert [tuple(row) for row in users] == [("g1", "anna"), ("g2", None), (None, "bert")]
-    assert (await in_thread(load, "events", file))[1] == counts(0, duplicate=3)
-
-
-async def test_what_an_erased_person_did_before_is_not_loaded(load: Load, pool: asyncpg.Pool) -> None:
-    await join_guest(pool, "g1", "anna", "shop")
-    await begin_erasure(pool, "anna", "shop", datetime(2026, 1, 6, tzinfo=UTC))
-    people = ("g1,", "g2,", ",anna", ",bert", "g2,anna", "g1,bert")
-    lines = [f"VIEW,2026-01-05T12:00:0{n}Z,{who},i1" for n, who in enumerate(people)]
-    file = csv_file([*lines, "VIEW,2026-01-06T12:00:00Z,,anna,i1"], header="type,occurredAt,anonymousId,userId,itemId")
-    assert (await in_thread(load, "events", file))[:2] == (1, counts(4, rejected=3))
-    kept = await pool.fetch("SELECT anonymous_id, user_id FROM events ORDER BY occurred_at")
-    assert [tuple(row) for row in kept] == [("g2", None), (None, "bert"), ("g1", "bert"), (None, "anna")]
-    assert rejects_of(file) == [(line, "occurredAt") for line in (2, 4, 6)]
-
-
-def test_a_reject_file_repeats_nothing_of_what_a_line_said(load: Load) -> None:
-    secret = "confidential"
-    lines = [
-        f"{secret},2026-01-05T12:00:00Z,u1,i1,,,",
-        f"VIEW,{secret},u1,i1,,,",
-        f"VIEW,2026-01-05T12:00:00Z,{secret * 20},i1,,,",
-        f"VIEW,2026-01-05T12:00:00Z,u1,,{secret},,",
-        f"VIEW,2026-01-05T12:00:00Z,u1,i1,{secret},,",
-        f"VIEW,2026-01-05T12:00:00Z,u1,i1,1,{secret},{secret}",
-        f"VIEW,2026-01-05T12:00:00Z,u1,i1,1,1,{secret}",
-        f"{secret},too,many,values,1,1,EUR,{secret},{secret}",
-    ]
-    assert load("events", csv_file(lines))[1] == counts(0, rejected=len(lines))
-    json_file(
-        [{"userId": secret, "type": [secret]}, [secret], {"type": "VIEW", "properties": secret, "userId": secret}]
-    )
-    with Path("log.jsonl").open("a") as file:
-        file.write(f'{{"userId": "{secret}\n')
-    assert load("events", "log.jsonl")[1] == counts(0, rejected=4)
-    for name in ("log.csv", "log.jsonl"):
-        assert secret not in Path(f"{name}.rejects.jsonl").read_text()
 
 
 def test_a_store_that_cannot_be_reached_has_its_own_exit_code(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
