@@ -13,17 +13,10 @@ from core import clock
 from core.contract import Person, check_id
 from db import cache
 from db.cache import forget_people, forget_seen
-from db.erasures import (
-    Erasure,
-    PersonStore,
-    StoreState,
-    Swept,
-    Told,
-    begin_erasure,
-    erasure_by_id,
-    tell_stores,
-)
+from db.erasures import Erasure, begin_erasure, erasure_by_id, tell_stores
 from db.holdings import holdings_of
+from db.receipts import PersonStore, StoreState, Told
+from db.sweeps import Swept
 
 log = structlog.get_logger()
 

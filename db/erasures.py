@@ -1,80 +1,21 @@
 """Erasures: who was erased as a keyed hash, when, and how far each store is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
-from core.contract import Person, identity_of
+from core.contract import Person
 from db.identities import lock_user
 from db.postgres import Connection, transaction
+from db.receipts import PersonStore, StoreState, Told, unbegun
+from db.sweeps import Swept, sweep
 from db.tombstones import HASH_OF_GIVEN, bury, ensure_key, name_of
 
-MOST_AT_ONCE: Final = 10_000  # events erased in one transaction
-_WHOSE: Final = {
-    "user": "user_id = ANY($1::text[])",
-    "guest": "anonymous_id = ANY($1::text[]) AND user_id IS NULL",
-}
 _ERASURE: Final = "erasures.id, erased_at, requested_by, stores, people, completed_at"
-
-
-class PersonStore(StrEnum):
-    """Where something of a person may be."""
-
-    POSTGRES = "POSTGRES"
-    REDIS = "REDIS"
-    OUTBOX = "OUTBOX"
-    QUEUE = "QUEUE"
-    DEAD_EVENTS = "DEAD_EVENTS"
-    REJECT_FILES = "REJECT_FILES"
-    IMPRESSIONS = "IMPRESSIONS"
-    FORECASTS = "FORECASTS"
-    LAKE = "LAKE"
-    DRIFT_SAMPLES = "DRIFT_SAMPLES"
-    BUNDLE = "BUNDLE"
-
-
-class StoreState(StrEnum):
-    """How far a store is."""
-
-    PENDING = "PENDING"
-    ERASED = "ERASED"
-    NOTHING_HELD = "NOTHING_HELD"
-
-
-class Told(NamedTuple):
-    """What became of one store, when, and what there is to say about it."""
-
-    status: StoreState
-    at: datetime | None = None
-    note: str | None = None
-
-    @classmethod
-    def read(cls, stored: Mapping[str, Any]) -> Self:
-        """As it is stored."""
-        at = stored.get("at")
-        return cls(StoreState(stored["status"]), at and datetime.fromisoformat(at), stored.get("note"))
-
-    def written(self) -> dict[str, Any]:
-        """To be stored."""
-        return {"status": self.status, "at": self.at and self.at.isoformat(), "note": self.note}
-
-
-NEVER_HELD: Final = {
-    PersonStore.REJECT_FILES: "What a loader sets aside are line numbers, fields and reasons, on the operator's disk.",
-    PersonStore.IMPRESSIONS: "This release keeps none.",
-    PersonStore.FORECASTS: "This release keeps none.",
-    PersonStore.DRIFT_SAMPLES: "This release keeps none.",
-}
-WAITS: Final = Told(StoreState.PENDING)
-_BY_ID: Final = (
-    PersonStore.POSTGRES,
-    PersonStore.REDIS,
-    PersonStore.QUEUE,
-    PersonStore.LAKE,
-)  # swept by the person's id
+# These are swept by the person's id: while one of them waits, the id is needed.
+_BY_ID: Final = (PersonStore.POSTGRES, PersonStore.REDIS, PersonStore.QUEUE, PersonStore.LAKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +32,6 @@ class Erasure:
     def waits(self, store: PersonStore) -> bool:
         """Whether this store is not done yet."""
         return self.stores[store].status is StoreState.PENDING
-
-
-class Swept(NamedTuple):
-    """What one sweep erased; `rest` says that there is more. `identities` are those of the events."""
-
-    identities: list[int]
-    others: int
-    rest: bool
-
-    @property
-    def found(self) -> bool:
-        """Whether there was anything."""
-        return bool(self.identities) or self.others > 0
-
-    def told(self, now: datetime) -> dict[PersonStore, Told]:
-        """How far Postgres is after it."""
-        if self.rest:
-            return {}
-        return {PersonStore.POSTGRES: Told(StoreState.ERASED if self.found else StoreState.NOTHING_HELD, now)}
 
 
 async def begin_erasure(connection: Connection, user_id: str, by: str, now: datetime) -> tuple[Erasure, Swept]:
@@ -136,64 +58,11 @@ async def begin_erasure(connection: Connection, user_id: str, by: str, now: date
             [name_of(people[0])],
             now,
             by,
-            _unbegun(now),
+            unbegun(now),
             [name_of(person) for person in people],
             swept.found,
         )
     return _erasure(row), swept._replace(others=swept.others + len(guests))
-
-
-def _unbegun(now: datetime) -> dict[str, Any]:
-    """How far each store is before anything is done."""
-    told = {store: Told(StoreState.NOTHING_HELD, now, note) for store, note in NEVER_HELD.items()}
-    return {store.value: told.get(store, WAITS).written() for store in PersonStore}
-
-
-async def sweep(connection: Connection, people: Sequence[Person], before: datetime | None = None) -> Swept:
-    """Erase what Postgres holds of these people, of events only those from before a moment where one is given."""
-    identities: list[int] = []
-    rest = False
-    for kind, whose in _WHOSE.items():
-        ids = [person.id for person in people if person.kind == kind]
-        rows, more = await _erase_events(connection, whose, ids, before) if ids else ([], False)
-        identities += [identity_of(*row) for row in rows]
-        rest |= more
-    users = [person.id for person in people if person.kind == "user"]
-    return Swept(identities, 0 if before else await _erase_described(connection, users), rest)
-
-
-async def _erase_events(
-    connection: Connection, whose: str, ids: Sequence[str], before: datetime | None
-) -> tuple[list[Any], bool]:
-    """The oldest MOST_AT_ONCE or so; says which, and whether there are more."""
-    theirs = f"{whose} AND ($2::timestamptz IS NULL OR least(occurred_at, received_at) < $2)"
-    until = await connection.fetchval(
-        f"SELECT occurred_at FROM events WHERE {theirs} ORDER BY occurred_at OFFSET $3 LIMIT 1",
-        ids,
-        before,
-        MOST_AT_ONCE,
-    )
-    rows = await connection.fetch(
-        f"DELETE FROM events WHERE {theirs} AND ($3::timestamptz IS NULL OR occurred_at <= $3)"
-        " RETURNING source, id, occurred_at",
-        ids,
-        before,
-        until,
-    )
-    return rows, until is not None
-
-
-async def _erase_described(connection: Connection, users: Sequence[str]) -> int:
-    """Traits, and the name in the record of what the person's own token asked for."""
-    statements = ["DELETE FROM users WHERE id = ANY($1::text[])"]
-    for table, column in (("training_jobs", "requested_by"), ("decisions", "decided_by")):
-        end = f"position(' for ' IN {column}) + 4"
-        statements.append(
-            f"UPDATE {table} SET {column} = left({column}, {end}) || 'an erased person'"
-            f" WHERE {column} LIKE '% for %' AND substring({column} FROM {end} + 1) = ANY($1::text[])"
-        )
-    tags = [await connection.execute(statement, users) for statement in statements]
-    return sum(int(tag.rpartition(" ")[2]) for tag in tags)
 
 
 async def tell_stores(connection: Connection, erasure: Erasure, told: Mapping[PersonStore, Told]) -> Erasure | None:
@@ -218,7 +87,8 @@ async def open_erasures(connection: Connection, trained: datetime | None) -> lis
     """Erasures some store is not done with, the oldest first, but those that wait only for a later training."""
     rows = await connection.fetch(
         f"SELECT {_ERASURE} FROM erasures WHERE completed_at IS NULL"
-        " AND (people IS NOT NULL OR $1::timestamptz IS NULL OR erased_at < $1) ORDER BY erased_at",
+        " AND (people IS NOT NULL OR $1::timestamptz IS NULL OR erased_at < $1"
+        " OR stores -> 'DEAD_EVENTS' ->> 'status' = 'PENDING') ORDER BY erased_at",
         trained,
     )
     return [_erasure(row) for row in rows]

@@ -11,17 +11,9 @@ from redis.asyncio import Redis
 
 from core.contract import Person
 from db.cache import forget_people, forget_seen
-from db.erasures import (
-    Erasure,
-    PersonStore,
-    StoreState,
-    Told,
-    oldest_training,
-    open_erasures,
-    outbox_waits,
-    sweep,
-    tell_stores,
-)
+from db.erasures import Erasure, oldest_training, open_erasures, outbox_waits, tell_stores
+from db.receipts import PersonStore, StoreState, Told
+from db.sweeps import sweep
 from workers import topology
 from workers.enqueue import Broker
 from workers.people import LANDED

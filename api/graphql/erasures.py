@@ -14,7 +14,7 @@ from api.graphql.permissions import requires
 from core.contract import Person
 from core.errors import InvalidInput
 from db import erasures as stored
-from db.erasures import PersonStore, StoreState
+from db.receipts import PersonStore, StoreState
 
 UserId = Annotated[strawberry.ID, strawberry.argument(description="The shop's own id of the user.")]
 

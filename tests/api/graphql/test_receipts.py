@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from core import clock
 from core.contract import Person
 from core.settings import Stores
-from db import erasures
+from db import erasures, sweeps
 from db.cache import person_keys
 from db.jobs import AFFINITY
 from db.outbox import put_aside
@@ -154,7 +154,7 @@ async def test_a_person_of_very_many_events_is_erased_in_parts(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(erasures, "MOST_AT_ONCE", 4)
+    monkeypatch.setattr(sweeps, "MOST_AT_ONCE", 4)
     await pool.execute(
         "INSERT INTO events (source, id, occurred_at, type, user_id, digest)"
         " SELECT 'load', n::text, $1::timestamptz - n * interval '1 minute', 'VIEW', 'anna', n"
