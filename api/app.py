@@ -100,7 +100,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             pool = await _open_pool(settings, stack)
             authority = await stack.enter_async_context(open_authority(settings, pool))
             broker = _open_broker(settings, stack)
-            gateway = await _open_gateway(settings, pool, broker, catalogue, stack)
+            gateway = await _open_gateway(settings, pool, broker, authority.verifier, catalogue, stack)
         except PenchantError as error:
             log.error("gateway_not_started", reason=str(error))
             raise
@@ -120,7 +120,12 @@ def _open_broker(settings: Settings, stack: AsyncExitStack) -> Broker:
 
 
 async def _open_gateway(
-    settings: Settings, pool: Pool, broker: Broker, catalogue: Catalogue | None, stack: AsyncExitStack
+    settings: Settings,
+    pool: Pool,
+    broker: Broker,
+    verifier: Verifier,
+    catalogue: Catalogue | None,
+    stack: AsyncExitStack,
 ) -> Gateway:
     stores, edge = settings.stores, settings.gateway
     redis = connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout)
@@ -149,6 +154,7 @@ async def _open_gateway(
         ingest=ingest,
         signer=Signer(edge.secret.get_secret_value()),
         broker=broker,
+        verifier=verifier,
     )
 
 

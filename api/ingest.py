@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ from redis.asyncio import Redis
 
 from api.batching import Batcher, Chunk
 from api.errors import RequestRefused
-from api.judging import Call, Outcome, Result, check_count, judge, repeat_of, repeated
+from api.judging import Call, Outcome, Result, check_count, judge, not_kept, repeat_of, repeated
 from api.viewer import Viewer
 from core import metrics, telemetry
 from core.contract import Event
@@ -23,6 +24,7 @@ from core.tasks import end
 from db import cache, outbox
 from db.postgres import transaction
 from db.recents import Recents
+from db.tombstones import erased_events, newest_tombstone
 from workers.enqueue import Broker, events_body, publish_events
 
 log = structlog.get_logger()
@@ -45,6 +47,7 @@ class Ingest:
         self._redis_rests_until = 0.0
         self._set_aside = asyncio.Event()
         self._drainer: asyncio.Task[None] | None = None
+        self._newest_erasure: datetime | None = None
 
     def open(self) -> None:
         """Start sending batches and emptying the outbox."""
@@ -67,6 +70,7 @@ class Ingest:
         """
         check_count(len(raws))
         call = judge(viewer, raws)
+        await self._keep_out_erased(call)
         await self._compare_with_seen(call)
         if call.events:
             await self._send_off(call)
@@ -75,6 +79,22 @@ class Ingest:
         for outcome, count in Counter(result.outcome for result in call.results.values()).items():
             metrics.EVENTS.labels(outcome.lower()).inc(count)
         return [call.results[index] for index in range(len(raws))]
+
+    def heed_erasure(self, moment: datetime) -> None:
+        """Somebody was erased just now; other processes hear of it in ten seconds, the worker always knows."""
+        self._newest_erasure = moment if self._newest_erasure is None else max(moment, self._newest_erasure)
+
+    async def _keep_out_erased(self, call: Call) -> None:
+        """Reject what happened before its person was erased; while Postgres does not answer, the worker drops it."""
+        places = list(call.events)
+        try:
+            async with asyncio.timeout(REST):
+                erased = await erased_events(self._pool, list(call.events.values()), self._newest_erasure)
+        except _AWAY as error:
+            log.warning("erasures_not_heeded", error=repr(error))
+            return
+        for index in (places[place] for place in erased):
+            call.results[index] = not_kept(index, call.events.pop(index))
 
     async def _compare_with_seen(self, call: Call) -> None:
         named = {index: event for index, event in call.named.items() if index in call.events}
@@ -173,6 +193,8 @@ class Ingest:
     async def _drained(self) -> bool:
         """Empty the outbox as far as broker and Postgres allow; whether it is empty now."""
         try:
+            if (newest := await newest_tombstone(self._pool)) is not None:
+                self.heed_erasure(newest)
             while sent := await self._drain_some():
                 log.info("outbox_drained", messages=sent)
         except _AWAY as error:

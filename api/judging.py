@@ -117,6 +117,12 @@ def repeated(index: int, event: Event, *, same: bool) -> Result:
     return Result(index, Outcome.CONFLICT, event.id, "CONFLICT", ["id"], message)
 
 
+def not_kept(index: int, event: Event) -> Result:
+    """The outcome of an event from before its person was erased; it does not say so."""
+    message = "Events of this person from that time are not kept."
+    return Result(index, Outcome.REJECTED, event.id, "NOT_KEPT", ["occurredAt"], message)
+
+
 def _rejected(index: int, raw: Mapping[str, Any], error: InvalidInput) -> Result:
     code = error.code if isinstance(error, _Refused) else "BAD_USER_INPUT"
     return Result(

@@ -80,7 +80,9 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     models = ServingModels(pool, bundles, catalogue, poll=60, popular_window=28)
     await models.load()
     people, signer = People(pool, redis, catalogue), Signer("of a benchmark")
-    return Gateway(Settings(), pool, redis, catalogue, models, people, cast(Any, None), signer, cast(Any, None))
+    return Gateway(
+        Settings(), pool, redis, catalogue, models, people, cast(Any, None), signer, cast(Any, None), cast(Any, None)
+    )
 
 
 def objects(catalogue: Catalogue, listed: Listed) -> dict[str, Any]:

@@ -105,6 +105,12 @@ class Event(BaseModel):
             getattr(self, name) == getattr(other, name) for name in Event.model_fields
         )
 
+    def of_user(self, user_id: str) -> Self:
+        """The same event as this user's; its digest stays what its sender's body gave."""
+        given = self.model_copy(update={"user_id": user_id})
+        vars(given)["digest"] = self.digest
+        return given
+
     @property
     def person(self) -> Person:
         """Whose event it is: the signed-in person, else the guest."""

@@ -46,7 +46,8 @@ DEGRADED: Final = Counter(
 )
 EVENTS: Final = Counter(
     "penchant_events",
-    "Events: what the gateway answered, and what the worker found new (stored), already there (known) or dead.",
+    "Events: what the gateway answered, and what the worker found new (stored), already there (known), dead, or of"
+    " somebody who was erased since (erased).",
     ("outcome",),
     registry=_COUNTED,
 )

@@ -147,6 +147,30 @@ async def add_recent(redis: Redis, events: Sequence[Event]) -> None:
     await script(keys=[person_keys(event.person).delta for event in told], args=arguments)
 
 
+async def move_guest(redis: Redis, guest: Person, user: Person) -> None:
+    """Add a guest's recent events to the user's; the user's base is built anew, the guest's keys are dropped.
+
+    Whoever calls it has given the user the guest's events in Postgres before.
+    """
+    old, new = person_keys(guest), person_keys(user)
+    recent = cast("list[tuple[bytes, float]]", await redis.zrange(old.delta, 0, -1, withscores=True))
+    if recent:
+        arguments: list[Any] = [DELTA_LIVES, DELTA_HOLDS]
+        for member, score in recent:
+            arguments += (score, member)
+        await redis.register_script(_ADD_RECENT)(keys=[new.delta] * len(recent), args=arguments)
+    await redis.unlink(new.base)
+    await redis.unlink(*old)
+
+
+async def forget_people(redis: Redis, people: Iterable[Person]) -> int:
+    """Drop all that is held of these people; returns how many keys there were."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for person in people:
+            pipeline.unlink(*person_keys(person))
+        return sum(await pipeline.execute())
+
+
 def pack_recent(event: Event) -> bytes:
     """The event as the member of a person's delta: the same event always gives the same bytes."""
     head = _RECENT.pack(
@@ -185,6 +209,15 @@ async def mark_seen(redis: Redis, events: Iterable[Event]) -> None:
         script = redis.register_script(_MARK_SEEN)
         digests = [event.digest.to_bytes(8, "little") for event in marked]
         await script(keys=[_seen(event.identity) for event in marked], args=[HINT_LIVES, *digests])
+
+
+async def forget_seen(redis: Redis, identities: Sequence[int]) -> None:
+    """Forget that these were acknowledged."""
+    for start in range(0, len(identities), 1000):
+        async with redis.pipeline(transaction=False) as pipeline:
+            for identity in identities[start : start + 1000]:
+                pipeline.unlink(_seen(identity))
+            await pipeline.execute()
 
 
 async def forget_bases(redis: Redis) -> int:

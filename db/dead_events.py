@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple
 
+from core.contract import Person
 from db.postgres import Connection
 
 Kind = Literal["EVENT", "MESSAGE"]
@@ -13,6 +14,8 @@ _LISTED: Final = (
     "id, kind, state, died_at, reason, detail, attempts, task, source, event_id, occurred_at, event_type, user_id,"
     " anonymous_id, decided_at, decided_by, decision"
 )
+
+_NAMES: Final = tuple(_LISTED.split(", "))
 
 
 class DeadReason(StrEnum):
@@ -51,6 +54,13 @@ class Burial(NamedTuple):
     user_id: str | None
     anonymous_id: str | None
     body: bytes
+
+    @property
+    def person(self) -> Person | None:
+        """Whose it is, as far as that can be read."""
+        if self.user_id is not None:
+            return Person("user", self.user_id)
+        return None if self.anonymous_id is None else Person("guest", self.anonymous_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +204,28 @@ async def discard_dead(connection: Connection, ids: Sequence[int], reason: str, 
         by,
     )
     return {row["id"] for row in rows}
+
+
+async def erase_dead(connection: Connection, people: Sequence[Person], before: datetime | None = None) -> int:
+    """Erase what died of these people, or only what happened before a moment, traces too; returns how many."""
+    ids = {kind: [person.id for person in people if person.kind == kind] for kind in ("user", "guest")}
+    tag = await connection.execute(
+        "DELETE FROM dead_events"
+        " WHERE (user_id = ANY($1::text[]) OR (user_id IS NULL AND anonymous_id = ANY($2::text[])))"
+        " AND ($3::timestamptz IS NULL OR least(occurred_at, died_at) < $3)",
+        ids["user"],
+        ids["guest"],
+        before,
+    )
+    return int(tag.rpartition(" ")[2])
+
+
+async def dead_of_user(connection: Connection, user_id: str, limit: int) -> list[tuple[DeadEvent, bytes | None]]:
+    """What died of a user, with what came, newest first."""
+    rows = await connection.fetch(
+        f"SELECT {_LISTED}, body FROM dead_events WHERE user_id = $1 ORDER BY id DESC LIMIT $2", user_id, limit
+    )
+    return [(_dead_event({name: row[name] for name in _NAMES}), row["body"]) for row in rows]
 
 
 def _dead_event(row: Any) -> DeadEvent:

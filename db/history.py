@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from db.events import ensure_months
+from db.tombstones import ERASED_WHEN, HASH_OF_EVENT
 
 COLUMNS: Final = (
     "source", "id", "occurred_at", "type", "user_id", "anonymous_id", "item_id", "item_ids", "order_id", "quantity",
@@ -25,6 +26,18 @@ _CONFLICTS: Final = """
     SELECT position - 1 AS place FROM incoming JOIN events USING (source, id, occurred_at)
     WHERE incoming.digest <> events.digest ORDER BY position
 """
+# People are heeded in the staged rows: what a guest did is the user's they became, and who was erased stays so.
+_HEED: Final = "SELECT EXISTS (SELECT FROM identities) OR EXISTS (SELECT FROM tombstones)"
+_GIVE: Final = """
+    UPDATE incoming SET user_id = (SELECT user_id FROM identities WHERE anonymous_id = incoming.anonymous_id)
+    WHERE user_id IS NULL
+"""
+_KEEP_OUT: Final = f"""
+    WITH erased AS (
+        DELETE FROM incoming WHERE occurred_at < {ERASED_WHEN.format(hash=HASH_OF_EVENT)}
+        RETURNING position - 1 AS place
+    ) SELECT place FROM erased ORDER BY place
+"""
 
 
 class LoadProgress(NamedTuple):
@@ -37,19 +50,23 @@ class LoadProgress(NamedTuple):
 
 
 class Copied(NamedTuple):
-    """What became of a batch; `conflicts` are places of rows whose identity is taken by another body."""
+    """What became of a batch; `conflicts` are places of rows whose identity is taken by another body.
+
+    `erased` are places of what people did before they were erased.
+    """
 
     stored: int
     duplicate: int
     conflicts: list[int]
+    erased: list[int]
 
 
 @dataclass(slots=True)
 class History:
     """Copies batches into `events` on one connection.
 
-    COPY goes straight into the table until a batch holds an event that is there already; from then on batches go by
-    way of a temporary table, at about two thirds of the speed.
+    COPY goes straight into the table until a batch holds an event that is there already, or a guest was joined to a
+    user, or somebody was erased; from then on batches go by way of a temporary table, at about two thirds of the speed.
     """
 
     connection: asyncpg.Connection
@@ -59,14 +76,16 @@ class History:
     async def copy(self, rows: bytes) -> Copied:
         """Store the rows, CSV in the order of COLUMNS, inside the transaction that is open."""
         if not rows:
-            return Copied(0, 0, [])
-        if self.straight:
+            return Copied(0, 0, [], [])
+        if self.straight and not await self.connection.fetchval(_HEED):
             try:
                 async with self.connection.transaction():
-                    return Copied(await self._copy_into("events", rows), 0, [])
+                    return Copied(await self._copy_into("events", rows), 0, [], [])
             except asyncpg.UniqueViolationError:
-                self.straight = False
-                await self.connection.execute(_STAGE)
+                pass  # the whole batch goes by way of the temporary table, which lets what is known pass
+        if self.straight:
+            self.straight = False
+            await self.connection.execute(_STAGE)
         return await self._copy_new(rows)
 
     async def prepare_months(self, months: Iterable[datetime]) -> None:
@@ -81,9 +100,12 @@ class History:
             "TRUNCATE incoming RESTART IDENTITY; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
         )
         total = await self._copy_into("incoming", rows)
+        erased = [row["place"] for row in await self.connection.fetch(_KEEP_OUT)]
+        await self.connection.execute(_GIVE)
         stored = await self.connection.fetchval(_STORE)
-        found = await self.connection.fetch(_CONFLICTS) if stored < total else []
-        return Copied(stored, total - stored - len(found), [row["place"] for row in found])
+        found = await self.connection.fetch(_CONFLICTS) if stored + len(erased) < total else []
+        duplicate = total - stored - len(found) - len(erased)
+        return Copied(stored, duplicate, [row["place"] for row in found], erased)
 
     async def _copy_into(self, table: str, rows: bytes) -> int:
         tag: str = await self.connection.copy_to_table(

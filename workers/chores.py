@@ -9,13 +9,18 @@ import structlog
 from celery import Celery, Task
 
 from core import clock
+from core.errors import StoreUnavailable
 from core.settings import EventLake, Schedule, Settings
+from db import cache
 from db.events import ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due import ask_export
 from db.outbox import oldest_parcel
-from workers.events import AWAY, Loop
+from workers.enqueue import Broker
+from workers.erasures import carry_on_erasures
+from workers.events import AWAY, CONFIRM, Loop
 from workers.observation import observed
+from workers.people import settle_guests
 from workers.topology import CHORES, EXPORT_EVENTS, LAKE, LOOK_AROUND, TRAIN, TRAINING
 
 log = structlog.get_logger()
@@ -48,7 +53,7 @@ def register(app: Celery, settings: Settings) -> None:
         """Do what is due, and tell the trainers of what waits."""
         with observed(LOOK_AROUND, task.request.id, task.request.get("traceparent")):
             try:
-                kinds = loop.run(_look_around(loop, settings.schedule))
+                kinds = loop.run(_look_around(loop, settings.schedule, has_lake=settings.lake.lake_url is not None))
                 export = loop.run(_look_at_lake(loop, settings.lake))
             except AWAY as error:
                 log.warning("chores_put_off", error=f"{type(error).__name__}: {error}")
@@ -59,8 +64,23 @@ def register(app: Celery, settings: Settings) -> None:
                 app.send_task(EXPORT_EVENTS, [export], exchange=LAKE.exchange, routing_key=LAKE.routing_key)
 
 
-async def _look_around(loop: Loop, schedule: Schedule) -> list[str]:
-    return await do_chores(await loop.memory.pool(), schedule, clock.now())
+async def _look_around(loop: Loop, schedule: Schedule, *, has_lake: bool) -> list[str]:
+    pool, now = await loop.memory.pool(), clock.now()
+    try:
+        await _look_after_people(loop, pool, now, has_lake=has_lake)
+    except (*cache.UNREACHABLE, StoreUnavailable) as error:
+        log.warning("people_not_looked_after", error=repr(error))
+    return await do_chores(pool, schedule, now)
+
+
+async def _look_after_people(loop: Loop, pool: asyncpg.Pool, now: datetime, *, has_lake: bool) -> None:
+    """Settle guests and carry on erasures. Raises what Redis raises, and StoreUnavailable without the broker."""
+    await settle_guests(pool, loop.memory.redis, now)
+    broker = Broker(loop.stores.broker_url.get_secret_value(), CONFIRM)
+    try:
+        await carry_on_erasures(pool, loop.memory.redis, broker, now, has_lake=has_lake)
+    finally:
+        await broker.close()
 
 
 async def do_chores(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> list[str]:

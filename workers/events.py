@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import asyncpg
 import structlog
@@ -14,14 +14,16 @@ from celery import Celery, Task
 from redis.asyncio import Redis
 
 from core import metrics
-from core.contract import Event
+from core.contract import Event, Person
 from core.errors import PenchantError, StoreUnavailable
 from core.settings import Stores
 from db import cache
-from db.cache import connect_redis
+from db.cache import connect_redis, forget_people
 from db.dead_events import Burial, bury
-from db.postgres import connect_pool
+from db.identities import given_to_users
+from db.postgres import Connection, connect_pool
 from db.recents import Recents
+from db.tombstones import erased_events, erased_moments, newest_tombstone
 from workers.attempts import MOST_ATTEMPTS, WHOLE_ATTEMPTS, attempts_of, give_up, scatter
 from workers.observation import observed
 from workers.poison import Stored, insert_good, read_batch
@@ -107,6 +109,13 @@ class Loop:
         return self._runner.run(work, context=copy_context())
 
 
+class Owned(NamedTuple):
+    """The events that are kept, each as whose it is by now; whose state in Redis is outdated."""
+
+    events: Sequence[Event]
+    outdated: set[Person]
+
+
 def register(app: Celery, stores: Stores) -> None:
     """Give the application its task; the stores are opened by the process that runs it."""
     loop = Loop(stores)
@@ -146,25 +155,31 @@ async def store(memory: Memory, events: Sequence[Event], patience: float, dead: 
     for `patience` seconds, then raises what it last heard. Redis is told as well as can be: what it misses is rebuilt
     from Postgres.
     """
-    stored = await _keep(memory, events, patience, dead)
+    stored, owned = await _keep(memory, events, patience, dead)
     try:
+        await forget_people(memory.redis, owned.outdated)
         await memory.recents.tell(stored.events)
     except cache.UNREACHABLE as error:
         log.warning("recents_not_told", events=len(events), error=str(error))
     metrics.EVENTS.labels("stored").inc(stored.new)
     metrics.EVENTS.labels("known").inc(len(stored.events) - stored.new)
+    metrics.EVENTS.labels("erased").inc(len(events) - len(owned.events))
     return stored.new
 
 
-async def _keep(memory: Memory, events: Sequence[Event], patience: float, dead: Sequence[Burial]) -> Stored:
+async def _keep(
+    memory: Memory, events: Sequence[Event], patience: float, dead: Sequence[Burial]
+) -> tuple[Stored, Owned]:
     clock = asyncio.get_running_loop().time
     deadline, wait = clock() + patience, FIRST_WAIT
     while True:
         try:
             pool = await memory.pool()
-            stored = await insert_good(pool, events)
-            await lay_to_rest(pool, [*dead, *stored.dead])
-            return stored
+            async with pool.acquire() as connection:
+                owned = await _owned(connection, events)
+                stored = await insert_good(connection, owned.events)
+                await lay_to_rest(connection, [*dead, *stored.dead])
+            return stored, owned
         except AWAY as error:
             if clock() + wait > deadline:
                 raise
@@ -173,9 +188,22 @@ async def _keep(memory: Memory, events: Sequence[Event], patience: float, dead: 
         wait = min(2 * wait, LONGEST_WAIT)
 
 
-async def lay_to_rest(pool: asyncpg.Pool, dead: Sequence[Burial]) -> None:
-    """Keep these among the dead events, and say so."""
-    await bury(pool, dead)
+async def _owned(connection: Connection, events: Sequence[Event]) -> Owned:
+    """What an erased person did before is dropped; what a guest did is the user's they became by now."""
+    erased = await erased_events(connection, events, await newest_tombstone(connection))
+    kept = [event for at, event in enumerate(events) if at not in erased] if erased else events
+    owned = await given_to_users(connection, kept)
+    moved = {told.person for told, own in zip(kept, owned, strict=True) if told is not own}
+    return Owned(owned, moved | {events[at].person for at in erased})
+
+
+async def lay_to_rest(connection: Connection, dead: Sequence[Burial]) -> None:
+    """Keep these among the dead events, and say so; but nothing of what an erased person did before."""
+    told = {at: (person, burial.occurred_at) for at, burial in enumerate(dead) if (person := burial.person)}
+    known = {at: (person, moment) for at, (person, moment) in told.items() if moment is not None}
+    erased = await erased_moments(connection, known)
+    dead = [burial for at, burial in enumerate(dead) if at not in erased]
+    await bury(connection, dead)
     for reason, events in Counter(burial.reason for burial in dead).items():
         log.error("events_died", reason=reason, events=events)
         metrics.EVENTS.labels("dead").inc(events)

@@ -15,6 +15,7 @@ from core import clock
 from core.errors import PenchantError
 from core.settings import EventLake, Stores
 from db.cache import connect_redis, hint_serving
+from db.identities import users_of_guests
 from db.jobs import AFFINITY, Job, finish_job, lease_job
 from db.lake.place import Lake
 from db.lake.purchases import purchase_log_with_lake
@@ -128,7 +129,7 @@ async def _learn(pool: asyncpg.Pool, cut: Cut, report: Report, holding: Held, la
 async def _purchases(pool: asyncpg.Pool, lake: str | None) -> PurchaseLog:
     if lake is None:
         return await purchase_log(pool, clock.now())
-    return await purchase_log_with_lake(pool, Lake.at(lake), clock.now())
+    return await purchase_log_with_lake(pool, Lake.at(lake), clock.now(), joined=await users_of_guests(pool))
 
 
 async def _decide(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from asyncpg import Pool
     from redis.asyncio import Redis
 
+    from api.auth import Verifier
     from api.catalogue import Catalogue
     from api.ingest import Ingest
     from api.models import ServingModels
@@ -34,6 +35,7 @@ class Gateway:
     ingest: Ingest
     signer: Signer
     broker: Broker
+    verifier: Verifier
 
 
 @dataclass(slots=True)

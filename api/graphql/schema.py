@@ -7,7 +7,9 @@ from strawberry.types.field import StrawberryField
 
 from api.graphql.catalogue import CatalogueMutation
 from api.graphql.dead_events import DeadEventMutation, DeadEventQuery
+from api.graphql.erasures import ErasureMutation, ErasureQuery
 from api.graphql.events import EventMutation
+from api.graphql.identities import IdentityMutation
 from api.graphql.items import ItemQuery
 from api.graphql.jobs import JobMutation, JobQuery
 from api.graphql.lookup import NodeQuery
@@ -20,12 +22,21 @@ from api.graphql.scalars import SCALARS
 
 
 @strawberry.type(description="What can be asked. A field that needs a scope says so with `@requires`.")
-class Query(PeopleQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, DeadEventQuery, NodeQuery):
+class Query(PeopleQuery, ErasureQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, DeadEventQuery, NodeQuery):
     """All queries."""
 
 
 @strawberry.type(description="What can be told or changed.")
-class Mutation(EventMutation, CatalogueMutation, PeopleMutation, JobMutation, ModelMutation, DeadEventMutation):
+class Mutation(
+    EventMutation,
+    IdentityMutation,
+    CatalogueMutation,
+    PeopleMutation,
+    ErasureMutation,
+    JobMutation,
+    ModelMutation,
+    DeadEventMutation,
+):
     """All mutations."""
 
 

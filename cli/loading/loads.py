@@ -26,6 +26,7 @@ from db.history import History, LoadProgress, begin_load, first_begun, save_load
 
 T = TypeVar("T")
 _TAKEN = "its source, id and occurredAt came before with another body"
+_NOT_KEPT = "events of this person from that time are not kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ async def _store(
     async with history.connection.transaction():
         copied = await history.copy(rows.csv)
         refused = refused + [Reject(int(rows.lines[place]), "id", _TAKEN) for place in copied.conflicts]
+        refused += [Reject(int(rows.lines[place]), "occurredAt", _NOT_KEPT) for place in copied.erased]
         rejects.write(refused)
         progress = LoadProgress(
             chunk.last_line,

@@ -120,6 +120,7 @@ async def gateway(pool: asyncpg.Pool, redis: Redis, tmp_path: Path) -> Gateway:
         ingest=cast(Any, None),
         signer=Signer("a secret of a test"),
         broker=Broker("amqp://nobody@127.0.0.1:1/none", 0.5),
+        verifier=cast(Any, None),
     )
 
 

@@ -53,7 +53,7 @@ async def small_shop(pool: asyncpg.Pool) -> None:
 def purchase(person: int, order: int, item: int, at: datetime) -> Event:
     raw = {
         "type": "PURCHASE",
-        "userId": f"u{person}",
+        "userId": f"person-{person}",
         "itemId": f"i{item}",
         "orderId": f"o{person}-{order}",
         "id": f"{person}-{order}-{item}",
@@ -111,6 +111,8 @@ async def test_a_requested_training_ends_in_a_decision(
     assert (done.bundle, decision.bundle) == (model.id, model.id)
     assert decision.action in ("PROMOTED", "REFUSED") and decision.evidence["job"] == asked.id
     assert (stores.bundles / model.id / "manifest.json").exists()
+    held = [path.read_bytes() for path in (stores.bundles / model.id).iterdir()]
+    assert not any(b"person-" in each for each in (*held, repr((model, decision)).encode())), "it holds nobody's id"
     assert [row.bundle for row in await current_serving(pool)] == [model.id] * (decision.action == "PROMOTED")
 
 

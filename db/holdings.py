@@ -1,0 +1,61 @@
+"""All that is held of one user beside their events, for a person who asks what that is."""
+
+from typing import Any, Final
+
+from db.dead_events import DeadEvent, dead_of_user
+from db.erasures import erasure_of
+from db.identities import identities_of
+from db.postgres import Connection
+
+MOST_DEAD: Final = 1_000
+
+
+async def holdings_of(connection: Connection, user_id: str) -> dict[str, Any]:
+    """What is held of a user, as JSON; events are counted, for they may be many."""
+    user = await connection.fetchrow("SELECT traits, updated_at FROM users WHERE id = $1", user_id)
+    events = await connection.fetchrow(
+        "SELECT count(*) AS count, min(occurred_at) AS first, max(occurred_at) AS last FROM events WHERE user_id = $1",
+        user_id,
+    )
+    erasure = await erasure_of(connection, user_id)
+    return {
+        "id": user_id,
+        "traits": user and user["traits"],
+        "traitsUpdatedAt": user and user["updated_at"].isoformat(),
+        "anonymousIds": [
+            {"anonymousId": one.anonymous_id, "identifiedAt": one.identified_at.isoformat(), "by": one.identified_by}
+            for one in await identities_of(connection, user_id)
+        ],
+        "events": {
+            "count": events["count"],
+            "first": events["first"] and events["first"].isoformat(),
+            "last": events["last"] and events["last"].isoformat(),
+        },
+        "deadEvents": [_died(*died) for died in await dead_of_user(connection, user_id, MOST_DEAD)],
+        "asked": await _asked_for(connection, user_id),
+        "erasure": erasure and {"id": str(erasure.id), "erasedAt": erasure.erased_at.isoformat()},
+    }
+
+
+def _died(event: DeadEvent, body: bytes | None) -> dict[str, Any]:
+    """An event that could not be stored, with what came of it, unless that was replayed or discarded."""
+    return {
+        "id": str(event.id),
+        "diedAt": event.died_at.isoformat(),
+        "reason": event.reason,
+        "state": event.state,
+        "body": body and body.decode(errors="replace"),
+    }
+
+
+async def _asked_for(connection: Connection, user_id: str) -> list[dict[str, Any]]:
+    """Trainings and decisions that this person's own token asked for."""
+    rows = await connection.fetch(
+        "SELECT 'training' AS what, requested_at AS at, reason, requested_by AS by FROM training_jobs"
+        " WHERE requested_by LIKE '% for %' AND substring(requested_by FROM position(' for ' IN requested_by) + 5) = $1"
+        " UNION ALL SELECT 'decision', decided_at, reason, decided_by FROM decisions"
+        " WHERE decided_by LIKE '% for %' AND substring(decided_by FROM position(' for ' IN decided_by) + 5) = $1"
+        " ORDER BY at",
+        user_id,
+    )
+    return [{**row, "at": row["at"].isoformat()} for row in rows]

@@ -1,0 +1,84 @@
+"""Sweeps: what Postgres holds of people is erased, a bounded number of events at a time."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from core.contract import Person, identity_of
+from db.dead_events import erase_dead
+from db.postgres import Connection
+from db.receipts import PersonStore, StoreState, Told
+
+MOST_AT_ONCE: Final = 10_000  # events erased in one transaction
+_WHOSE: Final = {
+    "user": "user_id = ANY($1::text[])",
+    "guest": "anonymous_id = ANY($1::text[]) AND user_id IS NULL",
+}
+
+
+class Swept(NamedTuple):
+    """What one sweep erased; `rest` says that there is more. `identities` are those of the events."""
+
+    identities: list[int]
+    others: int
+    dead: int
+    rest: bool
+
+    @property
+    def found(self) -> bool:
+        """Whether there was anything."""
+        return bool(self.identities) or self.others > 0
+
+    def told(self, now: datetime) -> dict[PersonStore, Told]:
+        """How far Postgres is after it."""
+        if self.rest:
+            return {}
+        return {PersonStore.POSTGRES: Told(StoreState.ERASED if self.found else StoreState.NOTHING_HELD, now)}
+
+
+async def sweep(connection: Connection, people: Sequence[Person], before: datetime | None = None) -> Swept:
+    """Erase what Postgres holds of these people, of events only those from before a moment where one is given."""
+    identities: list[int] = []
+    rest = False
+    for kind, whose in _WHOSE.items():
+        ids = [person.id for person in people if person.kind == kind]
+        rows, more = await _erase_events(connection, whose, ids, before) if ids else ([], False)
+        identities += [identity_of(*row) for row in rows]
+        rest |= more
+    users = [person.id for person in people if person.kind == "user"]
+    others = 0 if before else await _erase_described(connection, users)
+    return Swept(identities, others, await erase_dead(connection, people, before), rest)
+
+
+async def _erase_events(
+    connection: Connection, whose: str, ids: Sequence[str], before: datetime | None
+) -> tuple[list[Any], bool]:
+    """The oldest MOST_AT_ONCE or so; says which, and whether there are more."""
+    theirs = f"{whose} AND ($2::timestamptz IS NULL OR least(occurred_at, received_at) < $2)"
+    until = await connection.fetchval(
+        f"SELECT occurred_at FROM events WHERE {theirs} ORDER BY occurred_at OFFSET $3 LIMIT 1",
+        ids,
+        before,
+        MOST_AT_ONCE,
+    )
+    rows = await connection.fetch(
+        f"DELETE FROM events WHERE {theirs} AND ($3::timestamptz IS NULL OR occurred_at <= $3)"
+        " RETURNING source, id, occurred_at",
+        ids,
+        before,
+        until,
+    )
+    return rows, until is not None
+
+
+async def _erase_described(connection: Connection, users: Sequence[str]) -> int:
+    """Traits, and the name in the record of what the person's own token asked for."""
+    statements = ["DELETE FROM users WHERE id = ANY($1::text[])"]
+    for table, column in (("training_jobs", "requested_by"), ("decisions", "decided_by")):
+        end = f"position(' for ' IN {column}) + 4"
+        statements.append(
+            f"UPDATE {table} SET {column} = left({column}, {end}) || 'an erased person'"
+            f" WHERE {column} LIKE '% for %' AND substring({column} FROM {end} + 1) = ANY($1::text[])"
+        )
+    tags = [await connection.execute(statement, users) for statement in statements]
+    return sum(int(tag.rpartition(" ")[2]) for tag in tags)

@@ -1,0 +1,85 @@
+"""Tombstones: what an erased person did before the erasure is not kept, however late it comes."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from secrets import token_bytes
+from typing import Final
+
+from core.contract import Event, Person
+from db.postgres import Connection
+
+BLOCK: Final = 64  # bytes, of SHA-256: what HMAC makes of its key
+
+# HMAC-SHA256 of "kind:id", with functions every Postgres has. The key never leaves the database.
+_HASH: Final = (
+    "sha256((SELECT outer_pad FROM erasure_keys) || sha256((SELECT inner_pad FROM erasure_keys)"
+    " || convert_to({name}, 'UTF8')))"
+)
+HASH_OF_GIVEN: Final = _HASH.format(name="given.name")
+# One look by the primary key per event, however the planner counts: a join might read all tombstones each time.
+ERASED_WHEN: Final = "(SELECT erased_at FROM tombstones WHERE person = {hash})"
+HASH_OF_EVENT: Final = _HASH.format(
+    name="CASE WHEN user_id IS NULL THEN 'guest:' || anonymous_id ELSE 'user:' || user_id END"
+)
+
+
+def name_of(person: Person) -> str:
+    """The person as they are hashed."""
+    return f"{person.kind}:{person.id}"
+
+
+async def ensure_key(connection: Connection) -> None:
+    """Make the key of all hashes, the first time somebody is erased."""
+    key = token_bytes(BLOCK)
+    await connection.execute(
+        "INSERT INTO erasure_keys (inner_pad, outer_pad) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        bytes(byte ^ 0x36 for byte in key),
+        bytes(byte ^ 0x5C for byte in key),
+    )
+
+
+async def bury(connection: Connection, people: Sequence[Person], moment: datetime) -> None:
+    """Keep nothing that these people did before this moment."""
+    await connection.execute(
+        f"INSERT INTO tombstones (person, erased_at) SELECT {HASH_OF_GIVEN}, $2"
+        " FROM unnest($1::text[]) AS given (name) ORDER BY 1"
+        " ON CONFLICT (person) DO UPDATE SET erased_at = EXCLUDED.erased_at",
+        [name_of(person) for person in people],
+        moment,
+    )
+
+
+async def newest_tombstone(connection: Connection) -> datetime | None:
+    """When somebody was erased last: what happened after it needs no second look."""
+    newest: datetime | None = await connection.fetchval("SELECT max(erased_at) FROM tombstones")
+    return newest
+
+
+async def erased_events(connection: Connection, events: Sequence[Event], newest: datetime | None) -> set[int]:
+    """The places of events that are not kept: their person was erased after they happened, or after they were received.
+
+    `newest` is what `newest_tombstone` said: only events from before it cost a look.
+    """
+    if newest is None:
+        return set()
+    late = {at: event for at, event in enumerate(events) if _moment(event) < newest}
+    return await erased_moments(connection, {at: (event.person, _moment(event)) for at, event in late.items()})
+
+
+async def erased_moments(connection: Connection, told: Mapping[int, tuple[Person, datetime]]) -> set[int]:
+    """Which of these are from before their person was erased."""
+    if not told:
+        return set()
+    rows = await connection.fetch(
+        "SELECT place FROM unnest($1::integer[], $2::text[], $3::timestamptz[]) AS given (place, name, moment)"
+        f" WHERE moment < {ERASED_WHEN.format(hash=HASH_OF_GIVEN)}",
+        list(told),
+        [name_of(person) for person, _ in told.values()],
+        [moment for _, moment in told.values()],
+    )
+    return {row["place"] for row in rows}
+
+
+def _moment(event: Event) -> datetime:
+    """A sender's clock may be ahead: what was received before is from before."""
+    return event.occurred_at if event.received_at is None else min(event.occurred_at, event.received_at)

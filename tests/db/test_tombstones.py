@@ -1,0 +1,60 @@
+"""Tombstones: keyed hashes that name nobody, and which events they keep out."""
+
+import hmac
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+from core.contract import Event, Person, read_event
+from db.tombstones import bury, ensure_key, erased_events, newest_tombstone
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ANNA = Person("user", "anna")
+
+
+def make_event(happened: float = -1, received: float | None = -1, **who: str) -> Event:
+    """Something of `who`, this many hours after the erasure."""
+    moment = NOW + timedelta(hours=happened)
+    raw = {"type": "VIEW", "itemId": "i1", "id": "e", "occurredAt": moment.isoformat(), **(who or {"userId": "anna"})}
+    told = read_event(raw, source="shop", received_at=None)
+    return told if received is None else told.model_copy(update={"received_at": NOW + timedelta(hours=received)})
+
+
+async def kept_out(pool: asyncpg.Pool, *events: Event) -> set[int]:
+    return await erased_events(pool, events, await newest_tombstone(pool))
+
+
+async def test_the_hash_is_hmac_under_a_key_that_is_made_once(pool: asyncpg.Pool) -> None:
+    for _ in range(2):
+        await ensure_key(pool)
+    await bury(pool, [ANNA, Person("guest", "👻")], NOW)
+    (row,) = await pool.fetch("SELECT inner_pad, outer_pad FROM erasure_keys")
+    key = bytes(byte ^ 0x36 for byte in row["inner_pad"])
+    assert key == bytes(byte ^ 0x5C for byte in row["outer_pad"]) and len(set(key)) > 1
+    found = {row["person"] for row in await pool.fetch("SELECT person FROM tombstones")}
+    assert found == {hmac.digest(key, name.encode(), "sha256") for name in ("user:anna", "guest:👻")}
+
+
+async def test_only_what_that_person_did_before_is_kept_out(pool: asyncpg.Pool) -> None:
+    await ensure_key(pool)
+    await bury(pool, [ANNA, Person("guest", "g-1")], NOW)
+    gone = [
+        make_event(),
+        make_event(received=None),
+        make_event(received=1),
+        make_event(happened=1, received=-1),  # a clock that was ahead
+        make_event(anonymousId="g-1"),
+    ]
+    kept = [
+        make_event(happened=1, received=1),
+        make_event(happened=1, received=None),
+        make_event(userId="bert"),
+        make_event(anonymousId="anna"),
+        make_event(userId="bert", anonymousId="g-1"),
+    ]
+    assert await kept_out(pool, *kept, *gone) == {5, 6, 7, 8, 9}
+
+
+async def test_without_anybody_erased_nothing_is_looked_up(pool: asyncpg.Pool) -> None:
+    assert await newest_tombstone(pool) is None
+    assert await kept_out(pool, make_event()) == set()
