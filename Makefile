@@ -4,6 +4,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := setup
 VENV := .venv
 BIN := $(VENV)/bin
+SINCE ?= HEAD
 PYTEST := $(BIN)/pytest -n 2 --durations=15
 
 # uv reads neither pip's index nor pip's certificates by itself.
@@ -34,7 +35,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/penchant schema --check
+	$(BIN)/penchant schema --check --since $(SINCE)
 	$(BIN)/pytest -q -p no:xdist tests/cli/test_house.py tests/cli/test_event_schemas.py tests/deploy
 
 bench: setup

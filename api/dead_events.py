@@ -37,7 +37,7 @@ async def replay(pool: asyncpg.Pool, broker: Broker, ids: Sequence[str], by: str
         some = await _sent(broker, to_send[start : start + AT_ONCE])
         await mark_replayed(pool, some, by)
         sent |= {each.id for each in some}
-    log.info("dead_events_replayed", by=by, events=len(sent), refused=len(refused))
+    log.info("dead_events_replayed", events=len(sent), refused=len(refused))
     return [_result(index, id, remains, refused, sent) for index, id in enumerate(ids)]
 
 
@@ -51,7 +51,7 @@ async def discard(pool: asyncpg.Pool, ids: Sequence[str], reason: str, by: str) 
     numbers = _numbers(ids)
     discarded = await discard_dead(pool, numbers, reason, by)
     known = await find_remains(pool, numbers)
-    log.info("dead_events_discarded", by=by, events=len(discarded))
+    log.info("dead_events_discarded", events=len(discarded))
     return [_result(index, id, known, {}, discarded) for index, id in enumerate(ids)]
 
 

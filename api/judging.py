@@ -104,7 +104,7 @@ def _spoken_for(person: Person | None, raw: Mapping[str, Any]) -> Mapping[str, A
 def repeat_of(call: Call, index: int, earlier: int) -> Result:
     """The outcome of an element that names the same event as an earlier element of its call."""
     event, first = call.named[index], call.results[earlier]
-    if first.outcome is Outcome.RETRY:
+    if first.outcome in (Outcome.RETRY, Outcome.REJECTED, Outcome.CONFLICT):  # nobody holds it
         return replace(first, index=index)
     return repeated(index, event, same=call.named[earlier].digest == event.digest)
 

@@ -107,10 +107,10 @@ class People:
 
 
 def base_of(rows: Sequence[StateEvent]) -> State:
-    """The state after all a person did; it remembers which events came through a gateway, for they may come again."""
-    received = sorted((row.received_at, row.identity) for row in rows if row.received_at is not None)
+    """The state after all a person did. It remembers the events: what was received, or loaded, may be told again."""
+    told = sorted((row.received_at.timestamp() if row.received_at else row.occurred, row.identity) for row in rows)
     state = fold(State.empty(), np.array([row[:7] for row in rows], EVENT))
-    return state.with_included(np.array([identity for _, identity in received], np.uint64))
+    return state.with_included(np.array([identity for _, identity in told], np.uint64))
 
 
 def _unpack(packed: bytes | None) -> State | None:

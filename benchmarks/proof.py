@@ -112,8 +112,15 @@ def judge(postgres_url: str, broker_url: str, client: Client, acknowledged: Sequ
         counted_twice=sum(each for each in difference if each > 0),
         not_counted=-sum(each for each in difference if each < 0),
         misspent=sum(states[person].spent != known[person].spent for person in people),
-        dead=_messages(broker_url, topology.DEAD_LETTERS.name),
+        dead=_messages(broker_url, topology.DEAD_LETTERS.name) + _buried(postgres_url),
     )
+
+
+def _buried(postgres_url: str) -> int:
+    """Events that no worker could store."""
+    with psycopg.connect(postgres_url) as connection:
+        (buried,) = connection.execute("SELECT count(*) FROM dead_events").fetchone() or (0,)
+    return int(buried)
 
 
 def _messages(broker_url: str, queue: str) -> int:

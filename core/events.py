@@ -1,6 +1,7 @@
 """An event, complete: what is queued, stored, shown and learned from, whichever version of the contract it came by."""
 
 from collections.abc import Callable
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
@@ -108,13 +109,23 @@ class Event(BaseModel):
     def of_user(self, user_id: str) -> Self:
         """The same event as this user's; its digest stays what its sender's body gave."""
         given = self.model_copy(update={"user_id": user_id})
-        vars(given)["digest"] = self.digest
+        vars(given).update(digest=self.digest, as_told=self)
         return given
+
+    @_Once
+    def as_told(self) -> "Event":
+        """What its sender told: itself, but for an event that was given to a user."""
+        return self
 
     @property
     def person(self) -> Person:
         """Whose event it is: the signed-in person, else the guest."""
         return Person("user", self.user_id) if self.user_id is not None else Person("guest", self.anonymous_id or "")
+
+    @property
+    def moment(self) -> datetime:
+        """When it happened, at the latest: a sender's clock may be ahead of ours."""
+        return self.occurred_at if self.received_at is None else min(self.occurred_at, self.received_at)
 
     @_Once
     def identity(self) -> int:

@@ -39,7 +39,10 @@ class DeadState(StrEnum):
 
 
 class Burial(NamedTuple):
-    """What is to be kept of one event, or of a message that cannot be read. `key` is the same when it dies again."""
+    """What is to be kept of one event, or of a message that cannot be read. `key` is the same when it dies again.
+
+    `moment`, when it happened at the latest, is not stored: it says whether it is to be kept at all.
+    """
 
     key: str
     kind: Kind
@@ -54,6 +57,7 @@ class Burial(NamedTuple):
     user_id: str | None
     anonymous_id: str | None
     body: bytes
+    moment: datetime
 
     @property
     def person(self) -> Person | None:
@@ -103,7 +107,7 @@ async def bury(connection: Connection, burials: Iterable[Burial]) -> None:
     once = {burial.key: burial for burial in burials}
     if not once:
         return
-    columns = [list(column) for column in zip(*(once[key] for key in sorted(once)), strict=True)]
+    columns = [list(column) for column in zip(*(once[key][:-1] for key in sorted(once)), strict=True)]
     await connection.execute(
         """
         INSERT INTO dead_events (key, kind, reason, detail, attempts, task, source, event_id, occurred_at, event_type,
@@ -221,9 +225,12 @@ async def erase_dead(connection: Connection, people: Sequence[Person], before: d
 
 
 async def dead_of_user(connection: Connection, user_id: str, limit: int) -> list[tuple[DeadEvent, bytes | None]]:
-    """What died of a user, with what came, newest first."""
+    """What died of a user and of the guests they were, with what came, newest first."""
     rows = await connection.fetch(
-        f"SELECT {_LISTED}, body FROM dead_events WHERE user_id = $1 ORDER BY id DESC LIMIT $2", user_id, limit
+        f"SELECT {_LISTED}, body FROM dead_events WHERE user_id = $1 OR (user_id IS NULL AND anonymous_id IN"
+        " (SELECT anonymous_id FROM identities WHERE user_id = $1)) ORDER BY id DESC LIMIT $2",
+        user_id,
+        limit,
     )
     return [(_dead_event({name: row[name] for name in _NAMES}), row["body"]) for row in rows]
 

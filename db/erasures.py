@@ -11,7 +11,7 @@ from db.identities import lock_user
 from db.postgres import Connection, transaction
 from db.receipts import PersonStore, StoreState, Told, unbegun
 from db.sweeps import Swept, sweep
-from db.tombstones import HASH_OF_GIVEN, bury, ensure_key, name_of
+from db.tombstones import HASH_OF_GIVEN, ensure_key, keep_out, name_of
 
 _ERASURE: Final = "erasures.id, erased_at, requested_by, stores, people, completed_at"
 # These are swept by the person's id: while one of them waits, the id is needed.
@@ -53,7 +53,7 @@ async def begin_erasure(connection: Connection, user_id: str, by: str, now: date
         await ensure_key(inside)
         guests = await inside.fetch("DELETE FROM identities WHERE user_id = $1 RETURNING anonymous_id", user_id)
         people = [Person("user", user_id), *(Person("guest", row["anonymous_id"]) for row in guests)]
-        await bury(inside, people, now)
+        await keep_out(inside, people, now)
         swept = await sweep(inside, people)
         row = await inside.fetchrow(
             "INSERT INTO erasures (person, erased_at, requested_by, stores, people)"
@@ -61,15 +61,13 @@ async def begin_erasure(connection: Connection, user_id: str, by: str, now: date
             " FROM unnest($1::text[]) AS given (name)"
             " ON CONFLICT (person) DO UPDATE SET erased_at = EXCLUDED.erased_at, requested_by = EXCLUDED.requested_by,"
             " people = ARRAY(SELECT DISTINCT unnest(erasures.people || EXCLUDED.people)), completed_at = NULL,"
-            " stores = EXCLUDED.stores || CASE WHEN $6 THEN '{}' ELSE jsonb_build_object("
-            "'LAKE', erasures.stores -> 'LAKE', 'BUNDLE', erasures.stores -> 'BUNDLE') END"
+            " stores = EXCLUDED.stores"
             f" RETURNING {_ERASURE}",
             [name_of(people[0])],
             now,
             by,
             unbegun(now),
             [name_of(person) for person in people],
-            swept.found,
         )
     return _erasure(row), swept._replace(others=swept.others + len(guests))
 

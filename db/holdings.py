@@ -55,6 +55,8 @@ async def _asked_for(connection: Connection, user_id: str) -> list[dict[str, Any
         " WHERE requested_by LIKE '% for %' AND substring(requested_by FROM position(' for ' IN requested_by) + 5) = $1"
         " UNION ALL SELECT 'decision', decided_at, reason, decided_by FROM decisions"
         " WHERE decided_by LIKE '% for %' AND substring(decided_by FROM position(' for ' IN decided_by) + 5) = $1"
+        " UNION ALL SELECT 'dead event', decided_at, coalesce(decision, ''), decided_by FROM dead_events"
+        " WHERE decided_by LIKE '% for %' AND substring(decided_by FROM position(' for ' IN decided_by) + 5) = $1"
         " ORDER BY at",
         user_id,
     )

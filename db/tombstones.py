@@ -38,7 +38,7 @@ async def ensure_key(connection: Connection) -> None:
     )
 
 
-async def bury(connection: Connection, people: Sequence[Person], moment: datetime) -> None:
+async def keep_out(connection: Connection, people: Sequence[Person], moment: datetime) -> None:
     """Keep nothing that these people did before this moment."""
     await connection.execute(
         f"INSERT INTO tombstones (person, erased_at) SELECT {HASH_OF_GIVEN}, $2"
@@ -62,8 +62,8 @@ async def erased_events(connection: Connection, events: Sequence[Event], newest:
     """
     if newest is None:
         return set()
-    late = {at: event for at, event in enumerate(events) if _moment(event) < newest}
-    return await erased_moments(connection, {at: (event.person, _moment(event)) for at, event in late.items()})
+    late = {at: event for at, event in enumerate(events) if event.moment < newest}
+    return await erased_moments(connection, {at: (event.person, event.moment) for at, event in late.items()})
 
 
 async def erased_moments(connection: Connection, told: Mapping[int, tuple[Person, datetime]]) -> set[int]:
@@ -78,8 +78,3 @@ async def erased_moments(connection: Connection, told: Mapping[int, tuple[Person
         [moment for _, moment in told.values()],
     )
     return {row["place"] for row in rows}
-
-
-def _moment(event: Event) -> datetime:
-    """A sender's clock may be ahead: what was received before is from before."""
-    return event.occurred_at if event.received_at is None else min(event.occurred_at, event.received_at)

@@ -6,6 +6,7 @@ from celery import Celery
 
 from core.settings import Settings
 from workers import chores, events, letters
+from workers.events import Loop
 from workers.topology import CHORES, EVENTS, LAKE, TRAINING
 
 SETTINGS: Final[dict[str, Any]] = {
@@ -52,10 +53,10 @@ TRAINER: Final[dict[str, Any]] = {
 
 def create_app(settings: Settings) -> Celery:
     """The Celery application of the workers that take events in and do what comes round; opens nothing."""
-    app = _create(settings)
-    events.register(app, settings.stores)
-    chores.register(app, settings)
-    letters.register(app, settings.stores)
+    app, loop = _create(settings), Loop(settings.stores)
+    events.register(app, loop)
+    chores.register(app, loop, settings)
+    letters.register(app, loop)
     return app
 
 

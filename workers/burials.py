@@ -13,7 +13,7 @@ from typing import Any, Final
 import asyncpg
 from pydantic import ValidationError
 
-from core.contract import Event, EventType, check_id
+from core.contract import EARLIEST, Event, EventType, check_id
 from core.errors import InvalidInput
 from db.dead_events import Burial, DeadReason
 from workers.topology import STORE_EVENTS
@@ -26,7 +26,8 @@ CONFLICT: Final = "Another event is stored under this source, id and occurredAt.
 
 
 def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -> Burial:
-    """Of an event as the contract knows it."""
+    """Of an event as the contract knows it: what its sender told is kept, whoever it was given to since."""
+    event = event.as_told
     return Burial(
         key=_digest(f"{event.identity:x}:{event.digest:x}".encode()),
         kind="EVENT",
@@ -41,6 +42,7 @@ def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -
         user_id=event.user_id,
         anonymous_id=event.anonymous_id,
         body=event.model_dump_json(by_alias=True, exclude_none=True).encode(),
+        moment=event.moment,
     )
 
 
@@ -61,6 +63,7 @@ def of_element(element: Any, body: bytes, error: ValidationError, attempts: int 
         user_id=_id(fields.get("userId")),
         anonymous_id=_id(fields.get("anonymousId")),
         body=body,
+        moment=min(filter(None, map(_time, (fields.get("occurredAt"), fields.get("receivedAt")))), default=EARLIEST),
     )
 
 
@@ -80,6 +83,7 @@ def of_message(body: bytes, task: str | None, reason: DeadReason, detail: str, a
         user_id=None,
         anonymous_id=None,
         body=body,
+        moment=EARLIEST,
     )
 
 
@@ -100,6 +104,11 @@ def _faults(error: ValidationError) -> Iterable[str]:
     for fault in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_FAULTS]:
         field = str(fault["loc"][0]) if fault["loc"] else "it"
         yield f"{field if field in _KNOWN_FIELDS else 'a field of another name'}: {fault['msg']}"
+
+
+def name_of(value: object) -> str | None:
+    """A name that somebody else gave, where it can be kept."""
+    return _id(value)
 
 
 def _id(value: object) -> str | None:

@@ -9,7 +9,6 @@ import structlog
 from celery import Celery, Task
 
 from core import clock
-from core.errors import StoreUnavailable
 from core.settings import EventLake, Schedule, Settings
 from db import cache
 from db.events import ensure_partitions
@@ -44,9 +43,8 @@ SCHEDULE: Final[dict[str, Any]] = {
 }
 
 
-def register(app: Celery, settings: Settings) -> None:
+def register(app: Celery, loop: Loop, settings: Settings) -> None:
     """Give the application its task."""
-    loop = Loop(settings.stores)
 
     @app.task(name=LOOK_AROUND, bind=True)  # type: ignore[untyped-decorator]
     def look_around(task: Task) -> None:
@@ -66,11 +64,12 @@ def register(app: Celery, settings: Settings) -> None:
 
 async def _look_around(loop: Loop, schedule: Schedule, *, has_lake: bool) -> list[str]:
     pool, now = await loop.memory.pool(), clock.now()
+    waiting = await do_chores(pool, schedule, now)
     try:
         await _look_after_people(loop, pool, now, has_lake=has_lake)
-    except (*cache.UNREACHABLE, StoreUnavailable) as error:
+    except (*cache.UNREACHABLE, *AWAY) as error:
         log.warning("people_not_looked_after", error=repr(error))
-    return await do_chores(pool, schedule, now)
+    return waiting
 
 
 async def _look_after_people(loop: Loop, pool: asyncpg.Pool, now: datetime, *, has_lake: bool) -> None:

@@ -19,6 +19,7 @@ from workers import topology
 log = structlog.get_logger()
 
 REST: Final = 2.0  # seconds between attempts to connect
+PATIENCE: Final = 5.0  # seconds the broker may take to say how many letters wait
 EXPIRES: Final = 60.0  # seconds; who looks again sends it again
 _ODD: Final = (AttributeError, LookupError, TypeError, ValueError)  # of headers and bodies of another shape
 
@@ -82,17 +83,22 @@ class Letters(Repeated):
         """Have the pool move the letters that wait, unless it has been told already."""
         if any(request.name == topology.BURY_LETTERS for request in state.reserved_requests):
             return
-        with parent.connection.channel() as channel:
-            waiting = channel.queue_declare(topology.DEAD_LETTERS.name, passive=True).message_count
-        if waiting:
-            parent.app.send_task(
-                topology.BURY_LETTERS,
-                exchange=topology.CHORES.exchange.name,
-                routing_key=topology.CHORES.routing_key,
-                expires=EXPIRES,
-                ignore_result=True,
-                connection=parent.connection,
-            )
+        with parent.connection.connection.transport.having_timeout(PATIENCE):  # else the connection is taken for lost
+            with parent.connection.channel() as channel:
+                waiting = channel.queue_declare(topology.DEAD_LETTERS.name, passive=True).message_count
+            if waiting:
+                _send(parent)
+
+
+def _send(parent: Any) -> None:
+    parent.app.send_task(
+        topology.BURY_LETTERS,
+        exchange=topology.CHORES.exchange.name,
+        routing_key=topology.CHORES.routing_key,
+        expires=EXPIRES,
+        ignore_result=True,
+        connection=parent.connection,
+    )
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]

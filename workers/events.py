@@ -62,13 +62,13 @@ class Memory:
     """What one worker process holds: the stores, opened when first needed, used by one task at a time."""
 
     def __init__(self, stores: Stores) -> None:
-        self._stores = stores
+        self.stores = stores
         self._pool: asyncpg.Pool | None = None
 
     @cached_property
     def redis(self) -> Redis:
         """The Redis client."""
-        return connect_redis(self._stores.redis_url.get_secret_value(), self._stores.redis_timeout)
+        return connect_redis(self.stores.redis_url.get_secret_value(), self.stores.redis_timeout)
 
     @cached_property
     def recents(self) -> Recents:
@@ -78,8 +78,8 @@ class Memory:
     async def pool(self) -> asyncpg.Pool:
         """The Postgres pool, of one connection. Raises StoreUnavailable while Postgres is away."""
         if self._pool is None:
-            url = self._stores.postgres_url.get_secret_value()
-            self._pool = await connect_pool(url, size=1, timeout=self._stores.postgres_timeout)
+            url = self.stores.postgres_url.get_secret_value()
+            self._pool = await connect_pool(url, size=1, timeout=self.stores.postgres_timeout)
         return self._pool
 
     async def close(self) -> None:
@@ -116,9 +116,8 @@ class Owned(NamedTuple):
     outdated: set[Person]
 
 
-def register(app: Celery, stores: Stores) -> None:
+def register(app: Celery, loop: Loop) -> None:
     """Give the application its task; the stores are opened by the process that runs it."""
-    loop = Loop(stores)
 
     @app.task(name=STORE_EVENTS, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
     def store_events(task: Task, batch: str) -> None:
@@ -129,7 +128,7 @@ def register(app: Celery, stores: Stores) -> None:
         attempts = attempts_of(task.request)
         with observed(STORE_EVENTS, task.request.id, task.request.get("traceparent")):
             try:
-                loop.run(take(loop.memory, stores, batch, attempts))
+                loop.run(take(loop.memory, batch, attempts))
             except AWAY as error:
                 log.warning("batch_put_back", error=str(error))
                 headers = {"traceparent": task.request.get("traceparent"), ATTEMPTS: attempts - 1}
@@ -138,13 +137,13 @@ def register(app: Celery, stores: Stores) -> None:
                 raise TooMuch from None  # Celery would end the whole worker
 
 
-async def take(memory: Memory, stores: Stores, batch: str, attempts: int) -> None:
+async def take(memory: Memory, batch: str, attempts: int) -> None:
     """Store the batch, or, where it ended its worker's process again and again, find out which event it is."""
     read = read_batch(batch, attempts)
     if attempts > MOST_ATTEMPTS:
         read = give_up(read, attempts - 1)
     elif attempts > WHOLE_ATTEMPTS and len(read.events) > 1:
-        read = await scatter(stores.broker_url.get_secret_value(), read, attempts - 1)
+        read = await scatter(memory.stores.broker_url.get_secret_value(), read, attempts - 1)
     await store(memory, read.events, PATIENCE, read.dead)
 
 
@@ -199,9 +198,8 @@ async def _owned(connection: Connection, events: Sequence[Event]) -> Owned:
 
 async def lay_to_rest(connection: Connection, dead: Sequence[Burial]) -> None:
     """Keep these among the dead events, and say so; but nothing of what an erased person did before."""
-    told = {at: (person, burial.occurred_at) for at, burial in enumerate(dead) if (person := burial.person)}
-    known = {at: (person, moment) for at, (person, moment) in told.items() if moment is not None}
-    erased = await erased_moments(connection, known)
+    told = {at: (person, burial.moment) for at, burial in enumerate(dead) if (person := burial.person)}
+    erased = await erased_moments(connection, told)
     dead = [burial for at, burial in enumerate(dead) if at not in erased]
     await bury(connection, dead)
     for reason, events in Counter(burial.reason for burial in dead).items():

@@ -9,7 +9,7 @@ import structlog
 from celery import Celery, Task
 
 from core import clock
-from core.errors import PenchantError
+from core.errors import PenchantError, StoreUnavailable
 from core.settings import EventLake, Settings, Stores
 from db.erasures import Erasure, open_erasures, tell_stores
 from db.lake.due import export_waits, finish_export
@@ -54,12 +54,20 @@ async def carry_out(pool: asyncpg.Pool, settings: EventLake, period: str) -> Non
         return
     lake = Lake.at(settings.lake_url)
     async with sole_writer(pool) as connection:
-        await erase_from_lake(pool, lake, clock.now())  # first, so that the export compares those days anew
+        await _erase_first(pool, lake)
         done = await export_events(connection, lake, clock.now(), _quiet)
         log.info("events_exported", days=done.days, rows=done.rows, unchanged=done.unchanged, fewer=len(done.fewer))
         if settings.events_keep is not None:
             await drop_exported_months(connection, lake, settings.events_keep, clock.now())
         await finish_export(connection, period)
+
+
+async def _erase_first(pool: asyncpg.Pool, lake: Lake) -> None:
+    """Before the export, which compares those days anew, and may mend the damaged file that this met."""
+    try:
+        await erase_from_lake(pool, lake, clock.now())
+    except StoreUnavailable as error:
+        log.error("lake_not_erased", error=str(error))
 
 
 async def erase_from_lake(pool: asyncpg.Pool, lake: Lake, now: datetime) -> int:

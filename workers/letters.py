@@ -12,12 +12,11 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from celery import Celery, Task
 from pydantic import ValidationError
 
-from core.settings import Stores
 from db.dead_events import Burial, DeadReason
 from workers import burials
 from workers.events import AWAY, Loop, lay_to_rest
 from workers.observation import observed
-from workers.poison import Read, read_batch
+from workers.poison import UNSTORABLE, Read, read_batch
 from workers.topology import BURY_LETTERS, DEAD_LETTERS, DELIVERIES, DELIVERY_LIMIT, STORE_EVENTS, TASKS
 
 log = structlog.get_logger()
@@ -30,24 +29,23 @@ WARY: Final = DELIVERY_LIMIT + 4
 JSON: Final = "application/json"
 
 
-def register(app: Celery, stores: Stores) -> None:
+def register(app: Celery, loop: Loop) -> None:
     """Give the application its task."""
-    loop = Loop(stores)
 
     @app.task(name=BURY_LETTERS, bind=True)  # type: ignore[untyped-decorator]
     def bury_letters(task: Task) -> None:
         """Move what waits among the dead letters; while a store is away, it goes on waiting there."""
         with observed(BURY_LETTERS, task.request.id, task.request.get("traceparent")):
             try:
-                loop.run(_move(loop, stores.broker_url.get_secret_value()))
+                loop.run(_move(loop))
             except (*AWAY, *CONNECTION_EXCEPTIONS) as error:
                 log.warning("letters_wait", error=f"{type(error).__name__}: {error}")
 
 
-async def _move(loop: Loop, broker_url: str) -> None:
+async def _move(loop: Loop) -> None:
     pool = await loop.memory.pool()
     await pool.execute("SELECT FROM dead_events LIMIT 1")  # a letter that is taken and given back counts as delivered
-    moved = await move_letters(pool, broker_url)
+    moved = await move_letters(pool, loop.stores.broker_url.get_secret_value())
     log.info("letters_buried", letters=moved)
 
 
@@ -58,16 +56,24 @@ async def move_letters(pool: asyncpg.Pool, broker_url: str) -> int:
         channel = await connection.channel()
         queue = await channel.get_queue(DEAD_LETTERS.name, ensure=False)
         while moved < MOST and (letter := await queue.get(fail=False, timeout=CONNECT)) is not None:
-            await lay_to_rest(pool, autopsy(letter))
+            await _bury(pool, letter)
             await letter.ack()
             moved += 1
     return moved
 
 
+async def _bury(pool: asyncpg.Pool, letter: AbstractIncomingMessage) -> None:
+    """Event by event, or as it came where Postgres refuses one of the parts: no letter may block the others."""
+    try:
+        await lay_to_rest(pool, autopsy(letter))
+    except UNSTORABLE:
+        why = DeadReason.UNREADABLE, "Its parts are nothing that can be kept by themselves."
+        await lay_to_rest(pool, [burials.of_message(letter.body, None, *why)])
+
+
 def autopsy(letter: AbstractIncomingMessage) -> list[Burial]:
     """What is to be kept of a letter: every event of it, where they can be told apart, else the message as it is."""
-    task = letter.headers.get("task")
-    task = task[: burials.LONGEST_NAME] if isinstance(task, str) else None
+    task = burials.name_of(letter.headers.get("task"))
     read = _read(letter) if task == STORE_EVENTS and _deliveries(letter.headers) < WARY else None
     if read is None or not (read.events or read.dead):
         return [burials.of_message(letter.body, task, *_of_message(letter, task))]

@@ -45,7 +45,7 @@ class Lake:
         """Around whatever touches the storage: each kind has its own errors. Raises StoreUnavailable for them."""
         try:
             yield
-        except PenchantError:
+        except (PenchantError, AssertionError, AttributeError, KeyError, TypeError):  # ours: they are not an outage
             raise
         except Exception as error:
             raise StoreUnavailable(f"The lake at {self.url} did not answer: {_words(error)}") from error

@@ -72,6 +72,14 @@ async def test_an_event_counts_once_on_its_whole_way(people: People, pool: async
     assert facts(await state_of(people)) == told
 
 
+async def test_an_event_that_was_loaded_and_is_told_again_counts_once(
+    people: People, pool: asyncpg.Pool, redis: Redis
+) -> None:
+    await insert_events(pool, [bought("e1", loaded=True), bought("e2", days=2, loaded=True)])
+    await add_recent(redis, [bought("e1")])  # under the same id, by the shop's own server
+    assert facts(await state_of(people))[:3] == (2, 2, 600)
+
+
 async def test_a_flushed_redis_costs_no_history(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
     events = [bought(f"e{number}", days=number) for number in range(1, 6)]
     await insert_events(pool, events)

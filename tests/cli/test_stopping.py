@@ -205,6 +205,7 @@ async def test_a_worker_that_is_stopped_under_load_finishes_and_the_next_goes_on
         await eventually(all_stored, DEADLINE)
     letters = await channel.declare_queue(topology.DEAD_LETTERS.name, passive=True)
     assert letters.declaration_result.message_count == 0
+    assert await pool.fetchval("SELECT count(*) FROM dead_events") == 0
 
 
 async def test_a_worker_whose_postgres_hangs_stops_in_time_and_its_batch_is_kept(

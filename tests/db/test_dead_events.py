@@ -1,5 +1,6 @@
 """Dead events in a real Postgres: one row however often it dies, decided about once, its trace kept."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -18,6 +19,8 @@ from db.dead_events import (
     mark_replayed,
     undecided_ids,
 )
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def burial(key: str = "k1", **changes: Any) -> Burial:

@@ -64,6 +64,26 @@ async def taken(queue: AbstractQueue) -> AbstractIncomingMessage:
     return found[0]
 
 
+@pytest.mark.parametrize(
+    ("body", "task"),
+    [
+        (b"no JSON", "nul\0in it"),
+        (
+            events_body([make_event()]).replace(b"2026-03-01T12:00:00Z", b"0001-01-01T00:00:00+14:00"),
+            topology.STORE_EVENTS,
+        ),
+    ],
+)
+async def test_a_letter_whose_parts_cannot_be_kept_is_kept_as_it_came_and_blocks_no_other(
+    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, body: bytes, task: str
+) -> None:
+    await lay_out(channel, body, {**TASK, "task": task})
+    await lay_out(channel, events_body([make_event(userId="next")]), TASK)
+    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 2
+    dead = await list_dead(pool, 10)
+    assert [(each.kind, each.user_id) for each in dead] == [("EVENT", "next"), ("MESSAGE", None)]
+
+
 async def test_a_batch_is_a_row_for_each_event_and_the_same_letter_twice_is_the_same_rows(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
 ) -> None:

@@ -19,6 +19,7 @@ from core.contract import Event, Person, read_event
 from core.settings import Stores
 from db import identities
 from db.cache import add_recent, person_keys, read_person, write_base
+from db.dead_events import DeadReason
 from db.events import events_of_person, insert_events
 from db.identities import join_guest, unsettled_identities
 from db.outbox import put_aside
@@ -26,6 +27,7 @@ from tests.faults import eventually
 from tests.running import register_client, running_gateway
 from tests.workers.conftest import StartWorker
 from workers import topology
+from workers.burials import of_event
 from workers.enqueue import Broker, events_body
 from workers.events import Memory, store
 from workers.people import LANDED, settle_guests
@@ -44,6 +46,15 @@ async def memory(stores: Stores) -> AsyncIterator[Memory]:
     opened = Memory(stores)
     yield opened
     await opened.close()
+
+
+async def test_what_dies_of_a_guest_who_became_a_user_is_kept_as_it_was_told() -> None:
+    told = make_event()
+    given = told.of_user("anna")
+    burial = of_event(given, DeadReason.UNSTORABLE, "a test says so")
+    assert burial == of_event(told, DeadReason.UNSTORABLE, "a test says so")
+    again = Event.model_validate_json(burial.body)
+    assert (given.user_id, again.user_id, again.digest) == ("anna", None, told.digest)
 
 
 async def test_a_batch_stored_after_the_identity_is_the_users_and_nobody_elses_changes(

@@ -131,7 +131,7 @@ async def test_an_element_of_another_release_dies_alone(pool: asyncpg.Pool, memo
         "confidential": "x",
         "unitPrice": "1.10",
     }
-    await take(memory, stores, batch_of(make_event(), make_event(unitPrice="1.5"), **stranger), 1)
+    await take(memory, batch_of(make_event(), make_event(unitPrice="1.5"), **stranger), 1)
     assert await count(pool) == 2
     (dead,) = await list_dead(pool, 10)
     assert (dead.reason, dead.source, dead.event_id, dead.event_type) == (DeadReason.INVALID, "shop", "e9", "VIEW")

@@ -22,6 +22,7 @@ CREATE TABLE dead_events (
 );
 -- What was discarded keeps its trace: the same dying later is another row.
 CREATE UNIQUE INDEX dead_events_key ON dead_events (key) WHERE state <> 'DISCARDED';
-CREATE INDEX dead_events_undecided ON dead_events (reason, id) WHERE state = 'DEAD';
+CREATE INDEX dead_events_undecided ON dead_events (id) WHERE state = 'DEAD';
+CREATE INDEX dead_events_by_reason ON dead_events (reason, id) WHERE state = 'DEAD';
 CREATE INDEX dead_events_of_user ON dead_events (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX dead_events_of_guest ON dead_events (anonymous_id) WHERE anonymous_id IS NOT NULL;
