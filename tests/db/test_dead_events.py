@@ -27,7 +27,7 @@ def burial(key: str = "k1", **changes: Any) -> Burial:
     whole: dict[str, Any] = {
         "key": key, "kind": "EVENT", "reason": DeadReason.FAILED, "detail": "why", "attempts": 1, "task": "t",
         "source": "shop", "event_id": "e1", "occurred_at": None, "event_type": "VIEW", "user_id": "u1",
-        "anonymous_id": None, "body": b"{}",
+        "anonymous_id": None, "body": b"{}", "moment": NOW,
     }  # fmt: skip
     return Burial(**{**whole, **changes})
 
