@@ -97,6 +97,14 @@ async def open_erasures(connection: Connection, trained: datetime | None) -> lis
     return [_erasure(row) for row in rows]
 
 
+async def overdue_erasures(connection: Connection, before: datetime) -> int:
+    """How many erasures from before this moment some store is not done with, other than the next training."""
+    count: int = await connection.fetchval(
+        "SELECT count(*) FROM erasures WHERE completed_at IS NULL AND people IS NOT NULL AND erased_at < $1", before
+    )
+    return count
+
+
 async def erasure_by_id(connection: Connection, id: UUID) -> Erasure | None:
     """The receipt with this id."""
     row = await connection.fetchrow(f"SELECT {_ERASURE} FROM erasures WHERE id = $1", id)

@@ -51,7 +51,6 @@ PASSING = np.isin(list(EventType), [EventType.SEARCH, EventType.IMPRESSION])  # 
 MOST_ITEMS, MOST_RECENT, MOST_ORDERS, MOST_INCLUDED = 512, 32, 64, 1024
 HALF_LIFE = 42 * 86_400.0  # seconds
 VIEW_WEIGHT = 0.1  # of a viewed item against a bought one, when a person has more items than are kept
-_LATEST = np.uint32(2**32 - 1)
 _HEAD = struct.Struct("<4sHHHHIIIIq")
 _MAGIC = b"PST1"
 

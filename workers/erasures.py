@@ -21,7 +21,7 @@ log = structlog.get_logger()
 Stores = dict[PersonStore, Told]
 
 _DRAINED: Final = "What was waiting there was handed to the queue."
-_ARRIVED: Final = "What was on its way was dropped as it came."
+_ARRIVED: Final = "Nothing waits; what a worker holds still is dropped as it comes."
 _DIED: Final = "Whatever had died of theirs is gone."
 _NO_LAKE: Final = "No lake is configured; what was exported by hand is for whoever has it."
 _NO_MODEL: Final = "No model serves."

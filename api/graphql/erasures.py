@@ -28,7 +28,8 @@ class UserExport:
     as_of: datetime = strawberry.field(description="When it was looked up.")
     profile: JSON = strawberry.field(
         description="All but the events: `traits`, `traitsUpdatedAt`, the `anonymousIds` of the guests the user was,"
-        " how many `events` there are, what the user's own token `asked` for, and the last `erasure`."
+        " how many `events` there are, the `deadEvents` that could not be stored, what the user's own token"
+        " `asked` for, and the last `erasure`."
     )
     events: EventConnection | None = strawberry.field(
         resolver=history,

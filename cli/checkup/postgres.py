@@ -12,6 +12,7 @@ from core.settings import Stores
 from db import checkup
 from db.checkup import Server
 from db.dead_events import count_dead
+from db.erasures import overdue_erasures
 from db.jobs import latest_jobs
 from db.migrate import head, revisions
 from db.postgres import Connection, connect_pool
@@ -20,6 +21,7 @@ OLDEST_VERSION = 150000
 SKEWED, BROKEN = timedelta(seconds=1), timedelta(seconds=30)
 MONTHS_AHEAD = timedelta(days=31)
 STUCK = timedelta(minutes=1)
+ERASED_BY = timedelta(days=2)
 
 
 async def check_postgres(stores: Stores) -> list[Finding]:
@@ -40,6 +42,7 @@ async def check_postgres(stores: Stores) -> list[Finding]:
         if schema.verdict == "FAIL":
             return [*found, schema]
         found += [schema, *await _check_partitions(pool), await _check_outbox(pool), await _check_dead(pool)]
+        found.append(await _check_erasures(pool))
         return [*found, *await _check_jobs(pool)]
 
 
@@ -97,6 +100,14 @@ async def _check_dead(connection: Connection) -> Finding:
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dead.items()))
     advice = "See `penchant events dead list` and `show`; then `replay` or `discard` them (docs/events.md)."
     return warn("dead events", f"{sum(dead.values())} could not be stored: {reasons}", advice)
+
+
+async def _check_erasures(connection: Connection) -> Finding:
+    overdue = await overdue_erasures(connection, clock.now() - ERASED_BY)
+    if not overdue:
+        return ok("erasures", "none is overdue")
+    advice = "`penchant worker` and `penchant beat` carry them on, `penchant trainer` in the lake; see their logs."
+    return warn("erasures", f"{overdue} people are not erased everywhere after {ERASED_BY.days} days", advice)
 
 
 async def _check_jobs(connection: Connection) -> list[Finding]:

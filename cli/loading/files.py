@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -25,8 +25,6 @@ from cli.loading.latest import latest
 from cli.loading.plain_lines import is_plain, names_of, plain_chunks
 from cli.loading.recipes import Recipe
 from cli.loading.shapes import AsNamed, AsTold, Shape, with_clock
-
-Format = Literal["parquet", "csv", "jsonl"]
 
 _ENDS = 1 << 20  # bytes at each end of a file that, with its size, tell it from others
 _COMPRESSED: dict[bytes, Callable[[BinaryIO], object]] = {

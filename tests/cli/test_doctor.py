@@ -21,6 +21,7 @@ from cli.stack.folder import free_ports
 from core import clock
 from core.settings import Stores
 from db.dead_events import DeadReason, bury
+from db.erasures import begin_erasure
 from db.jobs import lease_job, request_job
 from db.outbox import put_aside
 from db.postgres import connect_pool
@@ -213,6 +214,13 @@ def test_dead_events_are_counted_by_reason(do: Do) -> None:
     verdict, says, advice = visit()[1]["dead events"]
     assert (verdict, says) == ("WARN", "2 could not be stored: 2 UNREADABLE")
     assert "penchant events dead list" in advice
+
+
+def test_an_erasure_that_is_not_done_everywhere_for_days_is_seen(do: Do) -> None:
+    do(lambda pool: begin_erasure(pool, "anna", "shop", clock.now() - timedelta(days=1)))
+    assert visit()[1]["erasures"][0] == "OK"
+    do(lambda pool: begin_erasure(pool, "bert", "shop", clock.now() - timedelta(days=3)))
+    assert visit()[1]["erasures"][:2] == ("WARN", "1 people are not erased everywhere after 2 days")
 
 
 def test_a_bundle_is_checked_file_by_file(do: Do, tmp_path: Path) -> None:
