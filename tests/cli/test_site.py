@@ -18,6 +18,11 @@ from cli.stack.folder import remove
 PENCHANT = Path(sys.executable).with_name("penchant")
 
 
+def heed_interrupts() -> None:
+    """Also where the tests run in the background, whose children are told to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Up:
     """A running `penchant up` in a folder of its own."""
 
@@ -26,7 +31,11 @@ class Up:
         self.output = folder / "output"
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
-                [PENCHANT, "up", "--port", str(port)], cwd=folder, stdout=output, stderr=subprocess.STDOUT
+                [PENCHANT, "up", "--port", str(port)],
+                cwd=folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=heed_interrupts,
             )
 
     def settings(self) -> dict[str, str]:
