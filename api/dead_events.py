@@ -19,7 +19,7 @@ from workers.enqueue import Broker, publish_again
 log = structlog.get_logger()
 
 AT_ONCE: Final = 20  # messages
-LONGEST_ID: Final = 18  # digits
+MOST_DIGITS: Final = 18  # digits
 
 
 async def replay(pool: asyncpg.Pool, broker: Broker, ids: Sequence[str], by: str) -> list[Result]:
@@ -57,7 +57,7 @@ async def discard(pool: asyncpg.Pool, ids: Sequence[str], reason: str, by: str) 
 
 def number_of(id: str) -> int | None:
     """The number that an id stands for; None when it cannot be one of ours."""
-    return int(id) if id.isascii() and id.isdigit() and len(id) <= LONGEST_ID else None
+    return int(id) if id.isascii() and id.isdigit() and len(id) <= MOST_DIGITS else None
 
 
 async def _refused(pool: asyncpg.Pool, remains: dict[int, Remains]) -> dict[int, Result]:
@@ -100,7 +100,7 @@ def _numbers(ids: Sequence[str]) -> list[int]:
 def _result(index: int, id: str, known: dict[int, Remains], refused: dict[int, Result], done: set[int]) -> Result:
     number = number_of(id)
     if number is None or number not in known:
-        return Result(index, Outcome.REJECTED, id[:LONGEST_ID], "NOT_FOUND", None, "There is no such dead event.")
+        return Result(index, Outcome.REJECTED, id[:MOST_DIGITS], "NOT_FOUND", None, "There is no such dead event.")
     if number in done:
         return Result(index, Outcome.ACCEPTED, id)
     why = refused.get(number)

@@ -18,7 +18,7 @@ from workers.people import LANDED
 
 log = structlog.get_logger()
 
-Stores = dict[PersonStore, Told]
+Reports = dict[PersonStore, Told]
 
 _DRAINED: Final = "What was waiting there was handed to the queue."
 _ARRIVED: Final = "Nothing waits; what a worker holds still is dropped as it comes."
@@ -56,9 +56,9 @@ async def carry_on_erasures(pool: asyncpg.Pool, redis: Redis, broker: Broker, no
 
 async def _arrived(
     pool: asyncpg.Pool, redis: Redis, erasure: Erasure, messages: Mapping[str, int], now: datetime
-) -> Stores:
+) -> Reports:
     """Sweep again behind what was being stored just then, until nothing from before is on its way."""
-    told: Stores = {}
+    told: Reports = {}
     if not any(map(erasure.waits, (PersonStore.QUEUE, PersonStore.DEAD_EVENTS))):
         return told
     swept = await sweep(pool, erasure.people, erasure.erased_at)
@@ -79,7 +79,7 @@ async def _arrived(
     return told
 
 
-def _bundle(erasure: Erasure, trained: datetime | None, now: datetime) -> Stores:
+def _bundle(erasure: Erasure, trained: datetime | None, now: datetime) -> Reports:
     """A training may read the lake: then the one that counts began after that was written again."""
     if not erasure.waits(PersonStore.BUNDLE):
         return {}

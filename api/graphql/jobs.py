@@ -21,7 +21,7 @@ from workers.enqueue import request_training
 
 log = structlog.get_logger()
 
-LONGEST_ID = 18  # digits
+MOST_DIGITS = 18  # digits
 
 
 @strawberry.enum(description="How far a training is.")
@@ -148,7 +148,7 @@ class JobMutation:
 
 async def find_job(info: Info, id: str) -> Job | None:
     """The training whose number is `id`."""
-    if not (id.isascii() and id.isdigit() and len(id) <= LONGEST_ID):
+    if not (id.isascii() and id.isdigit() and len(id) <= MOST_DIGITS):
         return None
     record = await stored.job_by_id(info.context.gateway.pool, int(id))
     return None if record is None else Job.of(record)
