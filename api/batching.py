@@ -15,15 +15,18 @@ from core.tasks import end
 
 log = structlog.get_logger()
 
+LARGEST = 2_097_152  # bytes of a batch: JSON within JSON may double it, and RabbitMQ 4 refuses more than 16 MiB
+HEAVIEST = 67_108_864  # bytes that may wait or be in flight
 PATIENCE = 20.0  # seconds to get rid of what waits when the process stops
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The events of one call, those among them whose id the sender gave, whether they were taken; where in a trace."""
+    """The events of one call, those whose id the sender gave, their JSON, whether they were taken, and its trace."""
 
     events: Sequence[Event]
     named: Sequence[Event]
+    text: bytes
     taken: asyncio.Future[bool]
     place: str | None = None
 
@@ -36,6 +39,7 @@ class Batcher:
         self._send = send
         self._waiting: deque[Chunk] = deque()
         self._count = 0  # events waiting or in flight
+        self._weight = 0  # bytes waiting or in flight
         self._gathered = 0  # events waiting
         self._some, self._enough, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
@@ -60,16 +64,16 @@ class Batcher:
                 if not chunk.taken.done():
                     chunk.taken.set_result(False)
 
-    @property
-    def room(self) -> int:
-        """How many events may still be added."""
-        return self._settings.max_waiting - self._count
+    def has_room(self, events: int, weight: int) -> bool:
+        """Whether so many events of so many bytes may still be added."""
+        return self._count + events <= self._settings.max_waiting and self._weight + weight <= HEAVIEST
 
-    async def add(self, events: Sequence[Event], named: Sequence[Event]) -> bool:
-        """Whether these events were taken; True only when they are safe. At most 500 events, within `room`."""
-        chunk = Chunk(events, named, asyncio.get_running_loop().create_future(), telemetry.traceparent())
+    async def add(self, events: Sequence[Event], named: Sequence[Event], text: bytes) -> bool:
+        """Whether these events were taken; True only when they are safe. At most 500, for whom it `has_room`."""
+        chunk = Chunk(events, named, text, asyncio.get_running_loop().create_future(), telemetry.traceparent())
         self._waiting.append(chunk)
         self._count += len(events)
+        self._weight += len(text)
         self._gathered += len(events)
         self._idle.clear()
         self._some.set()
@@ -94,10 +98,14 @@ class Batcher:
     def _gather(self) -> list[Chunk]:
         """The oldest chunks that fit into one message; one at least."""
         chunks = [self._waiting.popleft()]
-        size = len(chunks[0].events)
-        while self._waiting and size + len(self._waiting[0].events) <= self._settings.max_batch:
+        size, weight = len(chunks[0].events), len(chunks[0].text)
+        while (
+            self._waiting
+            and size + len(self._waiting[0].events) <= self._settings.max_batch
+            and weight + len(self._waiting[0].text) <= LARGEST
+        ):
             chunks.append(self._waiting.popleft())
-            size += len(chunks[-1].events)
+            size, weight = size + len(chunks[-1].events), weight + len(chunks[-1].text)
         self._gathered -= size
         if not self._waiting:
             self._some.clear()
@@ -117,6 +125,7 @@ class Batcher:
     def _settle(self, chunks: list[Chunk], taken: bool) -> None:
         self._slots.release()
         self._count -= sum(len(chunk.events) for chunk in chunks)
+        self._weight -= sum(len(chunk.text) for chunk in chunks)
         if not self._count:
             self._idle.set()
         for chunk in chunks:

@@ -25,7 +25,7 @@ from db import cache, outbox
 from db.postgres import transaction
 from db.recents import Recents
 from db.tombstones import erased_events, newest_tombstone
-from workers.enqueue import Broker, events_body, publish_events
+from workers.enqueue import Broker, body_of, events_text, publish_events
 
 log = structlog.get_logger()
 
@@ -106,9 +106,11 @@ class Ingest:
 
     async def _send_off(self, call: Call) -> None:
         events = list(call.events.values())
-        if self._batcher.room < len(events):
+        text = events_text(events)
+        if not self._batcher.has_room(len(events), len(text)):
             raise RequestRefused("SERVICE_UNAVAILABLE", "Too many events wait for the broker: send them again.", 503)
-        taken = await self._batcher.add(events, [call.named[index] for index in call.events if index in call.named])
+        named = [call.named[index] for index in call.events if index in call.named]
+        taken = await self._batcher.add(events, named, text)
         for index, event in call.events.items():
             call.results[index] = (
                 Result(index, Outcome.ACCEPTED, event.id)
@@ -120,7 +122,7 @@ class Ingest:
         events = [event for chunk in chunks for event in chunk.events]
         task_id = uuid4()
         with _batch_span(task_id, chunks, len(events)):
-            if not await self._keep_safe(task_id, events_body(events)):
+            if not await self._keep_safe(task_id, body_of([chunk.text for chunk in chunks])):
                 return False
             await self._tell_redis(events, [event for chunk in chunks for event in chunk.named])
         return True
@@ -203,12 +205,22 @@ class Ingest:
         return True
 
     async def _drain_some(self) -> int:
+        """Send on the oldest, each by itself: one that the broker refuses keeps no other back."""
         async with transaction(self._pool) as connection:
             parcels = await outbox.take_parcels(connection)
-            for parcel in parcels:
-                await publish_events(self._broker, parcel.task_id, parcel.body)
-            await outbox.drop_parcels(connection, [parcel.id for parcel in parcels])
-        return len(parcels)
+            refusals = [await self._refusal(parcel) for parcel in parcels]
+            sent = [parcel.id for parcel, refusal in zip(parcels, refusals, strict=True) if refusal is None]
+            await outbox.drop_parcels(connection, sent)
+        if parcels and not sent:
+            raise refusals[0] or StoreUnavailable()
+        return len(sent)
+
+    async def _refusal(self, parcel: outbox.Parcel) -> StoreUnavailable | None:
+        try:
+            await publish_events(self._broker, parcel.task_id, parcel.body)
+        except StoreUnavailable as error:
+            return error
+        return None
 
 
 def _batch_span(task_id: UUID, chunks: Sequence[Chunk], events: int) -> AbstractContextManager[Any]:

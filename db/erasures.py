@@ -59,7 +59,8 @@ async def begin_erasure(connection: Connection, user_id: str, by: str, now: date
             "INSERT INTO erasures (person, erased_at, requested_by, stores, people)"
             f" SELECT {HASH_OF_GIVEN}, $2, $3, $4, $5"
             " FROM unnest($1::text[]) AS given (name)"
-            " ON CONFLICT (person) DO UPDATE SET erased_at = EXCLUDED.erased_at, requested_by = EXCLUDED.requested_by,"
+            " ON CONFLICT (person) DO UPDATE SET erased_at = greatest(erasures.erased_at, EXCLUDED.erased_at),"
+            " requested_by = EXCLUDED.requested_by,"
             " people = ARRAY(SELECT DISTINCT unnest(erasures.people || EXCLUDED.people)), completed_at = NULL,"
             " stores = EXCLUDED.stores"
             f" RETURNING {_ERASURE}",

@@ -55,22 +55,18 @@ async def sweep(connection: Connection, people: Sequence[Person], before: dateti
 async def _erase_events(
     connection: Connection, whose: str, ids: Sequence[str], before: datetime | None
 ) -> tuple[list[Any], bool]:
-    """The oldest MOST_AT_ONCE or so; says which, and whether there are more."""
-    theirs = f"{whose} AND ($2::timestamptz IS NULL OR least(occurred_at, received_at) < $2)"
-    until = await connection.fetchval(
-        f"SELECT occurred_at FROM events WHERE {theirs} ORDER BY occurred_at OFFSET $3 LIMIT 1",
+    """The oldest MOST_AT_ONCE; says which, and whether there are more."""
+    theirs = f"FROM events WHERE {whose} AND ($2::timestamptz IS NULL OR least(occurred_at, received_at) < $2)"
+    rows = await connection.fetch(
+        f"DELETE FROM events USING (SELECT source, id, occurred_at {theirs} ORDER BY occurred_at LIMIT $3) AS oldest"
+        " WHERE events.source = oldest.source AND events.id = oldest.id AND events.occurred_at = oldest.occurred_at"
+        " RETURNING events.source, events.id, events.occurred_at",
         ids,
         before,
         MOST_AT_ONCE,
     )
-    rows = await connection.fetch(
-        f"DELETE FROM events WHERE {theirs} AND ($3::timestamptz IS NULL OR occurred_at <= $3)"
-        " RETURNING source, id, occurred_at",
-        ids,
-        before,
-        until,
-    )
-    return rows, until is not None
+    full = len(rows) == MOST_AT_ONCE
+    return rows, full and await connection.fetchval(f"SELECT EXISTS (SELECT {theirs})", ids, before)
 
 
 async def _erase_described(connection: Connection, users: Sequence[str]) -> int:

@@ -43,7 +43,7 @@ async def keep_out(connection: Connection, people: Sequence[Person], moment: dat
     await connection.execute(
         f"INSERT INTO tombstones (person, erased_at) SELECT {HASH_OF_GIVEN}, $2"
         " FROM unnest($1::text[]) AS given (name) ORDER BY 1"
-        " ON CONFLICT (person) DO UPDATE SET erased_at = EXCLUDED.erased_at",
+        " ON CONFLICT (person) DO UPDATE SET erased_at = greatest(tombstones.erased_at, EXCLUDED.erased_at)",
         [name_of(person) for person in people],
         moment,
     )

@@ -146,14 +146,24 @@ async def _close(connection: AbstractConnection) -> None:
             await connection.close()
 
 
+def events_text(events: Sequence[Event]) -> bytes:
+    """These events as the JSON array a message carries."""
+    return _BATCH.dump_json(list(events), by_alias=True, exclude_none=True)
+
+
 def events_body(events: Sequence[Event]) -> bytes:
-    """The message body that stores these events.
+    """The message body that stores these events."""
+    return body_of([events_text(events)])
+
+
+def body_of(texts: Sequence[bytes]) -> bytes:
+    """The message body that stores the events of these arrays.
 
     The batch is one JSON text inside the JSON arguments: Celery's own reader would take `{"__type__": ..}` in
     somebody's properties for an instruction, and drop a message whose instruction it does not know.
     """
-    text = _BATCH.dump_json(list(events), by_alias=True, exclude_none=True).decode()
-    return b"[[" + orjson.dumps(text) + b"]" + _NOTHING_EMBEDDED
+    text = b"[" + b",".join(text[1:-1] for text in texts) + b"]"
+    return b"[[" + orjson.dumps(text.decode()) + b"]" + _NOTHING_EMBEDDED
 
 
 async def publish_events(broker: Broker, task_id: UUID, body: bytes, attempts: int = 0) -> None:

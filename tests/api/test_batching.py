@@ -22,8 +22,26 @@ async def test_a_stop_tells_everybody_who_still_waits_to_send_again(monkeypatch:
     batcher.open()
     raw = {"type": "VIEW", "userId": "u", "itemId": "i"}
     event = read_event(raw, source="shop", received_at=clock.now())
-    calls = [asyncio.create_task(batcher.add([event], [])) for _ in range(3)]
+    calls = [asyncio.create_task(batcher.add([event], [], b"[{}]")) for _ in range(3)]
     await asyncio.wait(calls, timeout=0.01)
     await batcher.close()
     async with asyncio.timeout(5):
         assert await asyncio.gather(*calls) == [False, False, False]
+
+
+async def test_a_batch_is_bounded_in_bytes_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[list[bytes]] = []
+
+    async def note(chunks: list[Chunk]) -> bool:
+        sent.append([chunk.text for chunk in chunks])
+        return True
+
+    batcher = Batcher(Ingest(linger=0.05), note)
+    batcher.open()
+    heavy = b"x" * (batching.LARGEST // 2)
+    event = read_event({"type": "VIEW", "userId": "u", "itemId": "i"}, source="shop", received_at=clock.now())
+    assert await asyncio.gather(*(batcher.add([event], [], heavy) for _ in range(5))) == [True] * 5
+    assert [len(texts) for texts in sent] == [2, 2, 1]
+    monkeypatch.setattr(batching, "HEAVIEST", len(heavy))
+    assert batcher.has_room(1, len(heavy)) and not batcher.has_room(1, len(heavy) + 1)
+    await batcher.close()

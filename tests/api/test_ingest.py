@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import UUID, uuid4
 
 import aio_pika
 import asyncpg
@@ -12,20 +13,22 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
+from api import ingest as ingest_module
 from api.errors import RequestRefused
 from api.ingest import Ingest
 from api.judging import Outcome, Result
 from api.viewer import Viewer
 from core import clock
 from core.contract import Person
+from core.errors import StoreUnavailable
 from core.settings import Ingest as IngestSettings
 from core.settings import Stores
 from db.cache import connect_redis, read_person, unpack_recent, write_base
-from db.outbox import count_parcels
+from db.outbox import count_parcels, put_aside
 from db.postgres import connect_pool
 from tests.faults import Relay, eventually
 from workers import topology
-from workers.enqueue import Broker
+from workers.enqueue import Broker, events_body, publish_events
 
 VIEW = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
 U1 = Person("user", "u1")
@@ -241,6 +244,32 @@ async def test_while_the_broker_is_away_the_outbox_takes_it_and_is_emptied_under
     assert set(found) == {str(row["task_id"]) for row in kept}
     assert [event["itemId"] for event in found.popitem()[1]] == ["i1", "i1"]
     await relay.close()
+
+
+async def test_a_parcel_that_the_broker_refuses_keeps_no_other_back(
+    open_ingest: Open,
+    pool: asyncpg.Pool,
+    redis: Redis,
+    channel: AbstractChannel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused, taken = uuid4(), uuid4()
+
+    async def publish(broker: Broker, task_id: UUID, body: bytes) -> None:
+        if task_id == refused:
+            raise StoreUnavailable("It is too large.")
+        await publish_events(broker, task_id, body)
+
+    for task_id in (refused, taken):
+        await put_aside(pool, task_id, events_body([]))
+    monkeypatch.setattr(ingest_module, "publish_events", publish)
+    await open_ingest(pool=pool)
+
+    async def only_one_waits() -> bool:
+        return [row["task_id"] for row in await pool.fetch("SELECT task_id FROM outbox")] == [refused]
+
+    await eventually(only_one_waits)
+    assert set(await batches(channel)) == {str(taken)}
 
 
 async def test_when_neither_broker_nor_postgres_is_there_it_is_retry_and_the_retry_succeeds(
