@@ -33,7 +33,7 @@ from db.events import insert_events
 from db.items import upsert_items
 from db.postgres import connect_pool
 
-MINUTES = 10.0
+MINUTES = 8.0
 CALL, LINES = 100, 8  # events a call, connections
 WARM, SECONDS = 100_000, 60.0  # events, seconds
 MANY = 3_000_000  # events over which memory is watched

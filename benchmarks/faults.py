@@ -17,7 +17,7 @@ from benchmarks.figures import Figure
 from benchmarks.proof import Verdict
 from benchmarks.trial import BAR_S, Trial, trial
 
-MINUTES = 5.5
+MINUTES = 4.5
 CALM = 3.0  # seconds before each fault
 ENOUGH = 10_000  # acknowledged events
 FAULTS = (
