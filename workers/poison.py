@@ -2,20 +2,38 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import asyncpg
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
-from core.contract import Event
+from core import clock
+from core.contract import EARLIEST, Event
 from db.dead_events import Burial, DeadReason
-from db.events import find_conflicts, insert_events
+from db.events import MONTHS_AHEAD, find_conflicts, insert_events
 from db.postgres import Connection
 from workers import burials
 
+
+def _keepable(event: Event) -> Event:
+    """What the type cannot say and would only show later, at the cost of the neighbours."""
+    latest = clock.now() + MONTHS_AHEAD
+    if not EARLIEST <= event.occurred_at <= latest:
+        raise PydanticCustomError("time", "occurredAt lies before 1990 or too far ahead")
+    if event.received_at is not None and not EARLIEST <= event.received_at <= latest:
+        raise PydanticCustomError("time", "receivedAt lies before 1990 or too far ahead")
+    try:
+        event.digest  # noqa: B018 -- kept for whoever asks next
+    except TypeError:
+        raise PydanticCustomError("number", "properties hold what cannot be hashed, as a number over 64 bits") from None
+    return event
+
+
 _HIDDEN: Final = ConfigDict(hide_input_in_errors=True)  # nobody's data in the log
-_BATCH: Final = TypeAdapter(list[Event], config=_HIDDEN)
-_ONE: Final = TypeAdapter(Event)
+_Keepable = Annotated[Event, AfterValidator(_keepable)]
+_BATCH: Final = TypeAdapter(list[_Keepable], config=_HIDDEN)
+_ONE: Final[TypeAdapter[Event]] = TypeAdapter(_Keepable)
 
 UNSTORABLE: Final = (
     asyncpg.DataError,
