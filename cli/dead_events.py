@@ -43,7 +43,9 @@ def list_all(
         DeadState, typer.Option(help="Those about which this was decided.", case_sensitive=False)
     ] = DeadState.DEAD,
     first: Annotated[int, typer.Option(min=1, max=MOST, help="How many, newest first.")] = 20,
-    before: Annotated[int | None, typer.Option(min=1, max=LARGEST_ID, help="Only those with lower numbers: the next page.")] = None,
+    before: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_ID, help="Only those with lower numbers: the next page.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List what could not be stored, without anybody's data."""

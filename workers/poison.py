@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, NamedTuple
 
 import asyncpg
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from core import clock
@@ -16,12 +16,18 @@ from db.postgres import Connection
 from workers import burials
 
 
-def _keepable(event: Event) -> Event:
-    """What the type cannot say and would only show later, at the cost of the neighbours."""
-    latest = clock.now() + MONTHS_AHEAD
-    if not EARLIEST <= event.occurred_at <= latest:
+_FIRST_DAY: Final = EARLIEST.date()
+
+
+def _keepable(event: Event, info: ValidationInfo) -> Event:
+    """Refuses what the type allows and would only show later, at the cost of the neighbours.
+
+    Days are compared as they were told: what is exact has to look at offsets, and costs a multiple of it.
+    """
+    latest = info.context
+    if not _FIRST_DAY <= event.occurred_at.date() <= latest:
         raise PydanticCustomError("time", "occurredAt lies before 1990 or too far ahead")
-    if event.received_at is not None and not EARLIEST <= event.received_at <= latest:
+    if event.received_at is not None and not _FIRST_DAY <= event.received_at.date() <= latest:
         raise PydanticCustomError("time", "receivedAt lies before 1990 or too far ahead")
     try:
         event.digest  # noqa: B018 -- kept for whoever asks next
@@ -62,8 +68,9 @@ def read_batch(text: str, attempts: int = 1) -> Read:
 
     Raises ValidationError, which shows nothing of them, when it is no list.
     """
+    latest = (clock.now() + MONTHS_AHEAD).date()
     try:
-        return Read(_BATCH.validate_json(text), [])
+        return Read(_BATCH.validate_json(text, context=latest), [])
     except ValidationError:
         elements = _elements(text)
         if elements is None:
@@ -72,7 +79,7 @@ def read_batch(text: str, attempts: int = 1) -> Read:
     for element in elements:
         body = burials.dumped(element)
         try:
-            read.events.append(_ONE.validate_json(body))
+            read.events.append(_ONE.validate_json(body, context=latest))
         except ValidationError as error:
             read.dead.append(burials.of_element(element, body, error, attempts))
     return read
