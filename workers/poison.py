@@ -15,7 +15,6 @@ from db.events import MONTHS_AHEAD, find_conflicts, insert_events
 from db.postgres import Connection
 from workers import burials
 
-
 _FIRST_DAY: Final = EARLIEST.date()
 
 
@@ -24,7 +23,7 @@ def _keepable(event: Event, info: ValidationInfo) -> Event:
 
     Days are compared as they were told: what is exact has to look at offsets, and costs a multiple of it.
     """
-    latest = info.context
+    latest: Any = info.context
     if not _FIRST_DAY <= event.occurred_at.date() <= latest:
         raise PydanticCustomError("time", "occurredAt lies before 1990 or too far ahead")
     if event.received_at is not None and not _FIRST_DAY <= event.received_at.date() <= latest:

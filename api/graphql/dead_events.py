@@ -127,7 +127,8 @@ class DeadEventQuery:
 
     @strawberry.field(
         permission_classes=[requires("metrics:read")],
-        description="What could not be stored, newest first. Whose it is, what came and who decided needs `events:admin` as well.",
+        description="What could not be stored, newest first. Whose it is, what came and who decided needs"
+        " `events:admin` as well.",
     )
     async def dead_events(
         self,
