@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3  # how the program ends
 MOST = 500  # of a call
+LARGEST_ID = 2**63 - 1
 CONFIRM = 5.0  # seconds the broker may take to confirm a message
 app = typer.Typer(
     help="List, show, replay and discard events that could not be stored.", no_args_is_help=True, add_completion=False
@@ -42,7 +43,9 @@ def list_all(
         DeadState, typer.Option(help="Those about which this was decided.", case_sensitive=False)
     ] = DeadState.DEAD,
     first: Annotated[int, typer.Option(min=1, max=MOST, help="How many, newest first.")] = 20,
-    before: Annotated[int | None, typer.Option(help="Only those with lower numbers: the next page.")] = None,
+    before: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_ID, help="Only those with lower numbers: the next page.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List what could not be stored, without anybody's data."""
@@ -56,7 +59,7 @@ def list_all(
 
 
 @app.command()
-def show(id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
+def show(id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)], as_json: AsJson = False) -> None:
     """Show one with everything that came: it may be personal."""
     from db.dead_events import dead_bodies, dead_event_by_id
 
@@ -140,8 +143,10 @@ def _decide(
 
 
 async def _named(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:
-    for start in range(0, len(ids), MOST):
-        yield ids[start : start + MOST]
+    """As they were typed; bytes that are no text, which no answer can repeat, escaped."""
+    shown = [id.encode(errors="backslashreplace").decode() for id in ids]
+    for start in range(0, len(shown), MOST):
+        yield shown[start : start + MOST]
 
 
 async def _undecided(pool: "asyncpg.Pool", reason: DeadReason | None) -> AsyncIterator[Sequence[str]]:

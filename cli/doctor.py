@@ -33,7 +33,7 @@ def doctor(
 
 async def _visit() -> "list[Finding]":
     from cli.checkup.configuration import check_collector, check_versions, read
-    from core.settings import Gateway, Stores
+    from core.settings import EventLake, Gateway, Schedule, Stores
 
     stores, no_stores = read(Stores)
     gateway, no_gateway = read(Gateway)
@@ -43,6 +43,8 @@ async def _visit() -> "list[Finding]":
         *check_versions(),
         *no_stores,
         *no_gateway,
+        *read(Schedule)[1],
+        *read(EventLake)[1],
         *check_collector(),
         *(each for part in looked for each in part),
     ]

@@ -5,7 +5,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
@@ -108,11 +107,11 @@ def _make_months_ahead(url: str) -> None:
 
 async def _ensure_partitions(url: str) -> None:
     from core import clock
-    from db.events import ensure_partitions
+    from db.events import MONTHS_AHEAD, ensure_partitions
     from db.postgres import connect_pool
 
     async with await connect_pool(url, size=1) as pool:
-        await ensure_partitions(pool, clock.now(), clock.now() + timedelta(days=62))
+        await ensure_partitions(pool, clock.now(), clock.now() + MONTHS_AHEAD)
 
 
 def keep_our_logs(**_: object) -> None:

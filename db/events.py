@@ -1,7 +1,7 @@
 """Events: written once whatever is delivered twice, read newest first, one person at a time."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -10,6 +10,8 @@ import orjson
 from core import telemetry
 from core.contract import PAID, Event, EventType, Person, identity_of, order_of
 from db.postgres import Connection
+
+MONTHS_AHEAD: Final = timedelta(days=62)  # partitions are made before they are needed
 
 _CODES: Final = {type.value: code for code, type in enumerate(EventType)}
 _COLUMNS: Final = (

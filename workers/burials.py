@@ -6,7 +6,7 @@ The words are for people who may not know whose event it is: they say what is wr
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from workers.topology import STORE_EVENTS
 
 LONGEST_NAME: Final = 128
 _MOST_FAULTS: Final = 3
+_WHOLE: Final = "it"
 _KNOWN_FIELDS: Final = {field.alias or name for name, field in Event.model_fields.items()}
 
 CONFLICT: Final = "Another event is stored under this source, id and occurredAt."
@@ -102,8 +103,8 @@ def dumped(element: Any) -> bytes:
 
 def _faults(error: ValidationError) -> Iterable[str]:
     for fault in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_FAULTS]:
-        field = str(fault["loc"][0]) if fault["loc"] else "it"
-        yield f"{field if field in _KNOWN_FIELDS else 'a field of another name'}: {fault['msg']}"
+        field = str(fault["loc"][0]) if fault["loc"] else _WHOLE
+        yield f"{field if field in (*_KNOWN_FIELDS, _WHOLE) else 'a field of another name'}: {fault['msg']}"
 
 
 def name_of(value: object) -> str | None:
@@ -122,9 +123,9 @@ def _type(value: object) -> str | None:
 
 
 def _time(value: object) -> datetime | None:
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):  # in UTC it may lie before the first year or after the last
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return moment if moment is not None and moment.tzinfo is not None else None
+        return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
     return None
 
 

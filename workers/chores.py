@@ -11,7 +11,7 @@ from celery import Celery, Task
 from core import clock
 from core.settings import EventLake, Schedule, Settings
 from db import cache
-from db.events import ensure_partitions
+from db.events import MONTHS_AHEAD, ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due import ask_export
 from db.outbox import oldest_parcel
@@ -27,7 +27,6 @@ log = structlog.get_logger()
 EVERY: Final = 15.0  # seconds
 BY: Final = "schedule"
 CATCH_UP: Final = timedelta(hours=6)  # a training that was due while nobody looked is still asked for
-AHEAD: Final = timedelta(days=62)
 WAITS_LONG: Final = timedelta(minutes=5)
 
 SCHEDULE: Final[dict[str, Any]] = {
@@ -44,15 +43,16 @@ SCHEDULE: Final[dict[str, Any]] = {
 
 
 def register(app: Celery, loop: Loop, settings: Settings) -> None:
-    """Give the application its task."""
+    """Give the application its task. A setting that is wrong ends the worker here, not every round of a task."""
+    schedule, lake = settings.schedule, settings.lake
 
     @app.task(name=LOOK_AROUND, bind=True)  # type: ignore[untyped-decorator]
     def look_around(task: Task) -> None:
         """Do what is due, and tell the trainers of what waits."""
         with observed(LOOK_AROUND, task.request.id, task.request.get("traceparent")):
             try:
-                kinds = loop.run(_look_around(loop, settings.schedule, has_lake=settings.lake.lake_url is not None))
-                export = loop.run(_look_at_lake(loop, settings.lake))
+                kinds = loop.run(_look_around(loop, schedule, has_lake=lake.lake_url is not None))
+                export = loop.run(_look_at_lake(loop, lake))
             except AWAY as error:
                 log.warning("chores_put_off", error=f"{type(error).__name__}: {error}")
                 return
@@ -87,7 +87,7 @@ async def do_chores(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> li
 
     Doing it twice, or twice at once, changes nothing.
     """
-    await ensure_partitions(pool, now, now + AHEAD)
+    await ensure_partitions(pool, now, now + MONTHS_AHEAD)
     for job in await give_up_jobs(pool):
         log.error("training_given_up", job=job)
     waiting = await oldest_parcel(pool)

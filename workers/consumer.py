@@ -13,6 +13,7 @@ import structlog
 from celery import bootsteps
 from celery.utils.log import get_logger
 from celery.worker import consumer, state
+from kombu.exceptions import ContentDisallowed, DecodeError
 
 from workers import topology
 
@@ -90,6 +91,17 @@ class Letters(Repeated):
                 _send(parent)
 
 
+def _has_its_time(message: Any) -> bool:
+    """Whether Celery would hold it, unacknowledged, while few others are delivered, or drop events that are late.
+
+    What it sends again for us at once has no time; in older protocols the body holds what the headers hold now.
+    """
+    told = [part for part in (message.headers, message.payload) if isinstance(part, dict)]
+    is_events = any(part.get("task") == topology.STORE_EVENTS for part in told)
+    times = topology.TIMES if is_events else ("eta",)
+    return any(part.get(name) is not None for part in told for name in times)
+
+
 def _send(parent: Any) -> None:
     parent.app.send_task(
         topology.BURY_LETTERS,
@@ -127,9 +139,14 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
         def on_task_received(message: Any) -> None:
             try:
-                receive(message)
+                if _has_its_time(message):
+                    self._refuse(message, "not now or not for ever")
+                else:
+                    receive(message)
             except _ODD as error:
                 self._refuse(message, "a shape nobody foresaw", error)
+            except (ContentDisallowed, DecodeError) as error:
+                self.on_decode_error(message, error)
 
         return on_task_received
 

@@ -17,7 +17,7 @@ from workers import burials
 from workers.events import AWAY, Loop, lay_to_rest
 from workers.observation import observed
 from workers.poison import UNSTORABLE, Read, read_batch
-from workers.topology import BURY_LETTERS, DEAD_LETTERS, DELIVERIES, DELIVERY_LIMIT, STORE_EVENTS, TASKS
+from workers.topology import BURY_LETTERS, DEAD_LETTERS, DELIVERIES, DELIVERY_LIMIT, STORE_EVENTS, TASKS, TIMES
 
 log = structlog.get_logger()
 
@@ -63,10 +63,10 @@ async def move_letters(pool: asyncpg.Pool, broker_url: str) -> int:
 
 
 async def _bury(pool: asyncpg.Pool, letter: AbstractIncomingMessage) -> None:
-    """Event by event, or as it came where Postgres refuses one of the parts: no letter may block the others."""
+    """Event by event, or as it came where one of the parts cannot be kept: no letter may block the others."""
     try:
         await lay_to_rest(pool, autopsy(letter))
-    except UNSTORABLE:
+    except (*UNSTORABLE, ArithmeticError, TypeError, ValueError):
         why = DeadReason.UNREADABLE, "Its parts are nothing that can be kept by themselves."
         await lay_to_rest(pool, [burials.of_message(letter.body, None, *why)])
 
@@ -98,6 +98,8 @@ def _of_event(letter: AbstractIncomingMessage) -> tuple[DeadReason, str, int]:
         )
     if letter.content_type != JSON:
         return DeadReason.FAILED, f"Its message was not said to be {JSON}.", 1
+    if any(letter.headers.get(name) is not None for name in TIMES):
+        return DeadReason.FAILED, "Its message was to wait or to expire: events do neither.", 1
     return DeadReason.FAILED, "Its task failed: the worker's log has the error.", 1
 
 

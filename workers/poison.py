@@ -2,20 +2,43 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import asyncpg
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, ValidationInfo
+from pydantic_core import PydanticCustomError
 
-from core.contract import Event
+from core import clock
+from core.contract import EARLIEST, Event
 from db.dead_events import Burial, DeadReason
-from db.events import find_conflicts, insert_events
+from db.events import MONTHS_AHEAD, find_conflicts, insert_events
 from db.postgres import Connection
 from workers import burials
 
+_FIRST_DAY: Final = EARLIEST.date()
+
+
+def _keepable(event: Event, info: ValidationInfo) -> Event:
+    """Refuses what the type allows and would only show later, at the cost of the neighbours.
+
+    Days are compared as they were told: what is exact has to look at offsets, and costs a multiple of it.
+    """
+    latest: Any = info.context
+    if not _FIRST_DAY <= event.occurred_at.date() <= latest:
+        raise PydanticCustomError("time", "occurredAt lies before 1990 or too far ahead")
+    if event.received_at is not None and not _FIRST_DAY <= event.received_at.date() <= latest:
+        raise PydanticCustomError("time", "receivedAt lies before 1990 or too far ahead")
+    try:
+        event.digest  # noqa: B018 -- kept for whoever asks next
+    except TypeError:
+        raise PydanticCustomError("number", "properties hold what cannot be hashed, as a number over 64 bits") from None
+    return event
+
+
 _HIDDEN: Final = ConfigDict(hide_input_in_errors=True)  # nobody's data in the log
-_BATCH: Final = TypeAdapter(list[Event], config=_HIDDEN)
-_ONE: Final = TypeAdapter(Event)
+_Keepable = Annotated[Event, AfterValidator(_keepable)]
+_BATCH: Final = TypeAdapter(list[_Keepable], config=_HIDDEN)
+_ONE: Final[TypeAdapter[Event]] = TypeAdapter(_Keepable)
 
 UNSTORABLE: Final = (
     asyncpg.DataError,
@@ -44,8 +67,9 @@ def read_batch(text: str, attempts: int = 1) -> Read:
 
     Raises ValidationError, which shows nothing of them, when it is no list.
     """
+    latest = (clock.now() + MONTHS_AHEAD).date()
     try:
-        return Read(_BATCH.validate_json(text), [])
+        return Read(_BATCH.validate_json(text, context=latest), [])
     except ValidationError:
         elements = _elements(text)
         if elements is None:
@@ -54,7 +78,7 @@ def read_batch(text: str, attempts: int = 1) -> Read:
     for element in elements:
         body = burials.dumped(element)
         try:
-            read.events.append(_ONE.validate_json(body))
+            read.events.append(_ONE.validate_json(body, context=latest))
         except ValidationError as error:
             read.dead.append(burials.of_element(element, body, error, attempts))
     return read

@@ -16,6 +16,7 @@ BURY_LETTERS: Final = "penchant.bury_letters"
 TASKS: Final = frozenset({STORE_EVENTS, TRAIN, LOOK_AROUND, EXPORT_EVENTS, BURY_LETTERS})
 
 ATTEMPTS: Final = "penchant-attempts"  # header: how often what is in the message was tried before, in another message
+TIMES: Final = ("eta", "expires")  # headers of Celery: not before, not after
 DELIVERIES: Final = "x-delivery-count"  # header of RabbitMQ: how often the message was delivered before
 
 # Dead letters are kept until somebody decides: RabbitMQ 4 would drop a message that was looked at 20 times.

@@ -42,7 +42,6 @@ class DeadEvent:
     attempts: int = strawberry.field(description="How often it was tried.")
     state: DeadState = strawberry.field(description="What was decided about it.")
     decided_at: datetime | None = strawberry.field(description="When that was decided.")
-    decided_by: str | None = strawberry.field(description="Who decided.")
     decision: str | None = strawberry.field(description="Why it was discarded.")
     task: str | None = strawberry.field(description="The task its message was for.")
     source: str | None = strawberry.field(description="The event's source, as far as it can be read.")
@@ -62,7 +61,6 @@ class DeadEvent:
             attempts=record.attempts,
             state=record.state,
             decided_at=record.decided_at,
-            decided_by=record.decided_by,
             decision=record.decision,
             task=record.task,
             source=record.source,
@@ -70,6 +68,11 @@ class DeadEvent:
             occurred_at=record.occurred_at,
             type=EventType.__members__.get(record.event_type or ""),
         )
+
+    @strawberry.field(permission_classes=[requires("events:admin")], description="Who decided.")
+    def decided_by(self) -> str | None:
+        """A client, and the person it spoke for."""
+        return self.record.decided_by
 
     @strawberry.field(permission_classes=[requires("events:admin")], description="The signed-in person it is about.")
     def user_id(self) -> strawberry.ID | None:
@@ -124,7 +127,8 @@ class DeadEventQuery:
 
     @strawberry.field(
         permission_classes=[requires("metrics:read")],
-        description="What could not be stored, newest first. Whose it is and what came needs `events:admin` as well.",
+        description="What could not be stored, newest first. Whose it is, what came and who decided needs"
+        " `events:admin` as well.",
     )
     async def dead_events(
         self,

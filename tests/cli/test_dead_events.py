@@ -130,10 +130,21 @@ def test_what_is_not_understood_decides_nothing(ids: list[str]) -> None:
         ["replay", ids[0], "--reason", "CRASHED"],
         ["discard", "--all"],
         ["list", "--reason", "NONE"],
+        ["list", "--before", "9" * 20],
+        ["list", "--before", "-" + "9" * 20],
+        ["show", "9" * 23],
     ):
         assert run(*wrong).exit_code == 2, wrong
     assert decide("discard", ids[0], "--why", " ").exit_code == 1
     assert listed() == ids[::-1]
+
+
+def test_bytes_that_are_no_text_are_nobodys_number(ids: list[str]) -> None:
+    done = decide("replay", "\udcff", "--json")
+    assert done.exit_code == 1
+    assert [(result["id"], result["code"]) for result in json.loads(done.stdout)] == [("\\udcff", "NOT_FOUND")]
+    assert run("show", str(2**63 - 1)).exit_code == 1
+    assert listed("--before", str(2**63 - 1)) == ids[::-1]
 
 
 def test_while_a_store_is_away_it_is_said_and_nothing_is_lost(

@@ -109,10 +109,12 @@ def test_a_person_reads_a_line_each_and_what_to_do() -> None:
 def test_settings_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PENCHANT_REDIS_URL")
     monkeypatch.setenv("PENCHANT_SECRET", "short")
+    monkeypatch.setenv("PENCHANT_LAKE_AT", "25:00")
+    monkeypatch.setenv("PENCHANT_RETRAIN_AT", "26:00")
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 1
     assert "FAIL  settings  PENCHANT_REDIS_URL: Field required" in done.stdout
-    assert "PENCHANT_SECRET: " in done.stdout
+    assert all(f"{name}: " in done.stdout for name in ("PENCHANT_SECRET", "PENCHANT_LAKE_AT", "PENCHANT_RETRAIN_AT"))
     assert "short" not in done.stdout.replace("should have at least", "")
 
 

@@ -246,3 +246,12 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_began(
     await eventually(stored)
     worker.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(worker.wait, 30) == 0
+
+
+@pytest.mark.parametrize("name", ["PENCHANT_LAKE_AT", "PENCHANT_RETRAIN_AT"])
+async def test_a_worker_with_a_wrong_setting_ends_at_its_start_and_names_it(
+    pool: asyncpg.Pool, start_worker: StartWorker, worker_log: Path, name: str
+) -> None:
+    worker = start_worker(**{name: "25:00"})
+    assert await asyncio.to_thread(worker.wait, 30) == 2
+    assert f"{name}: Input should be in a valid time format" in worker_log.read_text()  # noqa: ASYNC240 -- small and local

@@ -15,14 +15,14 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from api.dead_events import replay
 from core.contract import Event, read_event
 from core.settings import Stores
-from db.dead_events import DeadReason, bury, dead_bodies, list_dead
+from db.dead_events import Burial, DeadReason, bury, dead_bodies, list_dead
 from db.events import events_of_person
 from tests.faults import Relay, eventually
 from tests.workers.conftest import StartWorker
 from workers import topology
 from workers.burials import of_event
 from workers.enqueue import Broker, events_body, publish_events
-from workers.letters import WARY, move_letters
+from workers.letters import WARY, autopsy, move_letters
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TASK = {"task": topology.STORE_EVENTS, "id": "x", "x-first-death-reason": "rejected"}
@@ -64,20 +64,47 @@ async def taken(queue: AbstractQueue) -> AbstractIncomingMessage:
     return found[0]
 
 
+async def test_a_letter_for_a_task_of_no_name_is_kept_as_it_came(
+    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
+) -> None:
+    await lay_out(channel, b"no JSON", {**TASK, "task": "nul\0in it"})
+    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
+    (dead,) = await list_dead(pool, 10)
+    assert (dead.kind, dead.reason, dead.task) == ("MESSAGE", DeadReason.UNREADABLE, None)
+
+
 @pytest.mark.parametrize(
-    ("body", "task"),
+    ("was", "then"),
     [
-        (b"no JSON", "nul\0in it"),
-        (
-            events_body([make_event()]).replace(b"2026-03-01T12:00:00Z", b"0001-01-01T00:00:00+14:00"),
-            topology.STORE_EVENTS,
-        ),
+        (b"2026-03-01T12:00:00Z", b"0001-01-01T00:00:00+14:00"),
+        (b'\\"n\\":1', b'\\"n\\":1' + b"0" * 30),
     ],
 )
-async def test_a_letter_whose_parts_cannot_be_kept_is_kept_as_it_came_and_blocks_no_other(
-    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, body: bytes, task: str
+async def test_an_event_in_a_letter_that_cannot_be_stored_is_its_persons_still(
+    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, was: bytes, then: bytes
 ) -> None:
-    await lay_out(channel, body, {**TASK, "task": task})
+    body = events_body([make_event(properties={"n": 1})]).replace(was, then)
+    await lay_out(channel, body, TASK)
+    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
+    (dead,) = await list_dead(pool, 10)
+    assert (dead.kind, dead.reason, dead.user_id) == ("EVENT", DeadReason.INVALID, "u1")
+
+
+@pytest.mark.parametrize("error", [asyncpg.DataError, OverflowError, TypeError, ValueError])
+async def test_a_letter_whose_parts_cannot_be_kept_is_kept_as_it_came_and_blocks_no_other(
+    stores: Stores,
+    pool: asyncpg.Pool,
+    channel: AbstractChannel,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+) -> None:
+    def autopsied(letter: AbstractIncomingMessage) -> list[Burial]:
+        if b"first" in letter.body:
+            raise error
+        return autopsy(letter)
+
+    monkeypatch.setattr("workers.letters.autopsy", autopsied)
+    await lay_out(channel, events_body([make_event(userId="first")]), TASK)
     await lay_out(channel, events_body([make_event(userId="next")]), TASK)
     assert await move_letters(pool, stores.broker_url.get_secret_value()) == 2
     dead = await list_dead(pool, 10)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -13,11 +13,13 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
-from core.contract import Event, Person, read_event
+from core import clock
+from core.contract import EARLIEST, Event, Person, read_event
 from core.settings import Stores
 from db.cache import pack_recent, read_person
 from db.dead_events import DeadReason, dead_bodies, list_dead
-from db.events import ensure_months
+from db.erasures import begin_erasure
+from db.events import MONTHS_AHEAD, ensure_months
 from tests.faults import eventually
 from tests.workers.conftest import StartWorker
 from workers import topology
@@ -140,6 +142,49 @@ async def test_an_element_of_another_release_dies_alone(pool: asyncpg.Pool, memo
     assert json.loads((await dead_bodies(pool, [dead.id]))[dead.id]) == stranger
 
 
+NUMBER, BEFORE, FAR = 10**30, "0001-01-01T00:00:00+23:59", "9999-12-31T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (
+            {"properties": {"confidential": NUMBER}},
+            "it: properties hold what cannot be hashed, as a number over 64 bits",
+        ),
+        ({"occurredAt": BEFORE}, "it: occurredAt lies before 1990 or too far ahead"),
+        ({"occurredAt": BEFORE, "type": "NOPE"}, "type: Input should be 'VIEW'"),
+        ({"occurredAt": FAR}, "it: occurredAt lies before 1990 or too far ahead"),
+        ({"receivedAt": "9999-12-31T23:00:00-23:59"}, "it: receivedAt lies before 1990 or too far ahead"),
+    ],
+)
+async def test_what_would_only_show_later_dies_alone_and_is_its_persons(
+    pool: asyncpg.Pool, memory: Memory, more: dict[str, Any], says: str
+) -> None:
+    await begin_erasure(pool, "somebody", "shop", clock.now())  # from now on the times of events are compared
+    bad = {**json.loads(batch_of(make_event(**NAMED, userId="ada")))[0], **more}
+    recent = clock.now().isoformat()
+    await take(memory, batch_of(make_event(occurredAt=NOW), **{**bad, "receivedAt": recent, **more}), 1)
+    assert await count(pool) == 1
+    (dead,) = await list_dead(pool, 10)
+    assert (dead.reason, dead.event_id, dead.user_id) == (DeadReason.INVALID, "e1", "ada")
+    assert dead.detail.startswith(says) and "confidential" not in dead.detail
+    assert json.loads((await dead_bodies(pool, [dead.id]))[dead.id])["id"] == "e1"
+    assert await pool.fetchval("SELECT to_regclass('events_9999_12') IS NULL")
+
+
+def test_the_times_of_an_event_may_lie_from_1990_to_the_last_month_that_is_made_ahead() -> None:
+    latest = clock.now() + MONTHS_AHEAD
+    for moment, is_kept in (
+        (EARLIEST, True),
+        (EARLIEST - timedelta(microseconds=1), False),
+        (latest, True),
+        (latest + timedelta(days=1), False),
+    ):
+        read = read_batch(batch_of(make_event().model_copy(update={"occurred_at": moment})))
+        assert (len(read.events), len(read.dead)) == (int(is_kept), int(not is_kept)), moment
+
+
 @pytest.mark.parametrize(
     "element",
     [7, None, "text", [], {}, {"id": "\x00", "userId": "\ud800"}, {"occurredAt": "not a time"}, {"id": 10**400}],
@@ -201,6 +246,36 @@ async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
     assert [each.task for each in dead if each.reason == DeadReason.UNKNOWN_TASK] == ["penchant.of_next_release"]
     for queue in (topology.EVENTS, topology.DEAD_LETTERS):
         assert (await channel.declare_queue(queue.name, passive=True)).declaration_result.message_count == 0
+
+
+async def test_what_is_to_wait_or_to_expire_neither_stops_a_worker_nor_is_lost(
+    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+) -> None:
+    start_worker()
+    odd: list[dict[str, Any]] = [{"eta": f"{clock.now() + timedelta(days=1):%FT%T}+00:00"} for _ in range(8)]
+    odd += [{"expires": "2026-01-01T00:00:00+00:00"}, {"expires": "2999-01-01T00:00:00+00:00"}]
+    exchange = await channel.get_exchange(topology.EXCHANGE.name)
+    for n, headers in enumerate(odd):
+        message = aio_pika.Message(
+            events_body([make_event(id=f"odd-{n}", occurredAt=NOW)]),
+            headers={"task": topology.STORE_EVENTS, "id": str(uuid4()), **headers},
+            content_type="application/json",
+            content_encoding="utf-8",
+        )
+        await exchange.publish(message, topology.EVENTS.routing_key)
+    old = {"task": topology.STORE_EVENTS, "id": "x", "args": ["[]"], "kwargs": {}, "eta": odd[0]["eta"]}
+    message = aio_pika.Message(json.dumps(old).encode(), content_type="application/json", content_encoding="utf-8")
+    await exchange.publish(message, topology.EVENTS.routing_key)
+    await publish_events(broker, uuid4(), events_body([make_event()]))
+
+    async def all_buried() -> bool:
+        return await count(pool) == 1 and len(await list_dead(pool, 100)) == len(odd) + 1
+
+    await eventually(all_buried)
+    dead = await list_dead(pool, 100)
+    told = {each.detail for each in dead if each.kind == "EVENT"}
+    assert {each.event_id for each in dead if each.event_id} == {f"odd-{n}" for n in range(len(odd))}
+    assert told == {"Its message was to wait or to expire: events do neither."}
 
 
 PRELUDE = """
