@@ -45,14 +45,15 @@ SCHEDULE: Final[dict[str, Any]] = {
 
 def register(app: Celery, loop: Loop, settings: Settings) -> None:
     """Give the application its task."""
+    lake = settings.lake  # a wrong setting ends the worker as it starts, not every look
 
     @app.task(name=LOOK_AROUND, bind=True)  # type: ignore[untyped-decorator]
     def look_around(task: Task) -> None:
         """Do what is due, and tell the trainers of what waits."""
         with observed(LOOK_AROUND, task.request.id, task.request.get("traceparent")):
             try:
-                kinds = loop.run(_look_around(loop, settings.schedule, has_lake=settings.lake.lake_url is not None))
-                export = loop.run(_look_at_lake(loop, settings.lake))
+                kinds = loop.run(_look_around(loop, settings.schedule, has_lake=lake.lake_url is not None))
+                export = loop.run(_look_at_lake(loop, lake))
             except AWAY as error:
                 log.warning("chores_put_off", error=f"{type(error).__name__}: {error}")
                 return
