@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.secret_files import PREFIX, SecretFiles
@@ -17,7 +17,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class _Concern(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     @classmethod
     def settings_customise_sources(
@@ -137,8 +137,17 @@ class EventLake(_Concern):
     events_keep: int | None = Field(
         None,
         ge=1,
+        le=36_500,
         description="Days events stay in Postgres: older months go once they are in the lake. By default all stay.",
     )
+
+    @field_validator("lake_url")
+    @classmethod
+    def _same_everywhere(cls, url: str | None) -> str | None:
+        """Every process has a current folder of its own."""
+        if url and "://" not in url and not url.startswith("/"):
+            raise ValueError("a lake is at an address, or at a path from the root: /data/lake, s3://bucket/folder")
+        return url
 
 
 class Settings:

@@ -1,6 +1,7 @@
 """The days in the lake: each has a manifest that names its files, and counts only with it."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -9,10 +10,12 @@ from typing import Any, Final
 import orjson
 
 from core.errors import StoreUnavailable
-from db.lake.place import Lake
+from db.lake.place import TEMPORARY, Lake
 
 MANIFEST: Final = "_SUCCESS.json"
 _FOLDER: Final = "day="
+_PART: Final = r"part-[0-9]+-[0-9]{4,}-[0-9a-f]{16}\.parquet"
+_REMAINS: Final = rf"{_FOLDER}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/({_PART}|{TEMPORARY}[0-9a-f]{{32}})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,9 @@ def read_contents(lake: Lake) -> Contents:
 
 
 def tidy(lake: Lake, contents: Contents) -> None:
-    """Remove what no manifest names: the remains of an export that was killed."""
+    """Remove what no manifest names: the remains of an export that was killed. What has no name of ours is not ours."""
     named = {name for day in contents.days.values() for name in day.files()}
-    lake.remove(name for name in contents.sizes if name not in named and name.startswith(_FOLDER))
+    lake.remove(name for name in contents.sizes if name not in named and re.fullmatch(_REMAINS, name))
 
 
 def write_day(lake: Lake, day: Day, before: Day | None) -> None:
@@ -120,7 +123,7 @@ def _manifest(day: Day) -> bytes:
 def _day(lake: Lake, name: str, text: bytes) -> Day:
     try:
         said: dict[str, Any] = json.loads(text)
-        return Day(
+        day = Day(
             day=date.fromisoformat(said["day"]),
             origin=said["origin"],
             schema=said["schema"],
@@ -130,5 +133,16 @@ def _day(lake: Lake, name: str, text: bytes) -> Day:
             exported_at=datetime.fromisoformat(said["exported_at"]),
             parts=tuple(Part(**each) for each in said["files"]),
         )
+        _require_ours(name, day)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreUnavailable(f"{lake.url}: {name} is no manifest of ours ({type(error).__name__}).") from error
+    return day
+
+
+def _require_ours(name: str, day: Day) -> None:
+    """By what a manifest says files are removed and months dropped. Raises ValueError, or TypeError."""
+    numbers = [day.layer, day.held, *(number for part in day.parts for number in (part.rows, part.bytes, part.layer))]
+    if not all(type(number) is int for number in numbers):
+        raise TypeError
+    if name != f"{folder_of(day.day)}/{MANIFEST}" or not all(re.fullmatch(_PART, part.name) for part in day.parts):
+        raise ValueError

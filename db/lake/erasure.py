@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from core.contract import Person
 from db.lake.days import Contents, Day, Part, folder_of, read_contents, remove_day, write_day
-from db.lake.parts import Writer
+from db.lake.parts import Writer, open_part
 from db.lake.place import Lake
 
 _KEYS: Final = {"user": "user_id", "guest": "anonymous_id"}
@@ -47,7 +47,7 @@ def _without(lake: Lake, day: Day, part: Part, ids: dict[str, list[str]]) -> lis
     """The part itself when nobody is in it, else what is written in its place."""
     name = lake.path(f"{folder_of(day.day)}/{part.name}")
     with lake.answering(), lake.files.open(name, "rb") as file:
-        parquet = pq.ParquetFile(file)
+        parquet = open_part(file)
         if not any(_holds(parquet, group, ids) for group in range(parquet.num_row_groups)):
             return [part]
         writer = Writer(lake, day.day, part.layer)

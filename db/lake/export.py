@@ -65,8 +65,8 @@ async def export_events(
     require_own(origin, contents.days.values())
     await asyncio.to_thread(tidy, lake, contents)
     done, sealed = Exported(), await layers(connection)
-    months = await months_of_events(connection)
     end = min(until or date.max, (now - OVER).date())
+    months = [month for month in await months_of_events(connection) if month < end]
     for count, month in enumerate(months):
         report("looking for changed months", count, len(months))
         start, stop = max(month, since or month), min(next_month(month), end)

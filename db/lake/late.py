@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from db.lake.days import Part, folder_of
+from db.lake.parts import open_part
 from db.lake.place import Lake
 
 IDENTITY: Final = ["source", "id", "occurred_at"]
@@ -30,4 +30,4 @@ def without(lake: Lake, day: date, parts: Sequence[Part]) -> Callable[[pa.Table]
 
 def _identities(lake: Lake, name: str) -> pa.Table:
     with lake.answering(), lake.files.open(lake.path(name), "rb") as file:
-        return pq.ParquetFile(file).read(columns=IDENTITY)
+        return open_part(file, IDENTITY).read(columns=IDENTITY)

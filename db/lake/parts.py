@@ -1,5 +1,6 @@
 """Files of a day: Parquet written row group by row group, named after what is in them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
@@ -40,6 +41,15 @@ SCHEMA: Final = pa.schema(
     ]
 )
 SCHEMA_ID: Final = sha256(str(SCHEMA).encode()).hexdigest()[:16]
+
+
+def open_part(file: Any, columns: Iterable[str] = SCHEMA.names) -> pq.ParquetFile:
+    """A part with these columns as we write them. Raises pyarrow's errors: inside `answering` they are the lake's."""
+    parquet = pq.ParquetFile(file)
+    types = {field.name: field.type for field in parquet.schema_arrow}
+    if any(types.get(name) != SCHEMA.field(name).type for name in columns):
+        raise pa.ArrowInvalid("Its columns are not ours.")
+    return parquet
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fsspec.asyn import AsyncFileSystem
@@ -29,12 +28,11 @@ class Lake:
     @classmethod
     def at(cls, url: str) -> Self:
         """The lake at this address; nothing is opened yet. Raises InvalidInput for an address nobody can open."""
-        if urlsplit(url).password:
-            raise InvalidInput("A lake's address holds no password: the storage's own settings do.", "lake_url")
+        _require_plain(url)
         try:
             files, path = url_to_fs(url)
-        except ValueError:
-            raise InvalidInput(f"{_scheme(url)}:// is no kind of storage that fsspec knows.", "lake_url") from None
+        except (ValueError, TypeError, AttributeError):
+            raise InvalidInput(f"{_scheme(url)}:// is no kind of storage that fsspec opens so.", "lake_url") from None
         except ImportError as error:
             words = f"{_scheme(url)}:// needs a package that is not installed (penchant[lake] has the one for S3)"
             raise InvalidInput(f"{words}: {error.name or error}", "lake_url") from None
@@ -45,7 +43,7 @@ class Lake:
         """Around whatever touches the storage: each kind has its own errors. Raises StoreUnavailable for them."""
         try:
             yield
-        except (PenchantError, AssertionError, AttributeError, KeyError, TypeError):  # ours: they are not an outage
+        except (PenchantError, AssertionError, AttributeError, TypeError):  # ours; KeyError is s3fs' for odd answers
             raise
         except Exception as error:
             raise StoreUnavailable(f"The lake at {self.url} did not answer: {_words(error)}") from error
@@ -64,9 +62,10 @@ class Lake:
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
         """The whole content of files, fetched side by side where the storage can."""
         with self.answering():
+            names = list(names)
             paths = [self.path(name) for name in names]
-            found = self.files.cat(paths) if paths else {}
-        return {path.removeprefix(f"{self.root}/"): content for path, content in found.items()}
+            found = self.files.cat_ranges(paths, None, None, on_error="raise")  # `cat` takes names for patterns
+        return dict(zip(names, found, strict=True))
 
     def create(self, folder: str) -> tuple[str, Any]:
         """A new file in a folder under a temporary name, to be written and then given its name by `name`."""
@@ -122,6 +121,20 @@ def discard(file: Any) -> None:
         file.closed = True
     else:
         file.close()
+
+
+def _require_plain(url: str) -> None:
+    """Nothing of it is repeated: who puts a secret into an address does not want to read it in a log."""
+    scheme, mark, rest = url.partition("://")
+    if "::" in url or (mark and any(sign in url for sign in "@?")):
+        raise InvalidInput(
+            "A lake's address holds no password, so no '@', '?' or '::': the storage's own settings have it.",
+            "lake_url",
+        )
+    if scheme == "memory" and mark:
+        raise InvalidInput("memory:// is gone with its process: it is no place for a lake.", "lake_url")
+    if scheme in ("file", "local") and mark and not rest.startswith("/"):
+        raise InvalidInput(f"{scheme}:// goes on with a path from the root, as in {scheme}:///folder.", "lake_url")
 
 
 def _scheme(url: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from glob import escape
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -136,7 +137,7 @@ def _lines(lake: Lake, paths: Sequence[str], since: int, until: int, joined: Map
     with lake.answering(), duckdb.connect(config=_OFFLINE) as engine:
         if not isinstance(lake.files, LocalFileSystem):
             engine.register_filesystem(lake.files)  # never DuckDB's own client: it would fetch an extension
-            paths = [lake.files.unstrip_protocol(path) for path in paths]
+            paths = [escape(lake.files.unstrip_protocol(path)) for path in paths]  # it asks for patterns there
         engine.register("joined", guests)
         given: dict[str, object] = {"files": list(paths), "since": since, "until": until}
         return engine.sql(_BOUGHT, params=given).to_arrow_table().combine_chunks()

@@ -34,7 +34,8 @@ async def drop_exported_months(connection: Any, lake: Lake, keep: int, now: date
     require_own(await origin_of(connection), contents.days.values())
     sealed = await layers(connection)
     last = now - timedelta(days=keep)
-    old = [month for month in await months_of_events(connection) if midnight(next_month(month)) <= last]
+    begun = [month for month in await months_of_events(connection) if midnight(month) < last]  # 9999-12 has no next
+    old = [month for month in begun if midnight(next_month(month)) <= last]
     return [month for month in old if await _drop(connection, contents, month, sealed.get(month, 0))]
 
 

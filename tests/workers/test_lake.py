@@ -7,10 +7,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
+from pydantic import ValidationError
 
 from core import clock
 from core.contract import read_event
-from core.errors import StoreUnavailable
+from core.errors import InvalidInput, StoreUnavailable
 from core.settings import EventLake
 from db.events import insert_events
 from db.lake.days import read_contents
@@ -85,6 +86,32 @@ async def test_an_export_that_failed_is_not_done(pool: asyncpg.Pool) -> None:
     with pytest.raises(StoreUnavailable):
         await carry_out(pool, EventLake(lake_url="/proc/nowhere", events_keep=1), "2026-01-05")
     assert await ask_export(pool, "2026-01-05", timedelta(0))
+    assert await pool.fetchval("SELECT count(*) FROM events") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LAKE_URL", "hush"), ("LAKE_URL", "~/hush"), ("LAKE_URL", "file:hush"), ("EVENTS_KEEP", "36501")],
+)
+def test_a_setting_that_cannot_be_meant_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"PENCHANT_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()) as refused:
+        EventLake()
+    assert value not in str(refused.value)
+
+
+async def test_no_month_is_dropped_into_memory(pool: asyncpg.Pool) -> None:
+    await store(pool, MONDAY)
+    await ask_export(pool, "2026-01-05")
+    with pytest.raises(InvalidInput, match="no place for a lake"):
+        await carry_out(pool, EventLake(lake_url="memory://shop", events_keep=1), "2026-01-05")
+    assert await pool.fetchval("SELECT count(*) FROM events") == 1
+
+
+async def test_the_longest_that_events_may_be_kept_is_no_error(pool: asyncpg.Pool, settings: EventLake) -> None:
+    await store(pool, MONDAY)
+    await ask_export(pool, "2026-01-05")
+    await carry_out(pool, settings.model_copy(update={"events_keep": 36_500}), "2026-01-05")
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
 

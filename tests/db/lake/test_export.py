@@ -1,21 +1,20 @@
 """Every day that is over lies in the lake as Postgres holds it, once, however often it is exported."""
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import InvalidInput, StoreUnavailable
 from db.lake import parts
 from db.lake.days import read_contents
 from db.lake.owner import AnothersLake, LakeBusy, sole_writer
 from db.lake.place import Lake
+from db.lake.retention import drop_exported_months
 from tests.db.lake.conftest import DAY, NOON, NOW, event, export, store
 
 
@@ -147,13 +146,26 @@ async def test_remains_of_a_killed_export_are_tidied_away_and_a_damaged_file_is_
     await store(pool, event(1), event(2, NOON + DAY))
     await export(pool, lake)
     whole = content(lake)
-    lake.write("day=2026-01-05", "part-0-0000-dead.parquet", b"half")
+    lake.write("day=2026-01-05", "part-0-0000-deaddeaddeaddead.parquet", b"half")
     lake.create("day=2026-01-09")[1].close()
     (hurt,) = (name for name in whole if name.startswith("day=2026-01-06/part"))
     lake.write("day=2026-01-06", hurt.rpartition("/")[2], b"short")
     assert (await export(pool, lake)).days == 1
     assert content(lake).keys() == whole.keys()
     assert content(lake)[hurt] == whole[hurt]
+
+
+async def test_a_month_far_ahead_is_none_that_is_over(pool: asyncpg.Pool, lake: Lake) -> None:
+    far = datetime(9999, 12, 31, tzinfo=UTC)
+    await pool.execute("SELECT ensure_event_partitions($1, $1)", far)
+    try:
+        await store(pool, event(1))
+        assert (await export(pool, lake)).days == 1
+        async with sole_writer(pool) as connection:
+            assert date(2026, 1, 1) in await drop_exported_months(connection, lake, 90, NOW + 60 * DAY)
+        assert await pool.fetchval("SELECT to_regclass('events_9999_12') IS NOT NULL")
+    finally:
+        await pool.execute("DROP TABLE events_9999_12")
 
 
 async def test_an_export_that_fails_half_way_lets_go_of_everything(
@@ -186,38 +198,3 @@ async def test_the_lake_of_another_database_is_left_alone(pool: asyncpg.Pool, la
     with pytest.raises(AnothersLake, match="another database"):
         await export(pool, lake)
     assert content(lake) == before
-
-
-async def test_memory_and_plain_paths_are_lakes_too(pool: asyncpg.Pool, tmp_path: Path) -> None:
-    await store(pool, event(1))
-    for lake in (Lake.at("memory://shop"), Lake.at(str(tmp_path / "folder"))):
-        assert (await export(pool, lake)).days == 1
-        assert len(rows(lake)) == 1
-    assert (tmp_path / "folder/events/v1/day=2026-01-05/_SUCCESS.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("nonsense://x", "nonsense:// is no kind of storage"),
-        ("gs://bucket/x", "gs:// needs a package"),
-        ("ftp://ada:hush@host/x", "holds no password"),
-    ],
-)
-def test_an_address_nobody_can_open_is_refused_in_clear_words(url: str, words: str) -> None:
-    with pytest.raises(InvalidInput, match=words) as refused:
-        Lake.at(url)
-    assert "hush" not in str(refused.value)
-
-
-async def test_a_bucket_that_is_not_there_is_said_to_be_missing(pool: asyncpg.Pool, s3: object) -> None:
-    await store(pool, event(1))
-    with pytest.raises(StoreUnavailable, match="s3://nowhere/lake did not answer: FileNotFoundError"):
-        await export(pool, Lake.at("s3://nowhere/lake"))
-
-
-async def test_a_folder_that_cannot_be_written_is_said_to_be(pool: asyncpg.Pool, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    await store(pool, event(1))
-    with pytest.raises(StoreUnavailable, match=r"did not answer: (NotADirectory|FileExists)Error"):
-        await export(pool, Lake.at(f"{tmp_path}/file"))

@@ -3,6 +3,7 @@
 import random
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -80,6 +81,16 @@ async def test_the_lake_gives_what_postgres_gives_to_the_last_bit(stocked: async
         finally:
             await stocked.execute("DROP TABLE events")
             await stocked.execute("ALTER TABLE hidden RENAME TO events")
+
+
+@pytest.mark.parametrize("url", ["{folder}/lake[1]", "s3://shop/lake[1]*"])
+async def test_an_address_with_signs_of_a_pattern_is_read(
+    stocked: asyncpg.Pool, s3: object, tmp_path: Path, url: str
+) -> None:
+    lake = Lake.at(url.format(folder=tmp_path))
+    await store(stocked, *shop(40))
+    await export(stocked, lake)
+    assert equal(await purchase_log_with_lake(stocked, lake, END), await purchase_log(stocked, END))
 
 
 async def test_months_that_postgres_dropped_are_learned_from_without_counting_twice(
