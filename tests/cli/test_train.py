@@ -140,7 +140,7 @@ def test_a_lake_that_is_none_is_a_wrong_command(train: Train) -> None:
     ended = train("--lake", "nonsense://x")
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
         2,
-        "penchant: nonsense:// is no kind of storage that fsspec knows.",
+        "penchant: nonsense:// is no kind of storage that fsspec opens so.",
     )
 
 
