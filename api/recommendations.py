@@ -20,7 +20,7 @@ from core.contract import Person
 from core.errors import InvalidInput, StoreUnavailable
 from db.items import Item
 from ml.bundle import Bundle
-from ml.ranking import REASONS, Ranked, rank, similar
+from ml.ranking import REASONS, Ranked, rank, resting, similar
 from ml.state import State
 
 MOST_IDS = 500  # of one argument
@@ -102,8 +102,9 @@ async def for_person(context: Context, person: Person, wish: Wish) -> Listed:
         popular = gateway.models.fallback(bundle)
         return rank(bundle, state, as_of=pin.as_of, allowed=allowed, context=near, popular=popular, first=first)
 
-    page = cut_page(gateway.catalogue, name, pin, allowed_by(gateway.catalogue, wish), wish.first, choose)
-    return Listed(page, bundle, degraded)
+    allowed = allowed_by(gateway.catalogue, wish)
+    _rest_variants(gateway.catalogue, allowed, resting(bundle.universe if bundle else None, state, pin.as_of))
+    return Listed(cut_page(gateway.catalogue, name, pin, allowed, wish.first, choose), bundle, degraded)
 
 
 async def like_item(context: Context, item: Item, wish: Wish) -> Listed:
@@ -148,6 +149,13 @@ def allowed_by(catalogue: Catalogue, wish: Wish) -> Mask:
         allowed &= named
     allowed[catalogue.numbers_of(_bounded(wish.exclude, "exclude", MOST_IDS))] = False
     return allowed
+
+
+def _rest_variants(catalogue: Catalogue, allowed: Mask, resting: NDArray[np.uint32]) -> None:
+    """Who just bought an item wants no variant of it either."""
+    known = resting[resting < catalogue.size]
+    if catalogue.has_groups and len(known):
+        allowed &= ~catalogue.in_groups(catalogue.groups(known))
 
 
 def _pinned(context: Context, name: str, after: str | None) -> tuple[Pin, Bundle | None]:

@@ -54,6 +54,8 @@ def list_all(
     found = _with_pool(lambda pool: list_dead(pool, first, before, reason=reason, state=state))
     if as_json:
         typer.echo(_json([_shown(dead) for dead in found]))
+    elif not found:
+        typer.echo("None.")
     for dead in () if as_json else found:
         typer.echo(f"{dead.id}  {dead.died_at:%F %R}  {dead.reason}  {dead.event_type or dead.kind}  {dead.detail}")
 

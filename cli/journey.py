@@ -154,10 +154,12 @@ def _items(named: pa.Table, events: pa.Table, as_of: datetime) -> pa.Table:
     ids = pc.cast(sold["product_id"], pa.string())
     category = pc.coalesce(sold["product_category"], sold["name"])
     brand, size = sold["brand"], _tidy(pc.utf8_lower(sold["package_size"]))
+    title = pc.binary_join_element_wise(readable(sold["name"]), brand, size, ", ", null_handling="skip")
     return pa.table(
         {
             "id": ids,
-            "title": pc.binary_join_element_wise(readable(sold["name"]), brand, size, ", ", null_handling="skip"),
+            "groupId": title,  # products nobody can tell apart are variants of one another
+            "title": title,
             "brand": brand,
             "categories": _paths(readable(sold["department"]), readable(category), readable(sold["name"])),
             "price": _last_prices(events, ids),

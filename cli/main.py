@@ -79,4 +79,6 @@ def entry(context: typer.Context) -> None:
 def _settings_at_fault(error: ValidationError) -> str:
     """Which settings are missing or wrong, never their values."""
     faults = [f"PENCHANT_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors() if fault["loc"]]
-    return "these settings are missing or wrong (core/settings.py explains them)\n  " + "\n  ".join(faults)
+    said = "these settings are missing or wrong (core/settings.py explains them)\n  " + "\n  ".join(faults)
+    missing = any(fault["type"] == "missing" for fault in error.errors())
+    return f"{said}\nNo stack runs here: `make demo` and `penchant up` start one, and set them." if missing else said

@@ -37,7 +37,7 @@ _TEXTS = {
     "AFFINITY": "{item} fits what you usually choose.",
     "SEQUENCE": "Often bought after {cause}.",
     "POPULAR": "{item} is popular with other customers.",
-    "TRENDING": "Many people are buying {item} right now.",
+    "TRENDING": "Many people are buying {item}.",
     "NEW": "{item} is new.",
     "PINNED": "{item} was chosen by the shop.",
     "EXPLORATION": "{item} is something different to discover.",

@@ -48,6 +48,7 @@ class Process:
 
     def __init__(self, command: Command) -> None:
         self.command = command
+        self._said_before = _size(command.log)  # by those who ran it before
         self._child = _popen(command)
 
     @property
@@ -85,7 +86,7 @@ class Process:
 
     def last_words(self, lines: int = 15) -> str:
         """The end of its log."""
-        return tail(self.command.log, lines)
+        return tail(self.command.log, lines, self._said_before)
 
 
 class Processes:
@@ -156,12 +157,17 @@ class Processes:
             process.stop(patience)
 
 
-def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log file, or a word that there are none."""
+def tail(log: Path, lines: int = 15, after: int = 0) -> str:
+    """The last lines of a log file behind its first `after` bytes, or a word that there are none."""
     try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+        said = log.read_bytes()[after:].decode(errors="replace")
     except FileNotFoundError:
-        return "(it wrote nothing)"
+        said = ""
+    return "\n".join(said.splitlines()[-lines:]) or "(it wrote nothing)"
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def wait_until(ready: Callable[[], bool], processes: Sequence[Process], seconds: float) -> None:

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cli.journey import CUT, Counts, Files, readable, whole_weeks
+from core.contract import LONGEST_ID
 
 
 def test_every_line_is_loaded_kept_aside_or_counted_as_dropped(cooked: tuple[Counts, Files]) -> None:
@@ -36,6 +37,8 @@ def test_every_event_has_an_id_of_its_own_and_a_known_item(cooked: tuple[Counts,
 def test_items_have_a_title_categories_and_a_positive_price_or_none(cooked: tuple[Counts, Files]) -> None:
     items = pq.read_table(cooked[1].items)
     assert items["title"].null_count == 0
+    assert items["groupId"].equals(items["title"]), "what nobody can tell apart is one to choose from"
+    assert pc.max(pc.utf8_length(items["groupId"])).as_py() <= LONGEST_ID
     assert pc.min(pc.list_value_length(items["categories"])).as_py() >= 1
     assert pc.min(items["price"]).as_py() > 0
 

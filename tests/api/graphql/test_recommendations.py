@@ -148,10 +148,9 @@ async def test_two_lists_are_two_impressions_and_a_preview_is_none(ask: Ask, tra
 
 async def test_an_event_changes_the_next_answer(ask: Ask, shop: Gateway, trained: str) -> None:
     await insert_events(shop.pool, [event("PURCHASE", "i30")])
-    before = await listed(ask, first=40)
-    assert "i30" in ids(before)
-    await add_recent(shop.redis, [event("PURCHASE", "i30", days=0)])
-    assert "i30" not in ids(await listed(ask, first=40))
+    assert {"i30", "i10"} < set(ids(await listed(ask, first=40)))
+    await add_recent(shop.redis, [event("PURCHASE", "i30", days=0), event("PURCHASE", "i10", days=0)])
+    assert not {"i30", "i10", "i11"} & set(ids(await listed(ask, first=40))), "nor a variant of what was bought"
 
 
 async def test_a_bought_item_is_a_reason_with_its_name_and_its_events(ask: Ask, shop: Gateway, trained: str) -> None:
@@ -381,7 +380,7 @@ async def test_trends_are_what_most_people_bought(ask: Ask, shop: Gateway) -> No
     found = (await ask(TRENDING)).data["trending"]
     assert ids(found) == IDS[:5]
     assert found["edges"][0]["score"] == 1
-    assert found["edges"][0]["reason"] == {"code": "TRENDING", "text": "Many people are buying Item 0 right now."}
+    assert found["edges"][0]["reason"] == {"code": "TRENDING", "text": "Many people are buying Item 0."}
     rest = (await ask(TRENDING, {"first": 50, "after": found["pageInfo"]["endCursor"]})).data["trending"]
     assert ids(rest) == [id for id in IDS[5:20] if id != "i11"]
     assert not rest["pageInfo"]["hasNextPage"]
