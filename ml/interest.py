@@ -20,7 +20,7 @@ LIFT = {
 }
 # These lift the item's neighbours, at half their weight. What goes with a purchase seldom is as likely as what the
 # person buys anyway: the scores of a good list lie between .1 and .3.
-AROUND = {**LIFT, EventType.PURCHASE: 0.2}
+AROUND = {**LIFT, EventType.PURCHASE: 0.1}
 FADES = 6 * HOUR  # half-life of a lift
 BOUGHT_FADES = HOUR / 4  # of the lift a purchase gives to its neighbours: what goes with it is bought with it
 LASTS = DAY  # an older event lifts nothing
