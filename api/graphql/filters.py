@@ -73,6 +73,8 @@ def _values(given: ItemFilter, depth: int) -> int:
 
 def _plain(given: ItemFilter) -> Filter:
     price = given.price or PriceRange()
+    if not all(bound.is_finite() for bound in (price.min, price.max) if bound is not None):
+        raise InvalidInput("A price range ends at numbers.", field="filter.price")
     return Filter(
         ids=_tuple(given.ids),
         categories=_tuple(given.categories),

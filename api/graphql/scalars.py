@@ -20,7 +20,7 @@ _DURATION = re.compile(
     re.ASCII,
 )
 _JSON_DEPTH = 32
-_DECIMAL = re.compile(r"-?\d{1,28}(?:\.\d{1,18})?", re.ASCII)
+_DECIMAL = re.compile(r"-?(?:\d{1,28}(?:\.\d{1,18})?|NaN|Infinity)", re.ASCII)
 
 
 def read_date_time(value: object) -> datetime:
@@ -61,7 +61,10 @@ def write_duration(duration: timedelta) -> str:
 
 
 def read_decimal(value: object) -> Decimal:
-    """A decimal number given as a string or a whole number; a float has already lost digits, so it is refused."""
+    """A decimal number given as a string or a whole number; a float has already lost digits, so it is refused.
+
+    What is no finite number is let through: of a batch of elements, whoever judges them refuses one and not the call.
+    """
     text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
     if not _DECIMAL.fullmatch(text):
         _refuse('a Decimal (a string such as "12.90")', value)

@@ -133,8 +133,7 @@ async def test_graphql_refuses_what_is_not_of_its_types_by_index_and_field_befor
         ({"colour": "red"}, "[1]: Expected value of type 'EventInput' not to include unknown field 'colour'"),
         ({"receivedAt": "2026-03-01T12:00:00Z"}, "[1]: Expected value of type 'EventInput' not to include unknown"),
         ({"type": "BOUGHT"}, "[1].type"),
-        ({"unitPrice": "NaN"}, "[1].unitPrice"),
-        ({"value": "Infinity"}, "[1].value"),
+        ({"unitPrice": "nan"}, "[1].unitPrice"),
         ({"quantity": 1.5}, "[1].quantity"),
         ({"occurredAt": "2026-03-01T12:00:00"}, "[1].occurredAt"),
     ):

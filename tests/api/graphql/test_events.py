@@ -74,6 +74,8 @@ async def test_only_some_outcomes_can_be_asked_for(tracking: Gateway, ask: Ask) 
         ({"quantity": 0}, "quantity"),
         ({"quantity": -1}, "quantity"),
         ({"unitPrice": "-0.01"}, "unitPrice"),
+        ({"unitPrice": "NaN"}, "unitPrice"),
+        ({"value": "-Infinity"}, "value"),
         ({"value": "-1"}, "value"),
         ({"currency": "EURO"}, "currency"),
         ({"currency": "XXX"}, "currency"),

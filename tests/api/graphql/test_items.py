@@ -90,6 +90,7 @@ BAD = {
     "a script for a link": ({"id": "a", "url": "javascript:alert(1)"}, ["url"]),
     "a script for an app link": ({"id": "a", "appUrl": "javascript://%0aalert(1)"}, ["appUrl"]),
     "a negative price": ({"id": "a", "offers": [{"price": "-1"}]}, ["offers", "0", "price"]),
+    "a price that is no number": ({"id": "a", "offers": [{"price": "NaN"}]}, ["offers", "0", "price"]),
     "a currency nobody uses": ({"id": "a", "offers": [{"price": "1", "currency": "XXY"}]}, ["offers", "0", "currency"]),
     "two offers for a market": ({"id": "a", "offers": [{}, {}]}, ["offers"]),
     "attributes that are a list": ({"id": "a", "attributes": [1]}, ["attributes"]),
@@ -201,7 +202,12 @@ async def test_a_filter_is_bounded_in_depth_and_size(ask: Ask) -> None:
     deep: dict[str, Any] = {"brands": ["x"]}
     for _ in range(4):
         deep = {"not": deep}
-    for wanted in (deep, {"categories": ["x"] * 600}):
+    for wanted in (
+        deep,
+        {"categories": ["x"] * 600},
+        {"price": {"min": "NaN"}},
+        {"not": {"price": {"max": "Infinity"}}},
+    ):
         assert (await ask(ITEMS, {"filter": wanted})).codes == ["BAD_USER_INPUT"]
 
 

@@ -90,7 +90,7 @@ def test_decimals_keep_their_digits(value: object, number: Decimal) -> None:
     assert str(read_decimal(value)) == str(number)
 
 
-@pytest.mark.parametrize("value", ["", "NaN", "Infinity", "1e5", "1,5", 0.1, True, None, [], "9" * 40, "٣", "1_0"])
+@pytest.mark.parametrize("value", ["", "nan", "sNaN", "1e5", "1,5", 0.1, True, None, [], "9" * 40, "٣", "1_0"])
 def test_other_decimals_are_refused(value: object) -> None:
     with pytest.raises(GraphQLError):
         read_decimal(value)
