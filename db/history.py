@@ -1,5 +1,6 @@
 """History brought by a loader: batches of events copied in, every line counted exactly once."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,7 @@ import asyncpg
 from db.events import ensure_months
 from db.tombstones import ERASED_WHEN, HASH_OF_EVENT
 
+ATTEMPTS, PAUSE = 25, 0.2  # of claiming a load; seconds between them
 COLUMNS: Final = (
     "source", "id", "occurred_at", "type", "user_id", "anonymous_id", "item_id", "item_ids", "order_id", "quantity",
     "unit_price", "currency", "value", "query", "impression_id", "session_id", "properties", "digest",
@@ -114,12 +116,21 @@ class History:
         return int(tag.rpartition(" ")[2])
 
 
+async def _claimed(connection: asyncpg.Connection, id: str) -> bool:
+    """Whoever was killed a moment ago holds it until Postgres is done with their last statement."""
+    for _ in range(ATTEMPTS):
+        if await connection.fetchval("SELECT pg_try_advisory_lock(7305005, hashtext($1))", id):
+            return True
+        await asyncio.sleep(PAUSE)
+    return False
+
+
 async def begin_load(connection: asyncpg.Connection, id: str, file: str) -> LoadProgress | None:
     """Claim a load for as long as the connection lives and say how far it came; None when another process has it.
 
     A load that was finished begins anew.
     """
-    if not await connection.fetchval("SELECT pg_try_advisory_lock(7305005, hashtext($1))", id):
+    if not await _claimed(connection, id):
         return None
     row = await connection.fetchrow(
         "INSERT INTO loads (id, file) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET file = EXCLUDED.file"
