@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from db.asked import asked_by
 from db.dead_events import DeadEvent, dead_of_user
 from db.erasures import erasure_of
 from db.identities import identities_of
@@ -32,7 +33,7 @@ async def holdings_of(connection: Connection, user_id: str) -> dict[str, Any]:
             "last": events["last"] and events["last"].isoformat(),
         },
         "deadEvents": [_died(*died) for died in await dead_of_user(connection, user_id, MOST_DEAD)],
-        "asked": await _asked_for(connection, user_id),
+        "asked": await asked_by(connection, user_id),
         "erasure": erasure and {"id": str(erasure.id), "erasedAt": erasure.erased_at.isoformat()},
     }
 
@@ -46,18 +47,3 @@ def _died(event: DeadEvent, body: bytes | None) -> dict[str, Any]:
         "state": event.state,
         "body": body and body.decode(errors="replace"),
     }
-
-
-async def _asked_for(connection: Connection, user_id: str) -> list[dict[str, Any]]:
-    """Trainings and decisions that this person's own token asked for."""
-    rows = await connection.fetch(
-        "SELECT 'training' AS what, requested_at AS at, reason, requested_by AS by FROM training_jobs"
-        " WHERE requested_by LIKE '% for %' AND substring(requested_by FROM position(' for ' IN requested_by) + 5) = $1"
-        " UNION ALL SELECT 'decision', decided_at, reason, decided_by FROM decisions"
-        " WHERE decided_by LIKE '% for %' AND substring(decided_by FROM position(' for ' IN decided_by) + 5) = $1"
-        " UNION ALL SELECT 'dead event', decided_at, coalesce(decision, ''), decided_by FROM dead_events"
-        " WHERE decided_by LIKE '% for %' AND substring(decided_by FROM position(' for ' IN decided_by) + 5) = $1"
-        " ORDER BY at",
-        user_id,
-    )
-    return [{**row, "at": row["at"].isoformat()} for row in rows]

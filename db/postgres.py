@@ -1,6 +1,6 @@
 """The connection to Postgres: one pool per process, jsonb as Python objects, times in UTC."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, cast
 
@@ -29,10 +29,6 @@ class Connection(Protocol):
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """Run and return the command's tag."""
-        ...
-
-    async def executemany(self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
-        """Run once per element of `args`."""
         ...
 
 

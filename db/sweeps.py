@@ -5,13 +5,12 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from core.contract import Person, identity_of
+from db.asked import forget_askers
 from db.dead_events import erase_dead
 from db.postgres import Connection
 from db.receipts import PersonStore, StoreState, Told
 
 MOST_AT_ONCE: Final = 10_000  # events erased in one transaction
-# Where it is written down who asked for something, as "client for PERSON" where a person's own token did.
-ASKED: Final = (("training_jobs", "requested_by"), ("decisions", "decided_by"), ("dead_events", "decided_by"))
 _WHOSE: Final = {
     "user": "user_id = ANY($1::text[])",
     "guest": "anonymous_id = ANY($1::text[]) AND user_id IS NULL",
@@ -71,12 +70,5 @@ async def _erase_events(
 
 async def _erase_described(connection: Connection, users: Sequence[str]) -> int:
     """Traits, and the name in the record of what the person's own token asked for."""
-    statements = ["DELETE FROM users WHERE id = ANY($1::text[])"]
-    for table, column in ASKED:
-        end = f"position(' for ' IN {column}) + 4"
-        statements.append(
-            f"UPDATE {table} SET {column} = left({column}, {end}) || 'an erased person'"
-            f" WHERE {column} LIKE '% for %' AND substring({column} FROM {end} + 1) = ANY($1::text[])"
-        )
-    tags = [await connection.execute(statement, users) for statement in statements]
-    return sum(int(tag.rpartition(" ")[2]) for tag in tags)
+    tag = await connection.execute("DELETE FROM users WHERE id = ANY($1::text[])", users)
+    return int(tag.rpartition(" ")[2]) + await forget_askers(connection, users)
