@@ -159,6 +159,7 @@ async def store(memory: Memory, events: Sequence[Event], patience: float, dead: 
         await forget_people(memory.redis, owned.outdated)
         await memory.recents.tell(stored.events)
     except cache.UNREACHABLE as error:
+        memory.recents.miss([*events, *stored.events])
         log.warning("recents_not_told", events=len(events), error=str(error))
     metrics.EVENTS.labels("stored").inc(stored.new)
     metrics.EVENTS.labels("known").inc(len(stored.events) - stored.new)

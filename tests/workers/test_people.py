@@ -12,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from core import clock
@@ -23,7 +24,7 @@ from db.dead_events import DeadReason
 from db.events import events_of_person, insert_events
 from db.identities import join_guest, unsettled_identities
 from db.outbox import put_aside
-from tests.faults import eventually
+from tests.faults import Relay, eventually
 from tests.running import register_client, running_gateway
 from tests.workers.conftest import StartWorker
 from workers import topology
@@ -46,6 +47,21 @@ async def memory(stores: Stores) -> AsyncIterator[Memory]:
     opened = Memory(stores)
     yield opened
     await opened.close()
+
+
+async def test_a_user_whose_guest_did_something_while_redis_was_away_is_built_anew(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis
+) -> None:
+    relay = Relay(stores.redis_url.get_secret_value())
+    memory = Memory(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
+    await join_guest(pool, "g-1", "anna", "shop")
+    await write_base(redis, ANNA, b"from before")
+    assert await store(memory, [make_event()], patience=5) == 1
+    await relay.open()
+    await store(memory, [make_event(userId="bert")], patience=5)
+    assert await read_person(redis, ANNA) == (None, [])
+    await memory.close()
+    await relay.close()
 
 
 async def test_what_dies_of_a_guest_who_became_a_user_is_kept_as_it_was_told() -> None:
