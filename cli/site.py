@@ -18,11 +18,12 @@ from cli.running import announced
 from cli.stack.addresses import environment
 from cli.stack.errors import StackError
 from cli.stack.folder import Folder
-from cli.stack.processes import Command, Process, Processes, wait_until
+from cli.stack.processes import Command, Process, Processes, is_starting, wait_until
 from cli.stack.stores import Stack
 from core.secret_files import read_secret
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)  # the last: one that was put off
+PUT_OFF = 0.05  # seconds
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine is not behind a proxy
 
 
@@ -136,10 +137,16 @@ def answers(url: str) -> bool:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Every stop signal becomes the same exception, once; signals that are ignored stay ignored."""
+    """Every stop signal becomes the same exception; signals that are ignored stay ignored.
+
+    Put off while a child is being started: what is raised amid a fork is lost, and a child half started is nobody's.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        if is_starting(frame):
+            signal.setitimer(signal.ITIMER_REAL, PUT_OFF)
+        else:
+            raise KeyboardInterrupt
 
     before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
     for each, handler in before.items():

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from cli.stack.errors import StackError
 
@@ -155,6 +156,13 @@ class Processes:
         for process in some:
             self.forget(process)
             process.stop(patience)
+
+
+def is_starting(frame: FrameType | None) -> bool:
+    """Whether a child is just being started, as seen from where a signal came."""
+    while frame is not None and frame.f_code is not Processes.start.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def tail(log: Path, lines: int = 15, after: int = 0) -> str:

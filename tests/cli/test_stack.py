@@ -14,9 +14,10 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from cli.stack import processes
 from cli.stack.errors import Busy, StackError
 from cli.stack.folder import Folder, sweep
-from cli.stack.processes import Command, Processes
+from cli.stack.processes import Command, Processes, is_starting
 from cli.stack.stores import temporary_stack
 from core import clock
 from core.settings import Stores
@@ -173,3 +174,16 @@ def test_a_process_that_will_not_stop_is_killed_with_its_children(tmp_path: Path
     assert until(lambda: log.read_text() == "ready\n")
     processes.stop(patience=0.2)
     assert until(lambda: not running_in(str(tmp_path)), 5)
+
+
+def test_whether_a_child_is_being_started_is_seen_from_inside_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def popen(command: Command) -> None:
+        seen.append(is_starting(sys._getframe()))
+
+    monkeypatch.setattr(processes, "_popen", popen)
+    Processes().start(Command(["true"], log=tmp_path / "log"))
+    assert (seen, is_starting(sys._getframe())) == ([True], False)
