@@ -269,8 +269,8 @@ async def test_known_tokens_are_good_for_a_while_without_postgres(postgres_url: 
     lost = await connect_pool(postgres_url, size=1)
     patient = Verifier(lost, house.keys, ISSUER, poll=0.0)
     hasty = Verifier(lost, house.keys, ISSUER, poll=0.0, blind=0.2)
-    for verifier in (patient, hasty):
-        await verifier.verify(house.token())
+    for either in (patient, hasty):
+        await either.verify(house.token())
     await lost.close()
     with pytest.raises(StoreUnavailable):
         await verify_for(hasty, house.token(), seconds=3.0)
