@@ -6,10 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from api.errors import RequestRefused
 from core import clock
 from core.contract import PAID, Event, Person, check_id, read_event
-from core.errors import InvalidInput
+from core.errors import InvalidInput, TooManyElements
 from engine.viewer import Viewer
 
 MOST = 500  # elements of a call
@@ -56,9 +55,9 @@ class _Refused(InvalidInput):
 
 
 def check_count(count: int) -> None:
-    """Raise RequestRefused for more elements than a call may have."""
+    """Raise TooManyElements for more elements than a call may have."""
     if count > MOST:
-        raise RequestRefused("PAYLOAD_TOO_LARGE", f"At most {MOST} elements a call, not {count}.", 413)
+        raise TooManyElements(f"At most {MOST} elements a call, not {count}.")
 
 
 def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> Call:
