@@ -16,8 +16,8 @@ import amqp
 import psycopg
 
 from benchmarks.line import BROKEN, Line
+from bus import topology
 from cli.asking import Client
-from workers import topology
 
 AT_ONCE = 20  # people of one question
 

@@ -12,7 +12,7 @@ from cli.main import COMMANDS, app
 from core import settings
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("api", "cli", "core", "db", "ml", "workers")
+FOLDERS = ("api", "bus", "cli", "core", "db", "engine", "ml", "workers")
 CONCERNS = [
     kind
     for kind in vars(settings).values()
