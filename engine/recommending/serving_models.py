@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from core import clock, metrics
+from core.single_flight import SingleFlight
 from db import cache
 from db.cache import await_hint
 from db.purchases import popular_items
@@ -60,7 +61,7 @@ class ServingModels:
         self._held: tuple[Bundle, ...] = ()  # the current one first
         self._generation = 0
         self._trending: dict[timedelta, Popular] = {}
-        self._reading: dict[timedelta, asyncio.Task[Popular]] = {}
+        self._reading = SingleFlight(self._read_popular)
         self._refused_generation, self._pause, self._not_before = 0, 0.0, 0.0
         self.refused: str | None = None  # why the bundle that should serve does not
 
@@ -124,13 +125,10 @@ class ServingModels:
         now = asyncio.get_running_loop().time()
         if found is not None and now - found.read_at < (POPULAR_LIVES if len(found.numbers) else self._poll):
             return found
-        task = self._reading.get(window)
-        if task is None:
-            task = self._reading[window] = asyncio.create_task(self._read_popular(window, now))
-            task.add_done_callback(lambda _: self._reading.pop(window))
-        return await asyncio.shield(task)
+        return await self._reading.result(window)
 
-    async def _read_popular(self, window: timedelta, now: float) -> Popular:
+    async def _read_popular(self, window: timedelta) -> Popular:
+        now = asyncio.get_running_loop().time()
         rows = await popular_items(self._pool, clock.now() - window, POPULAR)
         numbers, people = (np.array([row[at] for row in rows], np.uint32) for at in (1, 2))
         if len(self._trending) >= WINDOWS:
