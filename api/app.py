@@ -16,30 +16,31 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from api import bulk, health, scrape
-from api.auth import Verifier
-from api.catalogue import Catalogue
-from api.cors import Cors
 from api.errors import MASKED
 from api.graphql.context import Gateway
-from api.graphql.http import GraphQLEndpoint
+from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
-from api.guard import EdgeGuard
-from api.ingest import Ingest
-from api.models import ServingModels
+from api.http import bulk, health
+from api.http import metrics as scrape
+from api.http.cors import Cors
+from api.http.guard import EdgeGuard
+from api.http.observation import Observed
+from api.http.probes import Vitals
 from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes as oauth_routes
-from api.observation import Observed
-from api.people import People
-from api.signing import Signer
-from api.vitals import Vitals
+from api.oauth.tokens.verifier import Verifier
+from bus.publisher import Broker
 from core import telemetry
 from core.errors import PenchantError
 from core.settings import Settings
 from core.tasks import end
 from db.cache import connect_redis
 from db.postgres import connect_pool
-from workers.enqueue import Broker
+from engine.catalogue.catalogue import Catalogue
+from engine.intake.ingest import Ingest
+from engine.recommending.people import People
+from engine.recommending.serving_models import ServingModels
+from engine.signing import Signer
 
 log = structlog.get_logger()
 

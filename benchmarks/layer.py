@@ -14,21 +14,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.catalogue import Catalogue
-from api.graphql import recommendations
 from api.graphql.context import Context, Gateway
-from api.graphql.http import GraphQLEndpoint
+from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
-from api.models import ServingModels
-from api.people import People
-from api.recommendations import Listed, Wish, for_person
-from api.scopes import SCOPES
-from api.signing import Signer
-from api.viewer import Viewer
+from api.graphql.topics import recommendations
 from core.contract import Person
 from core.settings import Settings
 from db.cache import connect_redis
 from db.postgres import connect_pool
+from engine.catalogue.catalogue import Catalogue
+from engine.recommending.people import People
+from engine.recommending.recommendations import Listed, Wish, for_person
+from engine.recommending.serving_models import ServingModels
+from engine.scopes import SCOPES
+from engine.signing import Signer
+from engine.viewer import Viewer
 from ml.ranking import REASONS
 
 VIEWER = Viewer("benchmark", frozenset(SCOPES), None, 2**33)

@@ -17,7 +17,7 @@ import psycopg
 
 from benchmarks.gateway_connection import BROKEN, GatewayConnection
 from cli.asking import Client
-from workers import topology
+from bus import topology
 
 PEOPLE_PER_QUERY = 20
 

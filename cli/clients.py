@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import orjson
 import typer
 
-from api.oauth.registration import new_secret, register
+from api.oauth.clients.registration import new_secret, register
 from cli.checkout import read_demo
 from core.errors import InvalidInput, StoreUnavailable
 from core.secret_files import read_secret

@@ -17,9 +17,9 @@ from db.dead_events import DeadReason, DeadState
 if TYPE_CHECKING:
     import asyncpg
 
-    from api.judging import Result
+    from bus.publisher import Broker
     from db.dead_events import DeadEvent
-    from workers.enqueue import Broker
+    from engine.intake.judging import Result
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ def show(id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)]
 @app.command()
 def replay(ids: Ids = None, every: All = False, reason: Reason = None, as_json: AsJson = False) -> None:
     """Send dead events through the queue once more, each as the same event; twice does no harm."""
-    from api.dead_events import replay
+    from engine.dead_events.deciding import replay
 
     broker_url = Stores().broker_url.get_secret_value()
 
@@ -103,7 +103,7 @@ def discard(
     as_json: AsJson = False,
 ) -> None:
     """Delete for good what came of dead events; that they died, who discarded them and why is kept."""
-    from api.dead_events import discard
+    from engine.dead_events.deciding import discard
 
     _decide("discarded", lambda pool, some: discard(pool, some, why, _who()), ids, reason, as_json, every=every)
 
@@ -163,7 +163,7 @@ async def _undecided(pool: "asyncpg.Pool", reason: DeadReason | None) -> AsyncIt
 
 @asynccontextmanager
 async def _broker(url: str) -> "AsyncIterator[Broker]":
-    from workers.enqueue import Broker
+    from bus.publisher import Broker
 
     broker = Broker(url, CONFIRM)
     try:

@@ -17,8 +17,8 @@ from core.errors import PenchantError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from api.catalogue import Catalogue
     from core.settings import Settings
+    from engine.catalogue.catalogue import Catalogue
 
 log = structlog.get_logger()
 
@@ -69,8 +69,8 @@ def _serve(
     """Answer until told to stop; `sockets` are bound already."""
     import uvicorn
 
-    from api.protocol import TimedProtocol
-    from api.server import Server
+    from api.http.protocol import TimedProtocol
+    from api.http.server import Server
 
     config = uvicorn.Config(
         app,

@@ -59,7 +59,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Let a model serve, in every gateway within 5 seconds."""
-    from api.promoting import promote_model
+    from engine.models.promoting import promote_model
 
     stores = Stores()
 
@@ -74,7 +74,7 @@ def promote(
 @app.command()
 def rollback(reason: Why, as_json: AsJson = False) -> None:
     """Let the model serve that did before this one was promoted, in every gateway within 5 seconds."""
-    from api.promoting import roll_back_model
+    from engine.models.promoting import roll_back_model
 
     stores = Stores()
     _say(_with_pool(lambda pool: _told(stores, roll_back_model(pool, stores.bundles, reason, _who()))), as_json)

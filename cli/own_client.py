@@ -47,9 +47,9 @@ def on_pool(site: Site, ask: Callable[[Any], Awaitable[T]]) -> T:
 
 
 async def _register(pool: Any, id: str, secret: str) -> None:
-    from api.oauth.registration import register
-    from api.scopes import SCOPES
+    from api.oauth.clients.registration import register
     from db.clients import create_client
+    from engine.scopes import SCOPES
 
     scopes = [name for name in SCOPES if name.endswith(":read")] + ["events:write", "orders:write"]
     grants = ["client_credentials", "token-exchange"]

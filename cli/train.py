@@ -15,7 +15,7 @@ from core.errors import InvalidInput, StoreUnavailable
 from core.settings import EventLake, Stores
 
 if TYPE_CHECKING:
-    from workers.training import Cut, Outcome
+    from engine.models.training import Cut, Outcome
 
 BY = "penchant train"
 WRONG, UNREACHABLE = 2, 3
@@ -55,9 +55,9 @@ async def _train(
     from db.jobs import AFFINITY, LeaseLost, lease_job, request_once
     from db.lake.place import Lake
     from db.postgres import connect_pool
-    from workers import leases
-    from workers.training import last_weeks
-    from workers.training import train as carry_out
+    from engine.models import leases
+    from engine.models.training import last_weeks
+    from engine.models.training import train as carry_out
 
     if lake is not None:
         Lake.at(lake)  # a wrong address is said before anything is asked for

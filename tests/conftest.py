@@ -13,6 +13,8 @@ from cli.stack.shared import ask, served
 from core.settings import Stores
 from db.postgres import connect_pool
 
+pytest_plugins = ("tests.fixtures.gateway", "tests.fixtures.over_http", "tests.fixtures.worker")
+
 SOCKET = "PENCHANT_TEST_STACK"
 MEMBER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 _run = ExitStack()

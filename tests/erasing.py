@@ -9,15 +9,15 @@ import httpx
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
+from bus import topology
+from bus.publisher import Broker
 from core import clock
 from core.settings import Stores
+from engine.intake.reading import read_batch
+from engine.intake.storing import Memory, store
+from engine.privacy.finishing import carry_on_erasures
+from engine.privacy.guests import LANDED
 from tests.running import CLIENT, SECRET
-from workers import topology
-from workers.enqueue import Broker
-from workers.erasures import carry_on_erasures
-from workers.events import Memory, store
-from workers.people import LANDED
-from workers.poison import read_batch
 
 ERASE = """mutation ($id: ID!) { eraseUser(id: $id) { userErrors { code field }
   erasure { id erasedAt completedAt requestedBy stores { store status at note } } } }"""

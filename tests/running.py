@@ -15,11 +15,11 @@ from typing import Any
 import asyncpg
 import httpx
 
+from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS
-from api.oauth.registration import register
-from api.scopes import SCOPES
 from core.settings import Stores
 from db.clients import create_client
+from engine.scopes import SCOPES
 
 DEADLINE = 60.0  # seconds
 CLIENT, SECRET = "shop", "a-secret-of-the-client"

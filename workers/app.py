@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from celery import Celery
 
+from bus.topology import CHORES, EVENTS, LAKE, TRAINING
 from core.settings import Settings
-from workers import chores, events, letters
-from workers.events import Loop
-from workers.topology import CHORES, EVENTS, LAKE, TRAINING
+from workers import export_events, move_dead_letters, periodic, store_events, train
+from workers.process import Loop
 
 SETTINGS: Final[dict[str, Any]] = {
     # Delivery: a message leaves the queue when its work is done; a failed one goes to the dead letters.
@@ -54,27 +54,25 @@ TRAINER: Final[dict[str, Any]] = {
 def create_app(settings: Settings) -> Celery:
     """The Celery application of the workers that take events in and do what comes round; opens nothing."""
     app, loop = _create(settings), Loop(settings.stores)
-    events.register(app, loop)
-    chores.register(app, loop, settings)
-    letters.register(app, loop)
+    store_events.register(app, loop)
+    periodic.register(app, loop, settings)
+    move_dead_letters.register(app, loop)
     return app
 
 
 def create_trainer(settings: Settings) -> Celery:
     """The Celery application of the trainers; opens nothing and imports no TensorFlow."""
-    from workers import lake, training
-
     app = _create(settings)
     app.conf.update(TRAINER)
-    training.register(app, settings.stores, settings.lake)
-    lake.register(app, settings)
+    train.register(app, settings.stores, settings.lake)
+    export_events.register(app, settings)
     return app
 
 
 def create_beat(settings: Settings) -> Celery:
     """The Celery application that only sends what comes round."""
     app = _create(settings)
-    app.conf.update(chores.SCHEDULE)
+    app.conf.update(periodic.SCHEDULE)
     return app
 
 

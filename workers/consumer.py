@@ -15,7 +15,7 @@ from celery.utils.log import get_logger
 from celery.worker import consumer, state
 from kombu.exceptions import ContentDisallowed, DecodeError
 
-from workers import topology
+from bus import topology
 
 log = structlog.get_logger()
 

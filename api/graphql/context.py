@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from asyncpg import Pool
     from redis.asyncio import Redis
 
-    from api.auth import Verifier
-    from api.catalogue import Catalogue
-    from api.ingest import Ingest
-    from api.models import ServingModels
-    from api.people import People
-    from api.signing import Signer
-    from api.viewer import Viewer
+    from api.oauth.tokens.verifier import Verifier
+    from bus.publisher import Broker
     from core.settings import Settings
-    from workers.enqueue import Broker
+    from engine.catalogue.catalogue import Catalogue
+    from engine.intake.ingest import Ingest
+    from engine.recommending.people import People
+    from engine.recommending.serving_models import ServingModels
+    from engine.signing import Signer
+    from engine.viewer import Viewer
 
 
 @dataclass(slots=True)

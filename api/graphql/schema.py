@@ -5,20 +5,20 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
-from api.graphql.catalogue import CatalogueMutation
-from api.graphql.dead_events import DeadEventMutation, DeadEventQuery
-from api.graphql.erasures import ErasureMutation, ErasureQuery
-from api.graphql.events import EventMutation
-from api.graphql.identities import IdentityMutation
-from api.graphql.items import ItemQuery
-from api.graphql.jobs import JobMutation, JobQuery
-from api.graphql.lookup import NodeQuery
-from api.graphql.models import ModelQuery
-from api.graphql.people import PeopleMutation, PeopleQuery
-from api.graphql.permissions import Requires
-from api.graphql.promotions import ModelMutation
-from api.graphql.recommendations import RecommendationQuery
-from api.graphql.scalars import SCALARS
+from api.graphql.topics.catalogue import CatalogueMutation
+from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
+from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
+from api.graphql.topics.events import EventMutation
+from api.graphql.topics.identities import IdentityMutation
+from api.graphql.topics.items import ItemQuery
+from api.graphql.topics.jobs import JobMutation, JobQuery
+from api.graphql.topics.models import ModelQuery
+from api.graphql.topics.nodes import NodeQuery
+from api.graphql.topics.people import PeopleMutation, PeopleQuery
+from api.graphql.topics.promotions import ModelMutation
+from api.graphql.topics.recommendations import RecommendationQuery
+from api.graphql.types.permissions import Requires
+from api.graphql.types.scalars import SCALARS
 
 
 @strawberry.type(description="What can be asked. A field that needs a scope says so with `@requires`.")

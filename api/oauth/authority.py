@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from starlette.responses import Response
 
-from api.auth import Verifier
-from api.cors import Origins
-from api.oauth.keys import Sealer, SigningKeys
+from api.http.cors import Origins
 from api.oauth.metadata import audience_of, issuer_of
 from api.oauth.server import TokenServer
 from api.oauth.store import Store
-from api.oauth.tokens import AccessTokens
+from api.oauth.tokens.issuing import AccessTokens
+from api.oauth.tokens.keys import Sealer, SigningKeys
+from api.oauth.tokens.verifier import Verifier
 from core.errors import PenchantError
 from core.settings import Settings
 from db.postgres import Connection

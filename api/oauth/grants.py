@@ -6,12 +6,12 @@ from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, Unau
 from authlib.oauth2.rfc6749.grants import BaseGrant, ClientCredentialsGrant, TokenEndpointMixin
 from authlib.oauth2.rfc6749.requests import OAuth2Request
 
-from api.oauth.claims import RESERVED
-from api.oauth.credentials import METHODS
+from api.oauth.clients.credentials import METHODS
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
-from api.scopes import STAFF
+from api.oauth.tokens.claims import RESERVED
 from core.contract import Person, check_id
 from core.errors import InvalidInput
+from engine.scopes import STAFF
 
 
 class InvalidTarget(OAuth2Error):  # type: ignore[misc]  # authlib ships no types

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from api.oauth.credentials import METHODS
+from api.oauth.clients.credentials import METHODS
 from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
-from api.oauth.keys import ALGORITHM
-from api.scopes import SCOPES
+from api.oauth.tokens.keys import ALGORITHM
+from engine.scopes import SCOPES
 
 
 def issuer_of(public_url: str) -> str:

@@ -9,14 +9,14 @@ from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from starlette.responses import Response
 
-from api.oauth.clients import RegisteredClient
-from api.oauth.credentials import BadClient, read_credentials
+from api.oauth.clients.clients import RegisteredClient
+from api.oauth.clients.credentials import BadClient, read_credentials
+from api.oauth.clients.secrets import SecretChecker
 from api.oauth.grants import ClientCredentials, TokenExchange
-from api.oauth.secrets import SecretChecker
 from api.oauth.store import Store
-from api.oauth.tokens import AccessTokens
-from api.scopes import SCOPES, read_scopes
+from api.oauth.tokens.issuing import AccessTokens
 from db.clients import Client, find_client
+from engine.scopes import SCOPES, read_scopes
 
 
 class UnsupportedGrant(UnsupportedGrantTypeError):  # type: ignore[misc]  # authlib ships no types

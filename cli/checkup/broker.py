@@ -7,9 +7,9 @@ from typing import Any
 
 from kombu.connection import Connection
 
+from bus import topology
 from cli.checkup.findings import Finding, address, fail, ok, warn
 from core.settings import Stores
-from workers import topology
 
 OLDEST = (3, 10)
 BACKLOG = 10_000  # messages

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from api.uploads import read_item, read_user
 from cli.loading.chunks import Chunk, Reject
 from cli.loading.fields import Kind
 from core.errors import InvalidInput
 from db.items import ItemPatch, upsert_items
 from db.postgres import Connection
 from db.users import UserPatch, upsert_users
+from engine.catalogue.uploads import read_item, read_user
 
 _OFFER: Final = ("price", "listPrice", "currency", "available")
 _WORDS: Final = {"true": True, "t": True, "yes": True, "y": True, "1": True,

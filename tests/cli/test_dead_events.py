@@ -14,15 +14,15 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
+from bus import topology
 from cli.main import app
 from core.contract import Event, read_event
 from core.settings import Stores
 from db.dead_events import DeadReason, bury
 from db.events import insert_events
 from db.postgres import connect_pool
+from engine.dead_events.records import CONFLICT, of_event, of_message
 from tests.conftest import EMPTY_EVERY_TABLE
-from workers import topology
-from workers.burials import CONFLICT, of_event, of_message
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]

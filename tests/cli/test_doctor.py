@@ -16,6 +16,7 @@ import pytest
 from kombu.connection import Connection
 from typer.testing import CliRunner
 
+from bus import topology
 from cli.main import app
 from cli.stack.folder import free_ports
 from core import clock
@@ -26,14 +27,13 @@ from db.jobs import lease_job, request_job
 from db.outbox import put_aside
 from db.postgres import connect_pool
 from db.serving import MAIN, Model, promote, register_model
+from engine.dead_events.records import of_message
 from ml.bundle import Bundle, write
 from ml.features import FEATURES
 from ml.network import Network
 from ml.rfm import FALLBACK_EDGES
 from ml.universe import COLUMNS, Universe
 from tests.conftest import EMPTY_EVERY_TABLE
-from workers import topology
-from workers.burials import of_message
 
 SECRET = "correct-horse-battery-staple-0123456789"
 Do = Callable[[Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]], Any]

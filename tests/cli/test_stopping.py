@@ -23,13 +23,13 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
+from bus import topology
+from bus.publisher import Broker, events_body, publish_events
 from core import clock
 from core.contract import read_event
 from core.settings import Stores
 from tests.faults import Relay, eventually
 from tests.running import DEADLINE, Running, environment, register_client, running_gateway, until
-from workers import topology
-from workers.enqueue import Broker, events_body, publish_events
 
 CLIENTS = 8
 GRACE = 30.0  # seconds

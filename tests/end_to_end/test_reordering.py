@@ -11,20 +11,20 @@ import pytest
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 
-from api.catalogue import Catalogue
-from api.people import People
 from core.contract import Event, EventType, Person, read_event
 from core.settings import Stores
 from db.cache import add_recent
 from db.items import upsert_items
 from db.purchases import purchase_log
+from engine.catalogue.catalogue import Catalogue
+from engine.intake.storing import Memory, store
+from engine.recommending.people import People
 from ml.candidates import evidence
 from ml.features import pair_features
 from ml.log import Log
 from ml.snapshot import best_supported, snapshot
 from ml.state import State
 from ml.universe import Universe
-from workers.events import Memory, store
 
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
 PEOPLE = [Person("user", f"u{number}") for number in range(8)] + [Person("guest", "g1")]

@@ -12,13 +12,13 @@ from aio_pika.abc import AbstractChannel
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from bus import topology
+from bus.publisher import Broker, events_body, publish_events
 from core.contract import Event, read_event
 from core.settings import Stores
 from tests.faults import eventually
+from tests.fixtures.worker import StartWorker
 from tests.running import reserved_port
-from tests.workers.conftest import StartWorker
-from workers import topology
-from workers.enqueue import Broker, events_body, publish_events
 
 Numbers = dict[tuple[str, ...], float]
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -15,15 +15,15 @@ from redis.asyncio import Redis
 from starlette.types import Receive, Scope, Send
 
 from api.app import create_app
+from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS
-from api.oauth.registration import register
+from bus.publisher import Broker, events_body, publish_events
 from core.contract import read_event
 from core.settings import Gateway, Settings, Stores
 from db.clients import create_client
 from tests.collector import Collected, collecting
 from tests.faults import Relay, eventually
-from tests.workers.conftest import StartWorker
-from workers.enqueue import Broker, events_body, publish_events
+from tests.fixtures.worker import StartWorker
 
 BASE, SECRET = "http://shop.example", "a-secret-of-the-client"
 TRACK = "mutation($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
@@ -131,7 +131,10 @@ async def test_a_batch_that_is_put_back_stays_in_its_trace_and_its_log_lines_nam
     worker_log: Path,
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
-    start_worker("import workers.events; workers.events.PATIENCE = 0.1", PENCHANT_POSTGRES_URL=await relay.reserve())
+    start_worker(
+        "import engine.intake.storing; engine.intake.storing.PATIENCE = 0.1",
+        PENCHANT_POSTGRES_URL=await relay.reserve(),
+    )
     broker = Broker(stores.broker_url.get_secret_value(), 5)
     from core import telemetry
 

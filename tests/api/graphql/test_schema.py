@@ -16,9 +16,9 @@ from graphql import (
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
-from api.graphql.permissions import ScopePermission
 from api.graphql.schema import SCHEMA, build_schema
-from api.scopes import SCOPES
+from api.graphql.types.permissions import ScopePermission
+from engine.scopes import SCOPES
 
 ROOTS = ("Query", "Mutation")
 PRIVATE = {"User": ("traits", "history", "rfm"), "Reason": ("events",)}

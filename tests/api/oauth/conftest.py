@@ -9,10 +9,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from api.cors import Cors
+from api.http.cors import Cors
 from api.oauth.authority import Authority, open_authority
+from api.oauth.clients.registration import register
 from api.oauth.endpoints import routes
-from api.oauth.registration import register
 from core.settings import Gateway, Settings, Stores, Tokens
 from db.clients import Client, create_client
 

@@ -1,0 +1,80 @@
+"""`node`: whatever has a nodeId, found again by it, under the same rules as by its own field."""
+
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+import strawberry
+
+from api.errors import NotFound
+from api.graphql.context import Context, Info
+from api.graphql.topics.items import Item
+from api.graphql.topics.jobs import find_job
+from api.graphql.topics.models import Decision, Model, serving_models
+from api.graphql.topics.people import User, visible_person
+from api.graphql.types.nodes import Node, read_node_id
+from api.graphql.types.permissions import ScopePermission
+from core.contract import Person, check_id
+from db import serving as stored
+
+SCOPES = {
+    "Item": "catalog:read",
+    "User": "recommendations:read",
+    "Model": "models:read",
+    "Decision": "models:read",
+    "Job": "models:read",
+}
+
+
+class NodePermission(ScopePermission):
+    """Asks for the scope of the kind that the nodeId names."""
+
+    scopes: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(SCOPES.values()))
+
+    def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
+        """Whether the viewer may read things of that kind; raises InvalidInput for what is no nodeId."""
+        return SCOPES.get(read_node_id(kwargs["node_id"])[0]) in {*info.context.viewer.scopes, None}
+
+
+@strawberry.type
+class NodeQuery:
+    """Relay's way of fetching an object again."""
+
+    @strawberry.field(
+        permission_classes=[NodePermission],
+        description="Whatever has this nodeId; null when it is not there any more. Needs the scope of its kind:"
+        " catalog:read for items, recommendations:read for people, models:read for models, decisions and trainings.",
+    )
+    async def node(
+        self,
+        info: Info,
+        node_id: Annotated[strawberry.ID, strawberry.argument(description="A `nodeId` of any object.")],
+    ) -> Node | None:
+        """The object, by what its nodeId says it is."""
+        kind, id = read_node_id(node_id)
+        if kind == "Item":
+            return Item.live(info.context.gateway.catalogue, id)
+        if kind == "User":
+            return _user(info.context, id)
+        if kind == "Model":
+            return await _model(info.context, id)
+        if kind == "Job":
+            return await find_job(info, id)
+        return await _decision(info.context, id) if kind == "Decision" else None
+
+
+def _user(context: Context, id: str) -> User:
+    kind, _, own_id = id.partition(":")
+    if kind not in ("user", "guest"):
+        raise NotFound()
+    return visible_person(context.viewer, Person(cast(Literal["user", "guest"], kind), check_id(own_id, "nodeId")))
+
+
+async def _model(context: Context, id: str) -> Model | None:
+    record = await stored.model_by_id(context.gateway.pool, check_id(id, "nodeId"))
+    return None if record is None else Model.of(record, await serving_models(context))
+
+
+async def _decision(context: Context, id: str) -> Decision | None:
+    if not (id.isascii() and id.isdigit() and len(id) < 18):
+        return None
+    records = await stored.list_decisions(context.gateway.pool, 1, int(id) + 1)
+    return next((Decision.of(record) for record in records if str(record.id) == id), None)

@@ -1,0 +1,1 @@
+"""What several topics share: scalars, nodes, connections, permissions."""

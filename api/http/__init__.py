@@ -1,0 +1,1 @@
+"""The HTTP edge: server, limits, CORS, bulk uploads, health and metrics."""

@@ -1,0 +1,83 @@
+"""Lets the web pages of registered clients call the API: CORS per client origin, never with credentials."""
+
+import re
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.glance import Glance
+from db.clients import allowed_origins
+from db.postgres import Connection
+
+PATHS = frozenset({"/graphql", "/events", "/items", "/users", "/oauth/token", "/oauth/revoke"})
+EXPOSED = "Retry-After, RateLimit, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+REMEMBER = "600"  # seconds a browser may remember a preflight
+POLL = 3.0  # seconds between looks at the clients
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*", re.ASCII)
+
+
+class Origins:
+    """The origins of all enabled clients, read again every few seconds."""
+
+    def __init__(self, pool: Connection, *, poll: float = POLL) -> None:
+        self._pool = pool
+        self._allowed: frozenset[str] = frozenset()
+        self._glance = Glance("origins", self._look, every=poll)
+
+    async def allowed_origin(self, origin: str) -> bool:
+        """Whether some enabled client registered it. With Postgres away, as of the last look."""
+        await self._glance.refresh()
+        return origin in self._allowed
+
+    async def close(self) -> None:
+        """Stop looking."""
+        await self._glance.close()
+
+    async def _look(self) -> None:
+        self._allowed = await allowed_origins(self._pool)
+
+
+class Cors:
+    """Pure ASGI middleware. It finds `Origins` in the `authority` of the lifespan's state."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer preflights; let other requests through, their responses readable to registered origins."""
+        if scope["type"] != "http" or scope["path"] not in PATHS:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        allowed = origin is not None and await scope["state"]["authority"].origins.allowed_origin(origin)
+        if origin is not None and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            await _answer_preflight(headers, origin if allowed else None, send)
+            return
+        await self._app(scope, receive, _readable(send, origin if allowed else None))
+
+
+def _readable(send: Send, origin: str | None) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.add_vary_header("Origin")
+            if origin is not None:
+                headers["Access-Control-Allow-Origin"] = origin
+                headers["Access-Control-Expose-Headers"] = EXPOSED
+        await send(message)
+
+    return send_with_headers
+
+
+async def _answer_preflight(asked: Headers, origin: str | None, send: Send) -> None:
+    headers = MutableHeaders({"Vary": "Origin, Access-Control-Request-Headers", "Content-Length": "0"})
+    if origin is not None:
+        headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Allow-Methods"] = "GET, POST"
+        headers["Access-Control-Max-Age"] = REMEMBER
+        wanted = asked.get("access-control-request-headers", "")
+        if len(wanted) <= 1024 and _HEADER_NAMES.fullmatch(wanted):
+            headers["Access-Control-Allow-Headers"] = wanted
+    await send({"type": "http.response.start", "status": 204 if origin else 403, "headers": headers.raw})
+    await send({"type": "http.response.body", "body": b""})

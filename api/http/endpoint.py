@@ -1,0 +1,81 @@
+"""What every endpoint for clients begins and ends with: who asks, the whole body, a refusal's headers, the answer."""
+
+from typing import Any, Protocol
+
+from starlette.types import Receive, Send
+
+from api.errors import RequestRefused
+from api.oauth.tokens.verifier import InvalidToken, bearer_token
+from core.errors import StoreUnavailable
+from engine.viewer import Viewer
+
+_REALM = b'Bearer realm="penchant"'
+
+Header = tuple[bytes, bytes]
+
+
+class TokenVerifier(Protocol):
+    """Checks access tokens, as `api.oauth.tokens.verifier.Verifier` does."""
+
+    async def verify(self, token: str) -> Viewer:
+        """The viewer a token names; raises InvalidToken or StoreUnavailable."""
+        ...
+
+
+class MethodRefused(RequestRefused):
+    """This HTTP method is not answered; `allow` names those that are."""
+
+    def __init__(self, allow: str, message: str) -> None:
+        super().__init__("METHOD_NOT_ALLOWED", message, 405)
+        self.allow = allow
+
+
+class TokenRefused(RequestRefused):
+    """The bearer token is missing or wrong (401), or opens too little (403); WWW-Authenticate is `challenge`."""
+
+    def __init__(self, detail: bytes, message: str, *, code: str = "UNAUTHENTICATED", status: int = 401) -> None:
+        super().__init__(code, message, status)
+        self.challenge = _REALM + detail
+
+
+async def viewer_of(verifier: TokenVerifier, headers: list[Header]) -> Viewer:
+    """Whom the bearer token of raw ASGI headers names; cookies are never looked at.
+
+    Raises TokenRefused, and RequestRefused (503) while tokens cannot be checked.
+    """
+    try:
+        token = bearer_token(headers)
+        if token is None:
+            raise TokenRefused(b"", "Send an access token: Authorization: Bearer ...")
+        return await verifier.verify(token)
+    except InvalidToken as error:
+        raise TokenRefused(b', error="invalid_token"', str(error)) from None
+    except StoreUnavailable:
+        raise RequestRefused("SERVICE_UNAVAILABLE", "Tokens cannot be checked just now.", 503) from None
+
+
+async def whole_body(receive: Receive) -> bytes:
+    """The whole body; the edge guard has bounded its size and the time it took."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
+def headers_of(refusal: RequestRefused) -> list[Header]:
+    """The headers that go with a refusal."""
+    if isinstance(refusal, TokenRefused):
+        return [(b"www-authenticate", refusal.challenge)]
+    if isinstance(refusal, MethodRefused):
+        return [(b"allow", refusal.allow.encode())]
+    return [(b"retry-after", b"1")] if refusal.status == 503 else []
+
+
+async def send_answer(send: Send, status: int, kind: bytes, body: bytes, extra: list[Header]) -> None:
+    """Send a whole answer, which nobody may keep."""
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
+    start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": [*headers, *extra]}
+    await send(start)
+    await send({"type": "http.response.body", "body": body})

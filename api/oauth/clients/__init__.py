@@ -1,0 +1,1 @@
+"""OAuth clients: their registration, secrets and authentication."""

@@ -1,0 +1,109 @@
+"""What a client may be registered with. Refuses what would be a hole or could never work."""
+
+import re
+import secrets
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from api.oauth.clients.secrets import hash_secret
+from api.oauth.grant_types import GRANTS
+from core.errors import InvalidInput
+from db.clients import Client
+from engine.scopes import SCOPES, read_scopes
+
+SHORTEST_SECRET = 12
+LONGEST_SECRET = 256
+SHORTEST_TTL = 60  # seconds
+LONGEST_TTL = 86_400
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+_SECRET = re.compile(rf"[!-~]{{{SHORTEST_SECRET},{LONGEST_SECRET}}}")
+_PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+", re.IGNORECASE)
+_PRINTABLE = re.compile(r"[!-~]+")
+_ORIGIN_RULE = "An origin is http(s)://host or http(s)://host:port, without path or wildcard"
+_REDIRECT_RULE = "A redirect URI is https, http on loopback, or an app's own scheme with a dot in it; no fragment"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def new_secret() -> str:
+    """A random secret of 256 bits that needs no escaping anywhere."""
+    return secrets.token_urlsafe(32)
+
+
+def register(
+    client_id: str,
+    secret: str,
+    *,
+    grants: Sequence[str],
+    scope: str,
+    redirect_uris: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    ttl: int | None = None,
+) -> Client:
+    """The confidential client to store, its secret hashed. Raises InvalidInput naming the field that will not do."""
+    if not _ID.fullmatch(client_id):
+        raise InvalidInput(
+            "A client id has 1 to 128 letters, digits or . _ ~ - and begins with one of the first two", "id"
+        )
+    if not _SECRET.fullmatch(secret):
+        length = f"{SHORTEST_SECRET} to {LONGEST_SECRET}"
+        raise InvalidInput(f"A secret has {length} printable ASCII characters and no spaces", "secret")
+    if ttl is not None and not SHORTEST_TTL <= ttl <= LONGEST_TTL:
+        raise InvalidInput(f"Tokens live {SHORTEST_TTL} to {LONGEST_TTL} seconds", "ttl")
+    return Client(
+        id=client_id,
+        secret_hash=hash_secret(secret),
+        grants=tuple(dict.fromkeys(map(check_grant, grants))),
+        scopes=check_scopes(scope),
+        redirect_uris=tuple(dict.fromkeys(map(check_redirect_uri, redirect_uris))),
+        origins=tuple(dict.fromkeys(map(check_origin, origins))),
+        access_ttl=ttl,
+    )
+
+
+def check_grant(grant: str) -> str:
+    """The grant's full name. Raises InvalidInput for one that does not exist."""
+    if grant in GRANTS.values():
+        return grant
+    if grant not in GRANTS:
+        raise InvalidInput(f"Grants are {', '.join(GRANTS)}", "grant")
+    return GRANTS[grant]
+
+
+def check_scopes(scope: str) -> tuple[str, ...]:
+    """The scopes in a space-separated list. Raises InvalidInput for one that does not exist."""
+    names = read_scopes(scope)
+    unknown = [name for name in names if name not in SCOPES]
+    if unknown:
+        raise InvalidInput(f"Unknown scopes: {' '.join(unknown)}. There are: {' '.join(SCOPES)}", "scope")
+    return names
+
+
+def check_origin(origin: str) -> str:
+    """The web origin as browsers send it. Raises InvalidInput for a path, a wildcard, `null` or another scheme."""
+    try:
+        parts = urlsplit(origin)
+        default = {"http": 80, "https": 443}[parts.scheme]
+        port = "" if parts.port in (None, default) else f":{parts.port}"
+    except (KeyError, ValueError):
+        raise InvalidInput(_ORIGIN_RULE, "origin") from None
+    host = parts.hostname or ""
+    more = "@" in parts.netloc or parts.path or parts.query or parts.fragment
+    if not host or not host.isascii() or "*" in host or more:
+        raise InvalidInput(_ORIGIN_RULE, "origin")
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def check_redirect_uri(uri: str) -> str:
+    """The URI as it is: redirects are matched exactly. Raises InvalidInput for plain http beyond this machine.
+
+    Allowed are https, http on loopback, and an app's own scheme with a dot in it (RFC 8252, section 7).
+    """
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise InvalidInput(_REDIRECT_RULE, "redirect-uri") from None
+    secure = parts.scheme == "https" and bool(parts.hostname)
+    local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    if not _PRINTABLE.fullmatch(uri) or "#" in uri or not (secure or local or _PRIVATE_SCHEME.fullmatch(parts.scheme)):
+        raise InvalidInput(_REDIRECT_RULE, "redirect-uri")
+    return uri

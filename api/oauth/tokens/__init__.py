@@ -1,0 +1,1 @@
+"""Access tokens: claims, signing keys, issuing and verifying."""

@@ -1,0 +1,1 @@
+"""Items in memory: filters, offers, and the upserts that change them."""

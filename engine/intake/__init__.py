@@ -1,0 +1,1 @@
+"""Events in: judged and sent by the gateway, stored by the worker."""

@@ -1,0 +1,71 @@
+"""The daily export of events to the lake, and the farewell of old months: in the trainer's process, for it may last."""
+
+import asyncio
+from datetime import datetime
+from itertools import chain
+
+import asyncpg
+import structlog
+
+from core import clock
+from core.errors import StoreUnavailable
+from core.settings import EventLake
+from db.erasures import Erasure, open_erasures, tell_stores
+from db.lake.due import export_waits, finish_export
+from db.lake.erasure import erase_people
+from db.lake.export import export_events
+from db.lake.owner import sole_writer
+from db.lake.place import Lake
+from db.lake.retention import drop_exported_months
+from db.receipts import PersonStore, StoreState, Told
+
+log = structlog.get_logger()
+
+
+async def carry_out(pool: asyncpg.Pool, settings: EventLake, period: str) -> None:
+    """Bring the lake up to date and let old months go, if the export of this day waits still.
+
+    Raises LakeBusy while another process is at it, AnothersLake, InvalidInput and StoreUnavailable as the lake has it.
+    """
+    if settings.lake_url is None or not await export_waits(pool, period):
+        return
+    lake = Lake.at(settings.lake_url)
+    async with sole_writer(pool) as connection:
+        await _erase_first(pool, lake)
+        done = await export_events(connection, lake, clock.now(), _quiet)
+        log.info("events_exported", days=done.days, rows=done.rows, unchanged=done.unchanged, fewer=len(done.fewer))
+        if settings.events_keep is not None:
+            await drop_exported_months(connection, lake, settings.events_keep, clock.now())
+        await finish_export(connection, period)
+
+
+async def _erase_first(pool: asyncpg.Pool, lake: Lake) -> None:
+    """Before the export, which compares those days anew, and may mend the damaged file that this met."""
+    try:
+        await erase_from_lake(pool, lake, clock.now())
+    except StoreUnavailable as error:
+        log.error("lake_not_erased", error=str(error))
+
+
+async def erase_from_lake(pool: asyncpg.Pool, lake: Lake, now: datetime) -> int:
+    """Write the lake again without everybody of whom nothing is on its way any more; returns how many days.
+
+    For whoever is its sole writer. Raises StoreUnavailable when it cannot be read or written; then nobody is done.
+    """
+    waiting = [each for each in await open_erasures(pool, None) if each.waits(PersonStore.LAKE) and _is_still(each)]
+    if not waiting:
+        return 0
+    people = list(chain.from_iterable(each.people for each in waiting))
+    days = len(await asyncio.to_thread(erase_people, lake, people))
+    told = Told(StoreState.ERASED, now, f"Days written again for all of that night: {days}.")
+    for erasure in waiting:
+        await tell_stores(pool, erasure, {PersonStore.LAKE: told})
+    return days
+
+
+def _is_still(erasure: Erasure) -> bool:
+    return not any(map(erasure.waits, (PersonStore.POSTGRES, PersonStore.OUTBOX, PersonStore.QUEUE)))
+
+
+def _quiet(stage: str, done: int, of: int) -> None:
+    """Nobody watches."""

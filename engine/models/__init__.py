@@ -1,0 +1,1 @@
+"""Models: trained under a lease, registered, promoted, rolled back."""

@@ -1,0 +1,175 @@
+"""One training, from its request to the decision about what came of it: for the trainer and for `penchant train`."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import numpy as np
+import structlog
+
+from core import clock
+from core.settings import Stores
+from db.cache import connect_redis, hint_serving
+from db.identities import users_of_guests
+from db.jobs import AFFINITY, Job, finish_job, lease_job
+from db.lake.place import Lake
+from db.lake.purchases import purchase_log_with_lake
+from db.postgres import connect_pool, transaction
+from db.purchases import PurchaseLog, purchase_log
+from db.serving import MAIN, Model, promote, refuse, register_model
+from engine.models import leases
+from engine.models.leases import Held, held
+from ml.bundle import Bundle
+from ml.evaluation import Evaluation
+from ml.gate import Verdict, verdict
+from ml.log import Log
+
+if TYPE_CHECKING:  # the nets bring TensorFlow: only inside a training
+    from ml.training import Trained
+
+log = structlog.get_logger()
+
+Report = Callable[[str, int, int], None]  # (stage, done, of)
+Cut = Callable[[Log], tuple[Log, int | None]]  # what to learn from, and the second from which on it is judged
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A bundle that was written and judged."""
+
+    path: Path
+    evaluation: Evaluation
+    verdict: Verdict
+
+
+def last_weeks(log: Log) -> tuple[Log, int | None]:
+    """The whole log, judged by its own last weeks."""
+    return log, None
+
+
+async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None = None) -> Outcome | None:
+    """Carry out the oldest training that waits or whose lease ran out; None when there is none."""
+    async with await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
+        job = await lease_job(pool, kind, leases.LEASE)
+        if job is None:
+            log.info("no_training_waits", kind=kind)
+            return None
+        log.info("training_began", job=job.id, attempt=job.fencing_token, reason=job.reason)
+        outcome = await train(pool, stores, job, _logged, lake=lake)
+        log.info("training_ended", job=job.id, bundle=outcome.path.name, promoted=outcome.verdict.promote)
+        return outcome
+
+
+async def train(
+    pool: asyncpg.Pool,
+    stores: Stores,
+    job: Job,
+    report: Report,
+    *,
+    cut: Cut = last_weeks,
+    folder: Path | None = None,
+    decided_by: str = "trainer",
+    lake: str | None = None,
+) -> Outcome:
+    """Read, learn, write one bundle, judge it, and promote or refuse it together with the end of the leased job.
+
+    Purchases come from Postgres, or as far as they are there from the lake at an address.
+
+    Raises LeaseLost when another worker has the job by then: nothing is registered or served in that case. Raises
+    what training raises; the job's row says so.
+    """
+    async with held(pool, job) as holding:
+        trained = await _learn(pool, cut, report, holding, lake)
+        path = await asyncio.to_thread(trained.write, (folder or stores.bundles).resolve(), clock.now())
+        holding.check()
+        judged = await _decide(pool, stores, job, path, trained, decided_by)
+    return Outcome(path, trained.evaluation, judged)
+
+
+async def _learn(pool: asyncpg.Pool, cut: Cut, report: Report, holding: Held, lake: str | None) -> "Trained":
+    """In a thread, so that the lease is renewed meanwhile."""
+    report("reading the purchases", 0, 1)
+    bought, second = cut(as_log(await _purchases(pool, lake)))
+    report("reading the purchases", 1, 1)
+
+    def told(stage: str, done: int, of: int) -> None:
+        holding.check()
+        report(stage, done, of)
+
+    def learn() -> "Trained":
+        from ml.training import TrainingConfig
+        from ml.training import train as train_on
+
+        return train_on(bought, second, TrainingConfig(), told)
+
+    return await asyncio.to_thread(learn)
+
+
+async def _purchases(pool: asyncpg.Pool, lake: str | None) -> PurchaseLog:
+    if lake is None:
+        return await purchase_log(pool, clock.now())
+    return await purchase_log_with_lake(pool, Lake.at(lake), clock.now(), joined=await users_of_guests(pool))
+
+
+async def _decide(
+    pool: asyncpg.Pool, stores: Stores, job: Job, path: Path, trained: "Trained", decided_by: str
+) -> Verdict:
+    """Register the bundle as it lies on the disk; the decision about it counts only while the job is ours."""
+    written = Bundle.open(path)
+    registry, version = await asyncio.to_thread(_registered, stores, written, path)
+    judged = verdict(trained.evaluation)
+    evidence = {"ahead": written.evaluation["ahead"], "parity": trained.parity, "job": job.id}
+    model = Model(written.id, job.kind, written.created_at, written.digest, written.evaluation, version)
+    async with transaction(pool) as inside:
+        await register_model(inside, model)
+        await (promote if judged.promote else refuse)(inside, MAIN, written.id, judged.reason, evidence, decided_by)
+        await finish_job(inside, job, written.id)
+    if judged.promote:
+        async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
+            await hint_serving(redis)
+    if registry and version and judged.promote:
+        await asyncio.to_thread(_crowned, registry, version)
+    return judged
+
+
+def _registered(stores: Stores, written: Bundle, path: Path) -> tuple[Any, str | None]:
+    """MLflow's client and version, where it is configured; a registry that is away costs the version alone."""
+    if stores.mlflow_url is None:
+        return None, None
+    from engine.models.registry import Registry
+
+    try:
+        registry = Registry(stores.mlflow_url.get_secret_value())
+        return registry, registry.register(written.id, path, written.evaluation)
+    except Exception as error:  # of MLflow, its database driver, its network
+        log.warning("registry_away", error=type(error).__name__)
+        return None, None
+
+
+def _crowned(registry: Any, version: str) -> None:
+    try:
+        registry.crown(version)
+    except Exception as error:
+        log.warning("registry_away", error=type(error).__name__)
+
+
+def as_log(stored: PurchaseLog) -> Log:
+    """What the store gives as what training takes."""
+    return Log.of(
+        people=stored.people,
+        person=stored.person,
+        item=stored.item.astype(np.uint32),
+        occurred=stored.occurred,
+        cents=stored.cents,
+        order=stored.order,
+        numbers=stored.item_numbers.astype(np.uint32),
+        item_ids=stored.item_ids,
+    )
+
+
+def _logged(stage: str, done: int, of: int) -> None:
+    if done in (0, of):
+        log.info("training_stage", stage=stage, done=done, of=of)

@@ -1,0 +1,1 @@
+"""People: guests joined to users, everything exported or erased on request."""

@@ -1,0 +1,1 @@
+"""Lists of items: for a person, like an item, popular now."""

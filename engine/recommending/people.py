@@ -1,0 +1,123 @@
+"""What is known of a person, now: the base that Postgres told, and over it the events of the last moments."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from functools import partial
+
+import asyncpg
+import numpy as np
+import structlog
+from redis.asyncio import Redis
+
+from core.contract import Person
+from core.errors import StoreUnavailable
+from db import cache, postgres
+from db.cache import read_person, unpack_recent, write_base
+from db.events import StateEvent, state_events
+from db.users import person_known
+from engine.catalogue.catalogue import Catalogue
+from ml.state import EVENT, State, StateDamaged, Table, fold
+
+log = structlog.get_logger()
+
+POSTGRES_AWAY = (*postgres.UNREACHABLE, StoreUnavailable, TimeoutError, asyncpg.InterfaceError)
+LONG_DELTA = 256  # events beyond the base after which it is built anew: half of what the delta holds
+OFF_LOOP = 2_000  # events from which folding would hold up other requests
+
+
+class Degradation(StrEnum):
+    """Why an answer is less than it could be."""
+
+    UNKNOWN_PERSON = "UNKNOWN_PERSON"
+    NO_MODEL = "NO_MODEL"
+    NO_CACHE = "NO_CACHE"
+    NO_HISTORY = "NO_HISTORY"
+
+
+class People:
+    """States as of the last acknowledged event; Redis away costs time, Postgres away too costs the history."""
+
+    def __init__(self, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> None:
+        self._pool, self._redis, self._catalogue = pool, redis, catalogue
+        self._building: dict[Person, asyncio.Task[State]] = {}
+
+    async def state(self, person: Person) -> tuple[State, list[Degradation]]:
+        """The person's state: one Redis pipeline, and one read of Postgres where there is no base."""
+        degraded: list[Degradation] = []
+        packed, delta = None, list[bytes]()
+        try:
+            packed, delta = await read_person(self._redis, person)
+        except cache.UNREACHABLE as error:
+            log.warning("people_cache_away", error=repr(error))
+            degraded.append(Degradation.NO_CACHE)
+        fresh = self._fresh(delta)
+        base = _unpack(packed)
+        if base is not None:
+            if (
+                len(fresh) >= LONG_DELTA
+                and int(np.isin(fresh["identity"], base.included, invert=True).sum()) >= LONG_DELTA
+            ):
+                self._build_once(person)  # before the delta forgets; this answer needs no waiting
+            return fold(base, fresh), degraded
+        try:
+            base = await asyncio.shield(self._build_once(person))
+        except POSTGRES_AWAY as error:
+            log.warning("people_history_away", error=repr(error))
+            return fold(State.empty(), fresh), [*degraded, Degradation.NO_HISTORY]
+        return fold(base, fresh), degraded
+
+    async def known(self, person: Person, state: State) -> bool:
+        """Whether the shop described this person or told of anything they did; a store that is away knows nobody."""
+        if state.lines or len(state.items) or len(state.recent) or len(state.included):
+            return True
+        try:
+            return await person_known(self._pool, person)
+        except POSTGRES_AWAY:
+            return False
+
+    def _fresh(self, delta: Iterable[bytes]) -> Table:
+        number_of = self._catalogue.number_of
+        rows = []
+        for identity, type, occurred, quantity, cents, order, item in map(unpack_recent, delta):
+            rows.append((identity, type, number_of(item) or 0, occurred, quantity, cents, order))
+        return np.array(rows, EVENT)
+
+    def _build_once(self, person: Person) -> asyncio.Task[State]:
+        """The one task that builds this person's base, however many ask; it goes on when they stop waiting."""
+        task = self._building.get(person)
+        if task is None:
+            task = self._building[person] = asyncio.create_task(self._build(person))
+            task.add_done_callback(partial(self._built, person))
+        return task
+
+    def _built(self, person: Person, task: asyncio.Task[State]) -> None:
+        del self._building[person]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("base_not_built", error=repr(error))
+
+    async def _build(self, person: Person) -> State:
+        rows = await state_events(self._pool, person)
+        base = await asyncio.to_thread(base_of, rows) if len(rows) > OFF_LOOP else base_of(rows)
+        try:
+            await write_base(self._redis, person, base.pack())
+        except cache.UNREACHABLE as error:
+            log.warning("base_not_kept", error=repr(error))
+        return base
+
+
+def base_of(rows: Sequence[StateEvent]) -> State:
+    """The state after all a person did. It remembers the events: what was received, or loaded, may be told again."""
+    told = sorted((row.received_at.timestamp() if row.received_at else row.occurred, row.identity) for row in rows)
+    state = fold(State.empty(), np.array([row[:7] for row in rows], EVENT))
+    return state.with_included(np.array([identity for _, identity in told], np.uint64))
+
+
+def _unpack(packed: bytes | None) -> State | None:
+    if packed is None:
+        return None
+    try:
+        return State.unpack(packed)
+    except StateDamaged as error:  # another version's, or torn: Postgres knows better
+        log.warning("base_damaged", error=str(error))
+        return None

@@ -1,0 +1,201 @@
+"""The three lists: what a person wants next, what is like an item, what many buy now."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.graphql.context import Context
+from core import metrics
+from core.contract import Person
+from core.errors import InvalidInput, StoreUnavailable
+from db.items import Item
+from engine.catalogue.catalogue import Catalogue
+from engine.catalogue.filters import Filter
+from engine.recommending.pages import Mask, Page, Pin, cut_page, read_pin
+from engine.recommending.people import POSTGRES_AWAY, Degradation
+from engine.recommending.serving_models import Popular
+from ml.bundle import Bundle
+from ml.ranking import REASONS, Ranked, rank, resting, similar
+from ml.state import State
+
+MOST_IDS = 500  # of one argument
+MOST_CONTEXT = 100
+SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(hours=1), timedelta(days=365)
+_SIMILAR_TO, _POPULAR, _TRENDING = (REASONS.index(name) for name in ("SIMILAR_TO", "POPULAR", "TRENDING"))
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller asks of a list beyond its length; items by the shop's ids."""
+
+    first: int
+    after: str | None = None
+    wanted: Filter | None = None
+    market: str | None = None
+    category: str | None = None
+    near: Sequence[str] = ()  # items that say what the person is at: their neighbours are lifted
+    exclude: Sequence[str] = ()
+    among: Sequence[str] | None = None
+    personalize: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed:
+    """A page with what it was made from."""
+
+    page: Page
+    bundle: Bundle | None
+    degraded: list[Degradation]
+
+    def __post_init__(self) -> None:
+        for reason in self.degraded:
+            metrics.DEGRADED.labels(reason).inc()
+
+
+async def person_state(context: Context, person: Person) -> tuple[State, list[Degradation]]:
+    """The person's state, read once per request."""
+    key = ("state", person)
+    if key not in context.memo:
+        context.memo[key] = asyncio.ensure_future(context.gateway.people.state(person))
+    state, degraded = await context.memo[key]
+    return state, degraded
+
+
+async def person_known(context: Context, person: Person) -> bool:
+    """Whether anything was ever told of this person, asked once per request."""
+    key = ("known", person)
+    if key not in context.memo:
+        state, _ = await person_state(context, person)
+        context.memo[key] = await context.gateway.people.known(person, state)
+    return bool(context.memo[key])
+
+
+def serving_bundle(context: Context) -> Bundle | None:
+    """The bundle of this request: a swap in between changes the next request, not this one."""
+    bundle: Bundle | None = context.memo.setdefault("bundle", context.gateway.models.current)
+    return bundle
+
+
+async def for_person(context: Context, person: Person, wish: Wish) -> Listed:
+    """What this person most likely wants next.
+
+    Raises InvalidInput for a cursor that is damaged, expired or of another list, and for too many ids.
+    """
+    gateway, name = context.gateway, f"{person.kind}:{person.id}"
+    pin, bundle = _pinned(context, name, wish.after)
+    state, degraded = State.empty(), list[Degradation]()
+    if wish.personalize:
+        state, away = await person_state(context, person)
+        degraded += away
+        if not await person_known(context, person):
+            degraded.append(Degradation.UNKNOWN_PERSON)
+    if bundle is None:
+        degraded.append(Degradation.NO_MODEL)
+    near = gateway.catalogue.numbers_of(_bounded(wish.near, "context", MOST_CONTEXT))
+
+    def choose(allowed: Mask, first: int) -> Ranked:
+        popular = gateway.models.fallback(bundle)
+        return rank(bundle, state, as_of=pin.as_of, allowed=allowed, context=near, popular=popular, first=first)
+
+    allowed = allowed_by(gateway.catalogue, wish)
+    _rest_variants(gateway.catalogue, allowed, resting(bundle.universe if bundle else None, state, pin.as_of))
+    return Listed(cut_page(gateway.catalogue, name, pin, allowed, wish.first, choose), bundle, degraded)
+
+
+async def like_item(context: Context, item: Item, wish: Wish) -> Listed:
+    """What is most like an item: its neighbours; without a model, or for a newer item, what shares its category."""
+    gateway, name = context.gateway, f"item:{item.id}"
+    pin, bundle = _pinned(context, name, wish.after)
+    allowed = allowed_by(gateway.catalogue, wish)
+    allowed[item.number] = False
+    allowed &= ~gateway.catalogue.in_groups(gateway.catalogue.groups(np.array([item.number], np.uint32)))
+    if bundle is not None and item.number in bundle.numbers:
+        choose = partial(similar, bundle, item.number)
+    else:
+        choose = partial(_same_category, gateway.catalogue, item, gateway.models.fallback(bundle))
+    page = cut_page(gateway.catalogue, name, pin, allowed, wish.first, choose)
+    return Listed(page, bundle, [] if bundle else [Degradation.NO_MODEL])
+
+
+async def trending(context: Context, window: timedelta, wish: Wish) -> Listed:
+    """What most people bought within `window`; raises InvalidInput for a window outside an hour to a year."""
+    if not SHORTEST_WINDOW <= window <= LONGEST_WINDOW:
+        raise InvalidInput("window must be between PT1H and P365D.", field="window")
+    gateway = context.gateway
+    name = f"trending:{int(window.total_seconds())}"
+    pin = read_pin(gateway.signer, name, wish.after, bundle=None)
+    try:
+        popular = await gateway.models.trending(window)
+    except POSTGRES_AWAY as error:
+        raise StoreUnavailable("What is trending cannot be counted right now.") from error
+    choose = partial(_most_bought, popular)
+    page = cut_page(gateway.catalogue, name, pin, allowed_by(gateway.catalogue, wish), wish.first, choose)
+    return Listed(page, None, [])
+
+
+def allowed_by(catalogue: Catalogue, wish: Wish) -> Mask:
+    """By item number: what the wish allows and can be had; the caller's own to write to."""
+    allowed = catalogue.sellable(wish.wanted, wish.market)
+    if wish.category is not None:
+        allowed &= catalogue.mask(Filter(categories=(wish.category,)))
+    if wish.among is not None:
+        named = np.zeros_like(allowed)
+        named[catalogue.numbers_of(_bounded(wish.among, "among", MOST_IDS))] = True
+        allowed &= named
+    allowed[catalogue.numbers_of(_bounded(wish.exclude, "exclude", MOST_IDS))] = False
+    return allowed
+
+
+def _rest_variants(catalogue: Catalogue, allowed: Mask, resting: NDArray[np.uint32]) -> None:
+    """Who just bought an item wants no variant of it either."""
+    known = resting[resting < catalogue.size]
+    if catalogue.has_groups and len(known):
+        allowed &= ~catalogue.in_groups(catalogue.groups(known))
+
+
+def _pinned(context: Context, name: str, after: str | None) -> tuple[Pin, Bundle | None]:
+    """The pin of the list `name`, and the bundle its pages are made by: its own while it is held, else the current."""
+    current = serving_bundle(context)
+    pin = read_pin(context.gateway.signer, name, after, bundle=current.id if current else None)
+    return pin, (context.gateway.models.by_id(pin.bundle) if pin.bundle else None) or current
+
+
+def _bounded(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
+    if len(ids) > most:
+        raise InvalidInput(f"{field} may name at most {most} items.", field=field)
+    return ids
+
+
+def _same_category(catalogue: Catalogue, item: Item, popular: NDArray[np.uint32], allowed: Mask, first: int) -> Ranked:
+    """Items of the item's last category, popular ones first; then popular ones of any other."""
+    nearest = Filter(categories=item.categories[-1:])
+    inside = allowed & catalogue.mask(nearest)
+    liked = popular[popular < len(allowed)]
+    others = np.flatnonzero(inside).astype(np.uint32)
+    ordered = np.concatenate([liked[inside[liked]], others, liked[allowed[liked]]])
+    numbers, positions = np.unique(ordered, return_index=True)
+    numbers = numbers[np.argsort(positions)][:first]
+    same = inside[numbers]
+    return Ranked(
+        numbers,
+        np.linspace(0.1, 0, len(numbers) + 1, dtype=np.float32)[:-1],
+        np.where(same, _SIMILAR_TO, _POPULAR).astype(np.uint8),
+        np.where(same, item.number, 0).astype(np.uint32),
+    )
+
+
+def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
+    inside = popular.numbers < len(allowed)
+    kept = np.flatnonzero(inside & allowed[np.where(inside, popular.numbers, 0)])[:first]
+    people = popular.people[kept]
+    return Ranked(
+        popular.numbers[kept],
+        (people / max(int(popular.people[0]), 1)).astype(np.float32) if len(kept) else np.zeros(0, np.float32),
+        np.full(len(kept), _TRENDING, np.uint8),
+        np.zeros(len(kept), np.uint32),
+    )

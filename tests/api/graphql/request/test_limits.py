@@ -1,0 +1,165 @@
+"""What an operation may ask for, decided before it runs and in time that grows with its text alone."""
+
+import pytest
+from graphql import build_schema, parse
+
+from api.errors import RequestRefused
+from api.graphql.request.documents import DocumentInvalid, Documents
+from api.graphql.request.limits import measure
+
+SCHEMA = build_schema("""
+    type Query { me: Person person(id: ID): Person people(first: Int! = 20): [Person!] }
+    type Person { id: ID name: String friend: Person friends(first: Int! = 20): [Person!] }
+""")
+
+
+def cost(text: str) -> int:
+    return Documents(SCHEMA).read(text).operation(None).measured.weight.cost
+
+
+def prepare(text: str, variables: dict[str, object]) -> None:
+    documents = Documents(SCHEMA)
+    document = documents.read(text)
+    documents.check_cost(document, document.operation(None), variables)
+
+
+def refusal(text: str, **variables: object) -> str:
+    with pytest.raises(RequestRefused) as refused:
+        prepare(text, variables)
+    assert refused.value.code == "QUERY_TOO_COMPLEX"
+    return str(refused.value)
+
+
+def nested(depth: int) -> str:
+    return "{ me " + "{ friend " * (depth - 2) + "{ id }" + " }" * (depth - 1)
+
+
+def test_twelve_levels_are_answered_and_thirteen_are_not() -> None:
+    assert Documents(SCHEMA).read(nested(12)).operation(None).measured.weight.depth == 12
+    assert "depth is 13" in refusal(nested(13))
+
+
+def test_levels_inside_introspection_do_not_count() -> None:
+    text = "{ __schema { types { fields { type " + "{ ofType " * 8 + "{ name }" + " }" * 12
+    assert Documents(SCHEMA).read(text).operation(None).measured.introspects
+
+
+def test_thirty_aliases_are_answered_and_thirty_one_are_not() -> None:
+    def aliased(count: int) -> str:
+        return "{ me { " + " ".join(f"a{number}: id" for number in range(count)) + " } }"
+
+    assert Documents(SCHEMA).read(aliased(30))
+    assert "aliases is 31" in refusal(aliased(31))
+
+
+def test_twenty_root_fields_are_answered_and_more_are_not_even_through_fragments() -> None:
+    assert Documents(SCHEMA).read("{ " + "me { id } " * 20 + "}")
+    assert "root fields is 21" in refusal("{ " + "me { id } " * 21 + "}")
+    assert "root fields is 22" in refusal("{ ...F ...F } fragment F on Query { " + "me { id } " * 11 + "}")
+
+
+def test_twenty_directives_are_answered_and_more_are_not() -> None:
+    def directed(count: int) -> str:
+        return "{ me { " + " ".join("id @include(if: true)" for _ in range(count)) + " } }"
+
+    assert Documents(SCHEMA).read(directed(20))
+    assert "directives is 21" in refusal(directed(21))
+    assert "directives is 40" in refusal("{ me { id " + "@x " * 40 + "} }")
+
+
+def test_two_thousand_tokens_are_answered_and_more_are_not() -> None:
+    comments = "#\n" * 3000
+    assert Documents(SCHEMA).read(comments + "{ me { " + "id " * 300 + "} }")
+    assert "2000 tokens" in refusal("{ me { " + "id " * 2000 + "} }")
+
+
+def test_an_object_costs_two_and_a_scalar_one() -> None:
+    assert cost("{ me { id name } }") == 2 + 1 + 1
+
+
+def test_first_multiplies_what_is_below_it() -> None:
+    assert cost("{ people(first: 10) { id name } }") == 2 + 10 * 2
+    assert cost("{ people(first: 10) { friends(first: 5) { id } } }") == 2 + 10 * (2 + 5)
+
+
+def test_a_first_not_given_counts_with_its_default() -> None:
+    assert cost("{ people { id } }") == 2 + 20
+    assert cost("query($n: Int! = 7) { people(first: $n) { id } }") == 2 + 7
+
+
+def test_a_first_that_will_be_refused_anyway_counts_as_a_hundred() -> None:
+    assert cost("{ people(first: 999999999) { id } }") == 2 + 100
+    assert cost("{ people(first: -5) { id } }") == 2 + 1
+
+
+def test_costs_go_through_fragments() -> None:
+    text = "{ people(first: 10) { ...F } me { ...F ... on Person { id } } } fragment F on Person { id name }"
+    assert cost(text) == 2 + 10 * 2 + 2 + 2 + 1
+
+
+def test_a_field_repeated_hundreds_of_times_is_refused_before_comparing_each_with_each_takes_a_second() -> None:
+    Documents(SCHEMA).read("{ me { " + "friend { id } " * 50 + "} }")
+    assert "too often" in refusal("{ me { " + "friend { id } " * 390 + "} }")
+
+
+def test_a_cost_above_five_thousand_is_refused() -> None:
+    assert "cost is 10202" in refusal("{ people(first: 100) { friends(first: 100) { id } } }")
+
+
+def test_a_cost_made_by_variables_is_refused_per_request() -> None:
+    text = "query($n: Int!) { people(first: $n) { friends(first: $n) { id name } } }"
+    documents = Documents(SCHEMA)
+    document = documents.read(text)
+    documents.check_cost(document, document.operation(None), {"n": 20})
+    assert "cost is 20202" in refusal(text, n=100)
+    assert "cost is 20202" in refusal(text, n=1e300)
+
+
+@pytest.mark.parametrize("value", ["20", None, [], {}, True, float("inf")])
+def test_a_first_variable_of_another_type_is_left_to_the_executor(value: object) -> None:
+    documents = Documents(SCHEMA)
+    document = documents.read("query($n: Int) { people(first: $n) { id } }")
+    documents.check_cost(document, document.operation(None), {"n": value})
+
+
+def test_remembered_costs_are_bounded() -> None:
+    documents = Documents(SCHEMA)
+    document = documents.read("query($n: Int!) { people(first: $n) { id } }")
+    operation = document.operation(None)
+    for number in range(5000):
+        documents.check_cost(document, operation, {"n": number})
+    assert len(operation.costs) <= 256
+
+
+def doubling(fragments: int) -> str:
+    chain = " ".join(f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(fragments))
+    return f"{{ ...F0 }} {chain} fragment F{fragments} on Query {{ me {{ id }} }}"
+
+
+def test_doubling_fragments_are_refused_after_looking_at_each_selection_once() -> None:
+    document = parse(doubling(40))  # unfolded, a trillion fields
+    measured = measure(SCHEMA, document, document.definitions[0], {})  # type: ignore[arg-type]
+    assert measured.visits == 1 + 40 * 2 + 2
+    assert "root fields" in refusal(doubling(40))
+
+
+def test_fragments_that_reach_themselves_are_invalid_not_endless() -> None:
+    with pytest.raises(DocumentInvalid) as refused:
+        Documents(SCHEMA).read("{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }")
+    assert refused.value.code == "GRAPHQL_VALIDATION_FAILED"
+
+
+def test_a_long_chain_of_fragments_is_an_answer_not_a_crash() -> None:
+    chain = " ".join(f"fragment F{n} on Query{{...F{n + 1}}}" for n in range(240))
+    with pytest.raises(RequestRefused):
+        Documents(SCHEMA).read(f"{{...F0}} {chain} fragment F240 on Query{{me{{id}}}}")
+
+
+@pytest.mark.parametrize("text", ["{ me " + "{ friend " * 400, "{ person(id: " + "[" * 1500, "query($a: " + "[" * 1500])
+def test_deep_nesting_is_an_answer_not_a_crash(text: str) -> None:
+    with pytest.raises(RequestRefused):
+        Documents(SCHEMA).read(text)
+
+
+def test_many_operations_in_one_document_are_refused() -> None:
+    assert "operations" in refusal(" ".join(f"query q{n} {{ me {{ id }} }}" for n in range(21)))

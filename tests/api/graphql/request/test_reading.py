@@ -1,0 +1,88 @@
+"""What an HTTP request asks, and in which media type: read strictly."""
+
+import pytest
+
+from api.errors import RequestRefused
+from api.graphql.request.reading import GraphQLRequest, media_type, read_body, read_query_string
+
+HEADERS = {b"content-type": b"application/json"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("application/json", "application/json"),
+        ("application/graphql-response+json", "application/graphql-response+json"),
+        ("application/graphql-response+json, application/json;q=0.9", "application/graphql-response+json"),
+        ("application/json, application/graphql-response+json;q=0.9", "application/json"),
+        ("application/graphql-response+json, application/json, text/event-stream", "application/graphql-response+json"),
+        ("text/html, */*;q=0.1", "application/json"),
+        ("application/json;q=high", "application/json"),
+    ],
+)
+def test_the_media_type_is_the_one_asked_for(accept: str | None, kind: str) -> None:
+    assert media_type({b"accept": accept.encode()} if accept else {}) == kind
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "application/json;q=0", "text/*, image/png", ""])
+def test_a_caller_who_takes_neither_media_type_is_refused(accept: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        media_type({b"accept": accept.encode()})
+    assert refused.value.status == 406
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"1",
+        b'"{ hello }"',
+        b"[]",
+        b'[{"query":"{ hello }"}]',
+        b"{}",
+        b'{"query":null}',
+        b'{"query":""}',
+        b'{"query":1}',
+        b'{"query":["{ hello }"]}',
+        b'{"query":"{ hello }","variables":[]}',
+        b'{"query":"{ hello }","variables":"{}"}',
+        b'{"query":"{ hello }","variables":{"a":NaN}}',
+        b'{"query":"{ hello }","operationName":1}',
+        b'{"query":"{ hello }","extensions":[]}',
+        b"\xff\xfe",
+        b"[" * 5000,
+    ],
+)
+def test_bodies_that_are_no_request_are_refused(body: bytes) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        read_body(HEADERS, body)
+    assert (refused.value.status, refused.value.code) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "query_string",
+    [
+        "",
+        "query=",
+        "query={hello}&query={hello}",
+        "query={hello}&variables={",
+        "query={hello}&variables=[]",
+        "query=%ff",
+        "a=1&" * 100,
+    ],
+)
+def test_urls_that_are_no_request_are_refused(query_string: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        read_query_string(query_string.encode())
+    assert (refused.value.status, refused.value.code) == (400, "BAD_REQUEST")
+
+
+def test_nulls_are_as_if_left_out() -> None:
+    body = b'{"query":"{ a }","variables":null,"operationName":null,"extensions":null,"other":1}'
+    assert read_body(HEADERS, body) == GraphQLRequest("{ a }", None, {})
+    assert read_query_string(b"query={+a+}&variables=&operationName=&extensions=") == GraphQLRequest("{ a }", None, {})

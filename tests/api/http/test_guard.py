@@ -1,0 +1,141 @@
+"""The edge, over real sockets: half-sent requests are closed, bodies are bounded, framing is read one way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from api.http.guard import EdgeGuard
+from api.http.protocol import TimedProtocol
+
+PATIENCE = 0.3  # seconds the server under test waits
+DEADLINE = 10.0  # seconds a test waits
+
+
+class Impatient(TimedProtocol):
+    """As in production, only sooner."""
+
+    head_timeout = PATIENCE
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    message = await receive()
+    body = str(len(message["body"])).encode() + b" " + scope["state"]["request_id"].encode()
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]}
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    guarded = EdgeGuard(echo, max_body=1000, timeout=PATIENCE)
+    config = uvicorn.Config(
+        guarded, port=0, http=Impatient, ws="none", lifespan="off", log_config=None, proxy_headers=False
+    )
+    async with running(config) as number:
+        yield number
+
+
+@asynccontextmanager
+async def running(config: uvicorn.Config) -> AsyncIterator[int]:
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve())
+    async with asyncio.timeout(DEADLINE):
+        while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+            await asyncio.sleep(0.005)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+async def exchange(port: int, *parts: bytes) -> bytes:
+    """Everything the server says until it closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+    async with asyncio.timeout(DEADLINE):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+POST = b"POST / HTTP/1.1\r\nhost: shop\r\n"
+CLOSE = b"connection: close\r\n"
+
+
+async def test_a_request_is_answered_under_its_own_id(port: int) -> None:
+    answer = await exchange(port, POST, CLOSE, b"content-length: 5\r\n\r\n", b"hello")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length, request_id = body.split()
+    assert (status(answer), length) == (200, b"5")
+    assert b"x-request-id: " + request_id in head
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST", b"\r\n", POST, POST + b"x-slow: 1\r\n"])
+async def test_a_connection_whose_request_head_never_comes_is_closed(port: int, sent: bytes) -> None:
+    assert await exchange(port, sent) == b""
+
+
+async def test_a_later_request_on_the_same_connection_has_its_time_limit_too(port: int) -> None:
+    answer = await exchange(port, POST + b"content-length: 0\r\n\r\n", b"POST / HT")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_a_body_that_never_comes_is_refused_and_closed(port: int) -> None:
+    for framing in (b"content-length: 5\r\n\r\nhel", b"transfer-encoding: chunked\r\n\r\n3\r\nhel\r\n"):
+        answer = await exchange(port, POST, framing)
+        assert status(answer) == 408
+        assert b"connection: close" in answer
+
+
+async def test_a_body_announced_too_large_is_refused_before_it_is_sent(port: int) -> None:
+    answer = await exchange(port, POST, b"content-length: 1001\r\n\r\n")
+    assert status(answer) == 413
+    assert b"PAYLOAD_TOO_LARGE" in answer
+
+
+async def test_a_chunked_body_is_refused_when_it_has_grown_too_large(port: int) -> None:
+    chunk = b"1f4\r\n" + b"x" * 500 + b"\r\n"
+    assert status(await exchange(port, POST, b"transfer-encoding: chunked\r\n\r\n", chunk * 3)) == 413
+
+
+async def test_the_largest_body_allowed_arrives_whole(port: int) -> None:
+    for framing in (b"content-length: 1000\r\n\r\n" + b"x" * 1000, b"transfer-encoding: chunked\r\n\r\n3e8\r\n"):
+        rest = b"" if b"length" in framing else b"x" * 1000 + b"\r\n0\r\n\r\n"
+        answer = await exchange(port, POST, CLOSE, framing, rest)
+        assert (status(answer), answer.rpartition(b"\r\n")[2].split()[0]) == (200, b"1000")
+
+
+async def test_a_body_framed_in_two_ways_is_refused_and_closed(port: int) -> None:
+    smuggled = b"GET /second HTTP/1.1\r\nhost: shop\r\n\r\n"
+    answer = await exchange(port, POST, b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", smuggled)
+    assert status(answer) == 400
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("framing", [b"content-length: 5\r\ncontent-length: 6\r\n", b"content-length: -1\r\n"])
+async def test_a_length_that_is_no_length_is_refused(port: int, framing: bytes) -> None:
+    assert status(await exchange(port, POST, framing, b"\r\nhello")) == 400
+
+
+async def test_other_protocols_pass_through() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def nothing(*_: Any) -> Any:
+        return {}
+
+    await EdgeGuard(app, max_body=1, timeout=1)({"type": "lifespan"}, nothing, nothing)
+    assert seen == ["lifespan"]

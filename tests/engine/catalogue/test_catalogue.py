@@ -1,0 +1,179 @@
+"""The catalogue in memory: what it holds, filters, and hears of."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from core.tasks import end
+from db.items import ItemPatch, Offer, items_by_id, remove_items, upsert_items
+from engine.catalogue.catalogue import Catalogue
+from engine.catalogue.filters import Filter
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def patch(id: str, **fields: Any) -> ItemPatch:
+    return {"id": id, "updated_at": NOW, **fields}  # type: ignore[typeddict-item]
+
+
+def offer(market: str | None = None, price: str | None = None, *, available: bool = True) -> Offer:
+    return Offer(market, None if price is None else Decimal(price), None, "EUR", available)
+
+
+SHELF = [
+    patch("milk", title="Whole milk", categories=["food", "dairy"], brand="Farm", offers=[offer(price="1.20")]),
+    patch("oat", title="Oat drink", categories=["food"], brand="Leaf", offers=[offer(price="2.40")], group_id="g1"),
+    patch("oat-l", title="Oat drink, large", categories=["food"], brand="Leaf", group_id="g1"),
+    patch("soap", categories=["home"], attributes={"scent": "rose", "pieces": 3, "for": ["hands", "face"]}),
+    patch("vase", offers=[offer(price="9.99", available=False), offer("de", "8.99"), offer("at", available=False)]),
+]
+
+
+async def shelf(pool: asyncpg.Pool, patches: list[ItemPatch] = SHELF) -> Catalogue:
+    await upsert_items(pool, patches)
+    catalogue = Catalogue(pool, poll=0.02)
+    await catalogue.load()
+    return catalogue
+
+
+def ids(catalogue: Catalogue, mask: Any) -> set[str]:
+    return {item.id for number in np.flatnonzero(mask) if (item := catalogue.item(int(number)))}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 - the catalogue tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_an_item_comes_back_as_it_was_stored(pool: asyncpg.Pool) -> None:
+    catalogue = await shelf(pool)
+    stored = await items_by_id(pool, [patch["id"] for patch in SHELF])
+    for id, item in stored.items():
+        assert catalogue.item(item.number) == item
+        assert catalogue.number_of(id) == item.number
+    assert len(catalogue) == len(stored) == 5
+
+
+async def test_what_is_not_there_has_no_number_and_no_item(pool: asyncpg.Pool) -> None:
+    catalogue = await shelf(pool)
+    assert catalogue.number_of("nothing") is None
+    assert [catalogue.item(number) for number in (0, -1, 500, 10**9)] == [None] * 4
+    assert catalogue.numbers_of(["nothing", "milk"]).tolist() == [catalogue.number_of("milk")]
+
+
+FILTERS: Mapping[str, tuple[Filter, set[str]]] = {
+    "everything": (Filter(), {"milk", "oat", "oat-l", "soap", "vase"}),
+    "one category": (Filter(categories=("dairy",)), {"milk"}),
+    "either category": (Filter(categories=("dairy", "home")), {"milk", "soap"}),
+    "a category and a brand": (Filter(categories=("food",), brands=("Leaf",)), {"oat", "oat-l"}),
+    "an unknown brand": (Filter(brands=("None",)), set()),
+    "an empty list": (Filter(categories=()), set()),
+    "ids": (Filter(ids=("soap", "gone")), {"soap"}),
+    "a text attribute": (Filter(attributes=(("scent", ("rose", "lily")),)), {"soap"}),
+    "a number attribute": (Filter(attributes=(("pieces", ("3",)),)), {"soap"}),
+    "one of a list attribute": (Filter(attributes=(("for", ("face",)),)), {"soap"}),
+    "both attributes": (Filter(attributes=(("scent", ("rose",)), ("pieces", ("4",)))), set()),
+    "a price from": (Filter(low=1.2), {"milk", "oat", "vase"}),
+    "a price to": (Filter(high=1.2), {"milk"}),
+    "available": (Filter(available=True), {"milk", "oat", "oat-l", "soap", "vase"}),
+    "not": (Filter(without=Filter(categories=("food",))), {"soap", "vase"}),
+    "any of": (Filter(any_of=(Filter(brands=("Farm",)), Filter(low=5))), {"milk", "vase"}),
+    "any of nothing": (Filter(any_of=()), set()),
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+async def test_a_filter_takes_exactly_its_items(pool: asyncpg.Pool, name: str) -> None:
+    catalogue = await shelf(pool)
+    wanted, expected = FILTERS[name]
+    assert ids(catalogue, catalogue.mask(wanted)) == expected
+
+
+@pytest.mark.parametrize(
+    ("market", "expected"),
+    [(None, {"milk", "oat", "oat-l", "soap", "vase"}), ("de", {"milk", "oat", "oat-l", "soap", "vase"})]
+    + [(market, {"milk", "oat", "oat-l", "soap"}) for market in ("at", "elsewhere")],
+)
+async def test_what_can_be_had_depends_on_the_market(
+    pool: asyncpg.Pool, market: str | None, expected: set[str]
+) -> None:
+    catalogue = await shelf(pool)
+    assert ids(catalogue, catalogue.sellable(None, market)) == expected
+
+
+async def test_a_price_is_filtered_in_the_market_asked_for(pool: asyncpg.Pool) -> None:
+    catalogue = await shelf(pool)
+    assert ids(catalogue, catalogue.mask(Filter(high=9), "de")) == {"milk", "oat", "vase"}
+    assert ids(catalogue, catalogue.mask(Filter(low=9.5), "elsewhere")) == {"vase"}
+    assert ids(catalogue, catalogue.mask(Filter(low=5), "at")) == set()
+
+
+async def test_a_change_is_heard_of(pool: asyncpg.Pool) -> None:
+    catalogue = await shelf(pool)
+    assert ids(catalogue, catalogue.mask(Filter(categories=("dairy",)))) == {"milk"}
+    await upsert_items(
+        pool, [patch("milk", title="Milk", categories=["drinks"], offers=[offer(price="7")]), patch("new")]
+    )
+    await remove_items(pool, ["soap"])
+    await catalogue.refresh()
+    assert ids(catalogue, catalogue.mask()) == {"milk", "oat", "oat-l", "vase", "new"}
+    assert ids(catalogue, catalogue.mask(Filter(categories=("dairy",)))) == set()
+    assert ids(catalogue, catalogue.mask(Filter(categories=("drinks",)))) == {"milk"}
+    assert ids(catalogue, catalogue.mask(Filter(low=5))) == {"milk", "vase"}
+    assert ids(catalogue, catalogue.mask(Filter(attributes=(("scent", ("rose",)),)))) == set()
+    milk = catalogue.number_of("milk")
+    assert milk is not None
+    assert (item := catalogue.item(milk)) is not None
+    assert item.title == "Milk"
+    assert catalogue.number_of("soap") is None
+
+
+async def test_a_removed_item_that_is_sent_again_is_back(pool: asyncpg.Pool) -> None:
+    catalogue = await shelf(pool)
+    number = catalogue.number_of("soap")
+    await remove_items(pool, ["soap"])
+    await catalogue.refresh()
+    await upsert_items(pool, [{"id": "soap", "updated_at": datetime(2100, 1, 1, tzinfo=UTC)}])
+    await catalogue.refresh()
+    assert catalogue.number_of("soap") == number
+
+
+async def test_thousands_of_new_items_are_taken_in(pool: asyncpg.Pool) -> None:
+    catalogue = await shelf(pool, [])
+    assert len(catalogue) == 0
+    many = [patch(f"i{number}", categories=[f"c{number % 7}", "all"]) for number in range(6_000)]
+    await upsert_items(pool, many)
+    await catalogue.refresh()
+    assert len(catalogue) == 6_000
+    assert int(catalogue.mask(Filter(categories=("all",))).sum()) == 6_000
+    assert ids(catalogue, catalogue.mask(Filter(categories=("c3",)))) == {f"i{number}" for number in range(3, 6_000, 7)}
+
+
+async def test_variants_share_a_group(pool: asyncpg.Pool) -> None:
+    catalogue = await shelf(pool)
+    oat, large, milk = catalogue.groups(catalogue.numbers_of(["oat", "oat-l", "milk"])).tolist()
+    assert oat == large > 0 == milk
+    assert ids(catalogue, catalogue.in_groups(np.array([oat, 0], np.uint32))) == {"oat", "oat-l"}
+
+
+async def test_the_watch_outlives_a_store_that_fails(pool: asyncpg.Pool) -> None:
+    catalogue = await shelf(pool)
+    await pool.execute("ALTER TABLE items RENAME TO hidden")
+    watch = asyncio.create_task(catalogue.run())
+    try:
+        with capture_logs() as logs:
+            await until(lambda: len(logs) >= 2)
+        assert {line["event"] for line in logs} == {"catalogue_not_refreshed"}
+    finally:
+        await pool.execute("ALTER TABLE hidden RENAME TO items")
+    await upsert_items(pool, [patch("late")])
+    await until(lambda: catalogue.number_of("late") is not None)
+    await end([watch])

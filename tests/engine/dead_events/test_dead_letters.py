@@ -1,0 +1,224 @@
+"""Dead letters: moved to the dead events by themselves, once, and only when they are safe there."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aio_pika
+import asyncpg
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+
+from bus import topology
+from bus.publisher import Broker, events_body, publish_events
+from core.contract import Event, read_event
+from core.settings import Stores
+from db.dead_events import Burial, DeadReason, bury, dead_bodies, list_dead
+from db.events import events_of_person
+from engine.dead_events.dead_letters import WARY, autopsy, move_letters
+from engine.dead_events.deciding import replay
+from engine.dead_events.records import of_event
+from tests.faults import Relay, eventually
+from tests.fixtures.worker import StartWorker
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TASK = {"task": topology.STORE_EVENTS, "id": "x", "x-first-death-reason": "rejected"}
+
+
+def make_event(**fields: Any) -> Event:
+    raw = {"type": "VIEW", "userId": "u1", "itemId": "i1", **fields}
+    return read_event(raw, source="shop", received_at=NOW)
+
+
+@pytest.fixture
+async def broker(stores: Stores) -> AsyncIterator[Broker]:
+    opened = Broker(stores.broker_url.get_secret_value(), 5)
+    yield opened
+    await opened.close()
+
+
+async def lay_out(channel: AbstractChannel, body: bytes, headers: dict[str, Any]) -> None:
+    """Put a letter where RabbitMQ would."""
+    exchange = await channel.get_exchange(topology.DEAD.name)
+    message = aio_pika.Message(body, headers=headers, content_type="application/json")
+    await exchange.publish(message, topology.EVENTS.routing_key)
+
+
+async def waiting(channel: AbstractChannel) -> int:
+    declared = await channel.declare_queue(topology.DEAD_LETTERS.name, passive=True)
+    return declared.declaration_result.message_count or 0
+
+
+async def taken(queue: AbstractQueue) -> AbstractIncomingMessage:
+    """The next message, as soon as there is one."""
+    found: list[AbstractIncomingMessage] = []
+
+    async def there() -> bool:
+        found.extend(filter(None, [await queue.get(fail=False)]))
+        return bool(found)
+
+    await eventually(there)
+    return found[0]
+
+
+async def test_a_letter_for_a_task_of_no_name_is_kept_as_it_came(
+    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
+) -> None:
+    await lay_out(channel, b"no JSON", {**TASK, "task": "nul\0in it"})
+    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
+    (dead,) = await list_dead(pool, 10)
+    assert (dead.kind, dead.reason, dead.task) == ("MESSAGE", DeadReason.UNREADABLE, None)
+
+
+@pytest.mark.parametrize(
+    ("was", "then"),
+    [
+        (b"2026-03-01T12:00:00Z", b"0001-01-01T00:00:00+14:00"),
+        (b'\\"n\\":1', b'\\"n\\":1' + b"0" * 30),
+    ],
+)
+async def test_an_event_in_a_letter_that_cannot_be_stored_is_its_persons_still(
+    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, was: bytes, then: bytes
+) -> None:
+    body = events_body([make_event(properties={"n": 1})]).replace(was, then)
+    await lay_out(channel, body, TASK)
+    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
+    (dead,) = await list_dead(pool, 10)
+    assert (dead.kind, dead.reason, dead.user_id) == ("EVENT", DeadReason.INVALID, "u1")
+
+
+@pytest.mark.parametrize("error", [asyncpg.DataError, OverflowError, TypeError, ValueError])
+async def test_a_letter_whose_parts_cannot_be_kept_is_kept_as_it_came_and_blocks_no_other(
+    stores: Stores,
+    pool: asyncpg.Pool,
+    channel: AbstractChannel,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+) -> None:
+    def autopsied(letter: AbstractIncomingMessage) -> list[Burial]:
+        if b"first" in letter.body:
+            raise error
+        return autopsy(letter)
+
+    monkeypatch.setattr("engine.dead_events.dead_letters.autopsy", autopsied)
+    await lay_out(channel, events_body([make_event(userId="first")]), TASK)
+    await lay_out(channel, events_body([make_event(userId="next")]), TASK)
+    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 2
+    dead = await list_dead(pool, 10)
+    assert [(each.kind, each.user_id) for each in dead] == [("EVENT", "next"), ("MESSAGE", None)]
+
+
+async def test_a_batch_is_a_row_for_each_event_and_the_same_letter_twice_is_the_same_rows(
+    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
+) -> None:
+    events = [make_event(userId=f"u{n}") for n in range(3)]
+    for _ in range(2):
+        await lay_out(channel, events_body(events), {**TASK, "x-first-death-reason": "delivery_limit"})
+    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 2
+    dead = await list_dead(pool, 10)
+    assert {each.user_id for each in dead} == {"u0", "u1", "u2"}
+    assert {(each.reason, each.attempts) for each in dead} == {(DeadReason.CRASHED, 12)}
+    assert await waiting(channel) == 0
+
+
+async def test_a_letter_that_was_delivered_too_often_is_not_read(
+    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
+) -> None:
+    body = events_body([make_event(), make_event()])
+    await lay_out(channel, body, TASK)
+    queue = await channel.get_queue(topology.DEAD_LETTERS.name)
+    for _ in range(WARY):
+        await (await taken(queue)).reject(requeue=True)
+    await move_letters(pool, stores.broker_url.get_secret_value())
+    (dead,) = await list_dead(pool, 10)
+    assert (dead.kind, dead.task) == ("MESSAGE", topology.STORE_EVENTS)
+    assert (await dead_bodies(pool, [dead.id]))[dead.id] == body
+
+
+async def test_a_letter_leaves_the_broker_only_when_its_rows_are_committed(
+    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lay_out(channel, events_body([make_event()]), TASK)
+
+    async def fails(*_: Any) -> None:
+        raise asyncpg.ConnectionDoesNotExistError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.dead_events.dead_letters.lay_to_rest", fails)
+        with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+            await move_letters(pool, stores.broker_url.get_secret_value())
+
+    async def back() -> bool:
+        return await waiting(channel) == 1
+
+    await eventually(back)
+    assert await list_dead(pool, 10) == []
+    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
+    assert len(await list_dead(pool, 10)) == 1
+
+
+async def test_letters_are_moved_unaided_and_wait_while_postgres_is_away(
+    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
+) -> None:
+    relay = Relay(stores.postgres_url.get_secret_value())
+    start_worker(PENCHANT_POSTGRES_URL=await relay.reserve())
+    await lay_out(channel, b"half a message", TASK)
+    await lay_out(channel, json.dumps([["[]"], {}, {}]).encode(), TASK)
+
+    async def said() -> bool:
+        return worker_log.read_text().count("letters_wait") > 1  # noqa: ASYNC240 -- small and local
+
+    await eventually(said)
+    assert await waiting(channel) == 2
+    await relay.open()
+
+    async def moved() -> bool:
+        return await waiting(channel) == 0 and len(await list_dead(pool, 10)) == 2
+
+    await eventually(moved)
+    assert {each.kind for each in await list_dead(pool, 10)} == {"MESSAGE"}
+    await relay.close()
+
+
+async def test_what_is_told_in_a_letter_is_not_in_the_log(
+    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
+) -> None:
+    start_worker()
+    for task in (topology.STORE_EVENTS, "penchant.no_such_task"):
+        for body in (
+            b'"confidential"',
+            b"confidential",
+            events_body([make_event(id="confidential", occurredAt=NOW)])[:-3],
+        ):
+            await broker.publish(task, uuid4(), body, topology.EVENTS.routing_key)
+
+    async def buried() -> bool:
+        return len(await list_dead(pool, 10)) == 3
+
+    await eventually(buried)
+    assert "message_refused" in (log := worker_log.read_text())  # noqa: ASYNC240 -- small and local
+    assert "confidential" not in log
+
+
+async def test_what_is_replayed_is_stored_as_the_event_it_was_however_often(
+    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+) -> None:
+    start_worker()
+    event = make_event(id="e1", occurredAt=NOW, unitPrice="1.10", properties={"text": '"\\🛒'})
+    for _ in range(2):
+        await bury(pool, [of_event(event, DeadReason.CRASHED, "a test says so", 5)])
+        (dead,) = await list_dead(pool, 10)
+        (told,) = await replay(pool, broker, [str(dead.id)], "ada")
+        assert told.outcome == "ACCEPTED"
+    last = make_event(id="e2", occurredAt=NOW)
+    await publish_events(broker, uuid4(), events_body([last]))
+
+    async def stored() -> bool:
+        return len(await events_of_person(pool, event.person)) == 2
+
+    await eventually(stored)
+    assert {each.id: each for each in await events_of_person(pool, event.person)} == {"e1": event, "e2": last}
+    assert await list_dead(pool, 10) == []

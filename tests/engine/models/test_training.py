@@ -1,0 +1,240 @@
+"""Trainings from their request to the decision, by real trainer processes; what comes round, and who sends it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from random import Random
+
+import asyncpg
+import pytest
+from aio_pika.abc import AbstractChannel
+
+from bus import topology
+from bus.publisher import Broker, request_training
+from core.contract import Event, read_event
+from core.settings import Schedule, Stores
+from db.events import insert_events
+from db.items import upsert_items
+from db.jobs import AFFINITY, Job, LeaseLost, job_by_id, lease_job, list_jobs, request_job
+from db.serving import current_serving, list_decisions, list_models
+from engine.maintenance.periodic import do_chores, due_period
+from engine.models.leases import held
+from tests.faults import eventually
+from tests.fixtures.worker import StartWorker
+
+MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
+PEOPLE, ITEMS, ORDERS, DAYS = 60, 80, 20, 300
+QUICK = (
+    "from datetime import timedelta; from engine.models import leases; "
+    "leases.LEASE = timedelta(seconds=3); leases.HEARTBEAT = 0.5"
+)
+STUCK = f"""{QUICK}
+import asyncio
+from engine.models import training
+async def stuck(*_): await asyncio.sleep(3600)
+training._learn = stuck"""
+OFTEN = "import workers.periodic as c; c.SCHEDULE['beat_schedule']['look-around']['schedule'] = 0.5"
+TRAINER, BEAT = ("trainer",), ("beat",)
+NEVER = Schedule(retrain_daily=False)
+
+
+async def small_shop(pool: asyncpg.Pool) -> None:
+    """Everybody has favourites they buy again and again, so there is something to foretell."""
+    random = Random(7)  # noqa: S311 -- a made-up shop
+    await upsert_items(pool, [{"id": f"i{n}", "updated_at": MONDAY} for n in range(ITEMS)])
+    bought = []
+    for person in range(PEOPLE):
+        favourites = random.sample(range(ITEMS), 6)
+        for order in range(ORDERS):
+            at = MONDAY + timedelta(minutes=random.randrange(DAYS * 1440))
+            bought += [purchase(person, order, item, at) for item in random.sample(favourites, 3)]
+    await insert_events(pool, bought)
+
+
+def purchase(person: int, order: int, item: int, at: datetime) -> Event:
+    raw = {
+        "type": "PURCHASE",
+        "userId": f"person-{person}",
+        "itemId": f"i{item}",
+        "orderId": f"o{person}-{order}",
+        "id": f"{person}-{order}-{item}",
+        "occurredAt": at.isoformat(),
+        "unitPrice": "1.50",
+        "currency": "EUR",
+    }
+    return read_event(raw, source="shop", received_at=at)
+
+
+@pytest.fixture
+async def broker(stores: Stores, channel: AbstractChannel) -> AsyncIterator[Broker]:
+    for queue in (topology.TRAINING, topology.CHORES):
+        await (await channel.get_queue(queue.name)).purge()
+    opened = Broker(stores.broker_url.get_secret_value(), 5)
+    yield opened
+    await opened.close()
+
+
+def ended(pool: asyncpg.Pool, id: int) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        job = await job_by_id(pool, id)
+        return job is not None and job.state in ("SUCCEEDED", "FAILED")
+
+    return holds
+
+
+def running(pool: asyncpg.Pool, id: int, attempts: int) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        job = await job_by_id(pool, id)
+        return job is not None and (job.state, job.fencing_token) == ("RUNNING", attempts)
+
+    return holds
+
+
+async def job(pool: asyncpg.Pool, id: int) -> Job:
+    found = await job_by_id(pool, id)
+    assert found
+    return found
+
+
+@pytest.mark.timeout(300)
+async def test_a_requested_training_ends_in_a_decision(
+    pool: asyncpg.Pool, broker: Broker, stores: Stores, start_worker: StartWorker
+) -> None:
+    await small_shop(pool)
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    start_worker(command=TRAINER)
+    await request_training(broker, AFFINITY)
+    await eventually(ended(pool, asked.id), within=200)
+    done = await job(pool, asked.id)
+    assert (done.state, done.error) == ("SUCCEEDED", None)
+    (model,) = await list_models(pool, 10)
+    (decision,) = await list_decisions(pool, 10)
+    assert (done.bundle, decision.bundle) == (model.id, model.id)
+    assert decision.action in ("PROMOTED", "REFUSED") and decision.evidence["job"] == asked.id
+    assert (stores.bundles / model.id / "manifest.json").exists()
+    held = [path.read_bytes() for path in (stores.bundles / model.id).iterdir()]
+    assert not any(b"person-" in each for each in (*held, repr((model, decision)).encode())), "it holds nobody's id"
+    assert [row.bundle for row in await current_serving(pool)] == [model.id] * (decision.action == "PROMOTED")
+
+
+async def test_a_training_with_nothing_to_learn_from_fails_and_says_so(
+    pool: asyncpg.Pool, broker: Broker, start_worker: StartWorker
+) -> None:
+    asked = await request_job(pool, AFFINITY, "too early", "ada")
+    start_worker(command=TRAINER)
+    await request_training(broker, AFFINITY)
+    await eventually(ended(pool, asked.id), within=120)
+    failed = await job(pool, asked.id)
+    assert (failed.state, failed.error) == ("FAILED", "The purchase log is empty.")
+
+
+async def test_the_job_of_a_killed_trainer_is_taken_up_again(
+    pool: asyncpg.Pool, broker: Broker, start_worker: StartWorker
+) -> None:
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    trainer = start_worker(STUCK, command=TRAINER)
+    await request_training(broker, AFFINITY)
+    await eventually(running(pool, asked.id, 1), within=60)
+    kill(trainer)
+    start_worker(QUICK, command=TRAINER)
+    start_worker(PENCHANT_RETRAIN_DAILY="false")
+    start_worker(OFTEN, command=BEAT)
+    await eventually(ended(pool, asked.id), within=120)
+    again = await job(pool, asked.id)
+    assert (again.fencing_token, again.error) == (2, "The purchase log is empty.")
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """With all its children: a machine that went away."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+
+
+async def test_a_lease_that_went_to_another_stops_the_work(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.models.leases.HEARTBEAT", 0.02)
+    await request_job(pool, AFFINITY, "new data", "ada")
+    sleeper = await lease_job(pool, AFFINITY, timedelta(seconds=-1))
+    assert sleeper
+    async with held(pool, sleeper) as holding:
+        assert await lease_job(pool, AFFINITY)
+
+        async def lost() -> bool:
+            return holding.lost
+
+        await eventually(lost)
+        with pytest.raises(LeaseLost):
+            holding.check()
+    assert (await job(pool, sleeper.id)).state == "RUNNING"  # the other's
+
+
+async def test_work_that_fails_says_why_and_a_store_that_went_away_leaves_the_job_to_others(pool: asyncpg.Pool) -> None:
+    first = await request_job(pool, AFFINITY, "1", "ada")
+    second = await request_job(pool, AFFINITY, "2", "ada")
+    for error in (ZeroDivisionError, ConnectionError):
+        leased = await lease_job(pool, AFFINITY)
+        assert leased
+        with pytest.raises(error):
+            async with held(pool, leased):
+                raise error
+    assert ((await job(pool, first.id)).state, (await job(pool, first.id)).error) == ("FAILED", "ZeroDivisionError")
+    assert (await job(pool, second.id)).state == "RUNNING"
+
+
+async def test_chores_done_twice_at_once_ask_for_one_training_a_day(pool: asyncpg.Pool) -> None:
+    daily, due = Schedule(retrain_at=time(3)), MONDAY.replace(hour=4)
+    assert await do_chores(pool, daily, MONDAY.replace(hour=2)) == []
+    told = await asyncio.gather(*(do_chores(pool, daily, due) for _ in range(4)))
+    assert sorted(told) == [[], [], [], [AFFINITY]]
+    (asked,) = await list_jobs(pool, 10)
+    assert (asked.reason, asked.requested_by) == ("scheduled for 2026-01-05", "schedule")
+    await pool.execute("UPDATE training_jobs SET state = 'FAILED'")
+    assert await do_chores(pool, daily, due + timedelta(hours=1)) == []
+    assert await do_chores(pool, NEVER, due + timedelta(days=1)) == []
+    assert await do_chores(pool, daily, due + timedelta(days=1)) == [AFFINITY]
+
+
+async def test_chores_make_the_months_ahead(pool: asyncpg.Pool) -> None:
+    await do_chores(pool, NEVER, datetime(2031, 5, 20, tzinfo=UTC))
+    assert await pool.fetchval("SELECT to_regclass('events_2031_07') IS NOT NULL")
+
+
+@pytest.mark.parametrize(
+    ("at", "now", "period"),
+    [
+        (time(3), MONDAY.replace(hour=2, minute=59), None),
+        (time(3), MONDAY.replace(hour=3), "2026-01-05"),
+        (time(3), MONDAY.replace(hour=8, minute=59), "2026-01-05"),
+        (time(3), MONDAY.replace(hour=9), None),
+        (time(23), MONDAY.replace(hour=1), "2026-01-04"),
+    ],
+)
+def test_a_day_is_due_from_its_hour_on_and_for_some_hours(at: time, now: datetime, period: str | None) -> None:
+    assert due_period(at, now) == period
+
+
+async def test_of_two_beats_one_sends_and_the_other_takes_over(
+    broker: Broker, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
+) -> None:
+    def said(what: str, times: int) -> Callable[[], Awaitable[bool]]:
+        async def holds() -> bool:
+            return worker_log.read_text().count(what) == times  # noqa: ASYNC240 -- small and local
+
+        return holds
+
+    async def sent() -> bool:
+        queue = await channel.declare_queue(topology.CHORES.name, passive=True)
+        return (queue.declaration_result.message_count or 0) > 0
+
+    leader = start_worker(OFTEN, command=BEAT)
+    await eventually(said("beat_leads", 1), within=60)
+    await eventually(sent)
+    start_worker(OFTEN, command=BEAT)
+    await eventually(said("beat_stands_by", 1), within=60)
+    assert await said("beat_leads", 1)()
+    leader.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(leader.wait, 30) == 0
+    await eventually(said("beat_leads", 2), within=60)

@@ -1,0 +1,219 @@
+"""A person's state: base and delta, never counting an event twice, whatever is lost or comes again."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from core.contract import Event, Person, read_event
+from db.cache import add_recent, connect_redis, person_keys
+from db.events import insert_events
+from db.items import upsert_items
+from db.users import upsert_users
+from engine.catalogue.catalogue import Catalogue
+from engine.recommending.people import LONG_DELTA, Degradation, People
+from ml.state import State
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+ANNA = Person("user", "anna")
+
+
+def bought(id: str, item: str = "milk", *, days: int = 1, loaded: bool = False, **fields: Any) -> Event:
+    raw = {
+        "id": id, "type": "PURCHASE", "userId": "anna", "itemId": item, "quantity": 2, "unitPrice": "1.50",
+        "occurredAt": (NOW - timedelta(days=days)).isoformat(), **fields,
+    }  # fmt: skip
+    return read_event(raw, source="shop", received_at=None if loaded else NOW)
+
+
+def facts(state: State) -> tuple[Any, ...]:
+    """What must be equal however the state was reached."""
+    return state.orders, state.lines, state.spend, state.first, state.last, state.items.tolist(), state.recent.tolist()
+
+
+@pytest.fixture
+async def catalogue(pool: asyncpg.Pool) -> Catalogue:
+    await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ("milk", "soap", "vase")])
+    catalogue = Catalogue(pool, poll=1)
+    await catalogue.load()
+    return catalogue
+
+
+@pytest.fixture
+def people(pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> People:
+    return People(pool, redis, catalogue)
+
+
+async def state_of(people: People, person: Person = ANNA) -> State:
+    state, degraded = await people.state(person)
+    assert degraded == []
+    return state
+
+
+async def test_an_event_counts_once_on_its_whole_way(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+    """In the delta; stored as well; delivered again; with the base built before, between and after."""
+    await insert_events(pool, [bought("old", days=9, loaded=True)])
+    await state_of(people)  # the base is built without the new one
+    new = bought("new", "soap", orderId="o1")
+    await add_recent(redis, [new])
+    told = facts(await state_of(people))
+    assert told[:3] == (2, 2, 600)
+    await insert_events(pool, [new])
+    assert facts(await state_of(people)) == told
+    await add_recent(redis, [new])
+    assert await insert_events(pool, [new]) == [False]
+    assert facts(await state_of(people)) == told
+    await redis.delete(person_keys(ANNA).base)  # built anew, it holds what the delta holds
+    assert facts(await state_of(people)) == told
+    assert facts(await state_of(people)) == told
+
+
+async def test_an_event_that_was_loaded_and_is_told_again_counts_once(
+    people: People, pool: asyncpg.Pool, redis: Redis
+) -> None:
+    await insert_events(pool, [bought("e1", loaded=True), bought("e2", days=2, loaded=True)])
+    await add_recent(redis, [bought("e1")])  # under the same id, by the shop's own server
+    assert facts(await state_of(people))[:3] == (2, 2, 600)
+
+
+async def test_a_flushed_redis_costs_no_history(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+    events = [bought(f"e{number}", days=number) for number in range(1, 6)]
+    await insert_events(pool, events)
+    await add_recent(redis, events)
+    before = facts(await state_of(people))
+    await redis.flushdb()
+    assert facts(await state_of(people)) == before
+    assert await redis.exists(person_keys(ANNA).base)
+
+
+async def test_a_warm_base_needs_no_postgres(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+    await insert_events(pool, [bought("old")])
+    before = facts(await state_of(people))
+    await pool.close()
+    assert facts(await state_of(people)) == before
+
+
+async def test_a_damaged_base_is_built_anew(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+    await insert_events(pool, [bought("old")])
+    before = facts(await state_of(people))
+    await redis.set(person_keys(ANNA).base, b"torn")
+    assert facts(await state_of(people)) == before
+
+
+async def test_without_redis_the_history_is_read_and_the_answer_says_so(
+    pool: asyncpg.Pool, catalogue: Catalogue
+) -> None:
+    await insert_events(pool, [bought("old")])
+    async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as nowhere:
+        state, degraded = await People(pool, nowhere, catalogue).state(ANNA)
+    assert state.lines == 1
+    assert degraded == [Degradation.NO_CACHE]
+
+
+async def test_without_either_store_nobody_is_known(pool: asyncpg.Pool, catalogue: Catalogue) -> None:
+    await insert_events(pool, [bought("old")])
+    await pool.close()
+    async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as nowhere:
+        people = People(pool, nowhere, catalogue)
+        state, degraded = await people.state(ANNA)
+        assert (state.lines, degraded) == (0, [Degradation.NO_CACHE, Degradation.NO_HISTORY])
+        assert not await people.known(ANNA, state)
+
+
+async def test_many_askers_build_the_base_once(pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> None:
+    await insert_events(pool, [bought(f"e{number}", days=number) for number in range(1, 40)])
+    queries: list[str] = []
+    async with pool.acquire() as connection:
+        connection.add_query_logger(lambda record: queries.append(record.query))
+        people = People(_Only(connection), redis, catalogue)
+        states = await asyncio.gather(*(people.state(ANNA) for _ in range(20)))
+    assert {state.lines for state, _ in states} == {39}
+    assert len([query for query in queries if "FROM events" in query]) == 1
+
+
+class _Only:
+    """A pool of one connection whose queries are watched."""
+
+    def __init__(self, connection: Any) -> None:
+        self.fetch = connection.fetch
+
+
+async def test_who_stops_waiting_does_not_stop_the_others(people: People, pool: asyncpg.Pool) -> None:
+    await insert_events(pool, [bought("old")])
+    first, second = (asyncio.create_task(people.state(ANNA)) for _ in range(2))
+    await asyncio.wait([first], timeout=0.001)
+    first.cancel()
+    state, degraded = await second
+    assert (state.lines, degraded) == (1, [])
+
+
+async def test_a_long_delta_goes_into_a_new_base(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+    await state_of(people)
+    events = [bought(f"e{number}", orderId=f"o{number}") for number in range(LONG_DELTA + 10)]
+    await insert_events(pool, events)
+    for start in range(0, len(events), 100):
+        await add_recent(redis, events[start : start + 100])
+    told = facts(await state_of(people))
+    assert told[1] == len(events)
+
+    async def included() -> int:
+        packed = await redis.get(person_keys(ANNA).base)
+        return len(State.unpack(packed).included) if isinstance(packed, bytes) else 0
+
+    async with asyncio.timeout(5):
+        while await included() < len(events):  # noqa: ASYNC110 - Redis tells nobody
+            await asyncio.sleep(0.01)
+    assert facts(await state_of(people)) == told
+
+
+async def test_fifty_thousand_events_are_read_once_and_fit(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+    await _load(pool, 50_000)
+    state = await state_of(people)
+    assert state.lines == 50_000
+    size = await redis.strlen(person_keys(ANNA).base)
+    assert size < 64_000
+    assert facts(await state_of(people)) == facts(state)
+
+
+async def _load(pool: asyncpg.Pool, count: int) -> None:
+    await pool.execute("SELECT ensure_event_partitions($1, $1)", NOW)
+    await pool.execute(
+        "INSERT INTO events (source, id, occurred_at, type, user_id, item_id, quantity, unit_price, digest)"
+        " SELECT 'load', n::text, $1::timestamptz - n * interval '1 second', 'PURCHASE', 'anna',"
+        " (ARRAY['milk', 'soap', 'vase', 'unknown'])[1 + n % 4], 1, 2.5, n FROM generate_series(1, $2::int) n",
+        NOW,
+        count,
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "known"),
+    [
+        ([], False),
+        ([bought("a")], True),
+        ([bought("b", "never uploaded", type="VIEW")], True),
+        ([read_event({"type": "SEARCH", "userId": "anna", "query": "oats"}, source="shop", received_at=NOW)], True),
+    ],
+)
+async def test_whoever_did_anything_is_known(
+    people: People, redis: Redis, pool: asyncpg.Pool, events: Sequence[Event], known: bool
+) -> None:
+    await insert_events(pool, events)
+    state = await state_of(people)
+    assert await people.known(ANNA, state) is known
+
+
+async def test_whoever_was_described_is_known(people: People, pool: asyncpg.Pool) -> None:
+    await upsert_users(pool, [{"id": "anna", "updated_at": NOW}])
+    assert await people.known(ANNA, State.empty())
+    assert not await people.known(Person("guest", "anna"), State.empty())
+
+
+async def test_a_guest_and_a_user_of_one_id_are_two_people(people: People, pool: asyncpg.Pool) -> None:
+    await insert_events(pool, [bought("a"), bought("b", userId=None, anonymousId="anna")])
+    for kind in ("user", "guest"):
+        assert (await state_of(people, Person(kind, "anna"))).lines == 1

@@ -1,0 +1,324 @@
+"""What serves: swapped in whole, refused when damaged, back within a poll."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+
+from core import clock
+from core.contract import read_event
+from core.tasks import end
+from db.cache import SERVING_CHANGED, connect_redis, hint_serving
+from db.events import insert_events
+from db.items import upsert_items
+from db.serving import MAIN, promote
+from engine.catalogue.catalogue import Catalogue
+from engine.recommending.serving_models import HELD, ServingModels, rounded
+from ml.bundle import Bundle
+
+IDS = ("milk", "soap", "vase")
+LARGE = 20_000  # items
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+MakeBundle = Callable[..., Path]
+Serve = Callable[[asyncpg.Pool, Path], Awaitable[str]]
+
+
+@pytest.fixture
+async def catalogue(pool: asyncpg.Pool) -> Catalogue:
+    await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in IDS])
+    catalogue = Catalogue(pool, poll=1)
+    await catalogue.load()
+    return catalogue
+
+
+@pytest.fixture
+def models(pool: asyncpg.Pool, catalogue: Catalogue, tmp_path: Path) -> ServingModels:
+    return ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28)
+
+
+def serving_id(models: ServingModels) -> str | None:
+    return models.current.id if models.current else None
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 - the models tell nobody
+            await asyncio.sleep(0.005)
+
+
+async def test_nothing_serves_before_the_first_promotion(models: ServingModels) -> None:
+    await models.load()
+    assert models.current is None
+    assert models.refused is None
+    assert models.fallback(models.current).tolist() == []
+
+
+async def test_a_promotion_and_a_rollback_are_followed(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    watch = asyncio.create_task(models.run())
+    first = await serving(pool, make_bundle(catalogue, IDS, seed=1))
+    await until(lambda: serving_id(models) == first)
+    opened = models.current
+    second = await serving(pool, make_bundle(catalogue, IDS, seed=2))
+    await until(lambda: serving_id(models) == second)
+    await promote(pool, MAIN, first, "back again", {}, "test", action="ROLLED_BACK")
+    await until(lambda: serving_id(models) == first)
+    assert models.current is opened  # a rollback opens no file
+    await end([watch])
+
+
+async def test_the_last_three_stay_within_reach(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    ids = []
+    for seed in range(HELD + 1):
+        ids.append(await serving(pool, make_bundle(catalogue, IDS, seed=seed)))
+        await models.load()
+        assert serving_id(models) == ids[-1]
+    assert models.by_id(ids[0]) is None
+    assert [bundle.id for id in ids[1:] if (bundle := models.by_id(id))] == ids[1:]
+
+
+def damage(path: Path) -> None:
+    file = path / "numbers.npy"
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:-1] + b"\xff")
+
+
+def halve(path: Path) -> None:
+    (path / "near.npy").unlink()
+
+
+def cut_short(path: Path) -> None:
+    file = path / "near.npy"
+    file.chmod(0o644)
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("spoil", [damage, halve, cut_short, remove])
+async def test_a_spoiled_bundle_is_refused_loudly_and_the_old_one_goes_on(
+    models: ServingModels,
+    pool: asyncpg.Pool,
+    catalogue: Catalogue,
+    make_bundle: MakeBundle,
+    serving: Serve,
+    spoil: Callable[[Path], None],
+) -> None:
+    good = await serving(pool, make_bundle(catalogue, IDS, seed=1))
+    await models.load()
+    bad = make_bundle(catalogue, IDS, seed=2)
+    await serving(pool, bad)
+    kept = shutil.copytree(bad, bad.parent / "kept")
+    spoil(bad)
+    with capture_logs() as logs:
+        await models.load()
+    assert serving_id(models) == good
+    assert models.refused
+    assert [(line["log_level"], line["bundle"]) for line in logs if line["event"] == "bundle_refused"] == [
+        ("error", bad.name)
+    ]
+    shutil.rmtree(bad, ignore_errors=True)
+    kept.rename(bad)
+    watch = asyncio.create_task(models.run())
+    await until(lambda: serving_id(models) == bad.name)  # it is tried again, in case its files were on their way
+    assert not models.refused
+    await end([watch])
+
+
+async def test_a_refused_bundle_does_not_keep_the_next_one_waiting(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    bad = make_bundle(catalogue, IDS, seed=1)
+    await serving(pool, bad)
+    damage(bad)
+    for _ in range(5):
+        await models.load()
+    good = await serving(pool, make_bundle(catalogue, IDS, seed=2))
+    await models.load()
+    assert serving_id(models) == good
+
+
+async def test_a_bundle_of_another_catalogue_is_refused(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    path = make_bundle(catalogue, IDS)
+    await pool.execute("TRUNCATE items RESTART IDENTITY CASCADE")
+    await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ("another", "milk")])
+    other = Catalogue(pool, poll=1)
+    await other.load()
+    models = ServingModels(pool, path.parent, other, poll=0.01, popular_window=28)
+    await serving(pool, path)
+    await models.load()
+    assert models.current is None
+    assert "other numbers" in (models.refused or "")
+
+
+async def test_a_hundred_swaps_never_show_half_a_bundle(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    ids = [await serving(pool, make_bundle(catalogue, IDS, seed=seed)) for seed in (1, 2)]
+    digests = {Bundle.open(models._bundles / id).digest for id in ids}
+    await models.load()
+    watch = asyncio.create_task(models.run())
+    for swap in range(100):
+        await promote(pool, MAIN, ids[swap % 2], "swap", {}, "test")
+        for _ in range(3):
+            await asyncio.sleep(0)
+            assert models.current is not None
+            assert models.current.digest in digests
+    await until(lambda: serving_id(models) == ids[1])
+    await end([watch])
+
+
+async def purchases(pool: asyncpg.Pool, *bought: tuple[str, str, timedelta]) -> None:
+    now = clock.now()
+    events = [
+        read_event(
+            {
+                "type": "PURCHASE",
+                "userId": who,
+                "itemId": item,
+                "id": f"{who}-{item}",
+                "occurredAt": (now - ago).isoformat(),
+            },
+            source="till",
+            received_at=now,
+        )
+        for who, item, ago in bought
+    ]
+    await insert_events(pool, events)
+
+
+async def test_the_fallback_is_what_most_people_bought_lately(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue
+) -> None:
+    day = timedelta(days=1)
+    await purchases(pool, ("a", "soap", day), ("b", "soap", day), ("a", "milk", day), ("c", "vase", 40 * day))
+    await models.load()
+    assert models.fallback(models.current).tolist() == catalogue.numbers_of(["soap", "milk"]).tolist()
+
+
+async def test_trends_of_a_window_are_read_once_for_many(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue
+) -> None:
+    day = timedelta(days=1)
+    await purchases(pool, ("a", "soap", day), ("c", "vase", 40 * day), ("d", "vase", 41 * day))
+    lists = await asyncio.gather(*(models.trending(timedelta(days=50)) for _ in range(5)))
+    assert all(one is lists[0] for one in lists)
+    assert lists[0].numbers.tolist() == catalogue.numbers_of(["vase", "soap"]).tolist()
+    assert lists[0].people.tolist() == [2, 1]
+
+
+async def test_the_watch_outlives_a_store_that_fails(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    await pool.execute("ALTER TABLE serving RENAME TO hidden")
+    watch = asyncio.create_task(models.run())
+    try:
+        with capture_logs() as logs:
+            await until(lambda: len(logs) >= 2)
+        assert {line["event"] for line in logs} == {"serving_not_read"}
+    finally:
+        await pool.execute("ALTER TABLE hidden RENAME TO serving")
+    id = await serving(pool, make_bundle(catalogue, IDS))
+    await until(lambda: serving_id(models) == id)
+    await end([watch])
+
+
+async def test_a_list_is_filled_from_the_bundle_that_made_it_also_when_another_serves_by_then(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    await serving(pool, make_bundle(catalogue, IDS[:2], seed=1))
+    await models.load()
+    made_by = models.current
+    await serving(pool, make_bundle(catalogue, IDS[2:], seed=2))
+    await models.load()
+    assert models.fallback(made_by).tolist() == catalogue.numbers_of(IDS[:2]).tolist()
+    assert models.fallback(models.current).tolist() == catalogue.numbers_of(IDS[2:]).tolist()
+
+
+async def test_a_slow_count_of_what_is_popular_delays_no_swap(
+    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    watch = asyncio.create_task(models.run())
+    async with pool.acquire() as held, held.transaction():
+        await held.execute("LOCK TABLE events")  # whoever counts purchases waits
+        id = await serving(pool, make_bundle(catalogue, IDS))
+        await until(lambda: serving_id(models) == id)
+    await end([watch])
+
+
+def private_megabytes() -> float:
+    lines = [line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]]
+    return sum(int(line[1]) for line in lines if line[0] in ("Private_Dirty:", "Private_Clean:")) / 1024
+
+
+async def test_three_large_bundles_take_little_memory_of_our_own(
+    pool: asyncpg.Pool, make_bundle: MakeBundle, serving: Serve, tmp_path: Path
+) -> None:
+    ids = [f"item {number}" for number in range(LARGE)]
+    for at in range(0, LARGE, 5_000):
+        await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ids[at : at + 5_000]])
+    catalogue = Catalogue(pool, poll=1)
+    await catalogue.load()
+    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28)
+    paths = [make_bundle(catalogue, ids, seed=seed) for seed in range(2 * HELD)]
+    sizes = []
+    for path in paths:
+        await serving(pool, path)
+        await models.load()
+        sizes.append(private_megabytes())
+    assert sizes[HELD - 1] - sizes[0] < 10 * (HELD - 1)
+    assert sizes[-1] - sizes[HELD - 1] < 10  # what is no longer held is given back
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        (timedelta(hours=1), timedelta(hours=1)),
+        (timedelta(hours=1, seconds=1), timedelta(hours=2)),
+        (timedelta(days=7), timedelta(days=7)),
+        (timedelta(days=7, minutes=5), timedelta(days=8)),
+    ],
+)
+def test_windows_are_rounded_up_so_that_few_reach_postgres(asked: timedelta, read: timedelta) -> None:
+    assert rounded(asked) == read
+
+
+async def test_a_hint_brings_the_next_bundle_long_before_the_poll(
+    pool: asyncpg.Pool, redis: Redis, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=3600, popular_window=28, redis=redis)
+    watch = asyncio.create_task(models.run())
+    while not (await redis.pubsub_numsub(SERVING_CHANGED))[0][1]:  # noqa: ASYNC110 - Redis tells nobody
+        await asyncio.sleep(0)
+    served = [serving_id(models)]
+    for seed in (1, 2):
+        served.append(await serving(pool, make_bundle(catalogue, IDS, seed=seed)))
+        await hint_serving(redis)
+        await until(lambda: serving_id(models) == served[-1])
+    await end([watch])
+
+
+async def test_without_redis_the_poll_goes_on(
+    pool: asyncpg.Pool, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    nowhere = connect_redis("redis://127.0.0.1:1/0", 0.05)
+    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28, redis=nowhere)
+    watch = asyncio.create_task(models.run())
+    promoted = await serving(pool, make_bundle(catalogue, IDS, seed=1))
+    await until(lambda: serving_id(models) == promoted)
+    await end([watch])
+    await nowhere.aclose()
