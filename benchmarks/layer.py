@@ -1,4 +1,4 @@
-"""GraphQL against a plain route: one server with both, over the same list of 20, ranked before anybody asks."""
+"""One server with the GraphQL endpoint and a plain route, over the same list of 20 items, ranked in advance."""
 
 import time
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ VIEWER = Viewer("benchmark", frozenset(SCOPES), None, 2**33)
 
 
 class Verified:
-    """Takes every token at its word."""
+    """Accepts every token."""
 
     async def verify(self, token: str) -> Viewer:
         """The benchmark's viewer."""
@@ -44,7 +44,7 @@ class Verified:
 
 
 def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int) -> None:
-    """Serve /graphql, /plain and /cpu (seconds used so far) until killed. A process's main function."""
+    """Serve /graphql, /plain and /cpu (CPU seconds so far) until killed: the main function of a process."""
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=5)
     listed: list[Listed] = []
 
@@ -87,7 +87,7 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
 
 
 def objects(catalogue: Catalogue, listed: Listed) -> dict[str, Any]:
-    """What a hand-written route would encode: the fields that QUERY of benchmarks/answer.py selects."""
+    """The objects that a plain route would encode: the fields that QUERY of benchmarks/answer.py selects."""
     page, edges = listed.page, []
     for at, number in enumerate(page.numbers):
         item, code = catalogue.item(number), REASONS[page.reasons[at]]
