@@ -24,7 +24,7 @@ from api.http.endpoint import (
 )
 from api.http.gzip_body import inflate
 from engine.catalogue.upserts import store_items, store_users
-from engine.intake.judging import Outcome, Result, check_count
+from engine.outcomes import Outcome, Result, check_count
 from engine.viewer import Viewer
 
 JSON = "application/json"

@@ -12,7 +12,7 @@ from db.items import remove_items, upsert_items
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.uploads import read_item, read_user
-from engine.intake.judging import Outcome, Result, check_count, echo
+from engine.outcomes import Outcome, Result, check_count, echo
 from engine.recommending.people import POSTGRES_AWAY
 
 log = structlog.get_logger()

@@ -14,7 +14,7 @@ from core.contract import Event, check_reason
 from core.errors import StoreUnavailable
 from db.dead_events import DeadReason, DeadState, Remains, discard_dead, find_remains, mark_replayed
 from db.events import find_conflicts
-from engine.intake.judging import Outcome, Result, check_count
+from engine.outcomes import Outcome, Result, check_count
 
 log = structlog.get_logger()
 

@@ -23,7 +23,8 @@ from db.postgres import transaction
 from db.recents import Recents
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.batching import Batcher, Chunk
-from engine.intake.judging import Call, Outcome, Result, check_count, judge, not_kept, repeat_of, repeated
+from engine.intake.judging import Call, judge, not_kept, repeat_of, repeated
+from engine.outcomes import Outcome, Result, check_count
 from engine.viewer import Viewer
 
 log = structlog.get_logger()

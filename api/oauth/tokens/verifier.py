@@ -10,7 +10,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from api.http.glance import Glance
-from api.oauth.metadata import audience_of
+from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.keys import ALGORITHM, SigningKeys

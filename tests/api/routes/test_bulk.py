@@ -20,7 +20,7 @@ from api.gateway import Gateway
 from api.http.gzip_body import MOST_MEMBERS, inflate
 from api.routes.bulk import Bulk, read_elements
 from core.settings import Ingest, Stores
-from engine.intake.judging import Result
+from engine.outcomes import Result
 from engine.viewer import Viewer
 from tests.faults import Relay
 from tests.in_process import BASE, Configured, asked

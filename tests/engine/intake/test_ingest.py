@@ -25,7 +25,7 @@ from db.outbox import count_parcels, put_aside
 from db.postgres import connect_pool
 from engine.intake import ingest as ingest_module
 from engine.intake.ingest import Ingest
-from engine.intake.judging import Outcome, Result
+from engine.outcomes import Outcome, Result
 from engine.viewer import Viewer
 from tests.faults import Relay, eventually
 
