@@ -12,21 +12,22 @@ from numpy.typing import NDArray
 from api.catalogue import Catalogue
 from api.filters import Filter
 from api.graphql.context import Context
-from api.lists import Mask, Page, Pin, cut_page, read_pin
+from api.lists import Mask, Page, Pin, Select, cut_page, read_pin
 from api.models import Popular
 from api.people import POSTGRES_AWAY, Degradation
 from core import metrics
 from core.contract import Person
 from core.errors import InvalidInput, StoreUnavailable
 from db.items import Item
-from ml.bundle import Bundle
-from ml.ranking import REASONS, Ranked, rank, resting, similar
+from ml.affinity.model import AffinityModel
+from ml.affinity.ranking import score, select, view_person
+from ml.affinity.similar import similar
+from ml.ranked import REASON, Explained, Ranked, explain_as
 from ml.state import State
 
 MOST_IDS = 500  # of one argument
 MOST_CONTEXT = 100
 SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(hours=1), timedelta(days=365)
-_SIMILAR_TO, _POPULAR, _TRENDING = (REASONS.index(name) for name in ("SIMILAR_TO", "POPULAR", "TRENDING"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Listed:
     """A page with what it was made from."""
 
     page: Page
-    bundle: Bundle | None
+    bundle: AffinityModel | None
     degraded: list[Degradation]
 
     def __post_init__(self) -> None:
@@ -75,9 +76,9 @@ async def person_known(context: Context, person: Person) -> bool:
     return bool(context.memo[key])
 
 
-def serving_bundle(context: Context) -> Bundle | None:
+def serving_bundle(context: Context) -> AffinityModel | None:
     """The bundle of this request: a swap in between changes the next request, not this one."""
-    bundle: Bundle | None = context.memo.setdefault("bundle", context.gateway.models.current)
+    bundle: AffinityModel | None = context.memo.setdefault("bundle", context.gateway.models.current)
     return bundle
 
 
@@ -98,12 +99,13 @@ async def for_person(context: Context, person: Person, wish: Wish) -> Listed:
         degraded.append(Degradation.NO_MODEL)
     near = gateway.catalogue.numbers_of(_bounded(wish.near, "context", MOST_CONTEXT))
 
-    def choose(allowed: Mask, first: int) -> Ranked:
-        popular = gateway.models.fallback(bundle)
-        return rank(bundle, state, as_of=pin.as_of, allowed=allowed, context=near, popular=popular, first=first)
+    view = view_person(bundle, state, as_of=pin.as_of, context=near)
+
+    def choose(allowed: Mask) -> Select:
+        return partial(select, score(view, allowed, gateway.models.fallback(bundle)))
 
     allowed = allowed_by(gateway.catalogue, wish)
-    _rest_variants(gateway.catalogue, allowed, resting(bundle.universe if bundle else None, state, pin.as_of))
+    _rest_variants(gateway.catalogue, allowed, view.resting)
     return Listed(cut_page(gateway.catalogue, name, pin, allowed, wish.first, choose), bundle, degraded)
 
 
@@ -114,10 +116,12 @@ async def like_item(context: Context, item: Item, wish: Wish) -> Listed:
     allowed = allowed_by(gateway.catalogue, wish)
     allowed[item.number] = False
     allowed &= ~gateway.catalogue.in_groups(gateway.catalogue.groups(np.array([item.number], np.uint32)))
-    if bundle is not None and item.number in bundle.numbers:
-        choose = partial(similar, bundle, item.number)
-    else:
-        choose = partial(_same_category, gateway.catalogue, item, gateway.models.fallback(bundle))
+
+    def choose(allowed: Mask) -> Select:
+        if bundle is not None and item.number in bundle.numbers:
+            return partial(similar, bundle.universe, item.number, allowed)
+        return partial(_same_category, gateway.catalogue, item, gateway.models.fallback(bundle), allowed)
+
     page = cut_page(gateway.catalogue, name, pin, allowed, wish.first, choose)
     return Listed(page, bundle, [] if bundle else [Degradation.NO_MODEL])
 
@@ -133,7 +137,10 @@ async def trending(context: Context, window: timedelta, wish: Wish) -> Listed:
         popular = await gateway.models.trending(window)
     except POSTGRES_AWAY as error:
         raise StoreUnavailable("What is trending cannot be counted right now.") from error
-    choose = partial(_most_bought, popular)
+
+    def choose(allowed: Mask) -> Select:
+        return partial(_most_bought, popular, allowed)
+
     page = cut_page(gateway.catalogue, name, pin, allowed_by(gateway.catalogue, wish), wish.first, choose)
     return Listed(page, None, [])
 
@@ -158,7 +165,7 @@ def _rest_variants(catalogue: Catalogue, allowed: Mask, resting: NDArray[np.uint
         allowed &= ~catalogue.in_groups(catalogue.groups(known))
 
 
-def _pinned(context: Context, name: str, after: str | None) -> tuple[Pin, Bundle | None]:
+def _pinned(context: Context, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
     """The pin of the list `name`, and the bundle its pages are made by: its own while it is held, else the current."""
     current = serving_bundle(context)
     pin = read_pin(context.gateway.signer, name, after, bundle=current.id if current else None)
@@ -180,13 +187,13 @@ def _same_category(catalogue: Catalogue, item: Item, popular: NDArray[np.uint32]
     ordered = np.concatenate([liked[inside[liked]], others, liked[allowed[liked]]])
     numbers, positions = np.unique(ordered, return_index=True)
     numbers = numbers[np.argsort(positions)][:first]
-    same = inside[numbers]
-    return Ranked(
-        numbers,
-        np.linspace(0.1, 0, len(numbers) + 1, dtype=np.float32)[:-1],
-        np.where(same, _SIMILAR_TO, _POPULAR).astype(np.uint8),
-        np.where(same, item.number, 0).astype(np.uint32),
-    )
+
+    def explain(numbers: NDArray[np.uint32]) -> Explained:
+        same = inside[numbers]
+        reasons = np.where(same, REASON["SIMILAR_TO"], REASON["POPULAR"]).astype(np.uint8)
+        return Explained(reasons, np.where(same, item.number, 0).astype(np.uint32))
+
+    return Ranked(numbers, np.linspace(0.1, 0, len(numbers) + 1, dtype=np.float32)[:-1], explain)
 
 
 def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
@@ -196,6 +203,5 @@ def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
     return Ranked(
         popular.numbers[kept],
         (people / max(int(popular.people[0]), 1)).astype(np.float32) if len(kept) else np.zeros(0, np.float32),
-        np.full(len(kept), _TRENDING, np.uint8),
-        np.zeros(len(kept), np.uint32),
+        explain_as("TRENDING"),
     )

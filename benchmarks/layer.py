@@ -29,7 +29,7 @@ from core.contract import Person
 from core.settings import Settings
 from db.cache import connect_redis
 from db.postgres import connect_pool
-from ml.ranking import REASONS
+from ml.ranked import REASONS
 
 VIEWER = Viewer("benchmark", frozenset(SCOPES), None, 2**33)
 

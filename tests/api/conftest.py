@@ -23,9 +23,9 @@ from api.viewer import Viewer
 from core.contract import Person
 from core.settings import Settings
 from db.serving import MAIN, Model, promote, register_model
-from ml.bundle import Bundle, write
-from ml.features import FEATURES
-from ml.network import Network
+from ml.affinity.model import AffinityModel, write
+from ml.affinity.network import Network
+from ml.affinity.pair_features import FEATURES
 from ml.rfm import FALLBACK_EDGES
 from ml.universe import COLUMNS, Universe
 from workers.enqueue import Broker
@@ -69,7 +69,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 
 async def serve(pool: asyncpg.Pool, path: Path) -> str:
     """Register the bundle at `path` and let it serve; returns its id."""
-    opened = Bundle.open(path)
+    opened = AffinityModel.open(path)
     model = Model(opened.id, "affinity", opened.created_at, opened.digest, opened.evaluation, None)
     await register_model(pool, model)
     await promote(pool, MAIN, opened.id, "a test says so", {}, "test")
