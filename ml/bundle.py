@@ -56,7 +56,7 @@ TYPES: Mapping[str, PartType] = {
 }
 
 
-class Part(NamedTuple):
+class BundlePart(NamedTuple):
     """An entry of the manifest."""
 
     type: str  # of TYPES
@@ -121,14 +121,14 @@ def write(folder: Path, kind: str, parts: Mapping[str, Any], created_at: datetim
         raise
 
 
-def _save(folder: Path, name: str, value: Any) -> Part:
+def _save(folder: Path, name: str, value: Any) -> BundlePart:
     type = "array" if isinstance(value, np.ndarray) else "text" if isinstance(value, str) else "json"
     file = folder / f"{name}{TYPES[type].suffix}"
     _write(file, lambda opened: TYPES[type].save(opened, value))
-    return Part(type, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
+    return BundlePart(type, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def _seal(temporary: Path, kind: str, parts: Mapping[str, Part], created_at: datetime) -> Path:
+def _seal(temporary: Path, kind: str, parts: Mapping[str, BundlePart], created_at: datetime) -> Path:
     """Add the manifest and rename the folder to its id."""
     manifest = {
         "format": FORMAT,
@@ -166,7 +166,7 @@ def _id(kind: str, created_at: datetime, digest: str) -> str:
     return f"{kind}-{created_at:%Y%m%dT%H%M%S}-{digest[:10]}"
 
 
-def _digest(parts: Mapping[str, Part]) -> str:
+def _digest(parts: Mapping[str, BundlePart]) -> str:
     return _digest_of_lines(f"{name}:{':'.join(parts[name])}\n" for name in sorted(parts))
 
 
@@ -177,7 +177,7 @@ def _digest_of_lines(lines: Iterable[str]) -> str:
 class _Manifest(NamedTuple):
     kind: str
     created_at: datetime
-    parts: Mapping[str, Part]
+    parts: Mapping[str, BundlePart]
     digest: str
     inline: Mapping[str, Any]  # parts that format 1 kept in the manifest itself
 
@@ -206,14 +206,14 @@ def _read_format_1(manifest: Mapping[str, Any]) -> _Manifest:
     """Only affinity models were written in this format; the names of their columns were in the manifest."""
     type_of = {type.suffix: name for name, type in TYPES.items()}
     files: Mapping[str, str] = manifest["files"]
-    parts = {Path(file).stem: Part(type_of[Path(file).suffix], file, files[file]) for file in files}
+    parts = {Path(file).stem: BundlePart(type_of[Path(file).suffix], file, files[file]) for file in files}
     digest = _digest_of_lines(f"{file}:{files[file]}\n" for file in sorted(files))
     names = {name: manifest[name] for name in ("features", "columns")}
     return _Manifest("affinity", datetime.fromisoformat(manifest["created_at"]), parts, digest, {"names": names})
 
 
 def _read_format_2(manifest: Mapping[str, Any]) -> _Manifest:
-    parts = {name: Part(**part) for name, part in manifest["parts"].items()}
+    parts = {name: BundlePart(**part) for name, part in manifest["parts"].items()}
     return _Manifest(manifest["kind"], datetime.fromisoformat(manifest["created_at"]), parts, _digest(parts), inline={})
 
 
@@ -226,4 +226,4 @@ def _check(file: Path, digest: str) -> None:
     except OSError as error:
         raise BundleRefused(f"bundle {file.parent.name}: {file.name} cannot be read ({error.strerror})") from error
     if found != digest:
-        raise BundleRefused(f"bundle {file.parent.name}: {file.name} is not what was written")
+        raise BundleRefused(f"bundle {file.parent.name}: the content of {file.name} was changed")

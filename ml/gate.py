@@ -19,7 +19,9 @@ def verdict(evaluation: Evaluation) -> Verdict:
     The export was already proved to rank like the trained network.
     """
     if not evaluation.people:
-        return Verdict(False, "nobody with an earlier order came back after the cut: there is nothing to judge by")
+        return Verdict(
+            False, "no person with an earlier order ordered again after the cut: there is nothing to compare"
+        )
     ours = evaluation.methods[evaluation.candidate]["ndcg_at_10"].value
     others = ", ".join(
         f"{name} {evaluation.methods[name]['ndcg_at_10'].value:.4f}"

@@ -10,7 +10,7 @@ from core.errors import InvalidInput
 from ml.evaluation import Evaluation
 from ml.log import Log
 
-Report = Callable[[str, int, int], None]  # (stage, done, of)
+ReportProgress = Callable[[str, int, int], None]  # (stage, done, of)
 
 TRAINERS: Mapping[str, str] = {"affinity": "ml.affinity.training:train"}  # kind -> "module:function"
 
@@ -31,7 +31,7 @@ class Trained(Protocol):
 
 
 # (log, cut in seconds or None for the trainer's own, report) -> what it made
-Trainer = Callable[[Log, int | None, Report], Trained]
+Trainer = Callable[[Log, int | None, ReportProgress], Trained]
 
 
 class UnknownKind(InvalidInput):

@@ -26,7 +26,7 @@ from ml.bundle import Bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict
 from ml.log import Log
-from ml.trainers import Report, Trained, trainer_for
+from ml.trainers import ReportProgress, Trained, trainer_for
 from workers import leases
 from workers.events import AWAY
 from workers.leases import Held, held
@@ -82,7 +82,7 @@ async def train(
     pool: asyncpg.Pool,
     stores: Stores,
     job: Job,
-    report: Report,
+    report: ReportProgress,
     *,
     cut: Cut = last_weeks,
     folder: Path | None = None,
@@ -104,7 +104,9 @@ async def train(
     return Outcome(path, trained.evaluation, judged)
 
 
-async def _learn(pool: asyncpg.Pool, kind: str, cut: Cut, report: Report, holding: Held, lake: str | None) -> Trained:
+async def _learn(
+    pool: asyncpg.Pool, kind: str, cut: Cut, report: ReportProgress, holding: Held, lake: str | None
+) -> Trained:
     """In a thread, so that the lease is renewed meanwhile."""
     report("reading the purchases", 0, 1)
     bought, second = cut(as_log(await _purchases(pool, lake)))

@@ -16,7 +16,7 @@ LAST_ORDERS = 3 * DAY  # the last orders are those within this time before the l
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class ItemEvidence:
     """What one person's state says about every item, whatever may be shown."""
 
     bought: Table  # the person's own items, by item
@@ -35,19 +35,19 @@ class Candidates:
     following: NDArray[np.float32]  # (candidates,)
 
 
-def gather_evidence(universe: Universe, state: State, as_of: int) -> Evidence:
+def gather_evidence(universe: Universe, state: State, as_of: int) -> ItemEvidence:
     """The evidence of one person's state as of a second."""
     sources, weights = _sources(state, as_of)
     rows = universe.rows(sources["item"])
     near = _weighted_sum(rows, weights, universe.near, universe.near_score)
     last = sources["last"] >= state.last - LAST_ORDERS
     following = _weighted_sum(rows[last], np.ones(int(last.sum())), universe.next, universe.next_score)
-    return Evidence(
+    return ItemEvidence(
         state.bought, sources, weights, np.log1p(near).astype(np.float32), np.log1p(following).astype(np.float32)
     )
 
 
-def find_candidates(universe: Universe, evidence: Evidence, allowed: Mask, extra: NDArray[Any]) -> Candidates:
+def find_candidates(universe: Universe, evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) -> Candidates:
     """The person's own items, their nearest and following ones, popular ones, and `extra`: allowed ones only.
 
     `allowed` is by catalogue number and is applied before each source is cut off, so that a filter never shortens it.

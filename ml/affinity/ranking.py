@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.affinity.candidates import Evidence, find_candidates, gather_evidence
+from ml.affinity.candidates import ItemEvidence, find_candidates, gather_evidence
 from ml.affinity.lifts import Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pair_features
@@ -41,7 +41,7 @@ class PersonView:
     as_of: int
     resting: NDArray[np.uint32]  # catalogue numbers of items bought too recently to be wanted again
     lifts: Lifts
-    evidence: Evidence | None  # None without a model
+    evidence: ItemEvidence | None  # None without a model
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def rank(
 
 
 def _network_scores(
-    ranker: Ranker, evidence: Evidence, view: PersonView, allowed: Mask
+    ranker: Ranker, evidence: ItemEvidence, view: PersonView, allowed: Mask
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Candidates, ascending, and their probabilities by the network."""
     found = find_candidates(ranker.universe, evidence, allowed, view.lifts.numbers)
@@ -163,7 +163,7 @@ def _explain(scored: Scored, universe: Universe, numbers: NDArray[np.uint32]) ->
 
 
 def _candidate_reasons(
-    universe: Universe, evidence: Evidence, as_of: int, numbers: NDArray[np.uint32], lifted_by: NDArray[np.uint32]
+    universe: Universe, evidence: ItemEvidence, as_of: int, numbers: NDArray[np.uint32], lifted_by: NDArray[np.uint32]
 ) -> Explained:
     """Bought before, near to something bought or looked at, or popular; and the item the reason names."""
     code, because = _closest(universe, evidence, numbers)
@@ -189,7 +189,7 @@ def _is_due(universe: Universe, rows: NDArray[Any], as_of: int) -> NDArray[np.bo
 
 
 def _closest(
-    universe: Universe, evidence: Evidence, numbers: NDArray[np.uint32]
+    universe: Universe, evidence: ItemEvidence, numbers: NDArray[np.uint32]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
     """For each item the bought item with the strongest evidence: SIMILAR_TO that one; POPULAR without any."""
     code, because = explain_as("POPULAR")(numbers)

@@ -1,6 +1,6 @@
 """Training of the affinity model: look back at earlier moments, fit a ranker to them, export it, evaluate it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,11 +24,11 @@ from ml.rfm import quintiles, rfm
 from ml.snapshot import best_supported, snapshot
 from ml.splits import holdout_cut, moments
 from ml.state import State, Table, fold
+from ml.trainers import ReportProgress
 from ml.universe import Universe
 
 RANKER = "ranker"  # the model's name among the evaluated methods
 THREADS = 2  # that look back at once; sparse products and partitions release the interpreter
-Report = Callable[[str, int, int], None]  # (stage, done, of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ DEFAULT = TrainingConfig()
 
 
 @dataclass(frozen=True, eq=False)
-class Trained(Ranker):
+class TrainedAffinity(Ranker):
     """A trained model with everything that its bundle needs."""
 
     item_ids: list[str]
@@ -77,7 +77,7 @@ class Trained(Ranker):
         return path
 
 
-def train(log: Log, cut: int | None, report: Report, config: TrainingConfig = DEFAULT) -> Trained:
+def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingConfig = DEFAULT) -> TrainedAffinity:
     """Learn from the lines before `cut` (seconds), evaluate on the later ones; the evaluated model itself will serve.
 
     Without a cut the last `config.holdout` days of the log are for evaluation. Raises `NothingToLearn` when nobody
@@ -114,7 +114,7 @@ def train(log: Log, cut: int | None, report: Report, config: TrainingConfig = DE
     )
     id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
     item_ids = [id_of[number] for number in numbers.tolist()]
-    return Trained(universe, network, item_ids, _rfm_edges(past, cut), evaluation, parity)
+    return TrainedAffinity(universe, network, item_ids, _rfm_edges(past, cut), evaluation, parity)
 
 
 def ranker_method(ranker: Ranker) -> Method:
@@ -142,7 +142,7 @@ def training_moments(log: Log, cut: int, config: TrainingConfig) -> Iterator[tup
 
 
 def _look_back(
-    log: Log, numbers: NDArray[np.uint32], cut: int, config: TrainingConfig, report: Report
+    log: Log, numbers: NDArray[np.uint32], cut: int, config: TrainingConfig, report: ReportProgress
 ) -> tuple[TrainingLists, Universe]:
     """Lists of all earlier moments, and the universe as of the latest of them."""
 

@@ -25,7 +25,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
     from ml.affinity.export import ExportDiffers, calibrated, check_parity, exported
     from ml.affinity.fitting import build_ranker, ranking_loss
-    from ml.affinity.training import RANKER, Trained, TrainingConfig, train, training_moments
+    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train, training_moments
 
 MakeLog = Callable[..., Log]
 DAY = 86_400
@@ -38,16 +38,16 @@ def ignored(stage: str, done: int, of: int) -> None:
     """Progress that no test reads."""
 
 
-def brief(log: Log, cut: int | None = None, epochs: int = BRIEF.epochs) -> Trained:
+def brief(log: Log, cut: int | None = None, epochs: int = BRIEF.epochs) -> TrainedAffinity:
     return train(log, cut, ignored, replace(BRIEF, epochs=epochs))
 
 
 @pytest.fixture(scope="module")
-def trained() -> Callable[[Log], Trained]:
+def trained() -> Callable[[Log], TrainedAffinity]:
     """The synthetic shop, trained on once for this module."""
-    learnt: list[Trained] = []
+    learnt: list[TrainedAffinity] = []
 
-    def once(log: Log) -> Trained:
+    def once(log: Log) -> TrainedAffinity:
         if not learnt:
             learnt.append(brief(log))
         return learnt[0]
@@ -55,7 +55,7 @@ def trained() -> Callable[[Log], Trained]:
     return once
 
 
-def test_a_brief_training_beats_popularity(make_log: MakeLog, trained: Callable[[Log], Trained]) -> None:
+def test_a_brief_training_beats_popularity(make_log: MakeLog, trained: Callable[[Log], TrainedAffinity]) -> None:
     evaluation = trained(make_log()).evaluation
     assert evaluation.people > 40
     assert evaluation.ahead["popularity"].low > 0
@@ -63,7 +63,7 @@ def test_a_brief_training_beats_popularity(make_log: MakeLog, trained: Callable[
     assert verdict(evaluation).promote == (evaluation.ahead["personal_frequency"].value > 0)
 
 
-def test_a_trained_bundle_serves(make_log: MakeLog, trained: Callable[[Log], Trained], tmp_path: Path) -> None:
+def test_a_trained_bundle_serves(make_log: MakeLog, trained: Callable[[Log], TrainedAffinity], tmp_path: Path) -> None:
     log = make_log()
     opened = AffinityModel.open(trained(log).write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
     state, now = log.state(3, int(log.occurred.max()) + DAY), int(log.occurred.max()) + DAY
@@ -133,7 +133,7 @@ def test_padding_counts_for_nothing_in_the_loss() -> None:
 
 
 def test_the_sum_of_scores_is_near_to_the_number_of_purchases(
-    make_log: MakeLog, trained: Callable[[Log], Trained]
+    make_log: MakeLog, trained: Callable[[Log], TrainedAffinity]
 ) -> None:
     log, model = make_log(), trained(make_log())
     cut = model.evaluation.cut
@@ -146,7 +146,7 @@ def test_the_sum_of_scores_is_near_to_the_number_of_purchases(
     assert predicted == pytest.approx(bought, rel=0.35)
 
 
-def rank_all(model: Trained, state: State, as_of: int) -> Ranked:
+def rank_all(model: TrainedAffinity, state: State, as_of: int) -> Ranked:
     return rank(
         model,
         state,
