@@ -19,8 +19,8 @@ from db.purchases import purchase_log
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.storing import Memory, store
 from engine.recommending.people import PeopleReader
-from ml.candidates import evidence
-from ml.features import pair_features
+from ml.affinity.candidates import gather_evidence
+from ml.affinity.pair_features import pair_features
 from ml.log import Log
 from ml.snapshot import best_supported, snapshot
 from ml.state import State
@@ -110,9 +110,9 @@ async def known(pool: asyncpg.Pool, people: PeopleReader) -> Known:
     numbers = universe.numbers
     features = []
     for state in states:
-        near, following = evidence(universe, state, as_of())
-        rows = universe.rows(numbers)
-        features.append(pair_features(universe, state, numbers, near[rows], following[rows], as_of()))
+        evidence, rows = gather_evidence(universe, state, as_of()), universe.rows(numbers)
+        near, following = evidence.near[rows], evidence.following[rows]
+        features.append(pair_features(universe, state, numbers, near, following, as_of()))
     return Known([tuple(row) for row in await pool.fetch(ROWS)], states, features)
 
 

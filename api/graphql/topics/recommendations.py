@@ -24,7 +24,7 @@ from db.events import events_for_items
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import Listed, Wish
-from ml.ranking import REASONS
+from ml.ranked import REASONS
 
 LONGEST_NAME = 64  # of a placement
 EVIDENCE = 3  # events shown per reason
@@ -46,7 +46,7 @@ _TEXTS = {
 
 @strawberry.enum(description="What kind of reason put an item in a list.")
 class ReasonCode(StrEnum):
-    """As `ml.ranking.REASONS`, in its order."""
+    """As `ml.ranked.REASONS`, in its order."""
 
     BOUGHT_BEFORE = "BOUGHT_BEFORE"
     DUE_AGAIN = "DUE_AGAIN"

@@ -15,7 +15,7 @@ from core.contract import Event, Person, read_event
 from db.cache import add_recent
 from db.events import insert_events
 from db.items import Offer, remove_items, upsert_items
-from ml.ranking import REASONS
+from ml.ranked import REASONS
 
 Ask = Callable[..., Any]
 MakeBundle = Callable[..., Path]
