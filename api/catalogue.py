@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from api.filters import Filter
 from api.offers import Offers
 from api.terms import Term, Terms
-from db.items import Item, Offer, catalogue_version, items_changed_since, stream_items
+from core.uploads import Offer
+from db.items import Item, catalogue_version, items_changed_since, stream_items
 
 log = structlog.get_logger()
 

@@ -10,8 +10,8 @@ from asyncpg import Pool
 from api.graphql.context import Gateway
 from api.judging import Outcome, Result, check_count, echo
 from api.people import POSTGRES_AWAY
-from api.uploads import read_item, read_user
 from core.errors import InvalidInput
+from core.uploads import read_item, read_user
 from db.items import remove_items, upsert_items
 from db.users import upsert_users
 

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.figures import Figure
 from benchmarks.layer import serve
 from benchmarks.shop import Shop, shop
-from cli.site import answers
+from cli.gateway_client import answers
 from cli.stack.folder import free_ports
 from cli.stack.processes import wait_until
 

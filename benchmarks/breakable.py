@@ -11,9 +11,9 @@ from pathlib import Path
 
 from redis import Redis
 
-from cli.asking import Client
-from cli.own_client import own_client
-from cli.site import Site, opened
+from cli.gateway_client import Client
+from cli.local.deployment import Deployment, open_deployment
+from cli.local.own_client import register_own_client
 from cli.stack.folder import free_ports
 from cli.stack.processes import Process, wait_until
 
@@ -51,7 +51,7 @@ class Supervisor(threading.Thread):
         while not self._stopped.wait(REST):
             for process in self._watched:
                 if process.exit_code is not None:
-                    process.begin_again()
+                    process.restart()
 
     def stop(self) -> None:
         """Leave them alone from now on."""
@@ -62,7 +62,7 @@ class Supervisor(threading.Thread):
 class Breakable:
     """The site, and the ways to break and mend it. Nothing is told to stop: all are killed as by kill -9."""
 
-    def __init__(self, site: Site, client: Client) -> None:
+    def __init__(self, site: Deployment, client: Client) -> None:
         self.site = site
         self.client = client
 
@@ -101,7 +101,7 @@ class Breakable:
         waits = {POSTGRES: stack.postgres.wait, REDIS: stack.valkey.wait, BROKER: stack.rabbitmq.wait}
         struck = [name for name in waits if name in parts]
         for name in struck:
-            self._process(name).begin_again()
+            self._process(name).restart()
         for part in HANGING.keys() & set(parts):
             self._signal(HANGING[part], signal.SIGCONT)
         for name in struck:
@@ -132,12 +132,12 @@ class Breakable:
 def breakable(path: Path) -> Iterator[Breakable]:
     """Everything running in this folder, fsync on, under a supervisor; stopped after the block."""
     (port,) = free_ports(1)
-    with opened(path, port) as site:
+    with open_deployment(path, port) as site:
         site.start_stores(lambda line: None)
         site.start_services()
         supervisor = Supervisor([site.processes.named(name) for name in SERVICES])
         supervisor.start()
-        whole = Breakable(site, own_client(site, "faults"))
+        whole = Breakable(site, register_own_client(site, "faults"))
         try:
             yield whole
         finally:

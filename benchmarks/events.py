@@ -24,8 +24,8 @@ from benchmarks import till
 from benchmarks.calm import Calm, calm
 from benchmarks.figures import Figure
 from benchmarks.till import Door, Sent
-from cli.own_client import own_client
-from cli.site import Site, opened
+from cli.local.deployment import Deployment, open_deployment
+from cli.local.own_client import register_own_client
 from cli.stack.folder import free_ports
 from core import clock
 from core.contract import read_event
@@ -46,9 +46,12 @@ T = TypeVar("T")
 def run(seed: int) -> dict[str, Figure]:
     """Warm up, send for a minute, hold it against the bare insert, send one by one beside queries, send millions."""
     (port,) = free_ports(1)
-    with tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path, opened(Path(path) / "site", port) as site:
+    with (
+        tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path,
+        open_deployment(Path(path) / "site", port) as site,
+    ):
         site.start_stores(typer.echo)
-        client = own_client(site, "benchmark")
+        client = register_own_client(site, "benchmark")
         asyncio.run(_fill_catalogue(site))
         site.start_services()
         bench = Bench(site, Door(site.base_url, client.token()), seed)
@@ -62,7 +65,7 @@ def run(seed: int) -> dict[str, Figure]:
 class Bench:
     """A running site, and senders in processes of their own."""
 
-    def __init__(self, site: Site, door: Door, seed: int) -> None:
+    def __init__(self, site: Deployment, door: Door, seed: int) -> None:
         self._site, self._door, self._seed = site, door, seed
         self._url = site.settings["PENCHANT_POSTGRES_URL"]
         self._brought = 0
@@ -143,7 +146,7 @@ def _elsewhere(work: Callable[..., T], *arguments: object) -> T:
         return pool.submit(work, *arguments).result()
 
 
-async def _fill_catalogue(site: Site) -> None:
+async def _fill_catalogue(site: Deployment) -> None:
     async with await connect_pool(site.settings["PENCHANT_POSTGRES_URL"], size=1, timeout=60) as pool:
         items = [{"id": f"item-{number}", "title": f"Item {number}"} for number in range(till.ITEMS)]
         await upsert_items(pool, [{**item, "updated_at": clock.now()} for item in items])  # type: ignore[typeddict-item]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.line import BROKEN, Line
-from cli.asking import Client
+from cli.gateway_client import Client
 from core import clock
 
 CALL = 20  # events

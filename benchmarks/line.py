@@ -3,7 +3,7 @@
 import http.client
 from urllib.parse import urlsplit
 
-from cli.asking import Client
+from cli.gateway_client import Client
 
 PATIENCE = 10.0  # seconds for one answer
 BROKEN = (OSError, http.client.HTTPException)

@@ -16,7 +16,7 @@ import amqp
 import psycopg
 
 from benchmarks.line import BROKEN, Line
-from cli.asking import Client
+from cli.gateway_client import Client
 from workers import topology
 
 AT_ONCE = 20  # people of one question

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from api.catalogue import Catalogue
 from api.filters import Filter
 from core.tasks import end
-from db.items import ItemPatch, Offer, items_by_id, remove_items, upsert_items
+from core.uploads import ItemPatch, Offer
+from db.items import items_by_id, remove_items, upsert_items
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 

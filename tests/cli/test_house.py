@@ -1,4 +1,4 @@
-"""The house rules that no linter knows."""
+"""The rules of this repository that no linter checks."""
 
 import re
 import subprocess
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
-from typer.testing import CliRunner
 
-from cli.main import COMMANDS, app
+from cli.main import COMMANDS
 from core import settings
+from tests.commands import invoke
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("api", "cli", "core", "db", "ml", "workers")
@@ -46,7 +46,7 @@ def test_no_setting_is_read_by_two_concerns() -> None:
     assert len(names) == len(set(names))
 
 
-def test_make_has_every_target_that_people_are_told_of() -> None:
+def test_make_has_every_documented_target() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"setup", "demo", "test", "test-all", "check", "bench", "lock", "clean"} <= targets
 
@@ -58,7 +58,7 @@ def test_the_ci_script_runs_the_checks_and_all_tests() -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_folder_says_in_its_docstring_what_it_is_and_nothing_else(folder: str) -> None:
+def test_every_folder_has_one_docstring_and_nothing_else_in_its_init(folder: str) -> None:
     text = (ROOT / folder / "__init__.py").read_text().strip()
     assert re.fullmatch(r'""".+"""', text, re.DOTALL)
 
@@ -80,10 +80,10 @@ def test_locks_carry_hashes_and_no_address() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
-    shown = CliRunner().invoke(app, [name, "--help"])
+    shown = invoke(name, "--help")
     assert shown.exit_code == 0, shown.exception
     assert len(shown.output.split()) > 10
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    assert CliRunner().invoke(app, ["no-such-command"]).exit_code == 2
+    assert invoke("no-such-command").exit_code == 2

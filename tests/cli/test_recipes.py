@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.loading.chunks import Chunk, WrongFile
-from cli.loading.fields import Kind
+from cli.loading.columns import Kind
 from cli.loading.files import Reading, chunks_of
 from cli.loading.recipes import WrongRecipe, read_recipe
 from cli.main import app

@@ -4,30 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import aio_pika
 import pytest
-from aio_pika.abc import AbstractChannel
 
 from core.settings import Stores
-from workers import topology
 
 ROOT = Path(__file__).parents[2]
 StartWorker = Callable[..., subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-async def channel(broker_url: str) -> AsyncIterator[AbstractChannel]:
-    """A channel on this run's vhost, every queue empty."""
-    topology.declare(broker_url)
-    async with await aio_pika.connect(broker_url) as connection:
-        channel = await connection.channel()
-        for queue in (topology.EVENTS, topology.DEAD_LETTERS):
-            await (await channel.get_queue(queue.name)).purge()
-        yield channel
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import aio_pika
 import asyncpg
 import httpx
 import pytest
@@ -19,7 +18,6 @@ from db.items import upsert_items
 from tests.erasing import authorize
 from tests.in_process import Configured, asked
 from tests.running import CLIENT, SECRET
-from workers import topology
 from workers.events import Memory
 
 
@@ -42,14 +40,3 @@ async def http(
     async with asked(Configured(stores)) as client:
         await authorize(client, grant_type=CLIENT_CREDENTIALS)
         yield client
-
-
-@pytest.fixture
-async def channel(broker_url: str) -> AsyncIterator[AbstractChannel]:
-    """A channel on this run's vhost, every queue empty."""
-    topology.declare(broker_url)
-    async with await aio_pika.connect(broker_url) as connection:
-        opened = await connection.channel()
-        for queue in (topology.EVENTS, topology.DEAD_LETTERS):
-            await (await opened.get_queue(queue.name)).purge()
-        yield opened
