@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from core import clock
+from core.amounts import cents_of
 from core.errors import InvalidInput
-from core.events import PAID, Event, EventType, Missing, Person, cents_of
+from core.events import BODY, PAID, Event, EventType, Missing, Person
 from core.events_v1 import LARGEST_PROPERTIES, MOMENT, V1, Told
 from core.hashes import identity_of, microseconds, order_of
 from core.texts import (
@@ -26,9 +27,9 @@ from core.texts import (
 )
 
 __all__ = [
-    "AHEAD", "DEEPEST_JSON", "EARLIEST", "LARGEST_PROPERTIES", "LONGEST_ID", "LONGEST_REASON", "LONGEST_TEXT", "PAID",
-    "VERSIONS", "Event", "EventType", "Id", "Person", "cents_of", "check_id", "check_reason", "identity_of",
-    "microseconds", "mint_id", "order_of", "plain_json", "read_event",
+    "AHEAD", "BODY", "DEEPEST_JSON", "EARLIEST", "LARGEST_PROPERTIES", "LONGEST_ID", "LONGEST_REASON", "LONGEST_TEXT",
+    "PAID", "VERSIONS", "Event", "EventType", "Id", "Person", "cents_of", "check_id", "check_not_ahead", "check_reason",
+    "identity_of", "microseconds", "mint_id", "order_of", "plain_json", "read_event",
 ]  # fmt: skip
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
@@ -66,6 +67,12 @@ def mint_id(now: datetime) -> str:
     return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
 
 
+def check_not_ahead(moment: datetime, now: datetime, field: str) -> None:
+    """Raise InvalidInput naming `field` when the moment lies further ahead than a sender's clock may be wrong."""
+    if moment > now + AHEAD:
+        raise InvalidInput(f"{field} lies more than 5 minutes ahead", field)
+
+
 def _model_of(raw: Mapping[str, Any]) -> type[Told]:
     type = raw.get("type")
     model = V1.get(type) if isinstance(type, str) else None
@@ -80,8 +87,7 @@ def _read_time(value: object, now: datetime) -> datetime:
         raise InvalidInput("occurredAt needs its offset from UTC, as in 2025-03-01T12:00:00Z", "occurredAt")
     if moment < EARLIEST:
         raise InvalidInput("occurredAt lies before 1990", "occurredAt")
-    if moment > now + AHEAD:
-        raise InvalidInput("occurredAt lies more than 5 minutes ahead", "occurredAt")
+    check_not_ahead(moment, now, "occurredAt")
     return moment.astimezone(UTC)
 
 

@@ -2,23 +2,28 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from operator import itemgetter
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from core.amounts import Amount, cents_of, plain_amount
 from core.hashes import hash64, identity_of, order_of
 from core.texts import Id, LongId, Text
 
 MOST_ITEMS: Final = 500
 LARGEST_QUANTITY: Final = 1_000_000
-_CENT: Final = Decimal(1)
+BODY: Final = (
+    "type", "user_id", "anonymous_id", "item_id", "item_ids", "order_id", "quantity", "unit_price", "currency", "value",
+    "query", "impression_id", "session_id", "properties",
+)  # fmt: skip
+"""The fields that `Event.digest` covers, in its order."""
+_AMOUNTS: Final = (BODY.index("unit_price"), BODY.index("value"))
+_body_of: Final = itemgetter(*BODY)
 _Value = TypeVar("_Value")
-
-Amount = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=4, allow_inf_nan=False)]
 
 
 class EventType(StrEnum):
@@ -135,11 +140,9 @@ class Event(BaseModel):
     @_Once
     def digest(self) -> int:
         """A stable hash of the body, 0 <= digest < 2**63: the same identity with another digest is a conflict."""
-        body = [
-            self.type, self.user_id, self.anonymous_id, self.item_id, self.item_ids, self.order_id, self.quantity,
-            _plain(self.unit_price), self.currency, _plain(self.value), self.query, self.impression_id,
-            self.session_id, self.properties,
-        ]  # fmt: skip
+        body = list(_body_of(vars(self)))
+        for place in _AMOUNTS:
+            body[place] = plain_amount(body[place])
         return hash64(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)) >> 1
 
     @property
@@ -153,12 +156,3 @@ class Event(BaseModel):
     def order(self) -> int:
         """The order as a number: an unsigned 64-bit hash of `orderId`, 0 without one."""
         return order_of(self.order_id)
-
-
-def cents_of(amount: Decimal) -> int:
-    """The amount in hundredths, halves away from zero, as Postgres rounds."""
-    return int((amount * 100).quantize(_CENT, rounding=ROUND_HALF_UP))
-
-
-def _plain(amount: Decimal | None) -> str | None:
-    return None if amount is None else format(amount.normalize(), "f")

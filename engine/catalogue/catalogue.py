@@ -11,7 +11,8 @@ import structlog
 from asyncpg import Pool
 from numpy.typing import NDArray
 
-from db.items import Item, Offer, catalogue_version, items_changed_since, stream_items
+from core.uploads import Offer
+from db.items import Item, catalogue_version, items_changed_since, stream_items
 from engine.catalogue.filters import Filter
 from engine.catalogue.index import Term, Terms
 from engine.catalogue.offers import Offers

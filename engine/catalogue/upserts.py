@@ -8,10 +8,10 @@ import structlog
 from asyncpg import Pool
 
 from core.errors import InvalidInput
+from core.uploads import read_item, read_user
 from db.items import remove_items, upsert_items
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
-from engine.catalogue.uploads import read_item, read_user
 from engine.outcomes import Outcome, Result, check_count, echo
 from engine.recommending.people import POSTGRES_AWAY
 

@@ -22,8 +22,9 @@ from core.contract import read_event
 from core.settings import Gateway as Edge
 from core.settings import Ingest, Settings, Stores, Tokens
 from core.tasks import end
+from core.uploads import Offer
 from db.events import insert_events
-from db.items import Offer, remove_items, upsert_items
+from db.items import remove_items, upsert_items
 from db.serving import MAIN, Model, promote, register_model
 from ml.affinity.model import AffinityModel, write
 from ml.affinity.network import Network

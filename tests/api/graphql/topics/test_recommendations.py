@@ -12,9 +12,10 @@ from api.gateway import Gateway
 from api.graphql.topics.recommendations import ReasonCode
 from core import clock
 from core.contract import Event, Person, read_event
+from core.uploads import Offer
 from db.cache import add_recent
 from db.events import insert_events
-from db.items import Offer, remove_items, upsert_items
+from db.items import remove_items, upsert_items
 from ml.ranked import REASONS
 
 Ask = Callable[..., Any]
