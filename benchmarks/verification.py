@@ -16,8 +16,8 @@ import amqp
 import psycopg
 
 from benchmarks.gateway_connection import BROKEN, GatewayConnection
-from cli.asking import Client
 from bus import topology
+from cli.asking import Client
 
 PEOPLE_PER_QUERY = 20
 
