@@ -1,4 +1,4 @@
-"""docker-compose.yml: checked against the compose specification, by a linter, and for the files and settings it names."""
+"""docker-compose.yml: checked against the compose specification, by a linter, and for what it names."""
 
 import os
 import re
