@@ -79,7 +79,7 @@ async def _serve_untrained(postgres_url: str, bundles: Path, seed: int) -> None:
     from db.postgres import connect_pool
     from db.purchases import purchase_log
     from db.serving import MAIN, Model, promote, register_model
-    from ml.bundle import Bundle, write
+    from ml.affinity.model import AffinityModel, write
     from ml.log import Log
     from ml.rfm import FALLBACK_EDGES
     from ml.snapshot import best_supported, snapshot
@@ -103,14 +103,14 @@ async def _serve_untrained(postgres_url: str, bundles: Path, seed: int) -> None:
             evaluation={},
             created_at=now,
         )
-        opened = Bundle.open(path)
+        opened = AffinityModel.open(path)
         await register_model(pool, Model(opened.id, "affinity", now, opened.digest, {}, None))
         await promote(pool, MAIN, opened.id, "benchmark", {}, "benchmark")
 
 
 def _network(seed: int) -> Any:
-    from ml.features import FEATURES
-    from ml.network import Network
+    from ml.affinity.network import Network
+    from ml.affinity.pair_features import FEATURES
 
     generator = np.random.default_rng(seed)
     sizes = (len(FEATURES), *HIDDEN, 1)

@@ -18,3 +18,23 @@ class InvalidInput(PenchantError):
 
 class StoreUnavailable(PenchantError):
     """A store did not answer."""
+
+
+class Forbidden(PenchantError):
+    """The token does not allow this."""
+
+
+class NotFound(PenchantError):
+    """There is nothing here by that name."""
+
+
+class InvalidToken(PenchantError):
+    """The access token is not valid."""
+
+
+class TooManyElements(PenchantError):
+    """The call has more elements than one call may have."""
+
+
+class Overloaded(PenchantError):
+    """Too much work is waiting: try again in a moment."""

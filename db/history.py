@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from db.events import ensure_months
+from db.locks import AdvisoryLock, try_lock_session
 from db.tombstones import ERASED_WHEN, HASH_OF_EVENT
 
 ATTEMPTS, PAUSE = 25, 0.2  # of claiming a load; seconds between them
@@ -119,7 +120,7 @@ class History:
 async def _claimed(connection: asyncpg.Connection, id: str) -> bool:
     """Whoever was killed a moment ago holds it until Postgres is done with their last statement."""
     for _ in range(ATTEMPTS):
-        if await connection.fetchval("SELECT pg_try_advisory_lock(7305005, hashtext($1))", id):
+        if await try_lock_session(connection, AdvisoryLock.LOADS, id):
             return True
         await asyncio.sleep(PAUSE)
     return False

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from core.contract import Event
+from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
 MOST_AT_ONCE: Final = 10_000  # events given to a user in one transaction
@@ -60,7 +61,7 @@ async def give_events(connection: Connection, anonymous_id: str, user_id: str) -
 
 async def lock_user(connection: Connection, user_id: str) -> None:
     """Until this transaction ends nobody else joins guests to this user, or erases them."""
-    await connection.execute("SELECT pg_advisory_xact_lock(7305010, hashtext($1))", user_id)
+    await lock_transaction(connection, AdvisoryLock.USERS, user_id)
 
 
 async def given_to_users(connection: Connection, events: Sequence[Event]) -> list[Event]:

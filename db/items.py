@@ -6,11 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, Required, TypedDict
 
+from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
 UpsertOutcome = Literal["ACCEPTED", "STALE"]
 
-WRITERS_LOCK = 7305003  # held until commit, so that changed_seq grows in the order of commits
 PAGE = 5_000
 _FIELDS = (
     "group_id", "title", "description", "categories", "brand", "image_url", "url", "app_url", "attributes", "offers",
@@ -87,7 +87,7 @@ async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> 
     A removed item that is patched lives again. An item appearing twice is patched twice.
     """
     async with transaction(connection) as inside:
-        await inside.execute("SELECT pg_advisory_xact_lock($1)", WRITERS_LOCK)
+        await lock_transaction(inside, AdvisoryLock.ITEM_WRITERS)
         rows = await _rows_as_stored(inside, [patch["id"] for patch in patches])
         touched: set[str] = set()
         outcomes = [_apply(rows, touched, patch) for patch in patches]
@@ -98,7 +98,7 @@ async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> 
 async def remove_items(connection: Connection, ids: Sequence[str]) -> list[bool]:
     """Remove the items, leaving tombstones; for each id whether it was there."""
     async with transaction(connection) as inside:
-        await inside.execute("SELECT pg_advisory_xact_lock($1)", WRITERS_LOCK)
+        await lock_transaction(inside, AdvisoryLock.ITEM_WRITERS)
         removed = await inside.fetch(
             "UPDATE items SET removed_at = now(), updated_at = greatest(updated_at, now())"
             " WHERE id = ANY($1) AND removed_at IS NULL RETURNING id",

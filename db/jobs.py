@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from core.errors import PenchantError
+from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
 AFFINITY = "affinity"  # what a training may be for
@@ -55,7 +56,7 @@ async def request_job(connection: Connection, kind: str, reason: str, requested_
 async def request_once(connection: Connection, kind: str, reason: str, requested_by: str) -> Job:
     """The job of this kind that waits already, or else a new one."""
     async with transaction(connection) as inside:
-        await _one_at_a_time(inside)
+        await lock_transaction(inside, AdvisoryLock.JOB_REQUESTS)
         row = await inside.fetchrow(
             f"SELECT {_JOB} FROM training_jobs WHERE kind = $1 AND state = 'QUEUED' ORDER BY id LIMIT 1", kind
         )
@@ -65,7 +66,7 @@ async def request_once(connection: Connection, kind: str, reason: str, requested
 async def schedule_job(connection: Connection, kind: str, period: str, requested_by: str) -> Job | None:
     """Queue the training of this period; None when it was asked for before, or another one waits still."""
     async with transaction(connection) as inside:
-        await _one_at_a_time(inside)
+        await lock_transaction(inside, AdvisoryLock.JOB_REQUESTS)
         row = await inside.fetchrow(
             "INSERT INTO training_jobs (kind, state, reason, requested_by, period)"
             " SELECT $1::text, 'QUEUED', 'scheduled for ' || $2, $3, $2"
@@ -167,10 +168,6 @@ async def list_jobs(connection: Connection, first: int, before: int | None = Non
         before,
     )
     return [Job(**row) for row in rows]
-
-
-async def _one_at_a_time(connection: Connection) -> None:
-    await connection.execute("SELECT pg_advisory_xact_lock(7305006)")
 
 
 async def _change(connection: Connection, job: Job, change: str, value: object) -> None:

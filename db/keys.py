@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
-
-LOCK = 0x6F61757468  # "oauth": one key is made at first start, however many processes start at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ async def make_first_key(
 ) -> bool:
     """Store the key that `make` returns unless a live `usable` one is there; True when it was stored."""
     async with transaction(connection) as held:
-        await held.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        await lock_transaction(held, AdvisoryLock.SIGNING_KEYS)
         if any(usable(key) for key in await list_keys(held, timedelta(0))):
             return False
         await _insert(held, await make())
@@ -52,7 +51,7 @@ async def make_first_key(
 async def rotate_keys(connection: Connection, key: StoredKey, overlap: timedelta) -> None:
     """Store a new key; those before it sign for `overlap` longer, so that every process knows the new one by then."""
     async with transaction(connection) as held:
-        await held.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        await lock_transaction(held, AdvisoryLock.SIGNING_KEYS)
         await held.execute("UPDATE oauth_keys SET retired_at = now() + $1::interval WHERE retired_at IS NULL", overlap)
         await _insert(held, key)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from core.errors import InvalidInput
+from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
 MAIN = "main"
@@ -179,8 +180,7 @@ async def _lock(connection: Connection, slot: str, bundle: str) -> None:
 
 
 async def _one_decision_at_a_time(connection: Connection, slot: str) -> None:
-    # Also when the slot has no row yet.
-    await connection.execute("SELECT pg_advisory_xact_lock(7305004, hashtext($1))", slot)
+    await lock_transaction(connection, AdvisoryLock.DECISIONS, slot)  # the slot may have no row to lock yet
 
 
 async def _record(connection: Connection, *values: Any) -> None:

@@ -8,10 +8,10 @@ from celery import beat
 from celery.app.base import Celery
 
 from core.settings import Stores
+from db.locks import AdvisoryLock
 
 log = structlog.get_logger()
 
-LOCK: Final = 7305007
 WAIT: Final = 1.0  # seconds between attempts to lead
 
 
@@ -52,7 +52,7 @@ class Leadership:
             # A server that hears nothing from us for this long lets another process lead.
             options="-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
         )
-        row = self._session.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
+        row = self._session.execute("SELECT pg_try_advisory_lock(%s)", [int(AdvisoryLock.BEAT)]).fetchone()
         if row and row[0]:
             self._say("beat_leads")
             return True

@@ -7,6 +7,8 @@ from time import monotonic
 import asyncpg
 import structlog
 
+from core.single_flight import SingleFlight
+
 log = structlog.get_logger()
 
 PATIENCE = 0.5  # seconds a caller waits for a look; after that the last one has to do
@@ -25,34 +27,29 @@ class Glance:
         self._look = look
         self._every = every
         self._tried = NEVER
-        self._looking: asyncio.Task[None] | None = None
+        self._looking = SingleFlight(self._run)
         self.seen = NEVER
 
     async def refresh(self) -> None:
         """Look again if it is time to."""
         if monotonic() - self._tried < self._every:
             return
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._run())
-        looking = self._looking
-        # Not wait_for: cancelling a statement waits for a server that may not answer. The first look has no other.
-        await asyncio.wait({looking}, timeout=PATIENCE if self.seen > NEVER else None)
-        self._tried = monotonic()
-        if looking.done():
-            looking.result()  # a bug is not an outage
+        # The look goes on after that: cancelling a statement waits for a server that may not answer. The first look
+        # has no other to go on with.
+        try:
+            await self._looking.result_within(None, PATIENCE if self.seen > NEVER else None)
+        finally:
+            self._tried = monotonic()
 
     async def close(self) -> None:
         """Give up the look that is under way."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking}, timeout=PATIENCE)
+        if looking := self._looking.cancel():
+            await asyncio.wait(looking, timeout=PATIENCE)
 
-    async def _run(self) -> None:
+    async def _run(self, _: None) -> None:
         began = monotonic()
         try:
             await self._look()
             self.seen = began
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("look_failed", what=self._what, error=type(error).__name__)
-        finally:
-            self._looking = None

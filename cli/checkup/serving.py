@@ -13,7 +13,8 @@ from core.errors import StoreUnavailable
 from core.settings import Gateway, Stores
 from db.postgres import connect_pool
 from db.serving import MAIN, Model, model_by_id, serving_in
-from ml.bundle import Bundle, BundleRefused
+from ml.affinity.model import AffinityModel
+from ml.bundle import BundleRefused
 
 OLD = timedelta(days=14)
 PATIENCE = 3.0  # seconds
@@ -40,7 +41,7 @@ async def check_bundle(stores: Stores) -> list[Finding]:
 def _check_files(stores: Stores, model: Model) -> Finding:
     folder = stores.bundles.resolve()
     try:
-        bundle = Bundle.open(folder / model.id)
+        bundle = AffinityModel.open(folder / model.id)
     except BundleRefused as error:
         advice = f"Bring it back to {folder}, or train anew with `penchant train`; the gateways go on with the old one."
         return fail("bundle", f"{error}", advice)

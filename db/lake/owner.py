@@ -10,9 +10,9 @@ import asyncpg
 
 from core.errors import PenchantError
 from db.lake.days import Day
+from db.locks import AdvisoryLock, try_lock_session, unlock_session
 from db.postgres import Connection
 
-LOCK: Final = 7305020
 _ATTEMPTS: Final = 10
 _PAUSE: Final = 0.2  # seconds
 
@@ -34,13 +34,13 @@ async def sole_writer(pool: asyncpg.Pool) -> AsyncIterator[Any]:
             yield connection
         finally:
             with suppress(asyncpg.InterfaceError, OSError, TimeoutError):  # lost: then the lock is, too
-                await connection.fetchval("SELECT pg_advisory_unlock($1)", LOCK)
+                await unlock_session(connection, AdvisoryLock.LAKE_WRITER)
 
 
 async def _lock(connection: Connection) -> None:
     """Whoever was killed a moment ago holds it until Postgres hears of that."""
     for _ in range(_ATTEMPTS):
-        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+        if await try_lock_session(connection, AdvisoryLock.LAKE_WRITER):
             return
         await asyncio.sleep(_PAUSE)
     raise LakeBusy

@@ -25,9 +25,9 @@ from core.tasks import end
 from db.events import insert_events
 from db.items import Offer, remove_items, upsert_items
 from db.serving import MAIN, Model, promote, register_model
-from ml.bundle import Bundle, write
-from ml.features import FEATURES
-from ml.network import Network
+from ml.affinity.model import AffinityModel, write
+from ml.affinity.network import Network
+from ml.affinity.pair_features import FEATURES
 from ml.rfm import FALLBACK_EDGES
 from ml.universe import COLUMNS, Universe
 from tests.running import Running, register_client, running_gateway, until
@@ -81,7 +81,7 @@ async def shelves(pool: asyncpg.Pool, stores: Stores) -> dict[str, str]:
     numbers = {row["id"]: row["number"] for row in await pool.fetch("SELECT id, number FROM items")}
     made = {}
     for shelf in range(BUNDLES):
-        opened = Bundle.open(bundle_of(stores.bundles, numbers, shelf))
+        opened = AffinityModel.open(bundle_of(stores.bundles, numbers, shelf))
         await register_model(pool, Model(opened.id, "affinity", NOW, opened.digest, {}, None))
         made[opened.id] = str(shelf)
     view = {"type": "VIEW", "itemId": "seen", "userId": "u1"}

@@ -28,9 +28,9 @@ from db.outbox import put_aside
 from db.postgres import connect_pool
 from db.serving import MAIN, Model, promote, register_model
 from engine.dead_events.records import of_message
-from ml.bundle import Bundle, write
-from ml.features import FEATURES
-from ml.network import Network
+from ml.affinity.model import AffinityModel, write
+from ml.affinity.network import Network
+from ml.affinity.pair_features import FEATURES
 from ml.rfm import FALLBACK_EDGES
 from ml.universe import COLUMNS, Universe
 from tests.conftest import EMPTY_EVERY_TABLE
@@ -227,7 +227,7 @@ def test_an_erasure_that_is_not_done_everywhere_for_days_is_seen(do: Do) -> None
 
 def test_a_bundle_is_checked_file_by_file(do: Do, tmp_path: Path) -> None:
     path = make_bundle(tmp_path)
-    opened = Bundle.open(path)
+    opened = AffinityModel.open(path)
     model = Model(opened.id, "main", opened.created_at, opened.digest, {}, None)
     do(lambda pool: register_model(pool, model))
     do(lambda pool: promote(pool, MAIN, opened.id, "a test says so", {}, "test"))

@@ -23,7 +23,7 @@ from db.lake.owner import sole_writer
 from db.lake.place import Lake
 from db.lake.retention import drop_exported_months
 from db.serving import MAIN, current_serving, list_decisions, list_models
-from ml.bundle import Bundle
+from ml.affinity.model import AffinityModel
 from ml.log import Log
 
 HEADER = "type,occurredAt,userId,itemId,orderId,quantity,unitPrice,currency"
@@ -88,7 +88,7 @@ async def test_a_training_is_judged_written_down_registered_and_served(
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     assert told["promoted"], told["reason"]
-    opened = Bundle.open(Path(told["path"]))
+    opened = AffinityModel.open(Path(told["path"]))
     assert opened.id == told["bundle"]
     assert opened.evaluation["cut_at"].startswith("2025-12-31") or opened.evaluation["cut_at"].startswith("2026-01-01")
     assert set(opened.evaluation["methods"]) >= {"ranker", "popularity", "personal_frequency"}

@@ -10,12 +10,12 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from cli.main import app
 from core import clock
 from db.items import upsert_items
 from db.serving import MAIN, Model, current_serving, list_decisions, refuse, register_model
-from ml.bundle import Bundle
+from ml.affinity.model import AffinityModel
 
 Ask = Callable[..., Any]
 
@@ -50,7 +50,7 @@ async def two(
 
 async def refused(gateway: Gateway, path: Path) -> str:
     """A third model, which the gate did not let through."""
-    opened = Bundle.open(path)
+    opened = AffinityModel.open(path)
     await register_model(gateway.pool, Model(opened.id, "affinity", opened.created_at, "d", {}, None))
     await refuse(gateway.pool, MAIN, opened.id, "not better", {}, "gate")
     return opened.id

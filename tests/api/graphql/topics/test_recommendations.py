@@ -8,14 +8,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from api.graphql.topics.recommendations import ReasonCode
 from core import clock
 from core.contract import Event, Person, read_event
 from db.cache import add_recent
 from db.events import insert_events
 from db.items import Offer, remove_items, upsert_items
-from ml.ranking import REASONS
+from ml.ranked import REASONS
 
 Ask = Callable[..., Any]
 MakeBundle = Callable[..., Path]

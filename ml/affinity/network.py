@@ -1,4 +1,4 @@
-"""The ranker's forward pass in NumPy: a small dense net over a varying number of pairs."""
+"""The ranker's forward pass in NumPy: a small dense network over any number of pairs."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Dense layers with ReLU between them and one output; the scaling of the features is inside the first layer."""
+    """Dense layers with ReLU between them and one output; the first layer includes the scaling of the features."""
 
     kernels: tuple[Floats, ...]  # (features, 64), (64, 32), (32, 1)
     biases: tuple[Floats, ...]
@@ -27,6 +27,6 @@ class Network:
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-x)); beyond 60 the exponential is cut off."""
+    """1 / (1 + exp(-x)), with x limited to -60 to 60."""
     result: Floats = np.reciprocal(1 + np.exp(-np.clip(logits, -60, 60)), dtype=np.float32)
     return result

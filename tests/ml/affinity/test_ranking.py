@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from core.contract import EventType
-from ml.bundle import Bundle
-from ml.ranking import REASONS, Ranked, rank, similar
+from ml.affinity.model import AffinityModel
+from ml.affinity.ranking import rank
+from ml.ranked import REASONS, Ranked
 from ml.state import CODE, State, Table, fold
 from ml.universe import HOUR, Universe
 
@@ -24,7 +25,7 @@ def everything() -> NDArray[np.bool_]:
 
 
 def ask(
-    bundle: Bundle | None,
+    model: AffinityModel | None,
     state: State,
     now: int,
     *,
@@ -33,7 +34,7 @@ def ask(
     first: int = 10,
 ) -> Ranked:
     return rank(
-        bundle,
+        model,
         state,
         as_of=now,
         allowed=everything() if allowed is None else allowed,
@@ -49,18 +50,18 @@ def reason(ranked: Ranked, number: int) -> str:
 
 @pytest.fixture
 def regular(make_events: MakeEvents, now: int) -> State:
-    """Somebody who bought 5, 6 and 7 every week until a week ago."""
+    """A person who bought 5, 6 and 7 every week until a week ago."""
     return fold(
         State.empty(), np.concatenate([make_events(5, 6, 7, at=now - week * 7 * DAY, apart=0) for week in range(1, 9)])
     )
 
 
 @pytest.fixture(params=["with a model", "without a model"])
-def either(request: pytest.FixtureRequest, bundle: Bundle) -> Bundle | None:
-    return bundle if request.param == "with a model" else None
+def either(request: pytest.FixtureRequest, model: AffinityModel) -> AffinityModel | None:
+    return model if request.param == "with a model" else None
 
 
-def test_scores_fall_and_no_item_comes_twice(either: Bundle | None, regular: State, now: int) -> None:
+def test_scores_fall_and_no_item_is_listed_twice(either: AffinityModel | None, regular: State, now: int) -> None:
     ranked = ask(either, regular, now, first=80)
     assert len(ranked.numbers) == len(set(ranked.numbers.tolist())) == 80
     assert (np.diff(ranked.scores) <= 0).all()
@@ -68,14 +69,14 @@ def test_scores_fall_and_no_item_comes_twice(either: Bundle | None, regular: Sta
     assert ranked.scores[-1] >= 0
 
 
-def test_the_same_question_gets_the_same_answer(either: Bundle | None, regular: State, now: int) -> None:
+def test_the_same_question_gets_the_same_answer(either: AffinityModel | None, regular: State, now: int) -> None:
     one, other = ask(either, regular, now), ask(either, regular, now)
     np.testing.assert_array_equal(one.numbers, other.numbers)
     np.testing.assert_array_equal(one.scores, other.scores)
 
 
 def test_an_item_just_bought_is_left_out(
-    either: Bundle | None, regular: State, make_events: MakeEvents, now: int
+    either: AffinityModel | None, regular: State, make_events: MakeEvents, now: int
 ) -> None:
     before = ask(either, regular, now, first=80)
     top = int(before.numbers[0])
@@ -84,12 +85,12 @@ def test_an_item_just_bought_is_left_out(
     assert len(ask(either, bought, now, first=80).numbers) == 79
 
 
-def test_a_bought_item_comes_back_when_it_is_due(bundle: Bundle, regular: State, now: int) -> None:
-    assert reason(ask(bundle, regular, now, first=80), 5) == "DUE_AGAIN"
-    assert reason(ask(bundle, regular, now - 4 * DAY, first=80), 5) == "BOUGHT_BEFORE"
+def test_a_bought_item_comes_back_when_it_is_due(model: AffinityModel, regular: State, now: int) -> None:
+    assert reason(ask(model, regular, now, first=80), 5) == "DUE_AGAIN"
+    assert reason(ask(model, regular, now - 4 * DAY, first=80), 5) == "BOUGHT_BEFORE"
 
 
-def test_a_filter_never_shortens_a_list(either: Bundle | None, regular: State, now: int) -> None:
+def test_a_filter_never_shortens_a_list(either: AffinityModel | None, regular: State, now: int) -> None:
     allowed = np.zeros(81, np.bool_)
     allowed[20:45] = True
     ranked = ask(either, regular, now, allowed=allowed, first=20)
@@ -97,21 +98,23 @@ def test_a_filter_never_shortens_a_list(either: Bundle | None, regular: State, n
     assert allowed[ranked.numbers].all()
 
 
-def test_a_list_is_shorter_only_when_nothing_else_is_allowed(either: Bundle | None, regular: State, now: int) -> None:
+def test_a_list_is_shorter_only_when_nothing_else_is_allowed(
+    either: AffinityModel | None, regular: State, now: int
+) -> None:
     allowed = np.zeros(81, np.bool_)
     allowed[[5, 9, 30]] = True
     assert sorted(ask(either, regular, now, allowed=allowed).numbers.tolist()) == [5, 9, 30]
     assert len(ask(either, regular, now, allowed=np.zeros(81, np.bool_)).numbers) == 0
 
 
-def test_items_beyond_the_mask_are_not_returned(either: Bundle | None, regular: State, now: int) -> None:
+def test_items_beyond_the_mask_are_not_returned(either: AffinityModel | None, regular: State, now: int) -> None:
     ranked = ask(either, regular, now, allowed=np.ones(4, np.bool_), context=(3_000_000,), first=3)
     assert sorted(ranked.numbers.tolist()) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("type", [EventType.VIEW, EventType.CLICK, EventType.ADD_TO_CART, EventType.LIKE])
-def test_a_look_at_any_item_changes_the_list(
-    either: Bundle | None, regular: State, make_events: MakeEvents, now: int, type: EventType
+def test_an_event_about_any_item_changes_the_list(
+    either: AffinityModel | None, regular: State, make_events: MakeEvents, now: int, type: EventType
 ) -> None:
     for number in range(10, 30):
         before = ask(either, regular, now)
@@ -120,78 +123,57 @@ def test_a_look_at_any_item_changes_the_list(
         assert number in looked.numbers
 
 
-def test_a_look_fades(bundle: Bundle, regular: State, make_events: MakeEvents, now: int) -> None:
+def test_a_lift_fades(model: AffinityModel, regular: State, make_events: MakeEvents, now: int) -> None:
     looked = fold(regular, make_events(40, at=now, type=CODE[EventType.VIEW]))
-    places = [ask(bundle, looked, now + hour * int(HOUR), first=80).numbers.tolist().index(40) for hour in (0, 12, 30)]
+    places = [ask(model, looked, now + hour * int(HOUR), first=80).numbers.tolist().index(40) for hour in (0, 12, 30)]
     assert places[0] < places[1] <= places[2]
-    assert places[2] == ask(bundle, regular, now + 30 * int(HOUR), first=80).numbers.tolist().index(40)
+    assert places[2] == ask(model, regular, now + 30 * int(HOUR), first=80).numbers.tolist().index(40)
 
 
-def test_taking_an_item_out_of_the_cart_takes_its_lift_back(
-    bundle: Bundle, regular: State, make_events: MakeEvents, now: int
+def test_removing_an_item_from_the_cart_removes_its_lift(
+    model: AffinityModel, regular: State, make_events: MakeEvents, now: int
 ) -> None:
     added = fold(regular, make_events(40, at=now - 60, type=CODE[EventType.ADD_TO_CART]))
     removed = fold(added, make_events(40, at=now - 30, type=CODE[EventType.REMOVE_FROM_CART]))
-    assert ask(bundle, removed, now).numbers.tolist() == ask(bundle, regular, now).numbers.tolist()
+    assert ask(model, removed, now).numbers.tolist() == ask(model, regular, now).numbers.tolist()
 
 
 def test_the_items_of_the_page_lift_their_neighbours(
-    bundle: Bundle, universe: Universe, regular: State, now: int
+    model: AffinityModel, universe: Universe, regular: State, now: int
 ) -> None:
     neighbours = universe.numbers[universe.near[universe.rows(np.array([50]))[0], :3]]
-    ranked = ask(bundle, State.empty(), now, context=(50,))
+    ranked = ask(model, State.empty(), now, context=(50,))
     assert set(neighbours.tolist()) <= set(ranked.numbers.tolist())
     assert reason(ranked, int(neighbours[0])) == "SIMILAR_TO"
     assert ranked.because[ranked.numbers.tolist().index(int(neighbours[0]))] == 50
 
 
-def test_somebody_unknown_gets_what_is_popular(either: Bundle | None, now: int) -> None:
+def test_an_unknown_person_gets_popular_items(either: AffinityModel | None, now: int) -> None:
     ranked = ask(either, State.empty(), now)
     assert {REASONS[code] for code in ranked.reasons} == {"POPULAR"}
     assert len(ranked.numbers) == 10
 
 
-def test_every_reason_that_names_an_item_names_one_the_person_had_to_do_with(
-    bundle: Bundle, regular: State, now: int
-) -> None:
-    ranked = ask(bundle, regular, now, first=80)
+def test_a_reason_names_only_items_of_the_person(model: AffinityModel, regular: State, now: int) -> None:
+    ranked = ask(model, regular, now, first=80)
     named = set(ranked.because.tolist()) - {0}
     assert named
     assert named <= {5, 6, 7}
     np.testing.assert_array_equal(ranked.reasons == REASONS.index("SIMILAR_TO"), ranked.because > 0)
 
 
-def test_what_was_just_looked_at_is_its_own_reason(
-    bundle: Bundle, regular: State, make_events: MakeEvents, now: int
+def test_an_item_just_added_to_the_cart_is_its_own_reason(
+    model: AffinityModel, regular: State, make_events: MakeEvents, now: int
 ) -> None:
-    ranked = ask(bundle, fold(regular, make_events(40, at=now - 5, type=CODE[EventType.ADD_TO_CART])), now)
+    ranked = ask(model, fold(regular, make_events(40, at=now - 5, type=CODE[EventType.ADD_TO_CART])), now)
     place = ranked.numbers.tolist().index(40)
     assert ranked.because[place] == 40
     assert REASONS[ranked.reasons[place]] == "SIMILAR_TO"
 
 
 def test_an_item_newer_than_the_model_can_be_recommended(
-    bundle: Bundle, regular: State, make_events: MakeEvents, now: int
+    model: AffinityModel, regular: State, make_events: MakeEvents, now: int
 ) -> None:
     state = fold(regular, np.concatenate([make_events(500, at=now - week * 7 * DAY) for week in range(1, 9)]))
-    ranked = ask(bundle, state, now, allowed=np.ones(501, np.bool_))
+    ranked = ask(model, state, now, allowed=np.ones(501, np.bool_))
     assert 500 in ranked.numbers
-
-
-def test_similar_items_are_the_nearest_and_never_the_item_itself(bundle: Bundle, universe: Universe) -> None:
-    ranked = similar(bundle, 50, everything(), 5)
-    row = universe.rows(np.array([50]))[0]
-    assert ranked.numbers[0] == universe.numbers[universe.near[row, 0]]
-    assert 50 not in ranked.numbers
-    assert (ranked.because[ranked.reasons == REASONS.index("SIMILAR_TO")] == 50).all()
-
-
-def test_similar_items_are_filtered_before_they_are_counted(bundle: Bundle) -> None:
-    allowed = np.zeros(81, np.bool_)
-    allowed[1:9] = True
-    ranked = similar(bundle, 50, allowed, 8)
-    assert sorted(ranked.numbers.tolist()) == list(range(1, 9))
-
-
-def test_without_a_model_nothing_is_similar(now: int) -> None:
-    assert len(similar(None, 50, everything(), 5).numbers) == 0

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar, cast, get_args
 
 import structlog
 from asyncpg import Pool
@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from redis.asyncio import Redis
 
 from bus.publisher import Broker, QueueState
+from core.single_flight import SingleFlight
 from db.dead_events import DeadReason, count_dead
 from db.jobs import Job, JobState, latest_jobs
 from db.outbox import count_parcels
@@ -27,29 +28,29 @@ class Question(Generic[Found]):
 
     def __init__(self, store: str, ask: Callable[[], Awaitable[Found]], *, lives: float = LIVES) -> None:
         self._store, self._ask, self._lives = store, ask, lives
-        self._asking: asyncio.Task[Found | None] | None = None
-        self._asked_at = float("-inf")
+        self._asking = SingleFlight(self._answered)
+        self._asked_at, self._found = float("-inf"), cast(Found | None, None)
 
     async def answer(self) -> Found | None:
         """What the store says, at most `LIVES` seconds old. A caller waits for `PATIENCE`, the question goes on."""
-        now = asyncio.get_running_loop().time()
-        if self._asking is None or (self._asking.done() and now - self._asked_at >= self._lives):
-            self._asked_at = now
-            self._asking = asyncio.create_task(self._answered())
-        done, _ = await asyncio.wait([self._asking], timeout=PATIENCE)
-        return self._asking.result() if done else None
+        if asyncio.get_running_loop().time() - self._asked_at < self._lives:
+            return self._found
+        found = await self._asking.result_within(None, PATIENCE)
+        return found[0] if found else None
 
     def close(self) -> None:
         """Stop asking."""
-        if self._asking is not None:
-            self._asking.cancel()
+        self._asking.cancel()
 
-    async def _answered(self) -> Found | None:
+    async def _answered(self, _: None) -> Found | None:
+        asked_at = asyncio.get_running_loop().time()
         try:
-            return await self._ask()
+            self._found = await self._ask()
         except Exception as error:  # any way of not answering is "down" here
             log.warning("store_did_not_say", store=self._store, error=repr(error))
-            return None
+            self._found = None
+        self._asked_at = asked_at
+        return self._found
 
 
 class Vitals:

@@ -1,4 +1,4 @@
-"""The affinity ranker: a small dense net over pair features, fitted to put what was bought at the head of the list."""
+"""The affinity ranker in Keras: a small dense network over pair features, fitted to rank bought items first."""
 
 import os
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ml.features import FEATURES
-from ml.lists import Lists
+from ml.affinity.pair_features import FEATURES
+from ml.affinity.training_lists import TrainingLists
 
 LISTWISE = 0.04  # weight of the listwise part of the loss
 
@@ -18,8 +18,8 @@ LISTWISE = 0.04  # weight of the listwise part of the loss
 def ranking_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Per list: binary cross-entropy of each candidate, plus LISTWISE x cross-entropy between basket and softmax.
 
-    The first part keeps the logits near to log odds; the second makes every person count alike, whatever the size of
-    the basket, as NDCG does (ListNet; Cao et al. 2007). `labels` (lists, length) are 1, 0 or negative for padding.
+    The first part keeps the logits near to log odds. The second gives every person the same weight, whatever the size
+    of the basket, as NDCG does (ListNet; Cao et al. 2007). `labels` (lists, length) are 1, 0 or negative for padding.
     """
     real = labels >= 0
     bought = tf.where(real, labels, 0.0)
@@ -30,8 +30,8 @@ def ranking_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return pointwise + LISTWISE * listwise
 
 
-def ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]) -> keras.Model:
-    """(lists, length, FEATURES) -> logits (lists, length); the features are scaled inside."""
+def build_ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]) -> keras.Model:
+    """(lists, length, FEATURES) -> logits (lists, length); the model scales the features itself."""
     features = keras.Input((None, len(FEATURES)), name="features")
     layer = keras.layers.Normalization(mean=mean, variance=variance, name="scaled")(features)
     for width in hidden:
@@ -41,7 +41,7 @@ def ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]) -> k
 
 
 def fit(
-    lists: Lists,
+    lists: TrainingLists,
     *,
     hidden: tuple[int, ...],
     epochs: int,
@@ -53,10 +53,10 @@ def fit(
     """A ranker fitted to lists; the same seed gives the same weights on the same machine."""
     keras.utils.set_random_seed(seed)
     real = lists.features[lists.labels >= 0]
-    model = ranker(real.mean(0), real.var(0) + 1e-6, hidden)
+    model = build_ranker(real.mean(0), real.var(0) + 1e-6, hidden)
     steps = max(1, -(-len(lists) // batch) * epochs)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     model.compile(keras.optimizers.Adam(schedule), ranking_loss)
-    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch_done(epoch + 1))
-    model.fit(lists.features, lists.labels, batch_size=batch, epochs=epochs, verbose=0, callbacks=[told])
+    progress = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch_done(epoch + 1))
+    model.fit(lists.features, lists.labels, batch_size=batch, epochs=epochs, verbose=0, callbacks=[progress])
     return model

@@ -1,4 +1,4 @@
-"""Features mean what they are called, and training computes what serving computes."""
+"""Features mean what their names say, and training computes the same ones as serving."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.candidates import evidence, find
-from ml.features import FEATURES, pair_features
-from ml.lists import candidate_features, everybody, training_lists
+from ml.affinity.candidates import find_candidates, gather_evidence
+from ml.affinity.pair_features import FEATURES, pair_features
+from ml.affinity.training_lists import candidate_features, training_lists
 from ml.log import Log
-from ml.ranking import awake
+from ml.masks import mask_of, without
+from ml.rests import resting
 from ml.snapshot import best_supported, snapshot
 from ml.state import State, Table, fold
 from ml.universe import Universe
@@ -21,11 +22,10 @@ DAY = 86_400
 
 
 def features(universe: Universe, state: State, numbers: list[int], now: int) -> dict[str, Any]:
-    near, following = evidence(universe, state, now)
-    asked = np.array(numbers, np.uint32)
+    evidence, asked = gather_evidence(universe, state, now), np.array(numbers, np.uint32)
     rows = universe.rows(asked)
-    pairs = pair_features(universe, state, asked, near[rows], following[rows], now)
-    return dict(zip(FEATURES, pairs.T, strict=True))
+    pairs = pair_features(universe, state, asked, evidence.near[rows], evidence.following[rows], now)
+    return {name: FEATURES.read(pairs, name) for name in FEATURES}
 
 
 def test_features_of_a_weekly_habit(universe: Universe, make_events: MakeEvents, now: int) -> None:
@@ -44,19 +44,19 @@ def test_features_of_a_weekly_habit(universe: Universe, make_events: MakeEvents,
     assert (found["decayed_share"][:2] ** 2).sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_everything_is_finite_for_odd_people(universe: Universe, make_events: MakeEvents, now: int) -> None:
-    odd = [
+def test_all_features_are_finite_for_unusual_states(universe: Universe, make_events: MakeEvents, now: int) -> None:
+    unusual = [
         State.empty(),
-        fold(State.empty(), make_events(5, at=now + 1000)),  # a clock that runs ahead
+        fold(State.empty(), make_events(5, at=now + 1000)),  # its clock is ahead
         fold(State.empty(), make_events(5, 5, 5, at=now, apart=0, cents=-5)),
         fold(State.empty(), make_events(4_000_000_000, at=1)),
     ]
-    for state in odd:
+    for state in unusual:
         for column in features(universe, state, [5, 79, 90, 4_000_000_000], now).values():
             assert np.isfinite(column).all()
 
 
-def test_training_rebuilds_exactly_what_serving_computes(make_log: MakeLog, now: int) -> None:
+def test_training_rebuilds_the_features_that_serving_computes(make_log: MakeLog, now: int) -> None:
     log, cut = make_log(), now - 30 * DAY
     numbers = best_supported(log, 80)
     universe = snapshot(log, numbers, cut)
@@ -67,24 +67,24 @@ def test_training_rebuilds_exactly_what_serving_computes(make_log: MakeLog, now:
         base, recent = before[: len(before) // 2], before[len(before) // 3 :]  # the delta overlaps the base
         state = fold(fold(State.empty(), base).with_included(base["identity"]), recent[::-1])
         state = State.unpack(state.pack())
-        allowed = awake(universe, state, cut, everybody(numbers))
-        found = find(universe, state, cut, allowed, np.empty(0, np.uint32))
+        allowed = without(mask_of(numbers), resting(universe, state, cut))
+        found = find_candidates(universe, gather_evidence(universe, state, cut), allowed, np.empty(0, np.uint32))
         served = pair_features(universe, state, found.numbers, found.near, found.following, cut)
-        np.testing.assert_array_equal(found.numbers, rebuilt[0])
-        np.testing.assert_allclose(served, rebuilt[1], rtol=2e-5, atol=1e-6)
+        np.testing.assert_array_equal(found.numbers, rebuilt.numbers)
+        np.testing.assert_allclose(served, rebuilt.features, rtol=2e-5, atol=1e-6)
 
 
-def test_what_happens_after_a_moment_changes_nothing_that_is_known_at_it(make_log: MakeLog, now: int) -> None:
+def test_features_as_of_a_moment_ignore_later_lines(make_log: MakeLog, now: int) -> None:
     log, cut = make_log(), now - 30 * DAY
     universe = snapshot(log, best_supported(log, 80), cut)
     for person in (0, 20, 40):
         known, alone = (candidate_features(each, universe, person, cut) for each in (log, log.between(None, cut)))
         assert known is not None
         assert alone is not None
-        np.testing.assert_array_equal(known[1], alone[1])
+        np.testing.assert_array_equal(known.features, alone.features)
 
 
-def test_training_lists_keep_what_was_bought_and_pad_the_rest(make_log: MakeLog, now: int) -> None:
+def test_training_lists_keep_bought_items_and_pad_the_rest(make_log: MakeLog, now: int) -> None:
     log, cut = make_log(), now - 30 * DAY
     universe = snapshot(log, best_supported(log, 80), cut)
     lists = training_lists(log, universe, cut, now, length=128, most=1000, seed=1)

@@ -1,4 +1,4 @@
-"""Learning from a made-up shop; the only tests of the brain that load TensorFlow."""
+"""Training on a synthetic shop; the only tests of `ml` that load TensorFlow."""
 
 import warnings
 from collections.abc import Callable
@@ -10,39 +10,44 @@ import numpy as np
 import pytest
 
 from core.errors import InvalidInput
+from ml.affinity.model import AffinityModel
+from ml.affinity.pair_features import FEATURES
+from ml.affinity.ranking import rank
 from ml.baskets import first_baskets
-from ml.bundle import Bundle
-from ml.evaluation import RANKER
 from ml.gate import verdict
 from ml.log import Log, NothingToLearn
-from ml.ranking import Ranked, rank, rank_with
+from ml.masks import mask_of
+from ml.ranked import Ranked
 from ml.state import State
+from ml.trainers import trainer_for
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
-    from ml.export import ExportDiffers, calibrated, check_parity, exported
-    from ml.ranker import ranker, ranking_loss
-    from ml.training import Trained, TrainingConfig, moments, train
+    from ml.affinity.export import ExportDiffers, calibrated, check_parity, exported
+    from ml.affinity.fitting import build_ranker, ranking_loss
+    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train, training_moments
 
 MakeLog = Callable[..., Log]
 DAY = 86_400
+WIDTH = len(FEATURES)
+EVERYTHING = mask_of(np.arange(1, 81, dtype=np.uint32))
 BRIEF = TrainingConfig(item_limit=80, cuts=3, epochs=6, batch=16, list_length=64)
 
 
 def ignored(stage: str, done: int, of: int) -> None:
-    """Progress nobody looks at."""
+    """Progress that no test reads."""
 
 
-def brief(log: Log, cut: int | None = None, epochs: int = BRIEF.epochs) -> Trained:
-    return train(log, cut, replace(BRIEF, epochs=epochs), ignored)
+def brief(log: Log, cut: int | None = None, epochs: int = BRIEF.epochs) -> TrainedAffinity:
+    return train(log, cut, ignored, replace(BRIEF, epochs=epochs))
 
 
 @pytest.fixture(scope="module")
-def trained() -> Callable[[Log], Trained]:
-    """The made-up shop learnt once for this module."""
-    learnt: list[Trained] = []
+def trained() -> Callable[[Log], TrainedAffinity]:
+    """The synthetic shop, trained on once for this module."""
+    learnt: list[TrainedAffinity] = []
 
-    def once(log: Log) -> Trained:
+    def once(log: Log) -> TrainedAffinity:
         if not learnt:
             learnt.append(brief(log))
         return learnt[0]
@@ -50,7 +55,7 @@ def trained() -> Callable[[Log], Trained]:
     return once
 
 
-def test_a_brief_training_beats_popularity(make_log: MakeLog, trained: Callable[[Log], Trained]) -> None:
+def test_a_brief_training_beats_popularity(make_log: MakeLog, trained: Callable[[Log], TrainedAffinity]) -> None:
     evaluation = trained(make_log()).evaluation
     assert evaluation.people > 40
     assert evaluation.ahead["popularity"].low > 0
@@ -58,15 +63,15 @@ def test_a_brief_training_beats_popularity(make_log: MakeLog, trained: Callable[
     assert verdict(evaluation).promote == (evaluation.ahead["personal_frequency"].value > 0)
 
 
-def test_a_trained_bundle_serves(make_log: MakeLog, trained: Callable[[Log], Trained], tmp_path: Path) -> None:
+def test_a_trained_bundle_serves(make_log: MakeLog, trained: Callable[[Log], TrainedAffinity], tmp_path: Path) -> None:
     log = make_log()
-    opened = Bundle.open(trained(log).write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
+    opened = AffinityModel.open(trained(log).write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
     state, now = log.state(3, int(log.occurred.max()) + DAY), int(log.occurred.max()) + DAY
     ranked = rank(
         opened,
         state,
         as_of=now,
-        allowed=np.ones(81, np.bool_),
+        allowed=EVERYTHING,
         context=np.empty(0, np.uint32),
         popular=opened.popular,
         first=10,
@@ -84,7 +89,7 @@ def test_the_same_log_and_seed_train_the_same_model(make_log: MakeLog) -> None:
     assert one.evaluation.methods[RANKER] == other.evaluation.methods[RANKER]
 
 
-def test_what_comes_after_the_cut_is_judged_by_and_never_learnt_from(make_log: MakeLog, now: int) -> None:
+def test_lines_after_the_cut_are_for_evaluation_and_never_for_training(make_log: MakeLog, now: int) -> None:
     log, cut = make_log(people=20), now - 60 * DAY
     other = np.where(log.occurred >= cut, (log.item + 7) % 80 + 1, log.item).astype(np.uint32)
     one, changed = brief(log, cut, epochs=1), brief(replace(log, item=other), cut, epochs=1)
@@ -97,14 +102,14 @@ def test_every_horizon_ends_before_the_cut_however_short_the_log(make_log: MakeL
     log = make_log()
     for days in (2, 30, 364):
         short = log.between(now - days * DAY, None)
-        for earlier, end in moments(short, now, BRIEF):
+        for earlier, end in training_moments(short, now, BRIEF):
             assert int(short.occurred.min()) < earlier < end <= now
 
 
 def test_the_export_ranks_like_keras(make_log: MakeLog) -> None:
     random = np.random.default_rng(0)
-    model = ranker(np.full(21, 2.0), np.full(21, 9.0), (64, 32))
-    histories = [random.normal(2, 3, (size, 21)).astype(np.float32) for size in (1, 7, 500)]
+    model = build_ranker(np.full(WIDTH, 2.0), np.full(WIDTH, 9.0), (64, 32))
+    histories = [random.normal(2, 3, (size, WIDTH)).astype(np.float32) for size in (1, 7, 500)]
     network = exported(model)
     assert check_parity(model, calibrated(network, 1.5, -2.0), 1.5, -2.0, histories) < 1e-4
     wrong = replace(network, biases=(network.biases[0] + 0.05, *network.biases[1:]))
@@ -113,10 +118,10 @@ def test_the_export_ranks_like_keras(make_log: MakeLog) -> None:
 
 
 def test_a_model_of_nan_is_never_exported() -> None:
-    model = ranker(np.full(21, 2.0), np.full(21, 9.0), (4,))
+    model = build_ranker(np.full(WIDTH, 2.0), np.full(WIDTH, 9.0), (4,))
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     with pytest.raises(ExportDiffers):
-        check_parity(model, exported(model), 1.0, 0.0, [np.zeros((3, 21), np.float32)])
+        check_parity(model, exported(model), 1.0, 0.0, [np.zeros((3, WIDTH), np.float32)])
 
 
 def test_padding_counts_for_nothing_in_the_loss() -> None:
@@ -127,27 +132,28 @@ def test_padding_counts_for_nothing_in_the_loss() -> None:
     np.testing.assert_allclose(ranking_loss(padded_labels, padded_logits), ranking_loss(labels, logits), rtol=1e-5)
 
 
-def test_scores_are_near_to_how_often_things_are_bought(make_log: MakeLog, trained: Callable[[Log], Trained]) -> None:
+def test_the_sum_of_scores_is_near_to_the_number_of_purchases(
+    make_log: MakeLog, trained: Callable[[Log], TrainedAffinity]
+) -> None:
     log, model = make_log(), trained(make_log())
     cut = model.evaluation.cut
     baskets = first_baskets(log, cut)
-    told, bought = 0.0, 0
+    predicted, bought = 0.0, 0
     for index, person in enumerate(baskets.people.tolist()):
         ranked = rank_all(model, log.state(person, cut), cut)
-        told += float(ranked.scores.sum())
+        predicted += float(ranked.scores.sum())
         bought += int(np.isin(ranked.numbers, baskets[index]).sum())
-    assert told == pytest.approx(bought, rel=0.35)
+    assert predicted == pytest.approx(bought, rel=0.35)
 
 
-def rank_all(model: Trained, state: State, as_of: int) -> Ranked:
-    return rank_with(
-        model.universe,
-        model.network,
+def rank_all(model: TrainedAffinity, state: State, as_of: int) -> Ranked:
+    return rank(
+        model,
         state,
         as_of=as_of,
-        allowed=np.ones(81, np.bool_),
+        allowed=EVERYTHING,
         context=np.empty(0, np.uint32),
-        popular=model.universe.numbers[model.universe.popular],
+        popular=model.universe.popular_numbers,
         first=80,
     )
 
@@ -162,21 +168,21 @@ def test_a_cut_before_all_purchases_is_refused(make_log: MakeLog) -> None:
         brief(make_log(), cut=1)
 
 
-def test_people_who_never_come_back_teach_nothing(make_log: MakeLog) -> None:
+def test_a_log_of_people_who_never_come_back_is_refused(make_log: MakeLog) -> None:
     with pytest.raises(NothingToLearn, match="came back"):
         brief(make_log(orders=1))
 
 
 def test_a_catalogue_of_one_item_makes_a_bundle(make_log: MakeLog, tmp_path: Path) -> None:
     trained = brief(make_log(people=10, items=1), epochs=1)
-    assert Bundle.open(trained.write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC))).item_ids == ["item 1"]
+    assert AffinityModel.open(trained.write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC))).item_ids == ["item 1"]
     assert not verdict(trained.evaluation).promote
 
 
 def test_one_person_makes_a_bundle(make_log: MakeLog, tmp_path: Path) -> None:
     trained = brief(make_log(people=1, orders=60), epochs=1)
     assert trained.evaluation.people == 1
-    Bundle.open(trained.write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
+    AffinityModel.open(trained.write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
 
 
 def test_a_log_about_unknown_items_is_refused(make_log: MakeLog) -> None:
@@ -184,3 +190,7 @@ def test_a_log_about_unknown_items_is_refused(make_log: MakeLog) -> None:
     columns = {name: getattr(log, name) for name in ("person", "item", "occurred", "cents", "order")}
     with pytest.raises(InvalidInput, match="does not have"):
         Log.of(people=log.people, numbers=log.numbers[:3], item_ids=log.item_ids[:3], **columns)
+
+
+def test_the_trainer_of_the_kind_affinity_trains_this_model() -> None:
+    assert trainer_for("affinity") is train

@@ -1,14 +1,14 @@
-"""Scores as probabilities: the two numbers that bring a ranker's logits to how often such items were bought."""
+"""Calibration: slope and shift that turn a ranker's logits into probabilities."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS = 50
-RIDGE = 1e-3  # keeps the slope finite where the logits separate bought from not bought
+RIDGE = 1e-3  # keeps the slope finite when the logits separate bought from not bought
 
 
 def platt(logits: NDArray[np.float32], bought: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope (never below .1, so the order stays) and shift, by Newton's method on the log loss (Platt 1999)."""
+    """Slope (at least .1, so the order stays) and shift, by Newton's method on the log loss (Platt 1999)."""
     slope, shift = 1.0, 0.0
     x, y = logits.astype(np.float64), bought.astype(np.float64)
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""From the fitted Keras model to the arrays that serve, and the proof that both rank alike."""
+"""Export of the fitted Keras model to the arrays that serve, and the proof that both rank alike."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import PenchantError
-from ml.network import Network, sigmoid
+from ml.affinity.network import Network, sigmoid
 
-TOLERANCE = 1e-4  # of a probability; 32-bit sums in another order differ by up to a tenth of it
-TOP = 100
+TOLERANCE = 1e-4  # of a probability; the order of 32-bit sums alone makes up to a tenth of it
+TOP = 100  # items whose order is compared
 
 
 class ExportDiffers(PenchantError):
@@ -19,7 +19,7 @@ class ExportDiffers(PenchantError):
 
 
 def exported(model: keras.Model) -> Network:
-    """The model's weights; the scaling of the features goes into the first layer."""
+    """The model's weights, with the scaling of the features folded into the first layer."""
     scaled = model.get_layer("scaled")
     mean = np.asarray(scaled.mean, np.float64).ravel()
     deviation = np.sqrt(np.asarray(scaled.variance, np.float64)).ravel()
@@ -45,8 +45,8 @@ def check_parity(
 ) -> float:
     """The largest difference of a probability over real candidate lists (candidates, FEATURES).
 
-    Raises `ExportDiffers` when it is above TOLERANCE or when the first TOP items come in another order than Keras puts
-    them, other than among equals.
+    Raises `ExportDiffers` when it is above TOLERANCE, or when the first TOP items are not in the order of Keras (apart
+    from equal scores).
     """
     worst = 0.0
     for features in histories:
@@ -55,7 +55,7 @@ def check_parity(
         theirs = sigmoid(np.float32(slope) * logits + np.float32(shift))
         difference = float(np.abs(ours - theirs).max())
         in_our_order = theirs[np.argsort(-ours, kind="stable")[:TOP]]
-        if not difference <= TOLERANCE or (np.diff(in_our_order) > TOLERANCE).any():  # a NaN is not below anything
+        if not difference <= TOLERANCE or (np.diff(in_our_order) > TOLERANCE).any():  # also for NaN
             raise ExportDiffers(f"the exported ranker differs from the Keras model by {difference:.2g}")
         worst = max(worst, difference)
     return worst
