@@ -59,7 +59,7 @@ def test_no_setting_is_read_by_two_concerns() -> None:
 
 def test_the_makefile_has_every_documented_target() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"setup", "demo", "test", "test-all", "check", "bench", "lock", "clean"} <= targets
+    assert {"setup", "demo", "test", "test-all", "coverage", "check", "bench", "lock", "clean"} <= targets
 
 
 def test_the_ci_script_runs_the_checks_and_all_tests() -> None:
