@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import structlog
 from graphql import GraphQLError
-from redis.exceptions import ConnectionError as RedisUnreachable
-from redis.exceptions import TimeoutError as RedisTooSlow
 from strawberry.exceptions import StrawberryInputCoercionError
 
-from core.errors import InvalidInput, PenchantError, StoreUnavailable
-from db.postgres import UNREACHABLE
+from core.errors import InvalidInput, PenchantError, StoreUnavailable, Unanswerable
+from core.stores import log_unavailable
 
 log = structlog.get_logger()
 
 MOST_ERRORS = 5
 MASKED = "Something went wrong on our side."
+STORE_AWAY = "A store did not answer."
 
 
 class Forbidden(PenchantError):
@@ -49,16 +47,6 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (StrawberryInputCoercionError, "BAD_USER_INPUT"),
 )
 
-STORE_DOWN = (
-    *UNREACHABLE,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.OperatorInterventionError,
-    RedisUnreachable,
-    RedisTooSlow,
-)  # what the stores' own libraries raise when nobody translated it
-
 
 def code_of(error: BaseException) -> str | None:
     """The public code of a domain error; None for a surprise."""
@@ -77,9 +65,10 @@ def public_errors(errors: Sequence[GraphQLError], request_id: str, default: str 
 
 def _public(error: GraphQLError, request_id: str, default: str | None) -> dict[str, Any]:
     cause = error.original_error
-    if default is None and isinstance(cause, STORE_DOWN):
-        log.warning("store_did_not_answer", request_id=request_id, path=error.path, error=repr(cause))
-        return _answer(error, str(StoreUnavailable()), {"code": "SERVICE_UNAVAILABLE"})
+    if default is None and isinstance(cause, StoreUnavailable):
+        log_unavailable(cause, doing="answer a field", request_id=request_id, path=error.path)
+        message = error.message if isinstance(cause, Unanswerable) else STORE_AWAY
+        return _answer(error, message, {"code": "SERVICE_UNAVAILABLE"})
     code = default or _code_of_field_error(error)
     if code is None:
         log.error("request_failed", request_id=request_id, path=error.path, exc_info=cause or error)

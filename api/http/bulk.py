@@ -10,11 +10,12 @@ import orjson
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.errors import STORE_DOWN, RequestRefused
+from api.errors import RequestRefused
 from api.graphql.context import Gateway
 from api.graphql.request.reading import read_headers
 from api.http.endpoint import Header, MethodRefused, TokenRefused, headers_of, send_answer, viewer_of, whole_body
 from api.http.gzip_body import inflate
+from core.errors import StoreUnavailable
 from engine.catalogue.upserts import store_items, store_users
 from engine.intake.judging import Outcome, Result, check_count
 from engine.viewer import Viewer
@@ -69,7 +70,7 @@ class Bulk:
         try:
             async with asyncio.timeout(self.timeout) as limit:
                 told = await self.take(gateway, viewer, good) if good else []
-        except STORE_DOWN:
+        except (StoreUnavailable, TimeoutError):
             if limit.expired():
                 raise RequestRefused("TIMEOUT", f"No answer within {self.timeout:g} seconds.", 504) from None
             raise RequestRefused("SERVICE_UNAVAILABLE", "A store does not answer: send this again.", 503) from None

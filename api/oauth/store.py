@@ -31,7 +31,7 @@ class Store:
                 self.close()
                 return self._on(self._connect(), query)
         except psycopg.OperationalError as error:
-            raise StoreUnavailable("Postgres did not answer.") from error
+            raise StoreUnavailable("postgres", "Postgres did not answer.") from error
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -10,7 +10,8 @@ from api.errors import Forbidden
 from api.graphql.context import Gateway
 from core import clock
 from core.contract import Person, check_id
-from db import cache
+from core.errors import StoreUnavailable
+from core.stores import log_unavailable
 from db.cache import forget_people, forget_seen
 from db.erasures import Erasure, begin_erasure, erasure_by_id, tell_stores
 from db.holdings import holdings_of
@@ -69,7 +70,7 @@ async def _erase_from_redis(gateway: Gateway, erasure: Erasure, swept: Swept, no
     try:
         dropped = await forget_people(gateway.redis, erasure.people)
         await forget_seen(gateway.redis, swept.identities)
-    except cache.UNREACHABLE as error:
-        log.warning("redis_not_erased", erasure=str(erasure.id), error=repr(error))
+    except StoreUnavailable as error:
+        log_unavailable(error, doing="erase a user from Redis", erasure=str(erasure.id))
         return {}
     return {PersonStore.REDIS: Told(StoreState.ERASED if dropped else StoreState.NOTHING_HELD, now)}

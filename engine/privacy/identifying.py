@@ -8,8 +8,8 @@ from api.errors import Forbidden
 from api.graphql.context import Gateway
 from api.oauth.tokens.verifier import InvalidToken
 from core.contract import Person, check_id
-from core.errors import InvalidInput
-from db import cache
+from core.errors import InvalidInput, StoreUnavailable
+from core.stores import log_unavailable
 from db.cache import move_guest
 from db.identities import join_guest
 from engine.viewer import Viewer
@@ -39,8 +39,8 @@ async def identify(gateway: Gateway, viewer: Viewer, user_id: str, anonymous_id:
         raise Taken("This guest was identified as another user.", "anonymousId")
     try:
         await move_guest(gateway.redis, guest, user)
-    except cache.UNREACHABLE as error:  # the chores settle it
-        log.warning("guest_not_moved", error=repr(error))
+    except StoreUnavailable as error:  # the chores settle it
+        log_unavailable(error, doing="move a guest's recent events")
     return user
 
 

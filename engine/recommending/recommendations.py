@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from api.graphql.context import Context
 from core import metrics
 from core.contract import Person
-from core.errors import InvalidInput, StoreUnavailable
+from core.errors import InvalidInput, StoreUnavailable, Unanswerable
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.recommending.pages import Mask, Page, Pin, cut_page, read_pin
-from engine.recommending.people import POSTGRES_AWAY, Degradation
+from engine.recommending.people import Degradation
 from engine.recommending.serving_models import Popular
 from ml.bundle import Bundle
 from ml.ranking import REASONS, Ranked, rank, resting, similar
@@ -131,8 +131,8 @@ async def trending(context: Context, window: timedelta, wish: Wish) -> Listed:
     pin = read_pin(gateway.signer, name, wish.after, bundle=None)
     try:
         popular = await gateway.models.trending(window)
-    except POSTGRES_AWAY as error:
-        raise StoreUnavailable("What is trending cannot be counted right now.") from error
+    except StoreUnavailable as error:
+        raise Unanswerable(error.store, "What is trending cannot be counted right now.") from error
     choose = partial(_most_bought, popular)
     page = cut_page(gateway.catalogue, name, pin, allowed_by(gateway.catalogue, wish), wish.first, choose)
     return Listed(page, None, [])

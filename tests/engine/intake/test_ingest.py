@@ -257,7 +257,7 @@ async def test_a_parcel_that_the_broker_refuses_keeps_no_other_back(
 
     async def publish(broker: Broker, task_id: UUID, body: bytes) -> None:
         if task_id == refused:
-            raise StoreUnavailable("It is too large.")
+            raise StoreUnavailable("broker", "It is too large.")
         await publish_events(broker, task_id, body)
 
     for task_id in (refused, taken):
