@@ -18,13 +18,13 @@ class InvalidInput(PenchantError):
         self.field = field
 
 
-Store = Literal["postgres", "redis", "broker", "lake"]
+StoreName = Literal["postgres", "redis", "broker", "lake"]
 
 
 class StoreUnavailable(PenchantError):
     """A store did not answer."""
 
-    def __init__(self, store: Store, message: str | None = None) -> None:
+    def __init__(self, store: StoreName, message: str | None = None) -> None:
         super().__init__(message)
         self.store = store
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from core.errors import Store, StoreUnavailable
+from core.errors import StoreName, StoreUnavailable
 
 log = structlog.get_logger()
 
@@ -17,7 +17,7 @@ def log_unavailable(error: StoreUnavailable, *, doing: str, **fields: object) ->
 
 
 @asynccontextmanager
-async def time_limit(store: Store, seconds: float) -> AsyncIterator[None]:
+async def time_limit(store: StoreName, seconds: float) -> AsyncIterator[None]:
     """Give what runs inside so many seconds of a store's time. Raises StoreUnavailable when they are over."""
     try:
         async with asyncio.timeout(seconds):

@@ -65,7 +65,7 @@ class LeanConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships
 def _translated(method: str) -> Callable[..., Any]:
     async def call(self: "PooledConnection", *args: Any, **named: Any) -> Any:
         try:
-            return await getattr(self._connection, method)(*args, **named)
+            return await getattr(self.raw, method)(*args, **named)
         except _TRANSLATED as error:
             raise _unavailable(error) from error
 
@@ -76,7 +76,7 @@ class PooledConnection:
     """A connection of the pool. Raises StoreUnavailable while Postgres is away, asyncpg's errors about a statement."""
 
     def __init__(self, connection: Any) -> None:
-        self._connection = connection
+        self.raw = connection  # asyncpg's own; its errors are not translated
 
     fetch = _translated("fetch")
     fetchrow = _translated("fetchrow")
@@ -88,7 +88,7 @@ class PooledConnection:
 
     def transaction(self, **options: Any) -> "_Block":
         """A transaction, or a savepoint inside the one already open."""
-        return _Block(self._connection.transaction(**options), lambda _: None)
+        return _Block(self.raw.transaction(**options), lambda _: None)
 
 
 class _Block:

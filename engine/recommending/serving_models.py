@@ -20,7 +20,7 @@ from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import await_hint
 from db.purchases import popular_items
-from db.serving import MAIN, Serving, current_serving
+from db.serving import Serving, current_serving
 from engine.catalogue.catalogue import Catalogue
 from ml.bundle import Bundle, BundleRefused
 from ml.universe import Universe
@@ -141,7 +141,7 @@ class ServingModels:
         return popular
 
     async def _look(self) -> None:
-        row = next((row for row in await current_serving(self._pool) if row.slot == MAIN), None)
+        row = await current_serving(self._pool)
         if row is None or row.generation == self._generation:
             return
         now = asyncio.get_running_loop().time()
