@@ -17,18 +17,18 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from api.errors import MASKED
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
-from api.http import bulk, health
-from api.http import metrics as scrape
 from api.http.cors import Cors
 from api.http.guard import EdgeGuard
 from api.http.observation import Observed
-from api.http.probes import Vitals
 from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes as oauth_routes
 from api.oauth.tokens.verifier import Verifier
+from api.routes import bulk, health
+from api.routes import metrics as scrape
+from api.routes.probes import Vitals
 from bus.publisher import Broker
 from core import telemetry
 from core.errors import PenchantError
@@ -38,7 +38,7 @@ from db.cache import connect_redis
 from db.postgres import connect_pool
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.ingest import Ingest
-from engine.recommending.people import People
+from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.signing import Signer
 
@@ -151,7 +151,7 @@ async def _open_gateway(
         redis=redis,
         catalogue=catalogue,
         models=models,
-        people=People(pool, redis, catalogue),
+        people=PeopleReader(pool, redis, catalogue),
         ingest=ingest,
         signer=Signer(edge.secret.get_secret_value()),
         broker=broker,

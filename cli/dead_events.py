@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bus.publisher import Broker
     from db.dead_events import DeadEvent
-    from engine.intake.judging import Result
+    from engine.outcomes import Result
 
 T = TypeVar("T")
 

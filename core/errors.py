@@ -31,3 +31,23 @@ class StoreUnavailable(PenchantError):
 
 class Unanswerable(StoreUnavailable):
     """What was asked for cannot be read just now. Unlike its parent's, this message is for callers to read."""
+
+
+class Forbidden(PenchantError):
+    """The token does not allow this."""
+
+
+class NotFound(PenchantError):
+    """There is nothing here by that name."""
+
+
+class InvalidToken(PenchantError):
+    """The access token is not valid."""
+
+
+class TooManyElements(PenchantError):
+    """The call has more elements than one call may have."""
+
+
+class Overloaded(PenchantError):
+    """Too much work is waiting: try again in a moment."""

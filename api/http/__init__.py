@@ -1,1 +1,1 @@
-"""The HTTP edge: server, limits, CORS, bulk uploads, health and metrics."""
+"""The HTTP edge: server, limits, CORS, tokens in, answers out."""

@@ -1,25 +1,18 @@
-"""What every endpoint for clients begins and ends with: who asks, the whole body, a refusal's headers, the answer."""
+"""What every endpoint shares: headers and bearer token in, the whole body, refusals and answers out."""
 
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from starlette.types import Receive, Send
 
 from api.errors import RequestRefused
-from api.oauth.tokens.verifier import InvalidToken, bearer_token
-from core.errors import StoreUnavailable
-from engine.viewer import Viewer
+from core.errors import InvalidToken, StoreUnavailable
+from engine.viewer import TokenVerifier, Viewer
 
 _REALM = b'Bearer realm="penchant"'
 
 Header = tuple[bytes, bytes]
-
-
-class TokenVerifier(Protocol):
-    """Checks access tokens, as `api.oauth.tokens.verifier.Verifier` does."""
-
-    async def verify(self, token: str) -> Viewer:
-        """The viewer a token names; raises InvalidToken or StoreUnavailable."""
-        ...
+Headers = Mapping[bytes, bytes]  # by lower-case name
 
 
 class MethodRefused(RequestRefused):
@@ -36,6 +29,29 @@ class TokenRefused(RequestRefused):
     def __init__(self, detail: bytes, message: str, *, code: str = "UNAUTHENTICATED", status: int = 401) -> None:
         super().__init__(code, message, status)
         self.challenge = _REALM + detail
+
+
+def bearer_token(headers: Iterable[Header]) -> str | None:
+    """The bearer token of a request's raw ASGI headers, None when it carries no Authorization.
+
+    Raises InvalidToken for another scheme, for two headers, and for what cannot be a token.
+    """
+    values = [value for name, value in headers if name == b"authorization"]
+    if not values:
+        return None
+    scheme, _, token = values[0].partition(b" ")
+    token = token.strip()
+    if len(values) > 1 or scheme.lower() != b"bearer" or not token.isascii() or not token:
+        raise InvalidToken()
+    return token.decode("ascii")
+
+
+def read_headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """The request's headers by lower-case name; repeated ones are joined by commas, as HTTP reads them."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
 
 
 async def viewer_of(verifier: TokenVerifier, headers: list[Header]) -> Viewer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from starlette.responses import Response
 
 from api.http.cors import Origins
-from api.oauth.metadata import audience_of, issuer_of
+from api.oauth.issuer import audience_of, issuer_of
 from api.oauth.server import TokenServer
 from api.oauth.store import BlockingPool
 from api.oauth.tokens.issuing import AccessTokens

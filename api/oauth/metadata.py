@@ -8,16 +8,6 @@ from api.oauth.tokens.keys import ALGORITHM
 from engine.scopes import SCOPES
 
 
-def issuer_of(public_url: str) -> str:
-    """The issuer: the configured base URL without trailing slash, never anything a request says."""
-    return public_url.rstrip("/")
-
-
-def audience_of(issuer: str) -> str:
-    """Whom access tokens are for: the GraphQL endpoint."""
-    return f"{issuer}/graphql"
-
-
 def metadata(issuer: str) -> dict[str, Any]:
     """The one document both well-known addresses serve."""
     return {

@@ -14,7 +14,7 @@ from core.contract import Event, check_reason
 from core.errors import StoreUnavailable
 from db.dead_events import DeadReason, DeadState, Remains, discard_dead, find_remains, mark_replayed
 from db.events import find_conflicts
-from engine.intake.judging import Outcome, Result, check_count
+from engine.outcomes import Outcome, Result, check_count
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ async def replay(pool: asyncpg.Pool, broker: Broker, ids: Sequence[str], by: str
     """Send dead events through the queue once more, under the identities they have; one result for each id.
 
     Each is marked when the broker has confirmed it, never before: what happens between the two is sent again, and
-    stored once. Raises RequestRefused for more than 500.
+    stored once. Raises TooManyElements for more than 500.
     """
     check_count(len(ids))
     remains = await find_remains(pool, _numbers(ids))
@@ -44,7 +44,7 @@ async def replay(pool: asyncpg.Pool, broker: Broker, ids: Sequence[str], by: str
 async def discard(pool: asyncpg.Pool, ids: Sequence[str], reason: str, by: str) -> list[Result]:
     """Delete the bodies of dead events, keeping who wanted it and why; one result for each id.
 
-    Raises RequestRefused for more than 500, and InvalidInput for a reason that cannot be kept.
+    Raises TooManyElements for more than 500, and InvalidInput for a reason that cannot be kept.
     """
     check_count(len(ids))
     reason = check_reason(reason)

@@ -12,11 +12,10 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from api.errors import RequestRefused
 from bus.publisher import Broker, body_of, events_text, publish_events
 from core import metrics, telemetry
 from core.contract import Event
-from core.errors import StoreUnavailable
+from core.errors import Overloaded, StoreUnavailable
 from core.settings import Ingest as IngestSettings
 from core.stores import log_unavailable, time_limit
 from core.tasks import end
@@ -25,7 +24,8 @@ from db.postgres import transaction
 from db.recents import Recents
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.batching import Batcher, Chunk
-from engine.intake.judging import Call, Outcome, Result, check_count, judge, not_kept, repeat_of, repeated
+from engine.intake.judging import Call, judge, not_kept, repeat_of, repeated
+from engine.outcomes import Outcome, Result, check_count
 from engine.viewer import Viewer
 
 log = structlog.get_logger()
@@ -66,7 +66,7 @@ class Ingest:
         ACCEPTED only when the broker confirmed the event, or the outbox holds it. DUPLICATE and CONFLICT are found
         here for ids the sender gave, as far as Redis remembers; the rest is the worker's primary key. An item nobody
         uploaded yet is accepted: events are facts, and the catalogue may come later.
-        Raises RequestRefused for more than 500 events, and, having taken none, while too many wait for the broker.
+        Raises TooManyElements for more than 500 events, and Overloaded, having taken none, while too many wait.
         """
         check_count(len(raws))
         call = judge(viewer, raws)
@@ -108,7 +108,7 @@ class Ingest:
         events = list(call.events.values())
         text = events_text(events)
         if not self._batcher.has_room(len(events), len(text)):
-            raise RequestRefused("SERVICE_UNAVAILABLE", "Too many events wait for the broker: send them again.", 503)
+            raise Overloaded("Too many events wait for the broker: send them again.")
         named = [call.named[index] for index in call.events if index in call.named]
         taken = await self._batcher.add(events, named, text)
         for index, event in call.events.items():

@@ -34,7 +34,7 @@ class Degradation(StrEnum):
     NO_HISTORY = "NO_HISTORY"
 
 
-class People:
+class PeopleReader:
     """States as of the last acknowledged event; Redis away costs time, Postgres away too costs the history."""
 
     def __init__(self, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> None:
@@ -100,6 +100,28 @@ class People:
         except StoreUnavailable as error:
             log_unavailable(error, doing="keep a person's base")
         return base
+
+
+class PersonLoader:
+    """One request's reads: each person's state, and whether they are known, once however many fields ask."""
+
+    def __init__(self, reader: PeopleReader) -> None:
+        self._reader = reader
+        self._states: dict[Person, asyncio.Future[tuple[State, list[Degradation]]]] = {}
+        self._known: dict[Person, bool] = {}
+
+    async def state(self, person: Person) -> tuple[State, list[Degradation]]:
+        """The person's state, and what is missing from it."""
+        if person not in self._states:
+            self._states[person] = asyncio.ensure_future(self._reader.state(person))
+        return await self._states[person]
+
+    async def known(self, person: Person) -> bool:
+        """Whether the shop described this person or sent any event of theirs."""
+        if person not in self._known:
+            state, _ = await self.state(person)
+            self._known[person] = await self._reader.known(person, state)
+        return self._known[person]
 
 
 def base_of(rows: Sequence[StateEvent]) -> State:

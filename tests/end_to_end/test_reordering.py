@@ -18,7 +18,7 @@ from db.items import upsert_items
 from db.purchases import purchase_log
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.storing import Memory, store
-from engine.recommending.people import People
+from engine.recommending.people import PeopleReader
 from ml.candidates import evidence
 from ml.features import pair_features
 from ml.log import Log
@@ -92,7 +92,7 @@ async def catalogue(pool: asyncpg.Pool) -> Catalogue:
 
 
 async def tell(
-    stores: Stores, redis: Redis, people: People, deliveries: Sequence[Sequence[Event]], *, looking: bool
+    stores: Stores, redis: Redis, people: PeopleReader, deliveries: Sequence[Sequence[Event]], *, looking: bool
 ) -> None:
     """Gateway and worker take each batch: the delta knows it before it is stored. `looking`: bases are built amid."""
     memory = Memory(stores)
@@ -104,7 +104,7 @@ async def tell(
     await memory.close()
 
 
-async def known(pool: asyncpg.Pool, people: People) -> Known:
+async def known(pool: asyncpg.Pool, people: PeopleReader) -> Known:
     states = [await state_of(people, person) for person in PEOPLE]
     universe = await universe_of(pool)
     numbers = universe.numbers
@@ -116,7 +116,7 @@ async def known(pool: asyncpg.Pool, people: People) -> Known:
     return Known([tuple(row) for row in await pool.fetch(ROWS)], states, features)
 
 
-async def state_of(people: People, person: Person) -> State:
+async def state_of(people: PeopleReader, person: Person) -> State:
     state, degraded = await people.state(person)
     assert degraded == []
     return state
@@ -155,7 +155,7 @@ def assert_same_states(ours: State, theirs: State) -> None:
 async def test_rows_states_and_features_do_not_depend_on_how_often_and_in_which_order_they_were_told(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue
 ) -> None:
-    people, events = People(pool, redis, catalogue), told()
+    people, events = PeopleReader(pool, redis, catalogue), told()
     await tell(stores, redis, people, batches(events), looking=False)
     clean = await known(pool, people)
     assert len(clean.rows) == EVENTS and all(state.orders > 3 for state in clean.states)

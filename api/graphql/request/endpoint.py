@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
-from api.errors import MASKED, RequestRefused, public_errors
+from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_of
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
 from api.graphql.request.documents import Document, DocumentInvalid, Documents, Operation
@@ -19,14 +19,21 @@ from api.graphql.request.graphiql import PAGE, POLICY
 from api.graphql.request.reading import (
     JSON,
     RESPONSE_JSON,
-    Headers,
     media_type,
     read_body,
-    read_headers,
     read_query_string,
     wants_page,
 )
-from api.http.endpoint import Header, MethodRefused, headers_of, send_answer, viewer_of, whole_body
+from api.http.endpoint import (
+    Header,
+    Headers,
+    MethodRefused,
+    headers_of,
+    read_headers,
+    send_answer,
+    viewer_of,
+    whole_body,
+)
 from api.http.observation import observation_of
 from core import telemetry
 from engine.viewer import Viewer
@@ -126,8 +133,8 @@ def _answered(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, 
     if any(value is not None for value in (result.data or {}).values()):
         return 200, answer, []
     for error in result.errors:
-        if isinstance(error.original_error, RequestRefused):
-            raise error.original_error  # a resolver refused the request as a whole: too many events
+        if isinstance(error.original_error, REFUSALS):
+            raise refusal_of(error.original_error)  # a resolver refused the request as a whole: too many events
     if any(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors):
         return 503, answer, [(b"retry-after", b"1")]
     return 200, answer, []

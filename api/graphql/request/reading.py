@@ -8,12 +8,11 @@ from urllib.parse import parse_qsl
 import orjson
 
 from api.errors import RequestRefused
+from api.http.endpoint import Headers
 
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
 _OFFERED = (JSON, RESPONSE_JSON)
-
-Headers = Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +22,6 @@ class GraphQLRequest:
     query: str
     operation_name: str | None
     variables: dict[str, Any]
-
-
-def read_headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """The request's headers by lower-case name; repeated ones are joined by commas, as HTTP reads them."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        headers[name] = headers[name] + b"," + value if name in headers else value
-    return headers
 
 
 def media_type(headers: Headers) -> str:

@@ -84,7 +84,9 @@ class CatalogueMutation:
         self, info: Info, items: Annotated[list[ItemInput], strawberry.argument(description="Patches, in their order.")]
     ) -> UpsertItemsPayload | None:
         """Judge and store patches of items, one by one."""
-        return UpsertItemsPayload(told=await store_items(info.context.gateway, [given(item) for item in items]))
+        gateway = info.context.gateway
+        patches = [given(item) for item in items]
+        return UpsertItemsPayload(told=await store_items(gateway.pool, gateway.catalogue, patches))
 
     @strawberry.mutation(
         permission_classes=[requires("catalog:write")],
@@ -96,4 +98,5 @@ class CatalogueMutation:
         ids: Annotated[list[strawberry.ID], strawberry.argument(description="The shop's own ids.")],
     ) -> RemoveItemsPayload | None:
         """Remove items by id."""
-        return RemoveItemsPayload(told=await drop_items(info.context.gateway, ids))
+        gateway = info.context.gateway
+        return RemoveItemsPayload(told=await drop_items(gateway.pool, gateway.catalogue, ids))

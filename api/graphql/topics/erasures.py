@@ -105,7 +105,7 @@ class ErasureQuery:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The receipt's id.")]
     ) -> Erasure | None:
         """The receipt by that id."""
-        record = await find_erasure(info.context.gateway, info.context.viewer, id)
+        record = await find_erasure(info.context.gateway.pool, info.context.viewer, id)
         return None if record is None else Erasure.of(record)
 
 
@@ -122,8 +122,9 @@ class ErasureMutation:
     )
     async def erase_user(self, info: Info, id: UserId) -> EraseUserPayload | None:
         """Erase, as far as it goes at once."""
+        gateway = info.context.gateway
         try:
-            record = await erase_user(info.context.gateway, info.context.viewer, id)
+            record = await erase_user(gateway.pool, gateway.redis, gateway.ingest, info.context.viewer, id)
         except InvalidInput as error:
             return EraseUserPayload(erasure=None, user_errors=[UserError.of(error)])
         return EraseUserPayload(erasure=Erasure.of(record), user_errors=[])
@@ -135,7 +136,7 @@ class ErasureMutation:
     async def export_user(self, info: Info, id: UserId) -> ExportUserPayload | None:
         """Look up what is held."""
         try:
-            found = await export_user(info.context.gateway, info.context.viewer, id)
+            found = await export_user(info.context.gateway.pool, info.context.viewer, id)
         except InvalidInput as error:
             return ExportUserPayload(export=None, user_errors=[UserError.of(error)])
         export = UserExport(

@@ -50,10 +50,16 @@ class IdentityMutation:
         self, info: Info, input: Annotated[IdentifyInput, strawberry.argument(description="Who was whom.")]
     ) -> IdentifyPayload | None:
         """Join, or say why not."""
-        context = info.context
+        gateway, viewer = info.context.gateway, info.context.viewer
         try:
             user = await identify(
-                context.gateway, context.viewer, input.user_id, input.anonymous_id, input.anonymous_token
+                gateway.pool,
+                gateway.redis,
+                gateway.verifier,
+                viewer,
+                input.user_id,
+                input.anonymous_id,
+                input.anonymous_token,
             )
         except InvalidInput as error:
             return IdentifyPayload(

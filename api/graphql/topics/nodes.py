@@ -4,7 +4,6 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 import strawberry
 
-from api.errors import NotFound
 from api.graphql.context import Context, Info
 from api.graphql.topics.items import Item
 from api.graphql.topics.jobs import find_job
@@ -13,6 +12,7 @@ from api.graphql.topics.people import User, visible_person
 from api.graphql.types.nodes import Node, read_node_id
 from api.graphql.types.permissions import ScopePermission
 from core.contract import Person, check_id
+from core.errors import NotFound
 from db import serving as stored
 
 SCOPES = {

@@ -7,7 +7,6 @@ from typing import Annotated, Self
 import strawberry
 from strawberry.scalars import JSON
 
-from api.errors import NotFound
 from api.graphql.context import Info
 from api.graphql.topics.events import EventConnection, history
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
@@ -18,9 +17,9 @@ from api.graphql.types.patches import given
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core import clock
 from core.contract import Person, check_id
+from core.errors import NotFound
 from db.users import user_by_id
 from engine.catalogue.upserts import store_users
-from engine.recommending.recommendations import person_known, person_state, serving_bundle
 from engine.viewer import Viewer
 from ml.rfm import rfm, score
 
@@ -66,7 +65,7 @@ class User(Node):
     @strawberry.field(description="Whether the shop described this person or told of anything they did.")
     async def known(self, info: Info) -> bool:
         """Whether there is anything to go by."""
-        return await person_known(info.context, self.person)
+        return await info.context.people.known(self.person)
 
     @strawberry.field(permission_classes=[Private], description="What the shop says of them; null for a guest.")
     async def traits(self, info: Info) -> JSON | None:
@@ -116,11 +115,11 @@ class User(Node):
     )
     async def rfm(self, info: Info) -> Rfm | None:
         """The three numbers as of now, scored by the quintiles of the serving model's people."""
-        state, _ = await person_state(info.context, self.person)
+        state, _ = await info.context.people.state(self.person)
         value = rfm(state, int(clock.now().timestamp()))
         if value is None:
             return None
-        bundle = serving_bundle(info.context)
+        bundle = info.context.recommender.bundle
         scores = score(value, bundle.rfm_edges if bundle else None)
         return Rfm(
             recency=value.recency,

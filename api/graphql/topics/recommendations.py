@@ -23,7 +23,7 @@ from db import items as stored
 from db.events import events_for_items
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
-from engine.recommending.recommendations import Listed, Wish, for_person, like_item, trending
+from engine.recommending.recommendations import Listed, Wish
 from ml.ranking import REASONS
 
 LONGEST_NAME = 64  # of a placement
@@ -277,7 +277,7 @@ async def recommend(
         among=among,
         personalize=where.personalize is not False,
     )
-    listed = await for_person(context, person, wish)
+    listed = await context.recommender.for_person(person, wish)
     return RecommendationConnection.of(context, listed, placement, person, preview=preview)
 
 
@@ -286,7 +286,7 @@ async def similar_to(
 ) -> RecommendationConnection:
     """A page of what is most like an item."""
     wish = Wish(check_first(first), after, read_filter(filter), market)
-    listed = await like_item(context, item, wish)
+    listed = await context.recommender.like_item(item, wish)
     return RecommendationConnection.of(context, listed, "similar", context.viewer.person)
 
 
@@ -311,5 +311,6 @@ class RecommendationQuery:
     ) -> RecommendationConnection | None:
         """A page of what most people buy."""
         context = info.context
-        listed = await trending(context, window, Wish(check_first(first), after, read_filter(filter), market))
+        wish = Wish(check_first(first), after, read_filter(filter), market)
+        listed = await context.recommender.trending(window, wish)
         return RecommendationConnection.of(context, listed, "trending", context.viewer.person)

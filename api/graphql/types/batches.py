@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 import strawberry
 
-from engine.intake.judging import Outcome, Result
+from engine.outcomes import Outcome, Result
 
 strawberry.enum(
     Outcome,

@@ -7,8 +7,8 @@ import strawberry
 from strawberry.permission import BasePermission
 from strawberry.schema_directive import Location
 
-from api.errors import Forbidden
 from api.graphql.context import Info
+from core.errors import Forbidden
 from engine.viewer import Viewer
 
 

@@ -1,7 +1,6 @@
 """Who is asking: checks access tokens. Trusts our own keys, one algorithm, issuer and audience, nothing else."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -10,14 +9,13 @@ import orjson
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from api.errors import Unauthenticated
 from api.http.glance import Glance
-from api.oauth.metadata import audience_of
+from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.keys import ALGORITHM, SigningKeys
 from core import clock
-from core.errors import Unanswerable
+from core.errors import InvalidToken, Unanswerable
 from db.postgres import Connection
 from db.revocations import Refused, list_refused
 from engine.scopes import read_scopes
@@ -29,30 +27,11 @@ LONGEST = 8192  # characters of a token
 REMEMBERED = 10_000  # tokens
 
 
-class InvalidToken(Unauthenticated):
-    """The access token is not valid."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Checked:
     viewer: Viewer
     jti: str
     kid: str
-
-
-def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The bearer token of a request's raw ASGI headers, None when it carries no Authorization.
-
-    Raises InvalidToken for another scheme, for two headers, and for what cannot be a token.
-    """
-    values = [value for name, value in headers if name == b"authorization"]
-    if not values:
-        return None
-    scheme, _, token = values[0].partition(b" ")
-    token = token.strip()
-    if len(values) > 1 or scheme.lower() != b"bearer" or not token.isascii() or not token:
-        raise InvalidToken()
-    return token.decode("ascii")
 
 
 class Verifier:

@@ -18,10 +18,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from api.http.cors import Cors
+from api.http.endpoint import bearer_token
 from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes
 from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
-from api.oauth.tokens.verifier import InvalidToken, bearer_token
+from core.errors import InvalidToken
 from core.settings import Settings
 from db.postgres import connect_pool
 

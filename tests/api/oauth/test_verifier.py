@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import OctKey, RSAKey
 
+from api.http.endpoint import bearer_token
 from api.oauth.tokens import verifier
 from api.oauth.tokens.keys import Sealer, SigningKeys, generate_key
-from api.oauth.tokens.verifier import InvalidToken, Verifier, bearer_token
+from api.oauth.tokens.verifier import Verifier
 from core import clock
 from core.contract import Person
-from core.errors import StoreUnavailable
+from core.errors import InvalidToken, StoreUnavailable
 from db.clients import Client, create_client, disable_client
 from db.postgres import connect_pool
 

@@ -12,13 +12,12 @@ from starlette.types import Receive, Scope, Send
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 
-from api.errors import NotFound, RequestRefused
+from api.errors import RequestRefused
 from api.graphql.context import Info
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.types.permissions import requires
 from api.graphql.types.scalars import SCALARS
-from api.oauth.tokens.verifier import InvalidToken
-from core.errors import InvalidInput, StoreUnavailable
+from core.errors import InvalidInput, InvalidToken, NotFound, StoreUnavailable
 from engine.viewer import Viewer
 
 BOTH = {"application/json", "application/graphql-response+json"}

@@ -8,7 +8,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from bus import topology
 from bus.publisher import Broker
 from core.contract import Event, Person, read_event

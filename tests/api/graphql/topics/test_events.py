@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from bus.publisher import Broker
 from core import clock
 from core.contract import Event, Person, read_event

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from core import clock
 from core.contract import Event, Person, read_event
 from db.events import insert_events

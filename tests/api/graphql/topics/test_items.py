@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 
 Ask = Callable[..., Any]
 

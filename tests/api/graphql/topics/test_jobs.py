@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from core.contract import Person
 from db.jobs import AFFINITY, fail_job, lease_job, request_job
 

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from core import clock
 from db.items import upsert_items
 

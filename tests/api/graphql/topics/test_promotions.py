@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from cli.main import app
 from core import clock
 from db.items import upsert_items

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from api.graphql.context import Gateway
+from api.gateway import Gateway
 from api.graphql.topics.recommendations import ReasonCode
 from core import clock
 from core.contract import Event, Person, read_event

@@ -10,14 +10,22 @@ import orjson
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.errors import RequestRefused
-from api.graphql.context import Gateway
-from api.graphql.request.reading import read_headers
-from api.http.endpoint import Header, MethodRefused, TokenRefused, headers_of, send_answer, viewer_of, whole_body
+from api.errors import REFUSALS, RequestRefused, refusal_of
+from api.gateway import Gateway
+from api.http.endpoint import (
+    Header,
+    MethodRefused,
+    TokenRefused,
+    headers_of,
+    read_headers,
+    send_answer,
+    viewer_of,
+    whole_body,
+)
 from api.http.gzip_body import inflate
 from core.errors import StoreUnavailable
 from engine.catalogue.upserts import store_items, store_users
-from engine.intake.judging import Outcome, Result, check_count
+from engine.outcomes import Outcome, Result, check_count
 from engine.viewer import Viewer
 
 JSON = "application/json"
@@ -42,7 +50,8 @@ class Bulk:
         """Answer one upload; every refusal is an answer."""
         try:
             status, answer, extra = 200, await self._answer(scope, receive), list[Header]()
-        except RequestRefused as refusal:
+        except REFUSALS as error:
+            refusal = refusal_of(error)
             status, extra = refusal.status, headers_of(refusal)
             answer = {"errors": [{"message": str(refusal), "extensions": {"code": refusal.code}}]}
         if status == 415:
@@ -165,7 +174,7 @@ async def _take_events(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]
 
 
 async def _take_items(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]) -> list[Result]:
-    return await store_items(gateway, raws)
+    return await store_items(gateway.pool, gateway.catalogue, raws)
 
 
 async def _take_users(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]) -> list[Result]:

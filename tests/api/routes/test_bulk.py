@@ -16,11 +16,11 @@ from redis.asyncio import Redis
 from starlette.types import Receive, Scope, Send
 
 from api.errors import RequestRefused
-from api.graphql.context import Gateway
-from api.http.bulk import Bulk, read_elements
+from api.gateway import Gateway
 from api.http.gzip_body import MOST_MEMBERS, inflate
+from api.routes.bulk import Bulk, read_elements
 from core.settings import Ingest, Stores
-from engine.intake.judging import Result
+from engine.outcomes import Result
 from engine.viewer import Viewer
 from tests.faults import Relay
 from tests.in_process import BASE, Configured, asked

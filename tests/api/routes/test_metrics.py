@@ -32,8 +32,8 @@ from tests.faults import eventually
 BASE, SECRET, TOKEN = "http://shop.example", "a-secret-of-the-client", "a-token-for-prometheus"
 TRACK = "mutation($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
 LIST = 'query { user(id: "u1") { recommendations(first: 3) { degraded } } }'
-DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "penchant.json"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "watching.md"
+DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "penchant.json"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "watching.md"
 Numbers = dict[tuple[str, ...], float]
 
 

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from api.graphql.context import Gateway
-from api.http.probes import Vitals
+from api.gateway import Gateway
+from api.routes.probes import Vitals
 
 log = structlog.get_logger()
 _PATIENCE = 1.0  # seconds for one store

@@ -1,4 +1,4 @@
-"""Events sent over HTTP: bodies made ahead but for their ids, on a few kept-alive connections."""
+"""Calls of events sent over HTTP: bodies built in advance but for their ids, on a few kept-alive connections."""
 
 import asyncio
 import itertools
@@ -15,35 +15,35 @@ TRACK = """mutation Track($events: [EventInput!]!) { trackEvents(events: $events
   accepted results(only: [DUPLICATE, CONFLICT, REJECTED, RETRY]) { index outcome message } } }"""
 TYPES = ("VIEW",) * 14 + ("CLICK",) * 2 + ("ADD_TO_CART",) * 3 + ("PURCHASE",)  # of every 20 events
 PEOPLE, ITEMS, BODIES = 20_000, 2_000, 200
-_PLACE = b"@@@@@@@@@@@@"  # where each call writes its own number
+_CALL_NUMBER = b"@@@@@@@@@@@@"  # each call replaces it with its own number
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Where to knock, and with which token."""
+class GatewayAddress:
+    """Where the gateway answers, and the token to send."""
 
     base_url: str
     token: str
 
 
-class Caller:
-    """One kept-alive connection."""
+class AsyncConnection:
+    """One kept-alive connection, with as little code of ours per call as possible: it shares the gateway's cores."""
 
-    def __init__(self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, address: GatewayAddress, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._head = (
-            f"POST /graphql HTTP/1.1\r\nHost: {urlsplit(door.base_url).netloc}\r\n"
-            f"Authorization: Bearer {door.token}\r\nContent-Type: application/json\r\nContent-Length: "
+            f"POST /graphql HTTP/1.1\r\nHost: {urlsplit(address.base_url).netloc}\r\n"
+            f"Authorization: Bearer {address.token}\r\nContent-Type: application/json\r\nContent-Length: "
         ).encode()
 
     @classmethod
-    async def opened(cls, door: Door) -> Self:
-        """A connection to that door."""
-        parts = urlsplit(door.base_url)
-        return cls(door, *await asyncio.open_connection(parts.hostname, parts.port))
+    async def opened(cls, address: GatewayAddress) -> Self:
+        """A new connection to this address."""
+        parts = urlsplit(address.base_url)
+        return cls(address, *await asyncio.open_connection(parts.hostname, parts.port))
 
     async def ask(self, body: bytes) -> Any:
-        """The `data` of an answer that must be a good one."""
+        """The `data` of an answer, which must have status 200 and no errors."""
         self._writer.write(self._head + b"%d\r\n\r\n" % len(body) + body)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
@@ -52,29 +52,29 @@ class Caller:
         return answer["data"]
 
     async def track(self, body: bytes, count: int) -> None:
-        """Send a call's events, all of which must be accepted."""
-        told = (await self.ask(body))["trackEvents"]
-        assert told["accepted"] == count, told
+        """Send one call of `count` events, all of which must be accepted."""
+        payload = (await self.ask(body))["trackEvents"]
+        assert payload["accepted"] == count, payload
 
 
 @dataclass
 class Sent:
-    """What one sender brought in."""
+    """How many events were sent, and the milliseconds until each call was acknowledged."""
 
     events: int = 0
-    milliseconds: list[float] = field(default_factory=list)  # until each call was acknowledged
+    milliseconds: list[float] = field(default_factory=list)
 
 
 def bodies(seed: int, prefix: str, size: int) -> Iterator[bytes]:
-    """Calls of `size` events each, without end: ids of the sender's own, none twice; times of the last hour."""
+    """An endless series of calls of `size` events: every id is unique, times are of the last hour."""
     draw, now = random.Random(seed), datetime.now(UTC)  # noqa: S311 - no secret
     made = [_body(draw, now, f"{prefix}-{number}", size) for number in range(BODIES if size > 1 else 50 * BODIES)]
     for call in itertools.count():
-        yield made[call % len(made)].replace(_PLACE, b"%012d" % call)
+        yield made[call % len(made)].replace(_CALL_NUMBER, b"%012d" % call)
 
 
 def _body(draw: random.Random, now: datetime, prefix: str, size: int) -> bytes:
-    events = [_event(draw, now, f"{prefix}-{_PLACE.decode()}-{place}") for place in range(size)]
+    events = [_event(draw, now, f"{prefix}-{_CALL_NUMBER.decode()}-{place}") for place in range(size)]
     return json.dumps({"query": TRACK, "variables": {"events": events}}, separators=(",", ":")).encode()
 
 
@@ -94,17 +94,19 @@ def _event(draw: random.Random, now: datetime, id: str) -> dict[str, Any]:
     return event
 
 
-async def send(door: Door, calls: Iterator[bytes], size: int, lines: int, seconds: float, most: float) -> Sent:
-    """Send one call after the other on each of `lines` connections, until the time is up or enough were sent."""
+async def send(
+    address: GatewayAddress, calls: Iterator[bytes], size: int, connections: int, seconds: float, most: float
+) -> Sent:
+    """Send calls one after the other on each connection, until the time is up or `most` events were sent."""
     sent, deadline = Sent(), time.monotonic() + seconds
 
     async def run() -> None:
-        line = await Caller.opened(door)
+        connection = await AsyncConnection.opened(address)
         while time.monotonic() < deadline and sent.events < most:
             began = time.monotonic()
-            await line.track(next(calls), size)
+            await connection.track(next(calls), size)
             sent.milliseconds.append((time.monotonic() - began) * 1000)
             sent.events += size
 
-    await asyncio.gather(*(run() for _ in range(lines)))
+    await asyncio.gather(*(run() for _ in range(connections)))
     return sent

@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from api.http.probes import Vitals
-from api.oauth.tokens.verifier import InvalidToken, bearer_token
+from api.http.endpoint import bearer_token
+from api.routes.probes import Vitals
 from core import metrics
+from core.errors import InvalidToken
 from core.settings import Watching
 
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")

@@ -1,4 +1,4 @@
-"""A whole Penchant of real processes on the disk of this machine, whose parts can be killed while it works."""
+"""A whole Penchant of real processes on this machine's disk, whose parts can be killed and restored while it works."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from redis import Redis
 
+from benchmarks.processes import children_of
 from cli.asking import Client
 from cli.own_client import own_client
 from cli.site import Site, opened
@@ -19,27 +20,30 @@ from cli.stack.processes import Process, wait_until
 
 CHILD, PARENT, GATEWAY = "a worker's child", "the worker's parent", "gateway"
 BROKER, POSTGRES, REDIS = "rabbitmq", "postgres", "valkey"
-DATA = "all that Redis holds"
-HANGING = {f"{server}, which hangs": server for server in (BROKER, POSTGRES, REDIS)}  # stopped, and let go on
+REDIS_DATA = "all that Redis holds"
+HANGING = {f"{server}, which hangs": server for server in (BROKER, POSTGRES, REDIS)}  # by SIGSTOP, then SIGCONT
 SERVICES = ("gateway", "worker")
-REST = 0.5  # seconds until a service that ended is begun again
+RESTART_DELAY = 0.5  # seconds until a service that ended is started again
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is struck in one moment, how many seconds the servers among it stay away, and what is struck amid that."""
+    """Parts that are killed at once; servers among them stay away for `outage` seconds.
+
+    `during` are parts that are killed halfway through the outage.
+    """
 
     name: str
     parts: tuple[str, ...]
-    away: float = 0.0
-    amid: tuple[str, ...] = ()
+    outage: float = 0.0
+    during: tuple[str, ...] = ()
 
 
 EVERYTHING = (CHILD, PARENT, GATEWAY, POSTGRES, REDIS, BROKER)
 
 
 class Supervisor(threading.Thread):
-    """Begins again what ends, as systemd or Kubernetes would. What it began is told to stop when it does."""
+    """Starts services again when they end, as systemd or Kubernetes would."""
 
     def __init__(self, watched: list[Process]) -> None:
         super().__init__(daemon=True)
@@ -48,19 +52,19 @@ class Supervisor(threading.Thread):
 
     def run(self) -> None:
         """Watch until stopped."""
-        while not self._stopped.wait(REST):
+        while not self._stopped.wait(RESTART_DELAY):
             for process in self._watched:
                 if process.exit_code is not None:
                     process.begin_again()
 
     def stop(self) -> None:
-        """Leave them alone from now on."""
+        """Restart no more services."""
         self._stopped.set()
         self.join()
 
 
-class Breakable:
-    """The site, and the ways to break and mend it. Nothing is told to stop: all are killed as by kill -9."""
+class BreakableSite:
+    """A running site, and the ways to break and restore its parts. Parts are killed by SIGKILL, never asked to stop."""
 
     def __init__(self, site: Site, client: Client) -> None:
         self.site = site
@@ -78,50 +82,50 @@ class Breakable:
 
     @cached_property
     def redis(self) -> Redis:
-        """A client of Redis, to look in and to empty it."""
+        """A client of Redis, to read and to empty it."""
         return Redis.from_url(self.site.settings["PENCHANT_REDIS_URL"])
 
-    def strike(self, *parts: str) -> None:
-        """Kill these."""
+    def kill(self, *parts: str) -> None:
+        """Kill each part; a part of `HANGING` is stopped instead, and Redis' data are deleted."""
         for part in parts:
             if part == CHILD:
-                os.kill(self.children()[0], signal.SIGKILL)
+                os.kill(self.worker_children()[0], signal.SIGKILL)
             elif part == PARENT:
-                os.kill(self._process("worker").pid, signal.SIGKILL)  # its children are left to themselves
+                os.kill(self._process("worker").pid, signal.SIGKILL)  # its children become orphans
             elif part in HANGING:
                 self._signal(HANGING[part], signal.SIGSTOP)
-            elif part == DATA:
+            elif part == REDIS_DATA:
                 self.redis.flushall()
             else:
                 self._process(part).kill()
 
-    def mend(self, *parts: str) -> None:
-        """Bring the servers among these back on what they left, at the same ports; they answer when this returns."""
+    def restore(self, *parts: str) -> None:
+        """Start the servers among these again on their data and ports; they answer when this returns."""
         stack = self.site.stack
         waits = {POSTGRES: stack.postgres.wait, REDIS: stack.valkey.wait, BROKER: stack.rabbitmq.wait}
-        struck = [name for name in waits if name in parts]
-        for name in struck:
+        killed = [name for name in waits if name in parts]
+        for name in killed:
             self._process(name).begin_again()
         for part in HANGING.keys() & set(parts):
             self._signal(HANGING[part], signal.SIGCONT)
-        for name in struck:
+        for name in killed:
             waits[name]()
 
-    def children(self) -> list[int]:
-        """The processes of the worker that store; waits until there are some."""
+    def worker_children(self) -> list[int]:
+        """The worker's processes that store events; waits until there is one."""
         found: list[int] = []
 
-        def there() -> bool:
-            found[:] = _children_of(self._process("worker").pid)
+        def has_children() -> bool:
+            found[:] = children_of(self._process("worker").pid)
             return bool(found)
 
-        wait_until(there, [self._process("worker")], 30)
+        wait_until(has_children, [self._process("worker")], 30)
         return found
 
     def _signal(self, name: str, number: signal.Signals) -> None:
-        """To a server and the processes it began."""
+        """Send a signal to a server and its child processes."""
         pid = self._process(name).pid
-        for each in (pid, *_children_of(pid)):
+        for each in (pid, *children_of(pid)):
             os.kill(each, number)
 
     def _process(self, name: str) -> Process:
@@ -129,30 +133,17 @@ class Breakable:
 
 
 @contextmanager
-def breakable(path: Path) -> Iterator[Breakable]:
-    """Everything running in this folder, fsync on, under a supervisor; stopped after the block."""
+def breakable_site(path: Path) -> Iterator[BreakableSite]:
+    """A whole site in this folder, fsync on, under a supervisor; stopped after the block."""
     (port,) = free_ports(1)
     with opened(path, port) as site:
         site.start_stores(lambda line: None)
         site.start_services()
         supervisor = Supervisor([site.processes.named(name) for name in SERVICES])
         supervisor.start()
-        whole = Breakable(site, own_client(site, "faults"))
+        breakable = BreakableSite(site, own_client(site, "faults"))
         try:
-            yield whole
+            yield breakable
         finally:
-            whole.redis.close()
+            breakable.redis.close()
             supervisor.stop()
-
-
-def _children_of(pid: int) -> list[int]:
-    """The processes whose parent it is."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-        except OSError:  # it has ended meanwhile
-            continue
-        if int(parent) == pid and state != "Z":
-            found.append(int(stat.parent.name))
-    return sorted(found)

@@ -1,0 +1,1 @@
+"""Routes outside GraphQL and OAuth: bulk uploads, health, metrics."""
