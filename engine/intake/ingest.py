@@ -21,7 +21,7 @@ from core.stores import log_unavailable, time_limit
 from core.tasks import end
 from db import cache, outbox
 from db.postgres import transaction
-from db.recents import Recents
+from db.recent_events import RecentEventsWriter
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.batching import Batcher, Chunk
 from engine.intake.judging import Call, judge, not_kept, repeat_of, repeated
@@ -41,7 +41,7 @@ class Ingest:
     def __init__(self, settings: IngestSettings, pool: asyncpg.Pool, redis: Redis, broker: Broker) -> None:
         self._pool = pool
         self._redis = redis
-        self._recents = Recents(redis)
+        self._recents = RecentEventsWriter(redis)
         self._broker = broker
         self._batcher = Batcher(settings, self._send)
         self._redis_rests_until = 0.0
@@ -139,7 +139,7 @@ class Ingest:
 
     async def _put_aside(self, task_id: UUID, body: bytes) -> bool:
         try:
-            await outbox.put_aside(self._pool, task_id, body)
+            await outbox.keep_envelope(self._pool, task_id, body)
         except StoreUnavailable as error:
             log.error("batch_not_safe", task_id=str(task_id), error=str(error))
             metrics.BATCHES.labels("lost").inc()
@@ -159,10 +159,10 @@ class Ingest:
     async def _tell_redis(self, events: list[Event], named: list[Event]) -> None:
         """Best effort: the worker tells it again, and Postgres knows better."""
         if not self._redis_is_there():
-            self._recents.miss(events)
+            self._recents.remember_missed(events)
             return
         try:
-            await asyncio.gather(self._recents.tell(events), cache.mark_seen(self._redis, named))
+            await asyncio.gather(self._recents.add(events), cache.mark_seen(self._redis, named))
         except StoreUnavailable as error:
             self._let_redis_rest(error)
 
@@ -188,7 +188,7 @@ class Ingest:
         """What Redis missed is made up for even where no more events come."""
         if self._redis_is_there():
             try:
-                await self._recents.make_up()
+                await self._recents.drop_outdated()
             except StoreUnavailable as error:
                 self._let_redis_rest(error)
 
@@ -207,15 +207,15 @@ class Ingest:
     async def _drain_some(self) -> int:
         """Send on the oldest, each by itself: one that the broker refuses keeps no other back."""
         async with transaction(self._pool) as connection:
-            parcels = await outbox.take_parcels(connection)
+            parcels = await outbox.take_envelopes(connection)
             refusals = [await self._refusal(parcel) for parcel in parcels]
             sent = [parcel.id for parcel, refusal in zip(parcels, refusals, strict=True) if refusal is None]
-            await outbox.drop_parcels(connection, sent)
+            await outbox.delete_envelopes(connection, sent)
         if parcels and not sent:
             raise refusals[0] or StoreUnavailable("broker")
         return len(sent)
 
-    async def _refusal(self, parcel: outbox.Parcel) -> StoreUnavailable | None:
+    async def _refusal(self, parcel: outbox.OutboxEnvelope) -> StoreUnavailable | None:
         try:
             await publish_events(self._broker, parcel.task_id, parcel.body)
         except StoreUnavailable as error:
