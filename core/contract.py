@@ -1,4 +1,4 @@
-"""The event contract: how what a sender told becomes an event, and all that others need to speak of events."""
+"""The event contract: reads a sender's event, and exports every name that other modules need for events."""
 
 import secrets
 from collections.abc import Mapping
@@ -34,11 +34,11 @@ __all__ = [
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 AHEAD: Final = timedelta(minutes=5)
 VERSIONS: Final[dict[str, dict[str, type[SentEvent]]]] = {"v1": V1}
-"""Every version of the contract there is, and what its senders may say, by type."""
+"""Every version of the contract, with its models by event type."""
 
 
 def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | None) -> Event:
-    """The event a sender meant: `source` unless it names its own; id and time minted when it gives neither.
+    """The event of a sender: `source` unless it names its own; id and time minted when it gives neither.
 
     `received_at` is None for history brought by a loader. Raises InvalidInput naming the field as the sender writes it.
     """

@@ -1,4 +1,4 @@
-"""Version 1 of the event contract: what a sender may say, one class per type. `schemas/v1/` is generated from these.
+"""Version 1 of the event contract: the fields of a sender, one class per type, the source of `schemas/v1/`.
 
 Within a version there are optional additions only: `penchant schema --check` fails on anything else.
 """
@@ -63,8 +63,8 @@ Currency = Annotated[str, AfterValidator(_exists), Field(json_schema_extra={"enu
 Properties = Annotated[dict[str, Any], AfterValidator(lambda given: plain_json(given, LARGEST_PROPERTIES))]
 
 
-def _as_told(schema: JsonDict) -> None:
-    """What a model cannot say of itself: somebody did it, and what is minted for a sender that does not give it."""
+def _as_sent(schema: JsonDict) -> None:
+    """Add to the schema: a person is required, and ids and times are optional because they are minted."""
     minted = {"id", "source", "occurredAt"}
     required, properties = schema["required"], schema["properties"]
     assert isinstance(required, list) and isinstance(properties, dict)
@@ -80,9 +80,9 @@ def _given(name: str) -> JsonDict:
 
 
 class SentEvent(Event):
-    """An event as a sender tells it; read when its id, source and times are known."""
+    """An event as it is sent, validated after its id, source and times are filled in."""
 
-    model_config = ConfigDict(json_schema_extra=_as_told)
+    model_config = ConfigDict(json_schema_extra=_as_sent)
 
     occurred_at: Annotated[AwareDatetime, _MOMENT_SCHEMA]
     quantity: Quantity | None = None
