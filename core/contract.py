@@ -1,4 +1,4 @@
-"""The event contract: how what a sender told becomes an event, and all that others need to speak of events."""
+"""The event contract: reads a sender's event, and exports every name that other modules need for events."""
 
 import secrets
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from pydantic.alias_generators import to_camel
 from core import clock
 from core.amounts import cents_of
 from core.errors import InvalidInput
-from core.events import BODY, PAID, Event, EventType, Missing, Person
-from core.events_v1 import LARGEST_PROPERTIES, MOMENT, V1, Told
+from core.events import BODY, PAID, Event, EventType, MissingField, Person
+from core.events_v1 import LARGEST_PROPERTIES, MOMENT, V1, SentEvent
 from core.hashes import identity_of, microseconds, order_of
 from core.texts import (
     DEEPEST_JSON,
@@ -34,12 +34,12 @@ __all__ = [
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 AHEAD: Final = timedelta(minutes=5)
-VERSIONS: Final[dict[str, dict[str, type[Told]]]] = {"v1": V1}
-"""Every version of the contract there is, and what its senders may say, by type."""
+VERSIONS: Final[dict[str, dict[str, type[SentEvent]]]] = {"v1": V1}
+"""Every version of the contract, with its models by event type."""
 
 
 def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | None) -> Event:
-    """The event a sender meant: `source` unless it names its own; id and time minted when it gives neither.
+    """The event of a sender: `source` unless it names its own; id and time minted when it gives neither.
 
     `received_at` is None for history brought by a loader. Raises InvalidInput naming the field as the sender writes it.
     """
@@ -73,7 +73,7 @@ def check_not_ahead(moment: datetime, now: datetime, field: str) -> None:
         raise InvalidInput(f"{field} lies more than 5 minutes ahead", field)
 
 
-def _model_of(raw: Mapping[str, Any]) -> type[Told]:
+def _model_of(raw: Mapping[str, Any]) -> type[SentEvent]:
     type = raw.get("type")
     model = V1.get(type) if isinstance(type, str) else None
     if model is None:
@@ -110,7 +110,7 @@ _WORDS: Final = {
 def _refusal(error: ValidationError, raw: Mapping[str, Any]) -> InvalidInput:
     first = error.errors(include_url=False, include_input=False)[0]
     reason = first.get("ctx", {}).get("error")
-    if isinstance(reason, Missing):
+    if isinstance(reason, MissingField):
         return InvalidInput(str(reason), to_camel(reason.field))
     field = str(first["loc"][0])[:LONGEST_ID]
     if first["loc"] == (field,) and raw.get(field) is None:

@@ -1,4 +1,4 @@
-"""Version 1 of the event contract: what a sender may say, one class per type. `schemas/v1/` is generated from these.
+"""Version 1 of the event contract: the fields of a sender, one class per type, the source of `schemas/v1/`.
 
 Within a version there are optional additions only: `penchant schema --check` fails on anything else.
 """
@@ -59,8 +59,8 @@ Currency = Annotated[amounts.Currency, Field(json_schema_extra={"enum": sorted(C
 Properties = Annotated[dict[str, Any], AfterValidator(lambda given: plain_json(given, LARGEST_PROPERTIES))]
 
 
-def _as_told(schema: JsonDict) -> None:
-    """What a model cannot say of itself: somebody did it, and what is minted for a sender that does not give it."""
+def _as_sent(schema: JsonDict) -> None:
+    """Add to the schema: a person is required, and ids and times are optional because they are minted."""
     minted = {"id", "source", "occurredAt"}
     required, properties = schema["required"], schema["properties"]
     assert isinstance(required, list) and isinstance(properties, dict)
@@ -75,10 +75,10 @@ def _given(name: str) -> JsonDict:
     return {"properties": {name: {"type": "string"}}, "required": [name]}
 
 
-class Told(Event):
-    """An event as a sender tells it; read when its id, source and times are known."""
+class SentEvent(Event):
+    """An event as it is sent, validated after its id, source and times are filled in."""
 
-    model_config = ConfigDict(json_schema_extra=_as_told)
+    model_config = ConfigDict(json_schema_extra=_as_sent)
 
     occurred_at: Annotated[AwareDatetime, _MOMENT_SCHEMA]
     quantity: Quantity | None = None
@@ -89,7 +89,7 @@ class Told(Event):
     received_at: SkipJsonSchema[AwareDatetime | None] = None
 
 
-class AboutItem(Told):
+class AboutItem(SentEvent):
     """Something done with one item."""
 
     item_id: Id
@@ -150,21 +150,21 @@ class Dislike(AboutItem):
     type: Literal[EventType.DISLIKE]
 
 
-class Search(Told):
+class Search(SentEvent):
     """Somebody searched."""
 
     type: Literal[EventType.SEARCH]
     query: Text
 
 
-class Impression(Told):
+class Impression(SentEvent):
     """Somebody saw these items of a list."""
 
     type: Literal[EventType.IMPRESSION]
     item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS)]
 
 
-V1: Final[dict[str, type[Told]]] = {
+V1: Final[dict[str, type[SentEvent]]] = {
     EventType.VIEW: View,
     EventType.CLICK: Click,
     EventType.ADD_TO_CART: AddToCart,

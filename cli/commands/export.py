@@ -12,12 +12,12 @@ import typer
 
 from cli.database import postgres_url
 from cli.interface import AsJson, command_group, print_json_line
-from core.errors import InvalidInput, StoreUnavailable
+from core.errors import InvalidInput
 from core.settings import EventLake
 
 if TYPE_CHECKING:
     from db.lake.export import Exported
-    from db.lake.place import Lake
+    from db.lake.location import Lake
 
 NAMED = 10  # days
 HELP = "Take data out: the events, as Parquet files in a lake of your own."
@@ -44,7 +44,7 @@ def events(
     as_json: AsJson = False,
 ) -> None:
     """Export every day that is over and whose events are not in the lake as they are now."""
-    from db.lake.place import Lake
+    from db.lake.location import Lake
 
     lake = Lake.at(_address(to))
     done = asyncio.run(_export(lake, since and since.date(), until and until.date()))
@@ -62,22 +62,15 @@ def _address(to: str | None) -> str:
 
 
 async def _export(lake: "Lake", since: date | None, until: date | None) -> "Exported":
-    import asyncpg
-
     from cli.progress import stage_progress
     from core import clock
     from db.lake.export import export_events
     from db.lake.owner import sole_writer
-    from db.postgres import UNREACHABLE, connect_pool
+    from db.postgres import connect_pool
 
-    try:
-        async with await connect_pool(postgres_url(), size=1) as pool, sole_writer(pool) as connection:
-            with stage_progress() as report:
-                return await export_events(connection, lake, clock.now(), report, since, until)
-    except (*UNREACHABLE, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(f"Postgres went away: {type(error).__name__}") from error
-    except asyncpg.UndefinedTableError as error:
-        raise StoreUnavailable("The database's schema is older than this command: `penchant migrate`.") from error
+    async with await connect_pool(postgres_url(), size=1) as pool, sole_writer(pool) as connection:
+        with stage_progress() as report:
+            return await export_events(connection, lake, clock.now(), report, since, until)
 
 
 def _summary(done: "Exported") -> str:

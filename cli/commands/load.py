@@ -67,7 +67,7 @@ def load(
     except (WrongFile, InvalidInput) as error:
         raise WrongCommand(f"{file}: {error}") from error
     except StoreUnavailable as error:
-        raise StoreUnavailable(f"{error} (the same command resumes where this one stopped)") from error
+        raise StoreUnavailable(error.store, f"{error} (the same command resumes where this one stopped)") from error
     _print(job, counts, monotonic() - began, json=json, dry_run=dry_run)
     raise typer.Exit(REFUSED if counts.rejected else 0)
 
@@ -117,20 +117,15 @@ async def _run(load: "Load", *, dry_run: bool) -> "LoadCounts":
 
 
 async def _store(load: "Load", report: "FileProgress") -> "LoadCounts":
-    import asyncpg
-
     from cli.loading.loads import load_events, load_patches
-    from db.postgres import UNREACHABLE, connect_pool
+    from db.postgres import connect_pool
 
     store = load_events if load.kind == Kind.EVENTS else load_patches
-    try:
-        async with (
-            await connect_pool(postgres_url(), size=1, timeout=STATEMENT_TIMEOUT) as pool,
-            pool.acquire() as connection,
-        ):
-            counts = await store(connection, load, report)
-    except (*UNREACHABLE, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(f"Postgres went away: {error}") from error
+    async with (
+        await connect_pool(postgres_url(), size=1, timeout=STATEMENT_TIMEOUT) as pool,
+        pool.acquire() as connection,
+    ):
+        counts = await store(connection, load, report)
     if load.kind == Kind.EVENTS:
         await _drop_bases()
     return counts
@@ -141,15 +136,14 @@ async def _drop_bases() -> None:
     url = read_secret("PENCHANT_REDIS_URL")
     if not url:
         return
-    from redis.exceptions import RedisError
-
     from db.cache import connect_redis, forget_bases
 
     redis = connect_redis(url, timeout=REDIS_TIMEOUT)
     try:
         await forget_bases(redis)
-    except (RedisError, OSError) as error:
-        raise StoreUnavailable(f"all is stored, but Redis still holds older states of people: {error}") from error
+    except StoreUnavailable as error:
+        message = f"all is stored, but Redis still holds older states of people: {error}"
+        raise StoreUnavailable("redis", message) from error
     finally:
         await redis.aclose()
 

@@ -50,7 +50,7 @@ def _lake_of_settings() -> str | None:
 async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lake: str | None) -> "Outcome":
     from cli.progress import stage_progress
     from db.jobs import AFFINITY, LeaseLost, lease_job, request_once
-    from db.lake.place import Lake
+    from db.lake.location import Lake
     from db.postgres import connect_pool
     from engine.models import leases
     from engine.models.training import last_weeks

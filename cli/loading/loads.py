@@ -22,7 +22,7 @@ from cli.loading.patches import Patch, patches_of, store_patches
 from cli.loading.rejects import RejectFile
 from cli.progress import FileProgress
 from core import clock
-from db.history import History, LoadProgress, begin_load, first_begun, save_load
+from db.history import HistoryCopier, LoadProgress, begin_load, first_started_at, save_load
 
 T = TypeVar("T")
 _CONFLICT = "its source, id and occurredAt are stored with another body"
@@ -66,8 +66,8 @@ async def load_events(connection: asyncpg.Connection, load: Load, report: FilePr
     begun = await begin_load(connection, id, load.file.name)
     if begun is None:
         raise WrongFile("another process is loading it")
-    history, progress, counts = History(connection), begun, LoadCounts(resumed_after=begun.lines)
-    async with _read(load, _events, await first_begun(connection, id)) as steps:
+    history, progress, counts = HistoryCopier(connection), begun, LoadCounts(resumed_after=begun.lines)
+    async with _read(load, _events, await first_started_at(connection, id)) as steps:
         with RejectFile(load.rejects, begun.lines) as rejects:
             async for chunk, rows, refused in steps:
                 counts = counts.plus_skipped(chunk.skipped)
@@ -131,7 +131,7 @@ def _patches(load: Load, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, list[
 
 
 async def _store(
-    history: History,
+    history: HistoryCopier,
     id: str,
     before: LoadProgress,
     chunk: Chunk,

@@ -12,7 +12,7 @@ from typer.testing import Result
 from bus import topology
 from core.contract import Event, read_event
 from core.settings import Stores
-from db.dead_events import DeadReason, bury
+from db.dead_events import DeadReason, insert_dead_events
 from db.events import insert_events
 from engine.dead_events.records import CONFLICT, of_event, of_message
 from tests.cli.conftest import OnDatabase
@@ -40,7 +40,7 @@ def ids(stores: Stores, on_database: OnDatabase, monkeypatch: pytest.MonkeyPatch
         of_event(make_event(id="e2", itemId="other"), DeadReason.CONFLICT, CONFLICT),
         of_message(b"\xff half", topology.STORE_EVENTS, DeadReason.UNREADABLE, "unreadable"),
     ):
-        on_database(lambda pool, burial=burial: bury(pool, [burial]))  # type: ignore[misc]
+        on_database(lambda pool, burial=burial: insert_dead_events(pool, [burial]))  # type: ignore[misc]
     return [str(row["id"]) for row in on_database(lambda pool: pool.fetch("SELECT id FROM dead_events ORDER BY id"))]
 
 

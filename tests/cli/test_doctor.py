@@ -16,11 +16,11 @@ from bus import topology
 from cli.stack.folder import free_ports
 from core import clock
 from core.settings import Stores
-from db.dead_events import DeadReason, bury
+from db.dead_events import DeadReason, insert_dead_events
 from db.erasures import begin_erasure
 from db.jobs import lease_job, request_job
-from db.outbox import put_aside
-from db.serving import MAIN, Model, promote, register_model
+from db.outbox import keep_envelope
+from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
 from ml.affinity.model import AffinityModel, write
 from ml.affinity.network import Network
@@ -164,7 +164,7 @@ def test_a_wrong_clock_is_found(monkeypatch: pytest.MonkeyPatch, seconds: int, v
 
 
 def test_an_envelope_that_waits_too_long_in_the_outbox_is_found(on_database: OnDatabase) -> None:
-    on_database(lambda pool: put_aside(pool, uuid4(), b"x"))
+    on_database(lambda pool: keep_envelope(pool, uuid4(), b"x"))
     assert examine()[1]["outbox"][0] == "OK"
     on_database(lambda pool: pool.execute("UPDATE outbox SET created_at = now() - interval '2 minutes'"))
     verdict, says, _ = examine()[1]["outbox"]
@@ -197,7 +197,7 @@ def test_dead_letters_are_counted(stores: Stores) -> None:
 
 def test_dead_events_are_counted_by_reason(on_database: OnDatabase) -> None:
     messages = [of_message(bytes([n]), None, DeadReason.UNREADABLE, "a test says so") for n in range(2)]
-    on_database(lambda pool: bury(pool, messages))
+    on_database(lambda pool: insert_dead_events(pool, messages))
     verdict, says, advice = examine()[1]["dead events"]
     assert (verdict, says) == ("WARN", "2 could not be stored: 2 UNREADABLE")
     assert "penchant events dead list" in advice
@@ -215,7 +215,7 @@ def test_a_bundle_is_checked_file_by_file(on_database: OnDatabase, tmp_path: Pat
     opened = AffinityModel.open(path)
     model = Model(opened.id, "main", opened.created_at, opened.digest, {}, None)
     on_database(lambda pool: register_model(pool, model))
-    on_database(lambda pool: promote(pool, MAIN, opened.id, "a test says so", {}, "test"))
+    on_database(lambda pool: promote(pool, opened.id, "a test says so", {}, "test"))
     assert examine()[1]["bundle"][0] == "OK"
     damaged = path / "popular.npy"
     damaged.chmod(0o644)

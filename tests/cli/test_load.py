@@ -22,9 +22,9 @@ from redis.asyncio import Redis
 from core import clock
 from core.contract import Person
 from db.cache import read_person, write_base
-from db.items import items_by_id
 from db.users import user_by_id
 from tests.commands import PROGRAM, invoke
+from tests.fixtures.items import items_by_id
 from tests.running import until
 
 HEADER = "type,occurredAt,userId,itemId,quantity,unitPrice,currency"

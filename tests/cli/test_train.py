@@ -15,10 +15,10 @@ from core import clock
 from core.errors import InvalidInput
 from db.jobs import job_by_id
 from db.lake.export import export_events
+from db.lake.location import Lake
 from db.lake.owner import sole_writer
-from db.lake.place import Lake
 from db.lake.retention import drop_exported_months
-from db.serving import MAIN, current_serving, list_decisions, list_models
+from db.serving import current_serving, list_decisions, list_models
 from ml.affinity.model import AffinityModel
 from ml.log import Log
 from tests.commands import invoke, run_penchant
@@ -89,8 +89,8 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     assert set(opened.evaluation["methods"]) >= {"ranker", "popularity", "personal_frequency"}
     (model,) = await list_models(pool, 10)
     assert (model.id, model.digest, model.registry_version) == (opened.id, opened.digest, "1")
-    (serving,) = await current_serving(pool)
-    assert (serving.slot, serving.bundle) == (MAIN, opened.id)
+    serving = await current_serving(pool)
+    assert serving is not None and serving.bundle == opened.id
     (decision,) = await list_decisions(pool, 10)
     assert decision.action == "PROMOTED"
     assert "better on average" in decision.reason
@@ -112,7 +112,7 @@ async def test_a_model_that_is_not_better_is_refused_and_recorded(
     ended = train("--holdout", rows)
     assert ended.returncode == 0, ended.stderr
     assert "Refused" in ended.stdout
-    assert await current_serving(pool) == []
+    assert await current_serving(pool) is None
     (decision,) = await list_decisions(pool, 10)
     assert decision.action == "REFUSED"
     assert len(await list_models(pool, 10)) == 1

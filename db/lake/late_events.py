@@ -1,4 +1,4 @@
-"""What came for a day after its month was dropped from Postgres: only what the lake does not have yet is new."""
+"""Events that arrive after their month was dropped from Postgres: only those the lake does not have are new."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from db.lake.days import Part, folder_of
+from db.lake.location import Lake
 from db.lake.parts import open_part
-from db.lake.place import Lake
 
 IDENTITY: Final = ["source", "id", "occurred_at"]
 
 
 def without(lake: Lake, day: date, parts: Sequence[Part]) -> Callable[[pa.Table], pa.Table]:
-    """What takes out of a table the events that are in these files: a file loaded again is no second purchase."""
+    """A function that removes events of these files from a table: a file loaded again adds no second purchase."""
     if not parts:
         return lambda rows: rows
     known = pa.concat_tables([_identities(lake, f"{folder_of(day)}/{part.name}") for part in parts])
@@ -29,5 +29,5 @@ def without(lake: Lake, day: date, parts: Sequence[Part]) -> Callable[[pa.Table]
 
 
 def _identities(lake: Lake, name: str) -> pa.Table:
-    with lake.answering(), lake.files.open(lake.path(name), "rb") as file:
+    with lake.translated(), lake.files.open(lake.path(name), "rb") as file:
         return open_part(file, IDENTITY).read(columns=IDENTITY)
