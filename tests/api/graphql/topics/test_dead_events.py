@@ -1,6 +1,6 @@
 """Dead events over GraphQL: listed for who watches, decided about by who may, one result each."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +19,7 @@ from engine.dead_events.dead_letters import autopsy
 from engine.dead_events.records import of_event, of_message
 from engine.intake.reading import insert_good, read_batch
 from tests.faults import eventually
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LIST = """query ($first: Int! = 20, $after: String, $reason: DeadReason, $state: DeadState! = DEAD) {

@@ -1,6 +1,5 @@
 """`exportUser`: everything held of a person, for a client that may ask."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +12,7 @@ from db.events import insert_events
 from db.identities import join_guest
 from db.jobs import AFFINITY, request_job
 from db.users import upsert_users
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask
 
 EXPORT = """mutation ($id: ID!, $first: Int! = 20, $after: String) { exportUser(id: $id) {
   export { id asOf profile events(first: $first, after: $after) {

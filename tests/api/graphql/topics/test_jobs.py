@@ -1,13 +1,9 @@
 """Trainings over GraphQL: asked for once, watched, paged."""
 
-from collections.abc import Callable
-from typing import Any
-
 from api.graphql.context import Gateway
 from core.contract import Person
 from db.jobs import AFFINITY, fail_job, lease_job, request_job
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask
 
 REQUEST = """mutation ($reason: String) { requestTraining(reason: $reason) {
   job { nodeId id kind state reason requestedBy attempts modelId error } } }"""

@@ -1,17 +1,13 @@
 """Models and decisions over GraphQL."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from api.graphql.context import Gateway
 from core import clock
 from db.items import upsert_items
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 MODELS = """query ($first: Int! = 20, $after: String) { models(first: $first, after: $after) {
   edges { cursor node { id } } nodes { nodeId id kind createdAt evaluation serving }
@@ -24,9 +20,7 @@ MODEL = "query ($id: ID!) { model(id: $id) { id serving } }"
 
 
 @pytest.fixture
-async def three(
-    gateway: Gateway, make_bundle: Callable[..., Path], serving: Callable[[asyncpg.Pool, Path], Awaitable[str]]
-) -> list[str]:
+async def three(gateway: Gateway, make_bundle: MakeBundle, serving: Serve) -> list[str]:
     """Ids of three models, promoted one after another."""
     await upsert_items(gateway.pool, [{"id": id, "updated_at": clock.now()} for id in "abc"])
     await gateway.catalogue.refresh()

@@ -1,6 +1,5 @@
 """People over GraphQL: who sees whom, what is private, who is known."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +11,7 @@ from core.contract import Event, Person, read_event
 from db.cache import connect_redis
 from db.events import insert_events
 from db.items import upsert_items
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask
 
 ANNA, GUEST = Person("user", "anna"), Person("guest", "g-1")
 ME = "{ me { nodeId id anonymous known } }"

@@ -2,11 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 from typer.testing import CliRunner
 
@@ -16,8 +13,7 @@ from core import clock
 from db.items import upsert_items
 from db.serving import MAIN, Model, current_serving, list_decisions, refuse, register_model
 from ml.bundle import Bundle
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 PROMOTE = """mutation ($id: ID!, $reason: String!, $override: Boolean! = false) {
   promoteModel(id: $id, reason: $reason, overrideGate: $override) {
@@ -29,8 +25,8 @@ ROLL_BACK = """mutation ($reason: String!) { rollBackModel(reason: $reason) {
 @pytest.fixture
 async def two(
     gateway: Gateway,
-    make_bundle: Callable[..., Path],
-    serving: Callable[[asyncpg.Pool, Path], Awaitable[str]],
+    make_bundle: MakeBundle,
+    serving: Serve,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     postgres_url: str,
@@ -69,7 +65,7 @@ async def test_a_model_the_gate_let_through_is_promoted_again(ask: Ask, gateway:
 
 
 async def test_the_gate_is_overridden_only_when_somebody_says_so(
-    ask: Ask, gateway: Gateway, two: list[Path], make_bundle: Callable[..., Path]
+    ask: Ask, gateway: Gateway, two: list[Path], make_bundle: MakeBundle
 ) -> None:
     id = await refused(gateway, make_bundle(gateway.catalogue, "abc", seed=9))
     told = (await ask(PROMOTE, {"id": id, "reason": "I like it"})).data["promoteModel"]

@@ -2,10 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from api.graphql.context import Gateway
@@ -16,10 +14,7 @@ from db.cache import add_recent
 from db.events import insert_events
 from db.items import Offer, remove_items, upsert_items
 from ml.ranking import REASONS
-
-Ask = Callable[..., Any]
-MakeBundle = Callable[..., Path]
-Serve = Callable[[asyncpg.Pool, Path], Awaitable[str]]
+from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 ANNA = Person("user", "anna")
 IDS = [f"i{number:02}" for number in range(40)]
