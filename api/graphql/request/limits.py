@@ -23,7 +23,7 @@ from graphql import (
 )
 
 from api.errors import RequestRefused
-from api.graphql.types.paging import MOST
+from api.graphql.types.connections import MAX_FIRST
 
 TOKENS = 2000
 DIRECTIVES = 20
@@ -163,7 +163,7 @@ class _Scales:
                 self.result.firsts.add(argument.value.name.value)
                 given = self.variables.get(argument.value.name.value)
                 value = value if given is None else given
-        return int(max(1, min(value, MOST))) if isinstance(value, int | float) else 1
+        return int(max(1, min(value, MAX_FIRST))) if isinstance(value, int | float) else 1
 
     def _type(self, name: str) -> GraphQLNamedType | None:
         return self.schema.type_map.get(name)
