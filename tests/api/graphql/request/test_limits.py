@@ -14,7 +14,7 @@ SCHEMA = build_schema("""
 
 
 def cost(text: str) -> int:
-    return Documents(SCHEMA).read(text).operation(None).measured.weight.cost
+    return Documents(SCHEMA).read(text).operation(None).measured.size.cost
 
 
 def prepare(text: str, variables: dict[str, object]) -> None:
@@ -35,7 +35,7 @@ def nested(depth: int) -> str:
 
 
 def test_twelve_levels_are_answered_and_thirteen_are_not() -> None:
-    assert Documents(SCHEMA).read(nested(12)).operation(None).measured.weight.depth == 12
+    assert Documents(SCHEMA).read(nested(12)).operation(None).measured.size.depth == 12
     assert "depth is 13" in refusal(nested(13))
 
 

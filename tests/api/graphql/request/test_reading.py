@@ -3,7 +3,7 @@
 import pytest
 
 from api.errors import RequestRefused
-from api.graphql.request.reading import GraphQLRequest, media_type, read_body, read_query_string
+from api.graphql.request.reading import GraphQLRequest, choose_media_type, read_body, read_query_string
 
 HEADERS = {b"content-type": b"application/json"}
 
@@ -24,13 +24,13 @@ HEADERS = {b"content-type": b"application/json"}
     ],
 )
 def test_the_media_type_is_the_one_asked_for(accept: str | None, kind: str) -> None:
-    assert media_type({b"accept": accept.encode()} if accept else {}) == kind
+    assert choose_media_type({b"accept": accept.encode()} if accept else {}) == kind
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/json;q=0", "text/*, image/png", ""])
 def test_a_caller_who_takes_neither_media_type_is_refused(accept: str) -> None:
     with pytest.raises(RequestRefused) as refused:
-        media_type({b"accept": accept.encode()})
+        choose_media_type({b"accept": accept.encode()})
     assert refused.value.status == 406
 
 
