@@ -42,7 +42,7 @@ class DeadEvent:
     id: strawberry.ID = strawberry.field(
         description="The id of the dead event. It is not the id of the event: see `eventId`."
     )
-    died_at: datetime = strawberry.field(description="When it was set aside, the last time.")
+    died_at: datetime = strawberry.field(description="When it became a dead event, the last time.")
     reason: DeadReason = strawberry.field(description="Why it could not be stored.")
     message: str = strawberry.field(description="Why it could not be stored, as a sentence for people.")
     attempts: int = strawberry.field(description="How many times storing it was attempted.")

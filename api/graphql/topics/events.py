@@ -47,9 +47,11 @@ class Event:
     item_ids: list[strawberry.ID] | None = strawberry.field(
         description="The ids of the items that were visible, for an IMPRESSION."
     )
-    order_id: strawberry.ID | None = strawberry.field(description="The order that this event is a line of.")
+    order_id: strawberry.ID | None = strawberry.field(
+        description="The order that this event is a line of; null when it is part of no order."
+    )
     quantity: int | None = strawberry.field(description="The number of units; null means one.")
-    unit_price: Decimal | None = strawberry.field(description="The price of one unit.")
+    unit_price: Decimal | None = strawberry.field(description="The price of one unit; null when unknown.")
     currency: str | None = strawberry.field(description="The ISO 4217 code of the prices, such as EUR.")
     value: Decimal | None = strawberry.field(
         description="The worth of the line in `currency`; for a RATING, the rating."
@@ -105,8 +107,8 @@ def _read_place(signer: Signer, cursor: str) -> Place:
 
 
 @strawberry.input(
-    description="An event to report. It needs a `userId` or an `anonymousId`. With an `id`, `occurredAt` is required;"
-    " without both, the server sets both. The item need not be in the catalogue yet."
+    description="An event to report. It needs a `userId` or an `anonymousId`. An `id` needs its `occurredAt`; the"
+    " server sets what is left out. The item need not be in the catalogue yet."
 )
 class EventInput:
     """An event as its sender reports it. Each event is checked against the contract after GraphQL has read it."""

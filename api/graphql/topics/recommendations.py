@@ -257,16 +257,16 @@ class RecommendationContext:
 
     item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
-        description="The ids of items that the page shows: items near them rank higher, they themselves are left out."
+        description="The ids of items that the page shows: similar items rank higher, they themselves are left out."
         " At most 100 ids in `itemIds`, `cartItemIds` and `recentItemIds` together.",
     )
     cart_item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
-        description="The ids of items in the cart: items near them rank higher, they themselves are left out.",
+        description="The ids of items in the cart: similar items rank higher, they themselves are left out.",
     )
     recent_item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
-        description="The ids of items just looked at, before an event reports it: items near them rank higher.",
+        description="The ids of items just looked at, before an event reports it: similar items rank higher.",
     )
     category: str | None = strawberry.field(
         default=None, description="The category of the page: only its items are listed."

@@ -12,10 +12,7 @@ MAX_DEPTH = 4  # filters inside filters, the outermost counted
 MAX_VALUES = 500  # filters, ids, names and values in one filter, all levels together
 
 
-@strawberry.input(
-    description="A range of prices, both ends included. Prices are those of the market the list is for, in that"
-    " market's currency."
-)
+@strawberry.input(description="A range of prices, both ends included. Prices are those of the market the list is for.")
 class PriceRange:
     """From `min` to `max`."""
 
