@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from api.graphql.types.paging import read_cursor, write_cursor
 from core import clock
 from core.errors import InvalidInput
 from engine.catalogue.catalogue import Catalogue
+from engine.recommending.cursors import read_cursor, write_cursor
 from engine.signing import Signer
 from ml.ranked import Ranked
 
