@@ -68,7 +68,7 @@ def _serve(
     import uvicorn
 
     from api.http.protocol import TimedProtocol
-    from api.http.server import Server
+    from api.http.server import GatewayServer
 
     config = uvicorn.Config(
         app,
@@ -83,7 +83,7 @@ def _serve(
         proxy_headers=False,
         server_header=False,
     )
-    Server(config, ready).run(sockets)
+    GatewayServer(config, ready).run(sockets)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -28,13 +28,13 @@ from api.http.endpoint import (
     Header,
     Headers,
     MethodRefused,
-    headers_of,
     read_headers,
+    receive_body,
+    refusal_headers,
     send_answer,
     viewer_of,
-    whole_body,
 )
-from api.http.observation import observation_of
+from api.http.request_metrics import summary_of
 from core import telemetry
 from engine.viewer import Viewer
 
@@ -67,7 +67,7 @@ class GraphQLEndpoint:
         except RequestRefused as refusal:
             status, answer, extra = _answer_to_refusal(refusal, kind, request_id)
         if "errors" in answer:
-            observation_of(scope).judge(answer)
+            summary_of(scope).set_errors(answer)
         await send_answer(send, status, kind.encode() + b"; charset=utf-8", _encode(answer, request_id), extra)
 
     async def _answer(
@@ -80,10 +80,10 @@ class GraphQLEndpoint:
         if scope["method"] == "GET":
             request = read_query_string(scope["query_string"])
         else:
-            request = read_body(headers, await whole_body(receive))
+            request = read_body(headers, await receive_body(receive))
         document = self._documents.read(request.query, hide_suggestions="schema:read" not in viewer.scopes)
         operation = document.operation(request.operation_name)
-        observation_of(scope).operation = operation.label
+        summary_of(scope).operation = operation.label
         self._check(scope["method"], viewer, document, operation, request.variables)
         context = Context(viewer, state["gateway"], request_id)
         with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
@@ -134,9 +134,7 @@ def _answer_to_result(result: ExecutionResult, request_id: str) -> tuple[int, di
         return 200, answer, []
     for error in result.errors:
         if isinstance(error.original_error, REFUSALS):
-            raise refusal_of(
-                error.original_error
-            )  # the whole request, for example for too many events
+            raise refusal_of(error.original_error)  # the whole request, for example for too many events
     if any(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors):
         return 503, answer, [(b"retry-after", b"1")]
     return 200, answer, []
@@ -147,7 +145,7 @@ def _answer_to_refusal(refusal: RequestRefused, kind: str, request_id: str) -> t
     answer = {"errors": public_errors(errors, request_id, default=refusal.code)}
     fixed = refusal.status in _FIXED_STATUSES or refusal.code == "BAD_REQUEST"
     status = refusal.status if fixed or kind == RESPONSE_JSON else 200
-    return status, answer, headers_of(refusal)
+    return status, answer, refusal_headers(refusal)
 
 
 def _encode(answer: dict[str, Any], request_id: str) -> bytes:
