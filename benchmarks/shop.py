@@ -78,7 +78,7 @@ async def _serve_untrained(postgres_url: str, bundles: Path, seed: int) -> None:
     """Write a bundle of the real items with random weights, and promote it."""
     from db.postgres import connect_pool
     from db.purchases import purchase_log
-    from db.serving import MAIN, Model, promote, register_model
+    from db.serving import Model, promote, register_model
     from ml.bundle import Bundle, write
     from ml.log import Log
     from ml.rfm import FALLBACK_EDGES
@@ -105,7 +105,7 @@ async def _serve_untrained(postgres_url: str, bundles: Path, seed: int) -> None:
         )
         opened = Bundle.open(path)
         await register_model(pool, Model(opened.id, "affinity", now, opened.digest, {}, None))
-        await promote(pool, MAIN, opened.id, "benchmark", {}, "benchmark")
+        await promote(pool, opened.id, "benchmark", {}, "benchmark")
 
 
 def _network(seed: int) -> Any:

@@ -183,7 +183,7 @@ async def _was_judged(pool: Any) -> bool:
 async def _serves_model(pool: Any) -> bool:
     from db.serving import current_serving
 
-    return bool(await current_serving(pool))
+    return await current_serving(pool) is not None
 
 
 def _ids(file: Path) -> list[str]:

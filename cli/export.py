@@ -63,23 +63,16 @@ def _address(to: str | None) -> str:
 
 
 async def _export(lake: "Lake", since: date | None, until: date | None) -> "Exported":
-    import asyncpg
-
     from cli.migrate import postgres_url
     from cli.progress import stages
     from core import clock
     from db.lake.export import export_events
     from db.lake.owner import sole_writer
-    from db.postgres import UNREACHABLE, connect_pool
+    from db.postgres import connect_pool
 
-    try:
-        async with await connect_pool(postgres_url(), size=1) as pool, sole_writer(pool) as connection:
-            with stages() as report:
-                return await export_events(connection, lake, clock.now(), report, since, until)
-    except (*UNREACHABLE, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(f"Postgres went away: {type(error).__name__}") from error
-    except asyncpg.UndefinedTableError as error:
-        raise StoreUnavailable("The database's schema is older than this command: `penchant migrate`.") from error
+    async with await connect_pool(postgres_url(), size=1) as pool, sole_writer(pool) as connection:
+        with stages() as report:
+            return await export_events(connection, lake, clock.now(), report, since, until)
 
 
 def _told(done: "Exported") -> str:

@@ -121,21 +121,15 @@ async def _load(order: "Order", *, dry_run: bool) -> "Tally":
 
 
 async def _store(order: "Order", report: "Report") -> "Tally":
-    import asyncpg
-
     from cli.loading.loads import load_events, load_patches
-    from db.postgres import UNREACHABLE as LOST
     from db.postgres import connect_pool
 
     steps = load_events if order.kind == Kind.EVENTS else load_patches
-    try:
-        async with (
-            await connect_pool(postgres_url(), size=1, timeout=STATEMENT_SECONDS) as pool,
-            pool.acquire() as connection,
-        ):
-            tally = await steps(connection, order, report)
-    except (*LOST, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(f"Postgres went away: {error}") from error
+    async with (
+        await connect_pool(postgres_url(), size=1, timeout=STATEMENT_SECONDS) as pool,
+        pool.acquire() as connection,
+    ):
+        tally = await steps(connection, order, report)
     if order.kind == Kind.EVENTS:
         await _forget_states()
     return tally
@@ -146,15 +140,15 @@ async def _forget_states() -> None:
     url = read_secret("PENCHANT_REDIS_URL")
     if not url:
         return
-    from redis.exceptions import RedisError
-
     from db.cache import connect_redis, forget_bases
 
     redis = connect_redis(url, timeout=5.0)
     try:
         await forget_bases(redis)
-    except (RedisError, OSError) as error:
-        raise StoreUnavailable(f"all is stored, but Redis still holds older states of people: {error}") from error
+    except StoreUnavailable as error:
+        raise StoreUnavailable(
+            "redis", f"all is stored, but Redis still holds older states of people: {error}"
+        ) from error
     finally:
         await redis.aclose()
 

@@ -32,10 +32,10 @@ def list_all(
     first: Annotated[int, typer.Option(min=1, max=MOST, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
     """List the newest models; the one that serves is marked."""
-    from db.serving import MAIN, list_models, serving_in
+    from db.serving import current_serving, list_models
 
     async def read(pool: "asyncpg.Pool") -> list[dict[str, Any]]:
-        row = await serving_in(pool, MAIN)
+        row = await current_serving(pool)
         serving = row and row.bundle
         return [
             {"id": model.id, "kind": model.kind, "created_at": model.created_at, "serving": model.id == serving}

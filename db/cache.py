@@ -7,17 +7,17 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
-import redis.asyncio
 from redis.asyncio import Connection, Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from core.contract import Event, EventType, Person, microseconds
+from core.errors import StoreUnavailable
 
-UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
+_UNAVAILABLE: Final = (RedisError, OSError)  # TimeoutError is an OSError
 
 BASE_LIVES: Final = 86_400  # seconds
 DELTA_LIVES: Final = 2 * 86_400  # seconds; longer than a base, so that nothing falls between the two
@@ -51,9 +51,42 @@ class RecentEvent(NamedTuple):
     item_id: str
 
 
+class _Pipeline(Pipeline):
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """All answers, in order."""
+        try:
+            return await super().execute(raise_on_error)
+        except _UNAVAILABLE as error:
+            raise _unavailable(error) from error
+
+
+class _Client(Redis):
+    """A client whose commands and pipelines raise StoreUnavailable while Redis is away, or does not take them."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """The command's answer."""
+        try:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except NoScriptError:  # `register_script` sends the script, then
+            raise
+        except _UNAVAILABLE as error:
+            raise _unavailable(error) from error
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """Commands that travel together."""
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable("redis", f"Redis did not answer: {str(error) or type(error).__name__}")
+
+
 def connect_redis(url: str, timeout: float = 0.5) -> Redis:
-    """A client of bytes whose every answer takes at most `timeout` seconds. Opens nothing until it is used."""
-    return redis.asyncio.from_url(
+    """A client of bytes whose every answer takes at most `timeout` seconds. Opens nothing until it is used.
+
+    Its commands and pipelines raise StoreUnavailable while Redis is away, too slow, or full.
+    """
+    return _Client.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
@@ -256,12 +289,15 @@ def _score(event: Event) -> float:
 
 async def hint_serving(redis: Redis) -> None:
     """Tell every gateway to look at what serves now. Only a hint: one that is lost costs a poll."""
-    with suppress(*UNREACHABLE):
+    with suppress(StoreUnavailable):
         await redis.publish(SERVING_CHANGED, b"")
 
 
 async def await_hint(pubsub: PubSub, seconds: float) -> None:
-    """Return at the next hint about what serves, or after `seconds`."""
-    if not pubsub.subscribed:
-        await pubsub.subscribe(SERVING_CHANGED)
-    await pubsub.get_message(ignore_subscribe_messages=False, timeout=seconds)
+    """Return at the next hint about what serves, or after `seconds`. Raises StoreUnavailable."""
+    try:
+        if not pubsub.subscribed:
+            await pubsub.subscribe(SERVING_CHANGED)
+        await pubsub.get_message(ignore_subscribe_messages=False, timeout=seconds)
+    except _UNAVAILABLE as error:
+        raise _unavailable(error) from error

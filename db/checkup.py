@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import asyncpg
-
-from db.postgres import Connection
+from db.postgres import Connection, SchemaOutdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ async def revision(connection: Connection) -> str | None:
     """The schema's revision; None when there is no schema of ours."""
     try:
         found: str | None = await connection.fetchval("SELECT version_num FROM penchant_version")
-    except asyncpg.UndefinedTableError:
+    except SchemaOutdated:
         return None
     return found
 

@@ -108,12 +108,6 @@ async def remove_items(connection: Connection, ids: Sequence[str]) -> list[bool]
     return [id in found for id in ids]
 
 
-async def items_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Item]:
-    """The live items among `ids`, by id."""
-    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM items WHERE id = ANY($1) AND removed_at IS NULL", list(ids))
-    return {row["id"]: _item(row) for row in rows}
-
-
 async def stream_items(connection: Connection) -> AsyncIterator[list[Item]]:
     """All live items by number, in pages. Ask `catalogue_version` first to know from where changes matter."""
     number = -1

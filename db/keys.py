@@ -48,14 +48,6 @@ async def make_first_key(
         return True
 
 
-async def rotate_keys(connection: Connection, key: StoredKey, overlap: timedelta) -> None:
-    """Store a new key; those before it sign for `overlap` longer, so that every process knows the new one by then."""
-    async with transaction(connection) as held:
-        await lock_transaction(held, AdvisoryLock.SIGNING_KEYS)
-        await held.execute("UPDATE oauth_keys SET retired_at = now() + $1::interval WHERE retired_at IS NULL", overlap)
-        await _insert(held, key)
-
-
 async def _insert(connection: Connection, key: StoredKey) -> None:
     await connection.execute(
         "INSERT INTO oauth_keys (kid, sealed, public) VALUES ($1, $2, $3)", key.kid, key.sealed, key.public

@@ -65,4 +65,4 @@ def _run(step: _Step, url: str, revision: str) -> None:
         with _ONE_AT_A_TIME:
             step(config, revision)
     except OperationalError as error:
-        raise StoreUnavailable(f"Postgres did not answer: {error.orig}") from error
+        raise StoreUnavailable("postgres", f"Postgres did not answer: {error.orig}") from error

@@ -6,7 +6,8 @@ from typing import Final
 from redis.asyncio import Redis
 
 from core.contract import Event, Person
-from db.cache import UNREACHABLE, add_recent, forget_bases, forget_bases_of
+from core.errors import StoreUnavailable
+from db.cache import add_recent, forget_bases, forget_bases_of
 
 MOST_UNTOLD: Final = 100_000  # people; of more than these, everybody is remembered
 
@@ -22,10 +23,10 @@ class Recents:
         self._untold = set[Person]()
 
     async def tell(self, events: Sequence[Event]) -> None:
-        """Add to the recent events of everybody among these. Raises one of `cache.UNREACHABLE` when it was missed."""
+        """Add to the recent events of everybody among these. Raises StoreUnavailable when Redis missed them."""
         try:
             await add_recent(self._redis, events)
-        except UNREACHABLE:
+        except StoreUnavailable:
             self.miss(events)
             raise
         await self.make_up()
@@ -36,7 +37,7 @@ class Recents:
             self._untold.update(event.person for event in events)
 
     async def make_up(self) -> None:
-        """Drop the bases of whom Redis missed an event. Raises one of `cache.UNREACHABLE` while it does not listen."""
+        """Drop the bases of whom Redis missed an event. Raises StoreUnavailable while Redis is away."""
         if not self._untold:
             return
         untold, self._untold = self._untold, set()

@@ -1,7 +1,6 @@
 """Access tokens that are refused before they expire."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from db.postgres import Connection
 
@@ -12,13 +11,6 @@ class Refused:
 
     tokens: frozenset[str]
     clients: frozenset[str]
-
-
-async def revoke_token(connection: Connection, jti: str, expires_at: datetime) -> None:
-    """Refuse the token with this id from now on, in every process within three seconds."""
-    await connection.execute(
-        "INSERT INTO oauth_revocations (jti, expires_at) VALUES ($1, $2) ON CONFLICT (jti) DO NOTHING", jti, expires_at
-    )
 
 
 async def list_refused(connection: Connection) -> Refused:

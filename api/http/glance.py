@@ -4,12 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
-import asyncpg
-import structlog
-
+from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
-
-log = structlog.get_logger()
+from core.stores import log_unavailable
 
 PATIENCE = 0.5  # seconds a caller waits for a look; after that the last one has to do
 NEVER = float("-inf")
@@ -51,5 +48,5 @@ class Glance:
         try:
             await self._look()
             self.seen = began
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("look_failed", what=self._what, error=type(error).__name__)
+        except StoreUnavailable as error:
+            log_unavailable(error, doing=f"read {self._what}")

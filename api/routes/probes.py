@@ -10,7 +10,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from redis.asyncio import Redis
 
 from bus.publisher import Broker, QueueState
+from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
+from core.stores import log_unavailable
 from db.dead_events import DeadReason, count_dead
 from db.jobs import Job, JobState, latest_jobs
 from db.outbox import count_parcels
@@ -46,8 +48,11 @@ class Question(Generic[Found]):
         asked_at = asyncio.get_running_loop().time()
         try:
             self._found = await self._ask()
-        except Exception as error:  # any way of not answering is "down" here
-            log.warning("store_did_not_say", store=self._store, error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="measure")
+            self._found = None
+        except Exception:  # a bug must not take /metrics and /readyz with it
+            log.exception("store_not_measured", store=self._store)
             self._found = None
         self._asked_at = asked_at
         return self._found

@@ -4,8 +4,9 @@ from time import perf_counter
 from typing import Any
 
 from cli.checkup.findings import Finding, address, fail, ok, warn
+from core.errors import StoreUnavailable
 from core.settings import Stores
-from db.cache import UNREACHABLE, connect_redis
+from db.cache import connect_redis
 
 OLDEST = 7
 FULL = 0.9
@@ -22,7 +23,7 @@ async def check_redis(stores: Stores) -> list[Finding]:
         began = perf_counter()
         info: dict[str, Any] = await redis.info()
         took = perf_counter() - began
-    except UNREACHABLE as error:
+    except StoreUnavailable as error:
         return [fail("redis", f"{address(url)}: {error}", "Start it, or put PENCHANT_REDIS_URL right.")]
     finally:
         await redis.aclose()

@@ -12,7 +12,7 @@ from core import clock
 from core.errors import StoreUnavailable
 from core.settings import Gateway, Stores
 from db.postgres import connect_pool
-from db.serving import MAIN, Model, model_by_id, serving_in
+from db.serving import Model, current_serving, model_by_id
 from ml.bundle import Bundle, BundleRefused
 
 OLD = timedelta(days=14)
@@ -28,7 +28,7 @@ async def check_bundle(stores: Stores) -> list[Finding]:
     except StoreUnavailable:
         return []  # Postgres has its own line
     async with pool:
-        row = await serving_in(pool, MAIN)
+        row = await current_serving(pool)
         model = await model_by_id(pool, row.bundle) if row else None
     if row is None or model is None:
         return [

@@ -135,7 +135,9 @@ def _day(lake: Lake, name: str, text: bytes) -> Day:
         )
         _require_ours(name, day)
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreUnavailable(f"{lake.url}: {name} is no manifest of ours ({type(error).__name__}).") from error
+        raise StoreUnavailable(
+            "lake", f"{lake.url}: {name} is no manifest of ours ({type(error).__name__})."
+        ) from error
     return day
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from core.errors import PenchantError
+from core.errors import PenchantError, StoreUnavailable
 from db.lake.days import Day
 from db.locks import AdvisoryLock, try_lock_session, unlock_session
 from db.postgres import Connection
@@ -33,7 +33,7 @@ async def sole_writer(pool: asyncpg.Pool) -> AsyncIterator[Any]:
         try:
             yield connection
         finally:
-            with suppress(asyncpg.InterfaceError, OSError, TimeoutError):  # lost: then the lock is, too
+            with suppress(StoreUnavailable):  # the connection is lost: then the lock is, too
                 await unlock_session(connection, AdvisoryLock.LAKE_WRITER)
 
 

@@ -46,7 +46,7 @@ class Lake:
         except (PenchantError, AssertionError, AttributeError, TypeError):  # ours; KeyError is s3fs' for odd answers
             raise
         except Exception as error:
-            raise StoreUnavailable(f"The lake at {self.url} did not answer: {_words(error)}") from error
+            raise StoreUnavailable("lake", f"The lake at {self.url} did not answer: {_words(error)}") from error
 
     def path(self, name: str) -> str:
         """The storage's own name of a file."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-import asyncpg
 import structlog
 
 from db.lake.days import Contents, read_contents
@@ -13,6 +12,7 @@ from db.lake.export import in_lake
 from db.lake.holding import TIMEOUT, Held, held_by_day, midnight, months_of_events, next_month
 from db.lake.owner import layers, origin_of, require_own
 from db.lake.place import Lake
+from db.postgres import Contended
 
 log = structlog.get_logger()
 
@@ -59,7 +59,7 @@ async def _drop(connection: Any, contents: Contents, month: date, layer: int) ->
                 sum(each.rows for each in held.values()),
             )
             await connection.execute(f"DROP TABLE {partition}", timeout=TIMEOUT)
-    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+    except Contended:
         log.warning("month_kept", month=month.isoformat(), reason="in use")
         return False
     log.info("month_dropped", month=month.isoformat(), rows=sum(each.rows for each in held.values()))
@@ -72,13 +72,13 @@ def _whole(contents: Contents, day: date, held: Mapping[date, Held], layer: int)
 
 
 async def _detach(connection: Any, partition: str) -> None:
-    """Wait for the whole table, but only briefly. Raises LockNotAvailableError."""
+    """Wait for the whole table, but only briefly. Raises Contended."""
     for left in reversed(range(_ATTEMPTS)):
         try:
             async with connection.transaction():
                 await connection.execute(f"ALTER TABLE events DETACH PARTITION {partition}")
             return
-        except asyncpg.LockNotAvailableError:
+        except Contended:
             if not left:
                 raise
         await asyncio.sleep(0.2)

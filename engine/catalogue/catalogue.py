@@ -11,6 +11,8 @@ import structlog
 from asyncpg import Pool
 from numpy.typing import NDArray
 
+from core.errors import StoreUnavailable
+from core.stores import log_unavailable
 from db.items import Item, Offer, catalogue_version, items_changed_since, stream_items
 from engine.catalogue.filters import Filter
 from engine.catalogue.index import IndexTerm, InvertedIndex
@@ -76,6 +78,8 @@ class Catalogue:
             await asyncio.sleep(self._poll)
             try:
                 await self.refresh()
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="refresh the catalogue")
             except Exception as error:  # nobody awaits this task, so it must survive any error
                 log.warning("catalogue_not_refreshed", error=repr(error))
 

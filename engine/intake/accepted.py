@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
 from redis.asyncio import Redis
 
 from core.contract import Event
+from core.errors import StoreUnavailable
+from core.stores import log_unavailable
 from db import cache
 from db.recents import Recents
-
-log = structlog.get_logger()
 
 REDIS_PAUSE: Final = 1.0  # seconds without calls to Redis after one failed
 
@@ -29,7 +28,7 @@ class AcceptedEvents:
         if identities and self._is_available():
             try:
                 return await cache.seen_digests(self._redis, identities)
-            except cache.UNREACHABLE as error:
+            except StoreUnavailable as error:
                 self._pause(error)
         return [None] * len(identities)
 
@@ -40,7 +39,7 @@ class AcceptedEvents:
             return
         try:
             await asyncio.gather(self._recents.tell(events), cache.mark_seen(self._redis, with_sender_id))
-        except cache.UNREACHABLE as error:
+        except StoreUnavailable as error:
             self._pause(error)
 
     async def drop_outdated_bases(self) -> None:
@@ -48,12 +47,12 @@ class AcceptedEvents:
         if self._is_available():
             try:
                 await self._recents.make_up()
-            except cache.UNREACHABLE as error:
+            except StoreUnavailable as error:
                 self._pause(error)
 
     def _is_available(self) -> bool:
         return asyncio.get_running_loop().time() >= self._paused_until
 
-    def _pause(self, error: Exception) -> None:
+    def _pause(self, error: StoreUnavailable) -> None:
         self._paused_until = asyncio.get_running_loop().time() + REDIS_PAUSE
-        log.warning("redis_away", error=str(error))
+        log_unavailable(error, doing="read and write recent events")

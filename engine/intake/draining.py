@@ -14,7 +14,7 @@ log = structlog.get_logger()
 async def drain_outbox(pool: asyncpg.Pool, broker: Broker) -> None:
     """Send the envelopes of the outbox, oldest first, until none is left or the broker confirms none of them.
 
-    Raises StoreUnavailable in the second case, and what the pool raises while Postgres is away.
+    Raises StoreUnavailable in the second case, and while Postgres is away.
     """
     while sent := await _drain_some(pool, broker):
         log.info("outbox_drained", messages=sent)
@@ -28,7 +28,7 @@ async def _drain_some(pool: asyncpg.Pool, broker: Broker) -> int:
         sent = [parcel.id for parcel, refusal in zip(parcels, refusals, strict=True) if refusal is None]
         await outbox.drop_parcels(connection, sent)
     if parcels and not sent:
-        raise refusals[0] or StoreUnavailable()
+        raise refusals[0] or StoreUnavailable("broker")
     return len(sent)
 
 

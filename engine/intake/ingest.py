@@ -16,6 +16,7 @@ from bus.publisher import Broker, body_of, events_text, publish_events
 from core import metrics, telemetry
 from core.errors import Overloaded, StoreUnavailable
 from core.settings import Ingest as IngestSettings
+from core.stores import log_unavailable, time_limit
 from core.tasks import end
 from db import outbox
 from db.tombstones import erased_events, newest_tombstone
@@ -32,7 +33,6 @@ ERASURE_CHECK_TIMEOUT: Final = 1.0  # seconds
 CATCH_UP_INTERVAL: Final = 10.0  # seconds between two rounds of `_catch_up`
 CATCH_UP_RETRY: Final = 1.0  # seconds until the next round after one that failed
 _NOT_STORED: Final = "Neither the broker nor the outbox took this event: send it again."
-_AWAY: Final = (OSError, TimeoutError, StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class EventIntake:
@@ -86,10 +86,10 @@ class EventIntake:
         """Reject events from before their person was erased. While Postgres is away, the worker drops them later."""
         indices = list(call.events)
         try:
-            async with asyncio.timeout(ERASURE_CHECK_TIMEOUT):
+            async with time_limit("postgres", ERASURE_CHECK_TIMEOUT):
                 erased = await erased_events(self._pool, list(call.events.values()), self._newest_erasure)
-        except _AWAY as error:
-            log.warning("erasures_not_checked", error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="check for erased people")
             return
         for index in (indices[position] for position in erased):
             call.results[index] = erased_result(index, call.events.pop(index))
@@ -131,7 +131,7 @@ class EventIntake:
         try:
             await publish_events(self._broker, task_id, body)
         except StoreUnavailable as error:
-            log.warning("batch_not_confirmed", task_id=str(task_id), error=str(error))
+            log_unavailable(error, doing="send a batch", task_id=str(task_id))
             return await self._keep_in_outbox(task_id, body)
         metrics.BATCHES.labels("confirmed").inc()
         return True
@@ -139,7 +139,7 @@ class EventIntake:
     async def _keep_in_outbox(self, task_id: UUID, body: bytes) -> bool:
         try:
             await outbox.put_aside(self._pool, task_id, body)
-        except _AWAY as error:
+        except StoreUnavailable as error:
             log.error("batch_not_kept", task_id=str(task_id), error=str(error))
             metrics.BATCHES.labels("lost").inc()
             return False
@@ -164,8 +164,8 @@ class EventIntake:
             if (newest := await newest_tombstone(self._pool)) is not None:
                 self.remember_erasure(newest)
             await drain_outbox(self._pool, self._broker)
-        except _AWAY as error:
-            log.warning("outbox_not_drained", error=str(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="drain the outbox")
             return False
         return True
 

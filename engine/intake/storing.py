@@ -14,7 +14,7 @@ from core import metrics
 from core.contract import Event, Person
 from core.errors import StoreUnavailable
 from core.settings import Stores
-from db import cache
+from core.stores import log_unavailable
 from db.cache import connect_redis, forget_people
 from db.dead_events import Burial, bury
 from db.identities import given_to_users
@@ -32,21 +32,6 @@ LONGEST_WAIT: Final = 5.0
 PATIENCE: Final = 12.0  # seconds; with its last attempt and the putting back, a task ends within 30 s of being stopped
 
 CONFIRM: Final = 5.0  # seconds the broker may take to confirm a batch that is put back
-
-AWAY: Final = (
-    StoreUnavailable,
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.UndefinedTableError,  # not migrated yet
-)
 
 
 class Memory:
@@ -108,9 +93,9 @@ async def store(memory: Memory, events: Sequence[Event], patience: float, dead: 
     try:
         await forget_people(memory.redis, owned.outdated)
         await memory.recents.tell(stored.events)
-    except cache.UNREACHABLE as error:
+    except StoreUnavailable as error:
         memory.recents.miss([*events, *stored.events])
-        log.warning("recents_not_told", events=len(events), error=str(error))
+        log_unavailable(error, doing="write recent events", events=len(events))
     metrics.EVENTS.labels("stored").inc(stored.new)
     metrics.EVENTS.labels("known").inc(len(stored.events) - stored.new)
     metrics.EVENTS.labels("erased").inc(len(events) - len(owned.events))
@@ -130,10 +115,10 @@ async def _keep(
                 stored = await insert_good(connection, owned.events)
                 await lay_to_rest(connection, [*dead, *stored.dead])
             return stored, owned
-        except AWAY as error:
+        except StoreUnavailable as error:
             if clock() + wait > deadline:
                 raise
-            log.warning("postgres_away", retry_in=wait, error=f"{type(error).__name__}: {error}")
+            log_unavailable(error, doing="store a batch", retry_in=wait)
         await asyncio.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
 

@@ -19,7 +19,7 @@ from db.lake.place import Lake
 from db.lake.purchases import purchase_log_with_lake
 from db.postgres import connect_pool, transaction
 from db.purchases import PurchaseLog, purchase_log
-from db.serving import MAIN, Model, promote, refuse, register_model
+from db.serving import Model, promote, refuse, register_model
 from engine.models import leases
 from engine.models.leases import Held, held
 from ml.bundle import Bundle
@@ -125,7 +125,7 @@ async def _decide(
     model = Model(written.id, job.kind, written.created_at, written.digest, written.evaluation, version)
     async with transaction(pool) as inside:
         await register_model(inside, model)
-        await (promote if judged.promote else refuse)(inside, MAIN, written.id, judged.reason, evidence, decided_by)
+        await (promote if judged.promote else refuse)(inside, written.id, judged.reason, evidence, decided_by)
         await finish_job(inside, job, written.id)
     if judged.promote:
         async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from core import clock
 from core.contract import Person, check_id
-from core.errors import Forbidden
-from db import cache
+from core.errors import Forbidden, StoreUnavailable
+from core.stores import log_unavailable
 from db.cache import forget_people, forget_seen
 from db.erasures import Erasure, begin_erasure, erasure_by_id, tell_stores
 from db.holdings import holdings_of
@@ -72,7 +72,7 @@ async def _erase_from_redis(redis: Redis, erasure: Erasure, swept: Swept, now: d
     try:
         dropped = await forget_people(redis, erasure.people)
         await forget_seen(redis, swept.identities)
-    except cache.UNREACHABLE as error:
-        log.warning("redis_not_erased", erasure=str(erasure.id), error=repr(error))
+    except StoreUnavailable as error:
+        log_unavailable(error, doing="erase a user from Redis", erasure=str(erasure.id))
         return {}
     return {PersonStore.REDIS: Told(StoreState.ERASED if dropped else StoreState.NOTHING_HELD, now)}

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from core import metrics
 from core.contract import Person
-from core.errors import InvalidInput, StoreUnavailable
+from core.errors import InvalidInput, StoreUnavailable, Unanswerable
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.recommending.pages import Mask, Page, Pin, cut_page, read_pin
-from engine.recommending.people import POSTGRES_AWAY, Degradation, PersonLoader
+from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.serving_models import Popular, ServingModels
 from engine.signing import Signer
 from ml.bundle import Bundle
@@ -110,8 +110,8 @@ class Recommender:
         pin = read_pin(self._signer, name, wish.after, bundle=None)
         try:
             popular = await self._models.trending(window)
-        except POSTGRES_AWAY as error:
-            raise StoreUnavailable("What is trending cannot be counted right now.") from error
+        except StoreUnavailable as error:
+            raise Unanswerable(error.store, "What is trending cannot be counted right now.") from error
         choose = partial(_most_bought, popular)
         allowed = allowed_by(self._catalogue, wish)
         return Listed(cut_page(self._catalogue, name, pin, allowed, wish.first, choose), None, [])

@@ -15,11 +15,12 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from core import clock, metrics
+from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
-from db import cache
+from core.stores import log_unavailable
 from db.cache import await_hint
 from db.purchases import popular_items
-from db.serving import MAIN, Serving, current_serving
+from db.serving import Serving, current_serving
 from engine.catalogue.catalogue import Catalogue
 from ml.bundle import Bundle, BundleRefused
 from ml.universe import Universe
@@ -102,6 +103,8 @@ class ServingModels:
             await pause()
             try:
                 await look()
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="read what serves")
             except Exception as error:  # this task is the only one who would notice: it must outlive anything
                 log.warning("serving_not_read", error=repr(error))
 
@@ -112,7 +115,7 @@ class ServingModels:
             return
         try:
             await await_hint(pubsub, self._poll)
-        except cache.UNREACHABLE:  # the poll goes on without hints
+        except StoreUnavailable:  # the poll goes on without hints
             await asyncio.sleep(self._poll)
 
     async def trending(self, window: timedelta) -> Popular:
@@ -138,7 +141,7 @@ class ServingModels:
         return popular
 
     async def _look(self) -> None:
-        row = next((row for row in await current_serving(self._pool) if row.slot == MAIN), None)
+        row = await current_serving(self._pool)
         if row is None or row.generation == self._generation:
             return
         now = asyncio.get_running_loop().time()

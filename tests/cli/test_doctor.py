@@ -26,7 +26,7 @@ from db.erasures import begin_erasure
 from db.jobs import lease_job, request_job
 from db.outbox import put_aside
 from db.postgres import connect_pool
-from db.serving import MAIN, Model, promote, register_model
+from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
 from ml.bundle import Bundle, write
 from ml.features import FEATURES
@@ -230,7 +230,7 @@ def test_a_bundle_is_checked_file_by_file(do: Do, tmp_path: Path) -> None:
     opened = Bundle.open(path)
     model = Model(opened.id, "main", opened.created_at, opened.digest, {}, None)
     do(lambda pool: register_model(pool, model))
-    do(lambda pool: promote(pool, MAIN, opened.id, "a test says so", {}, "test"))
+    do(lambda pool: promote(pool, opened.id, "a test says so", {}, "test"))
     assert visit()[1]["bundle"][0] == "OK"
     damaged = path / "popular.npy"
     damaged.chmod(0o644)

@@ -25,8 +25,8 @@ from cli.main import app
 from core import clock
 from core.contract import Person
 from db.cache import read_person, write_base
-from db.items import items_by_id
 from db.users import user_by_id
+from tests.fixtures.items import items_by_id
 
 HEADER = "type,occurredAt,userId,itemId,quantity,unitPrice,currency"
 LINE = "PURCHASE,2026-01-05T12:00:00Z,u1,i1,2,2.50,EUR"

@@ -7,7 +7,7 @@ import asyncpg
 from db.asked import asked_by, forget_askers
 from db.dead_events import Burial, DeadReason, bury, discard_dead, undecided_ids
 from db.jobs import AFFINITY, request_job
-from db.serving import MAIN, Model, promote, register_model
+from db.serving import Model, promote, register_model
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -16,7 +16,7 @@ async def test_it_is_found_and_forgotten_wherever_it_stands_and_nobody_elses(poo
     await request_job(pool, AFFINITY, "curious", "shop for anna")
     await request_job(pool, AFFINITY, "curious", "shop for bert")
     await register_model(pool, Model("m1", AFFINITY, NOW, "digest", {}, None))
-    await promote(pool, MAIN, "m1", "better", {}, "shop for anna")
+    await promote(pool, "m1", "better", {}, "shop for anna")
     dead = Burial("k", "MESSAGE", DeadReason.FAILED, "why", 1, *(None,) * 7, b"body", NOW)
     await bury(pool, [dead])
     await discard_dead(pool, await undecided_ids(pool, 1), "sent twice", "shop for anna")

@@ -8,8 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from core.contract import Event, Person, read_event
+from core.errors import StoreUnavailable
 from db import recents
-from db.cache import UNREACHABLE, connect_redis, read_person, write_base
+from db.cache import connect_redis, read_person, write_base
 from db.recents import Recents
 from tests.faults import Relay
 
@@ -35,9 +36,9 @@ async def missed_while_away(relay: Relay, redis: Redis) -> AsyncIterator[Recents
     async with connect_redis(await relay.reserve()) as by_way_of_relay:
         told = Recents(by_way_of_relay)
         for _ in range(2):
-            with pytest.raises(UNREACHABLE):
+            with pytest.raises(StoreUnavailable):
                 await told.tell([viewed("anna")])
-        with pytest.raises(UNREACHABLE):
+        with pytest.raises(StoreUnavailable):
             await told.make_up()
         await relay.open()
         yield told

@@ -17,9 +17,8 @@ from api.graphql.types.paging import PageInfo, check_first, read_cursor, write_c
 from api.graphql.types.permissions import requires
 from core import contract
 from core.contract import EventType
-from core.errors import StoreUnavailable
+from core.errors import StoreUnavailable, Unanswerable
 from db.events import Place, events_of_person
-from engine.recommending.people import POSTGRES_AWAY
 from engine.signing import Signer
 
 strawberry.enum(EventType, description="What a person did.")
@@ -91,8 +90,8 @@ async def history(
     before = None if after is None else _read_place(gateway.signer, after)
     try:
         events = await events_of_person(gateway.pool, root.person, types, before, first + 1)
-    except POSTGRES_AWAY as error:
-        raise StoreUnavailable("The history cannot be read just now.") from error
+    except StoreUnavailable as error:
+        raise Unanswerable(error.store, "The history cannot be read just now.") from error
     edges = [EventEdge(cursor=_write_place(gateway.signer, event), node=Event.of(event)) for event in events[:first]]
     return EventConnection(
         edges=edges,

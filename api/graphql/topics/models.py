@@ -164,5 +164,6 @@ class ModelQuery:
 
 
 async def serving_models(context: Context) -> frozenset[str]:
-    """Ids of the models that serve in any slot."""
-    return frozenset(row.bundle for row in await stored.current_serving(context.gateway.pool))
+    """The id of the model that serves, if one does."""
+    row = await stored.current_serving(context.gateway.pool)
+    return frozenset((row.bundle,) if row else ())

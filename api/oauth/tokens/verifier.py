@@ -15,7 +15,7 @@ from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.keys import ALGORITHM, SigningKeys
 from core import clock
-from core.errors import InvalidToken, StoreUnavailable
+from core.errors import InvalidToken, Unanswerable
 from db.postgres import Connection
 from db.revocations import Refused, list_refused
 from engine.scopes import read_scopes
@@ -69,7 +69,7 @@ class Verifier:
         """Look at revocations and keys when the last look is two seconds old. Raises StoreUnavailable, see `verify`."""
         await self._glance.refresh()
         if monotonic() - self._glance.seen > self._blind:
-            raise StoreUnavailable("Revoked tokens cannot be told from good ones.")
+            raise Unanswerable("postgres", "Revoked tokens cannot be told from good ones.")
 
     async def close(self) -> None:
         """Stop looking."""

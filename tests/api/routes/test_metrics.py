@@ -24,7 +24,7 @@ from core.settings import Gateway, Settings, Stores, Watching
 from db.clients import create_client
 from db.dead_events import DeadReason, bury
 from db.jobs import fail_job, lease_job, request_job
-from db.serving import MAIN, Model, promote, register_model
+from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
 from engine.scopes import SCOPES
 from tests.faults import eventually
@@ -163,7 +163,7 @@ async def test_what_waits_and_what_was_trained_is_told(served: Served, pool: asy
 
 async def test_a_bundle_that_is_refused_is_told(served: Served, pool: asyncpg.Pool) -> None:
     await register_model(pool, Model("never-written", "main", clock.now(), "digest", {}, None))
-    await promote(pool, MAIN, "never-written", "a test says so", {}, "test")
+    await promote(pool, "never-written", "a test says so", {}, "test")
 
     async def refused() -> bool:
         return (await served.scrape())[("penchant_bundle_refused",)] == 1

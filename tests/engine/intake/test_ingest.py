@@ -258,7 +258,7 @@ async def test_a_batch_that_the_broker_refuses_does_not_stop_the_rest_of_the_out
 
     async def publish(broker: Broker, task_id: UUID, body: bytes) -> None:
         if task_id == refused:
-            raise StoreUnavailable("It is too large.")
+            raise StoreUnavailable("broker", "It is too large.")
         await publish_events(broker, task_id, body)
 
     for task_id in (refused, taken):

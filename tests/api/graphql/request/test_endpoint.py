@@ -63,7 +63,7 @@ class Query:
 
     @strawberry.field
     def down(self) -> str | None:
-        raise StoreUnavailable()
+        raise StoreUnavailable("postgres")
 
     @strawberry.field
     def unreachable(self) -> str | None:
@@ -108,7 +108,7 @@ class Tokens:
 
     async def verify(self, token: str) -> Viewer:
         if token == "store-down":
-            raise StoreUnavailable()
+            raise StoreUnavailable("postgres")
         if token not in ("plain", "schema"):
             raise InvalidToken()
         return Viewer("shop", frozenset({"schema:read"} if token == "schema" else ()), None, 2**40)

@@ -14,7 +14,7 @@ from api.gateway import Gateway
 from cli.main import app
 from core import clock
 from db.items import upsert_items
-from db.serving import MAIN, Model, current_serving, list_decisions, refuse, register_model
+from db.serving import Model, current_serving, list_decisions, refuse, register_model
 from ml.bundle import Bundle
 
 Ask = Callable[..., Any]
@@ -52,12 +52,13 @@ async def refused(gateway: Gateway, path: Path) -> str:
     """A third model, which the gate did not let through."""
     opened = Bundle.open(path)
     await register_model(gateway.pool, Model(opened.id, "affinity", opened.created_at, "d", {}, None))
-    await refuse(gateway.pool, MAIN, opened.id, "not better", {}, "gate")
+    await refuse(gateway.pool, opened.id, "not better", {}, "gate")
     return opened.id
 
 
 async def served(gateway: Gateway) -> str:
-    (row,) = await current_serving(gateway.pool)
+    row = await current_serving(gateway.pool)
+    assert row is not None
     return row.bundle
 
 

@@ -24,7 +24,7 @@ from db.dead_events import Burial, DeadReason
 from db.jobs import AFFINITY
 from db.lake.due import ask_export
 from db.outbox import put_aside
-from db.serving import MAIN, Model, promote, register_model
+from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_event
 from engine.intake.storing import Memory, lay_to_rest
 from engine.maintenance.exporting import carry_out
@@ -148,7 +148,7 @@ async def test_the_bundle_is_done_when_one_serves_whose_training_began_after(
             now + began,
             bundle,
         )
-        await promote(pool, MAIN, bundle, "a test says so", {}, "test")
+        await promote(pool, bundle, "a test says so", {}, "test")
 
     id = (await erase(http))["id"]
     await serve("began-before", -timedelta(minutes=5))
