@@ -49,9 +49,9 @@ def list_all(
     as_json: AsJson = False,
 ) -> None:
     """List what could not be stored, without anybody's data."""
-    from db.dead_events import list_dead
+    from db.dead_events import list_dead_events
 
-    found = _with_pool(lambda pool: list_dead(pool, first, before, reason=reason, state=state))
+    found = _with_pool(lambda pool: list_dead_events(pool, first, before, reason=reason, state=state))
     if as_json:
         typer.echo(_json([_shown(dead) for dead in found]))
     elif not found:
@@ -63,10 +63,10 @@ def list_all(
 @app.command()
 def show(id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)], as_json: AsJson = False) -> None:
     """Show one with everything that came: it may be personal."""
-    from db.dead_events import dead_bodies, dead_event_by_id
+    from db.dead_events import bodies_of_dead_events, dead_event_by_id
 
     async def read(pool: "asyncpg.Pool") -> dict[str, Any] | None:
-        dead, bodies = await dead_event_by_id(pool, id), await dead_bodies(pool, [id])
+        dead, bodies = await dead_event_by_id(pool, id), await bodies_of_dead_events(pool, [id])
         if dead is None:
             return None
         body = bodies[id].decode(errors="backslashreplace") if id in bodies else None

@@ -16,7 +16,7 @@ from core.settings import EventLake
 
 if TYPE_CHECKING:
     from db.lake.export import Exported
-    from db.lake.place import Lake
+    from db.lake.location import Lake
 
 WRONG, UNREACHABLE = 2, 3
 app = typer.Typer(
@@ -44,7 +44,7 @@ def events(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Export every day that is over and not in the lake as it is now."""
-    from db.lake.place import Lake
+    from db.lake.location import Lake
 
     try:
         lake = Lake.at(_address(to))

@@ -53,7 +53,7 @@ async def _train(
 ) -> dict[str, Any]:
     from cli.progress import stages
     from db.jobs import AFFINITY, LeaseLost, lease_job, request_once
-    from db.lake.place import Lake
+    from db.lake.location import Lake
     from db.postgres import connect_pool
     from engine.models import leases
     from engine.models.training import last_weeks

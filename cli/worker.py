@@ -65,10 +65,10 @@ def _metrics_served(watching: "Watching") -> Iterator[None]:
         from celery import signals
         from prometheus_client import start_http_server
 
-        from core.metrics import whole
+        from core.metrics import all_metrics
 
         try:
-            server, _ = start_http_server(watching.worker_metrics_port, watching.worker_metrics_host, whole())
+            server, _ = start_http_server(watching.worker_metrics_port, watching.worker_metrics_host, all_metrics())
         except OSError as error:
             raise PortTaken(
                 f"PENCHANT_WORKER_METRICS_PORT {watching.worker_metrics_port}: {error.strerror}."

@@ -11,8 +11,8 @@ from pydantic.alias_generators import to_camel
 
 from core import clock
 from core.errors import InvalidInput
-from core.events import PAID, Event, EventType, Missing, Person, cents_of
-from core.events_v1 import LARGEST_PROPERTIES, MOMENT, V1, Told
+from core.events import PAID, Event, EventType, MissingField, Person, cents_of
+from core.events_v1 import LARGEST_PROPERTIES, MOMENT, V1, SentEvent
 from core.hashes import identity_of, microseconds, order_of
 from core.texts import (
     DEEPEST_JSON,
@@ -33,7 +33,7 @@ __all__ = [
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 AHEAD: Final = timedelta(minutes=5)
-VERSIONS: Final[dict[str, dict[str, type[Told]]]] = {"v1": V1}
+VERSIONS: Final[dict[str, dict[str, type[SentEvent]]]] = {"v1": V1}
 """Every version of the contract there is, and what its senders may say, by type."""
 
 
@@ -66,7 +66,7 @@ def mint_id(now: datetime) -> str:
     return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
 
 
-def _model_of(raw: Mapping[str, Any]) -> type[Told]:
+def _model_of(raw: Mapping[str, Any]) -> type[SentEvent]:
     type = raw.get("type")
     model = V1.get(type) if isinstance(type, str) else None
     if model is None:
@@ -104,7 +104,7 @@ _WORDS: Final = {
 def _refusal(error: ValidationError, raw: Mapping[str, Any]) -> InvalidInput:
     first = error.errors(include_url=False, include_input=False)[0]
     reason = first.get("ctx", {}).get("error")
-    if isinstance(reason, Missing):
+    if isinstance(reason, MissingField):
         return InvalidInput(str(reason), to_camel(reason.field))
     field = str(first["loc"][0])[:LONGEST_ID]
     if first["loc"] == (field,) and raw.get(field) is None:

@@ -47,7 +47,7 @@ class Person(NamedTuple):
     id: str
 
 
-class Missing(ValueError):
+class MissingField(ValueError):
     """A field that has to be given is not; `field` is its name here."""
 
     def __init__(self, field: str, message: str) -> None:
@@ -55,7 +55,7 @@ class Missing(ValueError):
         self.field = field
 
 
-class _Once(Generic[_Value]):
+class _CachedProperty(Generic[_Value]):
     """A property worked out when first asked for; `cached_property` takes a lock each time, which costs more."""
 
     def __init__(self, make: Callable[[Any], _Value]) -> None:
@@ -73,7 +73,7 @@ class Event(BaseModel):
     An item nobody has uploaded yet is no error: events are facts, and the catalogue may come later.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, ignored_types=(_Once,))
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, ignored_types=(_CachedProperty,))
 
     id: Id
     source: Id
@@ -97,7 +97,7 @@ class Event(BaseModel):
     @model_validator(mode="after")
     def _is_somebodys(self) -> Self:
         if self.user_id is None and self.anonymous_id is None:
-            raise Missing("user_id", "userId or anonymousId is required")
+            raise MissingField("user_id", "userId or anonymousId is required")
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -109,11 +109,11 @@ class Event(BaseModel):
     def of_user(self, user_id: str) -> Self:
         """The same event as this user's; its digest stays what its sender's body gave."""
         given = self.model_copy(update={"user_id": user_id})
-        vars(given).update(digest=self.digest, as_told=self)
+        vars(given).update(digest=self.digest, as_sent=self)
         return given
 
-    @_Once
-    def as_told(self) -> "Event":
+    @_CachedProperty
+    def as_sent(self) -> "Event":
         """What its sender told: itself, but for an event that was given to a user."""
         return self
 
@@ -127,12 +127,12 @@ class Event(BaseModel):
         """When it happened, at the latest: a sender's clock may be ahead of ours."""
         return self.occurred_at if self.received_at is None else min(self.occurred_at, self.received_at)
 
-    @_Once
+    @_CachedProperty
     def identity(self) -> int:
         """What makes it the same event again: a stable unsigned 64-bit hash of (source, id, occurredAt)."""
         return identity_of(self.source, self.id, self.occurred_at)
 
-    @_Once
+    @_CachedProperty
     def digest(self) -> int:
         """A stable hash of the body, 0 <= digest < 2**63: the same identity with another digest is a conflict."""
         body = [

@@ -79,7 +79,7 @@ def _given(name: str) -> JsonDict:
     return {"properties": {name: {"type": "string"}}, "required": [name]}
 
 
-class Told(Event):
+class SentEvent(Event):
     """An event as a sender tells it; read when its id, source and times are known."""
 
     model_config = ConfigDict(json_schema_extra=_as_told)
@@ -93,7 +93,7 @@ class Told(Event):
     received_at: SkipJsonSchema[AwareDatetime | None] = None
 
 
-class AboutItem(Told):
+class AboutItem(SentEvent):
     """Something done with one item."""
 
     item_id: Id
@@ -154,21 +154,21 @@ class Dislike(AboutItem):
     type: Literal[EventType.DISLIKE]
 
 
-class Search(Told):
+class Search(SentEvent):
     """Somebody searched."""
 
     type: Literal[EventType.SEARCH]
     query: Text
 
 
-class Impression(Told):
+class Impression(SentEvent):
     """Somebody saw these items of a list."""
 
     type: Literal[EventType.IMPRESSION]
     item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS)]
 
 
-V1: Final[dict[str, type[Told]]] = {
+V1: Final[dict[str, type[SentEvent]]] = {
     EventType.VIEW: View,
     EventType.CLICK: Click,
     EventType.ADD_TO_CART: AddToCart,

@@ -84,7 +84,7 @@ BUNDLE_REFUSED: Final = Gauge(
 )
 
 
-class Given(Collector):
+class FixedMetrics(Collector):
     """Metrics that somebody has just looked up."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
@@ -95,7 +95,7 @@ class Given(Collector):
         return self._metrics
 
 
-def counted() -> CollectorRegistry:
+def shared_metrics() -> CollectorRegistry:
     """Where this process's numbers are, or those of all that share them."""
     if not os.environ.get(SHARED):
         return _COUNTED
@@ -104,16 +104,16 @@ def counted() -> CollectorRegistry:
     return registry
 
 
-def whole() -> CollectorRegistry:
-    """What is counted, and this process's memory and time: for a server that asks nothing else."""
+def all_metrics() -> CollectorRegistry:
+    """What is shared_metrics, and this process's memory and time: for a server that asks nothing else."""
     registry = CollectorRegistry()
-    for part in (counted(), _PROCESS):
+    for part in (shared_metrics(), _PROCESS):
         registry.register(part)
     return registry
 
 
 def exposition(metrics: Iterable[Metric] = ()) -> bytes:
-    """All numbers in Prometheus' text format: counted, of this process, and those just looked up."""
+    """All numbers in Prometheus' text format: shared_metrics, of this process, and those just looked up."""
     given = CollectorRegistry()
-    given.register(Given(metrics))
-    return b"".join(generate_latest(registry) for registry in (counted(), _PROCESS, given))
+    given.register(FixedMetrics(metrics))
+    return b"".join(generate_latest(registry) for registry in (shared_metrics(), _PROCESS, given))

@@ -14,7 +14,7 @@ class Refused:
 
 
 async def list_refused(connection: Connection) -> Refused:
-    """Everything that is refused now, in one statement: gateways ask every two seconds."""
+    """Every refused token and client, in one statement: gateways run it every two seconds."""
     rows = await connection.fetch(
         """SELECT true AS is_token, jti AS id FROM oauth_revocations WHERE expires_at > now()
            UNION ALL SELECT false, id FROM oauth_clients WHERE disabled_at IS NOT NULL"""

@@ -1,4 +1,4 @@
-"""Models, what serves, and why: the serving row changes only together with its decision."""
+"""Models, the serving row, and decisions: the serving row changes only together with a decision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _DECISION = "id, decided_at, action, bundle, previous, reason, evidence, decided
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A trained bundle that was written."""
+    """A registered bundle."""
 
     id: str
     kind: str
@@ -40,7 +40,7 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided about a bundle, why, on which evidence, by whom."""
+    """A decision about a bundle: its reason, evidence and author."""
 
     id: int
     decided_at: datetime
@@ -53,7 +53,7 @@ class Decision:
 
 
 async def register_model(connection: Connection, model: Model) -> None:
-    """Remember a written bundle; writing the same one again renews its registry version only."""
+    """Register a written bundle; registering it again changes only its registry version."""
     await connection.execute(
         f"INSERT INTO models ({_MODEL}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE"
         " SET registry_version = coalesce(EXCLUDED.registry_version, models.registry_version)",
@@ -75,7 +75,7 @@ async def promote(
     *,
     action: Action = "PROMOTED",
 ) -> Serving:
-    """Let this bundle serve and record why, both or neither. Raises InvalidInput for an unknown bundle."""
+    """Let this bundle serve and record the decision, both or neither. Raises InvalidInput for an unknown bundle."""
     async with transaction(connection) as inside:
         await _lock(inside, bundle)
         previous = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", _SLOT)
@@ -93,7 +93,7 @@ async def promote(
 async def refuse(
     connection: Connection, bundle: str, reason: str, evidence: Mapping[str, Any], decided_by: str
 ) -> None:
-    """Record why this bundle does not serve. Raises InvalidInput for an unknown bundle."""
+    """Record that this bundle was refused. Raises InvalidInput for an unknown bundle."""
     async with transaction(connection) as inside:
         await _lock(inside, bundle)
         serving = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", _SLOT)

@@ -13,9 +13,9 @@ from bus.publisher import Broker, QueueState
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
-from db.dead_events import DeadReason, count_dead
+from db.dead_events import DeadReason, count_dead_events
 from db.jobs import Job, JobState, latest_jobs
-from db.outbox import count_parcels
+from db.outbox import count_envelopes
 from engine.catalogue.catalogue import Catalogue
 
 log = structlog.get_logger()
@@ -64,8 +64,8 @@ class Vitals:
     def __init__(self, pool: Pool, redis: Redis, broker: Broker, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._redis = Question("redis", redis.ping)
-        self._outbox = Question("postgres", lambda: count_parcels(pool))
-        self._dead = Question("postgres", lambda: count_dead(pool))
+        self._outbox = Question("postgres", lambda: count_envelopes(pool))
+        self._dead = Question("postgres", lambda: count_dead_events(pool))
         self._training = Question("postgres", lambda: latest_jobs(pool))
         self._broker = Question("broker", broker.queues)
 

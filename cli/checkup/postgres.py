@@ -11,7 +11,7 @@ from core.errors import StoreUnavailable
 from core.settings import Stores
 from db import checkup
 from db.checkup import Server
-from db.dead_events import count_dead
+from db.dead_events import count_dead_events
 from db.erasures import overdue_erasures
 from db.jobs import latest_jobs
 from db.migrate import head, revisions
@@ -94,7 +94,7 @@ async def _check_outbox(connection: Connection) -> Finding:
 
 
 async def _check_dead(connection: Connection) -> Finding:
-    dead = await count_dead(connection)
+    dead = await count_dead_events(connection)
     if not dead:
         return ok("dead events", "none")
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dead.items()))

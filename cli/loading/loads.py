@@ -22,7 +22,7 @@ from cli.loading.patches import Patch, patches_of, store_patches
 from cli.loading.rejects import RejectFile
 from cli.loading.report import Report
 from core import clock
-from db.history import History, LoadProgress, begin_load, first_begun, save_load
+from db.history import HistoryCopier, LoadProgress, begin_load, first_started_at, save_load
 
 T = TypeVar("T")
 _TAKEN = "its source, id and occurredAt came before with another body"
@@ -66,8 +66,8 @@ async def load_events(connection: asyncpg.Connection, order: Order, report: Repo
     begun = await begin_load(connection, id, order.file.name)
     if begun is None:
         raise WrongFile("another process is loading it")
-    history, progress, tally = History(connection), begun, Tally(resumed_after=begun.lines)
-    async with _read(order, _events, await first_begun(connection, id)) as steps:
+    history, progress, tally = HistoryCopier(connection), begun, Tally(resumed_after=begun.lines)
+    async with _read(order, _events, await first_started_at(connection, id)) as steps:
         with RejectFile(order.rejects, begun.lines) as rejects:
             async for chunk, rows, refused in steps:
                 tally = tally.without(chunk.skipped)
@@ -131,7 +131,7 @@ def _patches(order: Order, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, lis
 
 
 async def _store(
-    history: History,
+    history: HistoryCopier,
     id: str,
     before: LoadProgress,
     chunk: Chunk,

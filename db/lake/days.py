@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from core.errors import StoreUnavailable
-from db.lake.place import TEMPORARY, Lake
+from db.lake.location import TEMPORARY, Lake
 
 MANIFEST: Final = "_SUCCESS.json"
 _FOLDER: Final = "day="
@@ -81,7 +81,7 @@ def read_contents(lake: Lake) -> Contents:
     return Contents({day.day: day for day in sorted(days, key=lambda each: each.day)}, sizes)
 
 
-def tidy(lake: Lake, contents: Contents) -> None:
+def remove_leftovers(lake: Lake, contents: Contents) -> None:
     """Remove what no manifest names: the remains of an export that was killed. What has no name of ours is not ours."""
     named = {name for day in contents.days.values() for name in day.files()}
     lake.remove(name for name in contents.sizes if name not in named and re.fullmatch(_REMAINS, name))

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from core.contract import Person
 from db.lake.days import Contents, Day, Part, folder_of, read_contents, remove_day, write_day
-from db.lake.parts import Writer, open_part
-from db.lake.place import Lake
+from db.lake.location import Lake
+from db.lake.parts import PartWriter, open_part
 
 _KEYS: Final = {"user": "user_id", "guest": "anonymous_id"}
 
@@ -46,11 +46,11 @@ def _erase(lake: Lake, contents: Contents, day: Day, ids: dict[str, list[str]]) 
 def _without(lake: Lake, day: Day, part: Part, ids: dict[str, list[str]]) -> list[Part]:
     """The part itself when nobody is in it, else what is written in its place."""
     name = lake.path(f"{folder_of(day.day)}/{part.name}")
-    with lake.answering(), lake.files.open(name, "rb") as file:
+    with lake.translated(), lake.files.open(name, "rb") as file:
         parquet = open_part(file)
         if not any(_holds(parquet, group, ids) for group in range(parquet.num_row_groups)):
             return [part]
-        writer = Writer(lake, day.day, part.layer)
+        writer = PartWriter(lake, day.day, part.layer)
         try:
             for rows in _left(parquet, ids):
                 writer.add(rows)

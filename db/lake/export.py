@@ -11,12 +11,22 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import structlog
 
-from db.lake.days import Contents, Day, read_contents, tidy, write_day
-from db.lake.holding import DAY, MARK, TIMEOUT, Held, held_by_day, midnight, months_of_events, next_month, sum_of
-from db.lake.late import without
-from db.lake.owner import layers, origin_of, require_own
-from db.lake.parts import SCHEMA, SCHEMA_ID, Writer
-from db.lake.place import Lake
+from db.lake.day_contents import (
+    DAY,
+    MARK,
+    TIMEOUT,
+    DayContents,
+    contents_by_day,
+    midnight,
+    months_of_events,
+    next_month,
+    sum_of,
+)
+from db.lake.days import Contents, Day, read_contents, remove_leftovers, write_day
+from db.lake.late_events import without
+from db.lake.location import Lake
+from db.lake.owner import drops_by_month, origin_of, require_same_origin
+from db.lake.parts import SCHEMA, SCHEMA_ID, PartWriter
 
 log = structlog.get_logger()
 Report = Callable[[str, int, int], None]  # (stage, done, of)
@@ -57,20 +67,20 @@ async def export_events(
     The connection is a `sole_writer`'s, and outside a transaction. What was done counts whenever it is interrupted.
 
     Raises:
-        AnothersLake: another database wrote to it.
+        ForeignLake: another database wrote to it.
         StoreUnavailable: the lake cannot be read or written.
     """
     contents = await asyncio.to_thread(read_contents, lake)
     origin = await origin_of(connection)
-    require_own(origin, contents.days.values())
-    await asyncio.to_thread(tidy, lake, contents)
-    done, sealed = Exported(), await layers(connection)
+    require_same_origin(origin, contents.days.values())
+    await asyncio.to_thread(remove_leftovers, lake, contents)
+    done, sealed = Exported(), await drops_by_month(connection)
     end = min(until or date.max, (now - OVER).date())
     months = [month for month in await months_of_events(connection) if month < end]
     for count, month in enumerate(months):
         report("looking for changed months", count, len(months))
         start, stop = max(month, since or month), min(next_month(month), end)
-        held = await held_by_day(connection, start, stop) if start < stop else {}
+        held = await contents_by_day(connection, start, stop) if start < stop else {}
         due = _due(contents, held, sealed.get(month, 0), done)
         for number, day in enumerate(due):
             report(f"exporting {month:%Y-%m}", number, len(due))
@@ -82,7 +92,7 @@ async def export_events(
     return done
 
 
-def _due(contents: Contents, held: dict[date, Held], layer: int, done: Exported) -> list[date]:
+def _due(contents: Contents, held: dict[date, DayContents], layer: int, done: Exported) -> list[date]:
     due = []
     for day, now in held.items():
         known = contents.days.get(day)
@@ -98,7 +108,7 @@ def _due(contents: Contents, held: dict[date, Held], layer: int, done: Exported)
     return due
 
 
-def in_lake(known: Day, held: Held, layer: int) -> bool:
+def in_lake(known: Day, held: DayContents, layer: int) -> bool:
     """Whether the day's newest files are exactly what Postgres holds."""
     return (known.layer, known.schema, known.held, known.mark) == (layer, SCHEMA_ID, held.rows, held.mark)
 
@@ -106,9 +116,9 @@ def in_lake(known: Day, held: Held, layer: int) -> bool:
 async def _export_day(
     connection: Any, lake: Lake, day: date, known: Day | None, origin: str, layer: int, now: datetime
 ) -> Day:
-    """Write the day's files, then its manifest. The layers before this one stay as they are."""
+    """Write the day's files, then its manifest. The drops_by_month before this one stay as they are."""
     before = tuple(part for part in known.parts if part.layer < layer) if known else ()
-    writer = Writer(lake, day, layer)
+    writer = PartWriter(lake, day, layer)
     try:
         rows = _Rows(writer, await asyncio.to_thread(without, lake, day, before))
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -131,7 +141,7 @@ async def _export_day(
 class _Rows:
     """Rows as Postgres sends them, on their way to the writer."""
 
-    writer: Writer
+    writer: PartWriter
     new: Callable[[pa.Table], pa.Table]
     count: int = 0
     mark: int = 0

@@ -21,7 +21,7 @@ class LakeBusy(PenchantError):
     """Another process is writing to the lake."""
 
 
-class AnothersLake(PenchantError):
+class ForeignLake(PenchantError):
     """The lake belongs to another database."""
 
 
@@ -52,14 +52,14 @@ async def origin_of(connection: Connection) -> str:
     return str(await connection.fetchval("SELECT id FROM lake_origin"))
 
 
-def require_own(origin: str, days: Iterable[Day]) -> None:
-    """Raise AnothersLake when another database wrote any of these days."""
+def require_same_origin(origin: str, days: Iterable[Day]) -> None:
+    """Raise ForeignLake when another database wrote any of these days."""
     for day in days:
         if day.origin != origin:
-            raise AnothersLake(f"The lake belongs to another database: it wrote {day.day}. Every database has its own.")
+            raise ForeignLake(f"The lake belongs to another database: it wrote {day.day}. Every database has its own.")
 
 
-async def layers(connection: Connection) -> dict[date, int]:
+async def drops_by_month(connection: Connection) -> dict[date, int]:
     """How often each month was dropped; months that never were are left out."""
     rows = await connection.fetch("SELECT month, count(*) AS times FROM lake_drops GROUP BY month")
     return {row["month"]: row["times"] for row in rows}

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from db.lake.days import Part, folder_of
-from db.lake.place import Lake, discard, finish
+from db.lake.location import Lake, discard, finish
 
 ROWS_OF_GROUP: Final = 131_072
 ROWS_OF_PART: Final = 32 * ROWS_OF_GROUP
@@ -44,7 +44,7 @@ SCHEMA_ID: Final = sha256(str(SCHEMA).encode()).hexdigest()[:16]
 
 
 def open_part(file: Any, columns: Iterable[str] = SCHEMA.names) -> pq.ParquetFile:
-    """A part with these columns as we write them. Raises pyarrow's errors: inside `answering` they are the lake's."""
+    """A part with these columns as we write them. Raises pyarrow's errors: inside `translated` they are the lake's."""
     parquet = pq.ParquetFile(file)
     types = {field.name: field.type for field in parquet.schema_arrow}
     if any(types.get(name) != SCHEMA.field(name).type for name in columns):
@@ -53,7 +53,7 @@ def open_part(file: Any, columns: Iterable[str] = SCHEMA.names) -> pq.ParquetFil
 
 
 @dataclass(slots=True)
-class Counted:
+class HashingFile:
     """A file that is written, with its digest and its length."""
 
     file: Any
@@ -84,13 +84,13 @@ class Counted:
         return False
 
 
-class Writer:
+class PartWriter:
     """Takes rows in their final order, in pieces of any size; the same rows always make the same files."""
 
     def __init__(self, lake: Lake, day: date, layer: int) -> None:
         self._lake, self._folder, self._layer = lake, folder_of(day), layer
         self._waiting: pa.Table = SCHEMA.empty_table()
-        self._open: tuple[str, Counted, Any] | None = None
+        self._open: tuple[str, HashingFile, Any] | None = None
         self._rows = 0
         self._parts: list[Part] = []
 
@@ -112,15 +112,15 @@ class Writer:
         """Leave the file that is open unwritten: its remains are tidied away by the next export."""
         if self._open is not None:
             file, self._open = self._open[1].file, None
-            with self._lake.answering():
+            with self._lake.translated():
                 discard(file)
 
     def _write(self, group: pa.Table) -> None:
         if self._open is None:
             temporary, file = self._lake.create(self._folder)
-            counted = Counted(file)
+            counted = HashingFile(file)
             self._open = temporary, counted, pq.ParquetWriter(counted, SCHEMA, compression="zstd")
-        with self._lake.answering():
+        with self._lake.translated():
             self._open[2].write_table(group.combine_chunks(), ROWS_OF_GROUP)
         self._rows += len(group)
         if self._rows >= ROWS_OF_PART:
@@ -130,7 +130,7 @@ class Writer:
         if self._open is None:
             return
         temporary, counted, parquet = self._open
-        with self._lake.answering():
+        with self._lake.translated():
             parquet.close()
             finish(counted.file)
         digest = counted.digest.hexdigest()

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from core.contract import microseconds
 from core.errors import InvalidInput, StoreUnavailable
+from db.lake.day_contents import DAY, midnight
 from db.lake.days import paths_of, read_contents
 from db.lake.hashing import hash_integers, hash_texts
-from db.lake.holding import DAY, midnight
-from db.lake.place import Lake
+from db.lake.location import Lake
 from db.purchases import (
     BULK_TIMEOUT,
     EARLIEST,
@@ -134,7 +134,7 @@ def _lines(lake: Lake, paths: Sequence[str], since: int, until: int, joined: Map
         return _NOTHING
     guests = pa.table({"anonymous_id": pa.array(list(joined), pa.string()),
                        "user_id": pa.array(list(joined.values()), pa.string())})  # fmt: skip
-    with lake.answering(), duckdb.connect(config=_OFFLINE) as engine:
+    with lake.translated(), duckdb.connect(config=_OFFLINE) as engine:
         if not isinstance(lake.files, LocalFileSystem):
             engine.register_filesystem(lake.files)  # never DuckDB's own client: it would fetch an extension
             paths = [escape(lake.files.unstrip_protocol(path)) for path in paths]  # it asks for patterns there

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import structlog
 
+from db.lake.day_contents import TIMEOUT, DayContents, contents_by_day, midnight, months_of_events, next_month
 from db.lake.days import Contents, read_contents
 from db.lake.export import in_lake
-from db.lake.holding import TIMEOUT, Held, held_by_day, midnight, months_of_events, next_month
-from db.lake.owner import layers, origin_of, require_own
-from db.lake.place import Lake
+from db.lake.location import Lake
+from db.lake.owner import drops_by_month, origin_of, require_same_origin
 from db.postgres import Contended
 
 log = structlog.get_logger()
@@ -28,11 +28,11 @@ async def drop_exported_months(connection: Any, lake: Lake, keep: int, now: date
     The connection is a `sole_writer`'s, and outside a transaction. Returns the months that are gone. What is read from
     old events (a person's state, their history, training without the lake) sees less from then on.
 
-    Raises AnothersLake, and StoreUnavailable when the lake cannot be read.
+    Raises ForeignLake, and StoreUnavailable when the lake cannot be read.
     """
     contents = await asyncio.to_thread(read_contents, lake)
-    require_own(await origin_of(connection), contents.days.values())
-    sealed = await layers(connection)
+    require_same_origin(await origin_of(connection), contents.days.values())
+    sealed = await drops_by_month(connection)
     last = now - timedelta(days=keep)
     begun = [month for month in await months_of_events(connection) if midnight(month) < last]  # 9999-12 has no next
     old = [month for month in begun if midnight(next_month(month)) <= last]
@@ -46,7 +46,7 @@ async def _drop(connection: Any, contents: Contents, month: date, layer: int) ->
         async with connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout TO '{_PATIENCE}'")
             await connection.execute(f"LOCK TABLE {partition} IN SHARE MODE")
-            held = await held_by_day(connection, month, next_month(month))
+            held = await contents_by_day(connection, month, next_month(month))
             missing = [day for day in held if not _whole(contents, day, held, layer)]
             if missing:
                 log.warning("month_kept", month=month.isoformat(), not_in_lake=[day.isoformat() for day in missing])
@@ -66,7 +66,7 @@ async def _drop(connection: Any, contents: Contents, month: date, layer: int) ->
     return True
 
 
-def _whole(contents: Contents, day: date, held: Mapping[date, Held], layer: int) -> bool:
+def _whole(contents: Contents, day: date, held: Mapping[date, DayContents], layer: int) -> bool:
     known = contents.days.get(day)
     return known is not None and in_lake(known, held[day], layer) and contents.whole(known)
 

@@ -10,7 +10,7 @@ from core.contract import Event
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db import cache
-from db.recents import Recents
+from db.recent_events import RecentEventsWriter
 
 REDIS_PAUSE: Final = 1.0  # seconds without calls to Redis after one failed
 
@@ -20,7 +20,7 @@ class AcceptedEvents:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._recents = Recents(redis)
+        self._recents = RecentEventsWriter(redis)
         self._paused_until = 0.0
 
     async def seen_digests(self, identities: Sequence[int]) -> list[int | None]:
@@ -35,10 +35,10 @@ class AcceptedEvents:
     async def add(self, events: Sequence[Event], with_sender_id: Sequence[Event]) -> None:
         """Add to the recent events; remember the ids of those whose id comes from the sender."""
         if not self._is_available():
-            self._recents.miss(events)
+            self._recents.remember_missed(events)
             return
         try:
-            await asyncio.gather(self._recents.tell(events), cache.mark_seen(self._redis, with_sender_id))
+            await asyncio.gather(self._recents.add(events), cache.mark_seen(self._redis, with_sender_id))
         except StoreUnavailable as error:
             self._pause(error)
 
@@ -46,7 +46,7 @@ class AcceptedEvents:
         """Drop the bases of people whose events Redis missed, so that they are rebuilt from Postgres."""
         if self._is_available():
             try:
-                await self._recents.make_up()
+                await self._recents.drop_outdated()
             except StoreUnavailable as error:
                 self._pause(error)
 

@@ -23,19 +23,19 @@ async def drain_outbox(pool: asyncpg.Pool, broker: Broker) -> None:
 async def _drain_some(pool: asyncpg.Pool, broker: Broker) -> int:
     """Send the oldest envelopes, each by itself, so that one the broker refuses does not stop the others."""
     async with transaction(pool) as connection:
-        parcels = await outbox.take_parcels(connection)
-        refusals = [await _refusal(broker, parcel) for parcel in parcels]
-        sent = [parcel.id for parcel, refusal in zip(parcels, refusals, strict=True) if refusal is None]
-        await outbox.drop_parcels(connection, sent)
-    if parcels and not sent:
+        envelopes = await outbox.take_envelopes(connection)
+        refusals = [await _refusal(broker, envelope) for envelope in envelopes]
+        sent = [envelope.id for envelope, refusal in zip(envelopes, refusals, strict=True) if refusal is None]
+        await outbox.delete_envelopes(connection, sent)
+    if envelopes and not sent:
         raise refusals[0] or StoreUnavailable("broker")
     return len(sent)
 
 
-async def _refusal(broker: Broker, parcel: outbox.Parcel) -> StoreUnavailable | None:
+async def _refusal(broker: Broker, envelope: outbox.OutboxEnvelope) -> StoreUnavailable | None:
     """Send one envelope; returns the error if the broker did not confirm it."""
     try:
-        await publish_events(broker, parcel.task_id, parcel.body)
+        await publish_events(broker, envelope.task_id, envelope.body)
     except StoreUnavailable as error:
         return error
     return None

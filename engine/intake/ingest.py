@@ -138,7 +138,7 @@ class EventIntake:
 
     async def _keep_in_outbox(self, task_id: UUID, body: bytes) -> bool:
         try:
-            await outbox.put_aside(self._pool, task_id, body)
+            await outbox.keep_envelope(self._pool, task_id, body)
         except StoreUnavailable as error:
             log.error("batch_not_kept", task_id=str(task_id), error=str(error))
             metrics.BATCHES.labels("lost").inc()

@@ -15,7 +15,7 @@ from core.settings import Stores
 from db.cache import connect_redis, hint_serving
 from db.identities import users_of_guests
 from db.jobs import AFFINITY, Job, finish_job, lease_job
-from db.lake.place import Lake
+from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
 from db.postgres import connect_pool, transaction
 from db.purchases import PurchaseLog, purchase_log

@@ -18,7 +18,7 @@ from bus import topology
 from cli.main import app
 from core.contract import Event, read_event
 from core.settings import Stores
-from db.dead_events import DeadReason, bury
+from db.dead_events import DeadReason, insert_dead_events
 from db.events import insert_events
 from db.postgres import connect_pool
 from engine.dead_events.records import CONFLICT, of_event, of_message
@@ -59,7 +59,7 @@ def ids(stores: Stores, do: Do, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         of_event(make_event(id="e2", itemId="other"), DeadReason.CONFLICT, CONFLICT),
         of_message(b"\xff half", topology.STORE_EVENTS, DeadReason.UNREADABLE, "unreadable"),
     ):
-        do(lambda pool, burial=burial: bury(pool, [burial]))  # type: ignore[misc]
+        do(lambda pool, burial=burial: insert_dead_events(pool, [burial]))  # type: ignore[misc]
     return [str(row["id"]) for row in do(lambda pool: pool.fetch("SELECT id FROM dead_events ORDER BY id"))]
 
 

@@ -21,10 +21,10 @@ from cli.main import app
 from cli.stack.folder import free_ports
 from core import clock
 from core.settings import Stores
-from db.dead_events import DeadReason, bury
+from db.dead_events import DeadReason, insert_dead_events
 from db.erasures import begin_erasure
 from db.jobs import lease_job, request_job
-from db.outbox import put_aside
+from db.outbox import keep_envelope
 from db.postgres import connect_pool
 from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
@@ -179,7 +179,7 @@ def test_a_clock_that_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch, seconds:
 
 
 def test_what_waits_too_long_is_seen(do: Do) -> None:
-    do(lambda pool: put_aside(pool, uuid4(), b"x"))
+    do(lambda pool: keep_envelope(pool, uuid4(), b"x"))
     assert visit()[1]["outbox"][0] == "OK"
     do(lambda pool: pool.execute("UPDATE outbox SET created_at = now() - interval '2 minutes'"))
     verdict, says, _ = visit()[1]["outbox"]
@@ -212,7 +212,7 @@ def test_dead_letters_are_counted(stores: Stores) -> None:
 
 def test_dead_events_are_counted_by_reason(do: Do) -> None:
     messages = [of_message(bytes([n]), None, DeadReason.UNREADABLE, "a test says so") for n in range(2)]
-    do(lambda pool: bury(pool, messages))
+    do(lambda pool: insert_dead_events(pool, messages))
     verdict, says, advice = visit()[1]["dead events"]
     assert (verdict, says) == ("WARN", "2 could not be stored: 2 UNREADABLE")
     assert "penchant events dead list" in advice

@@ -19,8 +19,8 @@ from core import clock
 from core.errors import InvalidInput
 from db.jobs import job_by_id
 from db.lake.export import export_events
+from db.lake.location import Lake
 from db.lake.owner import sole_writer
-from db.lake.place import Lake
 from db.lake.retention import drop_exported_months
 from db.serving import current_serving, list_decisions, list_models
 from ml.bundle import Bundle

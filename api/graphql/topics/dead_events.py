@@ -15,7 +15,7 @@ from api.graphql.types.paging import PageInfo, check_first, read_cursor, write_c
 from api.graphql.types.permissions import requires
 from core.contract import EventType
 from db import dead_events as stored
-from db.dead_events import DeadReason, DeadState, dead_bodies, list_dead
+from db.dead_events import DeadReason, DeadState, bodies_of_dead_events, list_dead_events
 from engine.dead_events import deciding as dead_events
 
 strawberry.enum(
@@ -90,7 +90,7 @@ class DeadEvent:
     )
     async def body(self, info: Info) -> str | None:
         """The event's JSON, or the message's body."""
-        bodies = await dead_bodies(info.context.gateway.pool, [self.record.id])
+        bodies = await bodies_of_dead_events(info.context.gateway.pool, [self.record.id])
         return bodies[self.record.id].decode(errors="backslashreplace") if bodies else None
 
 
@@ -143,7 +143,7 @@ class DeadEventQuery:
         """A page of the dead events."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "deadEvents", after))
-        records = await list_dead(gateway.pool, first + 1, before, reason=reason, state=state)
+        records = await list_dead_events(gateway.pool, first + 1, before, reason=reason, state=state)
         edges = [
             DeadEventEdge(cursor=write_cursor(gateway.signer, "deadEvents", record.id), node=DeadEvent.of(record))
             for record in records[:first]

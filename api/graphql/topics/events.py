@@ -18,7 +18,7 @@ from api.graphql.types.permissions import requires
 from core import contract
 from core.contract import EventType
 from core.errors import StoreUnavailable, Unanswerable
-from db.events import Place, events_of_person
+from db.events import HistoryPlace, events_of_person
 from engine.signing import Signer
 
 strawberry.enum(EventType, description="What a person did.")
@@ -109,9 +109,9 @@ def _write_place(signer: Signer, event: contract.Event) -> str:
     return write_cursor(signer, "history", [event.occurred_at.isoformat(), event.source, event.id])
 
 
-def _read_place(signer: Signer, cursor: str) -> Place:
+def _read_place(signer: Signer, cursor: str) -> HistoryPlace:
     occurred_at, source, id = read_cursor(signer, "history", cursor)
-    return Place(datetime.fromisoformat(occurred_at), source, id)
+    return HistoryPlace(datetime.fromisoformat(occurred_at), source, id)
 
 
 @strawberry.input(

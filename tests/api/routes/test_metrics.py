@@ -22,7 +22,7 @@ from bus import topology
 from core import clock, metrics
 from core.settings import Gateway, Settings, Stores, Watching
 from db.clients import create_client
-from db.dead_events import DeadReason, bury
+from db.dead_events import DeadReason, insert_dead_events
 from db.jobs import fail_job, lease_job, request_job
 from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
@@ -146,7 +146,7 @@ async def test_what_waits_and_what_was_trained_is_told(served: Served, pool: asy
     assert job is not None
     await fail_job(pool, job, "no data")
     await request_job(pool, "main", "again", "ada")
-    await bury(pool, [of_message(b"?", None, DeadReason.UNREADABLE, "a test says so")])
+    await insert_dead_events(pool, [of_message(b"?", None, DeadReason.UNREADABLE, "a test says so")])
     numbers = await served.scrape()
     for store in ("postgres", "redis", "broker"):
         assert numbers["penchant_store_up", store] == 1

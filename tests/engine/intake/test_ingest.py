@@ -21,7 +21,7 @@ from core.errors import Overloaded, StoreUnavailable, TooManyElements
 from core.settings import Ingest as IngestSettings
 from core.settings import Stores
 from db.cache import connect_redis, read_person, unpack_recent, write_base
-from db.outbox import count_parcels, put_aside
+from db.outbox import count_envelopes, keep_envelope
 from db.postgres import connect_pool
 from engine.intake import draining
 from engine.intake.ingest import EventIntake
@@ -238,7 +238,7 @@ async def test_while_the_broker_is_away_the_outbox_keeps_batches_and_sends_them_
     await relay.open()
 
     async def emptied() -> bool:
-        return await count_parcels(pool) == 0
+        return await count_envelopes(pool) == 0
 
     await eventually(emptied)
     found = await batches(channel)
@@ -262,7 +262,7 @@ async def test_a_batch_that_the_broker_refuses_does_not_stop_the_rest_of_the_out
         await publish_events(broker, task_id, body)
 
     for task_id in (refused, taken):
-        await put_aside(pool, task_id, events_body([]))
+        await keep_envelope(pool, task_id, events_body([]))
     monkeypatch.setattr(draining, "publish_events", publish)
     await open_ingest(pool=pool)
 

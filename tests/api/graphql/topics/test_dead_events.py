@@ -13,7 +13,7 @@ from bus import topology
 from bus.publisher import Broker
 from core.contract import Event, Person, read_event
 from core.settings import Stores
-from db.dead_events import Burial, DeadReason, bury
+from db.dead_events import DeadReason, NewDeadEvent, insert_dead_events
 from db.events import events_of_person, insert_events
 from engine.dead_events.dead_letters import autopsy
 from engine.dead_events.records import of_event, of_message
@@ -53,10 +53,10 @@ async def queue(gateway: Gateway, stores: Stores) -> AsyncIterator[AbstractChann
     await gateway.broker.close()
 
 
-async def died(gateway: Gateway, *burials: Burial) -> list[str]:
+async def died(gateway: Gateway, *burials: NewDeadEvent) -> list[str]:
     """Bury these; their numbers, in order."""
     for burial in burials:
-        await bury(gateway.pool, [burial])
+        await insert_dead_events(gateway.pool, [burial])
     rows = await gateway.pool.fetch("SELECT id FROM dead_events ORDER BY id")
     return [str(row["id"]) for row in rows]
 

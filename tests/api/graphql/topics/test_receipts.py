@@ -18,12 +18,12 @@ from bus.publisher import Broker
 from core import clock
 from core.contract import Person, read_event
 from core.settings import EventLake, Stores
-from db import erasures, sweeps
+from db import deletion, erasures
 from db.cache import person_keys
-from db.dead_events import Burial, DeadReason
+from db.dead_events import DeadReason, NewDeadEvent
 from db.jobs import AFFINITY
-from db.lake.due import ask_export
-from db.outbox import put_aside
+from db.lake.due_exports import request_export
+from db.outbox import keep_envelope
 from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_event
 from engine.intake.storing import Memory, lay_to_rest
@@ -55,7 +55,7 @@ async def test_outbox_queue_and_dead_letters_are_done_when_nothing_from_before_w
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     broker = Broker(stores.broker_url.get_secret_value(), 5)
-    await put_aside(pool, uuid4(), b"a message")
+    await keep_envelope(pool, uuid4(), b"a message")
     for key in (topology.EVENTS.routing_key, "nobody knows it"):
         exchange = topology.EXCHANGE if key == topology.EVENTS.routing_key else topology.DEAD
         await (await channel.get_exchange(exchange.name)).publish(aio_pika.Message(b"x"), key)
@@ -88,7 +88,7 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     night = EventLake(lake_url=str(tmp_path / "lake"), lake_at=time(3))
 
     async def in_the_lake() -> set[str]:
-        await ask_export(pool, "a night", timedelta(0))
+        await request_export(pool, "a night", timedelta(0))
         await pool.execute("UPDATE lake_exports SET finished_at = NULL")
         await carry_out(pool, night, "a night")
         files = [str(file) for file in (tmp_path / "lake").rglob("part-*.parquet")]
@@ -117,7 +117,7 @@ async def test_what_died_of_theirs_is_erased_and_what_dies_late_is_not_kept(
 ) -> None:
     raw = {"type": "VIEW", "itemId": "milk", "id": "e1", "occurredAt": clock.now() - timedelta(hours=1)}
 
-    def died(**who: str) -> Burial:
+    def died(**who: str) -> NewDeadEvent:
         event = read_event({**raw, **who}, source="shop", received_at=clock.now())
         return of_event(event, DeadReason.UNSTORABLE, "a test says so")
 
@@ -189,7 +189,7 @@ async def test_a_person_of_very_many_events_is_erased_in_parts(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(sweeps, "MOST_AT_ONCE", 4)
+    monkeypatch.setattr(deletion, "MOST_AT_ONCE", 4)
     await pool.execute(
         "INSERT INTO events (source, id, occurred_at, type, user_id, digest)"
         " SELECT 'load', n::text, $1::timestamptz - n * interval '1 minute', 'VIEW', 'anna', n"

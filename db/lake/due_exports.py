@@ -8,7 +8,7 @@ from db.postgres import Connection
 AGAIN: Final = timedelta(minutes=10)
 
 
-async def ask_export(connection: Connection, period: str, again: timedelta = AGAIN) -> bool:
+async def request_export(connection: Connection, period: str, again: timedelta = AGAIN) -> bool:
     """Whether to tell the trainers of this day's export: nobody was told yet, or not for a while and it is not done."""
     return bool(
         await connection.fetchval(
@@ -20,7 +20,7 @@ async def ask_export(connection: Connection, period: str, again: timedelta = AGA
     )
 
 
-async def export_waits(connection: Connection, period: str) -> bool:
+async def export_is_pending(connection: Connection, period: str) -> bool:
     """Whether this day's export was asked for and is not done."""
     return bool(
         await connection.fetchval("SELECT true FROM lake_exports WHERE period = $1 AND finished_at IS NULL", period)

@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 
 from core.contract import Event, Person, read_event
 from core.errors import StoreUnavailable
-from db import recents
+from db import recent_events
 from db.cache import connect_redis, read_person, write_base
-from db.recents import Recents
+from db.recent_events import RecentEventsWriter
 from tests.faults import Relay
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -30,16 +30,16 @@ async def relay(redis_url: str) -> AsyncIterator[Relay]:
 
 
 @asynccontextmanager
-async def missed_while_away(relay: Relay, redis: Redis) -> AsyncIterator[Recents]:
+async def missed_while_away(relay: Relay, redis: Redis) -> AsyncIterator[RecentEventsWriter]:
     for person in (ANNA, BOB):
         await write_base(redis, person, b"a base")
     async with connect_redis(await relay.reserve()) as by_way_of_relay:
-        told = Recents(by_way_of_relay)
+        told = RecentEventsWriter(by_way_of_relay)
         for _ in range(2):
             with pytest.raises(StoreUnavailable):
-                await told.tell([viewed("anna")])
+                await told.add([viewed("anna")])
         with pytest.raises(StoreUnavailable):
-            await told.make_up()
+            await told.drop_outdated()
         await relay.open()
         yield told
 
@@ -48,18 +48,18 @@ async def test_the_base_of_whom_redis_missed_an_event_is_dropped_with_the_next_o
     relay: Relay, redis: Redis
 ) -> None:
     async with missed_while_away(relay, redis) as told:
-        await told.tell([viewed("bob")])
+        await told.add([viewed("bob")])
         assert await read_person(redis, ANNA) == (None, [])
         base, delta = await read_person(redis, BOB)
         assert base == b"a base" and len(delta) == 1
         await write_base(redis, ANNA, b"built anew")
-        await told.tell([viewed("bob")])
+        await told.add([viewed("bob")])
     assert (await read_person(redis, ANNA))[0] == b"built anew", "once is enough"
 
 
 async def test_it_is_made_up_for_where_no_more_events_come(relay: Relay, redis: Redis) -> None:
     async with missed_while_away(relay, redis) as told:
-        await told.make_up()
+        await told.drop_outdated()
     assert (await read_person(redis, ANNA))[0] is None
     assert (await read_person(redis, BOB))[0] == b"a base"
 
@@ -67,7 +67,7 @@ async def test_it_is_made_up_for_where_no_more_events_come(relay: Relay, redis: 
 async def test_when_too_many_were_missed_everybodys_base_goes(
     relay: Relay, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recents, "MOST_UNTOLD", 0)
+    monkeypatch.setattr(recent_events, "MOST_MISSED", 0)
     async with missed_while_away(relay, redis) as told:
-        await told.make_up()
+        await told.drop_outdated()
     assert (await read_person(redis, BOB))[0] is None

@@ -16,8 +16,8 @@ from core.contract import Person
 from core.errors import InvalidInput, StoreUnavailable
 from db.lake.days import read_contents
 from db.lake.erasure import erase_people
-from db.lake.late import without
-from db.lake.place import Lake
+from db.lake.late_events import without
+from db.lake.location import Lake
 from tests.db.lake.conftest import DAY, NOON, event, export, store
 from tests.db.lake.test_export import rows
 

@@ -1,18 +1,18 @@
-"""All that is held of one user beside their events, for a person who asks what that is."""
+"""Everything that is stored about one user, events only as a count."""
 
 from typing import Any, Final
 
-from db.asked import asked_by
-from db.dead_events import DeadEvent, dead_of_user
+from db.dead_events import DeadEvent, dead_events_of_user
 from db.erasures import erasure_of
 from db.identities import identities_of
 from db.postgres import Connection
+from db.requests import requests_of
 
 MOST_DEAD: Final = 1_000
 
 
-async def holdings_of(connection: Connection, user_id: str) -> dict[str, Any]:
-    """What is held of a user, as JSON; events are counted, for they may be many."""
+async def personal_data_of(connection: Connection, user_id: str) -> dict[str, Any]:
+    """What is stored about a user, as JSON. Events are only counted: there may be many."""
     user = await connection.fetchrow("SELECT traits, updated_at FROM users WHERE id = $1", user_id)
     events = await connection.fetchrow(
         "SELECT count(*) AS count, min(occurred_at) AS first, max(occurred_at) AS last FROM events WHERE user_id = $1",
@@ -32,14 +32,14 @@ async def holdings_of(connection: Connection, user_id: str) -> dict[str, Any]:
             "first": events["first"] and events["first"].isoformat(),
             "last": events["last"] and events["last"].isoformat(),
         },
-        "deadEvents": [_died(*died) for died in await dead_of_user(connection, user_id, MOST_DEAD)],
-        "asked": await asked_by(connection, user_id),
+        "deadEvents": [_dead_event(*found) for found in await dead_events_of_user(connection, user_id, MOST_DEAD)],
+        "asked": await requests_of(connection, user_id),
         "erasure": erasure and {"id": str(erasure.id), "erasedAt": erasure.erased_at.isoformat()},
     }
 
 
-def _died(event: DeadEvent, body: bytes | None) -> dict[str, Any]:
-    """An event that could not be stored, with what came of it, unless that was replayed or discarded."""
+def _dead_event(event: DeadEvent, body: bytes | None) -> dict[str, Any]:
+    """A dead event with its body, which is gone once it was replayed or discarded."""
     return {
         "id": str(event.id),
         "diedAt": event.died_at.isoformat(),

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from db.lake.days import Part, folder_of
+from db.lake.location import Lake
 from db.lake.parts import open_part
-from db.lake.place import Lake
 
 IDENTITY: Final = ["source", "id", "occurred_at"]
 
@@ -29,5 +29,5 @@ def without(lake: Lake, day: date, parts: Sequence[Part]) -> Callable[[pa.Table]
 
 
 def _identities(lake: Lake, name: str) -> pa.Table:
-    with lake.answering(), lake.files.open(lake.path(name), "rb") as file:
+    with lake.translated(), lake.files.open(lake.path(name), "rb") as file:
         return open_part(file, IDENTITY).read(columns=IDENTITY)

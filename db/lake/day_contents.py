@@ -16,7 +16,7 @@ _LOW: Final = np.int64(0xFFFF_FFFF)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class DayContents:
     """How many events, and the sum of a hash of each: the same whatever their order."""
 
     rows: int
@@ -47,7 +47,7 @@ async def months_of_events(connection: Connection) -> list[date]:
     return [row["month"] for row in rows]
 
 
-async def held_by_day(connection: Connection, since: date, until: date) -> dict[date, Held]:
+async def contents_by_day(connection: Connection, since: date, until: date) -> dict[date, DayContents]:
     """The days from `since` on and before `until` that have events. Reads each of them: one scan of their months."""
     rows = await connection.fetch(
         f"SELECT (occurred_at AT TIME ZONE 'UTC')::date AS day, count(*) AS rows, sum({MARK})::text AS mark"
@@ -56,4 +56,4 @@ async def held_by_day(connection: Connection, since: date, until: date) -> dict[
         midnight(until),
         timeout=TIMEOUT,
     )
-    return {row["day"]: Held(row["rows"], row["mark"]) for row in rows}
+    return {row["day"]: DayContents(row["rows"], row["mark"]) for row in rows}

@@ -39,7 +39,7 @@ class Lake:
         return cls(url.rstrip("/"), files, f"{path.rstrip('/')}/{EVENTS}")
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
         """Around whatever touches the storage: each kind has its own errors. Raises StoreUnavailable for them."""
         try:
             yield
@@ -54,14 +54,14 @@ class Lake:
 
     def sizes(self) -> dict[str, int]:
         """Every file, with its bytes."""
-        with self.answering():
+        with self.translated():
             self.files.invalidate_cache()
             found = self.files.find(self.root, detail=True)
         return {path.removeprefix(f"{self.root}/"): int(about["size"] or 0) for path, about in found.items()}
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
         """The whole content of files, fetched side by side where the storage can."""
-        with self.answering():
+        with self.translated():
             names = list(names)
             paths = [self.path(name) for name in names]
             found = self.files.cat_ranges(paths, None, None, on_error="raise")  # `cat` takes names for patterns
@@ -70,14 +70,14 @@ class Lake:
     def create(self, folder: str) -> tuple[str, Any]:
         """A new file in a folder under a temporary name, to be written and then given its name by `name`."""
         temporary = f"{folder}/{TEMPORARY}{uuid4().hex}"
-        with self.answering():
+        with self.translated():
             if not isinstance(self.files, AsyncFileSystem):  # buckets have no folders, and would be made by asking
                 self.files.makedirs(self.path(folder), exist_ok=True)
             return temporary, self.files.open(self.path(temporary), "wb")
 
     def name(self, temporary: str, name: str) -> None:
         """Give a file its name, in place of what had it before, in one step."""
-        with self.answering():
+        with self.translated():
             if isinstance(self.files, AsyncFileSystem):  # buckets rename nothing; their copies are there at once
                 self.files.cp_file(self.path(temporary), self.path(name))
                 self.files.rm_file(self.path(temporary))
@@ -87,14 +87,14 @@ class Lake:
     def write(self, folder: str, name: str, content: bytes) -> None:
         """A small file, there as a whole or not at all."""
         temporary, file = self.create(folder)
-        with self.answering():
+        with self.translated():
             file.write(content)
             finish(file)
         self.name(temporary, f"{folder}/{name}")
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; one that is gone already is no error."""
-        with self.answering():
+        with self.translated():
             for name in names:
                 try:
                     self.files.rm_file(self.path(name))
