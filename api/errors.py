@@ -1,4 +1,4 @@
-"""Every failure a caller may see: error type -> public code. Surprises are logged and masked with the request's id."""
+"""Every failure a caller may see: error type -> public code and HTTP status. Unexpected ones are logged and masked."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ STORE_AWAY = "A store did not answer."
 
 
 class RequestRefused(PenchantError):
-    """A request that is refused as a whole: `code` says why, `status` is the HTTP status that goes with it."""
+    """The whole request is refused, with a public `code` and an HTTP `status`."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -53,24 +53,34 @@ REFUSALS = (RequestRefused, TooManyElements, Overloaded)  # errors that refuse a
 
 
 def code_of(error: BaseException) -> str | None:
-    """The public code of a domain error; None for a surprise."""
+    """The public code of a domain error; None for an unexpected error."""
     if isinstance(error, REFUSALS):
         return refusal_of(error).code
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
 
 
 def refusal_of(error: RequestRefused | TooManyElements | Overloaded) -> RequestRefused:
-    """The refusal of a whole request, with its public code and HTTP status, for one of `REFUSALS`."""
+    """One of `REFUSALS` as a RequestRefused, with its public code and HTTP status."""
     if isinstance(error, RequestRefused):
         return error
     code, status = _REFUSALS[type(error)]
     return RequestRefused(code, str(error), status)
 
 
-def public_errors(errors: Sequence[GraphQLError], request_id: str, default: str | None = None) -> list[dict[str, Any]]:
-    """What the caller is told about `errors`: the first five, surprises masked and logged.
+def error_answer(code: str, message: str, **extensions: str) -> dict[str, Any]:
+    """The JSON body of an answer that is one error and nothing else."""
+    return {"errors": [{"message": message, "extensions": {"code": code, **extensions}}]}
 
-    `default` is the code of errors that GraphQL itself found in the request, such as `GRAPHQL_VALIDATION_FAILED`.
+
+def masked_answer(request_id: str) -> dict[str, Any]:
+    """The JSON body of an answer to a request that failed unexpectedly."""
+    return error_answer("INTERNAL_SERVER_ERROR", MASKED, requestId=request_id)
+
+
+def public_errors(errors: Sequence[GraphQLError], request_id: str, default: str | None = None) -> list[dict[str, Any]]:
+    """The first five errors as the caller may see them. Unexpected errors are logged, and masked with the request's id.
+
+    `default` is the code of errors that GraphQL itself finds in the request, such as `GRAPHQL_VALIDATION_FAILED`.
     """
     return [_public(error, request_id, default) for error in errors[:MOST_ERRORS]]
 
@@ -80,19 +90,23 @@ def _public(error: GraphQLError, request_id: str, default: str | None) -> dict[s
     if default is None and isinstance(cause, StoreUnavailable):
         log_unavailable(cause, doing="answer a field", request_id=request_id, path=error.path)
         message = error.message if isinstance(cause, Unanswerable) else STORE_AWAY
-        return _answer(error, message, {"code": "SERVICE_UNAVAILABLE"})
+        return _error(error, message, {"code": "SERVICE_UNAVAILABLE"})
     code = default or _code_of_field_error(error)
     if code is None:
         log.error("request_failed", request_id=request_id, path=error.path, exc_info=cause or error)
-        return _answer(error, MASKED, {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id})
+        return _error(error, MASKED, {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id})
     extensions: dict[str, Any] = {"code": code}
     if isinstance(cause, InvalidInput) and cause.field:
         extensions["field"] = cause.field
-    return _answer(error, error.message, extensions)
+    return _error(error, error.message, extensions)
 
 
 def _code_of_field_error(error: GraphQLError) -> str | None:
-    """A literal argument that does not fit has its own nodes; a resolver's answer that does not fit has none."""
+    """The public code; None for an unexpected error.
+
+    A GraphQLError without a cause, or with nodes of its own, is about an argument of the wrong type. One without nodes
+    is about a resolver that returned the wrong type.
+    """
     cause = error.original_error
     if cause is None:
         return "BAD_USER_INPUT"
@@ -101,11 +115,11 @@ def _code_of_field_error(error: GraphQLError) -> str | None:
     return code_of(cause)
 
 
-def _answer(error: GraphQLError, message: str, extensions: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"message": message}
+def _error(error: GraphQLError, message: str, extensions: dict[str, Any]) -> dict[str, Any]:
+    public: dict[str, Any] = {"message": message}
     if error.locations:
-        answer["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
+        public["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
     if error.path is not None:
-        answer["path"] = error.path
-    answer["extensions"] = extensions
-    return answer
+        public["path"] = error.path
+    public["extensions"] = extensions
+    return public

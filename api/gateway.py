@@ -1,4 +1,4 @@
-"""What one gateway process holds: connections, and the read-only, versioned things answers are made of."""
+"""What one gateway process holds: connections to the stores, and the catalogue and models it answers from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Gateway:
-    """Opened by the lifespan of `api.app`, closed with it."""
+    """The lifespan of `api.app` opens and closes it."""
 
     settings: Settings
     pool: Pool

@@ -1,4 +1,4 @@
-"""What Prometheus is told: every metric with its labels, of few and known values, and the text of them all.
+"""Metrics for Prometheus: each with labels of few known values, and the text of them all.
 
 Several processes behind one port share their numbers when `PROMETHEUS_MULTIPROC_DIR` names a folder of theirs, set
 before this module is imported.
@@ -85,18 +85,18 @@ BUNDLE_REFUSED: Final = Gauge(
 
 
 class FixedMetrics(Collector):
-    """Metrics that somebody has just looked up."""
+    """Metrics that were just looked up."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        """As they are."""
+        """The metrics."""
         return self._metrics
 
 
 def shared_metrics() -> CollectorRegistry:
-    """Where this process's numbers are, or those of all that share them."""
+    """The metrics of this process, or of all processes that share them."""
     if not os.environ.get(SHARED):
         return _COUNTED
     registry = CollectorRegistry()
@@ -105,7 +105,7 @@ def shared_metrics() -> CollectorRegistry:
 
 
 def all_metrics() -> CollectorRegistry:
-    """What is shared_metrics, and this process's memory and time: for a server that asks nothing else."""
+    """All counted metrics, with the memory and time of this process."""
     registry = CollectorRegistry()
     for part in (shared_metrics(), _PROCESS):
         registry.register(part)
@@ -113,7 +113,7 @@ def all_metrics() -> CollectorRegistry:
 
 
 def exposition(metrics: Iterable[Metric] = ()) -> bytes:
-    """All numbers in Prometheus' text format: shared_metrics, of this process, and those just looked up."""
+    """All numbers in Prometheus' text format: counted ones, those of this process, and those just looked up."""
     given = CollectorRegistry()
     given.register(FixedMetrics(metrics))
     return b"".join(generate_latest(registry) for registry in (shared_metrics(), _PROCESS, given))

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal
 
+from core.uploads import ItemPatch, Offer
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
@@ -35,17 +35,6 @@ _UPSERT = f"""
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """The price and availability of an item in one market; None is the default market."""
-
-    market: str | None
-    price: Decimal | None
-    list_price: Decimal | None
-    currency: str | None
-    available: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
     """A live item. `number` is its dense integer id inside arrays; it never changes."""
 
@@ -62,23 +51,6 @@ class Item:
     attributes: dict[str, Any]
     offers: tuple[Offer, ...]
     changed_seq: int
-
-
-class ItemPatch(TypedDict, total=False):
-    """The fields of an upsert: an absent field keeps its value, None clears it."""
-
-    id: Required[str]
-    updated_at: Required[datetime]
-    group_id: str | None
-    title: str | None
-    description: str | None
-    categories: Sequence[str] | None
-    brand: str | None
-    image_url: str | None
-    url: str | None
-    app_url: str | None
-    attributes: Mapping[str, Any] | None
-    offers: Sequence[Offer] | None
 
 
 async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> list[UpsertOutcome]:

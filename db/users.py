@@ -1,11 +1,11 @@
 """Users and their traits; whether a person is known."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal
 
 from core.contract import Person
+from core.uploads import UserPatch
 from db.postgres import Connection, transaction
 
 UpsertOutcome = Literal["ACCEPTED", "STALE"]
@@ -26,14 +26,6 @@ class User:
 
     id: str
     traits: dict[str, Any]
-
-
-class UserPatch(TypedDict, total=False):
-    """The fields of an upsert: absent traits keep their value, None clears them."""
-
-    id: Required[str]
-    updated_at: Required[datetime]
-    traits: Mapping[str, Any] | None
 
 
 async def upsert_users(connection: Connection, patches: Sequence[UserPatch]) -> list[UpsertOutcome]:

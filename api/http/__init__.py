@@ -1,1 +1,1 @@
-"""The HTTP edge: server, limits, CORS, tokens in, answers out."""
+"""The HTTP edge: the server, limits on requests, CORS, bearer tokens, answers."""

@@ -2,7 +2,7 @@
 
 
 def issuer_of(public_url: str) -> str:
-    """The issuer: the configured base URL without trailing slash, never taken from a request."""
+    """The issuer: the configured base URL without a trailing slash. It never comes from a request."""
     return public_url.rstrip("/")
 
 

@@ -1,4 +1,4 @@
-"""What the server can do, for clients that ask (RFC 8414 and OpenID Connect Discovery). Names only what exists."""
+"""The metadata of the authorization server (RFC 8414, OpenID Connect Discovery). It lists only what exists."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from engine.scopes import SCOPES
 
 
 def metadata(issuer: str) -> dict[str, Any]:
-    """The one document both well-known addresses serve."""
+    """The document that both well-known addresses serve."""
     return {
         "issuer": issuer,
         "token_endpoint": f"{issuer}/oauth/token",

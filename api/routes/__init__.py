@@ -1,1 +1,1 @@
-"""Routes outside GraphQL and OAuth: bulk uploads, health, metrics."""
+"""The HTTP routes outside GraphQL and OAuth: bulk uploads, health, metrics."""

@@ -1,144 +1,100 @@
-"""How the stores and what waits in them are, asked when somebody looks, and not more often than every few seconds."""
+"""Probes: what the stores answer, read on demand and remembered for a few seconds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, cast, get_args
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar, cast
 
 import structlog
 from asyncpg import Pool
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from redis.asyncio import Redis
 
-from bus.publisher import Broker, QueueState
+from api.routes.gauges import dead_event_gauge, gauge, queue_gauges, training_gauges
+from bus.publisher import Broker
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
-from db.dead_events import DeadReason, count_dead_events
-from db.jobs import Job, JobState, latest_jobs
+from db.dead_events import count_dead_events
+from db.jobs import latest_jobs
 from db.outbox import count_envelopes
 from engine.catalogue.catalogue import Catalogue
 
 log = structlog.get_logger()
 Found = TypeVar("Found")
 
-LIVES = 5.0  # seconds an answer is good for
-PATIENCE = 1.0  # seconds a caller waits for one
+MAX_AGE = 5.0  # seconds an answer is used for
+PROBE_TIMEOUT = 1.0  # seconds a caller waits for an answer
 
 
-class Question(Generic[Found]):
-    """Something asked of a store: by one caller at a time, for all; None while the store does not answer."""
+class Probe(Generic[Found]):
+    """One value read from a store; concurrent callers share one read. None while the store does not answer."""
 
-    def __init__(self, store: str, ask: Callable[[], Awaitable[Found]], *, lives: float = LIVES) -> None:
-        self._store, self._ask, self._lives = store, ask, lives
-        self._asking = SingleFlight(self._answered)
-        self._asked_at, self._found = float("-inf"), cast(Found | None, None)
+    def __init__(self, store: str, read: Callable[[], Awaitable[Found]], *, max_age: float = MAX_AGE) -> None:
+        self._store, self._read, self._max_age = store, read, max_age
+        self._reading = SingleFlight(self._run)
+        self._read_at, self._found = float("-inf"), cast(Found | None, None)
 
-    async def answer(self) -> Found | None:
-        """What the store says, at most `LIVES` seconds old. A caller waits for `PATIENCE`, the question goes on."""
-        if asyncio.get_running_loop().time() - self._asked_at < self._lives:
+    async def value(self) -> Found | None:
+        """The value, at most `MAX_AGE` seconds old. A caller waits `PROBE_TIMEOUT`; the read goes on after that."""
+        if asyncio.get_running_loop().time() - self._read_at < self._max_age:
             return self._found
-        found = await self._asking.result_within(None, PATIENCE)
+        found = await self._reading.result_within(None, PROBE_TIMEOUT)
         return found[0] if found else None
 
     def close(self) -> None:
-        """Stop asking."""
-        self._asking.cancel()
+        """Cancel the read that is running."""
+        self._reading.cancel()
 
-    async def _answered(self, _: None) -> Found | None:
-        asked_at = asyncio.get_running_loop().time()
+    async def _run(self, _: None) -> Found | None:
+        read_at = asyncio.get_running_loop().time()
         try:
-            self._found = await self._ask()
+            self._found = await self._read()
         except StoreUnavailable as error:
-            log_unavailable(error, doing="measure")
+            log_unavailable(error, doing="probe a store")
             self._found = None
         except Exception:  # a bug must not take /metrics and /readyz with it
-            log.exception("store_not_measured", store=self._store)
+            log.exception("probe_failed", store=self._store)
             self._found = None
-        self._asked_at = asked_at
+        self._read_at = read_at
         return self._found
 
 
-class Vitals:
-    """What one gateway process can tell of the whole: stores, queues, outbox, dead events, trainings."""
+class StoreProbes:
+    """The probes of one gateway process: stores, queues, outbox, dead events, trainings."""
 
     def __init__(self, pool: Pool, redis: Redis, broker: Broker, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._redis = Question("redis", redis.ping)
-        self._outbox = Question("postgres", lambda: count_envelopes(pool))
-        self._dead = Question("postgres", lambda: count_dead_events(pool))
-        self._training = Question("postgres", lambda: latest_jobs(pool))
-        self._broker = Question("broker", broker.queues)
+        self._redis = Probe("redis", redis.ping)
+        self._outbox = Probe("postgres", lambda: count_envelopes(pool))
+        self._dead = Probe("postgres", lambda: count_dead_events(pool))
+        self._training = Probe("postgres", lambda: latest_jobs(pool))
+        self._broker = Probe("broker", broker.queues)
 
     async def broker_answers(self) -> bool:
-        """Whether the broker is there and has our queues."""
-        return await self._broker.answer() is not None
+        """Whether the broker answers and has our queues."""
+        return await self._broker.value() is not None
 
     async def metrics(self) -> list[Metric]:
-        """All of it for Prometheus; what a store does not say is left out."""
+        """All values as Prometheus metrics. Those of a store that does not answer are left out."""
         redis, outbox, dead, training, queues = await asyncio.gather(
-            self._redis.answer(),
-            self._outbox.answer(),
-            self._dead.answer(),
-            self._training.answer(),
-            self._broker.answer(),
+            self._redis.value(),
+            self._outbox.value(),
+            self._dead.value(),
+            self._training.value(),
+            self._broker.value(),
         )
-        up = {"postgres": outbox is not None, "redis": redis is not None, "broker": queues is not None}
+        up = {("postgres",): outbox is not None, ("redis",): redis is not None, ("broker",): queues is not None}
         found = [
-            _gauge("penchant_store_up", "1 while the store answers.", {(store,): up[store] for store in up}, "store"),
-            _gauge("penchant_catalogue_items", "Items in the catalogue of the process.", {(): len(self._catalogue)}),
+            gauge("penchant_store_up", "1 while the store answers.", up, "store"),
+            gauge("penchant_catalogue_items", "Items in the catalogue of the process.", {(): len(self._catalogue)}),
         ]
         if outbox is not None:
-            found.append(_gauge("penchant_outbox_messages", "Batches waiting for the broker.", {(): outbox}))
+            found.append(gauge("penchant_outbox_messages", "Batches waiting for the broker.", {(): outbox}))
         if dead is not None:
-            found.append(_dead_events(dead))
-        return [*found, *_queues(queues or []), *_trainings(training or [])]
+            found.append(dead_event_gauge(dead))
+        return [*found, *queue_gauges(queues or []), *training_gauges(training or [])]
 
     def close(self) -> None:
-        """Stop asking."""
-        for question in (self._redis, self._outbox, self._dead, self._training, self._broker):
-            question.close()
-
-
-def _dead_events(dead: Mapping[str, int]) -> Metric:
-    """Every reason, also while nobody died of it: an alarm needs the zero before."""
-    by_reason = {(reason.value,): dead.get(reason, 0) for reason in DeadReason}
-    return _gauge("penchant_dead_events", "Dead events nobody has decided about.", by_reason, "reason")
-
-
-def _queues(queues: Sequence[QueueState]) -> list[Metric]:
-    return [
-        _gauge(
-            "penchant_queue_messages",
-            "Messages that wait in the queue.",
-            {(queue.name,): queue.messages for queue in queues},
-            "queue",
-        ),
-        _gauge(
-            "penchant_queue_consumers",
-            "Workers that read the queue.",
-            {(queue.name,): queue.consumers for queue in queues},
-            "queue",
-        ),
-    ]
-
-
-def _trainings(jobs: Sequence[Job]) -> list[Metric]:
-    """`jobs` as `latest_jobs` gives them: of every kind the newest, and the newest that is over."""
-    newest = {job.kind: job for job in jobs}
-    over = [(job.kind, job.started_at, job.finished_at) for job in jobs]
-    ended = {(kind,): end.timestamp() for kind, _, end in over if end}
-    took = {(kind,): (end - start).total_seconds() for kind, start, end in over if start and end}
-    states = {(kind, state): job.state == state for kind, job in newest.items() for state in get_args(JobState)}
-    return [
-        _gauge("penchant_training_last_job", "1 for the state of the newest training.", states, "kind", "state"),
-        _gauge("penchant_training_last_finished_timestamp_seconds", "When the last training ended.", ended, "kind"),
-        _gauge("penchant_training_last_duration_seconds", "How long it took.", took, "kind"),
-    ]
-
-
-def _gauge(name: str, words: str, values: Mapping[Any, float], *labels: str) -> Metric:
-    """`values` by tuples of the labels' values."""
-    gauge = GaugeMetricFamily(name, words, labels=labels)
-    for key, value in values.items():
-        gauge.add_metric(key, float(value))
-    return gauge
+        """Cancel the reads that are running."""
+        for probe in (self._redis, self._outbox, self._dead, self._training, self._broker):
+            probe.close()

@@ -1,4 +1,4 @@
-"""What Postgres holds of every day, in one number that any change of it changes."""
+"""The contents of a day in Postgres as one number, which every change of the day changes."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,14 +17,14 @@ _LOW: Final = np.int64(0xFFFF_FFFF)
 
 @dataclass(frozen=True, slots=True)
 class DayContents:
-    """How many events, and the sum of a hash of each: the same whatever their order."""
+    """The number of events of a day, and the sum of their hashes, which does not depend on their order."""
 
     rows: int
     mark: str
 
 
 def midnight(day: date) -> datetime:
-    """When a day begins, in UTC."""
+    """The start of a day, in UTC."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
@@ -34,7 +34,7 @@ def next_month(month: date) -> date:
 
 
 def sum_of(hashes: NDArray[np.int64]) -> int:
-    """Their sum, exact beyond 64 bits."""
+    """The sum of the hashes, exact beyond 64 bits."""
     return (int((hashes >> 32).sum()) << 32) + int((hashes & _LOW).sum())
 
 
@@ -48,7 +48,7 @@ async def months_of_events(connection: Connection) -> list[date]:
 
 
 async def contents_by_day(connection: Connection, since: date, until: date) -> dict[date, DayContents]:
-    """The days from `since` on and before `until` that have events. Reads each of them: one scan of their months."""
+    """The contents of the days from `since` on and before `until` that have events: one scan of their months."""
     rows = await connection.fetch(
         f"SELECT (occurred_at AT TIME ZONE 'UTC')::date AS day, count(*) AS rows, sum({MARK})::text AS mark"
         " FROM events WHERE occurred_at >= $1 AND occurred_at < $2 GROUP BY 1 ORDER BY 1",

@@ -1,4 +1,4 @@
-"""Exports that are due: asked for once a day, and again while nobody has finished them."""
+"""Due exports: requested once a day, and again until one is finished."""
 
 from datetime import timedelta
 from typing import Final
@@ -9,7 +9,7 @@ AGAIN: Final = timedelta(minutes=10)
 
 
 async def request_export(connection: Connection, period: str, again: timedelta = AGAIN) -> bool:
-    """Whether to tell the trainers of this day's export: nobody was told yet, or not for a while and it is not done."""
+    """Request this day's export; whether a message must be sent: none was yet, or not lately and it is unfinished."""
     return bool(
         await connection.fetchval(
             "INSERT INTO lake_exports (period) VALUES ($1) ON CONFLICT (period) DO UPDATE SET told_at = now()"
@@ -21,12 +21,12 @@ async def request_export(connection: Connection, period: str, again: timedelta =
 
 
 async def export_is_pending(connection: Connection, period: str) -> bool:
-    """Whether this day's export was asked for and is not done."""
+    """Whether this day's export was requested and is not finished."""
     return bool(
         await connection.fetchval("SELECT true FROM lake_exports WHERE period = $1 AND finished_at IS NULL", period)
     )
 
 
 async def finish_export(connection: Connection, period: str) -> None:
-    """This day's export is done."""
+    """Record that this day's export is finished."""
     await connection.execute("UPDATE lake_exports SET finished_at = now() WHERE period = $1", period)

@@ -1,4 +1,4 @@
-"""Events on their way to the lake: every day that is over, again when something came late, never twice for nothing."""
+"""The export of events to the lake: every day that is over, and again only when its events changed."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from db.lake.parts import SCHEMA, SCHEMA_ID, PartWriter
 log = structlog.get_logger()
 Report = Callable[[str, int, int], None]  # (stage, done, of)
 
-OVER: Final = timedelta(hours=1)  # a day is over when it ended that long ago: what was on its way is there
+OVER: Final = timedelta(hours=1)  # a day is over this long after its end: events in the queue are stored by then
 _AT_ONCE: Final = 16 * 1024 * 1024  # bytes
 _BETWEEN: Final = "\x1f"  # item ids have no control characters
 _COLUMNS: Final = ", ".join(
@@ -51,7 +51,7 @@ _TYPES: Final = {
 
 @dataclass
 class Exported:
-    """What an export did. `fewer` are days of which Postgres holds less than the lake: they were left alone."""
+    """The outcome of an export. `fewer` are days of which Postgres holds less than the lake: they stay unchanged."""
 
     days: int = 0
     rows: int = 0
@@ -62,9 +62,9 @@ class Exported:
 async def export_events(
     connection: Any, lake: Lake, now: datetime, report: Report, since: date | None = None, until: date | None = None
 ) -> Exported:
-    """Bring every day from `since` on and before `until` that is over into the lake, unless it is there as it is.
+    """Write every day from `since` on and before `until` that is over to the lake, unless the lake has it already.
 
-    The connection is a `sole_writer`'s, and outside a transaction. What was done counts whenever it is interrupted.
+    The connection is a `sole_writer`'s, outside a transaction. After an interruption, the days written so far count.
 
     Raises:
         ForeignLake: another database wrote to it.
@@ -116,7 +116,7 @@ def in_lake(known: Day, held: DayContents, layer: int) -> bool:
 async def _export_day(
     connection: Any, lake: Lake, day: date, known: Day | None, origin: str, layer: int, now: datetime
 ) -> Day:
-    """Write the day's files, then its manifest. The drops_by_month before this one stay as they are."""
+    """Write the day's files, then its manifest. Parts of earlier layers stay as they are."""
     before = tuple(part for part in known.parts if part.layer < layer) if known else ()
     writer = PartWriter(lake, day, layer)
     try:
@@ -132,14 +132,14 @@ async def _export_day(
         writer.abandon()
         raise
     written = Day(day, origin, SCHEMA_ID, layer, rows.count, str(rows.mark), now, (*before, *parts))
-    await connection.execute("SELECT")  # whoever lost the connection lost the right to write, too
+    await connection.execute("SELECT")  # a lost connection is a lost lock: then another process may write
     await asyncio.to_thread(write_day, lake, written, known)
     return written
 
 
 @dataclass
 class _Rows:
-    """Rows as Postgres sends them, on their way to the writer."""
+    """Passes rows from Postgres to the writer."""
 
     writer: PartWriter
     new: Callable[[pa.Table], pa.Table]
@@ -148,13 +148,13 @@ class _Rows:
     _waiting: bytearray = field(default_factory=bytearray)
 
     async def take(self, data: bytes) -> None:
-        """Whole rows: the protocol sends one per message."""
+        """Take whole rows: the protocol sends one per message."""
         self._waiting += data
         if len(self._waiting) >= _AT_ONCE:
             await self.pass_on()
 
     async def pass_on(self) -> None:
-        """Give what waits to the writer."""
+        """Pass the collected rows to the writer."""
         if self._waiting:
             text, self._waiting = self._waiting, bytearray()
             await asyncio.to_thread(self._pass_on, text)
@@ -167,7 +167,7 @@ class _Rows:
 
 
 def _table(text: bytearray) -> pa.Table:
-    """Rows of CSV as Arrow, the hash beside them."""
+    """Rows of CSV as Arrow, with the hash of each row."""
     read = pyarrow.csv.read_csv(
         pa.BufferReader(text),
         read_options=pyarrow.csv.ReadOptions(column_names=list(_TYPES)),

@@ -1,4 +1,4 @@
-"""What came for a day after its month was dropped from Postgres: only what the lake does not have yet is new."""
+"""Events that arrive after their month was dropped from Postgres: only those the lake does not have are new."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -15,7 +15,7 @@ IDENTITY: Final = ["source", "id", "occurred_at"]
 
 
 def without(lake: Lake, day: date, parts: Sequence[Part]) -> Callable[[pa.Table], pa.Table]:
-    """What takes out of a table the events that are in these files: a file loaded again is no second purchase."""
+    """A function that removes events of these files from a table: a file loaded again adds no second purchase."""
     if not parts:
         return lambda rows: rows
     known = pa.concat_tables([_identities(lake, f"{folder_of(day)}/{part.name}") for part in parts])

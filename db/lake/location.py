@@ -1,4 +1,4 @@
-"""Where the lake is: any address fsspec knows. What goes wrong there is said in our words, and shows no secret."""
+"""The location of the lake: any address fsspec supports. Errors are in our words and show no secret."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ class Lake:
 
     @classmethod
     def at(cls, url: str) -> Self:
-        """The lake at this address; nothing is opened yet. Raises InvalidInput for an address nobody can open."""
+        """The lake at this address; nothing is opened yet. Raises InvalidInput for an address that cannot be opened."""
         _require_plain(url)
         try:
             files, path = url_to_fs(url)
@@ -40,7 +40,7 @@ class Lake:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Around whatever touches the storage: each kind has its own errors. Raises StoreUnavailable for them."""
+        """For a block that uses the storage: raises StoreUnavailable for the storage's own errors."""
         try:
             yield
         except (PenchantError, AssertionError, AttributeError, TypeError):  # ours; KeyError is s3fs' for odd answers
@@ -85,7 +85,7 @@ class Lake:
                 self.files.mv(self.path(temporary), self.path(name))
 
     def write(self, folder: str, name: str, content: bytes) -> None:
-        """A small file, there as a whole or not at all."""
+        """Write a small file, as a whole or not at all."""
         temporary, file = self.create(folder)
         with self.translated():
             file.write(content)
@@ -103,7 +103,7 @@ class Lake:
 
 
 def finish(file: Any) -> None:
-    """Close what was written; on a disk it is safe then from a power cut."""
+    """Close a written file; on a disk it survives a power cut then."""
     file.flush()
     try:
         number = file.fileno()
@@ -115,7 +115,7 @@ def finish(file: Any) -> None:
 
 
 def discard(file: Any) -> None:
-    """Let go of a file that is not wanted any more."""
+    """Close a file without keeping it."""
     if isinstance(file, AbstractBufferedFile):  # closing it would upload the rest
         file.discard()
         file.closed = True
@@ -124,7 +124,7 @@ def discard(file: Any) -> None:
 
 
 def _require_plain(url: str) -> None:
-    """Nothing of it is repeated: who puts a secret into an address does not want to read it in a log."""
+    """Raise InvalidInput for an address we do not take. The text does not repeat it: it may hold a secret."""
     scheme, mark, rest = url.partition("://")
     if "::" in url or (mark and any(sign in url for sign in "@?")):
         raise InvalidInput(
@@ -132,7 +132,7 @@ def _require_plain(url: str) -> None:
             "lake_url",
         )
     if scheme == "memory" and mark:
-        raise InvalidInput("memory:// is gone with its process: it is no place for a lake.", "lake_url")
+        raise InvalidInput("memory:// ends with its process: a lake cannot be there.", "lake_url")
     if scheme in ("file", "local") and mark and not rest.startswith("/"):
         raise InvalidInput(f"{scheme}:// goes on with a path from the root, as in {scheme}:///folder.", "lake_url")
 
@@ -142,7 +142,7 @@ def _scheme(url: str) -> str:
 
 
 def _words(error: Exception) -> str:
-    """The kind of an error, and what the storage said where that is a plain refusal: settings stand in no such line."""
+    """The kind of an error, with the message of an OSError: no settings are in it."""
     kind = type(error).__name__
     if isinstance(error, OSError) and (said := error.strerror or (error.args and error.args[0])):
         return f"{kind}: {str(said).splitlines()[0][:200]}"

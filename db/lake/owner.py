@@ -1,4 +1,4 @@
-"""Who may write to a lake: one process at a time, of one database."""
+"""The right to write to a lake: one process at a time, of one database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -27,7 +27,7 @@ class ForeignLake(PenchantError):
 
 @asynccontextmanager
 async def sole_writer(pool: asyncpg.Pool) -> AsyncIterator[Any]:
-    """A connection that holds the right to write to the lake as long as it lives. Raises LakeBusy."""
+    """A connection that holds the lock of the lake's writer as long as it lives. Raises LakeBusy."""
     async with pool.acquire() as connection:
         await _lock(connection)
         try:
@@ -38,7 +38,7 @@ async def sole_writer(pool: asyncpg.Pool) -> AsyncIterator[Any]:
 
 
 async def _lock(connection: Connection) -> None:
-    """Whoever was killed a moment ago holds it until Postgres hears of that."""
+    """Wait a moment: a killed process keeps the lock until Postgres notices."""
     for _ in range(_ATTEMPTS):
         if await try_lock_session(connection, AdvisoryLock.LAKE_WRITER):
             return
@@ -47,7 +47,7 @@ async def _lock(connection: Connection) -> None:
 
 
 async def origin_of(connection: Connection) -> str:
-    """The name of this database in the manifests of its lake, made up when first asked for."""
+    """The id of this database in the manifests of its lake, made on the first call."""
     await connection.execute("INSERT INTO lake_origin DEFAULT VALUES ON CONFLICT DO NOTHING")
     return str(await connection.fetchval("SELECT id FROM lake_origin"))
 
@@ -60,6 +60,6 @@ def require_same_origin(origin: str, days: Iterable[Day]) -> None:
 
 
 async def drops_by_month(connection: Connection) -> dict[date, int]:
-    """How often each month was dropped; months that never were are left out."""
+    """How often each month was dropped; months that were never dropped are left out."""
     rows = await connection.fetch("SELECT month, count(*) AS times FROM lake_drops GROUP BY month")
     return {row["month"]: row["times"] for row in rows}

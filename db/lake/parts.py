@@ -1,4 +1,4 @@
-"""Files of a day: Parquet written row group by row group, named after what is in them."""
+"""The files of a day: Parquet, written by row groups, named by a digest of the contents."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ SCHEMA_ID: Final = sha256(str(SCHEMA).encode()).hexdigest()[:16]
 
 
 def open_part(file: Any, columns: Iterable[str] = SCHEMA.names) -> pq.ParquetFile:
-    """A part with these columns as we write them. Raises pyarrow's errors: inside `translated` they are the lake's."""
+    """A part with these columns as we write them. Raises pyarrow's errors: use it inside `Lake.translated`."""
     parquet = pq.ParquetFile(file)
     types = {field.name: field.type for field in parquet.schema_arrow}
     if any(types.get(name) != SCHEMA.field(name).type for name in columns):
@@ -54,14 +54,14 @@ def open_part(file: Any, columns: Iterable[str] = SCHEMA.names) -> pq.ParquetFil
 
 @dataclass(slots=True)
 class HashingFile:
-    """A file that is written, with its digest and its length."""
+    """A file being written, with its digest and length so far."""
 
     file: Any
     digest: Any = field(default_factory=sha256)
     length: int = 0
 
     def write(self, data: Any) -> int:
-        """Pass it on."""
+        """Write the data."""
         view = memoryview(data)
         self.digest.update(view)
         self.length += view.nbytes
@@ -69,23 +69,23 @@ class HashingFile:
         return view.nbytes
 
     def tell(self) -> int:
-        """How long it is so far."""
+        """The length so far."""
         return self.length
 
     def flush(self) -> None:
-        """Nothing is kept back here."""
+        """Nothing is buffered here."""
 
     def close(self) -> None:
-        """Whoever opened the file closes it."""
+        """The caller who opened the file closes it."""
 
     @property
     def closed(self) -> bool:
-        """Never by the writer of Parquet."""
+        """False: the writer of Parquet never closes it."""
         return False
 
 
 class PartWriter:
-    """Takes rows in their final order, in pieces of any size; the same rows always make the same files."""
+    """Writes rows in their final order, from pieces of any size; the same rows always make the same files."""
 
     def __init__(self, lake: Lake, day: date, layer: int) -> None:
         self._lake, self._folder, self._layer = lake, folder_of(day), layer
@@ -95,21 +95,21 @@ class PartWriter:
         self._parts: list[Part] = []
 
     def add(self, rows: pa.Table) -> None:
-        """Write as many whole row groups as there are. Raises StoreUnavailable."""
+        """Write the row groups that are full. Raises StoreUnavailable."""
         self._waiting = pa.concat_tables([self._waiting, rows])
         while len(self._waiting) >= ROWS_OF_GROUP:
             self._write(self._waiting.slice(0, ROWS_OF_GROUP))
             self._waiting = self._waiting.slice(ROWS_OF_GROUP)
 
     def finish(self) -> list[Part]:
-        """Write what is left; the files, under their names. Raises StoreUnavailable."""
+        """Write the rest; returns the files under their names. Raises StoreUnavailable."""
         if len(self._waiting):
             self._write(self._waiting)
         self._close()
         return self._parts
 
     def abandon(self) -> None:
-        """Leave the file that is open unwritten: its remains are tidied away by the next export."""
+        """Close the open file without a name: the next export removes it."""
         if self._open is not None:
             file, self._open = self._open[1].file, None
             with self._lake.translated():

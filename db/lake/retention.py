@@ -1,4 +1,4 @@
-"""Old months leave Postgres once they are in the lake, to the last event."""
+"""Retention: old months are dropped from Postgres once the lake has all their events."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ from db.postgres import Contended
 
 log = structlog.get_logger()
 
-# The shop's traffic queues behind us that long. Together it is less than Postgres waits before it ends a deadlock, so
-# a writer who waits for the month, while we wait for the writer, goes first.
+# The shop's statements queue behind ours that long. All attempts together are shorter than deadlock_timeout: so when a
+# writer waits for the month, and we for the writer, we give up first.
 _ATTEMPTS: Final = 2
-_PATIENCE: Final = "300ms"
+_LOCK_TIMEOUT: Final = "300ms"
 
 
 async def drop_exported_months(connection: Any, lake: Lake, keep: int, now: datetime) -> list[date]:
     """Drop the months whose last day is more than `keep` days ago, if the lake has each of their days as Postgres does.
 
-    The connection is a `sole_writer`'s, and outside a transaction. Returns the months that are gone. What is read from
-    old events (a person's state, their history, training without the lake) sees less from then on.
+    The connection is a `sole_writer`'s, and outside a transaction. Returns the dropped months. Readers of old
+    events (a person's state, their history, training without the lake) see less from then on.
 
     Raises ForeignLake, and StoreUnavailable when the lake cannot be read.
     """
@@ -44,7 +44,7 @@ async def _drop(connection: Any, contents: Contents, month: date, layer: int) ->
     partition = f"events_{month:%Y_%m}"
     try:
         async with connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout TO '{_PATIENCE}'")
+            await connection.execute(f"SET LOCAL lock_timeout TO '{_LOCK_TIMEOUT}'")
             await connection.execute(f"LOCK TABLE {partition} IN SHARE MODE")
             held = await contents_by_day(connection, month, next_month(month))
             missing = [day for day in held if not _whole(contents, day, held, layer)]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
-from db.items import Item, Offer, catalogue_version, items_changed_since, stream_items
+from core.uploads import Offer
+from db.items import Item, catalogue_version, items_changed_since, stream_items
 from engine.catalogue.filters import Filter
 from engine.catalogue.index import IndexTerm, InvertedIndex
 from engine.catalogue.offers import Offers

@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from db.items import Offer
+from core.uploads import Offer
 
 _NO_MARKET, _EVERY_MARKET = 0, 1  # codes: a reader that names no market; an offer for every market
 MARKETS_KEPT = 8  # markets whose columns are kept

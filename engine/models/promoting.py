@@ -15,7 +15,8 @@ from db.serving import (
     promote,
     roll_back,
 )
-from ml.bundle import Bundle, BundleRefused
+from ml.affinity.model import AffinityModel
+from ml.bundle import BundleRefused
 
 
 class GateRefused(InvalidInput):
@@ -56,6 +57,6 @@ async def _refusal(pool: asyncpg.Pool, id: str) -> str | None:
 
 async def _check(bundles: Path, id: str) -> None:
     try:
-        await asyncio.to_thread(Bundle.open, bundles / id)
+        await asyncio.to_thread(AffinityModel.open, bundles / id)
     except BundleRefused as error:
         raise CannotServe(str(error), field="id") from error

@@ -1,4 +1,4 @@
-"""Domain errors get their public code and HTTP status in one place."""
+"""Each domain error has one public code and HTTP status."""
 
 import pytest
 

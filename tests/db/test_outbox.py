@@ -16,7 +16,7 @@ async def test_messages_come_out_in_the_order_and_under_the_ids_they_went_in(poo
     assert [(parcel.task_id, parcel.body) for parcel in parcels] == [(ids[n], bytes([n])) for n in range(3)]
 
 
-async def test_the_same_message_put_aside_twice_waits_once(pool: asyncpg.Pool) -> None:
+async def test_the_same_message_keep_envelope_twice_waits_once(pool: asyncpg.Pool) -> None:
     id = uuid4()
     await keep_envelope(pool, id, b"a")
     await keep_envelope(pool, id, b"a")

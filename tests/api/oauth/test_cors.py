@@ -1,4 +1,4 @@
-"""CORS: pages of registered origins may call, others may not read, and credentials never travel."""
+"""CORS: pages of registered origins may call, other pages may not read, and credentials are never allowed."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ PAGE = "https://www.shop.example"
 
 
 @pytest.fixture(autouse=True)
-def look_each_time(authority: Authority, pool: asyncpg.Pool) -> None:
-    """Nothing is remembered from one request to the next."""
+def read_each_time(authority: Authority, pool: asyncpg.Pool) -> None:
+    """Read the origins for each request."""
     authority.origins = Origins(pool, poll=0.0)
 
 
@@ -63,7 +63,7 @@ async def test_other_pages_may_not(http: httpx.AsyncClient, registered: Any, ori
     assert not [name for name in real.headers if name.startswith("access-control")]
 
 
-async def test_answers_tell_the_page_when_to_come_back(http: httpx.AsyncClient, registered: Any) -> None:
+async def test_a_page_can_read_the_rate_limit_headers(http: httpx.AsyncClient, registered: Any) -> None:
     await registered(origins=[PAGE])
     answer = await http.post("/oauth/token", headers={"Origin": PAGE})
     assert answer.status_code == 400
@@ -72,19 +72,19 @@ async def test_answers_tell_the_page_when_to_come_back(http: httpx.AsyncClient, 
     assert answer.headers["vary"] == "Origin"
 
 
-async def test_caches_keep_pages_apart_even_without_an_origin(http: httpx.AsyncClient) -> None:
+async def test_the_answer_varies_by_origin_even_without_one(http: httpx.AsyncClient) -> None:
     answer = await http.post("/oauth/token")
     assert answer.headers["vary"] == "Origin"
     assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_other_paths_are_left_alone(http: httpx.AsyncClient, registered: Any) -> None:
+async def test_other_paths_have_no_cors_headers(http: httpx.AsyncClient, registered: Any) -> None:
     await registered(origins=[PAGE])
     for path in ("/healthz", "/metrics", "/login", "/graphql/"):
         assert "access-control-allow-origin" not in (await preflight(http, PAGE, path)).headers
 
 
-async def test_a_disabled_clients_pages_may_not_call(
+async def test_pages_of_a_disabled_client_may_not_call(
     http: httpx.AsyncClient, registered: Any, pool: asyncpg.Pool
 ) -> None:
     await registered(origins=[PAGE])
@@ -100,7 +100,7 @@ async def test_strange_header_names_are_not_repeated(http: httpx.AsyncClient, re
     assert "access-control-allow-headers" not in (await http.options("/graphql", headers=raw)).headers
 
 
-async def test_origins_are_known_without_postgres_as_of_the_last_look(registered: Any, postgres_url: str) -> None:
+async def test_without_postgres_origins_are_as_of_the_last_read(registered: Any, postgres_url: str) -> None:
     await registered(origins=[PAGE])
     lost = await connect_pool(postgres_url, size=1)
     origins = Origins(lost, poll=0.0)
@@ -109,7 +109,7 @@ async def test_origins_are_known_without_postgres_as_of_the_last_look(registered
     assert await origins.allowed_origin(PAGE)
 
 
-async def test_only_http_is_touched() -> None:
+async def test_only_http_requests_are_checked() -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Signing keys: made once, sealed, rotated, trusted only when they are ours."""
+"""Signing keys: made once, sealed, rotated, and trusted only when they are ours."""
 
 import asyncio
 import sys
@@ -35,7 +35,7 @@ async def started(pool: asyncpg.Pool, secret: str = SECRET) -> SigningKeys:
 
 
 async def age(pool: asyncpg.Pool, by: timedelta) -> None:
-    """Let everything about keys have happened earlier."""
+    """Move the times of all keys into the past."""
     await pool.execute("UPDATE oauth_keys SET created_at = created_at - $1::interval, retired_at = retired_at - $1", by)
 
 

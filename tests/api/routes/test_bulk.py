@@ -1,4 +1,4 @@
-"""Many elements at once over plain HTTP: read line by line, bounded, judged and answered as the mutations do."""
+"""Bulk uploads: read line by line, limited, with the same checks and results as the mutations."""
 
 import asyncio
 import gzip
@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from api.errors import RequestRefused
 from api.gateway import Gateway
 from api.http.gzip_body import MOST_MEMBERS, inflate
-from api.routes.bulk import Bulk, read_elements
+from api.routes.bulk import BulkEndpoint, read_elements
 from core.settings import Ingest, Stores
 from engine.outcomes import Result
 from engine.viewer import Viewer
@@ -59,20 +59,23 @@ def lines(elements: Sequence[Mapping[str, Any]]) -> bytes:
     return b"".join(json.dumps(element).encode() + b"\n" for element in elements)
 
 
-async def test_a_line_that_is_broken_is_rejected_by_its_number_and_its_neighbours_are_kept(
+async def test_a_broken_line_is_rejected_with_its_number_and_the_other_lines_are_stored(
     http: httpx.AsyncClient,
 ) -> None:
     body = b"\n".join([GOOD, b"", b'{"type": ', b"[1]", b"\xff\xfe", b'{"type": "VIEW", "userId": "u1"}', GOOD + b"\r"])
     answer = await post(http, "/events", body)
-    told = answer.json()
+    reported = answer.json()
     assert answer.status_code == 200
-    assert (told["accepted"], told["rejected"]) == (2, 4)
-    assert [result["index"] for result in told["results"]] == [0, 1, 2, 3, 4, 5]
-    assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", *["REJECTED"] * 4, "ACCEPTED"]
-    assert [result["code"] for result in told["results"]][1:5] == [*["BAD_REQUEST"] * 3, "BAD_USER_INPUT"]
-    assert ["Line 3 " in told["results"][1]["message"], "Line 4 " in told["results"][2]["message"]] == [True, True]
-    assert told["results"][4]["field"] == ["itemId"]
-    assert all(result["id"] for result in told["results"] if result["outcome"] == "ACCEPTED")
+    assert (reported["accepted"], reported["rejected"]) == (2, 4)
+    assert [result["index"] for result in reported["results"]] == [0, 1, 2, 3, 4, 5]
+    assert [result["outcome"] for result in reported["results"]] == ["ACCEPTED", *["REJECTED"] * 4, "ACCEPTED"]
+    assert [result["code"] for result in reported["results"]][1:5] == [*["BAD_REQUEST"] * 3, "BAD_USER_INPUT"]
+    assert ["Line 3 " in reported["results"][1]["message"], "Line 4 " in reported["results"][2]["message"]] == [
+        True,
+        True,
+    ]
+    assert reported["results"][4]["field"] == ["itemId"]
+    assert all(result["id"] for result in reported["results"] if result["outcome"] == "ACCEPTED")
 
 
 BAD_EVENTS: list[tuple[dict[str, Any], str]] = [
@@ -109,22 +112,22 @@ BAD_EVENTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_each_bad_event_is_rejected_by_its_index_and_field_and_its_neighbours_are_taken(
+async def test_each_bad_event_is_rejected_with_its_index_and_field_and_the_others_are_accepted(
     http: httpx.AsyncClient,
 ) -> None:
     good = json.loads(GOOD)
     events = [event for bad, _ in BAD_EVENTS for event in (good, {**good, **bad})] + [good]
     for body, kind in ((lines(events), LINES), (json.dumps(events).encode(), "application/json")):
-        told = (await post(http, "/events", body, kind)).json()
-        assert (told["accepted"], told["rejected"]) == (len(BAD_EVENTS) + 1, len(BAD_EVENTS))
-        rejected = [result for result in told["results"] if result["outcome"] == "REJECTED"]
+        reported = (await post(http, "/events", body, kind)).json()
+        assert (reported["accepted"], reported["rejected"]) == (len(BAD_EVENTS) + 1, len(BAD_EVENTS))
+        rejected = [result for result in reported["results"] if result["outcome"] == "REJECTED"]
         assert [(result["index"], result["field"]) for result in rejected] == [
             (2 * place + 1, [field]) for place, (_, field) in enumerate(BAD_EVENTS)
         ]
         assert all(result["code"] == "BAD_USER_INPUT" and result["message"] for result in rejected)
 
 
-async def test_graphql_refuses_what_is_not_of_its_types_by_index_and_field_before_any_event_is_judged(
+async def test_graphql_refuses_wrong_types_with_index_and_field_before_any_event_is_checked(
     http: httpx.AsyncClient,
 ) -> None:
     query = "mutation($e: [EventInput!]!) { trackEvents(events: $e) { accepted } }"
@@ -144,28 +147,32 @@ async def test_graphql_refuses_what_is_not_of_its_types_by_index_and_field_befor
         assert "data" not in answer
 
 
-async def test_a_number_that_json_does_not_have_is_rejected_with_its_line(http: httpx.AsyncClient) -> None:
+async def test_a_number_that_is_not_json_is_rejected_with_its_line(http: httpx.AsyncClient) -> None:
     bad = GOOD.replace(b"}", b', "unitPrice": NaN}')
-    told = (await post(http, "/events", b"\n".join([GOOD, bad, GOOD]))).json()
-    assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", "REJECTED", "ACCEPTED"]
-    assert "Line 2 is not JSON" in told["results"][1]["message"]
+    reported = (await post(http, "/events", b"\n".join([GOOD, bad, GOOD]))).json()
+    assert [result["outcome"] for result in reported["results"]] == ["ACCEPTED", "REJECTED", "ACCEPTED"]
+    assert "Line 2 is not JSON" in reported["results"][1]["message"]
 
 
 async def test_an_array_is_read_element_by_element(http: httpx.AsyncClient) -> None:
-    told = (await post(http, "/events", b"[" + GOOD + b', 7, {"type": "VIEW"}]', "application/json")).json()
-    assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", "REJECTED", "REJECTED"]
-    assert told["results"][1]["message"] == "It is not an object."
+    reported = (await post(http, "/events", b"[" + GOOD + b', 7, {"type": "VIEW"}]', "application/json")).json()
+    assert [result["outcome"] for result in reported["results"]] == ["ACCEPTED", "REJECTED", "REJECTED"]
+    assert reported["results"][1]["message"] == "The element is not an object."
 
 
-async def test_only_some_outcomes_are_told_when_asked_for(http: httpx.AsyncClient) -> None:
+async def test_the_answer_can_be_limited_to_some_outcomes(http: httpx.AsyncClient) -> None:
     body = GOOD + b"\nbroken\n" + GOOD
-    told = (await post(http, "/events?only=REJECTED,RETRY", body)).json()
-    assert (told["accepted"], told["rejected"], [result["index"] for result in told["results"]]) == (2, 1, [1])
+    reported = (await post(http, "/events?only=REJECTED,RETRY", body)).json()
+    assert (reported["accepted"], reported["rejected"], [result["index"] for result in reported["results"]]) == (
+        2,
+        1,
+        [1],
+    )
     assert (await post(http, "/events?only=ACCEPTED&only=REJECTED", body)).json()["results"][2]["index"] == 2
     assert code(await post(http, "/events?only=LOST", body)) == (400, "BAD_REQUEST")
 
 
-async def test_the_same_event_again_is_a_duplicate_whichever_way_it_came(http: httpx.AsyncClient) -> None:
+async def test_the_same_event_is_a_duplicate_over_http_and_over_graphql(http: httpx.AsyncClient) -> None:
     event = {"id": "e1", "occurredAt": "2026-01-05T12:00:00Z", "type": "VIEW", "userId": "u1", "itemId": "i1"}
     assert (await post(http, "/events", lines([event]))).json()["results"][0]["outcome"] == "ACCEPTED"
     again = await http.post("/events", json=[event, {**event, "itemId": "i2"}])
@@ -180,9 +187,9 @@ async def test_items_and_people_are_stored_and_shown(http: httpx.AsyncClient, po
         {"id": "i1", "title": "One", "offers": [{"price": "1.50", "currency": "EUR"}]},
         {"id": "i2", "price": 1},
     ]
-    told = (await post(http, "/items", lines(items))).json()
-    assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", "REJECTED"]
-    assert told["results"][1]["field"] == ["price"]
+    reported = (await post(http, "/items", lines(items))).json()
+    assert [result["outcome"] for result in reported["results"]] == ["ACCEPTED", "REJECTED"]
+    assert reported["results"][1]["field"] == ["price"]
     query = '{ item(id: "i1") { title price { amount currency } } }'
     shown = (await http.post("/graphql", json={"query": query})).json()
     assert shown["data"]["item"] == {"title": "One", "price": {"amount": "1.50", "currency": "EUR"}}
@@ -193,10 +200,10 @@ async def test_items_and_people_are_stored_and_shown(http: httpx.AsyncClient, po
     assert await pool.fetchval("SELECT traits FROM users WHERE id = 'u1'") == {"city": "Bonn"}
 
 
-async def test_what_could_not_be_stored_or_read_again_is_rejected_and_spoils_no_neighbour(
+async def test_an_element_that_cannot_be_stored_is_rejected_and_the_others_are_accepted(
     http: httpx.AsyncClient,
 ) -> None:
-    """A message too deep for the worker would be a dead letter, with everybody's events that went with it."""
+    """A message nested too deeply for the worker would become a dead letter, with all other events of its batch."""
     deep = '{"a": ' * 200 + "1" + "}" * 200
     for path, good, bad in (
         ("/events", GOOD.decode(), f'{{"type": "VIEW", "userId": "u1", "itemId": "i1", "properties": {deep}}}'),
@@ -205,11 +212,11 @@ async def test_what_could_not_be_stored_or_read_again_is_rejected_and_spoils_no_
         ("/items", '{"id": "i3"}', '{"id": "i4", "updatedAt": "0001-01-01T00:00:00+01:00"}'),
         ("/users", '{"id": "u3"}', '{"id": "u4", "updatedAt": "0001-01-01T00:00:00+01:00"}'),
     ):
-        told = (await http.post(path, content=f"{good}\n{bad}", headers={"content-type": LINES})).json()
-        assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", "REJECTED"], (path, bad[:60])
+        reported = (await http.post(path, content=f"{good}\n{bad}", headers={"content-type": LINES})).json()
+        assert [result["outcome"] for result in reported["results"]] == ["ACCEPTED", "REJECTED"], (path, bad[:60])
 
 
-async def test_a_body_may_be_gzip(http: httpx.AsyncClient) -> None:
+async def test_a_body_may_be_gzip_and_broken_gzip_is_400(http: httpx.AsyncClient) -> None:
     encoded = {"content-encoding": "gzip"}
     two_members = gzip.compress(GOOD + b"\n") + gzip.compress(GOOD)
     for body in (gzip.compress(GOOD + b"\n" + GOOD), two_members):
@@ -218,7 +225,7 @@ async def test_a_body_may_be_gzip(http: httpx.AsyncClient) -> None:
         assert code(await post(http, "/events", broken, headers=encoded)) == (400, "BAD_REQUEST")
 
 
-async def test_no_bomb_is_inflated(http: httpx.AsyncClient) -> None:
+async def test_a_gzip_bomb_is_refused(http: httpx.AsyncClient) -> None:
     bomb = gzip.compress(b" " * (200 * MEGABYTE))
     assert len(bomb) < MEGABYTE
     assert code(await post(http, "/events", bomb, headers={"content-encoding": "gzip"})) == (413, "PAYLOAD_TOO_LARGE")
@@ -257,17 +264,17 @@ def test_json_lines_have_several_names(kind: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"7", GOOD])
-def test_a_body_that_is_no_array_is_400(body: bytes) -> None:
+def test_a_json_body_that_is_not_an_array_is_400(body: bytes) -> None:
     assert refusal(body, "application/json") == (400, "BAD_REQUEST")
 
 
-async def test_another_encoding_is_415_and_names_the_one_that_is_taken(http: httpx.AsyncClient) -> None:
+async def test_another_encoding_is_415_and_the_answer_names_gzip(http: httpx.AsyncClient) -> None:
     refused = await post(http, "/events", GOOD, headers={"content-encoding": "br"})
     assert code(refused) == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert refused.headers["accept-encoding"] == "gzip"
 
 
-async def test_nothing_in_nothing_out(http: httpx.AsyncClient) -> None:
+async def test_an_empty_body_has_an_empty_result(http: httpx.AsyncClient) -> None:
     for body, kind in ((b"", LINES), (b"\n \n", LINES), (b"[]", "application/json")):
         assert (await post(http, "/events", body, kind)).json() == {"accepted": 0, "rejected": 0, "results": []}
 
@@ -290,11 +297,11 @@ async def test_a_token_needs_the_scope_of_the_path(http: httpx.AsyncClient, path
     assert (await post(http, path, b"{}")).headers["www-authenticate"] == 'Bearer realm="penchant"'
 
 
-async def test_purchases_need_their_own_scope_here_too(http: httpx.AsyncClient) -> None:
+async def test_purchases_need_the_orders_scope_too(http: httpx.AsyncClient) -> None:
     await authorize(http, scope="events:write")
     order = {"type": "PURCHASE", "userId": "u1", "itemId": "i1", "orderId": "o1"}
-    told = (await post(http, "/events", lines([order]) + GOOD)).json()
-    assert [result["code"] for result in told["results"]] == ["FORBIDDEN", None]
+    reported = (await post(http, "/events", lines([order]) + GOOD)).json()
+    assert [result["code"] for result in reported["results"]] == ["FORBIDDEN", None]
 
 
 async def test_only_post_is_answered(http: httpx.AsyncClient) -> None:
@@ -311,7 +318,7 @@ async def test_pages_of_registered_origins_may_post_events(http: httpx.AsyncClie
     assert answer.headers["vary"] == "Origin"
 
 
-async def test_what_takes_too_long_is_504() -> None:
+async def test_an_upload_that_takes_too_long_is_504() -> None:
     async def slow(gateway: Gateway, viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
         await asyncio.Event().wait()
         return []
@@ -322,14 +329,16 @@ async def test_what_takes_too_long_is_504() -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = {"verifier": Known(), "gateway": None}
-        await Bulk("events:write", slow, MEGABYTE, 0.05)(scope, receive, send)
+        await BulkEndpoint("events:write", slow, MEGABYTE, 0.05)(scope, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as alone:
         alone.headers["authorization"] = "Bearer t"
         assert code(await post(alone, "/events", GOOD)) == (504, "TIMEOUT")
 
 
-async def test_a_slow_broker_pushes_back_before_memory_grows(stores: Stores, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_with_a_slow_broker_calls_are_refused_before_memory_grows(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis
+) -> None:
     relay = Relay(stores.broker_url.get_secret_value())
     slow = SecretStr(await relay.open(mute=True))
     configured = Configured(stores.model_copy(update={"broker_url": slow}))
@@ -340,12 +349,12 @@ async def test_a_slow_broker_pushes_back_before_memory_grows(stores: Stores, poo
         await authorize(client)
         events = [json.loads(GOOD)] * 400
         calls = {"/events": events, "/graphql": {"query": query, "variables": {"events": events}}}
-        for path, body in calls.items():  # two do not fit together
-            told = await asyncio.gather(client.post(path, json=body), client.post(path, json=body))
-            taken, refused = sorted(told, key=lambda answer: answer.status_code)
-            assert (taken.status_code, refused.status_code, refused.headers["retry-after"]) == (200, 503, "1")
+        for path, body in calls.items():  # two exceed max_waiting
+            reported = await asyncio.gather(client.post(path, json=body), client.post(path, json=body))
+            accepted, refused = sorted(reported, key=lambda answer: answer.status_code)
+            assert (accepted.status_code, refused.status_code, refused.headers["retry-after"]) == (200, 503, "1")
             assert refused.json()["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
-            assert b'"accepted":400' in taken.content
+            assert b'"accepted":400' in accepted.content
     await relay.close()
 
 
@@ -376,5 +385,5 @@ def upload_by_curl(url: str, authorization: str, folder: Path) -> None:
         ["-H", "Transfer-Encoding: chunked", "-X", "POST", "-T", f"{folder}/events.jsonl"],
     ):
         done = subprocess.run([*curl, *how], capture_output=True, check=True)
-        told = json.loads(done.stdout)
-        assert (told["accepted"], len(told["results"])) == (200, 200), done.stdout[:300]
+        reported = json.loads(done.stdout)
+        assert (reported["accepted"], len(reported["results"])) == (200, 200), done.stdout[:300]

@@ -1,4 +1,4 @@
-"""/metrics says how the gateway and everything behind it are doing, to whoever may know."""
+"""/metrics reports on the gateway, its stores, queues and trainings, to those with access."""
 
 import json
 import re
@@ -47,12 +47,12 @@ class Configured(Settings):
 
 
 class Served:
-    """A gateway without a socket, asked from any address."""
+    """A gateway without a socket, called from any address."""
 
     def __init__(self, settings: Settings) -> None:
         self.app = create_app(settings)
         self.state: Any = {}
-        self.near = self.client("127.0.0.1")
+        self.local = self.client("127.0.0.1")
 
     def client(self, address: str) -> httpx.AsyncClient:
         """A client at that address."""
@@ -64,8 +64,8 @@ class Served:
         return httpx.AsyncClient(transport=httpx.ASGITransport(with_state, client=(address, 1)), base_url=BASE)
 
     async def scrape(self) -> Numbers:
-        """Every number, by name and values of labels."""
-        answer = await self.near.get("/metrics")
+        """Every value, by name and label values."""
+        answer = await self.local.get("/metrics")
         assert answer.status_code == 200, answer.text
         return {
             (sample.name, *sample.labels.values()): sample.value
@@ -75,7 +75,7 @@ class Served:
 
     async def ask(self, query: str, **variables: Any) -> httpx.Response:
         """A GraphQL request."""
-        return await self.near.post("/graphql", json={"query": query, "variables": variables})
+        return await self.local.post("/graphql", json={"query": query, "variables": variables})
 
 
 @pytest.fixture
@@ -90,13 +90,13 @@ async def served(stores: Stores, pool: asyncpg.Pool, redis: Redis) -> AsyncItera
     async with served.app.router.lifespan_context(served.app) as served.state:
         await create_client(pool, register("shop", SECRET, grants=[CLIENT_CREDENTIALS], scope=" ".join(SCOPES)))
         form = {"grant_type": CLIENT_CREDENTIALS}
-        granted = await served.near.post("/oauth/token", data=form, auth=("shop", SECRET))
-        served.near.headers["authorization"] = f"Bearer {granted.json()['access_token']}"
+        granted = await served.local.post("/oauth/token", data=form, auth=("shop", SECRET))
+        served.local.headers["authorization"] = f"Bearer {granted.json()['access_token']}"
         yield served
 
 
 async def changes(served: Served, before: Numbers) -> Numbers:
-    """The counters and histograms' counts that moved."""
+    """By how much the counters and the counts of histograms grew."""
     after = await served.scrape()
     return {
         key: value - before.get(key, 0)
@@ -105,13 +105,13 @@ async def changes(served: Served, before: Numbers) -> Numbers:
     }
 
 
-async def test_requests_are_counted_by_what_they_ask_and_how_they_end(served: Served) -> None:
+async def test_requests_are_counted_by_operation_and_outcome(served: Served) -> None:
     before = await served.scrape()
     await served.ask(LIST)
     await served.ask('{ user(id: "u1") { id } a: models(first: 1) { nodes { id } } }')
     await served.ask('{ user(id: "") { id } }')
     await served.ask("{ nothing }")
-    await served.near.get("/nowhere/at/all")
+    await served.local.get("/nowhere/at/all")
     await served.client("127.0.0.1").post("/graphql", json={"query": LIST})
     moved = await changes(served, before)
     requests = {key[1:]: count for key, count in moved.items() if key[0] == "penchant_request_seconds_count"}
@@ -127,7 +127,7 @@ async def test_requests_are_counted_by_what_they_ask_and_how_they_end(served: Se
     assert errors == {"BAD_USER_INPUT": 1, "GRAPHQL_VALIDATION_FAILED": 1, "UNAUTHENTICATED": 1}
 
 
-async def test_events_and_lists_that_are_less_are_counted(served: Served) -> None:
+async def test_events_and_degraded_lists_are_counted_by_outcome(served: Served) -> None:
     before = await served.scrape()
     event = {"type": "VIEW", "userId": "u1", "itemId": "i1", "id": "e1", "occurredAt": "2026-01-01T00:00:00Z"}
     await served.ask(TRACK, events=[event, event, {**event, "itemId": "i2"}, {**event, "itemId": ""}])
@@ -140,7 +140,7 @@ async def test_events_and_lists_that_are_less_are_counted(served: Served) -> Non
     assert (await served.scrape())["penchant_queue_messages", topology.EVENTS.name] >= 0
 
 
-async def test_what_waits_and_what_was_trained_is_told(served: Served, pool: asyncpg.Pool) -> None:
+async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Served, pool: asyncpg.Pool) -> None:
     await request_job(pool, "main", "a test", "ada")
     job = await lease_job(pool, "main")
     assert job is not None
@@ -161,7 +161,7 @@ async def test_what_waits_and_what_was_trained_is_told(served: Served, pool: asy
     assert numbers[("process_resident_memory_bytes",)] > 10_000_000
 
 
-async def test_a_bundle_that_is_refused_is_told(served: Served, pool: asyncpg.Pool) -> None:
+async def test_a_refused_bundle_is_reported(served: Served, pool: asyncpg.Pool) -> None:
     await register_model(pool, Model("never-written", "main", clock.now(), "digest", {}, None))
     await promote(pool, "never-written", "a test says so", {}, "test")
 
@@ -169,16 +169,16 @@ async def test_a_bundle_that_is_refused_is_told(served: Served, pool: asyncpg.Po
         return (await served.scrape())[("penchant_bundle_refused",)] == 1
 
     await eventually(refused)
-    ready = await served.near.get("/readyz")
+    ready = await served.local.get("/readyz")
     assert (ready.status_code, ready.json()["bundle"], ready.json()["bundleRefused"]) == (200, None, True)
 
 
-async def test_stores_that_are_away_are_told_at_once(stores: Stores, pool: asyncpg.Pool) -> None:
+async def test_stores_that_are_away_are_reported_at_once(stores: Stores, pool: asyncpg.Pool) -> None:
     away = {"redis_url": SecretStr("redis://127.0.0.1:1/0"), "broker_url": SecretStr("amqp://127.0.0.1:1/x")}
     served = Served(Configured(stores.model_copy(update=away)))
     async with served.app.router.lifespan_context(served.app) as served.state:
         numbers = await served.scrape()
-        ready = (await served.near.get("/readyz")).json()
+        ready = (await served.local.get("/readyz")).json()
     assert [numbers["penchant_store_up", store] for store in ("postgres", "redis", "broker")] == [1, 0, 0]
     assert not any(key[0] == "penchant_queue_messages" for key in numbers)
     assert (ready["status"], ready["postgres"], ready["redis"], ready["broker"]) == ("ready", "ok", "down", "down")
@@ -190,39 +190,39 @@ async def test_without_a_token_only_this_machine_is_answered(served: Served) -> 
     refused = await served.client("10.1.2.3").get("/metrics")
     assert (refused.status_code, refused.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
     for header in ("x-forwarded-for", "forwarded", "via"):
-        passed_on = await served.client("127.0.0.1").get("/metrics", headers={header: "10.1.2.3"})
-        assert passed_on.status_code == 403, header
+        forwarded = await served.client("127.0.0.1").get("/metrics", headers={header: "10.1.2.3"})
+        assert forwarded.status_code == 403, header
 
 
-async def test_with_a_token_everybody_needs_it(stores: Stores, pool: asyncpg.Pool) -> None:
+async def test_with_a_token_every_caller_needs_it(stores: Stores, pool: asyncpg.Pool) -> None:
     served = Served(Configured(stores, TOKEN))
     async with served.app.router.lifespan_context(served.app) as served.state:
         for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
-            refused = await served.near.get("/metrics", headers=header)
+            refused = await served.local.get("/metrics", headers=header)
             assert refused.status_code == 401
             assert refused.headers["www-authenticate"].startswith("Bearer")
         far = await served.client("10.1.2.3").get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
         assert far.status_code == 200
 
 
-def asked_for() -> list[str]:
-    """Every expression of the dashboard, where Prometheus reads it."""
+def expressions() -> list[str]:
+    """Every PromQL expression of the dashboard."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
-async def test_the_dashboard_shows_every_metric_and_none_that_does_not_exist(served: Served) -> None:
-    text = (await served.near.get("/metrics")).text
+async def test_the_dashboard_shows_every_metric_and_no_unknown_one(served: Served) -> None:
+    text = (await served.local.get("/metrics")).text
     families = {family.name: family.type for family in text_string_to_metric_families(text)}
     parts = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",)}
     exists = {name + part for name, kind in families.items() for part in parts.get(kind, ("",))}
-    named = {name for asked in asked_for() for name in re.findall(r"\b(?:penchant|process)_\w+", asked)}
+    named = {name for asked in expressions() for name in re.findall(r"\b(?:penchant|process)_\w+", asked)}
     assert named <= exists, named - exists
     shown = {name for name in families if any(each.startswith(name) for each in named)}
     assert {name for name in families if name.startswith("penchant")} <= shown
 
 
-async def test_the_dashboard_knows_the_labels(served: Served, pool: asyncpg.Pool) -> None:
+async def test_the_dashboard_uses_only_labels_that_exist(served: Served, pool: asyncpg.Pool) -> None:
     await request_job(pool, "main", "a test", "ada")
     job = await lease_job(pool, "main")
     assert job is not None
@@ -231,10 +231,10 @@ async def test_the_dashboard_knows_the_labels(served: Served, pool: asyncpg.Pool
     await served.ask("{ nothing }")
     await served.ask(TRACK, events=[{"type": "VIEW", "userId": "u1", "itemId": "i1"}])
     metrics.TASKS.labels("penchant.a_task", "done").observe(0.1)
-    text = (await served.near.get("/metrics")).text
+    text = (await served.local.get("/metrics")).text
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     labels = {sample.name: set(sample.labels) | {"job", "instance"} for sample in samples}
-    for asked in asked_for():
+    for asked in expressions():
         for name, selector in re.findall(r"\b((?:penchant|process)_\w+)\{([^}]*)\}", asked):
             used = set(re.findall(r"(\w+)=", selector)) | set(
                 re.findall(r"\w+", " ".join(re.findall(r"by \((.*?)\)", asked)))
@@ -243,7 +243,7 @@ async def test_the_dashboard_knows_the_labels(served: Served, pool: asyncpg.Pool
 
 
 async def test_every_metric_is_explained(served: Served) -> None:
-    text = (await served.near.get("/metrics")).text
+    text = (await served.local.get("/metrics")).text
     ours = {family.name for family in text_string_to_metric_families(text) if family.name.startswith("penchant")}
     explained = {name.removesuffix("_total") for name in re.findall(r"`(penchant_\w+)`", DOCUMENT.read_text())}
     assert ours == explained

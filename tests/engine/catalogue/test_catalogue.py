@@ -12,7 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from core.tasks import end
-from db.items import ItemPatch, Offer, remove_items, upsert_items
+from core.uploads import ItemPatch, Offer
+from db.items import remove_items, upsert_items
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from tests.fixtures.items import items_by_id

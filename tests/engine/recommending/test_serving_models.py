@@ -21,7 +21,7 @@ from db.items import upsert_items
 from db.serving import promote
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.serving_models import HELD, ServingModels, rounded
-from ml.bundle import Bundle
+from ml.affinity.model import AffinityModel
 
 IDS = ("milk", "soap", "vase")
 LARGE = 20_000  # items
@@ -169,7 +169,7 @@ async def test_a_hundred_swaps_never_show_half_a_bundle(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     ids = [await serving(pool, make_bundle(catalogue, IDS, seed=seed)) for seed in (1, 2)]
-    digests = {Bundle.open(models._bundles / id).digest for id in ids}
+    digests = {AffinityModel.open(models._bundles / id).digest for id in ids}
     await models.load()
     watch = asyncio.create_task(models.run())
     for swap in range(100):
