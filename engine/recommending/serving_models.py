@@ -172,7 +172,7 @@ class ServingModels:
         if Path(id).name != id:
             raise BundleRefused(f"bundle {id!r} is not the name of a folder")
         bundle = await asyncio.to_thread(_open_warm, self._bundles / id)
-        wrong = self._catalogue.strangers(bundle.numbers.tolist(), bundle.item_ids)
+        wrong = self._catalogue.count_mismatches(bundle.numbers.tolist(), bundle.item_ids)
         if wrong:
             raise BundleRefused(f"bundle {id}: {wrong} of its items have other numbers in this catalogue")
         return bundle
