@@ -16,7 +16,7 @@ import amqp
 import psycopg
 
 from benchmarks.line import BROKEN, Line
-from bus import topology
+from bus.rabbitmq import topology
 from cli.asking import Client
 
 AT_ONCE = 20  # people of one question

@@ -17,7 +17,7 @@ from db.dead_events import DeadReason, DeadState
 if TYPE_CHECKING:
     import asyncpg
 
-    from bus.publisher import Broker
+    from bus.rabbitmq.publisher import RabbitPublisher
     from db.dead_events import DeadEvent
     from engine.intake.judging import Result
 
@@ -162,10 +162,10 @@ async def _undecided(pool: "asyncpg.Pool", reason: DeadReason | None) -> AsyncIt
 
 
 @asynccontextmanager
-async def _broker(url: str) -> "AsyncIterator[Broker]":
-    from bus.publisher import Broker
+async def _broker(url: str) -> "AsyncIterator[RabbitPublisher]":
+    from bus.rabbitmq.publisher import RabbitPublisher
 
-    broker = Broker(url, CONFIRM)
+    broker = RabbitPublisher(url, CONFIRM)
     try:
         yield broker
     finally:

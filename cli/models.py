@@ -13,6 +13,7 @@ from core.settings import Stores
 
 if TYPE_CHECKING:
     import asyncpg
+    from redis.asyncio import Redis
 
     from db.serving import Serving
 
@@ -64,9 +65,10 @@ def promote(
     stores = Stores()
 
     async def change(pool: "asyncpg.Pool") -> "Serving":
-        return await _told(
-            stores, promote_model(pool, stores.bundles, model_id, reason, _who(), override_gate=override_gate)
-        )
+        async with _redis(stores) as redis:
+            return await promote_model(
+                pool, redis, stores.bundles, model_id, reason, _who(), override_gate=override_gate
+            )
 
     _say(_with_pool(change), as_json)
 
@@ -77,17 +79,18 @@ def rollback(reason: Why, as_json: AsJson = False) -> None:
     from engine.models.promoting import roll_back_model
 
     stores = Stores()
-    _say(_with_pool(lambda pool: _told(stores, roll_back_model(pool, stores.bundles, reason, _who()))), as_json)
+
+    async def change(pool: "asyncpg.Pool") -> "Serving":
+        async with _redis(stores) as redis:
+            return await roll_back_model(pool, redis, stores.bundles, reason, _who())
+
+    _say(_with_pool(change), as_json)
 
 
-async def _told(stores: Stores, change: "Awaitable[Serving]") -> "Serving":
-    """What serves after the change, once the gateways were given the hint."""
-    from db.cache import connect_redis, hint_serving
+def _redis(stores: Stores) -> "Redis":
+    from db.cache import connect_redis
 
-    serving = await change
-    async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
-        await hint_serving(redis)
-    return serving
+    return connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout)
 
 
 def _say(serving: "Serving", as_json: bool) -> None:

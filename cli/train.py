@@ -15,7 +15,7 @@ from core.errors import InvalidInput, StoreUnavailable
 from core.settings import EventLake, Stores
 
 if TYPE_CHECKING:
-    from engine.models.training import Cut, Outcome
+    from engine.models.training import Cut, TrainingOutcome
 
 BY = "penchant train"
 WRONG, UNREACHABLE = 2, 3
@@ -86,7 +86,7 @@ def _cut_by(holdout: Path) -> "Cut":
     return lambda log: with_holdout(log, holdout)
 
 
-def _say(outcome: "Outcome") -> None:
+def _say(outcome: "TrainingOutcome") -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
 
 from core.contract import Person
 from db.postgres import Connection
@@ -100,6 +101,8 @@ class Remains(NamedTuple):
     reason: str
     task: str | None
     body: bytes | None
+    envelope_version: int
+    envelope_id: UUID
 
 
 async def bury(connection: Connection, burials: Iterable[Burial]) -> None:
@@ -178,7 +181,9 @@ async def count_dead(connection: Connection) -> dict[str, int]:
 async def find_remains(connection: Connection, ids: Sequence[int]) -> dict[int, Remains]:
     """What a replay needs of those of these that there are."""
     rows = await connection.fetch(
-        "SELECT id, kind, state, attempts, reason, task, body FROM dead_events WHERE id = ANY($1)", list(ids)
+        "SELECT id, kind, state, attempts, reason, task, body, envelope_version, envelope_id FROM dead_events"
+        " WHERE id = ANY($1)",
+        list(ids),
     )
     return {row["id"]: Remains(**{**row, "state": DeadState(row["state"])}) for row in rows}
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.oauth.tokens.verifier import Verifier
-    from bus.publisher import Broker
+    from bus.publisher import Publisher
     from core.settings import Settings
     from engine.catalogue.catalogue import Catalogue
     from engine.intake.ingest import Ingest
@@ -34,7 +34,7 @@ class Gateway:
     people: People
     ingest: Ingest
     signer: Signer
-    broker: Broker
+    broker: Publisher
     verifier: Verifier
 
 

@@ -9,10 +9,10 @@ from asyncpg import Pool
 from prometheus_client.core import GaugeMetricFamily, Metric
 from redis.asyncio import Redis
 
-from bus.publisher import Broker, QueueState
+from bus.publisher import Publisher, QueueState
 from db.dead_events import DeadReason, count_dead
 from db.jobs import Job, JobState, latest_jobs
-from db.outbox import count_parcels
+from db.outbox import count_envelopes
 from engine.catalogue.catalogue import Catalogue
 
 log = structlog.get_logger()
@@ -55,10 +55,10 @@ class Question(Generic[Found]):
 class Vitals:
     """What one gateway process can tell of the whole: stores, queues, outbox, dead events, trainings."""
 
-    def __init__(self, pool: Pool, redis: Redis, broker: Broker, catalogue: Catalogue) -> None:
+    def __init__(self, pool: Pool, redis: Redis, broker: Publisher, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._redis = Question("redis", redis.ping)
-        self._outbox = Question("postgres", lambda: count_parcels(pool))
+        self._outbox = Question("postgres", lambda: count_envelopes(pool))
         self._dead = Question("postgres", lambda: count_dead(pool))
         self._training = Question("postgres", lambda: latest_jobs(pool))
         self._broker = Question("broker", broker.queues)

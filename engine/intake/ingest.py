@@ -13,7 +13,9 @@ import structlog
 from redis.asyncio import Redis
 
 from api.errors import RequestRefused
-from bus.publisher import Broker, body_of, events_text, publish_events
+from bus.envelope import DamagedEnvelope, Envelope
+from bus.messages import events_json, store_arrays
+from bus.publisher import Publisher
 from core import metrics, telemetry
 from core.contract import Event
 from core.errors import StoreUnavailable
@@ -25,6 +27,7 @@ from db.recents import Recents
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.batching import Batcher, Chunk
 from engine.intake.judging import Call, Outcome, Result, check_count, judge, not_kept, repeat_of, repeated
+from engine.intake.outbox import envelope_of, put_in_outbox
 from engine.viewer import Viewer
 
 log = structlog.get_logger()
@@ -38,7 +41,7 @@ _AWAY: Final = (OSError, TimeoutError, StoreUnavailable, asyncpg.PostgresError, 
 class Ingest:
     """One process's way in for events. `open` and `close` go with the process's event loop."""
 
-    def __init__(self, settings: IngestSettings, pool: asyncpg.Pool, redis: Redis, broker: Broker) -> None:
+    def __init__(self, settings: IngestSettings, pool: asyncpg.Pool, redis: Redis, broker: Publisher) -> None:
         self._pool = pool
         self._redis = redis
         self._recents = Recents(redis)
@@ -106,7 +109,7 @@ class Ingest:
 
     async def _send_off(self, call: Call) -> None:
         events = list(call.events.values())
-        text = events_text(events)
+        text = events_json(events)
         if not self._batcher.has_room(len(events), len(text)):
             raise RequestRefused("SERVICE_UNAVAILABLE", "Too many events wait for the broker: send them again.", 503)
         named = [call.named[index] for index in call.events if index in call.named]
@@ -120,28 +123,28 @@ class Ingest:
 
     async def _send(self, chunks: list[Chunk]) -> bool:
         events = [event for chunk in chunks for event in chunk.events]
-        task_id = uuid4()
-        with _batch_span(task_id, chunks, len(events)):
-            if not await self._keep_safe(task_id, body_of([chunk.text for chunk in chunks])):
+        message_id = uuid4()
+        with _batch_span(message_id, chunks, len(events)):
+            if not await self._keep_safe(store_arrays([chunk.text for chunk in chunks], id=message_id)):
                 return False
             await self._tell_redis(events, [event for chunk in chunks for event in chunk.named])
         return True
 
-    async def _keep_safe(self, task_id: UUID, body: bytes) -> bool:
+    async def _keep_safe(self, envelope: Envelope) -> bool:
         """Whether the broker, or else the outbox, holds the batch now."""
         try:
-            await publish_events(self._broker, task_id, body)
+            await self._broker.publish(envelope)
         except StoreUnavailable as error:
-            log.warning("batch_set_aside", task_id=str(task_id), error=str(error))
-            return await self._put_aside(task_id, body)
+            log.warning("batch_set_aside", task_id=str(envelope.id), error=str(error))
+            return await self._put_aside(envelope)
         metrics.BATCHES.labels("confirmed").inc()
         return True
 
-    async def _put_aside(self, task_id: UUID, body: bytes) -> bool:
+    async def _put_aside(self, envelope: Envelope) -> bool:
         try:
-            await outbox.put_aside(self._pool, task_id, body)
+            await put_in_outbox(self._pool, envelope)
         except _AWAY as error:
-            log.error("batch_not_safe", task_id=str(task_id), error=str(error))
+            log.error("batch_not_safe", task_id=str(envelope.id), error=str(error))
             metrics.BATCHES.labels("lost").inc()
             return False
         metrics.BATCHES.labels("set_aside").inc()
@@ -205,25 +208,27 @@ class Ingest:
         return True
 
     async def _drain_some(self) -> int:
-        """Send on the oldest, each by itself: one that the broker refuses keeps no other back."""
+        """Send the oldest envelopes, each by itself: one that the broker refuses does not delay the others."""
         async with transaction(self._pool) as connection:
-            parcels = await outbox.take_parcels(connection)
-            refusals = [await self._refusal(parcel) for parcel in parcels]
-            sent = [parcel.id for parcel, refusal in zip(parcels, refusals, strict=True) if refusal is None]
-            await outbox.drop_parcels(connection, sent)
-        if parcels and not sent:
+            rows = await outbox.take_envelopes(connection)
+            refusals = [await self._refusal(row) for row in rows]
+            sent = [row.id for row, refusal in zip(rows, refusals, strict=True) if refusal is None]
+            await outbox.delete_envelopes(connection, sent)
+        if rows and not sent:
             raise refusals[0] or StoreUnavailable()
         return len(sent)
 
-    async def _refusal(self, parcel: outbox.Parcel) -> StoreUnavailable | None:
+    async def _refusal(self, row: outbox.OutboxEnvelope) -> StoreUnavailable | None:
         try:
-            await publish_events(self._broker, parcel.task_id, parcel.body)
+            await self._broker.publish(envelope_of(row))
         except StoreUnavailable as error:
             return error
+        except DamagedEnvelope as error:  # a newer gateway may read it
+            return StoreUnavailable(str(error))
         return None
 
 
-def _batch_span(task_id: UUID, chunks: Sequence[Chunk], events: int) -> AbstractContextManager[Any]:
+def _batch_span(message_id: UUID, chunks: Sequence[Chunk], events: int) -> AbstractContextManager[Any]:
     """The batch goes on in the trace of its first call; it is linked to the others'."""
     places = [chunk.place for chunk in chunks if chunk.place]
     return telemetry.entry(
@@ -232,6 +237,6 @@ def _batch_span(task_id: UUID, chunks: Sequence[Chunk], events: int) -> Abstract
         places[0] if places else None,
         places[1:],
         messaging__system="rabbitmq",
-        messaging__message__id=str(task_id),
+        messaging__message__id=str(message_id),
         messaging__batch__message_count=events,
     )

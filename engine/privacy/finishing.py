@@ -1,4 +1,4 @@
-"""Erasures carried on: what was on its way when a person was erased, the lake, the bundle that serves."""
+"""Continues erasures: events that were in flight when the person was erased, the lake, the bundle that serves."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,37 +8,38 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker
+from bus.publisher import Publisher, QueueName
 from db.cache import forget_people, forget_seen
 from db.erasures import Erasure, oldest_training, open_erasures, outbox_waits, tell_stores
 from db.receipts import PersonStore, StoreState, Told
 from db.sweeps import sweep
-from engine.privacy.guests import LANDED
+from engine.privacy.guests import SETTLE_DELAY
 
 log = structlog.get_logger()
 
 Reports = dict[PersonStore, Told]
 
-_DRAINED: Final = "What was waiting there was handed to the queue."
-_ARRIVED: Final = "Nothing waits; what a worker holds still is dropped as it comes."
-_DIED: Final = "Whatever had died of theirs is gone."
-_NO_LAKE: Final = "No lake is configured; what was exported by hand is for whoever has it."
+_DRAINED: Final = "Everything that waited there was sent to the queue."
+_ARRIVED: Final = "Nothing waits; a worker drops the events of this person that it still has."
+_NO_DEAD_EVENTS: Final = "Their dead events are deleted."
+_NO_LAKE: Final = "No lake is configured; files exported by hand are not erased."
 _NO_MODEL: Final = "No model serves."
 _TRAINED: Final = "Bundles hold no ids of people; the training of what serves began after the erasure."
 
 
-async def carry_on_erasures(pool: asyncpg.Pool, redis: Redis, broker: Broker, now: datetime, *, has_lake: bool) -> int:
-    """Go on with every erasure that some store is not done with; returns how many are complete now.
+async def continue_erasures(
+    pool: asyncpg.Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool
+) -> int:
+    """Continue every erasure that is not done in all stores; returns how many are complete now.
 
-    A lake is left to its nightly export. Doing it twice, or twice at once, changes nothing. Raises
-    StoreUnavailable while the broker does not say what waits.
+    The nightly export erases from the lake. Twice, or twice at once, is the same as once. Raises StoreUnavailable
+    while the broker does not answer.
     """
     trained = await oldest_training(pool)
-    erasures = [each for each in await open_erasures(pool, trained) if now - each.erased_at >= LANDED]
+    erasures = [each for each in await open_erasures(pool, trained) if now - each.erased_at >= SETTLE_DELAY]
     if not erasures:
         return 0
-    messages = {state.name: state.messages for state in await broker.queues()}
+    messages = {state.name: state.messages for state in await publisher.queues()}
     lake = {} if has_lake else {PersonStore.LAKE: Told(StoreState.NOTHING_HELD, now, _NO_LAKE)}
     complete = 0
     for erasure in erasures:
@@ -57,7 +58,7 @@ async def carry_on_erasures(pool: asyncpg.Pool, redis: Redis, broker: Broker, no
 async def _arrived(
     pool: asyncpg.Pool, redis: Redis, erasure: Erasure, messages: Mapping[str, int], now: datetime
 ) -> Reports:
-    """Sweep again behind what was being stored just then, until nothing from before is on its way."""
+    """Erase what was stored since, until no event from before the erasure is in flight."""
     told: Reports = {}
     if not any(map(erasure.waits, (PersonStore.QUEUE, PersonStore.DEAD_EVENTS))):
         return told
@@ -71,16 +72,16 @@ async def _arrived(
     if not await outbox_waits(pool, erasure.erased_at):
         if erasure.waits(PersonStore.OUTBOX):
             told[PersonStore.OUTBOX] = Told(StoreState.ERASED, now, _DRAINED)
-        if erasure.waits(PersonStore.QUEUE) and not messages[topology.EVENTS.name] and not swept.rest:
+        if erasure.waits(PersonStore.QUEUE) and not messages[QueueName.EVENTS] and not swept.rest:
             told[PersonStore.QUEUE] = Told(StoreState.ERASED, now, _ARRIVED)
     arrived = not erasure.waits(PersonStore.QUEUE) or PersonStore.QUEUE in told
-    if erasure.waits(PersonStore.DEAD_EVENTS) and arrived and not messages[topology.DEAD_LETTERS.name]:
-        told[PersonStore.DEAD_EVENTS] = Told(StoreState.ERASED, now, _DIED)
+    if erasure.waits(PersonStore.DEAD_EVENTS) and arrived and not messages[QueueName.DEAD_LETTERS]:
+        told[PersonStore.DEAD_EVENTS] = Told(StoreState.ERASED, now, _NO_DEAD_EVENTS)
     return told
 
 
 def _bundle(erasure: Erasure, trained: datetime | None, now: datetime) -> Reports:
-    """A training may read the lake: then the one that counts began after that was written again."""
+    """Erased once the model that serves was trained after the erasure; where a lake is read, after it was rewritten."""
     if not erasure.waits(PersonStore.BUNDLE):
         return {}
     if trained is None:

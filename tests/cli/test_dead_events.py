@@ -14,7 +14,8 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
-from bus import topology
+from bus.envelope import Kind
+from bus.rabbitmq import topology
 from cli.main import app
 from core.contract import Event, read_event
 from core.settings import Stores
@@ -57,7 +58,7 @@ def ids(stores: Stores, do: Do, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     for burial in (
         of_event(make_event(id="e1"), DeadReason.CRASHED, "it crashed", 5),
         of_event(make_event(id="e2", itemId="other"), DeadReason.CONFLICT, CONFLICT),
-        of_message(b"\xff half", topology.STORE_EVENTS, DeadReason.UNREADABLE, "unreadable"),
+        of_message(b"\xff half", Kind.STORE_EVENTS, DeadReason.UNREADABLE, "unreadable"),
     ):
         do(lambda pool, burial=burial: bury(pool, [burial]))  # type: ignore[misc]
     return [str(row["id"]) for row in do(lambda pool: pool.fetch("SELECT id FROM dead_events ORDER BY id"))]

@@ -16,7 +16,7 @@ import pytest
 from kombu.connection import Connection
 from typer.testing import CliRunner
 
-from bus import topology
+from bus.rabbitmq import topology
 from cli.main import app
 from cli.stack.folder import free_ports
 from core import clock
@@ -24,7 +24,7 @@ from core.settings import Stores
 from db.dead_events import DeadReason, bury
 from db.erasures import begin_erasure
 from db.jobs import lease_job, request_job
-from db.outbox import put_aside
+from db.outbox import put_envelope
 from db.postgres import connect_pool
 from db.serving import MAIN, Model, promote, register_model
 from engine.dead_events.records import of_message
@@ -179,7 +179,7 @@ def test_a_clock_that_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch, seconds:
 
 
 def test_what_waits_too_long_is_seen(do: Do) -> None:
-    do(lambda pool: put_aside(pool, uuid4(), b"x"))
+    do(lambda pool: put_envelope(pool, uuid4(), b"x", b"x"))
     assert visit()[1]["outbox"][0] == "OK"
     do(lambda pool: pool.execute("UPDATE outbox SET created_at = now() - interval '2 minutes'"))
     verdict, says, _ = visit()[1]["outbox"]

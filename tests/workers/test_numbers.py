@@ -4,7 +4,6 @@ import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -12,8 +11,9 @@ from aio_pika.abc import AbstractChannel
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.envelope import Kind
+from bus.messages import store_events
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
 from core.settings import Stores
 from tests.faults import eventually
@@ -25,8 +25,8 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[Broker]:
-    opened = Broker(stores.broker_url.get_secret_value(), 5)
+async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
+    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
 
@@ -47,14 +47,14 @@ def scrape(port: int) -> Numbers:
 
 
 async def test_events_and_tasks_are_counted_over_all_processes(
-    broker: Broker, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     with reserved_port() as port:
         start_worker(PENCHANT_WORKER_METRICS_PORT=str(port))
         events = [make_event() for _ in range(3)]
-        await publish_events(broker, uuid4(), events_body(events))
-        await publish_events(broker, uuid4(), events_body([*events, make_event()]))
-        done = ("penchant_task_seconds_count", "done", topology.STORE_EVENTS)
+        await broker.publish(store_events(events))
+        await broker.publish(store_events([*events, make_event()]))
+        done = ("penchant_task_seconds_count", "done", Kind.STORE_EVENTS)
 
         async def both() -> bool:
             return scrape(port).get(done) == 2

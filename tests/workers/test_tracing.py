@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 from api.app import create_app
 from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS
-from bus.publisher import Broker, events_body, publish_events
+from bus.messages import store_events
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import read_event
 from core.settings import Gateway, Settings, Stores
 from db.clients import create_client
@@ -132,18 +133,18 @@ async def test_a_batch_that_is_put_back_stays_in_its_trace_and_its_log_lines_nam
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
     start_worker(
-        "import engine.intake.storing; engine.intake.storing.PATIENCE = 0.1",
+        "import engine.intake.storing; engine.intake.storing.STORE_TIMEOUT = 0.1",
         PENCHANT_POSTGRES_URL=await relay.reserve(),
     )
-    broker = Broker(stores.broker_url.get_secret_value(), 5)
+    broker = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     from core import telemetry
 
     telemetry.start("test")
-    task_id = uuid4()
     with telemetry.entry("a test", "INTERNAL", None):
         trace = telemetry.trace_id() or ""
         event = read_event(EVENT, source="shop", received_at=None)
-        await publish_events(broker, task_id, events_body([event]))
+        envelope = store_events([event])
+        await broker.publish(envelope)
     telemetry.stop()
     await broker.close()
 
@@ -159,5 +160,5 @@ async def test_a_batch_that_is_put_back_stays_in_its_trace_and_its_log_lines_nam
     await eventually(stored)
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
     lines = [json.loads(line) for line in worker_log.read_text().splitlines() if "batch_put_back" in line]  # noqa: ASYNC240
-    assert {(line["task_id"], line["trace_id"]) for line in lines} == {(str(task_id), trace)}
+    assert {(line["task_id"], line["trace_id"]) for line in lines} == {(str(envelope.id), trace)}
     await relay.close()

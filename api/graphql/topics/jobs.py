@@ -12,7 +12,7 @@ from api.graphql.topics.models import After, First
 from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.paging import PageInfo, check_first, read_cursor, write_cursor
 from api.graphql.types.permissions import requires
-from bus.publisher import request_training
+from bus.messages import train
 from core.contract import check_reason
 from core.errors import StoreUnavailable
 from db import jobs as stored
@@ -140,7 +140,7 @@ class JobMutation:
         gateway = info.context.gateway
         job = await stored.request_once(gateway.pool, AFFINITY, check_reason(reason), named(info.context.viewer))
         try:
-            await request_training(gateway.broker, AFFINITY)
+            await gateway.broker.publish(train(AFFINITY))
         except StoreUnavailable as error:  # the row says it all: the trainers hear of it later
             log.warning("trainers_not_told", job=job.id, error=str(error))
         return RequestTrainingPayload(job=Job.of(job))

@@ -12,7 +12,6 @@ from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
 from core.errors import InvalidInput
 from db import serving as stored
-from db.cache import hint_serving
 from engine.models.promoting import CannotServe, GateRefused, promote_model, roll_back_model
 
 Reason = Annotated[str, strawberry.argument(description="Why, for the record of decisions.")]
@@ -54,7 +53,7 @@ class ModelMutation:
         """Promote a model by hand."""
         gateway, by = info.context.gateway, named(info.context.viewer)
         bundles = gateway.settings.stores.bundles
-        promotion = promote_model(gateway.pool, bundles, id, reason, by, override_gate=override_gate)
+        promotion = promote_model(gateway.pool, gateway.redis, bundles, id, reason, by, override_gate=override_gate)
         model, errors = await _told(info, promotion)
         return PromoteModelPayload(model=model, user_errors=errors)
 
@@ -65,7 +64,8 @@ class ModelMutation:
     async def roll_back_model(self, info: Info, reason: Reason) -> RollBackModelPayload | None:
         """Go back to the model before."""
         gateway, by = info.context.gateway, named(info.context.viewer)
-        model, errors = await _told(info, roll_back_model(gateway.pool, gateway.settings.stores.bundles, reason, by))
+        bundles = gateway.settings.stores.bundles
+        model, errors = await _told(info, roll_back_model(gateway.pool, gateway.redis, bundles, reason, by))
         return RollBackModelPayload(model=model, user_errors=errors)
 
 
@@ -75,7 +75,6 @@ async def _told(info: Info, change: Awaitable[stored.Serving]) -> tuple[Model | 
         serving = await change
     except InvalidInput as error:
         return None, [UserError.of(error, _CODES.get(type(error), "BAD_USER_INPUT"))]
-    await hint_serving(info.context.gateway.redis)
     record = await stored.model_by_id(info.context.gateway.pool, serving.bundle)
     assert record is not None
     return Model.of(record, await serving_models(info.context)), []

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import aio_pika
 import asyncpg
@@ -14,19 +14,20 @@ from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
 from api.errors import RequestRefused
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.envelope import Envelope, Kind
+from bus.rabbitmq import topology
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import Person
 from core.errors import StoreUnavailable
 from core.settings import Ingest as IngestSettings
 from core.settings import Stores
 from db.cache import connect_redis, read_person, unpack_recent, write_base
-from db.outbox import count_parcels, put_aside
+from db.outbox import count_envelopes
 from db.postgres import connect_pool
-from engine.intake import ingest as ingest_module
 from engine.intake.ingest import Ingest
 from engine.intake.judging import Outcome, Result
+from engine.intake.outbox import put_in_outbox
 from engine.viewer import Viewer
 from tests.faults import Relay, eventually
 
@@ -64,7 +65,7 @@ async def open_ingest(stores: Stores) -> AsyncIterator[Open]:
             redis = connect_redis(redis_url or stores.redis_url.get_secret_value())
             stack.push_async_callback(redis.aclose)
             chosen = IngestSettings.model_validate({"confirm_timeout": 2, **settings})
-            broker = Broker(broker_url or stores.broker_url.get_secret_value(), chosen.confirm_timeout)
+            broker = RabbitPublisher(broker_url or stores.broker_url.get_secret_value(), chosen.confirm_timeout)
             stack.push_async_callback(broker.close)
             ingest = Ingest(chosen, pool, redis, broker)
             ingest.open()
@@ -237,7 +238,7 @@ async def test_while_the_broker_is_away_the_outbox_takes_it_and_is_emptied_under
     await relay.open()
 
     async def emptied() -> bool:
-        return await count_parcels(pool) == 0
+        return await count_envelopes(pool) == 0
 
     await eventually(emptied)
     found = await batches(channel)
@@ -255,14 +256,15 @@ async def test_a_parcel_that_the_broker_refuses_keeps_no_other_back(
 ) -> None:
     refused, taken = uuid4(), uuid4()
 
-    async def publish(broker: Broker, task_id: UUID, body: bytes) -> None:
-        if task_id == refused:
+    async def publish(publisher: RabbitPublisher, envelope: Envelope) -> None:
+        if envelope.id == refused:
             raise StoreUnavailable("It is too large.")
-        await publish_events(broker, task_id, body)
+        await as_before(publisher, envelope)
 
-    for task_id in (refused, taken):
-        await put_aside(pool, task_id, events_body([]))
-    monkeypatch.setattr(ingest_module, "publish_events", publish)
+    for envelope_id in (refused, taken):
+        await put_in_outbox(pool, Envelope(kind=Kind.STORE_EVENTS, id=envelope_id, body=b"[]"))
+    as_before = RabbitPublisher.publish
+    monkeypatch.setattr(RabbitPublisher, "publish", publish)
     await open_ingest(pool=pool)
 
     async def only_one_waits() -> bool:

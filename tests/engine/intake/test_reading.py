@@ -13,8 +13,11 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.envelope import Kind
+from bus.messages import store_events
+from bus.rabbitmq import topology
+from bus.rabbitmq.celery_message import body_of
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import EARLIEST, Event, Person, read_event
 from core.settings import Stores
@@ -23,9 +26,10 @@ from db.dead_events import DeadReason, dead_bodies, list_dead
 from db.erasures import begin_erasure
 from db.events import MONTHS_AHEAD, ensure_months
 from engine.intake.reading import insert_good, read_batch
-from engine.intake.storing import Memory, store, take
+from engine.intake.storing import store, store_batch
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
+from workers.process import Connections
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMED = {"id": "e1", "occurredAt": NOW}
@@ -47,17 +51,23 @@ def batch_of(*events: Event, **more: Any) -> str:
 
 
 @pytest.fixture
-async def memory(stores: Stores) -> AsyncIterator[Memory]:
-    opened = Memory(stores)
+async def memory(stores: Stores) -> AsyncIterator[Connections]:
+    opened = Connections(stores)
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[Broker]:
-    opened = Broker(stores.broker_url.get_secret_value(), 5)
+async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
+    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
+
+
+async def take(connections: Connections, text: str) -> None:
+    """Store a batch, as the worker's task does at its first attempt."""
+    async with connections.publisher() as publisher:
+        await store_batch(connections, publisher, text, attempts=1)
 
 
 async def count(pool: asyncpg.Pool) -> int:
@@ -91,7 +101,7 @@ async def test_a_batch_that_is_all_new_costs_one_statement_and_one_that_is_known
 
 
 async def test_the_same_identity_with_another_body_is_a_dead_event_and_the_first_stays(
-    pool: asyncpg.Pool, redis: Redis, memory: Memory
+    pool: asyncpg.Pool, redis: Redis, memory: Connections
 ) -> None:
     first, second = make_event(**NAMED, itemId="first"), make_event(**NAMED, itemId="second")
     assert await store(memory, [first], 1) == 1
@@ -112,7 +122,7 @@ async def test_of_two_bodies_in_one_batch_the_one_that_was_not_stored_is_dead(po
     assert {json.loads(burial.body)["itemId"] for burial in stored.dead} == {event.item_id for event in lost}
 
 
-async def test_what_postgres_refuses_is_found_by_halves(pool: asyncpg.Pool, memory: Memory) -> None:
+async def test_what_postgres_refuses_is_found_by_halves(pool: asyncpg.Pool, memory: Connections) -> None:
     good = [make_event(userId=f"u{n}") for n in range(30)]
     bad = [unstorable(id="confidential-1", occurredAt=NOW), unstorable(id="confidential-2", occurredAt=NOW)]
     assert await store(memory, [*good[:7], bad[0], *good[7:], bad[1]], 1) == 30
@@ -121,7 +131,9 @@ async def test_what_postgres_refuses_is_found_by_halves(pool: asyncpg.Pool, memo
     assert all(each.reason == DeadReason.UNSTORABLE and "confidential" not in each.detail for each in dead)
 
 
-async def test_an_element_of_another_release_dies_alone(pool: asyncpg.Pool, memory: Memory, stores: Stores) -> None:
+async def test_an_element_of_another_release_dies_alone(
+    pool: asyncpg.Pool, memory: Connections, stores: Stores
+) -> None:
     stranger = {
         "type": "VIEW",
         "source": "shop",
@@ -133,7 +145,7 @@ async def test_an_element_of_another_release_dies_alone(pool: asyncpg.Pool, memo
         "confidential": "x",
         "unitPrice": "1.10",
     }
-    await take(memory, batch_of(make_event(), make_event(unitPrice="1.5"), **stranger), 1)
+    await take(memory, batch_of(make_event(), make_event(unitPrice="1.5"), **stranger))
     assert await count(pool) == 2
     (dead,) = await list_dead(pool, 10)
     assert (dead.reason, dead.source, dead.event_id, dead.event_type) == (DeadReason.INVALID, "shop", "e9", "VIEW")
@@ -159,12 +171,12 @@ NUMBER, BEFORE, FAR = 10**30, "0001-01-01T00:00:00+23:59", "9999-12-31T10:00:00Z
     ],
 )
 async def test_what_would_only_show_later_dies_alone_and_is_its_persons(
-    pool: asyncpg.Pool, memory: Memory, more: dict[str, Any], says: str
+    pool: asyncpg.Pool, memory: Connections, more: dict[str, Any], says: str
 ) -> None:
     await begin_erasure(pool, "somebody", "shop", clock.now())  # from now on the times of events are compared
     bad = {**json.loads(batch_of(make_event(**NAMED, userId="ada")))[0], **more}
     recent = clock.now().isoformat()
-    await take(memory, batch_of(make_event(occurredAt=NOW), **{**bad, "receivedAt": recent, **more}), 1)
+    await take(memory, batch_of(make_event(occurredAt=NOW), **{**bad, "receivedAt": recent, **more}))
     assert await count(pool) == 1
     (dead,) = await list_dead(pool, 10)
     assert (dead.reason, dead.event_id, dead.user_id) == (DeadReason.INVALID, "e1", "ada")
@@ -189,7 +201,7 @@ def test_the_times_of_an_event_may_lie_from_1990_to_the_last_month_that_is_made_
     "element",
     [7, None, "text", [], {}, {"id": "\x00", "userId": "\ud800"}, {"occurredAt": "not a time"}, {"id": 10**400}],
 )
-async def test_an_element_of_any_shape_can_be_kept(pool: asyncpg.Pool, memory: Memory, element: Any) -> None:
+async def test_an_element_of_any_shape_can_be_kept(pool: asyncpg.Pool, memory: Connections, element: Any) -> None:
     read = read_batch(json.dumps([element]))
     assert len(read.dead) == 1 and not read.events
     await store(memory, read.events, 1, read.dead)
@@ -205,10 +217,10 @@ def test_good_elements_are_read_alike_alone_and_together() -> None:
 
 
 async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
-    task, good = {"task": topology.STORE_EVENTS, "id": "x"}, events_body([make_event(id="odd", occurredAt=NOW)])
+    task, good = {"task": Kind.STORE_EVENTS, "id": "x"}, body_of(store_events([make_event(id="odd", occurredAt=NOW)]))
     odd: list[tuple[bytes, str | None, Any]] = [
         (b"\xff\xfe no JSON", "application/json", task),
         (b"half [", "application/json", task),
@@ -221,7 +233,7 @@ async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
         (b'[["[{}]"], {}, 7]', "application/json", task),
         (b"no task at all", None, {}),
         (b'{"args": 1}', "application/json", {}),
-        (good.replace(b"odd", b"od2"), "application/json", {"task": topology.STORE_EVENTS}),
+        (good.replace(b"odd", b"od2"), "application/json", {"task": Kind.STORE_EVENTS}),
         (b"[[], {}, {}]", "application/json", {"task": "penchant.of_next_release", "id": "x"}),
         (b"[[1], {}, {}]", "application/json", {"task": ["penchant.store_events"], "id": "x"}),
         (b"[[2], {}, {}]", "application/json", {**task, "eta": "yesterday"}),
@@ -231,7 +243,7 @@ async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
     for body, content_type, headers in odd:
         message = aio_pika.Message(body, content_type=content_type, headers=headers, content_encoding="utf-8")
         await exchange.publish(message, topology.EVENTS.routing_key)
-        await publish_events(broker, uuid4(), events_body([make_event()]))
+        await broker.publish(store_events([make_event()]))
 
     async def all_buried() -> bool:
         return await count(pool) == len(odd) and len(await list_dead(pool, 100)) == len(odd)
@@ -249,7 +261,7 @@ async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
 
 
 async def test_what_is_to_wait_or_to_expire_neither_stops_a_worker_nor_is_lost(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     odd: list[dict[str, Any]] = [{"eta": f"{clock.now() + timedelta(days=1):%FT%T}+00:00"} for _ in range(8)]
@@ -257,16 +269,16 @@ async def test_what_is_to_wait_or_to_expire_neither_stops_a_worker_nor_is_lost(
     exchange = await channel.get_exchange(topology.EXCHANGE.name)
     for n, headers in enumerate(odd):
         message = aio_pika.Message(
-            events_body([make_event(id=f"odd-{n}", occurredAt=NOW)]),
-            headers={"task": topology.STORE_EVENTS, "id": str(uuid4()), **headers},
+            body_of(store_events([make_event(id=f"odd-{n}", occurredAt=NOW)])),
+            headers={"task": Kind.STORE_EVENTS, "id": str(uuid4()), **headers},
             content_type="application/json",
             content_encoding="utf-8",
         )
         await exchange.publish(message, topology.EVENTS.routing_key)
-    old = {"task": topology.STORE_EVENTS, "id": "x", "args": ["[]"], "kwargs": {}, "eta": odd[0]["eta"]}
+    old = {"task": Kind.STORE_EVENTS, "id": "x", "args": ["[]"], "kwargs": {}, "eta": odd[0]["eta"]}
     message = aio_pika.Message(json.dumps(old).encode(), content_type="application/json", content_encoding="utf-8")
     await exchange.publish(message, topology.EVENTS.routing_key)
-    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await broker.publish(store_events([make_event()]))
 
     async def all_buried() -> bool:
         return await count(pool) == 1 and len(await list_dead(pool, 100)) == len(odd) + 1
@@ -293,10 +305,10 @@ engine.intake.storing.insert_good = deadly
 
 
 async def test_a_batch_that_does_not_fit_into_memory_does_not_end_the_worker(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     worker = start_worker(PRELUDE.replace("os.kill(os.getpid(), signal.SIGKILL)", "raise MemoryError"))
-    await publish_events(broker, uuid4(), events_body([make_event(itemId="deadly", id="big", occurredAt=NOW)]))
+    await broker.publish(store_events([make_event(itemId="deadly", id="big", occurredAt=NOW)]))
 
     async def died() -> bool:
         return await reasons(pool) == [DeadReason.FAILED]
@@ -316,15 +328,15 @@ AsynPool._event_process_exit = lambda self, hub, process: self._untrack_child_pr
 @pytest.mark.chaos
 @pytest.mark.parametrize("prelude", [PRELUDE, PRELUDE + BLIND], ids=["", "blind"])
 async def test_an_event_that_kills_its_worker_dies_alone_after_five_tries_and_delays_nobody(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, prelude: str
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, prelude: str
 ) -> None:
     start_worker(prelude)
     poison = make_event(itemId="deadly", id="deadly", occurredAt=NOW)
-    await publish_events(broker, uuid4(), events_body([make_event(), poison, make_event()]))
+    await broker.publish(store_events([make_event(), poison, make_event()]))
     neighbours = 0
     while not await list_dead(pool, 1):
         neighbours += 1
-        await publish_events(broker, uuid4(), events_body([make_event(id=f"n{neighbours}", occurredAt=NOW)]))
+        await broker.publish(store_events([make_event(id=f"n{neighbours}", occurredAt=NOW)]))
 
         async def stored(id: str = f"n{neighbours}") -> bool:
             return bool(await pool.fetchval("SELECT true FROM events WHERE id = $1", id))

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -15,16 +14,18 @@ from kombu.entity import Queue
 from pydantic import SecretStr, ValidationError
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.messages import store_events
+from bus.rabbitmq import topology
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, Person, read_event
 from core.settings import Stores
 from db.cache import pack_recent, read_person, write_base
 from db.events import events_of_person
 from engine.intake.reading import read_batch
-from engine.intake.storing import AWAY, Memory, store
+from engine.intake.storing import AWAY, store
 from tests.faults import Relay, eventually
 from tests.fixtures.worker import StartWorker
+from workers.process import Connections
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 U1 = Person("user", "u1")
@@ -36,15 +37,15 @@ def make_event(**fields: Any) -> Event:
 
 
 @pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[Broker]:
-    opened = Broker(stores.broker_url.get_secret_value(), 5)
+async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
+    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def memory(stores: Stores) -> AsyncIterator[Memory]:
-    opened = Memory(stores)
+async def memory(stores: Stores) -> AsyncIterator[Connections]:
+    opened = Connections(stores)
     yield opened
     await opened.close()
 
@@ -60,11 +61,11 @@ async def waiting(channel: AbstractChannel, queue: Queue) -> int:
 
 
 async def test_a_published_batch_reaches_postgres_and_redis(
-    broker: Broker, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     events = [make_event(properties={"n": n, "nested": {"__type__": "nobody's", "__value__": 1}}) for n in range(3)]
-    await publish_events(broker, uuid4(), events_body(events))
+    await broker.publish(store_events(events))
 
     async def told() -> bool:
         return len((await read_person(redis, U1))[1]) == 3
@@ -76,13 +77,13 @@ async def test_a_published_batch_reaches_postgres_and_redis(
 
 
 async def test_what_is_delivered_again_changes_nothing(
-    broker: Broker, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     events, last = [make_event() for _ in range(50)], make_event(itemId="last")
-    task_id, body = uuid4(), events_body(events)
+    envelope = store_events(events)
     for _ in range(3):
-        await publish_events(broker, task_id, body)
-    await publish_events(broker, uuid4(), events_body([*events[::-1], last]))
+        await broker.publish(envelope)
+    await broker.publish(store_events([*events[::-1], last]))
     start_worker()
 
     async def told() -> bool:
@@ -115,14 +116,14 @@ async def test_while_postgres_is_away_the_batch_waits_inside_the_task(
     stores: Stores, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
-    memory = Memory(stores.model_copy(update={"postgres_url": SecretStr(await relay.reserve())}))
-    storing = asyncio.create_task(store(memory, [make_event()], patience=20))
+    memory = Connections(stores.model_copy(update={"postgres_url": SecretStr(await relay.reserve())}))
+    storing = asyncio.create_task(store(memory, [make_event()], timeout=20))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(storing), 0.3)
     await relay.open()
     assert await storing == 1
     await relay.close()
-    storing = asyncio.create_task(store(memory, [make_event()], patience=20))  # its pooled connection is dead by now
+    storing = asyncio.create_task(store(memory, [make_event()], timeout=20))  # its pooled connection is dead by now
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(storing), 0.3)
     await relay.open()
@@ -132,15 +133,15 @@ async def test_while_postgres_is_away_the_batch_waits_inside_the_task(
 
 
 async def test_patience_has_an_end(stores: Stores) -> None:
-    away = Memory(stores.model_copy(update={"postgres_url": SecretStr("postgresql://nobody@127.0.0.1:1/none")}))
+    away = Connections(stores.model_copy(update={"postgres_url": SecretStr("postgresql://nobody@127.0.0.1:1/none")}))
     with pytest.raises(AWAY):
-        await store(away, [make_event()], patience=0.3)
+        await store(away, [make_event()], timeout=0.3)
     await away.close()
 
 
 async def test_a_batch_out_of_patience_is_put_back_fresh_and_never_dies(
     stores: Stores,
-    broker: Broker,
+    broker: RabbitPublisher,
     pool: asyncpg.Pool,
     channel: AbstractChannel,
     start_worker: StartWorker,
@@ -148,10 +149,10 @@ async def test_a_batch_out_of_patience_is_put_back_fresh_and_never_dies(
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
     start_worker(
-        "import engine.intake.storing; engine.intake.storing.PATIENCE = 0.1",
+        "import engine.intake.storing; engine.intake.storing.STORE_TIMEOUT = 0.1",
         PENCHANT_POSTGRES_URL=await relay.reserve(),
     )
-    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await broker.publish(store_events([make_event()]))
 
     async def put_back_more_often_than_the_queue_delivers() -> bool:
         return worker_log.read_text().count("batch_put_back") > 6  # noqa: ASYNC240 -- small and local
@@ -168,8 +169,8 @@ async def test_a_batch_out_of_patience_is_put_back_fresh_and_never_dies(
 
 
 async def test_redis_away_stops_nothing(stores: Stores, pool: asyncpg.Pool) -> None:
-    memory = Memory(stores.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")}))
-    assert await store(memory, [make_event()], patience=0) == 1
+    memory = Connections(stores.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")}))
+    assert await store(memory, [make_event()], timeout=0) == 1
     assert await count(pool) == 1
     await memory.close()
 
@@ -178,22 +179,22 @@ async def test_whom_redis_missed_an_event_is_built_anew_when_it_is_back(
     stores: Stores, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     relay = Relay(stores.redis_url.get_secret_value())
-    memory = Memory(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
+    memory = Connections(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
     await write_base(redis, U1, b"as of before")
-    await store(memory, [make_event()], patience=0)
+    await store(memory, [make_event()], timeout=0)
     await relay.open()
-    await store(memory, [make_event(userId="u2")], patience=0)
+    await store(memory, [make_event(userId="u2")], timeout=0)
     assert await read_person(redis, U1) == (None, []), "it would not count the event for as long as it lives"
     await memory.close()
     await relay.close()
 
 
 async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     batches = [[make_event() for _ in range(20)] for _ in range(60)]
     for batch in batches:
-        await publish_events(broker, uuid4(), events_body(batch))
+        await broker.publish(store_events(batch))
     worker = start_worker()
 
     async def some_stored() -> bool:
@@ -213,7 +214,7 @@ async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
 @pytest.mark.chaos
 async def test_a_worker_without_a_broker_looks_for_it_at_a_steady_pace(
     stores: Stores,
-    broker: Broker,
+    broker: RabbitPublisher,
     pool: asyncpg.Pool,
     channel: AbstractChannel,
     start_worker: StartWorker,
@@ -227,7 +228,7 @@ async def test_a_worker_without_a_broker_looks_for_it_at_a_steady_pace(
 
     await eventually(lambda: tried(1))
     await eventually(lambda: tried(6), within=20)  # waits that grow by two seconds each would take thirty
-    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await broker.publish(store_events([make_event()]))
     await relay.open()
 
     async def stored() -> bool:
@@ -238,10 +239,10 @@ async def test_a_worker_without_a_broker_looks_for_it_at_a_steady_pace(
 
 
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_began(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     worker = start_worker()
-    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await broker.publish(store_events([make_event()]))
 
     async def stored() -> bool:
         return await count(pool) == 1

@@ -9,7 +9,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from pydantic import ValidationError
 
-from bus import topology
+from bus.rabbitmq import topology
 from core import clock
 from core.contract import read_event
 from core.errors import InvalidInput, StoreUnavailable
@@ -18,13 +18,13 @@ from db.events import insert_events
 from db.lake.days import read_contents
 from db.lake.due import ask_export
 from db.lake.place import Lake
-from engine.maintenance.exporting import carry_out
+from engine.maintenance.exporting import export_day
 from engine.maintenance.periodic import due_export
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
-OFTEN = "import engine.maintenance.periodic as c; c.SCHEDULE['beat_schedule']['look-around']['schedule'] = 0.5"
+OFTEN = "import workers.periodic as p; p.BEAT_SETTINGS['beat_schedule']['periodic']['schedule'] = 0.5"
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_an_export_is_asked_for_once_a_day_and_again_while_it_is_not_done(
     assert [day for day in told if day] == ["2026-01-05"]
     assert not await ask_export(pool, "2026-01-05", timedelta(hours=1))
     assert await ask_export(pool, "2026-01-05", timedelta(0))
-    await carry_out(pool, settings, "2026-01-05")
+    await export_day(pool, settings, "2026-01-05")
     assert not await ask_export(pool, "2026-01-05", timedelta(0))
     assert await due_export(pool, settings, due + timedelta(days=1)) == "2026-01-06"
 
@@ -60,14 +60,14 @@ async def test_an_export_is_asked_for_once_a_day_and_again_while_it_is_not_done(
 async def test_it_exports_and_lets_old_months_go(pool: asyncpg.Pool, settings: EventLake) -> None:
     yesterday = clock.now() - timedelta(days=1, hours=2)
     await store(pool, MONDAY, yesterday, clock.now())
-    await carry_out(pool, settings, "2026-01-05")  # nobody asked
+    await export_day(pool, settings, "2026-01-05")  # nobody asked
     assert days(settings) == []
     await ask_export(pool, "2026-01-05")
-    await carry_out(pool, settings, "2026-01-05")
+    await export_day(pool, settings, "2026-01-05")
     assert days(settings) == ["2026-01-05", yesterday.date().isoformat()]
     assert await pool.fetchval("SELECT count(*) FROM events") == 2
     await store(pool, MONDAY - timedelta(hours=1))
-    await carry_out(pool, settings, "2026-01-05")  # it is done
+    await export_day(pool, settings, "2026-01-05")  # it is done
     assert await pool.fetchval("SELECT count(*) FROM events") == 3
 
 
@@ -75,7 +75,7 @@ async def test_without_a_lake_or_a_limit_nothing_is_ever_dropped(pool: asyncpg.P
     await store(pool, MONDAY)
     for chosen in (EventLake(events_keep=1), settings.model_copy(update={"events_keep": None})):
         await ask_export(pool, "2026-01-05", timedelta(0))
-        await carry_out(pool, chosen, "2026-01-05")
+        await export_day(pool, chosen, "2026-01-05")
         assert await pool.fetchval("SELECT count(*) FROM events") == 1
     assert days(settings) == ["2026-01-05"]
 
@@ -84,7 +84,7 @@ async def test_an_export_that_failed_is_not_done(pool: asyncpg.Pool) -> None:
     await store(pool, MONDAY)
     await ask_export(pool, "2026-01-05")
     with pytest.raises(StoreUnavailable):
-        await carry_out(pool, EventLake(lake_url="/proc/nowhere", events_keep=1), "2026-01-05")
+        await export_day(pool, EventLake(lake_url="/proc/nowhere", events_keep=1), "2026-01-05")
     assert await ask_export(pool, "2026-01-05", timedelta(0))
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
@@ -104,14 +104,14 @@ async def test_no_month_is_dropped_into_memory(pool: asyncpg.Pool) -> None:
     await store(pool, MONDAY)
     await ask_export(pool, "2026-01-05")
     with pytest.raises(InvalidInput, match="no place for a lake"):
-        await carry_out(pool, EventLake(lake_url="memory://shop", events_keep=1), "2026-01-05")
+        await export_day(pool, EventLake(lake_url="memory://shop", events_keep=1), "2026-01-05")
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
 
 async def test_the_longest_that_events_may_be_kept_is_no_error(pool: asyncpg.Pool, settings: EventLake) -> None:
     await store(pool, MONDAY)
     await ask_export(pool, "2026-01-05")
-    await carry_out(pool, settings.model_copy(update={"events_keep": 36_500}), "2026-01-05")
+    await export_day(pool, settings.model_copy(update={"events_keep": 36_500}), "2026-01-05")
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
 

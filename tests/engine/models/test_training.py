@@ -13,16 +13,17 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from bus import topology
-from bus.publisher import Broker, request_training
+from bus.messages import train
+from bus.rabbitmq import topology
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
 from core.settings import Schedule, Stores
 from db.events import insert_events
 from db.items import upsert_items
 from db.jobs import AFFINITY, Job, LeaseLost, job_by_id, lease_job, list_jobs, request_job
 from db.serving import current_serving, list_decisions, list_models
-from engine.maintenance.periodic import do_chores, due_period
-from engine.models.leases import held
+from engine.maintenance.periodic import do_periodic_work, due_period
+from engine.models.leases import hold
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
 
@@ -37,7 +38,7 @@ import asyncio
 from engine.models import training
 async def stuck(*_): await asyncio.sleep(3600)
 training._learn = stuck"""
-OFTEN = "import workers.periodic as c; c.SCHEDULE['beat_schedule']['look-around']['schedule'] = 0.5"
+OFTEN = "import workers.periodic as p; p.BEAT_SETTINGS['beat_schedule']['periodic']['schedule'] = 0.5"
 TRAINER, BEAT = ("trainer",), ("beat",)
 NEVER = Schedule(retrain_daily=False)
 
@@ -70,10 +71,10 @@ def purchase(person: int, order: int, item: int, at: datetime) -> Event:
 
 
 @pytest.fixture
-async def broker(stores: Stores, channel: AbstractChannel) -> AsyncIterator[Broker]:
+async def broker(stores: Stores, channel: AbstractChannel) -> AsyncIterator[RabbitPublisher]:
     for queue in (topology.TRAINING, topology.CHORES):
         await (await channel.get_queue(queue.name)).purge()
-    opened = Broker(stores.broker_url.get_secret_value(), 5)
+    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
 
@@ -102,12 +103,12 @@ async def job(pool: asyncpg.Pool, id: int) -> Job:
 
 @pytest.mark.timeout(300)
 async def test_a_requested_training_ends_in_a_decision(
-    pool: asyncpg.Pool, broker: Broker, stores: Stores, start_worker: StartWorker
+    pool: asyncpg.Pool, broker: RabbitPublisher, stores: Stores, start_worker: StartWorker
 ) -> None:
     await small_shop(pool)
     asked = await request_job(pool, AFFINITY, "new data", "ada")
     start_worker(command=TRAINER)
-    await request_training(broker, AFFINITY)
+    await broker.publish(train(AFFINITY))
     await eventually(ended(pool, asked.id), within=200)
     done = await job(pool, asked.id)
     assert (done.state, done.error) == ("SUCCEEDED", None)
@@ -122,22 +123,22 @@ async def test_a_requested_training_ends_in_a_decision(
 
 
 async def test_a_training_with_nothing_to_learn_from_fails_and_says_so(
-    pool: asyncpg.Pool, broker: Broker, start_worker: StartWorker
+    pool: asyncpg.Pool, broker: RabbitPublisher, start_worker: StartWorker
 ) -> None:
     asked = await request_job(pool, AFFINITY, "too early", "ada")
     start_worker(command=TRAINER)
-    await request_training(broker, AFFINITY)
+    await broker.publish(train(AFFINITY))
     await eventually(ended(pool, asked.id), within=120)
     failed = await job(pool, asked.id)
     assert (failed.state, failed.error) == ("FAILED", "The purchase log is empty.")
 
 
 async def test_the_job_of_a_killed_trainer_is_taken_up_again(
-    pool: asyncpg.Pool, broker: Broker, start_worker: StartWorker
+    pool: asyncpg.Pool, broker: RabbitPublisher, start_worker: StartWorker
 ) -> None:
     asked = await request_job(pool, AFFINITY, "new data", "ada")
     trainer = start_worker(STUCK, command=TRAINER)
-    await request_training(broker, AFFINITY)
+    await broker.publish(train(AFFINITY))
     await eventually(running(pool, asked.id, 1), within=60)
     kill(trainer)
     start_worker(QUICK, command=TRAINER)
@@ -159,15 +160,15 @@ async def test_a_lease_that_went_to_another_stops_the_work(pool: asyncpg.Pool, m
     await request_job(pool, AFFINITY, "new data", "ada")
     sleeper = await lease_job(pool, AFFINITY, timedelta(seconds=-1))
     assert sleeper
-    async with held(pool, sleeper) as holding:
+    async with hold(pool, sleeper) as held:
         assert await lease_job(pool, AFFINITY)
 
         async def lost() -> bool:
-            return holding.lost
+            return held.lost
 
         await eventually(lost)
         with pytest.raises(LeaseLost):
-            holding.check()
+            held.check()
     assert (await job(pool, sleeper.id)).state == "RUNNING"  # the other's
 
 
@@ -178,7 +179,7 @@ async def test_work_that_fails_says_why_and_a_store_that_went_away_leaves_the_jo
         leased = await lease_job(pool, AFFINITY)
         assert leased
         with pytest.raises(error):
-            async with held(pool, leased):
+            async with hold(pool, leased):
                 raise error
     assert ((await job(pool, first.id)).state, (await job(pool, first.id)).error) == ("FAILED", "ZeroDivisionError")
     assert (await job(pool, second.id)).state == "RUNNING"
@@ -186,19 +187,19 @@ async def test_work_that_fails_says_why_and_a_store_that_went_away_leaves_the_jo
 
 async def test_chores_done_twice_at_once_ask_for_one_training_a_day(pool: asyncpg.Pool) -> None:
     daily, due = Schedule(retrain_at=time(3)), MONDAY.replace(hour=4)
-    assert await do_chores(pool, daily, MONDAY.replace(hour=2)) == []
-    told = await asyncio.gather(*(do_chores(pool, daily, due) for _ in range(4)))
+    assert await do_periodic_work(pool, daily, MONDAY.replace(hour=2)) == []
+    told = await asyncio.gather(*(do_periodic_work(pool, daily, due) for _ in range(4)))
     assert sorted(told) == [[], [], [], [AFFINITY]]
     (asked,) = await list_jobs(pool, 10)
     assert (asked.reason, asked.requested_by) == ("scheduled for 2026-01-05", "schedule")
     await pool.execute("UPDATE training_jobs SET state = 'FAILED'")
-    assert await do_chores(pool, daily, due + timedelta(hours=1)) == []
-    assert await do_chores(pool, NEVER, due + timedelta(days=1)) == []
-    assert await do_chores(pool, daily, due + timedelta(days=1)) == [AFFINITY]
+    assert await do_periodic_work(pool, daily, due + timedelta(hours=1)) == []
+    assert await do_periodic_work(pool, NEVER, due + timedelta(days=1)) == []
+    assert await do_periodic_work(pool, daily, due + timedelta(days=1)) == [AFFINITY]
 
 
 async def test_chores_make_the_months_ahead(pool: asyncpg.Pool) -> None:
-    await do_chores(pool, NEVER, datetime(2031, 5, 20, tzinfo=UTC))
+    await do_periodic_work(pool, NEVER, datetime(2031, 5, 20, tzinfo=UTC))
     assert await pool.fetchval("SELECT to_regclass('events_2031_07') IS NOT NULL")
 
 
@@ -217,7 +218,7 @@ def test_a_day_is_due_from_its_hour_on_and_for_some_hours(at: time, now: datetim
 
 
 async def test_of_two_beats_one_sends_and_the_other_takes_over(
-    broker: Broker, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
+    broker: RabbitPublisher, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
     def said(what: str, times: int) -> Callable[[], Awaitable[bool]]:
         async def holds() -> bool:
