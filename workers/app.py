@@ -6,7 +6,7 @@ from celery import Celery
 
 from bus.rabbitmq.topology import CHORES, EVENTS, LAKE, TRAINING
 from core.settings import Settings
-from workers import export_events, move_dead_letters, periodic, store_events, train
+from workers import move_dead_letters, periodic, store_events
 from workers.process import WorkerProcess
 
 SETTINGS: Final[dict[str, Any]] = {
@@ -62,6 +62,8 @@ def create_app(settings: Settings) -> Celery:
 
 def create_trainer(settings: Settings) -> Celery:
     """The Celery application of the trainers; opens no connection and imports no TensorFlow."""
+    from workers import export_events, train  # NumPy and pandas, which the other workers do without
+
     app = _create(settings)
     app.conf.update(TRAINER)
     train.register(app, settings.stores, settings.lake)
