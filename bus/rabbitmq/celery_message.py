@@ -4,9 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import aio_pika
 import orjson
-from pamqp.common import FieldValue
 
 from bus.envelope import ATTEMPTS, TASK, TRACEPARENT, DamagedEnvelope, Envelope, Kind
 
@@ -19,10 +17,10 @@ _TASKS: Final = frozenset(Kind) - {Kind.AS_RECEIVED}
 _NO_CALLBACKS: Final = b',{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 
 
-def message_of(envelope: Envelope) -> aio_pika.Message:
-    """The Celery message of an envelope."""
+def headers_of(envelope: Envelope) -> dict[str, Any]:
+    """The headers of the Celery message of an envelope."""
     id = str(envelope.id)
-    headers: dict[str, FieldValue] = {
+    headers = {
         "lang": "py", "task": task_of(envelope), "id": id, "root_id": id, "parent_id": None, "group": None,
         "retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "ignore_result": True,
         "argsrepr": "(..)", "kwargsrepr": "{}", "origin": "gateway",
@@ -31,14 +29,7 @@ def message_of(envelope: Envelope) -> aio_pika.Message:
         headers["traceparent"] = envelope.headers[TRACEPARENT]
     if ATTEMPTS in envelope.headers:
         headers[ATTEMPTS_HEADER] = envelope.headers[ATTEMPTS]
-    return aio_pika.Message(
-        body_of(envelope),
-        headers=headers,
-        content_type=JSON,
-        content_encoding="utf-8",
-        correlation_id=id,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-    )
+    return headers
 
 
 def task_of(envelope: Envelope) -> str:
@@ -72,12 +63,12 @@ def text_in(body: bytes) -> bytes:
         raise DamagedEnvelope("This is not a Celery message with one text as its argument.") from error
 
 
-def attempts_of(headers: Mapping[str, Any] | Any) -> int:
+def attempts_of(headers: Mapping[str, Any]) -> int:
     """Which attempt at its events this delivery of a message is, from 1."""
     return 1 + _count(headers.get(ATTEMPTS_HEADER)) + deliveries_of(headers)
 
 
-def deliveries_of(headers: Mapping[str, Any] | Any) -> int:
+def deliveries_of(headers: Mapping[str, Any]) -> int:
     """How often RabbitMQ delivered the message before."""
     return _count(headers.get(DELIVERIES_HEADER))
 

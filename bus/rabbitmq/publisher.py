@@ -13,7 +13,7 @@ from yarl import URL
 from bus.envelope import Envelope, Kind
 from bus.publisher import QueueState
 from bus.rabbitmq import topology
-from bus.rabbitmq.celery_message import message_of
+from bus.rabbitmq.celery_message import JSON, body_of, headers_of
 from bus.rabbitmq.errors import UNREACHABLE, unavailable
 
 log = structlog.get_logger()
@@ -132,6 +132,18 @@ class RabbitPublisher:
             return None
         connection, self._connection, self._exchange = self._connection, None, None
         return connection
+
+
+def message_of(envelope: Envelope) -> aio_pika.Message:
+    """The Celery message of an envelope."""
+    return aio_pika.Message(
+        body_of(envelope),
+        headers=headers_of(envelope),
+        content_type=JSON,
+        content_encoding="utf-8",
+        correlation_id=str(envelope.id),
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
 
 
 async def _close(connection: AbstractConnection) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from bus.envelope import DamagedEnvelope, Envelope, Kind
 from bus.messages import as_received, events_json, export_events, store_arrays, store_events, train
-from bus.rabbitmq.celery_message import attempts_of, body_of, kind_of, message_of, text_in
+from bus.rabbitmq.celery_message import attempts_of, body_of, kind_of, text_in
+from bus.rabbitmq.publisher import message_of
 from core.contract import Event, read_event
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
