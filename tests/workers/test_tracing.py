@@ -50,7 +50,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collected]:
 
 @pytest.fixture
 async def http(stores: Stores, collected: Collected, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[Any]:
-    """A gateway that traces, and a client of it that may tell events."""
+    """A gateway that traces, and its HTTP client with a token that may send events."""
     app = create_app(Configured(stores))
     async with app.router.lifespan_context(app) as state:
 
@@ -67,7 +67,7 @@ async def http(stores: Stores, collected: Collected, pool: asyncpg.Pool, redis: 
 
 
 async def track(http: httpx.AsyncClient, trace: str) -> str:
-    """Tell an event within a trace of the caller's; the request's id."""
+    """Send an event in a trace of the caller; returns the id of the request."""
     body = {"query": TRACK, "variables": {"events": [EVENT]}}
     answer = await http.post("/graphql", json=body, headers={"traceparent": f"00-{trace}-{'1' * 16}-01"})
     assert answer.json() == {"data": {"trackEvents": {"accepted": 1}}}
@@ -123,7 +123,7 @@ async def test_a_damaged_traceparent_begins_a_new_trace(http: httpx.AsyncClient,
     assert {span.parent for span in roots} == {""}
 
 
-async def test_a_batch_that_is_put_back_stays_in_its_trace_and_its_log_lines_name_it(
+async def test_a_batch_that_is_sent_again_stays_in_its_trace_and_its_log_lines_name_it(
     stores: Stores,
     collected: Collected,
     pool: asyncpg.Pool,

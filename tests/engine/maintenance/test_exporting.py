@@ -1,4 +1,4 @@
-"""The lake comes round: once a day, by a trainer's process, again while it is not done."""
+"""The daily export to the lake: a trainer's process does it, and again while it is not done."""
 
 import asyncio
 from datetime import UTC, datetime, time, timedelta
@@ -42,14 +42,14 @@ def days(settings: EventLake) -> list[str]:
     return [day.isoformat() for day in read_contents(Lake.at(settings.lake_url or "")).days]
 
 
-async def test_an_export_is_asked_for_once_a_day_and_again_while_it_is_not_done(
+async def test_an_export_is_requested_once_a_day_and_again_while_it_is_not_done(
     pool: asyncpg.Pool, settings: EventLake
 ) -> None:
     due = MONDAY.replace(hour=4)
     assert await due_export(pool, EventLake(), due) is None
     assert await due_export(pool, settings, MONDAY.replace(hour=2)) is None
-    told = await asyncio.gather(*(due_export(pool, settings, due) for _ in range(4)))
-    assert [day for day in told if day] == ["2026-01-05"]
+    periods = await asyncio.gather(*(due_export(pool, settings, due) for _ in range(4)))
+    assert [day for day in periods if day] == ["2026-01-05"]
     assert not await ask_export(pool, "2026-01-05", timedelta(hours=1))
     assert await ask_export(pool, "2026-01-05", timedelta(0))
     await export_day(pool, settings, "2026-01-05")
@@ -57,10 +57,10 @@ async def test_an_export_is_asked_for_once_a_day_and_again_while_it_is_not_done(
     assert await due_export(pool, settings, due + timedelta(days=1)) == "2026-01-06"
 
 
-async def test_it_exports_and_lets_old_months_go(pool: asyncpg.Pool, settings: EventLake) -> None:
+async def test_an_export_writes_days_and_drops_old_months(pool: asyncpg.Pool, settings: EventLake) -> None:
     yesterday = clock.now() - timedelta(days=1, hours=2)
     await store(pool, MONDAY, yesterday, clock.now())
-    await export_day(pool, settings, "2026-01-05")  # nobody asked
+    await export_day(pool, settings, "2026-01-05")  # not requested
     assert days(settings) == []
     await ask_export(pool, "2026-01-05")
     await export_day(pool, settings, "2026-01-05")
@@ -71,7 +71,7 @@ async def test_it_exports_and_lets_old_months_go(pool: asyncpg.Pool, settings: E
     assert await pool.fetchval("SELECT count(*) FROM events") == 3
 
 
-async def test_without_a_lake_or_a_limit_nothing_is_ever_dropped(pool: asyncpg.Pool, settings: EventLake) -> None:
+async def test_without_a_lake_or_a_limit_no_month_is_dropped(pool: asyncpg.Pool, settings: EventLake) -> None:
     await store(pool, MONDAY)
     for chosen in (EventLake(events_keep=1), settings.model_copy(update={"events_keep": None})):
         await ask_export(pool, "2026-01-05", timedelta(0))
@@ -93,14 +93,14 @@ async def test_an_export_that_failed_is_not_done(pool: asyncpg.Pool) -> None:
     ("name", "value"),
     [("LAKE_URL", "hush"), ("LAKE_URL", "~/hush"), ("LAKE_URL", "file:hush"), ("EVENTS_KEEP", "36501")],
 )
-def test_a_setting_that_cannot_be_meant_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_setting_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"PENCHANT_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()) as refused:
         EventLake()
     assert value not in str(refused.value)
 
 
-async def test_no_month_is_dropped_into_memory(pool: asyncpg.Pool) -> None:
+async def test_no_month_is_dropped_for_a_lake_in_memory(pool: asyncpg.Pool) -> None:
     await store(pool, MONDAY)
     await ask_export(pool, "2026-01-05")
     with pytest.raises(InvalidInput, match="no place for a lake"):
@@ -108,7 +108,7 @@ async def test_no_month_is_dropped_into_memory(pool: asyncpg.Pool) -> None:
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
 
-async def test_the_longest_that_events_may_be_kept_is_no_error(pool: asyncpg.Pool, settings: EventLake) -> None:
+async def test_the_longest_time_to_keep_events_is_valid(pool: asyncpg.Pool, settings: EventLake) -> None:
     await store(pool, MONDAY)
     await ask_export(pool, "2026-01-05")
     await export_day(pool, settings.model_copy(update={"events_keep": 36_500}), "2026-01-05")
@@ -117,7 +117,7 @@ async def test_the_longest_that_events_may_be_kept_is_no_error(pool: asyncpg.Poo
 
 @pytest.fixture
 async def quiet(channel: AbstractChannel) -> None:
-    """Nothing waits for a worker."""
+    """Empty queues."""
     for queue in (topology.TRAINING, topology.CHORES, topology.LAKE):
         await (await channel.get_queue(queue.name)).purge()
 

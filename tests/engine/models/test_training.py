@@ -1,4 +1,4 @@
-"""Trainings from their request to the decision, by real trainer processes; what comes round, and who sends it."""
+"""Trainings from the request to the decision, in real trainer processes; periodic work, and the beat that sends it."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ NEVER = Schedule(retrain_daily=False)
 
 
 async def small_shop(pool: asyncpg.Pool) -> None:
-    """Everybody has favourites they buy again and again, so there is something to foretell."""
+    """Every person buys the same few items again and again, so there is something to predict."""
     random = Random(7)  # noqa: S311 -- a made-up shop
     await upsert_items(pool, [{"id": f"i{n}", "updated_at": MONDAY} for n in range(ITEMS)])
     bought = []
@@ -118,11 +118,13 @@ async def test_a_requested_training_ends_in_a_decision(
     assert decision.action in ("PROMOTED", "REFUSED") and decision.evidence["job"] == asked.id
     assert (stores.bundles / model.id / "manifest.json").exists()
     held = [path.read_bytes() for path in (stores.bundles / model.id).iterdir()]
-    assert not any(b"person-" in each for each in (*held, repr((model, decision)).encode())), "it holds nobody's id"
+    assert not any(b"person-" in each for each in (*held, repr((model, decision)).encode())), (
+        "a bundle has no ids of people"
+    )
     assert [row.bundle for row in await current_serving(pool)] == [model.id] * (decision.action == "PROMOTED")
 
 
-async def test_a_training_with_nothing_to_learn_from_fails_and_says_so(
+async def test_a_training_without_purchases_fails_with_the_reason(
     pool: asyncpg.Pool, broker: RabbitPublisher, start_worker: StartWorker
 ) -> None:
     asked = await request_job(pool, AFFINITY, "too early", "ada")
@@ -133,7 +135,7 @@ async def test_a_training_with_nothing_to_learn_from_fails_and_says_so(
     assert (failed.state, failed.error) == ("FAILED", "The purchase log is empty.")
 
 
-async def test_the_job_of_a_killed_trainer_is_taken_up_again(
+async def test_another_trainer_carries_out_the_job_of_a_killed_one(
     pool: asyncpg.Pool, broker: RabbitPublisher, start_worker: StartWorker
 ) -> None:
     asked = await request_job(pool, AFFINITY, "new data", "ada")
@@ -150,12 +152,12 @@ async def test_the_job_of_a_killed_trainer_is_taken_up_again(
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """With all its children: a machine that went away."""
+    """Kill a process and its children, as when a machine fails."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
 
 
-async def test_a_lease_that_went_to_another_stops_the_work(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_lost_its_lease_stops(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.models.leases.HEARTBEAT", 0.02)
     await request_job(pool, AFFINITY, "new data", "ada")
     sleeper = await lease_job(pool, AFFINITY, timedelta(seconds=-1))
@@ -172,7 +174,7 @@ async def test_a_lease_that_went_to_another_stops_the_work(pool: asyncpg.Pool, m
     assert (await job(pool, sleeper.id)).state == "RUNNING"  # the other's
 
 
-async def test_work_that_fails_says_why_and_a_store_that_went_away_leaves_the_job_to_others(pool: asyncpg.Pool) -> None:
+async def test_a_failed_job_has_its_reason_and_a_job_whose_store_was_away_is_left_to_others(pool: asyncpg.Pool) -> None:
     first = await request_job(pool, AFFINITY, "1", "ada")
     second = await request_job(pool, AFFINITY, "2", "ada")
     for error in (ZeroDivisionError, ConnectionError):
@@ -185,11 +187,11 @@ async def test_work_that_fails_says_why_and_a_store_that_went_away_leaves_the_jo
     assert (await job(pool, second.id)).state == "RUNNING"
 
 
-async def test_chores_done_twice_at_once_ask_for_one_training_a_day(pool: asyncpg.Pool) -> None:
+async def test_periodic_work_done_twice_at_once_schedules_one_training_a_day(pool: asyncpg.Pool) -> None:
     daily, due = Schedule(retrain_at=time(3)), MONDAY.replace(hour=4)
     assert await do_periodic_work(pool, daily, MONDAY.replace(hour=2)) == []
-    told = await asyncio.gather(*(do_periodic_work(pool, daily, due) for _ in range(4)))
-    assert sorted(told) == [[], [], [], [AFFINITY]]
+    kinds = await asyncio.gather(*(do_periodic_work(pool, daily, due) for _ in range(4)))
+    assert sorted(kinds) == [[], [], [], [AFFINITY]]
     (asked,) = await list_jobs(pool, 10)
     assert (asked.reason, asked.requested_by) == ("scheduled for 2026-01-05", "schedule")
     await pool.execute("UPDATE training_jobs SET state = 'FAILED'")
@@ -198,7 +200,7 @@ async def test_chores_done_twice_at_once_ask_for_one_training_a_day(pool: asyncp
     assert await do_periodic_work(pool, daily, due + timedelta(days=1)) == [AFFINITY]
 
 
-async def test_chores_make_the_months_ahead(pool: asyncpg.Pool) -> None:
+async def test_periodic_work_makes_the_partitions_of_the_months_ahead(pool: asyncpg.Pool) -> None:
     await do_periodic_work(pool, NEVER, datetime(2031, 5, 20, tzinfo=UTC))
     assert await pool.fetchval("SELECT to_regclass('events_2031_07') IS NOT NULL")
 
@@ -213,16 +215,16 @@ async def test_chores_make_the_months_ahead(pool: asyncpg.Pool) -> None:
         (time(23), MONDAY.replace(hour=1), "2026-01-04"),
     ],
 )
-def test_a_day_is_due_from_its_hour_on_and_for_some_hours(at: time, now: datetime, period: str | None) -> None:
+def test_a_day_is_due_from_its_hour_on_for_some_hours(at: time, now: datetime, period: str | None) -> None:
     assert due_period(at, now) == period
 
 
-async def test_of_two_beats_one_sends_and_the_other_takes_over(
+async def test_of_two_beats_one_sends_and_the_other_takes_over_when_it_stops(
     broker: RabbitPublisher, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
-    def said(what: str, times: int) -> Callable[[], Awaitable[bool]]:
+    def logged(event: str, times: int) -> Callable[[], Awaitable[bool]]:
         async def holds() -> bool:
-            return worker_log.read_text().count(what) == times  # noqa: ASYNC240 -- small and local
+            return worker_log.read_text().count(event) == times  # noqa: ASYNC240 -- small and local
 
         return holds
 
@@ -231,11 +233,11 @@ async def test_of_two_beats_one_sends_and_the_other_takes_over(
         return (queue.declaration_result.message_count or 0) > 0
 
     leader = start_worker(OFTEN, command=BEAT)
-    await eventually(said("beat_leads", 1), within=60)
+    await eventually(logged("beat_leads", 1), within=60)
     await eventually(sent)
     start_worker(OFTEN, command=BEAT)
-    await eventually(said("beat_stands_by", 1), within=60)
-    assert await said("beat_leads", 1)()
+    await eventually(logged("beat_stands_by", 1), within=60)
+    assert await logged("beat_leads", 1)()
     leader.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(leader.wait, 30) == 0
-    await eventually(said("beat_leads", 2), within=60)
+    await eventually(logged("beat_leads", 2), within=60)

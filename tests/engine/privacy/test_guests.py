@@ -1,4 +1,4 @@
-"""What is carried on about people: guests whose last events landed while they were being joined."""
+"""Guests who become users: also their events that are stored while they are joined, later, or never."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,60 +44,58 @@ def make_event(**fields: Any) -> Event:
 
 
 @pytest.fixture
-async def memory(stores: Stores) -> AsyncIterator[Connections]:
+async def connections(stores: Stores) -> AsyncIterator[Connections]:
     opened = Connections(stores)
     yield opened
     await opened.close()
 
 
-async def test_a_user_whose_guest_did_something_while_redis_was_away_is_built_anew(
+async def test_a_user_whose_guest_had_events_while_redis_was_away_is_rebuilt(
     stores: Stores, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     relay = Relay(stores.redis_url.get_secret_value())
-    memory = Connections(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
+    connections = Connections(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
     await join_guest(pool, "g-1", "anna", "shop")
     await write_base(redis, ANNA, b"from before")
-    assert await store(memory, [make_event()], timeout=5) == 1
+    assert await store(connections, [make_event()], timeout=5) == 1
     await relay.open()
-    await store(memory, [make_event(userId="bert")], timeout=5)
+    await store(connections, [make_event(userId="bert")], timeout=5)
     assert await read_person(redis, ANNA) == (None, [])
-    await memory.close()
+    await connections.close()
     await relay.close()
 
 
-async def test_what_dies_of_a_guest_who_became_a_user_is_kept_as_it_was_told() -> None:
-    told = make_event()
-    given = told.of_user("anna")
+async def test_a_dead_event_of_a_guest_who_became_a_user_is_kept_as_it_was_reported() -> None:
+    reported = make_event()
+    given = reported.of_user("anna")
     burial = of_event(given, DeadReason.UNSTORABLE, "a test says so")
-    assert burial == of_event(told, DeadReason.UNSTORABLE, "a test says so")
+    assert burial == of_event(reported, DeadReason.UNSTORABLE, "a test says so")
     again = Event.model_validate_json(burial.body)
-    assert (given.user_id, again.user_id, again.digest) == ("anna", None, told.digest)
+    assert (given.user_id, again.user_id, again.digest) == ("anna", None, reported.digest)
 
 
-async def test_a_batch_stored_after_the_identity_is_the_users_and_nobody_elses_changes(
-    memory: Connections, pool: asyncpg.Pool, redis: Redis
+async def test_events_stored_after_the_join_belong_to_the_user_and_no_other_events_change(
+    connections: Connections, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await join_guest(pool, "g-1", "anna", "shop")
     batch = [make_event(), make_event(anonymousId="g-2"), make_event(userId="bert")]
-    assert await store(memory, batch, timeout=5) == 3
+    assert await store(connections, batch, timeout=5) == 3
     assert [event.id for event in await events_of_person(pool, ANNA)] == [batch[0].id]
     assert [event.id for event in await events_of_person(pool, Person("guest", "g-2"))] == [batch[1].id]
     assert [event.id for event in await events_of_person(pool, Person("user", "bert"))] == [batch[2].id]
     assert [len((await read_person(redis, person))[1]) for person in (ANNA, GUEST)] == [1, 0]
 
 
-async def test_what_slipped_in_while_the_guest_was_joined_is_given_to_the_user_later(
-    pool: asyncpg.Pool, redis: Redis
-) -> None:
+async def test_events_stored_during_the_join_are_given_to_the_user_later(pool: asyncpg.Pool, redis: Redis) -> None:
     await join_guest(pool, "g-1", "anna", "shop")
-    slipped = make_event()
-    await insert_events(pool, [slipped])  # as by a worker that had not heard of it
-    await add_recent(redis, [slipped])
+    late = make_event()
+    await insert_events(pool, [late])  # as a worker does that began before the join
+    await add_recent(redis, [late])
     await write_base(redis, ANNA, b"built before")
     soon = clock.now() + SETTLE_DELAY / 2
     assert await settle_guests(pool, redis, soon) == 0
     assert await settle_guests(pool, redis, clock.now() + 2 * SETTLE_DELAY) == 1
-    assert [event.id for event in await events_of_person(pool, ANNA)] == [slipped.id]
+    assert [event.id for event in await events_of_person(pool, ANNA)] == [late.id]
     base, delta = await read_person(redis, ANNA)
     assert (base, len(delta)) == (None, 1)
     assert not await redis.exists(*person_keys(GUEST))
@@ -148,8 +146,8 @@ async def test_a_person_from_guest_to_erasure_with_a_gateway_and_a_worker_of_the
 
             async def track(id: str, **who: str) -> None:
                 when = (clock.now() - timedelta(minutes=1)).isoformat()
-                told = {"type": "VIEW", "itemId": "i1", "id": id, "occurredAt": when, **who}
-                assert (await ask(TRACK, events=[told]))["accepted"] == 1
+                event = {"type": "VIEW", "itemId": "i1", "id": id, "occurredAt": when, **who}
+                assert (await ask(TRACK, events=[event]))["accepted"] == 1
 
             async def knows(id: str, *events: str) -> bool:
                 nodes = (await ask(HISTORY, id=id))["history"]["nodes"]

@@ -1,4 +1,4 @@
-"""The worker's numbers: those of all its processes, on a port of its own."""
+"""The metrics of a worker: of all its processes, on a port of its own."""
 
 import urllib.request
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ def make_event(**fields: Any) -> Event:
 
 
 def scrape(port: int) -> Numbers:
-    """What the worker tells; nothing while it does not listen yet."""
+    """The metrics of the worker; empty while it does not listen yet."""
     try:
         with DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
@@ -66,7 +66,7 @@ async def test_events_and_tasks_are_counted_over_all_processes(
     assert numbers[("process_resident_memory_bytes",)] > 10_000_000
 
 
-async def test_a_port_that_is_taken_ends_the_worker_and_says_so(
+async def test_a_port_in_use_ends_the_worker_with_an_error_that_names_it(
     stores: Stores, start_worker: StartWorker, worker_log: Path
 ) -> None:
     taken = stores.postgres_url.get_secret_value().rpartition("@")[2].partition("/")[0].partition(":")[2]
