@@ -43,12 +43,12 @@ async def continue_erasures(
     lake = {} if has_lake else {PersonStore.LAKE: Told(StoreState.NOTHING_HELD, now, _NO_LAKE)}
     complete = 0
     for erasure in erasures:
-        told = {
+        reports = {
             **await _arrived(pool, redis, erasure, messages, now),
             **(lake if erasure.waits(PersonStore.LAKE) else {}),
             **_bundle(erasure, trained, now),
         }
-        after = await tell_stores(pool, erasure, told) if told else None
+        after = await tell_stores(pool, erasure, reports) if reports else None
         if after is not None and after.completed_at is not None:
             complete += 1
             log.info("erasure_complete", erasure=str(erasure.id))
@@ -59,25 +59,25 @@ async def _arrived(
     pool: asyncpg.Pool, redis: Redis, erasure: Erasure, messages: Mapping[str, int], now: datetime
 ) -> Reports:
     """Erase what was stored since, until no event from before the erasure is in flight."""
-    told: Reports = {}
+    reports: Reports = {}
     if not any(map(erasure.waits, (PersonStore.QUEUE, PersonStore.DEAD_EVENTS))):
-        return told
+        return reports
     swept = await sweep(pool, erasure.people, erasure.erased_at)
     await forget_people(redis, erasure.people)
     await forget_seen(redis, swept.identities)
     if swept.found or erasure.waits(PersonStore.POSTGRES):
-        told |= swept.told(now)
+        reports |= swept.told(now)
     if erasure.waits(PersonStore.REDIS):
-        told[PersonStore.REDIS] = Told(StoreState.ERASED, now)
+        reports[PersonStore.REDIS] = Told(StoreState.ERASED, now)
     if not await outbox_waits(pool, erasure.erased_at):
         if erasure.waits(PersonStore.OUTBOX):
-            told[PersonStore.OUTBOX] = Told(StoreState.ERASED, now, _DRAINED)
+            reports[PersonStore.OUTBOX] = Told(StoreState.ERASED, now, _DRAINED)
         if erasure.waits(PersonStore.QUEUE) and not messages[QueueName.EVENTS] and not swept.rest:
-            told[PersonStore.QUEUE] = Told(StoreState.ERASED, now, _ARRIVED)
-    arrived = not erasure.waits(PersonStore.QUEUE) or PersonStore.QUEUE in told
+            reports[PersonStore.QUEUE] = Told(StoreState.ERASED, now, _ARRIVED)
+    arrived = not erasure.waits(PersonStore.QUEUE) or PersonStore.QUEUE in reports
     if erasure.waits(PersonStore.DEAD_EVENTS) and arrived and not messages[QueueName.DEAD_LETTERS]:
-        told[PersonStore.DEAD_EVENTS] = Told(StoreState.ERASED, now, _NO_DEAD_EVENTS)
-    return told
+        reports[PersonStore.DEAD_EVENTS] = Told(StoreState.ERASED, now, _NO_DEAD_EVENTS)
+    return reports
 
 
 def _bundle(erasure: Erasure, trained: datetime | None, now: datetime) -> Reports:

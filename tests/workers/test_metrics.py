@@ -4,6 +4,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -11,8 +12,9 @@ from aio_pika.abc import AbstractChannel
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from bus.envelope import Kind
-from bus.messages import store_events
+from bus.envelope import Envelope, Kind
+from bus.messages import as_received, store_events
+from bus.rabbitmq.celery_message import body_of
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
 from core.settings import Stores
@@ -64,6 +66,21 @@ async def test_events_and_tasks_are_counted_over_all_processes(
     assert numbers["penchant_events_total", "stored"] == 4
     assert numbers["penchant_events_total", "known"] == 3
     assert numbers[("process_resident_memory_bytes",)] > 10_000_000
+
+
+async def test_a_worker_carries_out_the_periodic_messages_of_the_release_before(
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+) -> None:
+    with reserved_port() as port:
+        start_worker(PENCHANT_WORKER_METRICS_PORT=str(port))
+        for name in ("penchant.look_around", "penchant.bury_letters"):
+            await broker.publish(as_received(name, body_of(Envelope(kind=Kind.PERIODIC)), uuid4()))
+
+        async def both() -> bool:
+            kinds = (Kind.PERIODIC, Kind.MOVE_DEAD_LETTERS)
+            return all(scrape(port).get(("penchant_task_seconds_count", "done", kind)) for kind in kinds)
+
+        await eventually(both)
 
 
 async def test_a_port_in_use_ends_the_worker_with_an_error_that_names_it(
