@@ -1,1 +1,1 @@
-"""The gateway: authenticates, reads, queues. Never trains, never blocks."""
+"""The gateway: authenticates, reads and queues. It never trains and never blocks."""

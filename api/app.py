@@ -1,4 +1,4 @@
-"""The gateway's composition root: the only place of this folder that opens connections."""
+"""The gateway's composition root. Only this module of `api` opens connections."""
 
 import asyncio
 import gc
@@ -16,19 +16,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from api.errors import MASKED
-from api.graphql.context import Gateway
+from api.errors import error_answer, masked_answer
+from api.gateway import Gateway
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
-from api.http import bulk, health
-from api.http import metrics as scrape
 from api.http.cors import Cors
 from api.http.guard import EdgeGuard
-from api.http.observation import Observed
-from api.http.probes import Vitals
+from api.http.request_metrics import RequestMetrics
 from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes as oauth_routes
 from api.oauth.tokens.verifier import Verifier
+from api.routes import bulk, health, metrics
+from api.routes.probes import StoreProbes
 from bus.rabbitmq.publisher import RabbitPublisher
 from core import telemetry
 from core.errors import PenchantError
@@ -38,28 +37,29 @@ from db.cache import connect_redis
 from db.postgres import connect_pool
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.ingest import Ingest
-from engine.recommending.people import People
+from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.signing import Signer
 
 log = structlog.get_logger()
 
-PATIENCE = 5.0  # seconds for the pool's connections to come home when the process stops
+CLOSE_TIMEOUT = 5.0  # seconds to wait for running statements when the pool is closed
 
 
-class State(TypedDict):
-    """What the lifespan gives every request, under `scope["state"]`."""
+class LifespanState(TypedDict):
+    """What every request finds in `scope["state"]`."""
 
     gateway: Gateway
     authority: Authority
     verifier: Verifier
-    vitals: Vitals
+    probes: StoreProbes
 
 
 def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starlette:
-    """The gateway as an ASGI app; its lifespan opens the stores and raises StoreUnavailable when Postgres is away.
+    """The gateway as an ASGI app. Its lifespan opens the stores and raises StoreUnavailable when Postgres is away.
 
-    It goes on with the `catalogue` that `load_catalogue` read, which the processes of one gateway share that way.
+    `catalogue` is one that `load_catalogue` read before the gateway forked: its processes share that memory. Without
+    one, the lifespan reads the catalogue.
     """
     edge = settings.gateway
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=edge.graphiql, timeout=edge.request_timeout)
@@ -68,19 +68,19 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
         *bulk.routes(edge.max_body, edge.request_timeout),
         *oauth_routes(),
         *health.ROUTES,
-        *scrape.routes(settings.watching),
+        *metrics.routes(settings.watching),
     ]
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(Observed, paths=[route.path for route in routes]),
+            Middleware(RequestMetrics, paths=[route.path for route in routes]),
             Middleware(Cors),
             Middleware(EdgeGuard, max_body=edge.max_body, timeout=edge.request_timeout),
         ],
-        exception_handlers={HTTPException: _not_served, Exception: _failed},
+        exception_handlers={HTTPException: _answer_http_error, Exception: _answer_unexpected},
         lifespan=partial(_lifespan, settings=settings, catalogue=catalogue),
     )
-    app.router.redirect_slashes = False  # a redirect would name whatever host the request named
+    app.router.redirect_slashes = False  # the redirect would go to the host that the caller names
     return app
 
 
@@ -93,7 +93,7 @@ async def load_catalogue(settings: Settings) -> Catalogue:
 
 
 @asynccontextmanager
-async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | None) -> AsyncIterator[State]:
+async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | None) -> AsyncIterator[LifespanState]:
     async with AsyncExitStack() as stack:
         telemetry.start("gateway")
         stack.push_async_callback(asyncio.to_thread, telemetry.stop)
@@ -106,11 +106,11 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             log.error("gateway_not_started", reason=str(error))
             raise
         gc.collect()
-        gc.freeze()  # the catalogue lives as long as the process: collections need not walk it
+        gc.freeze()  # the catalogue lives as long as the process: collections can skip it
         log.info("gateway_ready", items=len(gateway.catalogue))
-        vitals = Vitals(pool, gateway.redis, broker, gateway.catalogue)
-        stack.callback(vitals.close)
-        yield State(gateway=gateway, authority=authority, verifier=authority.verifier, vitals=vitals)
+        probes = StoreProbes(pool, gateway.redis, broker, gateway.catalogue)
+        stack.callback(probes.close)
+        yield LifespanState(gateway=gateway, authority=authority, verifier=authority.verifier, probes=probes)
         log.info("gateway_stopping")
 
 
@@ -144,14 +144,14 @@ async def _open_gateway(
     ingest = Ingest(settings.ingest, pool, redis, broker)
     ingest.open()
     stack.push_async_callback(ingest.close)
-    await stack.enter_async_context(_running(catalogue.run, models.run))
+    await stack.enter_async_context(_run_beside(catalogue.run, models.run))
     return Gateway(
         settings=settings,
         pool=pool,
         redis=redis,
         catalogue=catalogue,
         models=models,
-        people=People(pool, redis, catalogue),
+        people=PeopleReader(pool, redis, catalogue),
         ingest=ingest,
         signer=Signer(edge.secret.get_secret_value()),
         broker=broker,
@@ -180,31 +180,29 @@ async def _open_pool(settings: Settings, stack: AsyncExitStack) -> Pool:
 
 async def _close_pool(pool: Pool) -> None:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
             await pool.close()
     except TimeoutError:
         pool.terminate()
 
 
 @asynccontextmanager
-async def _running(*followers: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """Run these coroutine functions beside the block, and stop them with it."""
-    tasks = [asyncio.create_task(follower()) for follower in followers]
+async def _run_beside(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run these coroutine functions as tasks while the block runs, and cancel them when it ends."""
+    tasks = [asyncio.create_task(loop()) for loop in loops]
     try:
         yield
     finally:
         await end(tasks)
 
 
-async def _not_served(request: Request, error: Exception) -> JSONResponse:
-    """404 and 405 of the router, in the shape of every other answer."""
+async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
+    """The router's 404 or 405, with the same JSON body as every other refusal."""
     assert isinstance(error, HTTPException)
     code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
-    body = {"errors": [{"message": error.detail, "extensions": {"code": code}}]}
-    return JSONResponse(body, error.status_code, headers=error.headers)
+    return JSONResponse(error_answer(code, error.detail), error.status_code, headers=error.headers)
 
 
-async def _failed(request: Request, error: Exception) -> JSONResponse:
-    """A bug outside GraphQL's own error handling; the server logs its traceback."""
-    extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request.state.request_id}
-    return JSONResponse({"errors": [{"message": MASKED, "extensions": extensions}]}, 500)
+async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+    """500 for an error that nothing else handles; the server logs its traceback."""
+    return JSONResponse(masked_answer(request.state.request_id), 500)

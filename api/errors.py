@@ -1,38 +1,34 @@
-"""Every failure a caller may see: error type -> public code. Surprises are logged and masked with the request's id."""
+"""Every failure a caller may see: error type -> public code and HTTP status. Unexpected ones are logged and masked."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import structlog
 from graphql import GraphQLError
-from redis.exceptions import ConnectionError as RedisUnreachable
-from redis.exceptions import TimeoutError as RedisTooSlow
 from strawberry.exceptions import StrawberryInputCoercionError
 
-from core.errors import InvalidInput, PenchantError, StoreUnavailable
-from db.postgres import UNREACHABLE
+from core.errors import (
+    Forbidden,
+    InvalidInput,
+    InvalidToken,
+    NotFound,
+    Overloaded,
+    PenchantError,
+    StoreUnavailable,
+    TooManyElements,
+    Unanswerable,
+)
+from core.stores import log_unavailable
 
 log = structlog.get_logger()
 
 MOST_ERRORS = 5
 MASKED = "Something went wrong on our side."
-
-
-class Forbidden(PenchantError):
-    """The token does not allow this."""
-
-
-class NotFound(PenchantError):
-    """There is nothing here by that name."""
-
-
-class Unauthenticated(PenchantError):
-    """The access token is missing or not valid."""
+STORE_AWAY = "A store did not answer."
 
 
 class RequestRefused(PenchantError):
-    """A GraphQL request that cannot run: `code` says why, `status` is the HTTP status that goes with it."""
+    """The whole request is refused, with a public `code` and an HTTP `status`."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -44,54 +40,73 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (InvalidInput, "BAD_USER_INPUT"),
     (Forbidden, "FORBIDDEN"),
     (NotFound, "NOT_FOUND"),
-    (Unauthenticated, "UNAUTHENTICATED"),
+    (InvalidToken, "UNAUTHENTICATED"),
     (StoreUnavailable, "SERVICE_UNAVAILABLE"),
     (StrawberryInputCoercionError, "BAD_USER_INPUT"),
 )
 
-STORE_DOWN = (
-    *UNREACHABLE,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.OperatorInterventionError,
-    RedisUnreachable,
-    RedisTooSlow,
-)  # what the stores' own libraries raise when nobody translated it
+_REFUSALS: dict[type[PenchantError], tuple[str, int]] = {
+    TooManyElements: ("PAYLOAD_TOO_LARGE", 413),
+    Overloaded: ("SERVICE_UNAVAILABLE", 503),
+}
+REFUSALS = (RequestRefused, TooManyElements, Overloaded)  # errors that refuse a request as a whole
 
 
 def code_of(error: BaseException) -> str | None:
-    """The public code of a domain error; None for a surprise."""
-    if isinstance(error, RequestRefused):
-        return error.code
+    """The public code of a domain error; None for an unexpected error."""
+    if isinstance(error, REFUSALS):
+        return refusal_of(error).code
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
 
 
-def public_errors(errors: Sequence[GraphQLError], request_id: str, default: str | None = None) -> list[dict[str, Any]]:
-    """What the caller is told about `errors`: the first five, surprises masked and logged.
+def refusal_of(error: RequestRefused | TooManyElements | Overloaded) -> RequestRefused:
+    """One of `REFUSALS` as a RequestRefused, with its public code and HTTP status."""
+    if isinstance(error, RequestRefused):
+        return error
+    code, status = _REFUSALS[type(error)]
+    return RequestRefused(code, str(error), status)
 
-    `default` is the code of errors that GraphQL itself found in the request, such as `GRAPHQL_VALIDATION_FAILED`.
+
+def error_answer(code: str, message: str, **extensions: str) -> dict[str, Any]:
+    """The JSON body of an answer that is one error and nothing else."""
+    return {"errors": [{"message": message, "extensions": {"code": code, **extensions}}]}
+
+
+def masked_answer(request_id: str) -> dict[str, Any]:
+    """The JSON body of an answer to a request that failed unexpectedly."""
+    return error_answer("INTERNAL_SERVER_ERROR", MASKED, requestId=request_id)
+
+
+def public_errors(errors: Sequence[GraphQLError], request_id: str, default: str | None = None) -> list[dict[str, Any]]:
+    """The first five errors as the caller may see them. Unexpected errors are logged, and masked with the request's id.
+
+    `default` is the code of errors that GraphQL itself finds in the request, such as `GRAPHQL_VALIDATION_FAILED`.
     """
     return [_public(error, request_id, default) for error in errors[:MOST_ERRORS]]
 
 
 def _public(error: GraphQLError, request_id: str, default: str | None) -> dict[str, Any]:
     cause = error.original_error
-    if default is None and isinstance(cause, STORE_DOWN):
-        log.warning("store_did_not_answer", request_id=request_id, path=error.path, error=repr(cause))
-        return _answer(error, str(StoreUnavailable()), {"code": "SERVICE_UNAVAILABLE"})
+    if default is None and isinstance(cause, StoreUnavailable):
+        log_unavailable(cause, doing="answer a field", request_id=request_id, path=error.path)
+        message = error.message if isinstance(cause, Unanswerable) else STORE_AWAY
+        return _error(error, message, {"code": "SERVICE_UNAVAILABLE"})
     code = default or _code_of_field_error(error)
     if code is None:
         log.error("request_failed", request_id=request_id, path=error.path, exc_info=cause or error)
-        return _answer(error, MASKED, {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id})
+        return _error(error, MASKED, {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id})
     extensions: dict[str, Any] = {"code": code}
     if isinstance(cause, InvalidInput) and cause.field:
         extensions["field"] = cause.field
-    return _answer(error, error.message, extensions)
+    return _error(error, error.message, extensions)
 
 
 def _code_of_field_error(error: GraphQLError) -> str | None:
-    """A literal argument that does not fit has its own nodes; a resolver's answer that does not fit has none."""
+    """The public code; None for an unexpected error.
+
+    A GraphQLError without a cause, or with nodes of its own, is about an argument of the wrong type. One without nodes
+    is about a resolver that returned the wrong type.
+    """
     cause = error.original_error
     if cause is None:
         return "BAD_USER_INPUT"
@@ -100,11 +115,11 @@ def _code_of_field_error(error: GraphQLError) -> str | None:
     return code_of(cause)
 
 
-def _answer(error: GraphQLError, message: str, extensions: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"message": message}
+def _error(error: GraphQLError, message: str, extensions: dict[str, Any]) -> dict[str, Any]:
+    public: dict[str, Any] = {"message": message}
     if error.locations:
-        answer["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
+        public["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
     if error.path is not None:
-        answer["path"] = error.path
-    answer["extensions"] = extensions
-    return answer
+        public["path"] = error.path
+    public["extensions"] = extensions
+    return public

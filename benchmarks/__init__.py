@@ -1,1 +1,1 @@
-"""Speed and quality: each a command that prints a table and writes JSON."""
+"""Benchmarks of speed and quality; each prints a table and can write JSON."""

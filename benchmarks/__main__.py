@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME [--json FILE]`: run one benchmark; `--list` names them, `--quick` runs the short ones."""
+"""`python -m benchmarks NAME [--json FILE]`: run one benchmark; `--list` lists them, `--quick` runs the short ones."""
 
 import argparse
 import importlib
@@ -22,7 +22,7 @@ REPORTED_VERSIONS = ("numpy", "asyncpg", "redis", "strawberry-graphql", "graphql
 
 
 class Benchmark(Protocol):
-    """A module of this folder: its docstring's first line says what it measures."""
+    """A module of this folder; the first line of its docstring says what it measures."""
 
     __doc__: str | None
     MINUTES: float
@@ -58,11 +58,19 @@ def _version(package: str) -> str | None:
 
 def _table(name: str, figures: dict[str, Figure]) -> Table:
     table = Table(title=name)
-    for heading in ("figure", "value", "interval", "unit", "held against"):
+    for heading in ("figure", "value", "interval", "unit", "compared with"):
         table.add_column(heading, justify="right" if heading in {"value", "interval"} else "left")
     for key, figure in figures.items():
         interval = "" if figure.low is None or figure.high is None else f"{figure.low:.4g} .. {figure.high:.4g}"
         table.add_row(key, f"{figure.value:.4g}", interval, figure.unit, figure.reference or "")
+    return table
+
+
+def _list() -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name in NAMES:
+        module = benchmark(name)
+        table.add_row(name, f"{module.MINUTES:g} min", (module.__doc__ or "").splitlines()[0])
     return table
 
 
@@ -71,21 +79,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("name", nargs="?", choices=NAMES, help="the benchmark to run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--list", action="store_true", help="name the benchmarks and their rough time")
+    parser.add_argument("--list", action="store_true", help="list the benchmarks with their rough times")
     parser.add_argument("--quick", action="store_true", help=f"run all that take at most {QUICK_MINUTES:.0f} minutes")
     arguments = parser.parse_args()
     if not (arguments.name or arguments.list or arguments.quick):
-        parser.error("name a benchmark, or ask for --list or --quick")
+        parser.error("name a benchmark, or use --list or --quick")
     return arguments
 
 
 def main() -> int:
-    """Run what was asked for; 0 when every benchmark ran."""
+    """Run the named benchmark or the quick ones. Returns the exit code."""
     arguments, console = _arguments(), Console()
     if arguments.list:
-        for name in NAMES:
-            module = benchmark(name)
-            console.print(f"{name:<18} {(module.__doc__ or '').splitlines()[0]} (about {module.MINUTES:g} min)")
+        console.print(_list())
         return 0
     names = (
         [name for name in NAMES if benchmark(name).MINUTES <= QUICK_MINUTES] if arguments.quick else [arguments.name]

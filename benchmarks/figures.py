@@ -1,4 +1,4 @@
-"""What a benchmark reports: one measured value with its unit, interval and reference."""
+"""What a benchmark reports: measured values, each with its unit, interval and reference."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Figure:
     """One measured value.
 
-    `low` and `high` bound its 95 % interval (or the least and most of repeated runs); `reference` says in words what
-    it is to be held against.
+    `low` and `high` bound its 95 % interval, or are the least and the greatest value of repeated runs.
+    `reference` says in words what the value is compared with.
     """
 
     value: float

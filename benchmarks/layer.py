@@ -1,4 +1,4 @@
-"""GraphQL against a plain route: one server with both, over the same list of 20, ranked before anybody asks."""
+"""One server with the GraphQL endpoint and a plain route, over the same list of 20 items, ranked in advance."""
 
 import time
 from collections.abc import AsyncIterator
@@ -14,28 +14,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.graphql.context import Context, Gateway
+from api.gateway import Gateway
+from api.graphql.context import Context
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
-from api.graphql.topics import recommendations
+from api.graphql.topics.recommendations import _TEXTS
 from core.contract import Person
 from core.settings import Settings
 from db.cache import connect_redis
 from db.postgres import connect_pool
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.people import People
-from engine.recommending.recommendations import Listed, Wish, for_person
+from engine.recommending.people import PeopleReader
+from engine.recommending.recommendations import Listed, Recommender, Wish
 from engine.recommending.serving_models import ServingModels
 from engine.scopes import SCOPES
 from engine.signing import Signer
 from engine.viewer import Viewer
-from ml.ranking import REASONS
+from ml.ranked import REASONS
 
 VIEWER = Viewer("benchmark", frozenset(SCOPES), None, 2**33)
 
 
 class Verified:
-    """Takes every token at its word."""
+    """Accepts every token."""
 
     async def verify(self, token: str) -> Viewer:
         """The benchmark's viewer."""
@@ -43,7 +44,7 @@ class Verified:
 
 
 def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int) -> None:
-    """Serve /graphql, /plain and /cpu (seconds used so far) until killed. A process's main function."""
+    """Serve /graphql, /plain and /cpu (CPU seconds so far) until killed: the main function of a process."""
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=5)
     listed: list[Listed] = []
 
@@ -52,8 +53,8 @@ def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int
         async with AsyncExitStack() as stack:
             gateway = await _gateway(stack, postgres_url, redis_url, bundles)
             person = Person("user", user)
-            listed.append(await for_person(Context(VIEWER, gateway, ""), person, Wish(20)))
-            stack.enter_context(patch.object(recommendations, "for_person", ranked))
+            listed.append(await Context(VIEWER, gateway, "").recommender.for_person(person, Wish(20)))
+            stack.enter_context(patch.object(Recommender, "for_person", ranked))
             yield {"gateway": gateway, "verifier": Verified()}
 
     async def ranked(*_: object) -> Listed:
@@ -79,14 +80,14 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     await catalogue.load()
     models = ServingModels(pool, bundles, catalogue, poll=60, popular_window=28)
     await models.load()
-    people, signer = People(pool, redis, catalogue), Signer("of a benchmark")
+    people, signer = PeopleReader(pool, redis, catalogue), Signer("of a benchmark")
     return Gateway(
         Settings(), pool, redis, catalogue, models, people, cast(Any, None), signer, cast(Any, None), cast(Any, None)
     )
 
 
 def objects(catalogue: Catalogue, listed: Listed) -> dict[str, Any]:
-    """What a hand-written route would encode: the fields that QUERY of benchmarks/answer.py selects."""
+    """The objects that a plain route would encode: the fields that QUERY of benchmarks/answer.py selects."""
     page, edges = listed.page, []
     for at, number in enumerate(page.numbers):
         item, code = catalogue.item(number), REASONS[page.reasons[at]]
@@ -100,7 +101,7 @@ def objects(catalogue: Catalogue, listed: Listed) -> dict[str, Any]:
                 "score": page.scores[at],
                 "reason": {
                     "code": code,
-                    "text": recommendations._TEXTS[code].format(item=item.title, cause=cause.title),
+                    "text": _TEXTS[code].format(item=item.title, cause=cause.title),
                 },
                 "node": {
                     "id": item.id,

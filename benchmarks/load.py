@@ -1,8 +1,8 @@
-"""`penchant load events` into Postgres, held against a binary COPY of the same rows into an equal table.
+"""`penchant load events` into Postgres, compared with a binary COPY of the same rows into the same table.
 
-The log is made of the seed: purchases of 20,000 people over 150 days in time order, no ids, as Parquet. The loader runs
-as its own process, reading, judging and storing; the reference is a single COPY of the rows it stored, already encoded,
-into a table with the same partitions, keys and indexes, by one connection.
+The log is generated from the seed: purchases of 20,000 people over 150 days in time order, no ids, as Parquet. The
+loader runs as its own process: it reads, checks and stores. The reference is one COPY of the rows it stored, already
+encoded, over one connection into the emptied table with the same partitions, keys and indexes.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ DAYS = 150
 
 
 def run(seed: int) -> dict[str, Figure]:
-    """Load and copy in turns; events a second of the loader's process, and the ratio of the medians."""
+    """Load and copy in turns; the medians of both rates and of their ratio."""
     with served(["main"]) as socket, tempfile.TemporaryDirectory() as folder:
         url = ask(socket, "main", "postgres")["postgres"]
         log = _log(Path(folder), seed)
@@ -41,7 +41,7 @@ def run(seed: int) -> dict[str, Figure]:
     ratios = [load / copy for load, copy in pairs]
     return {
         "events_per_s": Figure(float(np.median(loads)), "events/s", min(loads), max(loads), "50,000 on 2 cores"),
-        "ratio_to_copy": Figure(float(np.median(ratios)), "ratio", min(ratios), max(ratios), "binary COPY = 1; aim .5"),
+        "ratio_to_copy": Figure(float(np.median(ratios)), "ratio", min(ratios), max(ratios), "COPY = 1; goal .5"),
         "copy_rows_per_s": Figure(float(np.median(copies)), "rows/s", min(copies), max(copies), "the reference itself"),
     }
 
@@ -86,12 +86,12 @@ async def _once(url: str, log: Path) -> tuple[float, float]:
 
 
 def _load(url: str, log: Path) -> float:
-    """Events a second of `penchant load`, from its start to its end by its own clock."""
+    """Events a second of `penchant load`, by the duration that it reports."""
     words = [sys.executable, "-c", "from cli.main import app; app()", "load", "events", str(log), "--json"]
     done = subprocess.run(
         words, env={**os.environ, "PENCHANT_POSTGRES_URL": url}, capture_output=True, check=True, text=True
     )
-    said = json.loads(done.stdout)
-    if said["stored"] != EVENTS:
-        raise RuntimeError(f"stored {said['stored']} of {EVENTS}")
-    return float(EVENTS / said["seconds"])
+    report = json.loads(done.stdout)
+    if report["stored"] != EVENTS:
+        raise RuntimeError(f"penchant load stored {report['stored']} of {EVENTS} events")
+    return float(EVENTS / report["seconds"])

@@ -4,7 +4,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import OperationalError
@@ -30,20 +30,31 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def head() -> str:
-    """The newest revision this code knows."""
+    """The newest revision of this program."""
     newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     assert newest is not None
     return newest
 
 
 def revisions() -> set[str]:
-    """Every revision this code knows."""
+    """Every revision of this program."""
     return {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
 
 
 def sync_url(url: str) -> str:
     """The same address for SQLAlchemy's psycopg driver."""
     return "postgresql+psycopg://" + url.partition("://")[2]
+
+
+def run_file(script: str) -> None:
+    """Run the SQL file that lies beside a migration's script, inside the migration."""
+    run_sql(Path(script).with_suffix(".sql").read_text())
+
+
+def run_sql(statements: str) -> None:
+    """Run any number of SQL statements, inside a migration."""
+    # Without parameters the driver takes many statements at once and leaves colons and percent signs alone.
+    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
 
 
 def _run(step: _Step, url: str, revision: str) -> None:
@@ -54,4 +65,4 @@ def _run(step: _Step, url: str, revision: str) -> None:
         with _ONE_AT_A_TIME:
             step(config, revision)
     except OperationalError as error:
-        raise StoreUnavailable(f"Postgres did not answer: {error.orig}") from error
+        raise StoreUnavailable("postgres", f"Postgres did not answer: {error.orig}") from error

@@ -20,7 +20,7 @@ class OutboxEnvelope(NamedTuple):
     body: bytes
 
 
-async def put_envelope(connection: Connection, message_id: UUID, envelope: bytes, body: bytes) -> None:
+async def keep_envelope(connection: Connection, message_id: UUID, envelope: bytes, body: bytes) -> None:
     """Keep an encoded envelope; a second time under the same message id changes nothing.
 
     `body` is the same message as a gateway of the release before sends it.
@@ -52,7 +52,7 @@ async def count_envelopes(connection: Connection) -> int:
     return waiting
 
 
-async def age_of_oldest_envelope(connection: Connection) -> timedelta | None:
+async def oldest_envelope_age(connection: Connection) -> timedelta | None:
     """How long the oldest envelope has waited; None when the outbox is empty."""
     age: timedelta | None = await connection.fetchval("SELECT now() - min(created_at) FROM outbox")
     return age

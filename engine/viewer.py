@@ -1,15 +1,27 @@
 """Who asks, as the access token says."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from core.contract import Person
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Whom an access token names. `person` is None for a client's own token; `expires_at` is in seconds since 1970."""
+    """The client and the person of an access token.
+
+    `person` is None for a client's own token; `expires_at` is in seconds since 1970.
+    """
 
     client_id: str
     scopes: frozenset[str]
     person: Person | None
     expires_at: int
+
+
+class TokenVerifier(Protocol):
+    """Checks access tokens."""
+
+    async def verify(self, token: str) -> Viewer:
+        """The viewer of a token; raises InvalidToken, or StoreUnavailable while tokens cannot be checked."""
+        ...

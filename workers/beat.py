@@ -8,10 +8,10 @@ from celery import beat
 from celery.app.base import Celery
 
 from core.settings import Stores
+from db.locks import AdvisoryLock
 
 log = structlog.get_logger()
 
-LOCK: Final = 7305007
 RETRY_PAUSE: Final = 1.0  # seconds between attempts to lead
 
 
@@ -52,7 +52,7 @@ class Leadership:
             # A server that gets no answer from this process for so long releases the lock.
             options="-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
         )
-        row = self._session.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
+        row = self._session.execute("SELECT pg_try_advisory_lock(%s)", [int(AdvisoryLock.BEAT)]).fetchone()
         if row and row[0]:
             self._log_once("beat_leads")
             return True

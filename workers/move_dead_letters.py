@@ -8,8 +8,9 @@ from celery import Celery, Task
 
 from bus.envelope import Kind
 from bus.rabbitmq.dead_letters import read_dead_letters
-from engine.dead_events.dead_letters import move_dead_letters
-from engine.intake.storing import AWAY
+from core.errors import StoreUnavailable
+from core.stores import log_unavailable
+from engine.intake.dead_letters import move_dead_letters
 from workers.observation import observed
 from workers.process import Connections, WorkerProcess
 
@@ -28,8 +29,8 @@ def register(app: Celery, process: WorkerProcess) -> None:
         with observed(Kind.MOVE_DEAD_LETTERS, task.request.id, task.request.get("traceparent")):
             try:
                 process.run(_move(process.connections))
-            except AWAY as error:
-                log.warning("dead_letters_wait", error=f"{type(error).__name__}: {error}")
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="move dead letters")
 
     app.tasks[NAME_BEFORE] = move
 

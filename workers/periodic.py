@@ -13,9 +13,9 @@ from bus.messages import export_events, train
 from bus.publisher import Publisher
 from bus.rabbitmq.topology import CHORES
 from core import clock
+from core.errors import StoreUnavailable
 from core.settings import EventLake, Schedule, Settings
-from db import cache
-from engine.intake.storing import AWAY
+from core.stores import log_unavailable
 from engine.maintenance.periodic import do_periodic_work, due_export
 from engine.privacy.finishing import continue_erasures
 from engine.privacy.guests import settle_guests
@@ -50,8 +50,8 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
         with observed(Kind.PERIODIC, task.request.id, task.request.get("traceparent")):
             try:
                 process.run(_run(process.connections, schedule, lake))
-            except AWAY as error:
-                log.warning("periodic_work_postponed", error=f"{type(error).__name__}: {error}")
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="run periodic work")
 
     app.tasks[NAME_BEFORE] = periodic
 
@@ -75,5 +75,5 @@ async def _settle_people(
     try:
         await settle_guests(pool, redis, now)
         await continue_erasures(pool, redis, publisher, now, has_lake=has_lake)
-    except (*cache.UNREACHABLE, *AWAY) as error:
-        log.warning("people_not_settled", error=repr(error))
+    except StoreUnavailable as error:
+        log_unavailable(error, doing="settle guests and continue erasures")

@@ -14,7 +14,7 @@ from bus.rabbitmq.publisher import RabbitPublisher
 from core.settings import Stores
 from db.cache import connect_redis
 from db.postgres import connect_pool
-from db.recents import Recents
+from db.recent_events import RecentEventsWriter
 
 Result = TypeVar("Result")
 
@@ -34,9 +34,9 @@ class Connections:
         return connect_redis(self._stores.redis_url.get_secret_value(), self._stores.redis_timeout)
 
     @cached_property
-    def recents(self) -> Recents:
+    def recents(self) -> RecentEventsWriter:
         """Writes recent events to Redis, and remembers those it could not write."""
-        return Recents(self.redis)
+        return RecentEventsWriter(self.redis)
 
     @property
     def broker_url(self) -> str:

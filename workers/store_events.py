@@ -5,8 +5,8 @@ from celery import Celery, Task
 
 from bus.envelope import Kind
 from bus.rabbitmq.celery_message import ATTEMPTS_HEADER, attempts_of
-from core.errors import PenchantError
-from engine.intake.storing import AWAY, store_batch
+from core.errors import PenchantError, StoreUnavailable
+from engine.intake.storing import store_batch
 from workers.observation import observed
 from workers.process import CONFIRM_TIMEOUT, Connections, WorkerProcess
 
@@ -30,7 +30,7 @@ def register(app: Celery, process: WorkerProcess) -> None:
         with observed(Kind.STORE_EVENTS, task.request.id, task.request.get("traceparent")):
             try:
                 process.run(_store(process.connections, batch, attempts))
-            except AWAY as error:
+            except StoreUnavailable as error:
                 log.warning("batch_put_back", error=str(error))
                 headers = {"traceparent": task.request.get("traceparent"), ATTEMPTS_HEADER: attempts - 1}
                 raise task.retry(countdown=0, confirm_timeout=CONFIRM_TIMEOUT, headers=headers) from None

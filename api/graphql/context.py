@@ -1,51 +1,33 @@
-"""What a resolver may reach: who asks, what this process holds, and what this one request has already looked up."""
+"""What a resolver may reach: the viewer, the process's gateway, and this request's loaders."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import strawberry
 
-if TYPE_CHECKING:
-    from asyncpg import Pool
-    from redis.asyncio import Redis
-
-    from api.oauth.tokens.verifier import Verifier
-    from bus.publisher import Publisher
-    from core.settings import Settings
-    from engine.catalogue.catalogue import Catalogue
-    from engine.intake.ingest import Ingest
-    from engine.recommending.people import People
-    from engine.recommending.serving_models import ServingModels
-    from engine.signing import Signer
-    from engine.viewer import Viewer
+from api.gateway import Gateway
+from engine.recommending.people import PersonLoader
+from engine.recommending.recommendations import Recommender
+from engine.viewer import Viewer
 
 
-@dataclass(slots=True)
-class Gateway:
-    """What one process holds: connections and the read-only, versioned things answers are made of."""
-
-    settings: Settings
-    pool: Pool
-    redis: Redis
-    catalogue: Catalogue
-    models: ServingModels
-    people: People
-    ingest: Ingest
-    signer: Signer
-    broker: Publisher
-    verifier: Verifier
-
-
-@dataclass(slots=True)
+@dataclass
 class Context:
-    """One request. `memo` keeps what several fields of the same request need, under a key of the caller's own."""
+    """One request. Its loaders read each person once and keep one bundle, however many fields ask."""
 
     viewer: Viewer
     gateway: Gateway
     request_id: str
-    memo: dict[Any, Any] = field(default_factory=dict)
+
+    @cached_property
+    def people(self) -> PersonLoader:
+        """The people this request has read."""
+        return PersonLoader(self.gateway.people)
+
+    @cached_property
+    def recommender(self) -> Recommender:
+        """The lists of this request, all from one bundle."""
+        return Recommender(self.gateway.catalogue, self.gateway.models, self.gateway.signer, self.people)
 
 
 Info = strawberry.Info[Context, None]

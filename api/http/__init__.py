@@ -1,1 +1,1 @@
-"""The HTTP edge: server, limits, CORS, bulk uploads, health and metrics."""
+"""The HTTP edge: the server, limits on requests, CORS, bearer tokens, answers."""

@@ -1,50 +1,50 @@
-"""Lets the web pages of registered clients call the API: CORS per client origin, never with credentials."""
+"""CORS: web pages of registered clients may call the API, from the origins of the client, without credentials."""
 
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.glance import Glance
+from api.http.refresher import Refresher
 from db.clients import allowed_origins
 from db.postgres import Connection
 
 PATHS = frozenset({"/graphql", "/events", "/items", "/users", "/oauth/token", "/oauth/revoke"})
 EXPOSED = "Retry-After, RateLimit, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
-REMEMBER = "600"  # seconds a browser may remember a preflight
-POLL = 3.0  # seconds between looks at the clients
+MAX_AGE = "600"  # seconds a browser may remember a preflight
+POLL = 3.0  # seconds between reads of the clients
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*", re.ASCII)
 
 
 class Origins:
-    """The origins of all enabled clients, read again every few seconds."""
+    """The origins of all enabled clients, read from Postgres every few seconds."""
 
     def __init__(self, pool: Connection, *, poll: float = POLL) -> None:
         self._pool = pool
         self._allowed: frozenset[str] = frozenset()
-        self._glance = Glance("origins", self._look, every=poll)
+        self._refresher = Refresher("origins", self._read, every=poll)
 
     async def allowed_origin(self, origin: str) -> bool:
-        """Whether some enabled client registered it. With Postgres away, as of the last look."""
-        await self._glance.refresh()
+        """Whether an enabled client registered this origin. While Postgres is away, as of the last read."""
+        await self._refresher.refresh()
         return origin in self._allowed
 
     async def close(self) -> None:
-        """Stop looking."""
-        await self._glance.close()
+        """Stop reading."""
+        await self._refresher.close()
 
-    async def _look(self) -> None:
+    async def _read(self) -> None:
         self._allowed = await allowed_origins(self._pool)
 
 
 class Cors:
-    """Pure ASGI middleware. It finds `Origins` in the `authority` of the lifespan's state."""
+    """Pure ASGI middleware. Its `Origins` are those of the `authority` in the lifespan's state."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer preflights; let other requests through, their responses readable to registered origins."""
+        """Answer a preflight; pass any other request on, with headers that let a registered origin read the answer."""
         if scope["type"] != "http" or scope["path"] not in PATHS:
             await self._app(scope, receive, send)
             return
@@ -54,10 +54,10 @@ class Cors:
         if origin is not None and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             await _answer_preflight(headers, origin if allowed else None, send)
             return
-        await self._app(scope, receive, _readable(send, origin if allowed else None))
+        await self._app(scope, receive, _send_with_cors(send, origin if allowed else None))
 
 
-def _readable(send: Send, origin: str | None) -> Send:
+def _send_with_cors(send: Send, origin: str | None) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
@@ -70,13 +70,13 @@ def _readable(send: Send, origin: str | None) -> Send:
     return send_with_headers
 
 
-async def _answer_preflight(asked: Headers, origin: str | None, send: Send) -> None:
+async def _answer_preflight(request: Headers, origin: str | None, send: Send) -> None:
     headers = MutableHeaders({"Vary": "Origin, Access-Control-Request-Headers", "Content-Length": "0"})
     if origin is not None:
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Allow-Methods"] = "GET, POST"
-        headers["Access-Control-Max-Age"] = REMEMBER
-        wanted = asked.get("access-control-request-headers", "")
+        headers["Access-Control-Max-Age"] = MAX_AGE
+        wanted = request.get("access-control-request-headers", "")
         if len(wanted) <= 1024 and _HEADER_NAMES.fullmatch(wanted):
             headers["Access-Control-Allow-Headers"] = wanted
     await send({"type": "http.response.start", "status": 204 if origin else 403, "headers": headers.raw})

@@ -1,29 +1,22 @@
-"""What every endpoint for clients begins and ends with: who asks, the whole body, a refusal's headers, the answer."""
+"""What the ASGI endpoints share: they read headers, bearer token and body, and send an answer or a refusal."""
 
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from starlette.types import Receive, Send
 
 from api.errors import RequestRefused
-from api.oauth.tokens.verifier import InvalidToken, bearer_token
-from core.errors import StoreUnavailable
-from engine.viewer import Viewer
+from core.errors import InvalidToken, StoreUnavailable
+from engine.viewer import TokenVerifier, Viewer
 
 _REALM = b'Bearer realm="penchant"'
 
 Header = tuple[bytes, bytes]
-
-
-class TokenVerifier(Protocol):
-    """Checks access tokens, as `api.oauth.tokens.verifier.Verifier` does."""
-
-    async def verify(self, token: str) -> Viewer:
-        """The viewer a token names; raises InvalidToken or StoreUnavailable."""
-        ...
+Headers = Mapping[bytes, bytes]  # by lower-case name
 
 
 class MethodRefused(RequestRefused):
-    """This HTTP method is not answered; `allow` names those that are."""
+    """The path does not answer this HTTP method; `allow` names the methods it answers."""
 
     def __init__(self, allow: str, message: str) -> None:
         super().__init__("METHOD_NOT_ALLOWED", message, 405)
@@ -31,15 +24,38 @@ class MethodRefused(RequestRefused):
 
 
 class TokenRefused(RequestRefused):
-    """The bearer token is missing or wrong (401), or opens too little (403); WWW-Authenticate is `challenge`."""
+    """The bearer token is missing or invalid (401), or lacks a scope (403). `challenge` is for WWW-Authenticate."""
 
     def __init__(self, detail: bytes, message: str, *, code: str = "UNAUTHENTICATED", status: int = 401) -> None:
         super().__init__(code, message, status)
         self.challenge = _REALM + detail
 
 
+def bearer_token(headers: Iterable[Header]) -> str | None:
+    """The bearer token in raw ASGI headers; None without an Authorization header.
+
+    Raises InvalidToken for another scheme, for two Authorization headers, and for an empty or non-ASCII token.
+    """
+    values = [value for name, value in headers if name == b"authorization"]
+    if not values:
+        return None
+    scheme, _, token = values[0].partition(b" ")
+    token = token.strip()
+    if len(values) > 1 or scheme.lower() != b"bearer" or not token.isascii() or not token:
+        raise InvalidToken()
+    return token.decode("ascii")
+
+
+def read_headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """The request's headers by lower-case name; repeated headers are joined by commas (RFC 9110, section 5.3)."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
+
+
 async def viewer_of(verifier: TokenVerifier, headers: list[Header]) -> Viewer:
-    """Whom the bearer token of raw ASGI headers names; cookies are never looked at.
+    """The viewer that the bearer token in raw ASGI headers names. Cookies are ignored.
 
     Raises TokenRefused, and RequestRefused (503) while tokens cannot be checked.
     """
@@ -51,11 +67,11 @@ async def viewer_of(verifier: TokenVerifier, headers: list[Header]) -> Viewer:
     except InvalidToken as error:
         raise TokenRefused(b', error="invalid_token"', str(error)) from None
     except StoreUnavailable:
-        raise RequestRefused("SERVICE_UNAVAILABLE", "Tokens cannot be checked just now.", 503) from None
+        raise RequestRefused("SERVICE_UNAVAILABLE", "Tokens cannot be checked now: send this again.", 503) from None
 
 
-async def whole_body(receive: Receive) -> bytes:
-    """The whole body; the edge guard has bounded its size and the time it took."""
+async def receive_body(receive: Receive) -> bytes:
+    """The whole body. `EdgeGuard` has already limited its size and the time it took."""
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
@@ -64,8 +80,8 @@ async def whole_body(receive: Receive) -> bytes:
     return body
 
 
-def headers_of(refusal: RequestRefused) -> list[Header]:
-    """The headers that go with a refusal."""
+def refusal_headers(refusal: RequestRefused) -> list[Header]:
+    """The headers to send with a refusal."""
     if isinstance(refusal, TokenRefused):
         return [(b"www-authenticate", refusal.challenge)]
     if isinstance(refusal, MethodRefused):
@@ -74,7 +90,7 @@ def headers_of(refusal: RequestRefused) -> list[Header]:
 
 
 async def send_answer(send: Send, status: int, kind: bytes, body: bytes, extra: list[Header]) -> None:
-    """Send a whole answer, which nobody may keep."""
+    """Send a whole answer, with the content type `kind`. No cache may store it."""
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
     start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": [*headers, *extra]}
     await send(start)

@@ -1,4 +1,4 @@
-"""The edge: names each request, bounds its body in size and time, and refuses what could be read in two ways."""
+"""The first middleware that may refuse a request: gives it an id, and limits the size and the time of its body."""
 
 import asyncio
 from uuid import uuid4
@@ -7,13 +7,13 @@ import orjson
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import RequestRefused
+from api.errors import RequestRefused, error_answer
 
 
 class EdgeGuard:
-    """Pure ASGI middleware. The app behind it gets a body that is there already, whole and small enough.
+    """Pure ASGI middleware. It reads the whole body before the app behind it runs.
 
-    `max_body` is in bytes; `timeout` is the seconds a caller has to send a body it announced.
+    `max_body` is in bytes; `timeout` is the seconds a caller has to send the body.
     """
 
     def __init__(self, app: ASGIApp, *, max_body: int, timeout: float) -> None:
@@ -22,33 +22,33 @@ class EdgeGuard:
         self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Admit one request, or answer it here and close the connection."""
+        """Pass one request on, or refuse it and close the connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
-        named = _naming(send, request_id)
+        send_with_id = _send_with_id(send, request_id)
         try:
-            admitted = await self._admit(scope, receive)
+            receive_read = await self._read_ahead(scope, receive)
         except RequestRefused as refusal:
-            await _refuse(named, refusal)
-        except _Gone:
+            await _refuse(send_with_id, refusal)
+        except _Disconnected:
             return
         else:
-            await self._app(scope, admitted, named)
+            await self._app(scope, receive_read, send_with_id)
         finally:
             structlog.contextvars.reset_contextvars(**bound)
 
-    async def _admit(self, scope: Scope, receive: Receive) -> Receive:
-        """`receive` for the app, with the body already read when one was announced."""
-        announced = {name: value for name, value in scope["headers"] if name in _FRAMING}
-        if not announced:
+    async def _read_ahead(self, scope: Scope, receive: Receive) -> Receive:
+        """A `receive` for the app that has the body already; `receive` itself when the request has no body."""
+        framing = {name: value for name, value in scope["headers"] if name in _FRAMING}
+        if not framing:
             return receive
-        if len(announced) > 1:
+        if len(framing) > 1:
             raise RequestRefused("BAD_REQUEST", "Content-Length and Transfer-Encoding cannot both be sent.", 400)
-        length = announced.get(b"content-length", b"0")
+        length = framing.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._max_body:
             raise self._too_large()
         try:
@@ -56,7 +56,7 @@ class EdgeGuard:
                 body = await self._read(receive)
         except TimeoutError:
             raise RequestRefused("REQUEST_TIMEOUT", f"The body did not arrive in {self._timeout:g} s.", 408) from None
-        return _replay(body, receive)
+        return _receive_of(body, receive)
 
     async def _read(self, receive: Receive) -> bytes:
         parts: list[bytes] = []
@@ -64,7 +64,7 @@ class EdgeGuard:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _Gone
+                raise _Disconnected
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self._max_body:
@@ -73,40 +73,40 @@ class EdgeGuard:
         return b"".join(parts)
 
     def _too_large(self) -> RequestRefused:
-        return RequestRefused("PAYLOAD_TOO_LARGE", f"A body may have {self._max_body} bytes.", 413)
+        return RequestRefused("PAYLOAD_TOO_LARGE", f"A body may have at most {self._max_body} bytes.", 413)
 
 
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
-class _Gone(Exception):
-    """The caller hung up before the body was there."""
+class _Disconnected(Exception):
+    """The caller closed the connection before the whole body arrived."""
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the whole body once, and after that what the server says."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def _receive_of(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that returns the whole body first, and then what the server sends."""
+    unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
+    async def receive_body_first() -> Message:
+        return unread.pop() if unread else await receive()
 
-    return replay
+    return receive_body_first
 
 
-def _naming(send: Send, request_id: str) -> Send:
-    """A `send` that puts the request's id on the answer."""
+def _send_with_id(send: Send, request_id: str) -> Send:
+    """A `send` that adds the request's id to the headers of the answer."""
     header = (b"x-request-id", request_id.encode())
 
-    async def named(message: Message) -> None:
+    async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), header]
         await send(message)
 
-    return named
+    return send_with_id
 
 
 async def _refuse(send: Send, refusal: RequestRefused) -> None:
-    body = orjson.dumps({"errors": [{"message": str(refusal), "extensions": {"code": refusal.code}}]})
+    body = orjson.dumps(error_answer(refusal.code, str(refusal)))
     headers = [
         (b"content-type", b"application/json; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),

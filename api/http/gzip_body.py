@@ -1,18 +1,18 @@
-"""A gzip body, inflated as far as it may be and no further."""
+"""Decompression of a gzip body, up to a limit."""
 
 import zlib
 
 from api.errors import RequestRefused
 
-MOST_MEMBERS = 64  # of one body: `cat a.gz b.gz` is gzip too, and each costs a copy of what follows
+MOST_MEMBERS = 64  # of one body: `cat a.gz b.gz` is gzip too, and each member costs a copy of the bytes after it
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def inflate(body: bytes, most: int) -> bytes:
-    """The bytes a gzip body stands for.
+    """The bytes that a gzip body decompresses to.
 
-    Raises RequestRefused: 413 for more than `most` bytes, of which no more are ever made; 400 for what is not gzip,
-    or not whole.
+    Raises RequestRefused: 413 for more than `most` bytes (it stops there and decompresses no more), 400 when the body
+    is not gzip or is cut off.
     """
     parts: list[bytes] = []
     left = most
@@ -24,7 +24,7 @@ def inflate(body: bytes, most: int) -> bytes:
             raise _bad() from None
         left -= len(parts[-1])
         if left < 0:
-            raise RequestRefused("PAYLOAD_TOO_LARGE", f"An inflated body may have {most} bytes.", 413)
+            raise RequestRefused("PAYLOAD_TOO_LARGE", f"A decompressed body may have at most {most} bytes.", 413)
         if not member.eof:
             raise _bad()
         body = member.unused_data
@@ -34,4 +34,4 @@ def inflate(body: bytes, most: int) -> bytes:
 
 
 def _bad() -> RequestRefused:
-    return RequestRefused("BAD_REQUEST", "The body is not gzip, or not all of it.", 400)
+    return RequestRefused("BAD_REQUEST", f"The body is not complete gzip of at most {MOST_MEMBERS} members.", 400)

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 with a time limit on request heads, which uvicorn itself waits for without end."""
+"""uvicorn's HTTP/1.1 protocol with a time limit on request heads. uvicorn itself has none."""
 
 import asyncio
 from typing import ClassVar
@@ -7,40 +7,43 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """Closes a connection whose next request head has begun, or never begins, and is not whole in `head_timeout` s."""
+    """Closes a connection that does not send a whole request head within `head_timeout` seconds.
+
+    The time starts when the connection opens, and with the first bytes of each later request.
+    """
 
     head_timeout: ClassVar[float] = 5.0
-    _clock: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection that says nothing has no keep-alive time either: its clock starts at once."""
+        """Start the timer: uvicorn's keep-alive timer does not run before the first request."""
         super().connection_made(transport)
-        self._start_clock()
+        self._start_timer()
 
     def data_received(self, data: bytes) -> None:
-        """The first bytes of a later request start its clock: uvicorn stops its keep-alive clock here."""
+        """Start the timer with the first bytes of a later request: uvicorn stops its keep-alive timer here."""
         super().data_received(data)
-        if self._clock is None and (self.cycle is None or self.cycle.response_complete):
-            self._start_clock()
+        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._start_timer()
 
     def on_headers_complete(self) -> None:
-        """The head is whole; the body is the edge guard's matter."""
-        self._stop_clock()
+        """Stop the timer: the head is whole, and `EdgeGuard` limits the time of the body."""
+        self._stop_timer()
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is left to wait for."""
-        self._stop_clock()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _start_clock(self) -> None:
-        self._clock = self.loop.call_later(self.head_timeout, self._give_up)
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(self.head_timeout, self._close)
 
-    def _stop_clock(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _give_up(self) -> None:
-        self._clock = None
+    def _close(self) -> None:
+        self._timer = None
         self.transport.close()

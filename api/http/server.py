@@ -1,4 +1,4 @@
-"""uvicorn's server with a farewell: whoever keeps a connection open is told that it will close before it does."""
+"""uvicorn's server with a shutdown that loses no request on a keep-alive connection."""
 
 import asyncio
 import socket
@@ -7,36 +7,36 @@ from contextlib import suppress
 
 import uvicorn
 
-FAREWELL = 1.0  # seconds a kept connection has to hear, with the answer to its next request, that it is the last
-FINISH = 28  # seconds for the requests that are being answered then; both together stay below 30
+LAST_REQUEST_TIMEOUT = 1.0  # seconds in which an open connection may still send one request, its last
+SHUTDOWN_TIMEOUT = 28  # seconds after that for the requests still running; both together are less than 30
 
 
-class Server(uvicorn.Server):
-    """Calls `ready` when it accepts connections. Stopped, it accepts no more and finishes what was begun.
+class GatewayServer(uvicorn.Server):
+    """Calls `ready` when it accepts connections. On shutdown it accepts no more and finishes the running requests.
 
-    uvicorn alone closes kept connections at once, although a request may be on its way through one of them.
+    uvicorn alone closes idle keep-alive connections at once, although a request may be on its way.
     """
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None] | None = None) -> None:
-        config.timeout_graceful_shutdown = FINISH
+        config.timeout_graceful_shutdown = SHUTDOWN_TIMEOUT
         super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start accepting, and say so."""
+        """Accept connections, and call `ready`."""
         await super().startup(sockets)
         if self.started and self._ready is not None:
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting, answer what comes through kept connections as their last request, finish the rest."""
-        await asyncio.sleep(0)  # accept those who are waiting already: closing would cut them off
+        """Stop accepting, answer one more request per open connection with `connection: close`, finish the rest."""
+        await asyncio.sleep(0)  # accept the connections that wait in the backlog: closing now would reset them
         await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
-                while self.server_state.connections and not self.force_exit:  # noqa: ASYNC110 - nobody tells us
+            async with asyncio.timeout(LAST_REQUEST_TIMEOUT):
+                while self.server_state.connections and not self.force_exit:  # noqa: ASYNC110 - uvicorn has no event
                     await asyncio.sleep(0.02)
         await super().shutdown(sockets)

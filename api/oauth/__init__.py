@@ -1,1 +1,1 @@
-"""The authorization server: who may ask for a token, what is in it, and the keys that sign it."""
+"""The authorization server: its endpoints, grants, clients, access tokens and signing keys."""

@@ -1,4 +1,4 @@
-"""Everything one process holds to hand out access tokens and to check them."""
+"""What one process needs to issue access tokens and to verify them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -9,28 +9,24 @@ from dataclasses import dataclass, field
 from starlette.responses import Response
 
 from api.http.cors import Origins
-from api.oauth.metadata import audience_of, issuer_of
+from api.oauth.issuer import audience_of, issuer_of
 from api.oauth.server import TokenServer
-from api.oauth.store import Store
+from api.oauth.store import BlockingPool
 from api.oauth.tokens.issuing import AccessTokens
 from api.oauth.tokens.keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
-from core.errors import PenchantError
+from core.errors import Overloaded
 from core.settings import Settings
 from db.postgres import Connection
 
 THREADS = 4  # an argon2 check takes 19 MiB and 30 ms in each
-MOST_WAITING = 64
-PATIENCE = 12.0  # seconds a token request may take; Postgres has its own, shorter timeouts
-
-
-class Busy(PenchantError):
-    """Too many token requests at once."""
+MOST_WAITING = 64  # token requests, running ones included
+REQUEST_TIMEOUT = 12.0  # seconds a token request may take; Postgres has its own, shorter timeouts
 
 
 @dataclass(slots=True)
 class Authority:
-    """The authorization server of one process, with the verifier of what it hands out."""
+    """The authorization server of one process, and the verifier of its tokens."""
 
     issuer: str
     keys: SigningKeys
@@ -41,13 +37,13 @@ class Authority:
     waiting: int = field(default=0)
 
     async def answer(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Response:
-        """Answer a token request in a thread. Raises Busy, StoreUnavailable, TimeoutError."""
+        """Answer a token request in a thread. Raises Overloaded, StoreUnavailable, TimeoutError."""
         if self.waiting >= MOST_WAITING:
-            raise Busy()
+            raise Overloaded()
         self.waiting += 1
         try:
-            await self.verifier.refresh()  # a key that another process made or retired counts for signing, too
-            async with asyncio.timeout(PATIENCE):
+            await self.verifier.refresh()  # sign with the keys of now: another process may have made or retired one
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 work = asyncio.get_running_loop().run_in_executor(self.threads, self.server.answer, form, headers)
                 return await work
         finally:
@@ -56,11 +52,12 @@ class Authority:
 
 @asynccontextmanager
 async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[Authority]:
-    """Make the first signing key if there is none, and be ready. Raises StoreUnavailable."""
+    """Open the authorization server; make the first signing key if there is none. Raises StoreUnavailable."""
     issuer = issuer_of(settings.gateway.public_url)
     keys = SigningKeys(Sealer(settings.gateway.secret.get_secret_value()))
     await keys.start(pool)
-    store = Store(settings.stores.postgres_url.get_secret_value(), settings.stores.postgres_timeout)
+    stores = settings.stores
+    store = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, THREADS)
     tokens = AccessTokens(issuer, audience_of(issuer), keys, settings.tokens)
     authority = Authority(
         issuer=issuer,

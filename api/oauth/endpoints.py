@@ -1,4 +1,4 @@
-"""The HTTP endpoints of the authorization server. They find their `Authority` in the lifespan's state."""
+"""The HTTP endpoints of the authorization server. Their `Authority` is in the lifespan's state."""
 
 import orjson
 import structlog
@@ -7,18 +7,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.oauth.authority import Authority, Busy
+from api.oauth.authority import Authority
 from api.oauth.form import read_form
 from api.oauth.metadata import metadata
-from core.errors import StoreUnavailable
+from core.errors import Overloaded, StoreUnavailable
 
 log = structlog.get_logger()
 
-FRESH = {"Cache-Control": "public, max-age=300"}
+CACHE_BRIEFLY = {"Cache-Control": "public, max-age=300"}
 
 
 def routes() -> list[Route]:
-    """All of them, for the composition root, whose lifespan yields `{"authority": Authority}`."""
+    """All routes. The lifespan of the app yields `{"authority": Authority}`."""
     return [
         Route("/oauth/token", token, methods=["POST"]),
         Route("/.well-known/jwks.json", jwks),
@@ -28,27 +28,27 @@ def routes() -> list[Route]:
 
 
 async def token(request: Request) -> Response:
-    """Hand out an access token, or say why not as RFC 6749 section 5.2 wants it said."""
+    """Issue an access token, or answer with an error of RFC 6749, section 5.2."""
     authority: Authority = request.state.authority
     try:
         return await authority.answer(await read_form(request), request.headers)
     except InvalidRequestError as error:
         return authority.server.refuse(error)
-    except (StoreUnavailable, Busy, TimeoutError) as error:
-        log.warning("token_not_granted", reason=type(error).__name__)
+    except (StoreUnavailable, Overloaded, TimeoutError) as error:
+        log.warning("token_not_issued", reason=type(error).__name__)
         return _json({"error": "temporarily_unavailable"}, 503, {"Cache-Control": "no-store", "Retry-After": "1"})
 
 
 async def jwks(request: Request) -> Response:
-    """The public keys that check our tokens."""
+    """The public keys that verify our tokens."""
     authority: Authority = request.state.authority
-    return _json(authority.keys.jwks(), 200, FRESH)
+    return _json(authority.keys.jwks(), 200, CACHE_BRIEFLY)
 
 
 async def describe(request: Request) -> Response:
     """The metadata document."""
     authority: Authority = request.state.authority
-    return _json(metadata(authority.issuer), 200, FRESH)
+    return _json(metadata(authority.issuer), 200, CACHE_BRIEFLY)
 
 
 def _json(body: object, status: int, headers: dict[str, str]) -> Response:

@@ -1,4 +1,4 @@
-"""Reads the token endpoint's form: bounded, strict, every parameter at most once."""
+"""Reads the form of a token request strictly: limited size, each parameter at most once."""
 
 import re
 from urllib.parse import unquote_to_bytes
@@ -16,13 +16,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 async def read_form(request: Request) -> dict[str, str]:
     """The parameters of a form body. One without a value counts as left out (RFC 6749, section 3.2).
 
-    Raises InvalidRequestError for another media type, an encoded or too large body, broken escapes, text that is
-    not UTF-8, control characters, and a parameter that comes twice.
+    Raises InvalidRequestError for another media type, a compressed or too large body, broken escapes, text that is
+    not UTF-8, control characters, and a repeated parameter.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise InvalidRequestError(f"The body must be {MEDIA_TYPE}.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise InvalidRequestError("The body must not be encoded.")
+        raise InvalidRequestError("The body must not be compressed.")
     return parse_form(await _body(request))
 
 
@@ -30,7 +30,7 @@ def parse_form(body: bytes) -> dict[str, str]:
     """The parameters of `body`. Raises InvalidRequestError, see `read_form`."""
     pairs = [pair for pair in body.split(b"&") if pair]
     if len(pairs) > MOST_PARAMETERS:
-        raise InvalidRequestError("Too many parameters.")
+        raise InvalidRequestError(f"The body has more than {MOST_PARAMETERS} parameters.")
     form: dict[str, str] = {}
     for pair in pairs:
         name, _, value = pair.partition(b"=")
@@ -45,7 +45,7 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_BYTES:
-            raise InvalidRequestError("The body is too large.", status_code=413)
+            raise InvalidRequestError(f"The body has more than {MOST_BYTES} bytes.", status_code=413)
     return bytes(body)
 
 

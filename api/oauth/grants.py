@@ -1,4 +1,4 @@
-"""The two grants: a client for itself (RFC 6749, section 4.4), and for one of its people (token exchange, RFC 8693)."""
+"""The two grants: client credentials (RFC 6749, section 4.4) and token exchange for one person (RFC 8693)."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from engine.scopes import STAFF
 
 
 class InvalidTarget(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
-    """The token is wanted for another audience (RFC 8707)."""
+    """The request names another audience or resource (RFC 8707)."""
 
     error = "invalid_target"
     description = "Tokens are for the GraphQL endpoint of this issuer only."
 
 
 class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]
-    """A shop's server gets a token of its own."""
+    """A shop's server gets a token for itself."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
 
@@ -33,7 +33,7 @@ class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]
 
 
 class TokenExchange(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
-    """A shop's server turns its credentials into a short token of one person, for that person's browser or app."""
+    """A shop's server gets a short-lived token of one person, for that person's browser or app."""
 
     GRANT_TYPE = TOKEN_EXCHANGE
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
@@ -54,20 +54,20 @@ class TokenExchange(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
         return 200, {**token, "issued_token_type": ACCESS_TOKEN}, self.TOKEN_RESPONSE_HEADER
 
     def _scope(self) -> str:
-        """What was asked for; else what the client has, less the powers over the whole shop."""
+        """The requested scopes; without any, the client's scopes except those over the whole shop."""
         personal = (scope for scope in self.request.client.record.scopes if scope not in STAFF)
         return self.request.payload.scope or " ".join(personal)
 
 
 def check_target(request: OAuth2Request, audience: str) -> None:
-    """Raise InvalidTarget when `resource` or `audience` names anything but our GraphQL endpoint."""
+    """Raise InvalidTarget when `resource` or `audience` is not our GraphQL endpoint."""
     data = request.payload.data
     if {data.get("resource", audience), data.get("audience", audience)} != {audience}:
         raise InvalidTarget()
 
 
 def read_subject(data: dict[str, str]) -> Person:
-    """The person that token exchange is about. Raises InvalidRequestError when the request does not say it right."""
+    """The person that a token exchange names. Raises InvalidRequestError for wrong or missing parameters."""
     if "actor_token" in data or "actor_token_type" in data:
         raise InvalidRequestError("actor_token is not supported.")
     if data.get("requested_token_type", ACCESS_TOKEN) != ACCESS_TOKEN:

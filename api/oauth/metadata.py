@@ -1,4 +1,4 @@
-"""What the server can do, for clients that ask (RFC 8414 and OpenID Connect Discovery). Names only what exists."""
+"""The metadata of the authorization server (RFC 8414, OpenID Connect Discovery). It lists only what exists."""
 
 from typing import Any
 
@@ -8,18 +8,8 @@ from api.oauth.tokens.keys import ALGORITHM
 from engine.scopes import SCOPES
 
 
-def issuer_of(public_url: str) -> str:
-    """The issuer: the configured base URL without trailing slash, never anything a request says."""
-    return public_url.rstrip("/")
-
-
-def audience_of(issuer: str) -> str:
-    """Whom access tokens are for: the GraphQL endpoint."""
-    return f"{issuer}/graphql"
-
-
 def metadata(issuer: str) -> dict[str, Any]:
-    """The one document both well-known addresses serve."""
+    """The document that both well-known addresses serve."""
     return {
         "issuer": issuer,
         "token_endpoint": f"{issuer}/oauth/token",

@@ -1,4 +1,4 @@
-"""authlib's authorization server on Starlette: the form is read before, the grant runs in a thread, here."""
+"""authlib's authorization server on Starlette. The endpoint reads the form first; the grant runs in a thread."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,14 +13,14 @@ from api.oauth.clients.clients import RegisteredClient
 from api.oauth.clients.credentials import BadClient, read_credentials
 from api.oauth.clients.secrets import SecretChecker
 from api.oauth.grants import ClientCredentials, TokenExchange
-from api.oauth.store import Store
+from api.oauth.store import BlockingPool
 from api.oauth.tokens.issuing import AccessTokens
 from db.clients import Client, find_client
 from engine.scopes import SCOPES, read_scopes
 
 
 class UnsupportedGrant(UnsupportedGrantTypeError):  # type: ignore[misc]  # authlib ships no types
-    """authlib's own repeats what the caller sent; this one does not."""
+    """authlib's error repeats what the caller sent; this one does not."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -31,18 +31,18 @@ class UnsupportedGrant(UnsupportedGrantTypeError):  # type: ignore[misc]  # auth
 
 
 class TokenRequest(OAuth2Request):  # type: ignore[misc]
-    """A token request whose form was read already."""
+    """A token request whose form is read already."""
 
     def __init__(self, form: Mapping[str, str], headers: Mapping[str, str]) -> None:
-        # authlib wants to see https here; whether there is TLS is for the proxy in front, which we cannot see.
+        # authlib insists on https here. TLS ends at a proxy in front of the gateway, which this process cannot see.
         super().__init__("POST", "https://token.invalid/", headers=headers)
         self.payload = BasicOAuth2Payload(dict(form))
 
 
 class TokenServer(AuthorizationServer):  # type: ignore[misc]
-    """Answers token requests; `audience` is the only one its tokens are for. It blocks: run it in a thread."""
+    """Answers token requests. All its tokens are for `audience`. It blocks: run it in a thread."""
 
-    def __init__(self, audience: str, tokens: AccessTokens, store: Store) -> None:
+    def __init__(self, audience: str, tokens: AccessTokens, store: BlockingPool) -> None:
         super().__init__(scopes_supported=list(SCOPES))
         self.audience = audience
         self._store = store
@@ -62,7 +62,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
             return self.refuse(error)
 
     def refuse(self, error: OAuth2Error) -> Response:
-        """The response to a request that failed so (RFC 6749, section 5.2)."""
+        """The response to a request that failed with this error (RFC 6749, section 5.2)."""
         return self.handle_response(*error())
 
     def _grant(self, request: TokenRequest) -> Response:
@@ -71,11 +71,6 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         grant = self.get_token_grant(request)
         grant.validate_token_request()
         return self.handle_response(*grant.create_token_response())
-
-    def query_client(self, client_id: str) -> RegisteredClient | None:
-        """The enabled client of that id."""
-        record = self._find(client_id)
-        return RegisteredClient(record) if record else None
 
     def authenticate_client(
         self, request: TokenRequest, methods: list[str], endpoint: str = "token"
@@ -95,16 +90,16 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
             raise InvalidScopeError()
 
     def save_token(self, token: Mapping[str, Any], request: TokenRequest) -> None:
-        """Nothing to save: an access token carries all there is to know."""
+        """Do nothing: an access token holds all its data itself."""
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Nobody listens to authlib's signals."""
+        """Do nothing: authlib's signals have no receivers."""
 
     def handle_response(self, status: int, body: object, headers: list[tuple[str, str]]) -> Response:
         """The answer as JSON."""
         return Response(orjson.dumps(body), status, dict(headers))
 
     def _find(self, client_id: str) -> Client | None:
-        if "\x00" in client_id:  # Postgres would not take it
+        if "\x00" in client_id:  # Postgres rejects it in a text
             return None
         return self._store.read(lambda connection: find_client(connection, client_id))

@@ -11,4 +11,4 @@ UNREACHABLE: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
 
 def unavailable(what: str, error: Exception | None = None) -> StoreUnavailable:
     """The error to raise in place of one of the client library."""
-    return StoreUnavailable(what if error is None else f"{what}: {type(error).__name__} {error}".strip())
+    return StoreUnavailable("broker", what if error is None else f"{what}: {type(error).__name__} {error}".strip())

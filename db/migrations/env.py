@@ -6,9 +6,9 @@ from alembic import context
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
+from db.locks import AdvisoryLock
 from db.migrate import sync_url
 
-DEPLOYMENT_LOCK = 7305001
 LOCK_TIMEOUT = "5s"
 
 
@@ -17,7 +17,7 @@ def migrate() -> None:
     url = context.config.attributes.get("url") or os.environ["PENCHANT_POSTGRES_URL"]
     engine = create_engine(sync_url(url), poolclass=NullPool)
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({DEPLOYMENT_LOCK})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({AdvisoryLock.DEPLOYMENT:d})")
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         connection.commit()
         _run(connection)

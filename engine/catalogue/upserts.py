@@ -7,37 +7,37 @@ from typing import Any
 import structlog
 from asyncpg import Pool
 
-from api.graphql.context import Gateway
-from core.errors import InvalidInput
+from core.errors import InvalidInput, StoreUnavailable
+from core.stores import log_unavailable
+from core.uploads import read_item, read_user
 from db.items import remove_items, upsert_items
 from db.users import upsert_users
-from engine.catalogue.uploads import read_item, read_user
-from engine.intake.judging import Outcome, Result, check_count, echo
-from engine.recommending.people import POSTGRES_AWAY
+from engine.catalogue.catalogue import Catalogue
+from engine.outcomes import Outcome, Result, check_count, echo
 
 log = structlog.get_logger()
 
 
-async def store_items(gateway: Gateway, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
+async def store_items(pool: Pool, catalogue: Catalogue, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
     """Judge and store items: one result each, in their order; this process's catalogue knows them at once.
 
-    Raises RequestRefused for more than 500.
+    Raises TooManyElements for more than 500.
     """
-    results = await _store(raws, read_item, partial(upsert_items, gateway.pool))
-    await _tell(gateway)
+    results = await _store(raws, read_item, partial(upsert_items, pool))
+    await _refresh(catalogue)
     return results
 
 
-async def drop_items(gateway: Gateway, ids: Sequence[str]) -> list[Result]:
-    """Remove items: ACCEPTED, or REJECTED as NOT_FOUND. Raises RequestRefused for more than 500."""
+async def drop_items(pool: Pool, catalogue: Catalogue, ids: Sequence[str]) -> list[Result]:
+    """Remove items: ACCEPTED, or REJECTED as NOT_FOUND. Raises TooManyElements for more than 500."""
     check_count(len(ids))
     real = [id for id in ids if echo(id)]
     try:
-        removed = await remove_items(gateway.pool, real)
-    except POSTGRES_AWAY:
+        removed = await remove_items(pool, real)
+    except StoreUnavailable:
         return [_retry(index, id) for index, id in enumerate(ids)]
     found = dict(zip(real, removed, strict=True))
-    await _tell(gateway)
+    await _refresh(catalogue)
     return [
         Result(index, Outcome.ACCEPTED, id)
         if found.get(id)
@@ -67,18 +67,18 @@ async def _store(
             results[index] = Result(index, Outcome.REJECTED, echo(raw.get("id")), "BAD_USER_INPUT", path, str(error))
     try:
         stored = await store(list(patches.values())) if patches else []
-    except POSTGRES_AWAY:
+    except StoreUnavailable:
         return [results.get(index) or _retry(index, patches[index]["id"]) for index in range(len(raws))]
     for (index, patch), outcome in zip(patches.items(), stored, strict=True):
         results[index] = Result(index, Outcome.ACCEPTED, patch["id"]) if outcome == "ACCEPTED" else _stale(index, patch)
     return [results[index] for index in range(len(raws))]
 
 
-async def _tell(gateway: Gateway) -> None:
+async def _refresh(catalogue: Catalogue) -> None:
     try:
-        await gateway.catalogue.refresh()
-    except POSTGRES_AWAY as error:  # stored it is; the next look finds it
-        log.warning("catalogue_not_refreshed", error=repr(error))
+        await catalogue.refresh()
+    except StoreUnavailable as error:  # stored it is; the next look finds it
+        log_unavailable(error, doing="refresh the catalogue")
 
 
 def _stale(index: int, patch: Mapping[str, Any]) -> Result:

@@ -13,9 +13,9 @@ from bus.messages import as_received, store_arrays
 from bus.publisher import Publisher
 from core.contract import Event, check_reason
 from core.errors import StoreUnavailable
-from db.dead_events import DeadReason, DeadState, Remains, discard_dead, find_remains, mark_replayed
+from db.dead_events import DeadReason, DeadState, ReplayableEvent, discard_dead_events, find_replayable, mark_replayed
 from db.events import find_conflicts
-from engine.intake.judging import Outcome, Result, check_count
+from engine.outcomes import Outcome, Result, check_count
 
 log = structlog.get_logger()
 
@@ -27,10 +27,10 @@ async def replay(pool: asyncpg.Pool, publisher: Publisher, ids: Sequence[str], b
     """Send dead events through the queue once more, under the identities they have; one result for each id.
 
     Each is marked after the broker has confirmed it. After a crash between the two it is sent again, and stored once.
-    Raises RequestRefused for more than 500.
+    Raises TooManyElements for more than 500.
     """
     check_count(len(ids))
-    found = await find_remains(pool, _numbers(ids))
+    found = await find_replayable(pool, _numbers(ids))
     refused = await _refused(pool, found)
     to_send = [row for row in found.values() if row.id not in refused]
     sent: set[int] = set()
@@ -45,13 +45,13 @@ async def replay(pool: asyncpg.Pool, publisher: Publisher, ids: Sequence[str], b
 async def discard(pool: asyncpg.Pool, ids: Sequence[str], reason: str, by: str) -> list[Result]:
     """Delete the bodies of dead events, keep who discarded them and why; one result for each id.
 
-    Raises RequestRefused for more than 500, and InvalidInput for a reason that cannot be stored.
+    Raises TooManyElements for more than 500, and InvalidInput for a reason that cannot be stored.
     """
     check_count(len(ids))
     reason = check_reason(reason)
     numbers = _numbers(ids)
-    discarded = await discard_dead(pool, numbers, reason, by)
-    found = await find_remains(pool, numbers)
+    discarded = await discard_dead_events(pool, numbers, reason, by)
+    found = await find_replayable(pool, numbers)
     log.info("dead_events_discarded", events=len(discarded))
     return [_result(index, id, found, {}, discarded) for index, id in enumerate(ids)]
 
@@ -61,7 +61,7 @@ def number_of(id: str) -> int | None:
     return int(id) if id.isascii() and id.isdigit() and len(id) <= MOST_DIGITS else None
 
 
-def envelope_of(row: Remains) -> Envelope:
+def envelope_of(row: ReplayableEvent) -> Envelope:
     """The envelope that sends a dead event, or a message we could not read, once more."""
     assert row.task is not None and row.body is not None
     if row.kind == "EVENT":
@@ -69,7 +69,7 @@ def envelope_of(row: Remains) -> Envelope:
     return as_received(row.task, row.body, row.envelope_id)
 
 
-async def _refused(pool: asyncpg.Pool, found: dict[int, Remains]) -> dict[int, Result]:
+async def _refused(pool: asyncpg.Pool, found: dict[int, ReplayableEvent]) -> dict[int, Result]:
     """The rows that are not sent, each with the reason."""
     undecided = [row for row in found.values() if row.state is DeadState.DEAD]
     refused = {row.id: _decided(row) for row in found.values() if row.state is not DeadState.DEAD}
@@ -80,13 +80,13 @@ async def _refused(pool: asyncpg.Pool, found: dict[int, Remains]) -> dict[int, R
     return refused | {number: _CONFLICT for number, event in events.items() if id(event) in conflicts}
 
 
-async def _send(publisher: Publisher, rows: Sequence[Remains]) -> list[Remains]:
+async def _send(publisher: Publisher, rows: Sequence[ReplayableEvent]) -> list[ReplayableEvent]:
     """Those of these rows that the broker has confirmed."""
     confirmed = await asyncio.gather(*(_is_sent(publisher, row) for row in rows))
     return [row for row, is_sent in zip(rows, confirmed, strict=True) if is_sent]
 
 
-async def _is_sent(publisher: Publisher, row: Remains) -> bool:
+async def _is_sent(publisher: Publisher, row: ReplayableEvent) -> bool:
     try:
         await publisher.publish(envelope_of(row))
     except StoreUnavailable as error:
@@ -95,7 +95,7 @@ async def _is_sent(publisher: Publisher, row: Remains) -> bool:
     return True
 
 
-def _event(row: Remains) -> Event | None:
+def _event(row: ReplayableEvent) -> Event | None:
     try:
         return Event.model_validate_json(row.body or b"")
     except ValidationError:
@@ -106,7 +106,9 @@ def _numbers(ids: Sequence[str]) -> list[int]:
     return sorted({number for id in ids if (number := number_of(id)) is not None})
 
 
-def _result(index: int, id: str, found: dict[int, Remains], refused: dict[int, Result], done: set[int]) -> Result:
+def _result(
+    index: int, id: str, found: dict[int, ReplayableEvent], refused: dict[int, Result], done: set[int]
+) -> Result:
     number = number_of(id)
     if number is None or number not in found:
         return Result(index, Outcome.REJECTED, id[:MOST_DIGITS], "NOT_FOUND", None, "There is no such dead event.")
@@ -118,7 +120,7 @@ def _result(index: int, id: str, found: dict[int, Remains], refused: dict[int, R
     return Result(index, why.outcome, id, why.code, why.field, why.message)
 
 
-def _decided(row: Remains) -> Result:
+def _decided(row: ReplayableEvent) -> Result:
     return Result(0, Outcome.DUPLICATE, message=f"It was {row.state.lower()} before: nothing changed.")
 
 

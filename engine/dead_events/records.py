@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from bus.envelope import Kind
 from core.contract import EARLIEST, Event, EventType, check_id
 from core.errors import InvalidInput
-from db.dead_events import Burial, DeadReason
+from db.dead_events import DeadReason, NewDeadEvent
 
 _MOST_FAULTS: Final = 3
 _WHOLE: Final = "it"  # where a fault has no field
@@ -25,10 +25,10 @@ _KNOWN_FIELDS: Final = {field.alias or name for name, field in Event.model_field
 CONFLICT: Final = "Another event is stored under this source, id and occurredAt."
 
 
-def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -> Burial:
+def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -> NewDeadEvent:
     """The row of a valid event, as its sender reported it: also where a guest became a user since then."""
-    event = event.as_told
-    return Burial(
+    event = event.as_sent
+    return NewDeadEvent(
         key=_digest(f"{event.identity:x}:{event.digest:x}".encode()),
         kind="EVENT",
         reason=reason,
@@ -46,10 +46,10 @@ def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -
     )
 
 
-def of_element(element: Any, body: bytes, error: ValidationError, attempts: int = 1) -> Burial:
+def of_element(element: Any, body: bytes, error: ValidationError, attempts: int = 1) -> NewDeadEvent:
     """The row of an element of a batch that is not a valid event; `body` is its JSON."""
     fields = element if isinstance(element, dict) else {}
-    return Burial(
+    return NewDeadEvent(
         key=_digest(body),
         kind="EVENT",
         reason=DeadReason.INVALID,
@@ -67,9 +67,9 @@ def of_element(element: Any, body: bytes, error: ValidationError, attempts: int 
     )
 
 
-def of_message(body: bytes, task: str | None, reason: DeadReason, detail: str, attempts: int = 1) -> Burial:
+def of_message(body: bytes, task: str | None, reason: DeadReason, detail: str, attempts: int = 1) -> NewDeadEvent:
     """The row of a message in which no event can be read; it names no person."""
-    return Burial(
+    return NewDeadEvent(
         key=_digest(body),
         kind="MESSAGE",
         reason=reason,
@@ -87,7 +87,7 @@ def of_message(body: bytes, task: str | None, reason: DeadReason, detail: str, a
     )
 
 
-def of_refused_event(event: Event, error: Exception) -> Burial:
+def of_refused_event(event: Event, error: Exception) -> NewDeadEvent:
     """The row of an event that Postgres refuses. The message of the error may repeat the event, so it is left out."""
     where = getattr(error, "column_name", None) or getattr(error, "constraint_name", None)
     state = getattr(error, "sqlstate", None) if isinstance(error, asyncpg.PostgresError) else None

@@ -12,22 +12,23 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from api.errors import RequestRefused
 from bus.envelope import DamagedEnvelope, Envelope
 from bus.messages import events_json, store_arrays
 from bus.publisher import Publisher
 from core import metrics, telemetry
 from core.contract import Event
-from core.errors import StoreUnavailable
+from core.errors import Overloaded, StoreUnavailable
 from core.settings import Ingest as IngestSettings
+from core.stores import log_unavailable, time_limit
 from core.tasks import end
 from db import cache, outbox
 from db.postgres import transaction
-from db.recents import Recents
+from db.recent_events import RecentEventsWriter
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.batching import Batcher, Chunk
-from engine.intake.judging import Call, Outcome, Result, check_count, judge, not_kept, repeat_of, repeated
-from engine.intake.outbox import envelope_of, put_in_outbox
+from engine.intake.judging import Call, judge, not_kept, repeat_of, repeated
+from engine.intake.outbox import envelope_of, keep_in_outbox
+from engine.outcomes import Outcome, Result, check_count
 from engine.viewer import Viewer
 
 log = structlog.get_logger()
@@ -35,7 +36,6 @@ log = structlog.get_logger()
 REST: Final = 1.0  # seconds Redis is left alone after it failed
 SOON, SELDOM = 1.0, 10.0  # seconds between looks into the outbox: while it is known to hold something, and otherwise
 _NOT_SAFE: Final = "Neither the broker nor the outbox took it: send it again."
-_AWAY: Final = (OSError, TimeoutError, StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Ingest:
@@ -44,7 +44,7 @@ class Ingest:
     def __init__(self, settings: IngestSettings, pool: asyncpg.Pool, redis: Redis, broker: Publisher) -> None:
         self._pool = pool
         self._redis = redis
-        self._recents = Recents(redis)
+        self._recents = RecentEventsWriter(redis)
         self._broker = broker
         self._batcher = Batcher(settings, self._send)
         self._redis_rests_until = 0.0
@@ -69,7 +69,7 @@ class Ingest:
         ACCEPTED only when the broker confirmed the event, or the outbox holds it. DUPLICATE and CONFLICT are found
         here for ids the sender gave, as far as Redis remembers; the rest is the worker's primary key. An item nobody
         uploaded yet is accepted: events are facts, and the catalogue may come later.
-        Raises RequestRefused for more than 500 events, and, having taken none, while too many wait for the broker.
+        Raises TooManyElements for more than 500 events, and Overloaded, having taken none, while too many wait.
         """
         check_count(len(raws))
         call = judge(viewer, raws)
@@ -91,10 +91,10 @@ class Ingest:
         """Reject what happened before its person was erased; while Postgres does not answer, the worker drops it."""
         places = list(call.events)
         try:
-            async with asyncio.timeout(REST):
+            async with time_limit("postgres", REST):
                 erased = await erased_events(self._pool, list(call.events.values()), self._newest_erasure)
-        except _AWAY as error:
-            log.warning("erasures_not_heeded", error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="check for erased people")
             return
         for index in (places[place] for place in erased):
             call.results[index] = not_kept(index, call.events.pop(index))
@@ -111,7 +111,7 @@ class Ingest:
         events = list(call.events.values())
         text = events_json(events)
         if not self._batcher.has_room(len(events), len(text)):
-            raise RequestRefused("SERVICE_UNAVAILABLE", "Too many events wait for the broker: send them again.", 503)
+            raise Overloaded("Too many events wait for the broker: send them again.")
         named = [call.named[index] for index in call.events if index in call.named]
         taken = await self._batcher.add(events, named, text)
         for index, event in call.events.items():
@@ -135,15 +135,15 @@ class Ingest:
         try:
             await self._broker.publish(envelope)
         except StoreUnavailable as error:
-            log.warning("batch_set_aside", task_id=str(envelope.id), error=str(error))
+            log_unavailable(error, doing="send a batch", task_id=str(envelope.id))
             return await self._put_aside(envelope)
         metrics.BATCHES.labels("confirmed").inc()
         return True
 
     async def _put_aside(self, envelope: Envelope) -> bool:
         try:
-            await put_in_outbox(self._pool, envelope)
-        except _AWAY as error:
+            await keep_in_outbox(self._pool, envelope)
+        except StoreUnavailable as error:
             log.error("batch_not_safe", task_id=str(envelope.id), error=str(error))
             metrics.BATCHES.labels("lost").inc()
             return False
@@ -155,26 +155,26 @@ class Ingest:
         if identities and self._redis_is_there():
             try:
                 return await cache.seen_digests(self._redis, identities)
-            except cache.UNREACHABLE as error:
+            except StoreUnavailable as error:
                 self._let_redis_rest(error)
         return [None] * len(identities)
 
     async def _tell_redis(self, events: list[Event], named: list[Event]) -> None:
         """Best effort: the worker tells it again, and Postgres knows better."""
         if not self._redis_is_there():
-            self._recents.miss(events)
+            self._recents.remember_missed(events)
             return
         try:
-            await asyncio.gather(self._recents.tell(events), cache.mark_seen(self._redis, named))
-        except cache.UNREACHABLE as error:
+            await asyncio.gather(self._recents.add(events), cache.mark_seen(self._redis, named))
+        except StoreUnavailable as error:
             self._let_redis_rest(error)
 
     def _redis_is_there(self) -> bool:
         return asyncio.get_running_loop().time() >= self._redis_rests_until
 
-    def _let_redis_rest(self, error: Exception) -> None:
+    def _let_redis_rest(self, error: StoreUnavailable) -> None:
         self._redis_rests_until = asyncio.get_running_loop().time() + REST
-        log.warning("redis_away", error=str(error))
+        log_unavailable(error, doing="read and write recent events")
 
     async def _keep_drained(self) -> None:
         while True:
@@ -191,8 +191,8 @@ class Ingest:
         """What Redis missed is made up for even where no more events come."""
         if self._redis_is_there():
             try:
-                await self._recents.make_up()
-            except cache.UNREACHABLE as error:
+                await self._recents.drop_outdated()
+            except StoreUnavailable as error:
                 self._let_redis_rest(error)
 
     async def _drained(self) -> bool:
@@ -202,8 +202,8 @@ class Ingest:
                 self.heed_erasure(newest)
             while sent := await self._drain_some():
                 log.info("outbox_drained", messages=sent)
-        except _AWAY as error:
-            log.warning("outbox_not_drained", error=str(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="empty the outbox")
             return False
         return True
 
@@ -215,7 +215,7 @@ class Ingest:
             sent = [row.id for row, refusal in zip(rows, refusals, strict=True) if refusal is None]
             await outbox.delete_envelopes(connection, sent)
         if rows and not sent:
-            raise refusals[0] or StoreUnavailable()
+            raise refusals[0] or StoreUnavailable("broker")
         return len(sent)
 
     async def _refusal(self, row: outbox.OutboxEnvelope) -> StoreUnavailable | None:
@@ -224,7 +224,7 @@ class Ingest:
         except StoreUnavailable as error:
             return error
         except DamagedEnvelope as error:  # a newer gateway may read it
-            return StoreUnavailable(str(error))
+            return StoreUnavailable("postgres", str(error))
         return None
 
 

@@ -3,38 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
-from api.errors import RequestRefused
 from core import clock
-from core.contract import PAID, Event, Person, check_id, read_event
+from core.contract import PAID, Event, Person, read_event
 from core.errors import InvalidInput
+from engine.outcomes import Outcome, Result, echo
 from engine.viewer import Viewer
-
-MOST = 500  # elements of a call
-
-
-class Outcome(StrEnum):
-    """What became of one element of a batch."""
-
-    ACCEPTED = "ACCEPTED"
-    DUPLICATE = "DUPLICATE"
-    CONFLICT = "CONFLICT"
-    REJECTED = "REJECTED"
-    RETRY = "RETRY"
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One element's outcome; `field` is the path of the input at fault, `id` what the sender (or we) called it."""
-
-    index: int
-    outcome: Outcome
-    id: str | None = None
-    code: str | None = None
-    field: list[str] | None = None
-    message: str | None = None
 
 
 @dataclass(slots=True)
@@ -53,12 +28,6 @@ class _Refused(InvalidInput):
     def __init__(self, code: str, message: str, field: str) -> None:
         super().__init__(message, field)
         self.code = code
-
-
-def check_count(count: int) -> None:
-    """Raise RequestRefused for more elements than a call may have."""
-    if count > MOST:
-        raise RequestRefused("PAYLOAD_TOO_LARGE", f"At most {MOST} elements a call, not {count}.", 413)
 
 
 def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> Call:
@@ -128,11 +97,3 @@ def _rejected(index: int, raw: Mapping[str, Any], error: InvalidInput) -> Result
     return Result(
         index, Outcome.REJECTED, echo(raw.get("id")), code, [error.field] if error.field else None, str(error)
     )
-
-
-def echo(id: object) -> str | None:
-    """The sender's id when it can be repeated: not one of ten thousand characters."""
-    try:
-        return check_id(id, "id")
-    except InvalidInput:
-        return None

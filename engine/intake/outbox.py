@@ -8,9 +8,9 @@ from db.outbox import OutboxEnvelope
 from db.postgres import Connection
 
 
-async def put_in_outbox(connection: Connection, envelope: Envelope) -> None:
+async def keep_in_outbox(connection: Connection, envelope: Envelope) -> None:
     """Keep an envelope until the broker takes it; a second time changes nothing."""
-    await outbox.put_envelope(connection, envelope.id, envelope.encode(), body_of(envelope))
+    await outbox.keep_envelope(connection, envelope.id, envelope.encode(), body_of(envelope))
 
 
 def envelope_of(row: OutboxEnvelope) -> Envelope:

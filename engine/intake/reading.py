@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from core import clock
 from core.contract import EARLIEST, Event
-from db.dead_events import Burial, DeadReason
+from db.dead_events import DeadReason, NewDeadEvent
 from db.events import MONTHS_AHEAD, find_conflicts, insert_events
 from db.postgres import Connection
 from engine.dead_events import records
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     """The events of a message, and the rows of those elements that are not valid events."""
 
     events: list[Event]
-    dead: list[Burial]
+    dead: list[NewDeadEvent]
 
 
 class Stored(NamedTuple):
@@ -59,7 +59,7 @@ class Stored(NamedTuple):
 
     new: int
     events: Sequence[Event]
-    dead: list[Burial]
+    dead: list[NewDeadEvent]
 
 
 def read_batch(text: str | bytes, attempts: int = 1) -> Batch:
@@ -89,19 +89,19 @@ async def insert_good(connection: Connection, events: Sequence[Event]) -> Stored
     outcomes = await _insert(connection, events)
     known = [event for event, outcome in zip(events, outcomes, strict=True) if outcome is False]
     conflicts = {id(event) for event in await find_conflicts(connection, known)}
-    dead = [outcome for outcome in outcomes if isinstance(outcome, Burial)]
+    dead = [outcome for outcome in outcomes if isinstance(outcome, NewDeadEvent)]
     dead += [
         records.of_event(event, DeadReason.CONFLICT, records.CONFLICT) for event in known if id(event) in conflicts
     ]
     good = [
         event
         for event, outcome in zip(events, outcomes, strict=True)
-        if not isinstance(outcome, Burial) and id(event) not in conflicts
+        if not isinstance(outcome, NewDeadEvent) and id(event) not in conflicts
     ]
     return Stored(outcomes.count(True), good, dead)
 
 
-async def _insert(connection: Connection, events: Sequence[Event]) -> list[bool | Burial]:
+async def _insert(connection: Connection, events: Sequence[Event]) -> list[bool | NewDeadEvent]:
     """For each event: True when it is new, False when it was stored before, its row when Postgres refuses it.
 
     Refused events are found by halving the batch.

@@ -12,12 +12,12 @@ from bus.publisher import Publisher
 from core import metrics
 from core.contract import Event, Person
 from core.errors import StoreUnavailable
-from db import cache
+from core.stores import log_unavailable
 from db.cache import forget_people
-from db.dead_events import Burial
-from db.identities import given_to_users
+from db.dead_events import NewDeadEvent
+from db.identities import assign_to_users
 from db.postgres import Connection
-from db.recents import Recents
+from db.recent_events import RecentEventsWriter
 from db.tombstones import erased_events, newest_tombstone
 from engine.dead_events.recording import record_dead_events
 from engine.intake.attempts import MOST_ATTEMPTS, WHOLE_ATTEMPTS, give_up, split
@@ -29,21 +29,6 @@ FIRST_WAIT: Final = 0.2  # seconds, doubled up to LONGEST_WAIT
 LONGEST_WAIT: Final = 5.0
 STORE_TIMEOUT: Final = 12.0  # seconds; with the last attempt and the retry message, a stopped task ends within 30 s
 
-AWAY: Final = (
-    StoreUnavailable,
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.UndefinedTableError,  # not migrated yet
-)
-
 
 class EventStores(Protocol):
     """The stores that a batch goes to."""
@@ -53,7 +38,7 @@ class EventStores(Protocol):
         """The Redis client."""
 
     @property
-    def recents(self) -> Recents:
+    def recents(self) -> RecentEventsWriter:
         """Writes recent events to Redis, and remembers those it could not write."""
 
     async def pool(self) -> asyncpg.Pool:
@@ -80,7 +65,7 @@ async def store_batch(stores: EventStores, publisher: Publisher, text: str, atte
     await store(stores, batch.events, STORE_TIMEOUT, batch.dead)
 
 
-async def store(stores: EventStores, events: Sequence[Event], timeout: float, dead: Sequence[Burial] = ()) -> int:
+async def store(stores: EventStores, events: Sequence[Event], timeout: float, dead: Sequence[NewDeadEvent] = ()) -> int:
     """Insert the new events and refresh the recent events of their people; returns how many were new.
 
     An event that cannot be stored becomes a dead event, as `dead` does. While Postgres is away this tries again for
@@ -89,10 +74,10 @@ async def store(stores: EventStores, events: Sequence[Event], timeout: float, de
     stored, owned = await _keep(stores, events, timeout, dead)
     try:
         await forget_people(stores.redis, owned.outdated)
-        await stores.recents.tell(stored.events)
-    except cache.UNREACHABLE as error:
-        stores.recents.miss([*events, *stored.events])
-        log.warning("recent_events_not_written", events=len(events), error=str(error))
+        await stores.recents.add(stored.events)
+    except StoreUnavailable as error:
+        stores.recents.remember_missed([*events, *stored.events])
+        log_unavailable(error, doing="write recent events", events=len(events))
     metrics.EVENTS.labels("stored").inc(stored.new)
     metrics.EVENTS.labels("known").inc(len(stored.events) - stored.new)
     metrics.EVENTS.labels("erased").inc(len(events) - len(owned.events))
@@ -100,7 +85,7 @@ async def store(stores: EventStores, events: Sequence[Event], timeout: float, de
 
 
 async def _keep(
-    stores: EventStores, events: Sequence[Event], timeout: float, dead: Sequence[Burial]
+    stores: EventStores, events: Sequence[Event], timeout: float, dead: Sequence[NewDeadEvent]
 ) -> tuple[Stored, Owned]:
     clock = asyncio.get_running_loop().time
     deadline, wait = clock() + timeout, FIRST_WAIT
@@ -112,10 +97,10 @@ async def _keep(
                 stored = await insert_good(connection, owned.events)
                 await record_dead_events(connection, [*dead, *stored.dead])
             return stored, owned
-        except AWAY as error:
+        except StoreUnavailable as error:
             if clock() + wait > deadline:
                 raise
-            log.warning("postgres_away", retry_in=wait, error=f"{type(error).__name__}: {error}")
+            log_unavailable(error, doing="store a batch", retry_in=wait)
         await asyncio.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
 
@@ -124,6 +109,6 @@ async def _owned(connection: Connection, events: Sequence[Event]) -> Owned:
     """Drop the events from before their person was erased; give the events of a guest to the user they became."""
     erased = await erased_events(connection, events, await newest_tombstone(connection))
     kept = [event for at, event in enumerate(events) if at not in erased] if erased else events
-    owned = await given_to_users(connection, kept)
+    owned = await assign_to_users(connection, kept)
     moved = {sent.person for sent, own in zip(kept, owned, strict=True) if sent is not own}
     return Owned(owned, moved | {events[at].person for at in erased})

@@ -13,7 +13,6 @@ from db.cache import hint_serving
 from db.jobs import Job, finish_job
 from db.postgres import transaction
 from db.serving import (
-    MAIN,
     Model,
     Serving,
     bundle_before,
@@ -24,7 +23,8 @@ from db.serving import (
     register_model,
     roll_back,
 )
-from ml.bundle import Bundle, BundleRefused
+from ml.affinity.model import AffinityModel
+from ml.bundle import BundleRefused
 from ml.gate import Verdict
 
 
@@ -51,7 +51,7 @@ async def decide_by_gate(
     """
     async with transaction(pool) as inside:
         await register_model(inside, model)
-        await (promote if verdict.promote else refuse)(inside, MAIN, model.id, verdict.reason, evidence, decided_by)
+        await (promote if verdict.promote else refuse)(inside, model.id, verdict.reason, evidence, decided_by)
         await finish_job(inside, job, model.id)
     if verdict.promote:
         await hint_serving(redis)
@@ -76,7 +76,7 @@ async def promote_model(
     if not override_gate and (refusal := await _refusal(pool, id)):
         raise GateRefused(refusal, field="id")
     await _check(bundles, id)
-    serving = await promote(pool, MAIN, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
+    serving = await promote(pool, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
     await hint_serving(redis)
     return serving
 
@@ -86,17 +86,17 @@ async def roll_back_model(pool: asyncpg.Pool, redis: Redis, bundles: Path, reaso
 
     Its bundle is opened first.
     """
-    earlier = await bundle_before(pool, MAIN)
+    earlier = await bundle_before(pool)
     if earlier is not None:
         await _check(bundles, earlier)
-    serving = await roll_back(pool, MAIN, check_reason(reason), decided_by)
+    serving = await roll_back(pool, check_reason(reason), decided_by)
     await hint_serving(redis)
     return serving
 
 
 async def _refusal(pool: asyncpg.Pool, id: str) -> str | None:
     """Why the gate does not let the model serve; None when it does."""
-    last = await decision_about(pool, MAIN, id)
+    last = await decision_about(pool, id)
     if last is None:
         return "The gate has not judged this model."
     return f"The gate refused this model: {last.reason}" if last.action == "REFUSED" else None
@@ -104,6 +104,6 @@ async def _refusal(pool: asyncpg.Pool, id: str) -> str | None:
 
 async def _check(bundles: Path, id: str) -> None:
     try:
-        await asyncio.to_thread(Bundle.open, bundles / id)
+        await asyncio.to_thread(AffinityModel.open, bundles / id)
     except BundleRefused as error:
         raise CannotServe(str(error), field="id") from error

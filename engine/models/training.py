@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -15,7 +15,7 @@ from core.settings import Stores
 from db.cache import connect_redis
 from db.identities import users_of_guests
 from db.jobs import AFFINITY, Job, lease_job
-from db.lake.place import Lake
+from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
 from db.postgres import connect_pool
 from db.purchases import PurchaseLog, purchase_log
@@ -27,13 +27,10 @@ from ml.bundle import Bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict
 from ml.log import Log
-
-if TYPE_CHECKING:  # the nets bring TensorFlow: only inside a training
-    from ml.training import Trained
+from ml.trainers import ReportProgress, Trained, trainer_for
 
 log = structlog.get_logger()
 
-Report = Callable[[str, int, int], None]  # (stage, steps done, steps in all)
 Cut = Callable[[Log], tuple[Log, int | None]]  # the log to learn from, and the second at which the test span begins
 
 
@@ -68,7 +65,7 @@ async def train(
     pool: asyncpg.Pool,
     stores: Stores,
     job: Job,
-    report: Report,
+    report: ReportProgress,
     *,
     cut: Cut = last_weeks,
     folder: Path | None = None,
@@ -83,14 +80,16 @@ async def train(
     errors of the training; the job then has failed with the reason.
     """
     async with hold(pool, job) as held:
-        trained = await _learn(pool, cut, report, held, lake)
+        trained = await _learn(pool, job.kind, cut, report, held, lake)
         path = await asyncio.to_thread(trained.write, (folder or stores.bundles).resolve(), clock.now())
         held.check()
         judged = await _decide(pool, stores, job, path, trained, decided_by)
     return TrainingOutcome(path, trained.evaluation, judged)
 
 
-async def _learn(pool: asyncpg.Pool, cut: Cut, report: Report, held: HeldJob, lake: str | None) -> "Trained":
+async def _learn(
+    pool: asyncpg.Pool, kind: str, cut: Cut, report: ReportProgress, held: HeldJob, lake: str | None
+) -> Trained:
     """Train in a thread, so that the lease is renewed meanwhile."""
     report("reading the purchases", 0, 1)
     bought, second = cut(as_log(await _purchases(pool, lake)))
@@ -100,11 +99,8 @@ async def _learn(pool: asyncpg.Pool, cut: Cut, report: Report, held: HeldJob, la
         held.check()
         report(stage, done, of)
 
-    def learn() -> "Trained":
-        from ml.training import TrainingConfig
-        from ml.training import train as train_on
-
-        return train_on(bought, second, TrainingConfig(), report_held)
+    def learn() -> Trained:
+        return trainer_for(kind)(bought, second, report_held)  # imports TensorFlow, so only inside a training
 
     return await asyncio.to_thread(learn)
 
@@ -116,14 +112,15 @@ async def _purchases(pool: asyncpg.Pool, lake: str | None) -> PurchaseLog:
 
 
 async def _decide(
-    pool: asyncpg.Pool, stores: Stores, job: Job, path: Path, trained: "Trained", decided_by: str
+    pool: asyncpg.Pool, stores: Stores, job: Job, path: Path, trained: Trained, decided_by: str
 ) -> Verdict:
     """Open the written bundle, register it in MLflow, and let the gate decide."""
     written = Bundle.open(path)
     registry, version = await asyncio.to_thread(_registered, stores, written, path)
     judged = verdict(trained.evaluation)
-    evidence = {"ahead": written.evaluation["ahead"], "parity": trained.parity, "job": job.id}
-    model = Model(written.id, job.kind, written.created_at, written.digest, written.evaluation, version)
+    evaluation = written.json("evaluation")
+    evidence = {"ahead": evaluation["ahead"], "parity": trained.parity, "job": job.id}
+    model = Model(written.id, job.kind, written.created_at, written.digest, evaluation, version)
     async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
         await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by)
     if registry and version and judged.promote:
@@ -139,7 +136,7 @@ def _registered(stores: Stores, written: Bundle, path: Path) -> tuple[Any, str |
 
     try:
         registry = Registry(stores.mlflow_url.get_secret_value())
-        return registry, registry.register(written.id, path, written.evaluation)
+        return registry, registry.register(written.id, path, written.json("evaluation"))
     except Exception as error:  # of MLflow, its database driver or the network
         log.warning("registry_away", error=type(error).__name__)
         return None, None

@@ -10,14 +10,14 @@ from redis.asyncio import Redis
 
 from bus.publisher import Publisher, QueueName
 from db.cache import forget_people, forget_seen
-from db.erasures import Erasure, oldest_training, open_erasures, outbox_waits, tell_stores
-from db.receipts import PersonStore, StoreState, Told
-from db.sweeps import sweep
+from db.deletion import delete_people
+from db.erasures import Erasure, oldest_training, open_erasures, outbox_holds_from_before, update_stores
+from db.receipts import PersonStore, StoreReport, StoreState
 from engine.privacy.guests import SETTLE_DELAY
 
 log = structlog.get_logger()
 
-Reports = dict[PersonStore, Told]
+Reports = dict[PersonStore, StoreReport]
 
 _DRAINED: Final = "Everything that waited there was sent to the queue."
 _ARRIVED: Final = "Nothing waits; a worker drops the events of this person that it still has."
@@ -40,15 +40,15 @@ async def continue_erasures(
     if not erasures:
         return 0
     messages = {state.name: state.messages for state in await publisher.queues()}
-    lake = {} if has_lake else {PersonStore.LAKE: Told(StoreState.NOTHING_HELD, now, _NO_LAKE)}
+    lake = {} if has_lake else {PersonStore.LAKE: StoreReport(StoreState.NOTHING_HELD, now, _NO_LAKE)}
     complete = 0
     for erasure in erasures:
         reports = {
             **await _arrived(pool, redis, erasure, messages, now),
-            **(lake if erasure.waits(PersonStore.LAKE) else {}),
+            **(lake if erasure.is_pending(PersonStore.LAKE) else {}),
             **_bundle(erasure, trained, now),
         }
-        after = await tell_stores(pool, erasure, reports) if reports else None
+        after = await update_stores(pool, erasure, reports) if reports else None
         if after is not None and after.completed_at is not None:
             complete += 1
             log.info("erasure_complete", erasure=str(erasure.id))
@@ -60,34 +60,34 @@ async def _arrived(
 ) -> Reports:
     """Erase what was stored since, until no event from before the erasure is in flight."""
     reports: Reports = {}
-    if not any(map(erasure.waits, (PersonStore.QUEUE, PersonStore.DEAD_EVENTS))):
+    if not any(map(erasure.is_pending, (PersonStore.QUEUE, PersonStore.DEAD_EVENTS))):
         return reports
-    swept = await sweep(pool, erasure.people, erasure.erased_at)
+    deleted = await delete_people(pool, erasure.people, erasure.erased_at)
     await forget_people(redis, erasure.people)
-    await forget_seen(redis, swept.identities)
-    if swept.found or erasure.waits(PersonStore.POSTGRES):
-        reports |= swept.told(now)
-    if erasure.waits(PersonStore.REDIS):
-        reports[PersonStore.REDIS] = Told(StoreState.ERASED, now)
-    if not await outbox_waits(pool, erasure.erased_at):
-        if erasure.waits(PersonStore.OUTBOX):
-            reports[PersonStore.OUTBOX] = Told(StoreState.ERASED, now, _DRAINED)
-        if erasure.waits(PersonStore.QUEUE) and not messages[QueueName.EVENTS] and not swept.rest:
-            reports[PersonStore.QUEUE] = Told(StoreState.ERASED, now, _ARRIVED)
-    arrived = not erasure.waits(PersonStore.QUEUE) or PersonStore.QUEUE in reports
-    if erasure.waits(PersonStore.DEAD_EVENTS) and arrived and not messages[QueueName.DEAD_LETTERS]:
-        reports[PersonStore.DEAD_EVENTS] = Told(StoreState.ERASED, now, _NO_DEAD_EVENTS)
+    await forget_seen(redis, deleted.identities)
+    if deleted.any or erasure.is_pending(PersonStore.POSTGRES):
+        reports |= deleted.reports(now)
+    if erasure.is_pending(PersonStore.REDIS):
+        reports[PersonStore.REDIS] = StoreReport(StoreState.ERASED, now)
+    if not await outbox_holds_from_before(pool, erasure.erased_at):
+        if erasure.is_pending(PersonStore.OUTBOX):
+            reports[PersonStore.OUTBOX] = StoreReport(StoreState.ERASED, now, _DRAINED)
+        if erasure.is_pending(PersonStore.QUEUE) and not messages[QueueName.EVENTS] and not deleted.incomplete:
+            reports[PersonStore.QUEUE] = StoreReport(StoreState.ERASED, now, _ARRIVED)
+    arrived = not erasure.is_pending(PersonStore.QUEUE) or PersonStore.QUEUE in reports
+    if erasure.is_pending(PersonStore.DEAD_EVENTS) and arrived and not messages[QueueName.DEAD_LETTERS]:
+        reports[PersonStore.DEAD_EVENTS] = StoreReport(StoreState.ERASED, now, _NO_DEAD_EVENTS)
     return reports
 
 
 def _bundle(erasure: Erasure, trained: datetime | None, now: datetime) -> Reports:
     """Erased once the model that serves was trained after the erasure; where a lake is read, after it was rewritten."""
-    if not erasure.waits(PersonStore.BUNDLE):
+    if not erasure.is_pending(PersonStore.BUNDLE):
         return {}
     if trained is None:
-        return {PersonStore.BUNDLE: Told(StoreState.NOTHING_HELD, now, _NO_MODEL)}
+        return {PersonStore.BUNDLE: StoreReport(StoreState.NOTHING_HELD, now, _NO_MODEL)}
     lake = erasure.stores[PersonStore.LAKE]
     since = lake.at if lake.status is StoreState.ERASED and lake.at else erasure.erased_at
     if lake.status is StoreState.PENDING or trained <= since:
         return {}
-    return {PersonStore.BUNDLE: Told(StoreState.ERASED, now, _TRAINED)}
+    return {PersonStore.BUNDLE: StoreReport(StoreState.ERASED, now, _TRAINED)}

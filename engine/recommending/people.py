@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from functools import partial
 
 import asyncpg
 import numpy as np
@@ -12,7 +11,8 @@ from redis.asyncio import Redis
 
 from core.contract import Person
 from core.errors import StoreUnavailable
-from db import cache, postgres
+from core.single_flight import SingleFlight
+from core.stores import log_unavailable
 from db.cache import read_person, unpack_recent, write_base
 from db.events import StateEvent, state_events
 from db.users import person_known
@@ -21,7 +21,6 @@ from ml.state import EVENT, State, StateDamaged, Table, fold
 
 log = structlog.get_logger()
 
-POSTGRES_AWAY = (*postgres.UNREACHABLE, StoreUnavailable, TimeoutError, asyncpg.InterfaceError)
 LONG_DELTA = 256  # events beyond the base after which it is built anew: half of what the delta holds
 OFF_LOOP = 2_000  # events from which folding would hold up other requests
 
@@ -35,12 +34,12 @@ class Degradation(StrEnum):
     NO_HISTORY = "NO_HISTORY"
 
 
-class People:
+class PeopleReader:
     """States as of the last acknowledged event; Redis away costs time, Postgres away too costs the history."""
 
     def __init__(self, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> None:
         self._pool, self._redis, self._catalogue = pool, redis, catalogue
-        self._building: dict[Person, asyncio.Task[State]] = {}
+        self._bases = SingleFlight(self._build)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state: one Redis pipeline, and one read of Postgres where there is no base."""
@@ -48,8 +47,8 @@ class People:
         packed, delta = None, list[bytes]()
         try:
             packed, delta = await read_person(self._redis, person)
-        except cache.UNREACHABLE as error:
-            log.warning("people_cache_away", error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read a person's state")
             degraded.append(Degradation.NO_CACHE)
         fresh = self._fresh(delta)
         base = _unpack(packed)
@@ -58,12 +57,12 @@ class People:
                 len(fresh) >= LONG_DELTA
                 and int(np.isin(fresh["identity"], base.included, invert=True).sum()) >= LONG_DELTA
             ):
-                self._build_once(person)  # before the delta forgets; this answer needs no waiting
+                self._bases.start(person)  # before the delta forgets; this answer needs no waiting
             return fold(base, fresh), degraded
         try:
-            base = await asyncio.shield(self._build_once(person))
-        except POSTGRES_AWAY as error:
-            log.warning("people_history_away", error=repr(error))
+            base = await self._bases.result(person)
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read a person's history")
             return fold(State.empty(), fresh), [*degraded, Degradation.NO_HISTORY]
         return fold(base, fresh), degraded
 
@@ -73,7 +72,8 @@ class People:
             return True
         try:
             return await person_known(self._pool, person)
-        except POSTGRES_AWAY:
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="look a person up")
             return False
 
     def _fresh(self, delta: Iterable[bytes]) -> Table:
@@ -83,27 +83,45 @@ class People:
             rows.append((identity, type, number_of(item) or 0, occurred, quantity, cents, order))
         return np.array(rows, EVENT)
 
-    def _build_once(self, person: Person) -> asyncio.Task[State]:
-        """The one task that builds this person's base, however many ask; it goes on when they stop waiting."""
-        task = self._building.get(person)
-        if task is None:
-            task = self._building[person] = asyncio.create_task(self._build(person))
-            task.add_done_callback(partial(self._built, person))
-        return task
-
-    def _built(self, person: Person, task: asyncio.Task[State]) -> None:
-        del self._building[person]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("base_not_built", error=repr(error))
-
     async def _build(self, person: Person) -> State:
+        try:
+            return await self._read_base(person)
+        except StoreUnavailable:  # who waits for it logs it; who does not has another base
+            raise
+        except Exception as error:
+            log.warning("base_not_built", error=repr(error))
+            raise
+
+    async def _read_base(self, person: Person) -> State:
         rows = await state_events(self._pool, person)
         base = await asyncio.to_thread(base_of, rows) if len(rows) > OFF_LOOP else base_of(rows)
         try:
             await write_base(self._redis, person, base.pack())
-        except cache.UNREACHABLE as error:
-            log.warning("base_not_kept", error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="keep a person's base")
         return base
+
+
+class PersonLoader:
+    """One request's reads: each person's state, and whether they are known, once however many fields ask."""
+
+    def __init__(self, reader: PeopleReader) -> None:
+        self._reader = reader
+        self._states: dict[Person, asyncio.Future[tuple[State, list[Degradation]]]] = {}
+        self._known: dict[Person, bool] = {}
+
+    async def state(self, person: Person) -> tuple[State, list[Degradation]]:
+        """The person's state, and what is missing from it."""
+        if person not in self._states:
+            self._states[person] = asyncio.ensure_future(self._reader.state(person))
+        return await self._states[person]
+
+    async def known(self, person: Person) -> bool:
+        """Whether the shop described this person or sent any event of theirs."""
+        if person not in self._known:
+            state, _ = await self.state(person)
+            self._known[person] = await self._reader.known(person, state)
+        return self._known[person]
 
 
 def base_of(rows: Sequence[StateEvent]) -> State:

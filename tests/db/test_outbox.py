@@ -4,12 +4,12 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from db.outbox import count_envelopes, delete_envelopes, put_envelope, take_envelopes
+from db.outbox import count_envelopes, delete_envelopes, keep_envelope, take_envelopes
 from db.postgres import Connection, transaction
 
 
 async def put(connection: Connection, id: UUID, text: bytes = b"a") -> None:
-    await put_envelope(connection, id, text, b"for the release before: " + text)
+    await keep_envelope(connection, id, text, b"for the release before: " + text)
 
 
 async def test_envelopes_come_out_in_the_order_and_under_the_ids_they_went_in(pool: asyncpg.Pool) -> None:

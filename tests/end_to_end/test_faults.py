@@ -1,15 +1,26 @@
-"""Real processes on a real disk, killed while orders come in: nothing is lost or twice, it goes on by itself."""
+"""Real processes on a real disk are killed while orders arrive: nothing is lost or stored twice, the site recovers."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
-from benchmarks.breakable import BROKER, CHILD, DATA, EVERYTHING, GATEWAY, HANGING, PARENT, POSTGRES, REDIS, Fault
-from benchmarks.trial import BAR_S, Trial, trial
+from benchmarks.fault_injection import (
+    BROKER,
+    CHILD,
+    EVERYTHING,
+    GATEWAY,
+    HANGING,
+    PARENT,
+    POSTGRES,
+    REDIS,
+    REDIS_DATA,
+    Fault,
+)
+from benchmarks.fault_run import RECOVERY_LIMIT, FaultRun, fault_run
+from tests.running import until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
@@ -20,7 +31,7 @@ FAULTS = (
     Fault("the gateway", (GATEWAY,)),
     Fault("the broker, and the gateway that filled the outbox", (BROKER,), SHORT, (GATEWAY,)),
     Fault("Postgres, and a child that waits for it", (POSTGRES,), SHORT, (CHILD,)),
-    Fault("Redis emptied", (DATA,)),
+    Fault("Redis emptied", (REDIS_DATA,)),
     *(Fault(part, (part,), SHORT) for part in HANGING),
     Fault("Redis, back on a snapshot", (REDIS,), SHORT),
     Fault("Postgres and the broker", (POSTGRES, BROKER), SHORT),
@@ -29,48 +40,48 @@ FAULTS = (
 
 
 @pytest.fixture(scope="module")
-def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    """A site of its own that takes orders until its last test has judged it."""
-    mask = os.umask(0o077)  # the site is strict with everything this process makes from then on
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultRun]:
+    """A deployment that takes orders until the last test of this file."""
+    mask = os.umask(0o077)  # the deployment sets a strict one for this whole process
     try:
-        with trial(tmp_path_factory.mktemp("faults"), seed=7) as begun:
+        with fault_run(tmp_path_factory.mktemp("faults"), seed=7) as begun:
             yield begun
     finally:
         os.umask(mask)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_it_goes_on_by_itself_after(tried: Trial, fault: Fault, eventually: Callable[..., Any]) -> None:
-    sent = len(tried.ledger.ids)
-    eventually(lambda: len(tried.ledger.ids) > sent + 200, "orders come in")
+def test_the_site_recovers_by_itself_after(tried: FaultRun, fault: Fault) -> None:
+    sent = len(tried.acknowledged.ids)
+    until(lambda: len(tried.acknowledged.ids) > sent + 200, "orders come in")
     if REDIS in fault.parts:
         tried.site.redis.save()
-    found = tried.suffer(fault)
-    assert found.consuming < BAR_S and found.caught_up < BAR_S
+    found = tried.inject(fault)
+    assert found.consuming < RECOVERY_LIMIT and found.caught_up < RECOVERY_LIMIT
 
 
-def test_while_the_broker_is_away_orders_are_taken_by_the_outbox(tried: Trial, eventually: Callable[..., Any]) -> None:
-    def parcels() -> int:
+def test_the_outbox_takes_orders_while_the_broker_is_away(tried: FaultRun) -> None:
+    def waiting() -> int:
         with psycopg.connect(tried.site.postgres_url) as connection:
             (count,) = connection.execute("SELECT count(*) FROM outbox").fetchone() or (0,)
             return int(count)
 
-    tried.site.strike(BROKER)
-    taken = len(tried.ledger.ids)
-    eventually(lambda: parcels() > 0 and len(tried.ledger.ids) > taken, "the outbox takes orders")
-    tried.site.mend(BROKER)
-    eventually(lambda: parcels() == 0, "the outbox is empty")
+    tried.site.kill(BROKER)
+    taken = len(tried.acknowledged.ids)
+    until(lambda: waiting() > 0 and len(tried.acknowledged.ids) > taken, "the outbox takes orders")
+    tried.site.restore(BROKER)
+    until(lambda: waiting() == 0, "the outbox is empty")
 
 
-def test_children_of_a_killed_worker_end_with_it(tried: Trial, eventually: Callable[..., Any]) -> None:
-    left = tried.site.children()
-    tried.site.strike(PARENT)
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), "its children have ended", 15)
+def test_the_children_of_a_killed_worker_end_too(tried: FaultRun) -> None:
+    left = tried.site.worker_children()
+    tried.site.kill(PARENT)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), "its children have ended", 15)
 
 
-def test_nothing_was_lost_and_nothing_counted_twice(tried: Trial) -> None:
-    verdict = tried.end()
-    assert len(tried.ledger.ids) > 500
-    assert (verdict.lost, verdict.twice) == (0, 0)
-    assert (verdict.counted_twice, verdict.not_counted, verdict.misspent) == (0, 0, 0)
-    assert verdict.dead == 0
+def test_no_event_was_lost_or_counted_twice(tried: FaultRun) -> None:
+    verified = tried.finish()
+    assert len(tried.acknowledged.ids) > 500
+    assert (verified.lost, verified.twice) == (0, 0)
+    assert (verified.counted_twice, verified.not_counted, verified.misspent) == (0, 0, 0)
+    assert verified.dead == 0

@@ -1,4 +1,4 @@
-"""Client authentication: reads `client_secret_basic` and `client_secret_post` out of a request."""
+"""Client authentication: reads `client_secret_basic` and `client_secret_post` from a request."""
 
 from base64 import b64decode
 from collections.abc import Mapping
@@ -11,33 +11,36 @@ METHODS = ["client_secret_basic", "client_secret_post"]
 
 
 class BadClient(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
-    """The client is unknown, disabled, has another secret, or did not say who it is: one answer for all of them."""
+    """The client is unknown, disabled, has another secret, or sent no credentials: one answer for all four."""
 
     error = "invalid_client"
     description = "Client authentication failed."
     status_code = 401
 
     def get_headers(self) -> list[tuple[str, str]]:
-        """The challenge that RFC 6749 section 5.2 asks for."""
+        """The headers, with the challenge that RFC 6749, section 5.2 requires."""
         return [*super().get_headers(), ("WWW-Authenticate", 'Basic realm="penchant", charset="UTF-8"')]
 
 
 class Credentials(NamedTuple):
-    """What a client says it is. `readings` are (id, secret): Basic has two, for few clients escape as they should."""
+    """The id and secret a client sends. `readings` are (id, secret): `client_secret_basic` can be read in two ways.
+
+    RFC 6749 wants both percent-encoded before Base64, but many clients send them as they are.
+    """
 
     method: str
     readings: tuple[tuple[str, str], ...]
 
 
 def read_credentials(headers: Mapping[str, str], form: Mapping[str, str]) -> Credentials:
-    """The one set of credentials in a request. Raises BadClient when there is none, InvalidRequestError for two."""
+    """The credentials in a request. Raises BadClient when there are none, InvalidRequestError when there are two."""
     authorization = headers.get("authorization")
     if authorization is not None:
         if "client_secret" in form:
             raise InvalidRequestError("The client must authenticate in one way only.")
         readings = _basic(authorization)
         if form.get("client_id", readings[0][0]) not in {name for name, _ in readings}:
-            raise InvalidRequestError("Two different client ids.")
+            raise InvalidRequestError("The request has two different client ids.")
         return Credentials("client_secret_basic", readings)
     if "client_id" not in form or "client_secret" not in form:
         raise BadClient()

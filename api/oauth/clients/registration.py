@@ -1,4 +1,4 @@
-"""What a client may be registered with. Refuses what would be a hole or could never work."""
+"""Registration of a client. Rejects what would be unsafe or could never work."""
 
 import re
 import secrets
@@ -25,7 +25,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def new_secret() -> str:
-    """A random secret of 256 bits that needs no escaping anywhere."""
+    """A random secret of 256 bits, safe in URLs, forms and shells."""
     return secrets.token_urlsafe(32)
 
 
@@ -39,10 +39,10 @@ def register(
     origins: Sequence[str] = (),
     ttl: int | None = None,
 ) -> Client:
-    """The confidential client to store, its secret hashed. Raises InvalidInput naming the field that will not do."""
+    """The confidential client to store, its secret hashed. Raises InvalidInput, with the field that is not valid."""
     if not _ID.fullmatch(client_id):
         raise InvalidInput(
-            "A client id has 1 to 128 letters, digits or . _ ~ - and begins with one of the first two", "id"
+            "A client id has 1 to 128 letters, digits or . _ ~ - and begins with a letter or digit", "id"
         )
     if not _SECRET.fullmatch(secret):
         length = f"{SHORTEST_SECRET} to {LONGEST_SECRET}"
@@ -94,7 +94,7 @@ def check_origin(origin: str) -> str:
 
 
 def check_redirect_uri(uri: str) -> str:
-    """The URI as it is: redirects are matched exactly. Raises InvalidInput for plain http beyond this machine.
+    """The URI, unchanged: redirect URIs are compared exactly. Raises InvalidInput for any other kind than these.
 
     Allowed are https, http on loopback, and an app's own scheme with a dot in it (RFC 8252, section 7).
     """

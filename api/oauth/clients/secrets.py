@@ -1,4 +1,4 @@
-"""Client secrets: hashed with argon2id for storage, checked at the cost of one run per client and process."""
+"""Client secrets: hashed with argon2id for storage, and checked with one argon2 run per client and process."""
 
 import hmac
 import os
@@ -9,9 +9,9 @@ from argon2.exceptions import VerificationError
 from db.clients import Client
 
 MOST_REMEMBERED = 1024
-# OWASP's lean setting: 19 MiB and about 30 ms, so that a handful of checks at once do not hurt the answers beside them.
+# OWASP's smallest setting, 19 MiB and about 30 ms: a few checks at once do not slow other answers down.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-_NOBODY = _HASHER.hash(os.urandom(16))
+_DUMMY_HASH = _HASHER.hash(os.urandom(16))
 
 
 def hash_secret(secret: str) -> str:
@@ -20,10 +20,10 @@ def hash_secret(secret: str) -> str:
 
 
 class SecretChecker:
-    """Checks secrets, and remembers the last good one of each client so that only its first use costs an argon2 run.
+    """Checks secrets. It remembers the last correct one of each client, so only the first use costs an argon2 run.
 
-    What is remembered is an HMAC under a key that never leaves this process, together with the stored hash it was good
-    for: a changed secret or a disabled client counts at once, because the client itself is read anew each time.
+    It remembers an HMAC under a key of this process, with the stored hash that the secret matched. A changed secret or
+    a disabled client counts at once, because the client itself is read from Postgres each time.
     """
 
     def __init__(self) -> None:
@@ -31,24 +31,24 @@ class SecretChecker:
         self._good: dict[str, tuple[str, bytes]] = {}
 
     def check(self, client: Client | None, secret: str) -> bool:
-        """Whether `secret` is the client's. Takes as long for an unknown client as for a wrong secret. Blocks."""
+        """Whether `secret` is the client's. An unknown client takes as long as a wrong secret. Blocks."""
         stored = client.secret_hash if client else None
         if client is None or stored is None:
-            _matches(_NOBODY, secret)
+            _matches(_DUMMY_HASH, secret)
             return False
-        print_ = hmac.digest(self._key, secret.encode(), "sha256")
+        fingerprint = hmac.digest(self._key, secret.encode(), "sha256")
         remembered_hash, remembered = self._good.get(client.id, ("", b""))
-        if remembered_hash == stored and hmac.compare_digest(remembered, print_):
+        if remembered_hash == stored and hmac.compare_digest(remembered, fingerprint):
             return True
         if not _matches(stored, secret):
             return False
-        self._remember(client.id, stored, print_)
+        self._remember(client.id, stored, fingerprint)
         return True
 
-    def _remember(self, client_id: str, stored: str, print_: bytes) -> None:
+    def _remember(self, client_id: str, stored: str, fingerprint: bytes) -> None:
         if len(self._good) >= MOST_REMEMBERED:
             self._good.clear()
-        self._good[client_id] = (stored, print_)
+        self._good[client_id] = (stored, fingerprint)
 
 
 def _matches(stored: str, secret: str) -> bool:

@@ -1,1 +1,1 @@
-"""Access tokens: claims, signing keys, issuing and verifying."""
+"""Access tokens: their claims and signing keys, how they are issued and verified."""

@@ -1,12 +1,12 @@
-"""Who an access token is about, as claims and back. The `person_kind` claim decides, never the look of `sub`.
+"""The subject of an access token as claims, and back. `person_kind` says which kind it is, never the text of `sub`.
 
 | token of | sub | person_kind |
 |---|---|---|
-| a user | the shop's user id, as it is | `user` |
+| a user | the shop's user id, unchanged | `user` |
 | a guest | `urn:penchant:guest:` and the anonymous id | `guest` |
 | a client | the client id | left out |
 
-No user id may begin with `urn:penchant:`, so a reader that looks at `sub` alone cannot take a guest for a user either.
+No user id may begin with `urn:penchant:`, so a program that reads `sub` alone cannot take a guest for a user.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ GUEST = RESERVED + "guest:"
 
 
 def subject_claims(person: Person | None, client_id: str) -> dict[str, str]:
-    """`sub` and `person_kind` of a token for `person`, or for the client itself."""
+    """`sub` and `person_kind` of a token for `person`; for the client itself when that is None."""
     if person is None:
         return {"sub": client_id}
     subject = GUEST + person.id if person.kind == "guest" else person.id
@@ -27,7 +27,7 @@ def subject_claims(person: Person | None, client_id: str) -> dict[str, str]:
 
 
 def person_of(claims: Mapping[str, Any]) -> Person | None:
-    """The person a token is about, None for a client's own. Raises ValueError when the claims contradict themselves."""
+    """The person a token is for; None for a client's own token. Raises ValueError for contradicting claims."""
     kind, subject = claims.get("person_kind"), claims["sub"]
     if kind == "user" and not subject.startswith(RESERVED):
         return Person("user", subject)
@@ -35,4 +35,4 @@ def person_of(claims: Mapping[str, Any]) -> Person | None:
         return Person("guest", subject.removeprefix(GUEST))
     if kind is None and subject == claims["client_id"]:
         return None
-    raise ValueError("sub and person_kind do not fit")
+    raise ValueError("sub and person_kind contradict each other")

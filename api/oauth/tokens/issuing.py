@@ -18,7 +18,7 @@ TYPE = "at+jwt"
 
 
 class AccessTokens(BearerTokenGenerator):  # type: ignore[misc]  # authlib ships no types
-    """Makes the token answer. authlib's own generator would put the client into `aud` and read the clock itself."""
+    """Issues access tokens. authlib's own generator would put the client into `aud` and read the clock itself."""
 
     def __init__(self, issuer: str, audience: str, keys: SigningKeys, lifetimes: Tokens) -> None:
         super().__init__(self._access_token, expires_generator=self._lifetime)
@@ -28,7 +28,7 @@ class AccessTokens(BearerTokenGenerator):  # type: ignore[misc]  # authlib ships
         self._lifetimes = lifetimes
 
     def _lifetime(self, client: RegisteredClient, grant_type: str) -> int:
-        """Seconds. A client's own setting may shorten its people's tokens, never lengthen them."""
+        """Seconds. A client's own lifetime can shorten the tokens of persons, but not lengthen them."""
         own = client.record.access_ttl
         if grant_type == CLIENT_CREDENTIALS:
             return own or self._lifetimes.client_ttl

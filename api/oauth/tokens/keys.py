@@ -1,7 +1,7 @@
-"""The RSA keys that sign access tokens: made, sealed under the gateway's secret, opened, rotated.
+"""The RSA keys that sign access tokens: made, sealed (encrypted) with the gateway's secret, opened, rotated.
 
-Public halves come out of the sealed private ones, never out of the table's `public` column: who can write to the
-database but does not know the secret cannot make the gateway trust a key.
+Public keys are derived from the sealed private keys, never read from the table's `public` column: an attacker who can
+write to the database but does not know the secret cannot make the gateway trust a key.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey, RSAKey
 
-from db.keys import StoredKey, list_keys, make_first_key, rotate_keys
+from db.keys import StoredKey, list_keys, make_first_key
 from db.postgres import Connection
 
 log = structlog.get_logger()
@@ -24,25 +24,24 @@ log = structlog.get_logger()
 ALGORITHM = "RS256"
 BITS = 2048
 SETTLE = timedelta(seconds=10)  # a new key signs once every process has had time to learn of it
-OVERLAP = timedelta(minutes=1)  # the old one signs until then
 VERIFY_FOR = timedelta(days=1)  # the longest life of an access token
 _SEALING = ["dir", "A256GCM"]
 
 
 class Sealer:
-    """Encrypts private keys for storage: JWE, AES-256-GCM, its key derived from the gateway's secret."""
+    """Encrypts private keys for storage: JWE with AES-256-GCM, under a key derived from the gateway's secret."""
 
     def __init__(self, secret: str) -> None:
         self._key = OctKey.import_key(hmac.digest(secret.encode(), b"penchant: seal signing keys, version 1", "sha256"))
 
     def seal(self, key: RSAKey) -> StoredKey:
-        """The key as it may be stored."""
+        """The key, encrypted for storage."""
         header = {"alg": "dir", "enc": "A256GCM", "kid": key.kid}
         sealed = jwe.encrypt_compact(header, orjson.dumps(key.as_dict(private=True)), self._key, algorithms=_SEALING)
         return StoredKey(key.kid or "", sealed, public_jwk(key))
 
     def open(self, stored: StoredKey) -> RSAKey | None:
-        """The private key; None when it was sealed under another secret, or damaged or renamed since."""
+        """The private key; None when it was sealed with another secret, or was damaged or renamed."""
         try:
             found = jwe.decrypt_compact(stored.sealed, self._key, algorithms=_SEALING)
             key = RSAKey.import_key(orjson.loads(found.plaintext or b""))
@@ -52,7 +51,7 @@ class Sealer:
 
 
 class SigningKeys:
-    """The keys this process signs and verifies with, as of the last `refresh`."""
+    """The keys with which this process signs and verifies, as of the last `refresh`."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
@@ -61,36 +60,31 @@ class SigningKeys:
         self._verifying: dict[str, RSAKey] = {}
 
     async def start(self, connection: Connection) -> None:
-        """Make the first key if there is none this process can open, then read them all."""
+        """Make the first key if this process can open none, then read them all."""
         if await make_first_key(connection, lambda stored: self._open(stored) is not None, self._make):
             log.info("signing_key_made")
         await self.refresh(connection)
 
     async def refresh(self, connection: Connection) -> None:
-        """Read the keys again: those made or retired by other processes count from now on."""
+        """Read the keys again, because other processes make and retire them too."""
         stored = await list_keys(connection, VERIFY_FOR)
         opened = [(entry, key) for entry in stored if (key := self._open(entry)) is not None]
         self._verifying = {entry.kid: key for entry, key in opened}
         self._signing = _signing_key(opened)
         self._opened = {entry.sealed: self._opened[entry.sealed] for entry in stored}
 
-    async def rotate(self, connection: Connection) -> None:
-        """Make a new key. It signs after a few seconds; tokens signed by the old ones stay valid until they expire."""
-        await rotate_keys(connection, await self._make(), OVERLAP)
-        await self.refresh(connection)
-
     @property
     def signing(self) -> RSAKey:
         """The private key that signs now."""
-        assert self._signing is not None, "start() comes first"
+        assert self._signing is not None, "call start() first"
         return self._signing
 
     def verifying(self, kid: str) -> RSAKey | None:
-        """Our key of that id, when tokens signed by it are still good."""
+        """Our key of that id; None when no token signed by it can be valid any more."""
         return self._verifying.get(kid)
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:
-        """The public keys, as served to whoever wants to check a token."""
+        """The public keys as a JWK set."""
         return {"keys": [public_jwk(key) for key in self._verifying.values()]}
 
     async def _make(self) -> StoredKey:
@@ -100,7 +94,11 @@ class SigningKeys:
         if stored.sealed not in self._opened:
             self._opened[stored.sealed] = self._sealer.open(stored)
             if self._opened[stored.sealed] is None:
-                log.error("signing_key_unreadable", kid=stored.kid, hint="sealed under another PENCHANT_SECRET?")
+                log.error(
+                    "signing_key_unreadable",
+                    kid=stored.kid,
+                    hint="another PENCHANT_SECRET, or damaged",
+                )
         return self._opened[stored.sealed]
 
 

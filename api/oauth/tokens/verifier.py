@@ -1,7 +1,6 @@
-"""Who is asking: checks access tokens. Trusts our own keys, one algorithm, issuer and audience, nothing else."""
+"""Verifies access tokens. It trusts our own keys, one algorithm, one issuer and one audience, nothing else."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -10,27 +9,22 @@ import orjson
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from api.errors import Unauthenticated
-from api.http.glance import Glance
-from api.oauth.metadata import audience_of
+from api.http.refresher import Refresher
+from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.keys import ALGORITHM, SigningKeys
 from core import clock
-from core.errors import StoreUnavailable
+from core.errors import InvalidToken, Unanswerable
 from db.postgres import Connection
 from db.revocations import Refused, list_refused
 from engine.scopes import read_scopes
 from engine.viewer import Viewer
 
-POLL = 2.0  # seconds between looks at revocations and keys: with the look itself, three at most
-BLIND = 300.0  # seconds to go on with the last known revocations while Postgres does not answer
-LONGEST = 8192  # characters of a token
-REMEMBERED = 10_000  # tokens
-
-
-class InvalidToken(Unauthenticated):
-    """The access token is not valid."""
+POLL = 2.0  # seconds between reads of revocations and keys: a revocation counts after three at most
+MAX_AGE = 300.0  # seconds to use the revocations read last while Postgres does not answer
+MAX_LENGTH = 8192  # characters of a token
+MOST_REMEMBERED = 10_000  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,63 +34,48 @@ class _Checked:
     kid: str
 
 
-def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The bearer token of a request's raw ASGI headers, None when it carries no Authorization.
-
-    Raises InvalidToken for another scheme, for two headers, and for what cannot be a token.
-    """
-    values = [value for name, value in headers if name == b"authorization"]
-    if not values:
-        return None
-    scheme, _, token = values[0].partition(b" ")
-    token = token.strip()
-    if len(values) > 1 or scheme.lower() != b"bearer" or not token.isascii() or not token:
-        raise InvalidToken()
-    return token.decode("ascii")
-
-
 class Verifier:
-    """Checks tokens; remembers the good ones by digest, so that a token's signature is checked once per process."""
+    """Verifies tokens. It remembers valid ones by digest, so a process checks the signature of a token once."""
 
     def __init__(
-        self, pool: Connection, keys: SigningKeys, issuer: str, *, poll: float = POLL, blind: float = BLIND
+        self, pool: Connection, keys: SigningKeys, issuer: str, *, poll: float = POLL, max_age: float = MAX_AGE
     ) -> None:
         self._pool = pool
         self._keys = keys
         self._issuer = issuer
         self._audience = audience_of(issuer)
         self._refused = Refused(frozenset(), frozenset())
-        self._seen: dict[bytes, _Checked] = {}
-        self._blind = blind
-        self._glance = Glance("revocations", self._look, every=poll)
+        self._remembered: dict[bytes, _Checked] = {}
+        self._max_age = max_age
+        self._refresher = Refresher("revocations", self._read_revocations, every=poll)
 
     async def verify(self, token: str) -> Viewer:
         """The viewer a token names.
 
-        Raises InvalidToken, and StoreUnavailable when revocations could not be read for minutes.
+        Raises InvalidToken, and StoreUnavailable when revocations could not be read for five minutes.
         """
-        if len(token) > LONGEST or not token.isascii():
+        if len(token) > MAX_LENGTH or not token.isascii():
             raise InvalidToken()
         await self.refresh()
         digest = hashlib.sha256(token.encode("ascii")).digest()
-        checked = self._seen.get(digest) or self._check(token)
+        checked = self._remembered.get(digest) or self._check(token)
         if (refusal := self._refusal(checked)) is not None:
-            self._seen.pop(digest, None)
+            self._remembered.pop(digest, None)
             raise InvalidToken(refusal)
         self._remember(digest, checked)
         return checked.viewer
 
     async def refresh(self) -> None:
-        """Look at revocations and keys when the last look is two seconds old. Raises StoreUnavailable, see `verify`."""
-        await self._glance.refresh()
-        if monotonic() - self._glance.seen > self._blind:
-            raise StoreUnavailable("Revoked tokens cannot be told from good ones.")
+        """Read revocations and keys when the last read is two seconds old. Raises StoreUnavailable, see `verify`."""
+        await self._refresher.refresh()
+        if monotonic() - self._refresher.read_at > self._max_age:
+            raise Unanswerable("postgres", "Tokens cannot be checked: revocations could not be read for minutes.")
 
     async def close(self) -> None:
-        """Stop looking."""
-        await self._glance.close()
+        """Stop reading."""
+        await self._refresher.close()
 
-    async def _look(self) -> None:
+    async def _read_revocations(self) -> None:
         self._refused = await list_refused(self._pool)
         await self._keys.refresh(self._pool)
 
@@ -109,37 +88,37 @@ class Verifier:
 
     def _check(self, token: str) -> _Checked:
         try:
-            return self._read(*_open(token, self._keys))
+            return self._read_claims(*_open(token, self._keys))
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise InvalidToken() from error
 
-    def _read(self, claims: dict[str, Any], kid: str) -> _Checked:
-        """Raises ValueError, KeyError or TypeError for claims that are not those of our access tokens."""
+    def _read_claims(self, claims: dict[str, Any], kid: str) -> _Checked:
+        """Raises ValueError, KeyError or TypeError for claims that our access tokens do not have."""
         texts = [claims[name] for name in ("sub", "client_id", "scope", "jti")]
         if claims["iss"] != self._issuer or claims["aud"] != self._audience or type(claims["exp"]) is not int:
-            raise ValueError("not for us")
+            raise ValueError("another issuer or audience, or exp is not an integer")
         if not all(isinstance(text, str) for text in texts):
-            raise ValueError("not our claims")
+            raise ValueError("sub, client_id, scope and jti must be strings")
         scopes = frozenset(read_scopes(claims["scope"]))
         viewer = Viewer(claims["client_id"], scopes, person_of(claims), claims["exp"])
         return _Checked(viewer, claims["jti"], kid)
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:
-        if len(self._seen) >= REMEMBERED and digest not in self._seen:
-            self._seen.pop(next(iter(self._seen)))  # the oldest
-        self._seen[digest] = checked
+        if len(self._remembered) >= MOST_REMEMBERED and digest not in self._remembered:
+            self._remembered.pop(next(iter(self._remembered)))  # the oldest
+        self._remembered[digest] = checked
 
 
 def _open(token: str, keys: SigningKeys) -> tuple[dict[str, Any], str]:
-    """Claims and key id, once header and signature are ours. Raises JoseError or ValueError."""
+    """Claims and key id of a token with our header and signature. Raises JoseError or ValueError."""
     signed = jws.extract_compact(token.encode("ascii"))
     header = signed.headers()
     if header.keys() != {"alg", "typ", "kid"} or (header["alg"], header["typ"]) != (ALGORITHM, TYPE):
-        raise ValueError("not a header of ours: no jwk, jku, x5u or crit, one algorithm, one type")
+        raise ValueError("the header must be alg, typ and kid, with our algorithm and type")
     key = keys.verifying(header["kid"])
     if key is None or not jws.validate_compact(signed, key, algorithms=[ALGORITHM]):
-        raise ValueError("not signed by us")
+        raise ValueError("not signed by one of our keys")
     claims = orjson.loads(signed.payload)
     if not isinstance(claims, dict):
-        raise ValueError("not claims")
+        raise ValueError("the claims must be an object")
     return claims, header["kid"]

@@ -4,9 +4,7 @@ Revision ID: 0001
 Revises:
 """
 
-from pathlib import Path
-
-from alembic import op
+from db.migrate import run_file, run_sql
 
 revision = "0001"
 down_revision = None
@@ -16,18 +14,13 @@ depends_on = None
 
 def upgrade() -> None:
     """Create everything."""
-    _run(Path(__file__).with_suffix(".sql").read_text())
+    run_file(__file__)
 
 
 def downgrade() -> None:
     """Drop everything, with its data."""
-    _run(
+    run_sql(
         "DROP TABLE loads, outbox, oauth_revocations, oauth_keys, oauth_clients, training_jobs, decisions, serving,"
         " models, events, items, users; DROP SEQUENCE items_changed_seq; DROP TYPE event_type;"
         " DROP FUNCTION ensure_event_partitions, stamp_item_change"
     )
-
-
-def _run(statements: str) -> None:
-    # Without parameters the driver takes many statements at once and leaves colons and percent signs alone.
-    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})

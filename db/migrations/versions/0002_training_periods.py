@@ -4,9 +4,7 @@ Revision ID: 0002
 Revises: 0001
 """
 
-from pathlib import Path
-
-from alembic import op
+from db.migrate import run_file, run_sql
 
 revision = "0002"
 down_revision = "0001"
@@ -16,14 +14,9 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the period."""
-    _run(Path(__file__).with_suffix(".sql").read_text())
+    run_file(__file__)
 
 
 def downgrade() -> None:
     """Forget the periods."""
-    _run("ALTER TABLE training_jobs DROP COLUMN period")
-
-
-def _run(statements: str) -> None:
-    # Without parameters the driver takes many statements at once and leaves colons and percent signs alone.
-    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
+    run_sql("ALTER TABLE training_jobs DROP COLUMN period")

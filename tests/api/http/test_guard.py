@@ -1,4 +1,4 @@
-"""The edge, over real sockets: half-sent requests are closed, bodies are bounded, framing is read one way."""
+"""The edge, over real sockets: unfinished requests are closed, bodies are limited, framing is unambiguous."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,14 +12,14 @@ from starlette.types import Receive, Scope, Send
 from api.http.guard import EdgeGuard
 from api.http.protocol import TimedProtocol
 
-PATIENCE = 0.3  # seconds the server under test waits
+TIMEOUT = 0.3  # seconds the server under test waits
 DEADLINE = 10.0  # seconds a test waits
 
 
-class Impatient(TimedProtocol):
-    """As in production, only sooner."""
+class QuickProtocol(TimedProtocol):
+    """The protocol with a shorter timeout."""
 
-    head_timeout = PATIENCE
+    head_timeout = TIMEOUT
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,9 +33,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    guarded = EdgeGuard(echo, max_body=1000, timeout=PATIENCE)
+    guarded = EdgeGuard(echo, max_body=1000, timeout=TIMEOUT)
     config = uvicorn.Config(
-        guarded, port=0, http=Impatient, ws="none", lifespan="off", log_config=None, proxy_headers=False
+        guarded, port=0, http=QuickProtocol, ws="none", lifespan="off", log_config=None, proxy_headers=False
     )
     async with running(config) as number:
         yield number
@@ -54,7 +54,7 @@ async def running(config: uvicorn.Config) -> AsyncIterator[int]:
 
 
 async def exchange(port: int, *parts: bytes) -> bytes:
-    """Everything the server says until it closes the connection."""
+    """Everything the server sends until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for part in parts:
         writer.write(part)
@@ -73,7 +73,7 @@ POST = b"POST / HTTP/1.1\r\nhost: shop\r\n"
 CLOSE = b"connection: close\r\n"
 
 
-async def test_a_request_is_answered_under_its_own_id(port: int) -> None:
+async def test_an_answer_carries_the_id_of_its_request(port: int) -> None:
     answer = await exchange(port, POST, CLOSE, b"content-length: 5\r\n\r\n", b"hello")
     head, _, body = answer.partition(b"\r\n\r\n")
     length, request_id = body.split()
@@ -82,16 +82,16 @@ async def test_a_request_is_answered_under_its_own_id(port: int) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST", b"\r\n", POST, POST + b"x-slow: 1\r\n"])
-async def test_a_connection_whose_request_head_never_comes_is_closed(port: int, sent: bytes) -> None:
+async def test_a_connection_without_a_whole_request_head_is_closed(port: int, sent: bytes) -> None:
     assert await exchange(port, sent) == b""
 
 
-async def test_a_later_request_on_the_same_connection_has_its_time_limit_too(port: int) -> None:
+async def test_a_later_request_on_the_same_connection_has_a_time_limit_too(port: int) -> None:
     answer = await exchange(port, POST + b"content-length: 0\r\n\r\n", b"POST / HT")
     assert answer.count(b"HTTP/1.1") == 1
 
 
-async def test_a_body_that_never_comes_is_refused_and_closed(port: int) -> None:
+async def test_an_unfinished_body_is_refused_and_the_connection_closed(port: int) -> None:
     for framing in (b"content-length: 5\r\n\r\nhel", b"transfer-encoding: chunked\r\n\r\n3\r\nhel\r\n"):
         answer = await exchange(port, POST, framing)
         assert status(answer) == 408
@@ -124,7 +124,7 @@ async def test_a_body_framed_in_two_ways_is_refused_and_closed(port: int) -> Non
 
 
 @pytest.mark.parametrize("framing", [b"content-length: 5\r\ncontent-length: 6\r\n", b"content-length: -1\r\n"])
-async def test_a_length_that_is_no_length_is_refused(port: int, framing: bytes) -> None:
+async def test_an_invalid_length_is_refused(port: int, framing: bytes) -> None:
     assert status(await exchange(port, POST, framing, b"\r\nhello")) == 400
 
 

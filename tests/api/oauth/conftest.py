@@ -1,4 +1,4 @@
-"""An authorization server on a real Postgres, spoken to in this process."""
+"""An authorization server on a real Postgres, called in this process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -49,7 +49,7 @@ async def authority(pool: asyncpg.Pool, postgres_url: str) -> AsyncIterator[Auth
 
 @pytest.fixture
 async def http(authority: Authority) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser or a shop's server, as far as HTTP goes."""
+    """An HTTP client of the authorization server."""
     inner = Cors(Starlette(routes=routes()))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +63,7 @@ async def http(authority: Authority) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def registered(pool: asyncpg.Pool) -> Register:
-    """A coroutine function that registers a client, by default one that may do most things."""
+    """A coroutine function that registers a client, by default with most scopes and both grants."""
 
     async def create(client_id: str = "shop", **wanted: Any) -> Client:
         settings = {"grants": ["client_credentials", "token-exchange"], "scope": SCOPE, "secret": SECRET} | wanted

@@ -1,4 +1,4 @@
-"""The form parser takes what is plain and refuses the rest, whatever comes."""
+"""The form parser accepts well-formed forms and refuses all others."""
 
 from urllib.parse import urlencode
 
@@ -13,12 +13,12 @@ TEXT = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max
 
 
 @given(st.dictionaries(TEXT, TEXT, max_size=20))
-def test_what_was_encoded_comes_back(form: dict[str, str]) -> None:
+def test_an_encoded_form_is_read_back(form: dict[str, str]) -> None:
     assert parse_form(urlencode(form).encode()) == form
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
     try:
         form = parse_form(body)
     except InvalidRequestError:
@@ -32,6 +32,6 @@ def test_a_parameter_without_a_value_counts_as_left_out() -> None:
 
 
 @pytest.mark.parametrize("body", [b"a=1&a=2", b"a&a", b"a=1&%61=2", b"a=%", b"a=%1", b"a=%C3", b"%00=1", b"a=1%0A"])
-def test_what_could_be_read_in_two_ways_is_refused(body: bytes) -> None:
+def test_an_ambiguous_or_malformed_form_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError):
         parse_form(body)

@@ -1,4 +1,4 @@
-"""A client library we did not write, over real HTTP, against a real uvicorn."""
+"""A third-party client library gets tokens over HTTP from a real uvicorn."""
 
 import asyncio
 import socket
@@ -18,10 +18,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from api.http.cors import Cors
+from api.http.endpoint import bearer_token
 from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes
 from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
-from api.oauth.tokens.verifier import InvalidToken, bearer_token
+from core.errors import InvalidToken
 from core.settings import Settings
 from db.postgres import connect_pool
 
@@ -29,7 +30,7 @@ SECRET = "a-secret-of-the-client"
 
 
 async def whoami(request: Request) -> JSONResponse:
-    """A resource as /graphql protects it."""
+    """A resource that is protected like /graphql."""
     authority: Authority = request.state.authority
     try:
         viewer = await authority.verifier.verify(bearer_token(request.scope["headers"]) or "")
@@ -65,7 +66,7 @@ def base_url(postgres_url: str, pool: Any, configured: Any) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def over_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library insists on https, which loopback has no need of."""
+    """Let the library use http: by default it insists on https."""
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
 
 
@@ -77,7 +78,7 @@ def fetch(
     scope: str | None = None,
     **kwargs: Any,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The token, and what a protected resource says to it."""
+    """The token, and the answer of a protected resource to it."""
     client = BackendApplicationClient(client_id="shop", scope=scope)
     client.grant_type = grant
     with OAuth2Session(client=client) as session:
@@ -113,7 +114,7 @@ async def test_a_wrong_secret_is_an_invalid_client(base_url: str, registered: An
         await asyncio.to_thread(fetch, base_url, "wrong-wrong-wrong")
 
 
-async def test_many_at_once_are_all_answered(base_url: str, registered: Any) -> None:
+async def test_many_requests_at_once_are_all_answered(base_url: str, registered: Any) -> None:
     await registered()
     answers = await asyncio.gather(*(asyncio.to_thread(fetch, base_url) for _ in range(12)))
     assert len({token["access_token"] for token, _ in answers}) == 12

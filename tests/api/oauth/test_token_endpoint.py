@@ -1,4 +1,4 @@
-"""The token endpoint: what it grants, and every way it refuses."""
+"""The token endpoint: what it issues, and every way it refuses."""
 
 import base64
 from datetime import timedelta
@@ -12,7 +12,7 @@ from joserfc.jwk import KeySet
 
 from api.oauth.authority import MOST_WAITING, Authority
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
-from api.oauth.store import Store
+from api.oauth.store import BlockingPool
 from core import clock
 from core.contract import Person
 from db.clients import disable_client
@@ -55,13 +55,15 @@ async def test_a_client_gets_a_token_of_its_own(http: httpx.AsyncClient, registe
     assert "refresh_token" not in answer.json()
 
 
-async def test_no_scope_asked_is_all_the_client_has(http: httpx.AsyncClient, registered: Any) -> None:
+async def test_without_a_requested_scope_the_token_has_all_scopes_of_the_client(
+    http: httpx.AsyncClient, registered: Any
+) -> None:
     await registered(scope="models:read catalog:write")
     assert (await ask(http, OWN)).json()["scope"] == "models:read catalog:write"
     assert (await ask(http, OWN | {"scope": ""})).json()["scope"] == "models:read catalog:write"
 
 
-async def test_every_token_has_another_id(http: httpx.AsyncClient, registered: Any) -> None:
+async def test_every_token_has_its_own_id(http: httpx.AsyncClient, registered: Any) -> None:
     await registered()
     ids = {(await claims_of(http, await ask(http, OWN)))[1]["jti"] for _ in range(3)}
     assert len(ids) == 3
@@ -120,7 +122,7 @@ async def test_a_user_named_like_the_client_is_still_a_user(
     assert (await authority.verifier.verify(own.json()["access_token"])).person is None
 
 
-async def test_a_persons_token_has_powers_over_the_whole_shop_only_when_asked(
+async def test_a_persons_token_has_scopes_over_the_whole_shop_only_on_request(
     http: httpx.AsyncClient, registered: Any
 ) -> None:
     await registered(scope="recommendations:read orders:write catalog:write profiles:erase clients:admin")
@@ -128,7 +130,7 @@ async def test_a_persons_token_has_powers_over_the_whole_shop_only_when_asked(
     assert (await ask(http, EXCHANGE | {"scope": "catalog:write"})).json()["scope"] == "catalog:write"
 
 
-async def test_a_clients_own_lifetime_shortens_its_peoples_tokens_and_never_lengthens_them(
+async def test_a_clients_own_lifetime_shortens_the_tokens_of_persons_and_never_lengthens_them(
     http: httpx.AsyncClient, registered: Any
 ) -> None:
     await registered(ttl=60)
@@ -139,7 +141,7 @@ async def test_a_clients_own_lifetime_shortens_its_peoples_tokens_and_never_leng
     assert (await ask(http, EXCHANGE, ("slow", SECRET))).json()["expires_in"] == 900
 
 
-async def test_our_own_audience_may_be_named(http: httpx.AsyncClient, registered: Any) -> None:
+async def test_a_request_may_name_our_own_audience(http: httpx.AsyncClient, registered: Any) -> None:
     await registered()
     for form in (OWN, EXCHANGE):
         assert (await ask(http, form | {"resource": "https://shop.example/graphql"})).status_code == 200
@@ -173,7 +175,7 @@ async def test_our_own_audience_may_be_named(http: httpx.AsyncClient, registered
         (OWN | {"client_secret": SECRET}, "invalid_request"),
     ],
 )
-async def test_a_bad_request_is_named(
+async def test_a_bad_request_has_its_error_code(
     http: httpx.AsyncClient, registered: Any, form: dict[str, str], error: str
 ) -> None:
     await registered()
@@ -273,9 +275,7 @@ async def test_a_changed_secret_counts_at_once(http: httpx.AsyncClient, register
         b"&".join(b"p%d=1" % number for number in range(40)),
     ],
 )
-async def test_a_form_that_can_be_read_in_two_ways_is_refused(
-    http: httpx.AsyncClient, registered: Any, body: bytes
-) -> None:
+async def test_an_ambiguous_or_malformed_form_is_refused(http: httpx.AsyncClient, registered: Any, body: bytes) -> None:
     await registered()
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = await http.post("/oauth/token", content=body, headers=headers, auth=BASIC)
@@ -294,23 +294,23 @@ async def test_only_small_plain_forms_are_read(http: httpx.AsyncClient, register
     assert {answer.json()["error"] for answer in (json, zipped, large)} == {"invalid_request"}
 
 
-async def test_the_endpoint_takes_post_only(http: httpx.AsyncClient) -> None:
+async def test_the_endpoint_accepts_only_post(http: httpx.AsyncClient) -> None:
     for method in ("GET", "PUT", "DELETE"):
         answer = await http.request(method, "/oauth/token")
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
-async def test_nothing_a_request_says_changes_the_issuer(http: httpx.AsyncClient, registered: Any) -> None:
+async def test_no_header_of_a_request_changes_the_issuer(http: httpx.AsyncClient, registered: Any) -> None:
     await registered()
-    lies = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
-    answer = await http.post("/oauth/token", data=OWN, auth=BASIC, headers=lies)
+    spoofed = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
+    answer = await http.post("/oauth/token", data=OWN, auth=BASIC, headers=spoofed)
     _, claims = await claims_of(http, answer)
     assert claims["iss"] == "https://shop.example"
     for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
-        assert "evil" not in (await http.get(path, headers=lies)).text
+        assert "evil" not in (await http.get(path, headers=spoofed)).text
 
 
-async def test_the_metadata_names_what_there_is(http: httpx.AsyncClient) -> None:
+async def test_the_metadata_lists_what_exists(http: httpx.AsyncClient) -> None:
     plain = await http.get("/.well-known/oauth-authorization-server")
     document = plain.json()
     assert document == (await http.get("/.well-known/openid-configuration")).json()
@@ -328,17 +328,18 @@ async def test_the_published_keys_have_no_private_half(http: httpx.AsyncClient) 
     assert (key["kty"], key["use"], key["alg"]) == ("RSA", "sig", "RS256")
 
 
-async def test_without_postgres_the_client_is_told_to_come_back(
+async def test_without_postgres_the_client_is_asked_to_retry(
     http: httpx.AsyncClient, registered: Any, authority: Authority
 ) -> None:
     await registered()
-    authority.server._store = Store("postgresql://nobody@127.0.0.1:1/none", timeout=2.0)
+    away = authority.server._store = BlockingPool("postgresql://nobody@127.0.0.1:1/none", timeout=2.0, size=1)
     answer = await ask(http, OWN)
+    away.close()
     assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
     assert answer.headers["retry-after"] == "1"
 
 
-async def test_a_restart_of_postgres_under_an_idle_connection_is_not_noticed(
+async def test_a_restart_of_postgres_under_an_idle_connection_fails_no_request(
     http: httpx.AsyncClient, registered: Any, pool: asyncpg.Pool
 ) -> None:
     await registered()
@@ -363,7 +364,7 @@ async def test_an_expired_token_is_refused(
         await authority.verifier.verify(token)
 
 
-async def test_more_requests_than_can_be_checked_are_sent_away_at_once(
+async def test_too_many_requests_at_once_are_refused_at_once(
     http: httpx.AsyncClient, registered: Any, authority: Authority
 ) -> None:
     await registered()

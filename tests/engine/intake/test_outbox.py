@@ -26,7 +26,7 @@ from db.outbox import OutboxEnvelope, count_envelopes, take_envelopes
 from db.postgres import connect_pool
 from engine.dead_events.deciding import replay
 from engine.intake.ingest import Ingest
-from engine.intake.outbox import envelope_of, put_in_outbox
+from engine.intake.outbox import envelope_of, keep_in_outbox
 from tests.erasing import drain
 from tests.faults import eventually
 from workers.process import Connections
@@ -83,7 +83,7 @@ async def keep_as_before(pool: asyncpg.Pool, id: UUID, body: bytes) -> None:
     await pool.execute("INSERT INTO outbox (task_id, body) VALUES ($1, $2)", id, body)
 
 
-async def bury_as_before(pool: asyncpg.Pool, kind: str, body: bytes) -> None:
+async def insert_as_before(pool: asyncpg.Pool, kind: str, body: bytes) -> None:
     """As the release before writes a dead event."""
     await pool.execute(
         "INSERT INTO dead_events (key, kind, reason, detail, attempts, task, body)"
@@ -132,11 +132,11 @@ async def test_old_rows_are_sent_and_stored_also_those_written_after_the_migrati
 async def test_old_dead_events_are_replayed_and_stored_also_those_written_after_the_migration(
     own: Stores, own_pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, publisher: RabbitPublisher
 ) -> None:
-    await bury_as_before(own_pool, "EVENT", event_json("e1").encode())
-    await bury_as_before(own_pool, "MESSAGE", celery_body("e2"))
+    await insert_as_before(own_pool, "EVENT", event_json("e1").encode())
+    await insert_as_before(own_pool, "MESSAGE", celery_body("e2"))
     upgrade(own)
-    await bury_as_before(own_pool, "EVENT", event_json("e3").encode())
-    await bury_as_before(own_pool, "MESSAGE", celery_body("e4"))
+    await insert_as_before(own_pool, "EVENT", event_json("e3").encode())
+    await insert_as_before(own_pool, "MESSAGE", celery_body("e4"))
     ids = [str(row["id"]) for row in await own_pool.fetch("SELECT id FROM dead_events")]
     assert [result.outcome for result in await replay(own_pool, publisher, ids, "ada")] == ["ACCEPTED"] * 4
     connections = Connections(own)
@@ -149,7 +149,7 @@ async def test_a_gateway_of_the_release_before_can_send_new_rows(own: Stores, ow
     upgrade(own)
     event = read_event({"type": "VIEW", "userId": "u1", "itemId": "i1"}, source="shop", received_at=NOW)
     envelope = store_events([event])
-    await put_in_outbox(own_pool, envelope)
+    await keep_in_outbox(own_pool, envelope)
     (row,) = await own_pool.fetch("SELECT id, task_id, body FROM outbox")
     (text,), keywords, _ = json.loads(row["body"])
     assert (row["task_id"], text.encode(), keywords) == (envelope.id, envelope.body, {})
@@ -169,7 +169,7 @@ async def test_a_damaged_row_delays_no_other(
     upgrade(own)
     damaged = store_events([])
     for envelope in (damaged, store_events([])):
-        await put_in_outbox(own_pool, envelope)
+        await keep_in_outbox(own_pool, envelope)
     await own_pool.execute("UPDATE outbox SET envelope = 'damaged' WHERE task_id = $1", damaged.id)
     ingest = Ingest(IngestSettings(), own_pool, redis, publisher)
     ingest.open()

@@ -22,7 +22,7 @@ from core import clock
 from core.contract import EARLIEST, Event, Person, read_event
 from core.settings import Stores
 from db.cache import pack_recent, read_person
-from db.dead_events import DeadReason, dead_bodies, list_dead
+from db.dead_events import DeadReason, bodies_of_dead_events, list_dead_events
 from db.erasures import begin_erasure
 from db.events import MONTHS_AHEAD, ensure_months
 from engine.intake.reading import insert_good, read_batch
@@ -76,7 +76,7 @@ async def count(pool: asyncpg.Pool) -> int:
 
 
 async def reasons(pool: asyncpg.Pool) -> list[str]:
-    return sorted(dead.reason for dead in await list_dead(pool, 100))
+    return sorted(dead.reason for dead in await list_dead_events(pool, 100))
 
 
 class Counted:
@@ -107,9 +107,9 @@ async def test_a_second_body_under_the_same_identity_becomes_a_dead_event_and_th
     assert await store(connections, [first], 1) == 1
     for _ in range(2):
         assert await store(connections, [second, first, make_event(userId="u2")], 1) == 1
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.event_id, dead.user_id, dead.attempts) == (DeadReason.CONFLICT, "e1", "u1", 2)
-    assert Event.model_validate_json((await dead_bodies(pool, [dead.id]))[dead.id]) == second
+    assert Event.model_validate_json((await bodies_of_dead_events(pool, [dead.id]))[dead.id]) == second
     assert (await read_person(redis, Person("user", "u1")))[1] == [pack_recent(first)]
 
 
@@ -119,7 +119,7 @@ async def test_of_two_bodies_in_one_batch_the_one_that_is_not_stored_becomes_a_d
     held = await pool.fetchval("SELECT item_id FROM events")
     lost = [event for event in bodies if event.item_id != held]
     assert stored.new == 1
-    assert {json.loads(burial.body)["itemId"] for burial in stored.dead} == {event.item_id for event in lost}
+    assert {json.loads(dead.body)["itemId"] for dead in stored.dead} == {event.item_id for event in lost}
 
 
 async def test_the_events_that_postgres_refuses_become_dead_events_and_the_others_are_stored(
@@ -128,7 +128,7 @@ async def test_the_events_that_postgres_refuses_become_dead_events_and_the_other
     good = [make_event(userId=f"u{n}") for n in range(30)]
     bad = [unstorable(id="confidential-1", occurredAt=NOW), unstorable(id="confidential-2", occurredAt=NOW)]
     assert await store(connections, [*good[:7], bad[0], *good[7:], bad[1]], 1) == 30
-    dead = await list_dead(pool, 10)
+    dead = await list_dead_events(pool, 10)
     assert {each.event_id for each in dead} == {"confidential-1", "confidential-2"}
     assert all(each.reason == DeadReason.UNSTORABLE and "confidential" not in each.detail for each in dead)
 
@@ -149,11 +149,11 @@ async def test_an_element_of_another_release_becomes_the_only_dead_event(
     }
     await take(connections, batch_of(make_event(), make_event(unitPrice="1.5"), **stranger))
     assert await count(pool) == 2
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.source, dead.event_id, dead.event_type) == (DeadReason.INVALID, "shop", "e9", "VIEW")
     assert (dead.user_id, dead.anonymous_id, dead.occurred_at) == ("ada", "g1", NOW)
     assert "confidential" not in dead.detail and "not permitted" in dead.detail
-    assert json.loads((await dead_bodies(pool, [dead.id]))[dead.id]) == stranger
+    assert json.loads((await bodies_of_dead_events(pool, [dead.id]))[dead.id]) == stranger
 
 
 NUMBER, BEFORE, FAR = 10**30, "0001-01-01T00:00:00+23:59", "9999-12-31T10:00:00Z"
@@ -180,10 +180,10 @@ async def test_an_event_that_postgres_would_refuse_becomes_the_only_dead_event_a
     recent = clock.now().isoformat()
     await take(connections, batch_of(make_event(occurredAt=NOW), **{**bad, "receivedAt": recent, **more}))
     assert await count(pool) == 1
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.event_id, dead.user_id) == (DeadReason.INVALID, "e1", "ada")
     assert dead.detail.startswith(says) and "confidential" not in dead.detail
-    assert json.loads((await dead_bodies(pool, [dead.id]))[dead.id])["id"] == "e1"
+    assert json.loads((await bodies_of_dead_events(pool, [dead.id]))[dead.id])["id"] == "e1"
     assert await pool.fetchval("SELECT to_regclass('events_9999_12') IS NULL")
 
 
@@ -209,9 +209,9 @@ async def test_an_element_of_any_shape_can_be_stored_as_a_dead_event(
     read = read_batch(json.dumps([element]))
     assert len(read.dead) == 1 and not read.events
     await store(connections, read.events, 1, read.dead)
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.source, dead.event_id, dead.user_id, dead.occurred_at) == (None, None, None, None)
-    assert json.loads((await dead_bodies(pool, [dead.id]))[dead.id]) == element
+    assert json.loads((await bodies_of_dead_events(pool, [dead.id]))[dead.id]) == element
 
 
 def test_valid_elements_are_read_alike_one_by_one_and_together() -> None:
@@ -250,11 +250,11 @@ async def test_a_message_that_no_worker_can_read_is_dead_lettered_and_the_worker
         await broker.publish(store_events([make_event()]))
 
     async def all_recorded() -> bool:
-        return await count(pool) == len(odd) and len(await list_dead(pool, 100)) == len(odd)
+        return await count(pool) == len(odd) and len(await list_dead_events(pool, 100)) == len(odd)
 
     await eventually(all_recorded)
-    dead = await list_dead(pool, 100)
-    bodies = await dead_bodies(pool, [each.id for each in dead])
+    dead = await list_dead_events(pool, 100)
+    bodies = await bodies_of_dead_events(pool, [each.id for each in dead])
     assert {bodies[each.id] for each in dead if each.kind == "MESSAGE"} == {
         body for body, *_ in odd if not body.startswith((good[:8], b'[["[{}]"]'))
     }
@@ -285,10 +285,10 @@ async def test_a_message_with_an_eta_or_expiry_is_dead_lettered_and_the_worker_g
     await broker.publish(store_events([make_event()]))
 
     async def all_recorded() -> bool:
-        return await count(pool) == 1 and len(await list_dead(pool, 100)) == len(odd) + 1
+        return await count(pool) == 1 and len(await list_dead_events(pool, 100)) == len(odd) + 1
 
     await eventually(all_recorded)
-    dead = await list_dead(pool, 100)
+    dead = await list_dead_events(pool, 100)
     details = {each.detail for each in dead if each.kind == "EVENT"}
     assert {each.event_id for each in dead if each.event_id} == {f"odd-{n}" for n in range(len(odd))}
     assert details == {"Its message was to wait or to expire: events do neither."}
@@ -338,7 +338,7 @@ async def test_an_event_that_ends_its_worker_is_the_only_dead_event_after_five_t
     poison = make_event(itemId="deadly", id="deadly", occurredAt=NOW)
     await broker.publish(store_events([make_event(), poison, make_event()]))
     neighbours = 0
-    while not await list_dead(pool, 1):
+    while not await list_dead_events(pool, 1):
         neighbours += 1
         await broker.publish(store_events([make_event(id=f"n{neighbours}", occurredAt=NOW)]))
 
@@ -346,7 +346,7 @@ async def test_an_event_that_ends_its_worker_is_the_only_dead_event_after_five_t
             return bool(await pool.fetchval("SELECT true FROM events WHERE id = $1", id))
 
         await eventually(stored)
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.event_id, dead.attempts) == (DeadReason.CRASHED, "deadly", 5)
     assert neighbours > 2, "they are stored while it is still tried"
 

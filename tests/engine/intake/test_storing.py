@@ -18,11 +18,12 @@ from bus.messages import store_events
 from bus.rabbitmq import topology
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, Person, read_event
+from core.errors import StoreUnavailable
 from core.settings import Stores
 from db.cache import pack_recent, read_person, write_base
 from db.events import events_of_person
 from engine.intake.reading import read_batch
-from engine.intake.storing import AWAY, store
+from engine.intake.storing import store
 from tests.faults import Relay, eventually
 from tests.fixtures.worker import StartWorker
 from workers.process import Connections
@@ -136,7 +137,7 @@ async def test_while_postgres_is_away_the_batch_waits_inside_the_task(
 
 async def test_storing_gives_up_after_its_timeout(stores: Stores) -> None:
     away = Connections(stores.model_copy(update={"postgres_url": SecretStr("postgresql://nobody@127.0.0.1:1/none")}))
-    with pytest.raises(AWAY):
+    with pytest.raises(StoreUnavailable):
         await store(away, [make_event()], timeout=0.3)
     await away.close()
 

@@ -26,7 +26,7 @@ from db.dead_events import DeadReason
 from db.events import events_of_person, insert_events
 from db.identities import join_guest, unsettled_identities
 from engine.dead_events.records import of_event
-from engine.intake.outbox import put_in_outbox
+from engine.intake.outbox import keep_in_outbox
 from engine.intake.storing import store
 from engine.privacy.guests import SETTLE_DELAY, settle_guests
 from tests.faults import Relay, eventually
@@ -68,9 +68,9 @@ async def test_a_user_whose_guest_had_events_while_redis_was_away_is_rebuilt(
 async def test_a_dead_event_of_a_guest_who_became_a_user_is_kept_as_it_was_reported() -> None:
     reported = make_event()
     given = reported.of_user("anna")
-    burial = of_event(given, DeadReason.UNSTORABLE, "a test says so")
-    assert burial == of_event(reported, DeadReason.UNSTORABLE, "a test says so")
-    again = Event.model_validate_json(burial.body)
+    dead = of_event(given, DeadReason.UNSTORABLE, "a test says so")
+    assert dead == of_event(reported, DeadReason.UNSTORABLE, "a test says so")
+    again = Event.model_validate_json(dead.body)
     assert (given.user_id, again.user_id, again.digest) == ("anna", None, reported.digest)
 
 
@@ -161,9 +161,9 @@ async def test_a_person_from_guest_to_erasure_with_a_gateway_and_a_worker_of_the
             receipt = (await ask(ERASE))["erasure"]["id"]
             assert await knows("anna")
             late = [make_event(userId="anna"), make_event()]
-            await put_in_outbox(pool, store_events(late))  # as by a gateway that had no broker when they came
+            await keep_in_outbox(pool, store_events(late))  # as by a gateway that had no broker when they came
             last = make_event(id="last", occurredAt=NOW.isoformat(), userId="bert")
-            await put_in_outbox(pool, store_events([last]))
+            await keep_in_outbox(pool, store_events([last]))
             await eventually(partial(knows, "bert", "last"))
             assert await knows("anna")
             assert await events_of_person(pool, GUEST) == []

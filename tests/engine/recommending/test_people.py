@@ -15,7 +15,7 @@ from db.events import insert_events
 from db.items import upsert_items
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.people import LONG_DELTA, Degradation, People
+from engine.recommending.people import LONG_DELTA, Degradation, PeopleReader
 from ml.state import State
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -44,17 +44,17 @@ async def catalogue(pool: asyncpg.Pool) -> Catalogue:
 
 
 @pytest.fixture
-def people(pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> People:
-    return People(pool, redis, catalogue)
+def people(pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> PeopleReader:
+    return PeopleReader(pool, redis, catalogue)
 
 
-async def state_of(people: People, person: Person = ANNA) -> State:
+async def state_of(people: PeopleReader, person: Person = ANNA) -> State:
     state, degraded = await people.state(person)
     assert degraded == []
     return state
 
 
-async def test_an_event_counts_once_on_its_whole_way(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_an_event_counts_once_on_its_whole_way(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
     """In the delta; stored as well; delivered again; with the base built before, between and after."""
     await insert_events(pool, [bought("old", days=9, loaded=True)])
     await state_of(people)  # the base is built without the new one
@@ -73,14 +73,14 @@ async def test_an_event_counts_once_on_its_whole_way(people: People, pool: async
 
 
 async def test_an_event_that_was_loaded_and_is_told_again_counts_once(
-    people: People, pool: asyncpg.Pool, redis: Redis
+    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await insert_events(pool, [bought("e1", loaded=True), bought("e2", days=2, loaded=True)])
     await add_recent(redis, [bought("e1")])  # under the same id, by the shop's own server
     assert facts(await state_of(people))[:3] == (2, 2, 600)
 
 
-async def test_a_flushed_redis_costs_no_history(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_a_flushed_redis_costs_no_history(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
     events = [bought(f"e{number}", days=number) for number in range(1, 6)]
     await insert_events(pool, events)
     await add_recent(redis, events)
@@ -90,14 +90,14 @@ async def test_a_flushed_redis_costs_no_history(people: People, pool: asyncpg.Po
     assert await redis.exists(person_keys(ANNA).base)
 
 
-async def test_a_warm_base_needs_no_postgres(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_a_warm_base_needs_no_postgres(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
     await insert_events(pool, [bought("old")])
     before = facts(await state_of(people))
     await pool.close()
     assert facts(await state_of(people)) == before
 
 
-async def test_a_damaged_base_is_built_anew(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_a_damaged_base_is_built_anew(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
     await insert_events(pool, [bought("old")])
     before = facts(await state_of(people))
     await redis.set(person_keys(ANNA).base, b"torn")
@@ -109,7 +109,7 @@ async def test_without_redis_the_history_is_read_and_the_answer_says_so(
 ) -> None:
     await insert_events(pool, [bought("old")])
     async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as nowhere:
-        state, degraded = await People(pool, nowhere, catalogue).state(ANNA)
+        state, degraded = await PeopleReader(pool, nowhere, catalogue).state(ANNA)
     assert state.lines == 1
     assert degraded == [Degradation.NO_CACHE]
 
@@ -118,7 +118,7 @@ async def test_without_either_store_nobody_is_known(pool: asyncpg.Pool, catalogu
     await insert_events(pool, [bought("old")])
     await pool.close()
     async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as nowhere:
-        people = People(pool, nowhere, catalogue)
+        people = PeopleReader(pool, nowhere, catalogue)
         state, degraded = await people.state(ANNA)
         assert (state.lines, degraded) == (0, [Degradation.NO_CACHE, Degradation.NO_HISTORY])
         assert not await people.known(ANNA, state)
@@ -128,8 +128,8 @@ async def test_many_askers_build_the_base_once(pool: asyncpg.Pool, redis: Redis,
     await insert_events(pool, [bought(f"e{number}", days=number) for number in range(1, 40)])
     queries: list[str] = []
     async with pool.acquire() as connection:
-        connection.add_query_logger(lambda record: queries.append(record.query))
-        people = People(_Only(connection), redis, catalogue)
+        connection.raw.add_query_logger(lambda record: queries.append(record.query))
+        people = PeopleReader(_Only(connection), redis, catalogue)
         states = await asyncio.gather(*(people.state(ANNA) for _ in range(20)))
     assert {state.lines for state, _ in states} == {39}
     assert len([query for query in queries if "FROM events" in query]) == 1
@@ -142,7 +142,7 @@ class _Only:
         self.fetch = connection.fetch
 
 
-async def test_who_stops_waiting_does_not_stop_the_others(people: People, pool: asyncpg.Pool) -> None:
+async def test_who_stops_waiting_does_not_stop_the_others(people: PeopleReader, pool: asyncpg.Pool) -> None:
     await insert_events(pool, [bought("old")])
     first, second = (asyncio.create_task(people.state(ANNA)) for _ in range(2))
     await asyncio.wait([first], timeout=0.001)
@@ -151,7 +151,7 @@ async def test_who_stops_waiting_does_not_stop_the_others(people: People, pool: 
     assert (state.lines, degraded) == (1, [])
 
 
-async def test_a_long_delta_goes_into_a_new_base(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_a_long_delta_goes_into_a_new_base(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
     await state_of(people)
     events = [bought(f"e{number}", orderId=f"o{number}") for number in range(LONG_DELTA + 10)]
     await insert_events(pool, events)
@@ -170,7 +170,9 @@ async def test_a_long_delta_goes_into_a_new_base(people: People, pool: asyncpg.P
     assert facts(await state_of(people)) == told
 
 
-async def test_fifty_thousand_events_are_read_once_and_fit(people: People, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_fifty_thousand_events_are_read_once_and_fit(
+    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
+) -> None:
     await _load(pool, 50_000)
     state = await state_of(people)
     assert state.lines == 50_000
@@ -200,20 +202,20 @@ async def _load(pool: asyncpg.Pool, count: int) -> None:
     ],
 )
 async def test_whoever_did_anything_is_known(
-    people: People, redis: Redis, pool: asyncpg.Pool, events: Sequence[Event], known: bool
+    people: PeopleReader, redis: Redis, pool: asyncpg.Pool, events: Sequence[Event], known: bool
 ) -> None:
     await insert_events(pool, events)
     state = await state_of(people)
     assert await people.known(ANNA, state) is known
 
 
-async def test_whoever_was_described_is_known(people: People, pool: asyncpg.Pool) -> None:
+async def test_whoever_was_described_is_known(people: PeopleReader, pool: asyncpg.Pool) -> None:
     await upsert_users(pool, [{"id": "anna", "updated_at": NOW}])
     assert await people.known(ANNA, State.empty())
     assert not await people.known(Person("guest", "anna"), State.empty())
 
 
-async def test_a_guest_and_a_user_of_one_id_are_two_people(people: People, pool: asyncpg.Pool) -> None:
+async def test_a_guest_and_a_user_of_one_id_are_two_people(people: PeopleReader, pool: asyncpg.Pool) -> None:
     await insert_events(pool, [bought("a"), bought("b", userId=None, anonymousId="anna")])
     for kind in ("user", "guest"):
         assert (await state_of(people, Person(kind, "anna"))).lines == 1

@@ -1,0 +1,35 @@
+"""What one gateway process holds: connections to the stores, and the catalogue and models it answers from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncpg import Pool
+    from redis.asyncio import Redis
+
+    from bus.publisher import Publisher
+    from core.settings import Settings
+    from engine.catalogue.catalogue import Catalogue
+    from engine.intake.ingest import Ingest
+    from engine.recommending.people import PeopleReader
+    from engine.recommending.serving_models import ServingModels
+    from engine.signing import Signer
+    from engine.viewer import TokenVerifier
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The lifespan of `api.app` opens and closes it."""
+
+    settings: Settings
+    pool: Pool
+    redis: Redis
+    catalogue: Catalogue
+    models: ServingModels
+    people: PeopleReader
+    ingest: Ingest
+    signer: Signer
+    broker: Publisher
+    verifier: TokenVerifier

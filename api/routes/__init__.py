@@ -1,0 +1,1 @@
+"""The HTTP routes outside GraphQL and OAuth: bulk uploads, health, metrics."""

@@ -1,0 +1,190 @@
+"""POST /events, /items, /users: many elements as JSON lines or a JSON array, with the mutations' checks and results."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from api.errors import REFUSALS, RequestRefused, error_answer, refusal_of
+from api.gateway import Gateway
+from api.http.endpoint import (
+    Header,
+    MethodRefused,
+    TokenRefused,
+    read_headers,
+    receive_body,
+    refusal_headers,
+    send_answer,
+    viewer_of,
+)
+from api.http.gzip_body import inflate
+from core.errors import StoreUnavailable
+from engine.catalogue.upserts import store_items, store_users
+from engine.outcomes import Outcome, Result, check_count
+from engine.viewer import Viewer
+
+JSON = "application/json"
+LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson", "application/x-jsonlines")
+_KIND = b"application/json; charset=utf-8"
+_BOM = b"\xef\xbb\xbf"
+
+Element = Mapping[str, Any]
+StoreElements = Callable[[Gateway, Viewer, Sequence[Element]], Awaitable[list[Result]]]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkEndpoint:
+    """An ASGI app for one path: `store` checks and stores the elements. The token needs `scope`."""
+
+    scope: str
+    store: StoreElements
+    max_body: int  # bytes, as sent and decompressed
+    timeout: float  # seconds that `store` may take
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one upload, or refuse it."""
+        try:
+            status, answer, extra = 200, await self._answer(scope, receive), list[Header]()
+        except REFUSALS as error:
+            refusal = refusal_of(error)
+            status, extra = refusal.status, refusal_headers(refusal)
+            answer = error_answer(refusal.code, str(refusal))
+        if status == 415:
+            extra.append((b"accept-encoding", b"gzip"))
+        await send_answer(send, status, _KIND, orjson.dumps(answer), extra)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        if scope["method"] != "POST":
+            raise MethodRefused("POST", "Use POST.")
+        viewer = await viewer_of(scope["state"]["verifier"], scope["headers"])
+        self._check(viewer)
+        only = _read_only(scope["query_string"])
+        elements = read_elements(read_headers(scope), await receive_body(receive), self.max_body)
+        return _answer_of(await self._store(scope["state"]["gateway"], viewer, elements), only)
+
+    def _check(self, viewer: Viewer) -> None:
+        if self.scope not in viewer.scopes:
+            detail = f', error="insufficient_scope", scope="{self.scope}"'.encode()
+            raise TokenRefused(detail, f"The token needs the scope {self.scope}.", code="FORBIDDEN", status=403)
+
+    async def _store(self, gateway: Gateway, viewer: Viewer, elements: Sequence[Element | Result]) -> list[Result]:
+        """The result of each element. An element that could not be read is a result already."""
+        indexes = [index for index, element in enumerate(elements) if not isinstance(element, Result)]
+        readable = [element for element in elements if not isinstance(element, Result)]
+        try:
+            async with asyncio.timeout(self.timeout) as limit:
+                results = await self.store(gateway, viewer, readable) if readable else []
+        except (StoreUnavailable, TimeoutError):
+            if limit.expired():
+                raise RequestRefused("TIMEOUT", f"No answer within {self.timeout:g} seconds.", 504) from None
+            raise RequestRefused("SERVICE_UNAVAILABLE", "A store does not answer: send this again.", 503) from None
+        stored = {index: replace(result, index=index) for index, result in zip(indexes, results, strict=True)}
+        return [element if isinstance(element, Result) else stored[at] for at, element in enumerate(elements)]
+
+
+def read_elements(headers: Mapping[bytes, bytes], body: bytes, max_body: int) -> list[Element | Result]:
+    """The elements of a body. In place of an element that is not a JSON object, a REJECTED result.
+
+    Raises RequestRefused: 415 for another media type or encoding, 413 for too many bytes, 400 when a JSON body is not
+    an array. Raises TooManyElements.
+    """
+    kind = _media_type(headers)
+    body = _decompress(headers, body, max_body).removeprefix(_BOM)
+    return _read_array(body) if kind == JSON else _read_lines(body)
+
+
+def _media_type(headers: Mapping[bytes, bytes]) -> str:
+    kind, _, rest = headers.get(b"content-type", b"").decode("latin-1").partition(";")
+    charset = rest.strip().lower().removeprefix("charset=").strip('"')
+    kind = kind.strip().lower()
+    if kind not in (JSON, *LINES) or charset not in ("", "utf-8", "utf8"):
+        wanted = f"{LINES[0]} (an object per line) or {JSON} (an array of objects), in UTF-8"
+        raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", f"The body must be {wanted}.", 415)
+    return kind
+
+
+def _decompress(headers: Mapping[bytes, bytes], body: bytes, max_body: int) -> bytes:
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding == b"identity":
+        return body
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", "The body must be gzip or not compressed.", 415)
+    return inflate(body, max_body)
+
+
+def _read_array(body: bytes) -> list[Element | Result]:
+    try:
+        elements = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestRefused("BAD_REQUEST", f"The body is not JSON: {error}.", 400) from None
+    if not isinstance(elements, list):
+        raise RequestRefused("BAD_REQUEST", f"The body must be an array; send JSON lines as {LINES[0]}.", 400)
+    check_count(len(elements))
+    return [
+        element if isinstance(element, dict) else _rejected(index, "The element is not an object.")
+        for index, element in enumerate(elements)
+    ]
+
+
+def _read_lines(body: bytes) -> list[Element | Result]:
+    """One element per line that is not blank."""
+    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
+    check_count(len(lines))
+    return [_read_line(index, number, line) for index, (number, line) in enumerate(lines)]
+
+
+def _read_line(index: int, number: int, line: bytes) -> Element | Result:
+    try:
+        element = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return _rejected(index, f"Line {number} is not JSON: {error}.")
+    return element if isinstance(element, dict) else _rejected(index, f"Line {number} is not an object.")
+
+
+def _rejected(index: int, message: str) -> Result:
+    return Result(index, Outcome.REJECTED, None, "BAD_REQUEST", None, message)
+
+
+def _read_only(query_string: bytes) -> frozenset[str] | None:
+    """The outcomes in `?only=A,B`; None without it. Raises RequestRefused for an unknown outcome."""
+    parameters = parse_qsl(query_string.decode("latin-1"), separator="&")
+    named = [text for name, text in parameters if name == "only"]
+    only = frozenset(name for text in named for name in text.split(","))
+    if not only <= set(Outcome):
+        raise RequestRefused("BAD_REQUEST", f"only takes these outcomes: {', '.join(Outcome)}.", 400)
+    return only if named else None
+
+
+def _answer_of(results: Sequence[Result], only: frozenset[str] | None) -> dict[str, Any]:
+    outcomes = [result.outcome for result in results]
+    return {
+        "accepted": outcomes.count(Outcome.ACCEPTED),
+        "rejected": outcomes.count(Outcome.REJECTED) + outcomes.count(Outcome.CONFLICT),
+        "results": [result for result in results if only is None or result.outcome in only],
+    }
+
+
+async def _store_events(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]) -> list[Result]:
+    return await gateway.ingest.track(viewer, raws)
+
+
+async def _store_items(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]) -> list[Result]:
+    return await store_items(gateway.pool, gateway.catalogue, raws)
+
+
+async def _store_users(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]) -> list[Result]:
+    return await store_users(gateway.pool, raws)
+
+
+def routes(max_body: int, timeout: float) -> list[Route]:
+    """The three routes, with the limits of `BulkEndpoint`."""
+    return [
+        Route("/events", BulkEndpoint("events:write", _store_events, max_body, timeout)),
+        Route("/items", BulkEndpoint("catalog:write", _store_items, max_body, timeout)),
+        Route("/users", BulkEndpoint("profiles:write", _store_users, max_body, timeout)),
+    ]

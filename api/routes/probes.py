@@ -1,0 +1,100 @@
+"""Probes: what the stores answer, read on demand and remembered for a few seconds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar, cast
+
+import structlog
+from asyncpg import Pool
+from prometheus_client.core import Metric
+from redis.asyncio import Redis
+
+from api.routes.gauges import dead_event_gauge, gauge, queue_gauges, training_gauges
+from bus.publisher import Publisher
+from core.errors import StoreUnavailable
+from core.single_flight import SingleFlight
+from core.stores import log_unavailable
+from db.dead_events import count_dead_events
+from db.jobs import latest_jobs
+from db.outbox import count_envelopes
+from engine.catalogue.catalogue import Catalogue
+
+log = structlog.get_logger()
+Found = TypeVar("Found")
+
+MAX_AGE = 5.0  # seconds an answer is used for
+PROBE_TIMEOUT = 1.0  # seconds a caller waits for an answer
+
+
+class Probe(Generic[Found]):
+    """One value read from a store; concurrent callers share one read. None while the store does not answer."""
+
+    def __init__(self, store: str, read: Callable[[], Awaitable[Found]], *, max_age: float = MAX_AGE) -> None:
+        self._store, self._read, self._max_age = store, read, max_age
+        self._reading = SingleFlight(self._run)
+        self._read_at, self._found = float("-inf"), cast(Found | None, None)
+
+    async def value(self) -> Found | None:
+        """The value, at most `MAX_AGE` seconds old. A caller waits `PROBE_TIMEOUT`; the read goes on after that."""
+        if asyncio.get_running_loop().time() - self._read_at < self._max_age:
+            return self._found
+        found = await self._reading.result_within(None, PROBE_TIMEOUT)
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """Cancel the read that is running."""
+        self._reading.cancel()
+
+    async def _run(self, _: None) -> Found | None:
+        read_at = asyncio.get_running_loop().time()
+        try:
+            self._found = await self._read()
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="probe a store")
+            self._found = None
+        except Exception:  # a bug must not take /metrics and /readyz with it
+            log.exception("probe_failed", store=self._store)
+            self._found = None
+        self._read_at = read_at
+        return self._found
+
+
+class StoreProbes:
+    """The probes of one gateway process: stores, queues, outbox, dead events, trainings."""
+
+    def __init__(self, pool: Pool, redis: Redis, broker: Publisher, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._redis = Probe("redis", redis.ping)
+        self._outbox = Probe("postgres", lambda: count_envelopes(pool))
+        self._dead = Probe("postgres", lambda: count_dead_events(pool))
+        self._training = Probe("postgres", lambda: latest_jobs(pool))
+        self._broker = Probe("broker", broker.queues)
+
+    async def broker_answers(self) -> bool:
+        """Whether the broker answers and has our queues."""
+        return await self._broker.value() is not None
+
+    async def metrics(self) -> list[Metric]:
+        """All values as Prometheus metrics. Those of a store that does not answer are left out."""
+        redis, outbox, dead, training, queues = await asyncio.gather(
+            self._redis.value(),
+            self._outbox.value(),
+            self._dead.value(),
+            self._training.value(),
+            self._broker.value(),
+        )
+        up = {("postgres",): outbox is not None, ("redis",): redis is not None, ("broker",): queues is not None}
+        found = [
+            gauge("penchant_store_up", "1 while the store answers.", up, "store"),
+            gauge("penchant_catalogue_items", "Items in the catalogue of the process.", {(): len(self._catalogue)}),
+        ]
+        if outbox is not None:
+            found.append(gauge("penchant_outbox_messages", "Batches waiting for the broker.", {(): outbox}))
+        if dead is not None:
+            found.append(dead_event_gauge(dead))
+        return [*found, *queue_gauges(queues or []), *training_gauges(training or [])]
+
+    def close(self) -> None:
+        """Cancel the reads that are running."""
+        for probe in (self._redis, self._outbox, self._dead, self._training, self._broker):
+            probe.close()

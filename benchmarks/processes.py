@@ -1,0 +1,59 @@
+"""CPU time, memory and children of processes, read from /proc."""
+
+import os
+from pathlib import Path
+
+
+def cpu_seconds(pid: int, with_ended_children: bool = False) -> float:
+    """User and system CPU seconds of one process; those of its ended children are added on request."""
+    fields = stat_fields(pid)
+    return sum(map(int, fields[11 : 15 if with_ended_children else 13])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory in megabytes, shared pages of mapped bundles included."""
+    return _status_mb(pid, "VmRSS:")
+
+
+def own_memory_mb(pid: int) -> float:
+    """Anonymous resident memory in megabytes: what the process shares with no other."""
+    return _status_mb(pid, "RssAnon:")
+
+
+def children_of(pid: int) -> list[int]:
+    """The running child processes, lowest id first."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = stat_fields(int(entry.name))[:2]
+        except OSError:  # the process ended after it was listed
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(entry.name))
+    return sorted(found)
+
+
+def listening_process(port: int) -> int:
+    """The id of the process that listens on this TCP port. Raises RuntimeError when none of ours does."""
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    inodes = {
+        f"socket:[{line[9]}]" for line in lines if line[3] == "0A" and int(line[1].rpartition(":")[2], 16) == port
+    }
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if os.readlink(descriptor) in inodes:  # noqa: PTH115 - a socket's name, not a path
+                return int(descriptor.parts[2])
+        except OSError:
+            continue
+    raise RuntimeError(f"No process of this user listens on port {port}")
+
+
+def stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on: state, parent, ..., utime at 11. Raises OSError when it ended."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _status_mb(pid: int, key: str) -> float:
+    return int(Path(f"/proc/{pid}/status").read_text().partition(key)[2].split()[0]) / 1024

@@ -1,0 +1,50 @@
+"""The advisory locks of Postgres: every number this program locks under, in one table."""
+
+from enum import IntEnum
+
+from db.postgres import Connection
+
+
+class AdvisoryLock(IntEnum):
+    """A lock's number. Another version of this program may run beside this one: a number never changes its meaning."""
+
+    DEPLOYMENT = 7305001
+    """One deployment migrates the schema at a time."""
+    PARTITIONS = 7305002
+    """One statement makes monthly partitions at a time; `0001_first.sql` takes it."""
+    ITEM_WRITERS = 7305003
+    """Writers of items hold it until they commit, so that `changed_seq` grows in the order of commits."""
+    DECISIONS = 7305004
+    """One decision about a slot at a time; with a hash of the slot."""
+    LOADS = 7305005
+    """One process loads a file at a time; with a hash of the load's id, held as long as the connection."""
+    JOB_REQUESTS = 7305006
+    """One request or schedule of a training at a time, so that a waiting job is not queued twice."""
+    BEAT = 7305007
+    """One beat sends the periodic tasks; held as long as its connection."""
+    USERS = 7305010
+    """One transaction joins guests to a user, or erases the user, at a time; with a hash of the user's id."""
+    LAKE_WRITER = 7305020
+    """One process writes to the lake at a time; held as long as its connection."""
+    SIGNING_KEYS = 0x6F61757468
+    """One process makes signing keys at a time, however many start at once."""
+
+
+async def lock_transaction(connection: Connection, lock: AdvisoryLock, name: str | None = None) -> None:
+    """Wait for the lock, or for its part that `name` stands for; it is held until the transaction ends."""
+    if name is None:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", lock)
+    else:
+        await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", lock, name)
+
+
+async def try_lock_session(connection: Connection, lock: AdvisoryLock, name: str | None = None) -> bool:
+    """Whether the connection has the lock now, or its part that `name` stands for; held until it is closed."""
+    if name is None:
+        return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock))
+    return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext($2))", lock, name))
+
+
+async def unlock_session(connection: Connection, lock: AdvisoryLock) -> None:
+    """Give up a lock that `try_lock_session` took."""
+    await connection.fetchval("SELECT pg_advisory_unlock($1)", lock)

@@ -1,0 +1,249 @@
+"""/metrics reports on the gateway, its stores, queues and trainings, to those with access."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import asyncpg
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from starlette.types import Receive, Scope, Send
+
+from api.app import create_app
+from api.oauth.clients.registration import register
+from api.oauth.grant_types import CLIENT_CREDENTIALS
+from bus.rabbitmq import topology
+from core import clock, metrics
+from core.settings import Gateway, Settings, Stores, Watching
+from db.clients import create_client
+from db.dead_events import DeadReason, insert_dead_events
+from db.jobs import fail_job, lease_job, request_job
+from db.serving import Model, promote, register_model
+from engine.dead_events.records import of_message
+from engine.scopes import SCOPES
+from tests.faults import eventually
+
+BASE, SECRET, TOKEN = "http://shop.example", "a-secret-of-the-client", "a-token-for-prometheus"
+TRACK = "mutation($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
+LIST = 'query { user(id: "u1") { recommendations(first: 3) { degraded } } }'
+DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "penchant.json"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "watching.md"
+Numbers = dict[tuple[str, ...], float]
+
+
+class Configured(Settings):
+    """Settings over this worker's stores."""
+
+    def __init__(self, stores: Stores, token: str | None = None) -> None:
+        self.stores = stores
+        self.gateway = Gateway.model_validate({"public_url": BASE, "secret": "s" * 32})
+        self.watching = Watching.model_validate({"metrics_token": token})
+
+
+class Served:
+    """A gateway without a socket, called from any address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.app = create_app(settings)
+        self.state: Any = {}
+        self.local = self.client("127.0.0.1")
+
+    def client(self, address: str) -> httpx.AsyncClient:
+        """A client at that address."""
+
+        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["state"] = dict(self.state)
+            await self.app(scope, receive, send)
+
+        return httpx.AsyncClient(transport=httpx.ASGITransport(with_state, client=(address, 1)), base_url=BASE)
+
+    async def scrape(self) -> Numbers:
+        """Every value, by name and label values."""
+        answer = await self.local.get("/metrics")
+        assert answer.status_code == 200, answer.text
+        return {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+
+    async def ask(self, query: str, **variables: Any) -> httpx.Response:
+        """A GraphQL request."""
+        return await self.local.post("/graphql", json={"query": query, "variables": variables})
+
+
+@pytest.fixture
+async def served(stores: Stores, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[Served]:
+    """A gateway and a client of it with every scope."""
+    topology.declare(stores.broker_url.get_secret_value())
+    async with await aio_pika.connect(stores.broker_url.get_secret_value()) as connection:
+        channel = await connection.channel()
+        for name in (topology.EVENTS.name, topology.DEAD_LETTERS.name):
+            await (await channel.get_queue(name)).purge()
+    served = Served(Configured(stores))
+    async with served.app.router.lifespan_context(served.app) as served.state:
+        await create_client(pool, register("shop", SECRET, grants=[CLIENT_CREDENTIALS], scope=" ".join(SCOPES)))
+        form = {"grant_type": CLIENT_CREDENTIALS}
+        granted = await served.local.post("/oauth/token", data=form, auth=("shop", SECRET))
+        served.local.headers["authorization"] = f"Bearer {granted.json()['access_token']}"
+        yield served
+
+
+async def changes(served: Served, before: Numbers) -> Numbers:
+    """By how much the counters and the counts of histograms grew."""
+    after = await served.scrape()
+    return {
+        key: value - before.get(key, 0)
+        for key, value in after.items()
+        if re.search("_total$|_count$", key[0]) and value != before.get(key, 0) and key[0].startswith("penchant")
+    }
+
+
+async def test_requests_are_counted_by_operation_and_outcome(served: Served) -> None:
+    before = await served.scrape()
+    await served.ask(LIST)
+    await served.ask('{ user(id: "u1") { id } a: models(first: 1) { nodes { id } } }')
+    await served.ask('{ user(id: "") { id } }')
+    await served.ask("{ nothing }")
+    await served.local.get("/nowhere/at/all")
+    await served.client("127.0.0.1").post("/graphql", json={"query": LIST})
+    moved = await changes(served, before)
+    requests = {key[1:]: count for key, count in moved.items() if key[0] == "penchant_request_seconds_count"}
+    assert requests == {
+        ("user.recommendations", "ok"): 1,
+        ("several", "ok"): 1,
+        ("user", "refused"): 1,
+        ("/graphql", "refused"): 2,
+        ("other", "refused"): 1,
+        ("/metrics", "ok"): 1,
+    }
+    errors = {key[1]: count for key, count in moved.items() if key[0] == "penchant_errors_total"}
+    assert errors == {"BAD_USER_INPUT": 1, "GRAPHQL_VALIDATION_FAILED": 1, "UNAUTHENTICATED": 1}
+
+
+async def test_events_and_degraded_lists_are_counted_by_outcome(served: Served) -> None:
+    before = await served.scrape()
+    event = {"type": "VIEW", "userId": "u1", "itemId": "i1", "id": "e1", "occurredAt": "2026-01-01T00:00:00Z"}
+    await served.ask(TRACK, events=[event, event, {**event, "itemId": "i2"}, {**event, "itemId": ""}])
+    await served.ask(LIST)
+    moved = await changes(served, before)
+    events = {key[1]: count for key, count in moved.items() if key[0] == "penchant_events_total"}
+    assert events == {"accepted": 1, "duplicate": 1, "conflict": 1, "rejected": 1}
+    assert moved["penchant_batches_total", "confirmed"] == 1
+    assert moved["penchant_degraded_total", "NO_MODEL"] == 1
+    assert (await served.scrape())["penchant_queue_messages", topology.EVENTS.name] >= 0
+
+
+async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Served, pool: asyncpg.Pool) -> None:
+    await request_job(pool, "main", "a test", "ada")
+    job = await lease_job(pool, "main")
+    assert job is not None
+    await fail_job(pool, job, "no data")
+    await request_job(pool, "main", "again", "ada")
+    await insert_dead_events(pool, [of_message(b"?", None, DeadReason.UNREADABLE, "a test says so")])
+    numbers = await served.scrape()
+    for store in ("postgres", "redis", "broker"):
+        assert numbers["penchant_store_up", store] == 1
+    assert numbers["penchant_queue_messages", topology.DEAD_LETTERS.name] == 0
+    assert numbers["penchant_queue_consumers", topology.EVENTS.name] == 0
+    assert numbers[("penchant_outbox_messages",)] == 0
+    assert numbers["penchant_dead_events", "UNREADABLE"] == 1
+    assert numbers["penchant_dead_events", "CONFLICT"] == 0
+    assert numbers["penchant_training_last_job", "main", "QUEUED"] == 1
+    assert numbers["penchant_training_last_job", "main", "FAILED"] == 0
+    assert 0 <= numbers["penchant_training_last_duration_seconds", "main"] < 60
+    assert numbers[("process_resident_memory_bytes",)] > 10_000_000
+
+
+async def test_a_refused_bundle_is_reported(served: Served, pool: asyncpg.Pool) -> None:
+    await register_model(pool, Model("never-written", "main", clock.now(), "digest", {}, None))
+    await promote(pool, "never-written", "a test says so", {}, "test")
+
+    async def refused() -> bool:
+        return (await served.scrape())[("penchant_bundle_refused",)] == 1
+
+    await eventually(refused)
+    ready = await served.local.get("/readyz")
+    assert (ready.status_code, ready.json()["bundle"], ready.json()["bundleRefused"]) == (200, None, True)
+
+
+async def test_stores_that_are_away_are_reported_at_once(stores: Stores, pool: asyncpg.Pool) -> None:
+    away = {"redis_url": SecretStr("redis://127.0.0.1:1/0"), "broker_url": SecretStr("amqp://127.0.0.1:1/x")}
+    served = Served(Configured(stores.model_copy(update=away)))
+    async with served.app.router.lifespan_context(served.app) as served.state:
+        numbers = await served.scrape()
+        ready = (await served.local.get("/readyz")).json()
+    assert [numbers["penchant_store_up", store] for store in ("postgres", "redis", "broker")] == [1, 0, 0]
+    assert not any(key[0] == "penchant_queue_messages" for key in numbers)
+    assert (ready["status"], ready["postgres"], ready["redis"], ready["broker"]) == ("ready", "ok", "down", "down")
+
+
+async def test_without_a_token_only_this_machine_is_answered(served: Served) -> None:
+    assert (await served.client("127.0.0.1").get("/metrics")).status_code == 200
+    assert (await served.client("::1").get("/metrics")).status_code == 200
+    refused = await served.client("10.1.2.3").get("/metrics")
+    assert (refused.status_code, refused.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
+    for header in ("x-forwarded-for", "forwarded", "via"):
+        forwarded = await served.client("127.0.0.1").get("/metrics", headers={header: "10.1.2.3"})
+        assert forwarded.status_code == 403, header
+
+
+async def test_with_a_token_every_caller_needs_it(stores: Stores, pool: asyncpg.Pool) -> None:
+    served = Served(Configured(stores, TOKEN))
+    async with served.app.router.lifespan_context(served.app) as served.state:
+        for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
+            refused = await served.local.get("/metrics", headers=header)
+            assert refused.status_code == 401
+            assert refused.headers["www-authenticate"].startswith("Bearer")
+        far = await served.client("10.1.2.3").get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+        assert far.status_code == 200
+
+
+def expressions() -> list[str]:
+    """Every PromQL expression of the dashboard."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+
+async def test_the_dashboard_shows_every_metric_and_no_unknown_one(served: Served) -> None:
+    text = (await served.local.get("/metrics")).text
+    families = {family.name: family.type for family in text_string_to_metric_families(text)}
+    parts = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",)}
+    exists = {name + part for name, kind in families.items() for part in parts.get(kind, ("",))}
+    named = {name for asked in expressions() for name in re.findall(r"\b(?:penchant|process)_\w+", asked)}
+    assert named <= exists, named - exists
+    shown = {name for name in families if any(each.startswith(name) for each in named)}
+    assert {name for name in families if name.startswith("penchant")} <= shown
+
+
+async def test_the_dashboard_uses_only_labels_that_exist(served: Served, pool: asyncpg.Pool) -> None:
+    await request_job(pool, "main", "a test", "ada")
+    job = await lease_job(pool, "main")
+    assert job is not None
+    await fail_job(pool, job, "no data")
+    await served.ask(LIST)
+    await served.ask("{ nothing }")
+    await served.ask(TRACK, events=[{"type": "VIEW", "userId": "u1", "itemId": "i1"}])
+    metrics.TASKS.labels("penchant.a_task", "done").observe(0.1)
+    text = (await served.local.get("/metrics")).text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    labels = {sample.name: set(sample.labels) | {"job", "instance"} for sample in samples}
+    for asked in expressions():
+        for name, selector in re.findall(r"\b((?:penchant|process)_\w+)\{([^}]*)\}", asked):
+            used = set(re.findall(r"(\w+)=", selector)) | set(
+                re.findall(r"\w+", " ".join(re.findall(r"by \((.*?)\)", asked)))
+            )
+            assert used <= labels[name], (asked, used - labels[name])
+
+
+async def test_every_metric_is_explained(served: Served) -> None:
+    text = (await served.local.get("/metrics")).text
+    ours = {family.name for family in text_string_to_metric_families(text) if family.name.startswith("penchant")}
+    explained = {name.removesuffix("_total") for name in re.findall(r"`(penchant_\w+)`", DOCUMENT.read_text())}
+    assert ours == explained
