@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from api.app import create_app
 from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS
-from bus import topology
+from bus.rabbitmq import topology
 from core import clock, metrics
 from core.settings import Gateway, Settings, Stores, Watching
 from db.clients import create_client
