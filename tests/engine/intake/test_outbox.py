@@ -19,7 +19,7 @@ from bus.envelope import DamagedEnvelope, Envelope, Kind
 from bus.messages import store_events
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import read_event
-from core.settings import EventIntake as IngestSettings
+from core.settings import Ingest as IngestSettings
 from core.settings import Stores
 from db import migrate
 from db.outbox import OutboxEnvelope, count_envelopes, take_envelopes
