@@ -7,8 +7,11 @@ import structlog
 from celery import beat
 from celery.app.base import Celery
 
+from core.errors import StoreUnavailable
 from core.settings import Stores
+from core.stores import log_unavailable
 from db.locks import AdvisoryLock
+from db.postgres import psycopg_errors
 
 log = structlog.get_logger()
 
@@ -26,10 +29,13 @@ class Leadership:
     def held(self) -> bool:
         """Whether this process leads now; takes the lead when nobody else has it."""
         try:
-            return self._renewed() if self._session else self._taken()
-        except psycopg.Error as error:
+            with psycopg_errors():
+                return self._renewed() if self._session else self._taken()
+        except StoreUnavailable as error:
             self.give_up()
-            self._say("beat_without_postgres", error=str(error).strip())
+            if self._said != "store_unavailable":
+                log_unavailable(error, doing="lead the beat")
+            self._said = "store_unavailable"
             return False
 
     def give_up(self) -> None:
