@@ -7,8 +7,11 @@ import structlog
 from celery import beat
 from celery.app.base import Celery
 
+from core.errors import StoreUnavailable
 from core.settings import Stores
+from core.stores import log_unavailable
 from db.locks import AdvisoryLock
+from db.postgres import psycopg_errors
 
 log = structlog.get_logger()
 
@@ -26,10 +29,13 @@ class Leadership:
     def held(self) -> bool:
         """Whether this process leads now; it takes the lock when no other process has it."""
         try:
-            return self._is_still_held() if self._session else self._is_taken()
-        except psycopg.Error as error:
+            with psycopg_errors():
+                return self._is_still_held() if self._session else self._is_taken()
+        except StoreUnavailable as error:
             self.release()
-            self._log_once("beat_without_postgres", error=str(error).strip())
+            if self._logged != "store_unavailable":
+                log_unavailable(error, doing="lead the beat")
+            self._logged = "store_unavailable"
             return False
 
     def release(self) -> None:
