@@ -5,10 +5,11 @@ Revises: 0006
 """
 
 import json
-from pathlib import Path
 from uuid import UUID
 
 from alembic import op
+
+from db.migrate import run_file, run_sql
 
 revision = "0007"
 down_revision = "0006"
@@ -20,14 +21,14 @@ BATCH = 20  # rows at once: one may have some megabytes
 
 def upgrade() -> None:
     """Add the columns, and the envelope of every message that waits in the outbox."""
-    _run(Path(__file__).with_suffix(".sql").read_text())
+    run_file(__file__)
     _write_envelopes()
 
 
 def downgrade() -> None:
     """Drop the columns: `body` still holds every message."""
-    _run("ALTER TABLE outbox DROP COLUMN envelope")
-    _run("ALTER TABLE dead_events DROP COLUMN envelope_version, DROP COLUMN envelope_id")
+    run_sql("ALTER TABLE outbox DROP COLUMN envelope")
+    run_sql("ALTER TABLE dead_events DROP COLUMN envelope_version, DROP COLUMN envelope_id")
 
 
 def _write_envelopes() -> None:
@@ -55,8 +56,3 @@ def _envelope(message_id: UUID, body: bytes) -> bytes | None:
         "size": len(content),
     }
     return json.dumps(head).encode() + b"\n" + content
-
-
-def _run(statements: str) -> None:
-    # Without parameters the driver takes many statements at once and leaves colons and percent signs alone.
-    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
