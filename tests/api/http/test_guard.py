@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.http.guard import EdgeGuard
 from api.http.protocol import TimedProtocol
@@ -139,3 +139,33 @@ async def test_other_protocols_pass_through() -> None:
 
     await EdgeGuard(app, max_body=1, timeout=1)({"type": "lifespan"}, nothing, nothing)
     assert seen == ["lifespan"]
+
+
+async def call_guard(headers: list[tuple[bytes, bytes]], *messages: Message) -> tuple[list[bytes], list[Message]]:
+    """What the guard does with these messages: the bodies the app received, and the messages sent to the caller."""
+    unread = list(messages)
+    received: list[bytes] = []
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        received.append((await receive())["body"])
+
+    async def receive() -> Message:
+        return unread.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await EdgeGuard(app, max_body=10, timeout=DEADLINE)({"type": "http", "headers": headers}, receive, send)
+    return received, sent
+
+
+async def test_a_caller_that_disconnects_during_its_body_never_reaches_the_app() -> None:
+    part: Message = {"type": "http.request", "body": b"hel", "more_body": True}
+    assert await call_guard([(b"content-length", b"5")], part, {"type": "http.disconnect"}) == ([], [])
+
+
+async def test_a_length_and_a_transfer_encoding_together_are_refused_whatever_the_server_accepts() -> None:
+    received, sent = await call_guard([(b"content-length", b"5"), (b"transfer-encoding", b"chunked")])
+    assert received == []
+    assert (sent[0]["status"], b"BAD_REQUEST" in sent[1]["body"]) == (400, True)
