@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import structlog
 from graphql import GraphQLError
-from redis.exceptions import ConnectionError as RedisUnreachable
-from redis.exceptions import TimeoutError as RedisTooSlow
 from strawberry.exceptions import StrawberryInputCoercionError
 
 from core.errors import (
@@ -19,13 +16,15 @@ from core.errors import (
     PenchantError,
     StoreUnavailable,
     TooManyElements,
+    Unanswerable,
 )
-from db.postgres import UNREACHABLE
+from core.stores import log_unavailable
 
 log = structlog.get_logger()
 
 MOST_ERRORS = 5
 MASKED = "Something went wrong on our side."
+STORE_AWAY = "A store did not answer."
 
 
 class RequestRefused(PenchantError):
@@ -51,16 +50,6 @@ _REFUSALS: dict[type[PenchantError], tuple[str, int]] = {
     Overloaded: ("SERVICE_UNAVAILABLE", 503),
 }
 REFUSALS = (RequestRefused, TooManyElements, Overloaded)  # errors that refuse a request as a whole
-
-STORE_DOWN = (
-    *UNREACHABLE,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.OperatorInterventionError,
-    RedisUnreachable,
-    RedisTooSlow,
-)  # what the stores' own libraries raise
 
 
 def code_of(error: BaseException) -> str | None:
@@ -98,9 +87,10 @@ def public_errors(errors: Sequence[GraphQLError], request_id: str, default: str 
 
 def _public(error: GraphQLError, request_id: str, default: str | None) -> dict[str, Any]:
     cause = error.original_error
-    if default is None and isinstance(cause, STORE_DOWN):
-        log.warning("store_did_not_answer", request_id=request_id, path=error.path, error=repr(cause))
-        return _error(error, str(StoreUnavailable()), {"code": "SERVICE_UNAVAILABLE"})
+    if default is None and isinstance(cause, StoreUnavailable):
+        log_unavailable(cause, doing="answer a field", request_id=request_id, path=error.path)
+        message = error.message if isinstance(cause, Unanswerable) else STORE_AWAY
+        return _error(error, message, {"code": "SERVICE_UNAVAILABLE"})
     code = default or _code_of_field_error(error)
     if code is None:
         log.error("request_failed", request_id=request_id, path=error.path, exc_info=cause or error)

@@ -15,7 +15,7 @@ from benchmarks.gateway_connection import GatewayConnection
 from benchmarks.layer import serve
 from benchmarks.processes import cpu_seconds, listening_process, resident_mb
 from benchmarks.shop import Shop, shop
-from cli.site import answers
+from cli.gateway_client import answers
 from cli.stack.folder import free_ports
 from cli.stack.processes import wait_until
 

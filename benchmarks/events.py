@@ -23,8 +23,8 @@ from benchmarks.event_calls import GatewayAddress, Sent
 from benchmarks.figures import Figure
 from benchmarks.site_usage import cpu_by_part, memory_by_part
 from benchmarks.steady_pace import PacedTimes, measure_at_steady_pace
-from cli.own_client import own_client
-from cli.site import Site, opened
+from cli.local.deployment import Deployment, open_deployment
+from cli.local.own_client import register_own_client
 from cli.stack.folder import free_ports
 from core import clock
 from core.contract import read_event
@@ -45,9 +45,12 @@ T = TypeVar("T")
 def run(seed: int) -> dict[str, Figure]:
     """Measure the rate, the bare insert, single events beside queries, and memory over millions of events."""
     (port,) = free_ports(1)
-    with tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path, opened(Path(path) / "site", port) as site:
+    with (
+        tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path,
+        open_deployment(Path(path) / "site", port) as site,
+    ):
         site.start_stores(typer.echo)
-        client = own_client(site, "benchmark")
+        client = register_own_client(site, "benchmark")
         asyncio.run(_fill_catalogue(site))
         site.start_services()
         bench = EventsBenchmark(site, GatewayAddress(site.base_url, client.token()), seed)
@@ -61,7 +64,7 @@ def run(seed: int) -> dict[str, Figure]:
 class EventsBenchmark:
     """A running site, and senders in their own processes."""
 
-    def __init__(self, site: Site, address: GatewayAddress, seed: int) -> None:
+    def __init__(self, site: Deployment, address: GatewayAddress, seed: int) -> None:
         self._site, self._address, self._seed = site, address, seed
         self._url = site.settings["PENCHANT_POSTGRES_URL"]
         self._sent = 0
@@ -145,7 +148,7 @@ def _in_new_process(work: Callable[..., T], *arguments: object) -> T:
         return pool.submit(work, *arguments).result()
 
 
-async def _fill_catalogue(site: Site) -> None:
+async def _fill_catalogue(site: Deployment) -> None:
     async with await connect_pool(site.settings["PENCHANT_POSTGRES_URL"], size=1, timeout=60) as pool:
         items = [{"id": f"item-{number}", "title": f"Item {number}"} for number in range(event_calls.ITEMS)]
         await upsert_items(pool, [{**item, "updated_at": clock.now()} for item in items])  # type: ignore[typeddict-item]

@@ -12,9 +12,9 @@ from pathlib import Path
 from redis import Redis
 
 from benchmarks.processes import children_of
-from cli.asking import Client
-from cli.own_client import own_client
-from cli.site import Site, opened
+from cli.gateway_client import Client
+from cli.local.deployment import Deployment, open_deployment
+from cli.local.own_client import register_own_client
 from cli.stack.folder import free_ports
 from cli.stack.processes import Process, wait_until
 
@@ -55,7 +55,7 @@ class Supervisor(threading.Thread):
         while not self._stopped.wait(RESTART_DELAY):
             for process in self._watched:
                 if process.exit_code is not None:
-                    process.begin_again()
+                    process.restart()
 
     def stop(self) -> None:
         """Restart no more services."""
@@ -66,7 +66,7 @@ class Supervisor(threading.Thread):
 class BreakableSite:
     """A running site, and the ways to break and restore its parts. Parts are killed by SIGKILL, never asked to stop."""
 
-    def __init__(self, site: Site, client: Client) -> None:
+    def __init__(self, site: Deployment, client: Client) -> None:
         self.site = site
         self.client = client
 
@@ -105,7 +105,7 @@ class BreakableSite:
         waits = {POSTGRES: stack.postgres.wait, REDIS: stack.valkey.wait, BROKER: stack.rabbitmq.wait}
         killed = [name for name in waits if name in parts]
         for name in killed:
-            self._process(name).begin_again()
+            self._process(name).restart()
         for part in HANGING.keys() & set(parts):
             self._signal(HANGING[part], signal.SIGCONT)
         for name in killed:
@@ -136,12 +136,12 @@ class BreakableSite:
 def breakable_site(path: Path) -> Iterator[BreakableSite]:
     """A whole site in this folder, fsync on, under a supervisor; stopped after the block."""
     (port,) = free_ports(1)
-    with opened(path, port) as site:
+    with open_deployment(path, port) as site:
         site.start_stores(lambda line: None)
         site.start_services()
         supervisor = Supervisor([site.processes.named(name) for name in SERVICES])
         supervisor.start()
-        breakable = BreakableSite(site, own_client(site, "faults"))
+        breakable = BreakableSite(site, register_own_client(site, "faults"))
         try:
             yield breakable
         finally:

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cli.journey import CUT as CUT_AT
-from cli.journey import Files, cook
+from cli.demo.household_log import CUT as CUT_AT
+from cli.demo.household_log import ShopFiles, make_shop_files
 from ml.log import Log
 
 CUT = int(CUT_AT.timestamp())
@@ -18,8 +18,8 @@ CUT = int(CUT_AT.timestamp())
 def journey_log() -> Log:
     """Every usable line of the year, with its original time."""
     with tempfile.TemporaryDirectory() as folder:
-        cook(Path(folder), CUT_AT)
-        files = Files.under(Path(folder))
+        make_shop_files(Path(folder), CUT_AT)
+        files = ShopFiles.under(Path(folder))
         names = ["userId", "itemId", "orderId", "occurredAt", "quantity", "unitPrice"]
         lines = pa.concat_tables([pq.read_table(file, columns=names) for file in (files.events, files.holdout)])
     people, person = _dense(lines["userId"])

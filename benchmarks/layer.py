@@ -30,7 +30,7 @@ from engine.recommending.serving_models import ServingModels
 from engine.scopes import SCOPES
 from engine.signing import Signer
 from engine.viewer import Viewer
-from ml.ranking import REASONS
+from ml.ranked import REASONS
 
 VIEWER = Viewer("benchmark", frozenset(SCOPES), None, 2**33)
 

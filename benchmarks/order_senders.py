@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gateway_connection import BROKEN, GatewayConnection
-from cli.asking import Client
+from cli.gateway_client import Client
 from core import clock
 
 EVENTS_PER_CALL = 20

@@ -11,21 +11,21 @@ MINUTES = 4.0
 def run(seed: int) -> dict[str, Figure]:
     """Train on the orders before the cut, then evaluate on each person's first order after it."""
     from benchmarks.journey_log import CUT, journey_log
-    from ml.training import TrainingConfig, train
+    from ml.affinity.training import TrainingConfig, train
 
     log = journey_log()
     began, busy = time.monotonic(), _cpu_seconds()
-    trained = train(log, CUT, TrainingConfig(seed=seed), lambda stage, done, of: None)
+    trained = train(log, CUT, lambda stage, done, of: None, TrainingConfig(seed=seed))
     seconds, cpu = time.monotonic() - began, _cpu_seconds() - busy
-    ours, others = trained.evaluation.methods["ranker"], trained.evaluation.methods
+    candidate, methods = trained.evaluation.candidate, trained.evaluation.methods
     figures = {
         metric: Figure(
-            ours[metric].value,
+            methods[candidate][metric].value,
             "",
-            ours[metric].low,
-            ours[metric].high,
+            methods[candidate][metric].low,
+            methods[candidate][metric].high,
             ", ".join(
-                f"{name.replace('_', ' ')} {others[name][metric].value:.4f}" for name in others if name != "ranker"
+                f"{name.replace('_', ' ')} {methods[name][metric].value:.4f}" for name in methods if name != candidate
             ),
         )
         for metric in ("ndcg_at_10", "recall_at_10", "hit_rate_at_10", "mrr", "coverage_at_10")

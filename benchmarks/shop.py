@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import typer
 
-from cli.asking import Client
-from cli.checkout import read_demo
-from cli.demo import Demo
-from cli.journey import Files
-from cli.site import answers, opened
+from cli.demo.household_log import ShopFiles
+from cli.demo.steps import Demo
+from cli.gateway_client import Client, answers
+from cli.local.deployment import open_deployment
+from cli.local.stack_files import read_credentials
 from cli.stack.folder import free_ports
 from core import clock
 
@@ -42,22 +42,25 @@ class Shop:
 
 @contextmanager
 def shop(seed: int) -> Iterator[Shop]:
-    """The running demo, or a new stack that runs until the block ends."""
-    demo = read_demo()
-    if demo is not None and answers(f"{demo['base_url']}/readyz"):
+    """A shop that answers while the block runs."""
+    demo = read_credentials()
+    if demo and answers(f"{demo['base_url']}/readyz"):
         yield _running(demo)
         return
     (port,) = free_ports(1)
-    with tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path, opened(Path(path) / "site", port) as site:
+    with (
+        tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path,
+        open_deployment(Path(path) / "site", port) as site,
+    ):
         run = Demo(site)
-        cooking = run.begin_cooking()
+        making = run.begin_making_files()
         site.start_stores(run.say)
-        run.load(cooking)
+        run.load(making)
         client = run.client()
         bundles = Path(site.settings["PENCHANT_BUNDLES"])
         asyncio.run(_serve_untrained(site.settings["PENCHANT_POSTGRES_URL"], bundles, seed))
         site.start_services()
-        users = _users(Files.under(site.folder.path / "data").people)
+        users = _users(ShopFiles.under(site.folder.path / "data").people)
         typer.echo(f"The shop answers at {site.base_url}")
         yield Shop(client, users, site.settings["PENCHANT_POSTGRES_URL"], site.settings["PENCHANT_REDIS_URL"], bundles)
 
@@ -78,8 +81,8 @@ async def _serve_untrained(postgres_url: str, bundles: Path, seed: int) -> None:
     """Write a bundle of the real items with random weights, and promote it."""
     from db.postgres import connect_pool
     from db.purchases import purchase_log
-    from db.serving import MAIN, Model, promote, register_model
-    from ml.bundle import Bundle, write
+    from db.serving import Model, promote, register_model
+    from ml.affinity.model import AffinityModel, write
     from ml.log import Log
     from ml.rfm import FALLBACK_EDGES
     from ml.snapshot import best_supported, snapshot
@@ -103,14 +106,14 @@ async def _serve_untrained(postgres_url: str, bundles: Path, seed: int) -> None:
             evaluation={},
             created_at=now,
         )
-        opened = Bundle.open(path)
+        opened = AffinityModel.open(path)
         await register_model(pool, Model(opened.id, "affinity", now, opened.digest, {}, None))
-        await promote(pool, MAIN, opened.id, "benchmark", {}, "benchmark")
+        await promote(pool, opened.id, "benchmark", {}, "benchmark")
 
 
 def _network(seed: int) -> Any:
-    from ml.features import FEATURES
-    from ml.network import Network
+    from ml.affinity.network import Network
+    from ml.affinity.pair_features import FEATURES
 
     generator = np.random.default_rng(seed)
     sizes = (len(FEATURES), *HIDDEN, 1)

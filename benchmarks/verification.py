@@ -17,7 +17,7 @@ import psycopg
 
 from benchmarks.gateway_connection import BROKEN, GatewayConnection
 from bus import topology
-from cli.asking import Client
+from cli.gateway_client import Client
 
 PEOPLE_PER_QUERY = 20
 

@@ -63,7 +63,7 @@ class Broker:
                 except CONNECTION_EXCEPTIONS:
                     await self._confirmed(message, routing_key)
         except _LOST as error:
-            raise StoreUnavailable(f"The broker did not confirm: {type(error).__name__} {error}") from error
+            raise StoreUnavailable("broker", f"The broker did not confirm: {type(error).__name__} {error}") from error
 
     async def queues(self) -> list[QueueState]:
         """How full each of our queues is. Raises StoreUnavailable when the broker does not say so in time."""
@@ -76,7 +76,7 @@ class Broker:
                     self._drop(exchange)
                     raise
         except _LOST as error:
-            raise StoreUnavailable(f"The broker did not answer: {type(error).__name__} {error}") from error
+            raise StoreUnavailable("broker", f"The broker did not answer: {type(error).__name__} {error}") from error
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
@@ -105,7 +105,7 @@ class Broker:
     async def _open(self) -> AbstractExchange:
         now = asyncio.get_running_loop().time()
         if self._away and now < self._rest_until:
-            raise StoreUnavailable("The broker was away a moment ago.")
+            raise StoreUnavailable("broker", "The broker was away a moment ago.")
         self._rest_until = now + self._timeout + REST  # while one tries again, the others need not wait for it
         async with self._opening:
             if self._exchange is None:

@@ -85,7 +85,9 @@ def declare(url: str, timeout: float = 5.0) -> None:
             connection.connect()
             declare_on(connection)
         except (*connection.connection_errors, *connection.channel_errors) as error:
-            raise StoreUnavailable(f"The broker did not take the queues: {error or type(error).__name__}") from error
+            raise StoreUnavailable(
+                "broker", f"The broker did not take the queues: {error or type(error).__name__}"
+            ) from error
 
 
 def declare_on(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Orders after the cut, from a file: what a training is judged by and never learns from."""
+"""The holdout of a training, from a file: purchases after the cut, to evaluate by and never to learn from."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cli.loading.chunks import Chunk, WrongFile
-from cli.loading.fields import Kind
+from cli.loading.columns import Kind
 from cli.loading.files import Reading, chunks_of
 from core.errors import InvalidInput
 from ml.log import Log
@@ -17,10 +17,10 @@ _COLUMNS = ("userId", "anonymousId", "type", "itemId", "orderId")
 
 
 def with_holdout(log: Log, file: Path) -> tuple[Log, int]:
-    """The log up to the file's first purchase, followed by the file's; and that moment in seconds, which is the cut.
+    """The log before the file's first purchase, followed by the file's purchases; and that moment, the cut, in seconds.
 
-    Purchases by people or of items that the log does not know cannot be foretold and are left out. Raises
-    `InvalidInput` when the file cannot be read or holds no purchase.
+    Purchases by people or of items that the log does not know cannot be predicted and are left out. Raises
+    InvalidInput when the file cannot be read or holds no purchase.
     """
     try:
         with chunks_of(file, Kind.EVENTS, Reading()) as chunks:
@@ -41,7 +41,7 @@ def with_holdout(log: Log, file: Path) -> tuple[Log, int]:
 
 
 def _purchases(chunk: Chunk) -> pa.Table:
-    """The chunk's purchases: texts, and the moment in seconds."""
+    """The chunk's purchases: columns of text, and `occurred` in seconds."""
     count = len(chunk.lines)
     columns = {name: pa.array(chunk.columns.get(name, pa.nulls(count)), pa.string()) for name in _COLUMNS}
     occurred = chunk.columns["occurredAt"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
@@ -50,7 +50,7 @@ def _purchases(chunk: Chunk) -> pa.Table:
 
 
 def _columns(lines: pa.Table, log: Log) -> dict[str, Any]:
-    """The lines about known people and items as the log's columns; their orders are numbered after the log's."""
+    """The lines about known people and items as columns of the log; their orders are numbered after the log's."""
     guest = pc.binary_join_element_wise("guest:", lines["anonymousId"], "")
     names = pc.coalesce(pc.binary_join_element_wise("user:", lines["userId"], ""), guest)
     person = pc.index_in(names, pa.array(log.people, pa.string()))
@@ -64,6 +64,6 @@ def _columns(lines: pa.Table, log: Log) -> dict[str, Any]:
         "person": person.to_numpy(),
         "item": log.numbers[place.to_numpy()],
         "occurred": lines["occurred"].to_numpy(),
-        "cents": np.zeros(lines.num_rows, np.int64),  # what it will cost is not asked
+        "cents": np.zeros(lines.num_rows, np.int64),  # evaluation does not use prices
         "order": after + np.unique(orders.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)[1],
     }

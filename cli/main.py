@@ -1,4 +1,4 @@
-"""`penchant`: each command is imported when it is called, so that none waits for the imports of another."""
+"""`penchant`: imports a command when it is called, so that no command waits for the imports of another."""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,29 +8,32 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from cli.running import adopt_running_stack
+from cli.errors import REFUSED, WRONG_COMMAND, exit_code
+from cli.local.stack_files import adopt_running_stack
 from core.errors import PenchantError
 
 COMMANDS = {
-    "demo": "cli.demo:demo",
-    "up": "cli.up:up",
-    "migrate": "cli.migrate:migrate",
-    "load": "cli.load:load",
-    "train": "cli.train:train",
-    "gateway": "cli.gateway:gateway",
-    "worker": "cli.worker:worker",
-    "trainer": "cli.trainer:trainer",
-    "beat": "cli.beat:beat",
-    "export": "cli.export:app",
-    "models": "cli.models:app",
-    "events": "cli.events:app",
-    "clients": "cli.clients:app",
-    "token": "cli.token:token",
-    "recommend": "cli.recommend:recommend",
-    "schema": "cli.schema:schema",
-    "doctor": "cli.doctor:doctor",
+    "demo": "cli.commands.demo:demo",
+    "up": "cli.commands.up:up",
+    "migrate": "cli.commands.migrate:migrate",
+    "load": "cli.commands.load:load",
+    "train": "cli.commands.train:train",
+    "gateway": "cli.commands.gateway:gateway",
+    "worker": "cli.commands.worker:worker",
+    "trainer": "cli.commands.trainer:trainer",
+    "beat": "cli.commands.beat:beat",
+    "export": "cli.commands.export:app",
+    "models": "cli.commands.models:app",
+    "events": "cli.commands.events:app",
+    "clients": "cli.commands.clients:app",
+    "token": "cli.commands.token:token",
+    "recommend": "cli.commands.recommend:recommend",
+    "schema": "cli.commands.schema:schema",
+    "doctor": "cli.commands.doctor:doctor",
 }
-STARTERS = {"demo", "up"}
+STARTERS = frozenset({"demo", "up"})
+RUNNERS = STARTERS | {"migrate", "gateway", "worker", "trainer", "beat"}
+"""They run Penchant itself: whatever stops them, they end with 1, and a supervisor starts them again."""
 
 
 class Commands(TyperGroup):
@@ -55,15 +58,15 @@ class Commands(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command; an error of ours becomes one line on standard error and an exit code."""
         try:
             return super().invoke(ctx)
         except PenchantError as error:
             typer.echo(f"penchant: {error}", err=True)
-            raise typer.Exit(1) from error
+            raise typer.Exit(REFUSED if ctx.invoked_subcommand in RUNNERS else exit_code(error)) from error
         except ValidationError as error:
-            typer.echo(f"penchant: {_settings_at_fault(error)}", err=True)
-            raise typer.Exit(2) from error
+            typer.echo(f"penchant: {_faulty_settings(error)}", err=True)
+            raise typer.Exit(WRONG_COMMAND) from error
 
 
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -76,9 +79,9 @@ def entry(context: typer.Context) -> None:
         adopt_running_stack(Path.cwd())
 
 
-def _settings_at_fault(error: ValidationError) -> str:
-    """Which settings are missing or wrong, never their values."""
+def _faulty_settings(error: ValidationError) -> str:
+    """The settings that are missing or wrong, never their values."""
     faults = [f"PENCHANT_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors() if fault["loc"]]
-    said = "these settings are missing or wrong (core/settings.py explains them)\n  " + "\n  ".join(faults)
+    text = "these settings are missing or wrong (core/settings.py explains them)\n  " + "\n  ".join(faults)
     missing = any(fault["type"] == "missing" for fault in error.errors())
-    return f"{said}\nNo stack runs here: `make demo` and `penchant up` start one, and set them." if missing else said
+    return f"{text}\nNo stack runs here: `make demo` and `penchant up` start one, and set them." if missing else text

@@ -1,4 +1,4 @@
-"""The event contract: how what a sender told becomes an event, and all that others need to speak of events."""
+"""The event contract: reads a sender's event, and exports every name that other modules need for events."""
 
 import secrets
 from collections.abc import Mapping
@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from core import clock
+from core.amounts import cents_of
 from core.errors import InvalidInput
-from core.events import PAID, Event, EventType, Missing, Person, cents_of
-from core.events_v1 import LARGEST_PROPERTIES, MOMENT, V1, Told
+from core.events import BODY, PAID, Event, EventType, MissingField, Person
+from core.events_v1 import LARGEST_PROPERTIES, MOMENT, V1, SentEvent
 from core.hashes import identity_of, microseconds, order_of
 from core.texts import (
     DEEPEST_JSON,
@@ -26,19 +27,19 @@ from core.texts import (
 )
 
 __all__ = [
-    "AHEAD", "DEEPEST_JSON", "EARLIEST", "LARGEST_PROPERTIES", "LONGEST_ID", "LONGEST_REASON", "LONGEST_TEXT", "PAID",
-    "VERSIONS", "Event", "EventType", "Id", "Person", "cents_of", "check_id", "check_reason", "identity_of",
-    "microseconds", "mint_id", "order_of", "plain_json", "read_event",
+    "AHEAD", "BODY", "DEEPEST_JSON", "EARLIEST", "LARGEST_PROPERTIES", "LONGEST_ID", "LONGEST_REASON", "LONGEST_TEXT",
+    "PAID", "VERSIONS", "Event", "EventType", "Id", "Person", "cents_of", "check_id", "check_not_ahead", "check_reason",
+    "identity_of", "microseconds", "mint_id", "order_of", "plain_json", "read_event",
 ]  # fmt: skip
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 AHEAD: Final = timedelta(minutes=5)
-VERSIONS: Final[dict[str, dict[str, type[Told]]]] = {"v1": V1}
-"""Every version of the contract there is, and what its senders may say, by type."""
+VERSIONS: Final[dict[str, dict[str, type[SentEvent]]]] = {"v1": V1}
+"""Every version of the contract, with its models by event type."""
 
 
 def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | None) -> Event:
-    """The event a sender meant: `source` unless it names its own; id and time minted when it gives neither.
+    """The event of a sender: `source` unless it names its own; id and time minted when it gives neither.
 
     `received_at` is None for history brought by a loader. Raises InvalidInput naming the field as the sender writes it.
     """
@@ -66,7 +67,13 @@ def mint_id(now: datetime) -> str:
     return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
 
 
-def _model_of(raw: Mapping[str, Any]) -> type[Told]:
+def check_not_ahead(moment: datetime, now: datetime, field: str) -> None:
+    """Raise InvalidInput naming `field` when the moment lies further ahead than a sender's clock may be wrong."""
+    if moment > now + AHEAD:
+        raise InvalidInput(f"{field} lies more than 5 minutes ahead", field)
+
+
+def _model_of(raw: Mapping[str, Any]) -> type[SentEvent]:
     type = raw.get("type")
     model = V1.get(type) if isinstance(type, str) else None
     if model is None:
@@ -80,8 +87,7 @@ def _read_time(value: object, now: datetime) -> datetime:
         raise InvalidInput("occurredAt needs its offset from UTC, as in 2025-03-01T12:00:00Z", "occurredAt")
     if moment < EARLIEST:
         raise InvalidInput("occurredAt lies before 1990", "occurredAt")
-    if moment > now + AHEAD:
-        raise InvalidInput("occurredAt lies more than 5 minutes ahead", "occurredAt")
+    check_not_ahead(moment, now, "occurredAt")
     return moment.astimezone(UTC)
 
 
@@ -104,7 +110,7 @@ _WORDS: Final = {
 def _refusal(error: ValidationError, raw: Mapping[str, Any]) -> InvalidInput:
     first = error.errors(include_url=False, include_input=False)[0]
     reason = first.get("ctx", {}).get("error")
-    if isinstance(reason, Missing):
+    if isinstance(reason, MissingField):
         return InvalidInput(str(reason), to_camel(reason.field))
     field = str(first["loc"][0])[:LONGEST_ID]
     if first["loc"] == (field,) and raw.get(field) is None:

@@ -1,5 +1,7 @@
 """The root of the error tree. An error's docstring is its default message."""
 
+from typing import Literal
+
 
 class PenchantError(Exception):
     """Something went wrong."""
@@ -16,8 +18,19 @@ class InvalidInput(PenchantError):
         self.field = field
 
 
+StoreName = Literal["postgres", "redis", "broker", "lake"]
+
+
 class StoreUnavailable(PenchantError):
     """A store did not answer."""
+
+    def __init__(self, store: StoreName, message: str | None = None) -> None:
+        super().__init__(message)
+        self.store = store
+
+
+class Unanswerable(StoreUnavailable):
+    """What was asked for cannot be read just now. Unlike its parent's, this message is for callers to read."""
 
 
 class Forbidden(PenchantError):

@@ -1,24 +1,29 @@
-"""An event, complete: what is queued, stored, shown and learned from, whichever version of the contract it came by."""
+"""A complete event: it is queued, stored, shown and learned from, whatever contract version it was sent in."""
 
 from collections.abc import Callable
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from operator import itemgetter
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from core.amounts import Amount, cents_of, plain_amount
 from core.hashes import hash64, identity_of, order_of
 from core.texts import Id, LongId, Text
 
 MOST_ITEMS: Final = 500
 LARGEST_QUANTITY: Final = 1_000_000
-_CENT: Final = Decimal(1)
+BODY: Final = (
+    "type", "user_id", "anonymous_id", "item_id", "item_ids", "order_id", "quantity", "unit_price", "currency", "value",
+    "query", "impression_id", "session_id", "properties",
+)  # fmt: skip
+"""The fields that `Event.digest` covers, in its order."""
+_AMOUNTS: Final = (BODY.index("unit_price"), BODY.index("value"))
+_body_of: Final = itemgetter(*BODY)
 _Value = TypeVar("_Value")
-
-Amount = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=4, allow_inf_nan=False)]
 
 
 class EventType(StrEnum):
@@ -47,16 +52,16 @@ class Person(NamedTuple):
     id: str
 
 
-class Missing(ValueError):
-    """A field that has to be given is not; `field` is its name here."""
+class MissingField(ValueError):
+    """A required field is missing; `field` is its Python name."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
 
 
-class _Once(Generic[_Value]):
-    """A property worked out when first asked for; `cached_property` takes a lock each time, which costs more."""
+class _CachedProperty(Generic[_Value]):
+    """A property that is computed once; `cached_property` costs more, because it takes a lock each time."""
 
     def __init__(self, make: Callable[[Any], _Value]) -> None:
         self._make = make
@@ -68,12 +73,12 @@ class _Once(Generic[_Value]):
 
 
 class Event(BaseModel):
-    """One thing that happened, complete: who, what, when, and which sender says so under which id.
+    """One thing that a person did, and which sender reports it under which id.
 
-    An item nobody has uploaded yet is no error: events are facts, and the catalogue may come later.
+    An unknown item is no error: events are facts, and the catalogue may come later.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, ignored_types=(_Once,))
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, ignored_types=(_CachedProperty,))
 
     id: Id
     source: Id
@@ -97,29 +102,29 @@ class Event(BaseModel):
     @model_validator(mode="after")
     def _is_somebodys(self) -> Self:
         if self.user_id is None and self.anonymous_id is None:
-            raise Missing("user_id", "userId or anonymousId is required")
+            raise MissingField("user_id", "userId or anonymousId is required")
         return self
 
     def __eq__(self, other: object) -> bool:
-        """Two events are equal when they say the same, whoever read them."""
+        """Two events are equal when all their fields are."""
         return isinstance(other, Event) and all(
             getattr(self, name) == getattr(other, name) for name in Event.model_fields
         )
 
     def of_user(self, user_id: str) -> Self:
-        """The same event as this user's; its digest stays what its sender's body gave."""
+        """The same event with this user; the digest stays that of the sent body."""
         given = self.model_copy(update={"user_id": user_id})
-        vars(given).update(digest=self.digest, as_told=self)
+        vars(given).update(digest=self.digest, as_sent=self)
         return given
 
-    @_Once
-    def as_told(self) -> "Event":
-        """What its sender told: itself, but for an event that was given to a user."""
+    @_CachedProperty
+    def as_sent(self) -> "Event":
+        """The event as it was sent: itself, unless it was assigned to a user."""
         return self
 
     @property
     def person(self) -> Person:
-        """Whose event it is: the signed-in person, else the guest."""
+        """The person of the event: the user, else the guest."""
         return Person("user", self.user_id) if self.user_id is not None else Person("guest", self.anonymous_id or "")
 
     @property
@@ -127,19 +132,17 @@ class Event(BaseModel):
         """When it happened, at the latest: a sender's clock may be ahead of ours."""
         return self.occurred_at if self.received_at is None else min(self.occurred_at, self.received_at)
 
-    @_Once
+    @_CachedProperty
     def identity(self) -> int:
-        """What makes it the same event again: a stable unsigned 64-bit hash of (source, id, occurredAt)."""
+        """The identity of the event: a stable unsigned 64-bit hash of (source, id, occurredAt)."""
         return identity_of(self.source, self.id, self.occurred_at)
 
-    @_Once
+    @_CachedProperty
     def digest(self) -> int:
         """A stable hash of the body, 0 <= digest < 2**63: the same identity with another digest is a conflict."""
-        body = [
-            self.type, self.user_id, self.anonymous_id, self.item_id, self.item_ids, self.order_id, self.quantity,
-            _plain(self.unit_price), self.currency, _plain(self.value), self.query, self.impression_id,
-            self.session_id, self.properties,
-        ]  # fmt: skip
+        body = list(_body_of(vars(self)))
+        for place in _AMOUNTS:
+            body[place] = plain_amount(body[place])
         return hash64(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)) >> 1
 
     @property
@@ -153,12 +156,3 @@ class Event(BaseModel):
     def order(self) -> int:
         """The order as a number: an unsigned 64-bit hash of `orderId`, 0 without one."""
         return order_of(self.order_id)
-
-
-def cents_of(amount: Decimal) -> int:
-    """The amount in hundredths, halves away from zero, as Postgres rounds."""
-    return int((amount * 100).quantize(_CENT, rounding=ROUND_HALF_UP))
-
-
-def _plain(amount: Decimal | None) -> str | None:
-    return None if amount is None else format(amount.normalize(), "f")

@@ -1,4 +1,4 @@
-"""Version 1 of the event contract: what a sender may say, one class per type. `schemas/v1/` is generated from these.
+"""Version 1 of the event contract: the fields of a sender, one class per type, the source of `schemas/v1/`.
 
 Within a version there are optional additions only: `penchant schema --check` fails on anything else.
 """
@@ -10,13 +10,15 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict,
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
+from core import amounts
+from core.amounts import DECIMAL_PLACES, WHOLE_DIGITS, Amount
 from core.currencies import CURRENCIES
-from core.events import LARGEST_QUANTITY, MOST_ITEMS, Amount, Event, EventType
+from core.events import LARGEST_QUANTITY, MOST_ITEMS, Event, EventType
 from core.texts import Id, Text, plain_json
 
 LARGEST_PROPERTIES: Final = 10_000  # bytes of JSON
 _LARGEST_AMOUNT: Final = 9_999_999_999.9999
-_AMOUNT: Final = r"^([0-9]{1,10}(\.[0-9]{0,4}0*)?|\.[0-9]{1,4}0*)$"
+_AMOUNT: Final = rf"^([0-9]{{1,{WHOLE_DIGITS}}}(\.[0-9]{{0,{DECIMAL_PLACES}}}0*)?|\.[0-9]{{1,{DECIMAL_PLACES}}}0*)$"
 _QUANTITY: Final = r"^0*[1-9][0-9]{0,6}$"
 _MOMENT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 MOMENT: Final = re.compile(_MOMENT.replace("$", r"\Z"))
@@ -33,12 +35,6 @@ def _digits(pattern: str, example: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
-
-
-def _exists(currency: str) -> str:
-    if currency not in CURRENCIES:
-        raise ValueError("is not a currency of ISO 4217")
-    return currency
 
 
 def _number(type: str, least: int, most: float, pattern: str) -> WithJsonSchema:
@@ -59,12 +55,12 @@ Quantity = Annotated[
     _digits(_QUANTITY, "2"),
     _number("integer", 1, LARGEST_QUANTITY, _QUANTITY),
 ]
-Currency = Annotated[str, AfterValidator(_exists), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
+Currency = Annotated[amounts.Currency, Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
 Properties = Annotated[dict[str, Any], AfterValidator(lambda given: plain_json(given, LARGEST_PROPERTIES))]
 
 
-def _as_told(schema: JsonDict) -> None:
-    """What a model cannot say of itself: somebody did it, and what is minted for a sender that does not give it."""
+def _as_sent(schema: JsonDict) -> None:
+    """Add to the schema: a person is required, and ids and times are optional because they are minted."""
     minted = {"id", "source", "occurredAt"}
     required, properties = schema["required"], schema["properties"]
     assert isinstance(required, list) and isinstance(properties, dict)
@@ -79,10 +75,10 @@ def _given(name: str) -> JsonDict:
     return {"properties": {name: {"type": "string"}}, "required": [name]}
 
 
-class Told(Event):
-    """An event as a sender tells it; read when its id, source and times are known."""
+class SentEvent(Event):
+    """An event as it is sent, validated after its id, source and times are filled in."""
 
-    model_config = ConfigDict(json_schema_extra=_as_told)
+    model_config = ConfigDict(json_schema_extra=_as_sent)
 
     occurred_at: Annotated[AwareDatetime, _MOMENT_SCHEMA]
     quantity: Quantity | None = None
@@ -93,7 +89,7 @@ class Told(Event):
     received_at: SkipJsonSchema[AwareDatetime | None] = None
 
 
-class AboutItem(Told):
+class AboutItem(SentEvent):
     """Something done with one item."""
 
     item_id: Id
@@ -154,21 +150,21 @@ class Dislike(AboutItem):
     type: Literal[EventType.DISLIKE]
 
 
-class Search(Told):
+class Search(SentEvent):
     """Somebody searched."""
 
     type: Literal[EventType.SEARCH]
     query: Text
 
 
-class Impression(Told):
+class Impression(SentEvent):
     """Somebody saw these items of a list."""
 
     type: Literal[EventType.IMPRESSION]
     item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS)]
 
 
-V1: Final[dict[str, type[Told]]] = {
+V1: Final[dict[str, type[SentEvent]]] = {
     EventType.VIEW: View,
     EventType.CLICK: Click,
     EventType.ADD_TO_CART: AddToCart,

@@ -1,4 +1,4 @@
-"""Numbers that stand for events and orders. They are kept in Postgres and in people's states: they never change."""
+"""Hashes of events and orders. They are stored in Postgres and in people's states: they never change."""
 
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b

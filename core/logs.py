@@ -16,7 +16,7 @@ def configure_logs(level: str = "INFO", *, json: bool | None = None) -> None:
     as_json = not sys.stderr.isatty() if json is None else json
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        _in_its_trace,
+        _add_trace_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -45,8 +45,8 @@ def configure_logs(level: str = "INFO", *, json: bool | None = None) -> None:
     root.setLevel(level)
 
 
-def _in_its_trace(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """A line that is logged within a trace names it."""
+def _add_trace_id(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add the id of the current trace."""
     if trace_id := telemetry.trace_id():
         fields["trace_id"] = trace_id
     return fields

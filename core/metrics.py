@@ -1,4 +1,4 @@
-"""What Prometheus is told: every metric with its labels, of few and known values, and the text of them all.
+"""Metrics for Prometheus: each with labels of few known values, and the text of them all.
 
 Several processes behind one port share their numbers when `PROMETHEUS_MULTIPROC_DIR` names a folder of theirs, set
 before this module is imported.
@@ -84,19 +84,19 @@ BUNDLE_REFUSED: Final = Gauge(
 )
 
 
-class Given(Collector):
-    """Metrics that somebody has just looked up."""
+class FixedMetrics(Collector):
+    """Metrics that were just looked up."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        """As they are."""
+        """The metrics."""
         return self._metrics
 
 
-def counted() -> CollectorRegistry:
-    """Where this process's numbers are, or those of all that share them."""
+def shared_metrics() -> CollectorRegistry:
+    """The metrics of this process, or of all processes that share them."""
     if not os.environ.get(SHARED):
         return _COUNTED
     registry = CollectorRegistry()
@@ -104,16 +104,16 @@ def counted() -> CollectorRegistry:
     return registry
 
 
-def whole() -> CollectorRegistry:
-    """What is counted, and this process's memory and time: for a server that asks nothing else."""
+def all_metrics() -> CollectorRegistry:
+    """All counted metrics, with the memory and time of this process."""
     registry = CollectorRegistry()
-    for part in (counted(), _PROCESS):
+    for part in (shared_metrics(), _PROCESS):
         registry.register(part)
     return registry
 
 
 def exposition(metrics: Iterable[Metric] = ()) -> bytes:
-    """All numbers in Prometheus' text format: counted, of this process, and those just looked up."""
+    """All numbers in Prometheus' text format: counted ones, those of this process, and those just looked up."""
     given = CollectorRegistry()
-    given.register(Given(metrics))
-    return b"".join(generate_latest(registry) for registry in (counted(), _PROCESS, given))
+    given.register(FixedMetrics(metrics))
+    return b"".join(generate_latest(registry) for registry in (shared_metrics(), _PROCESS, given))

@@ -18,7 +18,7 @@ class SecretRefused(PenchantError):
 
 
 def read_secret(name: str) -> str | None:
-    """What the environment says under `name`, or the file under `<name>_FILE` without its line end; None for neither.
+    """The environment variable `name`, or the file that `<name>_FILE` names, without its line end; None for neither.
 
     Raises SecretRefused when both are given, or when the file cannot be read or is empty.
     """
@@ -37,7 +37,7 @@ def read_secret(name: str) -> str | None:
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Gives every secret setting that stands in a file; the others are left to the environment."""
+    """A source of settings: the secrets that are in files."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The secret in the field's file, or None."""

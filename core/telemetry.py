@@ -1,6 +1,6 @@
-"""Traces: spans made by hand, sent by OTLP over HTTP when the standard variables name a collector, else next to free.
+"""Traces: our own spans, sent by OTLP over HTTP when the standard variables name a collector, else almost free.
 
-Sampling, headers, timeouts and limits are OpenTelemetry's own `OTEL_*` variables. A place in a trace travels as the
+Sampling, headers, timeouts and limits are OpenTelemetry's own `OTEL_*` variables. A position in a trace travels as the
 text of W3C's `traceparent`. Spans hold ids and counts, never texts of people or of errors.
 """
 
@@ -19,7 +19,7 @@ Kind = Literal["INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
 Attribute = str | int | float | bool
 
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-PATIENCE: Final = 3.0  # seconds a collector has to take the last spans of a process
+FLUSH_TIMEOUT: Final = 3.0  # seconds a collector has to take the last spans of a process
 _NOTHING: Final = nullcontext(None)
 
 _provider: "TracerProvider | None" = None
@@ -42,37 +42,37 @@ def start(part: str) -> None:
 
 
 def stop() -> None:
-    """Send what is left and trace no more; a collector that hangs delays this by `PATIENCE` at most."""
+    """Send the last spans and stop tracing; a collector that hangs delays this by `FLUSH_TIMEOUT` at most."""
     global _provider
     provider, _provider = _provider, None
     if provider is not None:
         flushing = Thread(target=provider.shutdown, daemon=True)
         flushing.start()
-        flushing.join(PATIENCE)
+        flushing.join(FLUSH_TIMEOUT)
 
 
 def tracing() -> bool:
-    """Whether spans are made at all."""
+    """Whether spans are made."""
     return _provider is not None
 
 
 def span(name: str, kind: Kind = "INTERNAL", **attributes: Attribute) -> AbstractContextManager["Span | None"]:
-    """A part of what is going on: a child of the current span. None when nothing is traced."""
+    """A child of the current span. None when nothing is traced."""
     return _NOTHING if _provider is None else _traced(_provider, name, kind, None, (), attributes)
 
 
 def entry(
     name: str, kind: Kind, parent: str | None, links: Sequence[str] = (), **attributes: Attribute
 ) -> AbstractContextManager["Span | None"]:
-    """Where work comes in: goes on with the trace that `parent` names, a new one without or when it is damaged.
+    """A span where work enters the process: in the trace of `parent`, or in a new one without a valid `parent`.
 
-    `links` are the other places the work comes from, as a batch does; like `parent`, in W3C's words.
+    `links` are further origins, as of a batch. They and `parent` are texts of `traceparent`.
     """
     return _NOTHING if _provider is None else _traced(_provider, name, kind, _place(parent), links, attributes)
 
 
 def traceparent() -> str | None:
-    """The current place, in W3C's words, for whoever goes on elsewhere."""
+    """The current position as a text of `traceparent`, for another process."""
     if _provider is None:
         return None
     from opentelemetry.trace import get_current_span
@@ -111,7 +111,7 @@ def _traced(
         SpanKind[kind],
         {key.replace("__", "."): value for key, value in attributes.items()},
         [Link(get_current_span(_place(link)).get_span_context()) for link in links],
-        record_exception=False,  # its text may hold what people wrote
+        record_exception=False,  # its text may hold people's data
         set_status_on_exception=False,
     ) as made:
         try:

@@ -1,4 +1,4 @@
-"""What ids, reasons and free JSON may hold, so that every store and every reader on the way can keep them."""
+"""Limits of ids, reasons and free JSON, so that every store and reader can keep them."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from core.errors import InvalidInput
 LONGEST_ID: Final = 128
 LONGEST_TEXT: Final = 1024
 LONGEST_REASON: Final = 500
-DEEPEST_JSON: Final = 32  # levels: readers and writers on the way give up at a few hundred
+DEEPEST_JSON: Final = 32  # levels: some readers fail at a few hundred
 _NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _ID_PATTERN: Final = re.compile(_NO_CONTROLS.replace("$", r"\Z"))
 _AS_GIVEN: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -34,7 +34,7 @@ def check_id(text: object, field: str) -> str:
 
 
 def check_reason(text: str) -> str:
-    """The reason somebody gives for the record, stripped. Raises InvalidInput for none, and for what cannot be kept."""
+    """The reason of a decision, stripped. Raises InvalidInput when it is empty or cannot be stored."""
     text = text.strip()
     if not text:
         raise InvalidInput("A reason is needed: it is kept for the record.", "reason")
@@ -44,9 +44,9 @@ def check_reason(text: str) -> str:
 
 
 def plain_json(value: dict[str, Any], largest: int) -> dict[str, Any]:
-    """`value` when Postgres and every JSON reader can hold it, in `largest` bytes. Raises ValueError saying why not."""
+    """`value` when Postgres and every JSON reader can hold it, in `largest` bytes. Raises ValueError."""
     try:
-        packed = orjson.dumps(value, option=_AS_GIVEN)  # refuses half characters and integers over 64 bits
+        packed = orjson.dumps(value, option=_AS_GIVEN)  # rejects half characters and integers over 64 bits
         if b"null" in packed:
             json.dumps(value, allow_nan=False)  # what orjson writes for NaN as well
     except (ValueError, TypeError, RecursionError):
@@ -61,7 +61,7 @@ def plain_json(value: dict[str, Any], largest: int) -> dict[str, Any]:
 
 
 def _levels(value: object) -> int:
-    """How deep it is nested, 0 for what holds nothing."""
+    """The depth of nesting, 0 for a scalar."""
     if isinstance(value, dict):
         return 1 + max(map(_levels, value.values()), default=0)
     return 1 + max(map(_levels, value), default=0) if isinstance(value, list) else 0

@@ -1,4 +1,4 @@
-"""Every Redis key and its lifetime. What is here can be lost at any moment: it is rebuilt from Postgres."""
+"""Every Redis key and its lifetime. Everything in Redis can be lost at any moment: it is rebuilt from Postgres."""
 
 import re
 import struct
@@ -7,25 +7,25 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
-import redis.asyncio
 from redis.asyncio import Connection, Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from core.contract import Event, EventType, Person, microseconds
+from core.errors import StoreUnavailable
 
-UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
+_UNAVAILABLE: Final = (RedisError, OSError)  # TimeoutError is an OSError
 
 BASE_LIVES: Final = 86_400  # seconds
 DELTA_LIVES: Final = 2 * 86_400  # seconds; longer than a base, so that nothing falls between the two
 DELTA_HOLDS: Final = 512  # events of one person
-HINT_LIVES: Final = 86_400  # seconds a seen id is remembered
+HINT_LIVES: Final = 86_400  # seconds an acknowledged event is remembered
 SERVING_CHANGED: Final = "serving:changed"  # a channel
 BASES: Final = "person:*:base"
-LINEAGE: Final = "lineage"  # which run of the server holds what is here
+LINEAGE: Final = "lineage"  # the run of the server that wrote the data
 
 _TYPES: Final = tuple(EventType)
 _CODES: Final = {type: code for code, type in enumerate(_TYPES)}
@@ -40,7 +40,7 @@ class PersonKeys(NamedTuple):
 
 
 class RecentEvent(NamedTuple):
-    """What a state needs of an event: times in seconds, `order` 0 for none, `item_id` "" for none."""
+    """The fields of an event that a state needs: times in seconds, `order` 0 for none, `item_id` "" for none."""
 
     identity: int
     type: int
@@ -51,9 +51,42 @@ class RecentEvent(NamedTuple):
     item_id: str
 
 
+class _Pipeline(Pipeline):
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """All answers, in order."""
+        try:
+            return await super().execute(raise_on_error)
+        except _UNAVAILABLE as error:
+            raise _unavailable(error) from error
+
+
+class _Client(Redis):
+    """A client whose commands and pipelines raise StoreUnavailable while Redis is away, or does not take them."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """The command's answer."""
+        try:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except NoScriptError:  # `register_script` sends the script, then
+            raise
+        except _UNAVAILABLE as error:
+            raise _unavailable(error) from error
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """Commands that travel together."""
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable("redis", f"Redis did not answer: {str(error) or type(error).__name__}")
+
+
 def connect_redis(url: str, timeout: float = 0.5) -> Redis:
-    """A client of bytes whose every answer takes at most `timeout` seconds. Opens nothing until it is used."""
-    return redis.asyncio.from_url(
+    """A client of bytes whose every answer takes at most `timeout` seconds. Opens nothing until it is used.
+
+    Its commands and pipelines raise StoreUnavailable while Redis is away, too slow, or full.
+    """
+    return _Client.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
@@ -67,9 +100,9 @@ _RUN: Final = re.compile(rb"run_id:(\w+)")
 
 
 async def _on_connect(connection: Connection) -> None:
-    """Drop all bases when another run of the server left them: one that began again from a snapshot, or a replica.
+    """Drop all bases when another run of the server wrote them: it restarted from a snapshot, or is a replica.
 
-    The last events it was told of may be missing from its deltas, and nobody can say which; Postgres has them all.
+    The newest events may be missing from its deltas, and we cannot know which. Postgres has them all.
     """
     await connection.on_connect()
     try:
@@ -80,7 +113,7 @@ async def _on_connect(connection: Connection) -> None:
         if left_by is not None:
             await _drop_all(connection, BASES)
         await _ask(connection, "SET", LINEAGE, run[1])
-    except ResponseError:  # not for us to ask: then it is taken for the one it always was
+    except ResponseError:  # we may not ask: then we take it for the same run
         return
 
 
@@ -99,7 +132,7 @@ async def _ask(connection: Connection, *words: Any) -> Any:
 
 
 def person_keys(person: Person) -> PersonKeys:
-    """The keys of a person's state, over a hash: an id may be long, and is nobody's business here."""
+    """The keys of a person's state, over a hash: an id may be long, and Redis need not know it."""
     name = blake2b(f"{person.kind}:{person.id}".encode(), digest_size=12).hexdigest()
     return PersonKeys(f"person:{{{name}}}:base", f"person:{{{name}}}:delta")
 
@@ -115,7 +148,7 @@ async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[
 
 
 async def write_base(redis: Redis, person: Person, packed: bytes) -> None:
-    """Keep the state as Postgres told it, for a day."""
+    """Keep a state that was built from Postgres, for a day."""
     await redis.set(person_keys(person).base, packed, ex=BASE_LIVES)
 
 
@@ -132,25 +165,25 @@ end
 
 
 async def add_recent(redis: Redis, events: Sequence[Event]) -> None:
-    """Tell the next answers of these events, in one round trip; telling them twice changes nothing.
+    """Add these to the recent events of their people, in one round trip; adding them twice changes nothing.
 
-    Scored by when they were received: a late report of an old event is news to the base as well. History brought by a
-    loader (nothing received) is left out: it comes with `forget_bases`.
+    The score is the time an event was received: an old event that arrives late is new to the base, too. History from
+    a loader has no such time and is left out: the loader calls `forget_bases`.
     """
-    told = [event for event in events if event.received_at is not None]
-    if not told:
+    received = [event for event in events if event.received_at is not None]
+    if not received:
         return
     arguments: list[Any] = [DELTA_LIVES, DELTA_HOLDS]
-    for event in told:
+    for event in received:
         arguments += (_score(event), pack_recent(event))
     script = redis.register_script(_ADD_RECENT)
-    await script(keys=[person_keys(event.person).delta for event in told], args=arguments)
+    await script(keys=[person_keys(event.person).delta for event in received], args=arguments)
 
 
 async def move_guest(redis: Redis, guest: Person, user: Person) -> None:
-    """Add a guest's recent events to the user's; the user's base is built anew, the guest's keys are dropped.
+    """Add a guest's recent events to the user's; drop the user's base and the guest's keys.
 
-    Whoever calls it has given the user the guest's events in Postgres before.
+    The caller has assigned the guest's events to the user in Postgres before.
     """
     old, new = person_keys(guest), person_keys(user)
     recent = cast("list[tuple[bytes, float]]", await redis.zrange(old.delta, 0, -1, withscores=True))
@@ -164,7 +197,7 @@ async def move_guest(redis: Redis, guest: Person, user: Person) -> None:
 
 
 async def forget_people(redis: Redis, people: Iterable[Person]) -> int:
-    """Drop all that is held of these people; returns how many keys there were."""
+    """Delete every key of these people; returns how many existed."""
     async with redis.pipeline(transaction=False) as pipeline:
         for person in people:
             pipeline.unlink(*person_keys(person))
@@ -185,7 +218,7 @@ def pack_recent(event: Event) -> bytes:
 
 
 def unpack_recent(packed: bytes) -> RecentEvent:
-    """What `pack_recent` packed. Raises struct.error when it is too short to be that."""
+    """The event that `pack_recent` packed. Raises struct.error when the bytes are too few."""
     return RecentEvent._make((*_RECENT.unpack_from(packed), packed[_RECENT.size :].decode()))
 
 
@@ -203,7 +236,7 @@ async def seen_digests(redis: Redis, identities: Sequence[int]) -> list[int | No
 
 
 async def mark_seen(redis: Redis, events: Iterable[Event]) -> None:
-    """Remember for a day that these were acknowledged: a hint only, the truth is the primary key in Postgres."""
+    """Remember for a day that these were acknowledged: only a hint, the primary key in Postgres decides."""
     marked = list(events)
     if marked:
         script = redis.register_script(_MARK_SEEN)
@@ -221,7 +254,7 @@ async def forget_seen(redis: Redis, identities: Sequence[int]) -> None:
 
 
 async def forget_bases(redis: Redis) -> int:
-    """Drop every person's base, after history was loaded behind their back. Returns how many there were."""
+    """Drop every person's base, after history was loaded. Returns how many existed."""
     dropped = 0
     async for keys in _batches(redis, BASES):
         dropped += int(await redis.unlink(*keys))
@@ -229,7 +262,7 @@ async def forget_bases(redis: Redis) -> int:
 
 
 async def forget_bases_of(redis: Redis, people: Iterable[Person]) -> None:
-    """Drop these people's bases: Postgres knows better."""
+    """Drop these people's bases: they are built again from Postgres."""
     keys = [person_keys(person).base for person in people]
     for start in range(0, len(keys), 1000):
         await redis.unlink(*keys[start : start + 1000])
@@ -255,13 +288,16 @@ def _score(event: Event) -> float:
 
 
 async def hint_serving(redis: Redis) -> None:
-    """Tell every gateway to look at what serves now. Only a hint: one that is lost costs a poll."""
-    with suppress(*UNREACHABLE):
+    """Let every gateway read the serving row now. Only a hint: a lost one delays it until the next poll."""
+    with suppress(StoreUnavailable):
         await redis.publish(SERVING_CHANGED, b"")
 
 
 async def await_hint(pubsub: PubSub, seconds: float) -> None:
-    """Return at the next hint about what serves, or after `seconds`."""
-    if not pubsub.subscribed:
-        await pubsub.subscribe(SERVING_CHANGED)
-    await pubsub.get_message(ignore_subscribe_messages=False, timeout=seconds)
+    """Return at the next hint that the serving row changed, or after `seconds`. Raises StoreUnavailable."""
+    try:
+        if not pubsub.subscribed:
+            await pubsub.subscribe(SERVING_CHANGED)
+        await pubsub.get_message(ignore_subscribe_messages=False, timeout=seconds)
+    except _UNAVAILABLE as error:
+        raise _unavailable(error) from error

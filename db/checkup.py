@@ -1,11 +1,9 @@
-"""What Postgres says of itself and of our schema in it, for whoever looks whether all is well."""
+"""The state of Postgres and of our schema in it, for `penchant doctor`."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import asyncpg
-
-from db.postgres import Connection
+from db.postgres import Connection, SchemaOutdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +19,14 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in the outbox: how many messages, the oldest for how long."""
+    """The outbox: how many envelopes wait, and how long the oldest has waited."""
 
     messages: int
     oldest: timedelta
 
 
 async def server(connection: Connection) -> Server:
-    """The server at the other end."""
+    """The server of this connection."""
     row = await connection.fetchrow(
         "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,"
         " clock_timestamp() AS now, current_setting('max_connections')::int AS most_connections,"
@@ -41,7 +39,7 @@ async def revision(connection: Connection) -> str | None:
     """The schema's revision; None when there is no schema of ours."""
     try:
         found: str | None = await connection.fetchval("SELECT version_num FROM penchant_version")
-    except asyncpg.UndefinedTableError:
+    except SchemaOutdated:
         return None
     return found
 
@@ -59,7 +57,7 @@ async def missing_months(connection: Connection, earliest: datetime, latest: dat
 
 
 async def outbox(connection: Connection) -> Waiting:
-    """What the broker has not taken yet."""
+    """The envelopes that the broker has not taken yet."""
     row = await connection.fetchrow(
         "SELECT count(*) AS messages, coalesce(now() - min(created_at), interval '0') AS oldest FROM outbox"
     )

@@ -1,4 +1,4 @@
-"""Registered OAuth clients. `find_client` is for psycopg: authlib's grants run in threads, where asyncpg cannot go."""
+"""Registered OAuth clients. `find_client` is for psycopg: authlib's grants run in threads, not on the loop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ async def list_clients(connection: Connection) -> list[Client]:
 
 
 async def disable_client(connection: Connection, client_id: str) -> bool:
-    """Refuse the client and all its tokens from now on; False when there is none, or it is disabled already."""
+    """Refuse the client and all its tokens from now on; False when it does not exist or is disabled already."""
     status = await connection.execute(
         "UPDATE oauth_clients SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL", client_id
     )

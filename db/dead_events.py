@@ -1,4 +1,4 @@
-"""Dead events: what no worker could store, kept until a person replays or discards it."""
+"""Dead events: what could not be stored, kept with its reason until a person replays or discards it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _NAMES: Final = tuple(_LISTED.split(", "))
 
 
 class DeadReason(StrEnum):
-    """Why it could not be stored."""
+    """Why a dead event could not be stored."""
 
     CONFLICT = "CONFLICT"
     INVALID = "INVALID"
@@ -31,17 +31,18 @@ class DeadReason(StrEnum):
 
 
 class DeadState(StrEnum):
-    """What was decided about it; DEAD while nothing was."""
+    """The decision about a dead event; DEAD until there is one."""
 
     DEAD = "DEAD"
     REPLAYED = "REPLAYED"
     DISCARDED = "DISCARDED"
 
 
-class Burial(NamedTuple):
-    """What is to be kept of one event, or of a message that cannot be read. `key` is the same when it dies again.
+class NewDeadEvent(NamedTuple):
+    """An event, or a whole message that cannot be read, to be kept as a dead event.
 
-    `moment`, when it happened at the latest, is not stored: it says whether it is to be kept at all.
+    `key` is the same when the same event is dead-lettered again. `moment`, when it happened at the latest, is not
+    stored: events from before their person's erasure are not kept.
     """
 
     key: str
@@ -61,7 +62,7 @@ class Burial(NamedTuple):
 
     @property
     def person(self) -> Person | None:
-        """Whose it is, as far as that can be read."""
+        """The person of the event, as far as it can be read."""
         if self.user_id is not None:
             return Person("user", self.user_id)
         return None if self.anonymous_id is None else Person("guest", self.anonymous_id)
@@ -69,7 +70,7 @@ class Burial(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadEvent:
-    """One of them, as it is listed: without its body."""
+    """A dead event as it is listed, without its body."""
 
     id: int
     kind: Kind
@@ -90,8 +91,8 @@ class DeadEvent:
     decision: str | None
 
 
-class Remains(NamedTuple):
-    """What a replay needs of a dead event. Its `attempts` tell whether it has died again since."""
+class ReplayableEvent(NamedTuple):
+    """What a replay needs of a dead event. `attempts` grow when it is dead-lettered again."""
 
     id: int
     kind: Kind
@@ -102,9 +103,9 @@ class Remains(NamedTuple):
     body: bytes | None
 
 
-async def bury(connection: Connection, burials: Iterable[Burial]) -> None:
-    """Keep these; what died before and was not discarded is the same row, dead again."""
-    once = {burial.key: burial for burial in burials}
+async def insert_dead_events(connection: Connection, events: Iterable[NewDeadEvent]) -> None:
+    """Store these. One that has a row already, unless it was discarded, makes that row DEAD again."""
+    once = {event.key: event for event in events}
     if not once:
         return
     columns = [list(column) for column in zip(*(once[key][:-1] for key in sorted(once)), strict=True)]
@@ -123,7 +124,7 @@ async def bury(connection: Connection, burials: Iterable[Burial]) -> None:
     )
 
 
-async def list_dead(
+async def list_dead_events(
     connection: Connection,
     first: int,
     before: int | None = None,
@@ -131,7 +132,7 @@ async def list_dead(
     reason: DeadReason | None = None,
     state: DeadState = DeadState.DEAD,
 ) -> list[DeadEvent]:
-    """At most `first`, newest first; `before` is the id after which the page begins."""
+    """At most `first` dead events, newest first; `before` is the id after which the page begins."""
     rows = await connection.fetch(
         f"SELECT {_LISTED} FROM dead_events WHERE state = $1 AND ($2::text IS NULL OR reason = $2)"
         " AND ($3::bigint IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
@@ -144,13 +145,13 @@ async def list_dead(
 
 
 async def dead_event_by_id(connection: Connection, id: int) -> DeadEvent | None:
-    """The one with this id."""
+    """The dead event with this id."""
     row = await connection.fetchrow(f"SELECT {_LISTED} FROM dead_events WHERE id = $1", id)
     return row and _dead_event(row)
 
 
-async def dead_bodies(connection: Connection, ids: Sequence[int]) -> dict[int, bytes]:
-    """What came of these, as it came; what was replayed or discarded has no body any more."""
+async def bodies_of_dead_events(connection: Connection, ids: Sequence[int]) -> dict[int, bytes]:
+    """The bodies of these, as they were received; a dead event that was replayed or discarded has none."""
     rows = await connection.fetch("SELECT id, body FROM dead_events WHERE id = ANY($1) AND body IS NOT NULL", list(ids))
     return {row["id"]: row["body"] for row in rows}
 
@@ -158,7 +159,7 @@ async def dead_bodies(connection: Connection, ids: Sequence[int]) -> dict[int, b
 async def undecided_ids(
     connection: Connection, limit: int, after: int = 0, *, reason: DeadReason | None = None
 ) -> list[int]:
-    """The oldest that nobody has decided about, from the one after `after` on."""
+    """The oldest dead events without a decision, after the id `after`."""
     rows = await connection.fetch(
         "SELECT id FROM dead_events WHERE state = 'DEAD' AND id > $1 AND ($2::text IS NULL OR reason = $2)"
         " ORDER BY id LIMIT $3",
@@ -169,37 +170,37 @@ async def undecided_ids(
     return [row["id"] for row in rows]
 
 
-async def count_dead(connection: Connection) -> dict[str, int]:
-    """How many wait for a decision, by reason; reasons nobody died of are left out."""
+async def count_dead_events(connection: Connection) -> dict[str, int]:
+    """How many dead events wait for a decision, by reason; reasons without any are left out."""
     rows = await connection.fetch("SELECT reason, count(*) AS dead FROM dead_events WHERE state = 'DEAD' GROUP BY 1")
     return {row["reason"]: row["dead"] for row in rows}
 
 
-async def find_remains(connection: Connection, ids: Sequence[int]) -> dict[int, Remains]:
-    """What a replay needs of those of these that there are."""
+async def find_replayable(connection: Connection, ids: Sequence[int]) -> dict[int, ReplayableEvent]:
+    """What a replay needs of these; ids that do not exist are left out."""
     rows = await connection.fetch(
         "SELECT id, kind, state, attempts, reason, task, body FROM dead_events WHERE id = ANY($1)", list(ids)
     )
-    return {row["id"]: Remains(**{**row, "state": DeadState(row["state"])}) for row in rows}
+    return {row["id"]: ReplayableEvent(**{**row, "state": DeadState(row["state"])}) for row in rows}
 
 
-async def mark_replayed(connection: Connection, replayed: Sequence[Remains], by: str) -> None:
-    """The broker has confirmed these: their bodies are not needed any more.
+async def mark_replayed(connection: Connection, replayed: Sequence[ReplayableEvent], by: str) -> None:
+    """Mark these as replayed and delete their bodies: the broker has confirmed them.
 
-    What has died again since it was read stays dead, with the body it has now.
+    One that was dead-lettered again since it was read stays DEAD, with its body.
     """
     await connection.execute(
         "UPDATE dead_events SET state = 'REPLAYED', body = NULL, decided_at = now(), decided_by = $3"
-        " FROM unnest($1::bigint[], $2::bigint[]) AS told (id, attempts)"
-        " WHERE dead_events.id = told.id AND dead_events.attempts = told.attempts AND state = 'DEAD'",
+        " FROM unnest($1::bigint[], $2::bigint[]) AS given (id, attempts)"
+        " WHERE dead_events.id = given.id AND dead_events.attempts = given.attempts AND state = 'DEAD'",
         [each.id for each in replayed],
         [each.attempts for each in replayed],
         by,
     )
 
 
-async def discard_dead(connection: Connection, ids: Sequence[int], reason: str, by: str) -> set[int]:
-    """Delete the bodies of these and keep who wanted it and why; returns which there were to discard."""
+async def discard_dead_events(connection: Connection, ids: Sequence[int], reason: str, by: str) -> set[int]:
+    """Delete the bodies of these, and record who decided it and why. Returns the ids that were DEAD before."""
     rows = await connection.fetch(
         "UPDATE dead_events SET state = 'DISCARDED', body = NULL, decided_at = now(), decided_by = $3, decision = $2"
         " WHERE id = ANY($1) AND state = 'DEAD' RETURNING id",
@@ -210,8 +211,8 @@ async def discard_dead(connection: Connection, ids: Sequence[int], reason: str, 
     return {row["id"] for row in rows}
 
 
-async def erase_dead(connection: Connection, people: Sequence[Person], before: datetime | None = None) -> int:
-    """Erase what died of these people, or only what happened before a moment, traces too; returns how many."""
+async def erase_dead_events(connection: Connection, people: Sequence[Person], before: datetime | None = None) -> int:
+    """Delete the dead events of these people, with `before` only those from before it. Returns how many."""
     ids = {kind: [person.id for person in people if person.kind == kind] for kind in ("user", "guest")}
     tag = await connection.execute(
         "DELETE FROM dead_events"
@@ -224,8 +225,8 @@ async def erase_dead(connection: Connection, people: Sequence[Person], before: d
     return int(tag.rpartition(" ")[2])
 
 
-async def dead_of_user(connection: Connection, user_id: str, limit: int) -> list[tuple[DeadEvent, bytes | None]]:
-    """What died of a user and of the guests they were, with what came, newest first."""
+async def dead_events_of_user(connection: Connection, user_id: str, limit: int) -> list[tuple[DeadEvent, bytes | None]]:
+    """The dead events of a user and of their guests, with bodies, newest first."""
     rows = await connection.fetch(
         f"SELECT {_LISTED}, body FROM dead_events WHERE user_id = $1 OR (user_id IS NULL AND anonymous_id IN"
         " (SELECT anonymous_id FROM identities WHERE user_id = $1)) ORDER BY id DESC LIMIT $2",

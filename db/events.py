@@ -1,4 +1,4 @@
-"""Events: written once whatever is delivered twice, read newest first, one person at a time."""
+"""Events: a repeated delivery is stored once; they are read per person, newest first."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,15 +27,15 @@ SELECT source, id, occurred_at, received_at, type::event_type, user_id, anonymou
 FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
             $8::text[], $9::text[], $10::text[], $11::integer[], $12::numeric[], $13::text[], $14::numeric[],
             $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[])
-     AS told ({_COLUMNS}, digest)
+     AS given ({_COLUMNS}, digest)
 ORDER BY occurred_at, source, id  -- batches that overlap wait for each other in one order: no deadlock
 ON CONFLICT DO NOTHING
 RETURNING source, id, occurred_at, digest
 """
 
 
-class Place(NamedTuple):
-    """Where a page of a history ended: the next one starts just before it."""
+class HistoryPlace(NamedTuple):
+    """The last event of a page of a history: the next page starts just before it."""
 
     occurred_at: datetime
     source: str
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 class StateEvent(NamedTuple):
-    """What a state is folded from: codes and numbers. `item` is 0 while nobody uploaded it, `order` 0 for none."""
+    """An event as numbers, to fold a state from. `item` is 0 for an unknown item, `order` 0 for none."""
 
     identity: int
     type: int
@@ -56,7 +56,7 @@ class StateEvent(NamedTuple):
 
 
 async def insert_events(connection: Connection, events: Sequence[Event]) -> list[bool]:
-    """Store what is not stored yet, in one statement; says for each event whether it was new.
+    """Store the events that are not stored yet, in one statement; returns for each whether it was new.
 
     A month without a partition gets one, and the statement runs again: so not inside a transaction.
     """
@@ -73,16 +73,16 @@ async def insert_events(connection: Connection, events: Sequence[Event]) -> list
 
 
 async def find_conflicts(connection: Connection, events: Sequence[Event]) -> list[Event]:
-    """Those of these events whose identity is stored with another body."""
+    """The events whose identity is stored with another body."""
     if not events:
         return []
     rows = await connection.fetch(
         """
         SELECT nth FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) WITH ORDINALITY
-            AS told (source, id, occurred_at, digest, nth)
-        WHERE digest <> (  -- a join would read whole months: this can only look each of them up
+            AS given (source, id, occurred_at, digest, nth)
+        WHERE digest <> (  -- a join may read whole months: this looks each event up by the primary key
             SELECT stored.digest FROM events AS stored
-            WHERE (stored.source, stored.id, stored.occurred_at) = (told.source, told.id, told.occurred_at)
+            WHERE (stored.source, stored.id, stored.occurred_at) = (given.source, given.id, given.occurred_at)
         )
         ORDER BY nth
         """,
@@ -108,7 +108,7 @@ async def events_of_person(
     connection: Connection,
     person: Person,
     types: Sequence[EventType] | None = None,
-    before: Place | None = None,
+    before: HistoryPlace | None = None,
     limit: int = 20,
 ) -> list[Event]:
     """A person's events, newest first, of these types (all when None), before a place."""
@@ -145,7 +145,7 @@ async def events_for_items(
 
 
 async def state_events(connection: Connection, person: Person) -> list[StateEvent]:
-    """All a person ever did, as what a state is folded from, in no particular order."""
+    """Every event of a person, to fold a state from, in no particular order."""
     rows = await connection.fetch(
         "SELECT events.source, events.id, occurred_at, type, coalesce(items.number, 0) AS item,"
         " floor(extract(epoch FROM occurred_at))::bigint AS occurred, coalesce(quantity, 1) AS quantity,"
@@ -160,7 +160,7 @@ async def state_events(connection: Connection, person: Person) -> list[StateEven
 
 
 def _whose(person: Person) -> str:
-    """A guest's events are those nobody signed for: with a user id as well, the event is the user's."""
+    """SQL: whose events. An event with a user id is the user's, also when it has an anonymous id."""
     return "user_id = $1" if person.kind == "user" else "anonymous_id = $1 AND user_id IS NULL"
 
 
@@ -185,19 +185,19 @@ def _which(events: Sequence[Event], stored: Iterable[Any]) -> list[bool]:
     left = {(row["source"], row["id"], row["occurred_at"], row["digest"]) for row in stored}
     new = []
     for event in events:
-        told = _identified(event)
-        new.append(told in left)
-        left.discard(told)
+        key = _identified(event)
+        new.append(key in left)
+        left.discard(key)
     return new
 
 
 def _identified(event: Event) -> tuple[str, str, datetime, int]:
-    """With the digest: of two bodies under one identity in one batch, only one was stored."""
+    """The identity and the digest: of two bodies under one identity in a batch, only one was stored."""
     return event.source, event.id, event.occurred_at, event.digest
 
 
 def _event(row: Any) -> Event:
-    """Stored events are not judged again: the contract may have grown stricter since."""
+    """The event, not validated again: the contract may be stricter now than when it was stored."""
     columns = dict(row)
     columns["type"] = EventType(columns["type"])
     columns["item_ids"] = None if columns["item_ids"] is None else tuple(columns["item_ids"])

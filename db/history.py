@@ -1,4 +1,4 @@
-"""History brought by a loader: batches of events copied in, every line counted exactly once."""
+"""History from a loader: batches of events are copied in, and every line is counted exactly once."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from db.events import ensure_months
 from db.locks import AdvisoryLock, try_lock_session
 from db.tombstones import ERASED_WHEN, HASH_OF_EVENT
 
-ATTEMPTS, PAUSE = 25, 0.2  # of claiming a load; seconds between them
+ATTEMPTS, PAUSE = 25, 0.2  # attempts to claim a load; seconds between them
 COLUMNS: Final = (
     "source", "id", "occurred_at", "type", "user_id", "anonymous_id", "item_id", "item_ids", "order_id", "quantity",
     "unit_price", "currency", "value", "query", "impression_id", "session_id", "properties", "digest",
@@ -29,9 +29,9 @@ _CONFLICTS: Final = """
     SELECT position - 1 AS place FROM incoming JOIN events USING (source, id, occurred_at)
     WHERE incoming.digest <> events.digest ORDER BY position
 """
-# People are heeded in the staged rows: what a guest did is the user's they became, and who was erased stays so.
-_HEED: Final = "SELECT EXISTS (SELECT FROM identities) OR EXISTS (SELECT FROM tombstones)"
-_GIVE: Final = """
+# Staged rows are assigned and checked: events of guests who became users, and of people who were erased.
+_HAS_JOINED_OR_ERASED: Final = "SELECT EXISTS (SELECT FROM identities) OR EXISTS (SELECT FROM tombstones)"
+_ASSIGN: Final = """
     UPDATE incoming SET user_id = (SELECT user_id FROM identities WHERE anonymous_id = incoming.anonymous_id)
     WHERE user_id IS NULL
 """
@@ -44,7 +44,7 @@ _KEEP_OUT: Final = f"""
 
 
 class LoadProgress(NamedTuple):
-    """How far a file came: `lines` are done, the rest counts what became of its events."""
+    """How far a file is loaded: `lines` are done, the other numbers count outcomes of its events."""
 
     lines: int = 0
     stored: int = 0
@@ -52,10 +52,10 @@ class LoadProgress(NamedTuple):
     rejected: int = 0
 
 
-class Copied(NamedTuple):
-    """What became of a batch; `conflicts` are places of rows whose identity is taken by another body.
+class CopyResult(NamedTuple):
+    """The outcome of a batch. `conflicts` are positions of rows whose identity is stored with another body.
 
-    `erased` are places of what people did before they were erased.
+    `erased` are positions of events from before their person's erasure.
     """
 
     stored: int
@@ -65,27 +65,27 @@ class Copied(NamedTuple):
 
 
 @dataclass(slots=True)
-class History:
+class HistoryCopier:
     """Copies batches into `events` on one connection.
 
-    COPY goes straight into the table until a batch holds an event that is there already, or a guest was joined to a
-    user, or somebody was erased; from then on batches go by way of a temporary table, at about two thirds of the speed.
+    COPY goes straight into the table until a batch holds a stored event, or a guest was joined to a user, or a person
+    was erased. From then on batches go through a temporary table, at about two thirds of the speed.
     """
 
     connection: asyncpg.Connection
     straight: bool = True
     _months: set[datetime] = field(default_factory=set)
 
-    async def copy(self, rows: bytes) -> Copied:
+    async def copy(self, rows: bytes) -> CopyResult:
         """Store the rows, CSV in the order of COLUMNS, inside the transaction that is open."""
         if not rows:
-            return Copied(0, 0, [], [])
-        if self.straight and not await self.connection.fetchval(_HEED):
+            return CopyResult(0, 0, [], [])
+        if self.straight and not await self.connection.fetchval(_HAS_JOINED_OR_ERASED):
             try:
                 async with self.connection.transaction():
-                    return Copied(await self._copy_into("events", rows), 0, [], [])
+                    return CopyResult(await self._copy_into("events", rows), 0, [], [])
             except asyncpg.UniqueViolationError:
-                pass  # the whole batch goes by way of the temporary table, which lets what is known pass
+                pass  # the whole batch goes through the temporary table, which skips stored events
         if self.straight:
             self.straight = False
             await self.connection.execute(_STAGE)
@@ -97,18 +97,18 @@ class History:
         await ensure_months(self.connection, missing)
         self._months |= missing
 
-    async def _copy_new(self, rows: bytes) -> Copied:
+    async def _copy_new(self, rows: bytes) -> CopyResult:
         # The nested loop over the primary key finds conflicts without reading partitions as a whole.
         await self.connection.execute(
             "TRUNCATE incoming RESTART IDENTITY; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
         )
         total = await self._copy_into("incoming", rows)
         erased = [row["place"] for row in await self.connection.fetch(_KEEP_OUT)]
-        await self.connection.execute(_GIVE)
+        await self.connection.execute(_ASSIGN)
         stored = await self.connection.fetchval(_STORE)
         found = await self.connection.fetch(_CONFLICTS) if stored + len(erased) < total else []
         duplicate = total - stored - len(found) - len(erased)
-        return Copied(stored, duplicate, [row["place"] for row in found], erased)
+        return CopyResult(stored, duplicate, [row["place"] for row in found], erased)
 
     async def _copy_into(self, table: str, rows: bytes) -> int:
         tag: str = await self.connection.copy_to_table(
@@ -118,7 +118,7 @@ class History:
 
 
 async def _claimed(connection: asyncpg.Connection, id: str) -> bool:
-    """Whoever was killed a moment ago holds it until Postgres is done with their last statement."""
+    """Whether the load is ours now. A killed process keeps it until Postgres has ended its last statement."""
     for _ in range(ATTEMPTS):
         if await try_lock_session(connection, AdvisoryLock.LOADS, id):
             return True
@@ -127,9 +127,9 @@ async def _claimed(connection: asyncpg.Connection, id: str) -> bool:
 
 
 async def begin_load(connection: asyncpg.Connection, id: str, file: str) -> LoadProgress | None:
-    """Claim a load for as long as the connection lives and say how far it came; None when another process has it.
+    """Claim a load for as long as the connection lives. Returns its progress, or None when another process has it.
 
-    A load that was finished begins anew.
+    A finished load starts from the beginning.
     """
     if not await _claimed(connection, id):
         return None
@@ -145,14 +145,14 @@ async def begin_load(connection: asyncpg.Connection, id: str, file: str) -> Load
     return LoadProgress()
 
 
-async def first_begun(connection: asyncpg.Connection, id: str) -> datetime:
-    """When this load was begun for the first time, however often it was begun again."""
+async def first_started_at(connection: asyncpg.Connection, id: str) -> datetime:
+    """When this load was started for the first time."""
     begun: datetime = await connection.fetchval("SELECT started_at FROM loads WHERE id = $1", id)
     return begun
 
 
 async def save_load(connection: asyncpg.Connection, id: str, progress: LoadProgress, *, finished: bool = False) -> None:
-    """Remember how far the load came."""
+    """Store the progress of the load."""
     await connection.execute(
         "UPDATE loads SET lines = $2, stored = $3, duplicate = $4, rejected = $5,"
         " finished_at = CASE WHEN $6 THEN now() END WHERE id = $1",

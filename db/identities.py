@@ -1,4 +1,4 @@
-"""Guests who became users: an anonymous id belongs to at most one user, and what the guest did is the user's."""
+"""Guests who became users: an anonymous id belongs to at most one user, who owns the guest's events."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from core.contract import Event
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
-MOST_AT_ONCE: Final = 10_000  # events given to a user in one transaction
+MOST_AT_ONCE: Final = 10_000  # events assigned to a user in one transaction
 
 
 class Identity(NamedTuple):
@@ -21,9 +21,9 @@ class Identity(NamedTuple):
 
 
 async def join_guest(connection: Connection, anonymous_id: str, user_id: str, by: str) -> bool:
-    """Make this guest's past the user's; False, and nothing changes, when the guest is another user already.
+    """Join a guest to a user and assign the guest's events; False, changing nothing, when another user has the guest.
 
-    The same again is harmless. Of a guest with more than MOST_AT_ONCE events the rest is left to `give_events`.
+    Joining twice is harmless. Events of a guest beyond MOST_AT_ONCE are left to later calls of `assign_events`.
     """
     async with transaction(connection) as inside:
         await lock_user(inside, user_id)
@@ -36,12 +36,12 @@ async def join_guest(connection: Connection, anonymous_id: str, user_id: str, by
         )
         if owner != user_id:
             return False
-        await give_events(inside, anonymous_id, user_id)
+        await assign_events(inside, anonymous_id, user_id)
     return True
 
 
-async def give_events(connection: Connection, anonymous_id: str, user_id: str) -> bool:
-    """Give the user what is stored of the guest, the oldest MOST_AT_ONCE events or so; whether that was all."""
+async def assign_events(connection: Connection, anonymous_id: str, user_id: str) -> bool:
+    """Assign the oldest MOST_AT_ONCE events or so of the guest to the user; returns whether none is left."""
     until = await connection.fetchval(
         "SELECT occurred_at FROM events WHERE anonymous_id = $1 AND user_id IS NULL ORDER BY occurred_at"
         " OFFSET $2 LIMIT 1",
@@ -60,12 +60,12 @@ async def give_events(connection: Connection, anonymous_id: str, user_id: str) -
 
 
 async def lock_user(connection: Connection, user_id: str) -> None:
-    """Until this transaction ends nobody else joins guests to this user, or erases them."""
+    """Let no other transaction join guests to this user, or erase the user, until this one ends."""
     await lock_transaction(connection, AdvisoryLock.USERS, user_id)
 
 
-async def given_to_users(connection: Connection, events: Sequence[Event]) -> list[Event]:
-    """The events, those of guests who became users as the users'."""
+async def assign_to_users(connection: Connection, events: Sequence[Event]) -> list[Event]:
+    """The events, with the user set where their guest became a user."""
     guests = {event.anonymous_id for event in events if event.user_id is None}
     if not guests:
         return list(events)
@@ -80,7 +80,7 @@ async def given_to_users(connection: Connection, events: Sequence[Event]) -> lis
 
 
 async def identities_of(connection: Connection, user_id: str) -> list[Identity]:
-    """The guests this user was, in the order in which that became known."""
+    """The guests of this user, in the order in which they were joined."""
     rows = await connection.fetch(
         "SELECT anonymous_id, user_id, identified_at, identified_by FROM identities WHERE user_id = $1"
         " ORDER BY identified_at, anonymous_id",
@@ -90,13 +90,13 @@ async def identities_of(connection: Connection, user_id: str) -> list[Identity]:
 
 
 async def users_of_guests(connection: Connection) -> dict[str, str]:
-    """Every guest who became a user: which, by the anonymous id."""
+    """The user id of every guest who became a user, by anonymous id."""
     rows = await connection.fetch("SELECT anonymous_id, user_id FROM identities")
     return {row["anonymous_id"]: row["user_id"] for row in rows}
 
 
 async def unsettled_identities(connection: Connection, before: datetime, limit: int = 100) -> list[Identity]:
-    """Guests who were joined before this moment and of whom something may have been on its way."""
+    """Guests who were joined before this moment and whose events may have arrived late."""
     rows = await connection.fetch(
         "SELECT anonymous_id, user_id, identified_at, identified_by FROM identities"
         " WHERE settled_at IS NULL AND identified_at < $1 ORDER BY identified_at LIMIT $2",
@@ -107,5 +107,5 @@ async def unsettled_identities(connection: Connection, before: datetime, limit: 
 
 
 async def settle_identity(connection: Connection, anonymous_id: str) -> None:
-    """Everything this guest did before they were joined is the user's now."""
+    """Record that all earlier events of this guest are assigned."""
     await connection.execute("UPDATE identities SET settled_at = now() WHERE anonymous_id = $1", anonymous_id)

@@ -1,11 +1,11 @@
-"""Items of the catalogue: patched by upserts, remembered when removed, streamed to every gateway."""
+"""Items of the catalogue: patched by upserts, kept as removed rows, streamed to every gateway."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal
 
+from core.uploads import ItemPatch, Offer
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
@@ -17,7 +17,7 @@ _FIELDS = (
 )  # fmt: skip
 _EMPTY: Mapping[str, Any] = {"categories": [], "attributes": {}, "offers": []}
 _COLUMNS = f"id, number, {', '.join(_FIELDS)}, changed_seq"
-# Not INSERT .. ON CONFLICT: that takes a number for every row it then only updates, and masks are as long as numbers.
+# Not INSERT .. ON CONFLICT: it uses up an item number for each row that it only updates, and masks grow with numbers.
 _UPSERT = f"""
     MERGE INTO items USING (
         SELECT row->>'id' AS id, (row->>'updated_at')::timestamptz AS updated_at, row->>'group_id' AS group_id,
@@ -35,19 +35,8 @@ _UPSERT = f"""
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What an item costs in one market; the market None is the default one."""
-
-    market: str | None
-    price: Decimal | None
-    list_price: Decimal | None
-    currency: str | None
-    available: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
-    """A live item. `number` is its dense integer name inside arrays; it never changes."""
+    """A live item. `number` is its dense integer id inside arrays; it never changes."""
 
     id: str
     number: int
@@ -64,27 +53,10 @@ class Item:
     changed_seq: int
 
 
-class ItemPatch(TypedDict, total=False):
-    """What an upsert says: a field that is absent keeps its value, None clears it."""
-
-    id: Required[str]
-    updated_at: Required[datetime]
-    group_id: str | None
-    title: str | None
-    description: str | None
-    categories: Sequence[str] | None
-    brand: str | None
-    image_url: str | None
-    url: str | None
-    app_url: str | None
-    attributes: Mapping[str, Any] | None
-    offers: Sequence[Offer] | None
-
-
 async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> list[UpsertOutcome]:
     """Apply the patches in their order, one outcome each: STALE when the item has a newer `updated_at`.
 
-    A removed item that is patched lives again. An item appearing twice is patched twice.
+    A removed item that is patched becomes live again. An item that appears twice is patched twice.
     """
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.ITEM_WRITERS)
@@ -96,7 +68,7 @@ async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> 
 
 
 async def remove_items(connection: Connection, ids: Sequence[str]) -> list[bool]:
-    """Remove the items, leaving tombstones; for each id whether it was there."""
+    """Mark the items as removed; returns for each id whether it was live."""
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.ITEM_WRITERS)
         removed = await inside.fetch(
@@ -108,14 +80,8 @@ async def remove_items(connection: Connection, ids: Sequence[str]) -> list[bool]
     return [id in found for id in ids]
 
 
-async def items_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Item]:
-    """The live items among `ids`, by id."""
-    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM items WHERE id = ANY($1) AND removed_at IS NULL", list(ids))
-    return {row["id"]: _item(row) for row in rows}
-
-
 async def stream_items(connection: Connection) -> AsyncIterator[list[Item]]:
-    """All live items by number, in pages. Ask `catalogue_version` first to know from where changes matter."""
+    """All live items by number, in pages. Call `catalogue_version` first: changes after it are read separately."""
     number = -1
     while rows := await connection.fetch(
         f"SELECT {_COLUMNS} FROM items WHERE number > $1 AND removed_at IS NULL ORDER BY number LIMIT {PAGE}", number
@@ -130,7 +96,7 @@ async def catalogue_version(connection: Connection) -> int:
 
 
 async def items_changed_since(connection: Connection, seq: int) -> tuple[list[Item], list[tuple[str, int]], int]:
-    """At most a page of changes after `seq`: live items, removed (id, number), and the seq to ask from next."""
+    """At most a page of changes after `seq`: live items, removed (id, number), and the seq for the next call."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS}, removed_at FROM items WHERE changed_seq > $1 ORDER BY changed_seq LIMIT {PAGE}", seq
     )

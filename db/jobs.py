@@ -1,4 +1,4 @@
-"""Training jobs: a lease with a fencing token, so that a worker that slept through its lease is refused."""
+"""Training jobs: a lease with a fencing token, so that a worker whose lease ran out cannot finish the job."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,10 +8,10 @@ from core.errors import PenchantError
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
-AFFINITY = "affinity"  # what a training may be for
+AFFINITY = "affinity"  # the kind of training
 LEASE = timedelta(minutes=2)
-MOST_LEASES = 3  # a job whose worker ended without a word so often is given up
-UNNOTICED = timedelta(minutes=1)  # a job that waits longer than that while nobody works is told of again
+MOST_LEASES = 3  # a job whose worker ended this often without a result is given up
+UNNOTICED = timedelta(minutes=1)  # a job that waits longer while no trainer works is announced again
 JobState = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED"]
 
 _JOB = (
@@ -26,7 +26,7 @@ class LeaseLost(PenchantError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training that was asked for."""
+    """A requested training."""
 
     id: int
     kind: str
@@ -54,7 +54,7 @@ async def request_job(connection: Connection, kind: str, reason: str, requested_
 
 
 async def request_once(connection: Connection, kind: str, reason: str, requested_by: str) -> Job:
-    """The job of this kind that waits already, or else a new one."""
+    """The waiting job of this kind, or a new one."""
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.JOB_REQUESTS)
         row = await inside.fetchrow(
@@ -64,7 +64,7 @@ async def request_once(connection: Connection, kind: str, reason: str, requested
 
 
 async def schedule_job(connection: Connection, kind: str, period: str, requested_by: str) -> Job | None:
-    """Queue the training of this period; None when it was asked for before, or another one waits still."""
+    """Queue the training of this period; None when it was queued before, or another job of the kind waits."""
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.JOB_REQUESTS)
         row = await inside.fetchrow(
@@ -82,7 +82,7 @@ async def schedule_job(connection: Connection, kind: str, period: str, requested
 async def lease_job(
     connection: Connection, kind: str, lease: timedelta = LEASE, *, id: int | None = None
 ) -> Job | None:
-    """Take the oldest job of this kind, or the one with this id, that waits or whose lease ran out; None for none."""
+    """Lease the oldest job of this kind, or the one with this id, if it waits or its lease ran out; else None."""
     row = await connection.fetchrow(
         f"""
         UPDATE training_jobs SET state = 'RUNNING', started_at = now(), lease_until = now() + $2,
@@ -104,7 +104,7 @@ async def lease_job(
 
 
 async def unattended_kinds(connection: Connection, unnoticed: timedelta = UNNOTICED) -> list[str]:
-    """Kinds with a job whose lease ran out, or with one that waits while nobody works on any of its kind."""
+    """Kinds with a job whose lease ran out, or with a waiting job while none of the kind runs."""
     rows = await connection.fetch(
         """
         SELECT DISTINCT kind FROM training_jobs AS job
@@ -120,7 +120,7 @@ async def unattended_kinds(connection: Connection, unnoticed: timedelta = UNNOTI
 
 
 async def give_up_jobs(connection: Connection) -> list[int]:
-    """Fail the jobs whose workers ended without a word again and again; returns their ids."""
+    """Fail the jobs whose workers ended MOST_LEASES times without a result; returns their ids."""
     rows = await connection.fetch(
         "UPDATE training_jobs SET state = 'FAILED', finished_at = now(), lease_until = NULL, error ="
         " 'given up: its worker ended without a word ' || fencing_token || ' times'"
@@ -131,17 +131,17 @@ async def give_up_jobs(connection: Connection) -> list[int]:
 
 
 async def heartbeat(connection: Connection, job: Job, lease: timedelta = LEASE) -> None:
-    """Hold the lease for longer. Raises LeaseLost."""
+    """Extend the lease. Raises LeaseLost."""
     await _change(connection, job, "lease_until = now() + $3", lease)
 
 
 async def finish_job(connection: Connection, job: Job, bundle: str) -> None:
-    """The job wrote this registered bundle. Raises LeaseLost."""
+    """End the job with this registered bundle. Raises LeaseLost."""
     await _change(connection, job, "state = 'SUCCEEDED', finished_at = now(), lease_until = NULL, bundle = $3", bundle)
 
 
 async def fail_job(connection: Connection, job: Job, error: str) -> None:
-    """The job failed for good. Raises LeaseLost."""
+    """End the job as failed. Raises LeaseLost."""
     await _change(connection, job, "state = 'FAILED', finished_at = now(), lease_until = NULL, error = $3", error)
 
 
@@ -152,7 +152,7 @@ async def job_by_id(connection: Connection, id: int) -> Job | None:
 
 
 async def latest_jobs(connection: Connection) -> list[Job]:
-    """Of every kind the newest job, and the newest that is over; in the order in which they were asked for."""
+    """The newest job of every kind, and the newest finished one; in the order of their requests."""
     rows = await connection.fetch(
         f"SELECT * FROM (SELECT DISTINCT ON (kind, finished_at IS NULL) {_JOB} FROM training_jobs"
         " ORDER BY kind, finished_at IS NULL, id DESC) AS newest ORDER BY id"

@@ -1,4 +1,4 @@
-"""The sealed keys that sign access tokens. What a key is made of, only the gateway can open."""
+"""The keys that sign access tokens, sealed: only the gateway can open them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from db.postgres import Connection, transaction
 class StoredKey:
     """A signing key: `sealed` is the private key under the gateway's secret, `public` its JWK, for people to read.
 
-    `age` and `live` (it may still sign) are Postgres' word at the time of reading: one clock for all processes.
+    `age` and `live` (it may still sign) come from the clock of Postgres: one clock for all processes.
     """
 
     kid: str
@@ -24,7 +24,7 @@ class StoredKey:
 
 
 async def list_keys(connection: Connection, verify_for: timedelta) -> list[StoredKey]:
-    """Keys that sign, or were retired so lately that a token of theirs may still live; newest first."""
+    """Keys that sign, and those retired within `verify_for`, whose tokens may still be valid; newest first."""
     rows = await connection.fetch(
         """SELECT kid, sealed, public, now() - created_at AS age, retired_at IS NULL OR retired_at > now() AS live
            FROM oauth_keys WHERE retired_at IS NULL OR retired_at > now() - $1::interval
@@ -39,21 +39,13 @@ async def make_first_key(
     usable: Callable[[StoredKey], bool],
     make: Callable[[], Awaitable[StoredKey]],
 ) -> bool:
-    """Store the key that `make` returns unless a live `usable` one is there; True when it was stored."""
+    """Store the key that `make` returns, unless a live `usable` one exists; True when it was stored."""
     async with transaction(connection) as held:
         await lock_transaction(held, AdvisoryLock.SIGNING_KEYS)
         if any(usable(key) for key in await list_keys(held, timedelta(0))):
             return False
         await _insert(held, await make())
         return True
-
-
-async def rotate_keys(connection: Connection, key: StoredKey, overlap: timedelta) -> None:
-    """Store a new key; those before it sign for `overlap` longer, so that every process knows the new one by then."""
-    async with transaction(connection) as held:
-        await lock_transaction(held, AdvisoryLock.SIGNING_KEYS)
-        await held.execute("UPDATE oauth_keys SET retired_at = now() + $1::interval WHERE retired_at IS NULL", overlap)
-        await _insert(held, key)
 
 
 async def _insert(connection: Connection, key: StoredKey) -> None:

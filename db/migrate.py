@@ -30,14 +30,14 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def head() -> str:
-    """The newest revision this code knows."""
+    """The newest revision of this program."""
     newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     assert newest is not None
     return newest
 
 
 def revisions() -> set[str]:
-    """Every revision this code knows."""
+    """Every revision of this program."""
     return {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
 
 
@@ -65,4 +65,4 @@ def _run(step: _Step, url: str, revision: str) -> None:
         with _ONE_AT_A_TIME:
             step(config, revision)
     except OperationalError as error:
-        raise StoreUnavailable(f"Postgres did not answer: {error.orig}") from error
+        raise StoreUnavailable("postgres", f"Postgres did not answer: {error.orig}") from error

@@ -1,15 +1,37 @@
-"""The connection to Postgres: one pool per process, jsonb as Python objects, times in UTC."""
+"""The connection to Postgres: one pool per process, jsonb as Python objects, and one error while it is away."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Protocol, cast
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, Protocol, cast
 
 import asyncpg
+import asyncpg.pool
 import orjson
+import psycopg
 
 from core.errors import StoreUnavailable
 
-UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InvalidCatalogNameError)
+_UNAVAILABLE: Final = (
+    OSError,  # TimeoutError is one: the statement took longer than the pool allows
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+)
+_CONTENDED: Final = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
+_TRANSLATED: Final = (*_UNAVAILABLE, *_CONTENDED, asyncpg.UndefinedTableError)
+
+
+class Contended(StoreUnavailable):
+    """Another transaction holds what this one needs: Postgres gave this one up. Try again."""
+
+
+class SchemaOutdated(StoreUnavailable):
+    """The database's schema is older than this program: run `penchant migrate`."""
 
 
 class Connection(Protocol):
@@ -33,32 +55,111 @@ class Connection(Protocol):
 
 
 class LeanConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
-    """Costs no round trip when given back: nothing here leaves session state behind."""
+    """Costs no round trip when it is released: nothing here leaves session state behind."""
 
     def get_reset_query(self) -> str:
         """Nothing to reset."""
         return ""
 
 
-async def connect_pool(url: str, *, size: int = 10, timeout: float = 5.0, connect_timeout: float = 5.0) -> asyncpg.Pool:
+def _translated(method: str) -> Callable[..., Any]:
+    async def call(self: "PooledConnection", *args: Any, **named: Any) -> Any:
+        try:
+            return await getattr(self.raw, method)(*args, **named)
+        except _TRANSLATED as error:
+            raise _unavailable(error) from error
+
+    return call
+
+
+class PooledConnection:
+    """A connection of the pool. Raises StoreUnavailable while Postgres is away, asyncpg's errors about a statement."""
+
+    def __init__(self, connection: Any) -> None:
+        self.raw = connection  # asyncpg's own; its errors are not translated
+
+    fetch = _translated("fetch")
+    fetchrow = _translated("fetchrow")
+    fetchval = _translated("fetchval")
+    execute = _translated("execute")
+    executemany = _translated("executemany")
+    copy_from_query = _translated("copy_from_query")
+    copy_to_table = _translated("copy_to_table")
+
+    def transaction(self, **options: Any) -> "_Block":
+        """A transaction, or a savepoint inside the one already open."""
+        return _Block(self.raw.transaction(**options), lambda _: None)
+
+
+class _Block:
+    """A context of asyncpg's. Its own errors are translated, those of the block inside are not touched."""
+
+    def __init__(self, inner: Any, give: Callable[[Any], Any]) -> None:
+        self._inner, self._give = inner, give
+
+    async def __aenter__(self) -> Any:
+        try:
+            return self._give(await self._inner.__aenter__())
+        except _TRANSLATED as error:
+            raise _unavailable(error) from error
+
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            await self._inner.__aexit__(*raised)
+        except _TRANSLATED as error:
+            raise _unavailable(error) from error
+
+    def __await__(self) -> Any:
+        return self._inner.__await__()
+
+
+class Pool(asyncpg.Pool):  # type: ignore[misc]
+    """A pool whose connections and statements raise StoreUnavailable while Postgres is away."""
+
+    def acquire(self, *, timeout: float | None = None) -> _Block:
+        """A connection for a block, released at its end."""
+        return _Block(super().acquire(timeout=timeout), PooledConnection)
+
+
+async def connect_pool(url: str, *, size: int = 10, timeout: float = 5.0, connect_timeout: float = 5.0) -> Pool:
     """A pool of at most `size` connections whose statements may take `timeout` seconds.
 
-    Raises StoreUnavailable when Postgres cannot be reached or refuses the login.
+    Raises StoreUnavailable when Postgres cannot be reached or refuses the login, ValueError for a damaged address.
     """
     try:
-        return await asyncpg.create_pool(
+        pool = Pool(
             url,
             min_size=min(2, size),
+            init_size=min(2, size),
             max_size=size,
+            max_queries=50_000,
+            max_inactive_connection_lifetime=0,
+            connect=None,
+            setup=None,
+            init=set_codecs,
+            reset=None,
+            loop=None,
+            connection_class=LeanConnection,
+            record_class=asyncpg.Record,
             command_timeout=timeout,
             timeout=connect_timeout,
-            max_inactive_connection_lifetime=0,
-            connection_class=LeanConnection,
             server_settings={"timezone": "UTC", "application_name": "penchant"},
-            init=set_codecs,
         )
-    except (*UNREACHABLE, asyncpg.InvalidAuthorizationSpecificationError, TimeoutError) as error:
-        raise StoreUnavailable(f"Postgres did not answer: {error or type(error).__name__}") from error
+        await pool
+    except asyncpg.exceptions.ClientConfigurationError:
+        raise
+    except _UNAVAILABLE as error:
+        raise _unavailable(error) from error
+    return pool
+
+
+@contextmanager
+def psycopg_errors() -> Iterator[None]:
+    """Around what uses psycopg: raises StoreUnavailable when Postgres cannot be reached or does not answer in time."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable("postgres", f"Postgres did not answer: {str(error).strip()}") from error
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:
@@ -85,3 +186,11 @@ async def transaction(connection: Connection) -> AsyncIterator[Connection]:
     else:
         async with cast(Any, connection).transaction():
             yield connection
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return SchemaOutdated("postgres")
+    if isinstance(error, _CONTENDED):
+        return Contended("postgres")
+    return StoreUnavailable("postgres", f"Postgres did not answer: {str(error) or type(error).__name__}")

@@ -1,4 +1,4 @@
-"""Purchases in bulk: NumPy columns for training, and what many people buy."""
+"""Purchases in bulk: NumPy columns for training, and the most bought items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ class Bought(NamedTuple):
 
 
 async def purchase_log(pool: asyncpg.Pool, until: datetime, since: datetime | None = None) -> PurchaseLog:
-    """What was bought from `since` on and before `until`, as of one snapshot."""
+    """The purchases from `since` on and before `until`, from one snapshot."""
     async with pool.acquire(timeout=BULK_TIMEOUT) as connection, connection.transaction(isolation="repeatable_read"):
         bought = await read_bought(connection, until, since or EARLIEST)
         items = await read_items(connection)
@@ -88,7 +88,7 @@ async def purchase_log(pool: asyncpg.Pool, until: datetime, since: datetime | No
 
 
 async def read_bought(connection: Any, until: datetime, since: datetime) -> Bought:
-    """The lines from `since` on and before `until`, with the numbers of their items: 0 for those nobody uploaded."""
+    """The lines from `since` on and before `until`, with the numbers of their items, 0 for unknown ones."""
     received = bytearray()
 
     async def collect(part: bytes) -> None:
@@ -109,13 +109,13 @@ async def read_items(connection: Connection) -> dict[str, int]:
 
 
 async def popular_items(connection: Connection, since: datetime, limit: int) -> list[tuple[str, int, int]]:
-    """Live items most people bought since then: (id, number, people), ties by id."""
+    """The live items that most people bought since then: (id, number, people), ties by id."""
     rows = await connection.fetch(_POPULAR, since, limit)
     return [(row["id"], row["number"], row["people"]) for row in rows]
 
 
 def log_of(several: Sequence[Bought], items: dict[str, int]) -> PurchaseLog:
-    """Everything that was bought, whatever it was read from."""
+    """The log of several sources together."""
     columns = {name: np.concatenate([bought.columns[name] for bought in several]) for name, _ in _FIELDS}
     names = {person: name for bought in several for person, name in bought.names.items()}
     known = columns["item"] > 0
@@ -140,7 +140,7 @@ def log_of(several: Sequence[Bought], items: dict[str, int]) -> PurchaseLog:
 
 
 def _dense_people(hashes: NDArray[np.int64], name_of: dict[int, str]) -> tuple[NDArray[np.int64], list[str]]:
-    """The hashes as indices into the sorted names of those who occur."""
+    """The hashes as indices into the sorted names of the people who occur."""
     distinct, inverse = np.unique(hashes, return_inverse=True)
     names = [name_of[person] for person in distinct.tolist()]
     by_name = sorted(range(len(names)), key=names.__getitem__)

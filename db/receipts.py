@@ -1,4 +1,4 @@
-"""What a receipt says of each store: how far it is, since when, and what else there is to say."""
+"""The receipt of an erasure: one report per store."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 
 
 class PersonStore(StrEnum):
-    """Where something of a person may be."""
+    """A place where data of a person may be."""
 
     POSTGRES = "POSTGRES"
     REDIS = "REDIS"
@@ -23,28 +23,28 @@ class PersonStore(StrEnum):
 
 
 class StoreState(StrEnum):
-    """How far a store is."""
+    """How far the erasure is in one store."""
 
     PENDING = "PENDING"
     ERASED = "ERASED"
     NOTHING_HELD = "NOTHING_HELD"
 
 
-class Told(NamedTuple):
-    """What became of one store, when, and what there is to say about it."""
+class StoreReport(NamedTuple):
+    """The state of one store, since when, and a note for the reader."""
 
     status: StoreState
     at: datetime | None = None
     note: str | None = None
 
     @classmethod
-    def read(cls, stored: Mapping[str, Any]) -> Self:
-        """As it is stored."""
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """The report as it is stored."""
         at = stored.get("at")
         return cls(StoreState(stored["status"]), at and datetime.fromisoformat(at), stored.get("note"))
 
-    def written(self) -> dict[str, Any]:
-        """To be stored."""
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON, to be stored."""
         return {"status": self.status, "at": self.at and self.at.isoformat(), "note": self.note}
 
 
@@ -54,10 +54,10 @@ NEVER_HELD: Final = {
     PersonStore.FORECASTS: "This release keeps none.",
     PersonStore.DRIFT_SAMPLES: "This release keeps none.",
 }
-WAITS: Final = Told(StoreState.PENDING)
+NOT_BEGUN: Final = StoreReport(StoreState.PENDING)
 
 
-def unbegun(now: datetime) -> dict[str, Any]:
-    """How far each store is before anything is done."""
-    told = {store: Told(StoreState.NOTHING_HELD, now, note) for store, note in NEVER_HELD.items()}
-    return {store.value: told.get(store, WAITS).written() for store in PersonStore}
+def initial_reports(now: datetime) -> dict[str, Any]:
+    """The reports before anything is erased, as JSON by store."""
+    never_held = {store: StoreReport(StoreState.NOTHING_HELD, now, note) for store, note in NEVER_HELD.items()}
+    return {store.value: never_held.get(store, NOT_BEGUN).as_json() for store in PersonStore}

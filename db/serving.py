@@ -1,4 +1,4 @@
-"""Models, what serves, and why: the serving row changes only together with its decision."""
+"""Models, the serving row, and decisions: the serving row changes only together with a decision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from core.errors import InvalidInput
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
-MAIN = "main"
+_SLOT = "main"  # the row of `serving` that gateways follow; the table has room for others
 Action = Literal["PROMOTED", "REFUSED", "ROLLED_BACK"]
 
 _MODEL = "id, kind, created_at, digest, evaluation, registry_version"
-_SERVING = "slot, bundle, share, generation, changed_at"
-_DECISION = "id, decided_at, action, slot, bundle, previous, reason, evidence, decided_by"
+_SERVING = "bundle, generation, changed_at"
+_DECISION = "id, decided_at, action, bundle, previous, reason, evidence, decided_by"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A trained bundle that was written."""
+    """A registered bundle."""
 
     id: str
     kind: str
@@ -31,23 +31,20 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What a slot serves; `generation` grows with every change."""
+    """The bundle that serves; `generation` grows with every change."""
 
-    slot: str
     bundle: str
-    share: float
     generation: int
     changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided about a bundle, why, on which evidence, by whom."""
+    """A decision about a bundle: its reason, evidence and author."""
 
     id: int
     decided_at: datetime
     action: Action
-    slot: str
     bundle: str
     previous: str | None
     reason: str
@@ -56,7 +53,7 @@ class Decision:
 
 
 async def register_model(connection: Connection, model: Model) -> None:
-    """Remember a written bundle; writing the same one again renews its registry version only."""
+    """Register a written bundle; registering it again changes only its registry version."""
     await connection.execute(
         f"INSERT INTO models ({_MODEL}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE"
         " SET registry_version = coalesce(EXCLUDED.registry_version, models.registry_version)",
@@ -71,7 +68,6 @@ async def register_model(connection: Connection, model: Model) -> None:
 
 async def promote(
     connection: Connection,
-    slot: str,
     bundle: str,
     reason: str,
     evidence: Mapping[str, Any],
@@ -79,70 +75,65 @@ async def promote(
     *,
     action: Action = "PROMOTED",
 ) -> Serving:
-    """Let the slot serve this bundle and record why, both or neither. Raises InvalidInput for an unknown bundle."""
+    """Let this bundle serve and record the decision, both or neither. Raises InvalidInput for an unknown bundle."""
     async with transaction(connection) as inside:
-        await _lock(inside, slot, bundle)
-        previous = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", slot)
+        await _lock(inside, bundle)
+        previous = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", _SLOT)
         row = await inside.fetchrow(
             "INSERT INTO serving (slot, bundle, generation) VALUES ($1, $2, 1) ON CONFLICT (slot) DO UPDATE"
-            " SET bundle = EXCLUDED.bundle, share = 1, generation = serving.generation + 1, changed_at = now()"
+            " SET bundle = EXCLUDED.bundle, generation = serving.generation + 1, changed_at = now()"
             f" RETURNING {_SERVING}",
-            slot,
+            _SLOT,
             bundle,
         )
-        await _record(inside, action, slot, bundle, previous, reason, evidence, decided_by)
+        await _record(inside, action, _SLOT, bundle, previous, reason, evidence, decided_by)
     return Serving(**row)
 
 
 async def refuse(
-    connection: Connection, slot: str, bundle: str, reason: str, evidence: Mapping[str, Any], decided_by: str
+    connection: Connection, bundle: str, reason: str, evidence: Mapping[str, Any], decided_by: str
 ) -> None:
-    """Record why this bundle does not serve. Raises InvalidInput for an unknown bundle."""
+    """Record that this bundle was refused. Raises InvalidInput for an unknown bundle."""
     async with transaction(connection) as inside:
-        await _lock(inside, slot, bundle)
-        serving = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", slot)
-        await _record(inside, "REFUSED", slot, bundle, serving, reason, evidence, decided_by)
+        await _lock(inside, bundle)
+        serving = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", _SLOT)
+        await _record(inside, "REFUSED", _SLOT, bundle, serving, reason, evidence, decided_by)
 
 
-async def bundle_before(connection: Connection, slot: str) -> str | None:
-    """What the slot served when what it serves now was promoted; None when nothing did."""
+async def bundle_before(connection: Connection) -> str | None:
+    """The bundle that served before the current one was promoted; None when there was none."""
     bundle: str | None = await connection.fetchval(
         "SELECT previous FROM decisions JOIN serving USING (slot, bundle)"
         " WHERE slot = $1 AND action = 'PROMOTED' AND previous <> bundle ORDER BY id DESC LIMIT 1",
-        slot,
+        _SLOT,
     )
     return bundle
 
 
-async def roll_back(connection: Connection, slot: str, reason: str, decided_by: str) -> Serving:
-    """Let the slot serve what it served before the current bundle was promoted, and record why.
+async def roll_back(connection: Connection, reason: str, decided_by: str) -> Serving:
+    """Let the bundle serve that did before the current one was promoted, and record why.
 
     Raises InvalidInput when nothing served before.
     """
     async with transaction(connection) as inside:
-        await _one_decision_at_a_time(inside, slot)
-        earlier = await bundle_before(inside, slot)
+        await _one_decision_at_a_time(inside)
+        earlier = await bundle_before(inside)
         if earlier is None:
             raise InvalidInput("Nothing served before the current model.")
-        return await promote(inside, slot, earlier, reason, {}, decided_by, action="ROLLED_BACK")
+        return await promote(inside, earlier, reason, {}, decided_by, action="ROLLED_BACK")
 
 
-async def decision_about(connection: Connection, slot: str, bundle: str) -> Decision | None:
+async def decision_about(connection: Connection, bundle: str) -> Decision | None:
     """The newest decision about a bundle."""
     row = await connection.fetchrow(
-        f"SELECT {_DECISION} FROM decisions WHERE slot = $1 AND bundle = $2 ORDER BY id DESC LIMIT 1", slot, bundle
+        f"SELECT {_DECISION} FROM decisions WHERE slot = $1 AND bundle = $2 ORDER BY id DESC LIMIT 1", _SLOT, bundle
     )
     return row and Decision(**row)
 
 
-async def current_serving(connection: Connection) -> list[Serving]:
-    """What every slot serves now."""
-    return [Serving(**row) for row in await connection.fetch(f"SELECT {_SERVING} FROM serving ORDER BY slot")]
-
-
-async def serving_in(connection: Connection, slot: str) -> Serving | None:
-    """What the slot serves now; None before the first promotion."""
-    row = await connection.fetchrow(f"SELECT {_SERVING} FROM serving WHERE slot = $1", slot)
+async def current_serving(connection: Connection) -> Serving | None:
+    """The bundle that serves now; None before the first promotion."""
+    row = await connection.fetchrow(f"SELECT {_SERVING} FROM serving WHERE slot = $1", _SLOT)
     return row and Serving(**row)
 
 
@@ -173,14 +164,14 @@ async def list_decisions(connection: Connection, first: int, before: int | None 
     return [Decision(**row) for row in rows]
 
 
-async def _lock(connection: Connection, slot: str, bundle: str) -> None:
-    await _one_decision_at_a_time(connection, slot)
+async def _lock(connection: Connection, bundle: str) -> None:
+    await _one_decision_at_a_time(connection)
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM models WHERE id = $1)", bundle):
         raise InvalidInput(f"There is no model {bundle!r}.", field="id")
 
 
-async def _one_decision_at_a_time(connection: Connection, slot: str) -> None:
-    await lock_transaction(connection, AdvisoryLock.DECISIONS, slot)  # the slot may have no row to lock yet
+async def _one_decision_at_a_time(connection: Connection) -> None:
+    await lock_transaction(connection, AdvisoryLock.DECISIONS, _SLOT)  # the slot may have no row to lock yet
 
 
 async def _record(connection: Connection, *values: Any) -> None:

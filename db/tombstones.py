@@ -1,4 +1,4 @@
-"""Tombstones: what an erased person did before the erasure is not kept, however late it comes."""
+"""Tombstones: events from before their person's erasure are not kept, however late they arrive."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from typing import Final
 from core.contract import Event, Person
 from db.postgres import Connection
 
-BLOCK: Final = 64  # bytes, of SHA-256: what HMAC makes of its key
+BLOCK: Final = 64  # bytes: the block size of SHA-256, which HMAC pads its key to
 
 # HMAC-SHA256 of "kind:id", with functions every Postgres has. The key never leaves the database.
 _HASH: Final = (
@@ -23,13 +23,13 @@ HASH_OF_EVENT: Final = _HASH.format(
 )
 
 
-def name_of(person: Person) -> str:
-    """The person as they are hashed."""
+def hash_input(person: Person) -> str:
+    """The text of a person that is hashed."""
     return f"{person.kind}:{person.id}"
 
 
 async def ensure_key(connection: Connection) -> None:
-    """Make the key of all hashes, the first time somebody is erased."""
+    """Make the key of all hashes, when the first person is erased."""
     key = token_bytes(BLOCK)
     await connection.execute(
         "INSERT INTO erasure_keys (inner_pad, outer_pad) VALUES ($1, $2) ON CONFLICT DO NOTHING",
@@ -38,27 +38,27 @@ async def ensure_key(connection: Connection) -> None:
     )
 
 
-async def keep_out(connection: Connection, people: Sequence[Person], moment: datetime) -> None:
-    """Keep nothing that these people did before this moment."""
+async def insert_tombstones(connection: Connection, people: Sequence[Person], moment: datetime) -> None:
+    """Let events of these people from before this moment be rejected from now on."""
     await connection.execute(
         f"INSERT INTO tombstones (person, erased_at) SELECT {HASH_OF_GIVEN}, $2"
         " FROM unnest($1::text[]) AS given (name) ORDER BY 1"
         " ON CONFLICT (person) DO UPDATE SET erased_at = greatest(tombstones.erased_at, EXCLUDED.erased_at)",
-        [name_of(person) for person in people],
+        [hash_input(person) for person in people],
         moment,
     )
 
 
 async def newest_tombstone(connection: Connection) -> datetime | None:
-    """When somebody was erased last: what happened after it needs no second look."""
+    """When a person was erased last; None when nobody was. Later events need no look-up."""
     newest: datetime | None = await connection.fetchval("SELECT max(erased_at) FROM tombstones")
     return newest
 
 
 async def erased_events(connection: Connection, events: Sequence[Event], newest: datetime | None) -> set[int]:
-    """The places of events that are not kept: their person was erased after they happened, or after they were received.
+    """The positions of events whose person was erased after they happened, or after they were received.
 
-    `newest` is what `newest_tombstone` said: only events from before it cost a look.
+    `newest` is the result of `newest_tombstone`: only events from before it are looked up.
     """
     if newest is None:
         return set()
@@ -66,15 +66,15 @@ async def erased_events(connection: Connection, events: Sequence[Event], newest:
     return await erased_moments(connection, {at: (event.person, event.moment) for at, event in late.items()})
 
 
-async def erased_moments(connection: Connection, told: Mapping[int, tuple[Person, datetime]]) -> set[int]:
-    """Which of these are from before their person was erased."""
-    if not told:
+async def erased_moments(connection: Connection, moments: Mapping[int, tuple[Person, datetime]]) -> set[int]:
+    """The keys of those from before their person was erased."""
+    if not moments:
         return set()
     rows = await connection.fetch(
         "SELECT place FROM unnest($1::integer[], $2::text[], $3::timestamptz[]) AS given (place, name, moment)"
         f" WHERE moment < {ERASED_WHEN.format(hash=HASH_OF_GIVEN)}",
-        list(told),
-        [name_of(person) for person, _ in told.values()],
-        [moment for _, moment in told.values()],
+        list(moments),
+        [hash_input(person) for person, _ in moments.values()],
+        [moment for _, moment in moments.values()],
     )
     return {row["place"] for row in rows}

@@ -1,11 +1,11 @@
-"""Users: their traits, and who is known."""
+"""Users and their traits; whether a person is known."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal
 
 from core.contract import Person
+from core.uploads import UserPatch
 from db.postgres import Connection, transaction
 
 UpsertOutcome = Literal["ACCEPTED", "STALE"]
@@ -22,18 +22,10 @@ _UPSERT_TOUCH = _UPSERT.format(traits="users.traits")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A signed-in person as the shop describes them."""
+    """A user as the shop describes them."""
 
     id: str
     traits: dict[str, Any]
-
-
-class UserPatch(TypedDict, total=False):
-    """What an upsert says: absent traits keep their value, None clears them."""
-
-    id: Required[str]
-    updated_at: Required[datetime]
-    traits: Mapping[str, Any] | None
 
 
 async def upsert_users(connection: Connection, patches: Sequence[UserPatch]) -> list[UpsertOutcome]:
@@ -76,7 +68,7 @@ async def _upsert(connection: Connection, wave: dict[str, tuple[int, UserPatch]]
 
 
 async def user_by_id(connection: Connection, id: str) -> User | None:
-    """The user with this id, if the shop ever described them."""
+    """The user with this id, if the shop has described them."""
     row = await connection.fetchrow("SELECT id, traits FROM users WHERE id = $1", id)
     return row and User(id=row["id"], traits=row["traits"])
 

@@ -1,4 +1,4 @@
-"""What is to be predicted: the first order each person makes after a cut."""
+"""The target of a prediction: the first order of each person after a cut."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Baskets:
 
 
 def first_baskets(log: Log, start: int, end: int | None = None) -> Baskets:
-    """The first order of each person from `start` on and before `end` (seconds), of the items the log is about."""
+    """The first order of each person from `start` on and before `end` (seconds)."""
     after = log.between(start, end)
     people, first_line = np.unique(after.person, return_index=True)
     first_order = np.full(len(log.people), -1)

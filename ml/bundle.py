@@ -1,143 +1,155 @@
-"""A trained model as one immutable folder: arrays, item ids, evaluation, and a manifest with every digest."""
+"""A trained model as one sealed folder: named, typed parts, and a manifest with the digest of each.
+
+The container knows no model. What a kind of model keeps in it is defined beside that model.
+"""
 
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import PenchantError
-from ml.features import FEATURES
-from ml.network import Network
-from ml.universe import COLUMNS, Universe
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
-_ARRAYS = ("numbers", "columns", "rest", "near", "near_score", "next", "next_score", "popular")
+RETRAIN = "train a new one with `penchant train`"
 
 
 class BundleRefused(PenchantError):
     """A model bundle is not what its manifest says."""
 
 
+class PartType(NamedTuple):
+    """How one type of part is stored."""
+
+    suffix: str
+    save: Callable[[BinaryIO, Any], Any]
+    load: Callable[[Path], Any]
+
+
+def _save_array(file: BinaryIO, array: NDArray[Any]) -> None:
+    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _map_array(path: Path) -> NDArray[Any]:
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r").view(np.ndarray)  # slices of a memmap are slow
+    return mapped
+
+
+TYPES: Mapping[str, PartType] = {
+    "array": PartType(".npy", _save_array, _map_array),
+    "json": PartType(
+        ".json",
+        lambda file, value: file.write(json.dumps(value, ensure_ascii=False).encode()),
+        lambda path: json.loads(path.read_text("utf-8")),
+    ),
+    "text": PartType(".txt", lambda file, text: file.write(text.encode()), lambda path: path.read_text("utf-8")),
+}
+
+
+class BundlePart(NamedTuple):
+    """An entry of the manifest."""
+
+    type: str  # of TYPES
+    file: str
+    sha256: str
+
+
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """What one training run made; arrays are memory-mapped and shared between processes."""
+    """An opened bundle. Arrays are memory-mapped, read-only, and shared between processes."""
 
     id: str
+    kind: str
     created_at: datetime
-    digest: str  # sha256 over the digests of all files
-    universe: Universe
-    network: Network
-    item_ids: list[str]  # of universe.numbers, in order
-    rfm_edges: NDArray[np.float64]  # (3, 4), for ml.rfm.score
-    evaluation: dict[str, Any]
-
-    @property
-    def numbers(self) -> NDArray[np.uint32]:
-        """(n,) catalogue numbers of the items it can rank."""
-        return self.universe.numbers
-
-    @cached_property
-    def popular(self) -> NDArray[np.uint32]:
-        """(n,) catalogue numbers, most bought first."""
-        return self.universe.numbers[self.universe.popular]
+    digest: str  # sha256 over the names, types and digests of all parts
+    parts: Mapping[str, Any]
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Check every file against the manifest and map it. Raises `BundleRefused` naming what is wrong."""
-        manifest = _manifest(path)
-        for name, digest in manifest["files"].items():
-            _check(path / name, digest)
+        """Check every part against the manifest and load it. Raises `BundleRefused` naming what is wrong."""
+        manifest = _read_manifest(path)
+        for part in manifest.parts.values():
+            _check(path / part.file, part.sha256)
         try:
-            arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _ARRAYS}
-            bundle = cls(
-                id=manifest["id"],
-                created_at=datetime.fromisoformat(manifest["created_at"]),
-                digest=_digest(manifest["files"]),
-                universe=Universe(**arrays),
-                network=_network(path),
-                item_ids=json.loads((path / "items.json").read_text()),
-                rfm_edges=np.load(path / "rfm_edges.npy"),
-                evaluation=json.loads((path / "evaluation.json").read_text()),
-            )
+            loaded = {name: TYPES[part.type].load(path / part.file) for name, part in manifest.parts.items()}
         except (KeyError, ValueError, OSError) as error:
             raise BundleRefused(f"bundle {path.name}: {error}") from error
-        _check_shapes(bundle)
-        return bundle
+        return cls(path.name, manifest.kind, manifest.created_at, manifest.digest, {**manifest.inline, **loaded})
+
+    def array(self, name: str) -> NDArray[Any]:
+        """An array. Raises `BundleRefused` when there is none of this name."""
+        value: NDArray[Any] = self._part(name, np.ndarray)
+        return value
+
+    def json(self, name: str) -> Any:
+        """A JSON object or list. Raises `BundleRefused` when there is none of this name."""
+        return self._part(name, (dict, list))
+
+    def text(self, name: str) -> str:
+        """A text. Raises `BundleRefused` when there is none of this name."""
+        value: str = self._part(name, str)
+        return value
+
+    def _part(self, name: str, type: type | tuple[type, ...]) -> Any:
+        if not isinstance(value := self.parts.get(name), type):
+            raise BundleRefused(f"bundle {self.id}: its part {name!r} is missing or of another type")
+        return value
 
 
-def write(
-    folder: Path,
-    universe: Universe,
-    network: Network,
-    *,
-    item_ids: list[str],
-    rfm_edges: NDArray[np.float64],
-    evaluation: dict[str, Any],
-    created_at: datetime,
-) -> Path:
+def write(folder: Path, kind: str, parts: Mapping[str, Any], created_at: datetime) -> Path:
     """Write a bundle below `folder` and return its path, whose name is the bundle's id.
 
-    It is complete or not there: files are written and synced under a temporary name, which is then renamed.
+    A part is an array, a text, or a JSON object or list, by the type of its value. The bundle is complete or absent:
+    files are written and synced under a temporary name, which is then renamed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     try:
-        for name in _ARRAYS:
-            _save(temporary / f"{name}.npy", getattr(universe, name))
-        for index, (kernel, bias) in enumerate(zip(network.kernels, network.biases, strict=True)):
-            _save(temporary / f"kernel_{index}.npy", kernel)
-            _save(temporary / f"bias_{index}.npy", bias)
-        _save(temporary / "rfm_edges.npy", rfm_edges)
-        _write(temporary / "items.json", json.dumps(item_ids, ensure_ascii=False).encode())
-        _write(temporary / "evaluation.json", json.dumps(evaluation, indent=2).encode())
-        return _seal(temporary, created_at)
+        return _seal(temporary, kind, {name: _save(temporary, name, parts[name]) for name in sorted(parts)}, created_at)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _seal(temporary: Path, created_at: datetime) -> Path:
-    """Add the manifest and give the folder its name."""
-    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(temporary.iterdir())}
-    bundle_id = f"affinity-{created_at:%Y%m%dT%H%M%S}-{_digest(files)[:10]}"
+def _save(folder: Path, name: str, value: Any) -> BundlePart:
+    type = "array" if isinstance(value, np.ndarray) else "text" if isinstance(value, str) else "json"
+    file = folder / f"{name}{TYPES[type].suffix}"
+    _write(file, lambda opened: TYPES[type].save(opened, value))
+    return BundlePart(type, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+def _seal(temporary: Path, kind: str, parts: Mapping[str, BundlePart], created_at: datetime) -> Path:
+    """Add the manifest and rename the folder to its id."""
     manifest = {
         "format": FORMAT,
-        "id": bundle_id,
+        "id": _id(kind, created_at, _digest(parts)),
+        "kind": kind,
         "created_at": created_at.isoformat(),
-        "features": FEATURES,
-        "columns": COLUMNS,
-        "files": files,
+        "parts": {name: part._asdict() for name, part in parts.items()},
     }
-    _write(temporary / MANIFEST, json.dumps(manifest, indent=2).encode())
+    _write(temporary / MANIFEST, lambda file: file.write(json.dumps(manifest, indent=2).encode()))
     for file in temporary.iterdir():
         file.chmod(0o444)
     temporary.chmod(0o755)
-    path = temporary.parent / bundle_id
+    path = temporary.parent / str(manifest["id"])
     temporary.rename(path)
     _sync(path.parent)
     return path
 
 
-def _save(path: Path, array: NDArray[Any]) -> None:
+def _write(path: Path, save: Callable[[BinaryIO], Any]) -> None:
     with path.open("wb") as file:
-        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
+        save(file)
         file.flush()
         os.fsync(file.fileno())
 
@@ -150,24 +162,62 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _digest(files: dict[str, str]) -> str:
-    return hashlib.sha256("".join(f"{name}:{files[name]}\n" for name in sorted(files)).encode()).hexdigest()
+def _id(kind: str, created_at: datetime, digest: str) -> str:
+    return f"{kind}-{created_at:%Y%m%dT%H%M%S}-{digest[:10]}"
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _digest(parts: Mapping[str, BundlePart]) -> str:
+    return _digest_of_lines(f"{name}:{':'.join(parts[name])}\n" for name in sorted(parts))
+
+
+def _digest_of_lines(lines: Iterable[str]) -> str:
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+class _Manifest(NamedTuple):
+    kind: str
+    created_at: datetime
+    parts: Mapping[str, BundlePart]
+    digest: str
+    inline: Mapping[str, Any]  # parts that format 1 kept in the manifest itself
+
+
+def _read_manifest(path: Path) -> _Manifest:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         raise BundleRefused(f"bundle {path.name}: no readable {MANIFEST} ({error})") from error
-    if not isinstance(manifest, dict) or not {"id", "created_at", "files"} <= manifest.keys():
+    if not isinstance(manifest, dict) or "format" not in manifest:
         raise BundleRefused(f"bundle {path.name}: {MANIFEST} is incomplete")
-    if manifest.get("format") != FORMAT:
-        raise BundleRefused(f"bundle {path.name}: format {manifest.get('format')!r}, this version reads {FORMAT}")
-    if manifest.get("features") != list(FEATURES) or manifest.get("columns") != list(COLUMNS):
-        raise BundleRefused(f"bundle {path.name}: made for other features than this version computes")
-    if path.name != manifest["id"] or not path.name.endswith(_digest(manifest["files"])[:10]):
-        raise BundleRefused(f"bundle {path.name}: its manifest speaks of {manifest['id']!r} or of other files")
-    return manifest
+    read = _FORMATS.get(str(manifest["format"]))
+    if read is None:
+        known = f"format {manifest['format']!r}, this version reads {' and '.join(_FORMATS)}"
+        raise BundleRefused(f"bundle {path.name}: {known}: {RETRAIN}")
+    try:
+        found, id = read(manifest), manifest["id"]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BundleRefused(f"bundle {path.name}: {MANIFEST} is incomplete ({error!r})") from error
+    if path.name != id or id != _id(found.kind, found.created_at, found.digest):
+        raise BundleRefused(f"bundle {path.name}: its manifest names {id!r} or lists other parts")
+    return found
+
+
+def _read_format_1(manifest: Mapping[str, Any]) -> _Manifest:
+    """Only affinity models were written in this format; the names of their columns were in the manifest."""
+    type_of = {type.suffix: name for name, type in TYPES.items()}
+    files: Mapping[str, str] = manifest["files"]
+    parts = {Path(file).stem: BundlePart(type_of[Path(file).suffix], file, files[file]) for file in files}
+    digest = _digest_of_lines(f"{file}:{files[file]}\n" for file in sorted(files))
+    names = {name: manifest[name] for name in ("features", "columns")}
+    return _Manifest("affinity", datetime.fromisoformat(manifest["created_at"]), parts, digest, {"names": names})
+
+
+def _read_format_2(manifest: Mapping[str, Any]) -> _Manifest:
+    parts = {name: BundlePart(**part) for name, part in manifest["parts"].items()}
+    return _Manifest(manifest["kind"], datetime.fromisoformat(manifest["created_at"]), parts, _digest(parts), inline={})
+
+
+_FORMATS: Mapping[str, Callable[[Mapping[str, Any]], _Manifest]] = {"1": _read_format_1, str(FORMAT): _read_format_2}
 
 
 def _check(file: Path, digest: str) -> None:
@@ -176,26 +226,4 @@ def _check(file: Path, digest: str) -> None:
     except OSError as error:
         raise BundleRefused(f"bundle {file.parent.name}: {file.name} cannot be read ({error.strerror})") from error
     if found != digest:
-        raise BundleRefused(f"bundle {file.parent.name}: {file.name} is not what was written")
-
-
-def _network(path: Path) -> Network:
-    layers = range(len(list(path.glob("kernel_*.npy"))))
-    return Network(
-        kernels=tuple(np.load(path / f"kernel_{index}.npy") for index in layers),
-        biases=tuple(np.load(path / f"bias_{index}.npy") for index in layers),
-    )
-
-
-def _check_shapes(bundle: Bundle) -> None:
-    universe, n = bundle.universe, len(bundle.numbers)
-    fits = (
-        len(bundle.item_ids) == n
-        and len(universe.popular) == n
-        and universe.columns.shape == (n + 1, len(COLUMNS))
-        and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
-        and bundle.network.kernels[0].shape[0] == len(FEATURES)
-        and bundle.rfm_edges.shape == (3, 4)
-    )
-    if not fits:
-        raise BundleRefused(f"bundle {bundle.id}: its arrays do not fit together")
+        raise BundleRefused(f"bundle {file.parent.name}: the content of {file.name} was changed")

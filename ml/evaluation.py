@@ -1,6 +1,6 @@
-"""How well next baskets are foretold: the serving ranker and the baselines, on the same people, over all items."""
+"""How well the next baskets are predicted: named methods, on the same people, over all items."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.baselines import BASELINES, MANDATORY
 from ml.baskets import Baskets, first_baskets
-from ml.lists import everybody
 from ml.log import Log
 from ml.metrics import coverage, hit_rate, interval, ndcg, recall, reciprocal_rank
-from ml.network import Network
-from ml.ranking import rank_with
-from ml.universe import Universe
+from ml.state import Table
 
-RANKER = "ranker"
+# (the person's purchases before a second as EVENT, that second) -> catalogue numbers of all items, best first
+Method = Callable[[Table, int], NDArray[np.uint32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,76 +28,66 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured, on whom, against what."""
+    """What was measured, for how many people, against which baselines."""
 
     cut: int  # seconds
     people: int
     items: int
-    basket: float  # mean distinct items in what was foretold
+    basket: float  # mean distinct items of a basket
     methods: dict[str, dict[str, Score]]  # method -> metric -> score
-    ahead: dict[str, Score]  # mandatory baseline -> the ranker's NDCG@10 above it, paired by person
+    ahead: dict[str, Score]  # mandatory baseline -> the candidate's NDCG@10 above it, paired by person
+    candidate: str  # the method that may be promoted
 
     @property
     def better(self) -> bool:
-        """Whether the ranker is better on average than each mandatory baseline."""
+        """Whether the candidate is better on average than each mandatory baseline."""
         return all(score.value > 0 for score in self.ahead.values())
 
     def document(self) -> dict[str, Any]:
         """The evaluation as JSON, with its protocol in words."""
         protocol = (
             "first order after the cut of each person with an earlier one; items are the best supported before the"
-            " cut, orders seen through them; every one of them is ranked; what was bought too lately to be wanted"
-            " again is left out of the ranker's list; 95 % bootstrap intervals over people"
+            " cut, orders seen through them; every one of them is ranked; what was bought too recently to be wanted"
+            f" again is left out of the {self.candidate}'s list; 95 % bootstrap intervals over people"
         )
         return {"protocol": protocol, "cut_at": datetime.fromtimestamp(self.cut, UTC).isoformat(), **asdict(self)}
 
 
 def evaluate(
-    log: Log, universe: Universe, network: Network, cut: int, seed: int, report: Callable[[int, int], None]
+    log: Log,
+    numbers: NDArray[np.uint32],
+    cut: int,
+    methods: Mapping[str, Method],
+    *,
+    candidate: str,
+    mandatory: Collection[str],
+    seed: int,
+    report: Callable[[int, int], None],
 ) -> Evaluation:
-    """Rank every person's items as of the cut and compare with the first order after it.
+    """Rank the items `numbers` for every person as of the cut, and compare with the person's first order after it.
 
-    `log` holds lines before and after the cut; only those after it are looked at for the truth, only those before it
-    for the ranking.
+    `log` holds lines before and after the cut. Methods see only those before it; the baskets are from those after it.
+    `candidate` and the `mandatory` baselines are names of `methods`.
     """
-    log = log.of_items(universe.numbers)
+    log = log.of_items(numbers)
     baskets = first_baskets(log, cut)
     known = baskets.of(np.unique(log.between(None, cut).person))
-    lists: dict[str, list[NDArray[np.uint32]]] = {name: [] for name in (RANKER, *BASELINES)}
+    lists: dict[str, list[NDArray[np.uint32]]] = {name: [] for name in methods}
     for index, person in enumerate(known.people.tolist()):
-        for name, ranked in _all_lists(log, universe, network, person, cut).items():
-            lists[name].append(ranked)
+        purchases = log.purchases(person, cut)
+        for name, method in methods.items():
+            lists[name].append(method(purchases, cut))
         report(index + 1, len(known))
     values = {name: _values(ranked, known) for name, ranked in lists.items()}
-    methods = {
+    scores = {
         name: {metric: _score(column, seed) for metric, column in values[name].items()}
-        | {"coverage_at_10": _alone(coverage([ranked[:10] for ranked in lists[name]], len(universe.numbers)))}
-        for name in lists
+        | {"coverage_at_10": _exact(coverage([ranked[:10] for ranked in lists[name]], len(numbers)))}
+        for name in methods
     }
-    ours = values[RANKER]["ndcg_at_10"]
-    ahead = {name: _score(ours - values[name]["ndcg_at_10"], seed) for name in MANDATORY}
+    ours = values[candidate]["ndcg_at_10"]
+    ahead = {name: _score(ours - values[name]["ndcg_at_10"], seed) for name in mandatory}
     basket = len(known.items) / max(len(known), 1)
-    return Evaluation(cut, len(known), len(universe.numbers), basket, methods, ahead)
-
-
-def _all_lists(log: Log, universe: Universe, network: Network, person: int, cut: int) -> dict[str, NDArray[np.uint32]]:
-    """Every item of the universe, best first, by each method; resting items are missing from the ranker's."""
-    state = log.state(person, cut)
-    popular = universe.numbers[universe.popular]
-    ranked = rank_with(
-        universe,
-        network,
-        state,
-        as_of=cut,
-        allowed=everybody(universe.numbers),
-        context=np.empty(0, np.uint32),
-        popular=popular,
-        first=len(universe.numbers),
-    )
-    purchases = log.purchases(person, cut)
-    return {RANKER: ranked.numbers} | {
-        name: universe.numbers[baseline(universe, purchases, cut)] for name, baseline in BASELINES.items()
-    }
+    return Evaluation(cut, len(known), len(numbers), basket, scores, ahead, candidate)
 
 
 def _values(lists: list[NDArray[np.uint32]], baskets: Baskets) -> dict[str, NDArray[np.float64]]:
@@ -119,5 +106,5 @@ def _score(values: NDArray[np.float64], seed: int) -> Score:
     return Score(float(values.mean()) if len(values) else 0.0, low, high)
 
 
-def _alone(value: float) -> Score:
+def _exact(value: float) -> Score:
     return Score(value, value, value)

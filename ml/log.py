@@ -1,4 +1,4 @@
-"""What training takes: every line that was bought, as columns, and what follows from them by plain counting."""
+"""The purchase log that training learns from: every purchased line, as columns."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +17,7 @@ class NothingToLearn(PenchantError):
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """Purchases sorted by person, then time. Arrays are as long as there are lines, unless said otherwise."""
+    """Purchases sorted by person, then time. Arrays are (lines,) unless another shape is given."""
 
     people: list[str]
     person: NDArray[np.int32]  # index into people
@@ -49,7 +49,7 @@ class Log:
         return cls(people, person[by], item[by], occurred[by], cents[by], order[by], numbers, item_ids)
 
     def require_lines(self) -> None:
-        """Raise `NothingToLearn` when there are none."""
+        """Raise `NothingToLearn` when the log is empty."""
         if not len(self):
             raise NothingToLearn("The purchase log is empty.")
 
@@ -81,7 +81,7 @@ class Log:
 
     @cached_property
     def events(self) -> Table:
-        """The lines as events (dtype EVENT), sorted like the log: what the store would give to `fold`."""
+        """The lines as events (dtype EVENT), sorted like the log: the input of `fold`."""
         events = np.zeros(len(self), EVENT)
         events["identity"] = np.arange(1, len(self) + 1)
         events["type"], events["quantity"] = PURCHASE, 1

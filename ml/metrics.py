@@ -1,4 +1,4 @@
-"""How good a ranked list is against the basket that was bought; each in [0, 1], higher is better."""
+"""Metrics of a ranked list against the basket that was bought; each in [0, 1], higher is better."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def ndcg(hits: Hits, bought: int, k: int = 10) -> float:
 
 
 def recall(hits: Hits, bought: int, k: int = 10) -> float:
-    """The share of what was bought that is among the first k.
+    """The share of the basket that is among the first k.
 
     >>> recall(np.array([True, False, True]), bought=4)
     0.5
@@ -28,7 +28,7 @@ def recall(hits: Hits, bought: int, k: int = 10) -> float:
 
 
 def hit_rate(hits: Hits, k: int = 10) -> float:
-    """1 when anything bought is among the first k.
+    """1 when any item of the basket is among the first k.
 
     >>> hit_rate(np.array([False, False, True]))
     1.0
@@ -46,7 +46,7 @@ def reciprocal_rank(hits: Hits) -> float:
 
 
 def coverage(lists: Sequence[NDArray[np.uint32]], items: int) -> float:
-    """The share of all items that are in anybody's list.
+    """The share of all items that are in at least one list.
 
     >>> coverage([np.array([1, 2], np.uint32), np.array([2, 3], np.uint32)], items=6)
     0.5
@@ -55,7 +55,7 @@ def coverage(lists: Sequence[NDArray[np.uint32]], items: int) -> float:
 
 
 def interval(values: NDArray[np.float64], seed: int, draws: int = 2_000) -> tuple[float, float]:
-    """The 95 % interval of the mean, by the bootstrap: people drawn again and again, with replacement."""
+    """The 95 % interval of the mean, by the bootstrap: people are drawn with replacement."""
     if not len(values):
         return 0.0, 0.0
     random = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The highest-scoring others of each item, found block by block so that the full table is never in memory."""
+"""For each item the other items with the highest scores, block by block: the full table is never in memory."""
 
 from collections.abc import Callable
 
@@ -10,9 +10,9 @@ Block = Callable[[int, int], NDArray[np.float32]]  # (start, end) -> scores (end
 
 
 def top_lists(block: Block, items: int, most: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Rows (items + 1, most) of each item's best others, falling, padded with `items`; and their scores, padded with 0.
+    """(items + 1, most) each: rows of the best other items, best first, padded with `items`; scores, padded with 0.
 
-    The last row is all padding: it stands for an item that is not in the table.
+    The last row is all padding: it is for an item outside the table.
     """
     rows = np.full((items + 1, most), items, np.int32)
     scores = np.zeros((items + 1, most), np.float32)

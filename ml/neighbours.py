@@ -1,4 +1,4 @@
-"""Items near to each other: cosine over the people who buy them, so that a person's items point at others."""
+"""Which items are near to each other: the cosine over the people who buy them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from ml.log import Log
 from ml.nearest import top_lists
 from ml.state import HALF_LIFE
 
-DAMPING = 1.0  # added to each length, so that items of one or two people are near to nothing
+DAMPING = 1.0  # added to each length, so that items bought by one or two people are near to nothing
 
 
 def people_by_items(log: Log, rows: NDArray[np.int32], items: int, as_of: int) -> sparse.csr_array:

@@ -1,19 +1,29 @@
-"""How long an item stays away after it was bought: from how soon people were seen to buy it again."""
+"""How long an item rests after it was bought: learned from how soon people bought it again."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.universe import DAY, SHORTEST_REST
+from ml.state import State
+from ml.universe import DAY, HOUR, Universe
 
-QUANTILE = 0.005  # so many of the observed re-buys would have been missed
-PRIOR = 20.0  # re-buys of all items together that an item's own are mixed with
-NEVER = 365 * DAY  # where nobody ever buys anything twice
+SHORTEST_REST = 6 * HOUR  # of an item just bought, whatever was observed
+QUANTILE = 0.005  # the share of the observed rebuys that the rest time would have hidden
+PRIOR = 20.0  # rebuys of all items that are mixed with an item's own
+NEVER = 365 * DAY  # used when no item was ever bought twice
+
+
+def resting(universe: Universe | None, state: State, as_of: int) -> NDArray[np.uint32]:
+    """The catalogue numbers of the person's items that were bought too recently to be wanted again."""
+    bought = state.bought
+    rest = universe.rest[universe.rows(bought["item"])] if universe else np.float32(SHORTEST_REST)
+    numbers: NDArray[np.uint32] = bought["item"][as_of - bought["last"].astype(np.float64) < rest]
+    return numbers
 
 
 def rest_times(rows: NDArray[np.int32], gaps: NDArray[np.float64], items: int) -> NDArray[np.float32]:
-    """(items + 1,) seconds: the low quantile of the item's re-buy gaps, shrunk towards that of all gaps.
+    """(items + 1,) seconds: a low quantile of the item's rebuy gaps, shrunk towards that of all gaps.
 
-    `rows` and `gaps` are the item and the seconds of each observed re-buy. The last place is for other items.
+    `rows` and `gaps` are the item and the seconds of each observed rebuy. The last place is for items outside.
     """
     if not len(gaps):
         return np.full(items + 1, NEVER, np.float32)

@@ -1,4 +1,4 @@
-"""Recency, frequency, monetary value: three numbers that describe a customer, scored 1 to 5, and a name for the mix."""
+"""Recency, frequency and monetary value of a customer, scored 1 to 5, and the segment they give."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from ml.state import State
 
 DAY = 86_400
-# Used until a bundle brings the quintiles of the shop's own people: days, orders, cents.
+# Days, orders, cents; used until a bundle has the quintiles of the shop's own people.
 FALLBACK_EDGES = np.array([[7, 30, 90, 180], [1, 2, 5, 12], [2_000, 10_000, 50_000, 200_000]], np.float64)
 SEGMENTS = ("CHAMPION", "LOYAL", "PROMISING", "NEW", "NEEDS_ATTENTION", "AT_RISK", "CANNOT_LOSE", "HIBERNATING")
 
 
 class Rfm(NamedTuple):
-    """Days since the last order, orders, and cents spent in all."""
+    """Days since the last order, number of orders, and cents spent in total."""
 
     recency: float
     frequency: int
@@ -24,7 +24,7 @@ class Rfm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """1 (worst fifth) to 5 (best fifth) for each of the three, and the segment they put a person in."""
+    """1 (worst fifth) to 5 (best fifth) for each of the three, and the segment they give."""
 
     recency: int
     frequency: int
@@ -33,14 +33,14 @@ class Scores:
 
 
 def rfm(state: State, as_of: int) -> Rfm | None:
-    """The three numbers as of a second; None for someone who never bought."""
+    """The three numbers as of a second; None for a person who never bought."""
     if not state.orders:
         return None
     return Rfm(max(0.0, (as_of - state.last) / DAY), state.orders, state.spend)
 
 
 def score(value: Rfm, edges: NDArray[np.float64] | None = None) -> Scores:
-    """Scores by quintile edges (3, 4), as `quintiles` makes them; the fallback's without."""
+    """Scores by quintile edges (3, 4) of `quintiles`; by FALLBACK_EDGES when none are given."""
     edges = FALLBACK_EDGES if edges is None else edges
     recency = 5 - int(np.searchsorted(edges[0], value.recency, side="left"))
     frequency = 1 + int(np.searchsorted(edges[1], value.frequency, side="left"))
@@ -49,7 +49,7 @@ def score(value: Rfm, edges: NDArray[np.float64] | None = None) -> Scores:
 
 
 def segment(recency: int, frequency: int, monetary: int) -> str:
-    """The usual names: how lately against how much (the better of how often and how dear)."""
+    """The usual segment names, by recency and the better of frequency and monetary value."""
     much = max(frequency, monetary)
     if recency >= 4:
         return "CHAMPION" if much >= 5 else "LOYAL" if much >= 4 else "PROMISING" if much >= 2 else "NEW"
@@ -59,7 +59,7 @@ def segment(recency: int, frequency: int, monetary: int) -> str:
 
 
 def quintiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Edges (3, 4) between fifths of people, of rows of `Rfm` (people, 3)."""
+    """Edges (3, 4) between fifths of people, from rows of `Rfm` (people, 3)."""
     if not len(values):
         return FALLBACK_EDGES
     return np.quantile(values, (0.2, 0.4, 0.6, 0.8), axis=0).T.astype(np.float64)

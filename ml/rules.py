@@ -1,8 +1,8 @@
-"""Sequential rules: what people buy in the orders that follow an item, the nearer the order the heavier.
+"""Sequential rules: the items people buy in the orders after an item; a nearer order counts more.
 
-The rule table of session-based recommenders (Ludewig and Jannach 2018, "sequential rules"), with a person's orders in
-the place of clicks. The confidence of a rule is divided by a power, POPULARITY, of the consequent's share of orders: at
-0 the rules repeat the popular list, at 1 they are lift and chase rare items.
+This is the rule table of session-based recommenders (Ludewig and Jannach 2018, "sequential rules"), with a person's
+orders in place of clicks. The confidence of a rule is divided by a power, POPULARITY, of the consequent's share of
+orders: at 0 the rules repeat the popular list, at 1 they are lift and favour rare items.
 """
 
 import numpy as np
@@ -12,15 +12,15 @@ from scipy import sparse
 from ml.log import Log
 from ml.nearest import top_lists
 
-WINDOW = 3  # orders a rule looks ahead
+WINDOW = 3  # orders that a rule looks ahead
 POPULARITY = 0.5
-LEAST_PAIRS = 3.0  # weighted times seen, for a rule to stand
+LEAST_PAIRS = 3.0  # a rule seen fewer (weighted) times is dropped
 
 
 def following_items(
     log: Log, rows: NDArray[np.int32], items: int, most: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(items + 1, most) each: for each item the rows of those that follow it, and the weight of the rule."""
+    """(items + 1, most) each: for each item the rows of the items that follow it, and the weight of each rule."""
     orders, ahead = _orders_by_items(log, rows, items)
     before = orders.tocsc()
     times = np.asarray(orders.sum(axis=0)).ravel()
@@ -37,7 +37,7 @@ def following_items(
 
 
 def _orders_by_items(log: Log, rows: NDArray[np.int32], items: int) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """(orders, items) what each order holds, and what its person's next WINDOW orders hold, weighted 1 / distance."""
+    """(orders, items) each: the items of an order; those of the person's next WINDOW orders, weighted 1 / distance."""
     change = (np.diff(log.order, prepend=-1) != 0) | (np.diff(log.person, prepend=-1) != 0)
     index = np.cumsum(change) - 1  # the log is sorted by person, time and order
     owner = log.person[change]

@@ -1,4 +1,4 @@
-"""The universe as of a moment: everything about items, computed from what had happened before it and nothing else."""
+"""The universe as of a moment, computed from the lines before it alone."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +9,9 @@ from ml.rests import quantile_by_row, rest_times
 from ml.rules import following_items
 from ml.universe import COLUMNS, DAY, Universe
 
-RECENT = 28 * DAY  # what counts as popular now
+RECENT = 28 * DAY  # purchases that count for what is popular now
 NEAREST, FOLLOWING = 64, 32  # lengths of the lists kept per item
-PRIOR = 10.0  # people an item's re-buy share is mixed with
+PRIOR = 10.0  # people with the general rebuy share that are mixed with an item's own
 
 
 def best_supported(log: Log, most: int) -> NDArray[np.uint32]:
@@ -21,7 +21,7 @@ def best_supported(log: Log, most: int) -> NDArray[np.uint32]:
 
 
 def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int) -> Universe:
-    """The universe of some items (ascending) as of a second: later lines are not looked at."""
+    """The universe of some items (ascending) as of a second; later lines are ignored."""
     log = log.between(None, as_of).of_items(numbers)
     items = len(numbers)
     rows = np.searchsorted(numbers, log.item).astype(np.int32)
@@ -30,7 +30,7 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int) -> Universe:
     gap_items, gap = gaps(log)
     gap_rows = np.searchsorted(numbers, gap_items).astype(np.int32)
     columns = _columns(log, rows, items, as_of, gap_rows, gap)
-    popular = np.lexsort((-columns[:-1, 0], -columns[:-1, 1])).astype(np.int32)
+    people, recent_people = (COLUMNS.read(columns[:-1], name) for name in ("people", "recent_people"))
     return Universe(
         numbers=numbers,
         columns=columns,
@@ -39,17 +39,17 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int) -> Universe:
         near_score=near_score,
         next=following,
         next_score=following_score,
-        popular=popular,
+        popular=np.lexsort((-people, -recent_people)).astype(np.int32),
     )
 
 
 def _columns(
     log: Log, rows: NDArray[np.int32], items: int, as_of: int, gap_rows: NDArray[np.int32], gap: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """(items + 1, COLUMNS); the last row: nobody bought it, and the rest as of the middle item."""
+    """(items + 1, COLUMNS). The last row is for items outside: never bought, and otherwise like the median item."""
     recent = log.occurred >= as_of - RECENT
     people = _people(log.person, rows, items)
-    lately = _people(log.person[recent], rows[recent], items)
+    recently = _people(log.person[recent], rows[recent], items)
     active = max(len(np.unique(log.person[recent])), 1)
     again = _people(log.person, rows, items, at_least=2)
     general = again.sum() / max(people.sum(), 1)
@@ -57,14 +57,22 @@ def _columns(
     usual = float(np.median(gap)) / DAY if len(gap) else 365.0
     known = {
         "people": np.log1p(people),
-        "recent_people": np.log1p(1000 * lately / active),
+        "recent_people": np.log1p(1000 * recently / active),
         "rebuy": (again + PRIOR * general) / (people + PRIOR),
         "gap": np.log1p(np.where(days > 0, days, usual)),
         "price": np.log1p(np.maximum(quantile_by_row(rows, log.cents.astype(np.float64), items, 0.5), 0)),
     }
+    price = known["price"].astype(np.float32)
+    outside = {
+        "people": 0.0,
+        "recent_people": 0.0,
+        "rebuy": general,
+        "gap": np.log1p(usual),
+        "price": float(np.median(price)) if items else 0.0,
+    }
     columns = np.zeros((items + 1, len(COLUMNS)), np.float32)
-    columns[:-1] = np.stack([known[name] for name in COLUMNS], axis=1)
-    columns[-1] = 0.0, 0.0, general, np.log1p(usual), float(np.median(columns[:-1, 4])) if items else 0.0
+    columns[:-1] = np.stack(COLUMNS.ordered(known), axis=1)
+    columns[-1] = COLUMNS.ordered(outside)
     return columns
 
 

@@ -1,4 +1,4 @@
-"""What is known of one person: packed arrays that events are folded into, the same way in training and serving."""
+"""One person's state: packed arrays that events are folded into, the same way in training and in serving."""
 
 import struct
 import zlib
@@ -19,7 +19,7 @@ EVENT = np.dtype(
     [
         ("identity", "<u8"),
         ("type", "u1"),  # index in list(EventType)
-        ("item", "<u4"),  # catalogue number; 0 = no or an unknown item
+        ("item", "<u4"),  # catalogue number; 0 = no item, or an unknown one
         ("occurred", "<i8"),  # seconds
         ("quantity", "<i4"),
         ("cents", "<i8"),  # of the whole line
@@ -46,7 +46,7 @@ PURCHASE, RETURN = CODE[EventType.PURCHASE], CODE[EventType.RETURN]
 INTEREST = np.isin(  # by type code
     list(EventType), [EventType.VIEW, EventType.CLICK, EventType.ADD_TO_CART, EventType.RATING, EventType.LIKE]
 )
-PASSING = np.isin(list(EventType), [EventType.SEARCH, EventType.IMPRESSION])  # says nothing about one item
+NOT_RECENT = np.isin(list(EventType), [EventType.SEARCH, EventType.IMPRESSION])  # by type code; not in `recent`
 
 MOST_ITEMS, MOST_RECENT, MOST_ORDERS, MOST_INCLUDED = 512, 32, 64, 1024
 HALF_LIFE = 42 * 86_400.0  # seconds
@@ -75,7 +75,7 @@ class State:
 
     @classmethod
     def empty(cls) -> Self:
-        """Someone nothing is known of."""
+        """The state of a person without events."""
         return cls()
 
     @cached_property
@@ -105,7 +105,7 @@ class State:
             raise StateDamaged(f"not a packed state of this version: {packed[:4]!r}, {len(packed)} bytes")
         body = packed[:-4]
         if zlib.crc32(body) != int.from_bytes(packed[-4:], "little"):
-            raise StateDamaged("checksum of a packed state does not hold")
+            raise StateDamaged("the checksum of a packed state does not match its bytes")
         _, *counts, orders, lines, first, last, spend = _HEAD.unpack_from(body)
         tables: list[Table] = []
         offset = _HEAD.size
@@ -117,10 +117,10 @@ class State:
 
 
 def fold(state: State, events: Table) -> State:
-    """The state after these events (dtype EVENT), in whatever order they come.
+    """The state after these events (dtype EVENT), which may come in any order.
 
-    Identities that occur twice or that the state says it includes count once. While a person has no more items and
-    orders than are kept, folding in parts gives what folding at once gives (`decayed` to float precision).
+    An identity counts once, also when it occurs twice or is in `state.included`. Folding in parts equals folding at
+    once (`decayed` to float precision), as long as the person has no more items and orders than are kept.
     """
     events = _uncounted(state, events)
     if not len(events):
@@ -141,12 +141,23 @@ def fold(state: State, events: Table) -> State:
     )
 
 
+def decayed(rows: Table, as_of: int) -> NDArray[np.float64]:
+    """The decayed purchases of rows of a state's items, as of a second."""
+    result: NDArray[np.float64] = rows["decayed"] * np.exp2(-age_of(rows["last"], as_of) / HALF_LIFE)
+    return result
+
+
+def age_of(moment: NDArray[np.uint32], as_of: int) -> NDArray[np.float64]:
+    """The seconds from each moment to `as_of`; 0 for a later moment."""
+    return np.maximum(as_of - moment.astype(np.float64), 0)
+
+
 def _earliest(first: int, other: int) -> int:
     return min(first, other) if first else other
 
 
 def _uncounted(state: State, events: Table) -> Table:
-    """The events not counted yet, once each, in the one order that depends on nothing but themselves."""
+    """The events not counted yet, once each, in an order that depends on the events alone."""
     identities, index = np.unique(events["identity"], return_index=True)
     if len(state.included):
         index = index[~np.isin(identities, state.included)]
@@ -165,8 +176,8 @@ def _fold_items(items: Table, events: Table) -> Table:
     rows["first"] = rows["last"] = np.where(bought, occurred, 0)
     rows["viewed"] = np.where(interest, occurred, 0)
     rows["spend"] = np.where(bought, cents, np.where(kind == RETURN, -cents, 0))
-    told = bought | interest | (kind == RETURN)
-    return _most_telling(_merge(np.concatenate([items, rows[told]])))
+    counted = bought | interest | (kind == RETURN)
+    return _most_relevant(_merge(np.concatenate([items, rows[counted]])))
 
 
 def _merge(rows: Table) -> Table:
@@ -187,19 +198,19 @@ def _merge(rows: Table) -> Table:
     return merged
 
 
-def _most_telling(items: Table) -> Table:
+def _most_relevant(items: Table) -> Table:
     """The MOST_ITEMS items with the most decayed purchases, all brought to one time; sorted by item."""
     if len(items) <= MOST_ITEMS:
         return items
     bought = np.log2(np.maximum(items["decayed"], 1e-30)) + items["last"] / HALF_LIFE
     viewed = np.log2(VIEW_WEIGHT) + items["viewed"] / HALF_LIFE
-    worth = np.where(items["lines"] > 0, bought, viewed)
-    kept = np.lexsort((items["item"], -worth))[:MOST_ITEMS]
+    weight = np.where(items["lines"] > 0, bought, viewed)
+    kept = np.lexsort((items["item"], -weight))[:MOST_ITEMS]
     return items[np.sort(kept)]
 
 
 def _fold_recent(recent: Table, events: Table) -> Table:
-    events = events[~PASSING[events["type"]]]
+    events = events[~NOT_RECENT[events["type"]]]
     rows = np.zeros(len(events), RECENT)
     for name in ("item", "type", "occurred"):
         rows[name] = events[name]
@@ -208,10 +219,10 @@ def _fold_recent(recent: Table, events: Table) -> Table:
 
 
 def _fold_orders(state: State, bought: Table) -> tuple[Table, int]:
-    """The newest orders, and how many orders of `bought` were not known before.
+    """The newest orders, and how many orders of `bought` are new.
 
-    Of a person with more than MOST_ORDERS orders, a line older than all that are kept is taken for a late line of a
-    counted order.
+    Only the newest MOST_ORDERS orders are kept. A line older than all of them counts as a late line of an order that
+    was already counted.
     """
     rows = np.zeros(len(bought), ORDER)
     rows["order"] = np.where(bought["order"] > 0, bought["order"], bought["occurred"].astype(np.uint64))

@@ -1,4 +1,4 @@
-"""What is precomputed about the items that may be ranked: columns, neighbours, rules, resting times."""
+"""Everything precomputed about the items that may be ranked: columns, neighbours, rules, rest times."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HOUR, DAY = 3_600.0, 86_400.0
-SHORTEST_REST = 6 * HOUR  # of an item just bought, whatever was observed
+from ml.columns import Columns
 
-# The columns of one item, in this order; the row after the last item holds what is assumed of an item not in here.
-COLUMNS = (
-    "people",  # log1p of the people who bought it
-    "recent_people",  # log1p of those of the last four weeks, per thousand people active then
-    "rebuy",  # share of its buyers who bought it again
-    "gap",  # log1p of the median days between two purchases by one person
-    "price",  # log1p of the median cents of a line
+HOUR, DAY = 3_600.0, 86_400.0
+
+COLUMNS = Columns(
+    (
+        "people",  # log1p of the people who bought it
+        "recent_people",  # log1p of those of the last four weeks, per thousand people active then
+        "rebuy",  # share of its buyers who bought it again
+        "gap",  # log1p of the median days between two purchases by one person
+        "price",  # log1p of the median cents of a line
+    )
 )
 
 
@@ -26,7 +28,7 @@ class Universe:
 
     numbers: NDArray[np.uint32]  # (n,) catalogue numbers, ascending
     columns: NDArray[np.float32]  # (n + 1, COLUMNS)
-    rest: NDArray[np.float32]  # (n + 1,) seconds an item stays away after it was bought
+    rest: NDArray[np.float32]  # (n + 1,) seconds an item rests after it was bought
     near: NDArray[np.int32]  # (n + 1, k) rows of the nearest items, padded with n
     near_score: NDArray[np.float32]  # (n + 1, k) cosine over people, 0 where padded
     next: NDArray[np.int32]  # (n + 1, k) rows of the items bought in the following orders, padded with n
@@ -39,7 +41,16 @@ class Universe:
         rows[self.numbers] = np.arange(len(self.numbers), dtype=np.int32)
         return rows
 
+    @cached_property
+    def popular_numbers(self) -> NDArray[np.uint32]:
+        """(n,) catalogue numbers, most people of the last four weeks first."""
+        return self.numbers[self.popular]
+
     def rows(self, numbers: NDArray[Any]) -> NDArray[np.int32]:
-        """The row of each catalogue number, n for a number that is not in here."""
+        """The row of each catalogue number; n for a number outside the universe."""
         rows: NDArray[np.int32] = self._row_of[np.minimum(numbers, len(self._row_of) - 1)]
         return rows
+
+    def column(self, name: str) -> NDArray[np.float32]:
+        """(n + 1,) one of COLUMNS."""
+        return COLUMNS.read(self.columns, name)

@@ -1,14 +1,17 @@
-"""Real private stores for the tests: started when first asked for, shared by the run, each worker its own corner."""
+"""Real private stores for the tests: started when first used, shared by the run, a part of them for each worker."""
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import aio_pika
 import asyncpg
 import pytest
+from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
+from bus import topology
 from cli.stack.shared import ask, served
 from core.settings import Stores
 from db.postgres import connect_pool
@@ -34,7 +37,7 @@ END $$
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The run's first process serves the stack; nothing starts before somebody asks."""
+    """The first process of the run serves the stack; a store starts when a test first uses it."""
     if SOCKET not in os.environ:
         workers = config.getoption("numprocesses", default=None) or 0
         members = ["main", *(f"gw{number}" for number in range(workers))]
@@ -61,7 +64,7 @@ def redis_url() -> str:
 
 @pytest.fixture(scope="session")
 def broker_url() -> str:
-    """A vhost of this worker's own; whoever uses its queues purges them first."""
+    """A vhost of this worker's own; `channel` empties its queues."""
     return ask(os.environ[SOCKET], MEMBER, "rabbitmq")["rabbitmq"]
 
 
@@ -94,3 +97,14 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(redis_url) as client:
         await client.flushdb()
         yield client
+
+
+@pytest.fixture
+async def channel(broker_url: str) -> AsyncIterator[AbstractChannel]:
+    """A channel on this worker's vhost, every queue empty."""
+    topology.declare(broker_url)
+    async with await aio_pika.connect(broker_url) as connection:
+        opened = await connection.channel()
+        for queue in (topology.EVENTS, topology.DEAD_LETTERS):
+            await (await opened.get_queue(queue.name)).purge()
+        yield opened

@@ -1,4 +1,4 @@
-"""A network that can be taken away, and waiting for what must come true."""
+"""A network that can be cut, and waiting for a condition."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,16 +7,16 @@ from urllib.parse import urlsplit
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], within: float = 30.0) -> None:
-    """Return as soon as it holds; fail when it does not within so many seconds."""
+    """Return as soon as the condition holds; fail when it does not hold within so many seconds."""
     async with asyncio.timeout(within):
-        while not await holds():  # noqa: ASYNC110 -- what is waited for is in another process
+        while not await holds():  # noqa: ASYNC110 -- the condition is about another process
             await asyncio.sleep(0.02)
 
 
 class Relay:
     """A loopback port in front of a real server: `open` lets connections through, `close` cuts them all.
 
-    `mute` accepts connections and never answers them.
+    With `mute` it accepts connections and never answers them.
     """
 
     def __init__(self, url: str) -> None:
@@ -28,13 +28,13 @@ class Relay:
         self._streams: set[asyncio.StreamWriter] = set()
 
     async def reserve(self) -> str:
-        """Choose the port, on which nothing listens yet; the server's URL by way of it."""
+        """Choose the port, without listening on it; the server's URL through it."""
         await self.open()
         await self.close()
         return self._url.format(port=self._port)
 
     async def open(self, *, mute: bool = False) -> str:
-        """Listen, at the same port as before; the server's URL by way of it."""
+        """Listen, on the same port as before; the server's URL through it."""
         serve = self._swallow if mute else self._forward
         self._server = await asyncio.start_server(serve, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
@@ -51,10 +51,10 @@ class Relay:
         self._server = None
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(*self._target)
-        self._streams |= {writer, there_writer}
+        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        self._streams |= {writer, server_writer}
         with suppress(OSError):
-            await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
+            await asyncio.gather(self._pump(reader, server_writer), self._pump(server_reader, writer))
 
     async def _swallow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._streams.add(writer)

@@ -1,4 +1,4 @@
-"""A whole gateway without a socket, on the tests' stores, and a client of it."""
+"""A whole gateway without a socket, on the tests' stores, and an HTTP client of it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ BASE = "http://shop.example"
 
 
 class Configured(Settings):
-    """Settings over a test's stores."""
+    """Settings with the stores of a test."""
 
     def __init__(self, stores: Stores) -> None:
         self.stores = stores
@@ -24,7 +24,7 @@ class Configured(Settings):
 
 @asynccontextmanager
 async def asked(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a gateway that is started as in production."""
+    """An HTTP client of a gateway that starts and stops as in production."""
     app = create_app(settings)
     async with app.router.lifespan_context(app) as state:
 

@@ -1,12 +1,11 @@
-"""Gateways as real processes on the tests' stores, and a client that may ask them."""
+"""Gateways and workers as real processes on the tests' stores, and a client that may ask them."""
 
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from api.oauth.grant_types import CLIENT_CREDENTIALS
 from core.settings import Stores
 from db.clients import create_client
 from engine.scopes import SCOPES
+from tests.commands import PROGRAM, ROOT
 
-DEADLINE = 60.0  # seconds
+DEADLINE = 90.0  # seconds
 CLIENT, SECRET = "shop", "a-secret-of-the-client"
-ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,11 @@ class Running:
 
     @property
     def pid(self) -> int:
-        """Of the process that was started: the supervisor, where there are several."""
+        """The id of the process that was started: the supervisor, where there are several."""
         return self.process.pid
 
     def stop(self) -> int:
-        """Ask it to stop and wait; the exit code."""
+        """Send SIGTERM and wait; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(DEADLINE)
 
@@ -61,17 +60,28 @@ async def register_client(pool: asyncpg.Pool) -> None:
 @contextmanager
 def running_gateway(stores: Stores, log: Path, *arguments: str, **settings: str) -> Iterator[Running]:
     """`penchant gateway` with these arguments and settings, ready; killed with all its children after the block."""
-    with reserved_port() as port:
-        yield from _running_gateway(port, stores, log, arguments, settings)
+    with (
+        reserved_port() as port,
+        running(stores, log, "gateway", "--port", str(port), *arguments, **settings) as process,
+    ):
+        started = Running(process, f"http://127.0.0.1:{port}", log)
+        until(lambda: _ready(started), "the gateway answers")
+        yield started
 
 
-def _running_gateway(
-    port: int, stores: Stores, log: Path, arguments: Sequence[str], settings: Mapping[str, str]
-) -> Iterator[Running]:
-    command = [sys.executable, "-c", "from cli.main import app; app()", "gateway", "--port", str(port), *arguments]
+@contextmanager
+def running_worker(stores: Stores, log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`penchant worker` with one process; killed after the block."""
+    with running(stores, log, "worker", "--processes", "1", **settings) as process:
+        yield process
+
+
+@contextmanager
+def running(stores: Stores, log: Path, *words: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command of `penchant` on these stores, with its output in `log`; killed with its children after the block."""
     with log.open("ab") as file:
         process = subprocess.Popen(
-            command,
+            [*PROGRAM, *words],
             cwd=log.parent,
             env={**environment(stores), **settings},
             stdin=subprocess.DEVNULL,
@@ -79,10 +89,8 @@ def _running_gateway(
             stderr=file,
             start_new_session=True,
         )
-    started = Running(process, f"http://127.0.0.1:{port}", log)
     try:
-        until(lambda: _ready(started), "the gateway answers")
-        yield started
+        yield process
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -91,8 +99,7 @@ def _running_gateway(
 
 def environment(stores: Stores) -> dict[str, str]:
     """The settings of a process on these stores."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PENCHANT_")}
-    return kept | {
+    return without_settings() | {
         "PENCHANT_POSTGRES_URL": stores.postgres_url.get_secret_value(),
         "PENCHANT_REDIS_URL": stores.redis_url.get_secret_value(),
         "PENCHANT_BROKER_URL": stores.broker_url.get_secret_value(),
@@ -103,9 +110,14 @@ def environment(stores: Stores) -> dict[str, str]:
     }
 
 
+def without_settings() -> dict[str, str]:
+    """This process's environment without any setting of Penchant."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PENCHANT_")}
+
+
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """A port that the kernel gives to nobody else meanwhile; a server that allows reuse may listen on it."""
+    """A port that the kernel gives to no other process meanwhile; a server that allows reuse may listen on it."""
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
@@ -113,7 +125,7 @@ def reserved_port() -> Iterator[int]:
 
 
 def until(holds: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """The first true thing `holds` returns before the deadline."""
+    """The first true value that `holds` returns before the deadline."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, f"after {seconds:g} s still not true: {what}"

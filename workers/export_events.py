@@ -9,7 +9,6 @@ from bus.topology import EXPORT_EVENTS
 from core.errors import PenchantError
 from core.settings import EventLake, Settings, Stores
 from db.postgres import connect_pool
-from engine.intake.storing import AWAY
 from engine.maintenance.exporting import carry_out
 from workers.observation import observed
 
@@ -25,7 +24,7 @@ def register(app: Celery, settings: Settings) -> None:
         with observed(EXPORT_EVENTS, task.request.id, task.request.get("traceparent")):
             try:
                 asyncio.run(_export_due(settings.stores, settings.lake, period))
-            except (PenchantError, *AWAY) as error:
+            except PenchantError as error:
                 log.warning("export_put_off", error=f"{type(error).__name__}: {error}")
 
 

@@ -5,8 +5,8 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from celery import Celery, Task
 
 from bus.topology import BURY_LETTERS
+from core.errors import StoreUnavailable
 from engine.dead_events.dead_letters import move_letters
-from engine.intake.storing import AWAY
 from workers.observation import observed
 from workers.process import Loop
 
@@ -22,7 +22,7 @@ def register(app: Celery, loop: Loop) -> None:
         with observed(BURY_LETTERS, task.request.id, task.request.get("traceparent")):
             try:
                 loop.run(_move(loop))
-            except (*AWAY, *CONNECTION_EXCEPTIONS) as error:
+            except (StoreUnavailable, TimeoutError, *CONNECTION_EXCEPTIONS) as error:
                 log.warning("letters_wait", error=f"{type(error).__name__}: {error}")
 
 

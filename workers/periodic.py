@@ -10,9 +10,10 @@ from celery import Celery, Task
 from bus.publisher import Broker
 from bus.topology import CHORES, EXPORT_EVENTS, LAKE, LOOK_AROUND, TRAIN, TRAINING
 from core import clock
+from core.errors import StoreUnavailable
 from core.settings import EventLake, Schedule, Settings
-from db import cache
-from engine.intake.storing import AWAY, CONFIRM
+from core.stores import log_unavailable
+from engine.intake.storing import CONFIRM
 from engine.maintenance.periodic import do_chores, due_export
 from engine.privacy.finishing import carry_on_erasures
 from engine.privacy.guests import settle_guests
@@ -47,8 +48,8 @@ def register(app: Celery, loop: Loop, settings: Settings) -> None:
             try:
                 kinds = loop.run(_look_around(loop, schedule, has_lake=lake.lake_url is not None))
                 export = loop.run(_look_at_lake(loop, lake))
-            except AWAY as error:
-                log.warning("chores_put_off", error=f"{type(error).__name__}: {error}")
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="run periodic work")
                 return
             for kind in kinds:
                 app.send_task(TRAIN, [kind], exchange=TRAINING.exchange, routing_key=TRAINING.routing_key)
@@ -61,13 +62,13 @@ async def _look_around(loop: Loop, schedule: Schedule, *, has_lake: bool) -> lis
     waiting = await do_chores(pool, schedule, now)
     try:
         await _look_after_people(loop, pool, now, has_lake=has_lake)
-    except (*cache.UNREACHABLE, *AWAY) as error:
-        log.warning("people_not_looked_after", error=repr(error))
+    except StoreUnavailable as error:
+        log_unavailable(error, doing="settle guests and carry on erasures")
     return waiting
 
 
 async def _look_after_people(loop: Loop, pool: asyncpg.Pool, now: datetime, *, has_lake: bool) -> None:
-    """Settle guests and carry on erasures. Raises what Redis raises, and StoreUnavailable without the broker."""
+    """Settle guests and carry on erasures. Raises StoreUnavailable."""
     await settle_guests(pool, loop.memory.redis, now)
     broker = Broker(loop.stores.broker_url.get_secret_value(), CONFIRM)
     try:

@@ -4,9 +4,9 @@ import structlog
 from celery import Celery, Task
 
 from bus.topology import ATTEMPTS, STORE_EVENTS
-from core.errors import PenchantError
+from core.errors import PenchantError, StoreUnavailable
 from engine.intake.attempts import attempts_of
-from engine.intake.storing import AWAY, CONFIRM, take
+from engine.intake.storing import CONFIRM, take
 from workers.observation import observed
 from workers.process import Loop
 
@@ -30,7 +30,7 @@ def register(app: Celery, loop: Loop) -> None:
         with observed(STORE_EVENTS, task.request.id, task.request.get("traceparent")):
             try:
                 loop.run(take(loop.memory, batch, attempts))
-            except AWAY as error:
+            except StoreUnavailable as error:
                 log.warning("batch_put_back", error=str(error))
                 headers = {"traceparent": task.request.get("traceparent"), ATTEMPTS: attempts - 1}
                 raise task.retry(countdown=0, confirm_timeout=CONFIRM, headers=headers) from None

@@ -8,7 +8,6 @@ from celery import Celery, Task
 from bus.topology import TRAIN
 from core.errors import PenchantError
 from core.settings import EventLake, Stores
-from engine.intake.storing import AWAY
 from engine.models.training import train_waiting
 from workers.observation import observed
 
@@ -24,5 +23,5 @@ def register(app: Celery, stores: Stores, lake: EventLake) -> None:
         with observed(TRAIN, task.request.id, task.request.get("traceparent")):
             try:
                 asyncio.run(train_waiting(stores, kind, lake.lake_url if lake.lake_training else None))
-            except (PenchantError, *AWAY) as error:
+            except (PenchantError, OSError) as error:
                 log.warning("training_failed", error=f"{type(error).__name__}: {error}")

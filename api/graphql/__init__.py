@@ -1,1 +1,1 @@
-"""The GraphQL schema, a file per topic, and how an operation is read, limited and run."""
+"""The GraphQL API: the schema, one file per topic, and how an operation is read, limited and run."""

@@ -10,23 +10,25 @@ from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
 from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
 from api.graphql.topics.events import EventMutation
 from api.graphql.topics.identities import IdentityMutation
-from api.graphql.topics.items import ItemQuery
+from api.graphql.topics.items import Item, ItemQuery
 from api.graphql.topics.jobs import JobMutation, JobQuery
 from api.graphql.topics.models import ModelQuery
 from api.graphql.topics.nodes import NodeQuery
 from api.graphql.topics.people import PeopleMutation, PeopleQuery
 from api.graphql.topics.promotions import ModelMutation
-from api.graphql.topics.recommendations import RecommendationQuery
+from api.graphql.topics.recommendations import SIMILAR, RecommendationQuery
 from api.graphql.types.permissions import Requires
 from api.graphql.types.scalars import SCALARS
 
+ADDED_FIELDS = {Item: [SIMILAR]}  # fields whose type refers back to the type they are a field of
 
-@strawberry.type(description="What can be asked. A field that needs a scope says so with `@requires`.")
+
+@strawberry.type(description="All queries. A field that needs scopes lists them with `@requires`.")
 class Query(PeopleQuery, ErasureQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, DeadEventQuery, NodeQuery):
     """All queries."""
 
 
-@strawberry.type(description="What can be told or changed.")
+@strawberry.type(description="All mutations. A field that needs scopes lists them with `@requires`.")
 class Mutation(
     EventMutation,
     IdentityMutation,
@@ -41,19 +43,19 @@ class Mutation(
 
 
 class Schema(strawberry.Schema):
-    """Prints the scopes its fields need."""
+    """A schema with the fields of ADDED_FIELDS that prints the scopes its fields need."""
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
-        """The fields, each with the directives of its permission classes."""
-        fields = super().get_fields(type_definition)
+        """The fields of a type, each with the directives of its permission classes."""
+        fields = [*super().get_fields(type_definition), *ADDED_FIELDS.get(type_definition.origin, ())]
         for field in fields:
-            asked = [permission._schema_directive for permission in field.permission_classes]
-            field.directives = [*field.directives, *(one for one in asked if one and one not in field.directives)]
+            needed = [permission._schema_directive for permission in field.permission_classes]
+            field.directives = [*field.directives, *(one for one in needed if one and one not in field.directives)]
         return fields
 
 
 def build_schema() -> Schema:
-    """The schema; its GraphQL types are made anew, so build it once."""
+    """The schema. Each call makes new GraphQL types, so build it once."""
     return Schema(Query, Mutation, types=[Requires], config=StrawberryConfig(scalar_map=SCALARS))
 
 

@@ -4,12 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
-import asyncpg
-import structlog
-
+from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
-
-log = structlog.get_logger()
+from core.stores import log_unavailable
 
 READ_TIMEOUT = 0.5  # seconds a caller waits for a read; after that it uses what the read before it found
 CLOSE_TIMEOUT = 0.5  # seconds to wait for a cancelled read
@@ -53,5 +50,5 @@ class Refresher:
         try:
             await self._read()
             self.read_at = began
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("refresh_failed", what=self._what, error=type(error).__name__)
+        except StoreUnavailable as error:
+            log_unavailable(error, doing=f"read {self._what}")

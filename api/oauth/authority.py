@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.http.cors import Origins
 from api.oauth.issuer import audience_of, issuer_of
 from api.oauth.server import TokenServer
-from api.oauth.store import Store
+from api.oauth.store import BlockingPool
 from api.oauth.tokens.issuing import AccessTokens
 from api.oauth.tokens.keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
@@ -56,7 +56,8 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     issuer = issuer_of(settings.gateway.public_url)
     keys = SigningKeys(Sealer(settings.gateway.secret.get_secret_value()))
     await keys.start(pool)
-    store = Store(settings.stores.postgres_url.get_secret_value(), settings.stores.postgres_timeout)
+    stores = settings.stores
+    store = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, THREADS)
     tokens = AccessTokens(issuer, audience_of(issuer), keys, settings.tokens)
     authority = Authority(
         issuer=issuer,

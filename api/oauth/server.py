@@ -13,7 +13,7 @@ from api.oauth.clients.clients import RegisteredClient
 from api.oauth.clients.credentials import BadClient, read_credentials
 from api.oauth.clients.secrets import SecretChecker
 from api.oauth.grants import ClientCredentials, TokenExchange
-from api.oauth.store import Store
+from api.oauth.store import BlockingPool
 from api.oauth.tokens.issuing import AccessTokens
 from db.clients import Client, find_client
 from engine.scopes import SCOPES, read_scopes
@@ -42,7 +42,7 @@ class TokenRequest(OAuth2Request):  # type: ignore[misc]
 class TokenServer(AuthorizationServer):  # type: ignore[misc]
     """Answers token requests. All its tokens are for `audience`. It blocks: run it in a thread."""
 
-    def __init__(self, audience: str, tokens: AccessTokens, store: Store) -> None:
+    def __init__(self, audience: str, tokens: AccessTokens, store: BlockingPool) -> None:
         super().__init__(scopes_supported=list(SCOPES))
         self.audience = audience
         self._store = store

@@ -1,68 +1,57 @@
 """A few psycopg connections for the threads that run grants, kept open between requests."""
 
+import logging
 from collections.abc import Callable
-from queue import Empty, LifoQueue
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
 
-from core.errors import StoreUnavailable
+from db.postgres import psycopg_errors
 
 T = TypeVar("T")
 
 
-class Store:
-    """Lends each thread a connection. At most as many are open as threads ask at once."""
+class BlockingPool:
+    """Lends each thread a connection: one is kept open, and at most `size` are. `timeout`, in seconds, is Postgres'."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self._url = url
-        self._timeout = timeout
-        self._idle: LifoQueue[psycopg.Connection[Any]] = LifoQueue()
+    def __init__(self, url: str, timeout: float, size: int) -> None:
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # an outage is logged once, by who meets it
+        self._pool: ConnectionPool[psycopg.Connection[Any]] = ConnectionPool(
+            url,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": None,
+                "connect_timeout": max(2, round(timeout)),
+                "tcp_user_timeout": round(timeout * 1000),
+                "options": f"-c statement_timeout={round(timeout * 1000)}",
+                "application_name": "penchant-oauth",
+            },
+            min_size=1,
+            max_size=size,
+            timeout=timeout,
+            reconnect_timeout=0,  # the next request tries again: a growing pause would outlast the outage
+            open=True,
+        )
 
     def read(self, query: Callable[[psycopg.Connection[Any]], T]) -> T:
         """What `query` answers. Blocks. Raises StoreUnavailable when Postgres does not answer.
 
         A query that fails is tried once more on a new connection: Postgres may have restarted under an idle one.
         """
-        try:
+        with psycopg_errors():
             try:
-                return self._on(self._take(), query)
+                return self._read(query)
+            except PoolTimeout:
+                raise
             except psycopg.OperationalError:
-                self.close()
-                return self._on(self._connect(), query)
-        except psycopg.OperationalError as error:
-            raise StoreUnavailable("Postgres did not answer.") from error
+                self._pool.drain()
+                return self._read(query)
 
     def close(self) -> None:
-        """Close the idle connections."""
-        while True:
-            try:
-                self._idle.get_nowait().close()
-            except Empty:
-                return
+        """Close the connections."""
+        self._pool.close(timeout=0)
 
-    def _on(self, connection: psycopg.Connection[Any], query: Callable[[psycopg.Connection[Any]], T]) -> T:
-        try:
-            answer = query(connection)
-        except BaseException:
-            connection.close()
-            raise
-        self._idle.put(connection)
-        return answer
-
-    def _take(self) -> psycopg.Connection[Any]:
-        try:
-            return self._idle.get_nowait()
-        except Empty:
-            return self._connect()
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(
-            self._url,
-            autocommit=True,
-            prepare_threshold=None,
-            connect_timeout=max(2, round(self._timeout)),
-            tcp_user_timeout=round(self._timeout * 1000),
-            options=f"-c statement_timeout={round(self._timeout * 1000)}",
-            application_name="penchant-oauth",
-        )
+    def _read(self, query: Callable[[psycopg.Connection[Any]], T]) -> T:
+        with self._pool.connection() as connection:
+            return query(connection)

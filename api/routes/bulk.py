@@ -10,7 +10,7 @@ import orjson
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.errors import REFUSALS, STORE_DOWN, RequestRefused, error_answer, refusal_of
+from api.errors import REFUSALS, RequestRefused, error_answer, refusal_of
 from api.gateway import Gateway
 from api.http.endpoint import (
     Header,
@@ -23,6 +23,7 @@ from api.http.endpoint import (
     viewer_of,
 )
 from api.http.gzip_body import inflate
+from core.errors import StoreUnavailable
 from engine.catalogue.upserts import store_items, store_users
 from engine.outcomes import Outcome, Result, check_count
 from engine.viewer import Viewer
@@ -78,7 +79,7 @@ class BulkEndpoint:
         try:
             async with asyncio.timeout(self.timeout) as limit:
                 results = await self.store(gateway, viewer, readable) if readable else []
-        except STORE_DOWN:
+        except (StoreUnavailable, TimeoutError):
             if limit.expired():
                 raise RequestRefused("TIMEOUT", f"No answer within {self.timeout:g} seconds.", 504) from None
             raise RequestRefused("SERVICE_UNAVAILABLE", "A store does not answer: send this again.", 503) from None

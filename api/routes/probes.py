@@ -11,10 +11,12 @@ from redis.asyncio import Redis
 
 from api.routes.gauges import dead_event_gauge, gauge, queue_gauges, training_gauges
 from bus.publisher import Broker
+from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
-from db.dead_events import count_dead
+from core.stores import log_unavailable
+from db.dead_events import count_dead_events
 from db.jobs import latest_jobs
-from db.outbox import count_parcels
+from db.outbox import count_envelopes
 from engine.catalogue.catalogue import Catalogue
 
 log = structlog.get_logger()
@@ -47,8 +49,11 @@ class Probe(Generic[Found]):
         read_at = asyncio.get_running_loop().time()
         try:
             self._found = await self._read()
-        except Exception as error:  # whatever the error, this store counts as down
-            log.warning("probe_failed", store=self._store, error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="probe a store")
+            self._found = None
+        except Exception:  # a bug must not take /metrics and /readyz with it
+            log.exception("probe_failed", store=self._store)
             self._found = None
         self._read_at = read_at
         return self._found
@@ -60,8 +65,8 @@ class StoreProbes:
     def __init__(self, pool: Pool, redis: Redis, broker: Broker, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._redis = Probe("redis", redis.ping)
-        self._outbox = Probe("postgres", lambda: count_parcels(pool))
-        self._dead = Probe("postgres", lambda: count_dead(pool))
+        self._outbox = Probe("postgres", lambda: count_envelopes(pool))
+        self._dead = Probe("postgres", lambda: count_dead_events(pool))
         self._training = Probe("postgres", lambda: latest_jobs(pool))
         self._broker = Probe("broker", broker.queues)
 

@@ -1,1 +1,1 @@
-"""What `penchant doctor` looks at: one file per thing, each giving findings."""
+"""The checks of `penchant doctor`: one file for each part, each returns findings."""

@@ -1,4 +1,4 @@
-"""RabbitMQ: our queues, who reads them, and what nobody could store."""
+"""RabbitMQ: our queues, the processes that read them, and the dead letters."""
 
 # mypy: allow-untyped-calls
 import asyncio
@@ -11,11 +11,11 @@ from bus import topology
 from cli.checkup.findings import Finding, address, fail, ok, warn
 from core.settings import Stores
 
-OLDEST = (3, 10)
+OLDEST_VERSION = (3, 10)
 BACKLOG = 10_000  # messages
 TIMEOUT = 5.0  # seconds
-READERS = {
-    topology.EVENTS.name: "`penchant worker`: until then events wait and nothing is stored",
+READERS = {  # the advice when no process reads the queue
+    topology.EVENTS.name: "`penchant worker`: until then events wait and are not stored",
     topology.TRAINING.name: "`penchant trainer`, or run `penchant train` by hand",
     topology.LAKE.name: "`penchant trainer`, or run `penchant export events` by hand",
     topology.CHORES.name: "`penchant worker`",
@@ -34,7 +34,7 @@ def _check(url: str) -> list[Finding]:
         try:
             connection.connect()
         except (*connection.connection_errors, *connection.channel_errors, ValueError) as error:
-            advice = "Start it, or put PENCHANT_BROKER_URL right; until then events wait in the outbox."
+            advice = "Start it, or correct PENCHANT_BROKER_URL; until then events wait in the outbox."
             return [fail("broker", f"{address(url)}: {error or type(error).__name__}", advice)]
         return [
             _check_server(address(url), connection),
@@ -47,17 +47,17 @@ def _check_server(where: str, connection: Any) -> Finding:
     properties = connection.connection.server_properties
     version = str(properties.get("version", ""))
     says = f"{where}, {properties.get('product', 'a broker')} {version}"
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
-        return fail("broker", says, "Upgrade it: RabbitMQ 3.10 is the oldest that will do.")
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_VERSION:
+        return fail("broker", says, "Upgrade it: RabbitMQ 3.10 is the oldest version that works.")
     return ok("broker", says)
 
 
 def _check_queue(connection: Any, name: str) -> Finding:
-    """Somebody has to read the events at any time, the others when something waits."""
+    """Events must always have a reader, the other queues when messages wait in them."""
     about = f"queue {name}"
     state = _state(connection, name)
     if state is None:
-        return warn(about, "it is not there", DECLARED)
+        return warn(about, "the queue does not exist", DECLARED)
     messages, consumers = state
     says = f"{messages} messages wait, {consumers} processes read it"
     if consumers == 0 and (messages or name == topology.EVENTS.name):
@@ -71,15 +71,15 @@ def _check_dead(connection: Any) -> Finding:
     name = topology.DEAD_LETTERS.name
     state = _state(connection, name)
     if state is None:
-        return warn("dead letters", f"{name} is not there", DECLARED)
+        return warn("dead letters", f"{name} does not exist", DECLARED)
     if state[0]:
-        advice = "`penchant worker` moves them within seconds: start it, and see `penchant events dead list` then."
-        return warn("dead letters", f"{state[0]} messages wait to be laid out", advice)
+        advice = "`penchant worker` makes them dead events within seconds: start it, see `penchant events dead list`."
+        return warn("dead letters", f"{state[0]} messages wait to become dead events", advice)
     return ok("dead letters", "none")
 
 
 def _state(connection: Any, name: str) -> tuple[int, int] | None:
-    """Messages and consumers of a queue; None when there is none by that name."""
+    """Messages and consumers of a queue; None when no queue has that name."""
     channel = connection.channel()
     try:
         declared = channel.queue_declare(name, passive=True)

@@ -1,4 +1,4 @@
-"""What is found: how bad it is, what it is about, what is so, and what to do."""
+"""Findings: a verdict, the part it is about, what was found, and what to do."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ Verdict = Literal["OK", "WARN", "FAIL"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's."""
+    """One finding of `penchant doctor`."""
 
     verdict: Verdict
     about: str
@@ -18,32 +18,32 @@ class Finding:
 
 
 def ok(about: str, says: str) -> Finding:
-    """All is well."""
+    """Nothing has to be done."""
     return Finding("OK", about, says)
 
 
 def warn(about: str, says: str, advice: str) -> Finding:
-    """It runs, and somebody should look at this."""
+    """It runs, and somebody should act on the advice."""
     return Finding("WARN", about, says, advice)
 
 
 def fail(about: str, says: str, advice: str) -> Finding:
-    """It does not run, or loses something, until this is put right."""
+    """It does not run, or loses data, until somebody acts on the advice."""
     return Finding("FAIL", about, says, advice)
 
 
 def address(url: str) -> str:
-    """Where a URL leads, without anybody's name, password or options."""
+    """The address in a URL, without user name, password and options."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return "an address that cannot be read"
+        return "an address that is not a URL"
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
 def password(url: str) -> str | None:
-    """The password in a URL, to be kept out of what is printed."""
+    """The password in a URL, which must not be printed."""
     try:
         return urlsplit(url).password
     except ValueError:

@@ -1,4 +1,4 @@
-"""Postgres: the server, its clock, the schema, and what waits in it."""
+"""Postgres: the server, its clock, the schema, the outbox, dead events, erasures and training jobs."""
 
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -11,27 +11,27 @@ from core.errors import StoreUnavailable
 from core.settings import Stores
 from db import checkup
 from db.checkup import Server
-from db.dead_events import count_dead
+from db.dead_events import count_dead_events
 from db.erasures import overdue_erasures
 from db.jobs import latest_jobs
 from db.migrate import head, revisions
 from db.postgres import Connection, connect_pool
 
 OLDEST_VERSION = 150000
-SKEWED, BROKEN = timedelta(seconds=1), timedelta(seconds=30)
+SKEW_TO_WARN, SKEW_TO_FAIL = timedelta(seconds=1), timedelta(seconds=30)
 MONTHS_AHEAD = timedelta(days=31)
-STUCK = timedelta(minutes=1)
-ERASED_BY = timedelta(days=2)
+OUTBOX_DEADLINE = timedelta(minutes=1)
+ERASURE_DEADLINE = timedelta(days=2)
 
 
 async def check_postgres(stores: Stores) -> list[Finding]:
-    """All of it; a schema that is not there ends the visit early."""
+    """Every check of Postgres; with a missing or old schema only the first ones."""
     url = stores.postgres_url.get_secret_value()
     where = address(url)
     try:
         pool = await connect_pool(url, size=1, timeout=stores.postgres_timeout)
     except (StoreUnavailable, ValueError, asyncpg.PostgresError) as error:
-        advice = "Start it, or put PENCHANT_POSTGRES_URL right; without it nothing is answered."
+        advice = "Start it, or correct PENCHANT_POSTGRES_URL; without it nothing is answered."
         return [fail("postgres", f"{where}: {error}", advice)]
     async with pool:
         before, began = clock.now(), perf_counter()
@@ -49,7 +49,7 @@ async def check_postgres(stores: Stores) -> list[Finding]:
 def _check_server(where: str, server: Server, took: timedelta) -> list[Finding]:
     says = f"{where}, version {server.version}, answers in {took.total_seconds() * 1000:.1f} ms"
     if server.number < OLDEST_VERSION:
-        return [fail("postgres", says, "Upgrade it: 15 is the oldest that will do.")]
+        return [fail("postgres", says, "Upgrade it: 15 is the oldest version that works.")]
     used = f"{server.connections} of {server.most_connections} connections are in use"
     if server.connections > 0.8 * server.most_connections:
         return [
@@ -62,9 +62,9 @@ def _check_server(where: str, server: Server, took: timedelta) -> list[Finding]:
 def _check_clock(skew: timedelta) -> Finding:
     says = f"this machine and Postgres are {abs(skew.total_seconds()):.3f} s apart"
     advice = "Let both follow a time server (chrony, systemd-timesyncd): tokens and events are judged by the clock."
-    if abs(skew) > BROKEN:
+    if abs(skew) > SKEW_TO_FAIL:
         return fail("clock", says, advice)
-    return warn("clock", says, advice) if abs(skew) > SKEWED else ok("clock", says)
+    return warn("clock", says, advice) if abs(skew) > SKEW_TO_WARN else ok("clock", says)
 
 
 async def _check_schema(connection: Connection) -> Finding:
@@ -72,9 +72,9 @@ async def _check_schema(connection: Connection) -> Finding:
     if found is None:
         return fail("schema", "the database is empty", "Run `penchant migrate`.")
     if found == newest:
-        return ok("schema", f"at {found}, the newest")
+        return ok("schema", f"at {found}, the newest revision")
     if found in revisions():
-        return fail("schema", f"at {found}, this program wants {newest}", "Run `penchant migrate`.")
+        return fail("schema", f"at {found}, this program needs {newest}", "Run `penchant migrate`.")
     return warn("schema", f"at {found}, which this program does not know", "Upgrade this program.")
 
 
@@ -82,32 +82,32 @@ async def _check_partitions(connection: Connection) -> list[Finding]:
     missing = await checkup.missing_months(connection, clock.now(), clock.now() + MONTHS_AHEAD)
     if missing:
         return [warn("partitions", f"none for {', '.join(missing)}", "`penchant worker` makes them when it starts.")]
-    return [ok("partitions", "this month and the next have theirs")]
+    return [ok("partitions", "this month and the next have one")]
 
 
 async def _check_outbox(connection: Connection) -> Finding:
     waiting = await checkup.outbox(connection)
     says = f"{waiting.messages} messages wait, the oldest for {waiting.oldest.total_seconds():.0f} s"
-    if waiting.oldest > STUCK:
-        return warn("outbox", says, "The broker does not take them: see the broker's lines; a gateway sends them on.")
+    if waiting.oldest > OUTBOX_DEADLINE:
+        return warn("outbox", says, "The broker does not accept them: see its findings. A gateway sends them later.")
     return ok("outbox", says if waiting.messages else "empty")
 
 
 async def _check_dead(connection: Connection) -> Finding:
-    dead = await count_dead(connection)
+    dead = await count_dead_events(connection)
     if not dead:
         return ok("dead events", "none")
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dead.items()))
-    advice = "See `penchant events dead list` and `show`; then `replay` or `discard` them (docs/events.md)."
+    advice = "See `penchant events dead list` and `show`, then `replay` or `discard` them (docs/events.md)."
     return warn("dead events", f"{sum(dead.values())} could not be stored: {reasons}", advice)
 
 
 async def _check_erasures(connection: Connection) -> Finding:
-    overdue = await overdue_erasures(connection, clock.now() - ERASED_BY)
+    overdue = await overdue_erasures(connection, clock.now() - ERASURE_DEADLINE)
     if not overdue:
         return ok("erasures", "none is overdue")
-    advice = "`penchant worker` and `penchant beat` carry them on, `penchant trainer` in the lake; see their logs."
-    return warn("erasures", f"{overdue} people are not erased everywhere after {ERASED_BY.days} days", advice)
+    advice = "`penchant worker` and `penchant beat` continue them, `penchant trainer` in the lake; see their logs."
+    return warn("erasures", f"{overdue} people are not erased everywhere after {ERASURE_DEADLINE.days} days", advice)
 
 
 async def _check_jobs(connection: Connection) -> list[Finding]:
@@ -116,11 +116,11 @@ async def _check_jobs(connection: Connection) -> list[Finding]:
     for job in {job.kind: job for job in jobs}.values():
         name = f"training {job.kind}"
         if job.state == "RUNNING" and (job.lease_until or datetime.min.replace(tzinfo=UTC)) < clock.now():
-            advice = "Its process ended without a word: the next training takes the job over."
+            advice = "Its process ended without finishing the job: the next training takes it over."
             found.append(warn(name, f"job {job.id} holds a lease that ran out", advice))
         elif job.state == "FAILED":
             error = (job.error or "without a reason").strip().splitlines()[-1]
-            found.append(warn(name, f"job {job.id} failed: {error}", "Run `penchant train` and read what it says."))
+            found.append(warn(name, f"job {job.id} failed: {error}", "Run `penchant train` and read its error."))
         else:
             found.append(ok(name, f"job {job.id}: {job.state.lower()}"))
     return found

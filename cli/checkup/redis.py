@@ -1,13 +1,14 @@
-"""Redis or Valkey: without it answers are slower and know less of the last minutes."""
+"""Redis or Valkey: the server and its memory. Without it answers are slower and miss the latest events."""
 
 from time import perf_counter
 from typing import Any
 
 from cli.checkup.findings import Finding, address, fail, ok, warn
+from core.errors import StoreUnavailable
 from core.settings import Stores
-from db.cache import UNREACHABLE, connect_redis
+from db.cache import connect_redis
 
-OLDEST = 7
+OLDEST_VERSION = 7
 FULL = 0.9
 
 
@@ -17,13 +18,13 @@ async def check_redis(stores: Stores) -> list[Finding]:
     try:
         redis = connect_redis(url, stores.redis_timeout)
     except ValueError:
-        return [fail("redis", address(url), "Put PENCHANT_REDIS_URL right: redis://host:port/database.")]
+        return [fail("redis", address(url), "Correct PENCHANT_REDIS_URL: redis://host:port/database.")]
     try:
         began = perf_counter()
         info: dict[str, Any] = await redis.info()
         took = perf_counter() - began
-    except UNREACHABLE as error:
-        return [fail("redis", f"{address(url)}: {error}", "Start it, or put PENCHANT_REDIS_URL right.")]
+    except StoreUnavailable as error:
+        return [fail("redis", f"{address(url)}: {error}", "Start it, or correct PENCHANT_REDIS_URL.")]
     finally:
         await redis.aclose()
     return [_check_server(address(url), info, took), _check_memory(info)]
@@ -32,14 +33,14 @@ async def check_redis(stores: Stores) -> list[Finding]:
 def _check_server(where: str, info: dict[str, Any], took: float) -> Finding:
     name, version = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
     says = f"{where}, {name} {version}, answers in {took * 1000:.1f} ms"
-    if int(str(version).partition(".")[0]) < OLDEST:
-        return fail("redis", says, f"Upgrade it: {OLDEST} is the oldest that will do.")
+    if int(str(version).partition(".")[0]) < OLDEST_VERSION:
+        return fail("redis", says, f"Upgrade it: {OLDEST_VERSION} is the oldest version that works.")
     return ok("redis", says)
 
 
 def _check_memory(info: dict[str, Any]) -> Finding:
     used, most = int(info["used_memory"]), int(info.get("maxmemory", 0))
-    says = f"{used / 2**20:.0f} MiB of memory in use, {f'at most {most / 2**20:.0f}' if most else 'without a bound'}"
+    says = f"{used / 2**20:.0f} MiB of memory in use, {f'at most {most / 2**20:.0f}' if most else 'without a limit'}"
     if most and used > FULL * most and info.get("maxmemory_policy") == "noeviction":
-        return warn("redis memory", says, "Raise maxmemory, or let it evict: maxmemory-policy volatile-lru.")
+        return warn("redis memory", says, "Raise maxmemory, or set maxmemory-policy volatile-lru.")
     return ok("redis memory", says)

@@ -1,24 +1,24 @@
-"""What serves: the bundle of the serving row, file by file, and the gateway that answers with it."""
+"""The bundle of the serving row, checked file by file, and the gateway that answers with it."""
 
 import asyncio
 import json
 import urllib.error
-import urllib.request
 from datetime import timedelta
 from typing import Any
 
 from cli.checkup.findings import Finding, fail, ok, warn
+from cli.gateway_client import opener_for
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import Gateway, Stores
 from db.postgres import connect_pool
-from db.serving import MAIN, Model, model_by_id, serving_in
-from ml.bundle import Bundle, BundleRefused
+from db.serving import Model, current_serving, model_by_id
+from ml.affinity.model import AffinityModel
+from ml.bundle import BundleRefused
 
 OLD = timedelta(days=14)
-PATIENCE = 3.0  # seconds
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where such a gateway is asked from here
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+GATEWAY_TIMEOUT = 3.0  # seconds
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- the address of this machine for such a host
 
 
 async def check_bundle(stores: Stores) -> list[Finding]:
@@ -26,13 +26,17 @@ async def check_bundle(stores: Stores) -> list[Finding]:
     try:
         pool = await connect_pool(stores.postgres_url.get_secret_value(), size=1, timeout=stores.postgres_timeout)
     except StoreUnavailable:
-        return []  # Postgres has its own line
+        return []  # Postgres has its own finding
     async with pool:
-        row = await serving_in(pool, MAIN)
+        row = await current_serving(pool)
         model = await model_by_id(pool, row.bundle) if row else None
     if row is None or model is None:
         return [
-            warn("bundle", "none serves: everybody gets what is popular", "Load your data and run `penchant train`.")
+            warn(
+                "bundle",
+                "no model serves: everybody gets the popular items",
+                "Load data and run `penchant train`.",
+            )
         ]
     return [await asyncio.to_thread(_check_files, stores, model)]
 
@@ -40,37 +44,43 @@ async def check_bundle(stores: Stores) -> list[Finding]:
 def _check_files(stores: Stores, model: Model) -> Finding:
     folder = stores.bundles.resolve()
     try:
-        bundle = Bundle.open(folder / model.id)
+        bundle = AffinityModel.open(folder / model.id)
     except BundleRefused as error:
-        advice = f"Bring it back to {folder}, or train anew with `penchant train`; the gateways go on with the old one."
+        advice = f"Restore it in {folder}, or run `penchant train` again; the gateways keep the bundle they loaded."
         return fail("bundle", f"{error}", advice)
     if bundle.digest != model.digest:
-        return fail("bundle", f"{model.id} is not the one that was registered", "Train anew with `penchant train`.")
+        return fail("bundle", f"{model.id} is not the bundle that was registered", "Train again with `penchant train`.")
     age = clock.now() - bundle.created_at
-    says = f"{model.id}, whole, {age.total_seconds() / 86_400:.1f} days old"
-    return warn("bundle", says, "Train anew with `penchant train`.") if age > OLD else ok("bundle", says)
+    says = f"{model.id}, complete, {age.total_seconds() / 86_400:.1f} days old"
+    return warn("bundle", says, "Train again with `penchant train`.") if age > OLD else ok("bundle", says)
 
 
 async def check_gateway(gateway: Gateway) -> list[Finding]:
-    """Whether one answers on this machine, and what it says of itself."""
-    host = EVERYWHERE.get(gateway.host, gateway.host)
+    """Whether a gateway answers on this machine, and what it reports about itself."""
+    host = LOOPBACK.get(gateway.host, gateway.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{gateway.port}"
     try:
-        said: dict[str, Any] = await asyncio.to_thread(_ready, f"{url}/readyz")
+        report: dict[str, Any] = await asyncio.to_thread(_ready, f"{url}/readyz")
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        return [warn("gateway", f"{url} does not answer: {reason}", "Start `penchant gateway`, if it is to run here.")]
-    down = [store for store in ("postgres", "redis", "broker") if said.get(store) != "ok"]
+        return [warn("gateway", f"{url} does not answer: {reason}", "Start `penchant gateway`, if it should run here.")]
+    down = [store for store in ("postgres", "redis", "broker") if report.get(store) != "ok"]
     if down:
         return [warn("gateway", f"{url} does not reach {', '.join(down)}", "Compare its settings with these.")]
-    if said.get("bundleRefused"):
-        return [warn("gateway", f"{url} refuses the bundle that should serve", "See the bundle's line, and its log.")]
-    return [ok("gateway", f"{url} is ready, with {said.get('bundle') or 'no bundle'}")]
+    if report.get("bundleRefused"):
+        return [
+            warn(
+                "gateway",
+                f"{url} refuses the bundle that should serve",
+                "See the finding about the bundle, and the gateway's log.",
+            )
+        ]
+    return [ok("gateway", f"{url} is ready, with {report.get('bundle') or 'no bundle'}")]
 
 
 def _ready(url: str) -> dict[str, Any]:
     try:
-        with DIRECT.open(url, timeout=PATIENCE) as answer:
+        with opener_for(url).open(url, timeout=GATEWAY_TIMEOUT) as answer:
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
         return dict(json.load(error))

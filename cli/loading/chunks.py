@@ -1,27 +1,31 @@
-"""What a reader yields: some lines of a file as columns of text, and what it could not read."""
+"""Chunks: some lines of a file as columns of text, and the lines that could not be read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.errors import PenchantError
+from cli.errors import WrongCommand
 
-CHUNK = 25_000  # lines
+CHUNK: Final = 25_000  # lines
+TIME: Final = pa.timestamp("us", "UTC")
 
-ODD = "\x00"
-"""Stands in a column for a value that is not text: no rule accepts it, so the line is read by itself."""
+ODD: Final = "\x00"
+"""Replaces a value that is not text in a column: no check accepts it, so the line is read by itself."""
+
+NOT_TEXT: Final = "is not text in the file's encoding"
+"""The reason to reject a line with bytes that the encoding does not have; they are decoded to surrogates."""
 
 
-class WrongFile(PenchantError):
+class WrongFile(WrongCommand):
     """The file cannot be loaded."""
 
 
 class Reject(NamedTuple):
-    """A line that was not stored: which, the field at fault as the sender writes it, and why."""
+    """A line that is set aside: its number, the wrong field as the sender writes it, and the reason."""
 
     line: int
     field: str | None
@@ -30,7 +34,7 @@ class Reject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Lines of a file. Columns are as long as `lines`; texts, but `occurredAt` may be timestamps.
+    """Lines of a file. Columns are as long as `lines`; they hold texts, `occurredAt` may hold timestamps.
 
     `itemIds`, `properties`, `traits`, `attributes`, `categories` and `offers` are JSON texts where they are not plain.
     """
@@ -39,12 +43,17 @@ class Chunk:
     columns: Mapping[str, pa.Array]
     record: Callable[[int], dict[str, Any]]  # one line as the sender wrote it, by its place in the chunk
     rejects: list[Reject] = field(default_factory=list)
-    read: int = 0  # bytes of the file behind us
+    read: int = 0  # bytes of the file that are read
     skipped: Mapping[str, int] = field(default_factory=dict)  # lines left out by a recipe's rules, by their column
-    last: int = 0  # the last line that was read for it, where that is none of `lines`
+    last: int = 0  # the last line that was read for it, when it is not in `lines`
 
     @property
     def last_line(self) -> int:
-        """The last line this chunk speaks of."""
+        """The last line that this chunk covers."""
         broken = max((reject.line for reject in self.rejects), default=0)
         return max(int(self.lines[-1]) if len(self.lines) else 0, broken, self.last)
+
+
+def is_text(line: str) -> bool:
+    """Whether every byte of the line could be decoded."""
+    return not any("\udc80" <= letter <= "\udcff" for letter in line)

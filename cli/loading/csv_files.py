@@ -1,4 +1,4 @@
-"""CSV in chunks: a line that cannot be read is set aside alone, whatever quote it forgot to close."""
+"""CSV in chunks: a line that cannot be read is set aside alone, even when it does not close a quote."""
 
 import csv
 from collections.abc import Callable, Container, Iterator
@@ -10,33 +10,33 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cli.loading.chunks import Chunk, Reject, WrongFile
+from cli.loading.chunks import NOT_TEXT, Chunk, Reject, WrongFile, is_text
 from cli.loading.shapes import Shape
-from cli.loading.tables import blank_is_null
+from cli.loading.typed_columns import blank_is_null
 
 DELIMITERS = ",;\t|"
 
 
 @dataclass(slots=True)
 class _Lines:
-    """The text's lines, remembering what was handed out since `forget`, so that some can be handed out again."""
+    """The lines of the text. Remembers those of the current chunk, so that some can be read again."""
 
     text: TextIO
-    again: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
     given: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[str]:
-        while self.again:
-            self.given.append(self.again.pop())
+        while self.repeated:
+            self.given.append(self.repeated.pop())
             yield self.given[-1]
         remember = self.given.append
         for line in self.text:
             remember(line)
             yield line
 
-    def give_again(self, after: int) -> None:
-        """Hand out once more what was handed out after the first `after` lines."""
-        self.again += reversed(self.given[after:])
+    def repeat(self, after: int) -> None:
+        """Read again the lines after the first `after` of this chunk."""
+        self.repeated += reversed(self.given[after:])
         del self.given[after:]
 
 
@@ -57,7 +57,7 @@ def csv_chunks(
     position: Callable[[], int],
     first_line: int = 2,
 ) -> Iterator[Chunk]:
-    """The rows, from `first_line` of the file on; a row's line is where it begins."""
+    """The rows, from `first_line` of the file on; the line of a row is where it begins."""
     wanted = frozenset(shape.wanted(names))
     lines = _Lines(text)
     while True:
@@ -72,19 +72,19 @@ def csv_chunks(
 
 
 def _take(lines: _Lines, delimiter: str, size: int, first_line: int) -> tuple[list[list[str]], list[Reject]]:
-    """At most `size` rows; a broken one ends the chunk, and only its first line is lost."""
+    """At most `size` rows; a broken row ends the chunk, and only its first line is lost."""
     rows: list[list[str]] = []
     try:
         rows.extend(islice(csv.reader(iter(lines), delimiter=delimiter, strict=True), size))
     except csv.Error as error:
         good = sum(_height(row) for row in rows)
-        lines.give_again(good + 1)
+        lines.repeat(good + 1)
         return rows, [Reject(first_line + good, None, f"cannot be read as CSV: {error}")]
     return rows, []
 
 
 def _height(row: list[str]) -> int:
-    """How many lines of the file a row takes."""
+    """How many lines of the file a row takes up."""
     return 1 + sum(text.count("\n") + text.count("\r") - text.count("\r\n") for text in row)
 
 
@@ -102,7 +102,7 @@ def _columns(
     names: list[str],
     wanted: Container[str],
 ) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
-    """The wanted columns of the rows that can be read, and where these begin; the others are added to `rejects`."""
+    """The lines and wanted columns of the rows that can be read; the other rows are added to `rejects`."""
     faults = _faults(rows, len(names))
     rejects += [Reject(int(starts[place]), None, fault) for place, fault in faults.items() if fault]
     if faults:
@@ -121,7 +121,7 @@ def _columns(
 
 
 def _faults(rows: list[list[str]], width: int) -> dict[int, str]:
-    """What is wrong with rows of another width, by place; nothing to say about blank lines."""
+    """The faults of rows with another number of values, by place; blank lines have an empty one."""
     if all(len(row) == width for row in rows):
         return {}
     return {
@@ -134,8 +134,8 @@ def _faults(rows: list[list[str]], width: int) -> dict[int, str]:
 def _decodable(
     rows: list[list[str]], starts: NDArray[np.int64], rejects: list[Reject]
 ) -> tuple[list[list[str]], NDArray[np.int64], list[Reject]]:
-    """The rows without those whose bytes are no text in the file's encoding."""
-    broken = [place for place, row in enumerate(rows) if any("\udc80" <= letter <= "\udcff" for letter in "".join(row))]
-    rejects += [Reject(int(starts[place]), None, "is not text in the file's encoding") for place in broken]
+    """The rows whose bytes are text in the file's encoding; the others are added to `rejects`."""
+    broken = [place for place, row in enumerate(rows) if not is_text("".join(row))]
+    rejects += [Reject(int(starts[place]), None, NOT_TEXT) for place in broken]
     lost = set(broken)
     return [row for place, row in enumerate(rows) if place not in lost], np.delete(starts, broken), rejects

@@ -1,7 +1,7 @@
-"""Events of a chunk: checked as columns, the doubtful ones by the contract itself, and turned into rows to copy.
+"""Events of a chunk, checked and turned into rows to copy.
 
-The checks on columns are a sieve that lets through only what `core.contract.read_event` accepts; every other line is
-put to `read_event`, which has the last word on verdict, field and reason.
+The checks of whole columns pass only lines that `core.contract.read_event` accepts. Every other line is read by
+`read_event` itself, which decides on verdict, field and reason.
 """
 
 from binascii import hexlify
@@ -18,27 +18,22 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
-from cli.loading.chunks import Chunk, Reject
+from cli.loading.chunks import TIME, Chunk, Reject
+from cli.loading.column_checks import surely_valid
 from cli.loading.occurrences import Occurrences
-from cli.loading.sieve import sieve
-from cli.loading.tables import plain
-from core.contract import Event, read_event
+from cli.loading.typed_columns import plain_decimals
+from core.contract import BODY, Event, read_event
 from core.errors import InvalidInput
 from db.history import COLUMNS
 
-_TIME: Final = pa.timestamp("us", "UTC")
-_TYPES: Final = {"occurred_at": _TIME, "quantity": pa.int32(), "digest": pa.int64()}
+_TYPES: Final = {"occurred_at": TIME, "quantity": pa.int32(), "digest": pa.int64()}
 _SCHEMA: Final = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
 _ALIASES: Final = {name: Event.model_fields[name].alias or name for name in COLUMNS if name != "digest"}
-_BODY: Final = (
-    "type", "user_id", "anonymous_id", "item_id", "item_ids", "order_id", "quantity", "unit_price", "currency", "value",
-    "query", "impression_id", "session_id", "properties",
-)  # fmt: skip
 _CSV: Final = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
 
 
 class Rows(NamedTuple):
-    """Rows to copy: their lines, the CSV, and the first moments of the months they lie in."""
+    """Rows to copy: their line numbers, the CSV, and the first day of every month they fall in."""
 
     lines: NDArray[np.int64]
     csv: bytes
@@ -54,16 +49,16 @@ class EventReader:
     occurrences: Occurrences
 
     def rows(self, chunk: Chunk) -> tuple[Rows, list[Reject]]:
-        """The chunk's events as rows, and the lines that are none, the unreadable ones included."""
+        """The events of the chunk as rows, and its rejects, with the lines that could not be read."""
         columns = {name: chunk.columns.get(alias) for name, alias in _ALIASES.items()}
-        passed, times = sieve(columns, self.now, len(chunk.lines))
-        fast = self._fast({**columns, "occurred_at": times}, passed)
-        lines, events, rejects = self._doubtful(chunk, np.flatnonzero(~passed))
-        table = self._named(pa.concat_tables([fast, _table(events)]).combine_chunks())
+        passed, times = surely_valid(columns, self.now, len(chunk.lines))
+        fast = self._table({**columns, "occurred_at": times}, passed)
+        lines, events, rejects = self._read_alone(chunk, np.flatnonzero(~passed))
+        table = self._with_ids(pa.concat_tables([fast, _event_table(events)]).combine_chunks())
         every = np.concatenate((chunk.lines[passed], np.array(lines, np.int64)))
         return Rows(every, _csv(table), _months(table["occurred_at"])), chunk.rejects + rejects
 
-    def _fast(self, columns: dict[str, pa.Array | None], passed: NDArray[np.bool_]) -> pa.Table:
+    def _table(self, columns: dict[str, pa.Array | None], passed: NDArray[np.bool_]) -> pa.Table:
         count = int(passed.sum())
         mask = pa.array(passed)
         kept = {name: pa.nulls(count) if column is None else column.filter(mask) for name, column in columns.items()}
@@ -71,7 +66,7 @@ class EventReader:
         kept = {name: column.cast(_SCHEMA.field(name).type) for name, column in kept.items()}
         return pa.table({**kept, "digest": _digests(kept)}, schema=_SCHEMA)
 
-    def _doubtful(self, chunk: Chunk, places: NDArray[np.int64]) -> tuple[list[int], list[Event], list[Reject]]:
+    def _read_alone(self, chunk: Chunk, places: NDArray[np.int64]) -> tuple[list[int], list[Event], list[Reject]]:
         lines: list[int] = []
         events: list[Event] = []
         rejects: list[Reject] = []
@@ -90,16 +85,16 @@ class EventReader:
         event = read_event(record, source=self.source, received_at=None)
         return event if record.get("id") is not None else event.model_copy(update={"id": None})
 
-    def _named(self, table: pa.Table) -> pa.Table:
-        """The table with an id, made from moment, body and occurrence, wherever the sender gave none."""
-        nameless = pc.is_null(table["id"]).to_numpy()
-        if not nameless.any():
+    def _with_ids(self, table: pa.Table) -> pa.Table:
+        """The table with an id for every line: from time, body and occurrence where the sender gave none."""
+        without_id = pc.is_null(table["id"]).to_numpy()
+        if not without_id.any():
             return table
-        moments = table["occurred_at"].cast(pa.int64()).to_numpy()[nameless]
-        digests = table["digest"].to_numpy()[nameless].astype(np.uint64)
+        moments = table["occurred_at"].cast(pa.int64()).to_numpy()[without_id]
+        digests = table["digest"].to_numpy()[without_id].astype(np.uint64)
         seen = self.occurrences.count(_mixed(digests ^ _mixed(moments.astype(np.uint64))))
         made = _hexadecimal(moments // 1000, _mixed(digests + seen.astype(np.uint64) * _GOLDEN))
-        ids = pc.replace_with_mask(table["id"].combine_chunks(), pa.array(nameless), made)
+        ids = pc.replace_with_mask(table["id"].combine_chunks(), pa.array(without_id), made)
         return table.set_column(table.column_names.index("id"), "id", ids)
 
 
@@ -107,7 +102,7 @@ _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Numbers spread over 64 bits, one to one (the finalizer of splitmix64)."""
+    """The numbers mixed over all 64 bits, one to one (the finalizer of splitmix64)."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
@@ -122,14 +117,14 @@ def _hexadecimal(milliseconds: NDArray[np.int64], numbers: NDArray[np.uint64]) -
 
 
 def _digests(columns: dict[str, pa.Array]) -> pa.Array:
-    """`Event.digest` of rows that passed the sieve, by the same bytes."""
-    amounts = {name: plain(columns[name]) for name in ("unit_price", "value")}
-    bodies = zip(*({**columns, **amounts}[name].to_pylist() for name in _BODY), strict=True)
+    """`Event.digest` of rows that passed the checks of columns, from the same bytes."""
+    amounts = {name: plain_decimals(columns[name]) for name in ("unit_price", "value")}
+    bodies = zip(*({**columns, **amounts}[name].to_pylist() for name in BODY), strict=True)
     packed = b"".join(blake2b(orjson.dumps(body), digest_size=8).digest() for body in bodies)
     return pa.array(np.frombuffer(packed, "<u8") >> np.uint64(1)).cast(pa.int64())
 
 
-def _table(events: Sequence[Event]) -> pa.Table:
+def _event_table(events: Sequence[Event]) -> pa.Table:
     return pa.table(
         {name: pa.array([_cell(event, name) for event in events], _SCHEMA.field(name).type) for name in COLUMNS}
     )
@@ -148,14 +143,14 @@ def _cell(event: Event, name: str) -> Any:
 
 def _csv(table: pa.Table) -> bytes:
     if not table.num_rows:
-        return b""  # write_csv has garbage for an empty table
+        return b""  # write_csv writes garbage for an empty table
     sink = pa.BufferOutputStream()
     pa_csv.write_csv(table.set_column(*_moment_texts(table)), sink, _CSV)
     return bytes(sink.getvalue())
 
 
 def _moment_texts(table: pa.Table) -> tuple[int, str, pa.ChunkedArray]:
-    """The moments as texts: fifteen times as fast as write_csv does it for times with a zone."""
+    """The times as texts: fifteen times as fast as write_csv is for times with a zone."""
     texts = table["occurred_at"].cast(pa.timestamp("us")).cast(pa.string())
     return table.column_names.index("occurred_at"), "occurred_at", pc.binary_join_element_wise(texts, "Z", "")
 

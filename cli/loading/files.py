@@ -1,4 +1,4 @@
-"""Opens a file for what it is: Parquet, CSV or JSON lines, plain or compressed."""
+"""Opens a file by its content: Parquet, CSV or JSON lines, plain or compressed."""
 
 import bz2
 import gzip
@@ -18,21 +18,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cli.loading.chunks import CHUNK, Chunk, WrongFile
+from cli.loading.columns import Kind
 from cli.loading.csv_files import csv_chunks, header_of
-from cli.loading.fields import Kind
-from cli.loading.json_lines import json_chunks, told_chunks
-from cli.loading.latest import latest
-from cli.loading.plain_lines import is_plain, names_of, plain_chunks
+from cli.loading.json_lines import json_chunks, recipe_chunks
+from cli.loading.merging import merged_by_id
 from cli.loading.recipes import Recipe
-from cli.loading.shapes import AsNamed, AsTold, Shape, with_clock
+from cli.loading.shapes import ByName, ByRecipe, Shape, with_synthetic_times
+from cli.loading.unquoted_lines import is_unquoted, names_of, unquoted_chunks
 
-_ENDS = 1 << 20  # bytes at each end of a file that, with its size, tell it from others
+_ENDS = 1 << 20  # bytes at each end of a file that identify it, together with its size
 _COMPRESSED: dict[bytes, Callable[[BinaryIO], object]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
-_STRANGERS = {
+_OTHER_FORMATS = {
     b"PK\x03\x04": "it is a zip archive or an Excel sheet; unpack it or export it as CSV",
     b"\xd0\xcf\x11\xe0": "it is an old Excel sheet; export it as CSV",
     b"ORC": "it is an ORC file; export it as Parquet",
@@ -42,7 +42,7 @@ _STRANGERS = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a file is to be read; what is None is found out."""
+    """How to read a file; a value of None is found in the file."""
 
     zone: ZoneInfo | None = None
     encoding: str = "utf-8-sig"
@@ -51,7 +51,7 @@ class Reading:
 
 
 def fingerprint(path: Path) -> str:
-    """A digest of the file's size and both its ends: the same for a copy, another for a longer file."""
+    """A digest of the size and both ends of the file: equal for a copy, different for a longer file."""
     size = path.stat().st_size
     digest = blake2b(size.to_bytes(8, "little"), digest_size=16)
     with path.open("rb") as file:
@@ -63,9 +63,9 @@ def fingerprint(path: Path) -> str:
 
 @contextmanager
 def chunks_of(path: Path, kind: Kind, reading: Reading, moved: timedelta = timedelta()) -> Iterator[Iterator[Chunk]]:
-    """The file's chunks, their times moved as the recipe's shift asks.
+    """The chunks of the file, their times moved by `moved` if a recipe is followed.
 
-    Raises WrongFile, here or when they are read, saying what is wrong with the file.
+    Raises WrongFile saying what is wrong with the file, here or while the chunks are read.
     """
     with ExitStack() as opened:
         try:
@@ -88,16 +88,18 @@ def _shaped(
     opened: ExitStack, raw: BinaryIO, path: Path, kind: Kind, reading: Reading, moved: timedelta
 ) -> Iterator[Chunk]:
     if reading.recipe is None:
-        return _chunks(opened, raw, path, reading, AsNamed(kind, reading.zone))
+        return _chunks(opened, raw, path, reading, ByName(kind, reading.zone))
 
-    def read(shape: AsTold) -> Iterator[Chunk]:
+    def read(shape: ByRecipe) -> Iterator[Chunk]:
         return _chunks(opened, raw, path, reading, shape)
 
-    chunks = read(with_clock(AsTold(kind, reading.recipe, reading.zone, moved), read))
-    return latest(chunks, CHUNK) if kind == Kind.ITEMS else chunks
+    chunks = read(with_synthetic_times(ByRecipe(kind, reading.recipe, reading.zone, moved), read))
+    return merged_by_id(chunks, CHUNK) if kind == Kind.ITEMS else chunks
 
 
-def _chunks(opened: ExitStack, raw: BinaryIO, path: Path, reading: Reading, shape: AsNamed | AsTold) -> Iterator[Chunk]:
+def _chunks(
+    opened: ExitStack, raw: BinaryIO, path: Path, reading: Reading, shape: ByName | ByRecipe
+) -> Iterator[Chunk]:
     raw.seek(0)
     head = raw.read(8)
     raw.seek(0)
@@ -105,7 +107,7 @@ def _chunks(opened: ExitStack, raw: BinaryIO, path: Path, reading: Reading, shap
         return _parquet(raw, shape)
     stream = _unpacked(opened, raw, head)
     start = stream.peek(4096)[:4096]
-    _refuse_strangers(start, path)
+    _refuse_other_formats(start, path)
     if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
         return _json(cast("BinaryIO", stream), raw, shape)
     return _text(opened, cast("BinaryIO", stream), raw, reading, shape)
@@ -118,8 +120,8 @@ def _unpacked(opened: ExitStack, raw: BinaryIO, head: bytes) -> io.BufferedReade
     return opened.enter_context(io.BufferedReader(cast("io.RawIOBase", unpack(raw)), 1 << 20))
 
 
-def _refuse_strangers(start: bytes, path: Path) -> None:
-    for magic, advice in _STRANGERS.items():
+def _refuse_other_formats(start: bytes, path: Path) -> None:
+    for magic, advice in _OTHER_FORMATS.items():
         if start.startswith(magic):
             raise WrongFile(advice)
     if not start.strip():
@@ -132,9 +134,9 @@ def _refuse_strangers(start: bytes, path: Path) -> None:
         raise WrongFile("it is named like Parquet but is not")
 
 
-def _json(stream: BinaryIO, raw: BinaryIO, shape: AsNamed | AsTold) -> Iterator[Chunk]:
-    if isinstance(shape, AsTold):
-        return told_chunks(stream, sorted(shape.told), shape, raw.tell)
+def _json(stream: BinaryIO, raw: BinaryIO, shape: ByName | ByRecipe) -> Iterator[Chunk]:
+    if isinstance(shape, ByRecipe):
+        return recipe_chunks(stream, sorted(shape.used), shape, raw.tell)
     return json_chunks(stream, shape.kind, raw.tell, shape.size)
 
 
@@ -142,9 +144,9 @@ def _text(opened: ExitStack, stream: BinaryIO, raw: BinaryIO, reading: Reading, 
     text = opened.enter_context(io.TextIOWrapper(stream, reading.encoding, errors="surrogateescape", newline=""))
     names = list(reading.recipe.columns or ()) if reading.recipe else []
     delimiter, first_line = reading.delimiter, 1 if names else 2
-    if delimiter is not None and is_plain(delimiter):
+    if delimiter is not None and is_unquoted(delimiter):
         names = names or names_of(text.readline(), delimiter)
-        return plain_chunks(text, names, delimiter, shape, raw.tell, first_line)
+        return unquoted_chunks(text, names, delimiter, shape, raw.tell, first_line)
     if not names:
         names, delimiter = header_of(text, delimiter)
     return csv_chunks(text, names, delimiter or ",", shape, raw.tell, first_line)

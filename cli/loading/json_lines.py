@@ -1,4 +1,4 @@
-"""JSON lines in chunks: one object a line, a broken line set aside alone."""
+"""JSON lines in chunks: one object on each line; a broken line is set aside alone."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 
 from cli.loading.chunks import ODD, Chunk, Reject
-from cli.loading.fields import FIELDS, LISTS, MONEY, OBJECTS, Kind
+from cli.loading.columns import AMOUNTS, FIELDS, LISTS, OBJECTS, Kind
 from cli.loading.shapes import Shape
 
 
@@ -25,8 +25,8 @@ def json_chunks(stream: BinaryIO, kind: Kind, position: Callable[[], int], size:
         first += len(lines)
 
 
-def told_chunks(stream: BinaryIO, names: list[str], shape: Shape, position: Callable[[], int]) -> Iterator[Chunk]:
-    """The lines, shaped from what they say under these names."""
+def recipe_chunks(stream: BinaryIO, names: list[str], shape: Shape, position: Callable[[], int]) -> Iterator[Chunk]:
+    """The lines, converted by a recipe that reads these names."""
     first = 1
     while lines := list(islice(stream, shape.size)):
         records, rejects = _parse(lines, first)
@@ -40,7 +40,7 @@ def _texts(records: dict[int, dict[str, Any]], name: str) -> list[str | None]:
 
 
 def _plain(value: Any) -> str | None:
-    """A value as a CSV file would have it; lists of plain values between bars."""
+    """A value as a CSV file writes it; a list of plain values as `a|b`."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list) and not any(isinstance(each, dict | list) for each in value):
@@ -80,7 +80,7 @@ def _column(name: str, records: list[dict[str, Any]]) -> pa.Array:
     values = [record.get(name) for record in records]
     if name in OBJECTS | LISTS:
         texts = [None if value is None else ODD for value in values]
-    elif name in MONEY:
+    elif name in AMOUNTS:
         texts = [_text(value, (int, float)) for value in values]
     elif name == "quantity":
         texts = [_text(value, (int,)) for value in values]

@@ -1,4 +1,4 @@
-"""One file into Postgres: the next chunk is read while the last one is stored, each chunk is one transaction."""
+"""Loads one file into Postgres: reads the next chunk while the last one is stored, each in one transaction."""
 
 import asyncio
 from collections import Counter
@@ -14,24 +14,24 @@ from typing import NamedTuple, Self, TypeVar, cast
 import asyncpg
 
 from cli.loading.chunks import Chunk, Reject, WrongFile
+from cli.loading.columns import Kind
 from cli.loading.events import EventReader, Rows
-from cli.loading.fields import Kind
 from cli.loading.files import Reading, chunks_of, fingerprint
 from cli.loading.occurrences import Occurrences
 from cli.loading.patches import Patch, patches_of, store_patches
 from cli.loading.rejects import RejectFile
-from cli.loading.report import Report
+from cli.progress import FileProgress
 from core import clock
-from db.history import History, LoadProgress, begin_load, first_begun, save_load
+from db.history import HistoryCopier, LoadProgress, begin_load, first_started_at, save_load
 
 T = TypeVar("T")
-_TAKEN = "its source, id and occurredAt came before with another body"
-_NOT_KEPT = "events of this person from that time are not kept"
+_CONFLICT = "its source, id and occurredAt are stored with another body"
+_ERASED = "events of this person from before their erasure are not stored"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be loaded and how."""
+class Load:
+    """One file to load, and how."""
 
     kind: Kind
     file: Path
@@ -40,98 +40,98 @@ class Order:
     reading: Reading = field(default_factory=Reading)
 
 
-class Tally(NamedTuple):
-    """What became of the file's lines. `duplicate` counts events known before; for items and users, older patches."""
+class LoadCounts(NamedTuple):
+    """How many lines had which outcome. `duplicate`: events that are stored already, or older items and users."""
 
     stored: int = 0
     duplicate: int = 0
     rejected: int = 0
-    resumed_after: int = 0  # lines done by an earlier load that was stopped
+    resumed_after: int = 0  # lines that an earlier load had done when it was stopped
     skipped: Mapping[str, int] = MappingProxyType({})  # lines left out by the recipe's rules, by their column
 
     def plus(self, stored: int, duplicate: int, rejected: int) -> Self:
-        """With these lines too."""
+        """The counts with these lines added."""
         return self._replace(
             stored=self.stored + stored, duplicate=self.duplicate + duplicate, rejected=self.rejected + rejected
         )
 
-    def without(self, skipped: Mapping[str, int]) -> Self:
-        """With these lines left out too."""
+    def plus_skipped(self, skipped: Mapping[str, int]) -> Self:
+        """The counts with these skipped lines added."""
         return self._replace(skipped=Counter(self.skipped) + Counter(skipped)) if skipped else self
 
 
-async def load_events(connection: asyncpg.Connection, order: Order, report: Report) -> Tally:
-    """Store the events of the file once; a load that was stopped goes on where it stopped. Raises WrongFile."""
-    id = _load_id(order)
-    begun = await begin_load(connection, id, order.file.name)
+async def load_events(connection: asyncpg.Connection, load: Load, report: FileProgress) -> LoadCounts:
+    """Store the events of the file once; a load that was stopped resumes where it stopped. Raises WrongFile."""
+    id = _load_id(load)
+    begun = await begin_load(connection, id, load.file.name)
     if begun is None:
         raise WrongFile("another process is loading it")
-    history, progress, tally = History(connection), begun, Tally(resumed_after=begun.lines)
-    async with _read(order, _events, await first_begun(connection, id)) as steps:
-        with RejectFile(order.rejects, begun.lines) as rejects:
+    history, progress, counts = HistoryCopier(connection), begun, LoadCounts(resumed_after=begun.lines)
+    async with _read(load, _events, await first_started_at(connection, id)) as steps:
+        with RejectFile(load.rejects, begun.lines) as rejects:
             async for chunk, rows, refused in steps:
-                tally = tally.without(chunk.skipped)
+                counts = counts.plus_skipped(chunk.skipped)
                 if chunk.last_line > begun.lines:
                     await history.prepare_months(rows.months)
                     progress = await _store(history, id, progress, chunk, rows, refused, rejects)
-                report.step(chunk.read, chunk.last_line)
+                report(chunk.read, chunk.last_line)
     await save_load(connection, id, progress, finished=True)
-    return tally.plus(*progress[1:])
+    return counts.plus(*progress[1:])
 
 
-async def load_patches(connection: asyncpg.Connection, order: Order, report: Report) -> Tally:
+async def load_patches(connection: asyncpg.Connection, load: Load, report: FileProgress) -> LoadCounts:
     """Apply the items or users of the file as patches. Raises WrongFile."""
-    tally = Tally()
-    async with _read(order, _patches, clock.now()) as steps:
-        with RejectFile(order.rejects) as rejects:
+    counts = LoadCounts()
+    async with _read(load, _patches, clock.now()) as steps:
+        with RejectFile(load.rejects) as rejects:
             async for chunk, patches, refused in steps:
-                stored = await store_patches(connection, order.kind, patches) if patches else 0
+                stored = await store_patches(connection, load.kind, patches) if patches else 0
                 rejects.write(refused)
-                tally = tally.plus(stored, len(patches) - stored, len(refused)).without(chunk.skipped)
-                report.step(chunk.read, chunk.last_line)
-    return tally
+                counts = counts.plus(stored, len(patches) - stored, len(refused)).plus_skipped(chunk.skipped)
+                report(chunk.read, chunk.last_line)
+    return counts
 
 
-async def check_file(order: Order, report: Report) -> Tally:
-    """Read and judge the whole file, storing nothing; `stored` is what could be. Raises WrongFile."""
-    tally = Tally()
-    judge = _events if order.kind == Kind.EVENTS else _patches
-    async with _read(order, judge, clock.now()) as steps:
-        with RejectFile(order.rejects) as rejects:
+async def check_file(load: Load, report: FileProgress) -> LoadCounts:
+    """Read and check the whole file, storing nothing; `stored` counts the valid lines. Raises WrongFile."""
+    counts = LoadCounts()
+    check = _events if load.kind == Kind.EVENTS else _patches
+    async with _read(load, check, clock.now()) as steps:
+        with RejectFile(load.rejects) as rejects:
             async for chunk, good, refused in steps:
                 rejects.write(refused)
                 count = len(good.lines) if isinstance(good, Rows) else len(good)
-                tally = tally.plus(count, 0, len(refused)).without(chunk.skipped)
-                report.step(chunk.read, chunk.last_line)
-    return tally
+                counts = counts.plus(count, 0, len(refused)).plus_skipped(chunk.skipped)
+                report(chunk.read, chunk.last_line)
+    return counts
 
 
 @asynccontextmanager
 async def _read(
-    order: Order, judge: Callable[[Order, Iterator[Chunk]], Iterator[T]], now: datetime
+    load: Load, check: Callable[[Load, Iterator[Chunk]], Iterator[T]], now: datetime
 ) -> AsyncIterator[AsyncIterator[T]]:
-    """The judged chunks of the file; `now` is what a recipe moves times to."""
-    recipe = order.reading.recipe
+    """The checked chunks of the file; a recipe moves times to `now`."""
+    recipe = load.reading.recipe
     moved = recipe.moved(now) if recipe else timedelta()
-    with chunks_of(order.file, order.kind, order.reading, moved) as chunks:
-        async with aclosing(_ahead(judge(order, chunks))) as steps:
+    with chunks_of(load.file, load.kind, load.reading, moved) as chunks:
+        async with aclosing(_made_ahead(check(load, chunks))) as steps:
             yield steps
 
 
-def _events(order: Order, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Rows, list[Reject]]]:
+def _events(load: Load, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Rows, list[Reject]]]:
     with closing(Occurrences()) as occurrences:
-        reader = EventReader(order.source, clock.now(), occurrences)
+        reader = EventReader(load.source, clock.now(), occurrences)
         for chunk in chunks:
             yield chunk, *reader.rows(chunk)
 
 
-def _patches(order: Order, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, list[Patch], list[Reject]]]:
+def _patches(load: Load, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, list[Patch], list[Reject]]]:
     for chunk in chunks:
-        yield chunk, *patches_of(order.kind, chunk)
+        yield chunk, *patches_of(load.kind, chunk)
 
 
 async def _store(
-    history: History,
+    history: HistoryCopier,
     id: str,
     before: LoadProgress,
     chunk: Chunk,
@@ -139,11 +139,11 @@ async def _store(
     refused: list[Reject],
     rejects: RejectFile,
 ) -> LoadProgress:
-    """Store a chunk and how far we are, both or neither; what is refused is on disk before."""
+    """Store a chunk and the progress, both or neither; the rejects are written before."""
     async with history.connection.transaction():
         copied = await history.copy(rows.csv)
-        refused = refused + [Reject(int(rows.lines[place]), "id", _TAKEN) for place in copied.conflicts]
-        refused += [Reject(int(rows.lines[place]), "occurredAt", _NOT_KEPT) for place in copied.erased]
+        refused = refused + [Reject(int(rows.lines[place]), "id", _CONFLICT) for place in copied.conflicts]
+        refused += [Reject(int(rows.lines[place]), "occurredAt", _ERASED) for place in copied.erased]
         rejects.write(refused)
         progress = LoadProgress(
             chunk.last_line,
@@ -155,19 +155,20 @@ async def _store(
     return progress
 
 
-def _load_id(order: Order) -> str:
-    how = f"{fingerprint(order.file)}\x00{order.kind}\x00{order.source}\x00{order.reading}"
+def _load_id(load: Load) -> str:
+    """The id that finds an earlier load of the file. The repr of `Reading` is part of it: keep the names in there."""
+    how = f"{fingerprint(load.file)}\x00{load.kind}\x00{load.source}\x00{load.reading}"
     return blake2b(how.encode(), digest_size=16).hexdigest()
 
 
-async def _ahead(steps: Iterator[T]) -> AsyncGenerator[T]:
-    """The steps, each next one made in a thread while the caller works on the last."""
-    done = object()
-    coming = asyncio.create_task(asyncio.to_thread(next, steps, done))
+async def _made_ahead(steps: Iterator[T]) -> AsyncGenerator[T]:
+    """The steps; the next one is made in a thread while the caller works on the last."""
+    end = object()
+    next_step = asyncio.create_task(asyncio.to_thread(next, steps, end))
     try:
-        while (step := await coming) is not done:
-            coming = asyncio.create_task(asyncio.to_thread(next, steps, done))
+        while (step := await next_step) is not end:
+            next_step = asyncio.create_task(asyncio.to_thread(next, steps, end))
             yield cast("T", step)
     finally:
-        await asyncio.wait([coming])
+        await asyncio.wait([next_step])
         cast("Generator[T]", steps).close()

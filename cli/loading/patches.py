@@ -1,25 +1,24 @@
-"""Items and users of a chunk as patches, judged one by one by the rules of the upsert mutations."""
+"""Items and users of a chunk as patches, each checked by the contract of uploads."""
 
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from cli.loading.chunks import Chunk, Reject
-from cli.loading.fields import Kind
+from cli.loading.columns import OFFER, Kind, list_of
 from core.errors import InvalidInput
-from db.items import ItemPatch, upsert_items
+from core.uploads import ItemPatch, UserPatch, read_item, read_user
+from db.items import upsert_items
 from db.postgres import Connection
-from db.users import UserPatch, upsert_users
-from engine.catalogue.uploads import read_item, read_user
+from db.users import upsert_users
 
-_OFFER: Final = ("price", "listPrice", "currency", "available")
-_WORDS: Final = {"true": True, "t": True, "yes": True, "y": True, "1": True,
-                 "false": False, "f": False, "no": False, "n": False, "0": False}  # fmt: skip
+_BOOLEANS: Final = {"true": True, "t": True, "yes": True, "y": True, "1": True,
+                    "false": False, "f": False, "no": False, "n": False, "0": False}  # fmt: skip
 
 Patch = ItemPatch | UserPatch
 
 
 def patches_of(kind: Kind, chunk: Chunk) -> tuple[list[Patch], list[Reject]]:
-    """The chunk's patches, and the lines that are none, the unreadable ones included."""
+    """The patches of the chunk, and its rejects, with the lines that could not be read."""
     read = item_of if kind == Kind.ITEMS else read_user
     patches: list[Patch] = []
     rejects: list[Reject] = []
@@ -32,7 +31,7 @@ def patches_of(kind: Kind, chunk: Chunk) -> tuple[list[Patch], list[Reject]]:
 
 
 async def store_patches(connection: Connection, kind: Kind, patches: list[Patch]) -> int:
-    """Apply the patches; returns how many were not older than what is stored."""
+    """Apply the patches; how many of them were not older than what is stored."""
     if kind == Kind.ITEMS:
         outcomes = await upsert_items(connection, cast("list[ItemPatch]", patches))
     else:
@@ -41,29 +40,24 @@ async def store_patches(connection: Connection, kind: Kind, patches: list[Patch]
 
 
 def item_of(record: Mapping[str, Any]) -> ItemPatch:
-    """The patch of a record, in which flat columns make the offer of the default market. Raises InvalidInput."""
+    """The patch of a record, whose columns of OFFER make the offer of the default market. Raises InvalidInput."""
     raw = dict(record)
     if "image" in raw:
         raw["imageUrl"] = raw.pop("image")
     if isinstance(raw.get("categories"), str):
-        raw["categories"] = _parts(raw["categories"])
-    flat: dict[str, Any] = {name: raw.pop(name) for name in _OFFER if name in raw}
+        raw["categories"] = list_of("categories", raw["categories"])
+    flat: dict[str, Any] = {name: raw.pop(name) for name in sorted(OFFER & raw.keys())}
     if flat:
         if "offers" in raw:
-            raise InvalidInput(f"offers cannot stand beside {', '.join(flat)}", "offers")
+            raise InvalidInput(f"offers cannot be given together with {', '.join(flat)}", "offers")
         raw["offers"] = [{**flat, **_available(flat)}]
     return read_item(raw)
-
-
-def _parts(text: str) -> list[str]:
-    """`a > b > c` or `a|b|c`."""
-    return [part.strip() for part in text.split(">" if ">" in text else "|")]
 
 
 def _available(flat: Mapping[str, Any]) -> dict[str, Any]:
     value = flat.get("available")
     if not isinstance(value, str):
         return {}
-    if value.strip().lower() not in _WORDS:
+    if value.strip().lower() not in _BOOLEANS:
         raise InvalidInput("available must be true or false", "available")
-    return {"available": _WORDS[value.strip().lower()]}
+    return {"available": _BOOLEANS[value.strip().lower()]}

@@ -1,4 +1,4 @@
-"""Recipes: a small TOML file that says which columns of a foreign file are which of ours."""
+"""Recipes: a small TOML file that maps the columns of a foreign file to ours."""
 
 import tomllib
 from datetime import datetime, timedelta
@@ -19,16 +19,16 @@ from pydantic import (
     model_validator,
 )
 
+from cli.errors import WrongCommand
 from cli.loading.chunks import WrongFile
-from cli.loading.clocks import weeks_between
-from cli.loading.fields import Kind, check_columns
-from core.errors import PenchantError
+from cli.loading.columns import Kind, check_columns
+from cli.loading.synthetic_times import weeks_between
 
 EPOCHS: Final = {"seconds": "s", "milliseconds": "ms"}
-"""Formats of times that are counted from 1970 on."""
+"""Formats of times that are counted since 1970."""
 
 
-class WrongRecipe(PenchantError):
+class WrongRecipe(WrongCommand):
     """The recipe cannot be followed."""
 
 
@@ -36,7 +36,7 @@ def _pattern(text: str) -> str:
     try:
         pc.match_substring_regex(pa.array([""]), text)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
     return text
 
 
@@ -54,15 +54,15 @@ def _time_format(text: str) -> str:
     return text
 
 
-def _words(value: Any) -> Any:
-    """Constants may be written as numbers or truths."""
+def _as_text(value: Any) -> Any:
+    """Constants may be written as numbers or booleans."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
 
 
 Pattern = Annotated[str, AfterValidator(_pattern)]  # of RE2, for the whole text
-Text = Annotated[str, BeforeValidator(_words)]
+Text = Annotated[str, BeforeValidator(_as_text)]
 Rules = dict[str, Pattern]  # by column
 
 
@@ -71,7 +71,7 @@ class _Part(BaseModel):
 
 
 class Cell(_Part):
-    """Where the text of one of our columns comes from, and what is done to it on the way."""
+    """Where one of our columns comes from (a column or a constant), and how its text is converted."""
 
     column: str | None = None
     value: Text | None = None
@@ -95,7 +95,7 @@ class Cell(_Part):
 
 
 class Section(_Part):
-    """What a file of one kind holds: our columns, and which of its lines count."""
+    """How files of one kind are read: our columns, and rules for lines to keep and to skip."""
 
     cells: dict[str, Cell]
     keep: Rules = Field(default_factory=dict)
@@ -111,7 +111,7 @@ class Section(_Part):
 
 
 class Recipe(_Part):
-    """How a shop's own file is read. `keep` and `skip` are rules for lines of every kind."""
+    """How a shop's own file is read. `keep` and `skip` are rules for the lines of files of every kind."""
 
     encoding: str | None = None
     delimiter: str | None = None
@@ -139,19 +139,19 @@ class Recipe(_Part):
         return self
 
     def section(self, kind: Kind) -> Section | None:
-        """What the recipe says of such files."""
+        """The section for files of this kind, if the recipe has one."""
         found: Section | None = getattr(self, kind.value)
         return found
 
     def moved(self, now: datetime) -> timedelta:
-        """How far all times are moved, so that weekdays stay weekdays and the cut comes to lie at `now` or before."""
+        """How far all times are moved: by whole weeks, so that weekdays stay and the cut is not later than `now`."""
         return timedelta() if self.shift == "none" or self.cut is None else weeks_between(self.cut, now)
 
 
 def read_recipe(path: Path, kind: Kind) -> Recipe:
     """The recipe in the file, which must have a section for the kind.
 
-    Raises WrongRecipe naming the key at fault.
+    Raises WrongRecipe naming the wrong key.
     """
     try:
         recipe = Recipe.model_validate(tomllib.loads(path.read_text("utf-8")))
@@ -177,11 +177,11 @@ def _check(kind: Kind, section: Section, *, timeless: bool) -> None:
 
 
 def _fault(error: ValidationError) -> str:
-    """The first fault, with the way to it as the writer of the recipe knows it."""
+    """The first fault, with the path to its key as the recipe writes it."""
     first = error.errors(include_url=False, include_input=False)[0]
-    way = ".".join(str(step) for step in first["loc"] if step != "cells")
+    path = ".".join(str(step) for step in first["loc"] if step != "cells")
     if first["type"] == "extra_forbidden":
-        return f"the key {way!r} is not known"
+        return f"the key {path!r} is not known"
     reason = first.get("ctx", {}).get("error")
     words = str(reason) if reason is not None else first["msg"]
-    return f"{way}: {words}" if way else words
+    return f"{path}: {words}" if path else words

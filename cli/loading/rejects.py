@@ -1,4 +1,4 @@
-"""The file of lines that were not stored: one JSON object a line with `line`, `field` and `reason`."""
+"""The file of rejects: the lines that were not stored, each as a JSON object with `line`, `field` and `reason`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,12 @@ from cli.loading.chunks import Reject
 
 
 class RejectFile:
-    """Written only when there is something to say; what an earlier load said of later lines is dropped."""
+    """Written only when there are rejects. Rejects that an earlier load wrote about later lines are dropped."""
 
     def __init__(self, path: Path, keep_until: int = 0) -> None:
-        """Go on behind what is said about the first `keep_until` lines."""
+        """Keep the rejects of the first `keep_until` lines and write behind them."""
         self.path = path
-        kept = _said(path, keep_until)
+        kept = _kept(path, keep_until)
         self._file: BinaryIO | None = None
         if kept:
             path.write_bytes(b"".join(kept))
@@ -33,24 +33,24 @@ class RejectFile:
             self._file.close()
 
     def write(self, rejects: Sequence[Reject]) -> None:
-        """Add these, in the order of their lines, and hand them to the operating system."""
+        """Add these, in the order of their lines, and flush them."""
         if not rejects:
             return
         if self._file is None:
             self._file = self.path.open("ab")
-        said = sorted(rejects, key=lambda reject: reject.line)
-        self._file.write(b"".join(orjson.dumps(reject._asdict()) + b"\n" for reject in said))
+        in_order = sorted(rejects, key=lambda reject: reject.line)
+        self._file.write(b"".join(orjson.dumps(reject._asdict()) + b"\n" for reject in in_order))
         self._file.flush()
 
 
-def _said(path: Path, until: int) -> list[bytes]:
+def _kept(path: Path, until: int) -> list[bytes]:
     if not until or not path.exists():
         return []
     return [line for line in path.read_bytes().splitlines(keepends=True) if _line(line) <= until]
 
 
-def _line(said: bytes) -> float:
+def _line(reject: bytes) -> float:
     try:
-        return int(orjson.loads(said)["line"])
+        return int(orjson.loads(reject)["line"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return float("inf")  # the last one, cut off by a kill
+        return float("inf")  # the last reject, cut off when the process was killed

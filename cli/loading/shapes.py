@@ -1,4 +1,4 @@
-"""What a reader's columns become: taken by their names, or made into ours as a recipe tells."""
+"""How the columns of a file become ours: by their names, or converted by a recipe."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,37 +12,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from cli.loading.cells import made_of, matches, texts_of
 from cli.loading.chunks import CHUNK, Chunk, Reject, WrongFile
-from cli.loading.clocks import Countdown
-from cli.loading.fields import TIMES, Kind, check_columns
+from cli.loading.columns import TIMES, Kind, check_columns
+from cli.loading.conversions import convert, matches, texts_of
 from cli.loading.recipes import Recipe, Section
-from cli.loading.tables import chunk_of, moments
+from cli.loading.synthetic_times import SyntheticTimes
+from cli.loading.typed_columns import chunk_of, timestamps
 
 Lines = NDArray[np.int64]
-_WIDE: Final = 10  # a line that holds several values counts for so many
-_BETWEEN: Final = r"[\s,;|]+"  # the values of a column that holds several
+_VALUES_EXPECTED: Final = 10  # of a line that holds several
+_SEPARATORS: Final = r"[\s,;|]+"  # between the values of a column that holds several
 
 
 class Shape(Protocol):
-    """Turns what was read into a chunk."""
+    """Turns columns of a file into a chunk of our columns."""
 
     @property
     def size(self) -> int:
-        """How many lines a chunk is made of."""
+        """How many lines of the file a chunk covers."""
         ...
 
     def wanted(self, names: list[str]) -> list[str]:
-        """Which of the file's columns are to be read. Raises WrongFile naming one that is missing or unknown."""
+        """The columns of the file that are read. Raises WrongFile naming one that is missing or unknown."""
         ...
 
     def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
-        """The chunk of lines, whose columns are as long as they. Raises WrongFile for a column of a wrong type."""
+        """The chunk of these lines; columns are as long as `lines`. Raises WrongFile for a column of a wrong type."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class AsNamed:
+class ByName:
     """The file's columns have our names."""
 
     kind: Kind
@@ -60,23 +60,23 @@ class AsNamed:
 
 
 @dataclass(frozen=True)
-class AsTold:
-    """The file's columns are made into ours by a recipe."""
+class ByRecipe:
+    """The file's columns are converted into ours by a recipe."""
 
     kind: Kind
     recipe: Recipe
     zone: ZoneInfo | None
     moved: timedelta = timedelta()
-    clock: Countdown | None = field(default=None, repr=False)
+    synthetic: SyntheticTimes | None = field(default=None, repr=False)
 
     @property
     def size(self) -> int:
         """Fewer lines when each holds several values."""
-        return CHUNK if self.recipe.each is None else CHUNK // _WIDE
+        return CHUNK if self.recipe.each is None else CHUNK // _VALUES_EXPECTED
 
     @cached_property
     def section(self) -> Section:
-        """What the recipe says of such files."""
+        """The section of the recipe for this kind of file."""
         found = self.recipe.section(self.kind)
         if found is None:
             raise WrongFile(f"the recipe has no section [{self.kind}]")
@@ -94,25 +94,25 @@ class AsTold:
         ]
 
     @cached_property
-    def told(self) -> frozenset[str]:
-        """The columns that the recipe speaks of."""
-        cells = {cell.column for cell in self.section.cells.values() if cell.column is not None}
-        return frozenset(cells | {column for column, _, _ in self.skipping})
+    def used(self) -> frozenset[str]:
+        """The columns that the recipe reads."""
+        converted = {cell.column for cell in self.section.cells.values() if cell.column is not None}
+        return frozenset(converted | {column for column, _, _ in self.skipping})
 
     def wanted(self, names: list[str]) -> list[str]:
-        """Those that the recipe speaks of."""
-        for name in sorted(self.told):
+        """The columns that the recipe reads."""
+        for name in sorted(self.used):
             if names.count(name) != 1:
                 why = "is there twice" if name in names else f"is not in the file; there are: {', '.join(names)}"
                 raise WrongFile(f"the recipe reads the column {name!r}, which {why}")
-        return [name for name in names if name in self.told]
+        return [name for name in names if name in self.used]
 
     def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
-        """Our columns of the lines that count."""
+        """Our columns, of the lines that no rule leaves out."""
         last = int(lines[-1]) if len(lines) else 0
         lines, columns, skipped = self._kept(lines, columns)
-        lines, columns = self._one_value_a_line(lines, columns)
-        made, wrong = self._made(columns, len(lines))
+        lines, columns = self._one_value_per_line(lines, columns)
+        made, wrong = self._converted(columns, len(lines))
         rejects = rejects + [
             Reject(int(lines[place]), name, f"{name} {reason}") for place, (name, reason) in sorted(wrong.items())
         ]
@@ -126,7 +126,7 @@ class AsTold:
     def _kept(
         self, lines: Lines, columns: Mapping[str, pa.Array]
     ) -> tuple[Lines, Mapping[str, pa.Array], dict[str, int]]:
-        """The lines that no rule leaves out, and how many each column's rules do."""
+        """The lines that no rule leaves out, and how many the rules of each column leave out."""
         skipped: dict[str, int] = {}
         for column, pattern, kept in self.skipping:
             fits = matches(texts_of(columns[column]), pattern)
@@ -136,51 +136,53 @@ class AsTold:
                 lines, columns = lines[mask.to_numpy(zero_copy_only=False)], _filtered(columns, mask)
         return lines, columns, skipped
 
-    def _one_value_a_line(self, lines: Lines, columns: Mapping[str, pa.Array]) -> tuple[Lines, Mapping[str, pa.Array]]:
+    def _one_value_per_line(
+        self, lines: Lines, columns: Mapping[str, pa.Array]
+    ) -> tuple[Lines, Mapping[str, pa.Array]]:
         """A line for each value of the column that holds several."""
         name = self.recipe.each
         if name is None or name not in columns:
             return lines, columns
         several = columns[name]
         if not pa.types.is_list(several.type) and not pa.types.is_large_list(several.type):
-            several = pc.split_pattern_regex(texts_of(several), _BETWEEN)
+            several = pc.split_pattern_regex(texts_of(several), _SEPARATORS)
         parents = pc.list_parent_indices(several)
         spread = {other: column.take(parents) for other, column in columns.items() if other != name}
         return lines[parents.to_numpy()], {**spread, name: pc.list_flatten(several)}
 
-    def _made(
+    def _converted(
         self, columns: Mapping[str, pa.Array], count: int
     ) -> tuple[dict[str, pa.Array], dict[int, tuple[str, str]]]:
-        """Our columns, and for the places of lines that cannot be made the column at fault and why."""
+        """Our columns, and for each place that cannot be converted the wrong column and the reason."""
         made: dict[str, pa.Array] = {}
         wrong: dict[int, tuple[str, str]] = {}
         for name, cell in self.section.cells.items():
             source = None if cell.column is None else columns[cell.column]
-            made[name], bad, reason = made_of(name, cell, source, self.recipe.decimal, count)
+            made[name], bad, reason = convert(name, cell, source, self.recipe.decimal, count)
             if bad is not None:
                 wrong |= dict.fromkeys(np.flatnonzero(bad).tolist(), (name, reason))
         return made, wrong
 
     def _timed(self, made: dict[str, pa.Array]) -> dict[str, pa.Array]:
-        """With synthetic times where there are none, moved where they are to be moved."""
-        if self.clock is not None:
-            made = {**made, "occurredAt": self.clock.times(person_of(made))}
+        """The columns with synthetic times, if the recipe wants them, and with times moved, if it shifts them."""
+        if self.synthetic is not None:
+            made = {**made, "occurredAt": self.synthetic.of(person_of(made))}
         if not self.moved:
             return made
         return {name: _moved(name, made[name], self.zone, self.moved) if name in TIMES else made[name] for name in made}
 
 
-def with_clock(shape: AsTold, chunks: Callable[[AsTold], Iterable[Chunk]]) -> AsTold:
-    """The shape with synthetic times if its recipe wants them: reads the file once to count each person's lines."""
+def with_synthetic_times(shape: ByRecipe, chunks: Callable[[ByRecipe], Iterable[Chunk]]) -> ByRecipe:
+    """The shape with synthetic times if its recipe wants them: reads the file to count the lines of each person."""
     cut = shape.recipe.cut
     if shape.recipe.clock == "file" or cut is None or shape.kind != Kind.EVENTS:
         return shape
     people = (person_of(chunk.columns) for chunk in chunks(shape))
-    return AsTold(shape.kind, shape.recipe, shape.zone, shape.moved, Countdown(people, cut))
+    return ByRecipe(shape.kind, shape.recipe, shape.zone, shape.moved, SyntheticTimes(people, cut))
 
 
 def person_of(columns: Mapping[str, pa.Array]) -> pa.Array:
-    """Whose line it is, guests apart from users; a line of nobody is nobody's."""
+    """The person of each line, guests apart from users; the empty text where a line names nobody."""
     users, guests = columns.get("userId"), columns.get("anonymousId")
     named = [
         pc.binary_join_element_wise(kind, ids.cast(pa.string()), "")
@@ -197,4 +199,4 @@ def _filtered(columns: Mapping[str, pa.Array], mask: pa.Array) -> dict[str, pa.A
 def _moved(name: str, column: pa.Array, zone: ZoneInfo | None, by: timedelta) -> pa.Array:
     if not pa.types.is_temporal(column.type):
         raise WrongFile(f"{name} can only be shifted when the recipe says its format")
-    return pc.add(moments(name, column, zone), pa.scalar(by, pa.duration("us")))
+    return pc.add(timestamps(name, column, zone), pa.scalar(by, pa.duration("us")))

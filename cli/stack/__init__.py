@@ -1,1 +1,1 @@
-"""Postgres, Valkey and RabbitMQ of one's own on one machine: private ports, loopback only, gone when we are."""
+"""Private Postgres, Valkey and RabbitMQ servers on one machine: on loopback, stopped with their supervisor."""

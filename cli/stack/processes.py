@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive us: sessions of their own, closed descriptors, the kernel's death signal."""
+"""Child processes that end with us: in sessions of their own, with closed descriptors and the kernel's death signal."""
 
 import contextlib
 import ctypes
@@ -16,16 +16,18 @@ from types import FrameType
 from cli.stack.errors import StackError
 
 PR_SET_PDEATHSIG = 1
-NOBODY = 65534
-ASK_AGAIN = 1.0  # seconds
+NOBODY = 65534  # the unprivileged user
+SIGNAL_INTERVAL = 1.0  # seconds
+CHECK_INTERVAL = 0.03  # seconds
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: the words, the file its output goes to, and how it is asked to stop.
+    """A program to run: its words, the file for its output, and the signal that stops it.
 
-    `shown`: to our own output. `forgetful`: it may miss a signal while it starts, so it is asked again and again.
+    `shown`: its output goes to ours. `misses_signals`: it may miss a signal while it starts, so the stop signal is
+    sent again and again. `unprivileged`: it runs as the user NOBODY.
     """
 
     words: Sequence[str | Path]
@@ -33,14 +35,14 @@ class Command:
     shown: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
-    as_nobody: bool = False
+    unprivileged: bool = False
     niceness: int = 0
     stop_signal: signal.Signals = signal.SIGTERM
-    forgetful: bool = False
+    misses_signals: bool = False
 
     @property
     def name(self) -> str:
-        """The log's name: what people call this process."""
+        """The name of the log, which names the process in messages."""
         return self.log.stem
 
 
@@ -49,12 +51,12 @@ class Process:
 
     def __init__(self, command: Command) -> None:
         self.command = command
-        self._said_before = _size(command.log)  # by those who ran it before
+        self._log_before = _size(command.log)  # bytes of earlier runs
         self._child = _popen(command)
 
     @property
     def pid(self) -> int:
-        """The child's process id, which is its session's too."""
+        """The process id of the child, and of its session."""
         return self._child.pid
 
     @property
@@ -66,32 +68,32 @@ class Process:
         """Wait for the end; the exit code."""
         return self._child.wait()
 
-    def stop(self, patience: float) -> None:
-        """Ask it to stop, kill it after `patience` seconds; whatever is left of its session is killed too."""
-        deadline = time.monotonic() + patience
+    def stop(self, timeout: float) -> None:
+        """Send the stop signal, kill after `timeout` seconds; the rest of its session is killed too."""
+        deadline = time.monotonic() + timeout
         while self.exit_code is None and (left := deadline - time.monotonic()) > 0:
             self._child.send_signal(self.command.stop_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(min(left, ASK_AGAIN) if self.command.forgetful else left)
+                self._child.wait(min(left, SIGNAL_INTERVAL) if self.command.misses_signals else left)
         self.kill()
 
     def kill(self) -> None:
-        """End it and its session at once, as a crash would: nothing is finished, nothing put away."""
+        """Kill the child and its session at once, as a crash would: it finishes nothing."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._child.wait()
 
-    def begin_again(self) -> None:
-        """Run the same command once more, after its end."""
+    def restart(self) -> None:
+        """Run the same command again, after its end."""
         self._child = _popen(self.command)
 
-    def last_words(self, lines: int = 15) -> str:
-        """The end of its log."""
-        return tail(self.command.log, lines, self._said_before)
+    def log_tail(self, lines: int = 15) -> str:
+        """The last lines of its log since it was started."""
+        return tail(self.command.log, lines, self._log_before)
 
 
 class Processes:
-    """The children of one supervisor. Start them from a thread that lives on: the death signal is per thread."""
+    """The children of one supervisor. Start them from a thread that does not end: the death signal is per thread."""
 
     def __init__(self) -> None:
         self._running: list[Process] = []
@@ -111,17 +113,17 @@ class Processes:
         """Run a child to its end.
 
         Raises:
-            StackError: it failed; the message ends with its last words.
+            StackError: it failed; the message ends with the last lines of its log.
         """
         process = self.start(command)
         code = process.wait()
         self.forget(process)
         if code:
-            words = "" if command.shown else f":\n{process.last_words()}"
+            words = "" if command.shown else f":\n{process.log_tail()}"
             raise StackError(f"{command.name} failed with exit code {code}{words}")
 
     def forget(self, process: Process) -> None:
-        """Stop minding a child that ended."""
+        """Take a child that ended off the list."""
         with self._lock:
             if process in self._running:
                 self._running.remove(process)
@@ -130,7 +132,7 @@ class Processes:
         """The child of that name.
 
         Raises:
-            StackError: there is none.
+            StackError: no child has that name.
         """
         with self._lock:
             for process in self._running:
@@ -139,39 +141,39 @@ class Processes:
         raise StackError(f"No {name} was started here.")
 
     def ended(self) -> Process | None:
-        """A child that ended although nobody asked it to."""
+        """A child that ended by itself."""
         with self._lock:
             return next((process for process in self._running if process.exit_code is not None), None)
 
-    def stop(self, patience: float = 15.0) -> None:
-        """Stop every child, each before those it was started after, and let nothing start any more."""
+    def stop(self, timeout: float = 15.0) -> None:
+        """Stop every child, the last started first; no child can be started afterwards."""
         with self._lock:
             self._closed = True
             running, self._running = self._running[::-1], []
         for process in running:
-            process.stop(patience)
+            process.stop(timeout)
 
-    def stop_some(self, some: Sequence[Process], patience: float = 15.0) -> None:
+    def stop_some(self, some: Sequence[Process], timeout: float = 15.0) -> None:
         """Stop these children only."""
         for process in some:
             self.forget(process)
-            process.stop(patience)
+            process.stop(timeout)
 
 
 def is_starting(frame: FrameType | None) -> bool:
-    """Whether a child is just being started, as seen from where a signal came."""
+    """Whether the frame that a signal interrupted is starting a child."""
     while frame is not None and frame.f_code is not Processes.start.__code__:
         frame = frame.f_back
     return frame is not None
 
 
 def tail(log: Path, lines: int = 15, after: int = 0) -> str:
-    """The last lines of a log file behind its first `after` bytes, or a word that there are none."""
+    """The last lines of a log file behind its first `after` bytes, or a note that there are none."""
     try:
-        said = log.read_bytes()[after:].decode(errors="replace")
+        text = log.read_bytes()[after:].decode(errors="replace")
     except FileNotFoundError:
-        said = ""
-    return "\n".join(said.splitlines()[-lines:]) or "(it wrote nothing)"
+        text = ""
+    return "\n".join(text.splitlines()[-lines:]) or "(it wrote nothing)"
 
 
 def _size(log: Path) -> int:
@@ -182,20 +184,20 @@ def wait_until(ready: Callable[[], bool], processes: Sequence[Process], seconds:
     """Poll until `ready()`.
 
     Raises:
-        StackError: one of the processes ended, or the time was up.
+        StackError: one of the processes ended, or `seconds` are over.
     """
     deadline = time.monotonic() + seconds
     while not ready():
         for process in processes:
             if process.exit_code is not None:
-                raise StackError(f"{process.command.name} ended with {process.exit_code}:\n{process.last_words()}")
+                raise StackError(f"{process.command.name} ended with {process.exit_code}:\n{process.log_tail()}")
         if time.monotonic() > deadline:
             raise StackError(f"{processes[0].command.name} was not ready after {seconds:.0f} s")
-        time.sleep(0.03)
+        time.sleep(CHECK_INTERVAL)
 
 
 def _popen(command: Command) -> subprocess.Popen[bytes]:
-    owner = NOBODY if command.as_nobody else None
+    owner = NOBODY if command.unprivileged else None
     with command.log.open("ab") as log:
         return subprocess.Popen(
             [str(word) for word in command.words],
@@ -209,12 +211,12 @@ def _popen(command: Command) -> subprocess.Popen[bytes]:
             user=owner,
             group=owner,
             extra_groups=None if owner is None else [],
-            preexec_fn=_tie(command, os.getpid()),
+            preexec_fn=_tied_to_us(command, os.getpid()),
         )
 
 
-def _tie(command: Command, parent: int) -> Callable[[], None]:
-    """What the child does before it becomes the program: ask to be told of our death, be nice."""
+def _tied_to_us(command: Command, parent: int) -> Callable[[], None]:
+    """The child's steps before it becomes the program: get a signal when we end, lower its priority."""
 
     def tie() -> None:
         if _LIBC is not None:

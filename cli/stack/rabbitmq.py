@@ -1,4 +1,4 @@
-"""A private RabbitMQ, with an Erlang port mapper of its own: the machine's, else unpacked from Debian's packages."""
+"""A private RabbitMQ with its own Erlang port mapper, from the machine's programs or else from Debian's packages."""
 
 import base64
 import hashlib
@@ -18,13 +18,13 @@ from cli.stack.folder import Folder, free_ports, write_private
 from cli.stack.processes import Command, Process, Processes, wait_until
 
 USER = "penchant"
-INSTALLED = Path("/usr/lib/rabbitmq/bin")  # /usr/sbin/rabbitmq-server would change to another user
+INSTALLED = Path("/usr/lib/rabbitmq/bin")  # not /usr/sbin/rabbitmq-server, which changes to another user
 LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
 IDLE_QUIETLY = "-S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
 
 
 class RabbitMQ:
-    """One broker. Users and vhosts come from definitions it reads at boot, so no control command is ever run."""
+    """One broker. It reads users and vhosts from definitions at boot, so no control command is needed."""
 
     name = "rabbitmq"
 
@@ -39,7 +39,7 @@ class RabbitMQ:
         self._root: Path | None = None
 
     def prepare(self) -> None:
-        """Find the programs, fetching them if need be, and write users and vhosts down."""
+        """Find the programs, or download them, and write the definitions of users and vhosts."""
         self._home.mkdir(mode=0o700, exist_ok=True)
         if not (INSTALLED / "rabbitmq-server").exists() or not shutil.which("erl"):
             self._root = unpacked_rabbitmq(self._processes, self._folder.log("fetch-rabbitmq"))
@@ -47,7 +47,7 @@ class RabbitMQ:
         write_private(self._home / "enabled_plugins", "[].")
 
     def launch(self) -> None:
-        """Start the port mapper (first, and in the foreground: then it is ours to stop) and the broker."""
+        """Start the port mapper, in the foreground so that we can stop it, then the broker."""
         self._processes.stop_some(self._running)
         self._port, distribution, mapper = free_ports(3)
         write_private(self._home / "rabbitmq.conf", self._configuration())
@@ -60,10 +60,10 @@ class RabbitMQ:
         self._running.insert(0, self._processes.start(broker))
 
     def wait(self) -> str:
-        """Wait until it lets us in; the URL of its first vhost.
+        """Wait until we can log in; the URL of its first vhost.
 
         Raises:
-            StackError: it did not come up.
+            StackError: the broker did not start.
         """
         wait_until(self._answers, self._running, 120)
         return self.url(self._vhosts[0])
@@ -73,7 +73,7 @@ class RabbitMQ:
         return f"amqp://{USER}:{self._password}@127.0.0.1:{self._port}/{vhost}"
 
     def _answers(self) -> bool:
-        """Whether we may log in: an open port is not yet a broker."""
+        """Whether we can log in: the port is open before the broker is ready."""
         if not _listens(self._port):
             return False
         try:
@@ -113,7 +113,7 @@ class RabbitMQ:
         }
 
     def _environment(self, distribution: int, mapper: int) -> dict[str, str]:
-        """The broker's whole environment: everything it might read or write elsewhere is named here."""
+        """The broker's whole environment, so that it reads and writes nothing outside of its folder."""
         home = self._home
         return {
             "HOME": str(home),
@@ -140,7 +140,9 @@ class RabbitMQ:
 
     def _command(self, words: list[str | Path], name: str, environment: dict[str, str]) -> Command:
         log = self._folder.log(name)
-        return Command(words, log=log, environment=environment, folder=self._home, forgetful=True)  # Erlang, booting
+        return Command(
+            words, log=log, environment=environment, folder=self._home, misses_signals=True
+        )  # while it boots
 
 
 def _paths(root: Path | None) -> dict[str, str]:

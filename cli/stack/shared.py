@@ -1,4 +1,4 @@
-"""One temporary stack for several processes of a test run: whoever needs a store asks for it through a socket."""
+"""One temporary stack for all processes of a test run: each asks for the stores it needs through a socket."""
 
 import json
 import os
@@ -21,7 +21,7 @@ TEMPLATE = "penchant_template"
 
 
 class Addresses:
-    """The private addresses of one member of the run, made on demand."""
+    """The private addresses of every process (member) of the run, made on demand."""
 
     def __init__(self, stack: Stack, members: Sequence[str]) -> None:
         self._stack = stack
@@ -34,7 +34,7 @@ class Addresses:
         return {name: getattr(self, f"_{name}")(urls[name], member) for name in names}
 
     def _postgres(self, url: str, member: str) -> str:
-        """A copy of the migrated template, made once per member; on a given server one of an earlier run may be old."""
+        """A copy of the migrated template for each member; on a given server it may be left from an earlier run."""
         if member not in self._databases:
             template, own = _other_database(url, TEMPLATE), _other_database(url, f"penchant_test_{member}")
             if not self._databases:
@@ -55,9 +55,9 @@ class Addresses:
 
 @contextmanager
 def served(members: Sequence[str]) -> Iterator[str]:
-    """Serve the stack to the members until the block ends; the path of the socket to ask at.
+    """Serve the stack to the members until the block ends; the path of the socket for `ask`.
 
-    One thread answers one question after the other and starts the servers itself: they end with the thread.
+    One thread answers one request after the other and starts the servers itself, because they end with the thread.
     """
     with temporary_stack(members) as stack:
         path = str(stack.folder.path / "socket")
@@ -88,16 +88,16 @@ def ask(path: str, member: str, *names: str) -> dict[str, str]:
 
 class _Server(socketserver.UnixStreamServer):
     def __init__(self, path: str, addresses: Addresses) -> None:
-        super().__init__(path, _Question)
+        super().__init__(path, _Request)
         self.addresses = addresses
 
 
-class _Question(socketserver.StreamRequestHandler):
+class _Request(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         member, names = json.loads(self.rfile.readline())
         try:
             answer = cast(_Server, self.server).addresses.of(member, names)
-        except Exception as error:  # the asker has to hear of it, whatever it is
+        except Exception as error:  # every error is an answer: the member waits for one
             answer = {"error": f"{type(error).__name__}: {error}"}
         self.wfile.write(json.dumps(answer).encode() + b"\n")
 

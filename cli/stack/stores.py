@@ -1,4 +1,4 @@
-"""Start the three stores side by side and give out their addresses; those named in the environment are not started."""
+"""Starts the three stores side by side; a store whose address is in the environment is used, not started."""
 
 import re
 import tempfile
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from cli.stack.addresses import GIVEN
 from cli.stack.errors import StackError
-from cli.stack.folder import Folder, remove, sweep
+from cli.stack.folder import Folder, remove, remove_abandoned
 from cli.stack.postgres import Postgres
 from cli.stack.processes import Processes
 from cli.stack.rabbitmq import RabbitMQ
@@ -24,18 +24,18 @@ Say = Callable[[str], None]
 
 
 class Store(Protocol):
-    """One server: `prepare` may take its time in a thread, `launch` returns at once, `wait` gives the address."""
+    """One server: `prepare` may take long and runs in a thread, `launch` returns at once, `wait` returns the URL."""
 
     name: str
 
     def prepare(self) -> None:
-        """Make everything ready on the disk."""
+        """Prepare its files."""
 
     def launch(self) -> None:
         """Start the processes, on fresh ports."""
 
     def wait(self) -> str:
-        """Wait until it answers; its URL."""
+        """Wait until the server answers; its URL."""
 
 
 class Stack:
@@ -50,19 +50,19 @@ class Stack:
         self._urls = {name: url for name, key in GIVEN.items() if (url := read_secret(key))}
 
     def start(self, names: Sequence[str] = tuple(GIVEN), say: Say = lambda line: None) -> dict[str, str]:
-        """Start those that do not run yet, side by side; the URL of each, by name.
+        """Start the stores that do not run yet, side by side; the URL of each, by name.
 
-        Call it from a thread that lives as long as the stores should: the kernel ends them with it.
+        Call it from a thread that lives as long as the stores should: the kernel stops them with the thread.
 
         Raises:
-            StackError: one of them did not come up.
+            StackError: one of them did not start.
         """
         waiting = [store for store in self._stores(names) if store.name not in self._urls]
         began = time.monotonic()
         for store in _prepared(waiting, self.processes):
             store.launch()
         for store in waiting:
-            self._urls[store.name] = _answering(store)
+            self._urls[store.name] = _url_when_ready(store)
             say(f"{store.name} answers after {time.monotonic() - began:.1f} s")
         return {name: self._urls[name] for name in names}
 
@@ -73,8 +73,8 @@ class Stack:
 
 @contextmanager
 def temporary_stack(vhosts: Sequence[str] = ("penchant",)) -> Iterator[Stack]:
-    """A stack for tests: nothing is started yet, nothing is kept."""
-    sweep(Path(tempfile.gettempdir()))
+    """A stack for tests: nothing is started yet, nothing is kept after the block."""
+    remove_abandoned(Path(tempfile.gettempdir()))
     path = Path(tempfile.mkdtemp(prefix="penchant-"))
     processes = Processes()
     with Folder.open(path, temporary=True).held() as folder:
@@ -86,7 +86,7 @@ def temporary_stack(vhosts: Sequence[str] = ("penchant",)) -> Iterator[Stack]:
 
 
 def _prepared(stores: Sequence[Store], processes: Processes) -> Iterator[Store]:
-    """Each store as soon as it is prepared. Interrupted, nothing stays behind in a thread."""
+    """Each store as soon as it is prepared. After an error, no thread still runs a child."""
     if not stores:
         return
     with ThreadPoolExecutor(len(stores)) as threads:
@@ -100,8 +100,8 @@ def _prepared(stores: Sequence[Store], processes: Processes) -> Iterator[Store]:
             raise
 
 
-def _answering(store: Store) -> str:
-    """The URL once it answers; another port when somebody else was quicker."""
+def _url_when_ready(store: Store) -> str:
+    """The URL once the store answers; launched again, on another port, when its port was taken meanwhile."""
     for _ in range(ATTEMPTS - 1):
         try:
             return store.wait()

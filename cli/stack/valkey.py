@@ -13,7 +13,7 @@ from cli.stack.processes import Command, Process, Processes, wait_until
 
 
 class Valkey:
-    """One server with a password, which it reads from a file: command lines are public."""
+    """One server. It reads its password from a file, because other users can read command lines."""
 
     name = "valkey"
 
@@ -52,10 +52,10 @@ class Valkey:
         self._process = self._processes.start(command)
 
     def wait(self) -> str:
-        """Wait until it answers; the URL of its database 0.
+        """Wait until the server answers; the URL of its database 0.
 
         Raises:
-            StackError: it did not come up.
+            StackError: the server did not start.
         """
         assert self._process is not None
         wait_until(self._answers, [self._process], 30)

@@ -10,12 +10,12 @@ from typing import Any, Final
 import orjson
 
 from core.errors import StoreUnavailable
-from db.lake.place import TEMPORARY, Lake
+from db.lake.location import TEMPORARY, Lake
 
 MANIFEST: Final = "_SUCCESS.json"
 _FOLDER: Final = "day="
 _PART: Final = r"part-[0-9]+-[0-9]{4,}-[0-9a-f]{16}\.parquet"
-_REMAINS: Final = rf"{_FOLDER}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/({_PART}|{TEMPORARY}[0-9a-f]{{32}})"
+_LEFTOVERS: Final = rf"{_FOLDER}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/({_PART}|{TEMPORARY}[0-9a-f]{{32}})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What a manifest says. `held` and `mark` are what Postgres held when the newest layer was written.
+    """A manifest. `held` and `mark` are the contents of the day in Postgres when the newest layer was written.
 
-    A `mark` of None says that the files were rewritten since.
+    A `mark` of None means that the files were rewritten since.
     """
 
     day: date
@@ -47,7 +47,7 @@ class Day:
 
     @property
     def rows(self) -> int:
-        """In all files."""
+        """The rows of all files."""
         return sum(part.rows for part in self.parts)
 
     def files(self) -> set[str]:
@@ -57,13 +57,13 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The days by their date, and the bytes of every file that is there."""
+    """The days of a lake by date, and the size in bytes of every file."""
 
     days: dict[date, Day]
     sizes: dict[str, int]
 
     def whole(self, day: Day) -> bool:
-        """Whether every file of the day is there in its full length."""
+        """Whether every file of the day exists in its full length."""
         folder = folder_of(day.day)
         return all(self.sizes.get(f"{folder}/{part.name}") == part.bytes for part in day.parts)
 
@@ -74,21 +74,21 @@ def folder_of(day: date) -> str:
 
 
 def read_contents(lake: Lake) -> Contents:
-    """What the manifests say. Raises StoreUnavailable when the lake cannot be read."""
+    """The days and files of a lake. Raises StoreUnavailable when the lake cannot be read."""
     sizes = lake.sizes()
     texts = lake.read(name for name in sizes if name.endswith(f"/{MANIFEST}"))
     days = [_day(lake, name, text) for name, text in texts.items()]
     return Contents({day.day: day for day in sorted(days, key=lambda each: each.day)}, sizes)
 
 
-def tidy(lake: Lake, contents: Contents) -> None:
-    """Remove what no manifest names: the remains of an export that was killed. What has no name of ours is not ours."""
+def remove_leftovers(lake: Lake, contents: Contents) -> None:
+    """Remove files of a killed export, which no manifest names. Files with other names than ours are left."""
     named = {name for day in contents.days.values() for name in day.files()}
-    lake.remove(name for name in contents.sizes if name not in named and re.fullmatch(_REMAINS, name))
+    lake.remove(name for name in contents.sizes if name not in named and re.fullmatch(_LEFTOVERS, name))
 
 
 def write_day(lake: Lake, day: Day, before: Day | None) -> None:
-    """Let the manifest say this from now on, and remove the files that only the one before named."""
+    """Write the manifest, and remove files that only the previous one named."""
     lake.write(folder_of(day.day), MANIFEST, _manifest(day))
     if before is not None:
         lake.remove(sorted(before.files() - day.files()))
@@ -135,12 +135,14 @@ def _day(lake: Lake, name: str, text: bytes) -> Day:
         )
         _require_ours(name, day)
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreUnavailable(f"{lake.url}: {name} is no manifest of ours ({type(error).__name__}).") from error
+        raise StoreUnavailable(
+            "lake", f"{lake.url}: {name} is no manifest of ours ({type(error).__name__})."
+        ) from error
     return day
 
 
 def _require_ours(name: str, day: Day) -> None:
-    """By what a manifest says files are removed and months dropped. Raises ValueError, or TypeError."""
+    """Check a manifest: files are removed and months dropped because of it. Raises ValueError, or TypeError."""
     numbers = [day.layer, day.held, *(number for part in day.parts for number in (part.rows, part.bytes, part.layer))]
     if not all(type(number) is int for number in numbers):
         raise TypeError

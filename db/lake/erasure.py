@@ -1,4 +1,4 @@
-"""People leave the lake: the files that hold them are written again without them."""
+"""Erasure from the lake: files with events of erased people are written again without them."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -11,17 +11,17 @@ import pyarrow.parquet as pq
 
 from core.contract import Person
 from db.lake.days import Contents, Day, Part, folder_of, read_contents, remove_day, write_day
-from db.lake.parts import Writer, open_part
-from db.lake.place import Lake
+from db.lake.location import Lake
+from db.lake.parts import PartWriter, open_part
 
 _KEYS: Final = {"user": "user_id", "guest": "anonymous_id"}
 
 
 def erase_people(lake: Lake, people: Collection[Person]) -> list[date]:
-    """Take every event of these people out of the lake; the days that were written again.
+    """Remove every event of these people from the lake; returns the days that were written again.
 
-    A guest's events are those nobody signed for, as everywhere. For whoever is a `sole_writer`, and erased them from
-    Postgres before: the next export compares these days anew. Killed half way, it is called again.
+    A guest's events are those without a user id. The caller is a `sole_writer` and has erased the people from Postgres
+    before: the next export compares these days again. After a kill, it is called again.
 
     Raises StoreUnavailable when the lake cannot be read or written.
     """
@@ -44,13 +44,13 @@ def _erase(lake: Lake, contents: Contents, day: Day, ids: dict[str, list[str]]) 
 
 
 def _without(lake: Lake, day: Day, part: Part, ids: dict[str, list[str]]) -> list[Part]:
-    """The part itself when nobody is in it, else what is written in its place."""
+    """The part itself when none of the people is in it, else the parts written in its place."""
     name = lake.path(f"{folder_of(day.day)}/{part.name}")
-    with lake.answering(), lake.files.open(name, "rb") as file:
+    with lake.translated(), lake.files.open(name, "rb") as file:
         parquet = open_part(file)
         if not any(_holds(parquet, group, ids) for group in range(parquet.num_row_groups)):
             return [part]
-        writer = Writer(lake, day.day, part.layer)
+        writer = PartWriter(lake, day.day, part.layer)
         try:
             for rows in _left(parquet, ids):
                 writer.add(rows)
@@ -61,7 +61,7 @@ def _without(lake: Lake, day: Day, part: Part, ids: dict[str, list[str]]) -> lis
 
 
 def _holds(parquet: pq.ParquetFile, group: int, ids: dict[str, list[str]]) -> bool:
-    """Whether a row group holds any of them: its statistics say so for most without reading it."""
+    """Whether a row group holds any of them; the statistics of most groups answer without reading the rows."""
     if not any(_may_hold(parquet.metadata.row_group(group), key, ids[kind]) for kind, key in _KEYS.items()):
         return False
     found: bool = pc.any(_of(parquet.read_row_group(group, list(_KEYS.values())), ids)).as_py()
@@ -83,6 +83,6 @@ def _left(parquet: pq.ParquetFile, ids: dict[str, list[str]]) -> Iterator[pa.Tab
 
 
 def _of(rows: pa.Table, ids: dict[str, list[str]]) -> Any:
-    """Which rows are theirs."""
+    """A mask of the rows of these people."""
     user, guest = (pc.is_in(rows[key], pa.array(ids[kind], pa.string())) for kind, key in _KEYS.items())
     return pc.or_(user, pc.and_(pc.is_null(rows["user_id"]), guest))

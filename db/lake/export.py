@@ -1,4 +1,4 @@
-"""Events on their way to the lake: every day that is over, again when something came late, never twice for nothing."""
+"""The export of events to the lake: every day that is over, and again only when its events changed."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,17 +11,27 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import structlog
 
-from db.lake.days import Contents, Day, read_contents, tidy, write_day
-from db.lake.holding import DAY, MARK, TIMEOUT, Held, held_by_day, midnight, months_of_events, next_month, sum_of
-from db.lake.late import without
-from db.lake.owner import layers, origin_of, require_own
-from db.lake.parts import SCHEMA, SCHEMA_ID, Writer
-from db.lake.place import Lake
+from db.lake.day_contents import (
+    DAY,
+    MARK,
+    TIMEOUT,
+    DayContents,
+    contents_by_day,
+    midnight,
+    months_of_events,
+    next_month,
+    sum_of,
+)
+from db.lake.days import Contents, Day, read_contents, remove_leftovers, write_day
+from db.lake.late_events import without
+from db.lake.location import Lake
+from db.lake.owner import drops_by_month, origin_of, require_same_origin
+from db.lake.parts import SCHEMA, SCHEMA_ID, PartWriter
 
 log = structlog.get_logger()
 Report = Callable[[str, int, int], None]  # (stage, done, of)
 
-OVER: Final = timedelta(hours=1)  # a day is over when it ended that long ago: what was on its way is there
+OVER: Final = timedelta(hours=1)  # a day is over this long after its end: events in the queue are stored by then
 _AT_ONCE: Final = 16 * 1024 * 1024  # bytes
 _BETWEEN: Final = "\x1f"  # item ids have no control characters
 _COLUMNS: Final = ", ".join(
@@ -41,7 +51,7 @@ _TYPES: Final = {
 
 @dataclass
 class Exported:
-    """What an export did. `fewer` are days of which Postgres holds less than the lake: they were left alone."""
+    """The outcome of an export. `fewer` are days of which Postgres holds less than the lake: they stay unchanged."""
 
     days: int = 0
     rows: int = 0
@@ -52,25 +62,25 @@ class Exported:
 async def export_events(
     connection: Any, lake: Lake, now: datetime, report: Report, since: date | None = None, until: date | None = None
 ) -> Exported:
-    """Bring every day from `since` on and before `until` that is over into the lake, unless it is there as it is.
+    """Write every day from `since` on and before `until` that is over to the lake, unless the lake has it already.
 
-    The connection is a `sole_writer`'s, and outside a transaction. What was done counts whenever it is interrupted.
+    The connection is a `sole_writer`'s, outside a transaction. After an interruption, the days written so far count.
 
     Raises:
-        AnothersLake: another database wrote to it.
+        ForeignLake: another database wrote to it.
         StoreUnavailable: the lake cannot be read or written.
     """
     contents = await asyncio.to_thread(read_contents, lake)
     origin = await origin_of(connection)
-    require_own(origin, contents.days.values())
-    await asyncio.to_thread(tidy, lake, contents)
-    done, sealed = Exported(), await layers(connection)
+    require_same_origin(origin, contents.days.values())
+    await asyncio.to_thread(remove_leftovers, lake, contents)
+    done, sealed = Exported(), await drops_by_month(connection)
     end = min(until or date.max, (now - OVER).date())
     months = [month for month in await months_of_events(connection) if month < end]
     for count, month in enumerate(months):
         report("looking for changed months", count, len(months))
         start, stop = max(month, since or month), min(next_month(month), end)
-        held = await held_by_day(connection, start, stop) if start < stop else {}
+        held = await contents_by_day(connection, start, stop) if start < stop else {}
         due = _due(contents, held, sealed.get(month, 0), done)
         for number, day in enumerate(due):
             report(f"exporting {month:%Y-%m}", number, len(due))
@@ -82,7 +92,7 @@ async def export_events(
     return done
 
 
-def _due(contents: Contents, held: dict[date, Held], layer: int, done: Exported) -> list[date]:
+def _due(contents: Contents, held: dict[date, DayContents], layer: int, done: Exported) -> list[date]:
     due = []
     for day, now in held.items():
         known = contents.days.get(day)
@@ -98,7 +108,7 @@ def _due(contents: Contents, held: dict[date, Held], layer: int, done: Exported)
     return due
 
 
-def in_lake(known: Day, held: Held, layer: int) -> bool:
+def in_lake(known: Day, held: DayContents, layer: int) -> bool:
     """Whether the day's newest files are exactly what Postgres holds."""
     return (known.layer, known.schema, known.held, known.mark) == (layer, SCHEMA_ID, held.rows, held.mark)
 
@@ -106,9 +116,9 @@ def in_lake(known: Day, held: Held, layer: int) -> bool:
 async def _export_day(
     connection: Any, lake: Lake, day: date, known: Day | None, origin: str, layer: int, now: datetime
 ) -> Day:
-    """Write the day's files, then its manifest. The layers before this one stay as they are."""
+    """Write the day's files, then its manifest. Parts of earlier layers stay as they are."""
     before = tuple(part for part in known.parts if part.layer < layer) if known else ()
-    writer = Writer(lake, day, layer)
+    writer = PartWriter(lake, day, layer)
     try:
         rows = _Rows(writer, await asyncio.to_thread(without, lake, day, before))
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -122,29 +132,29 @@ async def _export_day(
         writer.abandon()
         raise
     written = Day(day, origin, SCHEMA_ID, layer, rows.count, str(rows.mark), now, (*before, *parts))
-    await connection.execute("SELECT")  # whoever lost the connection lost the right to write, too
+    await connection.execute("SELECT")  # a lost connection is a lost lock: then another process may write
     await asyncio.to_thread(write_day, lake, written, known)
     return written
 
 
 @dataclass
 class _Rows:
-    """Rows as Postgres sends them, on their way to the writer."""
+    """Passes rows from Postgres to the writer."""
 
-    writer: Writer
+    writer: PartWriter
     new: Callable[[pa.Table], pa.Table]
     count: int = 0
     mark: int = 0
     _waiting: bytearray = field(default_factory=bytearray)
 
     async def take(self, data: bytes) -> None:
-        """Whole rows: the protocol sends one per message."""
+        """Take whole rows: the protocol sends one per message."""
         self._waiting += data
         if len(self._waiting) >= _AT_ONCE:
             await self.pass_on()
 
     async def pass_on(self) -> None:
-        """Give what waits to the writer."""
+        """Pass the collected rows to the writer."""
         if self._waiting:
             text, self._waiting = self._waiting, bytearray()
             await asyncio.to_thread(self._pass_on, text)
@@ -157,7 +167,7 @@ class _Rows:
 
 
 def _table(text: bytearray) -> pa.Table:
-    """Rows of CSV as Arrow, the hash beside them."""
+    """Rows of CSV as Arrow, with the hash of each row."""
     read = pyarrow.csv.read_csv(
         pa.BufferReader(text),
         read_options=pyarrow.csv.ReadOptions(column_names=list(_TYPES)),

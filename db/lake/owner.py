@@ -1,4 +1,4 @@
-"""Who may write to a lake: one process at a time, of one database."""
+"""The right to write to a lake: one process at a time, of one database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from core.errors import PenchantError
+from core.errors import PenchantError, StoreUnavailable
 from db.lake.days import Day
 from db.locks import AdvisoryLock, try_lock_session, unlock_session
 from db.postgres import Connection
@@ -21,24 +21,24 @@ class LakeBusy(PenchantError):
     """Another process is writing to the lake."""
 
 
-class AnothersLake(PenchantError):
+class ForeignLake(PenchantError):
     """The lake belongs to another database."""
 
 
 @asynccontextmanager
 async def sole_writer(pool: asyncpg.Pool) -> AsyncIterator[Any]:
-    """A connection that holds the right to write to the lake as long as it lives. Raises LakeBusy."""
+    """A connection that holds the lock of the lake's writer as long as it lives. Raises LakeBusy."""
     async with pool.acquire() as connection:
         await _lock(connection)
         try:
             yield connection
         finally:
-            with suppress(asyncpg.InterfaceError, OSError, TimeoutError):  # lost: then the lock is, too
+            with suppress(StoreUnavailable):  # the connection is lost: then the lock is, too
                 await unlock_session(connection, AdvisoryLock.LAKE_WRITER)
 
 
 async def _lock(connection: Connection) -> None:
-    """Whoever was killed a moment ago holds it until Postgres hears of that."""
+    """Wait a moment: a killed process keeps the lock until Postgres notices."""
     for _ in range(_ATTEMPTS):
         if await try_lock_session(connection, AdvisoryLock.LAKE_WRITER):
             return
@@ -47,19 +47,19 @@ async def _lock(connection: Connection) -> None:
 
 
 async def origin_of(connection: Connection) -> str:
-    """The name of this database in the manifests of its lake, made up when first asked for."""
+    """The id of this database in the manifests of its lake, made on the first call."""
     await connection.execute("INSERT INTO lake_origin DEFAULT VALUES ON CONFLICT DO NOTHING")
     return str(await connection.fetchval("SELECT id FROM lake_origin"))
 
 
-def require_own(origin: str, days: Iterable[Day]) -> None:
-    """Raise AnothersLake when another database wrote any of these days."""
+def require_same_origin(origin: str, days: Iterable[Day]) -> None:
+    """Raise ForeignLake when another database wrote any of these days."""
     for day in days:
         if day.origin != origin:
-            raise AnothersLake(f"The lake belongs to another database: it wrote {day.day}. Every database has its own.")
+            raise ForeignLake(f"The lake belongs to another database: it wrote {day.day}. Every database has its own.")
 
 
-async def layers(connection: Connection) -> dict[date, int]:
-    """How often each month was dropped; months that never were are left out."""
+async def drops_by_month(connection: Connection) -> dict[date, int]:
+    """How often each month was dropped; months that were never dropped are left out."""
     rows = await connection.fetch("SELECT month, count(*) AS times FROM lake_drops GROUP BY month")
     return {row["month"]: row["times"] for row in rows}

@@ -1,4 +1,4 @@
-"""Files of a day: Parquet written row group by row group, named after what is in them."""
+"""The files of a day: Parquet, written by row groups, named by a digest of the contents."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from db.lake.days import Part, folder_of
-from db.lake.place import Lake, discard, finish
+from db.lake.location import Lake, discard, finish
 
 ROWS_OF_GROUP: Final = 131_072
 ROWS_OF_PART: Final = 32 * ROWS_OF_GROUP
@@ -44,7 +44,7 @@ SCHEMA_ID: Final = sha256(str(SCHEMA).encode()).hexdigest()[:16]
 
 
 def open_part(file: Any, columns: Iterable[str] = SCHEMA.names) -> pq.ParquetFile:
-    """A part with these columns as we write them. Raises pyarrow's errors: inside `answering` they are the lake's."""
+    """A part with these columns as we write them. Raises pyarrow's errors: use it inside `Lake.translated`."""
     parquet = pq.ParquetFile(file)
     types = {field.name: field.type for field in parquet.schema_arrow}
     if any(types.get(name) != SCHEMA.field(name).type for name in columns):
@@ -53,15 +53,15 @@ def open_part(file: Any, columns: Iterable[str] = SCHEMA.names) -> pq.ParquetFil
 
 
 @dataclass(slots=True)
-class Counted:
-    """A file that is written, with its digest and its length."""
+class HashingFile:
+    """A file being written, with its digest and length so far."""
 
     file: Any
     digest: Any = field(default_factory=sha256)
     length: int = 0
 
     def write(self, data: Any) -> int:
-        """Pass it on."""
+        """Write the data."""
         view = memoryview(data)
         self.digest.update(view)
         self.length += view.nbytes
@@ -69,58 +69,58 @@ class Counted:
         return view.nbytes
 
     def tell(self) -> int:
-        """How long it is so far."""
+        """The length so far."""
         return self.length
 
     def flush(self) -> None:
-        """Nothing is kept back here."""
+        """Nothing is buffered here."""
 
     def close(self) -> None:
-        """Whoever opened the file closes it."""
+        """The caller who opened the file closes it."""
 
     @property
     def closed(self) -> bool:
-        """Never by the writer of Parquet."""
+        """False: the writer of Parquet never closes it."""
         return False
 
 
-class Writer:
-    """Takes rows in their final order, in pieces of any size; the same rows always make the same files."""
+class PartWriter:
+    """Writes rows in their final order, from pieces of any size; the same rows always make the same files."""
 
     def __init__(self, lake: Lake, day: date, layer: int) -> None:
         self._lake, self._folder, self._layer = lake, folder_of(day), layer
         self._waiting: pa.Table = SCHEMA.empty_table()
-        self._open: tuple[str, Counted, Any] | None = None
+        self._open: tuple[str, HashingFile, Any] | None = None
         self._rows = 0
         self._parts: list[Part] = []
 
     def add(self, rows: pa.Table) -> None:
-        """Write as many whole row groups as there are. Raises StoreUnavailable."""
+        """Write the row groups that are full. Raises StoreUnavailable."""
         self._waiting = pa.concat_tables([self._waiting, rows])
         while len(self._waiting) >= ROWS_OF_GROUP:
             self._write(self._waiting.slice(0, ROWS_OF_GROUP))
             self._waiting = self._waiting.slice(ROWS_OF_GROUP)
 
     def finish(self) -> list[Part]:
-        """Write what is left; the files, under their names. Raises StoreUnavailable."""
+        """Write the rest; returns the files under their names. Raises StoreUnavailable."""
         if len(self._waiting):
             self._write(self._waiting)
         self._close()
         return self._parts
 
     def abandon(self) -> None:
-        """Leave the file that is open unwritten: its remains are tidied away by the next export."""
+        """Close the open file without a name: the next export removes it."""
         if self._open is not None:
             file, self._open = self._open[1].file, None
-            with self._lake.answering():
+            with self._lake.translated():
                 discard(file)
 
     def _write(self, group: pa.Table) -> None:
         if self._open is None:
             temporary, file = self._lake.create(self._folder)
-            counted = Counted(file)
+            counted = HashingFile(file)
             self._open = temporary, counted, pq.ParquetWriter(counted, SCHEMA, compression="zstd")
-        with self._lake.answering():
+        with self._lake.translated():
             self._open[2].write_table(group.combine_chunks(), ROWS_OF_GROUP)
         self._rows += len(group)
         if self._rows >= ROWS_OF_PART:
@@ -130,7 +130,7 @@ class Writer:
         if self._open is None:
             return
         temporary, counted, parquet = self._open
-        with self._lake.answering():
+        with self._lake.translated():
             parquet.close()
             finish(counted.file)
         digest = counted.digest.hexdigest()

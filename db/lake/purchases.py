@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from core.contract import microseconds
 from core.errors import InvalidInput, StoreUnavailable
+from db.lake.day_contents import DAY, midnight
 from db.lake.days import paths_of, read_contents
 from db.lake.hashing import hash_integers, hash_texts
-from db.lake.holding import DAY, midnight
-from db.lake.place import Lake
+from db.lake.location import Lake
 from db.purchases import (
     BULK_TIMEOUT,
     EARLIEST,
@@ -63,14 +63,14 @@ async def purchase_log_with_lake(
     since: datetime | None = None,
     joined: Mapping[str, str] = NOBODY,
 ) -> PurchaseLog:
-    """What was bought from `since` on and before `until`: days in the lake from there, all others from Postgres.
+    """The purchases from `since` on and before `until`: days of the lake from there, all others from Postgres.
 
-    `joined` says which guests are which users by now: files keep what was known when they were written, while Postgres
-    knows already. Raises InvalidInput without DuckDB, StoreUnavailable when the lake cannot be read.
+    `joined` gives the user of a guest by anonymous id: files keep the state of their export, Postgres is up to date.
+    Raises InvalidInput without DuckDB, StoreUnavailable when the lake cannot be read.
     """
     since = since or EARLIEST
     async with pool.acquire(timeout=BULK_TIMEOUT) as connection, connection.transaction(isolation="repeatable_read"):
-        await connection.execute("LOCK TABLE events IN ACCESS SHARE MODE")  # no month is dropped while we look
+        await connection.execute("LOCK TABLE events IN ACCESS SHARE MODE")  # no month is dropped meanwhile
         contents = await asyncio.to_thread(read_contents, lake)
         days = [day for day in contents.days if since - DAY < midnight(day) < until]
         bought = [await read_bought(connection, end, start) for start, end in gaps(days, since, until)]
@@ -102,7 +102,7 @@ def _bought(
     items: Mapping[str, int],
     joined: Mapping[str, str],
 ) -> Bought:
-    """Tried again when a day was exported anew meanwhile, and its files were exchanged under our hands."""
+    """The lines of these days. Tried again when an export replaces files meanwhile."""
     for left in reversed(range(_ATTEMPTS)):
         try:
             contents = read_contents(lake)
@@ -134,7 +134,7 @@ def _lines(lake: Lake, paths: Sequence[str], since: int, until: int, joined: Map
         return _NOTHING
     guests = pa.table({"anonymous_id": pa.array(list(joined), pa.string()),
                        "user_id": pa.array(list(joined.values()), pa.string())})  # fmt: skip
-    with lake.answering(), duckdb.connect(config=_OFFLINE) as engine:
+    with lake.translated(), duckdb.connect(config=_OFFLINE) as engine:
         if not isinstance(lake.files, LocalFileSystem):
             engine.register_filesystem(lake.files)  # never DuckDB's own client: it would fetch an extension
             paths = [escape(lake.files.unstrip_protocol(path)) for path in paths]  # it asks for patterns there
@@ -144,7 +144,7 @@ def _lines(lake: Lake, paths: Sequence[str], since: int, until: int, joined: Map
 
 
 def _people(lines: pa.Table) -> tuple[NDArray[np.int64], dict[int, str]]:
-    """The hash of everybody, and the names of the hashes."""
+    """The hash of the person of each line, and the names by hash."""
     users, guests = lines["user_id"].combine_chunks(), lines["anonymous_id"].combine_chunks()
     signed = users.is_valid().to_numpy(zero_copy_only=False)
     person = np.empty(len(lines), np.int64)
@@ -165,7 +165,7 @@ def _numbers(item_ids: Any, items: Mapping[str, int]) -> NDArray[np.int32]:
 
 
 def _orders(lines: pa.Table, person: NDArray[np.int64], occurred: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A person's order by its id, or else by its moment."""
+    """The hash of the order of each line: by its id, or else by its time."""
     ids = lines["order_id"].combine_chunks()
     named = ids.is_valid().to_numpy(zero_copy_only=False)
     orders = hash_integers(occurred, person)

@@ -1,38 +1,38 @@
-"""Old months leave Postgres once they are in the lake, to the last event."""
+"""Retention: old months are dropped from Postgres once the lake has all their events."""
 
 import asyncio
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-import asyncpg
 import structlog
 
+from db.lake.day_contents import TIMEOUT, DayContents, contents_by_day, midnight, months_of_events, next_month
 from db.lake.days import Contents, read_contents
 from db.lake.export import in_lake
-from db.lake.holding import TIMEOUT, Held, held_by_day, midnight, months_of_events, next_month
-from db.lake.owner import layers, origin_of, require_own
-from db.lake.place import Lake
+from db.lake.location import Lake
+from db.lake.owner import drops_by_month, origin_of, require_same_origin
+from db.postgres import Contended
 
 log = structlog.get_logger()
 
-# The shop's traffic queues behind us that long. Together it is less than Postgres waits before it ends a deadlock, so
-# a writer who waits for the month, while we wait for the writer, goes first.
+# The shop's statements queue behind ours that long. All attempts together are shorter than deadlock_timeout: so when a
+# writer waits for the month, and we for the writer, we give up first.
 _ATTEMPTS: Final = 2
-_PATIENCE: Final = "300ms"
+_LOCK_TIMEOUT: Final = "300ms"
 
 
 async def drop_exported_months(connection: Any, lake: Lake, keep: int, now: datetime) -> list[date]:
     """Drop the months whose last day is more than `keep` days ago, if the lake has each of their days as Postgres does.
 
-    The connection is a `sole_writer`'s, and outside a transaction. Returns the months that are gone. What is read from
-    old events (a person's state, their history, training without the lake) sees less from then on.
+    The connection is a `sole_writer`'s, and outside a transaction. Returns the dropped months. Readers of old
+    events (a person's state, their history, training without the lake) see less from then on.
 
-    Raises AnothersLake, and StoreUnavailable when the lake cannot be read.
+    Raises ForeignLake, and StoreUnavailable when the lake cannot be read.
     """
     contents = await asyncio.to_thread(read_contents, lake)
-    require_own(await origin_of(connection), contents.days.values())
-    sealed = await layers(connection)
+    require_same_origin(await origin_of(connection), contents.days.values())
+    sealed = await drops_by_month(connection)
     last = now - timedelta(days=keep)
     begun = [month for month in await months_of_events(connection) if midnight(month) < last]  # 9999-12 has no next
     old = [month for month in begun if midnight(next_month(month)) <= last]
@@ -44,9 +44,9 @@ async def _drop(connection: Any, contents: Contents, month: date, layer: int) ->
     partition = f"events_{month:%Y_%m}"
     try:
         async with connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout TO '{_PATIENCE}'")
+            await connection.execute(f"SET LOCAL lock_timeout TO '{_LOCK_TIMEOUT}'")
             await connection.execute(f"LOCK TABLE {partition} IN SHARE MODE")
-            held = await held_by_day(connection, month, next_month(month))
+            held = await contents_by_day(connection, month, next_month(month))
             missing = [day for day in held if not _whole(contents, day, held, layer)]
             if missing:
                 log.warning("month_kept", month=month.isoformat(), not_in_lake=[day.isoformat() for day in missing])
@@ -59,26 +59,26 @@ async def _drop(connection: Any, contents: Contents, month: date, layer: int) ->
                 sum(each.rows for each in held.values()),
             )
             await connection.execute(f"DROP TABLE {partition}", timeout=TIMEOUT)
-    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+    except Contended:
         log.warning("month_kept", month=month.isoformat(), reason="in use")
         return False
     log.info("month_dropped", month=month.isoformat(), rows=sum(each.rows for each in held.values()))
     return True
 
 
-def _whole(contents: Contents, day: date, held: Mapping[date, Held], layer: int) -> bool:
+def _whole(contents: Contents, day: date, held: Mapping[date, DayContents], layer: int) -> bool:
     known = contents.days.get(day)
     return known is not None and in_lake(known, held[day], layer) and contents.whole(known)
 
 
 async def _detach(connection: Any, partition: str) -> None:
-    """Wait for the whole table, but only briefly. Raises LockNotAvailableError."""
+    """Wait for the whole table, but only briefly. Raises Contended."""
     for left in reversed(range(_ATTEMPTS)):
         try:
             async with connection.transaction():
                 await connection.execute(f"ALTER TABLE events DETACH PARTITION {partition}")
             return
-        except asyncpg.LockNotAvailableError:
+        except Contended:
             if not left:
                 raise
         await asyncio.sleep(0.2)

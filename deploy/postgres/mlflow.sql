@@ -1,2 +1,2 @@
--- Run once, when the volume is new: MLflow's tables would collide with ours.
+-- Runs once, on a new volume. MLflow needs its own database: its table names collide with ours.
 CREATE DATABASE mlflow;

@@ -11,7 +11,10 @@ import structlog
 from asyncpg import Pool
 from numpy.typing import NDArray
 
-from db.items import Item, Offer, catalogue_version, items_changed_since, stream_items
+from core.errors import StoreUnavailable
+from core.stores import log_unavailable
+from core.uploads import Offer
+from db.items import Item, catalogue_version, items_changed_since, stream_items
 from engine.catalogue.filters import Filter
 from engine.catalogue.index import Term, Terms
 from engine.catalogue.offers import Offers
@@ -76,6 +79,8 @@ class Catalogue:
             await asyncio.sleep(self._poll)
             try:
                 await self.refresh()
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="refresh the catalogue")
             except Exception as error:  # this task is the only one who would notice: it must outlive anything
                 log.warning("catalogue_not_refreshed", error=repr(error))
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from db.items import Offer
+from core.uploads import Offer
 
 _NO_MARKET_ASKED, _EVERY_MARKET = 0, 1  # codes of the two readings that name no market
 MARKETS_KEPT = 8  # pairs of columns kept ready

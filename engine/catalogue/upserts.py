@@ -7,13 +7,13 @@ from typing import Any
 import structlog
 from asyncpg import Pool
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, StoreUnavailable
+from core.stores import log_unavailable
+from core.uploads import read_item, read_user
 from db.items import remove_items, upsert_items
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
-from engine.catalogue.uploads import read_item, read_user
 from engine.outcomes import Outcome, Result, check_count, echo
-from engine.recommending.people import POSTGRES_AWAY
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ async def drop_items(pool: Pool, catalogue: Catalogue, ids: Sequence[str]) -> li
     real = [id for id in ids if echo(id)]
     try:
         removed = await remove_items(pool, real)
-    except POSTGRES_AWAY:
+    except StoreUnavailable:
         return [_retry(index, id) for index, id in enumerate(ids)]
     found = dict(zip(real, removed, strict=True))
     await _refresh(catalogue)
@@ -67,7 +67,7 @@ async def _store(
             results[index] = Result(index, Outcome.REJECTED, echo(raw.get("id")), "BAD_USER_INPUT", path, str(error))
     try:
         stored = await store(list(patches.values())) if patches else []
-    except POSTGRES_AWAY:
+    except StoreUnavailable:
         return [results.get(index) or _retry(index, patches[index]["id"]) for index in range(len(raws))]
     for (index, patch), outcome in zip(patches.items(), stored, strict=True):
         results[index] = Result(index, Outcome.ACCEPTED, patch["id"]) if outcome == "ACCEPTED" else _stale(index, patch)
@@ -77,8 +77,8 @@ async def _store(
 async def _refresh(catalogue: Catalogue) -> None:
     try:
         await catalogue.refresh()
-    except POSTGRES_AWAY as error:  # stored it is; the next look finds it
-        log.warning("catalogue_not_refreshed", error=repr(error))
+    except StoreUnavailable as error:  # stored it is; the next look finds it
+        log_unavailable(error, doing="refresh the catalogue")
 
 
 def _stale(index: int, patch: Mapping[str, Any]) -> Result:

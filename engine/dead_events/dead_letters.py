@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from pydantic import ValidationError
 
 from bus.topology import DEAD_LETTERS, DELIVERIES, DELIVERY_LIMIT, STORE_EVENTS, TASKS, TIMES
-from db.dead_events import Burial, DeadReason
+from db.dead_events import DeadReason, NewDeadEvent
 from engine.dead_events import records as burials
 from engine.intake.reading import UNSTORABLE, Read, read_batch
 from engine.intake.storing import lay_to_rest
@@ -48,7 +48,7 @@ async def _bury(pool: asyncpg.Pool, letter: AbstractIncomingMessage) -> None:
         await lay_to_rest(pool, [burials.of_message(letter.body, None, *why)])
 
 
-def autopsy(letter: AbstractIncomingMessage) -> list[Burial]:
+def autopsy(letter: AbstractIncomingMessage) -> list[NewDeadEvent]:
     """What is to be kept of a letter: every event of it, where they can be told apart, else the message as it is."""
     task = burials.name_of(letter.headers.get("task"))
     read = _read(letter) if task == STORE_EVENTS and _deliveries(letter.headers) < WARY else None

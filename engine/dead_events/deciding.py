@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from bus.publisher import Broker, publish_again
 from core.contract import Event, check_reason
 from core.errors import StoreUnavailable
-from db.dead_events import DeadReason, DeadState, Remains, discard_dead, find_remains, mark_replayed
+from db.dead_events import DeadReason, DeadState, ReplayableEvent, discard_dead_events, find_replayable, mark_replayed
 from db.events import find_conflicts
 from engine.outcomes import Outcome, Result, check_count
 
@@ -29,7 +29,7 @@ async def replay(pool: asyncpg.Pool, broker: Broker, ids: Sequence[str], by: str
     stored once. Raises TooManyElements for more than 500.
     """
     check_count(len(ids))
-    remains = await find_remains(pool, _numbers(ids))
+    remains = await find_replayable(pool, _numbers(ids))
     refused = await _refused(pool, remains)
     to_send = [each for each in remains.values() if each.id not in refused]
     sent: set[int] = set()
@@ -49,8 +49,8 @@ async def discard(pool: asyncpg.Pool, ids: Sequence[str], reason: str, by: str) 
     check_count(len(ids))
     reason = check_reason(reason)
     numbers = _numbers(ids)
-    discarded = await discard_dead(pool, numbers, reason, by)
-    known = await find_remains(pool, numbers)
+    discarded = await discard_dead_events(pool, numbers, reason, by)
+    known = await find_replayable(pool, numbers)
     log.info("dead_events_discarded", events=len(discarded))
     return [_result(index, id, known, {}, discarded) for index, id in enumerate(ids)]
 
@@ -60,7 +60,7 @@ def number_of(id: str) -> int | None:
     return int(id) if id.isascii() and id.isdigit() and len(id) <= MOST_DIGITS else None
 
 
-async def _refused(pool: asyncpg.Pool, remains: dict[int, Remains]) -> dict[int, Result]:
+async def _refused(pool: asyncpg.Pool, remains: dict[int, ReplayableEvent]) -> dict[int, Result]:
     """Those that are not to be sent, and why not."""
     dead = [each for each in remains.values() if each.state is DeadState.DEAD]
     refused = {each.id: _decided(each) for each in remains.values() if each.state is not DeadState.DEAD}
@@ -70,13 +70,13 @@ async def _refused(pool: asyncpg.Pool, remains: dict[int, Remains]) -> dict[int,
     return refused | {number: _CONFLICT for number, event in told.items() if id(event) in conflicts}
 
 
-async def _sent(broker: Broker, some: Sequence[Remains]) -> list[Remains]:
+async def _sent(broker: Broker, some: Sequence[ReplayableEvent]) -> list[ReplayableEvent]:
     """Those of these that the broker has confirmed."""
     confirmed = await asyncio.gather(*(_send(broker, each) for each in some))
     return [each for each, is_sent in zip(some, confirmed, strict=True) if is_sent]
 
 
-async def _send(broker: Broker, each: Remains) -> bool:
+async def _send(broker: Broker, each: ReplayableEvent) -> bool:
     assert each.task is not None and each.body is not None
     try:
         await publish_again(broker, uuid4(), each.task, each.body, is_event=each.kind == "EVENT")
@@ -86,7 +86,7 @@ async def _send(broker: Broker, each: Remains) -> bool:
     return True
 
 
-def _event(each: Remains) -> Event | None:
+def _event(each: ReplayableEvent) -> Event | None:
     try:
         return Event.model_validate_json(each.body or b"")
     except ValidationError:
@@ -97,7 +97,9 @@ def _numbers(ids: Sequence[str]) -> list[int]:
     return sorted({number for id in ids if (number := number_of(id)) is not None})
 
 
-def _result(index: int, id: str, known: dict[int, Remains], refused: dict[int, Result], done: set[int]) -> Result:
+def _result(
+    index: int, id: str, known: dict[int, ReplayableEvent], refused: dict[int, Result], done: set[int]
+) -> Result:
     number = number_of(id)
     if number is None or number not in known:
         return Result(index, Outcome.REJECTED, id[:MOST_DIGITS], "NOT_FOUND", None, "There is no such dead event.")
@@ -109,7 +111,7 @@ def _result(index: int, id: str, known: dict[int, Remains], refused: dict[int, R
     return Result(index, why.outcome, id, why.code, why.field, why.message)
 
 
-def _decided(each: Remains) -> Result:
+def _decided(each: ReplayableEvent) -> Result:
     return Result(0, Outcome.DUPLICATE, message=f"It was {each.state.lower()} before: nothing changed.")
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from bus.topology import STORE_EVENTS
 from core.contract import EARLIEST, Event, EventType, check_id
 from core.errors import InvalidInput
-from db.dead_events import Burial, DeadReason
+from db.dead_events import DeadReason, NewDeadEvent
 
 LONGEST_NAME: Final = 128
 _MOST_FAULTS: Final = 3
@@ -26,10 +26,10 @@ _KNOWN_FIELDS: Final = {field.alias or name for name, field in Event.model_field
 CONFLICT: Final = "Another event is stored under this source, id and occurredAt."
 
 
-def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -> Burial:
+def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -> NewDeadEvent:
     """Of an event as the contract knows it: what its sender told is kept, whoever it was given to since."""
-    event = event.as_told
-    return Burial(
+    event = event.as_sent
+    return NewDeadEvent(
         key=_digest(f"{event.identity:x}:{event.digest:x}".encode()),
         kind="EVENT",
         reason=reason,
@@ -47,10 +47,10 @@ def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -
     )
 
 
-def of_element(element: Any, body: bytes, error: ValidationError, attempts: int = 1) -> Burial:
+def of_element(element: Any, body: bytes, error: ValidationError, attempts: int = 1) -> NewDeadEvent:
     """Of an element of a batch that is no event; `body` is its JSON."""
     fields = element if isinstance(element, dict) else {}
-    return Burial(
+    return NewDeadEvent(
         key=_digest(body),
         kind="EVENT",
         reason=DeadReason.INVALID,
@@ -68,9 +68,9 @@ def of_element(element: Any, body: bytes, error: ValidationError, attempts: int 
     )
 
 
-def of_message(body: bytes, task: str | None, reason: DeadReason, detail: str, attempts: int = 1) -> Burial:
+def of_message(body: bytes, task: str | None, reason: DeadReason, detail: str, attempts: int = 1) -> NewDeadEvent:
     """Of a whole message, in which nobody can be found."""
-    return Burial(
+    return NewDeadEvent(
         key=_digest(body),
         kind="MESSAGE",
         reason=reason,
@@ -88,7 +88,7 @@ def of_message(body: bytes, task: str | None, reason: DeadReason, detail: str, a
     )
 
 
-def refused(event: Event, error: Exception) -> Burial:
+def refused(event: Event, error: Exception) -> NewDeadEvent:
     """Of an event that Postgres refuses. Its own words may repeat what was in the event."""
     where = getattr(error, "column_name", None) or getattr(error, "constraint_name", None)
     state = getattr(error, "sqlstate", None) if isinstance(error, asyncpg.PostgresError) else None

@@ -17,10 +17,11 @@ from core import metrics, telemetry
 from core.contract import Event
 from core.errors import Overloaded, StoreUnavailable
 from core.settings import Ingest as IngestSettings
+from core.stores import log_unavailable, time_limit
 from core.tasks import end
 from db import cache, outbox
 from db.postgres import transaction
-from db.recents import Recents
+from db.recent_events import RecentEventsWriter
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.batching import Batcher, Chunk
 from engine.intake.judging import Call, judge, not_kept, repeat_of, repeated
@@ -32,7 +33,6 @@ log = structlog.get_logger()
 REST: Final = 1.0  # seconds Redis is left alone after it failed
 SOON, SELDOM = 1.0, 10.0  # seconds between looks into the outbox: while it is known to hold something, and otherwise
 _NOT_SAFE: Final = "Neither the broker nor the outbox took it: send it again."
-_AWAY: Final = (OSError, TimeoutError, StoreUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Ingest:
@@ -41,7 +41,7 @@ class Ingest:
     def __init__(self, settings: IngestSettings, pool: asyncpg.Pool, redis: Redis, broker: Broker) -> None:
         self._pool = pool
         self._redis = redis
-        self._recents = Recents(redis)
+        self._recents = RecentEventsWriter(redis)
         self._broker = broker
         self._batcher = Batcher(settings, self._send)
         self._redis_rests_until = 0.0
@@ -88,10 +88,10 @@ class Ingest:
         """Reject what happened before its person was erased; while Postgres does not answer, the worker drops it."""
         places = list(call.events)
         try:
-            async with asyncio.timeout(REST):
+            async with time_limit("postgres", REST):
                 erased = await erased_events(self._pool, list(call.events.values()), self._newest_erasure)
-        except _AWAY as error:
-            log.warning("erasures_not_heeded", error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="check for erased people")
             return
         for index in (places[place] for place in erased):
             call.results[index] = not_kept(index, call.events.pop(index))
@@ -132,15 +132,15 @@ class Ingest:
         try:
             await publish_events(self._broker, task_id, body)
         except StoreUnavailable as error:
-            log.warning("batch_set_aside", task_id=str(task_id), error=str(error))
+            log_unavailable(error, doing="send a batch", task_id=str(task_id))
             return await self._put_aside(task_id, body)
         metrics.BATCHES.labels("confirmed").inc()
         return True
 
     async def _put_aside(self, task_id: UUID, body: bytes) -> bool:
         try:
-            await outbox.put_aside(self._pool, task_id, body)
-        except _AWAY as error:
+            await outbox.keep_envelope(self._pool, task_id, body)
+        except StoreUnavailable as error:
             log.error("batch_not_safe", task_id=str(task_id), error=str(error))
             metrics.BATCHES.labels("lost").inc()
             return False
@@ -152,26 +152,26 @@ class Ingest:
         if identities and self._redis_is_there():
             try:
                 return await cache.seen_digests(self._redis, identities)
-            except cache.UNREACHABLE as error:
+            except StoreUnavailable as error:
                 self._let_redis_rest(error)
         return [None] * len(identities)
 
     async def _tell_redis(self, events: list[Event], named: list[Event]) -> None:
         """Best effort: the worker tells it again, and Postgres knows better."""
         if not self._redis_is_there():
-            self._recents.miss(events)
+            self._recents.remember_missed(events)
             return
         try:
-            await asyncio.gather(self._recents.tell(events), cache.mark_seen(self._redis, named))
-        except cache.UNREACHABLE as error:
+            await asyncio.gather(self._recents.add(events), cache.mark_seen(self._redis, named))
+        except StoreUnavailable as error:
             self._let_redis_rest(error)
 
     def _redis_is_there(self) -> bool:
         return asyncio.get_running_loop().time() >= self._redis_rests_until
 
-    def _let_redis_rest(self, error: Exception) -> None:
+    def _let_redis_rest(self, error: StoreUnavailable) -> None:
         self._redis_rests_until = asyncio.get_running_loop().time() + REST
-        log.warning("redis_away", error=str(error))
+        log_unavailable(error, doing="read and write recent events")
 
     async def _keep_drained(self) -> None:
         while True:
@@ -188,8 +188,8 @@ class Ingest:
         """What Redis missed is made up for even where no more events come."""
         if self._redis_is_there():
             try:
-                await self._recents.make_up()
-            except cache.UNREACHABLE as error:
+                await self._recents.drop_outdated()
+            except StoreUnavailable as error:
                 self._let_redis_rest(error)
 
     async def _drained(self) -> bool:
@@ -199,23 +199,23 @@ class Ingest:
                 self.heed_erasure(newest)
             while sent := await self._drain_some():
                 log.info("outbox_drained", messages=sent)
-        except _AWAY as error:
-            log.warning("outbox_not_drained", error=str(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="empty the outbox")
             return False
         return True
 
     async def _drain_some(self) -> int:
         """Send on the oldest, each by itself: one that the broker refuses keeps no other back."""
         async with transaction(self._pool) as connection:
-            parcels = await outbox.take_parcels(connection)
+            parcels = await outbox.take_envelopes(connection)
             refusals = [await self._refusal(parcel) for parcel in parcels]
             sent = [parcel.id for parcel, refusal in zip(parcels, refusals, strict=True) if refusal is None]
-            await outbox.drop_parcels(connection, sent)
+            await outbox.delete_envelopes(connection, sent)
         if parcels and not sent:
-            raise refusals[0] or StoreUnavailable()
+            raise refusals[0] or StoreUnavailable("broker")
         return len(sent)
 
-    async def _refusal(self, parcel: outbox.Parcel) -> StoreUnavailable | None:
+    async def _refusal(self, parcel: outbox.OutboxEnvelope) -> StoreUnavailable | None:
         try:
             await publish_events(self._broker, parcel.task_id, parcel.body)
         except StoreUnavailable as error:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from core import clock
 from core.contract import EARLIEST, Event
-from db.dead_events import Burial, DeadReason
+from db.dead_events import DeadReason, NewDeadEvent
 from db.events import MONTHS_AHEAD, find_conflicts, insert_events
 from db.postgres import Connection
 from engine.dead_events import records as burials
@@ -51,7 +51,7 @@ class Read(NamedTuple):
     """What a batch holds: events, and what is none."""
 
     events: list[Event]
-    dead: list[Burial]
+    dead: list[NewDeadEvent]
 
 
 class Stored(NamedTuple):
@@ -59,7 +59,7 @@ class Stored(NamedTuple):
 
     new: int
     events: Sequence[Event]
-    dead: list[Burial]
+    dead: list[NewDeadEvent]
 
 
 def read_batch(text: str, attempts: int = 1) -> Read:
@@ -89,19 +89,19 @@ async def insert_good(connection: Connection, events: Sequence[Event]) -> Stored
     became = await _insert(connection, events)
     known = [event for event, what in zip(events, became, strict=True) if what is False]
     conflicts = {id(event) for event in await find_conflicts(connection, known)}
-    dead = [what for what in became if isinstance(what, Burial)]
+    dead = [what for what in became if isinstance(what, NewDeadEvent)]
     dead += [
         burials.of_event(event, DeadReason.CONFLICT, burials.CONFLICT) for event in known if id(event) in conflicts
     ]
     good = [
         event
         for event, what in zip(events, became, strict=True)
-        if not isinstance(what, Burial) and id(event) not in conflicts
+        if not isinstance(what, NewDeadEvent) and id(event) not in conflicts
     ]
     return Stored(became.count(True), good, dead)
 
 
-async def _insert(connection: Connection, events: Sequence[Event]) -> list[bool | Burial]:
+async def _insert(connection: Connection, events: Sequence[Event]) -> list[bool | NewDeadEvent]:
     """Which were new, which were there, and what Postgres refuses: found by halves."""
     try:
         return [*await insert_events(connection, events)]

@@ -14,12 +14,12 @@ from core import metrics
 from core.contract import Event, Person
 from core.errors import StoreUnavailable
 from core.settings import Stores
-from db import cache
+from core.stores import log_unavailable
 from db.cache import connect_redis, forget_people
-from db.dead_events import Burial, bury
-from db.identities import given_to_users
+from db.dead_events import NewDeadEvent, insert_dead_events
+from db.identities import assign_to_users
 from db.postgres import Connection, connect_pool
-from db.recents import Recents
+from db.recent_events import RecentEventsWriter
 from db.tombstones import erased_events, erased_moments, newest_tombstone
 from engine.intake.attempts import MOST_ATTEMPTS, WHOLE_ATTEMPTS, give_up, scatter
 from engine.intake.reading import Stored, insert_good, read_batch
@@ -32,21 +32,6 @@ LONGEST_WAIT: Final = 5.0
 PATIENCE: Final = 12.0  # seconds; with its last attempt and the putting back, a task ends within 30 s of being stopped
 
 CONFIRM: Final = 5.0  # seconds the broker may take to confirm a batch that is put back
-
-AWAY: Final = (
-    StoreUnavailable,
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.UndefinedTableError,  # not migrated yet
-)
 
 
 class Memory:
@@ -62,9 +47,9 @@ class Memory:
         return connect_redis(self.stores.redis_url.get_secret_value(), self.stores.redis_timeout)
 
     @cached_property
-    def recents(self) -> Recents:
+    def recents(self) -> RecentEventsWriter:
         """Tells Redis, and remembers whom it missed."""
-        return Recents(self.redis)
+        return RecentEventsWriter(self.redis)
 
     async def pool(self) -> asyncpg.Pool:
         """The Postgres pool, of one connection. Raises StoreUnavailable while Postgres is away."""
@@ -97,7 +82,7 @@ async def take(memory: Memory, batch: str, attempts: int) -> None:
     await store(memory, read.events, PATIENCE, read.dead)
 
 
-async def store(memory: Memory, events: Sequence[Event], patience: float, dead: Sequence[Burial] = ()) -> int:
+async def store(memory: Memory, events: Sequence[Event], patience: float, dead: Sequence[NewDeadEvent] = ()) -> int:
     """Insert what is new and refresh the recent events of everybody in the batch; returns how many were new.
 
     What cannot be stored goes to the dead events, with what is `dead` already. While Postgres is away it tries again
@@ -107,10 +92,10 @@ async def store(memory: Memory, events: Sequence[Event], patience: float, dead: 
     stored, owned = await _keep(memory, events, patience, dead)
     try:
         await forget_people(memory.redis, owned.outdated)
-        await memory.recents.tell(stored.events)
-    except cache.UNREACHABLE as error:
-        memory.recents.miss([*events, *stored.events])
-        log.warning("recents_not_told", events=len(events), error=str(error))
+        await memory.recents.add(stored.events)
+    except StoreUnavailable as error:
+        memory.recents.remember_missed([*events, *stored.events])
+        log_unavailable(error, doing="write recent events", events=len(events))
     metrics.EVENTS.labels("stored").inc(stored.new)
     metrics.EVENTS.labels("known").inc(len(stored.events) - stored.new)
     metrics.EVENTS.labels("erased").inc(len(events) - len(owned.events))
@@ -118,7 +103,7 @@ async def store(memory: Memory, events: Sequence[Event], patience: float, dead: 
 
 
 async def _keep(
-    memory: Memory, events: Sequence[Event], patience: float, dead: Sequence[Burial]
+    memory: Memory, events: Sequence[Event], patience: float, dead: Sequence[NewDeadEvent]
 ) -> tuple[Stored, Owned]:
     clock = asyncio.get_running_loop().time
     deadline, wait = clock() + patience, FIRST_WAIT
@@ -130,10 +115,10 @@ async def _keep(
                 stored = await insert_good(connection, owned.events)
                 await lay_to_rest(connection, [*dead, *stored.dead])
             return stored, owned
-        except AWAY as error:
+        except StoreUnavailable as error:
             if clock() + wait > deadline:
                 raise
-            log.warning("postgres_away", retry_in=wait, error=f"{type(error).__name__}: {error}")
+            log_unavailable(error, doing="store a batch", retry_in=wait)
         await asyncio.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
 
@@ -142,17 +127,17 @@ async def _owned(connection: Connection, events: Sequence[Event]) -> Owned:
     """What an erased person did before is dropped; what a guest did is the user's they became by now."""
     erased = await erased_events(connection, events, await newest_tombstone(connection))
     kept = [event for at, event in enumerate(events) if at not in erased] if erased else events
-    owned = await given_to_users(connection, kept)
+    owned = await assign_to_users(connection, kept)
     moved = {told.person for told, own in zip(kept, owned, strict=True) if told is not own}
     return Owned(owned, moved | {events[at].person for at in erased})
 
 
-async def lay_to_rest(connection: Connection, dead: Sequence[Burial]) -> None:
+async def lay_to_rest(connection: Connection, dead: Sequence[NewDeadEvent]) -> None:
     """Keep these among the dead events, and say so; but nothing of what an erased person did before."""
     told = {at: (person, burial.moment) for at, burial in enumerate(dead) if (person := burial.person)}
     erased = await erased_moments(connection, told)
     dead = [burial for at, burial in enumerate(dead) if at not in erased]
-    await bury(connection, dead)
+    await insert_dead_events(connection, dead)
     for reason, events in Counter(burial.reason for burial in dead).items():
         log.error("events_died", reason=reason, events=events)
         metrics.EVENTS.labels("dead").inc(events)

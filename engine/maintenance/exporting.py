@@ -10,14 +10,14 @@ import structlog
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import EventLake
-from db.erasures import Erasure, open_erasures, tell_stores
-from db.lake.due import export_waits, finish_export
+from db.erasures import Erasure, open_erasures, update_stores
+from db.lake.due_exports import export_is_pending, finish_export
 from db.lake.erasure import erase_people
 from db.lake.export import export_events
+from db.lake.location import Lake
 from db.lake.owner import sole_writer
-from db.lake.place import Lake
 from db.lake.retention import drop_exported_months
-from db.receipts import PersonStore, StoreState, Told
+from db.receipts import PersonStore, StoreReport, StoreState
 
 log = structlog.get_logger()
 
@@ -25,9 +25,9 @@ log = structlog.get_logger()
 async def carry_out(pool: asyncpg.Pool, settings: EventLake, period: str) -> None:
     """Bring the lake up to date and let old months go, if the export of this day waits still.
 
-    Raises LakeBusy while another process is at it, AnothersLake, InvalidInput and StoreUnavailable as the lake has it.
+    Raises LakeBusy while another process is at it, ForeignLake, InvalidInput and StoreUnavailable as the lake has it.
     """
-    if settings.lake_url is None or not await export_waits(pool, period):
+    if settings.lake_url is None or not await export_is_pending(pool, period):
         return
     lake = Lake.at(settings.lake_url)
     async with sole_writer(pool) as connection:
@@ -52,19 +52,21 @@ async def erase_from_lake(pool: asyncpg.Pool, lake: Lake, now: datetime) -> int:
 
     For whoever is its sole writer. Raises StoreUnavailable when it cannot be read or written; then nobody is done.
     """
-    waiting = [each for each in await open_erasures(pool, None) if each.waits(PersonStore.LAKE) and _is_still(each)]
+    waiting = [
+        each for each in await open_erasures(pool, None) if each.is_pending(PersonStore.LAKE) and _is_still(each)
+    ]
     if not waiting:
         return 0
     people = list(chain.from_iterable(each.people for each in waiting))
     days = len(await asyncio.to_thread(erase_people, lake, people))
-    told = Told(StoreState.ERASED, now, f"Days written again for all of that night: {days}.")
+    told = StoreReport(StoreState.ERASED, now, f"Days written again for all of that night: {days}.")
     for erasure in waiting:
-        await tell_stores(pool, erasure, {PersonStore.LAKE: told})
+        await update_stores(pool, erasure, {PersonStore.LAKE: told})
     return days
 
 
 def _is_still(erasure: Erasure) -> bool:
-    return not any(map(erasure.waits, (PersonStore.POSTGRES, PersonStore.OUTBOX, PersonStore.QUEUE)))
+    return not any(map(erasure.is_pending, (PersonStore.POSTGRES, PersonStore.OUTBOX, PersonStore.QUEUE)))
 
 
 def _quiet(stage: str, done: int, of: int) -> None:

@@ -10,8 +10,8 @@ import structlog
 from core.settings import EventLake, Schedule
 from db.events import MONTHS_AHEAD, ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
-from db.lake.due import ask_export
-from db.outbox import oldest_parcel
+from db.lake.due_exports import request_export
+from db.outbox import oldest_envelope_age
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ async def do_chores(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> li
     await ensure_partitions(pool, now, now + MONTHS_AHEAD)
     for job in await give_up_jobs(pool):
         log.error("training_given_up", job=job)
-    waiting = await oldest_parcel(pool)
+    waiting = await oldest_envelope_age(pool)
     if waiting is not None and waiting > WAITS_LONG:
         log.warning("outbox_waits", seconds=round(waiting.total_seconds()))
     return _together(await unattended_kinds(pool), await _schedule_training(pool, schedule, now))
@@ -45,7 +45,7 @@ async def _schedule_training(pool: asyncpg.Pool, schedule: Schedule, now: dateti
 async def due_export(pool: asyncpg.Pool, lake: EventLake, now: datetime) -> str | None:
     """The day whose export the trainers have to be told of; None when it is done, or somebody was told a moment ago."""
     period = due_period(lake.lake_at, now) if lake.lake_url else None
-    return period if period is not None and await ask_export(pool, period) else None
+    return period if period is not None and await request_export(pool, period) else None
 
 
 def due_period(at: time, now: datetime) -> str | None:

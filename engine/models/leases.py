@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import asyncpg
 import structlog
 
-from core.errors import PenchantError
+from core.errors import PenchantError, StoreUnavailable
+from core.stores import log_unavailable
 from core.tasks import end
 from db import jobs
 from db.jobs import Job, LeaseLost, fail_job, heartbeat
-from engine.intake.storing import AWAY
 
 log = structlog.get_logger()
 
@@ -43,10 +43,10 @@ async def held(pool: asyncpg.Pool, job: Job) -> AsyncIterator[Held]:
     beating = asyncio.create_task(_beat(pool, holding))
     try:
         yield holding
-    except (LeaseLost, *AWAY):
+    except (LeaseLost, StoreUnavailable, OSError):  # an OSError: the folder of the bundles is away
         raise
     except BaseException as error:
-        with suppress(PenchantError, *AWAY):
+        with suppress(PenchantError):
             await fail_job(pool, job, str(error) if isinstance(error, PenchantError) else type(error).__name__)
         raise
     finally:
@@ -61,5 +61,5 @@ async def _beat(pool: asyncpg.Pool, holding: Held) -> None:
         except LeaseLost:
             log.warning("lease_lost", job=holding.job.id)
             holding.lost = True
-        except AWAY as error:
-            log.warning("heartbeat_missed", job=holding.job.id, error=f"{type(error).__name__}: {error}")
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="renew a lease", job=holding.job.id)

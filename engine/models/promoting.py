@@ -8,7 +8,6 @@ import asyncpg
 from core.contract import check_id, check_reason
 from core.errors import InvalidInput
 from db.serving import (
-    MAIN,
     Serving,
     bundle_before,
     decision_about,
@@ -16,7 +15,8 @@ from db.serving import (
     promote,
     roll_back,
 )
-from ml.bundle import Bundle, BundleRefused
+from ml.affinity.model import AffinityModel
+from ml.bundle import BundleRefused
 
 
 class GateRefused(InvalidInput):
@@ -36,20 +36,20 @@ async def promote_model(
     if not override_gate and (refusal := await _refusal(pool, id)):
         raise GateRefused(refusal, field="id")
     await _check(bundles, id)
-    return await promote(pool, MAIN, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
+    return await promote(pool, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
 
 
 async def roll_back_model(pool: asyncpg.Pool, bundles: Path, reason: str, decided_by: str) -> Serving:
     """Let the model serve that did before this one was promoted. Raises InvalidInput without one, and CannotServe."""
-    earlier = await bundle_before(pool, MAIN)
+    earlier = await bundle_before(pool)
     if earlier is not None:
         await _check(bundles, earlier)
-    return await roll_back(pool, MAIN, check_reason(reason), decided_by)
+    return await roll_back(pool, check_reason(reason), decided_by)
 
 
 async def _refusal(pool: asyncpg.Pool, id: str) -> str | None:
     """Why the gate would not let it serve; None when it did."""
-    last = await decision_about(pool, MAIN, id)
+    last = await decision_about(pool, id)
     if last is None:
         return "The gate has not judged this model."
     return f"The gate refused this model: {last.reason}" if last.action == "REFUSED" else None
@@ -57,6 +57,6 @@ async def _refusal(pool: asyncpg.Pool, id: str) -> str | None:
 
 async def _check(bundles: Path, id: str) -> None:
     try:
-        await asyncio.to_thread(Bundle.open, bundles / id)
+        await asyncio.to_thread(AffinityModel.open, bundles / id)
     except BundleRefused as error:
         raise CannotServe(str(error), field="id") from error

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -15,24 +15,21 @@ from core.settings import Stores
 from db.cache import connect_redis, hint_serving
 from db.identities import users_of_guests
 from db.jobs import AFFINITY, Job, finish_job, lease_job
-from db.lake.place import Lake
+from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
 from db.postgres import connect_pool, transaction
 from db.purchases import PurchaseLog, purchase_log
-from db.serving import MAIN, Model, promote, refuse, register_model
+from db.serving import Model, promote, refuse, register_model
 from engine.models import leases
 from engine.models.leases import Held, held
 from ml.bundle import Bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict
 from ml.log import Log
-
-if TYPE_CHECKING:  # the nets bring TensorFlow: only inside a training
-    from ml.training import Trained
+from ml.trainers import ReportProgress, Trained, trainer_for
 
 log = structlog.get_logger()
 
-Report = Callable[[str, int, int], None]  # (stage, done, of)
 Cut = Callable[[Log], tuple[Log, int | None]]  # what to learn from, and the second from which on it is judged
 
 
@@ -67,7 +64,7 @@ async def train(
     pool: asyncpg.Pool,
     stores: Stores,
     job: Job,
-    report: Report,
+    report: ReportProgress,
     *,
     cut: Cut = last_weeks,
     folder: Path | None = None,
@@ -82,14 +79,16 @@ async def train(
     what training raises; the job's row says so.
     """
     async with held(pool, job) as holding:
-        trained = await _learn(pool, cut, report, holding, lake)
+        trained = await _learn(pool, job.kind, cut, report, holding, lake)
         path = await asyncio.to_thread(trained.write, (folder or stores.bundles).resolve(), clock.now())
         holding.check()
         judged = await _decide(pool, stores, job, path, trained, decided_by)
     return Outcome(path, trained.evaluation, judged)
 
 
-async def _learn(pool: asyncpg.Pool, cut: Cut, report: Report, holding: Held, lake: str | None) -> "Trained":
+async def _learn(
+    pool: asyncpg.Pool, kind: str, cut: Cut, report: ReportProgress, holding: Held, lake: str | None
+) -> Trained:
     """In a thread, so that the lease is renewed meanwhile."""
     report("reading the purchases", 0, 1)
     bought, second = cut(as_log(await _purchases(pool, lake)))
@@ -99,11 +98,8 @@ async def _learn(pool: asyncpg.Pool, cut: Cut, report: Report, holding: Held, la
         holding.check()
         report(stage, done, of)
 
-    def learn() -> "Trained":
-        from ml.training import TrainingConfig
-        from ml.training import train as train_on
-
-        return train_on(bought, second, TrainingConfig(), told)
+    def learn() -> Trained:
+        return trainer_for(kind)(bought, second, told)  # imports TensorFlow, so only inside a training
 
     return await asyncio.to_thread(learn)
 
@@ -115,17 +111,18 @@ async def _purchases(pool: asyncpg.Pool, lake: str | None) -> PurchaseLog:
 
 
 async def _decide(
-    pool: asyncpg.Pool, stores: Stores, job: Job, path: Path, trained: "Trained", decided_by: str
+    pool: asyncpg.Pool, stores: Stores, job: Job, path: Path, trained: Trained, decided_by: str
 ) -> Verdict:
     """Register the bundle as it lies on the disk; the decision about it counts only while the job is ours."""
     written = Bundle.open(path)
     registry, version = await asyncio.to_thread(_registered, stores, written, path)
     judged = verdict(trained.evaluation)
-    evidence = {"ahead": written.evaluation["ahead"], "parity": trained.parity, "job": job.id}
-    model = Model(written.id, job.kind, written.created_at, written.digest, written.evaluation, version)
+    evaluation = written.json("evaluation")
+    evidence = {"ahead": evaluation["ahead"], "parity": trained.parity, "job": job.id}
+    model = Model(written.id, job.kind, written.created_at, written.digest, evaluation, version)
     async with transaction(pool) as inside:
         await register_model(inside, model)
-        await (promote if judged.promote else refuse)(inside, MAIN, written.id, judged.reason, evidence, decided_by)
+        await (promote if judged.promote else refuse)(inside, written.id, judged.reason, evidence, decided_by)
         await finish_job(inside, job, written.id)
     if judged.promote:
         async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
@@ -143,7 +140,7 @@ def _registered(stores: Stores, written: Bundle, path: Path) -> tuple[Any, str |
 
     try:
         registry = Registry(stores.mlflow_url.get_secret_value())
-        return registry, registry.register(written.id, path, written.evaluation)
+        return registry, registry.register(written.id, path, written.json("evaluation"))
     except Exception as error:  # of MLflow, its database driver, its network
         log.warning("registry_away", error=type(error).__name__)
         return None, None

@@ -10,13 +10,13 @@ from redis.asyncio import Redis
 
 from core import clock
 from core.contract import Person, check_id
-from core.errors import Forbidden
-from db import cache
+from core.errors import Forbidden, StoreUnavailable
+from core.stores import log_unavailable
 from db.cache import forget_people, forget_seen
-from db.erasures import Erasure, begin_erasure, erasure_by_id, tell_stores
-from db.holdings import holdings_of
-from db.receipts import PersonStore, StoreState, Told
-from db.sweeps import Swept
+from db.deletion import DeletedData
+from db.erasures import Erasure, begin_erasure, erasure_by_id, update_stores
+from db.personal_data import personal_data_of
+from db.receipts import PersonStore, StoreReport, StoreState
 from engine.intake.ingest import Ingest
 from engine.viewer import Viewer
 
@@ -35,7 +35,7 @@ async def export_user(pool: Pool, viewer: Viewer, id: str) -> Export:
     """Everything held of a user. Raises InvalidInput for what cannot be an id, Forbidden for a person's token."""
     check_client(viewer)
     person, now = Person("user", check_id(id, "id")), clock.now()
-    return Export(person, now, await holdings_of(pool, person.id))
+    return Export(person, now, await personal_data_of(pool, person.id))
 
 
 async def erase_user(pool: Pool, redis: Redis, ingest: Ingest, viewer: Viewer, id: str) -> Erasure:
@@ -45,11 +45,11 @@ async def erase_user(pool: Pool, redis: Redis, ingest: Ingest, viewer: Viewer, i
     """
     check_client(viewer)
     now = clock.now()
-    erasure, swept = await begin_erasure(pool, check_id(id, "id"), viewer.client_id, now)
+    erasure, deleted = await begin_erasure(pool, check_id(id, "id"), viewer.client_id, now)
     ingest.heed_erasure(now)
-    told = {**swept.told(now), **await _erase_from_redis(redis, erasure, swept, now)}
-    log.info("user_erased", erasure=str(erasure.id), events=len(swept.identities))
-    return await tell_stores(pool, erasure, told) or erasure
+    told = {**deleted.reports(now), **await _erase_from_redis(redis, erasure, deleted, now)}
+    log.info("user_erased", erasure=str(erasure.id), events=len(deleted.identities))
+    return await update_stores(pool, erasure, told) or erasure
 
 
 async def find_erasure(pool: Pool, viewer: Viewer, id: str) -> Erasure | None:
@@ -67,11 +67,13 @@ def check_client(viewer: Viewer) -> None:
         raise Forbidden("This needs a client's own token.")
 
 
-async def _erase_from_redis(redis: Redis, erasure: Erasure, swept: Swept, now: datetime) -> dict[PersonStore, Told]:
+async def _erase_from_redis(
+    redis: Redis, erasure: Erasure, deleted: DeletedData, now: datetime
+) -> dict[PersonStore, StoreReport]:
     try:
         dropped = await forget_people(redis, erasure.people)
-        await forget_seen(redis, swept.identities)
-    except cache.UNREACHABLE as error:
-        log.warning("redis_not_erased", erasure=str(erasure.id), error=repr(error))
+        await forget_seen(redis, deleted.identities)
+    except StoreUnavailable as error:
+        log_unavailable(error, doing="erase a user from Redis", erasure=str(erasure.id))
         return {}
-    return {PersonStore.REDIS: Told(StoreState.ERASED if dropped else StoreState.NOTHING_HELD, now)}
+    return {PersonStore.REDIS: StoreReport(StoreState.ERASED if dropped else StoreState.NOTHING_HELD, now)}

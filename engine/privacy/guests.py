@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from core.contract import Person
 from db.cache import move_guest
-from db.identities import give_events, identities_of, lock_user, settle_identity, unsettled_identities
+from db.identities import assign_events, identities_of, lock_user, settle_identity, unsettled_identities
 from db.postgres import transaction
 
 LANDED: Final = timedelta(seconds=15)  # longer than a statement may take that had not heard of the identity
@@ -25,7 +25,7 @@ async def settle_guests(pool: asyncpg.Pool, redis: Redis, now: datetime) -> int:
             await lock_user(inside, identity.user_id)
             if identity not in await identities_of(inside, identity.user_id):  # erased since
                 continue
-            everything = await give_events(inside, identity.anonymous_id, identity.user_id)
+            everything = await assign_events(inside, identity.anonymous_id, identity.user_id)
             await move_guest(redis, Person("guest", identity.anonymous_id), Person("user", identity.user_id))
             if everything:
                 await settle_identity(inside, identity.anonymous_id)

@@ -7,8 +7,8 @@ from asyncpg import Pool
 from redis.asyncio import Redis
 
 from core.contract import Person, check_id
-from core.errors import Forbidden, InvalidInput, InvalidToken
-from db import cache
+from core.errors import Forbidden, InvalidInput, InvalidToken, StoreUnavailable
+from core.stores import log_unavailable
 from db.cache import move_guest
 from db.identities import join_guest
 from engine.viewer import TokenVerifier, Viewer
@@ -47,8 +47,8 @@ async def identify(
         raise Taken("This guest was identified as another user.", "anonymousId")
     try:
         await move_guest(redis, guest, user)
-    except cache.UNREACHABLE as error:  # the chores settle it
-        log.warning("guest_not_moved", error=repr(error))
+    except StoreUnavailable as error:  # the chores settle it
+        log_unavailable(error, doing="move a guest's recent events")
     return user
 
 

@@ -9,19 +9,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from api.graphql.types.paging import read_cursor, write_cursor
 from core import clock
 from core.errors import InvalidInput
 from engine.catalogue.catalogue import Catalogue
+from engine.recommending.cursors import read_cursor, write_cursor
 from engine.signing import Signer
-from ml.ranking import Ranked
+from ml.ranked import Ranked
 
 PINNED = timedelta(minutes=10)  # how long a cursor can be used
 LONGEST = 1_000  # items one list may be paged through
 _CURSOR = "list"
 
 Mask = NDArray[np.bool_]
-Choose = Callable[[Mask, int], Ranked]  # (allowed by item number, how many) -> the best, best first
+Select = Callable[[int], Ranked]  # how many -> the best, best first
+Choose = Callable[[Mask], Select]  # by item number, what is allowed: scored once, selected from as often as needed
 
 
 class Pin(NamedTuple):
@@ -40,7 +41,7 @@ class Page:
     pin: Pin
     numbers: list[int]
     scores: list[float]
-    reasons: list[int]  # index in ml.ranking.REASONS
+    reasons: list[int]  # index in ml.ranked.REASONS
     because: list[int]  # item number, 0 for none
     more: bool
 
@@ -66,24 +67,25 @@ def read_pin(signer: Signer, name: str, after: str | None, *, bundle: str | None
 def cut_page(catalogue: Catalogue, name: str, pin: Pin, allowed: Mask, first: int, choose: Choose) -> Page:
     """The next `first` items of `allowed`: none seen, no variant of one seen, one per group of variants."""
     allowed = _unseen(catalogue, allowed, pin.seen)
+    select = choose(allowed)
     ask = wanted = first + 1
     if catalogue.has_groups:
         ask *= 2
     while True:
-        ranked = choose(allowed, ask)
+        ranked = select(ask)
         kept = _one_per_group(catalogue.groups(ranked.numbers))
         if len(kept) >= wanted or len(ranked.numbers) < ask:
             break
         ask *= 4
-    best = kept[: min(first, LONGEST - len(pin.seen))]
+    best = ranked.take(kept[: min(first, LONGEST - len(pin.seen))])
     return Page(
         name=name,
         pin=pin,
-        numbers=ranked.numbers[best].tolist(),
-        scores=ranked.scores[best].tolist(),
-        reasons=ranked.reasons[best].tolist(),
-        because=ranked.because[best].tolist(),
-        more=len(kept) > first and len(pin.seen) + len(best) < LONGEST,
+        numbers=best.numbers.tolist(),
+        scores=best.scores.tolist(),
+        reasons=best.reasons.tolist(),
+        because=best.because.tolist(),
+        more=len(kept) > first and len(pin.seen) + len(best.numbers) < LONGEST,
     )
 
 

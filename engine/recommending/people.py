@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from core.contract import Person
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
-from db import cache, postgres
+from core.stores import log_unavailable
 from db.cache import read_person, unpack_recent, write_base
 from db.events import StateEvent, state_events
 from db.users import person_known
@@ -21,7 +21,6 @@ from ml.state import EVENT, State, StateDamaged, Table, fold
 
 log = structlog.get_logger()
 
-POSTGRES_AWAY = (*postgres.UNREACHABLE, StoreUnavailable, TimeoutError, asyncpg.InterfaceError)
 LONG_DELTA = 256  # events beyond the base after which it is built anew: half of what the delta holds
 OFF_LOOP = 2_000  # events from which folding would hold up other requests
 
@@ -48,8 +47,8 @@ class PeopleReader:
         packed, delta = None, list[bytes]()
         try:
             packed, delta = await read_person(self._redis, person)
-        except cache.UNREACHABLE as error:
-            log.warning("people_cache_away", error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read a person's state")
             degraded.append(Degradation.NO_CACHE)
         fresh = self._fresh(delta)
         base = _unpack(packed)
@@ -62,8 +61,8 @@ class PeopleReader:
             return fold(base, fresh), degraded
         try:
             base = await self._bases.result(person)
-        except POSTGRES_AWAY as error:
-            log.warning("people_history_away", error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read a person's history")
             return fold(State.empty(), fresh), [*degraded, Degradation.NO_HISTORY]
         return fold(base, fresh), degraded
 
@@ -73,7 +72,8 @@ class PeopleReader:
             return True
         try:
             return await person_known(self._pool, person)
-        except POSTGRES_AWAY:
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="look a person up")
             return False
 
     def _fresh(self, delta: Iterable[bytes]) -> Table:
@@ -86,7 +86,9 @@ class PeopleReader:
     async def _build(self, person: Person) -> State:
         try:
             return await self._read_base(person)
-        except Exception as error:  # perhaps nobody waits for it
+        except StoreUnavailable:  # who waits for it logs it; who does not has another base
+            raise
+        except Exception as error:
             log.warning("base_not_built", error=repr(error))
             raise
 
@@ -95,8 +97,8 @@ class PeopleReader:
         base = await asyncio.to_thread(base_of, rows) if len(rows) > OFF_LOOP else base_of(rows)
         try:
             await write_base(self._redis, person, base.pack())
-        except cache.UNREACHABLE as error:
-            log.warning("base_not_kept", error=repr(error))
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="keep a person's base")
         return base
 
 

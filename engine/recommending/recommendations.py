@@ -10,22 +10,23 @@ from numpy.typing import NDArray
 
 from core import metrics
 from core.contract import Person
-from core.errors import InvalidInput, StoreUnavailable
+from core.errors import InvalidInput, StoreUnavailable, Unanswerable
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.recommending.pages import Mask, Page, Pin, cut_page, read_pin
-from engine.recommending.people import POSTGRES_AWAY, Degradation, PersonLoader
+from engine.recommending.pages import Mask, Page, Pin, Select, cut_page, read_pin
+from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.serving_models import Popular, ServingModels
 from engine.signing import Signer
-from ml.bundle import Bundle
-from ml.ranking import REASONS, Ranked, rank, resting, similar
+from ml.affinity.model import AffinityModel
+from ml.affinity.ranking import score, select, view_person
+from ml.affinity.similar import similar
+from ml.ranked import REASON, Explained, Ranked, explain_as
 from ml.state import State
 
 MOST_IDS = 500  # of one argument
 MOST_CONTEXT = 100
 SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(hours=1), timedelta(days=365)
-_SIMILAR_TO, _POPULAR, _TRENDING = (REASONS.index(name) for name in ("SIMILAR_TO", "POPULAR", "TRENDING"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Listed:
     """A page with what it was made from."""
 
     page: Page
-    bundle: Bundle | None
+    bundle: AffinityModel | None
     degraded: list[Degradation]
 
     def __post_init__(self) -> None:
@@ -80,12 +81,13 @@ class Recommender:
             degraded.append(Degradation.NO_MODEL)
         near = self._catalogue.numbers_of(_bounded(wish.near, "context", MOST_CONTEXT))
 
-        def choose(allowed: Mask, first: int) -> Ranked:
-            popular = self._models.fallback(bundle)
-            return rank(bundle, state, as_of=pin.as_of, allowed=allowed, context=near, popular=popular, first=first)
+        view = view_person(bundle, state, as_of=pin.as_of, context=near)
+
+        def choose(allowed: Mask) -> Select:
+            return partial(select, score(view, allowed, self._models.fallback(bundle)))
 
         allowed = allowed_by(self._catalogue, wish)
-        _rest_variants(self._catalogue, allowed, resting(bundle.universe if bundle else None, state, pin.as_of))
+        _rest_variants(self._catalogue, allowed, view.resting)
         return Listed(cut_page(self._catalogue, name, pin, allowed, wish.first, choose), bundle, degraded)
 
     async def like_item(self, item: Item, wish: Wish) -> Listed:
@@ -95,10 +97,12 @@ class Recommender:
         allowed = allowed_by(catalogue, wish)
         allowed[item.number] = False
         allowed &= ~catalogue.in_groups(catalogue.groups(np.array([item.number], np.uint32)))
-        if bundle is not None and item.number in bundle.numbers:
-            choose = partial(similar, bundle, item.number)
-        else:
-            choose = partial(_same_category, catalogue, item, self._models.fallback(bundle))
+
+        def choose(allowed: Mask) -> Select:
+            if bundle is not None and item.number in bundle.numbers:
+                return partial(similar, bundle.universe, item.number, allowed)
+            return partial(_same_category, catalogue, item, self._models.fallback(bundle), allowed)
+
         page = cut_page(catalogue, name, pin, allowed, wish.first, choose)
         return Listed(page, bundle, [] if bundle else [Degradation.NO_MODEL])
 
@@ -110,13 +114,16 @@ class Recommender:
         pin = read_pin(self._signer, name, wish.after, bundle=None)
         try:
             popular = await self._models.trending(window)
-        except POSTGRES_AWAY as error:
-            raise StoreUnavailable("What is trending cannot be counted right now.") from error
-        choose = partial(_most_bought, popular)
+        except StoreUnavailable as error:
+            raise Unanswerable(error.store, "What is trending cannot be counted right now.") from error
+
+        def choose(allowed: Mask) -> Select:
+            return partial(_most_bought, popular, allowed)
+
         allowed = allowed_by(self._catalogue, wish)
         return Listed(cut_page(self._catalogue, name, pin, allowed, wish.first, choose), None, [])
 
-    def _pinned(self, name: str, after: str | None) -> tuple[Pin, Bundle | None]:
+    def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
         """The pin of the list `name`, and the bundle of its pages: the pinned one while it is held, else this one."""
         pin = read_pin(self._signer, name, after, bundle=self.bundle.id if self.bundle else None)
         return pin, (self._models.by_id(pin.bundle) if pin.bundle else None) or self.bundle
@@ -157,13 +164,13 @@ def _same_category(catalogue: Catalogue, item: Item, popular: NDArray[np.uint32]
     ordered = np.concatenate([liked[inside[liked]], others, liked[allowed[liked]]])
     numbers, positions = np.unique(ordered, return_index=True)
     numbers = numbers[np.argsort(positions)][:first]
-    same = inside[numbers]
-    return Ranked(
-        numbers,
-        np.linspace(0.1, 0, len(numbers) + 1, dtype=np.float32)[:-1],
-        np.where(same, _SIMILAR_TO, _POPULAR).astype(np.uint8),
-        np.where(same, item.number, 0).astype(np.uint32),
-    )
+
+    def explain(numbers: NDArray[np.uint32]) -> Explained:
+        same = inside[numbers]
+        reasons = np.where(same, REASON["SIMILAR_TO"], REASON["POPULAR"]).astype(np.uint8)
+        return Explained(reasons, np.where(same, item.number, 0).astype(np.uint32))
+
+    return Ranked(numbers, np.linspace(0.1, 0, len(numbers) + 1, dtype=np.float32)[:-1], explain)
 
 
 def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
@@ -173,6 +180,5 @@ def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
     return Ranked(
         popular.numbers[kept],
         (people / max(int(popular.people[0]), 1)).astype(np.float32) if len(kept) else np.zeros(0, np.float32),
-        np.full(len(kept), _TRENDING, np.uint8),
-        np.zeros(len(kept), np.uint32),
+        explain_as("TRENDING"),
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,15 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from core import clock, metrics
+from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
-from db import cache
+from core.stores import log_unavailable
 from db.cache import await_hint
 from db.purchases import popular_items
-from db.serving import MAIN, Serving, current_serving
+from db.serving import Serving, current_serving
 from engine.catalogue.catalogue import Catalogue
-from ml.bundle import Bundle, BundleRefused
-from ml.universe import Universe
+from ml.affinity.model import AffinityModel
+from ml.bundle import BundleRefused
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class ServingModels:
         self._redis = redis
         self._pool, self._bundles, self._catalogue, self._poll = pool, bundles, catalogue, poll
         self._window = timedelta(days=popular_window)
-        self._held: tuple[Bundle, ...] = ()  # the current one first
+        self._held: tuple[AffinityModel, ...] = ()  # the current one first
         self._generation = 0
         self._trending: dict[timedelta, Popular] = {}
         self._reading = SingleFlight(self._read_popular)
@@ -66,15 +67,15 @@ class ServingModels:
         self.refused: str | None = None  # why the bundle that should serve does not
 
     @property
-    def current(self) -> Bundle | None:
+    def current(self) -> AffinityModel | None:
         """The bundle that serves; None before the first."""
         return self._held[0] if self._held else None
 
-    def by_id(self, id: str) -> Bundle | None:
+    def by_id(self, id: str) -> AffinityModel | None:
         """One of the last three bundles."""
         return next((bundle for bundle in self._held if bundle.id == id), None)
 
-    def fallback(self, bundle: Bundle | None) -> NDArray[np.uint32]:
+    def fallback(self, bundle: AffinityModel | None) -> NDArray[np.uint32]:
         """What fills a list made by `bundle`: item numbers, most bought first; its own while nothing is newer."""
         lately = self._trending.get(self._window)
         if lately is not None and len(lately.numbers):
@@ -102,6 +103,8 @@ class ServingModels:
             await pause()
             try:
                 await look()
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="read what serves")
             except Exception as error:  # this task is the only one who would notice: it must outlive anything
                 log.warning("serving_not_read", error=repr(error))
 
@@ -112,7 +115,7 @@ class ServingModels:
             return
         try:
             await await_hint(pubsub, self._poll)
-        except cache.UNREACHABLE:  # the poll goes on without hints
+        except StoreUnavailable:  # the poll goes on without hints
             await asyncio.sleep(self._poll)
 
     async def trending(self, window: timedelta) -> Popular:
@@ -138,7 +141,7 @@ class ServingModels:
         return popular
 
     async def _look(self) -> None:
-        row = next((row for row in await current_serving(self._pool) if row.slot == MAIN), None)
+        row = await current_serving(self._pool)
         if row is None or row.generation == self._generation:
             return
         now = asyncio.get_running_loop().time()
@@ -165,7 +168,7 @@ class ServingModels:
         metrics.BUNDLE_REFUSED.set(1)
         log.error("bundle_refused", bundle=row.bundle, why=why, still_serving=self.current and self.current.id)
 
-    async def _open(self, id: str) -> Bundle:
+    async def _open(self, id: str) -> AffinityModel:
         if Path(id).name != id:
             raise BundleRefused(f"bundle {id!r} is not the name of a folder")
         bundle = await asyncio.to_thread(_open_warm, self._bundles / id)
@@ -181,12 +184,8 @@ def rounded(window: timedelta) -> timedelta:
     return -(-window // step) * step
 
 
-def _open_warm(path: Path) -> Bundle:
+def _open_warm(path: Path) -> AffinityModel:
     """Open, and compute what would otherwise be computed within the first answer."""
-    bundle = Bundle.open(path)
-    arrays = {
-        field.name: np.asarray(getattr(bundle.universe, field.name)).view(np.ndarray) for field in fields(Universe)
-    }
-    bundle = replace(bundle, universe=Universe(**arrays))  # the same mapped pages; slices of a memmap cost 50 us each
+    bundle = AffinityModel.open(path)
     bundle.universe.rows(bundle.popular[:1])
     return bundle

@@ -212,7 +212,7 @@ def away(url: str) -> Any:
 
 
 def test_the_gateway_never_imports_training_or_worker_packages() -> None:
-    code = "import api.app, cli.gateway, sys; print(*sys.modules)"
+    code = "import api.app, cli.commands.gateway, sys; print(*sys.modules)"
     root = Path(__file__).parents[2]
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     loaded = set(shown.stdout.split())

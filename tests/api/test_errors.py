@@ -22,7 +22,7 @@ from core.errors import (
         (Forbidden(), "FORBIDDEN"),
         (NotFound(), "NOT_FOUND"),
         (InvalidToken(), "UNAUTHENTICATED"),
-        (StoreUnavailable("Postgres did not answer."), "SERVICE_UNAVAILABLE"),
+        (StoreUnavailable("postgres"), "SERVICE_UNAVAILABLE"),
         (TooManyElements(), "PAYLOAD_TOO_LARGE"),
         (Overloaded(), "SERVICE_UNAVAILABLE"),
         (RequestRefused("TIMEOUT", "Too slow.", 504), "TIMEOUT"),

@@ -22,12 +22,13 @@ from core.contract import read_event
 from core.settings import Gateway as Edge
 from core.settings import Ingest, Settings, Stores, Tokens
 from core.tasks import end
+from core.uploads import Offer
 from db.events import insert_events
-from db.items import Offer, remove_items, upsert_items
-from db.serving import MAIN, Model, promote, register_model
-from ml.bundle import Bundle, write
-from ml.features import FEATURES
-from ml.network import Network
+from db.items import remove_items, upsert_items
+from db.serving import Model, promote, register_model
+from ml.affinity.model import AffinityModel, write
+from ml.affinity.network import Network
+from ml.affinity.pair_features import FEATURES
 from ml.rfm import FALLBACK_EDGES
 from ml.universe import COLUMNS, Universe
 from tests.running import Running, register_client, running_gateway, until
@@ -81,7 +82,7 @@ async def shelves(pool: asyncpg.Pool, stores: Stores) -> dict[str, str]:
     numbers = {row["id"]: row["number"] for row in await pool.fetch("SELECT id, number FROM items")}
     made = {}
     for shelf in range(BUNDLES):
-        opened = Bundle.open(bundle_of(stores.bundles, numbers, shelf))
+        opened = AffinityModel.open(bundle_of(stores.bundles, numbers, shelf))
         await register_model(pool, Model(opened.id, "affinity", NOW, opened.digest, {}, None))
         made[opened.id] = str(shelf)
     view = {"type": "VIEW", "itemId": "seen", "userId": "u1"}
@@ -105,7 +106,7 @@ async def http(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, shelves: dict[str, str]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway without a socket; the first bundle serves already."""
-    await promote(pool, MAIN, next(iter(shelves)), "the first", {}, "test")
+    await promote(pool, next(iter(shelves)), "the first", {}, "test")
     app = create_app(Configured(stores))
     async with app.router.lifespan_context(app) as state:
 
@@ -157,7 +158,7 @@ async def test_swaps_under_load_fail_no_answer_and_mix_no_bundles(
     ids = list(shelves)
     watch = Asker(http, shelves)
     for swap in range(1, SWAPS + 1):
-        await promote(pool, MAIN, ids[swap % BUNDLES], "swap", {}, "test")
+        await promote(pool, ids[swap % BUNDLES], "swap", {}, "test")
         async with asyncio.timeout(PROMISE):
             while (await watch.ask(None))["modelVersion"] != ids[swap % BUNDLES]:
                 pass
@@ -207,15 +208,15 @@ async def test_two_processes_agree_within_five_seconds(
         gateways = [(each.url, each.token()) for each in running]
         ids = list(shelves)
         for id in ids[:3]:
-            await promote(pool, MAIN, id, "swap", {}, "test")
+            await promote(pool, id, "swap", {}, "test")
             assert await agreed(gateways, lambda version, listed, id=id: version == id) < PROMISE  # type: ignore[misc]
         broken = ids[3]
         (stores.bundles / broken / "near.npy").unlink()
-        await promote(pool, MAIN, broken, "swap", {}, "test")
+        await promote(pool, broken, "swap", {}, "test")
         for each in running:
             await asyncio.to_thread(until, partial(refuses, each, broken), "the gateway has refused")
         assert {asked(*gateway)[0] for gateway in gateways} == {ids[2]}
-        await promote(pool, MAIN, ids[2], "back", {}, "test", action="ROLLED_BACK")
+        await promote(pool, ids[2], "back", {}, "test", action="ROLLED_BACK")
 
         gone, out_of_stock = [id for id in asked(*gateways[0])[1] if id != "seen"][:2]
         await remove_items(pool, [gone])

@@ -86,7 +86,7 @@ def test_neither_gateway_nor_ingest_worker_loads_what_training_needs() -> None:
     program = (
         "import sys, bus.publisher\n"
         "assert 'celery' not in sys.modules\n"
-        "import cli.worker, workers.app, workers.consumer\n"
+        "import cli.commands.worker, workers.app, workers.consumer\n"
         "loaded = {'tensorflow', 'keras', 'numpy', 'strawberry'} & set(sys.modules)\n"
         "sys.exit(f'{loaded} loaded' if loaded else 0)"
     )

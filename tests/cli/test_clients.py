@@ -1,47 +1,34 @@
-"""`penchant clients`: what it stores, says, refuses, and never gives away."""
+"""`penchant clients`: registers, lists and disables clients, refuses wrong input, and never shows a stored secret."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from argon2 import PasswordHasher
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from cli.main import app
-from db.clients import Client, list_clients
-from db.postgres import connect_pool
+from db.clients import list_clients
+from tests.cli.conftest import OnDatabase
+from tests.commands import invoke
 
 MACHINE = ["--grant", "client_credentials", "--scope", "events:write"]
 
 
-@pytest.fixture(autouse=True)
-def outside_of_any_checkout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, pool: asyncpg.Pool
-) -> None:
-    """An empty database, named by the environment."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
+pytestmark = pytest.mark.usefixtures("pool", "database")
 
 
 def run(*arguments: str, stdin: str = "") -> Result:
-    return CliRunner().invoke(app, ["clients", *arguments], input=stdin)
+    return invoke("clients", *arguments, stdin=stdin)
 
 
 @pytest.fixture
-def stored(postgres_url: str) -> Any:
-    """Reads all clients, whatever loop the command used."""
-    import asyncio
-
-    async def read() -> list[Client]:
-        async with await connect_pool(postgres_url, size=1) as pool:
-            return await list_clients(pool)
-
-    return lambda: asyncio.run(read())
+def stored(on_database: OnDatabase) -> Any:
+    """Reads all clients."""
+    return lambda: on_database(list_clients)
 
 
-def test_a_client_is_registered_with_everything_said(stored: Any) -> None:
+def test_a_client_is_registered_with_every_option(stored: Any) -> None:
     result = run(
         *["create", "shop", "--secret-stdin", "--grant", "client_credentials", "--grant", "token-exchange"],
         *["--scope", "events:write recommendations:read", "--ttl", "120", "--origin", "https://Shop.example:443"],
@@ -68,7 +55,7 @@ def test_a_secret_is_made_and_shown_once(stored: Any) -> None:
     assert "argon2" not in run("list", "--json").stdout
 
 
-def test_an_id_is_taken_once(stored: Any) -> None:
+def test_a_client_id_can_be_registered_once(stored: Any) -> None:
     assert run("create", "shop", *MACHINE).exit_code == 0
     before = stored()
     again = run("create", "shop", *MACHINE, "--ttl", "60")
@@ -78,7 +65,7 @@ def test_an_id_is_taken_once(stored: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
         (["create", "", *MACHINE], "client id"),
         (["create", "a b", *MACHINE], "client id"),
@@ -103,10 +90,10 @@ def test_an_id_is_taken_once(stored: Any) -> None:
         (["create", "shop", *MACHINE, "--redirect-uri", "https://shop.example/a b"], "redirect"),
     ],
 )
-def test_what_could_never_work_is_refused(arguments: list[str], said: str, stored: Any) -> None:
+def test_a_client_that_could_never_work_is_refused(arguments: list[str], named: str, stored: Any) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert named in result.stderr
     assert stored() == []
 
 
@@ -118,7 +105,7 @@ def test_a_weak_or_odd_secret_is_refused_and_not_repeated(secret: str, stored: A
     assert stored() == []
 
 
-def test_apps_may_come_back_by_their_own_scheme_or_to_this_machine(stored: Any) -> None:
+def test_redirects_may_go_to_the_scheme_of_an_app_or_to_this_machine(stored: Any) -> None:
     for uri in ("com.shop.app:/back", "http://127.0.0.1:9000/back"):
         assert run("create", f"c{len(stored())}", *MACHINE, "--redirect-uri", uri).exit_code == 0
 
@@ -132,7 +119,7 @@ def test_a_disabled_client_shows_as_disabled(stored: Any) -> None:
         assert run("disable", client_id).exit_code == 1
 
 
-def test_the_demos_database_is_used_inside_its_checkout(
+def test_the_database_of_the_demo_is_used_inside_its_checkout(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, stored: Any
 ) -> None:
     monkeypatch.delenv("PENCHANT_POSTGRES_URL")
@@ -144,7 +131,7 @@ def test_the_demos_database_is_used_inside_its_checkout(
     assert [client.id for client in stored()] == ["shop"]
 
 
-def test_without_a_database_the_reason_is_said_and_its_password_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_unreachable_database_is_an_error_that_hides_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PENCHANT_POSTGRES_URL")
     nowhere = run("list")
     assert nowhere.exit_code == 2

@@ -1,32 +1,25 @@
-"""`penchant events dead`: lists, shows, replays and discards on real stores, and ends as it went."""
+"""`penchant events dead`: lists, shows, replays and discards on real stores; the exit code says how it went."""
 
-import asyncio
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import asyncpg
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from bus import topology
-from cli.main import app
 from core.contract import Event, read_event
 from core.settings import Stores
-from db.dead_events import DeadReason, bury
+from db.dead_events import DeadReason, insert_dead_events
 from db.events import insert_events
-from db.postgres import connect_pool
 from engine.dead_events.records import CONFLICT, of_event, of_message
+from tests.cli.conftest import OnDatabase
+from tests.commands import invoke, run_penchant
 from tests.conftest import EMPTY_EVERY_TABLE
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ROOT = Path(__file__).parents[2]
-Do = Callable[[Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]], Any]
 
 
 def make_event(**fields: Any) -> Event:
@@ -35,59 +28,36 @@ def make_event(**fields: Any) -> Event:
 
 
 @pytest.fixture
-def do(postgres_url: str) -> Do:
-    """Do something with the database: the command has an event loop of its own."""
-
-    async def with_pool(what: Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]) -> Any:
-        async with await connect_pool(postgres_url, size=1) as pool:
-            return await what(pool)
-
-    return lambda what: asyncio.run(with_pool(what))
-
-
-@pytest.fixture
-def ids(stores: Stores, do: Do, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """The numbers of a crashed event, of one in conflict with a stored one, and of a message nobody can read."""
-    monkeypatch.chdir(tmp_path)
+def ids(stores: Stores, on_database: OnDatabase, monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+    """The ids of an event whose storing crashed, of one that conflicts, and of a message that cannot be read."""
     topology.declare(stores.broker_url.get_secret_value())
     for name in ("postgres_url", "redis_url", "broker_url"):
         monkeypatch.setenv(f"PENCHANT_{name.upper()}", getattr(stores, name).get_secret_value())
-    do(lambda pool: pool.execute(EMPTY_EVERY_TABLE))
-    do(lambda pool: insert_events(pool, [make_event(id="e2")]))
+    on_database(lambda pool: pool.execute(EMPTY_EVERY_TABLE))
+    on_database(lambda pool: insert_events(pool, [make_event(id="e2")]))
     for burial in (
         of_event(make_event(id="e1"), DeadReason.CRASHED, "it crashed", 5),
         of_event(make_event(id="e2", itemId="other"), DeadReason.CONFLICT, CONFLICT),
         of_message(b"\xff half", topology.STORE_EVENTS, DeadReason.UNREADABLE, "unreadable"),
     ):
-        do(lambda pool, burial=burial: bury(pool, [burial]))  # type: ignore[misc]
-    return [str(row["id"]) for row in do(lambda pool: pool.fetch("SELECT id FROM dead_events ORDER BY id"))]
-
-
-class Ended(NamedTuple):
-    """A command that has run."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
+        on_database(lambda pool, burial=burial: insert_dead_events(pool, [burial]))  # type: ignore[misc]
+    return [str(row["id"]) for row in on_database(lambda pool: pool.fetch("SELECT id FROM dead_events ORDER BY id"))]
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["events", "dead", *arguments])
+    return invoke("events", "dead", *arguments)
 
 
-def decide(*arguments: str) -> Ended:
+def decide(*arguments: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: a command that decides sets up logs."""
-    program = [sys.executable, "-c", "from cli.main import app; app()", "events", "dead", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(program, capture_output=True, text=True, env=environment, check=False, timeout=60)
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return run_penchant("events", "dead", *arguments)
 
 
 def listed(*arguments: str) -> list[str]:
     return [str(each["id"]) for each in json.loads(run("list", "--json", *arguments).stdout)]
 
 
-def test_they_are_listed_without_anybodys_data_and_shown_with_it(ids: list[str]) -> None:
+def test_dead_events_are_listed_without_personal_data_and_shown_with_it(ids: list[str]) -> None:
     assert listed() == ids[::-1]
     assert listed("--reason", "crashed") == ids[:1]
     assert listed("--first", "1", "--before", ids[2]) == ids[1:2]
@@ -102,20 +72,20 @@ def test_they_are_listed_without_anybodys_data_and_shown_with_it(ids: list[str])
     assert (missing.exit_code, missing.stderr) == (1, "penchant: There is no dead event 4711.\n")
 
 
-def test_what_is_replayed_leaves_the_list_and_what_cannot_be_is_said(ids: list[str]) -> None:
+def test_a_replayed_event_leaves_the_list_and_a_refused_one_is_named(ids: list[str]) -> None:
     done = decide("replay", ids[0], ids[1])
-    assert (done.exit_code, done.stdout) == (1, "1 replayed, 1 refused.\n")
+    assert (done.returncode, done.stdout) == (1, "1 replayed, 1 refused.\n")
     assert f"{ids[1]}: Another event is stored" in done.stderr
     assert listed() == [ids[2], ids[1]]
     assert listed("--state", "replayed") == ids[:1]
-    assert decide("replay", ids[0]).exit_code == 0, "a second replay is harmless"
+    assert decide("replay", ids[0]).returncode == 0, "a second replay is harmless"
 
 
-def test_all_of_one_reason_are_decided_about_at_once(ids: list[str], do: Do) -> None:
-    told = json.loads(decide("replay", "--all", "--reason", "UNREADABLE", "--json").stdout)
-    assert [(result["id"], result["outcome"]) for result in told] == [(ids[2], "ACCEPTED")]
+def test_all_events_with_one_reason_are_decided_at_once(ids: list[str], on_database: OnDatabase) -> None:
+    results = json.loads(decide("replay", "--all", "--reason", "UNREADABLE", "--json").stdout)
+    assert [(result["id"], result["outcome"]) for result in results] == [(ids[2], "ACCEPTED")]
     done = decide("discard", "--all", "--why", "a test order")
-    assert (done.exit_code, done.stdout) == (0, "2 discarded, 0 refused.\n")
+    assert (done.returncode, done.stdout) == (0, "2 discarded, 0 refused.\n")
     assert listed() == []
     (one, two) = json.loads(run("list", "--state", "DISCARDED", "--json").stdout)
     assert one["decision"] == two["decision"] == "a test order"
@@ -123,7 +93,7 @@ def test_all_of_one_reason_are_decided_about_at_once(ids: list[str], do: Do) -> 
     assert json.loads(run("show", ids[0], "--json").stdout)["body"] is None
 
 
-def test_what_is_not_understood_decides_nothing(ids: list[str]) -> None:
+def test_a_wrong_command_decides_nothing(ids: list[str]) -> None:
     for wrong in (
         ["replay"],
         ["replay", ids[0], "--all"],
@@ -135,24 +105,24 @@ def test_what_is_not_understood_decides_nothing(ids: list[str]) -> None:
         ["show", "9" * 23],
     ):
         assert run(*wrong).exit_code == 2, wrong
-    assert decide("discard", ids[0], "--why", " ").exit_code == 1
+    assert decide("discard", ids[0], "--why", " ").returncode == 1
     assert listed() == ids[::-1]
 
 
-def test_bytes_that_are_no_text_are_nobodys_number(ids: list[str]) -> None:
+def test_bytes_that_are_not_text_are_an_unknown_id(ids: list[str]) -> None:
     done = decide("replay", "\udcff", "--json")
-    assert done.exit_code == 1
+    assert done.returncode == 1
     assert [(result["id"], result["code"]) for result in json.loads(done.stdout)] == [("\\udcff", "NOT_FOUND")]
     assert run("show", str(2**63 - 1)).exit_code == 1
     assert listed("--before", str(2**63 - 1)) == ids[::-1]
 
 
-def test_while_a_store_is_away_it_is_said_and_nothing_is_lost(
-    ids: list[str], monkeypatch: pytest.MonkeyPatch, do: Do
+def test_an_unreachable_store_is_reported_and_no_dead_event_is_lost(
+    ids: list[str], monkeypatch: pytest.MonkeyPatch, on_database: OnDatabase
 ) -> None:
     monkeypatch.setenv("PENCHANT_BROKER_URL", "amqp://me:hush-hush@127.0.0.1:1/x")
     away = decide("replay", ids[0])
-    assert away.exit_code == 3 and "hush-hush" not in away.stdout + away.stderr
+    assert away.returncode == 3 and "hush-hush" not in away.stdout + away.stderr
     assert listed() == ids[::-1]
     monkeypatch.setenv("PENCHANT_POSTGRES_URL", "postgresql://me:hush-hush@127.0.0.1:1/x")
     assert run("list").exit_code == 3

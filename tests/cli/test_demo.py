@@ -1,4 +1,4 @@
-"""`penchant demo` on a slice of the real log: an answer at once, a learnt one later, a quick second start."""
+"""`penchant demo` on a part of the real log: an answer at once, one from a model later, a quick second start."""
 
 import json
 import re
@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from cli.journey import Counts, Files
+from cli.demo.household_log import LogCounts, ShopFiles
 from cli.stack.folder import free_ports, remove
+from tests.running import until
 
 PENCHANT = Path(sys.executable).with_name("penchant")
 HOUSEHOLDS = 120
@@ -34,25 +34,25 @@ class RunningDemo:
             command = [str(PENCHANT), "demo", "--port", str(port)]
             self.process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self._output.read_text()
 
-    def until_it_says(self, words: str, seconds: float = 150) -> None:
-        deadline = time.monotonic() + seconds
-        while words not in self.said():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.1)
+    def until_printed(self, words: str, seconds: float = 150) -> None:
+        def printed() -> bool:
+            assert self.process.poll() is None, self.output()
+            return words in self.output()
+
+        until(printed, f"the demo prints {words!r}", seconds)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
 
-def slice_of(files: Files, folder: Path) -> None:
+def write_part(files: ShopFiles, folder: Path) -> None:
     """The files of the most active households only, where the demo looks for its own."""
     folder.mkdir(parents=True)
-    target = Files.under(folder)
+    target = ShopFiles.under(folder)
     people = pq.read_table(files.people).slice(0, HOUSEHOLDS)
     pq.write_table(people, target.people)
     for name in ("holdout", "events"):
@@ -68,8 +68,8 @@ def _of(ids: pa.ChunkedArray, table: pa.Table, column: str) -> pa.Table:
 
 
 @pytest.fixture
-def shop(cooked: tuple[Counts, Files], tmp_path: Path) -> Iterator[Path]:
-    slice_of(cooked[1], tmp_path / ".penchant" / "data")
+def shop(household_shop: tuple[LogCounts, ShopFiles], tmp_path: Path) -> Iterator[Path]:
+    write_part(household_shop[1], tmp_path / ".penchant" / "data")
     yield tmp_path
     remove(tmp_path / ".penchant")
 
@@ -78,36 +78,36 @@ def start(shop: Path) -> RunningDemo:
     return RunningDemo(shop, free_ports(1)[0])
 
 
-def asked_as_printed(demo: RunningDemo) -> dict[str, Any]:
-    """What the printed `curl` answers."""
-    (line,) = re.findall(r"^curl .*$", demo.said(), re.MULTILINE)
-    answered = subprocess.run(line, shell=True, check=True, capture_output=True)  # noqa: S602  # as people would
+def answer_of_printed_curl(demo: RunningDemo) -> dict[str, Any]:
+    """The recommendations that the printed `curl` command prints."""
+    (line,) = re.findall(r"^curl .*$", demo.output(), re.MULTILINE)
+    answered = subprocess.run(line, shell=True, check=True, capture_output=True)  # noqa: S602  # as people paste it
     return dict(json.loads(answered.stdout)["data"]["user"]["recommendations"])
 
 
 @pytest.mark.timeout(400)
-def test_the_demo_answers_learns_and_is_quick_the_second_time(shop: Path) -> None:
+def test_the_demo_answers_trains_and_starts_quickly_the_second_time(shop: Path) -> None:
     assert shutil.which("curl")
     first = start(shop)
     try:
-        first.until_it_says("by what is popular")
+        first.until_printed("by what is popular")
         known = json.loads((first.folder / "demo.json").read_text())
         assert (first.folder / "demo.json").stat().st_mode & 0o777 == 0o600
         assert set(known) == {
             "base_url", "client_id", "client_secret", "users", "items", "postgres_url", "redis_url", "broker_url"
         }  # fmt: skip
         assert len(known["users"]) == HOUSEHOLDS
-        first.until_it_says(READY, 300)
-        assert "Nothing was learnt" not in first.said()
-        assert len(asked_as_printed(first)["edges"]) == 5
+        first.until_printed(READY, 300)
+        assert "Nothing was learnt" not in first.output()
+        assert len(answer_of_printed_curl(first)["edges"]) == 5
         assert first.stop() == 0
     finally:
         first.process.kill()
     second = start(shop)
     try:
-        second.until_it_says(READY, 60)
-        assert "Loading" not in second.said()
-        assert "Training" not in second.said()
+        second.until_printed(READY, 60)
+        assert "Loading" not in second.output()
+        assert "Training" not in second.output()
         assert second.stop() == 0
     finally:
         second.process.kill()

@@ -2,67 +2,50 @@
 
 # mypy: allow-untyped-calls
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import numpy as np
 import pytest
 from kombu.connection import Connection
-from typer.testing import CliRunner
 
 from bus import topology
-from cli.main import app
 from cli.stack.folder import free_ports
 from core import clock
 from core.settings import Stores
-from db.dead_events import DeadReason, bury
+from db.dead_events import DeadReason, insert_dead_events
 from db.erasures import begin_erasure
 from db.jobs import lease_job, request_job
-from db.outbox import put_aside
-from db.postgres import connect_pool
-from db.serving import MAIN, Model, promote, register_model
+from db.outbox import keep_envelope
+from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
-from ml.bundle import Bundle, write
-from ml.features import FEATURES
-from ml.network import Network
+from ml.affinity.model import AffinityModel, write
+from ml.affinity.network import Network
+from ml.affinity.pair_features import FEATURES
 from ml.rfm import FALLBACK_EDGES
 from ml.universe import COLUMNS, Universe
+from tests.cli.conftest import OnDatabase
+from tests.commands import invoke
 from tests.conftest import EMPTY_EVERY_TABLE
 
 SECRET = "correct-horse-battery-staple-0123456789"
-Do = Callable[[Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]], Any]
-
-
-@pytest.fixture
-def do(postgres_url: str) -> Do:
-    """Do something with the database: the doctor has an event loop of its own, so these tests have none."""
-
-    async def with_pool(what: Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]) -> Any:
-        async with await connect_pool(postgres_url, size=1) as pool:
-            return await what(pool)
-
-    return lambda what: asyncio.run(with_pool(what))
 
 
 @pytest.fixture(autouse=True)
-def site(stores: Stores, do: Do, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def settings(stores: Stores, on_database: OnDatabase, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
     """Every setting in the environment; tables and queues empty."""
     topology.declare(stores.broker_url.get_secret_value())
     purge(stores)
-    do(lambda pool: pool.execute(EMPTY_EVERY_TABLE))
+    on_database(lambda pool: pool.execute(EMPTY_EVERY_TABLE))
     for name in ("postgres_url", "redis_url", "broker_url"):
         monkeypatch.setenv(f"PENCHANT_{name.upper()}", getattr(stores, name).get_secret_value())
-    monkeypatch.setenv("PENCHANT_BUNDLES", str(tmp_path))
+    monkeypatch.setenv("PENCHANT_BUNDLES", str(folder))
     monkeypatch.setenv("PENCHANT_SECRET", SECRET)
     monkeypatch.setenv("PENCHANT_PORT", str(free_ports(1)[0]))
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
-    monkeypatch.chdir(tmp_path)
     yield
     purge(stores)
 
@@ -73,9 +56,9 @@ def purge(stores: Stores) -> None:
             queue(channel).purge()
 
 
-def visit() -> tuple[int, dict[str, tuple[str, str, str]]]:
-    """The exit code, and by what they are about: verdict, words, advice."""
-    done = CliRunner().invoke(app, ["doctor", "--json"])
+def examine() -> tuple[int, dict[str, tuple[str, str, str]]]:
+    """The exit code, and the verdict, text and advice of each finding, by the part it is about."""
+    done = invoke("doctor", "--json")
     assert SECRET not in done.output
     report = json.loads(done.stdout)
     assert report["ok"] is (done.exit_code == 0)
@@ -84,21 +67,21 @@ def visit() -> tuple[int, dict[str, tuple[str, str, str]]]:
     return done.exit_code, found
 
 
-def test_stores_that_are_well_are_well() -> None:
-    code, found = visit()
+def test_working_stores_are_ok() -> None:
+    code, found = examine()
     assert code == 0
     well = {about for about, (verdict, _, _) in found.items() if verdict == "OK"}
     stores = {"postgres", "connections", "clock", "schema", "partitions", "outbox", "redis", "redis memory", "broker"}
     assert well >= {"penchant", "traces", "secret", "dead letters", "disk", *stores}
     assert {about: verdict for about, (verdict, _, _) in found.items() if about not in well} == {
-        "queue penchant.events": "WARN",  # nobody works
-        "bundle": "WARN",  # nobody trained
-        "gateway": "WARN",  # nobody answers
+        "queue penchant.events": "WARN",  # no worker runs
+        "bundle": "WARN",  # no model was trained
+        "gateway": "WARN",  # no gateway runs
     }
 
 
-def test_a_person_reads_a_line_each_and_what_to_do() -> None:
-    done = CliRunner().invoke(app, ["doctor"])
+def test_people_get_a_line_for_each_finding_and_advice() -> None:
+    done = invoke("doctor")
     lines = done.stdout.splitlines()
     assert done.exit_code == 0
     assert any(line.startswith("OK    postgres ") and "version 18" in line for line in lines)
@@ -111,7 +94,7 @@ def test_settings_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PENCHANT_SECRET", "short")
     monkeypatch.setenv("PENCHANT_LAKE_AT", "25:00")
     monkeypatch.setenv("PENCHANT_RETRAIN_AT", "26:00")
-    done = CliRunner().invoke(app, ["doctor"])
+    done = invoke("doctor")
     assert done.exit_code == 1
     assert "FAIL  settings  PENCHANT_REDIS_URL: Field required" in done.stdout
     assert all(f"{name}: " in done.stdout for name in ("PENCHANT_SECRET", "PENCHANT_LAKE_AT", "PENCHANT_RETRAIN_AT"))
@@ -126,11 +109,11 @@ def test_settings_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) ->
         ("BROKER", "amqp://penchant:pass-w0rd@127.0.0.1:1/shop", "broker"),
     ],
 )
-def test_a_store_that_is_away_is_a_failure_and_its_password_stays_hidden(
+def test_an_unreachable_store_is_a_failure_that_hides_its_password(
     monkeypatch: pytest.MonkeyPatch, name: str, url: str, about: str
 ) -> None:
     monkeypatch.setenv(f"PENCHANT_{name}_URL", url)
-    done = CliRunner().invoke(app, ["doctor"])
+    done = invoke("doctor")
     assert done.exit_code == 1
     assert f"FAIL  {about}" in done.stdout
     assert "127.0.0.1:1" in done.stdout
@@ -138,63 +121,65 @@ def test_a_store_that_is_away_is_a_failure_and_its_password_stays_hidden(
     assert "pass-w0rd" not in done.output
 
 
-def test_an_empty_database_is_to_be_migrated(do: Do, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    do(lambda pool: pool.execute("DROP DATABASE IF EXISTS nothing_in_it"))
-    do(lambda pool: pool.execute("CREATE DATABASE nothing_in_it"))
+def test_an_empty_database_must_be_migrated(
+    on_database: OnDatabase, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_database(lambda pool: pool.execute("DROP DATABASE IF EXISTS nothing_in_it"))
+    on_database(lambda pool: pool.execute("CREATE DATABASE nothing_in_it"))
     base, _, options = postgres_url.partition("?")
     monkeypatch.setenv(
         "PENCHANT_POSTGRES_URL", base.rpartition("/")[0] + "/nothing_in_it" + ("?" + options) * bool(options)
     )
-    code, found = visit()
+    code, found = examine()
     assert (code, found["schema"]) == (1, ("FAIL", "the database is empty", "Run `penchant migrate`."))
 
 
 @pytest.mark.parametrize(("revision", "verdict"), [("0001", "FAIL"), ("9999", "WARN")])
-def test_a_schema_of_another_version_is_named(do: Do, revision: str, verdict: str) -> None:
-    held = do(lambda pool: pool.fetchval("SELECT version_num FROM penchant_version"))
-    do(lambda pool: pool.execute("UPDATE penchant_version SET version_num = $1", revision))
+def test_a_schema_of_another_version_is_named(on_database: OnDatabase, revision: str, verdict: str) -> None:
+    held = on_database(lambda pool: pool.fetchval("SELECT version_num FROM penchant_version"))
+    on_database(lambda pool: pool.execute("UPDATE penchant_version SET version_num = $1", revision))
     try:
-        _, found = visit()
+        _, found = examine()
     finally:
-        do(lambda pool: pool.execute("UPDATE penchant_version SET version_num = $1", held))
+        on_database(lambda pool: pool.execute("UPDATE penchant_version SET version_num = $1", held))
     assert found["schema"][0] == ("OK" if revision == held else verdict)
     assert revision in found["schema"][1]
 
 
-def test_a_month_without_a_partition_is_named(do: Do) -> None:
+def test_a_month_without_a_partition_is_named(on_database: OnDatabase) -> None:
     name = f"{clock.now():%Y_%m}"
-    do(lambda pool: pool.execute(f"DROP TABLE events_{name}"))
+    on_database(lambda pool: pool.execute(f"DROP TABLE events_{name}"))
     try:
-        _, found = visit()
+        _, found = examine()
     finally:
-        do(lambda pool: pool.fetchval("SELECT ensure_event_partitions(now(), now())"))
+        on_database(lambda pool: pool.fetchval("SELECT ensure_event_partitions(now(), now())"))
     assert found["partitions"][:2] == ("WARN", f"none for {name}")
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(-10, "WARN"), (3600, "FAIL")])
-def test_a_clock_that_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch, seconds: int, verdict: str) -> None:
+def test_a_wrong_clock_is_found(monkeypatch: pytest.MonkeyPatch, seconds: int, verdict: str) -> None:
     monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + timedelta(seconds=seconds))
-    _, found = visit()
+    _, found = examine()
     assert found["clock"][0] == verdict
 
 
-def test_what_waits_too_long_is_seen(do: Do) -> None:
-    do(lambda pool: put_aside(pool, uuid4(), b"x"))
-    assert visit()[1]["outbox"][0] == "OK"
-    do(lambda pool: pool.execute("UPDATE outbox SET created_at = now() - interval '2 minutes'"))
-    verdict, says, _ = visit()[1]["outbox"]
+def test_an_envelope_that_waits_too_long_in_the_outbox_is_found(on_database: OnDatabase) -> None:
+    on_database(lambda pool: keep_envelope(pool, uuid4(), b"x"))
+    assert examine()[1]["outbox"][0] == "OK"
+    on_database(lambda pool: pool.execute("UPDATE outbox SET created_at = now() - interval '2 minutes'"))
+    verdict, says, _ = examine()[1]["outbox"]
     assert (verdict, says) == ("WARN", "1 messages wait, the oldest for 120 s")
 
 
-def test_a_lease_that_ran_out_and_a_failed_training_are_seen(do: Do) -> None:
-    do(lambda pool: request_job(pool, "main", "a test", "ada"))
-    do(lambda pool: lease_job(pool, "main", timedelta(seconds=-1)))
-    verdict, says, _ = visit()[1]["training main"]
+def test_a_lease_that_ran_out_and_a_failed_training_are_found(on_database: OnDatabase) -> None:
+    on_database(lambda pool: request_job(pool, "main", "a test", "ada"))
+    on_database(lambda pool: lease_job(pool, "main", timedelta(seconds=-1)))
+    verdict, says, _ = examine()[1]["training main"]
     assert verdict == "WARN"
     assert "lease that ran out" in says
     done = "UPDATE training_jobs SET state = 'FAILED', finished_at = now(), error = E'Traceback\\nMemoryError'"
-    do(lambda pool: pool.execute(done))
-    verdict, says, _ = visit()[1]["training main"]
+    on_database(lambda pool: pool.execute(done))
+    verdict, says, _ = examine()[1]["training main"]
     assert (verdict, says) == ("WARN", "job 1 failed: MemoryError")
 
 
@@ -207,55 +192,53 @@ def test_dead_letters_are_counted(stores: Stores) -> None:
         deadline = datetime.now(UTC) + timedelta(seconds=20)
         while queue.queue_declare(passive=True).message_count < 2:
             assert datetime.now(UTC) < deadline
-    assert visit()[1]["dead letters"][:2] == ("WARN", "2 messages wait to be laid out")
+    assert examine()[1]["dead letters"][:2] == ("WARN", "2 messages wait to become dead events")
 
 
-def test_dead_events_are_counted_by_reason(do: Do) -> None:
+def test_dead_events_are_counted_by_reason(on_database: OnDatabase) -> None:
     messages = [of_message(bytes([n]), None, DeadReason.UNREADABLE, "a test says so") for n in range(2)]
-    do(lambda pool: bury(pool, messages))
-    verdict, says, advice = visit()[1]["dead events"]
+    on_database(lambda pool: insert_dead_events(pool, messages))
+    verdict, says, advice = examine()[1]["dead events"]
     assert (verdict, says) == ("WARN", "2 could not be stored: 2 UNREADABLE")
     assert "penchant events dead list" in advice
 
 
-def test_an_erasure_that_is_not_done_everywhere_for_days_is_seen(do: Do) -> None:
-    do(lambda pool: begin_erasure(pool, "anna", "shop", clock.now() - timedelta(days=1)))
-    assert visit()[1]["erasures"][0] == "OK"
-    do(lambda pool: begin_erasure(pool, "bert", "shop", clock.now() - timedelta(days=3)))
-    assert visit()[1]["erasures"][:2] == ("WARN", "1 people are not erased everywhere after 2 days")
+def test_an_erasure_that_is_not_done_after_days_is_found(on_database: OnDatabase) -> None:
+    on_database(lambda pool: begin_erasure(pool, "anna", "shop", clock.now() - timedelta(days=1)))
+    assert examine()[1]["erasures"][0] == "OK"
+    on_database(lambda pool: begin_erasure(pool, "bert", "shop", clock.now() - timedelta(days=3)))
+    assert examine()[1]["erasures"][:2] == ("WARN", "1 people are not erased everywhere after 2 days")
 
 
-def test_a_bundle_is_checked_file_by_file(do: Do, tmp_path: Path) -> None:
+def test_a_bundle_is_checked_file_by_file(on_database: OnDatabase, tmp_path: Path) -> None:
     path = make_bundle(tmp_path)
-    opened = Bundle.open(path)
+    opened = AffinityModel.open(path)
     model = Model(opened.id, "main", opened.created_at, opened.digest, {}, None)
-    do(lambda pool: register_model(pool, model))
-    do(lambda pool: promote(pool, MAIN, opened.id, "a test says so", {}, "test"))
-    assert visit()[1]["bundle"][0] == "OK"
+    on_database(lambda pool: register_model(pool, model))
+    on_database(lambda pool: promote(pool, opened.id, "a test says so", {}, "test"))
+    assert examine()[1]["bundle"][0] == "OK"
     damaged = path / "popular.npy"
     damaged.chmod(0o644)
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\xff")
-    code, found = visit()
+    code, found = examine()
     assert (code, found["bundle"][0]) == (1, "FAIL")
     assert "popular.npy" in found["bundle"][1]
 
 
-def test_a_disk_that_is_full_and_a_folder_that_is_missing_are_seen(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_full_disk_and_a_missing_folder_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import cli.checkup.configuration as configuration
 
     monkeypatch.setattr(configuration, "LEAST_SPACE", 2**60)
-    assert visit()[1]["disk"][0] == "FAIL"
+    assert examine()[1]["disk"][0] == "FAIL"
     monkeypatch.setenv("PENCHANT_BUNDLES", str(tmp_path / "nowhere"))
-    assert visit()[1]["disk"][0] == "WARN"
+    assert examine()[1]["disk"][0] == "WARN"
 
 
-def test_secrets_and_addresses_that_are_unsafe_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsafe_secrets_and_addresses_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENCHANT_SECRET", "abc" * 12)
     monkeypatch.setenv("PENCHANT_PUBLIC_URL", "http://shop.example")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-    _, found = visit()
+    _, found = examine()
     assert {about: found[about][0] for about in ("secret", "public url", "traces")} == {
         "secret": "WARN",
         "public url": "WARN",

@@ -1,4 +1,4 @@
-"""The committed JSON Schemas, held against all that speaks of events: the reader, GraphQL and the loader."""
+"""The committed JSON Schemas agree with everything that reads events: the contract, GraphQL and the loader."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from pydantic.alias_generators import to_camel, to_snake
 
 from cli.loading import events as loading
-from cli.loading.fields import FIELDS, Kind
+from cli.loading.columns import FIELDS, Kind
 from core.contract import Event, EventType, read_event
 from core.errors import InvalidInput
 
@@ -32,11 +32,11 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 
 
-def told(type: str, **fields: Any) -> dict[str, Any]:
+def make_raw(type: str, **fields: Any) -> dict[str, Any]:
     return {"type": type, "userId": "u1", **NEEDED.get(type, {"itemId": "i1"}), **fields}
 
 
-def taken(raw: Mapping[str, Any]) -> bool:
+def accepted(raw: Mapping[str, Any]) -> bool:
     try:
         read_event(raw, source="shop", received_at=NOW)
     except InvalidInput:
@@ -49,7 +49,7 @@ def valid(raw: Mapping[str, Any]) -> bool:
 
 
 def alternatives(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a field may be, but for null."""
+    """The alternatives of a field, except null."""
     return [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
 
 
@@ -75,25 +75,25 @@ WHOLE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("type", EventType)
-def test_what_is_taken_is_valid_for_a_validator_we_did_not_write(type: str) -> None:
+def test_accepted_events_are_valid_for_an_independent_validator(type: str) -> None:
     for raw in (
-        told(type),
-        told(type, **WHOLE),
-        told(type, userId=None, anonymousId="g"),
-        told(type, **dict.fromkeys(["id", "source", "occurredAt", "quantity", "sessionId", "properties"])),
-        told(type, quantity="07", value=".5", unitPrice="12."),
-        told(type, occurredAt="2026-02-28 12:00:00z"),
+        make_raw(type),
+        make_raw(type, **WHOLE),
+        make_raw(type, userId=None, anonymousId="g"),
+        make_raw(type, **dict.fromkeys(["id", "source", "occurredAt", "quantity", "sessionId", "properties"])),
+        make_raw(type, quantity="07", value=".5", unitPrice="12."),
+        make_raw(type, occurredAt="2026-02-28 12:00:00z"),
     ):
-        assert taken(raw) and valid(raw), raw
+        assert accepted(raw) and valid(raw), raw
 
 
 @pytest.mark.parametrize("type", EventType)
-def test_what_a_type_requires_is_required_by_schema_and_reader_alike(type: str) -> None:
+def test_schema_and_contract_require_the_same_fields(type: str) -> None:
     required = set(SCHEMAS[type]["required"]) - {"type"}
     assert required == set(NEEDED.get(type, {"itemId": "i1"}))
     for name in required | {"userId"}:
-        for raw in (told(type, **{name: None}), {k: v for k, v in told(type).items() if k != name}):
-            assert not valid(raw) and not taken(raw), raw
+        for raw in (make_raw(type, **{name: None}), {k: v for k, v in make_raw(type).items() if k != name}):
+            assert not valid(raw) and not accepted(raw), raw
 
 
 BAD: list[dict[str, Any]] = [
@@ -114,9 +114,9 @@ BAD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("bad", BAD, ids=str)
-def test_what_the_schema_refuses_is_refused(bad: dict[str, Any]) -> None:
+def test_the_contract_refuses_what_the_schema_refuses(bad: dict[str, Any]) -> None:
     for type in EventType:
-        assert not valid(told(type, **bad)) and not taken(told(type, **bad)), type
+        assert not valid(make_raw(type, **bad)) and not accepted(make_raw(type, **bad)), type
 
 
 anything = st.one_of(
@@ -129,25 +129,25 @@ anything = st.one_of(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(EventType), st.dictionaries(st.sampled_from([*fields_of(*EventType), "colour"]), anything))
-def test_whatever_is_taken_is_valid(type: EventType, said: dict[str, Any]) -> None:
-    raw = {**told(type), **said, "type": str(type)}
-    assert valid(raw) or not taken(raw)
+def test_random_events_that_are_accepted_are_valid(type: EventType, said: dict[str, Any]) -> None:
+    raw = {**make_raw(type), **said, "type": str(type)}
+    assert valid(raw) or not accepted(raw)
 
 
-def test_graphql_takes_the_fields_of_the_schemas_and_requires_what_all_of_them_require() -> None:
+def test_graphql_has_the_fields_of_the_schemas_and_requires_those_that_every_schema_requires() -> None:
     schema = build_schema((ROOT / "schema.graphql").read_text())
-    told, types = schema.get_type("EventInput"), schema.get_type("EventType")
-    assert isinstance(told, GraphQLInputObjectType) and isinstance(types, GraphQLEnumType)
+    input, types = schema.get_type("EventInput"), schema.get_type("EventType")
+    assert isinstance(input, GraphQLInputObjectType) and isinstance(types, GraphQLEnumType)
     assert set(types.values) == set(SCHEMAS)
-    assert set(told.fields) == set(fields_of(*SCHEMAS))
+    assert set(input.fields) == set(fields_of(*SCHEMAS))
     always = set.intersection(*(set(schema["required"]) for schema in SCHEMAS.values()))
-    assert {name for name, field in told.fields.items() if is_non_null_type(field.type)} == always
-    for name, field in told.fields.items():
+    assert {name for name, field in input.fields.items() if is_non_null_type(field.type)} == always
+    for name, field in input.fields.items():
         assert graphql_types(name) >= {str(field.type).rstrip("!")}, name
 
 
 def graphql_types(name: str) -> set[str]:
-    """The GraphQL types that can say what the schemas have under this name."""
+    """The GraphQL types that can hold this field of the schemas."""
     if name == "type":
         return {"EventType"}
     words = {
@@ -169,5 +169,5 @@ def test_the_loader_has_a_column_of_the_right_kind_for_every_field() -> None:
         assert columns[to_snake(name)] == kinds.get(first.get("format") or first["type"], pa.string()), name
 
 
-def test_the_event_that_is_stored_has_the_fields_of_the_schemas_and_when_it_came() -> None:
+def test_a_stored_event_has_the_fields_of_the_schemas_and_the_time_it_was_received() -> None:
     assert {to_camel(name) for name in Event.model_fields} == {*fields_of(*SCHEMAS), "receivedAt"}

@@ -1,4 +1,4 @@
-"""`penchant export events`: what it says, how it fails, and that a lake is all it needs."""
+"""`penchant export events`: exports what is new, and fails with a message and an exit code."""
 
 import asyncio
 import json
@@ -8,29 +8,23 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from cli.main import app
 from core import clock
 from core.contract import read_event
 from db.events import insert_events
 from db.lake.owner import sole_writer
+from tests.commands import invoke
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def outside_of_any_checkout(
-    pool: asyncpg.Pool, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An empty database, named by the environment."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
+pytestmark = pytest.mark.usefixtures("pool", "database")
 
 
 async def run(*words: str | Path) -> Result:
     """In a thread: the command has an event loop of its own."""
-    return await asyncio.to_thread(CliRunner().invoke, app, ["export", "events", *map(str, words)])
+    return await asyncio.to_thread(invoke, "export", "events", *words)
 
 
 async def store(pool: asyncpg.Pool, *moments: datetime) -> None:
@@ -39,7 +33,7 @@ async def store(pool: asyncpg.Pool, *moments: datetime) -> None:
     await insert_events(pool, [read_event(each, source="shop", received_at=None) for each in given])
 
 
-async def test_it_exports_what_is_over_and_then_nothing(
+async def test_days_that_are_over_are_exported_once(
     pool: asyncpg.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store(pool, NOON, NOON + timedelta(days=1), clock.now())
@@ -52,7 +46,7 @@ async def test_it_exports_what_is_over_and_then_nothing(
     assert "0 days exported with 0 events; 2 days were there as they are." in again.stdout
 
 
-async def test_it_exports_the_days_asked_for(pool: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_only_the_days_of_the_options_are_exported(pool: asyncpg.Pool, tmp_path: Path) -> None:
     await store(pool, *(NOON + timedelta(days=day) for day in range(4)))
     done = await run("--to", tmp_path, "--since", "2026-01-06", "--until", "2026-01-08")
     assert done.exit_code == 0
@@ -60,7 +54,9 @@ async def test_it_exports_the_days_asked_for(pool: asyncpg.Pool, tmp_path: Path)
     assert found == ["day=2026-01-06", "day=2026-01-07"]
 
 
-async def test_what_postgres_lost_is_named(pool: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_days_with_fewer_events_in_postgres_than_in_the_lake_are_named(
+    pool: asyncpg.Pool, tmp_path: Path
+) -> None:
     await store(pool, NOON, NOON + timedelta(hours=1))
     assert (await run("--to", tmp_path)).exit_code == 0
     await pool.execute("DELETE FROM events WHERE id = '1'")
@@ -68,7 +64,7 @@ async def test_what_postgres_lost_is_named(pool: asyncpg.Pool, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         ((), 2, "PENCHANT_LAKE_URL"),
         (("--to", "nonsense://x"), 2, "nonsense:// is no kind of storage"),
@@ -80,17 +76,17 @@ async def test_what_postgres_lost_is_named(pool: asyncpg.Pool, tmp_path: Path) -
         (("--to", "lake", "--since", "last week"), 2, "--since"),
     ],
 )
-async def test_what_cannot_be_done_is_said_in_a_line(
-    pool: asyncpg.Pool, words: tuple[str, ...], code: int, said: str
+async def test_an_export_that_is_impossible_ends_with_one_line(
+    pool: asyncpg.Pool, words: tuple[str, ...], code: int, message: str
 ) -> None:
     await store(pool, NOON)
     done = await run(*words)
     assert (done.exit_code, done.stdout) == (code, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert "hush" not in done.stderr and "Traceback" not in done.stderr
 
 
-async def test_storage_without_an_answer_is_said_without_its_keys(
+async def test_the_error_about_unreachable_storage_hides_its_keys(
     pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as closed:
@@ -106,7 +102,7 @@ async def test_storage_without_an_answer_is_said_without_its_keys(
     assert "hush" not in done.stderr and "an-id-of-mine" not in done.stderr
 
 
-async def test_two_at_once_do_no_harm(pool: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_a_second_export_at_the_same_time_is_refused(pool: asyncpg.Pool, tmp_path: Path) -> None:
     async with sole_writer(pool):
         done = await run("--to", tmp_path)
     assert (done.exit_code, done.stderr) == (1, "penchant: Another process is writing to the lake.\n")

@@ -1,9 +1,7 @@
-"""`penchant gateway` as a process: it serves, stops when told to, and says so when it cannot start."""
+"""`penchant gateway` as a process: it serves, stops on SIGTERM, and says why when it cannot start."""
 
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,15 +9,13 @@ import asyncpg
 import httpx
 
 from core.settings import Stores
-from tests.running import environment, reserved_port
-
-DEADLINE = 60.0  # seconds
+from tests.commands import PROGRAM
+from tests.running import DEADLINE, environment, reserved_port, until
 
 
 @contextmanager
 def started(settings: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-c", "from cli.main import app; app()", "gateway", *arguments]
-    process = subprocess.Popen(command, env=settings, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*PROGRAM, "gateway", *arguments], env=settings, stderr=subprocess.PIPE)
     try:
         yield process
     finally:
@@ -27,19 +23,16 @@ def started(settings: dict[str, str], *arguments: str) -> Iterator[subprocess.Po
         process.communicate()
 
 
-def await_answer(url: str) -> httpx.Response:
-    until = time.monotonic() + DEADLINE
-    while True:
-        try:
-            return httpx.get(url)
-        except httpx.TransportError:
-            assert time.monotonic() < until, "the gateway never answered"
-            time.sleep(0.05)
+def answer_of(url: str) -> httpx.Response | None:
+    try:
+        return httpx.get(url)
+    except httpx.TransportError:
+        return None
 
 
-def test_it_serves_until_it_is_told_to_stop(stores: Stores, pool: asyncpg.Pool) -> None:
+def test_it_serves_until_sigterm(stores: Stores, pool: asyncpg.Pool) -> None:
     with reserved_port() as port, started(environment(stores), "--port", str(port)) as process:
-        answer = await_answer(f"http://127.0.0.1:{port}/healthz")
+        answer = until(lambda: answer_of(f"http://127.0.0.1:{port}/healthz"), "the gateway answers")
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
         assert "server" not in answer.headers
         assert httpx.post(f"http://127.0.0.1:{port}/graphql", json={"query": "{ me { id } }"}).status_code == 401
@@ -47,18 +40,18 @@ def test_it_serves_until_it_is_told_to_stop(stores: Stores, pool: asyncpg.Pool) 
         assert process.wait(DEADLINE) in (0, -signal.SIGTERM)
 
 
-def test_without_postgres_it_ends_and_says_why(stores: Stores) -> None:
+def test_without_postgres_it_ends_with_the_reason(stores: Stores) -> None:
     away = environment(stores) | {"PENCHANT_POSTGRES_URL": "postgresql://penchant@127.0.0.1:1/penchant"}
     with reserved_port() as port, started(away, "--port", str(port)) as process:
-        _, said = process.communicate(timeout=DEADLINE)
+        _, output = process.communicate(timeout=DEADLINE)
     assert process.returncode == 3
-    assert b"Postgres did not answer" in said
+    assert b"Postgres did not answer" in output
 
 
-def test_a_secret_that_is_missing_is_named_and_never_guessed(stores: Stores) -> None:
+def test_a_missing_secret_is_named_and_never_invented(stores: Stores) -> None:
     settings = environment(stores)
     del settings["PENCHANT_SECRET"]
     with started(settings) as process:
-        _, said = process.communicate(timeout=DEADLINE)
+        _, output = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
-    assert b"PENCHANT_SECRET" in said
+    assert b"PENCHANT_SECRET" in output

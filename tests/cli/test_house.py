@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
-from typer.testing import CliRunner
 
-from cli.main import COMMANDS, app
+from cli.main import COMMANDS
 from core import settings
+from tests.commands import invoke
 
 ROOT = Path(__file__).parents[2]
 CONCERNS = [
@@ -59,7 +59,7 @@ def test_no_setting_is_read_by_two_concerns() -> None:
 
 def test_the_makefile_has_every_documented_target() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"setup", "demo", "test", "test-all", "check", "bench", "lock", "clean"} <= targets
+    assert {"setup", "demo", "test", "test-all", "coverage", "check", "bench", "lock", "clean"} <= targets
 
 
 def test_the_ci_script_runs_the_checks_and_all_tests() -> None:
@@ -102,10 +102,10 @@ def test_locks_have_hashes_and_no_addresses() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help_text(name: str) -> None:
-    shown = CliRunner().invoke(app, [name, "--help"])
+    shown = invoke(name, "--help")
     assert shown.exit_code == 0, shown.exception
     assert len(shown.output.split()) > 10
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    assert CliRunner().invoke(app, ["no-such-command"]).exit_code == 2
+    assert invoke("no-such-command").exit_code == 2

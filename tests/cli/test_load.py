@@ -1,4 +1,4 @@
-"""`penchant load` brings files in once, sets aside what is wrong line by line, and says exactly what it did."""
+"""`penchant load` stores files once, sets wrong lines aside one by one, and reports exactly what it did."""
 
 import asyncio
 import gzip
@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,14 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from redis.asyncio import Redis
-from typer.testing import CliRunner
 
-from cli.main import app
 from core import clock
 from core.contract import Person
 from db.cache import read_person, write_base
-from db.items import items_by_id
 from db.users import user_by_id
+from tests.commands import PROGRAM, invoke
+from tests.fixtures.items import items_by_id
+from tests.running import until
 
 HEADER = "type,occurredAt,userId,itemId,quantity,unitPrice,currency"
 LINE = "PURCHASE,2026-01-05T12:00:00Z,u1,i1,2,2.50,EUR"
@@ -49,18 +48,15 @@ Load = Callable[..., Outcome]
 
 
 @pytest.fixture
-def load(pool: asyncpg.Pool, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Run the command in a folder of its own: exit code, its JSON, what it said on standard error."""
-    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
-    monkeypatch.delenv("PENCHANT_REDIS_URL", raising=False)
-    monkeypatch.chdir(tmp_path)
+def load(pool: asyncpg.Pool, database: str) -> Load:
+    """Runs the command: its exit code, its JSON, its standard error."""
 
     def run(*words: str | Path) -> Outcome:
-        result = CliRunner().invoke(app, ["load", *map(str, words), "--json"])
+        result = invoke("load", *words, "--json")
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
-        said = json.loads(result.stdout) if result.stdout else {}
-        return result.exit_code, {key: said.get(key) for key in ("stored", "duplicate", "rejected")}, result.stderr
+        printed = json.loads(result.stdout) if result.stdout else {}
+        return result.exit_code, {key: printed.get(key) for key in ("stored", "duplicate", "rejected")}, result.stderr
 
     return run
 
@@ -81,7 +77,7 @@ def json_file(records: Sequence[object], name: str = "log.jsonl") -> Path:
     return path
 
 
-def penchant(*words: str | Path, program: str = "from cli.main import app; app()") -> subprocess.Popen[str]:
+def penchant(*words: str | Path, program: str = PROGRAM[-1]) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
@@ -91,9 +87,9 @@ def penchant(*words: str | Path, program: str = "from cli.main import app; app()
 
 
 def rejects_of(path: Path) -> list[tuple[int, str | None]]:
-    said = [json.loads(line) for line in Path(f"{path.name}.rejects.jsonl").read_text().splitlines()]
-    assert all(reject["reason"] for reject in said)
-    return [(reject["line"], reject["field"]) for reject in said]
+    rejects = [json.loads(line) for line in Path(f"{path.name}.rejects.jsonl").read_text().splitlines()]
+    assert all(reject["reason"] for reject in rejects)
+    return [(reject["line"], reject["field"]) for reject in rejects]
 
 
 def rows(url: str, query: str = "SELECT * FROM events ORDER BY id") -> list[tuple[Any, ...]]:
@@ -102,7 +98,7 @@ def rows(url: str, query: str = "SELECT * FROM events ORDER BY id") -> list[tupl
 
 
 def in_three_formats() -> list[Path]:
-    """The same five events; the first two lines are equal, the last is a guest's."""
+    """The same five events in three formats; the first two lines are equal, the last event is of a guest."""
     moment = datetime(2026, 1, 5, 12, tzinfo=UTC)
     table = pa.table(
         {
@@ -126,7 +122,9 @@ def in_three_formats() -> list[Path]:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_file_is_stored_once_in_whichever_format_it_comes_again(load: Load, postgres_url: str, place: int) -> None:
+def test_a_file_is_stored_once_whatever_format_it_is_loaded_from_again(
+    load: Load, postgres_url: str, place: int
+) -> None:
     files = in_three_formats()
     assert load("events", files[place])[:2] == (0, counts(5))
     stored = rows(postgres_url)
@@ -139,14 +137,14 @@ def test_a_file_is_stored_once_in_whichever_format_it_comes_again(load: Load, po
     ]
 
 
-def test_another_source_says_it_too(load: Load, postgres_url: str) -> None:
+def test_the_same_events_from_another_source_are_other_events(load: Load, postgres_url: str) -> None:
     file = csv_file([LINE])
     load("events", file)
     assert load("events", file, "--source", "till")[:2] == (0, counts(1))
     assert {row[0] for row in rows(postgres_url, "SELECT source FROM events")} == {"load", "till"}
 
 
-def test_months_back_to_1990_get_their_partitions(load: Load, postgres_url: str) -> None:
+def test_months_since_1990_get_partitions(load: Load, postgres_url: str) -> None:
     file = csv_file([LINE.replace("2026-01-05", "1990-01-01"), LINE.replace("2026-01-05", "2001-12-31")])
     assert load("events", file)[:2] == (0, counts(2))
     found = rows(postgres_url, "SELECT tableoid::regclass::text FROM events ORDER BY occurred_at")
@@ -158,7 +156,9 @@ def test_a_growing_log_only_adds_what_is_new(load: Load) -> None:
     assert load("events", csv_file([LINE, LINE, LINE.replace("u1", "u2"), LINE], "longer.csv"))[1] == counts(1, 3)
 
 
-def test_ids_of_the_sender_are_kept_and_another_body_under_one_is_a_conflict(load: Load, postgres_url: str) -> None:
+def test_ids_of_the_sender_are_kept_and_another_body_with_the_same_id_is_a_conflict(
+    load: Load, postgres_url: str
+) -> None:
     header = f"id,{HEADER}"
     first = csv_file([f"a,{LINE}", f"b,{LINE}", f"a,{LINE}"], header=header)
     assert load("events", first)[:2] == (0, counts(2, duplicate=1))
@@ -168,7 +168,7 @@ def test_ids_of_the_sender_are_kept_and_another_body_under_one_is_a_conflict(loa
     assert rows(postgres_url, "SELECT id, item_id FROM events ORDER BY id") == [("a", "i1"), ("b", "i1"), ("c", "i1")]
 
 
-def test_broken_lines_are_set_aside_alone_with_their_place(load: Load) -> None:
+def test_broken_lines_are_set_aside_alone_with_their_numbers(load: Load) -> None:
     good = LINE.replace("u1", '"u\n1"').replace('"u\n1"', '"u, 1"')
     lines = [
         LINE,  # 2
@@ -187,7 +187,7 @@ def test_broken_lines_are_set_aside_alone_with_their_place(load: Load) -> None:
     assert rejects_of(file) == [(3, None), (5, None), (7, None), (8, "unitPrice"), (9, "itemId"), (11, "userId")]
 
 
-def test_bytes_that_are_no_text_spoil_their_line_only(load: Load, postgres_url: str) -> None:
+def test_bytes_that_are_not_text_reject_only_their_line(load: Load, postgres_url: str) -> None:
     file = Path("latin.csv")
     file.write_bytes(f"{HEADER}\n{LINE}\n{LINE}\n".replace("u1", "Zoë", 1).encode("latin-1"))
     assert load("events", file)[:2] == (1, counts(1, rejected=1))
@@ -221,7 +221,7 @@ def test_lists_and_objects_of_events_are_stored(load: Load, postgres_url: str) -
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.csv", b"", "it is empty"),
         ("a.csv", b"type,userId,itemId\n", "the column 'occurredAt' is missing"),
@@ -236,15 +236,15 @@ def test_lists_and_objects_of_events_are_stored(load: Load, postgres_url: str) -
         ("a.csv.gz", gzip.compress(f"{HEADER}\n{LINE}\n".encode() * 9)[:-9], "its compression is damaged"),
     ],
 )
-def test_a_wrong_file_is_one_clear_error(load: Load, name: str, content: bytes, said: str) -> None:
+def test_a_wrong_file_is_one_clear_error(load: Load, name: str, content: bytes, message: str) -> None:
     Path(name).write_bytes(content)
     code, _, error = load("events", name)
     assert code == 2
-    assert said in error
+    assert message in error
     assert len(error.splitlines()) == 1
 
 
-def test_a_file_that_is_not_there_is_a_clear_error(load: Load) -> None:
+def test_a_missing_file_is_a_clear_error(load: Load) -> None:
     assert load("events", "nowhere.csv")[0::2] == (
         2,
         "penchant: nowhere.csv: it cannot be read: No such file or directory\n",
@@ -268,7 +268,7 @@ def test_times_without_offset_need_a_zone(load: Load, postgres_url: str) -> None
     assert load("events", file, "--timezone", "Europe/Atlantis")[0] == 2
 
 
-def test_numbers_that_pandas_made_floats_are_ids_again(load: Load, postgres_url: str) -> None:
+def test_floats_that_pandas_made_of_ids_are_ids_again(load: Load, postgres_url: str) -> None:
     moment = datetime(2026, 1, 5, tzinfo=UTC)
     table = pa.table({"type": ["VIEW"] * 2, "occurredAt": [moment] * 2, "userId": [17850.0, 1.5], "itemId": [85048, 1]})
     pq.write_table(table, "log.parquet")
@@ -276,7 +276,7 @@ def test_numbers_that_pandas_made_floats_are_ids_again(load: Load, postgres_url:
     assert rows(postgres_url, "SELECT user_id, item_id FROM events") == [("17850", "85048")]
 
 
-def test_a_log_that_a_recipe_moves_to_now_is_stored_once_however_late_it_comes_again(
+def test_a_log_that_a_recipe_moves_to_now_is_stored_once_even_when_loaded_again_weeks_later(
     load: Load, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("shop.toml").write_text(SHOP)
@@ -293,7 +293,7 @@ def test_a_log_that_a_recipe_moves_to_now_is_stored_once_however_late_it_comes_a
     assert rows(postgres_url, "SELECT started_at = '2026-01-01' FROM loads") == [(True,)]
 
 
-def test_a_dry_run_judges_and_stores_nothing(load: Load, postgres_url: str) -> None:
+def test_a_dry_run_checks_every_line_and_stores_nothing(load: Load, postgres_url: str) -> None:
     file = csv_file([LINE, LINE.replace("EUR", "EURO")])
     assert load("events", file, "--dry-run")[:2] == (1, counts(1, rejected=1))
     assert rejects_of(file) == [(3, "currency")]
@@ -324,14 +324,14 @@ async def test_an_older_patch_of_a_file_is_counted(load: Load, pool: asyncpg.Poo
     assert rejects_of(items) == [(3, "id")]
 
 
-async def test_users_come_with_their_traits(load: Load, pool: asyncpg.Pool) -> None:
+async def test_users_are_loaded_with_their_traits(load: Load, pool: asyncpg.Pool) -> None:
     csv_file(["u,Oslo,", 'v,,"{""n"": 1}"', "w,,[1]"], header="id,traits.city,traits")
     assert (await in_thread(load, "users", "log.csv"))[:2] == (1, counts(2, rejected=1))
     u, v = await user_by_id(pool, "u"), await user_by_id(pool, "v")
     assert u and v and (u.traits, v.traits) == ({"city": "Oslo"}, {"n": 1})
 
 
-async def test_states_of_people_are_built_anew_after_a_load(
+async def test_states_of_people_are_rebuilt_after_a_load(
     load: Load, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PENCHANT_REDIS_URL", redis_url)
@@ -340,22 +340,25 @@ async def test_states_of_people_are_built_anew_after_a_load(
     assert (await read_person(redis, Person("user", "u1")))[0] is None
 
 
-def test_a_store_that_cannot_be_reached_has_its_own_exit_code(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_store_has_its_own_exit_code(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENCHANT_POSTGRES_URL", "postgresql://nobody@127.0.0.1:1/none")
     code, _, error = load("events", csv_file([LINE]))
     assert (code, "Postgres did not answer" in error) == (3, True)
 
 
-def test_a_killed_load_goes_on_where_it_stopped_and_counts_every_line_once(load: Load, postgres_url: str) -> None:
+def test_a_killed_load_resumes_where_it_stopped_and_counts_every_line_once(load: Load, postgres_url: str) -> None:
     lines = [
         f"PURCHASE,2026-01-05T12:00:00Z,u{n % 977},i{n % 99991},1,1,{'EURO' if n % 1000 == 7 else 'EUR'}"
         for n in range(100_000)
     ]
     file = csv_file(lines)
     first = penchant("load", "events", file)
-    deadline = time.monotonic() + 60
-    while not rows(postgres_url, "SELECT FROM loads WHERE lines > 0"):
-        assert first.poll() is None and time.monotonic() < deadline
+
+    def has_begun() -> bool:
+        assert first.poll() is None
+        return bool(rows(postgres_url, "SELECT FROM loads WHERE lines > 0"))
+
+    until(has_begun, "some lines are stored", 60)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     before = rows(postgres_url, "SELECT lines FROM loads")[0][0]
@@ -366,7 +369,7 @@ def test_a_killed_load_goes_on_where_it_stopped_and_counts_every_line_once(load:
     assert load("events", file)[:2] == (1, counts(0, duplicate=99_900, rejected=100))
 
 
-def test_memory_stays_flat_however_long_the_file(load: Load) -> None:
+def test_memory_does_not_grow_with_the_file(load: Load) -> None:
     short, long = (
         csv_file([LINE.replace("u1", f"u{n}") for n in range(size)], f"{size}.csv") for size in (50_000, 150_000)
     )
@@ -384,5 +387,5 @@ def test_memory_stays_flat_however_long_the_file(load: Load) -> None:
 
 
 async def in_thread(load: Load, *words: str | Path) -> Outcome:
-    """Run the command, which has an event loop of its own, beside the test's."""
+    """Run the command in a thread, because it has an event loop of its own."""
     return await asyncio.to_thread(load, *words)

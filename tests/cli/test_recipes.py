@@ -1,4 +1,4 @@
-"""`penchant load --recipe` reads foreign files as told: columns, values, times, who bought what, one line or many."""
+"""`penchant load --recipe` reads foreign files as the recipe says: columns, values, times, one event or many a line."""
 
 import json
 import lzma
@@ -13,13 +13,12 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
 
 from cli.loading.chunks import Chunk, WrongFile
-from cli.loading.fields import Kind
+from cli.loading.columns import Kind
 from cli.loading.files import Reading, chunks_of
 from cli.loading.recipes import WrongRecipe, read_recipe
-from cli.main import app
+from tests.commands import invoke
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -31,17 +30,13 @@ occurredAt = { column = "when", format = "%d/%m/%Y %H:%M" }
 userId = "who"
 itemId = "what"
 """
+pytestmark = pytest.mark.usefixtures("folder")
 HEADER = "when,who,what,count,price"
 LINE = "05/01/2026 12:00,ann,tea,2,2.50"
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def told(text: str | Path, file: Path, kind: Kind = Kind.EVENTS, moved: timedelta = timedelta()) -> list[Chunk]:
-    """The chunks of a file as the recipe tells."""
+def read(text: str | Path, file: Path, kind: Kind = Kind.EVENTS, moved: timedelta = timedelta()) -> list[Chunk]:
+    """The chunks of a file, read by the recipe."""
     path = text if isinstance(text, Path) else Path("recipe.toml")
     if isinstance(text, str):
         path.write_text(text)
@@ -76,7 +71,7 @@ def text_file(*lines: str, name: str = "log.csv", header: str | None = HEADER) -
 
 
 def invoices() -> Path:
-    """Lines as Online Retail II has them, oldest first."""
+    """Lines as in Online Retail II, oldest first."""
     morning = datetime(2010, 7, 1, 9, 30)  # noqa: DTZ001  # the file names no zone
     lines: list[tuple[str, str, str | None, int, datetime, float, int | None]] = [
         ("489434", "85048", "CHRISTMAS GLASS BALL", 12, morning, 6.95, 13085),
@@ -93,8 +88,8 @@ def invoices() -> Path:
     return Path("transactions.parquet")
 
 
-def test_online_retail_purchases_and_returns_have_their_quantities_and_lines_of_nobody_are_counted() -> None:
-    chunks = told(RECIPES / "online-retail-ii.toml", invoices())
+def test_online_retail_has_purchases_and_returns_with_quantities_and_lines_without_a_person_are_counted() -> None:
+    chunks = read(RECIPES / "online-retail-ii.toml", invoices())
     assert records(chunks)[0] == {
         "type": "PURCHASE", "occurredAt": datetime(2010, 7, 1, 8, 30, tzinfo=UTC), "userId": "13085",
         "itemId": "85048", "orderId": "489434", "quantity": "12", "unitPrice": "6.95", "currency": "GBP",
@@ -107,8 +102,8 @@ def test_online_retail_purchases_and_returns_have_their_quantities_and_lines_of_
     assert [list(chunk.lines) for chunk in chunks] == [[1, 4, 6]]
 
 
-def test_online_retail_items_have_the_last_title_and_price_of_their_lines() -> None:
-    chunks = told(RECIPES / "online-retail-ii.toml", invoices(), Kind.ITEMS)
+def test_online_retail_items_have_the_title_and_price_of_their_last_lines() -> None:
+    chunks = read(RECIPES / "online-retail-ii.toml", invoices(), Kind.ITEMS)
     items = {record.pop("id"): record for record in records(chunks)}
     assert {id: (item["title"], item["price"], item["currency"]) for id, item in items.items()} == {
         "85048": ("CHRISTMAS GLASS BALL 20 LIGHTS", "7.1", "GBP"),
@@ -124,26 +119,26 @@ def test_movielens_sequences_films_and_people_are_read_in_their_order() -> None:
     people = {"user": [1], "gender": ["M"], "age": ["25"], "occupation": ["15"]}
     pq.write_table(pa.table(people), "users.parquet")
     recipe, cut = RECIPES / "movielens-1m.toml", datetime(2003, 3, 1, tzinfo=UTC)
-    watched = records(told(recipe, Path("sequences.parquet")))
+    watched = records(read(recipe, Path("sequences.parquet")))
     assert [(each["userId"], each["itemId"], (cut - each["occurredAt"]).total_seconds() / 60) for each in watched] == [
         ("1", "7", 3), ("1", "3", 2), ("2", "7", 1), ("1", "9", 1),
     ]  # fmt: skip
-    (film,) = records(told(recipe, Path("items.parquet"), Kind.ITEMS))
+    (film,) = records(read(recipe, Path("items.parquet"), Kind.ITEMS))
     assert film == {"id": "1", "title": "Raiders (1981)", "categories": ["Action", "Adventure"]}
-    (person,) = records(told(recipe, Path("users.parquet"), Kind.USERS))
+    (person,) = records(read(recipe, Path("users.parquet"), Kind.USERS))
     assert person == {"id": "1", "traits": {"gender": "M", "age": "25", "occupation": "15"}}
 
 
-def test_beauty_lines_become_an_event_for_each_item_and_one_item_an_id() -> None:
+def test_beauty_lines_become_an_event_for_each_item_and_an_item_for_each_id() -> None:
     Path("Beauty.txt.xz").write_bytes(lzma.compress(b"1 1 2 3\n2 6 2 \n"))
     recipe, cut = RECIPES / "amazon-beauty.toml", datetime(2014, 7, 24, tzinfo=UTC)
-    bought = told(recipe, Path("Beauty.txt.xz"))
+    bought = read(recipe, Path("Beauty.txt.xz"))
     assert list(zip(column(bought, "userId"), column(bought, "itemId"), strict=True)) == [
         ("1", "1"), ("1", "2"), ("1", "3"), ("2", "6"), ("2", "2"),
     ]  # fmt: skip
     assert [list(chunk.lines) for chunk in bought] == [[1, 1, 1, 2, 2]]
     assert column(bought, "occurredAt") == [cut - timedelta(minutes=minutes) for minutes in (3, 2, 1, 2, 1)]
-    assert sorted(column(told(recipe, Path("Beauty.txt.xz"), Kind.ITEMS), "id")) == ["1", "2", "3", "6"]
+    assert sorted(column(read(recipe, Path("Beauty.txt.xz"), Kind.ITEMS), "id")) == ["1", "2", "3", "6"]
 
 
 def test_cdnow_columns_padded_with_blanks_become_orders_of_one_item() -> None:
@@ -155,14 +150,14 @@ def test_cdnow_columns_padded_with_blanks_become_orders_of_one_item() -> None:
         " 00003 19970102  2   20.76 ",
     ]
     file = text_file(*lines, name="CDNOW_master.txt", header=" customer_id  date number_of_cds  dollar_value")
-    chunks = told(RECIPES / "cdnow.toml", file)
+    chunks = read(RECIPES / "cdnow.toml", file)
     assert records(chunks) == [
         {"type": "PURCHASE", "occurredAt": datetime(1997, 1, day, 5, tzinfo=UTC), "userId": user, "itemId": "cd",
          "quantity": count, "value": value, "currency": "USD"}
         for day, user, count, value in ((1, "00001", "1", "11.77"), (2, "00003", "2", "20.76"))
     ]  # fmt: skip
     assert sorted(rejects(chunks)) == [(4, "occurredAt"), (5, None)]
-    assert records(told(RECIPES / "cdnow.toml", file, Kind.ITEMS)) == [{"id": "cd", "title": "Compact disc"}]
+    assert records(read(RECIPES / "cdnow.toml", file, Kind.ITEMS)) == [{"id": "cd", "title": "Compact disc"}]
 
 
 @pytest.mark.parametrize(
@@ -186,14 +181,14 @@ def test_cdnow_columns_padded_with_blanks_become_orders_of_one_item() -> None:
 def test_times_are_read_in_their_format_and_days_that_do_not_exist_are_rejected(
     format: str, text: str, moment: datetime | None
 ) -> None:
-    chunks = told(SHOP.replace("%d/%m/%Y %H:%M", format), text_file(LINE.replace("05/01/2026 12:00", text)))
+    chunks = read(SHOP.replace("%d/%m/%Y %H:%M", format), text_file(LINE.replace("05/01/2026 12:00", text)))
     assert column(chunks, "occurredAt") == ([moment] if moment else [])
     assert rejects(chunks) == ([] if moment else [(2, "occurredAt")])
 
 
 def test_local_times_follow_the_zone_through_the_year() -> None:
     file = text_file(LINE, LINE.replace("/01/", "/07/"))
-    hours = [each.hour for each in column(told(SHOP.replace("UTC", "Europe/Berlin"), file), "occurredAt")]
+    hours = [each.hour for each in column(read(SHOP.replace("UTC", "Europe/Berlin"), file), "occurredAt")]
     assert hours == [11, 10]
 
 
@@ -210,7 +205,7 @@ def test_local_times_follow_the_zone_through_the_year() -> None:
 def test_amounts_are_read_as_people_write_them(decimal: str, text: str, plain: str) -> None:
     recipe = f'decimal = "{decimal}"\ndelimiter = ";"\n{SHOP}unitPrice = "price"\n'
     file = text_file(LINE.replace(",", ";").replace("2.50", text), header=HEADER.replace(",", ";"))
-    assert column(told(recipe, file), "unitPrice") == [plain]
+    assert column(read(recipe, file), "unitPrice") == [plain]
 
 
 def test_values_are_mapped_by_the_first_pattern_that_fits_the_whole_text() -> None:
@@ -220,12 +215,12 @@ def test_values_are_mapped_by_the_first_pattern_that_fits_the_whole_text() -> No
     )
     words = ("buy", "Viewed it", "", "buyer")
     file = text_file(*(LINE.replace("2.50", word) for word in words))
-    assert column(told(recipe, file), "type") == ["PURCHASE", "VIEW", "CLICK", "buyer"]
+    assert column(read(recipe, file), "type") == ["PURCHASE", "VIEW", "CLICK", "buyer"]
     otherwise = recipe.replace(', "" = "CLICK" }', ' }, otherwise = "CLICK"')
-    assert column(told(otherwise, file), "type") == ["PURCHASE", "VIEW", "CLICK", "CLICK"]
+    assert column(read(otherwise, file), "type") == ["PURCHASE", "VIEW", "CLICK", "CLICK"]
 
 
-def test_rules_of_the_file_and_of_its_section_leave_lines_out_and_count_them_once() -> None:
+def test_rules_of_recipe_and_section_leave_lines_out_and_count_them_once() -> None:
     recipe = f'skip = {{ what = "POST|FEE" }}\n{SHOP}keep = {{ who = ".+" }}\n'
     lines = (
         LINE,
@@ -233,47 +228,47 @@ def test_rules_of_the_file_and_of_its_section_leave_lines_out_and_count_them_onc
         LINE.replace("tea", "POSTCARD"),
         LINE.replace("ann", ""),
     )
-    chunks = told(recipe, text_file(*lines))
+    chunks = read(recipe, text_file(*lines))
     assert column(chunks, "itemId") == ["tea", "POSTCARD"]
     assert skipped(chunks) == {"what": 1, "who": 1}
-    assert chunks[-1].last_line == 5  # left out, but behind us
+    assert chunks[-1].last_line == 5  # left out, but read
 
 
-def test_a_log_is_moved_by_whole_weeks_and_no_more_than_to_now() -> None:
+def test_a_log_is_moved_by_whole_weeks_and_not_beyond_now() -> None:
     recipe = f'shift = "cut"\ncut = 2026-01-06T00:00:00Z\n{SHOP}'
     Path("recipe.toml").write_text(recipe)
     now = datetime(2031, 5, 7, 9, tzinfo=UTC)
     moved = read_recipe(Path("recipe.toml"), Kind.EVENTS).moved(now)
-    (moment,) = column(told(recipe, text_file(LINE), moved=moved), "occurredAt")
+    (moment,) = column(read(recipe, text_file(LINE), moved=moved), "occurredAt")
     assert moment.weekday() == NOON.weekday()
     assert (moment.hour, moment.minute) == (12, 0)
     assert timedelta(hours=12) < now - moment <= timedelta(days=7, hours=12)
 
 
-def test_a_file_without_a_header_is_told_its_columns() -> None:
+def test_a_recipe_names_the_columns_of_a_file_without_a_header() -> None:
     recipe = f'columns = ["when", "who", "what", "count", "price"]\n{SHOP}'
-    chunks = told(recipe, text_file(LINE, "too,few", LINE.replace("ann", "bob"), header=None))
+    chunks = read(recipe, text_file(LINE, "too,few", LINE.replace("ann", "bob"), header=None))
     assert column(chunks, "userId") == ["ann", "bob"]
     assert ([int(line) for chunk in chunks for line in chunk.lines], rejects(chunks)) == ([1, 3], [(2, None)])
 
 
-def test_longer_delimiters_part_lines_without_quotes() -> None:
+def test_longer_delimiters_separate_values_without_quotes() -> None:
     recipe = f'delimiter = "::"\ncolumns = ["who", "what", "stars", "when"]\n{SHOP}'.replace(
         "%d/%m/%Y %H:%M", "seconds"
     )
-    chunks = told(recipe, text_file('1::11"93::5::1767614400', name="ratings.dat", header=None))
+    chunks = read(recipe, text_file('1::11"93::5::1767614400', name="ratings.dat", header=None))
     assert (column(chunks, "itemId"), column(chunks, "occurredAt")) == (['11"93'], [NOON])
 
 
-def test_bytes_that_are_no_text_spoil_a_plain_line_only() -> None:
+def test_bytes_that_are_not_text_reject_only_their_unquoted_line() -> None:
     recipe = f'delimiter = "::"\ncolumns = ["who", "what", "when"]\n{SHOP}'.replace("%d/%m/%Y %H:%M", "seconds")
     Path("log.dat").write_bytes("Zoë::1::1767614400\nann::1::1767614400\n".encode("latin-1"))
-    chunks = told(recipe, Path("log.dat"))
+    chunks = read(recipe, Path("log.dat"))
     assert (column(chunks, "userId"), rejects(chunks)) == (["ann"], [(1, None)])
-    assert column(told(f'encoding = "latin-1"\n{recipe}', Path("log.dat")), "userId") == ["Zoë", "ann"]
+    assert column(read(f'encoding = "latin-1"\n{recipe}', Path("log.dat")), "userId") == ["Zoë", "ann"]
 
 
-def test_json_lines_are_told_too() -> None:
+def test_json_lines_are_read_by_a_recipe_too() -> None:
     lines = [
         {"when": 1767614400, "who": 17, "what": ["tea", "cup"], "paid": True},
         {"when": 1767614400, "who": None, "what": [], "extra": {"a": 1}},
@@ -281,25 +276,25 @@ def test_json_lines_are_told_too() -> None:
     ]
     Path("log.jsonl").write_text("\n".join(map(json.dumps, lines)))
     recipe = f'each = "what"\n{SHOP}'.replace("%d/%m/%Y %H:%M", "seconds")
-    chunks = told(recipe, Path("log.jsonl"))
+    chunks = read(recipe, Path("log.jsonl"))
     assert list(zip(column(chunks, "userId"), column(chunks, "itemId"), strict=True)) == [
         ("17", "tea"), ("17", "cup"), ("ann", "pot"),
     ]  # fmt: skip
 
 
-def test_types_of_parquet_are_read_as_people_would_write_them() -> None:
+def test_values_of_parquet_are_read_as_people_would_write_them() -> None:
     day = date(2026, 1, 5)
     table = {"when": [day, day], "who": [17850.0, None], "what": [["a", "b"], ["c"]], "price": [0.1 + 0.2, 2.0]}
     pq.write_table(pa.table({**table, "price": pa.array(table["price"], pa.float32())}), "log.parquet")
     recipe = SHOP.replace('{ column = "when", format = "%d/%m/%Y %H:%M" }', '"when"')
-    chunks = told(f'each = "what"\n{recipe}unitPrice = "price"\n', Path("log.parquet"))
+    chunks = read(f'each = "what"\n{recipe}unitPrice = "price"\n', Path("log.parquet"))
     assert column(chunks, "userId") == ["17850", "17850", None]
     assert column(chunks, "itemId") == ["a", "b", "c"]
     assert column(chunks, "unitPrice") == ["0.3", "0.3", "2"]
     assert column(chunks, "occurredAt") == [NOON - timedelta(hours=12)] * 3
 
 
-def test_an_item_is_what_its_newest_line_says_and_else_what_an_older_one_did() -> None:
+def test_an_item_has_the_newest_value_that_a_line_gives_for_each_column() -> None:
     recipe = """
         timezone = "UTC"
         [items]
@@ -314,20 +309,20 @@ def test_an_item_is_what_its_newest_line_says_and_else_what_an_older_one_did() -
         LINE.replace("05/", "03/"),
     ]
     newest_first[0] = newest_first[0].replace("2.50", "")
-    (item,) = records(told(recipe, text_file(*newest_first, LINE.replace("05/", "nope")), Kind.ITEMS))
+    (item,) = records(read(recipe, text_file(*newest_first, LINE.replace("05/", "nope")), Kind.ITEMS))
     assert item == {"id": "tea", "title": "ann", "price": "2.50", "updatedAt": NOON}
 
 
-def test_guests_and_users_of_one_name_have_a_clock_of_their_own() -> None:
+def test_guests_and_users_with_the_same_id_get_synthetic_times_of_their_own() -> None:
     recipe = SHOP.replace('occurredAt = { column = "when", format = "%d/%m/%Y %H:%M" }', 'anonymousId = "count"')
     file = text_file(LINE, LINE.replace("ann", "").replace(",2,", ",ann,"), LINE)
-    chunks = told(f'clock = "none"\ncut = 2026-01-05T12:00:00Z\n{recipe}', file)
+    chunks = read(f'clock = "none"\ncut = 2026-01-05T12:00:00Z\n{recipe}', file)
     minutes = [(NOON - moment).total_seconds() / 60 for moment in column(chunks, "occurredAt")]
     assert minutes == [2, 1, 1]
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"),
+    ("recipe", "message"),
     [
         ("[events", "it is not TOML"),
         ("", "it has no section [events]"),
@@ -342,46 +337,45 @@ def test_guests_and_users_of_one_name_have_a_clock_of_their_own() -> None:
         (f"cut = 2026-01-05T12:00:00\n{SHOP}", "cut: Input should have timezone info"),
         (SHOP.replace("UTC", "Europe/Atlantis"), "timezone: there is no time zone 'Europe/Atlantis'"),
         (SHOP.replace("%d/%m/%Y %H:%M", "dd/mm/yyyy"), "events.occurredAt.format: is made as in"),
-        (SHOP + 'keep = { who = "(" }', "events.keep.who: '(' is no regular expression"),
+        (SHOP + 'keep = { who = "(" }', "events.keep.who: '(' is not a regular expression"),
         (SHOP + 'quantity = { column = "count", otherwise = "1" }', "events.quantity: has an otherwise without a map"),
     ],
 )
-def test_a_wrong_recipe_is_one_clear_error(recipe: str, said: str) -> None:
+def test_a_wrong_recipe_is_one_clear_error(recipe: str, message: str) -> None:
     with pytest.raises(WrongRecipe) as wrong:
-        told(recipe, text_file(LINE))
-    assert said in str(wrong.value)
+        read(recipe, text_file(LINE))
+    assert message in str(wrong.value)
     assert str(wrong.value).startswith("recipe.toml: ")
 
 
-def test_a_column_the_file_does_not_have_is_named() -> None:
+def test_a_column_that_the_file_does_not_have_is_named() -> None:
     with pytest.raises(WrongFile, match=r"reads the column 'count', which is not in the file; there are: when, who"):
-        told(f'{SHOP}quantity = "count"', text_file(LINE, header=HEADER.replace("count", "n")))
+        read(f'{SHOP}quantity = "count"', text_file(LINE, header=HEADER.replace("count", "n")))
 
 
 def test_a_time_of_unknown_format_cannot_be_moved() -> None:
     recipe = SHOP.replace('{ column = "when", format = "%d/%m/%Y %H:%M" }', '"when"')
     with pytest.raises(WrongFile, match="occurredAt can only be shifted when the recipe says its format"):
-        told(recipe, text_file(LINE), moved=timedelta(weeks=1))
+        read(recipe, text_file(LINE), moved=timedelta(weeks=1))
 
 
-def test_items_of_a_log_are_stored_once(pool: asyncpg.Pool, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
+def test_items_of_a_log_are_stored_once(pool: asyncpg.Pool, database: str) -> None:
     Path("recipe.toml").write_text('[items]\nid = "what"\ntitle = "who"\n')
     file = text_file(LINE, LINE.replace("ann", "bob"), LINE.replace("tea", ""))
-    result = CliRunner().invoke(app, ["load", "items", str(file), "--recipe", "recipe.toml", "--json"])
-    said = json.loads(result.stdout)
-    assert (result.exit_code, said["stored"], said["duplicate"], said["rejected"]) == (1, 1, 0, 1)
-    with psycopg.connect(postgres_url) as connection:
+    result = invoke("load", "items", file, "--recipe", "recipe.toml", "--json")
+    counts = json.loads(result.stdout)
+    assert (result.exit_code, counts["stored"], counts["duplicate"], counts["rejected"]) == (1, 1, 0, 1)
+    with psycopg.connect(database) as connection:
         assert connection.execute("SELECT id, title FROM items").fetchall() == [("tea", "bob")]
 
 
-def test_a_wrong_recipe_is_a_wrong_command() -> None:
+def test_a_wrong_recipe_ends_with_the_exit_code_of_a_wrong_command() -> None:
     Path("recipe.toml").write_text(f"colour = 1\n{SHOP}")
-    result = CliRunner().invoke(app, ["load", "events", str(text_file(LINE)), "--recipe", "recipe.toml"])
+    result = invoke("load", "events", text_file(LINE), "--recipe", "recipe.toml")
     assert (result.exit_code, result.stderr) == (2, "penchant: recipe.toml: the key 'colour' is not known\n")
 
 
-def test_every_example_of_the_guide_can_be_followed() -> None:
+def test_every_recipe_of_the_guide_can_be_read() -> None:
     guide = (RECIPES.parent / "loading.md").read_text()
     for example in guide.split("```toml\n")[1:]:
         Path("recipe.toml").write_text(example.partition("```")[0])

@@ -1,18 +1,16 @@
-"""`penchant recommend`: what it prints, and how it fails."""
+"""`penchant recommend`: what it prints, and its errors."""
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from graphql import build_schema, parse, validate
-from typer.testing import CliRunner
 
-from cli.main import app
-from cli.recommend import GUEST_QUERY, USER_QUERY
+from cli.commands.recommend import GUEST_QUERY, USER_QUERY
+from tests.cli.conftest import ServeStack
+from tests.commands import invoke
 
 LIST = {
     "modelVersion": "affinity-1",
@@ -45,61 +43,48 @@ class _Gateway(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(answer).encode())
 
     def log_message(self, *args: Any) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose demo is up."""
-    server = HTTPServer(("127.0.0.1", 0), _Gateway)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    (tmp_path / ".penchant").mkdir()
-    demo = {"base_url": f"http://127.0.0.1:{server.server_port}", "client_id": "demo", "client_secret": "s"}
-    (tmp_path / ".penchant" / "demo.json").write_text(json.dumps(demo))
-    monkeypatch.chdir(tmp_path)
+def demo(serve_stack: ServeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose demo is up, and a wide terminal."""
+    serve_stack(_Gateway, "s")
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("PENCHANT_PUBLIC_URL", raising=False)
-    yield tmp_path
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
-def test_it_shows_items_with_their_reasons(checkout: Path) -> None:
-    result = CliRunner().invoke(app, ["recommend", "anna"])
+def test_it_shows_items_with_their_reasons(demo: None) -> None:
+    result = invoke("recommend", "anna")
     assert result.exit_code == 0, result.output
     for shown in ("[Milk]", "0.500", "It may be time for [Milk] again.", "affinity-1"):
         assert shown in result.output
 
 
-def test_json_is_the_answer_itself(checkout: Path) -> None:
-    result = CliRunner().invoke(app, ["recommend", "anna", "--json"])
+def test_json_is_the_answer_of_the_gateway(demo: None) -> None:
+    result = invoke("recommend", "anna", "--json")
     assert json.loads(result.stdout)["recommendations"] == LIST
 
 
-def test_errors_of_the_gateway_end_it_with_one(checkout: Path) -> None:
-    result = CliRunner().invoke(app, ["recommend", "broken"])
+def test_errors_of_the_gateway_are_printed_and_end_with_exit_code_1(demo: None) -> None:
+    result = invoke("recommend", "broken")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "Something went wrong" in result.stderr
 
 
-def test_without_a_demo_it_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_without_a_demo_the_missing_options_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PENCHANT_PUBLIC_URL", raising=False)
-    result = CliRunner().invoke(app, ["recommend", "anna"])
+    result = invoke("recommend", "anna")
     assert result.exit_code == 2
     assert "--url" in result.stderr
 
 
-def test_a_gateway_that_is_away_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_unreachable_gateway_has_its_own_exit_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENCHANT_CLIENT_SECRET", "s")
-    result = CliRunner().invoke(app, ["recommend", "anna", "--url", "http://127.0.0.1:1", "--client", "x"])
+    result = invoke("recommend", "anna", "--url", "http://127.0.0.1:1", "--client", "x")
     assert result.exit_code == 3
 
 
 @pytest.mark.parametrize("query", [USER_QUERY, GUEST_QUERY])
-def test_what_it_asks_is_in_the_committed_schema(query: str) -> None:
+def test_its_query_fits_the_committed_schema(query: str) -> None:
     schema = build_schema((Path(__file__).parents[2] / "schema.graphql").read_text())
     assert validate(schema, parse(query)) == []

@@ -1,11 +1,10 @@
-"""The private stack: real servers, private addresses, nothing left behind."""
+"""The private stack: real servers, private addresses, no process or file left behind."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,15 +15,16 @@ from redis.asyncio import Redis
 
 from cli.stack import processes
 from cli.stack.errors import Busy, StackError
-from cli.stack.folder import Folder, sweep
+from cli.stack.folder import Folder, remove_abandoned
 from cli.stack.processes import Command, Processes, is_starting
 from cli.stack.stores import temporary_stack
 from core import clock
 from core.settings import Stores
+from tests.running import until
 
 NOBODY = 65534
 
-# Becomes another user if asked (by now it can read what only root may), starts a stack, says where, waits for the end.
+# Becomes another user if asked (what only root may read is loaded by then), starts a stack, prints where, waits.
 HOLDER = """
 import encodings.idna, json, os, sys
 from cli.stack.stores import temporary_stack
@@ -37,7 +37,7 @@ with temporary_stack() as stack:
 
 
 def running_in(folder: str) -> list[str]:
-    """The command lines of all processes that have to do with the folder."""
+    """The command lines of all processes that use the folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -49,17 +49,9 @@ def running_in(folder: str) -> list[str]:
     return found
 
 
-def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    """Whether it holds before the time is up."""
-    deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds()
-
-
 @pytest.fixture
 def holder() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts supervisors of a stack, as another user if asked; ends those the test left."""
+    """Starts supervisors of a stack, as another user if asked; stops them after the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*user: int, **environment: str) -> subprocess.Popen[str]:
@@ -92,7 +84,7 @@ async def test_valkey_is_empty(redis: Redis) -> None:
     assert await redis.dbsize() == 0
 
 
-def test_every_store_wants_a_password_and_listens_on_loopback_only(stores: Stores) -> None:
+def test_every_store_needs_a_password_and_listens_on_loopback_only(stores: Stores) -> None:
     for url in (stores.postgres_url, stores.redis_url, stores.broker_url):
         _, _, rest = url.get_secret_value().partition("://")
         credentials, _, place = rest.rpartition("@")
@@ -100,7 +92,7 @@ def test_every_store_wants_a_password_and_listens_on_loopback_only(stores: Store
         assert place.startswith("127.0.0.1:")
 
 
-def test_two_stacks_run_side_by_side_and_leave_nothing(holder: Callable[..., subprocess.Popen[str]]) -> None:
+def test_two_stacks_run_side_by_side_and_leave_nothing_behind(holder: Callable[..., subprocess.Popen[str]]) -> None:
     both = [holder(), holder()]
     (one, urls), (other, others) = map(address, both)
     assert not set(urls.values()) & set(others.values())
@@ -118,7 +110,7 @@ def test_a_killed_supervisor_leaves_no_process(holder: Callable[..., subprocess.
     assert any("epmd" in line for line in running_in(folder))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert until(lambda: not running_in(folder)), running_in(folder)
+    until(lambda: not running_in(folder), "its processes have ended", 20)
 
 
 def test_a_normal_user_without_a_home_runs_a_stack_too(holder: Callable[..., subprocess.Popen[str]]) -> None:
@@ -144,41 +136,37 @@ def test_a_folder_has_one_stack_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_the_folder_of_a_killed_stack_is_swept_away_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_folders_of_killed_stacks_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dead, alive = (Folder.open(tmp_path / f"penchant-{name}") for name in ("dead", "alive"))
     with dead.held():
         pass
     with alive.held():
-        sweep(tmp_path)
-        assert dead.path.exists()  # it might be about to be locked
+        remove_abandoned(tmp_path)
+        assert dead.path.exists()  # it may not be locked yet
         later = clock.now() + timedelta(minutes=2)
         monkeypatch.setattr(clock, "now", lambda: later)
-        sweep(tmp_path)
+        remove_abandoned(tmp_path)
         assert not dead.path.exists()
         assert alive.path.exists()
 
 
-def test_a_command_that_fails_says_its_last_words(tmp_path: Path) -> None:
+def test_a_failed_command_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
     processes = Processes()
     with pytest.raises(StackError, match="exit code 3:\nno luck"):
         processes.run(Command(["sh", "-c", "echo no luck; exit 3"], log=tmp_path / "try.log"))
 
 
-def test_a_process_that_will_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
+def test_a_process_that_ignores_the_stop_signal_is_killed_with_its_children(tmp_path: Path) -> None:
     processes = Processes()
-    deaf = "trap '' TERM; sleep 1000 & echo ready; wait; wait"
-    log = tmp_path / "deaf.log"
-    processes.start(Command(["sh", "-c", deaf], log=log, folder=tmp_path))
-    assert until(lambda: log.read_text() == "ready\n")
-    processes.stop(patience=0.2)
-    assert until(lambda: not running_in(str(tmp_path)), 5)
+    stubborn = "trap '' TERM; sleep 1000 & echo ready; wait; wait"
+    log = tmp_path / "stubborn.log"
+    processes.start(Command(["sh", "-c", stubborn], log=log, folder=tmp_path))
+    until(lambda: log.read_text() == "ready\n", "it runs", 20)
+    processes.stop(timeout=0.2)
+    until(lambda: not running_in(str(tmp_path)), "it and its child are killed", 5)
 
 
-def test_whether_a_child_is_being_started_is_seen_from_inside_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_frame_inside_a_start_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
 
     def popen(command: Command) -> None:

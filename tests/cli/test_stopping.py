@@ -1,22 +1,16 @@
-"""Told to stop under load, gateway and worker finish what was begun: nobody is cut off, nothing is lost."""
+"""Gateway and worker that are stopped under load finish what has begun: no request is cut off, no event is lost."""
 
 import asyncio
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import aio_pika
 import asyncpg
 import httpx
 import pytest
@@ -29,43 +23,15 @@ from core import clock
 from core.contract import read_event
 from core.settings import Stores
 from tests.faults import Relay, eventually
-from tests.running import DEADLINE, Running, environment, register_client, running_gateway, until
+from tests.running import DEADLINE, Running, register_client, running_gateway, running_worker, until
 
 CLIENTS = 8
 GRACE = 30.0  # seconds
 
 
-@pytest.fixture
-async def channel(broker_url: str) -> AsyncIterator[AbstractChannel]:
-    """A channel on this run's vhost, every queue empty."""
-    topology.declare(broker_url)
-    async with await aio_pika.connect(broker_url) as connection:
-        channel = await connection.channel()
-        for queue in (topology.EVENTS, topology.DEAD_LETTERS):
-            await (await channel.get_queue(queue.name)).purge()
-        yield channel
-
-
-@contextmanager
-def running_worker(stores: Stores, log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`penchant worker` with one process; killed after the block."""
-    command = [sys.executable, "-c", "from cli.main import app; app()", "worker", "--processes", "1"]
-    with log.open("ab") as file:
-        process = subprocess.Popen(
-            command, cwd=log.parent, env={**environment(stores), **settings}, stdout=file, stderr=file,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(DEADLINE)
-
-
 @dataclass
 class Sender:
-    """Sends events as fast as it can over a connection it keeps, until nobody listens any more."""
+    """Sends events as fast as it can over a kept connection, until the port is closed."""
 
     url: str
     token: str
@@ -98,13 +64,13 @@ class Sender:
 
 
 def sent_until_stopped(gateway: Running) -> list[Sender]:
-    """Load, a stop in the midst of it, and what the senders saw."""
+    """The senders, after the gateway was stopped while they sent."""
     token = gateway.token()
     senders = [Sender(gateway.url, token, f"u{number}") for number in range(CLIENTS)]
     threads = [threading.Thread(target=sender.run) for sender in senders]
     for thread in threads:
         thread.start()
-    until(lambda: all(sender.requests >= 5 for sender in senders), "everybody sends")
+    until(lambda: all(sender.requests >= 5 for sender in senders), "every sender sends")
     began = time.monotonic()
     assert gateway.stop() in (0, -signal.SIGTERM)
     assert time.monotonic() - began < GRACE
@@ -114,7 +80,7 @@ def sent_until_stopped(gateway: Running) -> list[Sender]:
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-async def test_a_gateway_that_is_stopped_under_load_cuts_nobody_off_and_loses_nothing(
+async def test_a_gateway_that_is_stopped_under_load_answers_every_request_and_loses_no_event(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path, processes: str
 ) -> None:
     await register_client(pool)
@@ -133,7 +99,7 @@ async def test_a_gateway_that_is_stopped_under_load_cuts_nobody_off_and_loses_no
     assert set(stored) == acknowledged
 
 
-def test_a_request_on_its_way_through_a_kept_connection_is_answered_as_the_last_one(
+def test_a_request_that_arrives_on_a_kept_connection_during_the_stop_is_answered_as_the_last_one(
     stores: Stores, pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
     with running_gateway(stores, tmp_path / "gateway.log") as gateway:
@@ -145,7 +111,7 @@ def test_a_request_on_its_way_through_a_kept_connection_is_answered_as_the_last_
                 first += kept.recv(4096)
             assert first.startswith(b"HTTP/1.1 200")
             gateway.process.send_signal(signal.SIGTERM)
-            until(lambda: refused(address), "nobody new is let in")
+            until(lambda: refused(address), "new connections are refused")
             kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n")
             last = b"".join(iter(partial(kept.recv, 4096), b"")).lower()  # until the gateway closes
             assert last.startswith(b"http/1.1 200")
@@ -160,7 +126,7 @@ def refused(address: tuple[str, int]) -> bool:
     return False
 
 
-async def test_a_request_that_waits_for_the_broker_is_answered_although_the_gateway_stops(
+async def test_a_request_that_waits_for_the_broker_is_answered_while_the_gateway_stops(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
 ) -> None:
     await register_client(pool)
@@ -182,7 +148,7 @@ async def test_a_request_that_waits_for_the_broker_is_answered_although_the_gate
     await relay.close()
 
 
-async def test_a_worker_that_is_stopped_under_load_finishes_and_the_next_goes_on(
+async def test_a_worker_that_is_stopped_under_load_finishes_its_batches_and_the_next_worker_stores_the_rest(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
 ) -> None:
     acknowledged = await published(stores, batches=400)
@@ -200,22 +166,22 @@ async def test_a_worker_that_is_stopped_under_load_finishes_and_the_next_goes_on
         await eventually(some_stored, DEADLINE)
         worker.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(worker.wait, GRACE) == 0
-    assert await stored() < acknowledged, "it was stopped in the midst of its work"
+    assert await stored() < acknowledged, "it was stopped before everything was stored"
     with running_worker(stores, tmp_path / "worker.log"):
         await eventually(all_stored, DEADLINE)
-    letters = await channel.declare_queue(topology.DEAD_LETTERS.name, passive=True)
-    assert letters.declaration_result.message_count == 0
+    dead_letters = await channel.declare_queue(topology.DEAD_LETTERS.name, passive=True)
+    assert dead_letters.declaration_result.message_count == 0
     assert await pool.fetchval("SELECT count(*) FROM dead_events") == 0
 
 
-async def test_a_worker_whose_postgres_hangs_stops_in_time_and_its_batch_is_kept(
+async def test_a_worker_whose_postgres_hangs_stops_in_time_and_its_batch_stays_in_the_queue(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
     silent, log = await relay.open(mute=True), tmp_path / "worker.log"
     acknowledged = await published(stores, batches=3)
     with running_worker(stores, log, PENCHANT_POSTGRES_URL=silent) as worker:
-        await asyncio.to_thread(until, lambda: "postgres_away" in log.read_text(), "a task waits for Postgres")
+        await asyncio.to_thread(until, lambda: "store_unavailable" in log.read_text(), "a task waits for Postgres")
         worker.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(worker.wait, GRACE) == 0
     await relay.close()
@@ -228,7 +194,7 @@ async def test_a_worker_whose_postgres_hangs_stops_in_time_and_its_batch_is_kept
 
 
 async def published(stores: Stores, batches: int) -> int:
-    """Put batches of twenty events into the queue; how many events."""
+    """Publish batches of twenty events; how many events they hold."""
     broker = Broker(stores.broker_url.get_secret_value(), 5)
     raw: dict[str, Any] = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
     for _ in range(batches):

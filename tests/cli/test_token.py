@@ -1,24 +1,21 @@
-"""`penchant token`: what it asks for, prints, and says when it is refused."""
+"""`penchant token`: its request, what it prints, and its errors."""
 
 import base64
-import json
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from cli.main import app
+from tests.cli.conftest import ServeStack
+from tests.commands import invoke
 
 SECRET = "the-demo's-secret"
 Asked = list[tuple[str, str, dict[str, list[str]]]]
 
 
 class TokenEndpoint(BaseHTTPRequestHandler):
-    """Remembers what it is asked; the scope of a request decides how it is answered."""
+    """Keeps every request; the scope of a request decides the answer."""
 
     asked: Asked
 
@@ -40,7 +37,7 @@ class TokenEndpoint(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -50,41 +47,28 @@ def asked() -> Asked:
 
 
 @pytest.fixture(autouse=True)
-def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked) -> Iterator[str]:
-    """A checkout whose demo is up; the base URL."""
-    server = HTTPServer(("127.0.0.1", 0), type("Endpoint", (TokenEndpoint,), {"asked": asked}))
-    url = f"http://127.0.0.1:{server.server_port}"
-    (tmp_path / ".penchant").mkdir()
-    facts = {"base_url": url, "client_id": "demo", "client_secret": SECRET}
-    (tmp_path / ".penchant" / "demo.json").write_text(json.dumps(facts))
-    monkeypatch.chdir(tmp_path)
-    for name in ("PENCHANT_PUBLIC_URL", "PENCHANT_CLIENT_SECRET"):
-        monkeypatch.delenv(name, raising=False)
+def demo(serve_stack: ServeStack, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout whose demo is up, on a machine behind a proxy."""
+    serve_stack(type("Endpoint", (TokenEndpoint,), {"asked": asked}), SECRET)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield url
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def run(*arguments: str, stdin: str = "") -> Result:
-    return CliRunner().invoke(app, ["token", *arguments], input=stdin)
+    return invoke("token", *arguments, stdin=stdin)
 
 
 def basic(client_id: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
 
 
-def test_the_demos_token_is_printed_bare(asked: Asked) -> None:
+def test_the_token_of_the_demo_is_printed_alone(asked: Asked) -> None:
     result = run()
     assert (result.exit_code, result.stdout, result.stderr) == (0, "a.b.c\n", "")
     assert asked == [("/oauth/token", basic("demo", "the-demo%27s-secret"), {"grant_type": ["client_credentials"]})]
 
 
 @pytest.mark.parametrize(("option", "kind"), [("--user", "user-id"), ("--guest", "anonymous-id")])
-def test_a_persons_token_is_asked_for_by_exchange(asked: Asked, option: str, kind: str) -> None:
+def test_the_token_of_a_person_is_requested_by_exchange(asked: Asked, option: str, kind: str) -> None:
     assert run(option, "Zoë & co", "--scope", "events:write").stdout == "a.b.c\n"
     assert asked[0][2] == {
         "grant_type": ["urn:ietf:params:oauth:grant-type:token-exchange"],
@@ -94,7 +78,7 @@ def test_a_persons_token_is_asked_for_by_exchange(asked: Asked, option: str, kin
     }
 
 
-def test_another_clients_secret_comes_from_stdin_or_the_environment(
+def test_the_secret_of_another_client_comes_from_stdin_or_the_environment(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("--client", "shop", "--secret-stdin", stdin="first-secret\n").exit_code == 0
@@ -103,7 +87,7 @@ def test_another_clients_secret_comes_from_stdin_or_the_environment(
     assert [sent for _, sent, _ in asked] == [basic("shop", "first-secret"), basic("shop", "second-secret")]
 
 
-def test_an_unknown_secret_is_not_guessed(asked: Asked) -> None:
+def test_the_secret_of_the_demo_is_not_sent_for_another_client(asked: Asked) -> None:
     result = run("--client", "shop")
     assert result.exit_code == 2
     assert "--secret-stdin" in result.stderr
@@ -112,7 +96,7 @@ def test_an_unknown_secret_is_not_guessed(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "code", "said"),
+    ("scope", "code", "message"),
     [
         ("bad:scope", 1, "invalid_scope: No such scope."),
         ("no:reason", 1, "HTTP 502"),
@@ -120,22 +104,22 @@ def test_an_unknown_secret_is_not_guessed(asked: Asked) -> None:
         ("else:where", 1, "HTTP 302"),
     ],
 )
-def test_a_refusal_is_explained_without_the_secret(asked: Asked, scope: str, code: int, said: str) -> None:
+def test_a_refusal_is_explained_without_the_secret(asked: Asked, scope: str, code: int, message: str) -> None:
     result = run("--scope", scope)
     assert (result.exit_code, result.stdout) == (code, "")
-    assert said in result.stderr
+    assert message in result.stderr
     assert SECRET not in result.output
     assert [path for path, _, _ in asked] == ["/oauth/token"]
 
 
-def test_no_answer_is_told_from_a_refusal() -> None:
+def test_an_unreachable_gateway_has_its_own_exit_code() -> None:
     result = run("--url", "http://127.0.0.1:1")
     assert result.exit_code == 3
     assert "http://127.0.0.1:1" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--user", "a", "--guest", "b"], ["--url", "file:///etc/passwd"]])
-def test_a_request_that_makes_no_sense_is_not_sent(arguments: list[str], asked: Asked) -> None:
+def test_a_wrong_command_sends_no_request(arguments: list[str], asked: Asked) -> None:
     assert run(*arguments).exit_code == 2
     assert asked == []
 

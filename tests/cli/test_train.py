@@ -1,9 +1,7 @@
-"""`penchant train`: what it writes down, whom it lets serve, and how it fails."""
+"""`penchant train`: what it stores, which model it promotes, and its errors."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,20 +9,20 @@ from pathlib import Path
 import asyncpg
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from cli.holdout import with_holdout
-from cli.main import app
 from core import clock
 from core.errors import InvalidInput
 from db.jobs import job_by_id
 from db.lake.export import export_events
+from db.lake.location import Lake
 from db.lake.owner import sole_writer
-from db.lake.place import Lake
 from db.lake.retention import drop_exported_months
-from db.serving import MAIN, current_serving, list_decisions, list_models
-from ml.bundle import Bundle
+from db.serving import current_serving, list_decisions, list_models
+from ml.affinity.model import AffinityModel
 from ml.log import Log
+from tests.commands import invoke, run_penchant
+from tests.running import without_settings
 
 HEADER = "type,occurredAt,userId,itemId,orderId,quantity,unitPrice,currency"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,22 +34,21 @@ Train = Callable[..., subprocess.CompletedProcess[str]]
 def train(pool: asyncpg.Pool, postgres_url: str, tmp_path: Path) -> Train:
     """Run the command in a process of its own, as people do."""
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PENCHANT_")},
+        **without_settings(),
         "PENCHANT_POSTGRES_URL": postgres_url,
-        "PENCHANT_REDIS_URL": "redis://127.0.0.1:1",  # is not asked for anything
+        "PENCHANT_REDIS_URL": "redis://127.0.0.1:1",  # not used
         "PENCHANT_BROKER_URL": "amqp://127.0.0.1:1",
         "PENCHANT_BUNDLES": str(tmp_path / "bundles"),
     }
 
     def run(*words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from cli.main import app; app()", "train", *map(str, words)]
-        return subprocess.run(command, env=environment | settings, capture_output=True, text=True, check=False)
+        return run_penchant("train", *words, environment=environment | settings)
 
     return run
 
 
 def lines(start: int, end: int, people: int = 40, seed: int = 0) -> list[str]:
-    """Purchases of days before NOW: everybody has six favourites among sixty items, others every hundred days."""
+    """Purchases on days counted from NOW: each person has six favourites of sixty items, new ones every 100 days."""
     random = np.random.default_rng(seed)
     found = []
     for person in range(people):
@@ -69,33 +66,31 @@ def write(path: Path, rows: list[str]) -> Path:
 
 
 @pytest.fixture
-def shop(pool: asyncpg.Pool, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A loaded shop; returns the file of the orders after the cut."""
-    monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
-    monkeypatch.delenv("PENCHANT_REDIS_URL", raising=False)
+def shop(pool: asyncpg.Pool, database: str, tmp_path: Path) -> Path:
+    """A loaded shop; the file of the orders after the cut."""
     (tmp_path / "items.csv").write_text("id,title\n" + "".join(f"i{item},Item {item}\n" for item in range(60)))
     write(tmp_path / "events.csv", lines(-300, 0))
     for kind in ("items", "events"):
-        loaded = CliRunner().invoke(app, ["load", kind, str(tmp_path / f"{kind}.csv")])
+        loaded = invoke("load", kind, tmp_path / f"{kind}.csv")
         assert loaded.exit_code == 0, loaded.output
     return write(tmp_path / "after.csv", lines(0, 24, seed=1))
 
 
-async def test_a_training_is_judged_written_down_registered_and_served(
+async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     train: Train, shop: Path, pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
     ended = train("--holdout", shop, "--json", PENCHANT_MLFLOW_URL=f"sqlite:///{tmp_path}/mlflow.db")
     assert ended.returncode == 0, ended.stderr
-    told = json.loads(ended.stdout)
-    assert told["promoted"], told["reason"]
-    opened = Bundle.open(Path(told["path"]))
-    assert opened.id == told["bundle"]
+    result = json.loads(ended.stdout)
+    assert result["promoted"], result["reason"]
+    opened = AffinityModel.open(Path(result["path"]))
+    assert opened.id == result["bundle"]
     assert opened.evaluation["cut_at"].startswith("2025-12-31") or opened.evaluation["cut_at"].startswith("2026-01-01")
     assert set(opened.evaluation["methods"]) >= {"ranker", "popularity", "personal_frequency"}
     (model,) = await list_models(pool, 10)
     assert (model.id, model.digest, model.registry_version) == (opened.id, opened.digest, "1")
-    (serving,) = await current_serving(pool)
-    assert (serving.slot, serving.bundle) == (MAIN, opened.id)
+    serving = await current_serving(pool)
+    assert serving is not None and serving.bundle == opened.id
     (decision,) = await list_decisions(pool, 10)
     assert decision.action == "PROMOTED"
     assert "better on average" in decision.reason
@@ -107,22 +102,24 @@ async def test_a_training_is_judged_written_down_registered_and_served(
     assert "evaluating" in ended.stderr
 
 
-async def test_a_model_that_is_not_better_is_refused_on_the_record(
+async def test_a_model_that_is_not_better_is_refused_and_recorded(
     train: Train, shop: Path, pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
     first = lines(0, 1)
-    rows = write(tmp_path / "odd.csv", [row.replace(",i", ",unheard-of-", 1) for row in first] + [_shuffled(first[0])])
+    rows = write(
+        tmp_path / "odd.csv", [row.replace(",i", ",unheard-of-", 1) for row in first] + [_of_rarest_item(first[0])]
+    )
     ended = train("--holdout", rows)
     assert ended.returncode == 0, ended.stderr
     assert "Refused" in ended.stdout
-    assert await current_serving(pool) == []
+    assert await current_serving(pool) is None
     (decision,) = await list_decisions(pool, 10)
     assert decision.action == "REFUSED"
     assert len(await list_models(pool, 10)) == 1
 
 
 @pytest.mark.timeout(300)
-async def test_what_is_only_in_the_lake_is_learned_from(
+async def test_a_training_learns_from_events_that_only_the_lake_has(
     train: Train, shop: Path, pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
     lake = Lake.at(str(tmp_path / "lake"))
@@ -136,7 +133,7 @@ async def test_what_is_only_in_the_lake_is_learned_from(
     assert json.loads(ended.stdout)["evaluation"]["people"] == 40
 
 
-def test_a_lake_that_is_none_is_a_wrong_command(train: Train) -> None:
+def test_a_wrong_address_of_a_lake_is_a_wrong_command(train: Train) -> None:
     ended = train("--lake", "nonsense://x")
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
         2,
@@ -144,14 +141,16 @@ def test_a_lake_that_is_none_is_a_wrong_command(train: Train) -> None:
     )
 
 
-def _shuffled(row: str) -> str:
-    """The same order, but of the item that nobody buys first."""
+def _of_rarest_item(row: str) -> str:
+    """The same order, of the item that is bought least."""
     fields = row.split(",")
     fields[3] = "i59"
     return ",".join(fields)
 
 
-async def test_an_empty_store_teaches_nothing_and_the_job_says_so(train: Train, pool: asyncpg.Pool) -> None:
+async def test_without_purchases_the_training_fails_and_the_job_has_the_reason(
+    train: Train, pool: asyncpg.Pool
+) -> None:
     ended = train()
     assert ended.returncode == 1
     assert "The purchase log is empty" in ended.stderr
@@ -161,7 +160,7 @@ async def test_an_empty_store_teaches_nothing_and_the_job_says_so(train: Train, 
     assert (job.state, job.error) == ("FAILED", "The purchase log is empty.")
 
 
-def test_a_store_that_is_away_is_said_in_one_line(train: Train) -> None:
+def test_an_unreachable_store_is_reported_in_one_line(train: Train) -> None:
     ended = train(PENCHANT_POSTGRES_URL="postgresql://nobody@127.0.0.1:1/nothing")
     assert ended.returncode == 3
     assert "Traceback" not in ended.stderr
@@ -193,7 +192,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_orders_after_the_cut_join_the_log_of_the_same_people(kind: str, log: Log, tmp_path: Path) -> None:
+def test_orders_of_the_holdout_are_appended_to_the_log_of_the_same_people(kind: str, log: Log, tmp_path: Path) -> None:
     file = tmp_path / f"after.{kind}"
     file.write_text(FILES[kind])
     together, cut = with_holdout(log, file)
@@ -205,7 +204,7 @@ def test_orders_after_the_cut_join_the_log_of_the_same_people(kind: str, log: Lo
     assert after.order.min() > log.order.max()
 
 
-def test_what_the_store_has_after_the_cut_is_left_out(log: Log, tmp_path: Path) -> None:
+def test_stored_events_after_the_cut_are_left_out(log: Log, tmp_path: Path) -> None:
     file = tmp_path / "after.csv"
     file.write_text("type,occurredAt,userId,itemId\nPURCHASE,1970-01-11T00:01:00Z,u,a\n")
     together, cut = with_holdout(log, file)
@@ -214,7 +213,7 @@ def test_what_the_store_has_after_the_cut_is_left_out(log: Log, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("", "empty"),
         ("type,occurredAt,userId,itemId\n", "no purchase"),
@@ -224,13 +223,13 @@ def test_what_the_store_has_after_the_cut_is_left_out(log: Log, tmp_path: Path) 
         ("\x00\x01\x02\n", "neither"),
     ],
 )
-def test_a_holdout_file_that_is_wrong_is_refused(content: str, told: str, log: Log, tmp_path: Path) -> None:
+def test_a_wrong_holdout_file_is_refused(content: str, message: str, log: Log, tmp_path: Path) -> None:
     file = tmp_path / "after.csv"
     file.write_text(content)
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         with_holdout(log, file)
 
 
-def test_a_holdout_file_that_is_not_there_is_refused(log: Log, tmp_path: Path) -> None:
+def test_a_missing_holdout_file_is_refused(log: Log, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be read"):
         with_holdout(log, tmp_path / "nothing.csv")

@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core.contract import Event, EventType, Person, read_event
+from core.errors import StoreUnavailable
 from db import cache
 from db.cache import (
     add_recent,
@@ -154,5 +155,33 @@ async def test_what_another_run_of_the_server_left_is_not_believed(redis: Redis,
 
 async def test_redis_away_is_said_at_once() -> None:
     async with connect_redis("redis://127.0.0.1:1/0", 0.2) as nobody:
-        with pytest.raises(cache.UNREACHABLE):
+        with pytest.raises(StoreUnavailable):
             await read_person(nobody, U1)
+
+
+async def test_every_way_to_redis_says_that_it_is_away() -> None:
+    async with connect_redis("redis://127.0.0.1:1/0", 0.2) as nobody:
+        for call in (
+            write_base(nobody, U1, b"base"),
+            add_recent(nobody, [make_event()]),
+            cache.seen_digests(nobody, [1]),
+            cache.forget_people(nobody, [U1]),
+            cache.await_hint(nobody.pubsub(), 0.1),
+        ):
+            with pytest.raises(StoreUnavailable, match="Redis did not answer") as raised:
+                await call
+            assert raised.value.store == "redis"
+        await cache.hint_serving(nobody)
+
+
+async def test_a_command_that_redis_refuses_is_unavailable_and_a_lost_script_is_sent_again(
+    redis: Redis, redis_url: str
+) -> None:
+    async with connect_redis(redis_url) as client:
+        await client.set(person_keys(U1).delta, b"not a sorted set")
+        with pytest.raises(StoreUnavailable):
+            await read_person(client, U1)
+        await client.flushdb()
+        await client.script_flush()
+        await add_recent(client, [make_event()])
+        assert len((await read_person(client, U1))[1]) == 1

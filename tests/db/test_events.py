@@ -11,7 +11,7 @@ import pytest
 
 from core.contract import Event, EventType, Person, read_event
 from db.events import (
-    Place,
+    HistoryPlace,
     ensure_partitions,
     events_for_items,
     events_of_person,
@@ -121,7 +121,7 @@ async def test_a_history_is_read_page_by_page_without_gap_or_repetition(pool: as
     pages, before = [], None
     while page := await events_of_person(pool, U1, None, before, 4):
         pages += page
-        before = Place(page[-1].occurred_at, page[-1].source, page[-1].id)
+        before = HistoryPlace(page[-1].occurred_at, page[-1].source, page[-1].id)
     assert pages == sorted(pages, key=lambda event: (event.occurred_at, event.source, event.id), reverse=True)
     assert len({event.id for event in pages}) == len(pages) == 25
 

@@ -7,17 +7,9 @@ from typing import Any
 
 import asyncpg
 
-from db.items import (
-    Item,
-    ItemPatch,
-    Offer,
-    catalogue_version,
-    items_by_id,
-    items_changed_since,
-    remove_items,
-    stream_items,
-    upsert_items,
-)
+from core.uploads import ItemPatch, Offer
+from db.items import Item, catalogue_version, items_changed_since, remove_items, stream_items, upsert_items
+from tests.fixtures.items import items_by_id
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)

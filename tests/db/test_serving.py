@@ -8,7 +8,6 @@ import pytest
 
 from core.errors import InvalidInput
 from db.serving import (
-    MAIN,
     Model,
     bundle_before,
     current_serving,
@@ -20,7 +19,6 @@ from db.serving import (
     refuse,
     register_model,
     roll_back,
-    serving_in,
 )
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -33,11 +31,10 @@ async def register(pool: asyncpg.Pool, *ids: str) -> None:
 
 async def test_a_promotion_serves_and_says_why(pool: asyncpg.Pool) -> None:
     await register(pool, "one", "two")
-    await promote(pool, MAIN, "one", "first", {"ndcg": 0.2}, "ada")
-    serving = await promote(pool, MAIN, "two", "better", {"ndcg": 0.3}, "ada")
-    assert (serving.bundle, serving.generation, serving.share) == ("two", 2, 1.0)
-    assert await current_serving(pool) == [serving]
-    assert (await serving_in(pool, MAIN), await serving_in(pool, "other")) == (serving, None)
+    await promote(pool, "one", "first", {"ndcg": 0.2}, "ada")
+    serving = await promote(pool, "two", "better", {"ndcg": 0.3}, "ada")
+    assert (serving.bundle, serving.generation) == ("two", 2)
+    assert await current_serving(pool) == serving
     newest, oldest = await list_decisions(pool, 10)
     assert (newest.action, newest.bundle, newest.previous, newest.reason) == ("PROMOTED", "two", "one", "better")
     assert (newest.evidence, newest.decided_by, oldest.previous) == ({"ndcg": 0.3}, "ada", None)
@@ -45,25 +42,27 @@ async def test_a_promotion_serves_and_says_why(pool: asyncpg.Pool) -> None:
 
 async def test_a_refusal_is_recorded_and_changes_nothing(pool: asyncpg.Pool) -> None:
     await register(pool, "one", "two")
-    await promote(pool, MAIN, "one", "first", {}, "ada")
-    await refuse(pool, MAIN, "two", "worse than popularity", {"ndcg": 0.1}, "gate")
-    assert [serving.bundle for serving in await current_serving(pool)] == ["one"]
+    await promote(pool, "one", "first", {}, "ada")
+    await refuse(pool, "two", "worse than popularity", {"ndcg": 0.1}, "gate")
+    serving = await current_serving(pool)
+    assert serving is not None and serving.bundle == "one"
     assert (await list_decisions(pool, 1))[0].action == "REFUSED"
 
 
 async def test_an_unknown_bundle_is_neither_served_nor_recorded(pool: asyncpg.Pool) -> None:
     with pytest.raises(InvalidInput, match="no model 'ghost'"):
-        await promote(pool, MAIN, "ghost", "?", {}, "ada")
-    assert (await current_serving(pool), await list_decisions(pool, 1)) == ([], [])
+        await promote(pool, "ghost", "?", {}, "ada")
+    assert (await current_serving(pool), await list_decisions(pool, 1)) == (None, [])
 
 
 async def test_promotions_at_once_leave_an_unbroken_chain_of_decisions(pool: asyncpg.Pool) -> None:
     ids = [f"m{index}" for index in range(8)]
     await register(pool, *ids)
-    await asyncio.gather(*(promote(pool, MAIN, id, "race", {}, "ada") for id in ids))
+    await asyncio.gather(*(promote(pool, id, "race", {}, "ada") for id in ids))
     decisions = list(reversed(await list_decisions(pool, 100)))
     assert [decision.previous for decision in decisions] == [None, *(decision.bundle for decision in decisions[:-1])]
-    (serving,) = await current_serving(pool)
+    serving = await current_serving(pool)
+    assert serving is not None
     assert (serving.bundle, serving.generation) == (decisions[-1].bundle, 8)
 
 
@@ -74,7 +73,7 @@ async def test_models_and_decisions_page_newest_first(pool: asyncpg.Pool) -> Non
     rest = await list_models(pool, 2, (first[-1].created_at, first[-1].id))
     assert [model.id for model in rest] == ["a"]
     for id in "abc":
-        await refuse(pool, MAIN, id, "no", {}, "gate")
+        await refuse(pool, id, "no", {}, "gate")
     newest = await list_decisions(pool, 2)
     assert [decision.bundle for decision in newest] == ["c", "b"]
     assert [decision.bundle for decision in await list_decisions(pool, 2, newest[-1].id)] == ["a"]
@@ -90,10 +89,10 @@ async def test_registering_again_only_adds_the_registry_version(pool: asyncpg.Po
 
 async def test_a_rollback_goes_to_what_served_before_and_again_to_what_served_before_that(pool: asyncpg.Pool) -> None:
     await register(pool, "one", "two", "three")
-    assert await bundle_before(pool, MAIN) is None
+    assert await bundle_before(pool) is None
     for id in ("one", "two", "three"):
-        await promote(pool, MAIN, id, "better", {}, "ada")
-    assert (await roll_back(pool, MAIN, "sales fell", "ada")).bundle == "two"
+        await promote(pool, id, "better", {}, "ada")
+    assert (await roll_back(pool, "sales fell", "ada")).bundle == "two"
     (newest,) = await list_decisions(pool, 1)
     assert (newest.action, newest.bundle, newest.previous, newest.reason) == (
         "ROLLED_BACK",
@@ -101,15 +100,15 @@ async def test_a_rollback_goes_to_what_served_before_and_again_to_what_served_be
         "three",
         "sales fell",
     )
-    assert (await roll_back(pool, MAIN, "still", "ada")).bundle == "one"
+    assert (await roll_back(pool, "still", "ada")).bundle == "one"
     with pytest.raises(InvalidInput, match="Nothing served before"):
-        await roll_back(pool, MAIN, "again", "ada")
+        await roll_back(pool, "again", "ada")
 
 
 async def test_the_newest_decision_about_a_bundle_is_found(pool: asyncpg.Pool) -> None:
     await register(pool, "one", "two")
-    assert await decision_about(pool, MAIN, "one") is None
-    await refuse(pool, MAIN, "one", "worse", {}, "gate")
-    await promote(pool, MAIN, "two", "better", {}, "gate")
-    found = await decision_about(pool, MAIN, "one")
+    assert await decision_about(pool, "one") is None
+    await refuse(pool, "one", "worse", {}, "gate")
+    await promote(pool, "two", "better", {}, "gate")
+    found = await decision_about(pool, "one")
     assert found and (found.action, found.reason) == ("REFUSED", "worse")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from core.contract import Event, Person, read_event
-from db.tombstones import ensure_key, erased_events, keep_out, newest_tombstone
+from db.tombstones import ensure_key, erased_events, insert_tombstones, newest_tombstone
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANNA = Person("user", "anna")
@@ -27,7 +27,7 @@ async def kept_out(pool: asyncpg.Pool, *events: Event) -> set[int]:
 async def test_the_hash_is_hmac_under_a_key_that_is_made_once(pool: asyncpg.Pool) -> None:
     for _ in range(2):
         await ensure_key(pool)
-    await keep_out(pool, [ANNA, Person("guest", "👻")], NOW)
+    await insert_tombstones(pool, [ANNA, Person("guest", "👻")], NOW)
     (row,) = await pool.fetch("SELECT inner_pad, outer_pad FROM erasure_keys")
     key = bytes(byte ^ 0x36 for byte in row["inner_pad"])
     assert key == bytes(byte ^ 0x5C for byte in row["outer_pad"]) and len(set(key)) > 1
@@ -37,7 +37,7 @@ async def test_the_hash_is_hmac_under_a_key_that_is_made_once(pool: asyncpg.Pool
 
 async def test_only_what_that_person_did_before_is_kept_out(pool: asyncpg.Pool) -> None:
     await ensure_key(pool)
-    await keep_out(pool, [ANNA, Person("guest", "g-1")], NOW)
+    await insert_tombstones(pool, [ANNA, Person("guest", "g-1")], NOW)
     gone = [
         make_event(),
         make_event(received=None),

@@ -1,4 +1,4 @@
-"""docker-compose.yml, by the compose specification's schema, by a linter, and by what it names."""
+"""docker-compose.yml: checked against the compose specification, by a linter, and for what it names."""
 
 import os
 import re
@@ -32,9 +32,9 @@ FIELDS = {
 
 
 def environment(service: dict[str, Any]) -> dict[str, str]:
-    """As compose gives it, without anything set on the host."""
-    given = {name: str(value) for name, value in service.get("environment", {}).items()}
-    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
+    """The environment that compose gives the service when the host sets no variables."""
+    values = {name: str(value) for name, value in service.get("environment", {}).items()}
+    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in values.items()}
 
 
 def secrets_of(service: dict[str, Any]) -> list[str]:
@@ -42,25 +42,25 @@ def secrets_of(service: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What deploy/make-secrets makes."""
+def secrets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that deploy/make-secrets writes."""
     folder = tmp_path_factory.mktemp("deploy") / "secrets"
     subprocess.run([ROOT / "deploy" / "make-secrets", folder], check=True)
     return folder
 
 
-def test_it_fits_the_compose_specification() -> None:
+def test_the_file_follows_the_compose_specification() -> None:
     words = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(FILE)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_linter_finds_nothing_grave() -> None:
+def test_the_linter_finds_no_error() -> None:
     done = subprocess.run([BIN / "compose-lint", "check", FILE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_it_runs_is_what_was_promised() -> None:
+def test_the_services_are_the_documented_ones() -> None:
     assert set(OURS) == {"gateway", "worker", "trainer", "beat", "migrate"}
     assert set(SERVICES) - set(OURS) == {"postgres", "valkey", "rabbitmq", "mlflow"}
 
@@ -83,11 +83,11 @@ def test_every_variable_is_a_setting_and_every_secret_comes_from_a_file(name: st
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_our_services_start_with_these_settings(name: str, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_services_accept_their_settings(name: str, secrets_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in [variable for variable in os.environ if variable.startswith("PENCHANT_")]:
         monkeypatch.delenv(variable)
     for variable, value in environment(SERVICES[name]).items():
-        monkeypatch.setenv(variable, value.replace("/run/secrets", str(made)))
+        monkeypatch.setenv(variable, value.replace("/run/secrets", str(secrets_folder)))
     read = Settings()
     needed = ["gateway", "ingest", "tokens"] if name == "gateway" else []
     for concern in [*needed, *(["schedule", "watching"] if name == "worker" else []), "logging"]:
@@ -98,32 +98,34 @@ def test_our_services_start_with_these_settings(name: str, made: Path, monkeypat
             assert urlsplit(url.get_secret_value()).hostname == store
 
 
-def test_every_secret_is_made_once_and_kept(made: Path) -> None:
+def test_every_secret_is_generated_once_and_kept(secrets_folder: Path) -> None:
     named = {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
-    before = {file.name: file.read_text() for file in made.iterdir()}
+    before = {file.name: file.read_text() for file in secrets_folder.iterdir()}
     assert named <= before.keys()
-    subprocess.run([ROOT / "deploy" / "make-secrets", made], check=True)
-    assert {file.name: file.read_text() for file in made.iterdir()} == before
-    assert made.stat().st_mode & 0o777 == 0o700
-    assert {file.stat().st_mode & 0o777 for file in made.iterdir()} == {0o444}  # containers are not their owner
+    subprocess.run([ROOT / "deploy" / "make-secrets", secrets_folder], check=True)
+    assert {file.name: file.read_text() for file in secrets_folder.iterdir()} == before
+    assert secrets_folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in secrets_folder.iterdir()} == {
+        0o444
+    }  # containers run as another user
 
 
-def test_the_stores_let_in_whom_the_addresses_name(made: Path) -> None:
+def test_addresses_and_stores_have_the_same_passwords(secrets_folder: Path) -> None:
     def password(name: str) -> str | None:
-        return urlsplit((made / name).read_text().strip()).password
+        return urlsplit((secrets_folder / name).read_text().strip()).password
 
     def secret(name: str) -> str:
-        return (made / name).read_text().strip()
+        return (secrets_folder / name).read_text().strip()
 
     assert password("postgres_url") == password("mlflow_url") == secret("postgres_password")
     assert secret("valkey.conf") == f"requirepass {password('redis_url')}"
     assert f"default_pass = {password('broker_url')}" in secret("rabbitmq.conf")
-    made_up = ("postgres_password", "valkey_password", "rabbitmq_password", "gateway_secret", "metrics_token")
-    passwords = [secret(name) for name in made_up]
+    generated = ("postgres_password", "valkey_password", "rabbitmq_password", "gateway_secret", "metrics_token")
+    passwords = [secret(name) for name in generated]
     assert len(set(passwords)) == 5 and min(map(len, passwords)) >= 32
 
 
-def test_no_secret_stands_in_the_file_or_in_a_default() -> None:
+def test_no_secret_is_in_the_file_or_in_a_default() -> None:
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
             secret = re.search(r"PASSWORD|SECRET|TOKEN|_URL$", variable)
@@ -131,7 +133,7 @@ def test_no_secret_stands_in_the_file_or_in_a_default() -> None:
     assert "secrets/" in (ROOT / ".gitignore").read_text().split()
 
 
-def test_only_loopback_is_published() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published.keys() == {"gateway", "mlflow"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
@@ -139,7 +141,7 @@ def test_only_loopback_is_published() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_service_is_bounded_started_again_and_waits_for_what_it_needs(name: str) -> None:
+def test_every_service_has_limits_a_restart_policy_and_waits_for_what_it_needs(name: str) -> None:
     service = SERVICES[name]
     assert {"cpus", "memory", "pids"} <= service["deploy"]["resources"]["limits"].keys()
     assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
@@ -151,12 +153,12 @@ def test_every_service_is_bounded_started_again_and_waits_for_what_it_needs(name
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name not in ("trainer", "beat", "migrate")])
-def test_what_answers_is_asked_whether_it_does(name: str) -> None:
+def test_every_service_that_answers_has_a_health_check(name: str) -> None:
     check = SERVICES[name]["healthcheck"]
     assert check["test"][0] in ("CMD", "CMD-SHELL") and {"interval", "timeout", "retries"} <= check.keys()
 
 
-def test_every_volume_and_every_mounted_file_is_there() -> None:
+def test_every_volume_is_declared_and_every_mounted_file_exists() -> None:
     named = set()
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
@@ -174,14 +176,14 @@ def test_gateways_read_the_bundles_that_the_trainer_writes() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" in service])
-def test_what_is_built_is_a_target_of_the_dockerfile(name: str) -> None:
+def test_every_build_target_is_in_the_dockerfile(name: str) -> None:
     build = SERVICES[name]["build"]
     assert (ROOT / build["context"] / build["dockerfile"]).is_file()
     stages = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / build["dockerfile"]).read_text(), re.MULTILINE)
     assert build["target"] in stages
 
 
-def test_the_version_is_the_projects() -> None:
+def test_the_image_version_is_the_version_of_the_project() -> None:
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version
     tags = {service["image"].partition(":")[2] for service in SERVICES.values() if "build" in service}

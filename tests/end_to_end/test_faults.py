@@ -1,9 +1,8 @@
 """Real processes on a real disk are killed while orders arrive: nothing is lost or stored twice, the site recovers."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -21,6 +20,7 @@ from benchmarks.fault_injection import (
     Fault,
 )
 from benchmarks.fault_run import RECOVERY_LIMIT, FaultRun, fault_run
+from tests.running import until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
@@ -41,8 +41,8 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultRun]:
-    """A site of its own that takes orders until its last test has judged it."""
-    mask = os.umask(0o077)  # the site is strict with everything this process makes from then on
+    """A deployment that takes orders until the last test of this file."""
+    mask = os.umask(0o077)  # the deployment sets a strict one for this whole process
     try:
         with fault_run(tmp_path_factory.mktemp("faults"), seed=7) as begun:
             yield begun
@@ -51,16 +51,16 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultRun]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_the_site_recovers_by_itself_after(tried: FaultRun, fault: Fault, eventually: Callable[..., Any]) -> None:
+def test_the_site_recovers_by_itself_after(tried: FaultRun, fault: Fault) -> None:
     sent = len(tried.acknowledged.ids)
-    eventually(lambda: len(tried.acknowledged.ids) > sent + 200, "orders come in")
+    until(lambda: len(tried.acknowledged.ids) > sent + 200, "orders come in")
     if REDIS in fault.parts:
         tried.site.redis.save()
     found = tried.inject(fault)
     assert found.consuming < RECOVERY_LIMIT and found.caught_up < RECOVERY_LIMIT
 
 
-def test_the_outbox_takes_orders_while_the_broker_is_away(tried: FaultRun, eventually: Callable[..., Any]) -> None:
+def test_the_outbox_takes_orders_while_the_broker_is_away(tried: FaultRun) -> None:
     def waiting() -> int:
         with psycopg.connect(tried.site.postgres_url) as connection:
             (count,) = connection.execute("SELECT count(*) FROM outbox").fetchone() or (0,)
@@ -68,15 +68,15 @@ def test_the_outbox_takes_orders_while_the_broker_is_away(tried: FaultRun, event
 
     tried.site.kill(BROKER)
     taken = len(tried.acknowledged.ids)
-    eventually(lambda: waiting() > 0 and len(tried.acknowledged.ids) > taken, "the outbox takes orders")
+    until(lambda: waiting() > 0 and len(tried.acknowledged.ids) > taken, "the outbox takes orders")
     tried.site.restore(BROKER)
-    eventually(lambda: waiting() == 0, "the outbox is empty")
+    until(lambda: waiting() == 0, "the outbox is empty")
 
 
-def test_the_children_of_a_killed_worker_end_too(tried: FaultRun, eventually: Callable[..., Any]) -> None:
+def test_the_children_of_a_killed_worker_end_too(tried: FaultRun) -> None:
     left = tried.site.worker_children()
     tried.site.kill(PARENT)
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), "its children have ended", 15)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), "its children have ended", 15)
 
 
 def test_no_event_was_lost_or_counted_twice(tried: FaultRun) -> None:

@@ -1,4 +1,4 @@
-"""Everything told three times and an hour out of order gives what one telling in order gives."""
+"""Events sent three times and up to an hour out of order have the same effect as events sent once in order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from db.purchases import purchase_log
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.storing import Memory, store
 from engine.recommending.people import PeopleReader
-from ml.candidates import evidence
-from ml.features import pair_features
+from ml.affinity.candidates import gather_evidence
+from ml.affinity.pair_features import pair_features
 from ml.log import Log
 from ml.snapshot import best_supported, snapshot
 from ml.state import State
@@ -38,16 +38,16 @@ ROWS = (
 
 
 @dataclass(frozen=True)
-class Known:
-    """What one way of telling left behind."""
+class Stored:
+    """What is stored after one way of sending: rows of events, states of people, features."""
 
     rows: list[Any]
     states: list[State]
     features: list[NDArray[np.float32]]
 
 
-def told(seed: int = 3) -> list[Event]:
-    """What people did in two days, in order; received as it happened."""
+def events_in_order(seed: int = 3) -> list[Event]:
+    """The events of two days, in order, each received when it happened."""
     random = np.random.default_rng(seed)
     seconds = np.sort(random.integers(0, HOURS * 3600, EVENTS))
     return [make_event(number, int(second), random) for number, second in enumerate(seconds)]
@@ -69,7 +69,7 @@ def make_event(number: int, second: int, random: np.random.Generator) -> Event:
 
 
 def thrice_and_out_of_order(events: Sequence[Event], seed: int = 4) -> list[Event]:
-    """Delivered again by the broker, and sent again by the shop, so received later; each up to an hour late."""
+    """Each event three times: delivered twice by the broker, sent again by the shop later; up to an hour late."""
     random = np.random.default_rng(seed)
     sent_again = [
         event.model_copy(update={"received_at": (event.received_at or NOW) + timedelta(minutes=3)}) for event in events
@@ -91,29 +91,29 @@ async def catalogue(pool: asyncpg.Pool) -> Catalogue:
     return catalogue
 
 
-async def tell(
-    stores: Stores, redis: Redis, people: PeopleReader, deliveries: Sequence[Sequence[Event]], *, looking: bool
+async def send(
+    stores: Stores, redis: Redis, people: PeopleReader, deliveries: Sequence[Sequence[Event]], *, reading: bool
 ) -> None:
-    """Gateway and worker take each batch: the delta knows it before it is stored. `looking`: bases are built amid."""
+    """Gateway and worker take each batch: the delta has it before it is stored. `reading`: states are read between."""
     memory = Memory(stores)
     for number, batch in enumerate(deliveries):
         await add_recent(redis, batch)
-        if looking:
+        if reading:
             await people.state(PEOPLE[number % len(PEOPLE)])
         await store(memory, batch, patience=0)
     await memory.close()
 
 
-async def known(pool: asyncpg.Pool, people: PeopleReader) -> Known:
+async def stored(pool: asyncpg.Pool, people: PeopleReader) -> Stored:
     states = [await state_of(people, person) for person in PEOPLE]
     universe = await universe_of(pool)
     numbers = universe.numbers
     features = []
     for state in states:
-        near, following = evidence(universe, state, as_of())
-        rows = universe.rows(numbers)
-        features.append(pair_features(universe, state, numbers, near[rows], following[rows], as_of()))
-    return Known([tuple(row) for row in await pool.fetch(ROWS)], states, features)
+        evidence, rows = gather_evidence(universe, state, as_of()), universe.rows(numbers)
+        near, following = evidence.near[rows], evidence.following[rows]
+        features.append(pair_features(universe, state, numbers, near, following, as_of()))
+    return Stored([tuple(row) for row in await pool.fetch(ROWS)], states, features)
 
 
 async def state_of(people: PeopleReader, person: Person) -> State:
@@ -123,7 +123,7 @@ async def state_of(people: PeopleReader, person: Person) -> State:
 
 
 async def universe_of(pool: asyncpg.Pool) -> Universe:
-    """What training would precompute of the log as it is stored."""
+    """What a training would precompute from the stored log."""
     bought = await purchase_log(pool, NOW)
     log = Log.of(
         bought.people,
@@ -152,22 +152,22 @@ def assert_same_states(ours: State, theirs: State) -> None:
     assert ours.recent_orders.tolist() == theirs.recent_orders.tolist()
 
 
-async def test_rows_states_and_features_do_not_depend_on_how_often_and_in_which_order_they_were_told(
+async def test_rows_states_and_features_do_not_depend_on_how_often_and_in_which_order_events_are_sent(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue
 ) -> None:
-    people, events = PeopleReader(pool, redis, catalogue), told()
-    await tell(stores, redis, people, batches(events), looking=False)
-    clean = await known(pool, people)
+    people, events = PeopleReader(pool, redis, catalogue), events_in_order()
+    await send(stores, redis, people, batches(events), reading=False)
+    clean = await stored(pool, people)
     assert len(clean.rows) == EVENTS and all(state.orders > 3 for state in clean.states)
     await pool.execute("TRUNCATE events")
     await redis.flushdb()
-    await tell(stores, redis, people, batches(thrice_and_out_of_order(events)), looking=True)
-    messy = await known(pool, people)
+    await send(stores, redis, people, batches(thrice_and_out_of_order(events)), reading=True)
+    messy = await stored(pool, people)
     assert messy.rows == clean.rows
     for ours, theirs in zip(messy.states, clean.states, strict=True):
         assert_same_states(ours, theirs)
     for found, expected in zip(messy.features, clean.features, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    await redis.flushdb()  # and what Postgres alone says is the same
+    await redis.flushdb()  # the states that Postgres alone gives are the same
     for person, state in zip(PEOPLE, clean.states, strict=True):
         assert_same_states(await state_of(people, person), state)

@@ -1,10 +1,7 @@
-"""A release goes on working while the next release's migration runs under it, and after it."""
+"""A release keeps working while the migration of the next release runs, and after it."""
 
-import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -19,9 +16,9 @@ from redis import Redis
 from core.settings import Stores
 from db import migrate
 from db.postgres import connect_pool
-from tests.running import Running, environment, register_client, running_gateway
+from tests.running import Running, register_client, running_gateway, running_worker, until
 
-# What the next release might add: to every table a column of its own, filled; a table, an index, a view.
+# Additions that the next release might make: a filled column in every table, a table, an index, a view.
 NEXT = """
 DO $$ DECLARE name text;
 BEGIN
@@ -36,7 +33,7 @@ CREATE INDEX ON items (brand);
 CREATE VIEW all_items AS SELECT * FROM items;
 UPDATE penchant_version SET version_num = 'next';
 """
-TELL = """mutation ($items: [ItemInput!]!, $users: [UserInput!]!, $events: [EventInput!]!) {
+UPLOAD = """mutation ($items: [ItemInput!]!, $users: [UserInput!]!, $events: [EventInput!]!) {
   upsertItems(items: $items) { accepted } upsertUsers(users: $users) { accepted }
   trackEvents(events: $events) { accepted results { outcome code message } } requestTraining { job { state } } }"""
 ASK = """query ($person: ID!, $item: ID!) {
@@ -48,7 +45,7 @@ ASK = """query ($person: ID!, $item: ID!) {
 
 @pytest.fixture
 def own(stores: Stores) -> Iterator[Stores]:
-    """The test's stores with a migrated database that nobody else uses."""
+    """The test's stores with a migrated database that no other test uses."""
     url, name = stores.postgres_url.get_secret_value(), f"upgrading_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(url, autocommit=True) as server:
         server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
@@ -60,18 +57,6 @@ def own(stores: Stores) -> Iterator[Stores]:
         server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-@contextmanager
-def running_worker(stores: Stores, log: Path) -> Iterator[None]:
-    command = [sys.executable, "-c", "from cli.main import app; app()", "worker", "--processes", "1"]
-    with log.open("ab") as file:
-        process = subprocess.Popen(command, env=environment(stores), stdout=file, stderr=file)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 def asked(gateway: Running, token: str, query: str, **variables: Any) -> dict[str, Any]:
     body = {"query": query, "variables": variables}
     headers = {"authorization": f"Bearer {token}"}
@@ -81,45 +66,45 @@ def asked(gateway: Running, token: str, query: str, **variables: Any) -> dict[st
     return data
 
 
-async def test_gateway_and_worker_go_on_while_and_after_the_next_schema_comes(
-    own: Stores, tmp_path: Path, eventually: Callable[..., Any]
+async def test_gateway_and_worker_keep_working_during_and_after_the_migration_of_the_next_release(
+    own: Stores, tmp_path: Path
 ) -> None:
     async with await connect_pool(own.postgres_url.get_secret_value(), size=1) as pool:
         await register_client(pool)
     with running_worker(own, tmp_path / "worker.log"), running_gateway(own, tmp_path / "gateway.log") as gateway:
-        use(gateway, eventually, "before")
+        use(gateway, "before")
         with psycopg.connect(own.postgres_url.get_secret_value()) as connection:
             connection.execute(NEXT)
-        use(gateway, eventually, "after")
-    with running_gateway(own, tmp_path / "again.log") as gateway:  # one that starts when the schema is ahead of it
+        use(gateway, "after")
+    with running_gateway(own, tmp_path / "again.log") as gateway:  # starts on a schema that is newer than the gateway
         answer = asked(gateway, gateway.token(), ASK, person="ada", item="after")
         assert {each["id"] for each in answer["items"]["nodes"]} == {"before", "after"}
     for log in ("gateway.log", "again.log", "worker.log"):
         assert '"level": "error"' not in (tmp_path / log).read_text()
 
 
-def use(gateway: Running, eventually: Callable[..., Any], name: str) -> None:
-    """Tell of an item, a person and a purchase, named alike, and find them again."""
+def use(gateway: Running, name: str) -> None:
+    """Upload an item, a user and a purchase of the same name, and find them again."""
     token = gateway.token()
     purchase = {"type": "PURCHASE", "userId": "ada", "itemId": name, "orderId": name, "quantity": 1}
-    told = asked(
+    uploaded = asked(
         gateway,
         token,
-        TELL,
+        UPLOAD,
         items=[{"id": name, "title": name.title(), "brand": "b"}],
         users=[{"id": "ada", "traits": {"seen": name}}],
         events=[{**purchase, "unitPrice": "2.00", "currency": "EUR"}],
     )
-    assert told["upsertItems"]["accepted"] == told["upsertUsers"]["accepted"] == 1
-    assert told["trackEvents"]["accepted"] == 1, told
-    assert told["requestTraining"]["job"]["state"] == "QUEUED"
+    assert uploaded["upsertItems"]["accepted"] == uploaded["upsertUsers"]["accepted"] == 1
+    assert uploaded["trackEvents"]["accepted"] == 1, uploaded
+    assert uploaded["requestTraining"]["job"]["state"] == "QUEUED"
 
     def found() -> bool:
         answer = asked(gateway, token, ASK, person="ada", item=name)
         orders = [event["orderId"] for event in answer["user"]["history"]["nodes"]]
         return name in orders and answer["item"] == {"title": name.title(), "brand": "b"}
 
-    eventually(found, f"what was told {name} is found again")
+    until(found, f"what was uploaded {name} the migration is found again")
     answer = asked(gateway, token, ASK, person="ada", item=name)
     assert (answer["user"]["known"], answer["user"]["traits"]) == (True, {"seen": name})
     assert answer["jobs"]["nodes"] == [{"state": "QUEUED"}]

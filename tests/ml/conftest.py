@@ -1,4 +1,4 @@
-"""Made-up shops for the tests of the brain: small, seeded, with people who buy the same things again."""
+"""Synthetic shops for the tests of `ml`: small, seeded, with people who buy the same items again."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.bundle import Bundle, write
-from ml.features import FEATURES
+from ml.affinity.model import AffinityModel, write
+from ml.affinity.network import Network
+from ml.affinity.pair_features import FEATURES
 from ml.log import Log
-from ml.network import Network
 from ml.rfm import FALLBACK_EDGES
 from ml.snapshot import best_supported, snapshot
 from ml.state import EVENT, PURCHASE, Table
@@ -23,15 +23,15 @@ MakeLog = Callable[..., Log]
 MakeEvents = Callable[..., Table]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def now() -> int:
-    """The moment every made-up log leads up to."""
+    """The moment that every synthetic log ends at."""
     return NOW
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_log() -> MakeLog:
-    """A year of a shop: everybody has favourites they buy again and again, and at times something popular."""
+    """A year of a shop: each person buys the same favourites again, and sometimes a popular item."""
 
     def make(people: int = 60, items: int = 80, orders: int = 20, seed: int = 0) -> Log:
         random = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def make_log() -> MakeLog:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_events() -> MakeEvents:
     """Events (dtype EVENT) with one item number per argument, a minute apart, the last one at `at`."""
 
@@ -73,20 +73,20 @@ def make_events() -> MakeEvents:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def universe(make_log: MakeLog) -> Universe:
-    """What is precomputed of a made-up shop."""
+    """The universe of a synthetic shop."""
     log = make_log()
     return snapshot(log, best_supported(log, 80), NOW)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_bundle(now: int) -> Callable[[Path, Universe], Path]:
-    """Write a bundle whose ranker likes what was bought often."""
+    """Write a bundle whose ranker prefers what was bought often."""
 
     def make(folder: Path, universe: Universe) -> Path:
-        weights = np.zeros((len(FEATURES), 1), np.float32)
-        weights[[FEATURES.index(name) for name in ("lines", "recent_people", "near")], 0] = 1.0, 0.05, 0.2
+        weight = dict.fromkeys(FEATURES, 0.0) | {"lines": 1.0, "recent_people": 0.05, "near": 0.2}
+        weights = np.array(FEATURES.ordered(weight), np.float32)[:, None]
         return write(
             folder,
             universe,
@@ -107,6 +107,6 @@ def bundle_path(tmp_path: Path, universe: Universe, write_bundle: Callable[[Path
 
 
 @pytest.fixture
-def bundle(bundle_path: Path) -> Bundle:
+def model(bundle_path: Path) -> AffinityModel:
     """The same, opened."""
-    return Bundle.open(bundle_path)
+    return AffinityModel.open(bundle_path)

@@ -1,43 +1,73 @@
-"""A bundle is what was written, or it is refused."""
+"""A bundle holds what was written, or it is refused."""
 
 import json
 import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ml.bundle import MANIFEST, Bundle, BundleRefused
-from ml.universe import Universe
+from ml.bundle import MANIFEST, Bundle, BundleRefused, write
+
+CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+PARTS: Mapping[str, Any] = {
+    "weights": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "names": {"first": ["a", "ü"]},
+    "ids": ["x", "y"],
+    "note": "für alle",
+}
 
 
-def test_a_bundle_gives_back_what_was_written(bundle_path: Path, universe: Universe) -> None:
-    opened = Bundle.open(bundle_path)
-    assert opened.id == bundle_path.name
-    assert opened.evaluation == {"made": "up"}
-    assert opened.item_ids[0] == "item 1"
-    for name in ("numbers", "columns", "rest", "near", "near_score", "next", "next_score", "popular"):
-        np.testing.assert_array_equal(getattr(opened.universe, name), getattr(universe, name))
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A written bundle of a kind that no model has."""
+    return write(tmp_path, "thing", PARTS, CREATED)
 
 
-def test_its_arrays_are_mapped_not_read(bundle_path: Path) -> None:
-    assert isinstance(Bundle.open(bundle_path).universe.near.base, np.memmap)
+def edit(path: Path, field: str, value: object) -> None:
+    """Set a field of the manifest; remove it when the value is None."""
+    file = path / MANIFEST
+    manifest = json.loads(file.read_text())
+    manifest[field] = value
+    if value is None:
+        del manifest[field]
+    file.chmod(0o644)
+    file.write_text(json.dumps(manifest))
 
 
-def test_its_files_cannot_be_written_to(bundle_path: Path) -> None:
-    assert all(file.stat().st_mode & 0o222 == 0 for file in bundle_path.iterdir())
+def test_a_bundle_gives_back_what_was_written(path: Path) -> None:
+    opened = Bundle.open(path)
+    assert (opened.id, opened.kind, opened.created_at) == (path.name, "thing", CREATED)
+    assert path.name == f"thing-20260102T030405-{opened.digest[:10]}"
+    np.testing.assert_array_equal(opened.array("weights"), PARTS["weights"])
+    assert opened.array("weights").dtype == np.float32
+    assert (opened.json("names"), opened.json("ids")) == (PARTS["names"], PARTS["ids"])
+    assert opened.text("note") == PARTS["note"]
+
+
+def test_the_same_parts_give_the_same_id(path: Path, tmp_path: Path) -> None:
+    again = write(tmp_path / "again", "thing", dict(reversed(list(PARTS.items()))), CREATED)
+    assert again.name == path.name
+    assert write(tmp_path, "thing", {**PARTS, "note": "für dich"}, CREATED).name != path.name
+
+
+def test_arrays_are_mapped_not_read(path: Path) -> None:
+    assert isinstance(Bundle.open(path).array("weights").base, np.memmap)
+
+
+def test_nothing_in_a_bundle_can_be_written_to(path: Path) -> None:
+    assert all(file.stat().st_mode & 0o222 == 0 for file in path.iterdir())
     with pytest.raises(ValueError, match="read-only"):
-        Bundle.open(bundle_path).universe.near[0, 0] = 1
+        Bundle.open(path).array("weights")[0, 0] = 1
 
 
-def files(path: Path) -> list[str]:
-    return sorted(file.name for file in path.iterdir() if file.name != MANIFEST)
-
-
-def test_a_flipped_byte_in_any_file_is_refused_by_name(bundle_path: Path, tmp_path: Path) -> None:
-    for name in files(bundle_path):
-        copy = tmp_path / name / bundle_path.name
-        shutil.copytree(bundle_path, copy)
+def test_a_flipped_byte_in_any_file_is_refused_by_name(path: Path, tmp_path: Path) -> None:
+    for name in sorted(file.name for file in path.iterdir() if file.name != MANIFEST):
+        copy = tmp_path / name / path.name
+        shutil.copytree(path, copy)
         content = bytearray((copy / name).read_bytes())
         content[len(content) // 2] ^= 1
         (copy / name).chmod(0o644)
@@ -46,61 +76,71 @@ def test_a_flipped_byte_in_any_file_is_refused_by_name(bundle_path: Path, tmp_pa
             Bundle.open(copy)
 
 
-def test_a_missing_file_is_refused_by_name(bundle_path: Path) -> None:
-    (bundle_path / "near.npy").unlink()
-    with pytest.raises(BundleRefused, match=r"near\.npy"):
-        Bundle.open(bundle_path)
+def test_a_missing_file_is_refused_by_name(path: Path) -> None:
+    (path / "weights.npy").unlink()
+    with pytest.raises(BundleRefused, match=r"weights\.npy"):
+        Bundle.open(path)
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
-        ("format", 99, "format 99"),
-        ("features", ["other"], "other features"),
-        ("id", "another", "speaks of 'another'"),
-        ("files", {}, "of other files"),
+        ("format", 99, "format 99.*`penchant train`"),
+        ("format", [2], "format"),
+        ("format", None, "incomplete"),
+        ("id", "another", "names 'another'"),
+        ("kind", "other", "names 'thing-"),
+        ("created_at", "2026-01-02T03:04:06+00:00", "names 'thing-"),
+        ("created_at", "yesterday", "incomplete"),
         ("created_at", None, "incomplete"),
+        ("parts", {}, "lists other parts"),
+        ("parts", [], "incomplete"),
+        ("parts", {"weights": {"type": "array"}}, "incomplete"),
+        ("parts", {"weights": "weights.npy"}, "incomplete"),
     ],
 )
-def test_a_manifest_that_says_something_else_is_refused(
-    bundle_path: Path, field: str, value: object, told: str
-) -> None:
-    file = bundle_path / MANIFEST
-    manifest = json.loads(file.read_text())
-    manifest[field] = value
-    if value is None:
-        del manifest[field]
-    file.chmod(0o644)
-    file.write_text(json.dumps(manifest))
-    with pytest.raises(BundleRefused, match=told):
-        Bundle.open(bundle_path)
+def test_an_edited_manifest_is_refused(path: Path, field: str, value: object, message: str) -> None:
+    edit(path, field, value)
+    with pytest.raises(BundleRefused, match=message):
+        Bundle.open(path)
+
+
+def test_a_part_of_another_type_than_was_written_is_refused(path: Path) -> None:
+    parts = json.loads((path / MANIFEST).read_text())["parts"]
+    edit(path, "parts", {**parts, "note": {**parts["note"], "type": "json"}})
+    with pytest.raises(BundleRefused, match="lists other parts"):
+        Bundle.open(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
-def test_a_manifest_that_is_no_manifest_is_refused(bundle_path: Path, content: bytes) -> None:
-    (bundle_path / MANIFEST).chmod(0o644)
-    (bundle_path / MANIFEST).write_bytes(content)
+def test_an_unreadable_manifest_is_refused(path: Path, content: bytes) -> None:
+    (path / MANIFEST).chmod(0o644)
+    (path / MANIFEST).write_bytes(content)
     with pytest.raises(BundleRefused, match=MANIFEST):
-        Bundle.open(bundle_path)
+        Bundle.open(path)
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleRefused):
         Bundle.open(tmp_path / "nothing")
 
 
-def test_a_renamed_bundle_is_refused(bundle_path: Path) -> None:
-    with pytest.raises(BundleRefused, match="speaks of"):
-        Bundle.open(bundle_path.rename(bundle_path.with_name("affinity-of-mine")))
+def test_a_renamed_bundle_is_refused(path: Path) -> None:
+    with pytest.raises(BundleRefused, match="names"):
+        Bundle.open(path.rename(path.with_name("thing-of-mine")))
 
 
-def test_nothing_is_left_of_a_bundle_that_could_not_be_written(
-    tmp_path: Path, universe: Universe, monkeypatch: pytest.MonkeyPatch, write_bundle: object
-) -> None:
+@pytest.mark.parametrize(("method", "part"), [("array", "note"), ("json", "note"), ("text", "ids"), ("text", "absent")])
+def test_a_missing_part_or_one_of_another_type_is_refused_by_name(path: Path, method: str, part: str) -> None:
+    with pytest.raises(BundleRefused, match=f"part '{part}'"):
+        getattr(Bundle.open(path), method)(part)
+
+
+def test_a_bundle_that_could_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        write_bundle(tmp_path / "bundles", universe)  # type: ignore[operator]
+        write(tmp_path / "bundles", "thing", PARTS, CREATED)
     assert list((tmp_path / "bundles").iterdir()) == []

@@ -23,14 +23,14 @@ def test_ndcg_counts_the_rank() -> None:
     assert ndcg(hits, bought=1) == pytest.approx(0.5)  # 1 / log2(4)
 
 
-def test_nothing_after_the_tenth_rank_counts() -> None:
+def test_hits_after_the_tenth_rank_do_not_count() -> None:
     hits = np.zeros(20, np.bool_)
     hits[10:] = True
     assert (ndcg(hits, 10), recall(hits, 10), hit_rate(hits)) == (0.0, 0.0, 0.0)
     assert reciprocal_rank(hits) == pytest.approx(1 / 11)
 
 
-def test_an_empty_list_is_worth_nothing() -> None:
+def test_an_empty_list_scores_zero() -> None:
     nothing = np.empty(0, np.bool_)
     assert (ndcg(nothing, 3), recall(nothing, 3), reciprocal_rank(nothing)) == (0.0, 0.0, 0.0)
     assert coverage([], 10) == 0.0

@@ -16,11 +16,11 @@ def test_the_numbers_count_orders_not_lines(make_events: MakeEvents, now: int) -
     assert rfm(fold(State.empty(), events), now) == Rfm(recency=1.0, frequency=2, monetary=400)
 
 
-def test_nobody_who_never_bought_has_numbers(now: int) -> None:
+def test_a_person_who_never_bought_has_no_numbers(now: int) -> None:
     assert rfm(State.empty(), now) is None
 
 
-def test_the_best_fifth_of_all_three_is_a_champion() -> None:
+def test_a_person_in_the_best_fifth_of_all_three_is_a_champion() -> None:
     edges = quintiles(np.array([[day, 100 - day, 1000 - day] for day in range(100)], np.float64))
     assert score(Rfm(0.0, 100, 1000), edges).segment == "CHAMPION"
     assert score(Rfm(99.0, 1, 1), edges).segment == "HIBERNATING"
@@ -29,7 +29,7 @@ def test_the_best_fifth_of_all_three_is_a_champion() -> None:
 
 @pytest.mark.parametrize("recency", range(1, 6))
 @pytest.mark.parametrize("frequency", range(1, 6))
-def test_everybody_is_in_a_segment(recency: int, frequency: int) -> None:
+def test_every_score_is_in_a_segment(recency: int, frequency: int) -> None:
     assert segment(recency, frequency, 1) in SEGMENTS
 
 

@@ -1,4 +1,4 @@
-"""What is precomputed of items: nothing of it knows what came later."""
+"""The universe as of a moment uses no later line."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from ml.log import Log, gaps
-from ml.rests import NEVER, rest_times
+from ml.rests import NEVER, SHORTEST_REST, rest_times
 from ml.snapshot import best_supported, snapshot
-from ml.universe import COLUMNS, DAY, SHORTEST_REST, Universe
+from ml.universe import COLUMNS, DAY, Universe
 
 MakeLog = Callable[..., Log]
 
@@ -29,7 +29,7 @@ def small_log(*lines: tuple[int, int, float, int]) -> Log:
     )
 
 
-def test_a_snapshot_knows_nothing_of_what_came_later(make_log: MakeLog, now: int) -> None:
+def test_a_snapshot_ignores_later_lines(make_log: MakeLog, now: int) -> None:
     log, cut = make_log(), now - 60 * 86_400
     numbers = best_supported(log, 80)
     early, alone = snapshot(log, numbers, cut), snapshot(log.between(None, cut), numbers, cut)
@@ -65,10 +65,10 @@ def test_a_rule_looks_ahead_and_only_at_the_same_person() -> None:
     assert (universe.next_score[[0, 2], 1:] == 0).all()
 
 
-def test_columns_say_what_was_counted() -> None:
+def test_columns_hold_plain_counts() -> None:
     log = small_log((0, 1, 10, 1), (0, 1, 14, 2), (0, 1, 24, 3), (1, 1, 90, 4), (1, 2, 90, 4))
     universe = snapshot(log, np.array([1, 2], np.uint32), int(100 * DAY))
-    columns = dict(zip(COLUMNS, np.expm1(universe.columns[0]), strict=True))
+    columns = {name: np.expm1(universe.column(name)[0]) for name in COLUMNS}
     assert columns["people"] == pytest.approx(2)
     assert columns["recent_people"] == pytest.approx(1000)  # the one person active in the last four weeks
     assert columns["gap"] == pytest.approx(4)  # the lower median of 4 and 10 days
@@ -76,18 +76,18 @@ def test_columns_say_what_was_counted() -> None:
     assert universe.numbers[universe.popular].tolist() == [1, 2]
 
 
-def test_two_lines_of_one_order_are_no_rebuy() -> None:
+def test_two_lines_of_one_order_are_not_a_rebuy() -> None:
     items, seconds = gaps(small_log((0, 1, 10, 1), (0, 1, 10, 1), (0, 1, 13, 2), (1, 1, 20, 3)))
     assert items.tolist() == [1]
     assert seconds.tolist() == [3 * DAY]
 
 
-def test_rest_follows_how_soon_people_buy_again() -> None:
+def test_the_rest_time_follows_how_soon_people_rebuy() -> None:
     rows = np.repeat([0, 1], 500).astype(np.int32)
     rest = rest_times(rows, np.repeat([2 * DAY, 60 * DAY], 500), items=3)
     assert rest[0] == pytest.approx(2 * DAY, rel=0.05)
     assert 40 * DAY < rest[1] < 60 * DAY
-    assert rest[2] == rest[3] == pytest.approx(2 * DAY)  # nobody bought it again: as for items in general
+    assert rest[2] == rest[3] == pytest.approx(2 * DAY)  # never bought again: the general rest time
 
 
 def test_no_item_rests_for_less_than_six_hours() -> None:
@@ -95,5 +95,5 @@ def test_no_item_rests_for_less_than_six_hours() -> None:
     assert (rest == SHORTEST_REST).all()
 
 
-def test_where_nobody_buys_anything_twice_a_bought_item_stays_away() -> None:
+def test_without_any_rebuy_a_bought_item_rests_for_a_year() -> None:
     assert (rest_times(np.empty(0, np.int32), np.empty(0), items=2) == NEVER).all()

@@ -1,4 +1,4 @@
-"""A person's state: the same whatever the order, counted once, equal to plain counting, refused when damaged."""
+"""A person's state: independent of the order of events, counted once, refused when damaged."""
 
 from collections.abc import Callable
 
@@ -76,7 +76,7 @@ def test_any_order_in_any_parts_gives_the_same_state(events: Table, random: obje
 
 
 @given(event_tables())
-def test_an_event_told_twice_counts_once(events: Table) -> None:
+def test_an_event_given_twice_counts_once(events: Table) -> None:
     same(fold(State.empty(), np.concatenate([events, events])), fold(State.empty(), events))
 
 
@@ -125,12 +125,12 @@ def test_a_damaged_state_is_refused(events: Table, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("packed", [b"", b"PST1", b"another thing altogether" * 4])
-def test_bytes_that_are_no_state_are_refused(packed: bytes) -> None:
+def test_other_bytes_than_a_state_are_refused(packed: bytes) -> None:
     with pytest.raises(StateDamaged):
         State.unpack(packed)
 
 
-def test_of_very_many_items_the_most_telling_are_kept(make_events: MakeEvents, now: int) -> None:
+def test_of_too_many_items_the_most_relevant_are_kept(make_events: MakeEvents, now: int) -> None:
     many = make_events(*range(1, 5_001), at=now - 90 * 86_400)
     favourite = np.concatenate([make_events(7, at=now - day * 86_400) for day in range(1, 6)])
     state = fold(State.empty(), np.concatenate([many, favourite, make_events(6_000, at=now)]))

@@ -1,1 +1,1 @@
-"""How valid operations run: graphql-core's executor, with shortcuts that may not change an answer."""
+"""Runs valid operations: graphql-core's executor with a fast path whose answers are the same."""

@@ -1,4 +1,4 @@
-"""The executor: graphql-core's, with a short way for plain attributes and selections worked out once per document."""
+"""Our executor: graphql-core's, with a fast path for plain attributes, and selections collected once per document."""
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -24,17 +24,19 @@ from api.graphql.execution.plain import (
 
 @dataclass(slots=True)
 class Selections:
-    """What graphql-core and this executor work out about an operation. One without directives may share it for ever."""
+    """What is collected about an operation. Requests share it when the operation has no directives."""
 
     root: GroupedFieldSet | None = None
-    fields: dict[Any, Any] = field(default_factory=dict)  # as graphql-core's `_relevant_sub_fields`
-    splits: dict[int, "Split"] = field(default_factory=dict)  # by id of a field set, which `fields` or `root` holds
+    fields: dict[Any, Any] = field(default_factory=dict)  # graphql-core's `_relevant_sub_fields`
+    splits: dict[int, "Split"] = field(
+        default_factory=dict
+    )  # by id of a field set, which `fields` or `root` keeps alive
     completers: dict[tuple[int, int], Completer | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A field set in two: plain attributes, and what graphql-core is to execute; `names` has their common order."""
+    """A field set in two parts: plain attributes, and fields for graphql-core. `names` has all names in their order."""
 
     names: dict[str, None]
     plain: PlainFields
@@ -42,9 +44,9 @@ class Split:
 
 
 class Executor(graphql.Executor[Any]):
-    """Executes one operation. It ignores `@defer` and `@stream`, which our schema does not have."""
+    """Executes one operation. `@defer` and `@stream`, which our schema does not have, are ignored."""
 
-    operation_extensions = None  # Strawberry's resolve info asks for it
+    operation_extensions = None  # Strawberry's resolve info reads it
     build_resolve_info = StrawberryGraphQLCoreExecutionContext.build_resolve_info
 
     def __init__(self, *args: Any, selections: Selections | None = None, **kwargs: Any) -> None:
@@ -55,7 +57,7 @@ class Executor(graphql.Executor[Any]):
     def execute_collected_root_fields(
         self, root_type: GraphQLObjectType, root_value: Any, grouped_field_set: GroupedFieldSet, *args: Any
     ) -> Any:
-        """The same field set each time, so that what hangs on its identity is found again."""
+        """Use the same field set for each request: `Selections` is looked up by the identity of field sets."""
         if self._selections.root is None:
             self._selections.root = grouped_field_set
         return super().execute_collected_root_fields(root_type, root_value, self._selections.root, *args)
@@ -68,7 +70,7 @@ class Executor(graphql.Executor[Any]):
         grouped_field_set: GroupedFieldSet,
         position_context: Any,
     ) -> Any:
-        """Plain attributes are read at once; the others, and those that turn out odd, go the long way."""
+        """Read plain attributes directly; execute the other fields, and those that raise, with graphql-core."""
         split = self._split(parent_type, grouped_field_set)
         if not split.plain:
             return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
@@ -77,7 +79,7 @@ class Executor(graphql.Executor[Any]):
         for name, attribute, complete in split.plain:
             try:
                 results[name] = complete(getattr(source_value, attribute))
-            except Exception:  # graphql-core meets the same oddity again and answers for it
+            except Exception:  # graphql-core completes the same value again and reports its error
                 others = {key: grouped_field_set[key] for key in split.names if key == name or key in others}
         if not others:
             return results
@@ -96,7 +98,7 @@ class Executor(graphql.Executor[Any]):
         result: Any,
         position_context: Any,
     ) -> Any:
-        """A whole subtree of plain attributes at once, when it is one and nothing in it is odd."""
+        """Complete a subtree of plain attributes at once; anything else with graphql-core."""
         key = (id(return_type), id(field_details_list))
         completers = self._selections.completers
         if key not in completers:
@@ -105,7 +107,7 @@ class Executor(graphql.Executor[Any]):
         if complete is not None:
             try:
                 return complete(result)
-            except Exception:  # as above
+            except Exception:  # as in `execute_fields`
                 complete = None
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
 
@@ -119,7 +121,7 @@ class Executor(graphql.Executor[Any]):
         return split
 
     def _plain(self, parent_type: GraphQLObjectType, details: FieldDetailsList) -> tuple[str, Completer] | None:
-        """The attribute to read and the completer of its value, when the field and all below it are plain."""
+        """The attribute and the completer of its value; None unless the field and all fields below it are plain."""
         name = details[0].node.name.value
         if name == "__typename":
             return "__class__", typename_of(parent_type)
@@ -129,7 +131,7 @@ class Executor(graphql.Executor[Any]):
         return (attribute, complete) if attribute and complete else None
 
     def _completer(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Completer | None:
-        """None when something below has a resolver, or when the type is abstract."""
+        """The completer of a type; None when a field below has a resolver, or when the type is abstract."""
         if is_non_null_type(type_):
             return self._required(type_.of_type, details)
         complete = self._required(type_, details)

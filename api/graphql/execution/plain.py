@@ -1,8 +1,8 @@
 """Completes values whose fields are all plain attributes, without graphql-core's work per field.
 
-A completer takes what a resolver returned and gives what the answer holds. It knows the good case only: whatever is
-odd (a null where none may be, another class, a number out of range, something to await) raises, and then graphql-core
-completes the same value from its beginning, with its own errors and paths. Reading attributes twice harms nothing.
+A completer takes what a resolver returned and returns what the answer contains. It handles the normal case only. For
+any other value (a null where none is allowed, another class, a number out of range, something to await) it raises, and
+graphql-core completes the same value from the start, with its own errors and paths. Attributes may be read twice.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,58 +31,61 @@ _INT = 2**31
 _SCALARS = frozenset({str, int, float, bool, dict, list})
 
 
-class Odd(Exception):
-    """Not the good case: graphql-core is to complete this value."""
+class NotPlain(Exception):
+    """The value is not the normal case: graphql-core must complete it."""
 
 
 def attribute_of(field: GraphQLField) -> str | None:
-    """The attribute a field reads when it is nothing but that; None when it has a resolver or a permission."""
-    known = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-    return known.python_name if isinstance(known, StrawberryField) and known.is_basic_field else None
+    """The attribute that a field reads; None when the field has a resolver or a permission."""
+    declared = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    return declared.python_name if isinstance(declared, StrawberryField) and declared.is_basic_field else None
 
 
 def nullable(complete: Completer) -> Completer:
-    """Null stays null."""
+    """Completes null as null, and other values with `complete`."""
     return lambda value: None if value is None else complete(value)
 
 
 def list_of(complete: Completer) -> Completer:
-    """Each element by itself."""
+    """Completes each element of a list with `complete`."""
 
     def complete_list(values: Any) -> Any:
         if values.__class__ is not list:
-            raise Odd
+            raise NotPlain
         return [complete(value) for value in values]
 
     return complete_list
 
 
 def object_of(type_: GraphQLObjectType, fields: PlainFields) -> Completer | None:
-    """Objects of exactly the class that is this GraphQL type."""
+    """Completes objects of exactly the class of this GraphQL type.
+
+    `Connection[Item]` is a GraphQL type of its own, but its objects are of the class `Connection`.
+    """
     definition = type_.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
     if not isinstance(definition, StrawberryObjectDefinition) or definition.is_type_of is not None:
         return None
-    origin = definition.origin
+    expected = definition.concrete_of.origin if definition.concrete_of else definition.origin
 
     def complete_object(source: Any) -> Any:
-        if source.__class__ is not origin:
-            raise Odd
+        if source.__class__ is not expected:
+            raise NotPlain
         return {name: complete(getattr(source, attribute)) for name, attribute, complete in fields}
 
     return complete_object
 
 
 def typename_of(type_: GraphQLObjectType) -> Completer:
-    """The type's name, whatever the object."""
+    """Completes any object with the name of the type."""
     name = type_.name
     return lambda _: name
 
 
 def leaf_of(type_: GraphQLLeafType) -> Completer:
-    """The scalar or enum, by exact class where GraphQL has a type of its own for it."""
-    known = _BUILT_IN.get(type_.name)
-    if known is not None:
-        return known
+    """Completes a scalar or an enum. GraphQL's own scalars must be of exactly their Python class."""
+    built_in = _BUILT_IN.get(type_.name)
+    if built_in is not None:
+        return built_in
     if isinstance(type_, GraphQLEnumType):
         return _enum_of(type_)
     return _custom(type_)
@@ -90,25 +93,25 @@ def leaf_of(type_: GraphQLLeafType) -> Completer:
 
 def _string(value: Any) -> Any:
     if value.__class__ is not str:
-        raise Odd
+        raise NotPlain
     return value
 
 
 def _int(value: Any) -> Any:
     if value.__class__ is not int or not -_INT <= value < _INT:
-        raise Odd
+        raise NotPlain
     return value
 
 
 def _float(value: Any) -> Any:
     if value.__class__ is not float or value - value != 0.0:  # NaN and the infinities
-        raise Odd
+        raise NotPlain
     return value
 
 
 def _boolean(value: Any) -> Any:
     if value.__class__ is not bool:
-        raise Odd
+        raise NotPlain
     return value
 
 
@@ -122,28 +125,28 @@ _BUILT_IN: Mapping[str, Completer] = {
 
 
 def _enum_of(type_: GraphQLEnumType) -> Completer:
-    """Members of the Python enum behind it; their hash is the enum's own, so a look-up is enough."""
+    """Completes members of the Python enum behind the GraphQL enum with one look-up."""
     members = getattr(type_, "wrapped_cls", None)
     names = {member: type_.coerce_output_value(member) for member in members or ()}
 
     def complete_enum(value: Any) -> Any:
         if value.__class__ is not members:
-            raise Odd
+            raise NotPlain
         return names[value]
 
     return complete_enum
 
 
 def _custom(type_: GraphQLLeafType) -> Completer:
-    """Any other scalar by its own function; what could be awaited or is an error is not for it to judge."""
+    """Completes any other scalar with its own function. Errors and awaitables are left to graphql-core."""
     coerce = type_.coerce_output_value
 
     def complete_scalar(value: Any) -> Any:
         if value.__class__ not in _SCALARS and (isinstance(value, Exception) or hasattr(value, "__await__")):
-            raise Odd
+            raise NotPlain
         coerced = coerce(value)
         if coerced is None or coerced is Undefined:
-            raise Odd
+            raise NotPlain
         return coerced
 
     return complete_scalar

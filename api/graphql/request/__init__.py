@@ -1,1 +1,1 @@
-"""From an HTTP request to a checked document and back to an answer."""
+"""Answers an HTTP request: reads the operation, checks it against the limits, and runs it."""

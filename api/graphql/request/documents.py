@@ -1,4 +1,4 @@
-"""Query texts, each parsed, limited and validated once and kept in a bounded store under the text itself."""
+"""The document store: each text is parsed, limited and validated once, and kept under the text itself."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -23,18 +23,22 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from api.errors import RequestRefused
 from api.graphql.execution.executor import Selections
-from api.graphql.request.limits import TOKENS, Measure, check, measure
+from api.graphql.request.limits import MAX_TOKENS, Measurement, check_limits, measure
 
-overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 100_000  # five times as much is a second of the event loop
+overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 100_000  # 500,000 would block the event loop for a second
 
 RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
-_LISTS = ("recommendations", "similar")  # they decide how long an answer takes
-_MOST_COSTS = 256
-_MOST_OPERATIONS = 20  # each is weighed and validated with all the fragments it reaches
+_LISTS = ("recommendations", "similar")  # fields that decide how long an answer takes
+_MAX_COSTS = 256  # per operation
+_MAX_OPERATIONS = 20  # each is measured and validated with all fragments it uses
 
 
 class DocumentInvalid(RequestRefused):
-    """A text that is not GraphQL (`GRAPHQL_PARSE_FAILED`) or not of our schema (`GRAPHQL_VALIDATION_FAILED`)."""
+    """The document or its variables are wrong; `errors` has every reason.
+
+    GRAPHQL_PARSE_FAILED: the text is not GraphQL. GRAPHQL_VALIDATION_FAILED: it does not match the schema.
+    BAD_USER_INPUT: the variables do not match the operation.
+    """
 
     def __init__(self, code: str, errors: list[GraphQLError]) -> None:
         super().__init__(code, errors[0].message)
@@ -45,55 +49,55 @@ class DocumentInvalid(RequestRefused):
 class Operation:
     """One operation of a document.
 
-    `costs` remembers what it cost with which `first` variables; `selections` what executing it worked out, None when
-    directives make that differ from request to request.
+    `costs` has the refusal (None: allowed) for each tuple of `first` variables seen so far. `selections` is shared by
+    all requests for the operation; None when directives make selections differ from request to request.
     """
 
     node: OperationDefinitionNode
-    measured: Measure
+    measured: Measurement
     selections: Selections | None
     costs: dict[tuple[Any, ...], RequestRefused | None] = field(default_factory=dict)
-    label: str = ""  # what its metrics and spans are called
+    label: str = ""  # its name in metrics and spans
 
     def __post_init__(self) -> None:
         self.label = _label(self.node)
 
     @property
     def name(self) -> str | None:
-        """Its name, None when it has none."""
+        """The name of the operation; None when it has none."""
         return self.node.name.value if self.node.name else None
 
     @property
     def is_query(self) -> bool:
-        """Whether it only reads."""
+        """Whether it is a query."""
         return self.node.operation is OperationType.QUERY
 
 
 @dataclass(slots=True)
 class Document:
-    """A valid document and its operations by name; an operation without a name is under the empty string."""
+    """A valid document, and its operations by name. The key of an operation without a name is the empty string."""
 
     node: DocumentNode
     operations: dict[str, Operation]
 
     def operation(self, name: str | None) -> Operation:
-        """The operation to run; raises RequestRefused when the name does not choose exactly one."""
+        """The operation with this name, or the only one; raises RequestRefused when there is no such operation."""
         if not name and len(self.operations) == 1:
             return next(iter(self.operations.values()))
         if not name:
-            raise RequestRefused("BAD_USER_INPUT", "operationName must choose one of the document's operations.")
+            raise RequestRefused("BAD_USER_INPUT", "The document has several operations: send operationName.")
         if name not in self.operations:
-            raise RequestRefused("BAD_USER_INPUT", "The document has no operation of this operationName.")
+            raise RequestRefused("BAD_USER_INPUT", "The document has no operation with this operationName.")
         return self.operations[name]
 
 
 class Documents:
-    """The store: least recently used texts go first; long texts are never kept, so its memory is bounded."""
+    """A bounded store of documents by text. The least recently used one is dropped first; long texts are not kept."""
 
-    def __init__(self, schema: GraphQLSchema, size: int = 500, longest: int = 8_000) -> None:
+    def __init__(self, schema: GraphQLSchema, size: int = 500, max_length: int = 8_000) -> None:
         self._schema = schema
         self._size = size
-        self._longest = longest
+        self._max_length = max_length
         self._kept: OrderedDict[str, Document] = OrderedDict()
 
     def __len__(self) -> int:
@@ -102,24 +106,24 @@ class Documents:
     def read(self, text: str, *, hide_suggestions: bool = True) -> Document:
         """The document of `text`; raises DocumentInvalid, or RequestRefused when a limit is passed.
 
-        `hide_suggestions` keeps "did you mean" out of the errors: it would tell the schema name by name.
+        `hide_suggestions` keeps "did you mean" out of the errors: suggestions reveal the names in the schema.
         """
         document = self._kept.get(text)
         if document is None:
             document = self._prepare(text, hide_suggestions)
-            if len(text) <= self._longest:
+            if len(text) <= self._max_length:
                 self._keep(text, document)
         else:
             self._kept.move_to_end(text)
         return document
 
     def check_cost(self, document: Document, operation: Operation, variables: Mapping[str, Any]) -> None:
-        """Raise RequestRefused when the operation costs too much with these variables as its `first`s."""
-        if not operation.measured.firsts:
+        """Raise RequestRefused when the operation costs too much with these values of its `first` variables."""
+        if not operation.measured.first_variables:
             return
-        key = tuple(_plain(variables.get(name)) for name in sorted(operation.measured.firsts))
+        key = tuple(_number(variables.get(name)) for name in sorted(operation.measured.first_variables))
         if key not in operation.costs:
-            if len(operation.costs) >= _MOST_COSTS:
+            if len(operation.costs) >= _MAX_COSTS:
                 operation.costs.clear()
             operation.costs[key] = _refusal(measure(self._schema, document.node, operation.node, variables))
         refusal = operation.costs[key]
@@ -136,9 +140,9 @@ class Documents:
         try:
             operations = self._operations(node)
         except RecursionError:
-            raise RequestRefused("QUERY_TOO_COMPLEX", "The document's fragments are nested too deeply.") from None
+            raise RequestRefused("QUERY_TOO_COMPLEX", "The fragments of the document are nested too deeply.") from None
         errors = validate(self._schema, node, RULES, max_errors=5, hide_suggestions=hide_suggestions)
-        if any(error.message == "Validation aborted." for error in errors):  # graphql-core's words for its own limits
+        if any(error.message == "Validation aborted." for error in errors):  # what graphql-core says at its own limits
             raise RequestRefused("QUERY_TOO_COMPLEX", "The document repeats its fields too often.")
         if errors:
             raise DocumentInvalid("GRAPHQL_VALIDATION_FAILED", errors)
@@ -149,17 +153,17 @@ class Documents:
         for definition in node.definitions:
             if isinstance(definition, OperationDefinitionNode):
                 measured = measure(self._schema, node, definition, {})
-                check(measured)
+                check_limits(measured)
                 selections = None if measured.directives else Selections()
                 operation = Operation(definition, measured, selections)
                 found[operation.name or ""] = operation
-            if len(found) > _MOST_OPERATIONS:
-                raise RequestRefused("QUERY_TOO_COMPLEX", f"The document has more than {_MOST_OPERATIONS} operations.")
+            if len(found) > _MAX_OPERATIONS:
+                raise RequestRefused("QUERY_TOO_COMPLEX", f"The document has more than {_MAX_OPERATIONS} operations.")
         return found
 
 
 def _label(operation: OperationDefinitionNode) -> str:
-    """The operation's one root field, with the list that is asked of it; both are of our schema once it is valid."""
+    """The only root field and the lists under it, such as `user.recommendations`; `several` for more root fields."""
     roots = operation.selection_set.selections
     if len(roots) != 1 or not isinstance(roots[0], FieldNode):
         return "several"
@@ -170,21 +174,21 @@ def _label(operation: OperationDefinitionNode) -> str:
 
 def _parse(text: str) -> DocumentNode:
     try:
-        return parse(text, max_lexical_tokens=TOKENS)
+        return parse(text, max_lexical_tokens=MAX_TOKENS)
     except GraphQLSyntaxError as error:
-        if error.message.endswith("Parsing aborted."):  # graphql-core's words for its token limit
-            raise RequestRefused("QUERY_TOO_COMPLEX", f"The document has more than {TOKENS} tokens.") from None
+        if error.message.endswith("Parsing aborted."):  # what graphql-core says at its token limit
+            raise RequestRefused("QUERY_TOO_COMPLEX", f"The document has more than {MAX_TOKENS} tokens.") from None
         raise DocumentInvalid("GRAPHQL_PARSE_FAILED", [error]) from None
 
 
-def _refusal(measured: Measure) -> RequestRefused | None:
+def _refusal(measured: Measurement) -> RequestRefused | None:
     try:
-        check(measured)
+        check_limits(measured)
     except RequestRefused as refusal:
         return refusal
     return None
 
 
-def _plain(value: Any) -> Any:
-    """A variable as part of a key: what is no number weighs the same whatever it is."""
+def _number(value: Any) -> Any:
+    """The value of a variable as part of a key: every value that is not a number has the same cost."""
     return value if isinstance(value, int | float) else None

@@ -1,4 +1,4 @@
-"""The /graphql endpoint: plain ASGI around graphql-core's executor, with the media types of GraphQL over HTTP."""
+"""The /graphql endpoint: an ASGI app that answers GraphQL over HTTP with our own executor."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from api.graphql.request.graphiql import PAGE, POLICY
 from api.graphql.request.reading import (
     JSON,
     RESPONSE_JSON,
-    media_type,
+    accepts_html,
+    choose_media_type,
     read_body,
     read_query_string,
-    wants_page,
 )
 from api.http.endpoint import (
     Header,
@@ -40,12 +40,12 @@ from engine.viewer import Viewer
 
 log = structlog.get_logger()
 
-_ALWAYS = {401, 405, 406, 413, 415, 429, 503, 504}  # statuses that do not depend on the answer's media type
+_FIXED_STATUSES = {401, 405, 406, 413, 415, 429, 503, 504}  # sent also when the answer is application/json
 _METHODS = {"GET", "POST"}
 
 
 class GraphQLEndpoint:
-    """An ASGI app for one path. The lifespan's state must hold `gateway` and `verifier`, see `api.app.State`."""
+    """An ASGI app for one path. `scope["state"]` must have `gateway` and `verifier`, see `api.app.State`."""
 
     def __init__(self, schema: Schema, *, graphiql: bool, timeout: float) -> None:
         self._schema = schema._schema
@@ -54,18 +54,18 @@ class GraphQLEndpoint:
         self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; every failure is an answer."""
+        """Answer one request; every failure is answered too."""
         headers = read_headers(scope)
-        if self._graphiql and scope["method"] == "GET" and not scope["query_string"] and wants_page(headers):
+        if self._graphiql and scope["method"] == "GET" and not scope["query_string"] and accepts_html(headers):
             await send_answer(send, 200, b"text/html; charset=utf-8", PAGE, [(b"content-security-policy", POLICY)])
             return
         request_id = scope["state"].get("request_id", "")
         kind = JSON
         try:
-            kind = media_type(headers)
+            kind = choose_media_type(headers)
             status, answer, extra = await self._answer(scope, receive, headers, request_id)
         except RequestRefused as refusal:
-            status, answer, extra = _refused(refusal, kind, request_id)
+            status, answer, extra = _answer_to_refusal(refusal, kind, request_id)
         if "errors" in answer:
             summary_of(scope).set_errors(answer)
         await send_answer(send, status, kind.encode() + b"; charset=utf-8", _encode(answer, request_id), extra)
@@ -74,7 +74,7 @@ class GraphQLEndpoint:
         self, scope: Scope, receive: Receive, headers: Headers, request_id: str
     ) -> tuple[int, dict[str, Any], list[Header]]:
         if scope["method"] not in _METHODS:
-            raise MethodRefused("GET, POST", "Use POST, or GET for queries.")
+            raise MethodRefused("GET, POST", "Use POST; GET is for queries only.")
         state = scope["state"]
         viewer = await viewer_of(state["verifier"], scope["headers"])
         if scope["method"] == "GET":
@@ -88,13 +88,13 @@ class GraphQLEndpoint:
         context = Context(viewer, state["gateway"], request_id)
         with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
             result = await self._run(document, operation, request.variables, context)
-        return _answered(result, request_id)
+        return _answer_to_result(result, request_id)
 
     def _check(
         self, method: str, viewer: Viewer, document: Document, operation: Operation, variables: Mapping[str, Any]
     ) -> None:
         if method == "GET" and not operation.is_query:
-            raise MethodRefused("POST", "Only queries are answered by GET.")
+            raise MethodRefused("POST", "GET is for queries only: use POST.")
         if operation.measured.introspects and "schema:read" not in viewer.scopes:
             raise RequestRefused("FORBIDDEN", "Introspection needs the scope schema:read.", 403)
         self._documents.check_cost(document, operation, variables)
@@ -102,7 +102,7 @@ class GraphQLEndpoint:
     async def _run(
         self, document: Document, operation: Operation, variables: dict[str, Any], context: Context
     ) -> ExecutionResult:
-        """Execute; what the executor itself throws becomes an answer without data."""
+        """Execute an operation; raises RequestRefused when it takes too long or its variables are nested too deeply."""
         try:
             async with asyncio.timeout(self._timeout):
                 result = execute(
@@ -123,35 +123,35 @@ class GraphQLEndpoint:
             raise RequestRefused("BAD_USER_INPUT", "The variables are nested too deeply.") from None
 
 
-def _answered(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
+def _answer_to_result(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
     if not result.errors:
         return 200, {"data": result.data}, []
     if result.data is None and all(error.path is None for error in result.errors):
-        raise DocumentInvalid("BAD_USER_INPUT", result.errors)  # the variables did not fit; nothing has run
+        raise DocumentInvalid("BAD_USER_INPUT", result.errors)  # the variables are wrong; no resolver has run
     errors = public_errors(result.errors, request_id)
     answer = {"data": result.data, "errors": errors}
     if any(value is not None for value in (result.data or {}).values()):
         return 200, answer, []
     for error in result.errors:
         if isinstance(error.original_error, REFUSALS):
-            raise refusal_of(error.original_error)  # a resolver refused the request as a whole: too many events
+            raise refusal_of(error.original_error)  # the whole request, for example for too many events
     if any(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors):
         return 503, answer, [(b"retry-after", b"1")]
     return 200, answer, []
 
 
-def _refused(refusal: RequestRefused, kind: str, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
+def _answer_to_refusal(refusal: RequestRefused, kind: str, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
     errors = refusal.errors if isinstance(refusal, DocumentInvalid) else [GraphQLError(str(refusal))]
     answer = {"errors": public_errors(errors, request_id, default=refusal.code)}
-    always = refusal.status in _ALWAYS or refusal.code == "BAD_REQUEST"
-    status = refusal.status if always or kind == RESPONSE_JSON else 200
+    fixed = refusal.status in _FIXED_STATUSES or refusal.code == "BAD_REQUEST"
+    status = refusal.status if fixed or kind == RESPONSE_JSON else 200
     return status, answer, refusal_headers(refusal)
 
 
 def _encode(answer: dict[str, Any], request_id: str) -> bytes:
     try:
         return orjson.dumps(answer)
-    except TypeError:  # a JSON scalar with a value JSON has no word for
-        log.exception("answer_not_json", request_id=request_id)
+    except TypeError:  # a field of type JSON has a value that JSON cannot express
+        log.exception("answer_not_encoded", request_id=request_id)
         extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id}
         return orjson.dumps({"errors": [{"message": MASKED, "extensions": extensions}]})

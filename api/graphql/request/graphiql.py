@@ -1,4 +1,4 @@
-"""A page to try queries in a browser: one form, no foreign hosts, the token kept by the page alone."""
+"""A page to try queries in a browser: one form, nothing from other hosts, the access token kept in the page only."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -51,7 +51,7 @@ PAGE = f"""<!doctype html>
   trending(first: 5) {{ edges {{ rank node {{ id title }} }} }}
 }}</textarea>
 <label for="variables">Variables (JSON)</label><textarea id="variables" rows="4"></textarea>
-<button>Ask</button>
+<button>Run</button>
 </form>
 <h2>Answer</h2><pre id="answer"></pre>
 <script>{_SCRIPT}</script></body></html>

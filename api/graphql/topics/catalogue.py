@@ -1,4 +1,4 @@
-"""The catalogue is kept here: items are patched and removed."""
+"""Mutations of the catalogue: patch items, remove items."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,94 +9,112 @@ from strawberry.scalars import JSON
 
 from api.graphql.context import Info
 from api.graphql.types.batches import BatchPayload
-from api.graphql.types.patches import given
+from api.graphql.types.patches import patch_of
 from api.graphql.types.permissions import requires
 from engine.catalogue.upserts import drop_items, store_items
 
 
-@strawberry.input(description="What an item costs in one market.")
+@strawberry.input(description="The price and availability of an item in one market.")
 class OfferInput:
-    """A price and whether the item can be had at it."""
+    """An offer of an item."""
 
     market: strawberry.ID | None = strawberry.field(
-        default=strawberry.UNSET, description="Which market; null for every market without an offer of its own."
+        default=strawberry.UNSET,
+        description="The market; null or left out for all markets that have no offer of their own.",
     )
     price: Decimal | None = strawberry.field(
-        default=strawberry.UNSET, description="Not negative, at most 4 decimal places."
+        default=strawberry.UNSET,
+        description="The price of one unit, not negative, at most 4 decimal places; null or left out when unknown.",
     )
-    list_price: Decimal | None = strawberry.field(default=strawberry.UNSET, description="The price before a discount.")
-    currency: str | None = strawberry.field(default=strawberry.UNSET, description="ISO 4217 code of the prices.")
-    available: bool = strawberry.field(default=True, description="Whether it can be had.")
+    list_price: Decimal | None = strawberry.field(
+        default=strawberry.UNSET, description="The price of one unit without a discount; same bounds as `price`."
+    )
+    currency: str | None = strawberry.field(
+        default=strawberry.UNSET, description="The ISO 4217 code of the prices, such as EUR."
+    )
+    available: bool = strawberry.field(default=True, description="Whether the item can be bought in this market.")
 
 
 @strawberry.input(
-    description="An item as the shop describes it: fields left out keep their value, null clears. An item that was"
-    " removed comes back."
+    description="A patch of an item: a field left out keeps its value, null clears it. An item that does not exist yet,"
+    " or that was removed, is added."
 )
 class ItemInput:
     """A patch of an item."""
 
-    id: strawberry.ID = strawberry.field(description="The shop's own id.")
+    id: strawberry.ID = strawberry.field(description="The shop's own id of the item.")
     updated_at: datetime | None = strawberry.field(
         default=strawberry.UNSET,
-        description="The shop's clock, now unless given; an older patch than the stored loses.",
+        description="When the shop changed the item; left out: now. A patch older than the stored one is a CONFLICT.",
     )
     group_id: strawberry.ID | None = strawberry.field(
-        default=strawberry.UNSET, description="What variants of one thing share: a list holds one of them."
+        default=strawberry.UNSET,
+        description="The group of variants the item belongs to: a list contains at most one item of a group.",
     )
-    title: str | None = strawberry.field(default=strawberry.UNSET, description="What it is called.")
-    description: str | None = strawberry.field(default=strawberry.UNSET, description="What it is.")
+    title: str | None = strawberry.field(default=strawberry.UNSET, description="The name of the item.")
+    description: str | None = strawberry.field(default=strawberry.UNSET, description="A text about the item.")
     categories: list[str] | None = strawberry.field(
-        default=strawberry.UNSET, description="Where it belongs, the widest first."
+        default=strawberry.UNSET, description="The categories of the item, the widest first."
     )
-    brand: str | None = strawberry.field(default=strawberry.UNSET, description="Who makes it.")
-    image_url: str | None = strawberry.field(default=strawberry.UNSET, description="http or https link of its picture.")
-    url: str | None = strawberry.field(default=strawberry.UNSET, description="http or https link of its page.")
-    app_url: str | None = strawberry.field(default=strawberry.UNSET, description="Link of its page in the app.")
+    brand: str | None = strawberry.field(default=strawberry.UNSET, description="The brand of the item.")
+    image_url: str | None = strawberry.field(
+        default=strawberry.UNSET, description="The http or https address of its picture."
+    )
+    url: str | None = strawberry.field(
+        default=strawberry.UNSET, description="The http or https address of its page in the shop."
+    )
+    app_url: str | None = strawberry.field(
+        default=strawberry.UNSET, description="The link to its page in the shop's app."
+    )
     attributes: JSON | None = strawberry.field(
-        default=strawberry.UNSET, description="Anything else: a JSON object of at most 16 kB, as a whole."
+        default=strawberry.UNSET,
+        description="Any other attributes: a JSON object of at most 16 kB. It replaces the stored object as a whole.",
     )
     offers: list[OfferInput] | None = strawberry.field(
-        default=strawberry.UNSET, description="All its offers, one per market; without any it can always be had."
+        default=strawberry.UNSET,
+        description="All offers of the item, one per market; they replace the stored ones. An item without offers is"
+        " always available.",
     )
 
 
-@strawberry.type(description="What became of the items of an `upsertItems`.")
+@strawberry.type(description="The outcomes of `upsertItems`.")
 class UpsertItemsPayload(BatchPayload):
-    """The outcomes of a call's items."""
+    """One outcome per item."""
 
 
-@strawberry.type(description="What became of the items of a `removeItems`.")
+@strawberry.type(description="The outcomes of `removeItems`.")
 class RemoveItemsPayload(BatchPayload):
-    """The outcomes of a call's ids."""
+    """One outcome per id."""
 
 
 @strawberry.type
 class CatalogueMutation:
-    """What the shop sells is told here."""
+    """Mutations of the catalogue."""
 
     @strawberry.mutation(
         permission_classes=[requires("catalog:write")],
-        description="Describe items, at most 500 a call; an older `updatedAt` than the stored one is a CONFLICT. Every"
-        " process shows the change within 5 seconds.",
+        description="Add or change items, at most 500 per call. Every process shows the change within 5 seconds.",
     )
     async def upsert_items(
-        self, info: Info, items: Annotated[list[ItemInput], strawberry.argument(description="Patches, in their order.")]
+        self,
+        info: Info,
+        items: Annotated[list[ItemInput], strawberry.argument(description="The patches, stored in this order.")],
     ) -> UpsertItemsPayload | None:
-        """Judge and store patches of items, one by one."""
+        """Check and store the patches of items, one by one."""
         gateway = info.context.gateway
-        patches = [given(item) for item in items]
-        return UpsertItemsPayload(told=await store_items(gateway.pool, gateway.catalogue, patches))
+        patches = [patch_of(item) for item in items]
+        return UpsertItemsPayload(all_results=await store_items(gateway.pool, gateway.catalogue, patches))
 
     @strawberry.mutation(
         permission_classes=[requires("catalog:write")],
-        description="Remove items, at most 500 a call; no list shows them any more, within 5 seconds in every process.",
+        description="Remove items, at most 500 per call. No list shows them any more, in every process within 5"
+        " seconds.",
     )
     async def remove_items(
         self,
         info: Info,
-        ids: Annotated[list[strawberry.ID], strawberry.argument(description="The shop's own ids.")],
+        ids: Annotated[list[strawberry.ID], strawberry.argument(description="The shop's own ids of the items.")],
     ) -> RemoveItemsPayload | None:
         """Remove items by id."""
         gateway = info.context.gateway
-        return RemoveItemsPayload(told=await drop_items(gateway.pool, gateway.catalogue, ids))
+        return RemoveItemsPayload(all_results=await drop_items(gateway.pool, gateway.catalogue, ids))

@@ -1,4 +1,4 @@
-"""Dead events: what could not be stored, why, and what is to become of it."""
+"""Dead events: events that could not be stored. They are listed, replayed and discarded here."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,48 +6,54 @@ from typing import Annotated, Self
 
 import strawberry
 
-import api.graphql.topics.events  # noqa: F401 -- declares the enum EventType
 from api.graphql.context import Info
-from api.graphql.topics.jobs import named
-from api.graphql.topics.models import After, First
 from api.graphql.types.batches import BatchPayload
-from api.graphql.types.paging import PageInfo, check_first, read_cursor, write_cursor
+from api.graphql.types.connections import After, Connection, Edge, First, check_first
+from api.graphql.types.event_types import EventType
 from api.graphql.types.permissions import requires
-from core.contract import EventType
+from api.graphql.types.viewers import recorded_name
 from db import dead_events as stored
-from db.dead_events import DeadReason, DeadState, dead_bodies, list_dead
+from db.dead_events import DeadReason, DeadState, bodies_of_dead_events, list_dead_events
 from engine.dead_events import deciding as dead_events
+from engine.recommending.cursors import read_cursor, write_cursor
 
 strawberry.enum(
     DeadReason,
-    description="Why an event could not be stored: CONFLICT another one has its source, id and occurredAt; INVALID it"
-    " does not fit the contract; UNSTORABLE Postgres refuses it; CRASHED it ended its worker's process each time;"
-    " FAILED its task failed; UNREADABLE its message cannot be read; UNKNOWN_TASK no worker knows its message's task.",
+    description="Why an event could not be stored. CONFLICT: another event has its source, id and occurredAt."
+    " INVALID: it does not fit the event contract. UNSTORABLE: Postgres refuses it. CRASHED: the worker process"
+    " crashed on every attempt. FAILED: its task failed. UNREADABLE: its message cannot be read. UNKNOWN_TASK: no"
+    " worker knows the task of its message.",
 )
-strawberry.enum(DeadState, description="What was decided about a dead event: DEAD while nothing was.")
+strawberry.enum(
+    DeadState,
+    description="The state of a dead event. DEAD: nothing was decided about it yet. REPLAYED: it was sent to the queue"
+    " again. DISCARDED: its content was deleted.",
+)
 
-Ids = Annotated[list[strawberry.ID], strawberry.argument(description="Their numbers, at most 500.")]
+Ids = Annotated[list[strawberry.ID], strawberry.argument(description="The ids of the dead events, at most 500.")]
 
 
-@strawberry.type(description="An event that could not be stored, or a message whose events cannot be told apart.")
+@strawberry.type(description="An event that could not be stored, or a message whose events cannot be separated.")
 class DeadEvent:
-    """One dead event; what is personal about it needs the right to decide."""
+    """One dead event. Its personal data needs the scope events:admin."""
 
     record: strawberry.Private[stored.DeadEvent]
 
-    id: strawberry.ID = strawberry.field(description="Its number among the dead.")
-    died_at: datetime = strawberry.field(description="When it died, the last time.")
-    reason: DeadReason = strawberry.field(description="Why, for programs.")
-    message: str = strawberry.field(description="Why, for people.")
-    attempts: int = strawberry.field(description="How often it was tried.")
-    state: DeadState = strawberry.field(description="What was decided about it.")
-    decided_at: datetime | None = strawberry.field(description="When that was decided.")
-    decision: str | None = strawberry.field(description="Why it was discarded.")
-    task: str | None = strawberry.field(description="The task its message was for.")
-    source: str | None = strawberry.field(description="The event's source, as far as it can be read.")
-    event_id: strawberry.ID | None = strawberry.field(description="The event's id, as far as it can be read.")
-    occurred_at: datetime | None = strawberry.field(description="When it happened, as far as it can be read.")
-    type: EventType | None = strawberry.field(description="What was done, as far as it can be read.")
+    id: strawberry.ID = strawberry.field(
+        description="The id of the dead event. It is not the id of the event: see `eventId`."
+    )
+    died_at: datetime = strawberry.field(description="When it became a dead event, the last time.")
+    reason: DeadReason = strawberry.field(description="Why it could not be stored.")
+    message: str = strawberry.field(description="Why it could not be stored, as a sentence for people.")
+    attempts: int = strawberry.field(description="How many times storing it was attempted.")
+    state: DeadState = strawberry.field(description="Whether it was replayed, discarded or neither.")
+    decided_at: datetime | None = strawberry.field(description="When it was replayed or discarded; null before.")
+    decision: str | None = strawberry.field(description="The reason given when it was discarded; null otherwise.")
+    task: str | None = strawberry.field(description="The task that its message was for; null when unknown.")
+    source: str | None = strawberry.field(description="The source of the event; null when it cannot be read.")
+    event_id: strawberry.ID | None = strawberry.field(description="The id of the event; null when it cannot be read.")
+    occurred_at: datetime | None = strawberry.field(description="When the event occurred; null when it cannot be read.")
+    type: EventType | None = strawberry.field(description="The type of the event; null when it cannot be read.")
 
     @classmethod
     def of(cls, record: stored.DeadEvent) -> Self:
@@ -69,65 +75,58 @@ class DeadEvent:
             type=EventType.__members__.get(record.event_type or ""),
         )
 
-    @strawberry.field(permission_classes=[requires("events:admin")], description="Who decided.")
+    @strawberry.field(
+        permission_classes=[requires("events:admin")],
+        description="The client, and the person if any, that replayed or discarded it; null before.",
+    )
     def decided_by(self) -> str | None:
-        """A client, and the person it spoke for."""
+        """The client, and the person if any."""
         return self.record.decided_by
 
-    @strawberry.field(permission_classes=[requires("events:admin")], description="The signed-in person it is about.")
+    @strawberry.field(
+        permission_classes=[requires("events:admin")],
+        description="The id of the signed-in person the event is about; null otherwise.",
+    )
     def user_id(self) -> strawberry.ID | None:
-        """Whose it is."""
+        """The user's id."""
         return None if self.record.user_id is None else strawberry.ID(self.record.user_id)
 
-    @strawberry.field(permission_classes=[requires("events:admin")], description="The guest it is about.")
+    @strawberry.field(
+        permission_classes=[requires("events:admin")],
+        description="The anonymous id of the guest the event is about; null otherwise.",
+    )
     def anonymous_id(self) -> strawberry.ID | None:
-        """Which guest's it is."""
+        """The guest's id."""
         return None if self.record.anonymous_id is None else strawberry.ID(self.record.anonymous_id)
 
     @strawberry.field(
         permission_classes=[requires("events:admin")],
-        description="What came, bytes that are no text escaped; null once it was replayed or discarded.",
+        description="The event's JSON, or the body of its message, with bytes that are not UTF-8 escaped; null once"
+        " it was replayed or discarded.",
     )
     async def body(self, info: Info) -> str | None:
-        """The event's JSON, or the message's body."""
-        bodies = await dead_bodies(info.context.gateway.pool, [self.record.id])
+        """The event's JSON, or the body of its message."""
+        bodies = await bodies_of_dead_events(info.context.gateway.pool, [self.record.id])
         return bodies[self.record.id].decode(errors="backslashreplace") if bodies else None
 
 
-@strawberry.type(description="A dead event in a list.")
-class DeadEventEdge:
-    """A dead event and its place."""
-
-    cursor: str = strawberry.field(description="Its place in the list.")
-    node: DeadEvent = strawberry.field(description="The dead event.")
-
-
-@strawberry.type(description="Dead events, newest first.")
-class DeadEventConnection:
-    """A page of dead events."""
-
-    edges: list[DeadEventEdge] = strawberry.field(description="The dead events with their places.")
-    nodes: list[DeadEvent] = strawberry.field(description="The dead events alone.")
-    page_info: PageInfo = strawberry.field(description="Where the page ends.")
-
-
-@strawberry.type(description="What became of the dead events that were to be replayed.")
+@strawberry.type(description="The outcomes of `replayDeadEvents`.")
 class ReplayDeadEventsPayload(BatchPayload):
-    """The outcomes of a replay."""
+    """One outcome per dead event."""
 
 
-@strawberry.type(description="What became of the dead events that were to be discarded.")
+@strawberry.type(description="The outcomes of `discardDeadEvents`.")
 class DiscardDeadEventsPayload(BatchPayload):
-    """The outcomes of a discarding."""
+    """One outcome per dead event."""
 
 
 @strawberry.type
 class DeadEventQuery:
-    """What could not be stored."""
+    """Queries of dead events."""
 
     @strawberry.field(
         permission_classes=[requires("metrics:read")],
-        description="What could not be stored, newest first. Whose it is, what came and who decided needs"
+        description="Events that could not be stored, newest first. Fields with personal data need the scope"
         " `events:admin` as well.",
     )
     async def dead_events(
@@ -135,51 +134,56 @@ class DeadEventQuery:
         info: Info,
         first: First = 20,
         after: After = None,
-        reason: Annotated[DeadReason | None, strawberry.argument(description="Leave out all but these.")] = None,
+        reason: Annotated[
+            DeadReason | None, strawberry.argument(description="Only dead events with this reason; null for all.")
+        ] = None,
         state: Annotated[
-            DeadState, strawberry.argument(description="Those about which this was decided.")
+            DeadState, strawberry.argument(description="Only dead events in this state.")
         ] = DeadState.DEAD,
-    ) -> DeadEventConnection | None:
-        """A page of the dead events."""
+    ) -> Connection[DeadEvent] | None:
+        """A page of dead events."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "deadEvents", after))
-        records = await list_dead(gateway.pool, first + 1, before, reason=reason, state=state)
+        records = await list_dead_events(gateway.pool, first + 1, before, reason=reason, state=state)
         edges = [
-            DeadEventEdge(cursor=write_cursor(gateway.signer, "deadEvents", record.id), node=DeadEvent.of(record))
+            Edge(cursor=write_cursor(gateway.signer, "deadEvents", record.id), node=DeadEvent.of(record))
             for record in records[:first]
         ]
-        page_info = PageInfo.around([edge.cursor for edge in edges], after, more=len(records) > first)
-        return DeadEventConnection(edges=edges, nodes=[edge.node for edge in edges], page_info=page_info)
+        return Connection.of(edges, after, more=len(records) > first)
 
 
 @strawberry.type
 class DeadEventMutation:
-    """What becomes of dead events is decided here."""
+    """Mutations of dead events."""
 
     @strawberry.mutation(
         permission_classes=[requires("events:admin")],
-        description="Send dead events through the queue once more, each as the same event: ACCEPTED when the queue has"
-        " it, DUPLICATE when it was decided about before, CONFLICT when another event is stored in its place.",
+        description="Send dead events to the queue again, each as the same event. ACCEPTED: the queue has it."
+        " DUPLICATE: it was replayed or discarded before. CONFLICT: another event is stored in its place.",
     )
     async def replay_dead_events(self, info: Info, ids: Ids) -> ReplayDeadEventsPayload | None:
-        """Replay some, one by one."""
+        """Replay dead events, one by one."""
         gateway = info.context.gateway
-        told = await dead_events.replay(gateway.pool, gateway.broker, _strings(ids), named(info.context.viewer))
-        return ReplayDeadEventsPayload(told=told)
+        by = recorded_name(info.context.viewer)
+        results = await dead_events.replay(gateway.pool, gateway.broker, _strings(ids), by)
+        return ReplayDeadEventsPayload(all_results=results)
 
     @strawberry.mutation(
         permission_classes=[requires("events:admin")],
-        description="Delete what came of dead events for good; that they died, who discarded them and why is kept.",
+        description="Delete the content of dead events for good. Their reason, who discarded them and why are kept.",
     )
     async def discard_dead_events(
         self,
         info: Info,
         ids: Ids,
-        reason: Annotated[str, strawberry.argument(description="Why, for the record.")],
+        reason: Annotated[
+            str, strawberry.argument(description="Why they are discarded, for the record: 1 to 500 characters.")
+        ],
     ) -> DiscardDeadEventsPayload | None:
-        """Discard some, one by one."""
-        told = await dead_events.discard(info.context.gateway.pool, _strings(ids), reason, named(info.context.viewer))
-        return DiscardDeadEventsPayload(told=told)
+        """Discard dead events, one by one."""
+        by = recorded_name(info.context.viewer)
+        results = await dead_events.discard(info.context.gateway.pool, _strings(ids), reason, by)
+        return DiscardDeadEventsPayload(all_results=results)
 
 
 def _strings(ids: Sequence[strawberry.ID]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`exportUser` and `eraseUser`: everything that is held of one person, shown or erased, with a receipt."""
+"""`exportUser` returns everything that is stored about a user; `eraseUser` erases it and returns a receipt."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -7,7 +7,8 @@ import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
-from api.graphql.topics.events import EventConnection, history
+from api.graphql.topics.events import Event, history
+from api.graphql.types.connections import Connection
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
 from core.contract import Person
@@ -19,59 +20,71 @@ from engine.privacy.erasing import erase_user, export_user, find_erasure
 UserId = Annotated[strawberry.ID, strawberry.argument(description="The shop's own id of the user.")]
 
 
-@strawberry.type(description="Everything that is held of one person.")
+@strawberry.type(description="Everything that is stored about one user.")
 class UserExport:
-    """What is held: a document, and the events by pages."""
+    """A document, and the events in pages."""
 
     person: strawberry.Private[Person]
     id: strawberry.ID = strawberry.field(description="The shop's own id of the user.")
-    as_of: datetime = strawberry.field(description="When it was looked up.")
+    as_of: datetime = strawberry.field(description="When it was read.")
     profile: JSON = strawberry.field(
-        description="All but the events: `traits`, `traitsUpdatedAt`, the `anonymousIds` of the guests the user was,"
-        " how many `events` there are, the `deadEvents` that could not be stored, what the user's own token"
-        " `asked` for, and the last `erasure`."
+        description="Everything but the events: `traits`, `traitsUpdatedAt`, the `anonymousIds` of guests that were"
+        " joined to the user, the number of `events`, the `deadEvents` that could not be stored, the requests made"
+        " with the user's own token (`asked`), and the last `erasure`."
     )
-    events: EventConnection | None = strawberry.field(
+    events: Connection[Event] | None = strawberry.field(
         resolver=history,
         permission_classes=[requires("profiles:erase")],
-        description="All events, newest first, those of the guests the user was among them.",
+        description="All events of the user and of the guests that were joined to the user, newest first.",
     )
 
 
-@strawberry.type(description="What is held of the person, or why that was not looked up.")
+@strawberry.type(description="The outcome of `exportUser`.")
 class ExportUserPayload:
-    """What became of an export."""
+    """The export, or the reason why there is none."""
 
-    export: UserExport | None = strawberry.field(description="What is held; null when refused.")
-    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was.")
+    export: UserExport | None = strawberry.field(description="Everything that is stored; null when refused.")
+    user_errors: list[UserError] = strawberry.field(description="Why it was refused; empty when it was not.")
 
 
-strawberry.enum(PersonStore, description="Where something of a person may be held.")
+strawberry.enum(
+    PersonStore,
+    description="A place where data of a person may be stored. POSTGRES: users, events, identities. REDIS: the state"
+    " that lists are made from. OUTBOX and QUEUE: events not stored yet. DEAD_EVENTS: events that could not be"
+    " stored. REJECT_FILES: lines that an import set aside. IMPRESSIONS: lists that were shown. FORECASTS:"
+    " predictions. LAKE: the exported event files. DRIFT_SAMPLES: samples kept to detect drift. BUNDLE: the model"
+    " that serves.",
+)
 strawberry.enum(
     StoreState,
-    description="PENDING: not yet, it goes on by itself. ERASED: nothing is left. NOTHING_HELD: there was nothing.",
+    description="The progress of an erasure in one store. PENDING: not finished; it continues in the background."
+    " ERASED: the data is gone. NOTHING_HELD: there was no data.",
 )
 
 
-@strawberry.type(description="How far an erasure is in one store.")
+@strawberry.type(description="The progress of an erasure in one store.")
 class ErasedStore:
     """One store of a receipt."""
 
-    store: PersonStore = strawberry.field(description="Which store.")
-    status: StoreState = strawberry.field(description="How far it is.")
-    at: datetime | None = strawberry.field(description="When that was so; null while it is pending.")
-    note: str | None = strawberry.field(description="What else there is to say.")
+    store: PersonStore = strawberry.field(description="The store.")
+    status: StoreState = strawberry.field(description="The progress in this store.")
+    at: datetime | None = strawberry.field(description="When the store was finished; null while it is pending.")
+    note: str | None = strawberry.field(description="A remark for people; null when there is none.")
 
 
-@strawberry.type(description="The receipt of an erasure: it names nobody.")
+@strawberry.type(description="The receipt of an erasure. It does not contain the id of the person.")
 class Erasure:
-    """What was erased, where, when."""
+    """What was erased, where and when."""
 
-    id: strawberry.ID = strawberry.field(description="Ask for the receipt again by it: `erasure`.")
-    erased_at: datetime = strawberry.field(description="What the person did before this moment is not kept any more.")
-    requested_by: strawberry.ID = strawberry.field(description="The client that asked for it.")
-    completed_at: datetime | None = strawberry.field(description="When the last store was done; null until then.")
-    stores: list[ErasedStore] = strawberry.field(description="Every store that could hold something.")
+    id: strawberry.ID = strawberry.field(description="The id of the receipt. Query `erasure` with it.")
+    erased_at: datetime = strawberry.field(
+        description="Events of the person from before this time are not stored any more."
+    )
+    requested_by: strawberry.ID = strawberry.field(description="The client that requested it.")
+    completed_at: datetime | None = strawberry.field(description="When the last store was finished; null before.")
+    stores: list[ErasedStore] = strawberry.field(
+        description="The progress in every store that may contain data of a person."
+    )
 
     @classmethod
     def of(cls, record: stored.Erasure) -> Self:
@@ -81,47 +94,48 @@ class Erasure:
             erased_at=record.erased_at,
             requested_by=strawberry.ID(record.requested_by),
             completed_at=record.completed_at,
-            stores=[ErasedStore(store=store, **told._asdict()) for store, told in record.stores.items()],
+            stores=[ErasedStore(store=store, **progress._asdict()) for store, progress in record.stores.items()],
         )
 
 
-@strawberry.type(description="The receipt of the erasure, or why there was none.")
+@strawberry.type(description="The outcome of `eraseUser`.")
 class EraseUserPayload:
-    """What became of an erasure."""
+    """The receipt, or the reason why there is none."""
 
     erasure: Erasure | None = strawberry.field(description="The receipt; null when refused.")
-    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was begun.")
+    user_errors: list[UserError] = strawberry.field(description="Why it was refused; empty when it was not.")
 
 
 @strawberry.type
 class ErasureQuery:
-    """Receipts are asked for again here."""
+    """Queries of receipts."""
 
     @strawberry.field(
         permission_classes=[requires("profiles:erase")],
-        description="The receipt of an erasure, as it is now; null for an unknown one. Only by a client's own token.",
+        description="The receipt of an erasure, with its current progress; null when no erasure has this id. Needs a"
+        " client's own token.",
     )
     async def erasure(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The receipt's id.")]
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id of the receipt.")]
     ) -> Erasure | None:
-        """The receipt by that id."""
+        """The receipt with this id."""
         record = await find_erasure(info.context.gateway.pool, info.context.viewer, id)
         return None if record is None else Erasure.of(record)
 
 
 @strawberry.type
 class ErasureMutation:
-    """What is held of a person is shown or erased here."""
+    """Mutations that export or erase a user."""
 
     @strawberry.mutation(
         permission_classes=[requires("profiles:erase")],
-        description="Erase a user and the guests they were, everywhere: at once where that can be, and by itself where"
-        " it takes until tonight or the next training. What they did before is not kept however late it comes; what"
-        " they do afterwards is a new person's. Asked again, it erases what is there by then and renews the receipt."
-        " Only by a client's own token.",
+        description="Erase a user, and the guests that were joined to the user, in every store: at once where"
+        " possible, in the background where it takes until the next night or the next training. Events that occurred"
+        " before are not stored, even if they arrive later; events that occur afterwards belong to a new person."
+        " Repeating it erases what was stored since, and renews the receipt. Needs a client's own token.",
     )
     async def erase_user(self, info: Info, id: UserId) -> EraseUserPayload | None:
-        """Erase, as far as it goes at once."""
+        """Start the erasure: some stores are finished at once, the others in the background."""
         gateway = info.context.gateway
         try:
             record = await erase_user(gateway.pool, gateway.redis, gateway.ingest, info.context.viewer, id)
@@ -131,10 +145,10 @@ class ErasureMutation:
 
     @strawberry.mutation(
         permission_classes=[requires("profiles:erase")],
-        description="Everything that is held of a user, for a person who asks for it. Only by a client's own token.",
+        description="Return everything that is stored about a user. Needs a client's own token.",
     )
     async def export_user(self, info: Info, id: UserId) -> ExportUserPayload | None:
-        """Look up what is held."""
+        """Read everything that is stored about a user."""
         try:
             found = await export_user(info.context.gateway.pool, info.context.viewer, id)
         except InvalidInput as error:

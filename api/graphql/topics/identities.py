@@ -1,4 +1,4 @@
-"""`identify`: an anonymous past is joined to a person."""
+"""`identify`: the events of a guest become those of a user."""
 
 from typing import Annotated
 
@@ -12,44 +12,46 @@ from core.errors import InvalidInput
 from engine.privacy.identifying import NotYours, Taken, identify
 
 
-@strawberry.input(description="A guest, and the user they turned out to be.")
+@strawberry.input(description="A guest, and the user they are now known to be.")
 class IdentifyInput:
-    """Who was whom."""
+    """A guest and a user."""
 
-    user_id: strawberry.ID = strawberry.field(description="The signed-in person; a person's own token names itself.")
-    anonymous_id: strawberry.ID = strawberry.field(description="The guest they were.")
+    user_id: strawberry.ID = strawberry.field(
+        description="The shop's id of the user. With a person's own token: that person."
+    )
+    anonymous_id: strawberry.ID = strawberry.field(description="The anonymous id of the guest.")
     anonymous_token: str | None = strawberry.field(
         default=None,
-        description="An access token of that guest, from the same client: a person's own token needs it as proof."
-        " A client's token does not.",
+        description="An access token of that guest, issued to the same client. Required with a person's own token, as"
+        " proof; not needed with a client's own token.",
     )
 
 
-@strawberry.type(description="The person a guest was joined to, or why not.")
+@strawberry.type(description="The user a guest was joined to, or why they were not joined.")
 class IdentifyPayload:
-    """What became of it."""
+    """The outcome of `identify`."""
 
-    user: User | None = strawberry.field(description="The user, who has the guest's past now; null when refused.")
+    user: User | None = strawberry.field(description="The user, who now has the guest's events; null when refused.")
     user_errors: list[UserError] = strawberry.field(
-        description="Why not: NOT_YOURS when the token does not speak for both, CONFLICT when the guest is another"
-        " user already, BAD_USER_INPUT. Empty when they are joined."
+        description="Why they were not joined; empty when they were. NOT_YOURS: the token may not act for both."
+        " CONFLICT: the guest is already joined to another user. BAD_USER_INPUT: an id is not valid."
     )
 
 
 @strawberry.type
 class IdentityMutation:
-    """Guests become users here."""
+    """Mutations of identities."""
 
     @strawberry.mutation(
         permission_classes=[requires("events:write")],
-        description="Join a guest's past, and what of it is still on its way, to a user. The same again is harmless."
-        " A client's token needs `profiles:write` as well and may join anyone; a person's own token joins to that"
-        " person alone, and shows the guest's token.",
+        description="Join a guest to a user: the guest's events, also those still in the queue, become the user's."
+        " Doing it again changes nothing. A client's own token needs `profiles:write` as well and may join any guest"
+        " to any user. A person's own token may join a guest to that person only, and needs the guest's token.",
     )
     async def identify(
-        self, info: Info, input: Annotated[IdentifyInput, strawberry.argument(description="Who was whom.")]
+        self, info: Info, input: Annotated[IdentifyInput, strawberry.argument(description="The guest and the user.")]
     ) -> IdentifyPayload | None:
-        """Join, or say why not."""
+        """Join a guest to a user, or return the reason why not."""
         gateway, viewer = info.context.gateway, info.context.viewer
         try:
             user = await identify(

@@ -1,4 +1,4 @@
-"""Trainings: asked for here, carried out by a trainer, watched until their end."""
+"""Training jobs: requested here, run by a trainer."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -8,25 +8,28 @@ import strawberry
 import structlog
 
 from api.graphql.context import Info
-from api.graphql.topics.models import After, First
+from api.graphql.types.connections import After, Connection, Edge, First, check_first
 from api.graphql.types.nodes import Node, node_id_of
-from api.graphql.types.paging import PageInfo, check_first, read_cursor, write_cursor
 from api.graphql.types.permissions import requires
+from api.graphql.types.viewers import recorded_name
 from bus.publisher import request_training
 from core.contract import check_reason
 from core.errors import StoreUnavailable
 from db import jobs as stored
 from db.jobs import AFFINITY
-from engine.viewer import Viewer
+from engine.recommending.cursors import read_cursor, write_cursor
 
 log = structlog.get_logger()
 
-MOST_DIGITS = 18  # digits
+MAX_ID_DIGITS = 18  # fits Postgres's bigint
 
 
-@strawberry.enum(description="How far a training is.")
+@strawberry.enum(
+    description="The state of a training job. QUEUED: no trainer has started it. RUNNING: a trainer works on it."
+    " SUCCEEDED: it made a model. FAILED: it ended without a model."
+)
 class JobState(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -34,23 +37,23 @@ class JobState(StrEnum):
     FAILED = "FAILED"
 
 
-@strawberry.type(description="A training that was asked for.")
+@strawberry.type(description="A training job: one request to train a model.")
 class Job(Node):
     """One training job."""
 
-    id: strawberry.ID = strawberry.field(description="Its number.")
-    kind: str = strawberry.field(description="What is trained.")
-    state: JobState = strawberry.field(description="How far it is.")
-    reason: str = strawberry.field(description="Why it was asked for.")
-    requested_by: str = strawberry.field(description="Who asked.")
-    requested_at: datetime = strawberry.field(description="When it was asked for.")
-    started_at: datetime | None = strawberry.field(description="When a trainer took it up, the last time.")
-    finished_at: datetime | None = strawberry.field(description="When it ended.")
-    attempts: int = strawberry.field(description="How often a trainer took it up.")
+    id: strawberry.ID = strawberry.field(description="The id of the job.")
+    kind: str = strawberry.field(description="The kind of model to train, such as affinity.")
+    state: JobState = strawberry.field(description="How far the job is.")
+    reason: str = strawberry.field(description="Why the training was requested.")
+    requested_by: str = strawberry.field(description="The client, and the person if any, that requested it.")
+    requested_at: datetime = strawberry.field(description="When it was requested.")
+    started_at: datetime | None = strawberry.field(description="When a trainer last started it; null before.")
+    finished_at: datetime | None = strawberry.field(description="When it ended; null before.")
+    attempts: int = strawberry.field(description="How many times a trainer started it.")
     model_id: strawberry.ID | None = strawberry.field(
-        description="The model it made; `decisions` says whether it serves."
+        description="The model it made; null without one. `decisions` shows whether the model was promoted."
     )
-    error: str | None = strawberry.field(description="Why it failed.")
+    error: str | None = strawberry.field(description="Why it failed; null when it did not.")
 
     @classmethod
     def of(cls, record: stored.Job) -> Self:
@@ -71,89 +74,72 @@ class Job(Node):
         )
 
 
-@strawberry.type(description="A training in a list.")
-class JobEdge:
-    """A job and its place."""
-
-    cursor: str = strawberry.field(description="Its place in the list.")
-    node: Job = strawberry.field(description="The training.")
-
-
-@strawberry.type(description="Trainings, newest first.")
-class JobConnection:
-    """A page of jobs."""
-
-    edges: list[JobEdge] = strawberry.field(description="The trainings with their places.")
-    nodes: list[Job] = strawberry.field(description="The trainings alone.")
-    page_info: PageInfo = strawberry.field(description="Where the page ends.")
-
-
-@strawberry.type(description="The training that was asked for.")
+@strawberry.type(description="The outcome of `requestTraining`.")
 class RequestTrainingPayload:
-    """What became of a request for a training."""
+    """The requested job."""
 
-    job: Job = strawberry.field(description="It waits now, or did already; ask for it by its id.")
+    job: Job = strawberry.field(
+        description="The job that waits now: a new one, or the one that already waited. Query `job` with its id."
+    )
 
 
 @strawberry.type
 class JobQuery:
-    """The record of trainings."""
+    """Queries of training jobs."""
 
-    @strawberry.field(permission_classes=[requires("models:read")], description="The trainings, newest first.")
-    async def jobs(self, info: Info, first: First = 20, after: After = None) -> JobConnection | None:
-        """A page of the trainings that were asked for."""
+    @strawberry.field(permission_classes=[requires("models:read")], description="Training jobs, newest first.")
+    async def jobs(self, info: Info, first: First = 20, after: After = None) -> Connection[Job] | None:
+        """A page of training jobs."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "jobs", after))
         records = await stored.list_jobs(gateway.pool, first + 1, before)
         edges = [
-            JobEdge(cursor=write_cursor(gateway.signer, "jobs", record.id), node=Job.of(record))
+            Edge(cursor=write_cursor(gateway.signer, "jobs", record.id), node=Job.of(record))
             for record in records[:first]
         ]
-        cursors = [edge.cursor for edge in edges]
-        page_info = PageInfo.around(cursors, after, more=len(records) > first)
-        return JobConnection(edges=edges, nodes=[edge.node for edge in edges], page_info=page_info)
+        return Connection.of(edges, after, more=len(records) > first)
 
     @strawberry.field(
-        permission_classes=[requires("models:read")], description="One training; null when there is none by that id."
+        permission_classes=[requires("models:read")], description="One training job; null when no job has this id."
     )
     async def job(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The training's number.")]
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id of the job.")]
     ) -> Job | None:
-        """The training by that id."""
+        """The job with this id."""
         return await find_job(info, id)
 
 
 @strawberry.type
 class JobMutation:
-    """Trainings are asked for here."""
+    """Mutations of training jobs."""
 
     @strawberry.mutation(
         permission_classes=[requires("models:write")],
-        description="Ask for a training; while one waits already, that one is meant. It goes on without the caller.",
+        description="Request a training. While another one waits, no new job is added: that one is returned. The"
+        " training runs in the background.",
     )
     async def request_training(
         self,
         info: Info,
-        reason: Annotated[str, strawberry.argument(description="Why, for the record.")] = "asked for by a person",
+        reason: Annotated[
+            str, strawberry.argument(description="Why the training is requested, for the record: 1 to 500 characters.")
+        ] = "asked for by a person",
     ) -> RequestTrainingPayload | None:
-        """Queue a training and tell the trainers."""
+        """Queue a training job and notify the trainers."""
         gateway = info.context.gateway
-        job = await stored.request_once(gateway.pool, AFFINITY, check_reason(reason), named(info.context.viewer))
+        job = await stored.request_once(
+            gateway.pool, AFFINITY, check_reason(reason), recorded_name(info.context.viewer)
+        )
         try:
             await request_training(gateway.broker, AFFINITY)
-        except StoreUnavailable as error:  # the row says it all: the trainers hear of it later
-            log.warning("trainers_not_told", job=job.id, error=str(error))
+        except StoreUnavailable as error:  # the trainers find the row later, without the message
+            log.warning("trainers_not_notified", job=job.id, error=str(error))
         return RequestTrainingPayload(job=Job.of(job))
 
 
 async def find_job(info: Info, id: str) -> Job | None:
-    """The training whose number is `id`."""
-    if not (id.isascii() and id.isdigit() and len(id) <= MOST_DIGITS):
+    """The job with this id; None when there is none."""
+    if not (id.isascii() and id.isdigit() and len(id) <= MAX_ID_DIGITS):
         return None
     record = await stored.job_by_id(info.context.gateway.pool, int(id))
     return None if record is None else Job.of(record)
-
-
-def named(viewer: Viewer) -> str:
-    """Who asks, for the record: the client, and the person it speaks for."""
-    return viewer.client_id if viewer.person is None else f"{viewer.client_id} for {viewer.person.id}"

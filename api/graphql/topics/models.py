@@ -1,4 +1,4 @@
-"""Models and decisions: what was trained, how good it is, what serves, and why."""
+"""Models, and the decisions to promote them, refuse them or roll them back."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -8,27 +8,25 @@ import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Context, Info
+from api.graphql.types.connections import After, Connection, Edge, First, check_first
 from api.graphql.types.nodes import Node, node_id_of
-from api.graphql.types.paging import PageInfo, check_first, read_cursor, write_cursor
 from api.graphql.types.permissions import requires
 from core.contract import check_id
 from db import serving as stored
-
-First = Annotated[int, strawberry.argument(description="How many, 1 to 100.")]
-After = Annotated[str | None, strawberry.argument(description="`endCursor` of the page before.")]
+from engine.recommending.cursors import read_cursor, write_cursor
 
 
-@strawberry.type(description="A trained model: one immutable bundle.")
+@strawberry.type(description="A trained model: one bundle, which never changes.")
 class Model(Node):
-    """What one training run made."""
+    """The result of one training."""
 
-    id: strawberry.ID = strawberry.field(description="Its version, as lists name it.")
-    kind: str = strawberry.field(description="What it was trained for.")
+    id: strawberry.ID = strawberry.field(description="The version of the model, as `modelVersion` of lists shows it.")
+    kind: str = strawberry.field(description="The kind of model, such as affinity.")
     created_at: datetime = strawberry.field(description="When its training ended.")
     evaluation: JSON = strawberry.field(
-        description="How good it is on orders after its training, beside its baselines."
+        description="Its metrics on orders from after its training data, and those of the baselines."
     )
-    serving: bool = strawberry.field(description="Whether lists are made with it now.")
+    serving: bool = strawberry.field(description="Whether lists are made with this model now.")
 
     @classmethod
     def of(cls, record: stored.Model, serving: frozenset[str]) -> Self:
@@ -43,44 +41,32 @@ class Model(Node):
         )
 
 
-@strawberry.type(description="A model in a list.")
-class ModelEdge:
-    """A model and its place."""
-
-    cursor: str = strawberry.field(description="Its place in the list.")
-    node: Model = strawberry.field(description="The model.")
-
-
-@strawberry.type(description="Models, newest first.")
-class ModelConnection:
-    """A page of models."""
-
-    edges: list[ModelEdge] = strawberry.field(description="The models with their places.")
-    nodes: list[Model] = strawberry.field(description="The models alone.")
-    page_info: PageInfo = strawberry.field(description="Where the page ends.")
-
-
-@strawberry.enum(description="What was decided about a model.")
+@strawberry.enum(
+    description="A decision about a model. PROMOTED: it serves from then on. REFUSED: the gate did not let it serve."
+    " ROLLED_BACK: the model that served before it serves again."
+)
 class DecisionAction(StrEnum):
-    """What a decision did."""
+    """The kind of a decision."""
 
     PROMOTED = "PROMOTED"
     REFUSED = "REFUSED"
     ROLLED_BACK = "ROLLED_BACK"
 
 
-@strawberry.type(description="Why a model serves, or does not.")
+@strawberry.type(description="A decision to promote a model, to refuse it, or to roll back to it.")
 class Decision(Node):
-    """One decision; it is never changed."""
+    """One decision. It never changes."""
 
-    id: strawberry.ID = strawberry.field(description="Its number.")
-    decided_at: datetime = strawberry.field(description="When.")
+    id: strawberry.ID = strawberry.field(description="The id of the decision.")
+    decided_at: datetime = strawberry.field(description="When it was decided.")
     action: DecisionAction = strawberry.field(description="What was decided.")
-    model_id: strawberry.ID = strawberry.field(description="About which model.")
-    previous_model_id: strawberry.ID | None = strawberry.field(description="What served until then.")
-    reason: str = strawberry.field(description="Why, in words.")
-    evidence: JSON = strawberry.field(description="The figures it rests on.")
-    decided_by: str = strawberry.field(description="Who or what decided.")
+    model_id: strawberry.ID = strawberry.field(description="The model that the decision is about.")
+    previous_model_id: strawberry.ID | None = strawberry.field(
+        description="The model that served until then; null when none did."
+    )
+    reason: str = strawberry.field(description="Why, as a sentence for people.")
+    evidence: JSON = strawberry.field(description="The figures that the decision is based on.")
+    decided_by: str = strawberry.field(description="Who decided: the gate, or the client and the person if any.")
 
     @classmethod
     def of(cls, record: stored.Decision) -> Self:
@@ -98,29 +84,12 @@ class Decision(Node):
         )
 
 
-@strawberry.type(description="A decision in a list.")
-class DecisionEdge:
-    """A decision and its place."""
-
-    cursor: str = strawberry.field(description="Its place in the list.")
-    node: Decision = strawberry.field(description="The decision.")
-
-
-@strawberry.type(description="Decisions, newest first.")
-class DecisionConnection:
-    """A page of decisions."""
-
-    edges: list[DecisionEdge] = strawberry.field(description="The decisions with their places.")
-    nodes: list[Decision] = strawberry.field(description="The decisions alone.")
-    page_info: PageInfo = strawberry.field(description="Where the page ends.")
-
-
 @strawberry.type
 class ModelQuery:
-    """The record of what was trained and decided."""
+    """Queries of models and decisions."""
 
-    @strawberry.field(permission_classes=[requires("models:read")], description="The models, newest first.")
-    async def models(self, info: Info, first: First = 20, after: After = None) -> ModelConnection | None:
+    @strawberry.field(permission_classes=[requires("models:read")], description="Models, newest first.")
+    async def models(self, info: Info, first: First = 20, after: After = None) -> Connection[Model] | None:
         """A page of the registered models."""
         gateway, first = info.context.gateway, check_first(first)
         before = None
@@ -130,39 +99,38 @@ class ModelQuery:
         records = await stored.list_models(gateway.pool, first + 1, before)
         serving = await serving_models(info.context)
         edges = [
-            ModelEdge(
+            Edge(
                 cursor=write_cursor(gateway.signer, "models", [record.created_at.isoformat(), record.id]),
                 node=Model.of(record, serving),
             )
             for record in records[:first]
         ]
-        page_info = PageInfo.around([edge.cursor for edge in edges], after, more=len(records) > first)
-        return ModelConnection(edges=edges, nodes=[edge.node for edge in edges], page_info=page_info)
+        return Connection.of(edges, after, more=len(records) > first)
 
     @strawberry.field(
-        permission_classes=[requires("models:read")], description="One model; null when there is none by that id."
+        permission_classes=[requires("models:read")], description="One model; null when no model has this id."
     )
     async def model(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The model's version.")]
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id of the model.")]
     ) -> Model | None:
-        """The registered model by that id."""
+        """The registered model with this id."""
         record = await stored.model_by_id(info.context.gateway.pool, check_id(id, "id"))
         return None if record is None else Model.of(record, await serving_models(info.context))
 
-    @strawberry.field(permission_classes=[requires("models:read")], description="The decisions, newest first.")
-    async def decisions(self, info: Info, first: First = 20, after: After = None) -> DecisionConnection | None:
-        """A page of what was decided."""
+    @strawberry.field(permission_classes=[requires("models:read")], description="Decisions about models, newest first.")
+    async def decisions(self, info: Info, first: First = 20, after: After = None) -> Connection[Decision] | None:
+        """A page of decisions."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "decisions", after))
         records = await stored.list_decisions(gateway.pool, first + 1, before)
         edges = [
-            DecisionEdge(cursor=write_cursor(gateway.signer, "decisions", record.id), node=Decision.of(record))
+            Edge(cursor=write_cursor(gateway.signer, "decisions", record.id), node=Decision.of(record))
             for record in records[:first]
         ]
-        page_info = PageInfo.around([edge.cursor for edge in edges], after, more=len(records) > first)
-        return DecisionConnection(edges=edges, nodes=[edge.node for edge in edges], page_info=page_info)
+        return Connection.of(edges, after, more=len(records) > first)
 
 
 async def serving_models(context: Context) -> frozenset[str]:
-    """Ids of the models that serve in any slot."""
-    return frozenset(row.bundle for row in await stored.current_serving(context.gateway.pool))
+    """The id of the model that serves, if one does."""
+    row = await stored.current_serving(context.gateway.pool)
+    return frozenset((row.bundle,) if row else ())

@@ -1,4 +1,4 @@
-"""`node`: whatever has a nodeId, found again by it, under the same rules as by its own field."""
+"""`node`: an object fetched again by its nodeId, with the same permissions as the object's own query."""
 
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -15,7 +15,7 @@ from core.contract import Person, check_id
 from core.errors import NotFound
 from db import serving as stored
 
-SCOPES = {
+NODE_SCOPES = {  # the scope that each type needs
     "Item": "catalog:read",
     "User": "recommendations:read",
     "Model": "models:read",
@@ -25,30 +25,31 @@ SCOPES = {
 
 
 class NodePermission(ScopePermission):
-    """Asks for the scope of the kind that the nodeId names."""
+    """Needs the scope of the type in the nodeId."""
 
-    scopes: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(SCOPES.values()))
+    scopes: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(NODE_SCOPES.values()))
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
-        """Whether the viewer may read things of that kind; raises InvalidInput for what is no nodeId."""
-        return SCOPES.get(read_node_id(kwargs["node_id"])[0]) in {*info.context.viewer.scopes, None}
+        """Whether the viewer may read objects of that type; raises InvalidInput for a text that is not a nodeId."""
+        return NODE_SCOPES.get(read_node_id(kwargs["node_id"])[0]) in {*info.context.viewer.scopes, None}
 
 
 @strawberry.type
 class NodeQuery:
-    """Relay's way of fetching an object again."""
+    """Relay's query for an object by its nodeId."""
 
     @strawberry.field(
         permission_classes=[NodePermission],
-        description="Whatever has this nodeId; null when it is not there any more. Needs the scope of its kind:"
-        " catalog:read for items, recommendations:read for people, models:read for models, decisions and trainings.",
+        description="The object with this nodeId; null when it does not exist. Needs the scope of its type:"
+        " catalog:read for items, recommendations:read for people, models:read for models, decisions and training"
+        " jobs.",
     )
     async def node(
         self,
         info: Info,
-        node_id: Annotated[strawberry.ID, strawberry.argument(description="A `nodeId` of any object.")],
+        node_id: Annotated[strawberry.ID, strawberry.argument(description="The `nodeId` of an object.")],
     ) -> Node | None:
-        """The object, by what its nodeId says it is."""
+        """The object, found by the type in its nodeId."""
         kind, id = read_node_id(node_id)
         if kind == "Item":
             return Item.live(info.context.gateway.catalogue, id)

@@ -1,4 +1,4 @@
-"""People: who asks, or whom a shop's own server asks about."""
+"""People: users and guests, with their traits, RFM figures, lists and histories."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,12 +8,13 @@ import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
-from api.graphql.topics.events import EventConnection, history
+from api.graphql.topics.events import Event, history
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.batches import BatchPayload
-from api.graphql.types.filters import ItemFilter
+from api.graphql.types.connections import Connection, First
+from api.graphql.types.filters import FilterBy
 from api.graphql.types.nodes import Node, node_id_of
-from api.graphql.types.patches import given
+from api.graphql.types.patches import patch_of
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core import clock
 from core.contract import Person, check_id
@@ -27,29 +28,30 @@ Private = requires_or_oneself("profiles:read")
 
 
 @strawberry.type(
-    description="Recency, frequency and monetary value: the three numbers that describe a customer, each with its"
-    " fifth of the shop's customers, 1 (least) to 5 (best)."
+    description="Recency, frequency and monetary value of a customer. Each has a score from 1 (worst) to 5 (best):"
+    " the fifth of the shop's customers that it falls in."
 )
 class Rfm:
-    """How lately, how often, how much."""
+    """Recency, frequency and monetary value."""
 
-    recency: float = strawberry.field(description="Days since the last order.")
-    frequency: int = strawberry.field(description="Orders in all.")
-    monetary: Decimal = strawberry.field(description="Spent in all, returns deducted, in the shop's own currency.")
-    recency_score: int = strawberry.field(description="5 for the fifth that ordered most lately.")
-    frequency_score: int = strawberry.field(description="5 for the fifth that orders most often.")
-    monetary_score: int = strawberry.field(description="5 for the fifth that spends most.")
+    recency: float = strawberry.field(description="Days since the last order, with fractions.")
+    frequency: int = strawberry.field(description="The number of orders ever.")
+    monetary: Decimal = strawberry.field(description="The money spent ever, minus returns, in the shop's own currency.")
+    recency_score: int = strawberry.field(description="5 for the fifth of customers with the latest last order.")
+    frequency_score: int = strawberry.field(description="5 for the fifth of customers with the most orders.")
+    monetary_score: int = strawberry.field(description="5 for the fifth of customers that spent most.")
     segment: str = strawberry.field(
-        description="CHAMPION, LOYAL, PROMISING, NEW, NEEDS_ATTENTION, AT_RISK, CANNOT_LOSE or HIBERNATING."
+        description="The segment that follows from the scores: CHAMPION, LOYAL, PROMISING, NEW, NEEDS_ATTENTION,"
+        " AT_RISK, CANNOT_LOSE or HIBERNATING."
     )
 
 
-@strawberry.type(description="A person: signed in at the shop, or a guest.")
+@strawberry.type(description="A person: a user who has an account at the shop, or a guest.")
 class User(Node):
-    """Someone a list can be made for."""
+    """A user or a guest, known or not."""
 
-    id: strawberry.ID = strawberry.field(description="The shop's own id: the user's, or a guest's anonymous id.")
-    anonymous: bool = strawberry.field(description="Whether this is a guest.")
+    id: strawberry.ID = strawberry.field(description="The shop's own id of the user, or the anonymous id of the guest.")
+    anonymous: bool = strawberry.field(description="True for a guest, false for a user.")
     person: strawberry.Private[Person]
 
     @classmethod
@@ -62,12 +64,15 @@ class User(Node):
             person=person,
         )
 
-    @strawberry.field(description="Whether the shop described this person or told of anything they did.")
+    @strawberry.field(description="Whether the shop uploaded traits of this person or reported an event of theirs.")
     async def known(self, info: Info) -> bool:
-        """Whether there is anything to go by."""
+        """Whether anything is stored about this person."""
         return await info.context.people.known(self.person)
 
-    @strawberry.field(permission_classes=[Private], description="What the shop says of them; null for a guest.")
+    @strawberry.field(
+        permission_classes=[Private],
+        description="The traits that the shop uploaded; null for a guest or a user without an upload.",
+    )
     async def traits(self, info: Info) -> JSON | None:
         """The uploaded traits."""
         if self.person.kind == "guest":
@@ -77,31 +82,35 @@ class User(Node):
 
     @strawberry.field(
         permission_classes=[requires("recommendations:read")],
-        description="What this person most likely wants next, best first, of what can be had.",
+        description="The items that this person most likely wants next, best first. Only available items are listed.",
     )
     async def recommendations(
         self,
         info: Info,
         placement: Annotated[
             str,
-            strawberry.argument(description="The place on the page the list is for: any name of 1 to 64 characters."),
+            strawberry.argument(description="The place where the list is shown: any name of 1 to 64 characters."),
         ] = "home",
-        first: Annotated[int, strawberry.argument(description="How many, 1 to 100.")] = 20,
+        first: First = 20,
         after: Annotated[
-            str | None, strawberry.argument(description="`endCursor` of the page before, at most ten minutes old.")
+            str | None,
+            strawberry.argument(
+                description="The `endCursor` of the previous page, at most ten minutes old; null for the first page."
+            ),
         ] = None,
         context: Annotated[
-            RecommendationContext | None, strawberry.argument(description="Where the person is right now.")
+            RecommendationContext | None, strawberry.argument(description="What the person is looking at now.")
         ] = None,
-        filter: Annotated[ItemFilter | None, strawberry.argument(description="Which items may be listed.")] = None,
+        filter: FilterBy = None,
         exclude: Annotated[
-            list[strawberry.ID] | None, strawberry.argument(description="Items to leave out, at most 400.")
+            list[strawberry.ID] | None, strawberry.argument(description="The ids of items to leave out, at most 400.")
         ] = None,
         among: Annotated[
-            list[strawberry.ID] | None, strawberry.argument(description="List only these items, at most 500.")
+            list[strawberry.ID] | None,
+            strawberry.argument(description="List only items with these ids, at most 500; null for all items."),
         ] = None,
         preview: Annotated[
-            bool, strawberry.argument(description="True when nobody will see the list: it gets no impression.")
+            bool, strawberry.argument(description="True when no person will see the list: it gets no `impressionId`.")
         ] = False,
     ) -> RecommendationConnection | None:
         """A page of this person's list."""
@@ -111,10 +120,11 @@ class User(Node):
         )  # fmt: skip
 
     @strawberry.field(
-        permission_classes=[Private], description="How lately, how often, how much; null for someone who never bought."
+        permission_classes=[Private],
+        description="Recency, frequency and monetary value; null when the person never bought.",
     )
     async def rfm(self, info: Info) -> Rfm | None:
-        """The three numbers as of now, scored by the quintiles of the serving model's people."""
+        """The figures as of now, scored by the quintiles in the bundle that serves."""
         state, _ = await info.context.people.state(self.person)
         value = rfm(state, int(clock.now().timestamp()))
         if value is None:
@@ -131,83 +141,91 @@ class User(Node):
             segment=scores.segment,
         )
 
-    history: EventConnection | None = strawberry.field(
-        resolver=history, permission_classes=[Private], description="What the person did, newest first."
+    history: Connection[Event] | None = strawberry.field(
+        resolver=history, permission_classes=[Private], description="The events of this person, newest first."
     )
 
 
 @strawberry.type
 class PeopleQuery:
-    """Whom lists are made for."""
+    """Queries of people."""
 
     @strawberry.field(
         permission_classes=[requires("recommendations:read")],
-        description="The person of the token; null for a client's own token.",
+        description="The person whose token this is; null for a client's own token.",
     )
     def me(self, info: Info) -> User | None:
-        """Whoever asks."""
+        """The person who asks."""
         person = info.context.viewer.person
         return None if person is None else User.of(person)
 
     @strawberry.field(
         permission_classes=[requires("recommendations:read")],
-        description="A signed-in person. A client's token always gets one, `known` or not; a person's token finds"
-        " nobody but that person.",
+        description="A user. A client's own token gets one for every id: see `known`. A person's own token gets"
+        " NOT_FOUND for everyone else.",
     )
     def user(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The shop's own id.")]
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The shop's own id of the user.")],
     ) -> User | None:
-        """The person by that id."""
+        """The user with this id."""
         return visible_person(info.context.viewer, Person("user", check_id(id, "id")))
 
     @strawberry.field(
         permission_classes=[requires("recommendations:read")],
-        description="A guest, by the anonymous id the shop's events carry; rules as for `user`.",
+        description="A guest, by the anonymous id in the shop's events. The same rules hold as for `user`.",
     )
     def visitor(
         self,
         info: Info,
-        anonymous_id: Annotated[strawberry.ID, strawberry.argument(description="The guest's anonymous id.")],
+        anonymous_id: Annotated[strawberry.ID, strawberry.argument(description="The anonymous id of the guest.")],
     ) -> User | None:
-        """The guest by that id."""
+        """The guest with this id."""
         return visible_person(info.context.viewer, Person("guest", check_id(anonymous_id, "anonymousId")))
 
 
 def visible_person(viewer: Viewer, person: Person) -> User:
-    """The person; raises NotFound, there or not, when the token is another person's."""
+    """The person, known or not; raises NotFound when the token is another person's."""
     if viewer.person is not None and viewer.person != person:
         raise NotFound()
     return User.of(person)
 
 
-@strawberry.input(description="A person as the shop describes them: fields left out keep their value, null clears.")
+@strawberry.input(description="A patch of a user: a field left out keeps its value, null clears it.")
 class UserInput:
-    """A patch of a person."""
+    """A patch of a user."""
 
-    id: strawberry.ID = strawberry.field(description="The shop's own id.")
+    id: strawberry.ID = strawberry.field(description="The shop's own id of the user.")
     updated_at: datetime | None = strawberry.field(
-        default=strawberry.UNSET, description="The shop's clock; an older patch than the one stored loses."
+        default=strawberry.UNSET,
+        description="When the shop changed the user; left out: now. A patch older than the stored one is a CONFLICT.",
     )
     traits: JSON | None = strawberry.field(
-        default=strawberry.UNSET, description="Anything to know of them: a JSON object of at most 16 kB, as a whole."
+        default=strawberry.UNSET,
+        description="Any traits of the user: a JSON object of at most 16 kB. It replaces the stored object as a whole.",
     )
 
 
-@strawberry.type(description="What became of the people of an `upsertUsers`.")
+@strawberry.type(description="The outcomes of `upsertUsers`.")
 class UpsertUsersPayload(BatchPayload):
-    """The outcomes of a call's people."""
+    """One outcome per user."""
 
 
 @strawberry.type
 class PeopleMutation:
-    """People are described here."""
+    """Mutations of people."""
 
     @strawberry.mutation(
         permission_classes=[requires("profiles:write")],
-        description="Describe people, at most 500 a call; an older `updatedAt` than the stored one is a CONFLICT.",
+        description="Add or change users, at most 500 per call.",
     )
     async def upsert_users(
-        self, info: Info, users: Annotated[list[UserInput], strawberry.argument(description="Patches, in their order.")]
+        self,
+        info: Info,
+        users: Annotated[list[UserInput], strawberry.argument(description="The patches, stored in this order.")],
     ) -> UpsertUsersPayload | None:
-        """Judge and store patches of people, one by one."""
-        return UpsertUsersPayload(told=await store_users(info.context.gateway.pool, [given(user) for user in users]))
+        """Check and store the patches of users, one by one."""
+        return UpsertUsersPayload(
+            all_results=await store_users(info.context.gateway.pool, [patch_of(user) for user in users])
+        )

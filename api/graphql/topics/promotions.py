@@ -1,4 +1,4 @@
-"""What serves is decided here by people, against the gate only when they say so."""
+"""Promotions and rollbacks by people. They pass over the gate only on request."""
 
 from collections.abc import Awaitable
 from typing import Annotated
@@ -6,71 +6,78 @@ from typing import Annotated
 import strawberry
 
 from api.graphql.context import Info
-from api.graphql.topics.jobs import named
 from api.graphql.topics.models import Model, serving_models
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
+from api.graphql.types.viewers import recorded_name
 from core.errors import InvalidInput
 from db import serving as stored
 from db.cache import hint_serving
 from engine.models.promoting import CannotServe, GateRefused, promote_model, roll_back_model
 
-Reason = Annotated[str, strawberry.argument(description="Why, for the record of decisions.")]
+Reason = Annotated[str, strawberry.argument(description="Why, for the record of decisions: 1 to 500 characters.")]
 
 
-@strawberry.type(description="The model that serves now, or why nothing changed.")
+@strawberry.type(description="The outcome of `promoteModel`.")
 class PromoteModelPayload:
-    """What became of a promotion."""
+    """The model that serves now, or the reason why nothing changed."""
 
     model: Model | None = strawberry.field(description="The model that serves now; null when nothing changed.")
-    user_errors: list[UserError] = strawberry.field(description="Why nothing changed; empty when it did.")
+    user_errors: list[UserError] = strawberry.field(
+        description="Why nothing changed, such as GATE_REFUSED or CANNOT_SERVE; empty when the model serves."
+    )
 
 
-@strawberry.type(description="The model that serves now, or why nothing changed.")
+@strawberry.type(description="The outcome of `rollBackModel`.")
 class RollBackModelPayload:
-    """What became of a rollback."""
+    """The model that serves now, or the reason why nothing changed."""
 
     model: Model | None = strawberry.field(description="The model that serves now; null when nothing changed.")
-    user_errors: list[UserError] = strawberry.field(description="Why nothing changed; empty when it did.")
+    user_errors: list[UserError] = strawberry.field(
+        description="Why nothing changed, such as GATE_REFUSED or CANNOT_SERVE; empty when the model serves."
+    )
 
 
 @strawberry.type
 class ModelMutation:
-    """What serves is changed here."""
+    """Mutations of what serves."""
 
     @strawberry.mutation(
         permission_classes=[requires("models:write")],
-        description="Let a model serve, in every process within 5 seconds.",
+        description="Promote a model: it serves in every process within 5 seconds.",
     )
     async def promote_model(
         self,
         info: Info,
-        id: Annotated[strawberry.ID, strawberry.argument(description="The model's version.")],
+        id: Annotated[strawberry.ID, strawberry.argument(description="The id of the model.")],
         reason: Reason,
         override_gate: Annotated[
-            bool, strawberry.argument(description="Also when the gate refused it, or never judged it.")
+            bool, strawberry.argument(description="True: promote it even if the gate refused it or never evaluated it.")
         ] = False,
     ) -> PromoteModelPayload | None:
-        """Promote a model by hand."""
-        gateway, by = info.context.gateway, named(info.context.viewer)
+        """Promote a model on request of a person."""
+        gateway, by = info.context.gateway, recorded_name(info.context.viewer)
         bundles = gateway.settings.stores.bundles
         promotion = promote_model(gateway.pool, bundles, id, reason, by, override_gate=override_gate)
-        model, errors = await _told(info, promotion)
+        model, errors = await _serving_after(info, promotion)
         return PromoteModelPayload(model=model, user_errors=errors)
 
     @strawberry.mutation(
         permission_classes=[requires("models:write")],
-        description="Let the model serve that did before this one was promoted, in every process within 5 seconds.",
+        description="Roll back: the model that served before the current one was promoted serves again, in every"
+        " process within 5 seconds.",
     )
     async def roll_back_model(self, info: Info, reason: Reason) -> RollBackModelPayload | None:
-        """Go back to the model before."""
-        gateway, by = info.context.gateway, named(info.context.viewer)
-        model, errors = await _told(info, roll_back_model(gateway.pool, gateway.settings.stores.bundles, reason, by))
+        """Roll back to the previous model."""
+        gateway, by = info.context.gateway, recorded_name(info.context.viewer)
+        model, errors = await _serving_after(
+            info, roll_back_model(gateway.pool, gateway.settings.stores.bundles, reason, by)
+        )
         return RollBackModelPayload(model=model, user_errors=errors)
 
 
-async def _told(info: Info, change: Awaitable[stored.Serving]) -> tuple[Model | None, list[UserError]]:
-    """The model that serves after the change, or why there was none."""
+async def _serving_after(info: Info, change: Awaitable[stored.Serving]) -> tuple[Model | None, list[UserError]]:
+    """The model that serves after the change, or the reasons why nothing changed."""
     try:
         serving = await change
     except InvalidInput as error:

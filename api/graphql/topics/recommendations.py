@@ -1,4 +1,4 @@
-"""The one list type: items with their rank, their score and the reason they are there."""
+"""Lists of recommended items: each item with its rank, its score and the reason why it is listed."""
 
 import asyncio
 import secrets
@@ -13,8 +13,8 @@ import strawberry
 from api.graphql.context import Context, Info
 from api.graphql.topics.events import Event
 from api.graphql.topics.items import Item, Market
-from api.graphql.types.filters import ItemFilter, read_filter
-from api.graphql.types.paging import PageInfo, check_first
+from api.graphql.types.connections import After, First, PageInfo, check_first
+from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core.contract import Event as StoredEvent
 from core.contract import Person
@@ -24,10 +24,10 @@ from db.events import events_for_items
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import Listed, Wish
-from ml.ranking import REASONS
+from ml.ranked import REASONS
 
-LONGEST_NAME = 64  # of a placement
-EVIDENCE = 3  # events shown per reason
+MAX_PLACEMENT = 64  # characters
+MAX_EVENTS = 3  # per reason
 
 _TEXTS = {
     "BOUGHT_BEFORE": "You have bought {item} before.",
@@ -44,9 +44,16 @@ _TEXTS = {
 }
 
 
-@strawberry.enum(description="What kind of reason put an item in a list.")
+@strawberry.enum(
+    description="Why an item is listed. BOUGHT_BEFORE: the person bought it. DUE_AGAIN: the person bought it and"
+    " usually buys it again about now. SIMILAR_TO: it is similar to an item the person bought or looked at."
+    " BOUGHT_TOGETHER: it is often bought together with such an item. AFFINITY: it fits what the person usually buys."
+    " SEQUENCE: it is often bought after such an item. POPULAR: many people buy it. TRENDING: many people bought it"
+    " lately. NEW: it is new in the catalogue. PINNED: the shop chose it. EXPLORATION: it is listed to learn what the"
+    " person likes."
+)
 class ReasonCode(StrEnum):
-    """As `ml.ranking.REASONS`, in its order."""
+    """The same as `ml.ranked.REASONS`, in the same order."""
 
     BOUGHT_BEFORE = "BOUGHT_BEFORE"
     DUE_AGAIN = "DUE_AGAIN"
@@ -65,14 +72,14 @@ _CODES = tuple(ReasonCode(name) for name in REASONS)
 
 strawberry.enum(
     Degradation,
-    description="Why an answer is less than it could be: UNKNOWN_PERSON nothing is known of this person, so the list is"
-    " the popular one; NO_MODEL no trained model serves yet; NO_CACHE the events of the last moments may be missing;"
-    " NO_HISTORY the person's history could not be read.",
+    description="Why a list is less personal or less fresh than usual. UNKNOWN_PERSON: nothing is stored about this"
+    " person, so the list is the popular one. NO_MODEL: no trained model serves yet. NO_CACHE: events of the last"
+    " moments may be missing. NO_HISTORY: the person's history could not be read.",
 )
 
 
 class Evidence:
-    """A person's own events about the items that a list's reasons name: one query, only when somebody asks."""
+    """A person's own events about the items in a list's reasons: one query for the whole list, and only on demand."""
 
     def __init__(self, context: Context, person: Person | None, items: Sequence[str]) -> None:
         self._context, self._person, self._items = context, person, items
@@ -83,86 +90,104 @@ class Evidence:
         if self._person is None:
             return []
         if self._found is None:
-            query = events_for_items(self._context.gateway.pool, self._person, self._items, EVIDENCE)
+            query = events_for_items(self._context.gateway.pool, self._person, self._items, MAX_EVENTS)
             self._found = asyncio.ensure_future(query)
         return (await self._found).get(item, [])
 
 
-@strawberry.type(description="Why an item is in the list.")
+@strawberry.type(description="Why an item is listed.")
 class Reason:
-    """The evidence for one item."""
+    """The reason for one item."""
 
-    code: ReasonCode = strawberry.field(description="What kind of reason.")
+    code: ReasonCode = strawberry.field(description="The kind of reason.")
     person: strawberry.Private[Person | None]
     evidence: strawberry.Private[Evidence]
     shown: strawberry.Private[stored.Item]
     cause: strawberry.Private[stored.Item]
 
-    @strawberry.field(description="A sentence to show. Only English is spoken so far; other languages get English.")
+    @strawberry.field(description="The reason as a sentence to show to the person, in English.")
     def text(
-        self, language: Annotated[str | None, strawberry.argument(description="BCP 47 tag of the language.")] = None
+        self,
+        language: Annotated[
+            str | None,
+            strawberry.argument(description="The BCP 47 tag of the wanted language. Only English exists so far."),
+        ] = None,
     ) -> str:
         """The reason in words."""
         if self.code is ReasonCode.SIMILAR_TO and self.cause.id == self.shown.id:
-            return f"You looked at {_called(self.shown)} lately."
-        return _TEXTS[self.code.value].format(item=_called(self.shown), cause=_called(self.cause))
+            return f"You looked at {_title(self.shown)} lately."
+        return _TEXTS[self.code.value].format(item=_title(self.shown), cause=_title(self.cause))
 
-    @strawberry.field(description="The item that is the reason: the one bought before, looked at, or like this one.")
+    @strawberry.field(
+        description="The item that the reason is about: the one bought, looked at or similar; else the listed item"
+        " itself."
+    )
     def item(self) -> Item | None:
-        """The item the reason names."""
+        """The item of the reason."""
         return Item.of(self.cause)
 
     @strawberry.field(
         permission_classes=[requires_or_oneself("profiles:read")],
-        description="The person's own newest events about that item, at most three.",
+        description="The person's own newest events about that item, at most three; empty for lists without a person.",
     )
     async def events(self) -> list[Event] | None:
-        """What the person did with the item the reason names."""
+        """The person's events about the item of the reason."""
         return [Event.of(event) for event in await self.evidence.about(self.cause.id)]
 
 
-def _called(item: stored.Item) -> str:
+def _title(item: stored.Item) -> str:
     return item.title or item.id
 
 
-@strawberry.type(description="An item in a list, with its reason.")
+@strawberry.type(description="An item in a list, with its rank, score and reason.")
 class RecommendationEdge:
-    """One line of a list."""
+    """An element of a list. Its cursor is signed on demand, which an `Edge` cannot do."""
 
     impression_id: strawberry.ID | None = strawberry.field(
-        description="The list's, here too because clients merge pages: send it back with what the person does."
+        description="The `impressionId` of the list, for clients that merge pages. Send it with the events that follow."
     )
-    rank: int = strawberry.field(description="Place in the list, from 1, over all pages.")
-    score: float = strawberry.field(description="How likely it is wanted, 0 to 1; comparable within one list only.")
-    reason: Reason = strawberry.field(description="Why it is here.")
+    rank: int = strawberry.field(description="The position in the list over all pages, from 1.")
+    score: float = strawberry.field(
+        description="How likely the person wants the item, 0 to 1. Comparable within one list only."
+    )
+    reason: Reason = strawberry.field(description="Why the item is listed.")
     node: Item = strawberry.field(description="The item.")
     page: strawberry.Private[Page]
     position: strawberry.Private[int]
 
-    @strawberry.field(description="Give this as `after` to go on behind this item, within ten minutes.")
+    @strawberry.field(description="Send this as `after` within ten minutes to continue after this item.")
     def cursor(self, info: Info) -> str:
-        """The signed place of this line."""
+        """The signed position of this element."""
         return self.page.cursor(info.context.gateway.signer, self.position)
 
 
-@strawberry.type(description="A list of items made for someone or something, best first.")
+@strawberry.type(description="A page of a list of recommended items, best first.")
 class RecommendationConnection:
-    """What recommendations, similar items and trends have in common."""
+    """A page of recommendations, similar items or trends. Its cursors are signed on demand."""
 
     impression_id: strawberry.ID | None = strawberry.field(
-        description="Signed name of this list; IMPRESSION events that carry it say what was seen. Null for a preview."
+        description="The signed id of this list. Send it in IMPRESSION events with the items that were visible, and"
+        " in the events that follow. Null for a preview."
     )
-    placement: str = strawberry.field(description="The place on the page the list is for.")
-    model_version: strawberry.ID | None = strawberry.field(description="The model that made it; null without one.")
-    as_of: datetime = strawberry.field(description="The moment the list is true for; later pages keep the first one's.")
+    placement: str = strawberry.field(description="The place where the list is shown.")
+    model_version: strawberry.ID | None = strawberry.field(
+        description="The id of the model that ranked the list; null without a model."
+    )
+    as_of: datetime = strawberry.field(
+        description="The time the list was made for. All pages of a list have the time of the first page."
+    )
     degraded: list[Degradation] = strawberry.field(
-        description="What is missing from this answer; empty when all is well."
+        description="Why this list is less personal or less fresh than usual; empty when it is not."
     )
-    edges: list[RecommendationEdge] = strawberry.field(description="The items with rank, score and reason.")
-    nodes: list[Item] = strawberry.field(description="The items alone.")
+    edges: list[RecommendationEdge] = strawberry.field(
+        description="The items of this page with rank, score and reason."
+    )
+    nodes: list[Item] = strawberry.field(description="The items of this page alone.")
     page: strawberry.Private[Page]
 
-    @strawberry.field(description="Where this page ends. No item comes twice over the pages of a list.")
+    @strawberry.field(
+        description="Where this page ends, and whether there are more. No item is on two pages of a list."
+    )
     def page_info(self, info: Info) -> PageInfo:
         """The ends of this page."""
         signer, last = info.context.gateway.signer, len(self.page.numbers) - 1
@@ -196,7 +221,7 @@ class RecommendationConnection:
 def _edges(
     context: Context, page: Page, impression: strawberry.ID | None, person: Person | None
 ) -> list[RecommendationEdge]:
-    """No await lies between the mask and here, so every item is still there."""
+    """The edges of a page. There is no await between the mask and here, so every item still exists."""
     item = context.gateway.catalogue.item
     shown = [item(number) for number in page.numbers]
     causes = [item(cause) if cause else None for cause in page.because]
@@ -221,30 +246,38 @@ def _edges(
 
 
 def _impression(context: Context, placement: str, model: str | None, page: Page) -> strawberry.ID:
-    """Which list this was, in a text nobody can forge; the nonce tells two equal lists apart."""
-    said = orjson.dumps([placement, model, page.pin.as_of, len(page.pin.seen), secrets.token_hex(6)])
-    return strawberry.ID(context.gateway.signer.sign("impression", said))
+    """The signed id of a list. The nonce makes the ids of two equal lists differ."""
+    identity = orjson.dumps([placement, model, page.pin.as_of, len(page.pin.seen), secrets.token_hex(6)])
+    return strawberry.ID(context.gateway.signer.sign("impression", identity))
 
 
-@strawberry.input(description="Where the person is right now.")
+@strawberry.input(description="What the person is looking at now.")
 class RecommendationContext:
-    """The page the list is for."""
+    """The page that the list is for."""
 
     item_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="Items the page shows: what is near them comes up, they themselves are left out."
+        default=None,
+        description="The ids of items that the page shows: similar items rank higher, they themselves are left out."
+        " At most 100 ids in `itemIds`, `cartItemIds` and `recentItemIds` together.",
     )
     cart_item_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="Items in the cart: what is near them comes up, they themselves are left out."
+        default=None,
+        description="The ids of items in the cart: similar items rank higher, they themselves are left out.",
     )
     recent_item_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="Items just looked at that no event has told of yet."
+        default=None,
+        description="The ids of items just looked at, before an event reports it: similar items rank higher.",
     )
-    category: str | None = strawberry.field(default=None, description="A category page: only its items are listed.")
+    category: str | None = strawberry.field(
+        default=None, description="The category of the page: only its items are listed."
+    )
     market: strawberry.ID | None = strawberry.field(
-        default=None, description="Where the person buys: only what can be had there is listed."
+        default=None, description="The market the person buys in: only items available there are listed."
     )
     personalize: bool | None = strawberry.field(
-        default=True, description="False leaves out everything known of the person, as for someone who objects to it."
+        default=True,
+        description="False: the list does not use anything that is stored about the person, for people who object to"
+        " it.",
     )
 
 
@@ -261,9 +294,9 @@ async def recommend(
     among: Sequence[str] | None,
     preview: bool,
 ) -> RecommendationConnection:
-    """A page of what this person wants next."""
-    if not 0 < len(placement) <= LONGEST_NAME:
-        raise InvalidInput(f"placement must have 1 to {LONGEST_NAME} characters.", field="placement")
+    """A page of the items that this person most likely wants next."""
+    if not 0 < len(placement) <= MAX_PLACEMENT:
+        raise InvalidInput(f"placement must have 1 to {MAX_PLACEMENT} characters.", field="placement")
     where = where or RecommendationContext()
     shown = [*(where.item_ids or ()), *(where.cart_item_ids or ())]
     wish = Wish(
@@ -282,34 +315,45 @@ async def recommend(
 
 
 async def similar_to(
-    context: Context, item: stored.Item, first: int, after: str | None, filter: ItemFilter | None, market: str | None
-) -> RecommendationConnection:
-    """A page of what is most like an item."""
+    root: Item, info: Info, first: First = 20, after: After = None, filter: FilterBy = None, market: Market = None
+) -> RecommendationConnection | None:
+    """A page of the items that are most similar to an item."""
+    context, item = info.context, root.record
     wish = Wish(check_first(first), after, read_filter(filter), market)
     listed = await context.recommender.like_item(item, wish)
     return RecommendationConnection.of(context, listed, "similar", context.viewer.person)
 
 
+SIMILAR = strawberry.field(
+    name="similar",
+    resolver=similar_to,
+    permission_classes=[requires("recommendations:read")],
+    description="The items most similar to this one, best first. Only available items are listed.",
+)
+"""A field of Item. `items.py` cannot declare it, because this module imports Item."""
+
+
 @strawberry.type
 class RecommendationQuery:
-    """Lists that are nobody's own."""
+    """Queries of lists that are not made for a person."""
 
     @strawberry.field(
         permission_classes=[requires("recommendations:read")],
-        description="What most people bought lately, of what can be had; counted anew every minute.",
+        description="The items that most people bought lately, most first, counted every minute. Only available items"
+        " are listed.",
     )
     async def trending(
         self,
         info: Info,
         window: Annotated[
-            timedelta, strawberry.argument(description="How far to look back: PT1H to P365D.")
+            timedelta, strawberry.argument(description="How far to look back: PT1H (one hour) to P365D (365 days).")
         ] = timedelta(days=7),
-        filter: Annotated[ItemFilter | None, strawberry.argument(description="Which items may be listed.")] = None,
+        filter: FilterBy = None,
         market: Market = None,
-        first: Annotated[int, strawberry.argument(description="How many, 1 to 100.")] = 20,
-        after: Annotated[str | None, strawberry.argument(description="`endCursor` of the page before.")] = None,
+        first: First = 20,
+        after: After = None,
     ) -> RecommendationConnection | None:
-        """A page of what most people buy."""
+        """A page of the items that most people bought."""
         context = info.context
         wish = Wish(check_first(first), after, read_filter(filter), market)
         listed = await context.recommender.trending(window, wish)

@@ -1,1 +1,1 @@
-"""What several topics share: scalars, nodes, connections, permissions."""
+"""What several topics share: scalars, nodes, connections, filters, permissions, payloads."""

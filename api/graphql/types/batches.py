@@ -1,4 +1,4 @@
-"""What mutations of many elements answer: one outcome per element, so that a bad one spoils no good one."""
+"""Payloads of mutations over many elements: one outcome per element, so that a wrong element does not stop the rest."""
 
 from collections.abc import Sequence
 from typing import Annotated, Self
@@ -9,24 +9,32 @@ from engine.outcomes import Outcome, Result
 
 strawberry.enum(
     Outcome,
-    description="What became of one element: ACCEPTED it is safe with us; DUPLICATE it already was, nothing changed;"
-    " CONFLICT its identity belongs to something else; REJECTED it is wrong or not allowed, and will stay so;"
-    " RETRY it could not be taken just now: send it again, as it is.",
+    description="The outcome of one element of a batch. ACCEPTED: it is stored safely. DUPLICATE: it was stored"
+    " before; nothing changed. CONFLICT: something else has its identity, or a newer version is stored. REJECTED: it"
+    " is wrong or not allowed; sending it again does not help. RETRY: it could not be stored now; send it again"
+    " unchanged.",
 )
 
 
-@strawberry.type(description="What became of one element of a batch.")
+@strawberry.type(description="The outcome of one element of a batch.")
 class ElementResult:
     """One element's outcome."""
 
-    index: int = strawberry.field(description="Its place in the batch, from 0.")
+    index: int = strawberry.field(description="The position of the element in the batch, from 0.")
     id: strawberry.ID | None = strawberry.field(
-        description="Its id: the sender's, or the one it was given; null when the sender's cannot be repeated."
+        description="The element's id: the one that was sent, or the one the server gave it; null when the element has"
+        " no valid id."
     )
-    outcome: Outcome = strawberry.field(description="What became of it.")
-    code: str | None = strawberry.field(description="Why not, for programs.")
-    field: list[str] | None = strawberry.field(description="Path of the input at fault, inside the element.")
-    message: str | None = strawberry.field(description="Why not, for people.")
+    outcome: Outcome = strawberry.field(description="What happened to the element.")
+    code: str | None = strawberry.field(
+        description="Why the element was not accepted, as a code for programs, such as BAD_USER_INPUT; null otherwise."
+    )
+    field: list[str] | None = strawberry.field(
+        description="The path of the wrong field inside the element; null when no single field is wrong."
+    )
+    message: str | None = strawberry.field(
+        description="Why the element was not accepted, as a sentence for people; null otherwise."
+    )
 
     @classmethod
     def of(cls, result: Result) -> Self:
@@ -43,27 +51,30 @@ class ElementResult:
 
 @strawberry.type
 class BatchPayload:
-    """The shape that payloads of batches share: subclass it under the mutation's own name."""
+    """The fields that the payloads of batches share. Subclass it under the mutation's own name."""
 
-    told: strawberry.Private[Sequence[Result]]
+    all_results: strawberry.Private[Sequence[Result]]
 
-    @strawberry.field(description="How many are ACCEPTED.")
+    @strawberry.field(description="How many elements are ACCEPTED.")
     def accepted(self) -> int:
-        """How many were taken."""
+        """How many elements were accepted."""
         return self._count(Outcome.ACCEPTED)
 
-    @strawberry.field(description="How many are REJECTED or CONFLICT: as they are, they will never be taken.")
+    @strawberry.field(description="How many elements are REJECTED or CONFLICT: sending them again does not help.")
     def rejected(self) -> int:
-        """How many never will be."""
+        """How many elements will never be accepted."""
         return self._count(Outcome.REJECTED, Outcome.CONFLICT)
 
-    @strawberry.field(description="The outcomes, in the order of the batch.")
+    @strawberry.field(description="The outcome of each element, in the order of the batch.")
     def results(
         self,
-        only: Annotated[list[Outcome] | None, strawberry.argument(description="Leave out all but these.")] = None,
+        only: Annotated[
+            list[Outcome] | None,
+            strawberry.argument(description="Return only elements with one of these outcomes; null returns all."),
+        ] = None,
     ) -> list[ElementResult]:
         """The outcome of each element."""
-        return [ElementResult.of(result) for result in self.told if only is None or result.outcome in only]
+        return [ElementResult.of(result) for result in self.all_results if only is None or result.outcome in only]
 
     def _count(self, *outcomes: Outcome) -> int:
-        return sum(result.outcome in outcomes for result in self.told)
+        return sum(result.outcome in outcomes for result in self.all_results)

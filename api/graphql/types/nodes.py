@@ -1,4 +1,4 @@
-"""Relay's Node: one opaque id for everything that can be fetched again by it."""
+"""Relay's Node: one opaque id for every object that can be fetched again."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
@@ -7,20 +7,22 @@ import strawberry
 from core.errors import InvalidInput
 
 
-@strawberry.interface(description="Something that can be fetched again by its `nodeId`.")
+@strawberry.interface(description="An object that `node` can fetch again by its `nodeId`.")
 class Node:
-    """Types that implement it give `node_id`, as a field or as a resolver over `node_id_of`."""
+    """Types that implement it set `node_id` to `node_id_of(...)`."""
 
-    node_id: strawberry.ID = strawberry.field(description="Global and opaque; `id` is the shop's own id.")
+    node_id: strawberry.ID = strawberry.field(
+        description="The object's id in this API: unique over all types, and opaque. `id` is the id within its type."
+    )
 
 
 def node_id_of(kind: str, own_id: str) -> strawberry.ID:
-    """The nodeId of the thing of GraphQL type `kind` with the shop's id `own_id`."""
+    """The nodeId of the object of the GraphQL type `kind` with the id `own_id`."""
     return strawberry.ID(urlsafe_b64encode(f"{kind}:{own_id}".encode()).rstrip(b"=").decode())
 
 
 def read_node_id(node_id: str) -> tuple[str, str]:
-    """The (GraphQL type, shop's id) a nodeId stands for; raises InvalidInput when it is none of ours."""
+    """The (GraphQL type, own id) in a nodeId; raises InvalidInput for any other text."""
     try:
         padded = node_id.encode("ascii") + b"=" * (-len(node_id) % 4)
         kind, colon, own_id = urlsafe_b64decode(padded).decode().partition(":")

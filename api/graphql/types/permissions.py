@@ -1,4 +1,4 @@
-"""Who may read or do what: classes on fields, checked before the resolver, printed in the schema as `@requires`."""
+"""Permissions: classes on fields, checked before the resolver, printed in the schema as `@requires`."""
 
 from functools import cache
 from typing import Any, ClassVar
@@ -14,34 +14,35 @@ from engine.viewer import Viewer
 
 @strawberry.schema_directive(
     locations=[Location.FIELD_DEFINITION],
-    description="The access token needs all these scopes; with `orOneself`, a person's own token needs none of them.",
+    description="The access token needs all of these scopes. With `orOneself`, the token of the person the field"
+    " is about needs none of them.",
 )
 class Requires:
-    """What a field asks of the token, for readers of the schema."""
+    """The scopes of a field, for readers of the schema."""
 
     scopes: list[str]
     or_oneself: bool | None = strawberry.UNSET
 
 
 class ScopePermission(BasePermission):
-    """Opens a field to tokens that carry every scope in `scopes`."""
+    """Allows tokens that have every scope in `scopes`."""
 
     scopes: ClassVar[tuple[str, ...]] = ()
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
-        """Whether the viewer of this request may have the field."""
+        """Whether the viewer may read the field."""
         return info.context.viewer.scopes.issuperset(self.scopes)
 
     def on_unauthorized(self) -> None:
-        """Raise Forbidden, naming the scopes."""
+        """Raise Forbidden, with the scopes in its message."""
         raise Forbidden(f"This needs the scope {' '.join(self.scopes)}.")
 
 
 class OneselfPermission(ScopePermission):
-    """Opens a private field of a person to that person's own token as well; the source has a `person`."""
+    """Also allows the token of the person the field is about; the source must have `person: Person`."""
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
-        """Whether the viewer has the scopes, or is the person the field belongs to."""
+        """Whether the viewer has the scopes, or is the person the field is about."""
         viewer = info.context.viewer
         return viewer.scopes.issuperset(self.scopes) or is_oneself(viewer, source)
 
@@ -53,7 +54,7 @@ def is_oneself(viewer: Viewer, source: Any) -> bool:
 
 @cache
 def requires(*scopes: str) -> type[BasePermission]:
-    """The permission class that demands every one of `scopes`."""
+    """The permission class for fields that need every one of `scopes`."""
     return _permission(ScopePermission, scopes, or_oneself=False)
 
 

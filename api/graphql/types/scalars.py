@@ -1,4 +1,4 @@
-"""The scalars beyond GraphQL's own: DateTime, Duration, Decimal and JSON, each read strictly and written one way."""
+"""The scalars that GraphQL lacks: DateTime, Duration, Decimal and JSON. Each is read strictly and written one way."""
 
 import re
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ from strawberry.types.scalar import ScalarDefinition
 
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
-)  # RFC 3339; Python's own reader takes much more
+)  # RFC 3339; `fromisoformat` accepts much more
 _DURATION = re.compile(
     r"P(?=.)(?:(?P<weeks>\d{1,5})W)?(?:(?P<days>\d{1,6})D)?"
     r"(?:T(?=.)(?:(?P<hours>\d{1,7})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,11})S)?)?",
     re.ASCII,
 )
-_JSON_DEPTH = 32
+_MAX_JSON_LEVELS = 32
 _DECIMAL = re.compile(r"-?(?:\d{1,28}(?:\.\d{1,18})?|NaN|Infinity)", re.ASCII)
 
 
@@ -34,7 +34,7 @@ def read_date_time(value: object) -> datetime:
 
 
 def write_date_time(moment: datetime) -> str:
-    """RFC 3339 in UTC, ending in Z; raises GraphQLError for a time without a zone, which names no moment."""
+    """RFC 3339 in UTC, ending in Z; raises GraphQLError for a time without a zone."""
     if moment.tzinfo is None:
         raise GraphQLError("A DateTime without a time zone cannot be written.")
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -61,9 +61,9 @@ def write_duration(duration: timedelta) -> str:
 
 
 def read_decimal(value: object) -> Decimal:
-    """A decimal number given as a string or a whole number; a float has already lost digits, so it is refused.
+    """A decimal number from a string or a whole number. Floats are refused: they have already lost digits.
 
-    What is no finite number is let through: of a batch of elements, whoever judges them refuses one and not the call.
+    NaN and the infinities are accepted here, so that a batch can reject one element instead of the whole call.
     """
     text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
     if not _DECIMAL.fullmatch(text):
@@ -82,13 +82,13 @@ def write_decimal(value: Decimal) -> str:
 
 
 def read_json(value: Any) -> Any:
-    """Any JSON value, of at most 32 levels: deeper ones could not be written again."""
+    """Any JSON value of at most 32 levels; raises GraphQLError for a deeper one, which could not be written again."""
     level, depth = [value], 0
     while level:
-        level = [inner for outer in level for inner in _parts(outer)]
+        level = [inner for outer in level for inner in _children(outer)]
         depth += 1
-        if depth > _JSON_DEPTH:
-            raise GraphQLError(f"A JSON value may have {_JSON_DEPTH} levels.")
+        if depth > _MAX_JSON_LEVELS:
+            raise GraphQLError(f"A JSON value may have at most {_MAX_JSON_LEVELS} levels.")
     return value
 
 
@@ -97,7 +97,7 @@ def write_json(value: Any) -> Any:
     return value
 
 
-def _parts(value: Any) -> Iterable[Any]:
+def _children(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
@@ -111,27 +111,29 @@ def _refuse(kind: str, value: object) -> NoReturn:
 SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
-        description="A moment, as RFC 3339 with an offset; always answered in UTC, ending in Z.",
+        description="A point in time: RFC 3339 with an offset, such as 2026-01-31T12:00:00Z. Answers are always in"
+        " UTC and end in Z.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=write_date_time,
         parse_value=read_date_time,
     ),
     timedelta: strawberry.scalar(
         name="Duration",
-        description="A length of time, as ISO 8601 in weeks, days, hours, minutes and seconds: P7D, PT12H.",
+        description="A length of time: ISO 8601 in weeks, days, hours, minutes and seconds, such as P7D or PT12H."
+        " Months and years are not allowed.",
         specified_by_url="https://www.iso.org/iso-8601-date-and-time-format.html",
         serialize=write_duration,
         parse_value=read_duration,
     ),
     Decimal: strawberry.scalar(
         name="Decimal",
-        description='An exact decimal number, as a string: "12.90".',
+        description='An exact decimal number, as a string such as "12.90". Whole numbers may also be sent as integers.',
         serialize=write_decimal,
         parse_value=read_decimal,
     ),
     JSON: strawberry.scalar(
         name="JSON",
-        description="Any JSON value.",
+        description="Any JSON value, of at most 32 levels.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
         serialize=write_json,
         parse_value=read_json,

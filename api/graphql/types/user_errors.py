@@ -1,4 +1,4 @@
-"""What single mutations answer when they cannot do what was asked: a value, not an error of the request."""
+"""The refusal of a single mutation: a value in its payload, not an error of the request."""
 
 from typing import Self
 
@@ -7,13 +7,15 @@ import strawberry
 from core.errors import InvalidInput
 
 
-@strawberry.type(description="Why a mutation did nothing.")
+@strawberry.type(description="A reason why a mutation changed nothing.")
 class UserError:
     """One reason."""
 
-    code: str = strawberry.field(description="Why not, for programs.")
-    field: list[str] | None = strawberry.field(description="Path of the argument at fault.")
-    message: str = strawberry.field(description="Why not, for people.")
+    code: str = strawberry.field(description="The reason as a code for programs, such as BAD_USER_INPUT.")
+    field: list[str] | None = strawberry.field(
+        description="The path of the wrong argument; null when no single argument is wrong."
+    )
+    message: str = strawberry.field(description="The reason as a sentence for people.")
 
     @classmethod
     def of(cls, error: InvalidInput, code: str = "BAD_USER_INPUT") -> Self:

@@ -16,7 +16,7 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey, RSAKey
 
-from db.keys import StoredKey, list_keys, make_first_key, rotate_keys
+from db.keys import StoredKey, list_keys, make_first_key
 from db.postgres import Connection
 
 log = structlog.get_logger()
@@ -24,7 +24,6 @@ log = structlog.get_logger()
 ALGORITHM = "RS256"
 BITS = 2048
 SETTLE = timedelta(seconds=10)  # a new key signs once every process has had time to learn of it
-OVERLAP = timedelta(minutes=1)  # the old one signs until then
 VERIFY_FOR = timedelta(days=1)  # the longest life of an access token
 _SEALING = ["dir", "A256GCM"]
 
@@ -73,11 +72,6 @@ class SigningKeys:
         self._verifying = {entry.kid: key for entry, key in opened}
         self._signing = _signing_key(opened)
         self._opened = {entry.sealed: self._opened[entry.sealed] for entry in stored}
-
-    async def rotate(self, connection: Connection) -> None:
-        """Make a new key. It signs after a few seconds; tokens signed by the old ones stay valid until they expire."""
-        await rotate_keys(connection, await self._make(), OVERLAP)
-        await self.refresh(connection)
 
     @property
     def signing(self) -> RSAKey:

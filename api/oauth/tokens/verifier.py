@@ -15,7 +15,7 @@ from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.keys import ALGORITHM, SigningKeys
 from core import clock
-from core.errors import InvalidToken, StoreUnavailable
+from core.errors import InvalidToken, Unanswerable
 from db.postgres import Connection
 from db.revocations import Refused, list_refused
 from engine.scopes import read_scopes
@@ -69,7 +69,7 @@ class Verifier:
         """Read revocations and keys when the last read is two seconds old. Raises StoreUnavailable, see `verify`."""
         await self._refresher.refresh()
         if monotonic() - self._refresher.read_at > self._max_age:
-            raise StoreUnavailable("Tokens cannot be checked: revocations could not be read for minutes.")
+            raise Unanswerable("postgres", "Tokens cannot be checked: revocations could not be read for minutes.")
 
     async def close(self) -> None:
         """Stop reading."""

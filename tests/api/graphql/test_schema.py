@@ -1,4 +1,4 @@
-"""The schema keeps its promises: every root and private field asks for scopes, and one part never kills the page."""
+"""The rules of the schema: root and private fields need scopes, and a field with a scope or store is nullable."""
 
 from collections.abc import Iterator
 
@@ -47,19 +47,19 @@ def scopes(field: GraphQLField) -> set[str]:
 
 
 @pytest.mark.parametrize("root", ROOTS)
-def test_every_root_field_asks_for_a_scope(root: str) -> None:
+def test_every_root_field_needs_a_scope(root: str) -> None:
     without = [name for type_, name, field in fields() if type_ == root and not scopes(field)]
     assert without == []
 
 
-def test_every_private_field_asks_for_a_scope() -> None:
+def test_every_private_field_needs_a_scope() -> None:
     found = {(type_, name): scopes(field) for type_, name, field in fields()}
     for type_, names in PRIVATE.items():
         for name in names:
             assert "profiles:read" in found[type_, name], f"{type_}.{name}"
 
 
-def test_no_field_asks_for_a_scope_that_nobody_can_have() -> None:
+def test_no_field_needs_an_unknown_scope() -> None:
     assert {scope for _, _, field in fields() for scope in scopes(field)} <= SCOPES.keys()
 
 
@@ -72,14 +72,14 @@ def test_a_field_with_its_own_scope_or_store_is_nullable() -> None:
     assert required == []
 
 
-def test_elements_of_a_list_that_is_there_are_not_null() -> None:
+def test_elements_of_lists_are_not_null() -> None:
     for type_, name, field in fields():
         inner = field.type.of_type if isinstance(field.type, GraphQLNonNull) else field.type
         if is_list_type(inner):
             assert isinstance(inner.of_type, GraphQLNonNull), f"{type_}.{name}"
 
 
-def test_the_printed_schema_says_which_scopes_a_field_needs() -> None:
+def test_the_printed_schema_shows_the_scopes_of_a_field() -> None:
     text = SCHEMA.as_str()
     assert '@requires(scopes: ["recommendations:read"])' in text
     assert '@requires(scopes: ["profiles:read"], orOneself: true)' in text
@@ -95,11 +95,24 @@ def test_everything_has_a_description() -> None:
     assert missing == []
 
 
-def test_every_bounded_list_starts_at_twenty_or_fewer_and_takes_a_cursor() -> None:
+def test_every_connection_has_a_first_of_20_and_an_after() -> None:
     for type_, name, field in fields():
         if get_named_type(field.type).name.endswith("Connection"):
             assert field.args["first"].default_value == 20, f"{type_}.{name}"
             assert "after" in field.args, f"{type_}.{name}"
+
+
+def test_every_connection_has_relays_fields() -> None:
+    connections = [type_ for type_ in types() if type_.name.endswith("Connection")]
+    assert len(connections) == 7
+    for type_ in connections:
+        name = type_.name.removesuffix("Connection")
+        edge = get_named_type(type_.fields["edges"].type)
+        node = get_named_type(type_.fields["nodes"].type)
+        assert isinstance(edge, GraphQLObjectType) and edge.name == f"{name}Edge"
+        assert str(edge.fields["cursor"].type) == "String!"
+        assert str(edge.fields["node"].type) == f"{node.name}!"
+        assert str(type_.fields["pageInfo"].type) == "PageInfo!"
 
 
 def test_all_objects_of_a_node_type_are_nodes() -> None:

@@ -22,9 +22,9 @@ from bus import topology
 from core import clock, metrics
 from core.settings import Gateway, Settings, Stores, Watching
 from db.clients import create_client
-from db.dead_events import DeadReason, bury
+from db.dead_events import DeadReason, insert_dead_events
 from db.jobs import fail_job, lease_job, request_job
-from db.serving import MAIN, Model, promote, register_model
+from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
 from engine.scopes import SCOPES
 from tests.faults import eventually
@@ -146,7 +146,7 @@ async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Serv
     assert job is not None
     await fail_job(pool, job, "no data")
     await request_job(pool, "main", "again", "ada")
-    await bury(pool, [of_message(b"?", None, DeadReason.UNREADABLE, "a test says so")])
+    await insert_dead_events(pool, [of_message(b"?", None, DeadReason.UNREADABLE, "a test says so")])
     numbers = await served.scrape()
     for store in ("postgres", "redis", "broker"):
         assert numbers["penchant_store_up", store] == 1
@@ -163,7 +163,7 @@ async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Serv
 
 async def test_a_refused_bundle_is_reported(served: Served, pool: asyncpg.Pool) -> None:
     await register_model(pool, Model("never-written", "main", clock.now(), "digest", {}, None))
-    await promote(pool, MAIN, "never-written", "a test says so", {}, "test")
+    await promote(pool, "never-written", "a test says so", {}, "test")
 
     async def refused() -> bool:
         return (await served.scrape())[("penchant_bundle_refused",)] == 1

@@ -13,8 +13,8 @@ from s3fs import S3FileSystem
 from core.contract import Event, read_event
 from db.events import insert_events
 from db.lake.export import Exported, export_events
+from db.lake.location import Lake
 from db.lake.owner import sole_writer
-from db.lake.place import Lake
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from core.errors import StoreUnavailable
-from db.lake.place import Lake
+from db.lake.location import Lake
 from tests.db.lake.conftest import event, export, store
 from tests.db.lake.test_export import content
 

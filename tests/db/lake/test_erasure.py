@@ -9,7 +9,7 @@ from core.contract import Person
 from db.lake import parts
 from db.lake.days import read_contents
 from db.lake.erasure import erase_people
-from db.lake.place import Lake
+from db.lake.location import Lake
 from tests.db.lake.conftest import DAY, NOON, event, export, store
 from tests.db.lake.test_export import content, rows
 from tests.db.lake.test_retention import LATER, drop

@@ -12,8 +12,8 @@ import pytest
 
 from db.lake import parts
 from db.lake.days import read_contents
-from db.lake.owner import AnothersLake, LakeBusy, sole_writer
-from db.lake.place import Lake
+from db.lake.location import Lake
+from db.lake.owner import ForeignLake, LakeBusy, sole_writer
 from db.lake.retention import drop_exported_months
 from tests.db.lake.conftest import DAY, NOON, NOW, event, export, store
 
@@ -174,7 +174,7 @@ async def test_an_export_that_fails_half_way_lets_go_of_everything(
     await store(pool, *(event(number) for number in range(4)))
     with monkeypatch.context() as patched:
         patched.setattr(parts, "ROWS_OF_GROUP", 2)
-        patched.setattr(parts.Writer, "_close", lambda _: 1 / 0)
+        patched.setattr(parts.PartWriter, "_close", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await export(pool, lake)
     assert read_contents(lake).days == {}
@@ -195,6 +195,6 @@ async def test_the_lake_of_another_database_is_left_alone(pool: asyncpg.Pool, la
     before = content(lake)
     await pool.execute("UPDATE lake_origin SET id = gen_random_uuid()")
     await store(pool, event(2))
-    with pytest.raises(AnothersLake, match="another database"):
+    with pytest.raises(ForeignLake, match="another database"):
         await export(pool, lake)
     assert content(lake) == before

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from db.lake.days import MANIFEST, read_contents
-from db.lake.place import Lake
+from db.lake.location import Lake
 from tests.db.lake.conftest import DAY, NOON, event, export, store
 from tests.db.lake.test_export import content
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 MORE_STEPS_THAN_THERE_ARE = 40
 PRELUDE = """
 import os, signal
-from db.lake.place import Lake
+from db.lake.location import Lake
 
 left = {step}
 def deadly(act):

@@ -13,7 +13,7 @@ import pytest
 
 from db.items import upsert_items
 from db.lake.hashing import hash_integers, hash_texts
-from db.lake.place import Lake
+from db.lake.location import Lake
 from db.lake.purchases import gaps, purchase_log_with_lake
 from db.purchases import PurchaseLog, purchase_log
 from tests.db.lake.conftest import DAY, NOON, NOW, event, export, store

@@ -8,8 +8,8 @@ import pytest
 
 from db.events import insert_events
 from db.lake.days import MANIFEST, folder_of, read_contents
+from db.lake.location import Lake
 from db.lake.owner import sole_writer
-from db.lake.place import Lake
 from db.lake.retention import drop_exported_months
 from tests.db.lake.conftest import DAY, NOON, event, export, store
 from tests.db.lake.test_export import content, rows

@@ -12,9 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from core.tasks import end
-from db.items import ItemPatch, Offer, items_by_id, remove_items, upsert_items
+from core.uploads import ItemPatch, Offer
+from db.items import remove_items, upsert_items
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
+from tests.fixtures.items import items_by_id
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -171,7 +173,7 @@ async def test_the_watch_outlives_a_store_that_fails(pool: asyncpg.Pool) -> None
     try:
         with capture_logs() as logs:
             await until(lambda: len(logs) >= 2)
-        assert {line["event"] for line in logs} == {"catalogue_not_refreshed"}
+        assert {line["event"] for line in logs} == {"store_unavailable"}
     finally:
         await pool.execute("ALTER TABLE hidden RENAME TO items")
     await upsert_items(pool, [patch("late")])

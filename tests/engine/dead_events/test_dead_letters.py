@@ -16,7 +16,7 @@ from bus import topology
 from bus.publisher import Broker, events_body, publish_events
 from core.contract import Event, read_event
 from core.settings import Stores
-from db.dead_events import Burial, DeadReason, bury, dead_bodies, list_dead
+from db.dead_events import DeadReason, NewDeadEvent, bodies_of_dead_events, insert_dead_events, list_dead_events
 from db.events import events_of_person
 from engine.dead_events.dead_letters import WARY, autopsy, move_letters
 from engine.dead_events.deciding import replay
@@ -69,7 +69,7 @@ async def test_a_letter_for_a_task_of_no_name_is_kept_as_it_came(
 ) -> None:
     await lay_out(channel, b"no JSON", {**TASK, "task": "nul\0in it"})
     assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.kind, dead.reason, dead.task) == ("MESSAGE", DeadReason.UNREADABLE, None)
 
 
@@ -86,7 +86,7 @@ async def test_an_event_in_a_letter_that_cannot_be_stored_is_its_persons_still(
     body = events_body([make_event(properties={"n": 1})]).replace(was, then)
     await lay_out(channel, body, TASK)
     assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.kind, dead.reason, dead.user_id) == ("EVENT", DeadReason.INVALID, "u1")
 
 
@@ -98,7 +98,7 @@ async def test_a_letter_whose_parts_cannot_be_kept_is_kept_as_it_came_and_blocks
     monkeypatch: pytest.MonkeyPatch,
     error: type[Exception],
 ) -> None:
-    def autopsied(letter: AbstractIncomingMessage) -> list[Burial]:
+    def autopsied(letter: AbstractIncomingMessage) -> list[NewDeadEvent]:
         if b"first" in letter.body:
             raise error
         return autopsy(letter)
@@ -107,7 +107,7 @@ async def test_a_letter_whose_parts_cannot_be_kept_is_kept_as_it_came_and_blocks
     await lay_out(channel, events_body([make_event(userId="first")]), TASK)
     await lay_out(channel, events_body([make_event(userId="next")]), TASK)
     assert await move_letters(pool, stores.broker_url.get_secret_value()) == 2
-    dead = await list_dead(pool, 10)
+    dead = await list_dead_events(pool, 10)
     assert [(each.kind, each.user_id) for each in dead] == [("EVENT", "next"), ("MESSAGE", None)]
 
 
@@ -118,7 +118,7 @@ async def test_a_batch_is_a_row_for_each_event_and_the_same_letter_twice_is_the_
     for _ in range(2):
         await lay_out(channel, events_body(events), {**TASK, "x-first-death-reason": "delivery_limit"})
     assert await move_letters(pool, stores.broker_url.get_secret_value()) == 2
-    dead = await list_dead(pool, 10)
+    dead = await list_dead_events(pool, 10)
     assert {each.user_id for each in dead} == {"u0", "u1", "u2"}
     assert {(each.reason, each.attempts) for each in dead} == {(DeadReason.CRASHED, 12)}
     assert await waiting(channel) == 0
@@ -133,9 +133,9 @@ async def test_a_letter_that_was_delivered_too_often_is_not_read(
     for _ in range(WARY):
         await (await taken(queue)).reject(requeue=True)
     await move_letters(pool, stores.broker_url.get_secret_value())
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.kind, dead.task) == ("MESSAGE", topology.STORE_EVENTS)
-    assert (await dead_bodies(pool, [dead.id]))[dead.id] == body
+    assert (await bodies_of_dead_events(pool, [dead.id]))[dead.id] == body
 
 
 async def test_a_letter_leaves_the_broker_only_when_its_rows_are_committed(
@@ -155,9 +155,9 @@ async def test_a_letter_leaves_the_broker_only_when_its_rows_are_committed(
         return await waiting(channel) == 1
 
     await eventually(back)
-    assert await list_dead(pool, 10) == []
+    assert await list_dead_events(pool, 10) == []
     assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
-    assert len(await list_dead(pool, 10)) == 1
+    assert len(await list_dead_events(pool, 10)) == 1
 
 
 async def test_letters_are_moved_unaided_and_wait_while_postgres_is_away(
@@ -176,10 +176,10 @@ async def test_letters_are_moved_unaided_and_wait_while_postgres_is_away(
     await relay.open()
 
     async def moved() -> bool:
-        return await waiting(channel) == 0 and len(await list_dead(pool, 10)) == 2
+        return await waiting(channel) == 0 and len(await list_dead_events(pool, 10)) == 2
 
     await eventually(moved)
-    assert {each.kind for each in await list_dead(pool, 10)} == {"MESSAGE"}
+    assert {each.kind for each in await list_dead_events(pool, 10)} == {"MESSAGE"}
     await relay.close()
 
 
@@ -196,7 +196,7 @@ async def test_what_is_told_in_a_letter_is_not_in_the_log(
             await broker.publish(task, uuid4(), body, topology.EVENTS.routing_key)
 
     async def buried() -> bool:
-        return len(await list_dead(pool, 10)) == 3
+        return len(await list_dead_events(pool, 10)) == 3
 
     await eventually(buried)
     assert "message_refused" in (log := worker_log.read_text())  # noqa: ASYNC240 -- small and local
@@ -209,8 +209,8 @@ async def test_what_is_replayed_is_stored_as_the_event_it_was_however_often(
     start_worker()
     event = make_event(id="e1", occurredAt=NOW, unitPrice="1.10", properties={"text": '"\\🛒'})
     for _ in range(2):
-        await bury(pool, [of_event(event, DeadReason.CRASHED, "a test says so", 5)])
-        (dead,) = await list_dead(pool, 10)
+        await insert_dead_events(pool, [of_event(event, DeadReason.CRASHED, "a test says so", 5)])
+        (dead,) = await list_dead_events(pool, 10)
         (told,) = await replay(pool, broker, [str(dead.id)], "ada")
         assert told.outcome == "ACCEPTED"
     last = make_event(id="e2", occurredAt=NOW)
@@ -221,4 +221,4 @@ async def test_what_is_replayed_is_stored_as_the_event_it_was_however_often(
 
     await eventually(stored)
     assert {each.id: each for each in await events_of_person(pool, event.person)} == {"e1": event, "e2": last}
-    assert await list_dead(pool, 10) == []
+    assert await list_dead_events(pool, 10) == []

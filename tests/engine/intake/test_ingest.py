@@ -21,7 +21,7 @@ from core.errors import Overloaded, StoreUnavailable, TooManyElements
 from core.settings import Ingest as IngestSettings
 from core.settings import Stores
 from db.cache import connect_redis, read_person, unpack_recent, write_base
-from db.outbox import count_parcels, put_aside
+from db.outbox import count_envelopes, keep_envelope
 from db.postgres import connect_pool
 from engine.intake import ingest as ingest_module
 from engine.intake.ingest import Ingest
@@ -234,7 +234,7 @@ async def test_while_the_broker_is_away_the_outbox_takes_it_and_is_emptied_under
     await relay.open()
 
     async def emptied() -> bool:
-        return await count_parcels(pool) == 0
+        return await count_envelopes(pool) == 0
 
     await eventually(emptied)
     found = await batches(channel)
@@ -254,11 +254,11 @@ async def test_a_parcel_that_the_broker_refuses_keeps_no_other_back(
 
     async def publish(broker: Broker, task_id: UUID, body: bytes) -> None:
         if task_id == refused:
-            raise StoreUnavailable("It is too large.")
+            raise StoreUnavailable("broker", "It is too large.")
         await publish_events(broker, task_id, body)
 
     for task_id in (refused, taken):
-        await put_aside(pool, task_id, events_body([]))
+        await keep_envelope(pool, task_id, events_body([]))
     monkeypatch.setattr(ingest_module, "publish_events", publish)
     await open_ingest(pool=pool)
 

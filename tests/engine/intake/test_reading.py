@@ -19,7 +19,7 @@ from core import clock
 from core.contract import EARLIEST, Event, Person, read_event
 from core.settings import Stores
 from db.cache import pack_recent, read_person
-from db.dead_events import DeadReason, dead_bodies, list_dead
+from db.dead_events import DeadReason, bodies_of_dead_events, list_dead_events
 from db.erasures import begin_erasure
 from db.events import MONTHS_AHEAD, ensure_months
 from engine.intake.reading import insert_good, read_batch
@@ -66,7 +66,7 @@ async def count(pool: asyncpg.Pool) -> int:
 
 
 async def reasons(pool: asyncpg.Pool) -> list[str]:
-    return sorted(dead.reason for dead in await list_dead(pool, 100))
+    return sorted(dead.reason for dead in await list_dead_events(pool, 100))
 
 
 class Counted:
@@ -97,9 +97,9 @@ async def test_the_same_identity_with_another_body_is_a_dead_event_and_the_first
     assert await store(memory, [first], 1) == 1
     for _ in range(2):
         assert await store(memory, [second, first, make_event(userId="u2")], 1) == 1
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.event_id, dead.user_id, dead.attempts) == (DeadReason.CONFLICT, "e1", "u1", 2)
-    assert Event.model_validate_json((await dead_bodies(pool, [dead.id]))[dead.id]) == second
+    assert Event.model_validate_json((await bodies_of_dead_events(pool, [dead.id]))[dead.id]) == second
     assert (await read_person(redis, Person("user", "u1")))[1] == [pack_recent(first)]
 
 
@@ -116,7 +116,7 @@ async def test_what_postgres_refuses_is_found_by_halves(pool: asyncpg.Pool, memo
     good = [make_event(userId=f"u{n}") for n in range(30)]
     bad = [unstorable(id="confidential-1", occurredAt=NOW), unstorable(id="confidential-2", occurredAt=NOW)]
     assert await store(memory, [*good[:7], bad[0], *good[7:], bad[1]], 1) == 30
-    dead = await list_dead(pool, 10)
+    dead = await list_dead_events(pool, 10)
     assert {each.event_id for each in dead} == {"confidential-1", "confidential-2"}
     assert all(each.reason == DeadReason.UNSTORABLE and "confidential" not in each.detail for each in dead)
 
@@ -135,11 +135,11 @@ async def test_an_element_of_another_release_dies_alone(pool: asyncpg.Pool, memo
     }
     await take(memory, batch_of(make_event(), make_event(unitPrice="1.5"), **stranger), 1)
     assert await count(pool) == 2
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.source, dead.event_id, dead.event_type) == (DeadReason.INVALID, "shop", "e9", "VIEW")
     assert (dead.user_id, dead.anonymous_id, dead.occurred_at) == ("ada", "g1", NOW)
     assert "confidential" not in dead.detail and "not permitted" in dead.detail
-    assert json.loads((await dead_bodies(pool, [dead.id]))[dead.id]) == stranger
+    assert json.loads((await bodies_of_dead_events(pool, [dead.id]))[dead.id]) == stranger
 
 
 NUMBER, BEFORE, FAR = 10**30, "0001-01-01T00:00:00+23:59", "9999-12-31T10:00:00Z"
@@ -166,10 +166,10 @@ async def test_what_would_only_show_later_dies_alone_and_is_its_persons(
     recent = clock.now().isoformat()
     await take(memory, batch_of(make_event(occurredAt=NOW), **{**bad, "receivedAt": recent, **more}), 1)
     assert await count(pool) == 1
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.event_id, dead.user_id) == (DeadReason.INVALID, "e1", "ada")
     assert dead.detail.startswith(says) and "confidential" not in dead.detail
-    assert json.loads((await dead_bodies(pool, [dead.id]))[dead.id])["id"] == "e1"
+    assert json.loads((await bodies_of_dead_events(pool, [dead.id]))[dead.id])["id"] == "e1"
     assert await pool.fetchval("SELECT to_regclass('events_9999_12') IS NULL")
 
 
@@ -193,9 +193,9 @@ async def test_an_element_of_any_shape_can_be_kept(pool: asyncpg.Pool, memory: M
     read = read_batch(json.dumps([element]))
     assert len(read.dead) == 1 and not read.events
     await store(memory, read.events, 1, read.dead)
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.source, dead.event_id, dead.user_id, dead.occurred_at) == (None, None, None, None)
-    assert json.loads((await dead_bodies(pool, [dead.id]))[dead.id]) == element
+    assert json.loads((await bodies_of_dead_events(pool, [dead.id]))[dead.id]) == element
 
 
 def test_good_elements_are_read_alike_alone_and_together() -> None:
@@ -234,11 +234,11 @@ async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
         await publish_events(broker, uuid4(), events_body([make_event()]))
 
     async def all_buried() -> bool:
-        return await count(pool) == len(odd) and len(await list_dead(pool, 100)) == len(odd)
+        return await count(pool) == len(odd) and len(await list_dead_events(pool, 100)) == len(odd)
 
     await eventually(all_buried)
-    dead = await list_dead(pool, 100)
-    bodies = await dead_bodies(pool, [each.id for each in dead])
+    dead = await list_dead_events(pool, 100)
+    bodies = await bodies_of_dead_events(pool, [each.id for each in dead])
     assert {bodies[each.id] for each in dead if each.kind == "MESSAGE"} == {
         body for body, *_ in odd if not body.startswith((good[:8], b'[["[{}]"]'))
     }
@@ -269,10 +269,10 @@ async def test_what_is_to_wait_or_to_expire_neither_stops_a_worker_nor_is_lost(
     await publish_events(broker, uuid4(), events_body([make_event()]))
 
     async def all_buried() -> bool:
-        return await count(pool) == 1 and len(await list_dead(pool, 100)) == len(odd) + 1
+        return await count(pool) == 1 and len(await list_dead_events(pool, 100)) == len(odd) + 1
 
     await eventually(all_buried)
-    dead = await list_dead(pool, 100)
+    dead = await list_dead_events(pool, 100)
     told = {each.detail for each in dead if each.kind == "EVENT"}
     assert {each.event_id for each in dead if each.event_id} == {f"odd-{n}" for n in range(len(odd))}
     assert told == {"Its message was to wait or to expire: events do neither."}
@@ -322,7 +322,7 @@ async def test_an_event_that_kills_its_worker_dies_alone_after_five_tries_and_de
     poison = make_event(itemId="deadly", id="deadly", occurredAt=NOW)
     await publish_events(broker, uuid4(), events_body([make_event(), poison, make_event()]))
     neighbours = 0
-    while not await list_dead(pool, 1):
+    while not await list_dead_events(pool, 1):
         neighbours += 1
         await publish_events(broker, uuid4(), events_body([make_event(id=f"n{neighbours}", occurredAt=NOW)]))
 
@@ -330,7 +330,7 @@ async def test_an_event_that_kills_its_worker_dies_alone_after_five_tries_and_de
             return bool(await pool.fetchval("SELECT true FROM events WHERE id = $1", id))
 
         await eventually(stored)
-    (dead,) = await list_dead(pool, 10)
+    (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.event_id, dead.attempts) == (DeadReason.CRASHED, "deadly", 5)
     assert neighbours > 2, "they are stored while it is still tried"
 

@@ -18,11 +18,12 @@ from redis.asyncio import Redis
 from bus import topology
 from bus.publisher import Broker, events_body, publish_events
 from core.contract import Event, Person, read_event
+from core.errors import StoreUnavailable
 from core.settings import Stores
 from db.cache import pack_recent, read_person, write_base
 from db.events import events_of_person
 from engine.intake.reading import read_batch
-from engine.intake.storing import AWAY, Memory, store
+from engine.intake.storing import Memory, store
 from tests.faults import Relay, eventually
 from tests.fixtures.worker import StartWorker
 
@@ -133,7 +134,7 @@ async def test_while_postgres_is_away_the_batch_waits_inside_the_task(
 
 async def test_patience_has_an_end(stores: Stores) -> None:
     away = Memory(stores.model_copy(update={"postgres_url": SecretStr("postgresql://nobody@127.0.0.1:1/none")}))
-    with pytest.raises(AWAY):
+    with pytest.raises(StoreUnavailable):
         await store(away, [make_event()], patience=0.3)
     await away.close()
 

@@ -16,8 +16,8 @@ from core.errors import InvalidInput, StoreUnavailable
 from core.settings import EventLake
 from db.events import insert_events
 from db.lake.days import read_contents
-from db.lake.due import ask_export
-from db.lake.place import Lake
+from db.lake.due_exports import request_export
+from db.lake.location import Lake
 from engine.maintenance.exporting import carry_out
 from engine.maintenance.periodic import due_export
 from tests.faults import eventually
@@ -50,10 +50,10 @@ async def test_an_export_is_asked_for_once_a_day_and_again_while_it_is_not_done(
     assert await due_export(pool, settings, MONDAY.replace(hour=2)) is None
     told = await asyncio.gather(*(due_export(pool, settings, due) for _ in range(4)))
     assert [day for day in told if day] == ["2026-01-05"]
-    assert not await ask_export(pool, "2026-01-05", timedelta(hours=1))
-    assert await ask_export(pool, "2026-01-05", timedelta(0))
+    assert not await request_export(pool, "2026-01-05", timedelta(hours=1))
+    assert await request_export(pool, "2026-01-05", timedelta(0))
     await carry_out(pool, settings, "2026-01-05")
-    assert not await ask_export(pool, "2026-01-05", timedelta(0))
+    assert not await request_export(pool, "2026-01-05", timedelta(0))
     assert await due_export(pool, settings, due + timedelta(days=1)) == "2026-01-06"
 
 
@@ -62,7 +62,7 @@ async def test_it_exports_and_lets_old_months_go(pool: asyncpg.Pool, settings: E
     await store(pool, MONDAY, yesterday, clock.now())
     await carry_out(pool, settings, "2026-01-05")  # nobody asked
     assert days(settings) == []
-    await ask_export(pool, "2026-01-05")
+    await request_export(pool, "2026-01-05")
     await carry_out(pool, settings, "2026-01-05")
     assert days(settings) == ["2026-01-05", yesterday.date().isoformat()]
     assert await pool.fetchval("SELECT count(*) FROM events") == 2
@@ -74,7 +74,7 @@ async def test_it_exports_and_lets_old_months_go(pool: asyncpg.Pool, settings: E
 async def test_without_a_lake_or_a_limit_nothing_is_ever_dropped(pool: asyncpg.Pool, settings: EventLake) -> None:
     await store(pool, MONDAY)
     for chosen in (EventLake(events_keep=1), settings.model_copy(update={"events_keep": None})):
-        await ask_export(pool, "2026-01-05", timedelta(0))
+        await request_export(pool, "2026-01-05", timedelta(0))
         await carry_out(pool, chosen, "2026-01-05")
         assert await pool.fetchval("SELECT count(*) FROM events") == 1
     assert days(settings) == ["2026-01-05"]
@@ -82,10 +82,10 @@ async def test_without_a_lake_or_a_limit_nothing_is_ever_dropped(pool: asyncpg.P
 
 async def test_an_export_that_failed_is_not_done(pool: asyncpg.Pool) -> None:
     await store(pool, MONDAY)
-    await ask_export(pool, "2026-01-05")
+    await request_export(pool, "2026-01-05")
     with pytest.raises(StoreUnavailable):
         await carry_out(pool, EventLake(lake_url="/proc/nowhere", events_keep=1), "2026-01-05")
-    assert await ask_export(pool, "2026-01-05", timedelta(0))
+    assert await request_export(pool, "2026-01-05", timedelta(0))
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
 
@@ -102,7 +102,7 @@ def test_a_setting_that_cannot_be_meant_is_refused(monkeypatch: pytest.MonkeyPat
 
 async def test_no_month_is_dropped_into_memory(pool: asyncpg.Pool) -> None:
     await store(pool, MONDAY)
-    await ask_export(pool, "2026-01-05")
+    await request_export(pool, "2026-01-05")
     with pytest.raises(InvalidInput, match="no place for a lake"):
         await carry_out(pool, EventLake(lake_url="memory://shop", events_keep=1), "2026-01-05")
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
@@ -110,7 +110,7 @@ async def test_no_month_is_dropped_into_memory(pool: asyncpg.Pool) -> None:
 
 async def test_the_longest_that_events_may_be_kept_is_no_error(pool: asyncpg.Pool, settings: EventLake) -> None:
     await store(pool, MONDAY)
-    await ask_export(pool, "2026-01-05")
+    await request_export(pool, "2026-01-05")
     await carry_out(pool, settings.model_copy(update={"events_keep": 36_500}), "2026-01-05")
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 

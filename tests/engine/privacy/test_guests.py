@@ -25,7 +25,7 @@ from db.cache import add_recent, person_keys, read_person, write_base
 from db.dead_events import DeadReason
 from db.events import events_of_person, insert_events
 from db.identities import join_guest, unsettled_identities
-from db.outbox import put_aside
+from db.outbox import keep_envelope
 from engine.dead_events.records import of_event
 from engine.intake.storing import Memory, store
 from engine.privacy.guests import LANDED, settle_guests
@@ -163,8 +163,8 @@ async def test_a_person_from_guest_to_erasure_with_a_gateway_and_a_worker_of_the
             receipt = (await ask(ERASE))["erasure"]["id"]
             assert await knows("anna")
             late = [make_event(userId="anna"), make_event()]
-            await put_aside(pool, uuid4(), events_body(late))  # as by a gateway that had no broker when they came
-            await put_aside(
+            await keep_envelope(pool, uuid4(), events_body(late))  # as by a gateway that had no broker when they came
+            await keep_envelope(
                 pool, uuid4(), events_body([make_event(id="last", occurredAt=NOW.isoformat(), userId="bert")])
             )
             await eventually(partial(knows, "bert", "last"))

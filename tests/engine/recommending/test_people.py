@@ -128,7 +128,7 @@ async def test_many_askers_build_the_base_once(pool: asyncpg.Pool, redis: Redis,
     await insert_events(pool, [bought(f"e{number}", days=number) for number in range(1, 40)])
     queries: list[str] = []
     async with pool.acquire() as connection:
-        connection.add_query_logger(lambda record: queries.append(record.query))
+        connection.raw.add_query_logger(lambda record: queries.append(record.query))
         people = PeopleReader(_Only(connection), redis, catalogue)
         states = await asyncio.gather(*(people.state(ANNA) for _ in range(20)))
     assert {state.lines for state, _ in states} == {39}

@@ -18,10 +18,10 @@ from core.tasks import end
 from db.cache import SERVING_CHANGED, connect_redis, hint_serving
 from db.events import insert_events
 from db.items import upsert_items
-from db.serving import MAIN, promote
+from db.serving import promote
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.serving_models import HELD, ServingModels, rounded
-from ml.bundle import Bundle
+from ml.affinity.model import AffinityModel
 
 IDS = ("milk", "soap", "vase")
 LARGE = 20_000  # items
@@ -69,7 +69,7 @@ async def test_a_promotion_and_a_rollback_are_followed(
     opened = models.current
     second = await serving(pool, make_bundle(catalogue, IDS, seed=2))
     await until(lambda: serving_id(models) == second)
-    await promote(pool, MAIN, first, "back again", {}, "test", action="ROLLED_BACK")
+    await promote(pool, first, "back again", {}, "test", action="ROLLED_BACK")
     await until(lambda: serving_id(models) == first)
     assert models.current is opened  # a rollback opens no file
     await end([watch])
@@ -169,11 +169,11 @@ async def test_a_hundred_swaps_never_show_half_a_bundle(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     ids = [await serving(pool, make_bundle(catalogue, IDS, seed=seed)) for seed in (1, 2)]
-    digests = {Bundle.open(models._bundles / id).digest for id in ids}
+    digests = {AffinityModel.open(models._bundles / id).digest for id in ids}
     await models.load()
     watch = asyncio.create_task(models.run())
     for swap in range(100):
-        await promote(pool, MAIN, ids[swap % 2], "swap", {}, "test")
+        await promote(pool, ids[swap % 2], "swap", {}, "test")
         for _ in range(3):
             await asyncio.sleep(0)
             assert models.current is not None
@@ -229,7 +229,7 @@ async def test_the_watch_outlives_a_store_that_fails(
     try:
         with capture_logs() as logs:
             await until(lambda: len(logs) >= 2)
-        assert {line["event"] for line in logs} == {"serving_not_read"}
+        assert {line["event"] for line in logs} == {"store_unavailable"}
     finally:
         await pool.execute("ALTER TABLE hidden RENAME TO serving")
     id = await serving(pool, make_bundle(catalogue, IDS))

@@ -1,4 +1,4 @@
-"""The short way may not change an answer: generated operations over odd values, against graphql-core's own executor."""
+"""The fast path never changes an answer: generated operations over odd values, checked against graphql-core."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -15,21 +15,22 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from api.graphql.execution.executor import Executor, Selections
+from api.graphql.types.connections import Connection, Edge
 from api.graphql.types.nodes import Node
 from api.graphql.types.scalars import SCALARS
 
 
 @strawberry.enum
 class Colour(Enum):
-    """A type GraphQL names by its members."""
+    """An enum, which GraphQL writes by the names of its members."""
 
     RED = "red"
     BLUE = 2
 
 
 @strawberry.type
-class Leafs:
-    """Every kind of leaf, required and not."""
+class Leaves:
+    """Every kind of leaf, required and nullable."""
 
     text: str
     maybe_text: str | None
@@ -47,11 +48,12 @@ class Leafs:
 
 @strawberry.type
 class Thing(Node):
-    """Plain fields, fields with resolvers, and more of its kind."""
+    """Plain fields, fields with resolvers, and other Things."""
 
-    leafs: Leafs
-    maybe_leafs: Leafs | None
-    many: list[Leafs] | None
+    leaves: Leaves
+    maybe_leaves: Leaves | None
+    many: list[Leaves] | None
+    page: Connection[Leaves] | None
     next: "Thing | None"
     nexts: list["Thing | None"] | None
 
@@ -60,8 +62,8 @@ class Thing(Node):
         return "resolved"
 
     @strawberry.field
-    async def awaited(self) -> Leafs | None:
-        return self.leafs
+    async def awaited(self) -> Leaves | None:
+        return self.leaves
 
     @strawberry.field
     def failing(self) -> str | None:
@@ -75,7 +77,7 @@ class Thing(Node):
 
 @strawberry.type
 class Query:
-    """Gives what the test put in."""
+    """Returns the value of the test."""
 
     @strawberry.field
     def thing(self, info: strawberry.Info) -> Thing | None:
@@ -94,16 +96,16 @@ SCHEMA = strawberry.Schema(Query, types=[Thing], config=StrawberryConfig(scalar_
 
 
 class Text(str):
-    """A str that is not exactly one."""
+    """A subclass of str."""
 
 
 async def soon() -> str:
-    """Something to await where nobody expects it."""
+    """An awaitable in an unexpected place."""
     return "soon"
 
 
 class Awaitable:
-    """Can be awaited once per look."""
+    """An object that can be awaited many times."""
 
     def __await__(self) -> Any:
         return soon().__await__()
@@ -139,16 +141,21 @@ GOOD: dict[str, list[Any]] = {
     "texts": [[], ["a", "b"]],
     "maybe_texts": [None, [None, "a"]],
 }
-LEAFS = "text maybeText count maybeCount share flag colour at price anything texts maybeTexts __typename".split()
+LEAVES = "text maybeText count maybeCount share flag colour at price anything texts maybeTexts __typename".split()
+
+
+def page_of(*nodes: Any) -> Connection[Any]:
+    """A page of a list; its GraphQL type is generic."""
+    return Connection.of([Edge(cursor=str(at), node=node) for at, node in enumerate(nodes)], None, more=False)
 
 
 class Maker(Random):
-    """Makes values and the operations that ask for them, some of both odd; the same for the same seed."""
+    """Makes values and operations, some of them odd. The same seed makes the same ones."""
 
-    def leafs(self) -> Any:
+    def leaves(self) -> Any:
         if self.random() < 0.1:
             return self.choice(ODD)
-        made = Leafs(**{name: self.choice(values) for name, values in GOOD.items()})
+        made = Leaves(**{name: self.choice(values) for name, values in GOOD.items()})
         for name in self.sample(sorted(GOOD), self.choice([0, 0, 1, 2])):
             setattr(made, name, self.choice(ODD))
         if self.random() < 0.05:
@@ -160,9 +167,10 @@ class Maker(Random):
             return self.choice(ODD)
         return Thing(
             node_id=strawberry.ID("t1"),
-            leafs=self.leafs(),
-            maybe_leafs=self.choice([None, self.leafs()]),
-            many=self.choice([None, [self.leafs(), self.leafs()], self.choice(ODD)]),
+            leaves=self.leaves(),
+            maybe_leaves=self.choice([None, self.leaves()]),
+            many=self.choice([None, [self.leaves(), self.leaves()], self.choice(ODD)]),
+            page=self.choice([None, page_of(self.leaves(), self.leaves()), self.choice(ODD)]),
             next=self.choice([None, self.thing(depth - 1)]),
             nexts=self.choice([None, [self.thing(depth - 1), None], self.choice(ODD)]),
         )
@@ -170,21 +178,25 @@ class Maker(Random):
     def operation(self) -> str:
         root = self.choice(["thing { %s }", "things { %s }", "node { nodeId ... on Thing { %s } }"])
         selected = root % self.selection()
-        fragment = " fragment L on Leafs { maybeText at __typename }" if "...L" in selected else ""
+        fragment = " fragment L on Leaves { maybeText at __typename }" if "...L" in selected else ""
         return f"query{'($yes: Boolean!)' if '$yes' in selected else ''} {{ {selected} }}{fragment}"
 
     def selection(self, depth: int = 2) -> str:
         kinds = ["nodeId", "resolved", "failing", "__typename", "t: __typename", "n: nodeId @include(if: $yes)"]
-        kinds += ["leafs { ...L }", "... on Thing { nodeId many { count } }", "a: leafs { text } a: leafs { count }"]
-        for name in ("leafs", "maybeLeafs", "many", "awaited"):
-            kinds.append(f"{name} {{ {' '.join(self.sample(LEAFS, self.randint(1, 4)))} }}")
+        kinds += ["leaves { ...L }", "... on Thing { nodeId many { count } }", "a: leaves { text } a: leaves { count }"]
+        kinds += [
+            "page { nodes { text count } edges { cursor node { maybeText at } } }",
+            "page { pageInfo { endCursor } }",
+        ]
+        for name in ("leaves", "maybeLeaves", "many", "awaited"):
+            kinds.append(f"{name} {{ {' '.join(self.sample(LEAVES, self.randint(1, 4)))} }}")
         if depth:
             kinds += [f"{name} {{ {self.selection(depth - 1)} }}" for name in ("next", "nexts", "later")]
         return " ".join(self.sample(kinds, self.randint(1, 5)))
 
 
 def run(document: DocumentNode, context: Any, executor: type[Any], **more: Any) -> str:
-    """Data and errors as text: it has the order of the keys, and NaN is equal to itself."""
+    """Data and errors as text, so that the order of keys counts and NaN is equal to itself."""
 
     async def asked() -> ExecutionResult:
         result = execute(
@@ -205,7 +217,7 @@ def run(document: DocumentNode, context: Any, executor: type[Any], **more: Any) 
 
 
 @pytest.mark.parametrize("seeds", [range(start, start + 100) for start in range(0, 600, 100)])
-def test_every_answer_is_graphql_cores_own(seeds: range) -> None:
+def test_every_answer_is_the_same_as_graphql_cores(seeds: range) -> None:
     for seed in seeds:
         maker = Maker(seed)
         text, context = maker.operation(), maker.thing()
@@ -219,7 +231,7 @@ def test_every_answer_is_graphql_cores_own(seeds: range) -> None:
 
 
 def thing() -> Thing:
-    leafs = Leafs(
+    leaves = Leaves(
         text="a",
         maybe_text=None,
         count=1,
@@ -233,10 +245,18 @@ def thing() -> Thing:
         texts=["a"],
         maybe_texts=[None],
     )
-    return Thing(node_id=strawberry.ID("t1"), leafs=leafs, maybe_leafs=None, many=[leafs], next=None, nexts=None)
+    return Thing(
+        node_id=strawberry.ID("t1"),
+        leaves=leaves,
+        maybe_leaves=None,
+        many=[leaves],
+        page=page_of(leaves),
+        next=None,
+        nexts=None,
+    )
 
 
-def test_a_plain_subtree_is_completed_without_asking_graphql_core_for_its_fields(monkeypatch: Any) -> None:
+def test_a_plain_subtree_is_completed_without_graphql_core(monkeypatch: Any) -> None:
     asked: list[str] = []
     original = Executor.execute_field
 
@@ -245,13 +265,15 @@ def test_a_plain_subtree_is_completed_without_asking_graphql_core_for_its_fields
         return original(self, parent, source, details, *rest)
 
     monkeypatch.setattr(Executor, "execute_field", counted)
-    answer = run(parse(f"{{ thing {{ nodeId resolved many {{ {' '.join(LEAFS)} }} }} }}"), thing(), Executor)
+    leaves = " ".join(LEAVES)
+    page = f"page {{ nodes {{ {leaves} }} edges {{ cursor node {{ {leaves} }} }} pageInfo {{ endCursor }} }}"
+    answer = run(parse(f"{{ thing {{ nodeId resolved many {{ {leaves} }} {page} }} }}"), thing(), Executor)
     assert asked == ["thing", "resolved"]
     assert "'colour': 'BLUE'" in answer
 
 
-def test_what_was_worked_out_for_an_operation_is_used_again() -> None:
-    document, shared = parse("{ thing { nodeId leafs { text } resolved } }"), Selections()
+def test_the_selections_of_an_operation_are_collected_once() -> None:
+    document, shared = parse("{ thing { nodeId leaves { text } resolved } }"), Selections()
     run(document, thing(), Executor, selections=shared)
     sizes = len(shared.fields), len(shared.splits), len(shared.completers)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Documents are prepared once, chosen from by name, and forgotten before they fill the memory."""
+"""Documents are prepared once, kept in a bounded store, and their operations are found by name."""
 
 import pytest
 from graphql import build_schema
@@ -14,7 +14,7 @@ def test_the_same_text_is_prepared_once() -> None:
     assert documents.read("{ me }") is documents.read("{ me }")
 
 
-def test_the_store_forgets_what_was_used_longest_ago() -> None:
+def test_the_least_recently_used_document_is_dropped() -> None:
     documents = Documents(SCHEMA, size=2)
     first, second = documents.read("{ me }"), documents.read("{ you }")
     documents.read("{ me }")
@@ -53,14 +53,14 @@ def test_a_document_of_fragments_alone_is_refused() -> None:
         Documents(SCHEMA).read("fragment F on Query { me }").operation(None)
 
 
-def test_parse_and_validation_failures_have_their_own_codes() -> None:
+def test_parse_and_validation_errors_have_different_codes() -> None:
     for text, code in (("{ me", "GRAPHQL_PARSE_FAILED"), ("{ mee }", "GRAPHQL_VALIDATION_FAILED")):
         with pytest.raises(DocumentInvalid) as refused:
             Documents(SCHEMA).read(text)
         assert refused.value.code == code
 
 
-def test_names_of_the_schema_are_suggested_only_when_allowed() -> None:
+def test_names_of_the_schema_are_suggested_only_when_suggestions_are_shown() -> None:
     with pytest.raises(DocumentInvalid) as hidden:
         Documents(SCHEMA).read("{ yuo }")
     with pytest.raises(DocumentInvalid) as shown:

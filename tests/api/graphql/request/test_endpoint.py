@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: media types, methods, statuses, tokens, codes; on a small schema of its own."""
+"""GraphQL over HTTP: media types, methods, statuses, tokens and codes, with a small schema of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ SECRET = "password=hunter2"
 
 @strawberry.type
 class Query:
-    """Fields that go well and badly in every way."""
+    """Fields that succeed, and fields that fail in every way."""
 
     @strawberry.field
     def hello(self, name: str = "world") -> str:
@@ -63,7 +63,7 @@ class Query:
 
     @strawberry.field
     def down(self) -> str | None:
-        raise StoreUnavailable()
+        raise StoreUnavailable("postgres")
 
     @strawberry.field
     def unreachable(self) -> str | None:
@@ -89,7 +89,7 @@ class Query:
 
 @strawberry.type
 class Mutation:
-    """Something that changes something."""
+    """A mutation that succeeds and one that refuses the request."""
 
     @strawberry.mutation
     def change(self) -> str:
@@ -104,11 +104,11 @@ SCHEMA = strawberry.Schema(Query, Mutation, config=StrawberryConfig(scalar_map=S
 
 
 class Tokens:
-    """Two tokens are good: one with the scope to see the schema, one without any scope."""
+    """Two tokens are valid: `schema` has the scope schema:read, `plain` has no scope."""
 
     async def verify(self, token: str) -> Viewer:
         if token == "store-down":
-            raise StoreUnavailable()
+            raise StoreUnavailable("postgres")
         if token not in ("plain", "schema"):
             raise InvalidToken()
         return Viewer("shop", frozenset({"schema:read"} if token == "schema" else ()), None, 2**40)
@@ -151,13 +151,13 @@ async def test_a_query_is_answered(client: httpx.AsyncClient) -> None:
     assert response.headers["cache-control"] == "no-store"
 
 
-async def test_variables_and_the_operation_name_are_heard(client: httpx.AsyncClient) -> None:
+async def test_variables_and_the_operation_name_are_used(client: httpx.AsyncClient) -> None:
     query = "query A($n: String!) { hello(name: $n) } query B { client }"
     body = {"query": query, "operationName": "A", "variables": {"n": "you"}}
     assert (await client.post("/graphql", json=body)).json() == {"data": {"hello": "hello you"}}
 
 
-async def test_a_media_type_we_do_not_speak_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_unsupported_media_type_is_refused(client: httpx.AsyncClient) -> None:
     response = await ask(client, "{ hello }", accept="text/plain")
     assert (response.status_code, code(response)) == (406, "NOT_ACCEPTABLE")
 
@@ -173,24 +173,24 @@ async def test_a_media_type_we_do_not_speak_is_refused(client: httpx.AsyncClient
         {"content-type": "application/json", "content-encoding": "gzip"},
     ],
 )
-async def test_other_bodies_are_415(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+async def test_unsupported_bodies_are_415(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     response = await client.post("/graphql", content=b'{"query":"{ hello }"}', headers=headers)
     assert (response.status_code, code(response)) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
-async def test_a_body_that_names_utf_8_is_read(client: httpx.AsyncClient) -> None:
+async def test_a_body_with_the_charset_utf_8_is_read(client: httpx.AsyncClient) -> None:
     headers = {"content-type": 'application/json; charset="UTF-8"'}
     response = await client.post("/graphql", content=b'{"query":"{ hello }"}', headers=headers)
     assert response.status_code == 200
 
 
-async def test_requests_that_are_none_are_400_without_data(client: httpx.AsyncClient) -> None:
+async def test_requests_without_an_operation_are_400_without_data(client: httpx.AsyncClient) -> None:
     for response in (await client.post("/graphql", json=[]), await client.get("/graphql?query=")):
         assert (response.status_code, code(response)) == (400, "BAD_REQUEST")
         assert "data" not in response.json()
 
 
-async def test_the_answer_has_the_media_type_asked_for(client: httpx.AsyncClient) -> None:
+async def test_the_answer_has_the_media_type_of_accept(client: httpx.AsyncClient) -> None:
     for kind in ("application/json", "application/graphql-response+json"):
         response = await ask(client, "{ hello }", accept=kind)
         assert response.headers["content-type"] == f"{kind}; charset=utf-8"
@@ -234,7 +234,7 @@ async def test_request_errors_are_400_without_data_or_200_in_plain_json(
     assert "data" not in response.json() and "data" not in plain.json()
 
 
-async def test_without_a_token_the_answer_is_a_challenge(client: httpx.AsyncClient) -> None:
+async def test_without_a_token_the_answer_is_401_with_a_challenge(client: httpx.AsyncClient) -> None:
     del client.headers["authorization"]
     response = await ask(client, "{ hello }", accept="application/json")
     assert (response.status_code, code(response)) == (401, "UNAUTHENTICATED")
@@ -243,13 +243,13 @@ async def test_without_a_token_the_answer_is_a_challenge(client: httpx.AsyncClie
 
 
 @pytest.mark.parametrize("value", ["Bearer forged", "Basic plain", "Bearer", "Bearer ", "plain", "Bearer a, Bearer b"])
-async def test_a_bad_token_is_named_invalid(client: httpx.AsyncClient, value: str) -> None:
+async def test_a_bad_token_is_401_with_the_error_invalid_token(client: httpx.AsyncClient, value: str) -> None:
     response = await ask(client, "{ hello }", authorization=value)
     assert (response.status_code, code(response)) == (401, "UNAUTHENTICATED")
     assert 'error="invalid_token"' in response.headers["www-authenticate"]
 
 
-async def test_a_cookie_authenticates_nobody(client: httpx.AsyncClient) -> None:
+async def test_a_cookie_does_not_authenticate(client: httpx.AsyncClient) -> None:
     del client.headers["authorization"]
     assert (await ask(client, "{ hello }", cookie="token=plain; authorization=Bearer plain")).status_code == 401
 
@@ -268,17 +268,17 @@ async def test_a_missing_scope_is_a_field_error_and_the_rest_is_answered(client:
     assert response.json()["errors"][0]["path"] == ["private"]
 
 
-async def test_what_is_not_there_is_not_found(client: httpx.AsyncClient) -> None:
+async def test_a_missing_object_is_not_found(client: httpx.AsyncClient) -> None:
     assert code(await ask(client, "{ unknown }")) == "NOT_FOUND"
 
 
-async def test_bad_arguments_name_their_field(client: httpx.AsyncClient) -> None:
+async def test_an_error_about_an_argument_has_its_name_as_field(client: httpx.AsyncClient) -> None:
     response = await ask(client, "{ bounded(first: 0) }")
     assert response.json()["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": "first"}
 
 
 @pytest.mark.parametrize("field", ["broken", "mistyped", "missing"])
-async def test_surprises_are_masked_and_carry_the_request_id(client: httpx.AsyncClient, field: str) -> None:
+async def test_unexpected_errors_are_masked_and_have_the_request_id(client: httpx.AsyncClient, field: str) -> None:
     response = await ask(client, f"{{ {field} }}")
     assert response.status_code == 200
     assert response.json()["errors"][0]["extensions"] == {"code": "INTERNAL_SERVER_ERROR", "requestId": "r1"}
@@ -287,12 +287,12 @@ async def test_surprises_are_masked_and_carry_the_request_id(client: httpx.Async
         assert leak not in response.text
 
 
-async def test_an_answer_json_has_no_word_for_is_masked(client: httpx.AsyncClient) -> None:
+async def test_an_answer_that_json_cannot_express_is_masked(client: httpx.AsyncClient) -> None:
     response = await ask(client, "{ odd }")
     assert code(response) == "INTERNAL_SERVER_ERROR"
 
 
-async def test_a_store_that_is_down_costs_its_field_only(client: httpx.AsyncClient) -> None:
+async def test_an_unavailable_store_fails_its_own_field_only(client: httpx.AsyncClient) -> None:
     response = await ask(client, "{ hello down unreachable }")
     assert response.status_code == 200
     assert response.json()["data"] == {"hello": "hello world", "down": None, "unreachable": None}
@@ -300,7 +300,7 @@ async def test_a_store_that_is_down_costs_its_field_only(client: httpx.AsyncClie
     assert "hunter2" not in response.text
 
 
-async def test_when_nothing_can_be_answered_the_status_is_503(client: httpx.AsyncClient) -> None:
+async def test_when_every_field_needs_an_unavailable_store_the_status_is_503(client: httpx.AsyncClient) -> None:
     response = await ask(client, "{ down unreachable }")
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
 
@@ -316,7 +316,7 @@ async def test_an_answer_that_takes_too_long_is_a_timeout(client: httpx.AsyncCli
     assert (response.status_code, code(response)) == (504, "TIMEOUT")
 
 
-async def test_at_most_five_errors_are_told(client: httpx.AsyncClient) -> None:
+async def test_at_most_five_errors_are_returned(client: httpx.AsyncClient) -> None:
     for query in ("{ " + " ".join(f"a{n}: broken" for n in range(9)) + " }", "{ " + "nothing " * 9 + "}"):
         assert len((await ask(client, query)).json()["errors"]) == 5
 
@@ -329,12 +329,12 @@ async def test_introspection_needs_its_scope(client: httpx.AsyncClient) -> None:
     assert (await ask(client, "{ __typename }")).json() == {"data": {"__typename": "Query"}}
 
 
-async def test_names_are_suggested_to_those_who_may_read_the_schema(client: httpx.AsyncClient) -> None:
+async def test_names_are_suggested_only_with_the_scope_to_read_the_schema(client: httpx.AsyncClient) -> None:
     assert "Did you mean" not in (await ask(client, "{ helo }")).text
     assert "Did you mean 'hello'?" in (await ask(client, "{ helo }", authorization="Bearer schema")).text
 
 
-async def test_json_nested_without_end_is_refused(client: httpx.AsyncClient) -> None:
+async def test_deeply_nested_json_is_refused(client: httpx.AsyncClient) -> None:
     query, headers = (
         '{"query":"query($v: JSON!) { echo(value: $v) }","variables":{"v":',
         {"content-type": "application/json"},
@@ -345,7 +345,7 @@ async def test_json_nested_without_end_is_refused(client: httpx.AsyncClient) -> 
         assert (code(response) if "errors" in response.json() else None) == expected
 
 
-async def test_browsers_get_a_page_only_when_it_is_switched_on() -> None:
+async def test_browsers_get_the_graphiql_page_only_when_it_is_enabled() -> None:
     headers = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     async with connect(graphiql=True) as client:
         del client.headers["authorization"]

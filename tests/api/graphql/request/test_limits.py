@@ -1,4 +1,4 @@
-"""What an operation may ask for, decided before it runs and in time that grows with its text alone."""
+"""The limits of an operation are checked before it runs, in time that is linear in its text."""
 
 import pytest
 from graphql import build_schema, parse
@@ -14,7 +14,7 @@ SCHEMA = build_schema("""
 
 
 def cost(text: str) -> int:
-    return Documents(SCHEMA).read(text).operation(None).measured.weight.cost
+    return Documents(SCHEMA).read(text).operation(None).measured.size.cost
 
 
 def prepare(text: str, variables: dict[str, object]) -> None:
@@ -34,8 +34,8 @@ def nested(depth: int) -> str:
     return "{ me " + "{ friend " * (depth - 2) + "{ id }" + " }" * (depth - 1)
 
 
-def test_twelve_levels_are_answered_and_thirteen_are_not() -> None:
-    assert Documents(SCHEMA).read(nested(12)).operation(None).measured.weight.depth == 12
+def test_at_most_12_levels_are_allowed() -> None:
+    assert Documents(SCHEMA).read(nested(12)).operation(None).measured.size.depth == 12
     assert "depth is 13" in refusal(nested(13))
 
 
@@ -44,7 +44,7 @@ def test_levels_inside_introspection_do_not_count() -> None:
     assert Documents(SCHEMA).read(text).operation(None).measured.introspects
 
 
-def test_thirty_aliases_are_answered_and_thirty_one_are_not() -> None:
+def test_at_most_30_aliases_are_allowed() -> None:
     def aliased(count: int) -> str:
         return "{ me { " + " ".join(f"a{number}: id" for number in range(count)) + " } }"
 
@@ -52,13 +52,13 @@ def test_thirty_aliases_are_answered_and_thirty_one_are_not() -> None:
     assert "aliases is 31" in refusal(aliased(31))
 
 
-def test_twenty_root_fields_are_answered_and_more_are_not_even_through_fragments() -> None:
+def test_at_most_20_root_fields_are_allowed_fragments_included() -> None:
     assert Documents(SCHEMA).read("{ " + "me { id } " * 20 + "}")
     assert "root fields is 21" in refusal("{ " + "me { id } " * 21 + "}")
     assert "root fields is 22" in refusal("{ ...F ...F } fragment F on Query { " + "me { id } " * 11 + "}")
 
 
-def test_twenty_directives_are_answered_and_more_are_not() -> None:
+def test_at_most_20_directives_are_allowed() -> None:
     def directed(count: int) -> str:
         return "{ me { " + " ".join("id @include(if: true)" for _ in range(count)) + " } }"
 
@@ -67,7 +67,7 @@ def test_twenty_directives_are_answered_and_more_are_not() -> None:
     assert "directives is 40" in refusal("{ me { id " + "@x " * 40 + "} }")
 
 
-def test_two_thousand_tokens_are_answered_and_more_are_not() -> None:
+def test_at_most_2000_tokens_are_allowed() -> None:
     comments = "#\n" * 3000
     assert Documents(SCHEMA).read(comments + "{ me { " + "id " * 300 + "} }")
     assert "2000 tokens" in refusal("{ me { " + "id " * 2000 + "} }")
@@ -82,22 +82,22 @@ def test_first_multiplies_what_is_below_it() -> None:
     assert cost("{ people(first: 10) { friends(first: 5) { id } } }") == 2 + 10 * (2 + 5)
 
 
-def test_a_first_not_given_counts_with_its_default() -> None:
+def test_a_first_that_is_left_out_counts_with_its_default() -> None:
     assert cost("{ people { id } }") == 2 + 20
     assert cost("query($n: Int! = 7) { people(first: $n) { id } }") == 2 + 7
 
 
-def test_a_first_that_will_be_refused_anyway_counts_as_a_hundred() -> None:
+def test_a_first_out_of_bounds_counts_with_the_nearest_bound() -> None:
     assert cost("{ people(first: 999999999) { id } }") == 2 + 100
     assert cost("{ people(first: -5) { id } }") == 2 + 1
 
 
-def test_costs_go_through_fragments() -> None:
+def test_the_cost_includes_fragments() -> None:
     text = "{ people(first: 10) { ...F } me { ...F ... on Person { id } } } fragment F on Person { id name }"
     assert cost(text) == 2 + 10 * 2 + 2 + 2 + 1
 
 
-def test_a_field_repeated_hundreds_of_times_is_refused_before_comparing_each_with_each_takes_a_second() -> None:
+def test_a_field_repeated_hundreds_of_times_is_refused_quickly() -> None:
     Documents(SCHEMA).read("{ me { " + "friend { id } " * 50 + "} }")
     assert "too often" in refusal("{ me { " + "friend { id } " * 390 + "} }")
 
@@ -106,7 +106,7 @@ def test_a_cost_above_five_thousand_is_refused() -> None:
     assert "cost is 10202" in refusal("{ people(first: 100) { friends(first: 100) { id } } }")
 
 
-def test_a_cost_made_by_variables_is_refused_per_request() -> None:
+def test_a_cost_that_depends_on_variables_is_checked_per_request() -> None:
     text = "query($n: Int!) { people(first: $n) { friends(first: $n) { id name } } }"
     documents = Documents(SCHEMA)
     document = documents.read(text)
@@ -122,7 +122,7 @@ def test_a_first_variable_of_another_type_is_left_to_the_executor(value: object)
     documents.check_cost(document, document.operation(None), {"n": value})
 
 
-def test_remembered_costs_are_bounded() -> None:
+def test_the_number_of_cached_costs_is_bounded() -> None:
     documents = Documents(SCHEMA)
     document = documents.read("query($n: Int!) { people(first: $n) { id } }")
     operation = document.operation(None)
@@ -136,27 +136,27 @@ def doubling(fragments: int) -> str:
     return f"{{ ...F0 }} {chain} fragment F{fragments} on Query {{ me {{ id }} }}"
 
 
-def test_doubling_fragments_are_refused_after_looking_at_each_selection_once() -> None:
+def test_doubling_fragments_are_refused_after_one_visit_per_selection() -> None:
     document = parse(doubling(40))  # unfolded, a trillion fields
     measured = measure(SCHEMA, document, document.definitions[0], {})  # type: ignore[arg-type]
     assert measured.visits == 1 + 40 * 2 + 2
     assert "root fields" in refusal(doubling(40))
 
 
-def test_fragments_that_reach_themselves_are_invalid_not_endless() -> None:
+def test_fragments_that_use_themselves_are_invalid() -> None:
     with pytest.raises(DocumentInvalid) as refused:
         Documents(SCHEMA).read("{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }")
     assert refused.value.code == "GRAPHQL_VALIDATION_FAILED"
 
 
-def test_a_long_chain_of_fragments_is_an_answer_not_a_crash() -> None:
+def test_a_long_chain_of_fragments_is_refused() -> None:
     chain = " ".join(f"fragment F{n} on Query{{...F{n + 1}}}" for n in range(240))
     with pytest.raises(RequestRefused):
         Documents(SCHEMA).read(f"{{...F0}} {chain} fragment F240 on Query{{me{{id}}}}")
 
 
 @pytest.mark.parametrize("text", ["{ me " + "{ friend " * 400, "{ person(id: " + "[" * 1500, "query($a: " + "[" * 1500])
-def test_deep_nesting_is_an_answer_not_a_crash(text: str) -> None:
+def test_deep_nesting_is_refused(text: str) -> None:
     with pytest.raises(RequestRefused):
         Documents(SCHEMA).read(text)
 

@@ -1,9 +1,9 @@
-"""What an HTTP request asks, and in which media type: read strictly."""
+"""The operation of an HTTP request and the media type of its answer are read strictly."""
 
 import pytest
 
 from api.errors import RequestRefused
-from api.graphql.request.reading import GraphQLRequest, media_type, read_body, read_query_string
+from api.graphql.request.reading import GraphQLRequest, choose_media_type, read_body, read_query_string
 
 HEADERS = {b"content-type": b"application/json"}
 
@@ -23,14 +23,14 @@ HEADERS = {b"content-type": b"application/json"}
         ("application/json;q=high", "application/json"),
     ],
 )
-def test_the_media_type_is_the_one_asked_for(accept: str | None, kind: str) -> None:
-    assert media_type({b"accept": accept.encode()} if accept else {}) == kind
+def test_the_media_type_follows_the_weights_of_accept(accept: str | None, kind: str) -> None:
+    assert choose_media_type({b"accept": accept.encode()} if accept else {}) == kind
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/json;q=0", "text/*, image/png", ""])
-def test_a_caller_who_takes_neither_media_type_is_refused(accept: str) -> None:
+def test_an_accept_header_that_allows_neither_media_type_is_refused(accept: str) -> None:
     with pytest.raises(RequestRefused) as refused:
-        media_type({b"accept": accept.encode()})
+        choose_media_type({b"accept": accept.encode()})
     assert refused.value.status == 406
 
 
@@ -58,7 +58,7 @@ def test_a_caller_who_takes_neither_media_type_is_refused(accept: str) -> None:
         b"[" * 5000,
     ],
 )
-def test_bodies_that_are_no_request_are_refused(body: bytes) -> None:
+def test_bodies_without_a_graphql_request_are_refused(body: bytes) -> None:
     with pytest.raises(RequestRefused) as refused:
         read_body(HEADERS, body)
     assert (refused.value.status, refused.value.code) == (400, "BAD_REQUEST")
@@ -76,13 +76,13 @@ def test_bodies_that_are_no_request_are_refused(body: bytes) -> None:
         "a=1&" * 100,
     ],
 )
-def test_urls_that_are_no_request_are_refused(query_string: str) -> None:
+def test_urls_without_a_graphql_request_are_refused(query_string: str) -> None:
     with pytest.raises(RequestRefused) as refused:
         read_query_string(query_string.encode())
     assert (refused.value.status, refused.value.code) == (400, "BAD_REQUEST")
 
 
-def test_nulls_are_as_if_left_out() -> None:
+def test_null_parameters_count_as_left_out() -> None:
     body = b'{"query":"{ a }","variables":null,"operationName":null,"extensions":null,"other":1}'
     assert read_body(HEADERS, body) == GraphQLRequest("{ a }", None, {})
     assert read_query_string(b"query={+a+}&variables=&operationName=&extensions=") == GraphQLRequest("{ a }", None, {})

@@ -1,6 +1,6 @@
-"""Dead events over GraphQL: listed for who watches, decided about by who may, one result each."""
+"""Dead events over GraphQL: listed with one scope, replayed and discarded with another, one outcome each."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,14 +13,13 @@ from bus import topology
 from bus.publisher import Broker
 from core.contract import Event, Person, read_event
 from core.settings import Stores
-from db.dead_events import Burial, DeadReason, bury
+from db.dead_events import DeadReason, NewDeadEvent, insert_dead_events
 from db.events import events_of_person, insert_events
 from engine.dead_events.dead_letters import autopsy
 from engine.dead_events.records import of_event, of_message
 from engine.intake.reading import insert_good, read_batch
 from tests.faults import eventually
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LIST = """query ($first: Int! = 20, $after: String, $reason: DeadReason, $state: DeadState! = DEAD) {
@@ -42,7 +41,7 @@ def make_event(**fields: Any) -> Event:
 
 @pytest.fixture
 async def queue(gateway: Gateway, stores: Stores) -> AsyncIterator[AbstractChannel]:
-    """The gateway's broker is a real one, and its queues are empty."""
+    """A channel to a real broker with empty queues; the gateway uses the same broker."""
     url = stores.broker_url.get_secret_value()
     topology.declare(url)
     gateway.broker = Broker(url, 5)
@@ -53,16 +52,16 @@ async def queue(gateway: Gateway, stores: Stores) -> AsyncIterator[AbstractChann
     await gateway.broker.close()
 
 
-async def died(gateway: Gateway, *burials: Burial) -> list[str]:
-    """Bury these; their numbers, in order."""
+async def set_aside(gateway: Gateway, *burials: NewDeadEvent) -> list[str]:
+    """Store dead events; returns all their ids, in order."""
     for burial in burials:
-        await bury(gateway.pool, [burial])
+        await insert_dead_events(gateway.pool, [burial])
     rows = await gateway.pool.fetch("SELECT id FROM dead_events ORDER BY id")
     return [str(row["id"]) for row in rows]
 
 
 async def arrived(channel: AbstractChannel, count: int) -> list[Any]:
-    """What the queue holds, once it is so many."""
+    """The messages in the queue, as soon as there are `count`."""
     events = await channel.get_queue(topology.EVENTS.name)
     found: list[Any] = []
 
@@ -74,9 +73,9 @@ async def arrived(channel: AbstractChannel, count: int) -> list[Any]:
     return found
 
 
-async def test_they_are_listed_by_reason_and_page_without_anybodys_data(ask: Ask, gateway: Gateway) -> None:
+async def test_dead_events_are_listed_by_reason_and_page_without_personal_data(ask: Ask, gateway: Gateway) -> None:
     crashed = [of_event(make_event(id=f"e{n}"), DeadReason.CRASHED, "it crashed", 5) for n in range(3)]
-    ids = await died(gateway, *crashed, of_message(b"\xff", None, DeadReason.UNREADABLE, "no task"))
+    ids = await set_aside(gateway, *crashed, of_message(b"\xff", None, DeadReason.UNREADABLE, "no task"))
     watching = ["metrics:read"]
     first = (await ask(LIST, {"first": 2}, scopes=watching)).data["deadEvents"]
     rest = (await ask(LIST, {"after": first["pageInfo"]["endCursor"]}, scopes=watching)).data["deadEvents"]
@@ -91,25 +90,23 @@ async def test_they_are_listed_by_reason_and_page_without_anybodys_data(ask: Ask
     refused = await ask(PRIVATE, scopes=watching)
     assert set(refused.codes) == {"FORBIDDEN"}
     assert {(node["userId"], node["body"]) for node in refused.data["deadEvents"]["nodes"]} == {(None, None)}
-    told = (await ask(PRIVATE)).data["deadEvents"]["nodes"]
-    assert (told[0]["body"], told[1]["userId"]) == ("\\xff", "u1")
-    assert Event.model_validate_json(told[1]["body"]) == make_event(id="e2")
+    answered = (await ask(PRIVATE)).data["deadEvents"]["nodes"]
+    assert (answered[0]["body"], answered[1]["userId"]) == ("\\xff", "u1")
+    assert Event.model_validate_json(answered[1]["body"]) == make_event(id="e2")
 
 
-async def test_a_replay_sends_the_same_event_and_marks_it_and_a_second_one_does_nothing(
-    ask: Ask, gateway: Gateway, queue: AbstractChannel
-) -> None:
+async def test_a_replay_sends_the_same_event_once(ask: Ask, gateway: Gateway, queue: AbstractChannel) -> None:
     event = make_event(id="e1", properties={"text": '"🛒\\'})
-    ids = await died(
+    ids = await set_aside(
         gateway,
         of_event(event, DeadReason.CRASHED, "it crashed", 5),
         of_message(b"[[1],{},{}]", "penchant.of_next_release", DeadReason.UNKNOWN_TASK, "unknown"),
         of_message(b"?", None, DeadReason.UNREADABLE, "no task"),
     )
-    told = (await ask(REPLAY, {"ids": [*ids, "4711", "x", ids[0]]}, person=Person("user", "ada"))).data[
+    answered = (await ask(REPLAY, {"ids": [*ids, "4711", "x", ids[0]]}, person=Person("user", "ada"))).data[
         "replayDeadEvents"
     ]
-    outcomes = [(result["id"], result["outcome"], result["code"]) for result in told["results"]]
+    outcomes = [(result["id"], result["outcome"], result["code"]) for result in answered["results"]]
     assert outcomes == [
         (ids[0], "ACCEPTED", None),
         (ids[1], "ACCEPTED", None),
@@ -137,30 +134,30 @@ async def test_a_conflict_is_replayed_only_when_it_would_be_stored_now(
 ) -> None:
     first, second = make_event(id="e1", itemId="first"), make_event(id="e1", itemId="second")
     await insert_events(gateway.pool, [first])
-    ids = await died(gateway, *(await insert_good(gateway.pool, [second])).dead)
+    ids = await set_aside(gateway, *(await insert_good(gateway.pool, [second])).dead)
     refused = (await ask(REPLAY, {"ids": ids})).data["replayDeadEvents"]
     assert refused["rejected"] == 1
     assert [result["code"] for result in refused["results"]] == ["CONFLICT"]
     await gateway.pool.execute("DELETE FROM events")
     assert (await ask(REPLAY, {"ids": ids})).data["replayDeadEvents"]["accepted"] == 1
-    (letter,) = await arrived(queue, 1)
-    read = read_batch(autopsy(letter)[0].body.decode().join("[]"))
+    (message,) = await arrived(queue, 1)
+    read = read_batch(autopsy(message)[0].body.decode().join("[]"))
     await insert_good(gateway.pool, read.events)
     assert [event.item_id for event in await events_of_person(gateway.pool, Person("user", "u1"))] == ["second"]
 
 
-async def test_while_the_broker_is_away_nothing_is_marked(ask: Ask, gateway: Gateway) -> None:
-    ids = await died(gateway, of_event(make_event(id="e1"), DeadReason.CRASHED, "it crashed", 5))
-    told = (await ask(REPLAY, {"ids": ids})).data["replayDeadEvents"]["results"]
-    assert [(result["outcome"], result["code"]) for result in told] == [("RETRY", "SERVICE_UNAVAILABLE")]
+async def test_while_the_broker_is_unavailable_no_dead_event_is_marked(ask: Ask, gateway: Gateway) -> None:
+    ids = await set_aside(gateway, of_event(make_event(id="e1"), DeadReason.CRASHED, "it crashed", 5))
+    answered = (await ask(REPLAY, {"ids": ids})).data["replayDeadEvents"]["results"]
+    assert [(result["outcome"], result["code"]) for result in answered] == [("RETRY", "SERVICE_UNAVAILABLE")]
     assert len((await ask(LIST)).data["deadEvents"]["nodes"]) == 1
 
 
-async def test_a_discard_needs_a_reason_and_deletes_what_came(ask: Ask, gateway: Gateway) -> None:
-    ids = await died(gateway, of_event(make_event(id="e1"), DeadReason.CRASHED, "it crashed", 5))
+async def test_a_discard_needs_a_reason_and_deletes_the_content(ask: Ask, gateway: Gateway) -> None:
+    ids = await set_aside(gateway, of_event(make_event(id="e1"), DeadReason.CRASHED, "it crashed", 5))
     assert (await ask(DISCARD, {"ids": ids, "reason": " "})).codes == ["BAD_USER_INPUT"]
-    told = (await ask(DISCARD, {"ids": [*ids, "4711"], "reason": "a test order"})).data["discardDeadEvents"]
-    assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", "REJECTED"]
+    answered = (await ask(DISCARD, {"ids": [*ids, "4711"], "reason": "a test order"})).data["discardDeadEvents"]
+    assert [result["outcome"] for result in answered["results"]] == ["ACCEPTED", "REJECTED"]
     (gone,) = (await ask(DECIDED, {"state": "DISCARDED"})).data["deadEvents"]["nodes"]
     assert (gone["decision"], gone["decidedBy"]) == ("a test order", "tests")
     assert await gateway.pool.fetchval("SELECT body FROM dead_events") is None
@@ -169,7 +166,7 @@ async def test_a_discard_needs_a_reason_and_deletes_what_came(ask: Ask, gateway:
     ]
 
 
-async def test_deciding_needs_its_scope_and_has_its_bounds(ask: Ask) -> None:
+async def test_replay_and_discard_need_their_scope_and_have_bounds(ask: Ask) -> None:
     for query, variables in ((REPLAY, {"ids": ["1"]}), (DISCARD, {"ids": ["1"], "reason": "x"})):
         assert (await ask(query, variables, scopes=["metrics:read"])).codes == ["FORBIDDEN"]
     assert (await ask(LIST, scopes=["events:admin"])).codes == ["FORBIDDEN"]

@@ -1,4 +1,4 @@
-"""`eraseUser`: a person is gone from every store, and what they did before does not come back."""
+"""`eraseUser`: a person is erased from every store, and their earlier events are not stored again."""
 
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -38,7 +38,7 @@ from tests.erasing import (
 from tests.running import CLIENT
 
 
-async def test_a_person_is_gone_from_every_store_and_the_receipt_says_when(
+async def test_a_person_is_erased_from_every_store_and_the_receipt_says_when(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await ask(http, DESCRIBE)
@@ -70,7 +70,7 @@ async def test_a_person_is_gone_from_every_store_and_the_receipt_says_when(
         assert await everything_that_names(pool, id) == []
 
 
-async def test_what_was_on_its_way_is_dropped_and_what_comes_after_is_a_new_person(
+async def test_queued_events_are_dropped_and_later_events_belong_to_a_new_person(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await track(http, event("stored", anonymousId="g-1"))
@@ -87,28 +87,28 @@ async def test_what_was_on_its_way_is_dropped_and_what_comes_after_is_a_new_pers
     ]  # fmt: skip
     assert (await ask(http, ABOUT))["rfm"] == {"frequency": 1}
     await carry_on(stores, pool, redis)
-    assert (await ask(http, ABOUT))["history"]["nodes"] == [{"id": "after"}], "carrying on leaves the new person alone"
+    assert (await ask(http, ABOUT))["history"]["nodes"] == [{"id": "after"}], "the new person is not erased"
 
 
-async def test_an_erased_past_does_not_become_somebody_elses(
+async def test_erased_events_do_not_become_another_persons(
     http: httpx.AsyncClient, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool
 ) -> None:
     await ask(http, IDENTIFY)
     await track(http, event("queued-guest", anonymousId="g-1"))
     await erase(http)
-    await ask(http, IDENTIFY.replace("anna", "bert"))  # the next person at that browser
+    await ask(http, IDENTIFY.replace("anna", "bert"))  # the next person who uses the browser
     assert await drain(channel, memory) == [0]
     assert await pool.fetchval("SELECT count(*) FROM events") == 0
 
 
-async def test_a_late_event_is_refused_without_a_word_about_the_erasure(http: httpx.AsyncClient) -> None:
+async def test_a_late_event_is_refused_without_mentioning_the_erasure(http: httpx.AsyncClient) -> None:
     await erase(http)
     late, fresh, other = event("late"), event("fresh", clock.now()), event("other", userId="bert")
-    told = await ask(http, TRACK, events=[late, fresh, other])
-    assert [(one["outcome"], one["code"], one["field"]) for one in told["results"]] == [
+    payload = await ask(http, TRACK, events=[late, fresh, other])
+    assert [(one["outcome"], one["code"], one["field"]) for one in payload["results"]] == [
         ("REJECTED", "NOT_KEPT", ["occurredAt"]), ("ACCEPTED", None, None), ("ACCEPTED", None, None),
     ]  # fmt: skip
-    assert "eras" not in told["results"][0]["message"].lower()
+    assert "eras" not in payload["results"][0]["message"].lower()
 
 
 async def test_an_event_received_before_is_dropped_even_if_its_clock_was_ahead(
@@ -119,7 +119,7 @@ async def test_an_event_received_before_is_dropped_even_if_its_clock_was_ahead(
     assert await drain(channel, memory) == [0]
 
 
-async def test_asked_again_it_erases_what_came_since_and_renews_the_receipt(
+async def test_a_repeated_erasure_erases_what_is_new_and_renews_the_receipt(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     first = await erase(http)
@@ -127,7 +127,7 @@ async def test_asked_again_it_erases_what_came_since_and_renews_the_receipt(
     again = await erase(http)
     assert (again["id"], states(again)["POSTGRES"]) == (first["id"], "NOTHING_HELD")
     assert again["erasedAt"] > first["erasedAt"]
-    assert (states(again)["LAKE"], states(again)["QUEUE"]) == ("PENDING", "PENDING"), "what it found may be elsewhere"
+    assert (states(again)["LAKE"], states(again)["QUEUE"]) == ("PENDING", "PENDING"), "they may have the new events"
     await track(http, event("back", clock.now()))
     await drain(channel, memory)
     third = await erase(http)
@@ -137,7 +137,7 @@ async def test_asked_again_it_erases_what_came_since_and_renews_the_receipt(
 
 
 @pytest.mark.parametrize("id", ["nobody", "🧀" * 128, "g-1", "user:x"])
-async def test_an_unknown_id_and_a_guests_have_a_receipt_too(
+async def test_an_unknown_id_and_a_guests_id_have_a_receipt_too(
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
@@ -150,14 +150,14 @@ async def test_an_unknown_id_and_a_guests_have_a_receipt_too(
     await drain(channel, memory)
     receipt = await erase(http, id)
     assert states(receipt)["POSTGRES"] == "NOTHING_HELD"
-    assert await pool.fetchval("SELECT count(*) FROM events") == 1, "a guest of that id is somebody else"
+    assert await pool.fetchval("SELECT count(*) FROM events") == 1, "a guest with that id is another person"
     late = event("late", userId=id)
-    assert await track(http, late, late) == [("REJECTED", "NOT_KEPT")] * 2, "nobody holds the first: no DUPLICATE"
+    assert await track(http, late, late) == [("REJECTED", "NOT_KEPT")] * 2, "not a DUPLICATE"
     assert await carry_on(stores, pool, redis) == 1
 
 
 @pytest.mark.parametrize("id", ["", "a\0b", "x" * 129])
-async def test_what_cannot_be_an_id_is_a_user_error(http: httpx.AsyncClient, pool: asyncpg.Pool, id: str) -> None:
+async def test_an_invalid_id_is_a_user_error(http: httpx.AsyncClient, pool: asyncpg.Pool, id: str) -> None:
     payload = await ask(http, ERASE, id=id)
     assert payload == {"erasure": None, "userErrors": [{"code": "BAD_USER_INPUT", "field": ["id"]}]}
     assert await pool.fetchval("SELECT count(*) FROM erasures") == 0
@@ -168,13 +168,13 @@ async def test_an_unknown_receipt_is_null(http: httpx.AsyncClient) -> None:
         assert await ask(http, RECEIPT, id=id) is None
 
 
-async def test_nobody_but_a_client_with_the_scope_erases(http: httpx.AsyncClient, pool: asyncpg.Pool) -> None:
+async def test_only_a_client_with_the_scope_erases(http: httpx.AsyncClient, pool: asyncpg.Pool) -> None:
     receipt = await erase(http, "bert")
     person = {"grant_type": TOKEN_EXCHANGE, "subject_token": "anna", "subject_token_type": USER_ID}
     for form in (
         {"grant_type": CLIENT_CREDENTIALS, "scope": "profiles:read profiles:write events:write"},
         {**person, "scope": "profiles:read"},
-        {**person, "scope": "profiles:erase"},  # a client may ask for it by name; it does not help
+        {**person, "scope": "profiles:erase"},  # a client may request the scope by name; it is not enough
     ):
         await authorize(http, **form)
         for query, id in ((ERASE, "anna"), (RECEIPT, receipt["id"])):

@@ -1,4 +1,4 @@
-"""trackEvents and history as a client sees them."""
+"""`trackEvents` and `history` as a client uses them."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ HISTORY = """query ($id: ID!, $types: [EventType!], $first: Int! = 20, $after: S
 
 @pytest.fixture
 async def tracking(gateway: Gateway, broker_url: str) -> AsyncIterator[Gateway]:
-    """The gateway, taking events in."""
+    """The gateway with ingest."""
     broker = Broker(broker_url, 5)
     gateway.ingest = Ingest(IngestSettings.model_validate({}), gateway.pool, gateway.redis, broker)
     gateway.ingest.open()
@@ -45,14 +45,14 @@ async def test_each_event_has_its_outcome(tracking: Gateway, ask: Ask) -> None:
     good = {"type": "VIEW", "userId": "u1", "itemId": "i1", "id": "e1", "occurredAt": "2026-03-01T12:00:00Z"}
     bad = {"type": "PURCHASE", "userId": "u1", "itemId": "i1", "unitPrice": "-1", "properties": {"a": [1]}}
     answer = await ask(TRACK, {"events": [good, bad, good]})
-    told = answer.data["trackEvents"]
-    assert (told["accepted"], told["rejected"]) == (1, 1)
-    assert [result["outcome"] for result in told["results"]] == ["ACCEPTED", "REJECTED", "DUPLICATE"]
-    assert told["results"][1]["field"] == ["unitPrice"] and told["results"][1]["code"] == "BAD_USER_INPUT"
-    assert told["results"][0]["id"] == "e1"
+    payload = answer.data["trackEvents"]
+    assert (payload["accepted"], payload["rejected"]) == (1, 1)
+    assert [result["outcome"] for result in payload["results"]] == ["ACCEPTED", "REJECTED", "DUPLICATE"]
+    assert payload["results"][1]["field"] == ["unitPrice"] and payload["results"][1]["code"] == "BAD_USER_INPUT"
+    assert payload["results"][0]["id"] == "e1"
 
 
-async def test_only_some_outcomes_can_be_asked_for(tracking: Gateway, ask: Ask) -> None:
+async def test_results_can_be_limited_to_some_outcomes(tracking: Gateway, ask: Ask) -> None:
     events = [{"type": "VIEW", "userId": "u1", "itemId": "i1"}, {"type": "VIEW", "userId": "u1"}]
     answer = await ask(TRACK, {"events": events, "only": ["REJECTED", "CONFLICT", "RETRY"]})
     assert [result["index"] for result in answer.data["trackEvents"]["results"]] == [1]
@@ -83,7 +83,7 @@ async def test_only_some_outcomes_can_be_asked_for(tracking: Gateway, ask: Ask) 
         ({"properties": {"a": "\x00"}}, "properties"),
     ],
 )
-async def test_odd_input_is_rejected_by_its_index_and_field_and_its_neighbours_are_taken(
+async def test_an_invalid_event_is_rejected_with_its_index_and_field_and_the_others_are_accepted(
     tracking: Gateway, ask: Ask, fields: dict[str, Any], at_fault: str
 ) -> None:
     good = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
@@ -93,7 +93,7 @@ async def test_odd_input_is_rejected_by_its_index_and_field_and_its_neighbours_a
     assert before["outcome"] == after["outcome"] == "ACCEPTED"
 
 
-async def test_every_field_that_may_be_told_arrives(tracking: Gateway, ask: Ask) -> None:
+async def test_every_field_of_an_event_is_read(tracking: Gateway, ask: Ask) -> None:
     whole = {
         "id": "🛒", "source": "till", "type": "PURCHASE", "occurredAt": "2026-03-01T12:00:00.5Z", "userId": "u1",
         "anonymousId": "g1", "itemId": "i1", "itemIds": ["i1"], "orderId": "o1", "quantity": 2, "unitPrice": "1.50",
@@ -111,13 +111,13 @@ async def test_events_may_be_written_into_the_document(tracking: Gateway, ask: A
     assert answer.data["trackEvents"]["results"] == [{"outcome": "ACCEPTED", "message": None}]
 
 
-async def test_more_than_five_hundred_events_are_refused_as_one(tracking: Gateway, ask: Ask) -> None:
+async def test_a_call_with_more_than_500_events_is_refused(tracking: Gateway, ask: Ask) -> None:
     event = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
     answer = await ask(TRACK, {"events": [event] * 501})
     assert answer.codes == ["PAYLOAD_TOO_LARGE"]
 
 
-async def test_telling_needs_its_scope(tracking: Gateway, ask: Ask) -> None:
+async def test_reporting_events_needs_its_scope(tracking: Gateway, ask: Ask) -> None:
     answer = await ask(TRACK, {"events": []}, scopes=["profiles:read"])
     assert answer.codes == ["FORBIDDEN"] and answer.data == {"trackEvents": None}
 
@@ -136,9 +136,9 @@ async def test_a_history_is_newest_first_and_paged(gateway: Gateway, ask: Ask) -
     assert pages == 3 and found == [f"e{n:03}" for n in range(25)]
 
 
-async def test_a_history_shows_what_was_told(gateway: Gateway, ask: Ask) -> None:
-    told = make_event(type="PURCHASE", unitPrice="1.50", properties={"a": [None]})
-    await insert_events(gateway.pool, [told, make_event(1, type="CLICK")])
+async def test_a_history_shows_the_events_as_reported(gateway: Gateway, ask: Ask) -> None:
+    sent = make_event(type="PURCHASE", unitPrice="1.50", properties={"a": [None]})
+    await insert_events(gateway.pool, [sent, make_event(1, type="CLICK")])
     answer = await ask(HISTORY, {"id": "u1", "types": ["PURCHASE"]})
     (node,) = answer.data["user"]["history"]["nodes"]
     assert node == {
@@ -157,7 +157,7 @@ async def test_a_history_shows_what_was_told(gateway: Gateway, ask: Ask) -> None
     ("arguments", "code"),
     [({"first": 0}, "BAD_USER_INPUT"), ({"first": 101}, "BAD_USER_INPUT"), ({"after": "x"}, "BAD_USER_INPUT")],
 )
-async def test_pages_are_bounded_and_cursors_are_ours(
+async def test_a_first_out_of_bounds_or_a_wrong_cursor_is_bad_input(
     gateway: Gateway, ask: Ask, arguments: dict[str, Any], code: str
 ) -> None:
     answer = await ask(HISTORY, {"id": "u1", **arguments})
@@ -172,7 +172,7 @@ async def test_a_history_is_private(gateway: Gateway, ask: Ask) -> None:
     assert own.data["me"]["history"]["nodes"] == [{"id": "e000"}]
 
 
-async def test_a_history_that_cannot_be_read_says_so(gateway: Gateway, ask: Ask, pool: asyncpg.Pool) -> None:
+async def test_an_unreadable_history_is_service_unavailable(gateway: Gateway, ask: Ask, pool: asyncpg.Pool) -> None:
     await pool.close()
     answer = await ask("{ me { history { nodes { id } } } }", person=Person("user", "u1"))
     assert answer.codes == ["SERVICE_UNAVAILABLE"]

@@ -1,6 +1,5 @@
-"""`exportUser`: everything held of a person, for a client that may ask."""
+"""`exportUser`: everything that is stored about a user, for a client with the scope."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +12,7 @@ from db.events import insert_events
 from db.identities import join_guest
 from db.jobs import AFFINITY, request_job
 from db.users import upsert_users
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask
 
 EXPORT = """mutation ($id: ID!, $first: Int! = 20, $after: String) { exportUser(id: $id) {
   export { id asOf profile events(first: $first, after: $after) {
@@ -28,7 +26,7 @@ def did(id: str, days: float, **fields: Any) -> Event:
     return read_event(raw, source="shop", received_at=clock.now())
 
 
-async def test_everything_held_of_a_person_is_there(gateway: Gateway, ask: Ask) -> None:
+async def test_an_export_has_everything_that_is_stored_about_a_user(gateway: Gateway, ask: Ask) -> None:
     await upsert_users(gateway.pool, [{"id": "anna", "updated_at": clock.now(), "traits": {"city": "Bern"}}])
     guest = did("e2", 2, userId=None, anonymousId="g-1", type="SEARCH", query="oats", properties={"deep": {"er": 1}})
     await insert_events(gateway.pool, [did("e1", 1), guest, did("x", 1, userId="bert")])
@@ -50,7 +48,7 @@ async def test_everything_held_of_a_person_is_there(gateway: Gateway, ask: Ask) 
     ]  # fmt: skip
 
 
-async def test_fifty_thousand_events_come_by_pages_each_once(gateway: Gateway, ask: Ask) -> None:
+async def test_fifty_thousand_events_are_exported_in_pages_each_once(gateway: Gateway, ask: Ask) -> None:
     await gateway.pool.execute("SELECT ensure_event_partitions($1, $2)", clock.now() - timedelta(days=40), clock.now())
     await gateway.pool.execute(
         "INSERT INTO events (source, id, occurred_at, type, user_id, item_id, digest) SELECT 'load', n::text,"
@@ -69,18 +67,18 @@ async def test_fifty_thousand_events_come_by_pages_each_once(gateway: Gateway, a
 
 
 @pytest.mark.parametrize("id", ["nobody", "🧀" * 128])
-async def test_of_somebody_unknown_nothing_is_held(ask: Ask, id: str) -> None:
+async def test_the_export_of_an_unknown_user_is_empty(ask: Ask, id: str) -> None:
     export = (await ask(EXPORT, {"id": id})).data["exportUser"]["export"]
     assert (export["id"], export["profile"]["traits"], export["events"]["nodes"]) == (id, None, [])
     assert export["profile"]["events"] == {"count": 0, "first": None, "last": None}
 
 
-async def test_what_cannot_be_an_id_is_a_user_error(ask: Ask) -> None:
+async def test_an_invalid_id_is_a_user_error(ask: Ask) -> None:
     payload = (await ask(EXPORT, {"id": "a\0"})).data["exportUser"]
     assert payload == {"export": None, "userErrors": [{"code": "BAD_USER_INPUT", "field": ["id"]}]}
 
 
-async def test_only_a_client_with_the_scope_may_ask(ask: Ask) -> None:
+async def test_only_a_client_with_the_scope_exports(ask: Ask) -> None:
     assert (await ask(EXPORT, {"id": "anna"}, scopes=["profiles:read", "profiles:write"])).codes == ["FORBIDDEN"]
     for person in (Person("user", "anna"), Person("guest", "anna")):
         assert (await ask(EXPORT, {"id": "anna"}, person=person)).codes == ["FORBIDDEN"]

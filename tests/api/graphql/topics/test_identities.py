@@ -1,4 +1,4 @@
-"""`identify`: a guest's past becomes the user's, by a token that may speak for both, whatever is still on its way."""
+"""`identify`: a guest's events become the user's, also those still in the queue, if the token may act for both."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -56,7 +56,7 @@ async def say(http: httpx.AsyncClient, bearer: str, query: str, **variables: Any
 async def http(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway without a socket, and two clients that may do everything."""
+    """A gateway without a socket, and two clients with every scope."""
     await upsert_items(pool, [{"id": id, "updated_at": clock.now()} for id in ("milk", "soap", "vase")])
     for id in (CLIENT, "partner"):
         grants = [CLIENT_CREDENTIALS, TOKEN_EXCHANGE]
@@ -91,7 +91,7 @@ async def identify(http: httpx.AsyncClient, bearer: str, user: str = "anna", gue
     return payload["user"] and payload["user"]["id"], [error["code"] for error in payload["userErrors"]]
 
 
-async def test_the_users_next_answer_knows_the_guests_past(
+async def test_the_users_next_answer_includes_the_guests_events(
     http: httpx.AsyncClient, bearer: str, channel: AbstractChannel, memory: Memory, redis: Redis
 ) -> None:
     own = event("VIEW", "vase", "own", userId="anna")
@@ -110,14 +110,14 @@ async def test_the_users_next_answer_knows_the_guests_past(
     assert visitor["data"]["visitor"] == {"rfm": None, "history": {"nodes": []}}
 
 
-async def test_what_is_still_in_the_queue_becomes_the_users_as_well(
+async def test_events_still_in_the_queue_become_the_users_too(
     http: httpx.AsyncClient, bearer: str, channel: AbstractChannel, memory: Memory, redis: Redis, pool: asyncpg.Pool
 ) -> None:
     await about(http, bearer)  # a base is built without the guest
     bought = event("PURCHASE", "milk", "e1")
     await say(http, bearer, TRACK, events=[bought])
     assert await identify(http, bearer) == ("anna", [])
-    assert (await about(http, bearer))["rfm"]["frequency"] == 1, "told by Redis while the event is on its way"
+    assert (await about(http, bearer))["rfm"]["frequency"] == 1, "from Redis while the event is in the queue"
     late = event("PURCHASE", "soap", "e2", days=2)
     await say(http, bearer, TRACK, events=[late])  # the page still calls them a guest
     assert len(await drain(channel, memory)) == 2
@@ -132,17 +132,17 @@ async def test_what_is_still_in_the_queue_becomes_the_users_as_well(
     assert (await about(http, bearer))["rfm"] == after["rfm"]
 
 
-async def test_an_event_keeps_the_digest_of_what_its_sender_said(
+async def test_a_joined_event_keeps_the_digest_of_the_event_as_sent(
     pool: asyncpg.Pool, memory: Memory, http: httpx.AsyncClient, bearer: str
 ) -> None:
-    told = read_event(event("VIEW", "milk", "e1"), source="shop", received_at=clock.now())
+    sent = read_event(event("VIEW", "milk", "e1"), source="shop", received_at=clock.now())
     await identify(http, bearer)
-    assert await store(memory, [told], patience=5) == 1
+    assert await store(memory, [sent], patience=5) == 1
     row = await pool.fetchrow("SELECT user_id, anonymous_id, digest FROM events")
-    assert tuple(row) == ("anna", "g-1", told.digest)
+    assert tuple(row) == ("anna", "g-1", sent.digest)
 
 
-async def test_the_same_again_is_harmless_and_another_user_a_conflict(http: httpx.AsyncClient, bearer: str) -> None:
+async def test_a_repeat_changes_nothing_and_another_user_is_a_conflict(http: httpx.AsyncClient, bearer: str) -> None:
     for _ in range(2):
         assert await identify(http, bearer) == ("anna", [])
     assert await identify(http, bearer, guest="g-2") == ("anna", []), "a person may have been several guests"
@@ -152,7 +152,7 @@ async def test_the_same_again_is_harmless_and_another_user_a_conflict(http: http
     assert "anna" not in error["message"]
 
 
-async def test_a_person_joins_a_guest_whose_token_they_hold(http: httpx.AsyncClient) -> None:
+async def test_a_person_with_the_guests_token_joins_the_guest(http: httpx.AsyncClient) -> None:
     anna, guest = Person("user", "anna"), Person("guest", "g-1")
     own, proof = await token_of(http, anna), await token_of(http, guest)
     assert await identify(http, own, proof=proof) == ("anna", [])
@@ -161,7 +161,7 @@ async def test_a_person_joins_a_guest_whose_token_they_hold(http: httpx.AsyncCli
 @pytest.mark.parametrize(
     "which", ["none", "forged", "other guest", "a user", "other client", "may not write", "itself"]
 )
-async def test_a_person_without_the_guests_own_token_joins_nobody(
+async def test_a_person_without_the_guests_token_joins_no_guest(
     http: httpx.AsyncClient, pool: asyncpg.Pool, which: str
 ) -> None:
     anna, guest = Person("user", "anna"), Person("guest", "g-1")
@@ -179,7 +179,7 @@ async def test_a_person_without_the_guests_own_token_joins_nobody(
     assert await pool.fetchval("SELECT count(*) FROM identities") == 0
 
 
-async def test_nobody_joins_a_guest_to_somebody_else(http: httpx.AsyncClient) -> None:
+async def test_a_person_joins_no_guest_to_another_user(http: httpx.AsyncClient) -> None:
     guest = Person("guest", "g-1")
     proof = await token_of(http, guest)
     everything = " ".join(SCOPES)
@@ -196,7 +196,7 @@ async def test_a_client_needs_both_scopes(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("id", ["", "a\0b", "x" * 129])
-async def test_what_cannot_be_an_id_is_a_user_error(http: httpx.AsyncClient, bearer: str, id: str) -> None:
+async def test_an_invalid_id_is_a_user_error(http: httpx.AsyncClient, bearer: str, id: str) -> None:
     assert await identify(http, bearer, user=id) == (None, ["BAD_USER_INPUT"])
     assert await identify(http, bearer, guest=id) == (None, ["BAD_USER_INPUT"])
 

@@ -1,13 +1,9 @@
-"""Trainings over GraphQL: asked for once, watched, paged."""
-
-from collections.abc import Callable
-from typing import Any
+"""Training jobs over GraphQL: requested once, queried, paged."""
 
 from api.gateway import Gateway
 from core.contract import Person
 from db.jobs import AFFINITY, fail_job, lease_job, request_job
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask
 
 REQUEST = """mutation ($reason: String) { requestTraining(reason: $reason) {
   job { nodeId id kind state reason requestedBy attempts modelId error } } }"""
@@ -17,7 +13,7 @@ JOBS = """query ($first: Int! = 20, $after: String) { jobs(first: $first, after:
 NODE = "query ($id: ID!) { node(nodeId: $id) { nodeId ... on Job { state } } }"
 
 
-async def test_a_training_is_asked_for_also_while_the_broker_is_away(ask: Ask) -> None:
+async def test_a_training_is_requested_even_while_the_broker_is_unavailable(ask: Ask) -> None:
     job = (await ask(REQUEST, {"reason": "a new season"})).data["requestTraining"]["job"]
     assert (job["kind"], job["state"], job["reason"]) == ("affinity", "QUEUED", "a new season")
     assert (job["requestedBy"], job["attempts"], job["modelId"], job["error"]) == ("tests", 0, None, None)
@@ -26,17 +22,17 @@ async def test_a_training_is_asked_for_also_while_the_broker_is_away(ask: Ask) -
     assert (await ask(NODE, {"id": job["nodeId"]})).data["node"] == {"nodeId": job["nodeId"], "state": "QUEUED"}
 
 
-async def test_who_asks_is_on_record_with_the_person_it_asks_for(ask: Ask) -> None:
+async def test_a_job_records_the_client_and_the_person(ask: Ask) -> None:
     job = (await ask(REQUEST, person=Person("user", "ada"))).data["requestTraining"]["job"]
     assert job["requestedBy"] == "tests for ada"
 
 
-async def test_a_reason_that_cannot_be_kept_is_refused(ask: Ask) -> None:
+async def test_an_invalid_reason_is_refused(ask: Ask) -> None:
     for reason in ("", "a\x00", "x" * 501):
         assert (await ask(REQUEST, {"reason": reason})).codes == ["BAD_USER_INPUT"]
 
 
-async def test_a_training_is_watched_until_its_end(ask: Ask, gateway: Gateway) -> None:
+async def test_a_job_shows_its_state_until_it_ends(ask: Ask, gateway: Gateway) -> None:
     asked = await request_job(gateway.pool, AFFINITY, "new data", "ada")
     leased = await lease_job(gateway.pool, AFFINITY)
     assert leased
@@ -48,12 +44,12 @@ async def test_a_training_is_watched_until_its_end(ask: Ask, gateway: Gateway) -
     assert failed["startedAt"] and failed["finishedAt"]
 
 
-async def test_a_training_that_is_not_there_is_null(ask: Ask) -> None:
+async def test_an_unknown_job_is_null(ask: Ask) -> None:
     for id in ("4711", "x", "9" * 30, "-1"):
         assert (await ask(JOB, {"id": id})).data == {"job": None}
 
 
-async def test_trainings_are_paged_newest_first(ask: Ask, gateway: Gateway) -> None:
+async def test_jobs_are_paged_newest_first(ask: Ask, gateway: Gateway) -> None:
     ids = [str((await request_job(gateway.pool, AFFINITY, "again", "ada")).id) for _ in range(3)]
     first = (await ask(JOBS, {"first": 2})).data["jobs"]
     assert first["pageInfo"]["hasNextPage"]
@@ -62,7 +58,7 @@ async def test_trainings_are_paged_newest_first(ask: Ask, gateway: Gateway) -> N
     assert not rest["pageInfo"]["hasNextPage"]
 
 
-async def test_trainings_need_their_scopes(ask: Ask) -> None:
+async def test_jobs_need_their_scopes(ask: Ask) -> None:
     assert (await ask(REQUEST, scopes=["models:read"])).codes == ["FORBIDDEN"]
     for query, variables in ((JOBS, {}), (JOB, {"id": "1"})):
         assert (await ask(query, variables, scopes=["models:write"])).codes == ["FORBIDDEN"]

@@ -1,17 +1,13 @@
 """Models and decisions over GraphQL."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from api.gateway import Gateway
 from core import clock
 from db.items import upsert_items
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 MODELS = """query ($first: Int! = 20, $after: String) { models(first: $first, after: $after) {
   edges { cursor node { id } } nodes { nodeId id kind createdAt evaluation serving }
@@ -24,16 +20,14 @@ MODEL = "query ($id: ID!) { model(id: $id) { id serving } }"
 
 
 @pytest.fixture
-async def three(
-    gateway: Gateway, make_bundle: Callable[..., Path], serving: Callable[[asyncpg.Pool, Path], Awaitable[str]]
-) -> list[str]:
-    """Ids of three models, promoted one after another."""
+async def three(gateway: Gateway, make_bundle: MakeBundle, serving: Serve) -> list[str]:
+    """The ids of three models, promoted one after another."""
     await upsert_items(gateway.pool, [{"id": id, "updated_at": clock.now()} for id in "abc"])
     await gateway.catalogue.refresh()
     return [await serving(gateway.pool, make_bundle(gateway.catalogue, "abc", seed=seed)) for seed in range(3)]
 
 
-async def test_models_say_how_good_they_are_and_which_serves(ask: Ask, three: list[str]) -> None:
+async def test_models_have_their_metrics_and_say_which_one_serves(ask: Ask, three: list[str]) -> None:
     nodes = (await ask(MODELS)).data["models"]["nodes"]
     assert {node["id"] for node in nodes} == set(three)
     assert [node["id"] for node in nodes if node["serving"]] == [three[-1]]
@@ -55,7 +49,7 @@ async def test_one_model_is_found_by_its_id(ask: Ask, three: list[str]) -> None:
     assert (await ask(MODEL, {"id": "\0"})).codes == ["BAD_USER_INPUT"]
 
 
-async def test_decisions_tell_what_came_after_what(ask: Ask, three: list[str]) -> None:
+async def test_decisions_have_the_model_that_served_before(ask: Ask, three: list[str]) -> None:
     first = (await ask(DECISIONS, {"first": 1})).data["decisions"]
     (node,) = first["nodes"]
     assert (node["action"], node["modelId"], node["previousModelId"]) == ("PROMOTED", three[2], three[1])

@@ -1,6 +1,5 @@
-"""People over GraphQL: who sees whom, what is private, who is known."""
+"""People over GraphQL: which persons a token finds, which fields are private, who is known."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +11,7 @@ from core.contract import Event, Person, read_event
 from db.cache import connect_redis
 from db.events import insert_events
 from db.items import upsert_items
-
-Ask = Callable[..., Any]
+from tests.fixtures.gateway import Ask
 
 ANNA, GUEST = Person("user", "anna"), Person("guest", "g-1")
 ME = "{ me { nodeId id anonymous known } }"
@@ -40,7 +38,7 @@ def bought(item: str, days: float, **fields: Any) -> Event:
 
 @pytest.fixture
 async def anna(gateway: Gateway, ask: Ask) -> None:
-    """Someone with two orders of 25 each, and traits."""
+    """A user with traits and two orders of 25 each."""
     await upsert_items(gateway.pool, [{"id": "milk", "updated_at": clock.now()}])
     await gateway.catalogue.refresh()
     await insert_events(gateway.pool, [bought("milk", 3), bought("milk", 40)])
@@ -60,13 +58,13 @@ async def test_a_user_and_a_guest_have_different_node_ids(ask: Ask) -> None:
     assert user != guest
 
 
-async def test_a_client_finds_anyone_known_or_not(ask: Ask, anna: None) -> None:
+async def test_a_client_finds_everyone_known_or_not(ask: Ask, anna: None) -> None:
     assert (await ask(USER)).data["user"] == {"id": "anna", "anonymous": False, "known": True}
     assert (await ask(USER, {"id": "nobody"})).data["user"] == {"id": "nobody", "anonymous": False, "known": False}
     assert (await ask(VISITOR)).data["visitor"] == {"id": "g-1", "anonymous": True, "known": False}
 
 
-async def test_a_person_finds_nobody_but_themselves(ask: Ask, anna: None) -> None:
+async def test_a_person_finds_only_themselves(ask: Ask, anna: None) -> None:
     assert (await ask(USER, person=ANNA)).data["user"]["id"] == "anna"
     assert (await ask(VISITOR, person=GUEST)).data["visitor"]["id"] == "g-1"
     for query, id, viewer in (
@@ -80,7 +78,7 @@ async def test_a_person_finds_nobody_but_themselves(ask: Ask, anna: None) -> Non
 
 
 @pytest.mark.parametrize("id", ["", "a\0b", "x" * 10_000, "\n"])
-async def test_what_cannot_be_an_id_is_bad_input(ask: Ask, id: str) -> None:
+async def test_an_invalid_id_is_bad_input(ask: Ask, id: str) -> None:
     for query in (USER, VISITOR):
         assert (await ask(query, {"id": id})).codes == ["BAD_USER_INPUT"]
 
@@ -90,7 +88,7 @@ async def test_an_emoji_can_be_a_person(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("name", PRIVATE)
-async def test_what_is_private_needs_its_scope_or_to_be_oneself(ask: Ask, anna: None, name: str) -> None:
+async def test_a_private_field_needs_its_scope_or_the_persons_own_token(ask: Ask, anna: None, name: str) -> None:
     query, scopes = f'{{ user(id: "anna") {{ {PRIVATE[name]} }} }}', ["recommendations:read"]
     stranger = await ask(query, scopes=scopes)
     assert set(stranger.codes) == {"FORBIDDEN"}
@@ -101,7 +99,7 @@ async def test_what_is_private_needs_its_scope_or_to_be_oneself(ask: Ask, anna: 
     assert partner.data == oneself.data
 
 
-async def test_a_refused_field_leaves_the_rest_of_the_page(ask: Ask, anna: None) -> None:
+async def test_a_refused_field_does_not_affect_the_others(ask: Ask, anna: None) -> None:
     query = '{ user(id: "anna") { id traits recommendations { nodes { id } } } }'
     answer = await ask(query, scopes=["recommendations:read"])
     assert answer.data["user"] == {"id": "anna", "traits": None, "recommendations": {"nodes": [{"id": "milk"}]}}
@@ -132,7 +130,7 @@ async def test_history_is_newest_first(ask: Ask, anna: None) -> None:
     assert not history["pageInfo"]["hasNextPage"]
 
 
-async def test_traits_are_patched_whole_cleared_and_kept(ask: Ask, anna: None) -> None:
+async def test_traits_are_replaced_cleared_or_kept(ask: Ask, anna: None) -> None:
     query = '{ user(id: "anna") { traits } }'
     for patch, expected in (
         ({}, {"city": "Bern"}),
@@ -144,7 +142,7 @@ async def test_traits_are_patched_whole_cleared_and_kept(ask: Ask, anna: None) -
     assert (await ask('{ visitor(anonymousId: "g") { traits } }')).data["visitor"]["traits"] is None
 
 
-async def test_each_patch_of_a_person_is_judged_alone(ask: Ask, anna: None) -> None:
+async def test_each_patch_of_a_user_has_its_own_outcome(ask: Ask, anna: None) -> None:
     users = [
         {"id": "bert", "traits": {"x": 1}},
         {"id": "a\0"},
@@ -159,7 +157,7 @@ async def test_each_patch_of_a_person_is_judged_alone(ask: Ask, anna: None) -> N
     assert (await ask(USER, {"id": "bert"})).data["user"]["known"]
 
 
-async def test_without_any_store_there_is_still_a_list_that_says_so(ask: Ask, gateway: Gateway, anna: None) -> None:
+async def test_without_any_store_there_is_still_a_degraded_list(ask: Ask, gateway: Gateway, anna: None) -> None:
     await gateway.models.load()
     await gateway.pool.close()
     gateway.people._redis = connect_redis("redis://127.0.0.1:1/0", timeout=0.2)

@@ -1,12 +1,9 @@
-"""Models promoted and rolled back by people: within the gate, or with their name under it."""
+"""Models promoted and rolled back by people: within the gate, or past it on request, which is recorded."""
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 from typer.testing import CliRunner
 
@@ -14,10 +11,9 @@ from api.gateway import Gateway
 from cli.main import app
 from core import clock
 from db.items import upsert_items
-from db.serving import MAIN, Model, current_serving, list_decisions, refuse, register_model
-from ml.bundle import Bundle
-
-Ask = Callable[..., Any]
+from db.serving import Model, current_serving, list_decisions, refuse, register_model
+from ml.affinity.model import AffinityModel
+from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 PROMOTE = """mutation ($id: ID!, $reason: String!, $override: Boolean! = false) {
   promoteModel(id: $id, reason: $reason, overrideGate: $override) {
@@ -29,13 +25,13 @@ ROLL_BACK = """mutation ($reason: String!) { rollBackModel(reason: $reason) {
 @pytest.fixture
 async def two(
     gateway: Gateway,
-    make_bundle: Callable[..., Path],
-    serving: Callable[[asyncpg.Pool, Path], Awaitable[str]],
+    make_bundle: MakeBundle,
+    serving: Serve,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     postgres_url: str,
 ) -> list[Path]:
-    """Bundles of two models, promoted one after another, where the settings say they are."""
+    """The bundles of two models, promoted one after another, in the folder of the settings."""
     for name, nowhere in (("REDIS_URL", "redis://127.0.0.1:1"), ("BROKER_URL", "x://nowhere")):
         monkeypatch.setenv(f"PENCHANT_{name}", nowhere)
     monkeypatch.setenv("PENCHANT_POSTGRES_URL", postgres_url)
@@ -49,45 +45,46 @@ async def two(
 
 
 async def refused(gateway: Gateway, path: Path) -> str:
-    """A third model, which the gate did not let through."""
-    opened = Bundle.open(path)
+    """The id of a model that the gate refused."""
+    opened = AffinityModel.open(path)
     await register_model(gateway.pool, Model(opened.id, "affinity", opened.created_at, "d", {}, None))
-    await refuse(gateway.pool, MAIN, opened.id, "not better", {}, "gate")
+    await refuse(gateway.pool, opened.id, "not better", {}, "gate")
     return opened.id
 
 
 async def served(gateway: Gateway) -> str:
-    (row,) = await current_serving(gateway.pool)
+    row = await current_serving(gateway.pool)
+    assert row is not None
     return row.bundle
 
 
-async def test_a_model_the_gate_let_through_is_promoted_again(ask: Ask, gateway: Gateway, two: list[Path]) -> None:
-    told = (await ask(PROMOTE, {"id": two[0].name, "reason": "it sold more"})).data["promoteModel"]
-    assert told == {"model": {"id": two[0].name, "serving": True}, "userErrors": []}
+async def test_a_model_that_passed_the_gate_is_promoted_again(ask: Ask, gateway: Gateway, two: list[Path]) -> None:
+    payload = (await ask(PROMOTE, {"id": two[0].name, "reason": "it sold more"})).data["promoteModel"]
+    assert payload == {"model": {"id": two[0].name, "serving": True}, "userErrors": []}
     (newest,) = await list_decisions(gateway.pool, 1)
     assert (newest.bundle, newest.reason, newest.decided_by) == (two[0].name, "it sold more", "tests")
 
 
-async def test_the_gate_is_overridden_only_when_somebody_says_so(
-    ask: Ask, gateway: Gateway, two: list[Path], make_bundle: Callable[..., Path]
+async def test_the_gate_is_overridden_only_on_request(
+    ask: Ask, gateway: Gateway, two: list[Path], make_bundle: MakeBundle
 ) -> None:
     id = await refused(gateway, make_bundle(gateway.catalogue, "abc", seed=9))
-    told = (await ask(PROMOTE, {"id": id, "reason": "I like it"})).data["promoteModel"]
-    assert told["model"] is None and told["userErrors"][0]["code"] == "GATE_REFUSED"
-    assert "not better" in told["userErrors"][0]["message"]
+    payload = (await ask(PROMOTE, {"id": id, "reason": "I like it"})).data["promoteModel"]
+    assert payload["model"] is None and payload["userErrors"][0]["code"] == "GATE_REFUSED"
+    assert "not better" in payload["userErrors"][0]["message"]
     assert await served(gateway) == two[1].name
-    told = (await ask(PROMOTE, {"id": id, "reason": "I like it", "override": True})).data["promoteModel"]
-    assert told["model"] == {"id": id, "serving": True}
+    payload = (await ask(PROMOTE, {"id": id, "reason": "I like it", "override": True})).data["promoteModel"]
+    assert payload["model"] == {"id": id, "serving": True}
     assert (await list_decisions(gateway.pool, 1))[0].evidence == {"override_gate": True}
 
 
-async def test_a_bundle_that_is_gone_does_not_serve(ask: Ask, gateway: Gateway, two: list[Path]) -> None:
+async def test_a_model_whose_bundle_is_missing_is_not_promoted(ask: Ask, gateway: Gateway, two: list[Path]) -> None:
     shutil.rmtree(two[0])
-    for told in (
+    for payload in (
         (await ask(PROMOTE, {"id": two[0].name, "reason": "back"})).data["promoteModel"],
         (await ask(ROLL_BACK, {"reason": "back"})).data["rollBackModel"],
     ):
-        assert told["model"] is None and told["userErrors"][0]["code"] == "CANNOT_SERVE"
+        assert payload["model"] is None and payload["userErrors"][0]["code"] == "CANNOT_SERVE"
     assert await served(gateway) == two[1].name
 
 
@@ -101,25 +98,25 @@ async def test_a_bundle_that_is_gone_does_not_serve(ask: Ask, gateway: Gateway, 
         (None, "x" * 501, "reason"),
     ],
 )
-async def test_what_is_wrong_with_a_promotion_is_said_as_a_value(
+async def test_a_wrong_promotion_is_a_user_error(
     ask: Ask, two: list[Path], id: str | None, reason: str, field: str
 ) -> None:
-    told = (await ask(PROMOTE, {"id": id or two[0].name, "reason": reason})).data["promoteModel"]
-    assert told["model"] is None
-    assert [(error["code"], error["field"]) for error in told["userErrors"]] == [("BAD_USER_INPUT", [field])]
+    payload = (await ask(PROMOTE, {"id": id or two[0].name, "reason": reason})).data["promoteModel"]
+    assert payload["model"] is None
+    assert [(error["code"], error["field"]) for error in payload["userErrors"]] == [("BAD_USER_INPUT", [field])]
 
 
-async def test_a_rollback_goes_to_the_model_before_until_there_is_none(
+async def test_a_rollback_returns_to_the_previous_model_until_there_is_none(
     ask: Ask, gateway: Gateway, two: list[Path]
 ) -> None:
-    told = (await ask(ROLL_BACK, {"reason": "sales fell"})).data["rollBackModel"]
-    assert told == {"model": {"id": two[0].name, "serving": True}, "userErrors": []}
+    payload = (await ask(ROLL_BACK, {"reason": "sales fell"})).data["rollBackModel"]
+    assert payload == {"model": {"id": two[0].name, "serving": True}, "userErrors": []}
     assert (await list_decisions(gateway.pool, 1))[0].action == "ROLLED_BACK"
-    told = (await ask(ROLL_BACK, {"reason": "still"})).data["rollBackModel"]
-    assert told["model"] is None and "Nothing served before" in told["userErrors"][0]["message"]
+    payload = (await ask(ROLL_BACK, {"reason": "still"})).data["rollBackModel"]
+    assert payload["model"] is None and "Nothing served before" in payload["userErrors"][0]["message"]
 
 
-async def test_what_serves_is_changed_with_the_scope_alone(ask: Ask, two: list[Path]) -> None:
+async def test_promotion_and_rollback_need_their_scope(ask: Ask, two: list[Path]) -> None:
     for query, variables in ((PROMOTE, {"id": two[0].name, "reason": "r"}), (ROLL_BACK, {"reason": "r"})):
         assert (await ask(query, variables, scopes=["models:read"])).codes == ["FORBIDDEN"]
 
@@ -129,7 +126,7 @@ def penchant(*words: str) -> tuple[int, str]:
     return said.exit_code, said.output
 
 
-async def test_the_same_decisions_by_command(gateway: Gateway, two: list[Path]) -> None:
+async def test_the_commands_make_the_same_decisions(gateway: Gateway, two: list[Path]) -> None:
     code, listed = await asyncio.to_thread(penchant, "list")
     assert code == 0 and f"* {two[1].name}" in listed and f"  {two[0].name}" in listed
     code, said = await asyncio.to_thread(penchant, "rollback", "--reason", "sales fell")

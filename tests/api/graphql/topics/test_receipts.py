@@ -1,4 +1,4 @@
-"""Receipts of erasures: what takes longer is carried on, store by store, and said when it is done."""
+"""Receipts of erasures: what is not erased at once continues in the background, store by store, until all are done."""
 
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -18,13 +18,13 @@ from bus.publisher import Broker
 from core import clock
 from core.contract import Person, read_event
 from core.settings import EventLake, Stores
-from db import erasures, sweeps
+from db import deletion, erasures
 from db.cache import person_keys
-from db.dead_events import Burial, DeadReason
+from db.dead_events import DeadReason, NewDeadEvent
 from db.jobs import AFFINITY
-from db.lake.due import ask_export
-from db.outbox import put_aside
-from db.serving import MAIN, Model, promote, register_model
+from db.lake.due_exports import request_export
+from db.outbox import keep_envelope
+from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_event
 from engine.intake.storing import Memory, lay_to_rest
 from engine.maintenance.exporting import carry_out
@@ -35,7 +35,7 @@ from tests.in_process import Configured, asked
 EXPORT = 'mutation { exportUser(id: "anna") { export { profile } } }'
 
 
-async def test_a_batch_that_slipped_in_is_swept_behind(
+async def test_events_stored_during_the_erasure_are_erased_later(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     receipt = await erase(http)
@@ -45,26 +45,26 @@ async def test_a_batch_that_slipped_in_is_swept_behind(
         datetime.fromisoformat(receipt["erasedAt"]) - timedelta(seconds=1),
     )
     assert await carry_on(stores, pool, redis, after=LANDED / 2) == 0
-    assert await pool.fetchval("SELECT count(*) FROM events") == 1, "not looked at before it can have landed"
+    assert await pool.fetchval("SELECT count(*) FROM events") == 1, "checked only after every earlier batch is stored"
     assert await carry_on(stores, pool, redis) == 1
     assert await pool.fetchval("SELECT count(*) FROM events") == 0
     assert states(await ask(http, RECEIPT, id=receipt["id"]))["POSTGRES"] == "ERASED"
 
 
-async def test_outbox_queue_and_dead_letters_are_done_when_nothing_from_before_waits(
+async def test_outbox_queue_and_dead_letters_are_done_when_they_have_nothing_older_than_the_erasure(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     broker = Broker(stores.broker_url.get_secret_value(), 5)
-    await put_aside(pool, uuid4(), b"a message")
-    for key in (topology.EVENTS.routing_key, "nobody knows it"):
+    await keep_envelope(pool, uuid4(), b"a message")
+    for key in (topology.EVENTS.routing_key, "unknown key"):
         exchange = topology.EXCHANGE if key == topology.EVENTS.routing_key else topology.DEAD
         await (await channel.get_exchange(exchange.name)).publish(aio_pika.Message(b"x"), key)
     id = (await erase(http))["id"]
 
     async def waiting() -> set[str]:
         await carry_on(stores, pool, redis)
-        told = states(await ask(http, RECEIPT, id=id))
-        return {store for store, status in told.items() if status == "PENDING"}
+        progress = states(await ask(http, RECEIPT, id=id))
+        return {store for store, status in progress.items() if status == "PENDING"}
 
     assert await waiting() == {"OUTBOX", "QUEUE", "DEAD_EVENTS"}
     await pool.execute("DELETE FROM outbox")
@@ -88,7 +88,7 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     night = EventLake(lake_url=str(tmp_path / "lake"), lake_at=time(3))
 
     async def in_the_lake() -> set[str]:
-        await ask_export(pool, "a night", timedelta(0))
+        await request_export(pool, "a night", timedelta(0))
         await pool.execute("UPDATE lake_exports SET finished_at = NULL")
         await carry_out(pool, night, "a night")
         files = [str(file) for file in (tmp_path / "lake").rglob("part-*.parquet")]
@@ -101,7 +101,7 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     assert await in_the_lake() == {"as-anna", "as-guest", "as-bert"}
     await ask(http, IDENTIFY)
     id = (await erase(http))["id"]
-    assert await in_the_lake() == {"as-anna", "as-guest", "as-bert"}, "something of theirs may be on its way"
+    assert await in_the_lake() == {"as-anna", "as-guest", "as-bert"}, "an event of theirs may still be in the queue"
     await carry_on(stores, pool, redis, has_lake=True)
     assert states(await ask(http, RECEIPT, id=id))["LAKE"] == "PENDING"
     assert await everything_that_names(pool, "g-1") == ["erasures"]
@@ -112,21 +112,21 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     assert await everything_that_names(pool, "g-1") == []
 
 
-async def test_what_died_of_theirs_is_erased_and_what_dies_late_is_not_kept(
+async def test_dead_events_of_the_person_are_erased_and_later_ones_are_not_stored(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     raw = {"type": "VIEW", "itemId": "milk", "id": "e1", "occurredAt": clock.now() - timedelta(hours=1)}
 
-    def died(**who: str) -> Burial:
+    def dead_event(**who: str) -> NewDeadEvent:
         event = read_event({**raw, **who}, source="shop", received_at=clock.now())
         return of_event(event, DeadReason.UNSTORABLE, "a test says so")
 
     await ask(http, IDENTIFY)
-    everybody = [died(userId="anna"), died(anonymousId="g-1"), died(userId="bert")]
+    everybody = [dead_event(userId="anna"), dead_event(anonymousId="g-1"), dead_event(userId="bert")]
     await lay_to_rest(pool, everybody)
     profile = (await ask(http, EXPORT))["export"]["profile"]
-    told = {(one["reason"], "anna" in one["body"], "g-1" in one["body"]) for one in profile["deadEvents"]}
-    assert told == {("UNSTORABLE", False, True), ("UNSTORABLE", True, False)}
+    dead = {(one["reason"], "anna" in one["body"], "g-1" in one["body"]) for one in profile["deadEvents"]}
+    assert dead == {("UNSTORABLE", False, True), ("UNSTORABLE", True, False)}
     id = (await erase(http))["id"]
     assert [row["user_id"] for row in await pool.fetch("SELECT user_id FROM dead_events")] == ["bert"]
     await lay_to_rest(pool, everybody)
@@ -135,7 +135,7 @@ async def test_what_died_of_theirs_is_erased_and_what_dies_late_is_not_kept(
     assert states(await ask(http, RECEIPT, id=id))["DEAD_EVENTS"] == "ERASED"
 
 
-async def test_the_bundle_is_done_when_one_serves_whose_training_began_after(
+async def test_the_bundle_is_done_when_one_serves_whose_training_started_after_the_erasure(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     now = clock.now()
@@ -148,19 +148,19 @@ async def test_the_bundle_is_done_when_one_serves_whose_training_began_after(
             now + began,
             bundle,
         )
-        await promote(pool, MAIN, bundle, "a test says so", {}, "test")
+        await promote(pool, bundle, "a test says so", {}, "test")
 
     id = (await erase(http))["id"]
     await serve("began-before", -timedelta(minutes=5))
     assert await carry_on(stores, pool, redis) == 0
     assert states(await ask(http, RECEIPT, id=id))["BUNDLE"] == "PENDING"
-    assert await everything_that_names(pool, "anna") == [], "nobody's id waits for a training"
+    assert await everything_that_names(pool, "anna") == [], "no id is kept until the next training"
     await serve("began-after", timedelta(seconds=30))
     assert await carry_on(stores, pool, redis) == 1
     assert states(await ask(http, RECEIPT, id=id))["BUNDLE"] == "ERASED"
 
 
-async def test_while_redis_is_away_the_receipt_says_so_and_the_chores_make_it_good(
+async def test_while_redis_is_unavailable_redis_stays_pending_and_is_erased_later(
     stores: Stores, http: httpx.AsyncClient, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await redis.set(person_keys(Person("user", "anna")).base, b"state")
@@ -174,22 +174,26 @@ async def test_while_redis_is_away_the_receipt_says_so_and_the_chores_make_it_go
     assert not await redis.exists(*person_keys(Person("user", "anna")))
 
 
-async def test_an_erasure_whose_gateway_died_is_carried_on_from_its_first_change(
+async def test_an_erasure_is_continued_after_its_gateway_crashed(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await redis.set(person_keys(Person("user", "anna")).base, b"state")
     begun, _ = await erasures.begin_erasure(pool, "anna", "shop", clock.now())
     assert await carry_on(stores, pool, redis) == 1
-    told = states(await ask(http, RECEIPT, id=str(begun.id)))
-    assert (told["POSTGRES"], told["REDIS"], told["REJECT_FILES"]) == ("NOTHING_HELD", "ERASED", "NOTHING_HELD")
+    progress = states(await ask(http, RECEIPT, id=str(begun.id)))
+    assert (progress["POSTGRES"], progress["REDIS"], progress["REJECT_FILES"]) == (
+        "NOTHING_HELD",
+        "ERASED",
+        "NOTHING_HELD",
+    )
     assert not await redis.exists(*person_keys(Person("user", "anna")))
 
 
-async def test_a_person_of_very_many_events_is_erased_in_parts(
+async def test_a_person_with_very_many_events_is_erased_in_parts(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(sweeps, "MOST_AT_ONCE", 4)
+    monkeypatch.setattr(deletion, "MOST_AT_ONCE", 4)
     await pool.execute(
         "INSERT INTO events (source, id, occurred_at, type, user_id, digest)"
         " SELECT 'load', n::text, $1::timestamptz - n * interval '1 minute', 'VIEW', 'anna', n"

@@ -1,25 +1,21 @@
-"""Lists over GraphQL: filters before ranking, pages without repeats, reasons with evidence, what is missing said."""
+"""Lists over GraphQL: filters before ranking, pages without repeats, reasons with events, `degraded`."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from api.gateway import Gateway
 from api.graphql.topics.recommendations import ReasonCode
 from core import clock
 from core.contract import Event, Person, read_event
+from core.uploads import Offer
 from db.cache import add_recent
 from db.events import insert_events
-from db.items import Offer, remove_items, upsert_items
-from ml.ranking import REASONS
-
-Ask = Callable[..., Any]
-MakeBundle = Callable[..., Path]
-Serve = Callable[[asyncpg.Pool, Path], Awaitable[str]]
+from db.items import remove_items, upsert_items
+from ml.ranked import REASONS
+from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 ANNA = Person("user", "anna")
 IDS = [f"i{number:02}" for number in range(40)]
@@ -43,7 +39,7 @@ def event(type: str, item: str, *, days: float = 10, **fields: Any) -> Event:
 
 @pytest.fixture
 async def shop(gateway: Gateway) -> Gateway:
-    """Forty items: every third in c0, the last three out of stock, i10 and i11 variants of one thing."""
+    """Forty items: every third in c0, the last three unavailable, i10 and i11 variants of one group."""
     now = clock.now()
     await upsert_items(
         gateway.pool,
@@ -89,11 +85,11 @@ def ids(found: dict[str, Any]) -> list[str]:
     return [node["id"] for node in found["nodes"]]
 
 
-def test_the_reasons_of_the_schema_are_those_of_the_ranking() -> None:
+def test_the_reason_codes_of_the_schema_are_those_of_the_ranking() -> None:
     assert tuple(code.value for code in ReasonCode) == REASONS
 
 
-async def test_before_any_model_the_popular_list_says_so(ask: Ask, shop: Gateway) -> None:
+async def test_without_a_model_the_list_is_the_popular_one_and_degraded(ask: Ask, shop: Gateway) -> None:
     await shop.models.load()
     found = await listed(ask)
     assert ids(found) == IDS[:5]
@@ -125,7 +121,7 @@ async def test_a_shop_of_one_item_lists_it(ask: Ask, gateway: Gateway, make_bund
     assert (similar.data["item"]["similar"]["nodes"], similar.codes) == ([], [])
 
 
-async def test_a_list_says_where_it_comes_from(ask: Ask, shop: Gateway, trained: str) -> None:
+async def test_a_list_has_its_model_placement_and_time(ask: Ask, shop: Gateway, trained: str) -> None:
     await insert_events(shop.pool, [event("PURCHASE", "i30")])
     found = await listed(ask, placement="checkout")
     assert found["modelVersion"] == trained
@@ -139,14 +135,14 @@ async def test_a_list_says_where_it_comes_from(ask: Ask, shop: Gateway, trained:
     assert shop.signer.open("impression", found["impressionId"])
 
 
-async def test_two_lists_are_two_impressions_and_a_preview_is_none(ask: Ask, trained: str) -> None:
+async def test_each_list_has_its_own_impression_id_and_a_preview_has_none(ask: Ask, trained: str) -> None:
     assert (await listed(ask))["impressionId"] != (await listed(ask))["impressionId"]
     preview = await listed(ask, preview=True)
     assert preview["impressionId"] is None
     assert {edge["impressionId"] for edge in preview["edges"]} == {None}
 
 
-async def test_an_event_changes_the_next_answer(ask: Ask, shop: Gateway, trained: str) -> None:
+async def test_an_event_changes_the_next_list(ask: Ask, shop: Gateway, trained: str) -> None:
     await insert_events(shop.pool, [event("PURCHASE", "i30")])
     assert {"i30", "i10"} < set(ids(await listed(ask, first=40)))
     await add_recent(shop.redis, [event("PURCHASE", "i30", days=0), event("PURCHASE", "i10", days=0)])
@@ -171,7 +167,9 @@ async def test_a_bought_item_is_a_reason_with_its_name_and_its_events(ask: Ask, 
     assert "Item 30" in near["text"]
 
 
-async def test_the_events_of_a_list_are_one_query_and_none_unasked(ask: Ask, shop: Gateway, trained: str) -> None:
+async def test_the_events_of_all_reasons_are_one_query_and_only_on_demand(
+    ask: Ask, shop: Gateway, trained: str
+) -> None:
     await insert_events(shop.pool, [event("PURCHASE", "i30")])
     await listed(ask)  # the base is warm from here on
     plain = 'query { user(id: "anna") { known recommendations { nodes { id title } edges { reason { text } } } } }'
@@ -181,7 +179,7 @@ async def test_the_events_of_a_list_are_one_query_and_none_unasked(ask: Ask, sho
 
 
 async def queries(shop: Gateway, ask: Ask, query: str) -> list[str]:
-    """The statements that Postgres is asked while `query` is answered."""
+    """The statements sent to Postgres while `query` is answered."""
     said: list[str] = []
 
     def note(record: Any) -> None:
@@ -215,14 +213,14 @@ async def all_pages(ask: Ask, between: Callable[[], Awaitable[None]] | None = No
             await between()
 
 
-async def test_pages_hold_every_item_once(ask: Ask, trained: str) -> None:
+async def test_pages_have_every_item_once(ask: Ask, trained: str) -> None:
     found = await all_pages(ask, first=7)
     assert len(found) == len(set(found)) == 36  # 40, three out of stock, two variants of one
     assert set(IDS[37:]).isdisjoint(found)
     assert len({"i10", "i11"}.intersection(found)) == 1
 
 
-async def test_no_item_comes_twice_when_events_arrive_between_pages(ask: Ask, shop: Gateway, trained: str) -> None:
+async def test_no_item_is_repeated_when_events_arrive_between_pages(ask: Ask, shop: Gateway, trained: str) -> None:
     looked_at = iter(reversed(IDS[:37]))
 
     async def look() -> None:
@@ -232,7 +230,7 @@ async def test_no_item_comes_twice_when_events_arrive_between_pages(ask: Ask, sh
     assert len(found) == len(set(found)) == 36
 
 
-async def test_a_cursor_keeps_its_model_and_moment(
+async def test_a_cursor_pins_the_model_and_the_time(
     ask: Ask, shop: Gateway, trained: str, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     first = await listed(ask)
@@ -244,7 +242,7 @@ async def test_a_cursor_keeps_its_model_and_moment(
     assert (await listed(ask))["modelVersion"] == newer
 
 
-async def test_a_cursor_ends_after_ten_minutes(ask: Ask, trained: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cursor_expires_after_ten_minutes(ask: Ask, trained: str, monkeypatch: pytest.MonkeyPatch) -> None:
     after = (await listed(ask))["pageInfo"]["endCursor"]
     later = clock.now() + timedelta(minutes=10, seconds=1)
     monkeypatch.setattr(clock, "now", lambda: later)
@@ -253,7 +251,7 @@ async def test_a_cursor_ends_after_ten_minutes(ask: Ask, trained: str, monkeypat
     assert "expired" in answer.messages[0]
 
 
-async def test_a_cursor_is_good_for_its_own_list_only(ask: Ask, trained: str) -> None:
+async def test_a_cursor_is_valid_for_its_own_list_only(ask: Ask, trained: str) -> None:
     after = (await listed(ask))["pageInfo"]["endCursor"]
     damaged = ("A" if after[0] != "A" else "B") + after[1:]
     for variables in ({"after": damaged}, {"after": ""}, {"after": "💥"}, {"id": "bert", "after": after}):
@@ -267,7 +265,7 @@ async def test_every_edge_has_a_cursor_of_its_own(ask: Ask, trained: str) -> Non
 
 
 @pytest.mark.parametrize("bundled", [True, False])
-async def test_a_filtered_list_is_short_only_when_the_shop_is(
+async def test_a_filtered_list_is_short_only_when_few_items_match(
     ask: Ask, shop: Gateway, make_bundle: MakeBundle, serving: Serve, bundled: bool
 ) -> None:
     if bundled:
@@ -279,7 +277,7 @@ async def test_a_filtered_list_is_short_only_when_the_shop_is(
     assert len(ids(await listed(ask, first=5, filter={"categories": ["c2"]}))) == 5
 
 
-async def test_what_is_excluded_shown_or_in_the_cart_is_left_out(ask: Ask, trained: str) -> None:
+async def test_items_excluded_shown_or_in_the_cart_are_left_out(ask: Ask, trained: str) -> None:
     hidden: dict[str, Any] = {
         "exclude": ["i00"],
         "context": {"itemIds": ["i01"], "cartItemIds": ["i02"], "recentItemIds": ["i03"]},
@@ -289,7 +287,7 @@ async def test_what_is_excluded_shown_or_in_the_cart_is_left_out(ask: Ask, train
     assert "i03" in found
 
 
-async def test_an_item_on_the_page_brings_up_its_neighbour(ask: Ask, trained: str) -> None:
+async def test_the_neighbour_of_an_item_on_the_page_ranks_first(ask: Ask, trained: str) -> None:
     assert ids(await listed(ask, first=1, context={"itemIds": ["i25"]})) == ["i26"]
 
 
@@ -301,7 +299,7 @@ async def test_among_and_category_narrow_a_list(ask: Ask, trained: str) -> None:
     assert all(int(id[1:]) % 3 == 1 for id in found)
 
 
-async def test_a_removed_or_sold_out_item_leaves_every_list(ask: Ask, shop: Gateway, trained: str) -> None:
+async def test_a_removed_or_unavailable_item_is_in_no_list(ask: Ask, shop: Gateway, trained: str) -> None:
     now = clock.now()
     await remove_items(shop.pool, ["i00"])
     await upsert_items(
@@ -315,7 +313,9 @@ async def test_a_removed_or_sold_out_item_leaves_every_list(ask: Ask, shop: Gate
     assert {"i00", "i01", "i39"}.isdisjoint(ids(similar.data["item"]["similar"]))
 
 
-async def test_who_objects_to_profiling_gets_a_list_without_it(ask: Ask, shop: Gateway, trained: str) -> None:
+async def test_a_list_without_personalization_uses_nothing_about_the_person(
+    ask: Ask, shop: Gateway, trained: str
+) -> None:
     await insert_events(shop.pool, [event("PURCHASE", "i30")])
     plain = await listed(ask, context={"personalize": False})
     stranger = await listed(ask, id="nobody", context={"personalize": None})
@@ -330,12 +330,12 @@ async def test_who_objects_to_profiling_gets_a_list_without_it(ask: Ask, shop: G
         {"among": ["x"] * 501}, {"context": {"itemIds": ["x"] * 101}},
     ],
 )  # fmt: skip
-async def test_a_wish_out_of_bounds_is_bad_input(ask: Ask, trained: str, variables: dict[str, Any]) -> None:
+async def test_arguments_out_of_bounds_are_bad_input(ask: Ask, trained: str, variables: dict[str, Any]) -> None:
     answer = await ask(LIST, variables)
     assert (answer.data["user"]["recommendations"], answer.codes) == (None, ["BAD_USER_INPUT"])
 
 
-async def test_ids_nobody_has_are_no_error_in_a_wish(ask: Ask, trained: str) -> None:
+async def test_unknown_ids_in_arguments_are_ignored(ask: Ask, trained: str) -> None:
     odd = ["\0", "🥛", "x" * 10_000, ""]
     found = await listed(ask, exclude=odd, context={"itemIds": odd, "category": None})
     assert len(ids(found)) == 5
@@ -366,7 +366,7 @@ async def test_without_a_model_similar_items_share_the_category(ask: Ask, shop: 
     assert ids(found) == ["i02", "i05", "i08", "i11", "i14"]
 
 
-async def test_a_variant_is_not_similar_to_its_own_kind(ask: Ask, trained: str) -> None:
+async def test_a_variant_is_not_similar_to_a_variant_of_the_same_group(ask: Ask, trained: str) -> None:
     found = (await ask(SIMILAR, {"id": "i10", "first": 40})).data["item"]["similar"]
     assert {"i10", "i11"}.isdisjoint(ids(found))
 
@@ -386,7 +386,7 @@ async def test_trends_are_what_most_people_bought(ask: Ask, shop: Gateway) -> No
     assert not rest["pageInfo"]["hasNextPage"]
 
 
-async def test_trends_obey_filter_and_window(ask: Ask, shop: Gateway) -> None:
+async def test_trends_follow_filter_and_window(ask: Ask, shop: Gateway) -> None:
     assert ids((await ask(TRENDING, {"filter": {"categories": ["c1"]}})).data["trending"]) == [
         "i01", "i04", "i07", "i10", "i13",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""DateTime, Duration and Decimal: what is taken, what is refused, how it is written."""
+"""DateTime, Duration, Decimal and JSON: what is accepted, what is refused, and how it is written."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -102,7 +102,7 @@ def test_decimals_are_written_without_an_exponent() -> None:
         write_decimal(Decimal("NaN"))
 
 
-def test_json_passes_as_it_is_up_to_32_levels() -> None:
+def test_json_of_at_most_32_levels_is_accepted_unchanged() -> None:
     value = {"a": [1, "b", None, {"c": 1.5}]}
     assert read_json(value) is value
     deep: object = 1

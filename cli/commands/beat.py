@@ -1,0 +1,20 @@
+"""`penchant beat`: sends the periodic tasks."""
+
+
+def beat() -> None:
+    """Send the periodic tasks (daily training, jobs whose process ended, months ahead) until SIGTERM.
+
+    Several may run: one of them sends, the others wait to take over.
+    """
+    import logging
+    import signal
+    import sys
+
+    from cli.services.startup import read_settings
+    from workers.app import create_beat
+    from workers.beat import run
+
+    settings = read_settings()
+    logging.getLogger("celery.beat").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    run(create_beat(settings), settings.stores)

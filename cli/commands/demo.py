@@ -1,0 +1,25 @@
+"""`penchant demo`: a year of a real shop, answered at once from what is popular, then from a trained model."""
+
+from pathlib import Path
+
+from cli.commands.up import Folder, Port
+from cli.demo.steps import Demo
+from cli.local.deployment import open_deployment
+
+
+def demo(port: Port = 8000, folder: Folder = Path(".penchant")) -> None:
+    """Run Penchant with a year of a real shop: loaded once, trained once, ready in seconds after that."""
+    with open_deployment(folder, port) as deployment:
+        run = Demo(deployment)
+        making = run.begin_making_files()
+        deployment.start_stores(run.say)
+        run.load(making)
+        installing = run.begin_installing()
+        client = run.client()
+        deployment.start_services()
+        with deployment.published():
+            run.write_credentials(client)
+            run.show_answer(client)
+            run.train(client, installing)
+            run.show_how_to_ask(client)
+            deployment.watch()

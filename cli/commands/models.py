@@ -1,0 +1,93 @@
+"""`penchant models`: lists the models, promotes one, rolls back to the one before."""
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.database import on_pool
+from cli.errors import refusals
+from cli.interface import AsJson, command_group, operator_of, print_json, print_json_line
+from core.settings import Stores
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from db.serving import Serving
+
+MOST = 100
+OPERATOR = "penchant models"
+app = command_group("List models, promote one, go back to the one before.")
+Why = Annotated[str, typer.Option(help="Why, for the record of decisions.")]
+
+
+@app.command("list")
+def list_all(
+    first: Annotated[int, typer.Option(min=1, max=MOST, help="How many, newest first.")] = 20, as_json: AsJson = False
+) -> None:
+    """List the newest models; the one that serves is marked."""
+    from db.serving import current_serving, list_models
+
+    async def read(pool: "asyncpg.Pool") -> list[dict[str, Any]]:
+        row = await current_serving(pool)
+        serving = row and row.bundle
+        return [
+            {"id": model.id, "kind": model.kind, "created_at": model.created_at, "serving": model.id == serving}
+            for model in await list_models(pool, first)
+        ]
+
+    models = on_pool(read)
+    if as_json:
+        print_json(models)
+        return
+    for model in models:
+        typer.echo(f"{'*' if model['serving'] else ' '} {model['id']}  {model['kind']}  {model['created_at']:%F %R}")
+
+
+@app.command()
+def promote(
+    model_id: Annotated[str, typer.Argument(metavar="ID")],
+    reason: Why,
+    override_gate: Annotated[
+        bool, typer.Option("--override-gate", help="Promote it even if the gate refused it or never judged it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a model serve, in every gateway within 5 seconds."""
+    from engine.models.promoting import promote_model
+
+    stores, who = Stores(), operator_of(OPERATOR)
+
+    async def change(pool: "asyncpg.Pool") -> "Serving":
+        change = promote_model(pool, stores.bundles, model_id, reason, who, override_gate=override_gate)
+        return await _announced(stores, change)
+
+    with refusals():
+        _print(on_pool(change), as_json)
+
+
+@app.command()
+def rollback(reason: Why, as_json: AsJson = False) -> None:
+    """Let the model serve that served before this one was promoted, in every gateway within 5 seconds."""
+    from engine.models.promoting import roll_back_model
+
+    stores, who = Stores(), operator_of(OPERATOR)
+    with refusals():
+        _print(on_pool(lambda pool: _announced(stores, roll_back_model(pool, stores.bundles, reason, who))), as_json)
+
+
+async def _announced(stores: Stores, change: "Awaitable[Serving]") -> "Serving":
+    """The serving row after the change, once the gateways have received the hint to read it."""
+    from db.cache import connect_redis, hint_serving
+
+    serving = await change
+    async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
+        await hint_serving(redis)
+    return serving
+
+
+def _print(serving: "Serving", as_json: bool) -> None:
+    if as_json:
+        print_json_line({"serving": serving.bundle, "generation": serving.generation})
+    else:
+        typer.echo(f"{serving.bundle} serves now.")

@@ -1,0 +1,1 @@
+"""The demo: a year of a real shop, and the steps that load it, train on it and show the answers."""

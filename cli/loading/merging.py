@@ -1,0 +1,61 @@
+"""Merges lines with the same id into one record: the last value of each column."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from cli.loading.chunks import Chunk
+from cli.loading.typed_columns import recorder
+
+_LINE = "\x00line"  # not a name of our columns
+
+
+def merged_by_id(chunks: Iterator[Chunk], size: int) -> Iterator[Chunk]:
+    """Chunks that hold only rejects while the file is read, then one line for each id, `size` at a time.
+
+    Each column has the last value that is given: by `updatedAt` where it exists, else by the order of the lines. A
+    record has the number of the last line with its id. Memory grows with the ids, not with the lines.
+    """
+    known: pa.Table | None = None
+    read = 0
+    for chunk in chunks:
+        read = chunk.read
+        if len(chunk.lines):
+            fresh = pa.table({**chunk.columns, _LINE: chunk.lines})
+            known = _last_of_each(fresh if known is None else pa.concat_tables([known, fresh]))
+        yield Chunk(chunk.lines[:0], {}, _no_record, chunk.rejects, read, chunk.skipped, chunk.last_line)
+    if known is not None:
+        yield from _chunks(known.sort_by(_LINE), size, read)
+
+
+def _chunks(known: pa.Table, size: int, read: int) -> Iterator[Chunk]:
+    for start in range(0, known.num_rows, size):
+        part = known.slice(start, size).combine_chunks()
+        columns = {name: part[name].combine_chunks() for name in part.column_names}
+        lines = columns.pop(_LINE).to_numpy()
+        yield Chunk(lines, columns, recorder(columns, None), [], read)
+
+
+def _last_of_each(lines: pa.Table) -> pa.Table:
+    lines = lines.combine_chunks()
+    if "updatedAt" in lines.column_names:
+        moments = lines["updatedAt"].combine_chunks()
+        lines = lines.take(pc.array_sort_indices(moments, null_placement="at_start"))  # a stable sort
+    codes = lines["id"].combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
+    columns = {name: lines[name].combine_chunks() for name in lines.column_names}
+    return pa.table({name: column.take(_last(codes, column)) for name, column in columns.items()})
+
+
+def _last(codes: NDArray[np.int32], column: pa.Array) -> pa.Array:
+    """The place of the last value that is not null, for each code; (lines,) to (codes,)."""
+    places = np.full(codes.max() + 1, -1, np.int64)
+    given = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    places[codes[given]] = given  # for equal codes the last assignment stays
+    return pa.array(places, mask=places < 0)
+
+
+def _no_record(place: int) -> dict[str, object]:
+    raise IndexError(place)

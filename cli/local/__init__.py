@@ -1,0 +1,1 @@
+"""A whole Penchant on one machine, as `penchant up` and `penchant demo` run it."""

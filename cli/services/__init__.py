@@ -1,0 +1,1 @@
+"""What the long-running commands share: gateway, worker, trainer and beat."""

@@ -1,0 +1,42 @@
+"""How a Celery worker of ours runs: with our logs, our traces, and processes of its own."""
+
+import logging
+import warnings
+from typing import Any
+
+
+def prepare_celery() -> None:
+    """Keep Celery from touching our logs, and trace in every process it forks. Call it before `run_worker`."""
+    from celery import signals
+    from celery.exceptions import SecurityWarning
+
+    warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; we accept JSON only
+    signals.setup_logging.connect(_keep_our_logs, weak=False)
+    signals.worker_process_init.connect(_start_tracing, weak=False)
+    signals.worker_process_shutdown.connect(_stop_tracing, weak=False)
+
+
+def run_worker(app: Any, processes: int) -> None:
+    """Run the application's tasks in so many processes until SIGTERM; tasks that have begun are finished."""
+    concurrency = ["--pool=prefork", f"--concurrency={processes}"]
+    app.worker_main(["--quiet", "worker", *concurrency, "--without-gossip", "--without-mingle"])
+
+
+def _keep_our_logs(**_: object) -> None:
+    """Celery sets up no logging when its signal has a receiver; its line per task would double the work."""
+    for name in ("celery.app.trace", "celery.worker.strategy"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _start_tracing(**_: object) -> None:
+    """Called after the fork: the thread that sends spans does not survive one."""
+    from core import telemetry
+
+    telemetry.start("worker")
+
+
+def _stop_tracing(**_: object) -> None:
+    """Send the remaining spans before the process ends."""
+    from core import telemetry
+
+    telemetry.stop()

@@ -1,0 +1,183 @@
+"""The contract of uploads: what a shop may say about its items and users. Every patch is checked by itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final, Required, TypedDict, TypeVar, cast
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from core import clock
+from core.amounts import Amount, Currency
+from core.contract import Id, check_not_ahead, plain_json
+from core.errors import InvalidInput
+
+LARGEST_JSON: Final = 16_384  # bytes of one item's attributes or one user's traits
+_NO_NUL: Final = r"^[^\x00]*$"
+_SCRIPTS: Final = frozenset({"javascript", "data", "vbscript"})
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What an item costs in one market; the market None is the default one."""
+
+    market: str | None
+    price: Decimal | None
+    list_price: Decimal | None
+    currency: str | None
+    available: bool
+
+
+class ItemPatch(TypedDict, total=False):
+    """A change of one item: an absent field keeps its value, None clears it."""
+
+    id: Required[str]
+    updated_at: Required[datetime]
+    group_id: str | None
+    title: str | None
+    description: str | None
+    categories: Sequence[str] | None
+    brand: str | None
+    image_url: str | None
+    url: str | None
+    app_url: str | None
+    attributes: Mapping[str, Any] | None
+    offers: Sequence[Offer] | None
+
+
+class UserPatch(TypedDict, total=False):
+    """A change of one user: absent traits keep their value, None clears them."""
+
+    id: Required[str]
+    updated_at: Required[datetime]
+    traits: Mapping[str, Any] | None
+
+
+def _is_no_script(link: str) -> str:
+    if link.partition(":")[0].lower() in _SCRIPTS:
+        raise ValueError("must not be a script")
+    return link
+
+
+def _is_plain_json(value: dict[str, Any]) -> dict[str, Any]:
+    return plain_json(value, LARGEST_JSON)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies before the year 1 or after the year 9999") from None
+
+
+def _one_per_market(offers: "tuple[OfferUpload, ...]") -> "tuple[OfferUpload, ...]":
+    if len({offer.market for offer in offers}) < len(offers):
+        raise ValueError("names a market twice")
+    return offers
+
+
+Line = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL)]
+LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=_NO_NUL)]
+Link = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^(?i:https?)://[^\x00-\x20\x7f]+$")]
+AppLink = Annotated[
+    str,
+    StringConstraints(max_length=2_000, pattern=r"^(?i:[a-z][a-z0-9+.-]*)://[^\x00-\x20\x7f]+$"),
+    AfterValidator(_is_no_script),
+]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+PlainJson = Annotated[dict[str, Any], AfterValidator(_is_plain_json)]
+
+
+class _Upload(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+class OfferUpload(_Upload):
+    """One offer as a sender writes it."""
+
+    market: Id | None = None
+    price: Amount | None = None
+    list_price: Amount | None = None
+    currency: Currency | None = None
+    available: bool = True
+
+
+class ItemUpload(_Upload):
+    """One item as a sender writes it."""
+
+    id: Id
+    updated_at: Moment | None = None
+    group_id: Id | None = None
+    title: Line | None = None
+    description: LongText | None = None
+    categories: Annotated[tuple[Annotated[Line, Field(min_length=1)], ...], Field(max_length=100)] | None = None
+    brand: Line | None = None
+    image_url: Link | None = None
+    url: Link | None = None
+    app_url: AppLink | None = None
+    attributes: PlainJson | None = None
+    offers: Annotated[tuple[OfferUpload, ...], Field(max_length=500), AfterValidator(_one_per_market)] | None = None
+
+
+class UserUpload(_Upload):
+    """One user as a sender writes it."""
+
+    id: Id
+    updated_at: Moment | None = None
+    traits: PlainJson | None = None
+
+
+def read_item(raw: Mapping[str, Any]) -> ItemPatch:
+    """The patch in `raw` (camelCase): only the fields it names; `updatedAt` is now unless given.
+
+    Raises InvalidInput naming the field as the sender writes it.
+    """
+    upload = _checked(ItemUpload, raw)
+    patch = _given(upload)
+    if upload.offers is not None:
+        patch["offers"] = tuple(Offer(**dict(offer)) for offer in upload.offers)
+    return cast("ItemPatch", patch)
+
+
+def read_user(raw: Mapping[str, Any]) -> UserPatch:
+    """The patch of a user in `raw`; as `read_item`."""
+    return cast("UserPatch", _given(_checked(UserUpload, raw)))
+
+
+Upload = TypeVar("Upload", ItemUpload, UserUpload)
+
+
+def _given(upload: ItemUpload | UserUpload) -> dict[str, Any]:
+    """The fields the sender gave, and `updated_at`."""
+    fields = {name: getattr(upload, name) for name in upload.model_fields_set}
+    return {**fields, "updated_at": upload.updated_at or clock.now()}
+
+
+def _checked(kind: type[Upload], raw: Mapping[str, Any]) -> Upload:
+    try:
+        upload = kind.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InvalidInput(_message(first), field=_path(first["loc"])) from None
+    if upload.updated_at is not None:
+        check_not_ahead(upload.updated_at, clock.now(), "updatedAt")
+    return upload
+
+
+def _path(steps: Sequence[int | str]) -> str:
+    return ".".join(str(step)[:128] for step in steps)
+
+
+def _message(error: Any) -> str:
+    where = _path(error["loc"])
+    reason = error.get("ctx", {}).get("error")
+    if reason is not None:
+        return f"{where} {reason}"
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not a field"
+    if error["type"] == "string_pattern_mismatch":
+        kind = "a link with its scheme" if where.lower().endswith("url") else "text without control characters"
+        return f"{where} must be {kind}"
+    return f"{where}: {error['msg']}"

@@ -1,0 +1,59 @@
+"""The contents of a day in Postgres as one number, which every change of the day changes."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.postgres import Connection
+
+TIMEOUT: Final = 3600.0  # seconds; a scan of the largest month, or the export of the largest day
+MARK: Final = "hash_record_extended(ROW(source, id, occurred_at, digest), 0)"
+DAY: Final = timedelta(days=1)
+_LOW: Final = np.int64(0xFFFF_FFFF)
+
+
+@dataclass(frozen=True, slots=True)
+class DayContents:
+    """The number of events of a day, and the sum of their hashes, which does not depend on their order."""
+
+    rows: int
+    mark: str
+
+
+def midnight(day: date) -> datetime:
+    """The start of a day, in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def next_month(month: date) -> date:
+    """The first day of the month after."""
+    return (month.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def sum_of(hashes: NDArray[np.int64]) -> int:
+    """The sum of the hashes, exact beyond 64 bits."""
+    return (int((hashes >> 32).sum()) << 32) + int((hashes & _LOW).sum())
+
+
+async def months_of_events(connection: Connection) -> list[date]:
+    """The months that have a partition."""
+    rows = await connection.fetch(
+        "SELECT to_date(substr(relname, 8), 'YYYY_MM') AS month FROM pg_inherits JOIN pg_class ON oid = inhrelid"
+        " WHERE inhparent = 'events'::regclass ORDER BY month"
+    )
+    return [row["month"] for row in rows]
+
+
+async def contents_by_day(connection: Connection, since: date, until: date) -> dict[date, DayContents]:
+    """The contents of the days from `since` on and before `until` that have events: one scan of their months."""
+    rows = await connection.fetch(
+        f"SELECT (occurred_at AT TIME ZONE 'UTC')::date AS day, count(*) AS rows, sum({MARK})::text AS mark"
+        " FROM events WHERE occurred_at >= $1 AND occurred_at < $2 GROUP BY 1 ORDER BY 1",
+        midnight(since),
+        midnight(until),
+        timeout=TIMEOUT,
+    )
+    return {row["day"]: DayContents(row["rows"], row["mark"]) for row in rows}

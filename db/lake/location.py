@@ -1,0 +1,149 @@
+"""The location of the lake: any address fsspec supports. Errors are in our words and show no secret."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+from uuid import uuid4
+
+from fsspec.asyn import AsyncFileSystem
+from fsspec.core import url_to_fs
+from fsspec.spec import AbstractBufferedFile
+
+from core.errors import InvalidInput, PenchantError, StoreUnavailable
+
+EVENTS: Final = "events/v1"
+TEMPORARY: Final = "_tmp-"  # readers of whole folders pass over names that begin with an underscore
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The events' folder at an address; a path inside it is relative to `root`."""
+
+    url: str
+    files: Any  # an fsspec filesystem
+    root: str
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """The lake at this address; nothing is opened yet. Raises InvalidInput for an address that cannot be opened."""
+        _require_plain(url)
+        try:
+            files, path = url_to_fs(url)
+        except (ValueError, TypeError, AttributeError):
+            raise InvalidInput(f"{_scheme(url)}:// is no kind of storage that fsspec opens so.", "lake_url") from None
+        except ImportError as error:
+            words = f"{_scheme(url)}:// needs a package that is not installed (penchant[lake] has the one for S3)"
+            raise InvalidInput(f"{words}: {error.name or error}", "lake_url") from None
+        return cls(url.rstrip("/"), files, f"{path.rstrip('/')}/{EVENTS}")
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """For a block that uses the storage: raises StoreUnavailable for the storage's own errors."""
+        try:
+            yield
+        except (PenchantError, AssertionError, AttributeError, TypeError):  # ours; KeyError is s3fs' for odd answers
+            raise
+        except Exception as error:
+            raise StoreUnavailable("lake", f"The lake at {self.url} did not answer: {_words(error)}") from error
+
+    def path(self, name: str) -> str:
+        """The storage's own name of a file."""
+        return f"{self.root}/{name}"
+
+    def sizes(self) -> dict[str, int]:
+        """Every file, with its bytes."""
+        with self.translated():
+            self.files.invalidate_cache()
+            found = self.files.find(self.root, detail=True)
+        return {path.removeprefix(f"{self.root}/"): int(about["size"] or 0) for path, about in found.items()}
+
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The whole content of files, fetched side by side where the storage can."""
+        with self.translated():
+            names = list(names)
+            paths = [self.path(name) for name in names]
+            found = self.files.cat_ranges(paths, None, None, on_error="raise")  # `cat` takes names for patterns
+        return dict(zip(names, found, strict=True))
+
+    def create(self, folder: str) -> tuple[str, Any]:
+        """A new file in a folder under a temporary name, to be written and then given its name by `name`."""
+        temporary = f"{folder}/{TEMPORARY}{uuid4().hex}"
+        with self.translated():
+            if not isinstance(self.files, AsyncFileSystem):  # buckets have no folders, and would be made by asking
+                self.files.makedirs(self.path(folder), exist_ok=True)
+            return temporary, self.files.open(self.path(temporary), "wb")
+
+    def name(self, temporary: str, name: str) -> None:
+        """Give a file its name, in place of what had it before, in one step."""
+        with self.translated():
+            if isinstance(self.files, AsyncFileSystem):  # buckets rename nothing; their copies are there at once
+                self.files.cp_file(self.path(temporary), self.path(name))
+                self.files.rm_file(self.path(temporary))
+            else:
+                self.files.mv(self.path(temporary), self.path(name))
+
+    def write(self, folder: str, name: str, content: bytes) -> None:
+        """Write a small file, as a whole or not at all."""
+        temporary, file = self.create(folder)
+        with self.translated():
+            file.write(content)
+            finish(file)
+        self.name(temporary, f"{folder}/{name}")
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; one that is gone already is no error."""
+        with self.translated():
+            for name in names:
+                try:
+                    self.files.rm_file(self.path(name))
+                except FileNotFoundError:
+                    continue
+
+
+def finish(file: Any) -> None:
+    """Close a written file; on a disk it survives a power cut then."""
+    file.flush()
+    try:
+        number = file.fileno()
+    except (AttributeError, OSError):  # no file of this machine
+        number = None
+    if number is not None:
+        os.fsync(number)
+    file.close()
+
+
+def discard(file: Any) -> None:
+    """Close a file without keeping it."""
+    if isinstance(file, AbstractBufferedFile):  # closing it would upload the rest
+        file.discard()
+        file.closed = True
+    else:
+        file.close()
+
+
+def _require_plain(url: str) -> None:
+    """Raise InvalidInput for an address we do not take. The text does not repeat it: it may hold a secret."""
+    scheme, mark, rest = url.partition("://")
+    if "::" in url or (mark and any(sign in url for sign in "@?")):
+        raise InvalidInput(
+            "A lake's address holds no password, so no '@', '?' or '::': the storage's own settings have it.",
+            "lake_url",
+        )
+    if scheme == "memory" and mark:
+        raise InvalidInput("memory:// ends with its process: a lake cannot be there.", "lake_url")
+    if scheme in ("file", "local") and mark and not rest.startswith("/"):
+        raise InvalidInput(f"{scheme}:// goes on with a path from the root, as in {scheme}:///folder.", "lake_url")
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0]
+
+
+def _words(error: Exception) -> str:
+    """The kind of an error, with the message of an OSError: no settings are in it."""
+    kind = type(error).__name__
+    if isinstance(error, OSError) and (said := error.strerror or (error.args and error.args[0])):
+        return f"{kind}: {str(said).splitlines()[0][:200]}"
+    return kind

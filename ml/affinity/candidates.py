@@ -1,0 +1,97 @@
+"""The items one person's list is made from, and the evidence for each."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.masks import Mask, is_allowed
+from ml.state import State, Table, decayed
+from ml.universe import DAY, Universe
+
+NEAREST, FOLLOWING, POPULAR = 200, 60, 100  # most candidates of each source, beside the person's own items
+SOURCES = 128  # items of a person whose neighbours are looked up: those with the most decayed purchases
+LAST_ORDERS = 3 * DAY  # the last orders are those within this time before the last purchase
+
+
+@dataclass(frozen=True, eq=False)
+class ItemEvidence:
+    """What one person's state says about every item, whatever may be shown."""
+
+    bought: Table  # the person's own items, by item
+    sources: Table  # those of them whose neighbours were looked up, by item
+    weights: NDArray[np.float64]  # (sources,) decayed purchases
+    near: NDArray[np.float32]  # (n + 1,) log1p of the summed closeness to what the person buys
+    following: NDArray[np.float32]  # (n + 1,) log1p of the summed rules from the last orders
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Items by catalogue number, ascending, each with its evidence."""
+
+    numbers: NDArray[np.uint32]  # (candidates,)
+    near: NDArray[np.float32]  # (candidates,)
+    following: NDArray[np.float32]  # (candidates,)
+
+
+def gather_evidence(universe: Universe, state: State, as_of: int) -> ItemEvidence:
+    """The evidence of one person's state as of a second."""
+    sources, weights = _sources(state, as_of)
+    rows = universe.rows(sources["item"])
+    near = _weighted_sum(rows, weights, universe.near, universe.near_score)
+    last = sources["last"] >= state.last - LAST_ORDERS
+    following = _weighted_sum(rows[last], np.ones(int(last.sum())), universe.next, universe.next_score)
+    return ItemEvidence(
+        state.bought, sources, weights, np.log1p(near).astype(np.float32), np.log1p(following).astype(np.float32)
+    )
+
+
+def find_candidates(universe: Universe, evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) -> Candidates:
+    """The person's own items, their nearest and following ones, popular ones, and `extra`: allowed ones only.
+
+    `allowed` is by catalogue number and is applied before each source is cut off, so that a filter never shortens it.
+    """
+    mask = is_allowed(universe.numbers, allowed)
+    parts = [
+        universe.numbers[_largest(evidence.near[:-1], mask, NEAREST)],
+        universe.numbers[_largest(evidence.following[:-1], mask, FOLLOWING)],
+        universe.numbers[_first_allowed(universe.popular, mask, POPULAR)],
+    ]
+    given = np.concatenate([evidence.bought["item"], extra]).astype(np.uint32)
+    numbers = np.unique(np.concatenate([given[is_allowed(given, allowed)], *parts]))
+    rows = universe.rows(numbers)
+    return Candidates(numbers, evidence.near[rows], evidence.following[rows])
+
+
+def _sources(state: State, as_of: int) -> tuple[Table, NDArray[np.float64]]:
+    """The person's items with the most decayed purchases, by item, and those purchases."""
+    weight = decayed(state.bought, as_of)
+    if len(weight) <= SOURCES:
+        return state.bought, weight
+    kept = np.sort(np.argpartition(-weight, SOURCES)[:SOURCES])
+    return state.bought[kept], weight[kept]
+
+
+def _weighted_sum(
+    rows: NDArray[np.int32], weights: NDArray[np.float64], lists: NDArray[np.int32], scores: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """(n + 1,) for each listed item the sum of weight times score over the lists of `rows`; 0 for the padding."""
+    weighted = (scores[rows] * weights[:, None]).ravel()
+    total = np.bincount(lists[rows].ravel(), weighted, minlength=len(lists)).astype(np.float64)
+    total[-1] = 0
+    return total
+
+
+def _largest(scores: NDArray[np.float32], mask: NDArray[np.bool_], most: int) -> NDArray[np.intp]:
+    rows = np.flatnonzero((scores > 0) & mask)
+    if len(rows) <= most:
+        return rows
+    return rows[np.argpartition(-scores[rows], most)[:most]]
+
+
+def _first_allowed(order: NDArray[np.int32], mask: NDArray[np.bool_], most: int) -> NDArray[np.int32]:
+    """The first allowed rows of an order; its head suffices unless much is forbidden."""
+    head = order[: 2 * most]
+    found = head[mask[head]][:most]
+    return found if len(found) == most else order[mask[order]][:most]

@@ -1,0 +1,62 @@
+"""The affinity ranker in Keras: a small dense network over pair features, fitted to rank bought items first."""
+
+import os
+from collections.abc import Callable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ml.affinity.pair_features import FEATURES
+from ml.affinity.training_lists import TrainingLists
+
+LISTWISE = 0.04  # weight of the listwise part of the loss
+
+
+def ranking_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Per list: binary cross-entropy of each candidate, plus LISTWISE x cross-entropy between basket and softmax.
+
+    The first part keeps the logits near to log odds. The second gives every person the same weight, whatever the size
+    of the basket, as NDCG does (ListNet; Cao et al. 2007). `labels` (lists, length) are 1, 0 or negative for padding.
+    """
+    real = labels >= 0
+    bought = tf.where(real, labels, 0.0)
+    pointwise = tf.nn.sigmoid_cross_entropy_with_logits(labels=bought, logits=logits)
+    pointwise = tf.reduce_sum(tf.where(real, pointwise, 0.0), 1) / tf.reduce_sum(tf.cast(real, tf.float32), 1)
+    share = bought / tf.reduce_sum(bought, 1, keepdims=True)
+    listwise = -tf.reduce_sum(share * tf.nn.log_softmax(tf.where(real, logits, -1e9)), 1)
+    return pointwise + LISTWISE * listwise
+
+
+def build_ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]) -> keras.Model:
+    """(lists, length, FEATURES) -> logits (lists, length); the model scales the features itself."""
+    features = keras.Input((None, len(FEATURES)), name="features")
+    layer = keras.layers.Normalization(mean=mean, variance=variance, name="scaled")(features)
+    for width in hidden:
+        layer = keras.layers.Dense(width, activation="relu")(layer)
+    logits = keras.layers.Dense(1)(layer)
+    return keras.Model(features, keras.ops.squeeze(logits, -1), name="affinity_ranker")
+
+
+def fit(
+    lists: TrainingLists,
+    *,
+    hidden: tuple[int, ...],
+    epochs: int,
+    batch: int,
+    learning_rate: float,
+    seed: int,
+    epoch_done: Callable[[int], None],
+) -> keras.Model:
+    """A ranker fitted to lists; the same seed gives the same weights on the same machine."""
+    keras.utils.set_random_seed(seed)
+    real = lists.features[lists.labels >= 0]
+    model = build_ranker(real.mean(0), real.var(0) + 1e-6, hidden)
+    steps = max(1, -(-len(lists) // batch) * epochs)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    model.compile(keras.optimizers.Adam(schedule), ranking_loss)
+    progress = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch_done(epoch + 1))
+    model.fit(lists.features, lists.labels, batch_size=batch, epochs=epochs, verbose=0, callbacks=[progress])
+    return model

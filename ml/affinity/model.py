@@ -1,0 +1,108 @@
+"""What an affinity bundle holds, and the model that serves from it."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml import bundle
+from ml.affinity.network import Network
+from ml.affinity.pair_features import FEATURES
+from ml.affinity.ranking import Ranker
+from ml.bundle import RETRAIN, Bundle, BundleRefused
+from ml.universe import COLUMNS, Universe
+
+KIND = "affinity"
+_NAMES = {"features": list(FEATURES), "columns": list(COLUMNS)}
+
+
+@dataclass(frozen=True, eq=False)
+class AffinityModel(Ranker):
+    """A trained model as it serves; its arrays are memory-mapped and shared between processes."""
+
+    id: str
+    created_at: datetime
+    digest: str
+    item_ids: list[str]  # of universe.numbers, in order
+    rfm_edges: NDArray[np.float64]  # (3, 4), for ml.rfm.score
+    evaluation: dict[str, Any]
+
+    @property
+    def numbers(self) -> NDArray[np.uint32]:
+        """(n,) catalogue numbers of the items it can rank."""
+        return self.universe.numbers
+
+    @property
+    def popular(self) -> NDArray[np.uint32]:
+        """(n,) catalogue numbers, most bought first."""
+        return self.universe.popular_numbers
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a bundle of this kind. Raises `BundleRefused` naming what is wrong."""
+        opened = Bundle.open(path)
+        if opened.kind != KIND:
+            raise BundleRefused(f"bundle {opened.id}: its kind is {opened.kind!r}, this model's is {KIND!r}")
+        if opened.json("names") != _NAMES:
+            raise BundleRefused(f"bundle {opened.id}: made for other features than this version computes: {RETRAIN}")
+        model = cls(
+            universe=Universe(**{field.name: opened.array(field.name) for field in fields(Universe)}),
+            network=_network(opened),
+            id=opened.id,
+            created_at=opened.created_at,
+            digest=opened.digest,
+            item_ids=opened.json("items"),
+            rfm_edges=opened.array("rfm_edges"),
+            evaluation=opened.json("evaluation"),
+        )
+        if not _fits(model):
+            raise BundleRefused(f"bundle {model.id}: its arrays do not fit together")
+        return model
+
+
+def write(
+    folder: Path,
+    universe: Universe,
+    network: Network,
+    *,
+    item_ids: list[str],
+    rfm_edges: NDArray[np.float64],
+    evaluation: dict[str, Any],
+    created_at: datetime,
+) -> Path:
+    """Write a bundle of this kind below `folder` and return its path, whose name is the bundle's id."""
+    parts = {
+        **{field.name: getattr(universe, field.name) for field in fields(Universe)},
+        **{f"kernel_{index}": kernel for index, kernel in enumerate(network.kernels)},
+        **{f"bias_{index}": bias for index, bias in enumerate(network.biases)},
+        "rfm_edges": rfm_edges,
+        "items": item_ids,
+        "evaluation": evaluation,
+        "names": _NAMES,
+    }
+    return bundle.write(folder, KIND, parts, created_at)
+
+
+def _network(opened: Bundle) -> Network:
+    layers = range(sum(name.startswith("kernel_") for name in opened.parts))
+    return Network(
+        kernels=tuple(opened.array(f"kernel_{index}") for index in layers),
+        biases=tuple(opened.array(f"bias_{index}") for index in layers),
+    )
+
+
+def _fits(model: AffinityModel) -> bool:
+    """Whether the shapes of the arrays agree with each other."""
+    universe, n = model.universe, len(model.numbers)
+    return (
+        len(model.item_ids) == n
+        and len(universe.popular) == n
+        and universe.columns.shape == (n + 1, len(COLUMNS))
+        and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
+        and len(model.network.kernels) > 0
+        and model.network.kernels[0].shape[0] == len(FEATURES)
+        and model.rfm_edges.shape == (3, 4)
+    )

@@ -1,0 +1,29 @@
+"""Items similar to one item: its nearest neighbours over people."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.masks import Mask, is_allowed, without
+from ml.ranked import REASON, Explained, Ranked, best_first, explain_as, fill
+from ml.universe import Universe
+
+
+def similar(universe: Universe | None, number: int, allowed: Mask, first: int) -> Ranked:
+    """The items nearest to one, then popular ones; empty without a universe."""
+    if universe is None:
+        return Ranked(np.empty(0, np.uint32), np.empty(0, np.float32), explain_as("POPULAR"))
+    allowed = without(allowed, np.array([number], np.uint32))
+    row = int(universe.rows(np.array([number]))[0])
+    real = universe.near_score[row] > 0
+    nearest, scores = universe.numbers[universe.near[row][real]], universe.near_score[row][real]
+    kept = is_allowed(nearest, allowed)
+    nearest, scores = nearest[kept], scores[kept]
+    best = best_first(scores, nearest)[:first]
+    numbers, scores = fill(nearest[best], scores[best], allowed, universe.popular_numbers, first)
+
+    def explain(numbers: NDArray[np.uint32]) -> Explained:
+        found, near = explain_as("POPULAR")(numbers), np.isin(numbers, nearest)
+        found.reasons[near], found.because[near] = REASON["SIMILAR_TO"], number
+        return found
+
+    return Ranked(numbers, scores, explain)

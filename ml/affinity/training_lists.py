@@ -1,0 +1,92 @@
+"""Training lists: the candidates of one person as of an earlier moment, and which of them the next order held."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.affinity.candidates import find_candidates, gather_evidence
+from ml.affinity.pair_features import FEATURES, pair_features
+from ml.baskets import first_baskets
+from ml.log import Log
+from ml.masks import mask_of, without
+from ml.rests import resting
+from ml.universe import Universe
+
+PADDING = -1.0
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingLists:
+    """Lists of one length: of longer ones some candidates are left out, shorter ones are padded."""
+
+    features: NDArray[np.float32]  # (lists, length, FEATURES)
+    labels: NDArray[np.float32]  # (lists, length) 1 bought, 0 not, PADDING
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def join(cls, parts: list[Self]) -> Self:
+        """All lists of several moments."""
+        return cls(np.concatenate([part.features for part in parts]), np.concatenate([part.labels for part in parts]))
+
+
+class CandidateFeatures(NamedTuple):
+    """One person's candidates as of a moment."""
+
+    numbers: NDArray[np.uint32]  # (candidates,) catalogue numbers, ascending
+    features: NDArray[np.float32]  # (candidates, FEATURES)
+
+
+def candidate_features(log: Log, universe: Universe, person: int, as_of: int) -> CandidateFeatures | None:
+    """What the gateway would compute for a person as of a second; None without an order or a candidate."""
+    state = log.state(person, as_of)
+    if not state.orders:
+        return None
+    allowed = without(mask_of(universe.numbers), resting(universe, state, as_of))
+    evidence = gather_evidence(universe, state, as_of)
+    found = find_candidates(universe, evidence, allowed, np.empty(0, np.uint32))
+    if not len(found.numbers):
+        return None
+    features = pair_features(universe, state, found.numbers, found.near, found.following, as_of)
+    return CandidateFeatures(found.numbers, features)
+
+
+def training_lists(
+    log: Log, universe: Universe, cut: int, end: int, length: int, most: int, seed: int
+) -> TrainingLists:
+    """A list for each person who orders a candidate between `cut` and `end`; for at most `most` people, drawn.
+
+    States and candidates use nothing from the cut on. All bought candidates are kept, up to half of the list; the
+    others are drawn evenly for the rest of it.
+    """
+    random = np.random.default_rng(seed)
+    baskets = first_baskets(log, cut, end)
+    features: list[NDArray[np.float32]] = []
+    labels: list[NDArray[np.float32]] = []
+    for index in random.permutation(len(baskets)):
+        found = candidate_features(log, universe, int(baskets.people[index]), cut)
+        if len(labels) == most:
+            break
+        if found is None or not (bought := np.isin(found.numbers, baskets[int(index)])).any():
+            continue
+        kept = _draw(bought, length, random)
+        features.append(_padded(found.features[kept], length, 0.0))
+        labels.append(_padded(bought[kept].astype(np.float32), length, PADDING))
+    if not labels:
+        return TrainingLists(np.empty((0, length, len(FEATURES)), np.float32), np.empty((0, length), np.float32))
+    return TrainingLists(np.stack(features), np.stack(labels))
+
+
+def _draw(bought: NDArray[np.bool_], length: int, random: np.random.Generator) -> NDArray[np.intp]:
+    yes = random.permutation(np.flatnonzero(bought))[: length // 2]
+    no = random.permutation(np.flatnonzero(~bought))[: length - len(yes)]
+    return np.concatenate([yes, no])
+
+
+def _padded(values: NDArray[np.float32], length: int, padding: float) -> NDArray[np.float32]:
+    result = np.full((length, *values.shape[1:]), padding, np.float32)
+    result[: len(values)] = values
+    return result

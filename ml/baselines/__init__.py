@@ -1,0 +1,1 @@
+"""Simple methods that a model must beat before it may serve."""

@@ -1,0 +1,89 @@
+"""A ranked list of items: scores, and a reason for each item that is kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.masks import Mask, is_allowed, without
+
+REASONS = (
+    "BOUGHT_BEFORE", "DUE_AGAIN", "SIMILAR_TO", "BOUGHT_TOGETHER", "AFFINITY", "SEQUENCE",
+    "POPULAR", "TRENDING", "NEW", "PINNED", "EXPLORATION",
+)  # fmt: skip
+REASON = {name: code for code, name in enumerate(REASONS)}
+
+
+class Explained(NamedTuple):
+    """The reason for each item of a list."""
+
+    reasons: NDArray[np.uint8]  # (k,) index in REASONS
+    because: NDArray[np.uint32]  # (k,) catalogue number of the item the reason names, 0 = none
+
+
+Explain = Callable[[NDArray[np.uint32]], Explained]  # the reasons for items, by catalogue number
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A list, best first. Reasons are computed when they are first read: take the items you keep before that."""
+
+    numbers: NDArray[np.uint32]  # (k,) catalogue numbers
+    scores: NDArray[np.float32]  # (k,) in [0, 1], falling
+    explain: Explain
+
+    def take(self, positions: NDArray[np.intp]) -> Self:
+        """The items at some positions of the list."""
+        return type(self)(self.numbers[positions], self.scores[positions], self.explain)
+
+    @cached_property
+    def explained(self) -> Explained:
+        """The reasons for the items of the list."""
+        return self.explain(self.numbers)
+
+    @property
+    def reasons(self) -> NDArray[np.uint8]:
+        """(k,) index in REASONS."""
+        return self.explained.reasons
+
+    @property
+    def because(self) -> NDArray[np.uint32]:
+        """(k,) catalogue number of the item the reason names, 0 = none."""
+        return self.explained.because
+
+
+def explain_as(reason: str, because: int = 0) -> Explain:
+    """The same reason for every item."""
+
+    def explain(numbers: NDArray[np.uint32]) -> Explained:
+        return Explained(np.full(len(numbers), REASON[reason], np.uint8), np.full(len(numbers), because, np.uint32))
+
+    return explain
+
+
+def best_first(scores: NDArray[np.float32], numbers: NDArray[Any]) -> NDArray[np.intp]:
+    """Positions by falling score; of equal scores the lowest catalogue number first."""
+    return np.lexsort((numbers, -scores))
+
+
+def fill(
+    numbers: NDArray[np.uint32], scores: NDArray[np.float32], allowed: Mask, popular: NDArray[np.uint32], first: int
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """The list (numbers, scores) extended to `first` items: popular ones, then any other allowed one.
+
+    The added scores fall evenly from the last score of the list towards 0.
+    """
+    missing = first - len(numbers)
+    if missing <= 0:
+        return numbers, scores
+    left = without(allowed, numbers)
+    more = popular[is_allowed(popular, left)][:missing].astype(np.uint32)
+    if len(more) < missing:
+        rest = np.flatnonzero(without(left, more))
+        more = np.concatenate([more, rest[rest > 0][: missing - len(more)].astype(np.uint32)])
+    least = scores[-1] if len(scores) else np.float32(0.01)
+    steps = np.linspace(1, 0, len(more) + 2, dtype=np.float32)[1:-1]
+    return np.concatenate([numbers, more]), np.concatenate([scores, least * steps])

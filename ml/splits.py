@@ -1,0 +1,27 @@
+"""Where a log is cut in time: the cut it is evaluated at, and the earlier moments that training looks back from."""
+
+from collections.abc import Iterator
+
+from ml.log import Log
+
+DAY = 86_400
+
+
+def holdout_cut(log: Log, days: int) -> int:
+    """The cut (seconds) that keeps the last `days`, or the last fifth of a short log, for evaluation."""
+    first, last = int(log.occurred.min()), int(log.occurred.max())
+    return last + 1 - min(days * DAY, (last - first) // 5)
+
+
+def moments(log: Log, cut: int, *, count: int, every: int, horizon: int) -> Iterator[tuple[int, int]]:
+    """`count` pairs (earlier cut, end of its horizon) in seconds, latest first; `every` and `horizon` are days.
+
+    All horizons end by `cut`. Both spans shrink to fit a short log.
+    """
+    span = cut - int(log.occurred.min())
+    wanted = horizon * DAY + (count - 1) * every * DAY
+    scale = min(1.0, 0.6 * span / wanted)
+    length, step = max(1, int(horizon * DAY * scale)), max(1, int(every * DAY * scale))
+    for index in range(count):
+        earlier = cut - length - index * step
+        yield earlier, earlier + length

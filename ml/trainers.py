@@ -1,0 +1,47 @@
+"""The trainers, by the kind of model they make; each is imported when it is looked up, and TensorFlow with it."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from core.errors import InvalidInput
+from ml.evaluation import Evaluation
+from ml.log import Log
+
+ReportProgress = Callable[[str, int, int], None]  # (stage, done, of)
+
+TRAINERS: Mapping[str, str] = {"affinity": "ml.affinity.training:train"}  # kind -> "module:function"
+
+
+class Trained(Protocol):
+    """What a training made, ready to be written as a bundle."""
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How good it is, beside its baselines."""
+
+    @property
+    def parity(self) -> float:
+        """The largest difference of a probability between the trained network and the exported one."""
+
+    def write(self, folder: Path, created_at: datetime) -> Path:
+        """Write the bundle below `folder`; returns its path."""
+
+
+# (log, cut in seconds or None for the trainer's own, report) -> what it made
+Trainer = Callable[[Log, int | None, ReportProgress], Trained]
+
+
+class UnknownKind(InvalidInput):
+    """There is no trainer for this kind of model."""
+
+
+def trainer_for(kind: str) -> Trainer:
+    """The trainer of a kind of model. Raises `UnknownKind` naming the known ones."""
+    if kind not in TRAINERS:
+        known = ", ".join(repr(name) for name in sorted(TRAINERS))
+        raise UnknownKind(f"There is no trainer for the kind {kind!r}; known: {known}.", field="kind")
+    module, function = TRAINERS[kind].split(":")
+    return cast(Trainer, getattr(import_module(module), function))

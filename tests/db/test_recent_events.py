@@ -1,0 +1,73 @@
+"""What Redis could not be told of is not forgotten by its bases."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from redis.asyncio import Redis
+
+from core.contract import Event, Person, read_event
+from core.errors import StoreUnavailable
+from db import recent_events
+from db.cache import connect_redis, read_person, write_base
+from db.recent_events import RecentEventsWriter
+from tests.faults import Relay
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+ANNA, BOB = Person("user", "anna"), Person("user", "bob")
+
+
+def viewed(user: str) -> Event:
+    return read_event({"type": "VIEW", "userId": user, "itemId": "milk"}, source="shop", received_at=NOW)
+
+
+@pytest.fixture
+async def relay(redis_url: str) -> AsyncIterator[Relay]:
+    opened = Relay(redis_url)
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def missed_while_away(relay: Relay, redis: Redis) -> AsyncIterator[RecentEventsWriter]:
+    for person in (ANNA, BOB):
+        await write_base(redis, person, b"a base")
+    async with connect_redis(await relay.reserve()) as by_way_of_relay:
+        told = RecentEventsWriter(by_way_of_relay)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await told.add([viewed("anna")])
+        with pytest.raises(StoreUnavailable):
+            await told.drop_outdated()
+        await relay.open()
+        yield told
+
+
+async def test_the_base_of_whom_redis_missed_an_event_is_dropped_with_the_next_one_it_hears(
+    relay: Relay, redis: Redis
+) -> None:
+    async with missed_while_away(relay, redis) as told:
+        await told.add([viewed("bob")])
+        assert await read_person(redis, ANNA) == (None, [])
+        base, delta = await read_person(redis, BOB)
+        assert base == b"a base" and len(delta) == 1
+        await write_base(redis, ANNA, b"built anew")
+        await told.add([viewed("bob")])
+    assert (await read_person(redis, ANNA))[0] == b"built anew", "once is enough"
+
+
+async def test_it_is_made_up_for_where_no_more_events_come(relay: Relay, redis: Redis) -> None:
+    async with missed_while_away(relay, redis) as told:
+        await told.drop_outdated()
+    assert (await read_person(redis, ANNA))[0] is None
+    assert (await read_person(redis, BOB))[0] == b"a base"
+
+
+async def test_when_too_many_were_missed_everybodys_base_goes(
+    relay: Relay, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent_events, "MOST_MISSED", 0)
+    async with missed_while_away(relay, redis) as told:
+        await told.drop_outdated()
+    assert (await read_person(redis, BOB))[0] is None

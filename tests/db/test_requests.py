@@ -1,0 +1,31 @@
+"""What people's own tokens asked for, in every record that names who asked."""
+
+from datetime import UTC, datetime
+
+import asyncpg
+
+from db.dead_events import DeadReason, NewDeadEvent, discard_dead_events, insert_dead_events, undecided_ids
+from db.jobs import AFFINITY, request_job
+from db.requests import anonymize_requests, requests_of
+from db.serving import Model, promote, register_model
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+async def test_it_is_found_and_forgotten_wherever_it_stands_and_nobody_elses(pool: asyncpg.Pool) -> None:
+    await request_job(pool, AFFINITY, "curious", "shop for anna")
+    await request_job(pool, AFFINITY, "curious", "shop for bert")
+    await register_model(pool, Model("m1", AFFINITY, NOW, "digest", {}, None))
+    await promote(pool, "m1", "better", {}, "shop for anna")
+    dead = NewDeadEvent("k", "MESSAGE", DeadReason.FAILED, "why", 1, *(None,) * 7, b"body", NOW)
+    await insert_dead_events(pool, [dead])
+    await discard_dead_events(pool, await undecided_ids(pool, 1), "sent twice", "shop for anna")
+    asked = {(one["what"], one["reason"], one["by"]) for one in await requests_of(pool, "anna")}
+    assert asked == {
+        ("training", "curious", "shop for anna"),
+        ("decision", "better", "shop for anna"),
+        ("dead event", "sent twice", "shop for anna"),
+    }
+    assert await anonymize_requests(pool, ["anna", "nobody"]) == 3
+    assert await requests_of(pool, "anna") == []
+    assert len(await requests_of(pool, "bert")) == 1

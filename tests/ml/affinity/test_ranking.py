@@ -1,0 +1,179 @@
+"""One person's list."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from core.contract import EventType
+from ml.affinity.model import AffinityModel
+from ml.affinity.ranking import rank
+from ml.ranked import REASONS, Ranked
+from ml.state import CODE, State, Table, fold
+from ml.universe import HOUR, Universe
+
+MakeEvents = Callable[..., Table]
+DAY = 86_400
+POPULAR = np.arange(80, 0, -1, dtype=np.uint32)
+
+
+def everything() -> NDArray[np.bool_]:
+    allowed = np.ones(81, np.bool_)
+    allowed[0] = False
+    return allowed
+
+
+def ask(
+    model: AffinityModel | None,
+    state: State,
+    now: int,
+    *,
+    allowed: NDArray[np.bool_] | None = None,
+    context: tuple[int, ...] = (),
+    first: int = 10,
+) -> Ranked:
+    return rank(
+        model,
+        state,
+        as_of=now,
+        allowed=everything() if allowed is None else allowed,
+        context=np.array(context, np.uint32),
+        popular=POPULAR,
+        first=first,
+    )
+
+
+def reason(ranked: Ranked, number: int) -> str:
+    return REASONS[ranked.reasons[ranked.numbers.tolist().index(number)]]
+
+
+@pytest.fixture
+def regular(make_events: MakeEvents, now: int) -> State:
+    """A person who bought 5, 6 and 7 every week until a week ago."""
+    return fold(
+        State.empty(), np.concatenate([make_events(5, 6, 7, at=now - week * 7 * DAY, apart=0) for week in range(1, 9)])
+    )
+
+
+@pytest.fixture(params=["with a model", "without a model"])
+def either(request: pytest.FixtureRequest, model: AffinityModel) -> AffinityModel | None:
+    return model if request.param == "with a model" else None
+
+
+def test_scores_fall_and_no_item_is_listed_twice(either: AffinityModel | None, regular: State, now: int) -> None:
+    ranked = ask(either, regular, now, first=80)
+    assert len(ranked.numbers) == len(set(ranked.numbers.tolist())) == 80
+    assert (np.diff(ranked.scores) <= 0).all()
+    assert ranked.scores[0] <= 1
+    assert ranked.scores[-1] >= 0
+
+
+def test_the_same_question_gets_the_same_answer(either: AffinityModel | None, regular: State, now: int) -> None:
+    one, other = ask(either, regular, now), ask(either, regular, now)
+    np.testing.assert_array_equal(one.numbers, other.numbers)
+    np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_an_item_just_bought_is_left_out(
+    either: AffinityModel | None, regular: State, make_events: MakeEvents, now: int
+) -> None:
+    before = ask(either, regular, now, first=80)
+    top = int(before.numbers[0])
+    bought = fold(regular, make_events(top, at=now))
+    assert top not in ask(either, bought, now, first=80).numbers
+    assert len(ask(either, bought, now, first=80).numbers) == 79
+
+
+def test_a_bought_item_comes_back_when_it_is_due(model: AffinityModel, regular: State, now: int) -> None:
+    assert reason(ask(model, regular, now, first=80), 5) == "DUE_AGAIN"
+    assert reason(ask(model, regular, now - 4 * DAY, first=80), 5) == "BOUGHT_BEFORE"
+
+
+def test_a_filter_never_shortens_a_list(either: AffinityModel | None, regular: State, now: int) -> None:
+    allowed = np.zeros(81, np.bool_)
+    allowed[20:45] = True
+    ranked = ask(either, regular, now, allowed=allowed, first=20)
+    assert len(ranked.numbers) == 20
+    assert allowed[ranked.numbers].all()
+
+
+def test_a_list_is_shorter_only_when_nothing_else_is_allowed(
+    either: AffinityModel | None, regular: State, now: int
+) -> None:
+    allowed = np.zeros(81, np.bool_)
+    allowed[[5, 9, 30]] = True
+    assert sorted(ask(either, regular, now, allowed=allowed).numbers.tolist()) == [5, 9, 30]
+    assert len(ask(either, regular, now, allowed=np.zeros(81, np.bool_)).numbers) == 0
+
+
+def test_items_beyond_the_mask_are_not_returned(either: AffinityModel | None, regular: State, now: int) -> None:
+    ranked = ask(either, regular, now, allowed=np.ones(4, np.bool_), context=(3_000_000,), first=3)
+    assert sorted(ranked.numbers.tolist()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("type", [EventType.VIEW, EventType.CLICK, EventType.ADD_TO_CART, EventType.LIKE])
+def test_an_event_about_any_item_changes_the_list(
+    either: AffinityModel | None, regular: State, make_events: MakeEvents, now: int, type: EventType
+) -> None:
+    for number in range(10, 30):
+        before = ask(either, regular, now)
+        looked = ask(either, fold(regular, make_events(number, at=now - 5, type=CODE[type])), now)
+        assert before.numbers.tolist() != looked.numbers.tolist() or before.scores.tolist() != looked.scores.tolist()
+        assert number in looked.numbers
+
+
+def test_a_lift_fades(model: AffinityModel, regular: State, make_events: MakeEvents, now: int) -> None:
+    looked = fold(regular, make_events(40, at=now, type=CODE[EventType.VIEW]))
+    places = [ask(model, looked, now + hour * int(HOUR), first=80).numbers.tolist().index(40) for hour in (0, 12, 30)]
+    assert places[0] < places[1] <= places[2]
+    assert places[2] == ask(model, regular, now + 30 * int(HOUR), first=80).numbers.tolist().index(40)
+
+
+def test_removing_an_item_from_the_cart_removes_its_lift(
+    model: AffinityModel, regular: State, make_events: MakeEvents, now: int
+) -> None:
+    added = fold(regular, make_events(40, at=now - 60, type=CODE[EventType.ADD_TO_CART]))
+    removed = fold(added, make_events(40, at=now - 30, type=CODE[EventType.REMOVE_FROM_CART]))
+    assert ask(model, removed, now).numbers.tolist() == ask(model, regular, now).numbers.tolist()
+
+
+def test_the_items_of_the_page_lift_their_neighbours(
+    model: AffinityModel, universe: Universe, regular: State, now: int
+) -> None:
+    neighbours = universe.numbers[universe.near[universe.rows(np.array([50]))[0], :3]]
+    ranked = ask(model, State.empty(), now, context=(50,))
+    assert set(neighbours.tolist()) <= set(ranked.numbers.tolist())
+    assert reason(ranked, int(neighbours[0])) == "SIMILAR_TO"
+    assert ranked.because[ranked.numbers.tolist().index(int(neighbours[0]))] == 50
+
+
+def test_an_unknown_person_gets_popular_items(either: AffinityModel | None, now: int) -> None:
+    ranked = ask(either, State.empty(), now)
+    assert {REASONS[code] for code in ranked.reasons} == {"POPULAR"}
+    assert len(ranked.numbers) == 10
+
+
+def test_a_reason_names_only_items_of_the_person(model: AffinityModel, regular: State, now: int) -> None:
+    ranked = ask(model, regular, now, first=80)
+    named = set(ranked.because.tolist()) - {0}
+    assert named
+    assert named <= {5, 6, 7}
+    np.testing.assert_array_equal(ranked.reasons == REASONS.index("SIMILAR_TO"), ranked.because > 0)
+
+
+def test_an_item_just_added_to_the_cart_is_its_own_reason(
+    model: AffinityModel, regular: State, make_events: MakeEvents, now: int
+) -> None:
+    ranked = ask(model, fold(regular, make_events(40, at=now - 5, type=CODE[EventType.ADD_TO_CART])), now)
+    place = ranked.numbers.tolist().index(40)
+    assert ranked.because[place] == 40
+    assert REASONS[ranked.reasons[place]] == "SIMILAR_TO"
+
+
+def test_an_item_newer_than_the_model_can_be_recommended(
+    model: AffinityModel, regular: State, make_events: MakeEvents, now: int
+) -> None:
+    state = fold(regular, np.concatenate([make_events(500, at=now - week * 7 * DAY) for week in range(1, 9)]))
+    ranked = ask(model, state, now, allowed=np.ones(501, np.bool_))
+    assert 500 in ranked.numbers

@@ -1,0 +1,181 @@
+"""Scoring once and selecting often gives the lists of a plain one-shot ranking, for any person, filter and length."""
+
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ml.affinity.candidates import find_candidates, gather_evidence
+from ml.affinity.lifts import lifts
+from ml.affinity.network import Network, sigmoid
+from ml.affinity.pair_features import FEATURES, pair_features
+from ml.affinity.ranking import DUE, Ranker, rank, score, select, view_person
+from ml.log import Log
+from ml.ranked import REASONS
+from ml.rests import resting
+from ml.snapshot import best_supported, snapshot
+from ml.state import EVENT, PURCHASE, RETURN, State, Table, fold
+from ml.universe import DAY, Universe
+
+ITEMS = 400  # 300 of them in the universe
+NONE = np.empty(0, np.uint32)
+Entry = tuple[int, float, str, int]  # number, score, reason, because
+
+
+@pytest.fixture(scope="module")
+def ranker(make_log: Callable[..., Log], now: int) -> Ranker:
+    """A ranker with random weights."""
+    log = make_log(people=120, items=ITEMS, orders=12)
+    universe = snapshot(log, best_supported(log, 300), now)
+    universe.rows(universe.numbers)
+    random = np.random.default_rng(4)
+    kernels = random.normal(0, 0.2, (len(FEATURES), 8)), random.normal(0, 0.5, (8, 1))
+    hidden, out = (kernel.astype(np.float32) for kernel in kernels)
+    return Ranker(universe, Network((hidden, out), (np.zeros(8, np.float32), np.zeros(1, np.float32))))
+
+
+def some_state(random: np.random.Generator, now: int) -> State:
+    """Between 0 and 60 events of all types, also about unknown items, of the last hours to months."""
+    events = np.zeros(int(random.integers(0, 60)), EVENT)
+    events["identity"] = np.arange(1, len(events) + 1)
+    events["item"] = random.integers(0, ITEMS + 20, len(events))
+    events["type"] = np.where(random.random(len(events)) < 0.6, PURCHASE, random.integers(0, RETURN + 1, len(events)))
+    events["occurred"] = now - (10 ** random.uniform(1, 7, len(events))).astype(np.int64)
+    events["cents"], events["quantity"] = 100, 1
+    return fold(State.empty(), events)
+
+
+def some_mask(random: np.random.Generator) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = random.random(int(random.integers(1, ITEMS + 30))) < random.choice([0, 0.01, 0.1, 0.5, 1])
+    mask[0] = False
+    return mask
+
+
+def plain_ranking(
+    ranker: Ranker | None,
+    state: State,
+    now: int,
+    allowed: NDArray[np.bool_],
+    context: Table,
+    popular: Table,
+    first: int,
+) -> list[Entry]:
+    """The list in plain Python: candidates sorted by score, then popular ones, then any other."""
+    universe = ranker.universe if ranker else None
+    free = set(np.flatnonzero(allowed).tolist()) - set(resting(universe, state, now).tolist())
+    mask = np.isin(np.arange(len(allowed)), list(free))
+    lifted = lifts(universe, state, now, context)
+    if ranker is None:
+        numbers = list(dict.fromkeys([*popular.tolist(), *lifted.numbers.tolist()]))
+        scores = dict(zip(numbers, (0.1 / (1 + np.arange(len(numbers)))).astype(np.float32), strict=True))
+        scores = {number: scores[number] for number in numbers if number in free}
+    else:
+        found = find_candidates(ranker.universe, gather_evidence(ranker.universe, state, now), mask, lifted.numbers)
+        features = pair_features(ranker.universe, state, found.numbers, found.near, found.following, now)
+        scores = dict(zip(found.numbers.tolist(), sigmoid(ranker.network.logits(features)), strict=True))
+    lift = dict(zip(lifted.numbers.tolist(), lifted.weight, strict=True))
+    cause = dict(zip(lifted.numbers.tolist(), lifted.because.tolist(), strict=True))
+    if lift:  # 1 - (1 - score) rounds, so an item without a lift is lifted by 0
+        scores = {number: 1 - (1 - s) * (1 - lift.get(number, np.float32(0))) for number, s in scores.items()}
+    chosen = sorted(scores, key=lambda number: (-scores[number], number))[:first]
+    reasons = {number: reason_for(ranker, state, now, number, cause.get(number, 0)) for number in chosen}
+    listed = [(number, float(scores[number]), *reasons[number]) for number in chosen]
+    left = (number for number in [*popular.tolist(), *sorted(free)] if number in free and number not in chosen)
+    more = list(islice(dict.fromkeys(left), first - len(chosen)))
+    least = scores[chosen[-1]] if chosen else np.float32(0.01)
+    steps = np.linspace(1, 0, len(more) + 2, dtype=np.float32)[1:-1]
+    return listed + [(number, float(least * step), "POPULAR", 0) for number, step in zip(more, steps, strict=True)]
+
+
+def reason_for(ranker: Ranker | None, state: State, now: int, number: int, cause: int) -> tuple[str, int]:
+    if ranker is None:
+        return "POPULAR", 0
+    universe = ranker.universe
+    row = int(universe.rows(np.array([number]))[0])
+    own = state.bought[state.bought["item"] == number]
+    if len(own):
+        return ("DUE_AGAIN" if is_due(universe, own[0], row, now) else "BOUGHT_BEFORE"), 0
+    if cause:
+        return "SIMILAR_TO", cause
+    evidence = gather_evidence(universe, state, now)
+    strongest = (0.0, 0)
+    for source, weight in zip(evidence.sources["item"].tolist(), evidence.weights, strict=True):
+        source_row = int(universe.rows(np.array([source]))[0])
+        for place in np.flatnonzero((universe.near[source_row] == row) & (universe.near_score[source_row] > 0)):
+            strongest = max(strongest, (float(weight * universe.near_score[source_row, place]), -source))
+    return ("SIMILAR_TO", -strongest[1]) if strongest[1] else ("POPULAR", 0)
+
+
+def is_due(universe: Universe, own: np.void, row: int, now: int) -> bool:
+    if own["lines"] > 1:
+        gap = (int(own["last"]) - int(own["first"])) / (int(own["lines"]) - 1)
+    else:
+        gap = float(np.expm1(universe.column("gap")[row]) * DAY)
+    return bool(now - int(own["last"]) >= DUE * gap)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32), first=st.sampled_from([1, 3, 20, 150]), with_model=st.booleans())
+def test_a_selection_equals_a_plain_ranking(ranker: Ranker, now: int, seed: int, first: int, with_model: bool) -> None:
+    random = np.random.default_rng(seed)
+    state, allowed = some_state(random, now), some_mask(random)
+    context = random.integers(1, ITEMS + 20, int(random.integers(0, 3))).astype(np.uint32)
+    popular = random.permutation(np.arange(1, ITEMS, dtype=np.uint32))[: int(random.integers(0, ITEMS))]
+    used = ranker if with_model else None
+    ranked = rank(used, state, as_of=now, allowed=allowed, context=context, popular=popular, first=first)
+    expected = plain_ranking(used, state, now, allowed, context, popular, first)
+    assert ranked.numbers.tolist() == [entry[0] for entry in expected]
+    np.testing.assert_array_equal(ranked.scores, np.array([entry[1] for entry in expected], np.float32))
+    assert [REASONS[code] for code in ranked.reasons] == [entry[2] for entry in expected]
+    assert ranked.because.tolist() == [entry[3] for entry in expected]
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32), first=st.integers(1, 100), with_model=st.booleans())
+def test_a_shorter_selection_is_the_head_of_a_longer_one(
+    ranker: Ranker, now: int, seed: int, first: int, with_model: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    allowed = some_mask(random)
+    view = view_person(ranker if with_model else None, some_state(random, now), as_of=now, context=NONE)
+    scored = score(view, allowed, ranker.universe.popular_numbers)
+    short, long = select(scored, first), select(scored, 4 * first)
+    free = np.setdiff1d(np.flatnonzero(allowed), view.resting)
+    assert len(short.numbers) == min(first, len(free))
+    assert np.isin(long.numbers, free).all()
+    for name in ("numbers", "reasons", "because"):
+        np.testing.assert_array_equal(getattr(short, name), getattr(long, name)[:first])
+    candidates = min(first, len(scored.numbers))
+    np.testing.assert_array_equal(short.scores[:candidates], long.scores[:candidates])
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_reasons_of_items_taken_from_a_list_are_those_of_the_whole_list(ranker: Ranker, now: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    view = view_person(ranker, some_state(random, now), as_of=now, context=NONE)
+    whole = select(score(view, some_mask(random), ranker.universe.popular_numbers), 300)
+    positions = np.flatnonzero(random.random(len(whole.numbers)) < 0.1)
+    taken = whole.take(positions)
+    np.testing.assert_array_equal(taken.numbers, whole.numbers[positions])
+    np.testing.assert_array_equal(taken.reasons, whole.reasons[positions])
+    np.testing.assert_array_equal(taken.because, whole.because[positions])
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_a_filter_is_applied_before_the_sources_of_candidates_are_cut_off(ranker: Ranker, now: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    universe, allowed = ranker.universe, some_mask(random)
+    evidence = gather_evidence(universe, some_state(random, now), now)
+    found = find_candidates(universe, evidence, allowed, NONE)
+    free = universe.numbers[np.isin(universe.numbers, np.flatnonzero(allowed))]
+    rows = universe.rows(free)
+    assert np.isin(found.numbers, np.flatnonzero(allowed)).all()
+    for scores, most in ((evidence.near[rows], 200), (evidence.following[rows], 60)):
+        left_out = scores[~np.isin(free, found.numbers)].max(initial=0)
+        assert left_out == 0 or (scores >= left_out).sum() > most

@@ -1,0 +1,196 @@
+"""Training on a synthetic shop; the only tests of `ml` that load TensorFlow."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import InvalidInput
+from ml.affinity.model import AffinityModel
+from ml.affinity.pair_features import FEATURES
+from ml.affinity.ranking import rank
+from ml.baskets import first_baskets
+from ml.gate import verdict
+from ml.log import Log, NothingToLearn
+from ml.masks import mask_of
+from ml.ranked import Ranked
+from ml.state import State
+from ml.trainers import trainer_for
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of packages that are not ours
+    from ml.affinity.export import ExportDiffers, calibrated, check_parity, exported
+    from ml.affinity.fitting import build_ranker, ranking_loss
+    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train, training_moments
+
+MakeLog = Callable[..., Log]
+DAY = 86_400
+WIDTH = len(FEATURES)
+EVERYTHING = mask_of(np.arange(1, 81, dtype=np.uint32))
+BRIEF = TrainingConfig(item_limit=80, cuts=3, epochs=6, batch=16, list_length=64)
+
+
+def ignored(stage: str, done: int, of: int) -> None:
+    """Progress that no test reads."""
+
+
+def brief(log: Log, cut: int | None = None, epochs: int = BRIEF.epochs) -> TrainedAffinity:
+    return train(log, cut, ignored, replace(BRIEF, epochs=epochs))
+
+
+@pytest.fixture(scope="module")
+def trained() -> Callable[[Log], TrainedAffinity]:
+    """The synthetic shop, trained on once for this module."""
+    learnt: list[TrainedAffinity] = []
+
+    def once(log: Log) -> TrainedAffinity:
+        if not learnt:
+            learnt.append(brief(log))
+        return learnt[0]
+
+    return once
+
+
+def test_a_brief_training_beats_popularity(make_log: MakeLog, trained: Callable[[Log], TrainedAffinity]) -> None:
+    evaluation = trained(make_log()).evaluation
+    assert evaluation.people > 40
+    assert evaluation.ahead["popularity"].low > 0
+    assert evaluation.methods[RANKER]["recall_at_10"].value > 0.5
+    assert verdict(evaluation).promote == (evaluation.ahead["personal_frequency"].value > 0)
+
+
+def test_a_trained_bundle_serves(make_log: MakeLog, trained: Callable[[Log], TrainedAffinity], tmp_path: Path) -> None:
+    log = make_log()
+    opened = AffinityModel.open(trained(log).write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
+    state, now = log.state(3, int(log.occurred.max()) + DAY), int(log.occurred.max()) + DAY
+    ranked = rank(
+        opened,
+        state,
+        as_of=now,
+        allowed=EVERYTHING,
+        context=np.empty(0, np.uint32),
+        popular=opened.popular,
+        first=10,
+    )
+    favourites = set(state.items["item"][np.argsort(-state.items["lines"])[:6]].tolist())
+    assert len(favourites & set(ranked.numbers.tolist())) >= 4
+    assert opened.item_ids == [f"item {number}" for number in opened.numbers]
+    assert opened.evaluation["people"] == trained(log).evaluation.people
+    assert opened.rfm_edges.shape == (3, 4)
+
+
+def test_the_same_log_and_seed_train_the_same_model(make_log: MakeLog) -> None:
+    one, other = (brief(make_log(people=20), epochs=2) for _ in range(2))
+    np.testing.assert_allclose(one.network.kernels[0], other.network.kernels[0], rtol=1e-4, atol=1e-6)
+    assert one.evaluation.methods[RANKER] == other.evaluation.methods[RANKER]
+
+
+def test_lines_after_the_cut_are_for_evaluation_and_never_for_training(make_log: MakeLog, now: int) -> None:
+    log, cut = make_log(people=20), now - 60 * DAY
+    other = np.where(log.occurred >= cut, (log.item + 7) % 80 + 1, log.item).astype(np.uint32)
+    one, changed = brief(log, cut, epochs=1), brief(replace(log, item=other), cut, epochs=1)
+    np.testing.assert_array_equal(one.universe.near, changed.universe.near)
+    np.testing.assert_array_equal(one.network.kernels[0], changed.network.kernels[0])
+    assert one.evaluation.methods[RANKER] != changed.evaluation.methods[RANKER]
+
+
+def test_every_horizon_ends_before_the_cut_however_short_the_log(make_log: MakeLog, now: int) -> None:
+    log = make_log()
+    for days in (2, 30, 364):
+        short = log.between(now - days * DAY, None)
+        for earlier, end in training_moments(short, now, BRIEF):
+            assert int(short.occurred.min()) < earlier < end <= now
+
+
+def test_the_export_ranks_like_keras(make_log: MakeLog) -> None:
+    random = np.random.default_rng(0)
+    model = build_ranker(np.full(WIDTH, 2.0), np.full(WIDTH, 9.0), (64, 32))
+    histories = [random.normal(2, 3, (size, WIDTH)).astype(np.float32) for size in (1, 7, 500)]
+    network = exported(model)
+    assert check_parity(model, calibrated(network, 1.5, -2.0), 1.5, -2.0, histories) < 1e-4
+    wrong = replace(network, biases=(network.biases[0] + 0.05, *network.biases[1:]))
+    with pytest.raises(ExportDiffers):
+        check_parity(model, calibrated(wrong, 1.5, -2.0), 1.5, -2.0, histories)
+
+
+def test_a_model_of_nan_is_never_exported() -> None:
+    model = build_ranker(np.full(WIDTH, 2.0), np.full(WIDTH, 9.0), (4,))
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(ExportDiffers):
+        check_parity(model, exported(model), 1.0, 0.0, [np.zeros((3, WIDTH), np.float32)])
+
+
+def test_padding_counts_for_nothing_in_the_loss() -> None:
+    labels = np.array([[1.0, 0.0, 0.0]], np.float32)
+    logits = np.array([[2.0, -1.0, 0.5]], np.float32)
+    padded_labels = np.concatenate([labels, np.full((1, 4), -1, np.float32)], axis=1)
+    padded_logits = np.concatenate([logits, np.full((1, 4), 30, np.float32)], axis=1)
+    np.testing.assert_allclose(ranking_loss(padded_labels, padded_logits), ranking_loss(labels, logits), rtol=1e-5)
+
+
+def test_the_sum_of_scores_is_near_to_the_number_of_purchases(
+    make_log: MakeLog, trained: Callable[[Log], TrainedAffinity]
+) -> None:
+    log, model = make_log(), trained(make_log())
+    cut = model.evaluation.cut
+    baskets = first_baskets(log, cut)
+    predicted, bought = 0.0, 0
+    for index, person in enumerate(baskets.people.tolist()):
+        ranked = rank_all(model, log.state(person, cut), cut)
+        predicted += float(ranked.scores.sum())
+        bought += int(np.isin(ranked.numbers, baskets[index]).sum())
+    assert predicted == pytest.approx(bought, rel=0.35)
+
+
+def rank_all(model: TrainedAffinity, state: State, as_of: int) -> Ranked:
+    return rank(
+        model,
+        state,
+        as_of=as_of,
+        allowed=EVERYTHING,
+        context=np.empty(0, np.uint32),
+        popular=model.universe.popular_numbers,
+        first=80,
+    )
+
+
+def test_an_empty_log_is_refused(make_log: MakeLog) -> None:
+    with pytest.raises(NothingToLearn, match="empty"):
+        brief(make_log().between(0, 1))
+
+
+def test_a_cut_before_all_purchases_is_refused(make_log: MakeLog) -> None:
+    with pytest.raises(NothingToLearn, match="before the cut"):
+        brief(make_log(), cut=1)
+
+
+def test_a_log_of_people_who_never_come_back_is_refused(make_log: MakeLog) -> None:
+    with pytest.raises(NothingToLearn, match="came back"):
+        brief(make_log(orders=1))
+
+
+def test_a_catalogue_of_one_item_makes_a_bundle(make_log: MakeLog, tmp_path: Path) -> None:
+    trained = brief(make_log(people=10, items=1), epochs=1)
+    assert AffinityModel.open(trained.write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC))).item_ids == ["item 1"]
+    assert not verdict(trained.evaluation).promote
+
+
+def test_one_person_makes_a_bundle(make_log: MakeLog, tmp_path: Path) -> None:
+    trained = brief(make_log(people=1, orders=60), epochs=1)
+    assert trained.evaluation.people == 1
+    AffinityModel.open(trained.write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
+
+
+def test_a_log_about_unknown_items_is_refused(make_log: MakeLog) -> None:
+    log = make_log(people=2)
+    columns = {name: getattr(log, name) for name in ("person", "item", "occurred", "cents", "order")}
+    with pytest.raises(InvalidInput, match="does not have"):
+        Log.of(people=log.people, numbers=log.numbers[:3], item_ids=log.item_ids[:3], **columns)
+
+
+def test_the_trainer_of_the_kind_affinity_trains_this_model() -> None:
+    assert trainer_for("affinity") is train
