@@ -91,6 +91,17 @@ async def test_a_later_request_on_the_same_connection_has_a_time_limit_too(port:
     assert answer.count(b"HTTP/1.1") == 1
 
 
+async def test_a_later_request_head_that_is_never_finished_closes_the_connection(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(DEADLINE):
+        writer.write(POST + b"content-length: 0\r\n\r\n")
+        assert status(await reader.readuntil(b"\r\n\r\n")) == 200
+        await reader.readexactly(34)  # the body: "0", a space and the request's id
+        writer.write(b"POST / HT")
+        assert await reader.read() == b""
+    writer.close()
+
+
 async def test_an_unfinished_body_is_refused_and_the_connection_closed(port: int) -> None:
     for framing in (b"content-length: 5\r\n\r\nhel", b"transfer-encoding: chunked\r\n\r\n3\r\nhel\r\n"):
         answer = await exchange(port, POST, framing)

@@ -117,5 +117,5 @@ async def test_an_idle_connection_does_not_delay_the_shutdown(
 async def test_a_stopping_server_accepts_no_new_connection(started: Started) -> None:
     host, port = started.server.servers[0].sockets[0].getsockname()
     await started.stop_accepting()
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(host, port)
