@@ -36,7 +36,7 @@ from core.tasks import end
 from db.cache import connect_redis
 from db.postgres import connect_pool
 from engine.catalogue.catalogue import Catalogue
-from engine.intake.ingest import Ingest
+from engine.intake.ingest import EventIntake
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.signing import Signer
@@ -141,7 +141,7 @@ async def _open_gateway(
         redis=redis,
     )
     await models.load()
-    ingest = Ingest(settings.ingest, pool, redis, broker)
+    ingest = EventIntake(settings.ingest, pool, redis, broker)
     ingest.open()
     stack.push_async_callback(ingest.close)
     await stack.enter_async_context(_run_beside(catalogue.run, models.run))
@@ -164,7 +164,7 @@ async def _open_catalogue(pool: Pool, poll: float, loaded: Catalogue | None) -> 
         catalogue = Catalogue(pool, poll)
         await catalogue.load()
         return catalogue
-    loaded.read_from(pool)
+    loaded.use_pool(pool)
     await loaded.refresh()
     return loaded
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bus.publisher import Broker
     from core.settings import Settings
     from engine.catalogue.catalogue import Catalogue
-    from engine.intake.ingest import Ingest
+    from engine.intake.ingest import EventIntake
     from engine.recommending.people import PeopleReader
     from engine.recommending.serving_models import ServingModels
     from engine.signing import Signer
@@ -29,7 +29,7 @@ class Gateway:
     catalogue: Catalogue
     models: ServingModels
     people: PeopleReader
-    ingest: Ingest
+    ingest: EventIntake
     signer: Signer
     broker: Broker
     verifier: TokenVerifier

@@ -1,1 +1,1 @@
-"""What Penchant does, for any caller: recommends, takes in events and items, promotes models, erases people."""
+"""What Penchant does, for any caller: recommend, take in events and items, train and promote models, erase people."""

@@ -1,4 +1,4 @@
-"""The outcome of each element of a call: one bad element spoils no good one."""
+"""One outcome for each element of a call, so that a bad element does not affect the good ones."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,11 +7,11 @@ from typing import Final
 from core.contract import check_id
 from core.errors import InvalidInput, TooManyElements
 
-MOST: Final = 500  # elements of a call
+MAX_ELEMENTS: Final = 500  # of one call
 
 
 class Outcome(StrEnum):
-    """The outcome of one element of a batch."""
+    """The outcome of one element of a call."""
 
     ACCEPTED = "ACCEPTED"
     DUPLICATE = "DUPLICATE"
@@ -22,7 +22,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One element's outcome; `field` is the path of the wrong input, `id` the sender's id or the one we made."""
+    """The outcome of the element at `index`, for an answer to the sender.
+
+    `id` is the sender's id or the one the server made; `code` and `message` say why it was not accepted; `field` is
+    the path of the wrong input.
+    """
 
     index: int
     outcome: Outcome
@@ -34,12 +38,12 @@ class Result:
 
 def check_count(count: int) -> None:
     """Raise TooManyElements for more elements than a call may have."""
-    if count > MOST:
-        raise TooManyElements(f"At most {MOST} elements a call, not {count}.")
+    if count > MAX_ELEMENTS:
+        raise TooManyElements(f"A call may have at most {MAX_ELEMENTS} elements, not {count}.")
 
 
-def echo(id: object) -> str | None:
-    """The sender's id, when it is a valid id; None otherwise, so that no answer repeats a huge text."""
+def valid_id(id: object) -> str | None:
+    """The sender's id if it is valid, else None, so that no answer repeats a huge text."""
     try:
         return check_id(id, "id")
     except InvalidInput:

@@ -1,4 +1,4 @@
-"""What a token may be allowed to do. Every field of the schema names the scope it needs from this list."""
+"""The scopes a token may carry. Every field of the schema that needs a scope names one of these."""
 
 SCOPES: dict[str, str] = {
     "recommendations:read": "Read recommendations, similar items and trends.",
@@ -19,16 +19,16 @@ SCOPES: dict[str, str] = {
     "clients:admin": "Register and disable clients.",
     "schema:read": "Read the GraphQL schema by introspection.",
     "openid": "Sign a person in.",
-    "profile": "Tell a signed-in person's name.",
+    "profile": "Read a signed-in person's name.",
     "offline_access": "Keep access by a refresh token.",
 }
 
-# Whole-shop powers: part of a person's token only when its client asks for them by name.
-_ANYBODY = frozenset({"events:write", "orders:write", "recommendations:read", "profiles:read", "catalog:read"})
+_PERSONAL = frozenset({"events:write", "orders:write", "recommendations:read", "profiles:read", "catalog:read"})
 _SIGN_IN = frozenset({"openid", "profile", "offline_access"})
-STAFF = frozenset(SCOPES) - _ANYBODY - _SIGN_IN
+# Scopes over the whole shop: a person's token carries one only when its client asks for it by name.
+STAFF = frozenset(SCOPES) - _PERSONAL - _SIGN_IN
 
 
 def read_scopes(text: str) -> tuple[str, ...]:
-    """The names in a space-separated list, each once, in their order."""
+    """The scopes in a space-separated list, in order, without repeats."""
     return tuple(dict.fromkeys(text.split()))

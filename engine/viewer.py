@@ -1,4 +1,4 @@
-"""Who asks, as the access token says."""
+"""The viewer: who sends a request, as read from the access token."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,9 +8,9 @@ from core.contract import Person
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The client and the person of an access token.
+    """The client and the person that an access token names.
 
-    `person` is None for a client's own token; `expires_at` is in seconds since 1970.
+    `person` is None in a client's own token; `expires_at` is in seconds since 1970.
     """
 
     client_id: str
@@ -23,5 +23,5 @@ class TokenVerifier(Protocol):
     """Checks access tokens."""
 
     async def verify(self, token: str) -> Viewer:
-        """The viewer of a token; raises InvalidToken, or StoreUnavailable while tokens cannot be checked."""
+        """The viewer of a token; raises InvalidToken, and StoreUnavailable while tokens cannot be checked."""
         ...

@@ -1,4 +1,4 @@
-"""A collector of traces on a loopback port: takes OTLP over HTTP, keeps every span."""
+"""A trace collector on a loopback port: it receives OTLP over HTTP and keeps every span."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,34 +11,34 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A span as it arrived; ids in hexadecimal, `parent` empty for a root."""
+class CollectedSpan:
+    """A received span. Ids are hexadecimal; `parent` is empty for a root."""
 
     service: str
     name: str
     trace: str
     id: str
     parent: str
-    links: list[str]  # ids of the traces it is linked to
+    links: list[str]  # ids of linked traces
     attributes: dict[str, Any]
 
 
 @dataclass
-class Collected:
-    """What has arrived until now at `url`."""
+class Collector:
+    """The spans received so far at `url`."""
 
     url: str
-    spans: list[Seen] = field(default_factory=list)
+    spans: list[CollectedSpan] = field(default_factory=list)
 
-    def of(self, trace: str) -> dict[str, Seen]:
+    def of(self, trace: str) -> dict[str, CollectedSpan]:
         """The spans of one trace, by name."""
         return {span.name: span for span in self.spans if span.trace == trace}
 
 
 @contextmanager
-def collecting() -> Iterator[Collected]:
-    """A collector that listens while the block runs."""
-    spans: list[Seen] = []
+def running_collector() -> Iterator[Collector]:
+    """A collector that runs inside the `with` block."""
+    spans: list[CollectedSpan] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -49,24 +49,24 @@ def collecting() -> Iterator[Collected]:
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield Collected(f"http://127.0.0.1:{server.server_port}", spans)
+            yield Collector(f"http://127.0.0.1:{server.server_port}", spans)
         finally:
             server.shutdown()
             thread.join()
 
 
-def _spans(request: Any) -> Iterator[Seen]:
+def _spans(request: Any) -> Iterator[CollectedSpan]:
     for resource in request.resource_spans:
         service = next(each.value.string_value for each in resource.resource.attributes if each.key == "service.name")
         for scope in resource.scope_spans:
             for span in scope.spans:
-                yield Seen(
+                yield CollectedSpan(
                     service,
                     span.name,
                     span.trace_id.hex(),

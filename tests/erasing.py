@@ -1,4 +1,4 @@
-"""A person who is told of, erased, and looked for: what the tests of erasures share."""
+"""Shared by the tests of erasures: report events of a person, erase them, look for what is left."""
 
 import json
 from datetime import datetime, timedelta
@@ -51,18 +51,19 @@ async def erase(http: httpx.AsyncClient, id: str = "anna") -> dict[str, Any]:
 
 
 def event(id: str, moment: datetime | None = None, **fields: Any) -> dict[str, Any]:
+    """A purchase by anna, or by the guest in `fields`, an hour ago unless a moment is given."""
     when = moment or clock.now() - timedelta(hours=1)
     who = {} if "anonymousId" in fields else {"userId": "anna"}
     return {"type": "PURCHASE", "itemId": "milk", "id": id, "occurredAt": when.isoformat(), **who, **fields}
 
 
 async def track(http: httpx.AsyncClient, *events: dict[str, Any]) -> list[tuple[str, str | None]]:
-    told = await ask(http, TRACK, events=events)
-    return [(result["outcome"], result["code"]) for result in told["results"]]
+    payload = await ask(http, TRACK, events=events)
+    return [(result["outcome"], result["code"]) for result in payload["results"]]
 
 
 async def drain(channel: AbstractChannel, memory: Memory) -> list[int]:
-    """Store all that waits in the queue, as a worker would; how many events of each batch were new."""
+    """Store every batch of the queue, as a worker does. Returns how many events of each were new."""
     queue, stored = await channel.get_queue(topology.EVENTS.name), []
     while (message := await queue.get(no_ack=True, fail=False)) is not None:
         stored.append(await store(memory, read_batch(json.loads(message.body)[0][0]).events, patience=5))
@@ -72,7 +73,7 @@ async def drain(channel: AbstractChannel, memory: Memory) -> list[int]:
 async def carry_on(
     stores: Stores, pool: asyncpg.Pool, redis: Redis, after: timedelta = 2 * LANDED, *, has_lake: bool = False
 ) -> int:
-    """What the chores do a moment later."""
+    """Run the periodic task that continues erasures, as if `after` had passed."""
     broker = Broker(stores.broker_url.get_secret_value(), 5)
     try:
         return await carry_on_erasures(pool, redis, broker, clock.now() + after, has_lake=has_lake)
@@ -84,8 +85,8 @@ def states(receipt: dict[str, Any]) -> dict[str, str]:
     return {one["store"]: one["status"] for one in receipt["stores"]}
 
 
-async def everything_that_names(pool: asyncpg.Pool, text: str) -> list[str]:
-    """Tables of which some row holds the text in any column."""
+async def tables_with(pool: asyncpg.Pool, text: str) -> list[str]:
+    """The tables where some row has the text in any column."""
     tables = await pool.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         " AND relkind IN ('r', 'p') AND NOT relispartition"

@@ -1,1 +1,1 @@
-"""Items in memory: filters, offers, and the upserts that change them."""
+"""All items in memory, with their filters and offers, and the upserts that change them."""

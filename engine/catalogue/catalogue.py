@@ -1,4 +1,4 @@
-"""The whole catalogue in memory, by item number: packed items, columns for filters, changes within seconds."""
+"""The whole catalogue in memory, by item number: packed items and columns for filters, refreshed every few seconds."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,27 +16,27 @@ from core.stores import log_unavailable
 from core.uploads import Offer
 from db.items import Item, catalogue_version, items_changed_since, stream_items
 from engine.catalogue.filters import Filter
-from engine.catalogue.index import Term, Terms
+from engine.catalogue.index import IndexTerm, InvertedIndex
 from engine.catalogue.offers import Offers
 
 log = structlog.get_logger()
 
-UNPACKED = 4_096  # items kept ready to answer with; the rest are unpacked when asked for
-MASKS = 64  # filters whose masks are kept
-_ROOM = 1_024  # numbers the columns grow by, at least
+UNPACKED_KEPT = 4_096  # items kept unpacked; any other is unpacked when it is read
+MASKS_KEPT = 64  # masks, each of one filter in one market
+_LEAST_GROWTH = 1_024  # item numbers, when the columns grow
 
 
 class Catalogue:
-    """Every live item. Arrays are by item number; number 0 is no item. One event loop reads and changes it."""
+    """Every live item (not removed). Arrays are indexed by item number; no item has number 0. Not thread-safe."""
 
     def __init__(self, pool: Pool, poll: float) -> None:
         self._pool, self._poll, self._seq = pool, poll, 0
         self._numbers: dict[str, int] = {}  # ids of live items
-        self._packed: list[bytes | None] = [None] * _ROOM
-        self._alive = np.zeros(_ROOM, bool)
-        self._group = np.zeros(_ROOM, np.uint32)  # code of the item's group of variants; 0 for none
+        self._packed: list[bytes | None] = [None] * _LEAST_GROWTH
+        self._alive = np.zeros(_LEAST_GROWTH, bool)
+        self._group = np.zeros(_LEAST_GROWTH, np.uint32)  # code of the item's variant group; 0 for none
         self._groups: dict[str, int] = {}
-        self._terms, self._offers = Terms(), Offers()
+        self._index, self._offers = InvertedIndex(), Offers()
         self._unpacked: dict[int, Item] = {}
         self._refreshing = asyncio.Lock()
         self._masks: dict[tuple[Filter | None, str | None], NDArray[np.bool_]] = {}
@@ -46,24 +46,24 @@ class Catalogue:
 
     @property
     def size(self) -> int:
-        """Length of every mask: above the highest item number."""
+        """The length of every mask; greater than the highest item number."""
         return len(self._alive)
 
     async def load(self) -> None:
-        """Read every live item; raises what the pool raises."""
+        """Read every live item. Raises what the pool raises."""
         self._seq = await catalogue_version(self._pool)
         async for page in stream_items(self._pool):
             self._change(page, [])
-        self._terms.settle(always=True)
+        self._index.merge_tail(always=True)
         await self.refresh()
         log.info("catalogue_loaded", items=len(self))
 
-    def read_from(self, pool: Pool) -> None:
-        """Read changes from this pool: the one it was loaded from belonged to another event loop."""
+    def use_pool(self, pool: Pool) -> None:
+        """Read changes from this pool from now on: a pool belongs to one event loop, a loaded catalogue does not."""
         self._pool = pool
 
     async def refresh(self) -> None:
-        """Take in what has changed since the last look."""
+        """Read the items that changed since the last refresh."""
         async with self._refreshing:
             while True:
                 live, removed, seq = await items_changed_since(self._pool, self._seq)
@@ -74,27 +74,27 @@ class Catalogue:
                 log.debug("catalogue_changed", changed=len(live), removed=len(removed))
 
     async def run(self) -> None:
-        """Refresh for ever; a store that is away costs a log line and the next look finds what was missed."""
+        """Refresh for ever. A refresh that fails is logged; the next one reads what it missed."""
         while True:
             await asyncio.sleep(self._poll)
             try:
                 await self.refresh()
             except StoreUnavailable as error:
                 log_unavailable(error, doing="refresh the catalogue")
-            except Exception as error:  # this task is the only one who would notice: it must outlive anything
+            except Exception as error:  # nobody awaits this task, so it must survive any error
                 log.warning("catalogue_not_refreshed", error=repr(error))
 
     def number_of(self, id: str) -> int | None:
-        """The number of a live item."""
+        """The number of the live item with this id."""
         return self._numbers.get(id)
 
     def numbers_of(self, ids: Iterable[str]) -> NDArray[np.uint32]:
-        """The numbers of those of `ids` that are live items, in their order."""
+        """The numbers of these items, in order, without the ids that are no live items."""
         found = map(self._numbers.get, ids)
         return np.array([number for number in found if number is not None], np.uint32)
 
-    def strangers(self, numbers: Sequence[int], ids: Sequence[str]) -> int:
-        """How many of these items (number and id) contradict the live ones: another shop's, or another load's."""
+    def count_mismatches(self, numbers: Sequence[int], ids: Sequence[str]) -> int:
+        """How many of these pairs of number and id contradict the live items, as in a bundle of another database."""
         known = map(self._numbers.get, ids)
         return sum(
             found != number and (found is not None or self.item(number) is not None)
@@ -102,44 +102,44 @@ class Catalogue:
         )
 
     def item(self, number: int) -> Item | None:
-        """The live item of this number."""
+        """The live item with this number."""
         item = self._unpacked.get(number)
         if item is not None:
             return item
         packed = self._packed[number] if 0 <= number < self.size else None
         if packed is None:
             return None
-        if len(self._unpacked) >= UNPACKED:
+        if len(self._unpacked) >= UNPACKED_KEPT:
             self._unpacked.clear()
         item = self._unpacked[number] = _unpack(number, packed)
         return item
 
     def groups(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Group code of each item, 0 for an item that stands alone."""
+        """The variant group's code of each item; 0 for an item without a group."""
         return self._group[numbers]
 
     @property
     def has_groups(self) -> bool:
-        """Whether any item is a variant of another."""
+        """Whether any item has a variant group."""
         return bool(self._groups)
 
     def in_groups(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        """By number: whether the item is in one of these groups (code 0 is none)."""
+        """By item number: whether the item is in one of these variant groups. Code 0 is ignored."""
         return np.isin(self._group, codes[codes > 0])
 
     def mask(self, wanted: Filter | None = None, market: str | None = None) -> NDArray[np.bool_]:
-        """By number: live items that `wanted` takes, prices and availability read in `market`. Do not write to it."""
+        """By item number: live items that match `wanted`, by the offers of `market`. Do not write to it."""
         key = (wanted, market)
         mask = self._masks.get(key)
         if mask is None:
             mask = self._alive.copy() if wanted is None else self._matching(wanted, market)
-            if len(self._masks) >= MASKS:
+            if len(self._masks) >= MASKS_KEPT:
                 self._masks.clear()
             self._masks[key] = mask
         return mask
 
     def sellable(self, wanted: Filter | None = None, market: str | None = None) -> NDArray[np.bool_]:
-        """By number: live items that `wanted` takes and that can be had in `market`. Do not write to it."""
+        """By item number: live items that match `wanted` and are available in `market`; the caller's own array."""
         return self.mask(wanted, market) & self._offers.columns(market, self.size)[1]
 
     def _matching(self, wanted: Filter, market: str | None) -> NDArray[np.bool_]:
@@ -150,9 +150,9 @@ class Catalogue:
 
     def _conditions(self, wanted: Filter, market: str | None) -> Iterator[NDArray[np.bool_]]:
         if wanted.ids is not None:
-            yield self._at(self.numbers_of(wanted.ids))
+            yield self._mask_of(self.numbers_of(wanted.ids))
         for terms in _wanted_terms(wanted):
-            yield self._carrying(terms)
+            yield self._with_any_of(terms)
         if wanted.without is not None:
             yield ~self._matching(wanted.without, market)
         if wanted.any_of is not None:
@@ -169,13 +169,13 @@ class Catalogue:
         if wanted.available is not None:
             yield available == wanted.available
 
-    def _carrying(self, terms: Iterable[Term]) -> NDArray[np.bool_]:
+    def _with_any_of(self, terms: Iterable[IndexTerm]) -> NDArray[np.bool_]:
         mask = np.zeros(self.size, bool)
         for term in terms:
-            mask[self._terms.numbers(term)] = True
+            mask[self._index.numbers(term)] = True
         return mask
 
-    def _at(self, numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    def _mask_of(self, numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
         mask = np.zeros(self.size, bool)
         mask[numbers] = True
         return mask
@@ -183,26 +183,26 @@ class Catalogue:
     def _change(self, live: Sequence[Item], removed: Sequence[int]) -> None:
         self._masks.clear()
         self._grow(max([*(item.number for item in live), *removed], default=0))
-        self._forget([number for number in (*(item.number for item in live), *removed) if self._alive[number]])
+        self._remove([number for number in (*(item.number for item in live), *removed) if self._alive[number]])
         for item in live:
             self._add(item)
-        self._terms.settle()
+        self._index.merge_tail()
 
     def _grow(self, number: int) -> None:
         more = number + 1 - self.size
         if more > 0:
-            more = max(more, _ROOM, self.size // 4)
+            more = max(more, _LEAST_GROWTH, self.size // 4)
             self._packed.extend([None] * more)
             self._alive = np.concatenate([self._alive, np.zeros(more, bool)])
             self._group = np.concatenate([self._group, np.zeros(more, np.uint32)])
 
-    def _forget(self, numbers: Sequence[int]) -> None:
+    def _remove(self, numbers: Sequence[int]) -> None:
         if not numbers:
             return
-        gone = self._at(np.array(numbers, np.uint32))
-        self._terms.forget(gone)
-        self._offers.forget(gone)
-        self._alive[gone] = False
+        removed = self._mask_of(np.array(numbers, np.uint32))
+        self._index.remove(removed)
+        self._offers.remove(removed)
+        self._alive[removed] = False
         for number in numbers:
             packed = self._packed[number]
             if packed is not None:
@@ -216,12 +216,12 @@ class Catalogue:
         self._packed[number] = _pack(item)
         self._alive[number] = True
         self._group[number] = self._groups.setdefault(item.group_id, len(self._groups) + 1) if item.group_id else 0
-        self._terms.add(number, set(_terms(item)))
+        self._index.add(number, set(_terms(item)))
         self._offers.add(number, item.offers)
 
 
 def attribute_texts(value: Any) -> list[str]:
-    """How an attribute's value is written in filters: text as it is, a list by element, anything else as JSON."""
+    """The texts a filter compares with an attribute's value: a text itself, each element of a list, else its JSON."""
     if isinstance(value, list):
         return [text for element in value for text in attribute_texts(element)]
     if value is None:
@@ -229,7 +229,7 @@ def attribute_texts(value: Any) -> list[str]:
     return [value if isinstance(value, str) else orjson.dumps(value).decode()]
 
 
-def _wanted_terms(wanted: Filter) -> Iterator[list[Term]]:
+def _wanted_terms(wanted: Filter) -> Iterator[list[IndexTerm]]:
     if wanted.categories is not None:
         yield [("category", name) for name in wanted.categories]
     if wanted.brands is not None:
@@ -238,7 +238,7 @@ def _wanted_terms(wanted: Filter) -> Iterator[list[Term]]:
         yield [("attribute", key, value) for value in values]
 
 
-def _terms(item: Item) -> Iterator[Term]:
+def _terms(item: Item) -> Iterator[IndexTerm]:
     for category in item.categories:
         yield ("category", category)
     if item.brand is not None:
@@ -249,7 +249,7 @@ def _terms(item: Item) -> Iterator[Term]:
 
 
 def _pack(item: Item) -> bytes:
-    """One JSON array: a fifth of the memory of the object, two microseconds to read back."""
+    """The item as a JSON array: a fifth of the object's memory, unpacked in two microseconds."""
     offers = [
         (offer.market, _text(offer.price), _text(offer.list_price), offer.currency, offer.available)
         for offer in item.offers
@@ -260,7 +260,7 @@ def _pack(item: Item) -> bytes:
             item.app_url, item.attributes, offers, item.changed_seq,
         )
     )  # fmt: skip
-    return bytes(memoryview(packed))  # a copy as long as it needs to be: orjson's own keeps a buffer of 4 kB
+    return bytes(memoryview(packed))  # an exact copy: the bytes of orjson keep a buffer of 4 kB
 
 
 def _text(amount: Decimal | None) -> str | None:

@@ -1,14 +1,14 @@
-"""What a caller wants of items, as plain hashable values: one mask is kept per filter that is asked for again."""
+"""A filter over items, as a hashable value, so that the catalogue can keep its mask."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Every part that is not None must hold; a list holds when any of its values does, so an empty list never holds.
+    """An item matches when it meets every condition that is not None. One value of a list is enough; none meets [].
 
-    `low` and `high` bound the price, both ends included; an item without a price fails them. `attributes` pairs a key
-    with the values wanted of it.
+    `low` and `high` are the lowest and the highest price; an item without a price does not match them. `attributes`
+    pairs a key with its values.
     """
 
     ids: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""An inverted index over item numbers: which items carry a category, a brand or an attribute's value."""
+"""An inverted index over item numbers: which items have a category, a brand or a value of an attribute."""
 
 from array import array
 from collections.abc import Iterable
@@ -6,40 +6,40 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-Term = tuple[str, ...]  # ("category", name), ("brand", name) or ("attribute", key, value)
+IndexTerm = tuple[str, ...]  # ("category", name), ("brand", name) or ("attribute", key, value)
 
-TAIL = 16_384  # unsorted entries before they are sorted in: searched in well under a millisecond
+LONGEST_TAIL = 16_384  # entries; a tail of this length is searched in well under a millisecond
 
 
-class Terms:
-    """Postings as two flat columns: entries sorted by term, then a short unsorted tail of what changed since.
+class InvertedIndex:
+    """Pairs of term and item number, as two flat columns: sorted entries, then a short unsorted tail of newer ones.
 
-    Eight bytes per entry and one number per distinct term, so a catalogue's index takes a few megabytes.
+    An entry takes eight bytes and a distinct term one number, so the index of a catalogue takes a few megabytes.
     """
 
     def __init__(self) -> None:
         self._codes: dict[int, int] = {}  # hash of a term (64 bits, salted per process) -> dense code
-        self._numbers = np.zeros(0, np.uint32)  # (entries,) sorted by term; 0 where an item was forgotten
+        self._numbers = np.zeros(0, np.uint32)  # (entries,) sorted by term; 0 where an item was removed
         self._starts = np.zeros(1, np.int64)  # (terms + 1,) where a term's entries begin
         self._tail_numbers = array("I")
         self._tail_codes = array("I")
 
-    def add(self, number: int, terms: Iterable[Term]) -> None:
-        """Item `number` carries `terms`, each named once."""
+    def add(self, number: int, terms: Iterable[IndexTerm]) -> None:
+        """Add an item under its terms. Each term must occur once."""
         for term in terms:
             self._tail_numbers.append(number)
             self._tail_codes.append(self._codes.setdefault(hash(term), len(self._codes)))
 
-    def forget(self, gone: NDArray[np.bool_]) -> None:
-        """Drop every entry of the items whose place in `gone` (by number) is set."""
-        self._numbers[gone[self._numbers]] = 0
+    def remove(self, removed: NDArray[np.bool_]) -> None:
+        """Remove the entries of every item that is True in `removed` (by item number)."""
+        self._numbers[removed[self._numbers]] = 0
         tail = np.array(self._tail_numbers, np.uint32)
-        tail[gone[tail]] = 0
+        tail[removed[tail]] = 0
         self._tail_numbers = array("I", tail.tobytes())
 
-    def settle(self, *, always: bool = False) -> None:
-        """Sort the tail in once it has grown long, or `always`."""
-        if not always and len(self._tail_numbers) < TAIL:
+    def merge_tail(self, *, always: bool = False) -> None:
+        """Sort the tail into the other entries, if it has grown long or if `always`."""
+        if not always and len(self._tail_numbers) < LONGEST_TAIL:
             return
         sorted_codes = np.repeat(np.arange(len(self._starts) - 1, dtype=np.uint32), np.diff(self._starts))
         codes = np.concatenate([sorted_codes, np.array(self._tail_codes, np.uint32)])
@@ -50,11 +50,12 @@ class Terms:
         self._starts = np.searchsorted(codes[order], np.arange(len(self._codes) + 1))
         self._tail_numbers, self._tail_codes = array("I"), array("I")
 
-    def numbers(self, term: Term) -> NDArray[np.uint32]:
-        """Numbers of the items that carry `term`; 0 may stand among them for a forgotten one."""
+    def numbers(self, term: IndexTerm) -> NDArray[np.uint32]:
+        """Numbers of the items that have `term`. A removed item may leave a 0 among them."""
         code = self._codes.get(hash(term))
         if code is None:
             return np.zeros(0, np.uint32)
-        settled = self._numbers[self._starts[code] : self._starts[code + 1]] if code < len(self._starts) - 1 else None
+        known = code < len(self._starts) - 1
+        entries = self._numbers[self._starts[code] : self._starts[code + 1]] if known else None
         tail = np.array(self._tail_numbers, np.uint32)[np.array(self._tail_codes, np.uint32) == code]
-        return tail if settled is None else np.concatenate([settled, tail])
+        return tail if entries is None else np.concatenate([entries, tail])

@@ -1,4 +1,4 @@
-"""Prices and availability by item number, per market, as columns made when they are asked for."""
+"""Prices and availability of all items, as columns per market that are computed when they are read."""
 
 from array import array
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from core.uploads import Offer
 
-_NO_MARKET_ASKED, _EVERY_MARKET = 0, 1  # codes of the two readings that name no market
-MARKETS_KEPT = 8  # pairs of columns kept ready
+_NO_MARKET, _EVERY_MARKET = 0, 1  # codes: a reader that names no market; an offer for every market
+MARKETS_KEPT = 8  # markets whose columns are kept
 
 
 def offer_in(offers: Sequence[Offer], market: str | None) -> Offer | None:
-    """The offer that holds in `market`: its own, else the one for every market; for None that one or the first."""
+    """The offer of `market`, else the one for every market. For None: the one for every market, else the first."""
     everywhere = next((offer for offer in offers if offer.market is None), None)
     if market is None:
         return everywhere or (offers[0] if offers else None)
@@ -22,7 +22,7 @@ def offer_in(offers: Sequence[Offer], market: str | None) -> Offer | None:
 
 
 def is_available(offers: Sequence[Offer], market: str | None) -> bool:
-    """Whether an item can be had: without offers always, without a market asked for when any offer says so."""
+    """Whether an item with these offers is available. It is without offers; for None, if any offer is available."""
     if not offers:
         return True
     if market is None:
@@ -32,7 +32,7 @@ def is_available(offers: Sequence[Offer], market: str | None) -> bool:
 
 
 class Offers:
-    """One entry per offer, so that many markets with few items each cost no more than their offers."""
+    """The offers of all items, one entry per offer, so that a market with few items takes little memory."""
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
@@ -41,12 +41,12 @@ class Offers:
         self._ready: dict[str | None, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
 
     def add(self, number: int, offers: Sequence[Offer]) -> None:
-        """Item `number` has these offers."""
+        """Add the offers of item `number`."""
         self._ready.clear()
         first = offer_in(offers, None)
         if first is None:
             return
-        self._append(number, _NO_MARKET_ASKED, first.price, is_available(offers, None))
+        self._append(number, _NO_MARKET, first.price, is_available(offers, None))
         for offer in offers:
             code = _EVERY_MARKET
             if offer.market is not None:
@@ -59,17 +59,17 @@ class Offers:
         self._prices.append(float("nan") if price is None else float(price))
         self._available.append(available)
 
-    def forget(self, gone: NDArray[np.bool_]) -> None:
-        """Drop every offer of the items whose place in `gone` (by number) is set."""
+    def remove(self, removed: NDArray[np.bool_]) -> None:
+        """Remove the offers of every item that is True in `removed` (by item number)."""
         self._ready.clear()
-        kept = ~gone[np.array(self._numbers, np.uint32)]
+        kept = ~removed[np.array(self._numbers, np.uint32)]
         self._numbers = array("I", np.array(self._numbers, np.uint32)[kept].tobytes())
         self._markets = array("I", np.array(self._markets, np.uint32)[kept].tobytes())
         self._prices = array("d", np.array(self._prices)[kept].tobytes())
         self._available = array("B", np.array(self._available, np.uint8)[kept].tobytes())
 
     def columns(self, market: str | None, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Price (NaN: none) and availability in `market` by item number, each (size,). Do not write to them."""
+        """Price (NaN: none) and availability in `market`, by item number, each (size,). Do not write to them."""
         found = self._ready.get(market)
         if found is None or len(found[0]) != size:
             if len(self._ready) >= MARKETS_KEPT:
@@ -82,9 +82,9 @@ class Offers:
         prices, in_stock = np.array(self._prices), np.array(self._available, np.uint8).astype(bool)
         price, available = np.full(size, np.nan), np.ones(size, bool)
         if market is None:
-            layers = [_NO_MARKET_ASKED]
+            layers = [_NO_MARKET]
         else:
-            available[numbers] = False  # offered somewhere, so what follows must say it is offered here
+            available[numbers] = False  # it has offers, so one of them must cover this market
             layers = [_EVERY_MARKET, self._codes.get(market, _EVERY_MARKET)]
         for code in layers:
             here = markets == code

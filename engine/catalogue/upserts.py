@@ -1,4 +1,4 @@
-"""Items and people taken in: each judged, the good ones stored together, one result each."""
+"""Upserts of items and users: each element is checked, the valid ones are stored together, each has a result."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -13,13 +13,13 @@ from core.uploads import read_item, read_user
 from db.items import remove_items, upsert_items
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
-from engine.outcomes import Outcome, Result, check_count, echo
+from engine.outcomes import Outcome, Result, check_count, valid_id
 
 log = structlog.get_logger()
 
 
 async def store_items(pool: Pool, catalogue: Catalogue, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """Judge and store items: one result each, in their order; this process's catalogue knows them at once.
+    """Check and store items, and refresh this process's catalogue. Returns one result per item, in order.
 
     Raises TooManyElements for more than 500.
     """
@@ -29,25 +29,25 @@ async def store_items(pool: Pool, catalogue: Catalogue, raws: Sequence[Mapping[s
 
 
 async def drop_items(pool: Pool, catalogue: Catalogue, ids: Sequence[str]) -> list[Result]:
-    """Remove items: ACCEPTED, or REJECTED as NOT_FOUND. Raises TooManyElements for more than 500."""
+    """Remove items: each is ACCEPTED, REJECTED as NOT_FOUND, or RETRY. Raises TooManyElements for more than 500."""
     check_count(len(ids))
-    real = [id for id in ids if echo(id)]
+    valid = [id for id in ids if valid_id(id)]
     try:
-        removed = await remove_items(pool, real)
+        removed = await remove_items(pool, valid)
     except StoreUnavailable:
         return [_retry(index, id) for index, id in enumerate(ids)]
-    found = dict(zip(real, removed, strict=True))
+    found = dict(zip(valid, removed, strict=True))
     await _refresh(catalogue)
     return [
         Result(index, Outcome.ACCEPTED, id)
         if found.get(id)
-        else Result(index, Outcome.REJECTED, echo(id), "NOT_FOUND", None, "There is no such item.")
+        else Result(index, Outcome.REJECTED, valid_id(id), "NOT_FOUND", None, "There is no such item.")
         for index, id in enumerate(ids)
     ]
 
 
 async def store_users(pool: Pool, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """Judge and store people, as `store_items` does items."""
+    """Check and store users, as `store_items` does items."""
     return await _store(raws, read_user, partial(upsert_users, pool))
 
 
@@ -64,7 +64,9 @@ async def _store(
             patches[index] = read(raw)
         except InvalidInput as error:
             path = error.field.split(".") if error.field else None
-            results[index] = Result(index, Outcome.REJECTED, echo(raw.get("id")), "BAD_USER_INPUT", path, str(error))
+            results[index] = Result(
+                index, Outcome.REJECTED, valid_id(raw.get("id")), "BAD_USER_INPUT", path, str(error)
+            )
     try:
         stored = await store(list(patches.values())) if patches else []
     except StoreUnavailable:
@@ -77,15 +79,15 @@ async def _store(
 async def _refresh(catalogue: Catalogue) -> None:
     try:
         await catalogue.refresh()
-    except StoreUnavailable as error:  # stored it is; the next look finds it
+    except StoreUnavailable as error:  # the items are stored; the next refresh reads them
         log_unavailable(error, doing="refresh the catalogue")
 
 
 def _stale(index: int, patch: Mapping[str, Any]) -> Result:
-    message = "What is stored was updated later than this."
+    message = "The stored one was updated later than this."
     return Result(index, Outcome.CONFLICT, patch["id"], "STALE", ["updatedAt"], message)
 
 
 def _retry(index: int, id: str) -> Result:
-    message = "The store does not answer: send this again, as it is."
-    return Result(index, Outcome.RETRY, echo(id), "SERVICE_UNAVAILABLE", None, message)
+    message = "The store does not answer: send this again unchanged."
+    return Result(index, Outcome.RETRY, valid_id(id), "SERVICE_UNAVAILABLE", None, message)

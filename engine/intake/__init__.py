@@ -1,1 +1,1 @@
-"""Events in: judged and sent by the gateway, stored by the worker."""
+"""The way of an event: the gateway judges and sends it, a worker stores it."""

@@ -1,8 +1,8 @@
-"""Events of many calls leave in few messages: gathered for a moment, bounded in size, in flight and in waiting."""
+"""Events of many calls are gathered for a moment and sent in a few batches, with bounds on what is pending."""
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,119 +15,126 @@ from core.tasks import end
 
 log = structlog.get_logger()
 
-LARGEST = 2_097_152  # bytes of a batch: JSON within JSON may double it, and RabbitMQ 4 refuses more than 16 MiB
-HEAVIEST = 67_108_864  # bytes that may wait or be in flight
-PATIENCE = 20.0  # seconds to get rid of what waits when the process stops
+MAX_BATCH_BYTES = 2_097_152  # JSON inside JSON may double it, and RabbitMQ 4 refuses messages over 16 MiB
+MAX_PENDING_BYTES = 67_108_864  # bytes that wait or are in flight
+CLOSE_TIMEOUT = 20.0  # seconds to send what waits when the process stops
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """The events of one call, those whose id the sender gave, their JSON, whether they were taken, and its trace."""
+class PendingCall:
+    """The events of one call on their way to the broker."""
 
     events: Sequence[Event]
-    named: Sequence[Event]
-    text: bytes
-    taken: asyncio.Future[bool]
-    place: str | None = None
+    with_sender_id: Sequence[Event]  # those whose id comes from the sender
+    text: bytes  # the events as JSON
+    accepted: asyncio.Future[bool]  # True: the broker or the outbox holds them; False: no store does
+    traceparent: str | None = None
 
 
 class Batcher:
-    """Hands batches of whole chunks to `send`, which says whether they are safe."""
+    """Gathers calls into batches and gives each batch to `send`, which returns whether a store holds it now.
 
-    def __init__(self, settings: IngestSettings, send: Callable[[list[Chunk]], Awaitable[bool]]) -> None:
+    A batch holds whole calls.
+    """
+
+    def __init__(self, settings: IngestSettings, send: Callable[[list[PendingCall]], Awaitable[bool]]) -> None:
         self._settings = settings
         self._send = send
-        self._waiting: deque[Chunk] = deque()
-        self._count = 0  # events waiting or in flight
-        self._weight = 0  # bytes waiting or in flight
-        self._gathered = 0  # events waiting
-        self._some, self._enough, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._waiting: deque[PendingCall] = deque()
+        self._pending_events = self._pending_bytes = 0  # that wait or are in flight
+        self._waiting_events = 0
+        self._any_waiting, self._full_batch, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._slots = asyncio.Semaphore(settings.max_in_flight)
-        self._deliveries: set[asyncio.Task[None]] = set()
-        self._feeder: asyncio.Task[None] | None = None
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._sender: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Start sending, on the running loop."""
-        self._feeder = asyncio.create_task(self._feed())
+        """Start sending on the running event loop."""
+        self._sender = asyncio.create_task(self._send_batches())
 
     async def close(self) -> None:
-        """Send what waits, then stop; after a while give up what no store takes, which nobody was told is safe."""
-        if self._feeder is not None:
+        """Send what waits, then stop. After CLOSE_TIMEOUT, `add` returns False for whatever no store has taken."""
+        if self._sender is not None:
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self._idle.wait()
             except TimeoutError:
-                log.error("events_given_up", events=self._count)
-            await end([self._feeder, *self._deliveries])
-            for chunk in self._waiting:  # a caller who still waits hears that it has to send again
-                if not chunk.taken.done():
-                    chunk.taken.set_result(False)
+                log.error("events_given_up", events=self._pending_events)
+            await end([self._sender, *self._in_flight])
+            _resolve(self._waiting, False)
 
-    def has_room(self, events: int, weight: int) -> bool:
-        """Whether so many events of so many bytes may still be added."""
-        return self._count + events <= self._settings.max_waiting and self._weight + weight <= HEAVIEST
+    def has_room(self, events: int, size: int) -> bool:
+        """Whether a call of so many events and bytes may be added."""
+        return (
+            self._pending_events + events <= self._settings.max_waiting
+            and self._pending_bytes + size <= MAX_PENDING_BYTES
+        )
 
-    async def add(self, events: Sequence[Event], named: Sequence[Event], text: bytes) -> bool:
-        """Whether these events were taken; True only when they are safe. At most 500, for whom it `has_room`."""
-        chunk = Chunk(events, named, text, asyncio.get_running_loop().create_future(), telemetry.traceparent())
-        self._waiting.append(chunk)
-        self._count += len(events)
-        self._weight += len(text)
-        self._gathered += len(events)
+    async def add(self, events: Sequence[Event], with_sender_id: Sequence[Event], text: bytes) -> bool:
+        """Send the events of a call, which must have room. Returns whether the broker or the outbox holds them."""
+        accepted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(PendingCall(events, with_sender_id, text, accepted, telemetry.traceparent()))
+        self._pending_events += len(events)
+        self._pending_bytes += len(text)
+        self._waiting_events += len(events)
         self._idle.clear()
-        self._some.set()
-        if self._gathered >= self._settings.max_batch:
-            self._enough.set()
-        return await chunk.taken
+        self._any_waiting.set()
+        if self._waiting_events >= self._settings.max_batch:
+            self._full_batch.set()
+        return await accepted
 
-    async def _feed(self) -> None:
+    async def _send_batches(self) -> None:
         while True:
-            await self._some.wait()
+            await self._any_waiting.wait()
             await self._linger()
             await self._slots.acquire()
-            delivery = asyncio.create_task(self._deliver(self._gather()))
-            self._deliveries.add(delivery)
-            delivery.add_done_callback(self._deliveries.discard)
+            sending = asyncio.create_task(self._send_batch(self._next_batch()))
+            self._in_flight.add(sending)
+            sending.add_done_callback(self._in_flight.discard)
 
     async def _linger(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.linger):
-                await self._enough.wait()
+                await self._full_batch.wait()
 
-    def _gather(self) -> list[Chunk]:
-        """The oldest chunks that fit into one message; one at least."""
-        chunks = [self._waiting.popleft()]
-        size, weight = len(chunks[0].events), len(chunks[0].text)
+    def _next_batch(self) -> list[PendingCall]:
+        """The oldest calls that fit into one batch together; at least one."""
+        calls = [self._waiting.popleft()]
+        events, size = len(calls[0].events), len(calls[0].text)
         while (
             self._waiting
-            and size + len(self._waiting[0].events) <= self._settings.max_batch
-            and weight + len(self._waiting[0].text) <= LARGEST
+            and events + len(self._waiting[0].events) <= self._settings.max_batch
+            and size + len(self._waiting[0].text) <= MAX_BATCH_BYTES
         ):
-            chunks.append(self._waiting.popleft())
-            size, weight = size + len(chunks[-1].events), weight + len(chunks[-1].text)
-        self._gathered -= size
+            calls.append(self._waiting.popleft())
+            events, size = events + len(calls[-1].events), size + len(calls[-1].text)
+        self._waiting_events -= events
         if not self._waiting:
-            self._some.clear()
-        if self._gathered < self._settings.max_batch:
-            self._enough.clear()
-        return chunks
+            self._any_waiting.clear()
+        if self._waiting_events < self._settings.max_batch:
+            self._full_batch.clear()
+        return calls
 
-    async def _deliver(self, chunks: list[Chunk]) -> None:
-        taken = False
+    async def _send_batch(self, calls: list[PendingCall]) -> None:
+        accepted = False
         try:
-            taken = await self._send(chunks)
+            accepted = await self._send(calls)
         except Exception:
             log.exception("batch_not_sent")
         finally:
-            self._settle(chunks, taken)
+            self._finish(calls, accepted)
 
-    def _settle(self, chunks: list[Chunk], taken: bool) -> None:
+    def _finish(self, calls: list[PendingCall], accepted: bool) -> None:
         self._slots.release()
-        self._count -= sum(len(chunk.events) for chunk in chunks)
-        self._weight -= sum(len(chunk.text) for chunk in chunks)
-        if not self._count:
+        self._pending_events -= sum(len(call.events) for call in calls)
+        self._pending_bytes -= sum(len(call.text) for call in calls)
+        if not self._pending_events:
             self._idle.set()
-        for chunk in chunks:
-            if not chunk.taken.done():  # else its caller has gone
-                chunk.taken.set_result(taken)
+        _resolve(calls, accepted)
+
+
+def _resolve(calls: Iterable[PendingCall], accepted: bool) -> None:
+    for call in calls:
+        if not call.accepted.done():  # done: its caller was cancelled
+            call.accepted.set_result(accepted)

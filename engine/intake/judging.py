@@ -1,4 +1,4 @@
-"""What becomes of each event of a call, as far as the gateway alone can tell."""
+"""The outcome of each event of a call, as far as it follows from the event, the token and the rest of the call."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,22 +8,22 @@ from typing import Any
 from core import clock
 from core.contract import PAID, Event, Person, read_event
 from core.errors import InvalidInput
-from engine.outcomes import Outcome, Result, echo
+from engine.outcomes import Outcome, Result, valid_id
 from engine.viewer import Viewer
 
 
 @dataclass(slots=True)
 class Call:
-    """What is known of a call's elements while it is judged, by their index."""
+    """The elements of a call while they are judged, by index."""
 
     results: dict[int, Result] = field(default_factory=dict)
-    events: dict[int, Event] = field(default_factory=dict)  # those to send
-    named: dict[int, Event] = field(default_factory=dict)  # those whose id the sender gave
+    events: dict[int, Event] = field(default_factory=dict)  # those still to be sent
+    with_sender_id: dict[int, Event] = field(default_factory=dict)  # those whose id comes from the sender
     repeats: dict[int, int] = field(default_factory=dict)  # index -> the earlier index with the same identity
 
 
-class _Refused(InvalidInput):
-    """An event that is well formed and yet not taken from this sender."""
+class _NotAllowed(InvalidInput):
+    """The event is valid, but this token may not send it."""
 
     def __init__(self, code: str, message: str, field: str) -> None:
         super().__init__(message, field)
@@ -31,7 +31,7 @@ class _Refused(InvalidInput):
 
 
 def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> Call:
-    """Read a call's events as this viewer may send them: what is wrong has its result, the rest is to be sent."""
+    """Check each event of a call from this viewer. One that is wrong gets its result; the others are to be sent."""
     call, now = Call(), clock.now()
     first: dict[int, int] = {}
     for index, raw in enumerate(raws):
@@ -41,7 +41,7 @@ def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> Call:
             call.results[index] = _rejected(index, raw, error)
             continue
         if raw.get("id") is not None:
-            call.named[index] = event
+            call.with_sender_id[index] = event
             if (earlier := first.setdefault(event.identity, index)) != index:
                 call.repeats[index] = earlier
                 continue
@@ -51,49 +51,49 @@ def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> Call:
 
 def _read(viewer: Viewer, raw: Mapping[str, Any], now: datetime) -> Event:
     if viewer.person is not None and raw.get("source") not in (None, viewer.client_id):
-        raise _Refused("NOT_YOURS", "A person's token sends in the name of its own client only.", "source")
-    event = read_event(_spoken_for(viewer.person, raw), source=viewer.client_id, received_at=now)
+        raise _NotAllowed("NOT_YOURS", "A person's token may name no other source than its own client.", "source")
+    event = read_event(_with_own_person(viewer.person, raw), source=viewer.client_id, received_at=now)
     if event.type in PAID and "orders:write" not in viewer.scopes:
-        raise _Refused("FORBIDDEN", f"{event.type} needs the scope orders:write.", "type")
+        raise _NotAllowed("FORBIDDEN", f"{event.type} needs the scope orders:write.", "type")
     return event
 
 
-def _spoken_for(person: Person | None, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The event with its person: whoever's own token it is speaks for nobody else."""
+def _with_own_person(person: Person | None, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The event with the person of the token filled in. A person's token may name no other person."""
     if person is None:
         return raw
-    name = "userId" if person.kind == "user" else "anonymousId"
-    if raw.get(name) not in (None, person.id):
-        raise _Refused("NOT_YOURS", "This token speaks for another person.", name)
+    own_field = "userId" if person.kind == "user" else "anonymousId"
+    if raw.get(own_field) not in (None, person.id):
+        raise _NotAllowed("NOT_YOURS", "This token is for another person.", own_field)
     if person.kind == "guest" and raw.get("userId") is not None:
-        raise _Refused("NOT_YOURS", "This token speaks for a guest.", "userId")
-    return {**raw, name: person.id}
+        raise _NotAllowed("NOT_YOURS", "This token is for a guest.", "userId")
+    return {**raw, own_field: person.id}
 
 
-def repeat_of(call: Call, index: int, earlier: int) -> Result:
-    """The outcome of an element that names the same event as an earlier element of its call."""
-    event, first = call.named[index], call.results[earlier]
-    if first.outcome in (Outcome.RETRY, Outcome.REJECTED, Outcome.CONFLICT):  # nobody holds it
+def repeat_result(call: Call, index: int, earlier: int) -> Result:
+    """The result of an element with the same identity as an earlier element of its call, which has its result."""
+    event, first = call.with_sender_id[index], call.results[earlier]
+    if first.outcome in (Outcome.RETRY, Outcome.REJECTED, Outcome.CONFLICT):  # no store has it
         return replace(first, index=index)
-    return repeated(index, event, same=call.named[earlier].digest == event.digest)
+    return known_result(index, event, same=call.with_sender_id[earlier].digest == event.digest)
 
 
-def repeated(index: int, event: Event, *, same: bool) -> Result:
-    """The outcome of an event that was acknowledged before, with the same body or another."""
+def known_result(index: int, event: Event, *, same: bool) -> Result:
+    """The result of an event whose identity was accepted before, with the `same` body or another one."""
     if same:
         return Result(index, Outcome.DUPLICATE, event.id)
     message = "Another event has this source, id and occurredAt."
     return Result(index, Outcome.CONFLICT, event.id, "CONFLICT", ["id"], message)
 
 
-def not_kept(index: int, event: Event) -> Result:
-    """The outcome of an event from before its person was erased; it does not say so."""
+def erased_result(index: int, event: Event) -> Result:
+    """The result of an event from before its person was erased. It does not say that there was an erasure."""
     message = "Events of this person from that time are not kept."
     return Result(index, Outcome.REJECTED, event.id, "NOT_KEPT", ["occurredAt"], message)
 
 
 def _rejected(index: int, raw: Mapping[str, Any], error: InvalidInput) -> Result:
-    code = error.code if isinstance(error, _Refused) else "BAD_USER_INPUT"
+    code = error.code if isinstance(error, _NotAllowed) else "BAD_USER_INPUT"
     return Result(
-        index, Outcome.REJECTED, echo(raw.get("id")), code, [error.field] if error.field else None, str(error)
+        index, Outcome.REJECTED, valid_id(raw.get("id")), code, [error.field] if error.field else None, str(error)
     )

@@ -1,1 +1,1 @@
-"""People: guests joined to users, everything exported or erased on request."""
+"""Guests joined to users; everything stored about a person exported or erased on request."""

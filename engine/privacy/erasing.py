@@ -1,4 +1,4 @@
-"""Requests about everything held of one person: what it is, and that it be erased."""
+"""Export everything stored about a person, and erase it."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,52 +17,53 @@ from db.deletion import DeletedData
 from db.erasures import Erasure, begin_erasure, erasure_by_id, update_stores
 from db.personal_data import personal_data_of
 from db.receipts import PersonStore, StoreReport, StoreState
-from engine.intake.ingest import Ingest
+from engine.intake.ingest import EventIntake
 from engine.viewer import Viewer
 
 log = structlog.get_logger()
 
 
-class Export(NamedTuple):
-    """What was held of a person at a moment."""
+class PersonExport(NamedTuple):
+    """Everything that was stored about a person at `as_of`."""
 
     person: Person
     as_of: datetime
     profile: dict[str, Any]
 
 
-async def export_user(pool: Pool, viewer: Viewer, id: str) -> Export:
-    """Everything held of a user. Raises InvalidInput for what cannot be an id, Forbidden for a person's token."""
-    check_client(viewer)
+async def export_user(pool: Pool, viewer: Viewer, id: str) -> PersonExport:
+    """Everything stored about a user. Raises InvalidInput for an invalid id, Forbidden for a person's token."""
+    _check_client(viewer)
     person, now = Person("user", check_id(id, "id")), clock.now()
-    return Export(person, now, await personal_data_of(pool, person.id))
+    return PersonExport(person, now, await personal_data_of(pool, person.id))
 
 
-async def erase_user(pool: Pool, redis: Redis, ingest: Ingest, viewer: Viewer, id: str) -> Erasure:
-    """Erase a user, and the guests they were, wherever that can be done at once; the chores do the rest.
+async def erase_user(pool: Pool, redis: Redis, ingest: EventIntake, viewer: Viewer, id: str) -> Erasure:
+    """Erase a user and the guests joined to them; returns the receipt.
 
-    Known or not: what they did before now is not kept from here on. Raises InvalidInput and Forbidden as `export_user`.
+    Postgres and Redis are erased here, the other stores by periodic tasks. From now on, no store takes an event of
+    theirs from before now, even if the user was unknown. Raises InvalidInput and Forbidden like `export_user`.
     """
-    check_client(viewer)
+    _check_client(viewer)
     now = clock.now()
     erasure, deleted = await begin_erasure(pool, check_id(id, "id"), viewer.client_id, now)
-    ingest.heed_erasure(now)
-    told = {**deleted.reports(now), **await _erase_from_redis(redis, erasure, deleted, now)}
+    ingest.remember_erasure(now)
+    reports = {**deleted.reports(now), **await _erase_from_redis(redis, erasure, deleted, now)}
     log.info("user_erased", erasure=str(erasure.id), events=len(deleted.identities))
-    return await update_stores(pool, erasure, told) or erasure
+    return await update_stores(pool, erasure, reports) or erasure
 
 
 async def find_erasure(pool: Pool, viewer: Viewer, id: str) -> Erasure | None:
-    """The receipt with this id; None for what is no id of a receipt. Raises Forbidden for a person's token."""
-    check_client(viewer)
+    """The receipt with this id, None if there is none. Raises Forbidden for a person's token."""
+    _check_client(viewer)
     try:
         return await erasure_by_id(pool, UUID(id))
     except ValueError:
         return None
 
 
-def check_client(viewer: Viewer) -> None:
-    """Raise Forbidden for a person's token, whatever its scopes: whom it is about is the shop's to check."""
+def _check_client(viewer: Viewer) -> None:
+    """Raise Forbidden for a person's token, whatever its scopes: the shop must check first who asks."""
     if viewer.person is not None:
         raise Forbidden("This needs a client's own token.")
 

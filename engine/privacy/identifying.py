@@ -1,4 +1,4 @@
-"""A guest turns out to be a user: who may say so, and what changes at once."""
+"""Join a guest to a user: check the permission, then give the user the guest's events."""
 
 from typing import Final
 
@@ -15,16 +15,16 @@ from engine.viewer import TokenVerifier, Viewer
 
 log = structlog.get_logger()
 
-WRITE: Final = "events:write"
-FOR_ANYONE: Final = "profiles:write"
+PERSON_SCOPE: Final = "events:write"  # for the viewer's own person
+CLIENT_SCOPE: Final = "profiles:write"  # for any person
 
 
 class NotYours(InvalidInput):
-    """The token does not speak for both."""
+    """The token is not for both of these people."""
 
 
-class Taken(InvalidInput):
-    """The guest is another user already."""
+class GuestTaken(InvalidInput):
+    """The guest is joined to another user already."""
 
 
 async def identify(
@@ -34,37 +34,41 @@ async def identify(
     viewer: Viewer,
     user_id: str,
     anonymous_id: str,
-    proof: str | None,
+    guest_token: str | None,
 ) -> Person:
-    """Give the guest's events, those still in the queue too, to the user; the next answer uses them.
+    """Give the guest's events to the user, also those that are still in the queue; the next answer uses them.
 
-    `proof` is an access token of the guest, which a person's own token needs. Raises InvalidInput for wrong ids,
-    NotYours, Taken, and Forbidden for a client without profiles:write.
+    A viewer with a person must pass `guest_token`, an access token of the guest. Raises InvalidInput for invalid ids,
+    NotYours, GuestTaken, and Forbidden for a client without profiles:write.
     """
     user, guest = Person("user", check_id(user_id, "userId")), Person("guest", check_id(anonymous_id, "anonymousId"))
-    await _check_speaks_for(verifier, viewer, user, guest, proof)
+    await _check_allowed(verifier, viewer, user, guest, guest_token)
     if not await join_guest(pool, guest.id, user.id, viewer.client_id):
-        raise Taken("This guest was identified as another user.", "anonymousId")
+        raise GuestTaken("This guest is joined to another user already.", "anonymousId")
     try:
         await move_guest(redis, guest, user)
-    except StoreUnavailable as error:  # the chores settle it
+    except StoreUnavailable as error:  # a periodic task moves the guest later
         log_unavailable(error, doing="move a guest's recent events")
     return user
 
 
-async def _check_speaks_for(
-    verifier: TokenVerifier, viewer: Viewer, user: Person, guest: Person, proof: str | None
+async def _check_allowed(
+    verifier: TokenVerifier, viewer: Viewer, user: Person, guest: Person, guest_token: str | None
 ) -> None:
-    """A client speaks for anyone; a person for themselves, and for the guest whose token they hold as well."""
+    """A client with the scope may join any two; a person only themselves and a guest whose token they have."""
     if viewer.person is None:
-        if FOR_ANYONE not in viewer.scopes:
-            raise Forbidden(f"This needs the scope {FOR_ANYONE}.")
+        if CLIENT_SCOPE not in viewer.scopes:
+            raise Forbidden(f"This needs the scope {CLIENT_SCOPE}.")
         return
     if viewer.person != user:
-        raise NotYours("This token speaks for another person.", "userId")
+        raise NotYours("This token is for another person.", "userId")
     try:
-        proven = None if proof is None else await verifier.verify(proof)
+        proof = None if guest_token is None else await verifier.verify(guest_token)
     except InvalidToken:
-        proven = None
-    if proven is None or (proven.person, proven.client_id) != (guest, viewer.client_id) or WRITE not in proven.scopes:
+        proof = None
+    if (
+        proof is None
+        or (proof.person, proof.client_id) != (guest, viewer.client_id)
+        or PERSON_SCOPE not in proof.scopes
+    ):
         raise NotYours("This needs a valid token of that guest, from the same client.", "anonymousToken")

@@ -1,4 +1,4 @@
-"""What is known of a person, now: the base that Postgres told, and over it the events of the last moments."""
+"""The state of a person: the base, built from Postgres, and on top of it the recent events in Redis."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -21,12 +21,12 @@ from ml.state import EVENT, State, StateDamaged, Table, fold
 
 log = structlog.get_logger()
 
-LONG_DELTA = 256  # events beyond the base after which it is built anew: half of what the delta holds
-OFF_LOOP = 2_000  # events from which folding would hold up other requests
+LONG_DELTA = 256  # recent events missing from the base, from which it is rebuilt: half of what the delta holds
+OFF_LOOP = 2_000  # events; more are folded in a thread, as it would delay other requests
 
 
 class Degradation(StrEnum):
-    """Why an answer is less than it could be."""
+    """Why an answer is degraded."""
 
     UNKNOWN_PERSON = "UNKNOWN_PERSON"
     NO_MODEL = "NO_MODEL"
@@ -35,14 +35,14 @@ class Degradation(StrEnum):
 
 
 class PeopleReader:
-    """States as of the last acknowledged event; Redis away costs time, Postgres away too costs the history."""
+    """Reads states as of the last accepted event. Redis away: slower. Postgres away too: the history is missing."""
 
     def __init__(self, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> None:
         self._pool, self._redis, self._catalogue = pool, redis, catalogue
         self._bases = SingleFlight(self._build)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
-        """The person's state: one Redis pipeline, and one read of Postgres where there is no base."""
+        """The person's state: one Redis pipeline, and one Postgres query if there is no base."""
         degraded: list[Degradation] = []
         packed, delta = None, list[bytes]()
         try:
@@ -57,7 +57,7 @@ class PeopleReader:
                 len(fresh) >= LONG_DELTA
                 and int(np.isin(fresh["identity"], base.included, invert=True).sum()) >= LONG_DELTA
             ):
-                self._bases.start(person)  # before the delta forgets; this answer needs no waiting
+                self._bases.start(person)  # before the delta drops events; this answer does not wait for it
             return fold(base, fresh), degraded
         try:
             base = await self._bases.result(person)
@@ -67,7 +67,7 @@ class PeopleReader:
         return fold(base, fresh), degraded
 
     async def known(self, person: Person, state: State) -> bool:
-        """Whether the shop described this person or told of anything they did; a store that is away knows nobody."""
+        """Whether the shop sent traits or events of this person. False while Postgres is away."""
         if state.lines or len(state.items) or len(state.recent) or len(state.included):
             return True
         try:
@@ -86,9 +86,9 @@ class PeopleReader:
     async def _build(self, person: Person) -> State:
         try:
             return await self._read_base(person)
-        except StoreUnavailable:  # who waits for it logs it; who does not has another base
+        except StoreUnavailable:  # a request that waits for the base logs it
             raise
-        except Exception as error:
+        except Exception as error:  # log it here: perhaps no request waits for the base
             log.warning("base_not_built", error=repr(error))
             raise
 
@@ -103,7 +103,7 @@ class PeopleReader:
 
 
 class PersonLoader:
-    """One request's reads: each person's state, and whether they are known, once however many fields ask."""
+    """The people of one request: reads each person once, however many fields ask."""
 
     def __init__(self, reader: PeopleReader) -> None:
         self._reader = reader
@@ -111,13 +111,13 @@ class PersonLoader:
         self._known: dict[Person, bool] = {}
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
-        """The person's state, and what is missing from it."""
+        """The person's state, and why it is degraded."""
         if person not in self._states:
             self._states[person] = asyncio.ensure_future(self._reader.state(person))
         return await self._states[person]
 
     async def known(self, person: Person) -> bool:
-        """Whether the shop described this person or sent any event of theirs."""
+        """Whether the shop sent traits or events of this person."""
         if person not in self._known:
             state, _ = await self.state(person)
             self._known[person] = await self._reader.known(person, state)
@@ -125,10 +125,10 @@ class PersonLoader:
 
 
 def base_of(rows: Sequence[StateEvent]) -> State:
-    """The state after all a person did. It remembers the events: what was received, or loaded, may be told again."""
-    told = sorted((row.received_at.timestamp() if row.received_at else row.occurred, row.identity) for row in rows)
+    """The state after all events of a person. It includes their identities: the delta may hold the same events."""
+    included = sorted((row.received_at.timestamp() if row.received_at else row.occurred, row.identity) for row in rows)
     state = fold(State.empty(), np.array([row[:7] for row in rows], EVENT))
-    return state.with_included(np.array([identity for _, identity in told], np.uint64))
+    return state.with_included(np.array([identity for _, identity in included], np.uint64))
 
 
 def _unpack(packed: bytes | None) -> State | None:
@@ -136,6 +136,6 @@ def _unpack(packed: bytes | None) -> State | None:
         return None
     try:
         return State.unpack(packed)
-    except StateDamaged as error:  # another version's, or torn: Postgres knows better
+    except StateDamaged as error:  # of another version, or cut off: it is rebuilt from Postgres
         log.warning("base_damaged", error=str(error))
         return None

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from core import telemetry
-from tests.collector import collecting
+from tests.collector import running_collector
 
 TRACE = "ab" * 16
 
@@ -22,7 +22,7 @@ def test_without_a_collector_nothing_is_traced(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_left_is_sent_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    with collecting() as collected:
+    with running_collector() as collected:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collected.url)
         telemetry.start("test")
         with telemetry.entry("work", "SERVER", f"00-{TRACE}-{'1' * 16}-01"), telemetry.span("part", size=3):
@@ -35,7 +35,7 @@ def test_what_is_left_is_sent_at_the_end(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_failure_is_named_and_its_text_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    with collecting() as collected:
+    with running_collector() as collected:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collected.url)
         telemetry.start("test")
         with pytest.raises(ValueError, match="secret"), telemetry.span("work"):
@@ -50,7 +50,7 @@ def test_a_collector_that_hangs_holds_up_the_end_for_a_moment_only(monkeypatch: 
     with socket.create_server(("127.0.0.1", 0)) as mute:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{mute.getsockname()[1]}")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
-        monkeypatch.setattr(telemetry, "PATIENCE", 0.2)
+        monkeypatch.setattr(telemetry, "FLUSH_TIMEOUT", 0.2)
         telemetry.start("test")
         with telemetry.span("work"):
             pass

@@ -1,4 +1,4 @@
-"""What was signed comes back; nothing else does."""
+"""A signed payload can be opened; any other text is refused."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from engine.signing import Signer
 SIGNER = Signer("x" * 32)
 
 
-def test_a_signed_payload_comes_back() -> None:
+def test_a_signed_payload_can_be_opened() -> None:
     for payload in (b"", b"a", bytes(range(256))):
         assert SIGNER.open("cursor", SIGNER.sign("cursor", payload)) == payload
 
@@ -25,8 +25,8 @@ def test_a_text_signed_with_another_secret_is_refused() -> None:
 
 def test_a_changed_character_anywhere_is_refused() -> None:
     signed = SIGNER.sign("cursor", b"17")
-    for place, old in enumerate(signed):
-        changed = signed[:place] + ("A" if old != "A" else "B") + signed[place + 1 :]
+    for position, old in enumerate(signed):
+        changed = signed[:position] + ("A" if old != "A" else "B") + signed[position + 1 :]
         with pytest.raises(InvalidInput):
             SIGNER.open("cursor", changed)
 
@@ -37,7 +37,7 @@ def test_a_text_that_was_never_signed_is_refused(text: str) -> None:
         SIGNER.open("cursor", text)
 
 
-def test_a_second_spelling_of_the_same_bytes_is_refused() -> None:
+def test_another_base64_text_of_the_same_bytes_is_refused() -> None:
     signed = SIGNER.sign("cursor", b"17")
     for spelling in (signed + "=", signed[:5] + "\n" + signed[5:], signed + "!"):
         with pytest.raises(InvalidInput):

@@ -21,7 +21,7 @@ from bus.publisher import Broker, events_body, publish_events
 from core.contract import read_event
 from core.settings import Gateway, Settings, Stores
 from db.clients import create_client
-from tests.collector import Collected, collecting
+from tests.collector import Collector, running_collector
 from tests.faults import Relay, eventually
 from tests.fixtures.worker import StartWorker
 
@@ -39,16 +39,16 @@ class Configured(Settings):
 
 
 @pytest.fixture
-def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collected]:
+def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     """A collector that every process of this test sends its spans to."""
-    with collecting() as collected:
+    with running_collector() as collected:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collected.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         yield collected
 
 
 @pytest.fixture
-async def http(stores: Stores, collected: Collected, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[Any]:
+async def http(stores: Stores, collected: Collector, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[Any]:
     """A gateway that traces, and a client of it that may tell events."""
     app = create_app(Configured(stores))
     async with app.router.lifespan_context(app) as state:
@@ -74,7 +74,7 @@ async def track(http: httpx.AsyncClient, trace: str) -> str:
 
 
 async def test_one_trace_leads_from_the_mutation_to_the_stored_row(
-    http: httpx.AsyncClient, collected: Collected, channel: AbstractChannel, start_worker: StartWorker
+    http: httpx.AsyncClient, collected: Collector, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     trace = uuid4().hex
@@ -95,7 +95,7 @@ async def test_one_trace_leads_from_the_mutation_to_the_stored_row(
     assert "u1" not in str(collected.spans)
 
 
-async def test_calls_that_leave_in_one_batch_are_linked_to_it(http: httpx.AsyncClient, collected: Collected) -> None:
+async def test_calls_that_leave_in_one_batch_are_linked_to_it(http: httpx.AsyncClient, collected: Collector) -> None:
     traces = [uuid4().hex for _ in range(3)]
     await asyncio.gather(*(track(http, trace) for trace in traces))
 
@@ -109,7 +109,7 @@ async def test_calls_that_leave_in_one_batch_are_linked_to_it(http: httpx.AsyncC
     assert any(span.links for span in batches())
 
 
-async def test_a_damaged_traceparent_begins_a_new_trace(http: httpx.AsyncClient, collected: Collected) -> None:
+async def test_a_damaged_traceparent_begins_a_new_trace(http: httpx.AsyncClient, collected: Collector) -> None:
     for header in ("", "nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"00-{'a' * 31}-{'1' * 16}-01", "ÿ"):
         (await http.get("/healthz", headers={b"traceparent": header.encode("latin-1")})).raise_for_status()
 
@@ -124,7 +124,7 @@ async def test_a_damaged_traceparent_begins_a_new_trace(http: httpx.AsyncClient,
 
 async def test_a_batch_that_is_put_back_stays_in_its_trace_and_its_log_lines_name_it(
     stores: Stores,
-    collected: Collected,
+    collected: Collector,
     pool: asyncpg.Pool,
     channel: AbstractChannel,
     start_worker: StartWorker,

@@ -9,7 +9,7 @@ from api.graphql.topics.people import User
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
 from core.errors import InvalidInput
-from engine.privacy.identifying import NotYours, Taken, identify
+from engine.privacy.identifying import GuestTaken, NotYours, identify
 
 
 @strawberry.input(description="A guest, and the user they are now known to be.")
@@ -70,4 +70,4 @@ class IdentityMutation:
         return IdentifyPayload(user=User.of(user), user_errors=[])
 
 
-_CODES = {NotYours: "NOT_YOURS", Taken: "CONFLICT"}
+_CODES = {NotYours: "NOT_YOURS", GuestTaken: "CONFLICT"}

@@ -1,4 +1,4 @@
-"""The catalogue in memory: what it holds, filters, and hears of."""
+"""The catalogue in memory: its items, its filters and its refreshes."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -51,11 +51,11 @@ def ids(catalogue: Catalogue, mask: Any) -> set[str]:
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - the catalogue tells nobody
+        while not holds():  # noqa: ASYNC110 - the catalogue sends no signal
             await asyncio.sleep(0.01)
 
 
-async def test_an_item_comes_back_as_it_was_stored(pool: asyncpg.Pool) -> None:
+async def test_every_item_is_read_as_it_is_stored(pool: asyncpg.Pool) -> None:
     catalogue = await shelf(pool)
     stored = await items_by_id(pool, [patch["id"] for patch in SHELF])
     for id, item in stored.items():
@@ -64,7 +64,7 @@ async def test_an_item_comes_back_as_it_was_stored(pool: asyncpg.Pool) -> None:
     assert len(catalogue) == len(stored) == 5
 
 
-async def test_what_is_not_there_has_no_number_and_no_item(pool: asyncpg.Pool) -> None:
+async def test_an_unknown_id_has_no_number_and_an_unknown_number_no_item(pool: asyncpg.Pool) -> None:
     catalogue = await shelf(pool)
     assert catalogue.number_of("nothing") is None
     assert [catalogue.item(number) for number in (0, -1, 500, 10**9)] == [None] * 4
@@ -93,7 +93,7 @@ FILTERS: Mapping[str, tuple[Filter, set[str]]] = {
 
 
 @pytest.mark.parametrize("name", FILTERS)
-async def test_a_filter_takes_exactly_its_items(pool: asyncpg.Pool, name: str) -> None:
+async def test_a_filter_matches_exactly_its_items(pool: asyncpg.Pool, name: str) -> None:
     catalogue = await shelf(pool)
     wanted, expected = FILTERS[name]
     assert ids(catalogue, catalogue.mask(wanted)) == expected
@@ -104,21 +104,19 @@ async def test_a_filter_takes_exactly_its_items(pool: asyncpg.Pool, name: str) -
     [(None, {"milk", "oat", "oat-l", "soap", "vase"}), ("de", {"milk", "oat", "oat-l", "soap", "vase"})]
     + [(market, {"milk", "oat", "oat-l", "soap"}) for market in ("at", "elsewhere")],
 )
-async def test_what_can_be_had_depends_on_the_market(
-    pool: asyncpg.Pool, market: str | None, expected: set[str]
-) -> None:
+async def test_availability_depends_on_the_market(pool: asyncpg.Pool, market: str | None, expected: set[str]) -> None:
     catalogue = await shelf(pool)
     assert ids(catalogue, catalogue.sellable(None, market)) == expected
 
 
-async def test_a_price_is_filtered_in_the_market_asked_for(pool: asyncpg.Pool) -> None:
+async def test_prices_are_filtered_by_the_offers_of_the_market(pool: asyncpg.Pool) -> None:
     catalogue = await shelf(pool)
     assert ids(catalogue, catalogue.mask(Filter(high=9), "de")) == {"milk", "oat", "vase"}
     assert ids(catalogue, catalogue.mask(Filter(low=9.5), "elsewhere")) == {"vase"}
     assert ids(catalogue, catalogue.mask(Filter(low=5), "at")) == set()
 
 
-async def test_a_change_is_heard_of(pool: asyncpg.Pool) -> None:
+async def test_a_refresh_applies_changes_and_removals(pool: asyncpg.Pool) -> None:
     catalogue = await shelf(pool)
     assert ids(catalogue, catalogue.mask(Filter(categories=("dairy",)))) == {"milk"}
     await upsert_items(
@@ -138,7 +136,7 @@ async def test_a_change_is_heard_of(pool: asyncpg.Pool) -> None:
     assert catalogue.number_of("soap") is None
 
 
-async def test_a_removed_item_that_is_sent_again_is_back(pool: asyncpg.Pool) -> None:
+async def test_a_removed_item_that_is_upserted_again_keeps_its_number(pool: asyncpg.Pool) -> None:
     catalogue = await shelf(pool)
     number = catalogue.number_of("soap")
     await remove_items(pool, ["soap"])
@@ -148,7 +146,7 @@ async def test_a_removed_item_that_is_sent_again_is_back(pool: asyncpg.Pool) -> 
     assert catalogue.number_of("soap") == number
 
 
-async def test_thousands_of_new_items_are_taken_in(pool: asyncpg.Pool) -> None:
+async def test_a_refresh_adds_thousands_of_new_items(pool: asyncpg.Pool) -> None:
     catalogue = await shelf(pool, [])
     assert len(catalogue) == 0
     many = [patch(f"i{number}", categories=[f"c{number % 7}", "all"]) for number in range(6_000)]
@@ -166,10 +164,10 @@ async def test_variants_share_a_group(pool: asyncpg.Pool) -> None:
     assert ids(catalogue, catalogue.in_groups(np.array([oat, 0], np.uint32))) == {"oat", "oat-l"}
 
 
-async def test_the_watch_outlives_a_store_that_fails(pool: asyncpg.Pool) -> None:
+async def test_periodic_refreshes_continue_after_a_failed_one(pool: asyncpg.Pool) -> None:
     catalogue = await shelf(pool)
     await pool.execute("ALTER TABLE items RENAME TO hidden")
-    watch = asyncio.create_task(catalogue.run())
+    refreshing = asyncio.create_task(catalogue.run())
     try:
         with capture_logs() as logs:
             await until(lambda: len(logs) >= 2)
@@ -178,4 +176,4 @@ async def test_the_watch_outlives_a_store_that_fails(pool: asyncpg.Pool) -> None
         await pool.execute("ALTER TABLE hidden RENAME TO items")
     await upsert_items(pool, [patch("late")])
     await until(lambda: catalogue.number_of("late") is not None)
-    await end([watch])
+    await end([refreshing])

@@ -1,4 +1,4 @@
-"""Batches: whoever waits is told, even when the process stops."""
+"""Batches: they are bounded, and every waiting call gets its answer, even when the process stops."""
 
 import asyncio
 
@@ -8,13 +8,13 @@ from core import clock
 from core.contract import read_event
 from core.settings import Ingest
 from engine.intake import batching
-from engine.intake.batching import Batcher, Chunk
+from engine.intake.batching import Batcher, PendingCall
 
 
-async def test_a_stop_tells_everybody_who_still_waits_to_send_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "PATIENCE", 0.05)
+async def test_calls_that_still_wait_when_the_process_stops_must_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "CLOSE_TIMEOUT", 0.05)
 
-    async def never(chunks: list[Chunk]) -> bool:
+    async def never(calls: list[PendingCall]) -> bool:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         return await answer
 
@@ -29,19 +29,19 @@ async def test_a_stop_tells_everybody_who_still_waits_to_send_again(monkeypatch:
         assert await asyncio.gather(*calls) == [False, False, False]
 
 
-async def test_a_batch_is_bounded_in_bytes_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_batches_and_pending_calls_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[list[bytes]] = []
 
-    async def note(chunks: list[Chunk]) -> bool:
-        sent.append([chunk.text for chunk in chunks])
+    async def record(calls: list[PendingCall]) -> bool:
+        sent.append([call.text for call in calls])
         return True
 
-    batcher = Batcher(Ingest(linger=0.05), note)
+    batcher = Batcher(Ingest(linger=0.05), record)
     batcher.open()
-    heavy = b"x" * (batching.LARGEST // 2)
+    large = b"x" * (batching.MAX_BATCH_BYTES // 2)
     event = read_event({"type": "VIEW", "userId": "u", "itemId": "i"}, source="shop", received_at=clock.now())
-    assert await asyncio.gather(*(batcher.add([event], [], heavy) for _ in range(5))) == [True] * 5
+    assert await asyncio.gather(*(batcher.add([event], [], large) for _ in range(5))) == [True] * 5
     assert [len(texts) for texts in sent] == [2, 2, 1]
-    monkeypatch.setattr(batching, "HEAVIEST", len(heavy))
-    assert batcher.has_room(1, len(heavy)) and not batcher.has_room(1, len(heavy) + 1)
+    monkeypatch.setattr(batching, "MAX_PENDING_BYTES", len(large))
+    assert batcher.has_room(1, len(large)) and not batcher.has_room(1, len(large) + 1)
     await batcher.close()

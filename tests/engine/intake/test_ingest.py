@@ -1,4 +1,4 @@
-"""The way in for events: what each call is told, what leaves for the broker, what happens when a store is away."""
+"""Intake of events: the result of each event, the batches the broker gets, and what happens while a store is away."""
 
 import asyncio
 import json
@@ -23,8 +23,8 @@ from core.settings import Stores
 from db.cache import connect_redis, read_person, unpack_recent, write_base
 from db.outbox import count_envelopes, keep_envelope
 from db.postgres import connect_pool
-from engine.intake import ingest as ingest_module
-from engine.intake.ingest import Ingest
+from engine.intake import draining
+from engine.intake.ingest import EventIntake
 from engine.outcomes import Outcome, Result
 from engine.viewer import Viewer
 from tests.faults import Relay, eventually
@@ -35,7 +35,7 @@ SHOP = Viewer("shop", frozenset({"events:write", "orders:write"}), None, 2**31)
 ANNA = Viewer("shop", frozenset({"events:write"}), Person("user", "anna"), 2**31)
 GUEST = Viewer("shop", frozenset({"events:write"}), Person("guest", "g1"), 2**31)
 
-Open = Callable[..., Awaitable[Ingest]]
+Open = Callable[..., Awaitable[EventIntake]]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def channel(broker_url: str) -> AsyncIterator[AbstractChannel]:
 
 @pytest.fixture
 async def open_ingest(stores: Stores) -> AsyncIterator[Open]:
-    """Opens the way in, by way of other addresses where they are given."""
+    """Opens an intake, with other addresses of the stores where they are given."""
     async with AsyncExitStack() as stack:
 
         async def opened(
@@ -57,7 +57,7 @@ async def open_ingest(stores: Stores) -> AsyncIterator[Open]:
             pool: asyncpg.Pool | None = None,
             redis_url: str | None = None,
             **settings: Any,
-        ) -> Ingest:
+        ) -> EventIntake:
             if pool is None:
                 pool = await stack.enter_async_context(await connect_pool(stores.postgres_url.get_secret_value()))
             redis = connect_redis(redis_url or stores.redis_url.get_secret_value())
@@ -65,7 +65,7 @@ async def open_ingest(stores: Stores) -> AsyncIterator[Open]:
             chosen = IngestSettings.model_validate({"confirm_timeout": 2, **settings})
             broker = Broker(broker_url or stores.broker_url.get_secret_value(), chosen.confirm_timeout)
             stack.push_async_callback(broker.close)
-            ingest = Ingest(chosen, pool, redis, broker)
+            ingest = EventIntake(chosen, pool, redis, broker)
             ingest.open()
             stack.push_async_callback(ingest.close)
             return ingest
@@ -74,12 +74,12 @@ async def open_ingest(stores: Stores) -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-async def ingest(open_ingest: Open, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel) -> Ingest:
+async def ingest(open_ingest: Open, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel) -> EventIntake:
     return await open_ingest(pool=pool)
 
 
 async def batches(channel: AbstractChannel) -> dict[str, list[dict[str, Any]]]:
-    """What waits in the queue: task id -> events."""
+    """The batches that wait in the queue, by task id."""
     queue, found = await channel.get_queue(topology.EVENTS.name), {}
     while (message := await queue.get(no_ack=True, fail=False)) is not None:
         found[str(message.headers["id"])] = json.loads(json.loads(message.body)[0][0])
@@ -94,29 +94,29 @@ def named(id: str, **fields: Any) -> dict[str, Any]:
     return {**VIEW, "id": id, "occurredAt": clock.now().replace(microsecond=0).isoformat(), **fields}
 
 
-async def test_an_accepted_event_is_in_the_queue_and_known_to_the_next_answer(
-    ingest: Ingest, channel: AbstractChannel, redis: Redis
+async def test_an_accepted_event_is_in_the_queue_and_in_the_recent_events(
+    ingest: EventIntake, channel: AbstractChannel, redis: Redis
 ) -> None:
-    (result,) = await ingest.track(SHOP, [{**VIEW, "itemId": "nobody uploaded it"}])
+    (result,) = await ingest.track(SHOP, [{**VIEW, "itemId": "never uploaded"}])
     _, delta = await read_person(redis, U1)
-    ((told,),) = (await batches(channel)).values()
-    assert result.outcome is Outcome.ACCEPTED and result.id == told["id"] and told["source"] == "shop"
-    assert [unpack_recent(member).item_id for member in delta] == ["nobody uploaded it"]
+    ((queued,),) = (await batches(channel)).values()
+    assert result.outcome is Outcome.ACCEPTED and result.id == queued["id"] and queued["source"] == "shop"
+    assert [unpack_recent(member).item_id for member in delta] == ["never uploaded"]
 
 
-async def test_bad_events_are_rejected_by_place_and_field_and_good_neighbours_accepted(
-    ingest: Ingest, channel: AbstractChannel
+async def test_invalid_events_are_rejected_with_index_and_field_and_the_valid_ones_accepted(
+    ingest: EventIntake, channel: AbstractChannel
 ) -> None:
     results = await ingest.track(SHOP, [VIEW, {**VIEW, "quantity": -1}, {"id": "x" * 10_000}, VIEW])
     assert outcomes(results) == ["ACCEPTED", "REJECTED", "REJECTED", "ACCEPTED"]
     assert [result.index for result in results] == [0, 1, 2, 3]
     assert (results[1].code, results[1].field) == ("BAD_USER_INPUT", ["quantity"])
-    assert results[2].id is None, "ten thousand characters are not repeated"
+    assert results[2].id is None, "an invalid id is not repeated"
     assert [len(events) for events in (await batches(channel)).values()] == [2]
 
 
-async def test_the_same_again_is_a_duplicate_and_another_body_a_conflict(
-    ingest: Ingest, channel: AbstractChannel
+async def test_an_id_sent_again_is_a_duplicate_with_the_same_body_and_a_conflict_with_another(
+    ingest: EventIntake, channel: AbstractChannel
 ) -> None:
     event = named("e1")
     assert outcomes(await ingest.track(SHOP, [event])) == ["ACCEPTED"]
@@ -130,7 +130,7 @@ async def test_the_same_again_is_a_duplicate_and_another_body_a_conflict(
     assert sum(map(len, (await batches(channel)).values())) == 3
 
 
-async def test_repetition_inside_one_call_is_seen_too(ingest: Ingest, channel: AbstractChannel) -> None:
+async def test_an_id_that_repeats_inside_one_call_is_found_too(ingest: EventIntake, channel: AbstractChannel) -> None:
     event = named("e1")
     assert outcomes(await ingest.track(SHOP, [event, event, {**event, "itemId": "i2"}])) == [
         "ACCEPTED",
@@ -140,10 +140,10 @@ async def test_repetition_inside_one_call_is_seen_too(ingest: Ingest, channel: A
     assert sum(map(len, (await batches(channel)).values())) == 1
 
 
-async def test_events_without_ids_are_facts_however_alike(ingest: Ingest, channel: AbstractChannel) -> None:
+async def test_equal_events_without_ids_are_all_kept(ingest: EventIntake, channel: AbstractChannel) -> None:
     assert outcomes(await ingest.track(SHOP, [VIEW] * 3)) == ["ACCEPTED"] * 3
-    ((told),) = (await batches(channel)).values()
-    assert len({event["id"] for event in told}) == 3
+    (events,) = (await batches(channel)).values()
+    assert len({event["id"] for event in events}) == 3
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,16 @@ async def test_events_without_ids_are_facts_however_alike(ingest: Ingest, channe
         (ANNA, {"userId": "anna", "source": "till"}),
     ],
 )
-async def test_a_token_speaks_for_its_own_person_only(ingest: Ingest, viewer: Viewer, fields: dict[str, Any]) -> None:
+async def test_a_persons_token_sends_events_of_that_person_only(
+    ingest: EventIntake, viewer: Viewer, fields: dict[str, Any]
+) -> None:
     (result,) = await ingest.track(viewer, [{**VIEW, **fields}])
     assert (result.outcome, result.code) == (Outcome.REJECTED, "NOT_YOURS")
 
 
-async def test_a_persons_own_events_need_not_name_them(ingest: Ingest, redis: Redis, channel: AbstractChannel) -> None:
+async def test_an_event_sent_with_a_persons_token_gets_that_person(
+    ingest: EventIntake, redis: Redis, channel: AbstractChannel
+) -> None:
     anonymous = {"type": "VIEW", "itemId": "i1"}
     for viewer in (ANNA, GUEST):
         assert outcomes(await ingest.track(viewer, [anonymous])) == ["ACCEPTED"]
@@ -169,7 +173,7 @@ async def test_a_persons_own_events_need_not_name_them(ingest: Ingest, redis: Re
         assert len((await read_person(redis, viewer.person))[1]) == 1
 
 
-async def test_orders_need_their_own_scope(ingest: Ingest, channel: AbstractChannel) -> None:
+async def test_purchases_and_returns_need_their_own_scope(ingest: EventIntake, channel: AbstractChannel) -> None:
     results = await ingest.track(
         ANNA,
         [{"type": "PURCHASE", "itemId": "i1"}, {"type": "RETURN", "itemId": "i1"}, {"type": "LIKE", "itemId": "i1"}],
@@ -179,8 +183,8 @@ async def test_orders_need_their_own_scope(ingest: Ingest, channel: AbstractChan
     assert outcomes(await ingest.track(SHOP, [{**VIEW, "type": "PURCHASE"}])) == ["ACCEPTED"]
 
 
-async def test_five_hundred_events_are_a_call_and_one_more_is_too_many(
-    ingest: Ingest, channel: AbstractChannel
+async def test_a_call_may_have_five_hundred_events_and_not_one_more(
+    ingest: EventIntake, channel: AbstractChannel
 ) -> None:
     assert outcomes(await ingest.track(SHOP, [VIEW] * 500)) == ["ACCEPTED"] * 500
     with pytest.raises(TooManyElements):
@@ -188,8 +192,8 @@ async def test_five_hundred_events_are_a_call_and_one_more_is_too_many(
     assert await ingest.track(SHOP, []) == []
 
 
-async def test_many_small_calls_leave_in_few_messages(ingest: Ingest, channel: AbstractChannel) -> None:
-    await ingest.track(SHOP, [VIEW])  # the connection is open
+async def test_many_small_calls_are_sent_in_few_batches(ingest: EventIntake, channel: AbstractChannel) -> None:
+    await ingest.track(SHOP, [VIEW])  # opens the connection
     await batches(channel)
     calls = [ingest.track(SHOP, [VIEW]) for _ in range(200)]
     assert all(outcomes(results) == ["ACCEPTED"] for results in await asyncio.gather(*calls))
@@ -197,7 +201,7 @@ async def test_many_small_calls_leave_in_few_messages(ingest: Ingest, channel: A
     assert sum(sizes) == 200 and len(sizes) <= 3
 
 
-async def test_no_message_is_larger_than_allowed_and_calls_keep_together(
+async def test_batches_are_bounded_and_do_not_split_a_call(
     open_ingest: Open, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel
 ) -> None:
     ingest = await open_ingest(pool=pool)
@@ -207,7 +211,7 @@ async def test_no_message_is_larger_than_allowed_and_calls_keep_together(
     assert all(len(events) % 150 == 0 for events in found)
 
 
-async def test_more_than_may_wait_is_told_to_come_again(
+async def test_a_call_is_refused_while_too_many_events_wait(
     open_ingest: Open, pool: asyncpg.Pool, redis: Redis, broker_url: str
 ) -> None:
     relay = Relay(broker_url)
@@ -216,12 +220,12 @@ async def test_more_than_may_wait_is_told_to_come_again(
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
         await ingest.track(SHOP, [VIEW] * 200)
-    assert outcomes(await first) == ["ACCEPTED"] * 400, "the outbox took it when the broker did not"
+    assert outcomes(await first) == ["ACCEPTED"] * 400, "the outbox takes what the broker does not confirm"
     assert outcomes(await ingest.track(SHOP, [VIEW] * 200)) == ["ACCEPTED"] * 200
     await relay.close()
 
 
-async def test_while_the_broker_is_away_the_outbox_takes_it_and_is_emptied_under_the_same_ids(
+async def test_while_the_broker_is_away_the_outbox_keeps_batches_and_sends_them_later_under_the_same_ids(
     open_ingest: Open, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, broker_url: str
 ) -> None:
     relay = Relay(broker_url)
@@ -229,7 +233,7 @@ async def test_while_the_broker_is_away_the_outbox_takes_it_and_is_emptied_under
     event = named("e1")
     assert outcomes(await ingest.track(SHOP, [event, VIEW])) == ["ACCEPTED", "ACCEPTED"]
     assert outcomes(await ingest.track(SHOP, [event])) == ["DUPLICATE"]
-    assert len((await read_person(redis, U1))[1]) == 2, "the next answer knows"
+    assert len((await read_person(redis, U1))[1]) == 2, "the next answer uses them"
     kept = await pool.fetch("SELECT task_id FROM outbox")
     await relay.open()
 
@@ -243,7 +247,7 @@ async def test_while_the_broker_is_away_the_outbox_takes_it_and_is_emptied_under
     await relay.close()
 
 
-async def test_a_parcel_that_the_broker_refuses_keeps_no_other_back(
+async def test_a_batch_that_the_broker_refuses_does_not_stop_the_rest_of_the_outbox(
     open_ingest: Open,
     pool: asyncpg.Pool,
     redis: Redis,
@@ -259,7 +263,7 @@ async def test_a_parcel_that_the_broker_refuses_keeps_no_other_back(
 
     for task_id in (refused, taken):
         await keep_envelope(pool, task_id, events_body([]))
-    monkeypatch.setattr(ingest_module, "publish_events", publish)
+    monkeypatch.setattr(draining, "publish_events", publish)
     await open_ingest(pool=pool)
 
     async def only_one_waits() -> bool:
@@ -269,7 +273,7 @@ async def test_a_parcel_that_the_broker_refuses_keeps_no_other_back(
     assert set(await batches(channel)) == {str(taken)}
 
 
-async def test_when_neither_broker_nor_postgres_is_there_it_is_retry_and_the_retry_succeeds(
+async def test_without_broker_and_postgres_the_outcome_is_retry_and_a_later_retry_succeeds(
     open_ingest: Open, stores: Stores, redis: Redis, pool: asyncpg.Pool, channel: AbstractChannel, broker_url: str
 ) -> None:
     to_broker, to_postgres = Relay(broker_url), Relay(stores.postgres_url.get_secret_value())
@@ -279,7 +283,7 @@ async def test_when_neither_broker_nor_postgres_is_there_it_is_retry_and_the_ret
         event = named("e1")
         results = await ingest.track(SHOP, [event, event, VIEW])
         assert outcomes(results) == ["RETRY"] * 3 and results[0].code == "SERVICE_UNAVAILABLE"
-        assert (await read_person(redis, U1))[1] == [], "nobody is told of what is not safe"
+        assert (await read_person(redis, U1))[1] == [], "Redis gets no event that no store holds"
         await to_broker.open()
         await to_postgres.open()
 
@@ -293,15 +297,19 @@ async def test_when_neither_broker_nor_postgres_is_there_it_is_retry_and_the_ret
     await to_postgres.close()
 
 
-async def test_redis_away_stops_nothing(open_ingest: Open, pool: asyncpg.Pool, channel: AbstractChannel) -> None:
+async def test_without_redis_events_are_accepted(
+    open_ingest: Open, pool: asyncpg.Pool, channel: AbstractChannel
+) -> None:
     ingest = await open_ingest(pool=pool, redis_url="redis://127.0.0.1:1/0")
     event = named("e1")
     for _ in range(2):
-        assert outcomes(await ingest.track(SHOP, [event])) == ["ACCEPTED"], "without the hint the worker finds it out"
+        assert outcomes(await ingest.track(SHOP, [event])) == ["ACCEPTED"], (
+            "without the hint, the worker finds the duplicate"
+        )
     assert sum(map(len, (await batches(channel)).values())) == 2
 
 
-async def test_whom_redis_missed_an_event_is_built_anew_when_it_is_back_though_no_more_events_come(
+async def test_the_base_of_a_person_whose_event_redis_missed_is_dropped_once_redis_is_back(
     open_ingest: Open,
     pool: asyncpg.Pool,
     redis: Redis,
@@ -309,7 +317,7 @@ async def test_whom_redis_missed_an_event_is_built_anew_when_it_is_back_though_n
     channel: AbstractChannel,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("engine.intake.ingest.SELDOM", 0.1)
+    monkeypatch.setattr("engine.intake.ingest.CATCH_UP_INTERVAL", 0.1)
     relay = Relay(redis_url)
     ingest = await open_ingest(pool=pool, redis_url=await relay.reserve())
     await write_base(redis, U1, b"as of before")
@@ -324,16 +332,16 @@ async def test_whom_redis_missed_an_event_is_built_anew_when_it_is_back_though_n
     await relay.close()
 
 
-async def test_a_caller_that_goes_away_takes_nobody_along(ingest: Ingest, channel: AbstractChannel) -> None:
-    gone = asyncio.create_task(ingest.track(SHOP, [VIEW]))
+async def test_a_cancelled_call_does_not_affect_the_others(ingest: EventIntake, channel: AbstractChannel) -> None:
+    cancelled = asyncio.create_task(ingest.track(SHOP, [VIEW]))
     await asyncio.sleep(0)
     staying = asyncio.create_task(ingest.track(SHOP, [VIEW]))
     await asyncio.sleep(0)
-    gone.cancel()
+    cancelled.cancel()
     assert outcomes(await staying) == ["ACCEPTED"]
 
 
-async def test_closing_sends_what_waits(
+async def test_close_sends_what_still_waits(
     open_ingest: Open, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel
 ) -> None:
     ingest = await open_ingest(pool=pool, linger=0.2)

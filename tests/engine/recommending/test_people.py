@@ -1,4 +1,4 @@
-"""A person's state: base and delta, never counting an event twice, whatever is lost or comes again."""
+"""A person's state is base and delta. No event counts twice, whatever is lost or delivered again."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core.contract import Event, Person, read_event
-from db.cache import add_recent, connect_redis, person_keys
+from db.cache import add_recent, connect_redis, person_keys, read_person
 from db.events import insert_events
 from db.items import upsert_items
 from db.users import upsert_users
@@ -31,7 +31,7 @@ def bought(id: str, item: str = "milk", *, days: int = 1, loaded: bool = False, 
 
 
 def facts(state: State) -> tuple[Any, ...]:
-    """What must be equal however the state was reached."""
+    """The parts of a state that must not depend on how it was built."""
     return state.orders, state.lines, state.spend, state.first, state.last, state.items.tolist(), state.recent.tolist()
 
 
@@ -54,33 +54,36 @@ async def state_of(people: PeopleReader, person: Person = ANNA) -> State:
     return state
 
 
-async def test_an_event_counts_once_on_its_whole_way(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
-    """In the delta; stored as well; delivered again; with the base built before, between and after."""
+async def test_an_event_counts_once_in_the_delta_in_postgres_and_in_both(
+    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
+) -> None:
     await insert_events(pool, [bought("old", days=9, loaded=True)])
-    await state_of(people)  # the base is built without the new one
+    await state_of(people)  # builds the base without the new event
     new = bought("new", "soap", orderId="o1")
     await add_recent(redis, [new])
-    told = facts(await state_of(people))
-    assert told[:3] == (2, 2, 600)
+    expected = facts(await state_of(people))
+    assert expected[:3] == (2, 2, 600)
     await insert_events(pool, [new])
-    assert facts(await state_of(people)) == told
+    assert facts(await state_of(people)) == expected
     await add_recent(redis, [new])
     assert await insert_events(pool, [new]) == [False]
-    assert facts(await state_of(people)) == told
-    await redis.delete(person_keys(ANNA).base)  # built anew, it holds what the delta holds
-    assert facts(await state_of(people)) == told
-    assert facts(await state_of(people)) == told
+    assert facts(await state_of(people)) == expected
+    await redis.delete(person_keys(ANNA).base)  # the next base holds the events of the delta too
+    assert facts(await state_of(people)) == expected
+    assert facts(await state_of(people)) == expected
 
 
-async def test_an_event_that_was_loaded_and_is_told_again_counts_once(
+async def test_an_event_that_was_loaded_and_then_reported_counts_once(
     people: PeopleReader, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await insert_events(pool, [bought("e1", loaded=True), bought("e2", days=2, loaded=True)])
-    await add_recent(redis, [bought("e1")])  # under the same id, by the shop's own server
+    await add_recent(redis, [bought("e1")])  # reported by the shop's server under the same id
     assert facts(await state_of(people))[:3] == (2, 2, 600)
 
 
-async def test_a_flushed_redis_costs_no_history(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_after_redis_is_flushed_the_state_is_the_same(
+    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
+) -> None:
     events = [bought(f"e{number}", days=number) for number in range(1, 6)]
     await insert_events(pool, events)
     await add_recent(redis, events)
@@ -90,59 +93,79 @@ async def test_a_flushed_redis_costs_no_history(people: PeopleReader, pool: asyn
     assert await redis.exists(person_keys(ANNA).base)
 
 
-async def test_a_warm_base_needs_no_postgres(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_a_state_with_a_base_is_read_without_postgres(
+    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
+) -> None:
     await insert_events(pool, [bought("old")])
     before = facts(await state_of(people))
     await pool.close()
     assert facts(await state_of(people)) == before
 
 
-async def test_a_damaged_base_is_built_anew(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_a_damaged_base_is_rebuilt(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
     await insert_events(pool, [bought("old")])
     before = facts(await state_of(people))
     await redis.set(person_keys(ANNA).base, b"torn")
     assert facts(await state_of(people)) == before
 
 
-async def test_without_redis_the_history_is_read_and_the_answer_says_so(
+async def test_without_redis_the_history_is_read_and_the_state_is_degraded(
     pool: asyncpg.Pool, catalogue: Catalogue
 ) -> None:
     await insert_events(pool, [bought("old")])
-    async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as nowhere:
-        state, degraded = await PeopleReader(pool, nowhere, catalogue).state(ANNA)
+    async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as unreachable:
+        state, degraded = await PeopleReader(pool, unreachable, catalogue).state(ANNA)
     assert state.lines == 1
     assert degraded == [Degradation.NO_CACHE]
 
 
-async def test_without_either_store_nobody_is_known(pool: asyncpg.Pool, catalogue: Catalogue) -> None:
+async def test_without_redis_and_postgres_nobody_is_known(pool: asyncpg.Pool, catalogue: Catalogue) -> None:
     await insert_events(pool, [bought("old")])
     await pool.close()
-    async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as nowhere:
-        people = PeopleReader(pool, nowhere, catalogue)
+    async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as unreachable:
+        people = PeopleReader(pool, unreachable, catalogue)
         state, degraded = await people.state(ANNA)
         assert (state.lines, degraded) == (0, [Degradation.NO_CACHE, Degradation.NO_HISTORY])
         assert not await people.known(ANNA, state)
 
 
-async def test_many_askers_build_the_base_once(pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> None:
+async def test_readers_who_find_no_base_at_the_same_time_build_it_once(
+    pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers, found_no_base, all_waiting = 20, 0, asyncio.Event()
+
+    async def counted_read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[bytes]]:
+        nonlocal found_no_base
+        base, delta = await read_person(redis, person)
+        found_no_base += base is None
+        if found_no_base == readers:
+            all_waiting.set()
+        return base, delta
+
+    monkeypatch.setattr("engine.recommending.people.read_person", counted_read_person)
     await insert_events(pool, [bought(f"e{number}", days=number) for number in range(1, 40)])
     queries: list[str] = []
     async with pool.acquire() as connection:
         connection.raw.add_query_logger(lambda record: queries.append(record.query))
-        people = PeopleReader(_Only(connection), redis, catalogue)
-        states = await asyncio.gather(*(people.state(ANNA) for _ in range(20)))
+        people = PeopleReader(_HeldBack(connection, all_waiting), redis, catalogue)
+        async with asyncio.timeout(5):
+            states = await asyncio.gather(*(people.state(ANNA) for _ in range(readers)))
     assert {state.lines for state, _ in states} == {39}
     assert len([query for query in queries if "FROM events" in query]) == 1
 
 
-class _Only:
-    """A pool of one connection whose queries are watched."""
+class _HeldBack:
+    """A pool of one connection whose queries start when `release` is set."""
 
-    def __init__(self, connection: Any) -> None:
-        self.fetch = connection.fetch
+    def __init__(self, connection: Any, release: asyncio.Event) -> None:
+        self._connection, self._release = connection, release
+
+    async def fetch(self, *query: Any) -> Any:
+        await self._release.wait()
+        return await self._connection.fetch(*query)
 
 
-async def test_who_stops_waiting_does_not_stop_the_others(people: PeopleReader, pool: asyncpg.Pool) -> None:
+async def test_a_reader_that_is_cancelled_does_not_stop_the_others(people: PeopleReader, pool: asyncpg.Pool) -> None:
     await insert_events(pool, [bought("old")])
     first, second = (asyncio.create_task(people.state(ANNA)) for _ in range(2))
     await asyncio.wait([first], timeout=0.001)
@@ -151,26 +174,26 @@ async def test_who_stops_waiting_does_not_stop_the_others(people: PeopleReader, 
     assert (state.lines, degraded) == (1, [])
 
 
-async def test_a_long_delta_goes_into_a_new_base(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_a_long_delta_causes_a_new_base(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
     await state_of(people)
     events = [bought(f"e{number}", orderId=f"o{number}") for number in range(LONG_DELTA + 10)]
     await insert_events(pool, events)
     for start in range(0, len(events), 100):
         await add_recent(redis, events[start : start + 100])
-    told = facts(await state_of(people))
-    assert told[1] == len(events)
+    expected = facts(await state_of(people))
+    assert expected[1] == len(events)
 
     async def included() -> int:
         packed = await redis.get(person_keys(ANNA).base)
         return len(State.unpack(packed).included) if isinstance(packed, bytes) else 0
 
     async with asyncio.timeout(5):
-        while await included() < len(events):  # noqa: ASYNC110 - Redis tells nobody
+        while await included() < len(events):  # noqa: ASYNC110 - Redis sends no signal
             await asyncio.sleep(0.01)
-    assert facts(await state_of(people)) == told
+    assert facts(await state_of(people)) == expected
 
 
-async def test_fifty_thousand_events_are_read_once_and_fit(
+async def test_fifty_thousand_events_fit_into_a_small_base(
     people: PeopleReader, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await _load(pool, 50_000)
@@ -201,7 +224,7 @@ async def _load(pool: asyncpg.Pool, count: int) -> None:
         ([read_event({"type": "SEARCH", "userId": "anna", "query": "oats"}, source="shop", received_at=NOW)], True),
     ],
 )
-async def test_whoever_did_anything_is_known(
+async def test_a_person_with_any_event_is_known(
     people: PeopleReader, redis: Redis, pool: asyncpg.Pool, events: Sequence[Event], known: bool
 ) -> None:
     await insert_events(pool, events)
@@ -209,13 +232,13 @@ async def test_whoever_did_anything_is_known(
     assert await people.known(ANNA, state) is known
 
 
-async def test_whoever_was_described_is_known(people: PeopleReader, pool: asyncpg.Pool) -> None:
+async def test_a_person_with_a_record_is_known(people: PeopleReader, pool: asyncpg.Pool) -> None:
     await upsert_users(pool, [{"id": "anna", "updated_at": NOW}])
     assert await people.known(ANNA, State.empty())
     assert not await people.known(Person("guest", "anna"), State.empty())
 
 
-async def test_a_guest_and_a_user_of_one_id_are_two_people(people: PeopleReader, pool: asyncpg.Pool) -> None:
+async def test_a_guest_and_a_user_with_the_same_id_are_two_people(people: PeopleReader, pool: asyncpg.Pool) -> None:
     await insert_events(pool, [bought("a"), bought("b", userId=None, anonymousId="anna")])
     for kind in ("user", "guest"):
         assert (await state_of(people, Person(kind, "anna"))).lines == 1

@@ -31,8 +31,8 @@ from tests.erasing import (
     drain,
     erase,
     event,
-    everything_that_names,
     states,
+    tables_with,
     track,
 )
 from tests.running import CLIENT
@@ -67,7 +67,7 @@ async def test_a_person_is_erased_from_every_store_and_the_receipt_says_when(
     assert "PENDING" not in states(done).values() and done["completedAt"]
     assert (states(done)["LAKE"], states(done)["BUNDLE"]) == ("NOTHING_HELD", "NOTHING_HELD")
     for id in ("anna", "g-1"):
-        assert await everything_that_names(pool, id) == []
+        assert await tables_with(pool, id) == []
 
 
 async def test_queued_events_are_dropped_and_later_events_belong_to_a_new_person(

@@ -13,7 +13,7 @@ from core import clock
 from core.contract import Event, Person, read_event
 from core.settings import Ingest as IngestSettings
 from db.events import insert_events
-from engine.intake.ingest import Ingest
+from engine.intake.ingest import EventIntake
 from tests.fixtures.gateway import Ask
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -29,7 +29,7 @@ HISTORY = """query ($id: ID!, $types: [EventType!], $first: Int! = 20, $after: S
 async def tracking(gateway: Gateway, broker_url: str) -> AsyncIterator[Gateway]:
     """The gateway with ingest."""
     broker = Broker(broker_url, 5)
-    gateway.ingest = Ingest(IngestSettings.model_validate({}), gateway.pool, gateway.redis, broker)
+    gateway.ingest = EventIntake(IngestSettings.model_validate({}), gateway.pool, gateway.redis, broker)
     gateway.ingest.open()
     yield gateway
     await gateway.ingest.close()

@@ -29,7 +29,7 @@ from engine.dead_events.records import of_event
 from engine.intake.storing import Memory, lay_to_rest
 from engine.maintenance.exporting import carry_out
 from engine.privacy.guests import LANDED
-from tests.erasing import IDENTIFY, RECEIPT, ask, carry_on, drain, erase, event, everything_that_names, states, track
+from tests.erasing import IDENTIFY, RECEIPT, ask, carry_on, drain, erase, event, states, tables_with, track
 from tests.in_process import Configured, asked
 
 EXPORT = 'mutation { exportUser(id: "anna") { export { profile } } }'
@@ -104,12 +104,12 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     assert await in_the_lake() == {"as-anna", "as-guest", "as-bert"}, "an event of theirs may still be in the queue"
     await carry_on(stores, pool, redis, has_lake=True)
     assert states(await ask(http, RECEIPT, id=id))["LAKE"] == "PENDING"
-    assert await everything_that_names(pool, "g-1") == ["erasures"]
+    assert await tables_with(pool, "g-1") == ["erasures"]
     assert await in_the_lake() == {"as-bert"}
     await carry_on(stores, pool, redis, has_lake=True)
     done = await ask(http, RECEIPT, id=id)
     assert (states(done)["LAKE"], bool(done["completedAt"])) == ("ERASED", True)
-    assert await everything_that_names(pool, "g-1") == []
+    assert await tables_with(pool, "g-1") == []
 
 
 async def test_dead_events_of_the_person_are_erased_and_later_ones_are_not_stored(
@@ -154,7 +154,7 @@ async def test_the_bundle_is_done_when_one_serves_whose_training_started_after_t
     await serve("began-before", -timedelta(minutes=5))
     assert await carry_on(stores, pool, redis) == 0
     assert states(await ask(http, RECEIPT, id=id))["BUNDLE"] == "PENDING"
-    assert await everything_that_names(pool, "anna") == [], "no id is kept until the next training"
+    assert await tables_with(pool, "anna") == [], "no id is kept until the next training"
     await serve("began-after", timedelta(seconds=30))
     assert await carry_on(stores, pool, redis) == 1
     assert states(await ask(http, RECEIPT, id=id))["BUNDLE"] == "ERASED"
