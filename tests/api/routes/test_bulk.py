@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from api.errors import RequestRefused
 from api.gateway import Gateway
 from api.http.gzip_body import MOST_MEMBERS, inflate
-from api.routes.bulk import BulkEndpoint, StoreElements, read_elements
+from api.routes.bulk import BulkEndpoint, StoreElements
 from core.errors import StoreUnavailable
 from core.settings import Ingest, Stores
 from engine.outcomes import Result
@@ -242,31 +242,6 @@ async def test_more_than_a_megabyte_or_five_hundred_elements_are_413(http: httpx
     assert code(await post(http, "/events", (GOOD + b"\n") * 501)) == (413, "PAYLOAD_TOO_LARGE")
     assert code(await http.post("/items", json=[{}] * 501)) == (413, "PAYLOAD_TOO_LARGE")
     assert (await post(http, "/events", (GOOD + b"\n") * 500)).json()["accepted"] == 500
-
-
-def read(body: bytes, kind: str) -> list[Any]:
-    return list(read_elements({b"content-type": kind.encode()}, body, MEGABYTE))
-
-
-def refusal(body: bytes, kind: str) -> tuple[int, str]:
-    with pytest.raises(RequestRefused) as refused:
-        read(body, kind)
-    return refused.value.status, refused.value.code
-
-
-@pytest.mark.parametrize("kind", ["text/csv", "application/x-www-form-urlencoded", f"{LINES}; charset=latin-1", ""])
-def test_another_media_type_is_415(kind: str) -> None:
-    assert refusal(GOOD, kind) == (415, "UNSUPPORTED_MEDIA_TYPE")
-
-
-@pytest.mark.parametrize("kind", [LINES, "application/jsonl", f"{LINES}; charset=UTF-8"])
-def test_json_lines_have_several_names(kind: str) -> None:
-    assert read(b"\xef\xbb\xbf" + GOOD, kind) == [json.loads(GOOD)]
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"7", GOOD])
-def test_a_json_body_that_is_not_an_array_is_400(body: bytes) -> None:
-    assert refusal(body, "application/json") == (400, "BAD_REQUEST")
 
 
 async def test_another_encoding_is_415_and_the_answer_names_gzip(http: httpx.AsyncClient) -> None:
