@@ -28,7 +28,7 @@ from api.oauth.endpoints import routes as oauth_routes
 from api.oauth.tokens.verifier import Verifier
 from api.routes import bulk, health, metrics
 from api.routes.probes import StoreProbes
-from bus.publisher import Broker
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import telemetry
 from core.errors import PenchantError
 from core.settings import Settings
@@ -114,8 +114,8 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
         log.info("gateway_stopping")
 
 
-def _open_broker(settings: Settings, stack: AsyncExitStack) -> Broker:
-    broker = Broker(settings.stores.broker_url.get_secret_value(), settings.ingest.confirm_timeout)
+def _open_broker(settings: Settings, stack: AsyncExitStack) -> RabbitPublisher:
+    broker = RabbitPublisher(settings.stores.broker_url.get_secret_value(), settings.ingest.confirm_timeout)
     stack.push_async_callback(broker.close)
     return broker
 
@@ -123,7 +123,7 @@ def _open_broker(settings: Settings, stack: AsyncExitStack) -> Broker:
 async def _open_gateway(
     settings: Settings,
     pool: Pool,
-    broker: Broker,
+    broker: RabbitPublisher,
     verifier: Verifier,
     catalogue: Catalogue | None,
     stack: AsyncExitStack,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from asyncpg import Pool
     from redis.asyncio import Redis
 
-    from bus.publisher import Broker
+    from bus.publisher import Publisher
     from core.settings import Settings
     from engine.catalogue.catalogue import Catalogue
     from engine.intake.ingest import EventIntake
@@ -31,5 +31,5 @@ class Gateway:
     people: PeopleReader
     ingest: EventIntake
     signer: Signer
-    broker: Broker
+    broker: Publisher
     verifier: TokenVerifier

@@ -25,7 +25,7 @@ from db.cache import connect_redis
 from db.postgres import connect_pool
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.people import PeopleReader
-from engine.recommending.recommendations import Listed, Recommender, Wish
+from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
 from engine.recommending.serving_models import ServingModels
 from engine.scopes import SCOPES
 from engine.signing import Signer
@@ -46,18 +46,18 @@ class Verified:
 def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int) -> None:
     """Serve /graphql, /plain and /cpu (CPU seconds so far) until killed: the main function of a process."""
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=5)
-    listed: list[Listed] = []
+    listed: list[RecommendedList] = []
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             gateway = await _gateway(stack, postgres_url, redis_url, bundles)
             person = Person("user", user)
-            listed.append(await Context(VIEWER, gateway, "").recommender.for_person(person, Wish(20)))
+            listed.append(await Context(VIEWER, gateway, "").recommender.for_person(person, ListRequest(20)))
             stack.enter_context(patch.object(Recommender, "for_person", ranked))
             yield {"gateway": gateway, "verifier": Verified()}
 
-    async def ranked(*_: object) -> Listed:
+    async def ranked(*_: object) -> RecommendedList:
         return listed[0]
 
     async def plain(request: Request) -> Response:
@@ -86,7 +86,7 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     )
 
 
-def objects(catalogue: Catalogue, listed: Listed) -> dict[str, Any]:
+def objects(catalogue: Catalogue, listed: RecommendedList) -> dict[str, Any]:
     """The objects that a plain route would encode: the fields that QUERY of benchmarks/answer.py selects."""
     page, edges = listed.page, []
     for at, number in enumerate(page.numbers):

@@ -16,7 +16,7 @@ import amqp
 import psycopg
 
 from benchmarks.gateway_connection import BROKEN, GatewayConnection
-from bus import topology
+from bus.rabbitmq import topology
 from cli.gateway_client import Client
 
 PEOPLE_PER_QUERY = 20

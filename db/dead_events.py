@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
 
 from core.contract import Person
 from db.postgres import Connection
@@ -101,6 +102,8 @@ class ReplayableEvent(NamedTuple):
     reason: str
     task: str | None
     body: bytes | None
+    envelope_version: int
+    envelope_id: UUID
 
 
 async def insert_dead_events(connection: Connection, events: Iterable[NewDeadEvent]) -> None:
@@ -179,7 +182,9 @@ async def count_dead_events(connection: Connection) -> dict[str, int]:
 async def find_replayable(connection: Connection, ids: Sequence[int]) -> dict[int, ReplayableEvent]:
     """What a replay needs of these; ids that do not exist are left out."""
     rows = await connection.fetch(
-        "SELECT id, kind, state, attempts, reason, task, body FROM dead_events WHERE id = ANY($1)", list(ids)
+        "SELECT id, kind, state, attempts, reason, task, body, envelope_version, envelope_id FROM dead_events"
+        " WHERE id = ANY($1)",
+        list(ids),
     )
     return {row["id"]: ReplayableEvent(**{**row, "state": DeadState(row["state"])}) for row in rows}
 

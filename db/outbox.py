@@ -1,4 +1,4 @@
-"""The outbox: envelopes the broker did not take are kept in Postgres, under their ids, until it takes them."""
+"""The outbox: envelopes that the broker did not take, kept until it does."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,30 +9,40 @@ from db.postgres import Connection
 
 
 class OutboxEnvelope(NamedTuple):
-    """One envelope as it is to be published."""
+    """A row of the outbox. `envelope` is None where a gateway of the release before wrote the row.
+
+    `body` is the message as that release sends it.
+    """
 
     id: int
-    task_id: UUID
+    message_id: UUID
+    envelope: bytes | None
     body: bytes
 
 
-async def keep_envelope(connection: Connection, task_id: UUID, body: bytes) -> None:
-    """Keep an envelope; a second one under the same task id changes nothing."""
+async def keep_envelope(connection: Connection, message_id: UUID, envelope: bytes, body: bytes) -> None:
+    """Keep an encoded envelope; a second time under the same message id changes nothing.
+
+    `body` is the same message as a gateway of the release before sends it.
+    """
     await connection.execute(
-        "INSERT INTO outbox (task_id, body) VALUES ($1, $2) ON CONFLICT (task_id) DO NOTHING", task_id, body
+        "INSERT INTO outbox (task_id, envelope, body) VALUES ($1, $2, $3) ON CONFLICT (task_id) DO NOTHING",
+        message_id,
+        envelope,
+        body,
     )
 
 
 async def take_envelopes(connection: Connection, limit: int = 20) -> list[OutboxEnvelope]:
-    """The oldest envelopes that no other process holds; they are held until this transaction ends."""
+    """The oldest rows that no other process holds, locked until this transaction ends."""
     rows = await connection.fetch(
-        "SELECT id, task_id, body FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED", limit
+        "SELECT id, task_id, envelope, body FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED", limit
     )
-    return [OutboxEnvelope(**row) for row in rows]
+    return [OutboxEnvelope(row["id"], row["task_id"], row["envelope"], row["body"]) for row in rows]
 
 
 async def delete_envelopes(connection: Connection, ids: Sequence[int]) -> None:
-    """Delete envelopes that the broker confirmed."""
+    """Remove the rows that the broker has confirmed."""
     await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", list(ids))
 
 

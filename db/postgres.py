@@ -158,7 +158,7 @@ def psycopg_errors() -> Iterator[None]:
     """Around what uses psycopg: raises StoreUnavailable when Postgres cannot be reached or does not answer in time."""
     try:
         yield
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise StoreUnavailable("postgres", f"Postgres did not answer: {str(error).strip()}") from error
 
 

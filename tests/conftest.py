@@ -11,7 +11,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
-from bus import topology
+from bus.rabbitmq import topology
 from cli.stack.shared import ask, served
 from core.settings import Stores
 from db.postgres import connect_pool

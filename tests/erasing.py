@@ -9,15 +9,16 @@ import httpx
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker
+from bus.rabbitmq import topology
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.settings import Stores
 from engine.intake.reading import read_batch
-from engine.intake.storing import Memory, store
-from engine.privacy.finishing import carry_on_erasures
-from engine.privacy.guests import LANDED
+from engine.intake.storing import store
+from engine.privacy.finishing import continue_erasures
+from engine.privacy.guests import SETTLE_DELAY
 from tests.running import CLIENT, SECRET
+from workers.process import Connections
 
 ERASE = """mutation ($id: ID!) { eraseUser(id: $id) { userErrors { code field }
   erasure { id erasedAt completedAt requestedBy stores { store status at note } } } }"""
@@ -62,21 +63,21 @@ async def track(http: httpx.AsyncClient, *events: dict[str, Any]) -> list[tuple[
     return [(result["outcome"], result["code"]) for result in payload["results"]]
 
 
-async def drain(channel: AbstractChannel, memory: Memory) -> list[int]:
+async def drain(channel: AbstractChannel, memory: Connections) -> list[int]:
     """Store every batch of the queue, as a worker does. Returns how many events of each were new."""
     queue, stored = await channel.get_queue(topology.EVENTS.name), []
     while (message := await queue.get(no_ack=True, fail=False)) is not None:
-        stored.append(await store(memory, read_batch(json.loads(message.body)[0][0]).events, patience=5))
+        stored.append(await store(memory, read_batch(json.loads(message.body)[0][0]).events, timeout=5))
     return stored
 
 
 async def carry_on(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, after: timedelta = 2 * LANDED, *, has_lake: bool = False
+    stores: Stores, pool: asyncpg.Pool, redis: Redis, after: timedelta = 2 * SETTLE_DELAY, *, has_lake: bool = False
 ) -> int:
     """Run the periodic task that continues erasures, as if `after` had passed."""
-    broker = Broker(stores.broker_url.get_secret_value(), 5)
+    broker = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     try:
-        return await carry_on_erasures(pool, redis, broker, clock.now() + after, has_lake=has_lake)
+        return await continue_erasures(pool, redis, broker, clock.now() + after, has_lake=has_lake)
     finally:
         await broker.close()
 

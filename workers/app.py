@@ -4,13 +4,13 @@ from typing import Any, Final
 
 from celery import Celery
 
-from bus.topology import CHORES, EVENTS, LAKE, TRAINING
+from bus.rabbitmq.topology import CHORES, EVENTS, LAKE, TRAINING
 from core.settings import Settings
-from workers import export_events, move_dead_letters, periodic, store_events, train
-from workers.process import Loop
+from workers import move_dead_letters, periodic, store_events
+from workers.process import WorkerProcess
 
 SETTINGS: Final[dict[str, Any]] = {
-    # Delivery: a message leaves the queue when its work is done; a failed one goes to the dead letters.
+    # Delivery: a message leaves the queue when its task is done; when the task fails, it is dead-lettered.
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
     "task_acks_on_failure_or_timeout": False,
@@ -19,7 +19,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "broker_transport_options": {"confirm_publish": True},
     "broker_heartbeat": 10,
     "broker_connection_retry_on_startup": True,
-    "broker_connection_max_retries": None,  # for ever
+    "broker_connection_max_retries": None,  # no limit
     "broker_connection_timeout": 5,
     # Queues: declared in code, so that Celery knows they are quorum queues and leaves the global prefetch alone.
     "task_queues": (EVENTS, CHORES),
@@ -30,7 +30,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "task_create_missing_queues": False,
     "worker_prefetch_multiplier": 4,
     "worker_consumer": "workers.consumer:Consumer",
-    # Nothing but our own messages: no remote control, no events about events.
+    # Only our own messages: no remote control, no events of Celery about its tasks.
     "accept_content": ["json"],
     "worker_enable_remote_control": False,
     "worker_send_task_events": False,
@@ -41,7 +41,7 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
-# One training or export at a time, in a process of its own that ends with it: what TensorFlow holds is given back.
+# One training or export at a time, in a process that ends with it: so TensorFlow's memory is released.
 TRAINER: Final[dict[str, Any]] = {
     "task_queues": (TRAINING, LAKE),
     "task_default_queue": TRAINING.name,
@@ -52,16 +52,18 @@ TRAINER: Final[dict[str, Any]] = {
 
 
 def create_app(settings: Settings) -> Celery:
-    """The Celery application of the workers that take events in and do what comes round; opens nothing."""
-    app, loop = _create(settings), Loop(settings.stores)
-    store_events.register(app, loop)
-    periodic.register(app, loop, settings)
-    move_dead_letters.register(app, loop)
+    """The Celery application of the workers that store events and do periodic work; opens no connection."""
+    app, process = _create(settings), WorkerProcess(settings.stores)
+    store_events.register(app, process)
+    periodic.register(app, process, settings)
+    move_dead_letters.register(app, process)
     return app
 
 
 def create_trainer(settings: Settings) -> Celery:
-    """The Celery application of the trainers; opens nothing and imports no TensorFlow."""
+    """The Celery application of the trainers; opens no connection and imports no TensorFlow."""
+    from workers import export_events, train  # NumPy and pandas, which the other workers do without
+
     app = _create(settings)
     app.conf.update(TRAINER)
     train.register(app, settings.stores, settings.lake)
@@ -70,9 +72,9 @@ def create_trainer(settings: Settings) -> Celery:
 
 
 def create_beat(settings: Settings) -> Celery:
-    """The Celery application that only sends what comes round."""
+    """The Celery application that only sends the periodic task."""
     app = _create(settings)
-    app.conf.update(periodic.SCHEDULE)
+    app.conf.update(periodic.BEAT_SETTINGS)
     return app
 
 

@@ -1,7 +1,7 @@
 """Celery's consumer, with our topology in place of the 28 queues it would declare for delayed messages.
 
-What it cannot make sense of becomes a dead letter: Celery would acknowledge some of it, write the body of most of it
-into the log, and end at some of it.
+A message that it cannot read is dead-lettered. Celery itself would acknowledge some of these messages, log the bodies
+of most, and end the worker on some.
 """
 
 # mypy: allow-untyped-calls
@@ -15,18 +15,20 @@ from celery.utils.log import get_logger
 from celery.worker import consumer, state
 from kombu.exceptions import ContentDisallowed, DecodeError
 
-from bus import topology
+from bus.envelope import Kind
+from bus.rabbitmq import topology
+from bus.rabbitmq.celery_message import TIME_HEADERS
 
 log = structlog.get_logger()
 
-REST: Final = 2.0  # seconds between attempts to connect
-PATIENCE: Final = 5.0  # seconds the broker may take to say how many letters wait
-EXPIRES: Final = 60.0  # seconds; who looks again sends it again
-_ODD: Final = (AttributeError, LookupError, TypeError, ValueError)  # of headers and bodies of another shape
+RECONNECT_PAUSE: Final = 2.0  # seconds between attempts to connect
+COUNT_TIMEOUT: Final = 5.0  # seconds the broker may take to count the dead letters
+EXPIRES: Final = 60.0  # seconds; the next check sends the message again
+_UNEXPECTED: Final = (AttributeError, LookupError, TypeError, ValueError)  # of headers and bodies of another shape
 
 
-class Topology(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
-    """Whenever a connection was opened, what must stand in the broker is made to stand."""
+class DeclareTopology(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
+    """Declares our exchanges and queues whenever a connection was opened."""
 
     requires = (consumer.Connection,)
 
@@ -35,76 +37,76 @@ class Topology(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships n
         topology.declare_on(parent.connection)
 
 
-class Repeated(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Something done every few seconds while the connection stands."""
+class RepeatedStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """A step that is repeated while the connection is open."""
 
     requires = (consumer.Tasks,)
-    every: ClassVar[float]  # seconds
+    period: ClassVar[float]  # seconds
 
     def __init__(self, parent: Any, **options: Any) -> None:
         self._timer: Any = None
         super().__init__(parent, **options)
 
     def start(self, parent: Any) -> None:
-        """Begin."""
-        self._timer = parent.timer.call_repeatedly(self.every, self.repeat, (parent,))
+        """Start the timer."""
+        self._timer = parent.timer.call_repeatedly(self.period, self.repeat, (parent,))
 
     def stop(self, parent: Any) -> None:
-        """End."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
     shutdown = stop
 
     def repeat(self, parent: Any) -> None:
-        """What is done."""
+        """Do it once."""
         raise NotImplementedError
 
 
-class Replacements(Repeated):
-    """A process that died is replaced soon: Celery may look too early and then again only after 5 seconds."""
+class ReplaceProcesses(RepeatedStep):
+    """Replaces a worker process that ended: Celery may check too early, and then not for 5 seconds."""
 
-    every = 0.1
+    period = 0.1
 
     def repeat(self, parent: Any) -> None:
-        """Replace who died."""
+        """Replace the processes that ended."""
         parent.pool.maintain_pool()
 
 
-class Letters(Repeated):
-    """Has dead letters moved to where people find them, in the workers that can."""
+class MoveDeadLetters(RepeatedStep):
+    """Sends the task that moves dead letters, in the workers that have it, while dead letters wait."""
 
-    every = 2.0
+    period = 2.0
 
     def include_if(self, parent: Any) -> bool:
         """Whether this worker has the task."""
-        return topology.BURY_LETTERS in parent.app.tasks
+        return Kind.MOVE_DEAD_LETTERS in parent.app.tasks
 
     def repeat(self, parent: Any) -> None:
-        """Have the pool move the letters that wait, unless it has been told already."""
-        if any(request.name == topology.BURY_LETTERS for request in state.reserved_requests):
+        """Send the task when dead letters wait, unless this worker already has it."""
+        if any(request.name == Kind.MOVE_DEAD_LETTERS for request in state.reserved_requests):
             return
-        with parent.connection.connection.transport.having_timeout(PATIENCE):  # else the connection is taken for lost
+        with parent.connection.connection.transport.having_timeout(COUNT_TIMEOUT):  # then it counts as lost
             with parent.connection.channel() as channel:
                 waiting = channel.queue_declare(topology.DEAD_LETTERS.name, passive=True).message_count
             if waiting:
-                _send(parent)
+                _send_task(parent)
 
 
-def _has_its_time(message: Any) -> bool:
-    """Whether Celery would hold it, unacknowledged, while few others are delivered, or drop events that are late.
+def has_eta_or_expiry(message: Any) -> bool:
+    """Whether Celery would hold the message unacknowledged until its time, or drop events that came after theirs.
 
-    What it sends again for us at once has no time; in older protocols the body holds what the headers hold now.
+    A batch that a worker sends again has no eta. Older protocols have in the body what the headers have now.
     """
-    told = [part for part in (message.headers, message.payload) if isinstance(part, dict)]
-    is_events = any(part.get("task") == topology.STORE_EVENTS for part in told)
-    times = topology.TIMES if is_events else ("eta",)
-    return any(part.get(name) is not None for part in told for name in times)
+    parts = [part for part in (message.headers, message.payload) if isinstance(part, dict)]
+    has_events = any(part.get("task") == Kind.STORE_EVENTS for part in parts)
+    names = TIME_HEADERS if has_events else ("eta",)
+    return any(part.get(name) is not None for part in parts for name in names)
 
 
-def _send(parent: Any) -> None:
+def _send_task(parent: Any) -> None:
     parent.app.send_task(
-        topology.BURY_LETTERS,
+        Kind.MOVE_DEAD_LETTERS,
         exchange=topology.CHORES.exchange.name,
         routing_key=topology.CHORES.routing_key,
         expires=EXPIRES,
@@ -114,60 +116,60 @@ def _send(parent: Any) -> None:
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
-    """Consumes our queues; no message here is delayed by the broker."""
+    """Consumes our queues, in which the broker delays no message."""
 
     class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]
-        """The stock steps, one of them exchanged, and two more."""
+        """The stock steps without the one for delayed messages, and three of ours."""
 
         default_steps = (
-            Topology,
+            DeclareTopology,
             *(step for step in consumer.Consumer.Blueprint.default_steps if "delayed_delivery" not in step),
-            Replacements,
-            Letters,
+            ReplaceProcesses,
+            MoveDeadLetters,
         )
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Try again at a steady pace: Celery's own waits grow to half a minute, during which the broker may be back."""
+        """Try again at a steady pace: Celery's own pauses grow to half a minute, while the broker may be back."""
         conn.ensure_connection = partial(
-            conn.ensure_connection, interval_start=REST, interval_step=0, interval_max=REST
+            conn.ensure_connection, interval_start=RECONNECT_PAUSE, interval_step=0, interval_max=RECONNECT_PAUSE
         )
         return super().ensure_connected(conn)
 
     def create_task_handler(self, *arguments: Any, **named: Any) -> Callable[[Any], None]:
-        """The stock handler; a message of a shape it does not foresee ends that message, not the worker."""
+        """The stock handler. A message of an unexpected shape is dead-lettered; it does not end the worker."""
         receive = super().create_task_handler(*arguments, **named)
 
         def on_task_received(message: Any) -> None:
             try:
-                if _has_its_time(message):
-                    self._refuse(message, "not now or not for ever")
+                if has_eta_or_expiry(message):
+                    self._dead_letter(message, "eta or expiry")
                 else:
                     receive(message)
-            except _ODD as error:
-                self._refuse(message, "a shape nobody foresaw", error)
+            except _UNEXPECTED as error:
+                self._dead_letter(message, "unexpected shape", error)
             except (ContentDisallowed, DecodeError) as error:
                 self.on_decode_error(message, error)
 
         return on_task_received
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """The body is not what its content type says, or of a type we do not take."""
-        self._refuse(message, "cannot be decoded", exc)
+        """The body is not what its content type says, or the content type is not JSON."""
+        self._dead_letter(message, "cannot be decoded", exc)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
-        """It says nothing of a task."""
-        self._refuse(message, "no task")
+        """The message names no task."""
+        self._dead_letter(message, "no task")
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """Its task is none of ours."""
-        self._refuse(message, "unknown task")
+        """The message names a task that is not ours."""
+        self._dead_letter(message, "unknown task")
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """It is not a message of Celery's protocol."""
-        self._refuse(message, "invalid message", exc)
+        """The message does not follow Celery's protocol."""
+        self._dead_letter(message, "invalid message", exc)
 
-    def _refuse(self, message: Any, why: str, error: Exception | None = None) -> None:
-        """Into the dead letters; what is in the message, and in the errors about it, is not for the log."""
-        log.error("message_refused", why=why, error=type(error).__name__ if error else None)
+    def _dead_letter(self, message: Any, reason: str, error: Exception | None = None) -> None:
+        """Reject it, and log why: but not the message, nor the text of the error, which may repeat it."""
+        log.error("message_refused", reason=reason, error=type(error).__name__ if error else None)
         if not message.acknowledged:
             message.reject_log_error(get_logger(__name__), self.connection_errors)

@@ -1,33 +1,44 @@
 """The task that moves dead letters from the broker to the dead events in Postgres."""
 
+from contextlib import aclosing
+from typing import Final
+
 import structlog
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from celery import Celery, Task
 
-from bus.topology import BURY_LETTERS
+from bus.envelope import Kind
+from bus.rabbitmq.dead_letters import read_dead_letters
 from core.errors import StoreUnavailable
-from engine.dead_events.dead_letters import move_letters
+from core.stores import log_unavailable
+from engine.intake.dead_letters import move_dead_letters
 from workers.observation import observed
-from workers.process import Loop
+from workers.process import Connections, WorkerProcess
 
 log = structlog.get_logger()
 
+MOST: Final = 500  # dead letters of one run
+NAME_BEFORE: Final = "penchant.bury_letters"  # in messages of the release before
 
-def register(app: Celery, loop: Loop) -> None:
-    """Give the application its task."""
 
-    @app.task(name=BURY_LETTERS, bind=True)  # type: ignore[untyped-decorator]
-    def bury_letters(task: Task) -> None:
-        """Move what waits among the dead letters; while a store is away, it goes on waiting there."""
-        with observed(BURY_LETTERS, task.request.id, task.request.get("traceparent")):
+def register(app: Celery, process: WorkerProcess) -> None:
+    """Add the task to the application."""
+
+    @app.task(name=Kind.MOVE_DEAD_LETTERS, bind=True)  # type: ignore[untyped-decorator]
+    def move(task: Task) -> None:
+        """Move the dead letters that wait; while a store is away, they stay in the broker."""
+        with observed(Kind.MOVE_DEAD_LETTERS, task.request.id, task.request.get("traceparent")):
             try:
-                loop.run(_move(loop))
-            except (StoreUnavailable, TimeoutError, *CONNECTION_EXCEPTIONS) as error:
-                log.warning("letters_wait", error=f"{type(error).__name__}: {error}")
+                process.run(_move(process.connections))
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="move dead letters")
+
+    app.tasks[NAME_BEFORE] = move
 
 
-async def _move(loop: Loop) -> None:
-    pool = await loop.memory.pool()
-    await pool.execute("SELECT FROM dead_events LIMIT 1")  # a letter that is taken and given back counts as delivered
-    moved = await move_letters(pool, loop.stores.broker_url.get_secret_value())
-    log.info("letters_buried", letters=moved)
+async def _move(connections: Connections) -> None:
+    pool = await connections.pool()
+    # Postgres first: a dead letter that is taken and given back counts as delivered.
+    await pool.execute("SELECT FROM dead_events LIMIT 1")
+    async with aclosing(read_dead_letters(connections.broker_url, MOST)) as letters:
+        moved = await move_dead_letters(pool, letters)
+    log.info("dead_letters_moved", letters=moved)

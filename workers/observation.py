@@ -1,4 +1,4 @@
-"""What is seen of a task: its time and outcome, its span in the trace of the message, its id in every log line."""
+"""Observes a task: its duration and outcome, its span in the trace of its message, its id in every log line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from core import metrics, telemetry
 
 @contextmanager
 def observed(task: str, task_id: str, traceparent: str | None) -> Iterator[None]:
-    """Around the whole of a task's work; `traceparent` is what its message brought."""
+    """Around all the work of a task. `traceparent` is the header of its message."""
     outcome, started = "failed", perf_counter()
     with (
         structlog.contextvars.bound_contextvars(task_id=task_id),

@@ -1,4 +1,4 @@
-"""The task that beat sends every few seconds, and its schedule."""
+"""The periodic task, and the schedule by which beat sends it."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -6,76 +6,74 @@ from typing import Any, Final
 import asyncpg
 import structlog
 from celery import Celery, Task
+from redis.asyncio import Redis
 
-from bus.publisher import Broker
-from bus.topology import CHORES, EXPORT_EVENTS, LAKE, LOOK_AROUND, TRAIN, TRAINING
+from bus.envelope import Kind
+from bus.messages import export_events, train
+from bus.publisher import Publisher
+from bus.rabbitmq.topology import CHORES
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import EventLake, Schedule, Settings
 from core.stores import log_unavailable
-from engine.intake.storing import CONFIRM
-from engine.maintenance.periodic import do_chores, due_export
-from engine.privacy.finishing import carry_on_erasures
+from engine.maintenance.periodic import do_periodic_work, due_export
+from engine.privacy.finishing import continue_erasures
 from engine.privacy.guests import settle_guests
 from workers.observation import observed
-from workers.process import Loop
+from workers.process import Connections, WorkerProcess
 
 log = structlog.get_logger()
 
-EVERY: Final = 15.0  # seconds
+PERIOD: Final = 15.0  # seconds
+NAME_BEFORE: Final = "penchant.look_around"  # in messages of the release before
 
-SCHEDULE: Final[dict[str, Any]] = {
+BEAT_SETTINGS: Final[dict[str, Any]] = {
     "beat_schedule": {
-        "look-around": {
-            "task": LOOK_AROUND,
-            "schedule": EVERY,
-            "options": {"exchange": CHORES.exchange.name, "routing_key": CHORES.routing_key, "expires": 4 * EVERY},
+        "periodic": {
+            "task": Kind.PERIODIC,
+            "schedule": PERIOD,
+            "options": {"exchange": CHORES.exchange.name, "routing_key": CHORES.routing_key, "expires": 4 * PERIOD},
         }
     },
-    "beat_max_loop_interval": 1,  # seconds between looks at whether this beat still leads
+    "beat_max_loop_interval": 1,  # seconds between checks whether this beat still leads
     "result_expires": None,  # no clean-up of results: there are none
 }
 
 
-def register(app: Celery, loop: Loop, settings: Settings) -> None:
-    """Give the application its task. A setting that is wrong ends the worker here, not every round of a task."""
+def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
+    """Add the task to the application. A wrong setting ends the worker here, not each run of the task."""
     schedule, lake = settings.schedule, settings.lake
 
-    @app.task(name=LOOK_AROUND, bind=True)  # type: ignore[untyped-decorator]
-    def look_around(task: Task) -> None:
-        """Do what is due, and tell the trainers of what waits."""
-        with observed(LOOK_AROUND, task.request.id, task.request.get("traceparent")):
+    @app.task(name=Kind.PERIODIC, bind=True)  # type: ignore[untyped-decorator]
+    def periodic(task: Task) -> None:
+        """Do what is due, and send the trainers what waits for them."""
+        with observed(Kind.PERIODIC, task.request.id, task.request.get("traceparent")):
             try:
-                kinds = loop.run(_look_around(loop, schedule, has_lake=lake.lake_url is not None))
-                export = loop.run(_look_at_lake(loop, lake))
+                process.run(_run(process.connections, schedule, lake))
             except StoreUnavailable as error:
                 log_unavailable(error, doing="run periodic work")
-                return
-            for kind in kinds:
-                app.send_task(TRAIN, [kind], exchange=TRAINING.exchange, routing_key=TRAINING.routing_key)
-            if export is not None:
-                app.send_task(EXPORT_EVENTS, [export], exchange=LAKE.exchange, routing_key=LAKE.routing_key)
+
+    app.tasks[NAME_BEFORE] = periodic
 
 
-async def _look_around(loop: Loop, schedule: Schedule, *, has_lake: bool) -> list[str]:
-    pool, now = await loop.memory.pool(), clock.now()
-    waiting = await do_chores(pool, schedule, now)
+async def _run(connections: Connections, schedule: Schedule, lake: EventLake) -> None:
+    pool, now = await connections.pool(), clock.now()
+    async with connections.publisher() as publisher:
+        kinds = await do_periodic_work(pool, schedule, now)
+        await _settle_people(pool, connections.redis, publisher, now, has_lake=lake.lake_url is not None)
+        period = await due_export(pool, lake, clock.now())
+        for kind in kinds:
+            await publisher.publish(train(kind))
+        if period is not None:
+            await publisher.publish(export_events(period))
+
+
+async def _settle_people(
+    pool: asyncpg.Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool
+) -> None:
+    """Settle guests and continue erasures; while a store is away, the next run does."""
     try:
-        await _look_after_people(loop, pool, now, has_lake=has_lake)
+        await settle_guests(pool, redis, now)
+        await continue_erasures(pool, redis, publisher, now, has_lake=has_lake)
     except StoreUnavailable as error:
-        log_unavailable(error, doing="settle guests and carry on erasures")
-    return waiting
-
-
-async def _look_after_people(loop: Loop, pool: asyncpg.Pool, now: datetime, *, has_lake: bool) -> None:
-    """Settle guests and carry on erasures. Raises StoreUnavailable."""
-    await settle_guests(pool, loop.memory.redis, now)
-    broker = Broker(loop.stores.broker_url.get_secret_value(), CONFIRM)
-    try:
-        await carry_on_erasures(pool, loop.memory.redis, broker, now, has_lake=has_lake)
-    finally:
-        await broker.close()
-
-
-async def _look_at_lake(loop: Loop, lake: EventLake) -> str | None:
-    return await due_export(await loop.memory.pool(), lake, clock.now())
+        log_unavailable(error, doing="settle guests and continue erasures")

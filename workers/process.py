@@ -1,33 +1,86 @@
-"""What one worker process holds: one event loop and one set of stores, made after the fork."""
+"""What one worker process has: an event loop and connections, opened after the fork, used by one task at a time."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import asyncpg
+from redis.asyncio import Redis
+
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.settings import Stores
-from engine.intake.storing import Memory
+from db.cache import connect_redis
+from db.postgres import connect_pool
+from db.recent_events import RecentEventsWriter
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
+
+CONFIRM_TIMEOUT: Final = 5.0  # seconds the broker may take to confirm a message
 
 
-@dataclass
-class Loop:
-    """One event loop and one memory per worker process, made by the first task after the fork."""
+class Connections:
+    """The stores of one worker process, each connected when it is first needed."""
 
-    stores: Stores
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._pool: asyncpg.Pool | None = None
 
     @cached_property
-    def memory(self) -> Memory:
-        """This process's stores."""
-        return Memory(self.stores)
+    def redis(self) -> Redis:
+        """The Redis client."""
+        return connect_redis(self._stores.redis_url.get_secret_value(), self._stores.redis_timeout)
+
+    @cached_property
+    def recents(self) -> RecentEventsWriter:
+        """Writes recent events to Redis, and remembers those it could not write."""
+        return RecentEventsWriter(self.redis)
+
+    @property
+    def broker_url(self) -> str:
+        """The address of RabbitMQ."""
+        return self._stores.broker_url.get_secret_value()
+
+    async def pool(self) -> asyncpg.Pool:
+        """The Postgres pool, of one connection. Raises StoreUnavailable while Postgres is away."""
+        if self._pool is None:
+            url = self._stores.postgres_url.get_secret_value()
+            self._pool = await connect_pool(url, size=1, timeout=self._stores.postgres_timeout)
+        return self._pool
+
+    @asynccontextmanager
+    async def publisher(self) -> AsyncIterator[RabbitPublisher]:
+        """A publisher for one task: between tasks the loop rests, and RabbitMQ would miss its heartbeats."""
+        publisher = RabbitPublisher(self.broker_url, CONFIRM_TIMEOUT)
+        try:
+            yield publisher
+        finally:
+            await publisher.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.close()
+        await self.redis.aclose()
+
+
+class WorkerProcess:
+    """One event loop and the connections of one worker process, made by its first task after the fork."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    @cached_property
+    def connections(self) -> Connections:
+        """The stores of this process."""
+        return Connections(self._stores)
 
     @cached_property
     def _runner(self) -> asyncio.Runner:
         return asyncio.Runner()
 
-    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """Run to the end on this process's loop, in the caller's context: its trace, and what its log lines say."""
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine to its end on the loop of this process, with the caller's trace and log fields."""
         return self._runner.run(work, context=copy_context())

@@ -3,36 +3,41 @@
 import structlog
 from celery import Celery, Task
 
-from bus.topology import ATTEMPTS, STORE_EVENTS
+from bus.envelope import Kind
+from bus.rabbitmq.celery_message import ATTEMPTS_HEADER, attempts_of
 from core.errors import PenchantError, StoreUnavailable
-from engine.intake.attempts import attempts_of
-from engine.intake.storing import CONFIRM, take
+from engine.intake.storing import store_batch
 from workers.observation import observed
-from workers.process import Loop
+from workers.process import CONFIRM_TIMEOUT, Connections, WorkerProcess
 
 log = structlog.get_logger()
 
 
-class TooMuch(PenchantError):
-    """The batch did not fit into the memory."""
+class BatchTooLarge(PenchantError):
+    """The batch did not fit into memory."""
 
 
-def register(app: Celery, loop: Loop) -> None:
-    """Give the application its task; the stores are opened by the process that runs it."""
+def register(app: Celery, process: WorkerProcess) -> None:
+    """Add the task to the application."""
 
-    @app.task(name=STORE_EVENTS, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
+    @app.task(name=Kind.STORE_EVENTS, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
     def store_events(task: Task, batch: str) -> None:
-        """Store a batch, as the JSON text `enqueue` wrote. Put back as a fresh message when Postgres stays away.
+        """Store a batch, a JSON array of events. While Postgres is away, send it again as a new message.
 
-        A fresh message, because one that is returned counts towards the delivery limit of the queue.
+        A new message, because one that is returned to its queue counts towards the queue's delivery limit.
         """
         attempts = attempts_of(task.request)
-        with observed(STORE_EVENTS, task.request.id, task.request.get("traceparent")):
+        with observed(Kind.STORE_EVENTS, task.request.id, task.request.get("traceparent")):
             try:
-                loop.run(take(loop.memory, batch, attempts))
+                process.run(_store(process.connections, batch, attempts))
             except StoreUnavailable as error:
                 log.warning("batch_put_back", error=str(error))
-                headers = {"traceparent": task.request.get("traceparent"), ATTEMPTS: attempts - 1}
-                raise task.retry(countdown=0, confirm_timeout=CONFIRM, headers=headers) from None
+                headers = {"traceparent": task.request.get("traceparent"), ATTEMPTS_HEADER: attempts - 1}
+                raise task.retry(countdown=0, confirm_timeout=CONFIRM_TIMEOUT, headers=headers) from None
             except MemoryError:
-                raise TooMuch from None  # Celery would end the whole worker
+                raise BatchTooLarge from None  # on a MemoryError Celery ends the whole worker
+
+
+async def _store(connections: Connections, batch: str, attempts: int) -> None:
+    async with connections.publisher() as publisher:
+        await store_batch(connections, publisher, batch, attempts)

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 from celery import Celery, Task
 
-from bus.topology import TRAIN
+from bus.envelope import Kind
 from core.errors import PenchantError
 from core.settings import EventLake, Stores
 from engine.models.training import train_waiting
@@ -15,12 +15,12 @@ log = structlog.get_logger()
 
 
 def register(app: Celery, stores: Stores, lake: EventLake) -> None:
-    """Give the application its task. TensorFlow is imported by the process that runs it: it does not survive a fork."""
+    """Add the task to the application. Only the process that runs it imports TensorFlow, which a fork would break."""
 
-    @app.task(name=TRAIN, bind=True, acks_late=False)  # type: ignore[untyped-decorator]
-    def train_next(task: Task, kind: str) -> None:
+    @app.task(name=Kind.TRAIN, bind=True, acks_late=False)  # type: ignore[untyped-decorator]
+    def train(task: Task, kind: str) -> None:
         """Carry out the oldest training of this kind that waits, if there is one."""
-        with observed(TRAIN, task.request.id, task.request.get("traceparent")):
+        with observed(Kind.TRAIN, task.request.id, task.request.get("traceparent")):
             try:
                 asyncio.run(train_waiting(stores, kind, lake.lake_url if lake.lake_training else None))
             except (PenchantError, OSError) as error:

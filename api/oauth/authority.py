@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from starlette.responses import Response
 
 from api.http.cors import Origins
+from api.oauth.blocking_pool import BlockingPool
 from api.oauth.issuer import audience_of, issuer_of
 from api.oauth.server import TokenServer
-from api.oauth.store import BlockingPool
 from api.oauth.tokens.issuing import AccessTokens
 from api.oauth.tokens.keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
@@ -57,14 +57,14 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     keys = SigningKeys(Sealer(settings.gateway.secret.get_secret_value()))
     await keys.start(pool)
     stores = settings.stores
-    store = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, THREADS)
+    blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, THREADS)
     tokens = AccessTokens(issuer, audience_of(issuer), keys, settings.tokens)
     authority = Authority(
         issuer=issuer,
         keys=keys,
         verifier=Verifier(pool, keys, issuer),
         origins=Origins(pool),
-        server=TokenServer(audience_of(issuer), tokens, store),
+        server=TokenServer(audience_of(issuer), tokens, blocking_pool),
         threads=ThreadPoolExecutor(THREADS, "oauth"),
     )
     try:
@@ -73,4 +73,4 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
         authority.threads.shutdown(wait=False, cancel_futures=True)
         await authority.verifier.close()
         await authority.origins.close()
-        store.close()
+        blocking_pool.close()

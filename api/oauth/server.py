@@ -5,32 +5,21 @@ from typing import Any
 
 import orjson
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Request
-from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error, UnsupportedGrantTypeError
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from starlette.responses import Response
 
+from api.oauth.blocking_pool import BlockingPool
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.clients.credentials import BadClient, read_credentials
 from api.oauth.clients.secrets import SecretChecker
 from api.oauth.grants import ClientCredentials, TokenExchange
-from api.oauth.store import BlockingPool
 from api.oauth.tokens.issuing import AccessTokens
 from db.clients import Client, find_client
 from engine.scopes import SCOPES, read_scopes
 
 
-class UnsupportedGrant(UnsupportedGrantTypeError):  # type: ignore[misc]  # authlib ships no types
-    """authlib's error repeats what the caller sent; this one does not."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-
-    def get_error_description(self) -> str:
-        """A fixed text."""
-        return "This grant type is not supported."
-
-
-class TokenRequest(OAuth2Request):  # type: ignore[misc]
+class TokenRequest(OAuth2Request):  # type: ignore[misc]  # authlib ships no types
     """A token request whose form is read already."""
 
     def __init__(self, form: Mapping[str, str], headers: Mapping[str, str]) -> None:
@@ -42,10 +31,10 @@ class TokenRequest(OAuth2Request):  # type: ignore[misc]
 class TokenServer(AuthorizationServer):  # type: ignore[misc]
     """Answers token requests. All its tokens are for `audience`. It blocks: run it in a thread."""
 
-    def __init__(self, audience: str, tokens: AccessTokens, store: BlockingPool) -> None:
+    def __init__(self, audience: str, tokens: AccessTokens, pool: BlockingPool) -> None:
         super().__init__(scopes_supported=list(SCOPES))
         self.audience = audience
-        self._store = store
+        self._pool = pool
         self._secrets = SecretChecker()
         self.register_token_generator("default", tokens)
         self.register_grant(ClientCredentials)
@@ -56,8 +45,6 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         request = TokenRequest(form, headers)
         try:
             return self._grant(request)
-        except UnsupportedGrantTypeError:
-            return self.refuse(UnsupportedGrant())
         except OAuth2Error as error:
             return self.refuse(error)
 
@@ -102,4 +89,4 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
     def _find(self, client_id: str) -> Client | None:
         if "\x00" in client_id:  # Postgres rejects it in a text
             return None
-        return self._store.read(lambda connection: find_client(connection, client_id))
+        return self._pool.read(lambda connection: find_client(connection, client_id))

@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 from redis.asyncio import Redis
 
 from api.routes.gauges import dead_event_gauge, gauge, queue_gauges, training_gauges
-from bus.publisher import Broker
+from bus.publisher import Publisher
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
@@ -62,7 +62,7 @@ class Probe(Generic[Found]):
 class StoreProbes:
     """The probes of one gateway process: stores, queues, outbox, dead events, trainings."""
 
-    def __init__(self, pool: Pool, redis: Redis, broker: Broker, catalogue: Catalogue) -> None:
+    def __init__(self, pool: Pool, redis: Redis, broker: Publisher, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._redis = Probe("redis", redis.ping)
         self._outbox = Probe("postgres", lambda: count_envelopes(pool))

@@ -7,7 +7,7 @@ from typing import Any
 
 from kombu.connection import Connection
 
-from bus import topology
+from bus.rabbitmq import topology
 from cli.checkup.findings import Finding, address, fail, ok, warn
 from core.settings import Stores
 

@@ -16,7 +16,7 @@ from db.dead_events import DeadReason, DeadState
 if TYPE_CHECKING:
     import asyncpg
 
-    from bus.publisher import Broker
+    from bus.rabbitmq.publisher import RabbitPublisher
     from db.dead_events import DeadEvent
     from engine.outcomes import Result
 
@@ -163,10 +163,10 @@ async def _undecided(pool: "asyncpg.Pool", reason: DeadReason | None) -> AsyncIt
 
 
 @asynccontextmanager
-async def _broker(url: str) -> "AsyncIterator[Broker]":
-    from bus.publisher import Broker
+async def _broker(url: str) -> "AsyncIterator[RabbitPublisher]":
+    from bus.rabbitmq.publisher import RabbitPublisher
 
-    broker = Broker(url, CONFIRM_TIMEOUT)
+    broker = RabbitPublisher(url, CONFIRM_TIMEOUT)
     try:
         yield broker
     finally:

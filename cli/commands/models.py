@@ -1,6 +1,5 @@
 """`penchant models`: lists the models, promotes one, rolls back to the one before."""
 
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from core.settings import Stores
 
 if TYPE_CHECKING:
     import asyncpg
+    from redis.asyncio import Redis
 
     from db.serving import Serving
 
@@ -59,8 +59,8 @@ def promote(
     stores, who = Stores(), operator_of(OPERATOR)
 
     async def change(pool: "asyncpg.Pool") -> "Serving":
-        change = promote_model(pool, stores.bundles, model_id, reason, who, override_gate=override_gate)
-        return await _announced(stores, change)
+        async with _redis(stores) as redis:
+            return await promote_model(pool, redis, stores.bundles, model_id, reason, who, override_gate=override_gate)
 
     with refusals():
         _print(on_pool(change), as_json)
@@ -72,18 +72,19 @@ def rollback(reason: Why, as_json: AsJson = False) -> None:
     from engine.models.promoting import roll_back_model
 
     stores, who = Stores(), operator_of(OPERATOR)
+
+    async def change(pool: "asyncpg.Pool") -> "Serving":
+        async with _redis(stores) as redis:
+            return await roll_back_model(pool, redis, stores.bundles, reason, who)
+
     with refusals():
-        _print(on_pool(lambda pool: _announced(stores, roll_back_model(pool, stores.bundles, reason, who))), as_json)
+        _print(on_pool(change), as_json)
 
 
-async def _announced(stores: Stores, change: "Awaitable[Serving]") -> "Serving":
-    """The serving row after the change, once the gateways have received the hint to read it."""
-    from db.cache import connect_redis, hint_serving
+def _redis(stores: Stores) -> "Redis":
+    from db.cache import connect_redis
 
-    serving = await change
-    async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
-        await hint_serving(redis)
-    return serving
+    return connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout)
 
 
 def _print(serving: "Serving", as_json: bool) -> None:

@@ -14,7 +14,7 @@ from cli.interface import AsJson, print_json
 from core.settings import EventLake, Stores
 
 if TYPE_CHECKING:
-    from engine.models.training import Cut, Outcome
+    from engine.models.training import Cut, TrainingOutcome
 
 BY = "penchant train"
 
@@ -47,7 +47,7 @@ def _lake_of_settings() -> str | None:
     return settings.lake_url if settings.lake_training else None
 
 
-async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lake: str | None) -> "Outcome":
+async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lake: str | None) -> "TrainingOutcome":
     from cli.progress import stage_progress
     from db.jobs import AFFINITY, LeaseLost, lease_job, request_once
     from db.lake.location import Lake
@@ -74,7 +74,7 @@ def _cut_by(holdout: Path) -> "Cut":
     return lambda log: with_holdout(log, holdout)
 
 
-def _document(outcome: "Outcome") -> dict[str, Any]:
+def _document(outcome: "TrainingOutcome") -> dict[str, Any]:
     return {
         "bundle": outcome.path.name,
         "path": str(outcome.path),
@@ -84,7 +84,7 @@ def _document(outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def _print(outcome: "Outcome") -> None:
+def _print(outcome: "TrainingOutcome") -> None:
     from rich.console import Console
     from rich.table import Table
 

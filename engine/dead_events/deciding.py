@@ -1,15 +1,16 @@
-"""What people decide about dead events: sent through the queue once more, or discarded. One result each."""
+"""Decisions of people about dead events: replay or discard. One result for each id."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Final
-from uuid import uuid4
 
 import asyncpg
 import structlog
 from pydantic import ValidationError
 
-from bus.publisher import Broker, publish_again
+from bus.envelope import VERSION, Envelope
+from bus.messages import as_received, store_arrays
+from bus.publisher import Publisher
 from core.contract import Event, check_reason
 from core.errors import StoreUnavailable
 from db.dead_events import DeadReason, DeadState, ReplayableEvent, discard_dead_events, find_replayable, mark_replayed
@@ -18,77 +19,85 @@ from engine.outcomes import Outcome, Result, check_count
 
 log = structlog.get_logger()
 
-AT_ONCE: Final = 20  # messages
-MOST_DIGITS: Final = 18  # digits
+IN_FLIGHT: Final = 20  # messages
+MOST_DIGITS: Final = 18
 
 
-async def replay(pool: asyncpg.Pool, broker: Broker, ids: Sequence[str], by: str) -> list[Result]:
+async def replay(pool: asyncpg.Pool, publisher: Publisher, ids: Sequence[str], by: str) -> list[Result]:
     """Send dead events through the queue once more, under the identities they have; one result for each id.
 
-    Each is marked when the broker has confirmed it, never before: what happens between the two is sent again, and
-    stored once. Raises TooManyElements for more than 500.
+    Each is marked after the broker has confirmed it. After a crash between the two it is sent again, and stored once.
+    Raises TooManyElements for more than 500.
     """
     check_count(len(ids))
-    remains = await find_replayable(pool, _numbers(ids))
-    refused = await _refused(pool, remains)
-    to_send = [each for each in remains.values() if each.id not in refused]
+    found = await find_replayable(pool, _numbers(ids))
+    refused = await _refused(pool, found)
+    to_send = [row for row in found.values() if row.id not in refused]
     sent: set[int] = set()
-    for start in range(0, len(to_send), AT_ONCE):
-        some = await _sent(broker, to_send[start : start + AT_ONCE])
-        await mark_replayed(pool, some, by)
-        sent |= {each.id for each in some}
+    for start in range(0, len(to_send), IN_FLIGHT):
+        confirmed = await _send(publisher, to_send[start : start + IN_FLIGHT])
+        await mark_replayed(pool, confirmed, by)
+        sent |= {row.id for row in confirmed}
     log.info("dead_events_replayed", events=len(sent), refused=len(refused))
-    return [_result(index, id, remains, refused, sent) for index, id in enumerate(ids)]
+    return [_result(index, id, found, refused, sent) for index, id in enumerate(ids)]
 
 
 async def discard(pool: asyncpg.Pool, ids: Sequence[str], reason: str, by: str) -> list[Result]:
-    """Delete the bodies of dead events, keeping who wanted it and why; one result for each id.
+    """Delete the bodies of dead events, keep who discarded them and why; one result for each id.
 
-    Raises TooManyElements for more than 500, and InvalidInput for a reason that cannot be kept.
+    Raises TooManyElements for more than 500, and InvalidInput for a reason that cannot be stored.
     """
     check_count(len(ids))
     reason = check_reason(reason)
     numbers = _numbers(ids)
     discarded = await discard_dead_events(pool, numbers, reason, by)
-    known = await find_replayable(pool, numbers)
+    found = await find_replayable(pool, numbers)
     log.info("dead_events_discarded", events=len(discarded))
-    return [_result(index, id, known, {}, discarded) for index, id in enumerate(ids)]
+    return [_result(index, id, found, {}, discarded) for index, id in enumerate(ids)]
 
 
 def number_of(id: str) -> int | None:
-    """The number that an id stands for; None when it cannot be one of ours."""
+    """The number of a dead event, from its id; None when it cannot be one of ours."""
     return int(id) if id.isascii() and id.isdigit() and len(id) <= MOST_DIGITS else None
 
 
-async def _refused(pool: asyncpg.Pool, remains: dict[int, ReplayableEvent]) -> dict[int, Result]:
-    """Those that are not to be sent, and why not."""
-    dead = [each for each in remains.values() if each.state is DeadState.DEAD]
-    refused = {each.id: _decided(each) for each in remains.values() if each.state is not DeadState.DEAD}
-    refused |= {each.id: _NO_TASK for each in dead if each.task is None}
-    told = {each.id: event for each in dead if each.reason == DeadReason.CONFLICT and (event := _event(each))}
-    conflicts = {id(event) for event in await find_conflicts(pool, list(told.values()))}
-    return refused | {number: _CONFLICT for number, event in told.items() if id(event) in conflicts}
+def envelope_of(row: ReplayableEvent) -> Envelope:
+    """The envelope that sends a dead event, or a message we could not read, once more."""
+    assert row.task is not None and row.body is not None
+    if row.kind == "EVENT":
+        return store_arrays([b"[" + row.body + b"]"], id=row.envelope_id)
+    return as_received(row.task, row.body, row.envelope_id)
 
 
-async def _sent(broker: Broker, some: Sequence[ReplayableEvent]) -> list[ReplayableEvent]:
-    """Those of these that the broker has confirmed."""
-    confirmed = await asyncio.gather(*(_send(broker, each) for each in some))
-    return [each for each, is_sent in zip(some, confirmed, strict=True) if is_sent]
+async def _refused(pool: asyncpg.Pool, found: dict[int, ReplayableEvent]) -> dict[int, Result]:
+    """The rows that are not sent, each with the reason."""
+    undecided = [row for row in found.values() if row.state is DeadState.DEAD]
+    refused = {row.id: _decided(row) for row in found.values() if row.state is not DeadState.DEAD}
+    refused |= {row.id: _NO_TASK for row in undecided if row.task is None}
+    refused |= {row.id: _NEWER for row in undecided if row.envelope_version != VERSION}
+    events = {row.id: event for row in undecided if row.reason == DeadReason.CONFLICT and (event := _event(row))}
+    conflicts = {id(event) for event in await find_conflicts(pool, list(events.values()))}
+    return refused | {number: _CONFLICT for number, event in events.items() if id(event) in conflicts}
 
 
-async def _send(broker: Broker, each: ReplayableEvent) -> bool:
-    assert each.task is not None and each.body is not None
+async def _send(publisher: Publisher, rows: Sequence[ReplayableEvent]) -> list[ReplayableEvent]:
+    """Those of these rows that the broker has confirmed."""
+    confirmed = await asyncio.gather(*(_is_sent(publisher, row) for row in rows))
+    return [row for row, is_sent in zip(rows, confirmed, strict=True) if is_sent]
+
+
+async def _is_sent(publisher: Publisher, row: ReplayableEvent) -> bool:
     try:
-        await publish_again(broker, uuid4(), each.task, each.body, is_event=each.kind == "EVENT")
+        await publisher.publish(envelope_of(row))
     except StoreUnavailable as error:
-        log.warning("dead_event_not_sent", id=each.id, error=str(error))
+        log.warning("dead_event_not_sent", id=row.id, error=str(error))
         return False
     return True
 
 
-def _event(each: ReplayableEvent) -> Event | None:
+def _event(row: ReplayableEvent) -> Event | None:
     try:
-        return Event.model_validate_json(each.body or b"")
+        return Event.model_validate_json(row.body or b"")
     except ValidationError:
         return None
 
@@ -98,30 +107,31 @@ def _numbers(ids: Sequence[str]) -> list[int]:
 
 
 def _result(
-    index: int, id: str, known: dict[int, ReplayableEvent], refused: dict[int, Result], done: set[int]
+    index: int, id: str, found: dict[int, ReplayableEvent], refused: dict[int, Result], done: set[int]
 ) -> Result:
     number = number_of(id)
-    if number is None or number not in known:
+    if number is None or number not in found:
         return Result(index, Outcome.REJECTED, id[:MOST_DIGITS], "NOT_FOUND", None, "There is no such dead event.")
     if number in done:
         return Result(index, Outcome.ACCEPTED, id)
     why = refused.get(number)
     if why is None:
-        why = _AWAY if known[number].state is DeadState.DEAD else _decided(known[number])
+        why = _NOT_CONFIRMED if found[number].state is DeadState.DEAD else _decided(found[number])
     return Result(index, why.outcome, id, why.code, why.field, why.message)
 
 
-def _decided(each: ReplayableEvent) -> Result:
-    return Result(0, Outcome.DUPLICATE, message=f"It was {each.state.lower()} before: nothing changed.")
+def _decided(row: ReplayableEvent) -> Result:
+    return Result(0, Outcome.DUPLICATE, message=f"It was {row.state.lower()} before: nothing changed.")
 
 
 _CONFLICT: Final = Result(
     0,
     Outcome.CONFLICT,
     code="CONFLICT",
-    message="Another event is stored under its source, id and occurredAt: sent again it would only die again.",
+    message="Another event is stored under its source, id and occurredAt: it would be a dead event again.",
 )
 _NO_TASK: Final = Result(0, Outcome.REJECTED, code="NOT_REPLAYABLE", message="It does not say which task it is for.")
-_AWAY: Final = Result(
+_NEWER: Final = Result(0, Outcome.REJECTED, code="NOT_REPLAYABLE", message="A newer release wrote it: upgrade first.")
+_NOT_CONFIRMED: Final = Result(
     0, Outcome.RETRY, code="SERVICE_UNAVAILABLE", message="The broker did not confirm it: try again, it is still here."
 )

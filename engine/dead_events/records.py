@@ -1,6 +1,6 @@
-"""What is kept of an event that cannot be stored: its body as it came, whose it is as far as that can be read, and why.
+"""Makes the row of a dead event: its body as it came, the person it names if it can be read, and the reason.
 
-The words are for people who may not know whose event it is: they say what is wrong, never with what.
+The detail is for readers who may not see whose event it is: it says what is wrong, and repeats nothing of the event.
 """
 
 import json
@@ -13,21 +13,20 @@ from typing import Any, Final
 import asyncpg
 from pydantic import ValidationError
 
-from bus.topology import STORE_EVENTS
+from bus.envelope import Kind
 from core.contract import EARLIEST, Event, EventType, check_id
 from core.errors import InvalidInput
 from db.dead_events import DeadReason, NewDeadEvent
 
-LONGEST_NAME: Final = 128
 _MOST_FAULTS: Final = 3
-_WHOLE: Final = "it"
+_WHOLE: Final = "it"  # where a fault has no field
 _KNOWN_FIELDS: Final = {field.alias or name for name, field in Event.model_fields.items()}
 
 CONFLICT: Final = "Another event is stored under this source, id and occurredAt."
 
 
 def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -> NewDeadEvent:
-    """Of an event as the contract knows it: what its sender told is kept, whoever it was given to since."""
+    """The row of a valid event, as its sender reported it: also where a guest became a user since then."""
     event = event.as_sent
     return NewDeadEvent(
         key=_digest(f"{event.identity:x}:{event.digest:x}".encode()),
@@ -35,7 +34,7 @@ def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -
         reason=reason,
         detail=detail,
         attempts=attempts,
-        task=STORE_EVENTS,
+        task=Kind.STORE_EVENTS,
         source=event.source,
         event_id=event.id,
         occurred_at=event.occurred_at,
@@ -48,7 +47,7 @@ def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -
 
 
 def of_element(element: Any, body: bytes, error: ValidationError, attempts: int = 1) -> NewDeadEvent:
-    """Of an element of a batch that is no event; `body` is its JSON."""
+    """The row of an element of a batch that is not a valid event; `body` is its JSON."""
     fields = element if isinstance(element, dict) else {}
     return NewDeadEvent(
         key=_digest(body),
@@ -56,20 +55,20 @@ def of_element(element: Any, body: bytes, error: ValidationError, attempts: int 
         reason=DeadReason.INVALID,
         detail="; ".join(_faults(error)),
         attempts=attempts,
-        task=STORE_EVENTS,
-        source=_id(fields.get("source")),
-        event_id=_id(fields.get("id")),
+        task=Kind.STORE_EVENTS,
+        source=valid_id(fields.get("source")),
+        event_id=valid_id(fields.get("id")),
         occurred_at=_time(fields.get("occurredAt")),
         event_type=_type(fields.get("type")),
-        user_id=_id(fields.get("userId")),
-        anonymous_id=_id(fields.get("anonymousId")),
+        user_id=valid_id(fields.get("userId")),
+        anonymous_id=valid_id(fields.get("anonymousId")),
         body=body,
         moment=min(filter(None, map(_time, (fields.get("occurredAt"), fields.get("receivedAt")))), default=EARLIEST),
     )
 
 
 def of_message(body: bytes, task: str | None, reason: DeadReason, detail: str, attempts: int = 1) -> NewDeadEvent:
-    """Of a whole message, in which nobody can be found."""
+    """The row of a message in which no event can be read; it names no person."""
     return NewDeadEvent(
         key=_digest(body),
         kind="MESSAGE",
@@ -88,16 +87,16 @@ def of_message(body: bytes, task: str | None, reason: DeadReason, detail: str, a
     )
 
 
-def refused(event: Event, error: Exception) -> NewDeadEvent:
-    """Of an event that Postgres refuses. Its own words may repeat what was in the event."""
+def of_refused_event(event: Event, error: Exception) -> NewDeadEvent:
+    """The row of an event that Postgres refuses. The message of the error may repeat the event, so it is left out."""
     where = getattr(error, "column_name", None) or getattr(error, "constraint_name", None)
     state = getattr(error, "sqlstate", None) if isinstance(error, asyncpg.PostgresError) else None
     named = ", ".join(filter(None, (type(error).__name__, state and f"SQLSTATE {state}", where and f"at {where}")))
     return of_event(event, DeadReason.UNSTORABLE, f"Postgres refuses it: {named}.")
 
 
-def dumped(element: Any) -> bytes:
-    """An element's JSON: whatever was read, also what the contract would not take."""
+def element_json(element: Any) -> bytes:
+    """The JSON of an element of a batch, also where it is not a valid event."""
     return json.dumps(element, separators=(",", ":")).encode()
 
 
@@ -107,12 +106,8 @@ def _faults(error: ValidationError) -> Iterable[str]:
         yield f"{field if field in (*_KNOWN_FIELDS, _WHOLE) else 'a field of another name'}: {fault['msg']}"
 
 
-def name_of(value: object) -> str | None:
-    """A name that somebody else gave, where it can be kept."""
-    return _id(value)
-
-
-def _id(value: object) -> str | None:
+def valid_id(value: object) -> str | None:
+    """This value when it is an id that can be stored, else None."""
     with suppress(InvalidInput):
         return check_id(value, "id")
     return None

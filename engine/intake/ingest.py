@@ -12,18 +12,19 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from bus.publisher import Broker, body_of, events_text, publish_events
+from bus.envelope import Envelope
+from bus.messages import events_json, store_arrays
+from bus.publisher import Publisher
 from core import metrics, telemetry
 from core.errors import Overloaded, StoreUnavailable
 from core.settings import Ingest as IngestSettings
 from core.stores import log_unavailable, time_limit
 from core.tasks import end
-from db import outbox
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.accepted import AcceptedEvents
 from engine.intake.batching import Batcher, PendingCall
-from engine.intake.draining import drain_outbox
 from engine.intake.judging import Call, erased_result, judge, known_result, repeat_result
+from engine.intake.outbox import drain_outbox, keep_in_outbox
 from engine.outcomes import Outcome, Result, check_count
 from engine.viewer import Viewer
 
@@ -38,7 +39,7 @@ _NOT_STORED: Final = "Neither the broker nor the outbox took this event: send it
 class EventIntake:
     """The intake of one process. Use it on one event loop, between `open` and `close`."""
 
-    def __init__(self, settings: IngestSettings, pool: asyncpg.Pool, redis: Redis, broker: Broker) -> None:
+    def __init__(self, settings: IngestSettings, pool: asyncpg.Pool, redis: Redis, broker: Publisher) -> None:
         self._pool = pool
         self._broker = broker
         self._accepted = AcceptedEvents(redis)
@@ -105,7 +106,7 @@ class EventIntake:
 
     async def _send(self, call: Call) -> None:
         events = list(call.events.values())
-        text = events_text(events)
+        text = events_json(events)
         if not self._batcher.has_room(len(events), len(text)):
             raise Overloaded("Too many events wait for the broker: send them again.")
         with_sender_id = [call.with_sender_id[index] for index in call.events if index in call.with_sender_id]
@@ -120,27 +121,27 @@ class EventIntake:
     async def _send_batch(self, calls: list[PendingCall]) -> bool:
         """Send the events of these calls as one batch; returns whether the broker or the outbox holds it now."""
         events = [event for call in calls for event in call.events]
-        task_id = uuid4()
-        with _batch_span(task_id, calls, len(events)):
-            if not await self._publish_or_keep(task_id, body_of([call.text for call in calls])):
+        envelope = store_arrays([call.text for call in calls], id=uuid4())
+        with _batch_span(envelope.id, calls, len(events)):
+            if not await self._publish_or_keep(envelope):
                 return False
             await self._accepted.add(events, [event for call in calls for event in call.with_sender_id])
         return True
 
-    async def _publish_or_keep(self, task_id: UUID, body: bytes) -> bool:
+    async def _publish_or_keep(self, envelope: Envelope) -> bool:
         try:
-            await publish_events(self._broker, task_id, body)
+            await self._broker.publish(envelope)
         except StoreUnavailable as error:
-            log_unavailable(error, doing="send a batch", task_id=str(task_id))
-            return await self._keep_in_outbox(task_id, body)
+            log_unavailable(error, doing="send a batch", task_id=str(envelope.id))
+            return await self._keep_in_outbox(envelope)
         metrics.BATCHES.labels("confirmed").inc()
         return True
 
-    async def _keep_in_outbox(self, task_id: UUID, body: bytes) -> bool:
+    async def _keep_in_outbox(self, envelope: Envelope) -> bool:
         try:
-            await outbox.keep_envelope(self._pool, task_id, body)
+            await keep_in_outbox(self._pool, envelope)
         except StoreUnavailable as error:
-            log.error("batch_not_kept", task_id=str(task_id), error=str(error))
+            log.error("batch_not_kept", task_id=str(envelope.id), error=str(error))
             metrics.BATCHES.labels("lost").inc()
             return False
         metrics.BATCHES.labels("set_aside").inc()
@@ -170,7 +171,7 @@ class EventIntake:
         return True
 
 
-def _batch_span(task_id: UUID, calls: Sequence[PendingCall], events: int) -> AbstractContextManager[Any]:
+def _batch_span(message_id: UUID, calls: Sequence[PendingCall], events: int) -> AbstractContextManager[Any]:
     """A span in the trace of the batch's first call, with links to the traces of the others."""
     traces = [call.traceparent for call in calls if call.traceparent]
     return telemetry.entry(
@@ -179,6 +180,6 @@ def _batch_span(task_id: UUID, calls: Sequence[PendingCall], events: int) -> Abs
         traces[0] if traces else None,
         traces[1:],
         messaging__system="rabbitmq",
-        messaging__message__id=str(task_id),
+        messaging__message__id=str(message_id),
         messaging__batch__message_count=events,
     )

@@ -1,1 +1,1 @@
-"""What is done again and again: trainings and exports that are due, jobs given up, partitions made ahead."""
+"""Periodic work: trainings and exports that are due, abandoned jobs, partitions made ahead."""

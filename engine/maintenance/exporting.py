@@ -1,4 +1,4 @@
-"""The daily export of events to the lake, and the farewell of old months: in the trainer's process, for it may last."""
+"""The daily export of events to the lake, and the removal of old months. It may take long."""
 
 import asyncio
 from datetime import datetime
@@ -22,10 +22,10 @@ from db.receipts import PersonStore, StoreReport, StoreState
 log = structlog.get_logger()
 
 
-async def carry_out(pool: asyncpg.Pool, settings: EventLake, period: str) -> None:
-    """Bring the lake up to date and let old months go, if the export of this day waits still.
+async def export_day(pool: asyncpg.Pool, settings: EventLake, period: str) -> None:
+    """Bring the lake up to date and drop old months from Postgres, if the export of this day still waits.
 
-    Raises LakeBusy while another process is at it, ForeignLake, InvalidInput and StoreUnavailable as the lake has it.
+    Raises LakeBusy while another process writes the lake; ForeignLake, InvalidInput and StoreUnavailable of the lake.
     """
     if settings.lake_url is None or not await export_is_pending(pool, period):
         return
@@ -40,7 +40,7 @@ async def carry_out(pool: asyncpg.Pool, settings: EventLake, period: str) -> Non
 
 
 async def _erase_first(pool: asyncpg.Pool, lake: Lake) -> None:
-    """Before the export, which compares those days anew, and may mend the damaged file that this met."""
+    """Before the export: it compares those days again, and may repair a damaged file that stopped this."""
     try:
         await erase_from_lake(pool, lake, clock.now())
     except StoreUnavailable as error:
@@ -48,26 +48,28 @@ async def _erase_first(pool: asyncpg.Pool, lake: Lake) -> None:
 
 
 async def erase_from_lake(pool: asyncpg.Pool, lake: Lake, now: datetime) -> int:
-    """Write the lake again without everybody of whom nothing is on its way any more; returns how many days.
+    """Write the days of erased people again without them; returns how many days.
 
-    For whoever is its sole writer. Raises StoreUnavailable when it cannot be read or written; then nobody is done.
+    People with events in flight wait for the next time. The caller is the sole writer of the lake. Raises
+    StoreUnavailable when the lake cannot be read or written; then nobody is erased from it.
     """
     waiting = [
-        each for each in await open_erasures(pool, None) if each.is_pending(PersonStore.LAKE) and _is_still(each)
+        each for each in await open_erasures(pool, None) if each.is_pending(PersonStore.LAKE) and _has_arrived(each)
     ]
     if not waiting:
         return 0
     people = list(chain.from_iterable(each.people for each in waiting))
     days = len(await asyncio.to_thread(erase_people, lake, people))
-    told = StoreReport(StoreState.ERASED, now, f"Days written again for all of that night: {days}.")
+    report = StoreReport(StoreState.ERASED, now, f"Days written again for all of that night: {days}.")
     for erasure in waiting:
-        await update_stores(pool, erasure, {PersonStore.LAKE: told})
+        await update_stores(pool, erasure, {PersonStore.LAKE: report})
     return days
 
 
-def _is_still(erasure: Erasure) -> bool:
+def _has_arrived(erasure: Erasure) -> bool:
+    """Whether none of the person's events is in flight."""
     return not any(map(erasure.is_pending, (PersonStore.POSTGRES, PersonStore.OUTBOX, PersonStore.QUEUE)))
 
 
 def _quiet(stage: str, done: int, of: int) -> None:
-    """Nobody watches."""
+    """Report no progress."""

@@ -1,4 +1,4 @@
-"""What comes round: trainings and exports, jobs nobody works on, months ahead, messages that wait too long."""
+"""Periodic work in Postgres: due trainings and exports, abandoned jobs, partitions ahead, a check of the outbox."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -15,41 +15,41 @@ from db.outbox import oldest_envelope_age
 
 log = structlog.get_logger()
 
-BY: Final = "schedule"
-CATCH_UP: Final = timedelta(hours=6)  # a training that was due while nobody looked is still asked for
-WAITS_LONG: Final = timedelta(minutes=5)
+REQUESTED_BY: Final = "schedule"
+CATCH_UP: Final = timedelta(hours=6)  # how long after its hour a training or an export is still started
+OUTBOX_WARNING: Final = timedelta(minutes=5)
 
 
-async def do_chores(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> list[str]:
-    """Everything that is due at `now`; returns the kinds of training that the trainers have to be told of.
+async def do_periodic_work(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> list[str]:
+    """Do everything that is due at `now`; returns the kinds of training for which the trainers need a message.
 
-    Doing it twice, or twice at once, changes nothing.
+    Twice, or twice at once, is the same as once.
     """
     await ensure_partitions(pool, now, now + MONTHS_AHEAD)
     for job in await give_up_jobs(pool):
         log.error("training_given_up", job=job)
-    waiting = await oldest_envelope_age(pool)
-    if waiting is not None and waiting > WAITS_LONG:
-        log.warning("outbox_waits", seconds=round(waiting.total_seconds()))
-    return _together(await unattended_kinds(pool), await _schedule_training(pool, schedule, now))
+    age = await oldest_envelope_age(pool)
+    if age is not None and age > OUTBOX_WARNING:
+        log.warning("outbox_waits", seconds=round(age.total_seconds()))
+    return sorted({*await unattended_kinds(pool), *await _schedule_training(pool, schedule, now)})
 
 
 async def _schedule_training(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
     period = due_period(schedule.retrain_at, now) if schedule.retrain_daily else None
-    if period is None or await schedule_job(pool, AFFINITY, period, BY) is None:
+    if period is None or await schedule_job(pool, AFFINITY, period, REQUESTED_BY) is None:
         return ()
     log.info("training_scheduled", period=period)
     return (AFFINITY,)
 
 
 async def due_export(pool: asyncpg.Pool, lake: EventLake, now: datetime) -> str | None:
-    """The day whose export the trainers have to be told of; None when it is done, or somebody was told a moment ago."""
+    """The day whose export needs a message to the trainers; None when it is done, or one was sent a moment ago."""
     period = due_period(lake.lake_at, now) if lake.lake_url else None
     return period if period is not None and await request_export(pool, period) else None
 
 
 def due_period(at: time, now: datetime) -> str | None:
-    """The day whose training or export is due: its hour has struck, not too long ago. In UTC.
+    """The day whose training or export is due: its hour, in UTC, has passed, and not long ago.
 
     >>> due_period(time(3), datetime(2026, 3, 2, 4, tzinfo=UTC))
     '2026-03-02'
@@ -57,11 +57,7 @@ def due_period(at: time, now: datetime) -> str | None:
     >>> due_period(time(23), datetime(2026, 3, 2, 1, tzinfo=UTC))
     '2026-03-01'
     """
-    struck = datetime.combine(now.astimezone(UTC), at, UTC)
-    if struck > now:
-        struck -= timedelta(days=1)
-    return struck.date().isoformat() if now - struck < CATCH_UP else None
-
-
-def _together(*kinds: Sequence[str]) -> list[str]:
-    return sorted({kind for some in kinds for kind in some})
+    due = datetime.combine(now.astimezone(UTC), at, UTC)
+    if due > now:
+        due -= timedelta(days=1)
+    return due.date().isoformat() if now - due < CATCH_UP else None

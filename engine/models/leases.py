@@ -1,4 +1,4 @@
-"""A training job held while somebody works on it: the lease is renewed, and who lost it is stopped."""
+"""Holds the lease of a training job: a heartbeat renews it, and a worker that lost it stops."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,8 +21,8 @@ HEARTBEAT = 30.0  # seconds, well within the lease
 
 
 @dataclass
-class Held:
-    """A job and whether it is still ours."""
+class HeldJob:
+    """A leased job. `lost`: another worker may have it."""
 
     job: Job
     lost: bool = False
@@ -34,15 +34,15 @@ class Held:
 
 
 @asynccontextmanager
-async def held(pool: asyncpg.Pool, job: Job) -> AsyncIterator[Held]:
-    """Renew the lease while the block runs. Whoever looks sees afterwards why the block failed, if it did.
+async def hold(pool: asyncpg.Pool, job: Job) -> AsyncIterator[HeldJob]:
+    """Renew the lease while the block runs. When the block fails, the job fails with the reason.
 
-    What a store that went away interrupted is not failed: the lease runs out, and the job is taken up again.
+    The job does not fail when a store was away: its lease ends, and another worker starts it again.
     """
-    holding = Held(job)
-    beating = asyncio.create_task(_beat(pool, holding))
+    held = HeldJob(job)
+    heartbeats = asyncio.create_task(_send_heartbeats(pool, held))
     try:
-        yield holding
+        yield held
     except (LeaseLost, StoreUnavailable, OSError):  # an OSError: the folder of the bundles is away
         raise
     except BaseException as error:
@@ -50,16 +50,16 @@ async def held(pool: asyncpg.Pool, job: Job) -> AsyncIterator[Held]:
             await fail_job(pool, job, str(error) if isinstance(error, PenchantError) else type(error).__name__)
         raise
     finally:
-        await end([beating])
+        await end([heartbeats])
 
 
-async def _beat(pool: asyncpg.Pool, holding: Held) -> None:
-    while not holding.lost:
+async def _send_heartbeats(pool: asyncpg.Pool, held: HeldJob) -> None:
+    while not held.lost:
         await asyncio.sleep(HEARTBEAT)
         try:
-            await heartbeat(pool, holding.job, LEASE)
+            await heartbeat(pool, held.job, LEASE)
         except LeaseLost:
-            log.warning("lease_lost", job=holding.job.id)
-            holding.lost = True
+            log.warning("lease_lost", job=held.job.id)
+            held.lost = True
         except StoreUnavailable as error:
-            log_unavailable(error, doing="renew a lease", job=holding.job.id)
+            log_unavailable(error, doing="renew a lease", job=held.job.id)

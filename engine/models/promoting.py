@@ -1,22 +1,31 @@
-"""What people decide about models: promote one, or go back to the one before. Its bundle is opened first."""
+"""Decides which model serves, by the gate or by a person, and hints the gateways after every change."""
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+from redis.asyncio import Redis
 
 from core.contract import check_id, check_reason
 from core.errors import InvalidInput
+from db.cache import hint_serving
+from db.jobs import Job, finish_job
+from db.postgres import transaction
 from db.serving import (
+    Model,
     Serving,
     bundle_before,
     decision_about,
     model_by_id,
     promote,
+    refuse,
+    register_model,
     roll_back,
 )
 from ml.affinity.model import AffinityModel
 from ml.bundle import BundleRefused
+from ml.gate import Verdict
 
 
 class GateRefused(InvalidInput):
@@ -27,28 +36,66 @@ class CannotServe(InvalidInput):
     """The model's bundle cannot be opened."""
 
 
+async def decide_by_gate(
+    pool: asyncpg.Pool,
+    redis: Redis,
+    job: Job,
+    model: Model,
+    verdict: Verdict,
+    evidence: dict[str, Any],
+    decided_by: str,
+) -> None:
+    """Register the model of a leased job and promote or refuse it, in the transaction that ends the job.
+
+    Raises LeaseLost when another worker has the job by then; nothing is registered in that case.
+    """
+    async with transaction(pool) as inside:
+        await register_model(inside, model)
+        await (promote if verdict.promote else refuse)(inside, model.id, verdict.reason, evidence, decided_by)
+        await finish_job(inside, job, model.id)
+    if verdict.promote:
+        await hint_serving(redis)
+
+
 async def promote_model(
-    pool: asyncpg.Pool, bundles: Path, id: str, reason: str, decided_by: str, *, override_gate: bool = False
+    pool: asyncpg.Pool,
+    redis: Redis,
+    bundles: Path,
+    id: str,
+    reason: str,
+    decided_by: str,
+    *,
+    override_gate: bool = False,
 ) -> Serving:
-    """Let a model serve. Raises InvalidInput for an unknown one, GateRefused, and CannotServe."""
+    """Let a model serve. Raises InvalidInput for an unknown one, GateRefused, and CannotServe.
+
+    Its bundle is opened first.
+    """
     if await model_by_id(pool, check_id(id, "id")) is None:
         raise InvalidInput(f"There is no model {id!r}.", field="id")
     if not override_gate and (refusal := await _refusal(pool, id)):
         raise GateRefused(refusal, field="id")
     await _check(bundles, id)
-    return await promote(pool, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
+    serving = await promote(pool, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
+    await hint_serving(redis)
+    return serving
 
 
-async def roll_back_model(pool: asyncpg.Pool, bundles: Path, reason: str, decided_by: str) -> Serving:
-    """Let the model serve that did before this one was promoted. Raises InvalidInput without one, and CannotServe."""
+async def roll_back_model(pool: asyncpg.Pool, redis: Redis, bundles: Path, reason: str, decided_by: str) -> Serving:
+    """Let the model serve that served before. Raises InvalidInput without one, and CannotServe.
+
+    Its bundle is opened first.
+    """
     earlier = await bundle_before(pool)
     if earlier is not None:
         await _check(bundles, earlier)
-    return await roll_back(pool, check_reason(reason), decided_by)
+    serving = await roll_back(pool, check_reason(reason), decided_by)
+    await hint_serving(redis)
+    return serving
 
 
 async def _refusal(pool: asyncpg.Pool, id: str) -> str | None:
-    """Why the gate would not let it serve; None when it did."""
+    """Why the gate does not let the model serve; None when it does."""
     last = await decision_about(pool, id)
     if last is None:
         return "The gate has not judged this model."

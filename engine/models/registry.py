@@ -1,4 +1,4 @@
-"""The model registry beside ours: MLflow on its own SQL database, where one is configured."""
+"""MLflow's model registry, where one is configured. The truth about what serves is in Postgres."""
 
 import logging
 import warnings
@@ -16,13 +16,13 @@ class Registry:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a package that is not ours
+            warnings.simplefilter("ignore")  # of MLflow, not of our code
             from mlflow import MlflowClient
 
             self._client = MlflowClient(tracking_uri=_driver(url), registry_uri=_driver(url))
 
     def register(self, bundle_id: str, path: Path, evaluation: dict[str, Any]) -> str:
-        """A new version of the model for a written bundle, its metrics beside it; returns the version."""
+        """Register a written bundle and its metrics as a new version of the model; returns the version."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = self._client.get_experiment_by_name(NAME)
@@ -37,13 +37,13 @@ class Registry:
             version = self._client.create_model_version(NAME, str(path), run, tags={"bundle": bundle_id})
             return str(version.version)
 
-    def crown(self, version: str) -> None:
-        """The version that serves now."""
+    def set_champion(self, version: str) -> None:
+        """Give the alias `champion` to this version."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._client.set_registered_model_alias(NAME, CHAMPION, version)
 
 
 def _driver(url: str) -> str:
-    """A bare Postgres address through the driver that is installed."""
+    """The address with the name of the installed Postgres driver."""
     return url.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -1,4 +1,4 @@
-"""One training, from its request to the decision about what came of it: for the trainer and for `penchant train`."""
+"""One training, from the leased job to the decision about its model: for the trainer and for `penchant train`."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,16 +12,17 @@ import structlog
 
 from core import clock
 from core.settings import Stores
-from db.cache import connect_redis, hint_serving
+from db.cache import connect_redis
 from db.identities import users_of_guests
-from db.jobs import AFFINITY, Job, finish_job, lease_job
+from db.jobs import AFFINITY, Job, lease_job
 from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
-from db.postgres import connect_pool, transaction
+from db.postgres import connect_pool
 from db.purchases import PurchaseLog, purchase_log
-from db.serving import Model, promote, refuse, register_model
+from db.serving import Model
 from engine.models import leases
-from engine.models.leases import Held, held
+from engine.models.leases import HeldJob, hold
+from engine.models.promoting import decide_by_gate
 from ml.bundle import Bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict
@@ -30,12 +31,12 @@ from ml.trainers import ReportProgress, Trained, trainer_for
 
 log = structlog.get_logger()
 
-Cut = Callable[[Log], tuple[Log, int | None]]  # what to learn from, and the second from which on it is judged
+Cut = Callable[[Log], tuple[Log, int | None]]  # the log to learn from, and the second at which the test span begins
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A bundle that was written and judged."""
+class TrainingOutcome:
+    """A bundle that was written, with its evaluation and the verdict of the gate."""
 
     path: Path
     evaluation: Evaluation
@@ -43,12 +44,12 @@ class Outcome:
 
 
 def last_weeks(log: Log) -> tuple[Log, int | None]:
-    """The whole log, judged by its own last weeks."""
+    """The whole log; its last weeks are the test span."""
     return log, None
 
 
-async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None = None) -> Outcome | None:
-    """Carry out the oldest training that waits or whose lease ran out; None when there is none."""
+async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None = None) -> TrainingOutcome | None:
+    """Carry out the oldest training that waits or whose lease has ended; None when there is none."""
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         job = await lease_job(pool, kind, leases.LEASE)
         if job is None:
@@ -70,36 +71,36 @@ async def train(
     folder: Path | None = None,
     decided_by: str = "trainer",
     lake: str | None = None,
-) -> Outcome:
-    """Read, learn, write one bundle, judge it, and promote or refuse it together with the end of the leased job.
+) -> TrainingOutcome:
+    """Read the purchases, train, write one bundle; promote or refuse it in the transaction that ends the job.
 
-    Purchases come from Postgres, or as far as they are there from the lake at an address.
+    Purchases come from Postgres; with the address of a lake, the days in the lake come from there.
 
-    Raises LeaseLost when another worker has the job by then: nothing is registered or served in that case. Raises
-    what training raises; the job's row says so.
+    Raises LeaseLost when another worker has the job by then: nothing is registered or served in that case. Raises the
+    errors of the training; the job then has failed with the reason.
     """
-    async with held(pool, job) as holding:
-        trained = await _learn(pool, job.kind, cut, report, holding, lake)
+    async with hold(pool, job) as held:
+        trained = await _learn(pool, job.kind, cut, report, held, lake)
         path = await asyncio.to_thread(trained.write, (folder or stores.bundles).resolve(), clock.now())
-        holding.check()
+        held.check()
         judged = await _decide(pool, stores, job, path, trained, decided_by)
-    return Outcome(path, trained.evaluation, judged)
+    return TrainingOutcome(path, trained.evaluation, judged)
 
 
 async def _learn(
-    pool: asyncpg.Pool, kind: str, cut: Cut, report: ReportProgress, holding: Held, lake: str | None
+    pool: asyncpg.Pool, kind: str, cut: Cut, report: ReportProgress, held: HeldJob, lake: str | None
 ) -> Trained:
-    """In a thread, so that the lease is renewed meanwhile."""
+    """Train in a thread, so that the lease is renewed meanwhile."""
     report("reading the purchases", 0, 1)
     bought, second = cut(as_log(await _purchases(pool, lake)))
     report("reading the purchases", 1, 1)
 
-    def told(stage: str, done: int, of: int) -> None:
-        holding.check()
+    def report_held(stage: str, done: int, of: int) -> None:
+        held.check()
         report(stage, done, of)
 
     def learn() -> Trained:
-        return trainer_for(kind)(bought, second, told)  # imports TensorFlow, so only inside a training
+        return trainer_for(kind)(bought, second, report_held)  # imports TensorFlow, so only inside a training
 
     return await asyncio.to_thread(learn)
 
@@ -113,27 +114,22 @@ async def _purchases(pool: asyncpg.Pool, lake: str | None) -> PurchaseLog:
 async def _decide(
     pool: asyncpg.Pool, stores: Stores, job: Job, path: Path, trained: Trained, decided_by: str
 ) -> Verdict:
-    """Register the bundle as it lies on the disk; the decision about it counts only while the job is ours."""
+    """Open the written bundle, register it in MLflow, and let the gate decide."""
     written = Bundle.open(path)
     registry, version = await asyncio.to_thread(_registered, stores, written, path)
     judged = verdict(trained.evaluation)
     evaluation = written.json("evaluation")
     evidence = {"ahead": evaluation["ahead"], "parity": trained.parity, "job": job.id}
     model = Model(written.id, job.kind, written.created_at, written.digest, evaluation, version)
-    async with transaction(pool) as inside:
-        await register_model(inside, model)
-        await (promote if judged.promote else refuse)(inside, written.id, judged.reason, evidence, decided_by)
-        await finish_job(inside, job, written.id)
-    if judged.promote:
-        async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
-            await hint_serving(redis)
+    async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
+        await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by)
     if registry and version and judged.promote:
-        await asyncio.to_thread(_crowned, registry, version)
+        await asyncio.to_thread(_set_champion, registry, version)
     return judged
 
 
 def _registered(stores: Stores, written: Bundle, path: Path) -> tuple[Any, str | None]:
-    """MLflow's client and version, where it is configured; a registry that is away costs the version alone."""
+    """MLflow's client and the new version, where MLflow is configured. While it is away there is no version."""
     if stores.mlflow_url is None:
         return None, None
     from engine.models.registry import Registry
@@ -141,20 +137,20 @@ def _registered(stores: Stores, written: Bundle, path: Path) -> tuple[Any, str |
     try:
         registry = Registry(stores.mlflow_url.get_secret_value())
         return registry, registry.register(written.id, path, written.json("evaluation"))
-    except Exception as error:  # of MLflow, its database driver, its network
+    except Exception as error:  # of MLflow, its database driver or the network
         log.warning("registry_away", error=type(error).__name__)
         return None, None
 
 
-def _crowned(registry: Any, version: str) -> None:
+def _set_champion(registry: Any, version: str) -> None:
     try:
-        registry.crown(version)
+        registry.set_champion(version)
     except Exception as error:
         log.warning("registry_away", error=type(error).__name__)
 
 
 def as_log(stored: PurchaseLog) -> Log:
-    """What the store gives as what training takes."""
+    """The stored purchases as the log that training reads."""
     return Log.of(
         people=stored.people,
         person=stored.person,

@@ -1,4 +1,4 @@
-"""One page of a list of items: masks before ranking, one item per group, cursors that pin what was seen."""
+"""Cuts a ranked list into pages: no item twice, one item per variant group, cursors that pin the list."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from core.errors import InvalidInput
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.cursors import read_cursor, write_cursor
 from engine.signing import Signer
+from ml.masks import Mask
 from ml.ranked import Ranked
 
-PINNED = timedelta(minutes=10)  # how long a cursor can be used
-LONGEST = 1_000  # items one list may be paged through
+CURSOR_LIFETIME = timedelta(minutes=10)
+MAX_ITEMS = 1_000  # in all pages of one list
 _CURSOR = "list"
 
-Mask = NDArray[np.bool_]
-Select = Callable[[int], Ranked]  # how many -> the best, best first
-Choose = Callable[[Mask], Select]  # by item number, what is allowed: scored once, selected from as often as needed
+Select = Callable[[int], Ranked]  # number of items -> the best ones, best first
+Score = Callable[[Mask], Select]  # scores the allowed items once; `Select` is cheap and called as often as needed
 
 
 class Pin(NamedTuple):
-    """What a list's pages have in common, and the items of the pages before: seconds, bundle's id, item numbers."""
+    """What all pages of a list share, and the items of the pages before."""
 
-    as_of: int
-    bundle: str | None
-    seen: list[int]
+    as_of: int  # seconds
+    bundle: str | None  # id
+    seen: list[int]  # item numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
-    """The items of one page, best first, and where it stands in its list."""
+    """The items of one page, best first, and its place in the list."""
 
     name: str
     pin: Pin
@@ -46,38 +46,37 @@ class Page:
     more: bool
 
     def cursor(self, signer: Signer, position: int) -> str:
-        """The cursor that continues after the item at `position` of this page."""
+        """The cursor of the item at `position`: the next page begins after it."""
         seen = self.pin.seen + self.numbers[: position + 1]
-        until = int((clock.now() + PINNED).timestamp())
-        return write_cursor(signer, _CURSOR, [_short(self.name), until, self.pin.as_of, self.pin.bundle, seen])
+        until = int((clock.now() + CURSOR_LIFETIME).timestamp())
+        return write_cursor(signer, _CURSOR, [_short_hash(self.name), until, self.pin.as_of, self.pin.bundle, seen])
 
 
 def read_pin(signer: Signer, name: str, after: str | None, *, bundle: str | None) -> Pin:
-    """The pin in a cursor of the list `name`, or a new one as of now; raises InvalidInput for any other text."""
+    """The pin in a cursor of the list `name`; a new one as of now without a cursor. Raises InvalidInput."""
     if after is None:
         return Pin(int(clock.now().timestamp()), bundle, [])
     of, until, as_of, pinned, seen = read_cursor(signer, _CURSOR, after)
-    if of != _short(name):
+    if of != _short_hash(name):
         raise InvalidInput("after is a cursor of another list.", field="after")
     if until < clock.now().timestamp():
         raise InvalidInput("after has expired: ask for the list from its beginning.", field="after")
     return Pin(as_of, pinned, seen)
 
 
-def cut_page(catalogue: Catalogue, name: str, pin: Pin, allowed: Mask, first: int, choose: Choose) -> Page:
-    """The next `first` items of `allowed`: none seen, no variant of one seen, one per group of variants."""
-    allowed = _unseen(catalogue, allowed, pin.seen)
-    select = choose(allowed)
-    ask = wanted = first + 1
-    if catalogue.has_groups:
-        ask *= 2
+def cut_page(catalogue: Catalogue, name: str, pin: Pin, allowed: Mask, first: int, score: Score) -> Page:
+    """The next `first` allowed items: none of the pages before, none of their variants, one per variant group."""
+    allowed = _without_seen(catalogue, allowed, pin.seen)
+    select = score(allowed)
+    wanted = first + 1  # one more tells whether there is a next page
+    length = 2 * wanted if catalogue.has_groups else wanted
     while True:
-        ranked = select(ask)
+        ranked = select(length)
         kept = _one_per_group(catalogue.groups(ranked.numbers))
-        if len(kept) >= wanted or len(ranked.numbers) < ask:
+        if len(kept) >= wanted or len(ranked.numbers) < length:
             break
-        ask *= 4
-    best = ranked.take(kept[: min(first, LONGEST - len(pin.seen))])
+        length *= 4
+    best = ranked.take(kept[: min(first, MAX_ITEMS - len(pin.seen))])
     return Page(
         name=name,
         pin=pin,
@@ -85,11 +84,11 @@ def cut_page(catalogue: Catalogue, name: str, pin: Pin, allowed: Mask, first: in
         scores=best.scores.tolist(),
         reasons=best.reasons.tolist(),
         because=best.because.tolist(),
-        more=len(kept) > first and len(pin.seen) + len(best.numbers) < LONGEST,
+        more=len(kept) > first and len(pin.seen) + len(best.numbers) < MAX_ITEMS,
     )
 
 
-def _unseen(catalogue: Catalogue, allowed: Mask, seen: Sequence[int]) -> Mask:
+def _without_seen(catalogue: Catalogue, allowed: Mask, seen: Sequence[int]) -> Mask:
     if not seen:
         return allowed
     numbers = np.array(seen, np.uint32)
@@ -100,11 +99,11 @@ def _unseen(catalogue: Catalogue, allowed: Mask, seen: Sequence[int]) -> Mask:
 
 
 def _one_per_group(codes: NDArray[np.uint32]) -> NDArray[np.intp]:
-    """Positions of items that stand alone and of the first of each group."""
+    """Positions of the items without a group, and of the first item of each group."""
     kept = codes == 0
     kept[np.unique(codes, return_index=True)[1]] = True
     return np.flatnonzero(kept)
 
 
-def _short(name: str) -> str:
+def _short_hash(name: str) -> str:
     return blake2b(name.encode(), digest_size=6).hexdigest()

@@ -1,4 +1,4 @@
-"""The three lists: what a person wants next, what is like an item, what many buy now."""
+"""The lists: items for a person, items similar to an item, items that many people buy now."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,39 +14,40 @@ from core.errors import InvalidInput, StoreUnavailable, Unanswerable
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.recommending.pages import Mask, Page, Pin, Select, cut_page, read_pin
+from engine.recommending.pages import Page, Pin, Select, cut_page, read_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.serving_models import Popular, ServingModels
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import score, select, view_person
 from ml.affinity.similar import similar
+from ml.masks import Mask
 from ml.ranked import REASON, Explained, Ranked, explain_as
 from ml.state import State
 
-MOST_IDS = 500  # of one argument
-MOST_CONTEXT = 100
+MAX_IDS = 500  # in one argument
+MAX_CONTEXT_ITEMS = 100
 SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(hours=1), timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a caller asks of a list beyond its length; items by the shop's ids."""
+class ListRequest:
+    """Which items a caller wants in a list. Items are named by the shop's ids."""
 
     first: int
     after: str | None = None
-    wanted: Filter | None = None
+    filter: Filter | None = None
     market: str | None = None
     category: str | None = None
-    near: Sequence[str] = ()  # items that say what the person is at: their neighbours are lifted
+    context_items: Sequence[str] = ()  # on the page or in the cart: their neighbours are lifted
     exclude: Sequence[str] = ()
     among: Sequence[str] | None = None
     personalize: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Listed:
-    """A page with what it was made from."""
+class RecommendedList:
+    """A page of a list, the bundle that made it, and why it is degraded."""
 
     page: Page
     bundle: AffinityModel | None
@@ -58,110 +59,114 @@ class Listed:
 
 
 class Recommender:
-    """Makes the lists of one request: all from one bundle, whatever is promoted meanwhile."""
+    """Makes the lists of one request, all with the same bundle, even if another is promoted meanwhile."""
 
     def __init__(self, catalogue: Catalogue, models: ServingModels, signer: Signer, people: PersonLoader) -> None:
         self._catalogue, self._models, self._signer, self._people = catalogue, models, signer, people
         self.bundle = models.current
 
-    async def for_person(self, person: Person, wish: Wish) -> Listed:
-        """What this person most likely wants next.
+    async def for_person(self, person: Person, request: ListRequest) -> RecommendedList:
+        """The items that this person most likely wants next.
 
         Raises InvalidInput for a cursor that is damaged, expired or of another list, and for too many ids.
         """
         name = f"{person.kind}:{person.id}"
-        pin, bundle = self._pinned(name, wish.after)
+        pin, bundle = self._pinned(name, request.after)
         state, degraded = State.empty(), list[Degradation]()
-        if wish.personalize:
+        if request.personalize:
             state, missing = await self._people.state(person)
             degraded += missing
             if not await self._people.known(person):
                 degraded.append(Degradation.UNKNOWN_PERSON)
         if bundle is None:
             degraded.append(Degradation.NO_MODEL)
-        near = self._catalogue.numbers_of(_bounded(wish.near, "context", MOST_CONTEXT))
+        context = self._catalogue.numbers_of(_check_count(request.context_items, "context", MAX_CONTEXT_ITEMS))
 
-        view = view_person(bundle, state, as_of=pin.as_of, context=near)
+        view = view_person(bundle, state, as_of=pin.as_of, context=context)
 
-        def choose(allowed: Mask) -> Select:
+        def score_allowed(allowed: Mask) -> Select:
             return partial(select, score(view, allowed, self._models.fallback(bundle)))
 
-        allowed = allowed_by(self._catalogue, wish)
-        _rest_variants(self._catalogue, allowed, view.resting)
-        return Listed(cut_page(self._catalogue, name, pin, allowed, wish.first, choose), bundle, degraded)
+        allowed = allowed_by(self._catalogue, request)
+        _exclude_variants(self._catalogue, allowed, view.resting)
+        return RecommendedList(
+            cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed), bundle, degraded
+        )
 
-    async def like_item(self, item: Item, wish: Wish) -> Listed:
-        """What is most like an item: its neighbours; without a model, or for a newer item, its category's items."""
+    async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
+        """The items most similar to an item. Without a model, or for an item newer than it: its category."""
         catalogue, name = self._catalogue, f"item:{item.id}"
-        pin, bundle = self._pinned(name, wish.after)
-        allowed = allowed_by(catalogue, wish)
+        pin, bundle = self._pinned(name, request.after)
+        allowed = allowed_by(catalogue, request)
         allowed[item.number] = False
         allowed &= ~catalogue.in_groups(catalogue.groups(np.array([item.number], np.uint32)))
 
-        def choose(allowed: Mask) -> Select:
+        def score_allowed(allowed: Mask) -> Select:
             if bundle is not None and item.number in bundle.numbers:
                 return partial(similar, bundle.universe, item.number, allowed)
             return partial(_same_category, catalogue, item, self._models.fallback(bundle), allowed)
 
-        page = cut_page(catalogue, name, pin, allowed, wish.first, choose)
-        return Listed(page, bundle, [] if bundle else [Degradation.NO_MODEL])
+        page = cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
+        return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
 
-    async def trending(self, window: timedelta, wish: Wish) -> Listed:
-        """What most people bought within `window`; raises InvalidInput for a window outside an hour to a year."""
+    async def trending(self, window: timedelta, request: ListRequest) -> RecommendedList:
+        """The items that most people bought within `window`.
+
+        Raises InvalidInput for a window outside an hour to a year, and Unanswerable while they cannot be counted.
+        """
         if not SHORTEST_WINDOW <= window <= LONGEST_WINDOW:
             raise InvalidInput("window must be between PT1H and P365D.", field="window")
         name = f"trending:{int(window.total_seconds())}"
-        pin = read_pin(self._signer, name, wish.after, bundle=None)
+        pin = read_pin(self._signer, name, request.after, bundle=None)
         try:
             popular = await self._models.trending(window)
         except StoreUnavailable as error:
             raise Unanswerable(error.store, "What is trending cannot be counted right now.") from error
 
-        def choose(allowed: Mask) -> Select:
+        def score_allowed(allowed: Mask) -> Select:
             return partial(_most_bought, popular, allowed)
 
-        allowed = allowed_by(self._catalogue, wish)
-        return Listed(cut_page(self._catalogue, name, pin, allowed, wish.first, choose), None, [])
+        allowed = allowed_by(self._catalogue, request)
+        return RecommendedList(cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed), None, [])
 
     def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
-        """The pin of the list `name`, and the bundle of its pages: the pinned one while it is held, else this one."""
+        """The pin of the list `name`, and the bundle for its pages: the pinned one if it is kept, else the current."""
         pin = read_pin(self._signer, name, after, bundle=self.bundle.id if self.bundle else None)
         return pin, (self._models.by_id(pin.bundle) if pin.bundle else None) or self.bundle
 
 
-def allowed_by(catalogue: Catalogue, wish: Wish) -> Mask:
-    """By item number: what the wish allows and can be had; the caller's own to write to."""
-    allowed = catalogue.sellable(wish.wanted, wish.market)
-    if wish.category is not None:
-        allowed &= catalogue.mask(Filter(categories=(wish.category,)))
-    if wish.among is not None:
+def allowed_by(catalogue: Catalogue, request: ListRequest) -> Mask:
+    """A new mask by item number: the items that the request allows and that are available."""
+    allowed = catalogue.sellable(request.filter, request.market)
+    if request.category is not None:
+        allowed &= catalogue.mask(Filter(categories=(request.category,)))
+    if request.among is not None:
         named = np.zeros_like(allowed)
-        named[catalogue.numbers_of(_bounded(wish.among, "among", MOST_IDS))] = True
+        named[catalogue.numbers_of(_check_count(request.among, "among", MAX_IDS))] = True
         allowed &= named
-    allowed[catalogue.numbers_of(_bounded(wish.exclude, "exclude", MOST_IDS))] = False
+    allowed[catalogue.numbers_of(_check_count(request.exclude, "exclude", MAX_IDS))] = False
     return allowed
 
 
-def _rest_variants(catalogue: Catalogue, allowed: Mask, resting: NDArray[np.uint32]) -> None:
-    """Who just bought an item wants no variant of it either."""
+def _exclude_variants(catalogue: Catalogue, allowed: Mask, resting: NDArray[np.uint32]) -> None:
+    """Take the variants of items that were just bought out of the mask."""
     known = resting[resting < catalogue.size]
     if catalogue.has_groups and len(known):
         allowed &= ~catalogue.in_groups(catalogue.groups(known))
 
 
-def _bounded(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
+def _check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
     if len(ids) > most:
         raise InvalidInput(f"{field} may name at most {most} items.", field=field)
     return ids
 
 
 def _same_category(catalogue: Catalogue, item: Item, popular: NDArray[np.uint32], allowed: Mask, first: int) -> Ranked:
-    """Items of the item's last category, popular ones first; then popular ones of any other."""
-    nearest = Filter(categories=item.categories[-1:])
-    inside = allowed & catalogue.mask(nearest)
-    liked = popular[popular < len(allowed)]
+    """Items of the item's last category, popular ones first; then popular items of any category."""
+    inside = allowed & catalogue.mask(Filter(categories=item.categories[-1:]))
+    bought = popular[popular < len(allowed)]
     others = np.flatnonzero(inside).astype(np.uint32)
-    ordered = np.concatenate([liked[inside[liked]], others, liked[allowed[liked]]])
+    ordered = np.concatenate([bought[inside[bought]], others, bought[allowed[bought]]])
     numbers, positions = np.unique(ordered, return_index=True)
     numbers = numbers[np.argsort(positions)][:first]
 

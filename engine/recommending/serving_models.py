@@ -1,4 +1,4 @@
-"""What serves: the bundle of the serving row, swapped in whole, and the lists that need no model."""
+"""The bundle that serves, as the serving row says, and the popular items that need no bundle."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,16 +27,16 @@ from ml.bundle import BundleRefused
 
 log = structlog.get_logger()
 
-HELD = 3  # bundles in memory: the one that serves and those that cursors may still name
-POPULAR = 10_000  # items of a popularity list: enough to stay full behind a narrow filter
-POPULAR_LIVES = 60.0  # seconds
-WINDOWS = 16  # windows whose trending lists are kept
-LONGEST_PAUSE = 60.0  # seconds between two tries of a bundle that was refused
+KEPT_BUNDLES = 3  # in memory: the one that serves and earlier ones that cursors may still name
+MAX_POPULAR = 10_000  # items: enough for a full list behind a narrow filter
+POPULAR_MAX_AGE = 60.0  # seconds
+MAX_WINDOWS = 16  # windows whose popular items are kept
+MAX_RETRY_DELAY = 60.0  # seconds between two attempts to open a bundle that was refused
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Popular:
-    """Items by how many people bought them lately, most first."""
+    """Items by the number of people who bought them recently, most bought first."""
 
     numbers: NDArray[np.uint32]
     people: NDArray[np.uint32]
@@ -44,7 +44,7 @@ class Popular:
 
 
 class ServingModels:
-    """The bundle in use and the two before it. Whoever asks twice within one answer must keep what `current` said."""
+    """The bundle that serves and the two before it. One answer must read `current` once: it may change meanwhile."""
 
     def __init__(
         self,
@@ -68,79 +68,79 @@ class ServingModels:
 
     @property
     def current(self) -> AffinityModel | None:
-        """The bundle that serves; None before the first."""
+        """The bundle that serves; None before the first promotion."""
         return self._held[0] if self._held else None
 
     def by_id(self, id: str) -> AffinityModel | None:
-        """One of the last three bundles."""
+        """One of the kept bundles; None for any other."""
         return next((bundle for bundle in self._held if bundle.id == id), None)
 
     def fallback(self, bundle: AffinityModel | None) -> NDArray[np.uint32]:
-        """What fills a list made by `bundle`: item numbers, most bought first; its own while nothing is newer."""
-        lately = self._trending.get(self._window)
-        if lately is not None and len(lately.numbers):
-            return lately.numbers
+        """Item numbers that fill a list, most bought first: of the recent window, else those of `bundle`."""
+        recent = self._trending.get(self._window)
+        if recent is not None and len(recent.numbers):
+            return recent.numbers
         return bundle.popular if bundle else np.zeros(0, np.uint32)
 
     async def load(self) -> None:
-        """Look once at what serves and what is popular, before the first request."""
-        await self._look()
+        """Read the serving row and the popular items once, before the first request."""
+        await self._follow_serving_row()
         await self.trending(self._window)
 
     async def run(self) -> None:
-        """Follow the serving row, and beside it keep the fallback list fresh, for ever: neither waits for the other."""
+        """Follow the serving row and refresh the popular items until cancelled. Neither waits for the other."""
         pubsub = self._redis.pubsub() if self._redis else None
         try:
-            follow = self._repeat(self._look, partial(self._hinted, pubsub))
+            follow = self._repeat(self._follow_serving_row, partial(self._wait_for_hint, pubsub))
             refresh = self._repeat(partial(self.trending, self._window), partial(asyncio.sleep, self._poll))
             await asyncio.gather(follow, refresh)
         finally:
             if pubsub is not None:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    async def _repeat(self, look: Callable[[], Awaitable[object]], pause: Callable[[], Awaitable[object]]) -> None:
+    async def _repeat(self, read: Callable[[], Awaitable[object]], wait: Callable[[], Awaitable[object]]) -> None:
         while True:
-            await pause()
+            await wait()
             try:
-                await look()
+                await read()
             except StoreUnavailable as error:
-                log_unavailable(error, doing="read what serves")
-            except Exception as error:  # this task is the only one who would notice: it must outlive anything
+                log_unavailable(error, doing="read the serving row or the popular items")
+            except Exception as error:  # a bug must not end this task: nothing else would restart it
                 log.warning("serving_not_read", error=repr(error))
 
-    async def _hinted(self, pubsub: PubSub | None) -> None:
-        """Wait for the next poll, or less when Redis says that something else serves."""
+    async def _wait_for_hint(self, pubsub: PubSub | None) -> None:
+        """Wait until the next poll, or until Redis says that the serving row changed."""
         if pubsub is None:
             await asyncio.sleep(self._poll)
             return
         try:
             await await_hint(pubsub, self._poll)
-        except StoreUnavailable:  # the poll goes on without hints
+        except StoreUnavailable:  # polling goes on without hints
             await asyncio.sleep(self._poll)
 
     async def trending(self, window: timedelta) -> Popular:
-        """What most people bought in the last `window`, at most a minute old; read once however many ask.
+        """The items most people bought within `window`, at most a minute old; concurrent callers share one query.
 
-        The window is rounded up, to hours or from two days on to days: few different questions reach Postgres.
+        The window is rounded up, so that Postgres gets few different queries. Raises StoreUnavailable.
         """
-        window = rounded(window)
+        window = round_up(window)
         found = self._trending.get(window)
         now = asyncio.get_running_loop().time()
-        if found is not None and now - found.read_at < (POPULAR_LIVES if len(found.numbers) else self._poll):
+        if found is not None and now - found.read_at < (POPULAR_MAX_AGE if len(found.numbers) else self._poll):
             return found
         return await self._reading.result(window)
 
     async def _read_popular(self, window: timedelta) -> Popular:
         now = asyncio.get_running_loop().time()
-        rows = await popular_items(self._pool, clock.now() - window, POPULAR)
+        rows = await popular_items(self._pool, clock.now() - window, MAX_POPULAR)
         numbers, people = (np.array([row[at] for row in rows], np.uint32) for at in (1, 2))
-        if len(self._trending) >= WINDOWS:
+        if len(self._trending) >= MAX_WINDOWS:
             oldest = min(self._trending.keys() - {self._window}, key=lambda known: self._trending[known].read_at)
             del self._trending[oldest]
         popular = self._trending[window] = Popular(numbers, people, now)
         return popular
 
-    async def _look(self) -> None:
+    async def _follow_serving_row(self) -> None:
         row = await current_serving(self._pool)
         if row is None or row.generation == self._generation:
             return
@@ -149,11 +149,14 @@ class ServingModels:
             return
         try:
             bundle = self.by_id(row.bundle) or await self._open(row.bundle)
-        except Exception as error:  # whatever is wrong with that folder, the one that serves goes on
+        except Exception as error:  # whatever is wrong with that folder, the current bundle goes on serving
             self._refuse(row, str(error) or repr(error), now)
             return
         others = [held for held in self._held if held.id != bundle.id]
-        self._held = (bundle, *others[: HELD - 1])  # one assignment: an answer sees the old or the new, never both
+        self._held = (
+            bundle,
+            *others[: KEPT_BUNDLES - 1],
+        )  # one assignment: an answer sees the old or the new bundle, never a mix
         self._generation, self.refused = row.generation, None
         metrics.BUNDLE_GENERATION.set(row.generation)
         metrics.BUNDLE_CREATED.set(bundle.created_at.timestamp())
@@ -161,9 +164,9 @@ class ServingModels:
         log.info("bundle_serves", bundle=bundle.id, generation=row.generation)
 
     def _refuse(self, row: Serving, why: str, now: float) -> None:
-        """Go on with the old one, say so, and look again ever more seldom: the files may still be on their way."""
+        """Keep the current bundle, log it, and try again with growing delays: the files may still be arriving."""
         again = row.generation == self._refused_generation
-        self._pause = min(max(2 * self._pause, self._poll), LONGEST_PAUSE) if again else self._poll
+        self._pause = min(max(2 * self._pause, self._poll), MAX_RETRY_DELAY) if again else self._poll
         self._refused_generation, self._not_before, self.refused = row.generation, now + self._pause, why
         metrics.BUNDLE_REFUSED.set(1)
         log.error("bundle_refused", bundle=row.bundle, why=why, still_serving=self.current and self.current.id)
@@ -178,14 +181,14 @@ class ServingModels:
         return bundle
 
 
-def rounded(window: timedelta) -> timedelta:
-    """The window in whole hours, from two days on in whole days; never shorter than it was."""
+def round_up(window: timedelta) -> timedelta:
+    """The window rounded up to whole hours, from two days on to whole days."""
     step = timedelta(days=1) if window >= timedelta(days=2) else timedelta(hours=1)
     return -(-window // step) * step
 
 
 def _open_warm(path: Path) -> AffinityModel:
-    """Open, and compute what would otherwise be computed within the first answer."""
+    """Open a bundle, and compute now what the first answer would otherwise compute."""
     bundle = AffinityModel.open(path)
     bundle.universe.rows(bundle.popular[:1])
     return bundle

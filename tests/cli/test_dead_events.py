@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from bus import topology
+from bus.envelope import Kind
+from bus.rabbitmq import topology
 from core.contract import Event, read_event
 from core.settings import Stores
 from db.dead_events import DeadReason, insert_dead_events
@@ -35,12 +36,12 @@ def ids(stores: Stores, on_database: OnDatabase, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(f"PENCHANT_{name.upper()}", getattr(stores, name).get_secret_value())
     on_database(lambda pool: pool.execute(EMPTY_EVERY_TABLE))
     on_database(lambda pool: insert_events(pool, [make_event(id="e2")]))
-    for burial in (
+    for dead in (
         of_event(make_event(id="e1"), DeadReason.CRASHED, "it crashed", 5),
         of_event(make_event(id="e2", itemId="other"), DeadReason.CONFLICT, CONFLICT),
-        of_message(b"\xff half", topology.STORE_EVENTS, DeadReason.UNREADABLE, "unreadable"),
+        of_message(b"\xff half", Kind.STORE_EVENTS, DeadReason.UNREADABLE, "unreadable"),
     ):
-        on_database(lambda pool, burial=burial: insert_dead_events(pool, [burial]))  # type: ignore[misc]
+        on_database(lambda pool, dead=dead: insert_dead_events(pool, [dead]))  # type: ignore[misc]
     return [str(row["id"]) for row in on_database(lambda pool: pool.fetch("SELECT id FROM dead_events ORDER BY id"))]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from kombu.connection import Connection
 
-from bus import topology
+from bus.rabbitmq import topology
 from cli.stack.folder import free_ports
 from core import clock
 from core.settings import Stores
@@ -164,7 +164,7 @@ def test_a_wrong_clock_is_found(monkeypatch: pytest.MonkeyPatch, seconds: int, v
 
 
 def test_an_envelope_that_waits_too_long_in_the_outbox_is_found(on_database: OnDatabase) -> None:
-    on_database(lambda pool: keep_envelope(pool, uuid4(), b"x"))
+    on_database(lambda pool: keep_envelope(pool, uuid4(), b"x", b"x"))
     assert examine()[1]["outbox"][0] == "OK"
     on_database(lambda pool: pool.execute("UPDATE outbox SET created_at = now() - interval '2 minutes'"))
     verdict, says, _ = examine()[1]["outbox"]

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ CONCERNS = [
 FIELDS = [(kind, name) for kind in CONCERNS for name in kind.model_fields]
 VAGUE = {"utils", "common", "helpers", "manager", "service", "base", "misc"}
 LARGEST_FILE = 500_000  # bytes
+GROUPED = {("api",), ("engine",)}
+MOST_FILES = 14  # Python files in one folder of api/ or engine/
+PATH = re.compile(r"`((?:api|benchmarks|bus|cli|core|db|deploy|docs|engine|ml|schemas|tests|workers)/[\w./-]*)`")
 BINARY_FILES = {
     "docs/images/answer.png",  # the README's picture of a real answer
 }
@@ -90,6 +94,20 @@ def test_python_files_are_short_and_have_no_vague_name() -> None:
         if file.suffix == ".py":
             assert file.stem not in VAGUE, file
             assert len(file.read_text().splitlines()) <= 400, file
+
+
+def test_no_folder_of_the_edge_or_the_engine_is_crowded() -> None:
+    folders = Counter(file.parent for file in tracked() if file.suffix == ".py")
+    ours = {folder: count for folder, count in folders.items() if folder.relative_to(ROOT).parts[:1] in GROUPED}
+    assert len(ours) > 10
+    assert {folder: count for folder, count in ours.items() if count > MOST_FILES} == {}
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
+def test_every_path_that_a_page_names_exists(page: str) -> None:
+    named = set(PATH.findall((ROOT / page).read_text())) - {"db/migrations/versions/NNNN_name.sql"}
+    assert named
+    assert {path for path in named if not (ROOT / path).exists()} == set()
 
 
 def test_locks_have_hashes_and_no_addresses() -> None:

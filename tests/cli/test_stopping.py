@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -17,8 +16,9 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.messages import store_events
+from bus.rabbitmq import topology
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import read_event
 from core.settings import Stores
@@ -195,10 +195,10 @@ async def test_a_worker_whose_postgres_hangs_stops_in_time_and_its_batch_stays_i
 
 async def published(stores: Stores, batches: int) -> int:
     """Publish batches of twenty events; how many events they hold."""
-    broker = Broker(stores.broker_url.get_secret_value(), 5)
+    broker = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     raw: dict[str, Any] = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
     for _ in range(batches):
         events = [read_event(raw, source="shop", received_at=clock.now()) for _ in range(20)]
-        await publish_events(broker, uuid4(), events_body(events))
+        await broker.publish(store_events(events))
     await broker.close()
     return batches * 20

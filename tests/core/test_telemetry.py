@@ -50,7 +50,7 @@ def test_a_collector_that_hangs_holds_up_the_end_for_a_moment_only(monkeypatch: 
     with socket.create_server(("127.0.0.1", 0)) as mute:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{mute.getsockname()[1]}")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
-        monkeypatch.setattr(telemetry, "PATIENCE", 0.2)
+        monkeypatch.setattr(telemetry, "FLUSH_TIMEOUT", 0.2)
         telemetry.start("test")
         with telemetry.span("work"):
             pass

@@ -23,7 +23,7 @@ from db.dead_events import (
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def burial(key: str = "k1", **changes: Any) -> NewDeadEvent:
+def new_dead_event(key: str = "k1", **changes: Any) -> NewDeadEvent:
     whole: dict[str, Any] = {
         "key": key, "kind": "EVENT", "reason": DeadReason.FAILED, "detail": "why", "attempts": 1, "task": "t",
         "source": "shop", "event_id": "e1", "occurred_at": None, "event_type": "VIEW", "user_id": "u1",
@@ -38,9 +38,9 @@ async def only(pool: asyncpg.Pool, state: DeadState = DeadState.DEAD) -> Any:
 
 
 async def test_what_dies_again_is_the_same_row_with_its_last_reason(pool: asyncpg.Pool) -> None:
-    await insert_dead_events(pool, [burial(), burial(body=b"within one statement")])
+    await insert_dead_events(pool, [new_dead_event(), new_dead_event(body=b"within one statement")])
     first = await only(pool)
-    await insert_dead_events(pool, [burial(reason=DeadReason.CRASHED, attempts=5, body=b"again")])
+    await insert_dead_events(pool, [new_dead_event(reason=DeadReason.CRASHED, attempts=5, body=b"again")])
     again = await only(pool)
     assert (again.id, again.reason, again.attempts) == (first.id, DeadReason.CRASHED, 6)
     assert await bodies_of_dead_events(pool, [first.id, 4711]) == {first.id: b"again"}
@@ -48,36 +48,36 @@ async def test_what_dies_again_is_the_same_row_with_its_last_reason(pool: asyncp
 
 
 async def test_a_replay_is_marked_once_confirmed_and_what_died_meanwhile_stays_dead(pool: asyncpg.Pool) -> None:
-    await insert_dead_events(pool, [burial("k1"), burial("k2", body=b"first")])
+    await insert_dead_events(pool, [new_dead_event("k1"), new_dead_event("k2", body=b"first")])
     one, two = await undecided_ids(pool, 10)
     remains = await find_replayable(pool, [one, two, 4711])
-    await insert_dead_events(pool, [burial("k2", body=b"second")])
+    await insert_dead_events(pool, [new_dead_event("k2", body=b"second")])
     await mark_replayed(pool, list(remains.values()), "ada")
     replayed = await only(pool, DeadState.REPLAYED)
     assert (replayed.id, replayed.decided_by) == (one, "ada")
     assert await bodies_of_dead_events(pool, [one, two]) == {two: b"second"}
-    await insert_dead_events(pool, [burial("k1", body=b"third")])
+    await insert_dead_events(pool, [new_dead_event("k1", body=b"third")])
     assert (await bodies_of_dead_events(pool, [one]))[one] == b"third"
     back = await dead_event_by_id(pool, one)
     assert back and (back.state, back.decided_by, back.decided_at) == (DeadState.DEAD, None, None)
 
 
 async def test_a_discard_deletes_the_body_and_keeps_who_and_why(pool: asyncpg.Pool) -> None:
-    await insert_dead_events(pool, [burial()])
+    await insert_dead_events(pool, [new_dead_event()])
     id = (await only(pool)).id
     assert await discard_dead_events(pool, [id, 4711], "a test order", "ada") == {id}
     assert await discard_dead_events(pool, [id], "again", "bob") == set()
     gone = await only(pool, DeadState.DISCARDED)
     assert (gone.decision, gone.decided_by, gone.decided_at is not None) == ("a test order", "ada", True)
     assert await bodies_of_dead_events(pool, [id]) == {}
-    await insert_dead_events(pool, [burial()])
+    await insert_dead_events(pool, [new_dead_event()])
     assert (await only(pool)).id != id, "what dies after it was discarded is decided about anew"
     assert (await only(pool, DeadState.DISCARDED)).decision == "a test order"
 
 
 async def test_they_are_counted_and_paged_by_reason(pool: asyncpg.Pool) -> None:
     await insert_dead_events(
-        pool, [burial(f"k{n}", reason=DeadReason.CONFLICT if n % 2 else DeadReason.INVALID) for n in range(6)]
+        pool, [new_dead_event(f"k{n}", reason=DeadReason.CONFLICT if n % 2 else DeadReason.INVALID) for n in range(6)]
     )
     assert await count_dead_events(pool) == {"CONFLICT": 3, "INVALID": 3}
     conflicts = await list_dead_events(pool, 2, reason=DeadReason.CONFLICT)

@@ -17,7 +17,7 @@ from db.cache import add_recent
 from db.items import upsert_items
 from db.purchases import purchase_log
 from engine.catalogue.catalogue import Catalogue
-from engine.intake.storing import Memory, store
+from engine.intake.storing import store
 from engine.recommending.people import PeopleReader
 from ml.affinity.candidates import gather_evidence
 from ml.affinity.pair_features import pair_features
@@ -25,6 +25,7 @@ from ml.log import Log
 from ml.snapshot import best_supported, snapshot
 from ml.state import State
 from ml.universe import Universe
+from workers.process import Connections
 
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
 PEOPLE = [Person("user", f"u{number}") for number in range(8)] + [Person("guest", "g1")]
@@ -95,12 +96,12 @@ async def send(
     stores: Stores, redis: Redis, people: PeopleReader, deliveries: Sequence[Sequence[Event]], *, reading: bool
 ) -> None:
     """Gateway and worker take each batch: the delta has it before it is stored. `reading`: states are read between."""
-    memory = Memory(stores)
+    memory = Connections(stores)
     for number, batch in enumerate(deliveries):
         await add_recent(redis, batch)
         if reading:
             await people.state(PEOPLE[number % len(PEOPLE)])
-        await store(memory, batch, patience=0)
+        await store(memory, batch, timeout=0)
     await memory.close()
 
 

@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 from api.app import create_app
 from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS
-from bus.publisher import Broker, events_body, publish_events
+from bus.messages import store_events
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import read_event
 from core.settings import Gateway, Settings, Stores
 from db.clients import create_client
@@ -49,7 +50,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 @pytest.fixture
 async def http(stores: Stores, collected: Collector, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[Any]:
-    """A gateway that traces, and a client of it that may tell events."""
+    """A gateway that traces, and its HTTP client with a token that may send events."""
     app = create_app(Configured(stores))
     async with app.router.lifespan_context(app) as state:
 
@@ -66,7 +67,7 @@ async def http(stores: Stores, collected: Collector, pool: asyncpg.Pool, redis: 
 
 
 async def track(http: httpx.AsyncClient, trace: str) -> str:
-    """Tell an event within a trace of the caller's; the request's id."""
+    """Send an event in a trace of the caller; returns the id of the request."""
     body = {"query": TRACK, "variables": {"events": [EVENT]}}
     answer = await http.post("/graphql", json=body, headers={"traceparent": f"00-{trace}-{'1' * 16}-01"})
     assert answer.json() == {"data": {"trackEvents": {"accepted": 1}}}
@@ -122,7 +123,7 @@ async def test_a_damaged_traceparent_begins_a_new_trace(http: httpx.AsyncClient,
     assert {span.parent for span in roots} == {""}
 
 
-async def test_a_batch_that_is_put_back_stays_in_its_trace_and_its_log_lines_name_it(
+async def test_a_batch_that_is_sent_again_stays_in_its_trace_and_its_log_lines_name_it(
     stores: Stores,
     collected: Collector,
     pool: asyncpg.Pool,
@@ -132,18 +133,18 @@ async def test_a_batch_that_is_put_back_stays_in_its_trace_and_its_log_lines_nam
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
     start_worker(
-        "import engine.intake.storing; engine.intake.storing.PATIENCE = 0.1",
+        "import engine.intake.storing; engine.intake.storing.STORE_TIMEOUT = 0.1",
         PENCHANT_POSTGRES_URL=await relay.reserve(),
     )
-    broker = Broker(stores.broker_url.get_secret_value(), 5)
+    broker = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     from core import telemetry
 
     telemetry.start("test")
-    task_id = uuid4()
     with telemetry.entry("a test", "INTERNAL", None):
         trace = telemetry.trace_id() or ""
         event = read_event(EVENT, source="shop", received_at=None)
-        await publish_events(broker, task_id, events_body([event]))
+        envelope = store_events([event])
+        await broker.publish(envelope)
     telemetry.stop()
     await broker.close()
 
@@ -159,5 +160,5 @@ async def test_a_batch_that_is_put_back_stays_in_its_trace_and_its_log_lines_nam
     await eventually(stored)
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
     lines = [json.loads(line) for line in worker_log.read_text().splitlines() if "batch_put_back" in line]  # noqa: ASYNC240
-    assert {(line["task_id"], line["trace_id"]) for line in lines} == {(str(task_id), trace)}
+    assert {(line["task_id"], line["trace_id"]) for line in lines} == {(str(envelope.id), trace)}
     await relay.close()

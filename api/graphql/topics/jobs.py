@@ -12,7 +12,7 @@ from api.graphql.types.connections import After, Connection, Edge, First, check_
 from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires
 from api.graphql.types.viewers import recorded_name
-from bus.publisher import request_training
+from bus.messages import train
 from core.contract import check_reason
 from core.errors import StoreUnavailable
 from db import jobs as stored
@@ -131,7 +131,7 @@ class JobMutation:
             gateway.pool, AFFINITY, check_reason(reason), recorded_name(info.context.viewer)
         )
         try:
-            await request_training(gateway.broker, AFFINITY)
+            await gateway.broker.publish(train(AFFINITY))
         except StoreUnavailable as error:  # the trainers find the row later, without the message
             log.warning("trainers_not_notified", job=job.id, error=str(error))
         return RequestTrainingPayload(job=Job.of(job))

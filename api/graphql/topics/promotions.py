@@ -12,7 +12,6 @@ from api.graphql.types.user_errors import UserError
 from api.graphql.types.viewers import recorded_name
 from core.errors import InvalidInput
 from db import serving as stored
-from db.cache import hint_serving
 from engine.models.promoting import CannotServe, GateRefused, promote_model, roll_back_model
 
 Reason = Annotated[str, strawberry.argument(description="Why, for the record of decisions: 1 to 500 characters.")]
@@ -58,7 +57,7 @@ class ModelMutation:
         """Promote a model on request of a person."""
         gateway, by = info.context.gateway, recorded_name(info.context.viewer)
         bundles = gateway.settings.stores.bundles
-        promotion = promote_model(gateway.pool, bundles, id, reason, by, override_gate=override_gate)
+        promotion = promote_model(gateway.pool, gateway.redis, bundles, id, reason, by, override_gate=override_gate)
         model, errors = await _serving_after(info, promotion)
         return PromoteModelPayload(model=model, user_errors=errors)
 
@@ -70,9 +69,9 @@ class ModelMutation:
     async def roll_back_model(self, info: Info, reason: Reason) -> RollBackModelPayload | None:
         """Roll back to the previous model."""
         gateway, by = info.context.gateway, recorded_name(info.context.viewer)
-        model, errors = await _serving_after(
-            info, roll_back_model(gateway.pool, gateway.settings.stores.bundles, reason, by)
-        )
+        bundles = gateway.settings.stores.bundles
+        rollback = roll_back_model(gateway.pool, gateway.redis, bundles, reason, by)
+        model, errors = await _serving_after(info, rollback)
         return RollBackModelPayload(model=model, user_errors=errors)
 
 
@@ -82,7 +81,6 @@ async def _serving_after(info: Info, change: Awaitable[stored.Serving]) -> tuple
         serving = await change
     except InvalidInput as error:
         return None, [UserError.of(error, _CODES.get(type(error), "BAD_USER_INPUT"))]
-    await hint_serving(info.context.gateway.redis)
     record = await stored.model_by_id(info.context.gateway.pool, serving.bundle)
     assert record is not None
     return Model.of(record, await serving_models(info.context)), []

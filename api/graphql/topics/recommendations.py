@@ -23,7 +23,7 @@ from db import items as stored
 from db.events import events_for_items
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
-from engine.recommending.recommendations import Listed, Wish
+from engine.recommending.recommendations import ListRequest, RecommendedList
 from ml.ranked import REASONS
 
 MAX_PLACEMENT = 64  # characters
@@ -200,7 +200,7 @@ class RecommendationConnection:
 
     @classmethod
     def of(
-        cls, context: Context, listed: Listed, placement: str, person: Person | None, *, preview: bool = False
+        cls, context: Context, listed: RecommendedList, placement: str, person: Person | None, *, preview: bool = False
     ) -> Self:
         """The public shape of a page."""
         page, model = listed.page, strawberry.ID(listed.bundle.id) if listed.bundle else None
@@ -299,18 +299,18 @@ async def recommend(
         raise InvalidInput(f"placement must have 1 to {MAX_PLACEMENT} characters.", field="placement")
     where = where or RecommendationContext()
     shown = [*(where.item_ids or ()), *(where.cart_item_ids or ())]
-    wish = Wish(
+    request = ListRequest(
         first=check_first(first),
         after=after,
-        wanted=read_filter(filter),
+        filter=read_filter(filter),
         market=where.market,
         category=where.category,
-        near=[*shown, *(where.recent_item_ids or ())],
+        context_items=[*shown, *(where.recent_item_ids or ())],
         exclude=[*shown, *(exclude or ())],
         among=among,
         personalize=where.personalize is not False,
     )
-    listed = await context.recommender.for_person(person, wish)
+    listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(context, listed, placement, person, preview=preview)
 
 
@@ -319,8 +319,8 @@ async def similar_to(
 ) -> RecommendationConnection | None:
     """A page of the items that are most similar to an item."""
     context, item = info.context, root.record
-    wish = Wish(check_first(first), after, read_filter(filter), market)
-    listed = await context.recommender.like_item(item, wish)
+    request = ListRequest(check_first(first), after, read_filter(filter), market)
+    listed = await context.recommender.like_item(item, request)
     return RecommendationConnection.of(context, listed, "similar", context.viewer.person)
 
 
@@ -355,6 +355,6 @@ class RecommendationQuery:
     ) -> RecommendationConnection | None:
         """A page of the items that most people bought."""
         context = info.context
-        wish = Wish(check_first(first), after, read_filter(filter), market)
-        listed = await context.recommender.trending(window, wish)
+        request = ListRequest(check_first(first), after, read_filter(filter), market)
+        listed = await context.recommender.trending(window, request)
         return RecommendationConnection.of(context, listed, "trending", context.viewer.person)

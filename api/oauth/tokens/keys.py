@@ -1,4 +1,4 @@
-"""The RSA keys that sign access tokens: made, sealed (encrypted) with the gateway's secret, opened, rotated.
+"""The RSA keys that sign access tokens: made, sealed (encrypted) with the gateway's secret, opened.
 
 Public keys are derived from the sealed private keys, never read from the table's `public` column: an attacker who can
 write to the database but does not know the secret cannot make the gateway trust a key.
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 ALGORITHM = "RS256"
 BITS = 2048
-SETTLE = timedelta(seconds=10)  # a new key signs once every process has had time to learn of it
+SIGNS_AFTER = timedelta(seconds=10)  # a new key signs once every process has had time to learn of it
 VERIFY_FOR = timedelta(days=1)  # the longest life of an access token
 _SEALING = ["dir", "A256GCM"]
 
@@ -116,5 +116,5 @@ def public_jwk(key: RSAKey) -> dict[str, Any]:
 
 def _signing_key(newest_first: Sequence[tuple[StoredKey, RSAKey]]) -> RSAKey | None:
     live = [(stored, key) for stored, key in newest_first if stored.live]
-    settled = [key for stored, key in live if stored.age >= SETTLE]
+    settled = [key for stored, key in live if stored.age >= SIGNS_AFTER]
     return next(iter(settled or [key for _, key in live]), None)

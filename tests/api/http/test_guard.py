@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.http.guard import EdgeGuard
 from api.http.protocol import TimedProtocol
@@ -91,6 +91,17 @@ async def test_a_later_request_on_the_same_connection_has_a_time_limit_too(port:
     assert answer.count(b"HTTP/1.1") == 1
 
 
+async def test_a_later_request_head_that_is_never_finished_closes_the_connection(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(DEADLINE):
+        writer.write(POST + b"content-length: 0\r\n\r\n")
+        assert status(await reader.readuntil(b"\r\n\r\n")) == 200
+        await reader.readexactly(34)  # the body: "0", a space and the request's id
+        writer.write(b"POST / HT")
+        assert await reader.read() == b""
+    writer.close()
+
+
 async def test_an_unfinished_body_is_refused_and_the_connection_closed(port: int) -> None:
     for framing in (b"content-length: 5\r\n\r\nhel", b"transfer-encoding: chunked\r\n\r\n3\r\nhel\r\n"):
         answer = await exchange(port, POST, framing)
@@ -139,3 +150,33 @@ async def test_other_protocols_pass_through() -> None:
 
     await EdgeGuard(app, max_body=1, timeout=1)({"type": "lifespan"}, nothing, nothing)
     assert seen == ["lifespan"]
+
+
+async def call_guard(headers: list[tuple[bytes, bytes]], *messages: Message) -> tuple[list[bytes], list[Message]]:
+    """What the guard does with these messages: the bodies the app received, and the messages sent to the caller."""
+    unread = list(messages)
+    received: list[bytes] = []
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        received.append((await receive())["body"])
+
+    async def receive() -> Message:
+        return unread.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await EdgeGuard(app, max_body=10, timeout=DEADLINE)({"type": "http", "headers": headers}, receive, send)
+    return received, sent
+
+
+async def test_a_caller_that_disconnects_during_its_body_never_reaches_the_app() -> None:
+    part: Message = {"type": "http.request", "body": b"hel", "more_body": True}
+    assert await call_guard([(b"content-length", b"5")], part, {"type": "http.disconnect"}) == ([], [])
+
+
+async def test_a_length_and_a_transfer_encoding_together_are_refused_whatever_the_server_accepts() -> None:
+    received, sent = await call_guard([(b"content-length", b"5"), (b"transfer-encoding", b"chunked")])
+    assert received == []
+    assert (sent[0]["status"], b"BAD_REQUEST" in sent[1]["body"]) == (400, True)

@@ -11,8 +11,8 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from api.oauth.authority import MOST_WAITING, Authority
+from api.oauth.blocking_pool import BlockingPool
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
-from api.oauth.store import BlockingPool
 from core import clock
 from core.contract import Person
 from db.clients import disable_client
@@ -332,7 +332,7 @@ async def test_without_postgres_the_client_is_asked_to_retry(
     http: httpx.AsyncClient, registered: Any, authority: Authority
 ) -> None:
     await registered()
-    away = authority.server._store = BlockingPool("postgresql://nobody@127.0.0.1:1/none", timeout=2.0, size=1)
+    away = authority.server._pool = BlockingPool("postgresql://nobody@127.0.0.1:1/none", timeout=2.0, size=1)
     answer = await ask(http, OWN)
     away.close()
     assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")

@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 from api.errors import RequestRefused
 from api.gateway import Gateway
 from api.http.gzip_body import MOST_MEMBERS, inflate
-from api.routes.bulk import BulkEndpoint, read_elements
+from api.routes.bulk import BulkEndpoint, StoreElements, read_elements
+from core.errors import StoreUnavailable
 from core.settings import Ingest, Stores
 from engine.outcomes import Result
 from engine.viewer import Viewer
@@ -318,10 +319,8 @@ async def test_pages_of_registered_origins_may_post_events(http: httpx.AsyncClie
     assert answer.headers["vary"] == "Origin"
 
 
-async def test_an_upload_that_takes_too_long_is_504() -> None:
-    async def slow(gateway: Gateway, viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
-        await asyncio.Event().wait()
-        return []
+async def upload_to(store: StoreElements) -> httpx.Response:
+    """The answer to one event, from an endpoint over `store` alone."""
 
     class Known:
         async def verify(self, token: str) -> Viewer:
@@ -329,11 +328,28 @@ async def test_an_upload_that_takes_too_long_is_504() -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = {"verifier": Known(), "gateway": None}
-        await BulkEndpoint("events:write", slow, MEGABYTE, 0.05)(scope, receive, send)
+        await BulkEndpoint("events:write", store, MEGABYTE, 0.05)(scope, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as alone:
         alone.headers["authorization"] = "Bearer t"
-        assert code(await post(alone, "/events", GOOD)) == (504, "TIMEOUT")
+        return await post(alone, "/events", GOOD)
+
+
+async def test_an_upload_that_takes_too_long_is_504() -> None:
+    async def slow(gateway: Gateway, viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
+        await asyncio.Event().wait()
+        return []
+
+    assert code(await upload_to(slow)) == (504, "TIMEOUT")
+
+
+async def test_an_upload_while_a_store_is_away_is_503_with_retry_after() -> None:
+    async def away(gateway: Gateway, viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
+        raise StoreUnavailable("postgres")
+
+    refused = await upload_to(away)
+    assert code(refused) == (503, "SERVICE_UNAVAILABLE")
+    assert refused.headers["retry-after"] == "1"
 
 
 async def test_with_a_slow_broker_calls_are_refused_before_memory_grows(

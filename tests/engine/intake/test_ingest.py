@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import aio_pika
 import asyncpg
@@ -15,19 +15,20 @@ from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.envelope import Envelope, Kind
+from bus.rabbitmq import topology
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import Person
 from core.errors import Overloaded, StoreUnavailable, TooManyElements
 from core.settings import Ingest as IngestSettings
 from core.settings import Stores
 from db.cache import connect_redis, read_person, unpack_recent, write_base
-from db.outbox import count_envelopes, keep_envelope
+from db.outbox import count_envelopes
 from db.postgres import connect_pool
 from db.tombstones import ensure_key, insert_tombstones
-from engine.intake import draining
 from engine.intake.ingest import EventIntake
+from engine.intake.outbox import keep_in_outbox
 from engine.outcomes import Outcome, Result
 from engine.viewer import Viewer
 from tests.faults import Relay, eventually
@@ -66,7 +67,7 @@ async def open_ingest(stores: Stores) -> AsyncIterator[Open]:
             redis = connect_redis(redis_url or stores.redis_url.get_secret_value())
             stack.push_async_callback(redis.aclose)
             chosen = IngestSettings.model_validate({"confirm_timeout": 2, **settings})
-            broker = Broker(broker_url or stores.broker_url.get_secret_value(), chosen.confirm_timeout)
+            broker = RabbitPublisher(broker_url or stores.broker_url.get_secret_value(), chosen.confirm_timeout)
             stack.push_async_callback(broker.close)
             ingest = EventIntake(chosen, pool, redis, broker)
             ingest.open()
@@ -250,7 +251,7 @@ async def test_while_the_broker_is_away_the_outbox_keeps_batches_and_sends_them_
     await relay.close()
 
 
-async def test_a_batch_that_the_broker_refuses_does_not_stop_the_rest_of_the_outbox(
+async def test_an_envelope_that_the_broker_refuses_does_not_delay_the_others(
     open_ingest: Open,
     pool: asyncpg.Pool,
     redis: Redis,
@@ -259,14 +260,15 @@ async def test_a_batch_that_the_broker_refuses_does_not_stop_the_rest_of_the_out
 ) -> None:
     refused, taken = uuid4(), uuid4()
 
-    async def publish(broker: Broker, task_id: UUID, body: bytes) -> None:
-        if task_id == refused:
+    async def publish(publisher: RabbitPublisher, envelope: Envelope) -> None:
+        if envelope.id == refused:
             raise StoreUnavailable("broker", "It is too large.")
-        await publish_events(broker, task_id, body)
+        await as_before(publisher, envelope)
 
-    for task_id in (refused, taken):
-        await keep_envelope(pool, task_id, events_body([]))
-    monkeypatch.setattr(draining, "publish_events", publish)
+    for envelope_id in (refused, taken):
+        await keep_in_outbox(pool, Envelope(kind=Kind.STORE_EVENTS, id=envelope_id, body=b"[]"))
+    as_before = RabbitPublisher.publish
+    monkeypatch.setattr(RabbitPublisher, "publish", publish)
     await open_ingest(pool=pool)
 
     async def only_one_waits() -> bool:

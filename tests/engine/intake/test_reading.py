@@ -1,4 +1,4 @@
-"""Poison: what cannot be stored becomes a dead event with its reason, and its neighbours are stored."""
+"""An event that cannot be stored becomes a dead event with its reason; the others of its batch are stored."""
 
 import json
 from collections.abc import AsyncIterator
@@ -13,8 +13,11 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.envelope import Kind
+from bus.messages import store_events
+from bus.rabbitmq import topology
+from bus.rabbitmq.celery_message import body_of
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import EARLIEST, Event, Person, read_event
 from core.settings import Stores
@@ -23,9 +26,10 @@ from db.dead_events import DeadReason, bodies_of_dead_events, list_dead_events
 from db.erasures import begin_erasure
 from db.events import MONTHS_AHEAD, ensure_months
 from engine.intake.reading import insert_good, read_batch
-from engine.intake.storing import Memory, store, take
+from engine.intake.storing import store, store_batch
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
+from workers.process import Connections
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMED = {"id": "e1", "occurredAt": NOW}
@@ -37,7 +41,7 @@ def make_event(**fields: Any) -> Event:
 
 
 def unstorable(**fields: Any) -> Event:
-    """An event that the contract of another release took, and no column can hold."""
+    """An event that the contract of another release allows, and that no column can hold."""
     return make_event(**fields).model_copy(update={"quantity": 2**40})
 
 
@@ -47,17 +51,23 @@ def batch_of(*events: Event, **more: Any) -> str:
 
 
 @pytest.fixture
-async def memory(stores: Stores) -> AsyncIterator[Memory]:
-    opened = Memory(stores)
+async def connections(stores: Stores) -> AsyncIterator[Connections]:
+    opened = Connections(stores)
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[Broker]:
-    opened = Broker(stores.broker_url.get_secret_value(), 5)
+async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
+    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
+
+
+async def take(connections: Connections, text: str) -> None:
+    """Store a batch, as the worker's task does at its first attempt."""
+    async with connections.publisher() as publisher:
+        await store_batch(connections, publisher, text, attempts=1)
 
 
 async def count(pool: asyncpg.Pool) -> int:
@@ -70,7 +80,7 @@ async def reasons(pool: asyncpg.Pool) -> list[str]:
 
 
 class Counted:
-    """A pool that counts what it is asked."""
+    """A pool that counts its statements."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool, self.statements = pool, 0
@@ -80,7 +90,7 @@ class Counted:
         return getattr(self._pool, name)
 
 
-async def test_a_batch_that_is_all_new_costs_one_statement_and_one_that_is_known_two(pool: asyncpg.Pool) -> None:
+async def test_a_new_batch_costs_one_statement_and_a_known_one_two(pool: asyncpg.Pool) -> None:
     await ensure_months(pool, [NOW])
     counted: Any = Counted(pool)
     events = [make_event() for _ in range(20)]
@@ -90,38 +100,42 @@ async def test_a_batch_that_is_all_new_costs_one_statement_and_one_that_is_known
     assert counted.statements == 3
 
 
-async def test_the_same_identity_with_another_body_is_a_dead_event_and_the_first_stays(
-    pool: asyncpg.Pool, redis: Redis, memory: Memory
+async def test_a_second_body_under_the_same_identity_becomes_a_dead_event_and_the_first_stays(
+    pool: asyncpg.Pool, redis: Redis, connections: Connections
 ) -> None:
     first, second = make_event(**NAMED, itemId="first"), make_event(**NAMED, itemId="second")
-    assert await store(memory, [first], 1) == 1
+    assert await store(connections, [first], 1) == 1
     for _ in range(2):
-        assert await store(memory, [second, first, make_event(userId="u2")], 1) == 1
+        assert await store(connections, [second, first, make_event(userId="u2")], 1) == 1
     (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.event_id, dead.user_id, dead.attempts) == (DeadReason.CONFLICT, "e1", "u1", 2)
     assert Event.model_validate_json((await bodies_of_dead_events(pool, [dead.id]))[dead.id]) == second
     assert (await read_person(redis, Person("user", "u1")))[1] == [pack_recent(first)]
 
 
-async def test_of_two_bodies_in_one_batch_the_one_that_was_not_stored_is_dead(pool: asyncpg.Pool) -> None:
+async def test_of_two_bodies_in_one_batch_the_one_that_is_not_stored_becomes_a_dead_event(pool: asyncpg.Pool) -> None:
     bodies = [make_event(**NAMED, itemId=f"i{n}") for n in range(2)]
     stored = await insert_good(pool, [*bodies, bodies[0]])
     held = await pool.fetchval("SELECT item_id FROM events")
     lost = [event for event in bodies if event.item_id != held]
     assert stored.new == 1
-    assert {json.loads(burial.body)["itemId"] for burial in stored.dead} == {event.item_id for event in lost}
+    assert {json.loads(dead.body)["itemId"] for dead in stored.dead} == {event.item_id for event in lost}
 
 
-async def test_what_postgres_refuses_is_found_by_halves(pool: asyncpg.Pool, memory: Memory) -> None:
+async def test_the_events_that_postgres_refuses_become_dead_events_and_the_others_are_stored(
+    pool: asyncpg.Pool, connections: Connections
+) -> None:
     good = [make_event(userId=f"u{n}") for n in range(30)]
     bad = [unstorable(id="confidential-1", occurredAt=NOW), unstorable(id="confidential-2", occurredAt=NOW)]
-    assert await store(memory, [*good[:7], bad[0], *good[7:], bad[1]], 1) == 30
+    assert await store(connections, [*good[:7], bad[0], *good[7:], bad[1]], 1) == 30
     dead = await list_dead_events(pool, 10)
     assert {each.event_id for each in dead} == {"confidential-1", "confidential-2"}
     assert all(each.reason == DeadReason.UNSTORABLE and "confidential" not in each.detail for each in dead)
 
 
-async def test_an_element_of_another_release_dies_alone(pool: asyncpg.Pool, memory: Memory, stores: Stores) -> None:
+async def test_an_element_of_another_release_becomes_the_only_dead_event(
+    pool: asyncpg.Pool, connections: Connections, stores: Stores
+) -> None:
     stranger = {
         "type": "VIEW",
         "source": "shop",
@@ -133,7 +147,7 @@ async def test_an_element_of_another_release_dies_alone(pool: asyncpg.Pool, memo
         "confidential": "x",
         "unitPrice": "1.10",
     }
-    await take(memory, batch_of(make_event(), make_event(unitPrice="1.5"), **stranger), 1)
+    await take(connections, batch_of(make_event(), make_event(unitPrice="1.5"), **stranger))
     assert await count(pool) == 2
     (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.source, dead.event_id, dead.event_type) == (DeadReason.INVALID, "shop", "e9", "VIEW")
@@ -158,13 +172,13 @@ NUMBER, BEFORE, FAR = 10**30, "0001-01-01T00:00:00+23:59", "9999-12-31T10:00:00Z
         ({"receivedAt": "9999-12-31T23:00:00-23:59"}, "it: receivedAt lies before 1990 or too far ahead"),
     ],
 )
-async def test_what_would_only_show_later_dies_alone_and_is_its_persons(
-    pool: asyncpg.Pool, memory: Memory, more: dict[str, Any], says: str
+async def test_an_event_that_postgres_would_refuse_becomes_the_only_dead_event_and_keeps_its_person(
+    pool: asyncpg.Pool, connections: Connections, more: dict[str, Any], says: str
 ) -> None:
     await begin_erasure(pool, "somebody", "shop", clock.now())  # from now on the times of events are compared
     bad = {**json.loads(batch_of(make_event(**NAMED, userId="ada")))[0], **more}
     recent = clock.now().isoformat()
-    await take(memory, batch_of(make_event(occurredAt=NOW), **{**bad, "receivedAt": recent, **more}), 1)
+    await take(connections, batch_of(make_event(occurredAt=NOW), **{**bad, "receivedAt": recent, **more}))
     assert await count(pool) == 1
     (dead,) = await list_dead_events(pool, 10)
     assert (dead.reason, dead.event_id, dead.user_id) == (DeadReason.INVALID, "e1", "ada")
@@ -189,26 +203,28 @@ def test_the_times_of_an_event_may_lie_from_1990_to_the_last_month_that_is_made_
     "element",
     [7, None, "text", [], {}, {"id": "\x00", "userId": "\ud800"}, {"occurredAt": "not a time"}, {"id": 10**400}],
 )
-async def test_an_element_of_any_shape_can_be_kept(pool: asyncpg.Pool, memory: Memory, element: Any) -> None:
+async def test_an_element_of_any_shape_can_be_stored_as_a_dead_event(
+    pool: asyncpg.Pool, connections: Connections, element: Any
+) -> None:
     read = read_batch(json.dumps([element]))
     assert len(read.dead) == 1 and not read.events
-    await store(memory, read.events, 1, read.dead)
+    await store(connections, read.events, 1, read.dead)
     (dead,) = await list_dead_events(pool, 10)
     assert (dead.source, dead.event_id, dead.user_id, dead.occurred_at) == (None, None, None, None)
     assert json.loads((await bodies_of_dead_events(pool, [dead.id]))[dead.id]) == element
 
 
-def test_good_elements_are_read_alike_alone_and_together() -> None:
+def test_valid_elements_are_read_alike_one_by_one_and_together() -> None:
     events = [make_event(unitPrice="0.1000", properties={"n": 2**53 + 1, "f": 0.1}), make_event(value=Decimal("1e3"))]
     assert read_batch(batch_of(*events)).events == events
     assert read_batch(batch_of(*events, type="NONE")).events == events
 
 
-async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+async def test_a_message_that_no_worker_can_read_is_dead_lettered_and_the_worker_goes_on(
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
-    task, good = {"task": topology.STORE_EVENTS, "id": "x"}, events_body([make_event(id="odd", occurredAt=NOW)])
+    task, good = {"task": Kind.STORE_EVENTS, "id": "x"}, body_of(store_events([make_event(id="odd", occurredAt=NOW)]))
     odd: list[tuple[bytes, str | None, Any]] = [
         (b"\xff\xfe no JSON", "application/json", task),
         (b"half [", "application/json", task),
@@ -221,7 +237,7 @@ async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
         (b'[["[{}]"], {}, 7]', "application/json", task),
         (b"no task at all", None, {}),
         (b'{"args": 1}', "application/json", {}),
-        (good.replace(b"odd", b"od2"), "application/json", {"task": topology.STORE_EVENTS}),
+        (good.replace(b"odd", b"od2"), "application/json", {"task": Kind.STORE_EVENTS}),
         (b"[[], {}, {}]", "application/json", {"task": "penchant.of_next_release", "id": "x"}),
         (b"[[1], {}, {}]", "application/json", {"task": ["penchant.store_events"], "id": "x"}),
         (b"[[2], {}, {}]", "application/json", {**task, "eta": "yesterday"}),
@@ -231,12 +247,12 @@ async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
     for body, content_type, headers in odd:
         message = aio_pika.Message(body, content_type=content_type, headers=headers, content_encoding="utf-8")
         await exchange.publish(message, topology.EVENTS.routing_key)
-        await publish_events(broker, uuid4(), events_body([make_event()]))
+        await broker.publish(store_events([make_event()]))
 
-    async def all_buried() -> bool:
+    async def all_recorded() -> bool:
         return await count(pool) == len(odd) and len(await list_dead_events(pool, 100)) == len(odd)
 
-    await eventually(all_buried)
+    await eventually(all_recorded)
     dead = await list_dead_events(pool, 100)
     bodies = await bodies_of_dead_events(pool, [each.id for each in dead])
     assert {bodies[each.id] for each in dead if each.kind == "MESSAGE"} == {
@@ -248,8 +264,8 @@ async def test_what_no_worker_can_read_neither_ends_it_nor_is_lost(
         assert (await channel.declare_queue(queue.name, passive=True)).declaration_result.message_count == 0
 
 
-async def test_what_is_to_wait_or_to_expire_neither_stops_a_worker_nor_is_lost(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+async def test_a_message_with_an_eta_or_expiry_is_dead_lettered_and_the_worker_goes_on(
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     odd: list[dict[str, Any]] = [{"eta": f"{clock.now() + timedelta(days=1):%FT%T}+00:00"} for _ in range(8)]
@@ -257,25 +273,25 @@ async def test_what_is_to_wait_or_to_expire_neither_stops_a_worker_nor_is_lost(
     exchange = await channel.get_exchange(topology.EXCHANGE.name)
     for n, headers in enumerate(odd):
         message = aio_pika.Message(
-            events_body([make_event(id=f"odd-{n}", occurredAt=NOW)]),
-            headers={"task": topology.STORE_EVENTS, "id": str(uuid4()), **headers},
+            body_of(store_events([make_event(id=f"odd-{n}", occurredAt=NOW)])),
+            headers={"task": Kind.STORE_EVENTS, "id": str(uuid4()), **headers},
             content_type="application/json",
             content_encoding="utf-8",
         )
         await exchange.publish(message, topology.EVENTS.routing_key)
-    old = {"task": topology.STORE_EVENTS, "id": "x", "args": ["[]"], "kwargs": {}, "eta": odd[0]["eta"]}
+    old = {"task": Kind.STORE_EVENTS, "id": "x", "args": ["[]"], "kwargs": {}, "eta": odd[0]["eta"]}
     message = aio_pika.Message(json.dumps(old).encode(), content_type="application/json", content_encoding="utf-8")
     await exchange.publish(message, topology.EVENTS.routing_key)
-    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await broker.publish(store_events([make_event()]))
 
-    async def all_buried() -> bool:
+    async def all_recorded() -> bool:
         return await count(pool) == 1 and len(await list_dead_events(pool, 100)) == len(odd) + 1
 
-    await eventually(all_buried)
+    await eventually(all_recorded)
     dead = await list_dead_events(pool, 100)
-    told = {each.detail for each in dead if each.kind == "EVENT"}
+    details = {each.detail for each in dead if each.kind == "EVENT"}
     assert {each.event_id for each in dead if each.event_id} == {f"odd-{n}" for n in range(len(odd))}
-    assert told == {"Its message was to wait or to expire: events do neither."}
+    assert details == {"Its message was to wait or to expire: events do neither."}
 
 
 PRELUDE = """
@@ -293,15 +309,15 @@ engine.intake.storing.insert_good = deadly
 
 
 async def test_a_batch_that_does_not_fit_into_memory_does_not_end_the_worker(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     worker = start_worker(PRELUDE.replace("os.kill(os.getpid(), signal.SIGKILL)", "raise MemoryError"))
-    await publish_events(broker, uuid4(), events_body([make_event(itemId="deadly", id="big", occurredAt=NOW)]))
+    await broker.publish(store_events([make_event(itemId="deadly", id="big", occurredAt=NOW)]))
 
-    async def died() -> bool:
+    async def is_dead() -> bool:
         return await reasons(pool) == [DeadReason.FAILED]
 
-    await eventually(died)
+    await eventually(is_dead)
     assert worker.poll() is None
 
 
@@ -310,21 +326,21 @@ from celery.concurrency.asynpool import AsynPool
 
 AsynPool.timers = {}
 AsynPool._event_process_exit = lambda self, hub, process: self._untrack_child_process(process, hub)
-"""  # Celery looks too early at a process that just died, and not again
+"""  # as when Celery checks a process too early, and not again
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("prelude", [PRELUDE, PRELUDE + BLIND], ids=["", "blind"])
-async def test_an_event_that_kills_its_worker_dies_alone_after_five_tries_and_delays_nobody(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, prelude: str
+async def test_an_event_that_ends_its_worker_is_the_only_dead_event_after_five_tries_and_delays_no_other(
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, prelude: str
 ) -> None:
     start_worker(prelude)
     poison = make_event(itemId="deadly", id="deadly", occurredAt=NOW)
-    await publish_events(broker, uuid4(), events_body([make_event(), poison, make_event()]))
+    await broker.publish(store_events([make_event(), poison, make_event()]))
     neighbours = 0
     while not await list_dead_events(pool, 1):
         neighbours += 1
-        await publish_events(broker, uuid4(), events_body([make_event(id=f"n{neighbours}", occurredAt=NOW)]))
+        await broker.publish(store_events([make_event(id=f"n{neighbours}", occurredAt=NOW)]))
 
         async def stored(id: str = f"n{neighbours}") -> bool:
             return bool(await pool.fetchval("SELECT true FROM events WHERE id = $1", id))

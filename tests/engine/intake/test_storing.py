@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -15,17 +14,19 @@ from kombu.entity import Queue
 from pydantic import SecretStr, ValidationError
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.messages import store_events
+from bus.rabbitmq import topology
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, Person, read_event
 from core.errors import StoreUnavailable
 from core.settings import Stores
 from db.cache import pack_recent, read_person, write_base
 from db.events import events_of_person
 from engine.intake.reading import read_batch
-from engine.intake.storing import Memory, store
+from engine.intake.storing import store
 from tests.faults import Relay, eventually
 from tests.fixtures.worker import StartWorker
+from workers.process import Connections
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 U1 = Person("user", "u1")
@@ -37,15 +38,15 @@ def make_event(**fields: Any) -> Event:
 
 
 @pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[Broker]:
-    opened = Broker(stores.broker_url.get_secret_value(), 5)
+async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
+    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def memory(stores: Stores) -> AsyncIterator[Memory]:
-    opened = Memory(stores)
+async def connections(stores: Stores) -> AsyncIterator[Connections]:
+    opened = Connections(stores)
     yield opened
     await opened.close()
 
@@ -61,40 +62,40 @@ async def waiting(channel: AbstractChannel, queue: Queue) -> int:
 
 
 async def test_a_published_batch_reaches_postgres_and_redis(
-    broker: Broker, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     events = [make_event(properties={"n": n, "nested": {"__type__": "nobody's", "__value__": 1}}) for n in range(3)]
-    await publish_events(broker, uuid4(), events_body(events))
+    await broker.publish(store_events(events))
 
-    async def told() -> bool:
+    async def all_recent() -> bool:
         return len((await read_person(redis, U1))[1]) == 3
 
-    await eventually(told)
+    await eventually(all_recent)
     assert {event.id: event for event in await events_of_person(pool, U1)} == {event.id: event for event in events}
     assert sorted((await read_person(redis, U1))[1]) == sorted(pack_recent(event) for event in events)
     assert await waiting(channel, topology.EVENTS) == 0
 
 
-async def test_what_is_delivered_again_changes_nothing(
-    broker: Broker, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+async def test_a_batch_that_is_delivered_again_changes_nothing(
+    broker: RabbitPublisher, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     events, last = [make_event() for _ in range(50)], make_event(itemId="last")
-    task_id, body = uuid4(), events_body(events)
+    envelope = store_events(events)
     for _ in range(3):
-        await publish_events(broker, task_id, body)
-    await publish_events(broker, uuid4(), events_body([*events[::-1], last]))
+        await broker.publish(envelope)
+    await broker.publish(store_events([*events[::-1], last]))
     start_worker()
 
-    async def told() -> bool:
+    async def all_recent() -> bool:
         return pack_recent(last) in (await read_person(redis, U1))[1]
 
-    await eventually(told)
+    await eventually(all_recent)
     assert await count(pool) == 51
     assert len((await read_person(redis, U1))[1]) == 51
 
 
-def test_a_batch_of_an_earlier_release_is_read_whatever_the_contract_refuses_by_now() -> None:
+def test_a_batch_of_an_earlier_release_is_read_though_the_contract_refuses_it_today() -> None:
     head = '"source":"shop","occurredAt":"2026-03-01T11:00:00Z","receivedAt":"2026-03-01T12:00:00Z"'
     text = (
         f'[{{"id":"e1","type":"PURCHASE","userId":"u1","itemId":"i1","orderId":"o1","quantity":2,"unitPrice":"1E+3",'
@@ -106,7 +107,7 @@ def test_a_batch_of_an_earlier_release_is_read_whatever_the_contract_refuses_by_
     assert (searched.person, searched.query, searched.received_at) == (Person("guest", "g1"), None, NOW)
 
 
-def test_a_batch_that_cannot_be_read_puts_nobodys_data_into_the_log() -> None:
+def test_the_error_about_an_unreadable_batch_repeats_nothing_of_it() -> None:
     with pytest.raises(ValidationError) as refusal:
         read_batch('[{"id": "confidential", "properties": ' + '{"a": ' * 300)
     assert "confidential" not in str(refusal.value)
@@ -116,32 +117,34 @@ async def test_while_postgres_is_away_the_batch_waits_inside_the_task(
     stores: Stores, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
-    memory = Memory(stores.model_copy(update={"postgres_url": SecretStr(await relay.reserve())}))
-    storing = asyncio.create_task(store(memory, [make_event()], patience=20))
+    connections = Connections(stores.model_copy(update={"postgres_url": SecretStr(await relay.reserve())}))
+    storing = asyncio.create_task(store(connections, [make_event()], timeout=20))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(storing), 0.3)
     await relay.open()
     assert await storing == 1
     await relay.close()
-    storing = asyncio.create_task(store(memory, [make_event()], patience=20))  # its pooled connection is dead by now
+    storing = asyncio.create_task(
+        store(connections, [make_event()], timeout=20)
+    )  # its pooled connection is closed by now
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(storing), 0.3)
     await relay.open()
     assert await storing == 1 and await count(pool) == 2
-    await memory.close()
+    await connections.close()
     await relay.close()
 
 
-async def test_patience_has_an_end(stores: Stores) -> None:
-    away = Memory(stores.model_copy(update={"postgres_url": SecretStr("postgresql://nobody@127.0.0.1:1/none")}))
+async def test_storing_gives_up_after_its_timeout(stores: Stores) -> None:
+    away = Connections(stores.model_copy(update={"postgres_url": SecretStr("postgresql://nobody@127.0.0.1:1/none")}))
     with pytest.raises(StoreUnavailable):
-        await store(away, [make_event()], patience=0.3)
+        await store(away, [make_event()], timeout=0.3)
     await away.close()
 
 
-async def test_a_batch_out_of_patience_is_put_back_fresh_and_never_dies(
+async def test_a_batch_that_timed_out_is_sent_again_as_a_new_message_and_never_dead_lettered(
     stores: Stores,
-    broker: Broker,
+    broker: RabbitPublisher,
     pool: asyncpg.Pool,
     channel: AbstractChannel,
     start_worker: StartWorker,
@@ -149,15 +152,15 @@ async def test_a_batch_out_of_patience_is_put_back_fresh_and_never_dies(
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
     start_worker(
-        "import engine.intake.storing; engine.intake.storing.PATIENCE = 0.1",
+        "import engine.intake.storing; engine.intake.storing.STORE_TIMEOUT = 0.1",
         PENCHANT_POSTGRES_URL=await relay.reserve(),
     )
-    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await broker.publish(store_events([make_event()]))
 
-    async def put_back_more_often_than_the_queue_delivers() -> bool:
+    async def sent_again_more_often_than_the_queue_delivers() -> bool:
         return worker_log.read_text().count("batch_put_back") > 6  # noqa: ASYNC240 -- small and local
 
-    await eventually(put_back_more_often_than_the_queue_delivers)
+    await eventually(sent_again_more_often_than_the_queue_delivers)
     await relay.open()
 
     async def stored() -> bool:
@@ -169,32 +172,32 @@ async def test_a_batch_out_of_patience_is_put_back_fresh_and_never_dies(
 
 
 async def test_redis_away_stops_nothing(stores: Stores, pool: asyncpg.Pool) -> None:
-    memory = Memory(stores.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")}))
-    assert await store(memory, [make_event()], patience=0) == 1
+    connections = Connections(stores.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")}))
+    assert await store(connections, [make_event()], timeout=0) == 1
     assert await count(pool) == 1
-    await memory.close()
+    await connections.close()
 
 
-async def test_whom_redis_missed_an_event_is_built_anew_when_it_is_back(
+async def test_people_whose_event_redis_missed_are_rebuilt_when_it_is_back(
     stores: Stores, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     relay = Relay(stores.redis_url.get_secret_value())
-    memory = Memory(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
+    connections = Connections(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
     await write_base(redis, U1, b"as of before")
-    await store(memory, [make_event()], patience=0)
+    await store(connections, [make_event()], timeout=0)
     await relay.open()
-    await store(memory, [make_event(userId="u2")], patience=0)
+    await store(connections, [make_event(userId="u2")], timeout=0)
     assert await read_person(redis, U1) == (None, []), "it would not count the event for as long as it lives"
-    await memory.close()
+    await connections.close()
     await relay.close()
 
 
 async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     batches = [[make_event() for _ in range(20)] for _ in range(60)]
     for batch in batches:
-        await publish_events(broker, uuid4(), events_body(batch))
+        await broker.publish(store_events(batch))
     worker = start_worker()
 
     async def some_stored() -> bool:
@@ -212,9 +215,9 @@ async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
 
 
 @pytest.mark.chaos
-async def test_a_worker_without_a_broker_looks_for_it_at_a_steady_pace(
+async def test_a_worker_without_a_broker_tries_to_connect_at_a_steady_pace(
     stores: Stores,
-    broker: Broker,
+    broker: RabbitPublisher,
     pool: asyncpg.Pool,
     channel: AbstractChannel,
     start_worker: StartWorker,
@@ -228,7 +231,7 @@ async def test_a_worker_without_a_broker_looks_for_it_at_a_steady_pace(
 
     await eventually(lambda: tried(1))
     await eventually(lambda: tried(6), within=20)  # waits that grow by two seconds each would take thirty
-    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await broker.publish(store_events([make_event()]))
     await relay.open()
 
     async def stored() -> bool:
@@ -238,11 +241,11 @@ async def test_a_worker_without_a_broker_looks_for_it_at_a_steady_pace(
     await relay.close()
 
 
-async def test_a_worker_that_is_told_to_stop_finishes_what_it_began(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+async def test_a_stopped_worker_finishes_its_task(
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     worker = start_worker()
-    await publish_events(broker, uuid4(), events_body([make_event()]))
+    await broker.publish(store_events([make_event()]))
 
     async def stored() -> bool:
         return await count(pool) == 1
@@ -253,7 +256,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_began(
 
 
 @pytest.mark.parametrize("name", ["PENCHANT_LAKE_AT", "PENCHANT_RETRAIN_AT"])
-async def test_a_worker_with_a_wrong_setting_ends_at_its_start_and_names_it(
+async def test_a_worker_with_a_wrong_setting_ends_at_its_start_and_names_the_setting(
     pool: asyncpg.Pool, start_worker: StartWorker, worker_log: Path, name: str
 ) -> None:
     worker = start_worker(**{name: "25:00"})

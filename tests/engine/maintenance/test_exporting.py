@@ -1,4 +1,4 @@
-"""The lake comes round: once a day, by a trainer's process, again while it is not done."""
+"""The daily export to the lake: a trainer's process does it, and again while it is not done."""
 
 import asyncio
 from datetime import UTC, datetime, time, timedelta
@@ -9,7 +9,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from pydantic import ValidationError
 
-from bus import topology
+from bus.rabbitmq import topology
 from core import clock
 from core.contract import read_event
 from core.errors import InvalidInput, StoreUnavailable
@@ -18,13 +18,13 @@ from db.events import insert_events
 from db.lake.days import read_contents
 from db.lake.due_exports import request_export
 from db.lake.location import Lake
-from engine.maintenance.exporting import carry_out
+from engine.maintenance.exporting import export_day
 from engine.maintenance.periodic import due_export
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
-OFTEN = "import engine.maintenance.periodic as c; c.SCHEDULE['beat_schedule']['look-around']['schedule'] = 0.5"
+OFTEN = "import workers.periodic as p; p.BEAT_SETTINGS['beat_schedule']['periodic']['schedule'] = 0.5"
 
 
 @pytest.fixture
@@ -42,40 +42,40 @@ def days(settings: EventLake) -> list[str]:
     return [day.isoformat() for day in read_contents(Lake.at(settings.lake_url or "")).days]
 
 
-async def test_an_export_is_asked_for_once_a_day_and_again_while_it_is_not_done(
+async def test_an_export_is_requested_once_a_day_and_again_while_it_is_not_done(
     pool: asyncpg.Pool, settings: EventLake
 ) -> None:
     due = MONDAY.replace(hour=4)
     assert await due_export(pool, EventLake(), due) is None
     assert await due_export(pool, settings, MONDAY.replace(hour=2)) is None
-    told = await asyncio.gather(*(due_export(pool, settings, due) for _ in range(4)))
-    assert [day for day in told if day] == ["2026-01-05"]
+    periods = await asyncio.gather(*(due_export(pool, settings, due) for _ in range(4)))
+    assert [day for day in periods if day] == ["2026-01-05"]
     assert not await request_export(pool, "2026-01-05", timedelta(hours=1))
     assert await request_export(pool, "2026-01-05", timedelta(0))
-    await carry_out(pool, settings, "2026-01-05")
+    await export_day(pool, settings, "2026-01-05")
     assert not await request_export(pool, "2026-01-05", timedelta(0))
     assert await due_export(pool, settings, due + timedelta(days=1)) == "2026-01-06"
 
 
-async def test_it_exports_and_lets_old_months_go(pool: asyncpg.Pool, settings: EventLake) -> None:
+async def test_an_export_writes_days_and_drops_old_months(pool: asyncpg.Pool, settings: EventLake) -> None:
     yesterday = clock.now() - timedelta(days=1, hours=2)
     await store(pool, MONDAY, yesterday, clock.now())
-    await carry_out(pool, settings, "2026-01-05")  # nobody asked
+    await export_day(pool, settings, "2026-01-05")  # not requested
     assert days(settings) == []
     await request_export(pool, "2026-01-05")
-    await carry_out(pool, settings, "2026-01-05")
+    await export_day(pool, settings, "2026-01-05")
     assert days(settings) == ["2026-01-05", yesterday.date().isoformat()]
     assert await pool.fetchval("SELECT count(*) FROM events") == 2
     await store(pool, MONDAY - timedelta(hours=1))
-    await carry_out(pool, settings, "2026-01-05")  # it is done
+    await export_day(pool, settings, "2026-01-05")  # it is done
     assert await pool.fetchval("SELECT count(*) FROM events") == 3
 
 
-async def test_without_a_lake_or_a_limit_nothing_is_ever_dropped(pool: asyncpg.Pool, settings: EventLake) -> None:
+async def test_without_a_lake_or_a_limit_no_month_is_dropped(pool: asyncpg.Pool, settings: EventLake) -> None:
     await store(pool, MONDAY)
     for chosen in (EventLake(events_keep=1), settings.model_copy(update={"events_keep": None})):
         await request_export(pool, "2026-01-05", timedelta(0))
-        await carry_out(pool, chosen, "2026-01-05")
+        await export_day(pool, chosen, "2026-01-05")
         assert await pool.fetchval("SELECT count(*) FROM events") == 1
     assert days(settings) == ["2026-01-05"]
 
@@ -84,7 +84,7 @@ async def test_an_export_that_failed_is_not_done(pool: asyncpg.Pool) -> None:
     await store(pool, MONDAY)
     await request_export(pool, "2026-01-05")
     with pytest.raises(StoreUnavailable):
-        await carry_out(pool, EventLake(lake_url="/proc/nowhere", events_keep=1), "2026-01-05")
+        await export_day(pool, EventLake(lake_url="/proc/nowhere", events_keep=1), "2026-01-05")
     assert await request_export(pool, "2026-01-05", timedelta(0))
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
@@ -93,31 +93,31 @@ async def test_an_export_that_failed_is_not_done(pool: asyncpg.Pool) -> None:
     ("name", "value"),
     [("LAKE_URL", "hush"), ("LAKE_URL", "~/hush"), ("LAKE_URL", "file:hush"), ("EVENTS_KEEP", "36501")],
 )
-def test_a_setting_that_cannot_be_meant_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_setting_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"PENCHANT_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()) as refused:
         EventLake()
     assert value not in str(refused.value)
 
 
-async def test_no_month_is_dropped_into_memory(pool: asyncpg.Pool) -> None:
+async def test_no_month_is_dropped_for_a_lake_in_memory(pool: asyncpg.Pool) -> None:
     await store(pool, MONDAY)
     await request_export(pool, "2026-01-05")
     with pytest.raises(InvalidInput, match="no place for a lake"):
-        await carry_out(pool, EventLake(lake_url="memory://shop", events_keep=1), "2026-01-05")
+        await export_day(pool, EventLake(lake_url="memory://shop", events_keep=1), "2026-01-05")
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
 
-async def test_the_longest_that_events_may_be_kept_is_no_error(pool: asyncpg.Pool, settings: EventLake) -> None:
+async def test_the_longest_time_to_keep_events_is_valid(pool: asyncpg.Pool, settings: EventLake) -> None:
     await store(pool, MONDAY)
     await request_export(pool, "2026-01-05")
-    await carry_out(pool, settings.model_copy(update={"events_keep": 36_500}), "2026-01-05")
+    await export_day(pool, settings.model_copy(update={"events_keep": 36_500}), "2026-01-05")
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
 
 @pytest.fixture
 async def quiet(channel: AbstractChannel) -> None:
-    """Nothing waits for a worker."""
+    """Empty queues."""
     for queue in (topology.TRAINING, topology.CHORES, topology.LAKE):
         await (await channel.get_queue(queue.name)).purge()
 

@@ -1,4 +1,4 @@
-"""Trainings from their request to the decision, by real trainer processes; what comes round, and who sends it."""
+"""Trainings from the request to the decision, in real trainer processes; periodic work, and the beat that sends it."""
 
 import asyncio
 import os
@@ -13,16 +13,17 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from bus import topology
-from bus.publisher import Broker, request_training
+from bus.messages import train
+from bus.rabbitmq import topology
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
 from core.settings import Schedule, Stores
 from db.events import insert_events
 from db.items import upsert_items
 from db.jobs import AFFINITY, Job, LeaseLost, job_by_id, lease_job, list_jobs, request_job
 from db.serving import current_serving, list_decisions, list_models
-from engine.maintenance.periodic import do_chores, due_period
-from engine.models.leases import held
+from engine.maintenance.periodic import do_periodic_work, due_period
+from engine.models.leases import hold
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
 
@@ -37,13 +38,13 @@ import asyncio
 from engine.models import training
 async def stuck(*_): await asyncio.sleep(3600)
 training._learn = stuck"""
-OFTEN = "import workers.periodic as c; c.SCHEDULE['beat_schedule']['look-around']['schedule'] = 0.5"
+OFTEN = "import workers.periodic as p; p.BEAT_SETTINGS['beat_schedule']['periodic']['schedule'] = 0.5"
 TRAINER, BEAT = ("trainer",), ("beat",)
 NEVER = Schedule(retrain_daily=False)
 
 
 async def small_shop(pool: asyncpg.Pool) -> None:
-    """Everybody has favourites they buy again and again, so there is something to foretell."""
+    """Every person buys the same few items again and again, so there is something to predict."""
     random = Random(7)  # noqa: S311 -- a made-up shop
     await upsert_items(pool, [{"id": f"i{n}", "updated_at": MONDAY} for n in range(ITEMS)])
     bought = []
@@ -70,10 +71,10 @@ def purchase(person: int, order: int, item: int, at: datetime) -> Event:
 
 
 @pytest.fixture
-async def broker(stores: Stores, channel: AbstractChannel) -> AsyncIterator[Broker]:
+async def broker(stores: Stores, channel: AbstractChannel) -> AsyncIterator[RabbitPublisher]:
     for queue in (topology.TRAINING, topology.CHORES):
         await (await channel.get_queue(queue.name)).purge()
-    opened = Broker(stores.broker_url.get_secret_value(), 5)
+    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
 
@@ -102,12 +103,12 @@ async def job(pool: asyncpg.Pool, id: int) -> Job:
 
 @pytest.mark.timeout(300)
 async def test_a_requested_training_ends_in_a_decision(
-    pool: asyncpg.Pool, broker: Broker, stores: Stores, start_worker: StartWorker
+    pool: asyncpg.Pool, broker: RabbitPublisher, stores: Stores, start_worker: StartWorker
 ) -> None:
     await small_shop(pool)
     asked = await request_job(pool, AFFINITY, "new data", "ada")
     start_worker(command=TRAINER)
-    await request_training(broker, AFFINITY)
+    await broker.publish(train(AFFINITY))
     await eventually(ended(pool, asked.id), within=200)
     done = await job(pool, asked.id)
     assert (done.state, done.error) == ("SUCCEEDED", None)
@@ -117,28 +118,30 @@ async def test_a_requested_training_ends_in_a_decision(
     assert decision.action in ("PROMOTED", "REFUSED") and decision.evidence["job"] == asked.id
     assert (stores.bundles / model.id / "manifest.json").exists()
     held = [path.read_bytes() for path in (stores.bundles / model.id).iterdir()]
-    assert not any(b"person-" in each for each in (*held, repr((model, decision)).encode())), "it holds nobody's id"
+    assert not any(b"person-" in each for each in (*held, repr((model, decision)).encode())), (
+        "a bundle has no ids of people"
+    )
     row = await current_serving(pool)
     assert (row and row.bundle) == (model.id if decision.action == "PROMOTED" else None)
 
 
-async def test_a_training_with_nothing_to_learn_from_fails_and_says_so(
-    pool: asyncpg.Pool, broker: Broker, start_worker: StartWorker
+async def test_a_training_without_purchases_fails_with_the_reason(
+    pool: asyncpg.Pool, broker: RabbitPublisher, start_worker: StartWorker
 ) -> None:
     asked = await request_job(pool, AFFINITY, "too early", "ada")
     start_worker(command=TRAINER)
-    await request_training(broker, AFFINITY)
+    await broker.publish(train(AFFINITY))
     await eventually(ended(pool, asked.id), within=120)
     failed = await job(pool, asked.id)
     assert (failed.state, failed.error) == ("FAILED", "The purchase log is empty.")
 
 
-async def test_the_job_of_a_killed_trainer_is_taken_up_again(
-    pool: asyncpg.Pool, broker: Broker, start_worker: StartWorker
+async def test_another_trainer_carries_out_the_job_of_a_killed_one(
+    pool: asyncpg.Pool, broker: RabbitPublisher, start_worker: StartWorker
 ) -> None:
     asked = await request_job(pool, AFFINITY, "new data", "ada")
     trainer = start_worker(STUCK, command=TRAINER)
-    await request_training(broker, AFFINITY)
+    await broker.publish(train(AFFINITY))
     await eventually(running(pool, asked.id, 1), within=60)
     kill(trainer)
     start_worker(QUICK, command=TRAINER)
@@ -150,56 +153,56 @@ async def test_the_job_of_a_killed_trainer_is_taken_up_again(
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """With all its children: a machine that went away."""
+    """Kill a process and its children, as when a machine fails."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
 
 
-async def test_a_lease_that_went_to_another_stops_the_work(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_lost_its_lease_stops(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.models.leases.HEARTBEAT", 0.02)
     await request_job(pool, AFFINITY, "new data", "ada")
     sleeper = await lease_job(pool, AFFINITY, timedelta(seconds=-1))
     assert sleeper
-    async with held(pool, sleeper) as holding:
+    async with hold(pool, sleeper) as held:
         assert await lease_job(pool, AFFINITY)
 
         async def lost() -> bool:
-            return holding.lost
+            return held.lost
 
         await eventually(lost)
         with pytest.raises(LeaseLost):
-            holding.check()
+            held.check()
     assert (await job(pool, sleeper.id)).state == "RUNNING"  # the other's
 
 
-async def test_work_that_fails_says_why_and_a_store_that_went_away_leaves_the_job_to_others(pool: asyncpg.Pool) -> None:
+async def test_a_failed_job_has_its_reason_and_a_job_whose_store_was_away_is_left_to_others(pool: asyncpg.Pool) -> None:
     first = await request_job(pool, AFFINITY, "1", "ada")
     second = await request_job(pool, AFFINITY, "2", "ada")
     for error in (ZeroDivisionError, ConnectionError):
         leased = await lease_job(pool, AFFINITY)
         assert leased
         with pytest.raises(error):
-            async with held(pool, leased):
+            async with hold(pool, leased):
                 raise error
     assert ((await job(pool, first.id)).state, (await job(pool, first.id)).error) == ("FAILED", "ZeroDivisionError")
     assert (await job(pool, second.id)).state == "RUNNING"
 
 
-async def test_chores_done_twice_at_once_ask_for_one_training_a_day(pool: asyncpg.Pool) -> None:
+async def test_periodic_work_done_twice_at_once_schedules_one_training_a_day(pool: asyncpg.Pool) -> None:
     daily, due = Schedule(retrain_at=time(3)), MONDAY.replace(hour=4)
-    assert await do_chores(pool, daily, MONDAY.replace(hour=2)) == []
-    told = await asyncio.gather(*(do_chores(pool, daily, due) for _ in range(4)))
-    assert sorted(told) == [[], [], [], [AFFINITY]]
+    assert await do_periodic_work(pool, daily, MONDAY.replace(hour=2)) == []
+    kinds = await asyncio.gather(*(do_periodic_work(pool, daily, due) for _ in range(4)))
+    assert sorted(kinds) == [[], [], [], [AFFINITY]]
     (asked,) = await list_jobs(pool, 10)
     assert (asked.reason, asked.requested_by) == ("scheduled for 2026-01-05", "schedule")
     await pool.execute("UPDATE training_jobs SET state = 'FAILED'")
-    assert await do_chores(pool, daily, due + timedelta(hours=1)) == []
-    assert await do_chores(pool, NEVER, due + timedelta(days=1)) == []
-    assert await do_chores(pool, daily, due + timedelta(days=1)) == [AFFINITY]
+    assert await do_periodic_work(pool, daily, due + timedelta(hours=1)) == []
+    assert await do_periodic_work(pool, NEVER, due + timedelta(days=1)) == []
+    assert await do_periodic_work(pool, daily, due + timedelta(days=1)) == [AFFINITY]
 
 
-async def test_chores_make_the_months_ahead(pool: asyncpg.Pool) -> None:
-    await do_chores(pool, NEVER, datetime(2031, 5, 20, tzinfo=UTC))
+async def test_periodic_work_makes_the_partitions_of_the_months_ahead(pool: asyncpg.Pool) -> None:
+    await do_periodic_work(pool, NEVER, datetime(2031, 5, 20, tzinfo=UTC))
     assert await pool.fetchval("SELECT to_regclass('events_2031_07') IS NOT NULL")
 
 
@@ -213,16 +216,16 @@ async def test_chores_make_the_months_ahead(pool: asyncpg.Pool) -> None:
         (time(23), MONDAY.replace(hour=1), "2026-01-04"),
     ],
 )
-def test_a_day_is_due_from_its_hour_on_and_for_some_hours(at: time, now: datetime, period: str | None) -> None:
+def test_a_day_is_due_from_its_hour_on_for_some_hours(at: time, now: datetime, period: str | None) -> None:
     assert due_period(at, now) == period
 
 
-async def test_of_two_beats_one_sends_and_the_other_takes_over(
-    broker: Broker, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
+async def test_of_two_beats_one_sends_and_the_other_takes_over_when_it_stops(
+    broker: RabbitPublisher, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
-    def said(what: str, times: int) -> Callable[[], Awaitable[bool]]:
+    def logged(event: str, times: int) -> Callable[[], Awaitable[bool]]:
         async def holds() -> bool:
-            return worker_log.read_text().count(what) == times  # noqa: ASYNC240 -- small and local
+            return worker_log.read_text().count(event) == times  # noqa: ASYNC240 -- small and local
 
         return holds
 
@@ -231,11 +234,11 @@ async def test_of_two_beats_one_sends_and_the_other_takes_over(
         return (queue.declaration_result.message_count or 0) > 0
 
     leader = start_worker(OFTEN, command=BEAT)
-    await eventually(said("beat_leads", 1), within=60)
+    await eventually(logged("beat_leads", 1), within=60)
     await eventually(sent)
     start_worker(OFTEN, command=BEAT)
-    await eventually(said("beat_stands_by", 1), within=60)
-    assert await said("beat_leads", 1)()
+    await eventually(logged("beat_stands_by", 1), within=60)
+    assert await logged("beat_leads", 1)()
     leader.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(leader.wait, 30) == 0
-    await eventually(said("beat_leads", 2), within=60)
+    await eventually(logged("beat_leads", 2), within=60)

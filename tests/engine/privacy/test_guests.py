@@ -1,4 +1,4 @@
-"""What is carried on about people: guests whose last events landed while they were being joined."""
+"""Guests who become users: also their events that are stored while they are joined, later, or never."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -15,8 +14,9 @@ from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker, events_body
+from bus.envelope import Envelope, Kind
+from bus.messages import store_events
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import Event, Person, read_event
 from core.settings import Stores
@@ -25,13 +25,14 @@ from db.cache import add_recent, person_keys, read_person, write_base
 from db.dead_events import DeadReason
 from db.events import events_of_person, insert_events
 from db.identities import join_guest, unsettled_identities
-from db.outbox import keep_envelope
 from engine.dead_events.records import of_event
-from engine.intake.storing import Memory, store
-from engine.privacy.guests import LANDED, settle_guests
+from engine.intake.outbox import keep_in_outbox
+from engine.intake.storing import store
+from engine.privacy.guests import SETTLE_DELAY, settle_guests
 from tests.faults import Relay, eventually
 from tests.fixtures.worker import StartWorker
 from tests.running import register_client, running_gateway
+from workers.process import Connections
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANNA, GUEST = Person("user", "anna"), Person("guest", "g-1")
@@ -43,64 +44,62 @@ def make_event(**fields: Any) -> Event:
 
 
 @pytest.fixture
-async def memory(stores: Stores) -> AsyncIterator[Memory]:
-    opened = Memory(stores)
+async def connections(stores: Stores) -> AsyncIterator[Connections]:
+    opened = Connections(stores)
     yield opened
     await opened.close()
 
 
-async def test_a_user_whose_guest_did_something_while_redis_was_away_is_built_anew(
+async def test_a_user_whose_guest_had_events_while_redis_was_away_is_rebuilt(
     stores: Stores, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     relay = Relay(stores.redis_url.get_secret_value())
-    memory = Memory(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
+    connections = Connections(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
     await join_guest(pool, "g-1", "anna", "shop")
     await write_base(redis, ANNA, b"from before")
-    assert await store(memory, [make_event()], patience=5) == 1
+    assert await store(connections, [make_event()], timeout=5) == 1
     await relay.open()
-    await store(memory, [make_event(userId="bert")], patience=5)
+    await store(connections, [make_event(userId="bert")], timeout=5)
     assert await read_person(redis, ANNA) == (None, [])
-    await memory.close()
+    await connections.close()
     await relay.close()
 
 
-async def test_what_dies_of_a_guest_who_became_a_user_is_kept_as_it_was_told() -> None:
-    told = make_event()
-    given = told.of_user("anna")
-    burial = of_event(given, DeadReason.UNSTORABLE, "a test says so")
-    assert burial == of_event(told, DeadReason.UNSTORABLE, "a test says so")
-    again = Event.model_validate_json(burial.body)
-    assert (given.user_id, again.user_id, again.digest) == ("anna", None, told.digest)
+async def test_a_dead_event_of_a_guest_who_became_a_user_is_kept_as_it_was_reported() -> None:
+    reported = make_event()
+    given = reported.of_user("anna")
+    dead = of_event(given, DeadReason.UNSTORABLE, "a test says so")
+    assert dead == of_event(reported, DeadReason.UNSTORABLE, "a test says so")
+    again = Event.model_validate_json(dead.body)
+    assert (given.user_id, again.user_id, again.digest) == ("anna", None, reported.digest)
 
 
-async def test_a_batch_stored_after_the_identity_is_the_users_and_nobody_elses_changes(
-    memory: Memory, pool: asyncpg.Pool, redis: Redis
+async def test_events_stored_after_the_join_belong_to_the_user_and_no_other_events_change(
+    connections: Connections, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await join_guest(pool, "g-1", "anna", "shop")
     batch = [make_event(), make_event(anonymousId="g-2"), make_event(userId="bert")]
-    assert await store(memory, batch, patience=5) == 3
+    assert await store(connections, batch, timeout=5) == 3
     assert [event.id for event in await events_of_person(pool, ANNA)] == [batch[0].id]
     assert [event.id for event in await events_of_person(pool, Person("guest", "g-2"))] == [batch[1].id]
     assert [event.id for event in await events_of_person(pool, Person("user", "bert"))] == [batch[2].id]
     assert [len((await read_person(redis, person))[1]) for person in (ANNA, GUEST)] == [1, 0]
 
 
-async def test_what_slipped_in_while_the_guest_was_joined_is_given_to_the_user_later(
-    pool: asyncpg.Pool, redis: Redis
-) -> None:
+async def test_events_stored_during_the_join_are_given_to_the_user_later(pool: asyncpg.Pool, redis: Redis) -> None:
     await join_guest(pool, "g-1", "anna", "shop")
-    slipped = make_event()
-    await insert_events(pool, [slipped])  # as by a worker that had not heard of it
-    await add_recent(redis, [slipped])
+    late = make_event()
+    await insert_events(pool, [late])  # as a worker does that began before the join
+    await add_recent(redis, [late])
     await write_base(redis, ANNA, b"built before")
-    soon = clock.now() + LANDED / 2
+    soon = clock.now() + SETTLE_DELAY / 2
     assert await settle_guests(pool, redis, soon) == 0
-    assert await settle_guests(pool, redis, clock.now() + 2 * LANDED) == 1
-    assert [event.id for event in await events_of_person(pool, ANNA)] == [slipped.id]
+    assert await settle_guests(pool, redis, clock.now() + 2 * SETTLE_DELAY) == 1
+    assert [event.id for event in await events_of_person(pool, ANNA)] == [late.id]
     base, delta = await read_person(redis, ANNA)
     assert (base, len(delta)) == (None, 1)
     assert not await redis.exists(*person_keys(GUEST))
-    assert await settle_guests(pool, redis, clock.now() + 2 * LANDED) == 0, "once"
+    assert await settle_guests(pool, redis, clock.now() + 2 * SETTLE_DELAY) == 0, "once"
 
 
 async def test_a_guest_of_very_many_events_is_given_to_the_user_in_parts(
@@ -117,8 +116,7 @@ async def test_a_guest_of_very_many_events_is_given_to_the_user_in_parts(
     assert seen == [5, 10, 10]
 
 
-NO_ARGUMENTS = b'[[],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
-AT_ONCE = "import engine.privacy.finishing, datetime; engine.privacy.finishing.LANDED = datetime.timedelta(0)"
+AT_ONCE = "import engine.privacy.finishing, datetime; engine.privacy.finishing.SETTLE_DELAY = datetime.timedelta(0)"
 IDENTIFY = 'mutation { identify(input: {userId: "anna", anonymousId: "g-1"}) { userErrors { code } } }'
 ERASE = 'mutation { eraseUser(id: "anna") { erasure { id } } }'
 TRACK = "mutation ($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
@@ -148,8 +146,8 @@ async def test_a_person_from_guest_to_erasure_with_a_gateway_and_a_worker_of_the
 
             async def track(id: str, **who: str) -> None:
                 when = (clock.now() - timedelta(minutes=1)).isoformat()
-                told = {"type": "VIEW", "itemId": "i1", "id": id, "occurredAt": when, **who}
-                assert (await ask(TRACK, events=[told]))["accepted"] == 1
+                event = {"type": "VIEW", "itemId": "i1", "id": id, "occurredAt": when, **who}
+                assert (await ask(TRACK, events=[event]))["accepted"] == 1
 
             async def knows(id: str, *events: str) -> bool:
                 nodes = (await ask(HISTORY, id=id))["history"]["nodes"]
@@ -163,19 +161,18 @@ async def test_a_person_from_guest_to_erasure_with_a_gateway_and_a_worker_of_the
             receipt = (await ask(ERASE))["erasure"]["id"]
             assert await knows("anna")
             late = [make_event(userId="anna"), make_event()]
-            await keep_envelope(pool, uuid4(), events_body(late))  # as by a gateway that had no broker when they came
-            await keep_envelope(
-                pool, uuid4(), events_body([make_event(id="last", occurredAt=NOW.isoformat(), userId="bert")])
-            )
+            await keep_in_outbox(pool, store_events(late))  # as by a gateway that had no broker when they came
+            last = make_event(id="last", occurredAt=NOW.isoformat(), userId="bert")
+            await keep_in_outbox(pool, store_events([last]))
             await eventually(partial(knows, "bert", "last"))
             assert await knows("anna")
             assert await events_of_person(pool, GUEST) == []
             assert not await redis.exists(person_keys(ANNA).delta, *person_keys(GUEST))
 
-            broker = Broker(stores.broker_url.get_secret_value(), 5)
+            broker = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
 
             async def complete() -> bool:
-                await broker.publish(topology.LOOK_AROUND, uuid4(), NO_ARGUMENTS, topology.CHORES.routing_key)
+                await broker.publish(Envelope(kind=Kind.PERIODIC))
                 return (await ask(RECEIPT, id=receipt))["completedAt"] is not None
 
             await eventually(complete)

@@ -20,7 +20,7 @@ from db.events import insert_events
 from db.items import upsert_items
 from db.serving import promote
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.serving_models import HELD, ServingModels, rounded
+from engine.recommending.serving_models import KEPT_BUNDLES, ServingModels, round_up
 from ml.affinity.model import AffinityModel
 
 IDS = ("milk", "soap", "vase")
@@ -79,7 +79,7 @@ async def test_the_last_three_bundles_stay_in_memory(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     ids = []
-    for seed in range(HELD + 1):
+    for seed in range(KEPT_BUNDLES + 1):
         ids.append(await serving(pool, make_bundle(catalogue, IDS, seed=seed)))
         await models.load()
         assert serving_id(models) == ids[-1]
@@ -274,14 +274,14 @@ async def test_three_large_bundles_take_little_private_memory(
     catalogue = Catalogue(pool, poll=1)
     await catalogue.load()
     models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28)
-    paths = [make_bundle(catalogue, ids, seed=seed) for seed in range(2 * HELD)]
+    paths = [make_bundle(catalogue, ids, seed=seed) for seed in range(2 * KEPT_BUNDLES)]
     sizes = []
     for path in paths:
         await serving(pool, path)
         await models.load()
         sizes.append(private_megabytes())
-    assert sizes[HELD - 1] - sizes[0] < 10 * (HELD - 1)
-    assert sizes[-1] - sizes[HELD - 1] < 10  # what is no longer held is given back
+    assert sizes[KEPT_BUNDLES - 1] - sizes[0] < 10 * (KEPT_BUNDLES - 1)
+    assert sizes[-1] - sizes[KEPT_BUNDLES - 1] < 10  # what is no longer held is given back
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ async def test_three_large_bundles_take_little_private_memory(
     ],
 )
 def test_windows_are_rounded_up_so_that_few_windows_are_queried(asked: timedelta, read: timedelta) -> None:
-    assert rounded(asked) == read
+    assert round_up(asked) == read
 
 
 async def test_a_hint_loads_the_next_bundle_before_the_next_poll(

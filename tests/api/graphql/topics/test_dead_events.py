@@ -9,14 +9,16 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from api.gateway import Gateway
-from bus import topology
-from bus.publisher import Broker
+from bus.envelope import Kind
+from bus.rabbitmq import topology
+from bus.rabbitmq.dead_letters import dead_letter
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, Person, read_event
 from core.settings import Stores
 from db.dead_events import DeadReason, NewDeadEvent, insert_dead_events
 from db.events import events_of_person, insert_events
-from engine.dead_events.dead_letters import autopsy
 from engine.dead_events.records import of_event, of_message
+from engine.intake.dead_letters import dead_events_of
 from engine.intake.reading import insert_good, read_batch
 from tests.faults import eventually
 from tests.fixtures.gateway import Ask
@@ -44,7 +46,7 @@ async def queue(gateway: Gateway, stores: Stores) -> AsyncIterator[AbstractChann
     """A channel to a real broker with empty queues; the gateway uses the same broker."""
     url = stores.broker_url.get_secret_value()
     topology.declare(url)
-    gateway.broker = Broker(url, 5)
+    gateway.broker = RabbitPublisher(url, 5)
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()
         await (await channel.get_queue(topology.EVENTS.name)).purge()
@@ -52,10 +54,10 @@ async def queue(gateway: Gateway, stores: Stores) -> AsyncIterator[AbstractChann
     await gateway.broker.close()
 
 
-async def set_aside(gateway: Gateway, *burials: NewDeadEvent) -> list[str]:
+async def set_aside(gateway: Gateway, *events: NewDeadEvent) -> list[str]:
     """Store dead events; returns all their ids, in order."""
-    for burial in burials:
-        await insert_dead_events(gateway.pool, [burial])
+    for dead in events:
+        await insert_dead_events(gateway.pool, [dead])
     rows = await gateway.pool.fetch("SELECT id FROM dead_events ORDER BY id")
     return [str(row["id"]) for row in rows]
 
@@ -84,7 +86,7 @@ async def test_dead_events_are_listed_by_reason_and_page_without_personal_data(a
     found = (await ask(LIST, {"reason": "CRASHED"}, scopes=watching)).data["deadEvents"]["nodes"]
     assert found[0] == {
         "id": ids[2], "reason": "CRASHED", "message": "it crashed", "attempts": 5, "state": "DEAD", "source": "shop",
-        "eventId": "e2", "type": "VIEW", "occurredAt": "2026-03-01T12:00:00Z", "task": topology.STORE_EVENTS,
+        "eventId": "e2", "type": "VIEW", "occurredAt": "2026-03-01T12:00:00Z", "task": Kind.STORE_EVENTS,
         "decision": None,
     }  # fmt: skip
     refused = await ask(PRIVATE, scopes=watching)
@@ -116,7 +118,7 @@ async def test_a_replay_sends_the_same_event_once(ask: Ask, gateway: Gateway, qu
         (ids[0], "ACCEPTED", None),
     ]
     sent = {message.headers["task"]: message for message in await arrived(queue, 2)}
-    assert [burial.body for burial in autopsy(sent[topology.STORE_EVENTS])] == [
+    assert [dead.body for dead in dead_events_of(dead_letter(sent[Kind.STORE_EVENTS]))] == [
         of_event(event, DeadReason.FAILED, "").body
     ]
     assert sent["penchant.of_next_release"].body == b"[[1],{},{}]"
@@ -141,7 +143,7 @@ async def test_a_conflict_is_replayed_only_when_it_would_be_stored_now(
     await gateway.pool.execute("DELETE FROM events")
     assert (await ask(REPLAY, {"ids": ids})).data["replayDeadEvents"]["accepted"] == 1
     (message,) = await arrived(queue, 1)
-    read = read_batch(autopsy(message)[0].body.decode().join("[]"))
+    read = read_batch(dead_events_of(dead_letter(message))[0].body.decode().join("[]"))
     await insert_good(gateway.pool, read.events)
     assert [event.item_id for event in await events_of_person(gateway.pool, Person("user", "u1"))] == ["second"]
 

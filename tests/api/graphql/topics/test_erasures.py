@@ -15,7 +15,6 @@ from core.contract import Person, identity_of
 from core.settings import Stores
 from db.cache import person_keys, seen_digests
 from db.jobs import AFFINITY, request_job
-from engine.intake.storing import Memory
 from tests.erasing import (
     ABOUT,
     DESCRIBE,
@@ -36,10 +35,16 @@ from tests.erasing import (
     track,
 )
 from tests.running import CLIENT
+from workers.process import Connections
 
 
 async def test_a_person_is_erased_from_every_store_and_the_receipt_says_when(
-    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
+    http: httpx.AsyncClient,
+    stores: Stores,
+    channel: AbstractChannel,
+    memory: Connections,
+    pool: asyncpg.Pool,
+    redis: Redis,
 ) -> None:
     await ask(http, DESCRIBE)
     moment = clock.now() - timedelta(hours=1)
@@ -71,7 +76,12 @@ async def test_a_person_is_erased_from_every_store_and_the_receipt_says_when(
 
 
 async def test_queued_events_are_dropped_and_later_events_belong_to_a_new_person(
-    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
+    http: httpx.AsyncClient,
+    stores: Stores,
+    channel: AbstractChannel,
+    memory: Connections,
+    pool: asyncpg.Pool,
+    redis: Redis,
 ) -> None:
     await track(http, event("stored", anonymousId="g-1"))
     await drain(channel, memory)
@@ -91,7 +101,7 @@ async def test_queued_events_are_dropped_and_later_events_belong_to_a_new_person
 
 
 async def test_erased_events_do_not_become_another_persons(
-    http: httpx.AsyncClient, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool
+    http: httpx.AsyncClient, channel: AbstractChannel, memory: Connections, pool: asyncpg.Pool
 ) -> None:
     await ask(http, IDENTIFY)
     await track(http, event("queued-guest", anonymousId="g-1"))
@@ -112,7 +122,7 @@ async def test_a_late_event_is_refused_without_mentioning_the_erasure(http: http
 
 
 async def test_an_event_received_before_is_dropped_even_if_its_clock_was_ahead(
-    http: httpx.AsyncClient, channel: AbstractChannel, memory: Memory
+    http: httpx.AsyncClient, channel: AbstractChannel, memory: Connections
 ) -> None:
     assert await track(http, event("ahead", clock.now() + timedelta(minutes=4))) == [("ACCEPTED", None)]
     await erase(http)
@@ -120,7 +130,12 @@ async def test_an_event_received_before_is_dropped_even_if_its_clock_was_ahead(
 
 
 async def test_a_repeated_erasure_erases_what_is_new_and_renews_the_receipt(
-    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
+    http: httpx.AsyncClient,
+    stores: Stores,
+    channel: AbstractChannel,
+    memory: Connections,
+    pool: asyncpg.Pool,
+    redis: Redis,
 ) -> None:
     first = await erase(http)
     await carry_on(stores, pool, redis)
@@ -141,7 +156,7 @@ async def test_an_unknown_id_and_a_guests_id_have_a_receipt_too(
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
-    memory: Memory,
+    memory: Connections,
     pool: asyncpg.Pool,
     redis: Redis,
     id: str,

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from api.gateway import Gateway
-from bus.publisher import Broker
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import Event, Person, read_event
 from core.settings import Ingest as IngestSettings
@@ -28,7 +28,7 @@ HISTORY = """query ($id: ID!, $types: [EventType!], $first: Int! = 20, $after: S
 @pytest.fixture
 async def tracking(gateway: Gateway, broker_url: str) -> AsyncIterator[Gateway]:
     """The gateway with ingest."""
-    broker = Broker(broker_url, 5)
+    broker = RabbitPublisher(broker_url, 5)
     gateway.ingest = EventIntake(IngestSettings.model_validate({}), gateway.pool, gateway.redis, broker)
     gateway.ingest.open()
     yield gateway

@@ -18,11 +18,12 @@ from core.settings import Stores
 from db.cache import person_keys
 from db.clients import create_client
 from db.items import upsert_items
-from engine.intake.storing import Memory, store
+from engine.intake.storing import store
 from engine.scopes import SCOPES
 from tests.erasing import drain
 from tests.in_process import Configured, asked
 from tests.running import CLIENT, SECRET
+from workers.process import Connections
 
 IDENTIFY = """mutation ($user: ID!, $guest: ID!, $proof: String) {
   identify(input: {userId: $user, anonymousId: $guest, anonymousToken: $proof}) {
@@ -92,7 +93,7 @@ async def identify(http: httpx.AsyncClient, bearer: str, user: str = "anna", gue
 
 
 async def test_the_users_next_answer_includes_the_guests_events(
-    http: httpx.AsyncClient, bearer: str, channel: AbstractChannel, memory: Memory, redis: Redis
+    http: httpx.AsyncClient, bearer: str, channel: AbstractChannel, memory: Connections, redis: Redis
 ) -> None:
     own = event("VIEW", "vase", "own", userId="anna")
     await say(http, bearer, TRACK, events=[event("PURCHASE", "milk", "e1"), event("VIEW", "soap", "e2"), own])
@@ -111,7 +112,12 @@ async def test_the_users_next_answer_includes_the_guests_events(
 
 
 async def test_events_still_in_the_queue_become_the_users_too(
-    http: httpx.AsyncClient, bearer: str, channel: AbstractChannel, memory: Memory, redis: Redis, pool: asyncpg.Pool
+    http: httpx.AsyncClient,
+    bearer: str,
+    channel: AbstractChannel,
+    memory: Connections,
+    redis: Redis,
+    pool: asyncpg.Pool,
 ) -> None:
     await about(http, bearer)  # a base is built without the guest
     bought = event("PURCHASE", "milk", "e1")
@@ -133,11 +139,11 @@ async def test_events_still_in_the_queue_become_the_users_too(
 
 
 async def test_a_joined_event_keeps_the_digest_of_the_event_as_sent(
-    pool: asyncpg.Pool, memory: Memory, http: httpx.AsyncClient, bearer: str
+    pool: asyncpg.Pool, memory: Connections, http: httpx.AsyncClient, bearer: str
 ) -> None:
     sent = read_event(event("VIEW", "milk", "e1"), source="shop", received_at=clock.now())
     await identify(http, bearer)
-    assert await store(memory, [sent], patience=5) == 1
+    assert await store(memory, [sent], timeout=5) == 1
     row = await pool.fetchrow("SELECT user_id, anonymous_id, digest FROM events")
     assert tuple(row) == ("anna", "g-1", sent.digest)
 

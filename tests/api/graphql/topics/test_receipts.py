@@ -13,8 +13,8 @@ from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker
+from bus.rabbitmq import topology
+from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import Person, read_event
 from core.settings import EventLake, Stores
@@ -25,18 +25,24 @@ from db.jobs import AFFINITY
 from db.lake.due_exports import request_export
 from db.outbox import keep_envelope
 from db.serving import Model, promote, register_model
+from engine.dead_events.recording import record_dead_events
 from engine.dead_events.records import of_event
-from engine.intake.storing import Memory, lay_to_rest
-from engine.maintenance.exporting import carry_out
-from engine.privacy.guests import LANDED
+from engine.maintenance.exporting import export_day
+from engine.privacy.guests import SETTLE_DELAY
 from tests.erasing import IDENTIFY, RECEIPT, ask, carry_on, drain, erase, event, states, tables_with, track
 from tests.in_process import Configured, asked
+from workers.process import Connections
 
 EXPORT = 'mutation { exportUser(id: "anna") { export { profile } } }'
 
 
 async def test_events_stored_during_the_erasure_are_erased_later(
-    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
+    http: httpx.AsyncClient,
+    stores: Stores,
+    channel: AbstractChannel,
+    memory: Connections,
+    pool: asyncpg.Pool,
+    redis: Redis,
 ) -> None:
     receipt = await erase(http)
     await pool.execute(
@@ -44,7 +50,7 @@ async def test_events_stored_during_the_erasure_are_erased_later(
         " VALUES ('x', 'slipped', $1, 'VIEW', 'anna', 1)",
         datetime.fromisoformat(receipt["erasedAt"]) - timedelta(seconds=1),
     )
-    assert await carry_on(stores, pool, redis, after=LANDED / 2) == 0
+    assert await carry_on(stores, pool, redis, after=SETTLE_DELAY / 2) == 0
     assert await pool.fetchval("SELECT count(*) FROM events") == 1, "checked only after every earlier batch is stored"
     assert await carry_on(stores, pool, redis) == 1
     assert await pool.fetchval("SELECT count(*) FROM events") == 0
@@ -54,8 +60,8 @@ async def test_events_stored_during_the_erasure_are_erased_later(
 async def test_outbox_queue_and_dead_letters_are_done_when_they_have_nothing_older_than_the_erasure(
     http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
 ) -> None:
-    broker = Broker(stores.broker_url.get_secret_value(), 5)
-    await keep_envelope(pool, uuid4(), b"a message")
+    broker = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
+    await keep_envelope(pool, uuid4(), b"an envelope", b"a message")
     for key in (topology.EVENTS.routing_key, "unknown key"):
         exchange = topology.EXCHANGE if key == topology.EVENTS.routing_key else topology.DEAD
         await (await channel.get_exchange(exchange.name)).publish(aio_pika.Message(b"x"), key)
@@ -80,7 +86,7 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
-    memory: Memory,
+    memory: Connections,
     pool: asyncpg.Pool,
     redis: Redis,
     tmp_path: Path,
@@ -90,7 +96,7 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     async def in_the_lake() -> set[str]:
         await request_export(pool, "a night", timedelta(0))
         await pool.execute("UPDATE lake_exports SET finished_at = NULL")
-        await carry_out(pool, night, "a night")
+        await export_day(pool, night, "a night")
         files = [str(file) for file in (tmp_path / "lake").rglob("part-*.parquet")]
         return {id for file in files for id in pq.read_table(file, partitioning=None)["id"].to_pylist()}
 
@@ -113,7 +119,12 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
 
 
 async def test_dead_events_of_the_person_are_erased_and_later_ones_are_not_stored(
-    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, memory: Memory, pool: asyncpg.Pool, redis: Redis
+    http: httpx.AsyncClient,
+    stores: Stores,
+    channel: AbstractChannel,
+    memory: Connections,
+    pool: asyncpg.Pool,
+    redis: Redis,
 ) -> None:
     raw = {"type": "VIEW", "itemId": "milk", "id": "e1", "occurredAt": clock.now() - timedelta(hours=1)}
 
@@ -123,13 +134,13 @@ async def test_dead_events_of_the_person_are_erased_and_later_ones_are_not_store
 
     await ask(http, IDENTIFY)
     everybody = [dead_event(userId="anna"), dead_event(anonymousId="g-1"), dead_event(userId="bert")]
-    await lay_to_rest(pool, everybody)
+    await record_dead_events(pool, everybody)
     profile = (await ask(http, EXPORT))["export"]["profile"]
     dead = {(one["reason"], "anna" in one["body"], "g-1" in one["body"]) for one in profile["deadEvents"]}
     assert dead == {("UNSTORABLE", False, True), ("UNSTORABLE", True, False)}
     id = (await erase(http))["id"]
     assert [row["user_id"] for row in await pool.fetch("SELECT user_id FROM dead_events")] == ["bert"]
-    await lay_to_rest(pool, everybody)
+    await record_dead_events(pool, everybody)
     assert [row["user_id"] for row in await pool.fetch("SELECT user_id FROM dead_events")] == ["bert"]
     await carry_on(stores, pool, redis)
     assert states(await ask(http, RECEIPT, id=id))["DEAD_EVENTS"] == "ERASED"

@@ -1,4 +1,4 @@
-"""The worker's numbers: those of all its processes, on a port of its own."""
+"""The metrics of a worker: of all its processes, on a port of its own."""
 
 import urllib.request
 from collections.abc import AsyncIterator
@@ -12,8 +12,10 @@ from aio_pika.abc import AbstractChannel
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.envelope import Envelope, Kind
+from bus.messages import as_received, store_events
+from bus.rabbitmq.celery_message import body_of
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
 from core.settings import Stores
 from tests.faults import eventually
@@ -25,8 +27,8 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[Broker]:
-    opened = Broker(stores.broker_url.get_secret_value(), 5)
+async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
+    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
 
@@ -36,7 +38,7 @@ def make_event(**fields: Any) -> Event:
 
 
 def scrape(port: int) -> Numbers:
-    """What the worker tells; nothing while it does not listen yet."""
+    """The metrics of the worker; empty while it does not listen yet."""
     try:
         with DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
@@ -47,14 +49,14 @@ def scrape(port: int) -> Numbers:
 
 
 async def test_events_and_tasks_are_counted_over_all_processes(
-    broker: Broker, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     with reserved_port() as port:
         start_worker(PENCHANT_WORKER_METRICS_PORT=str(port))
         events = [make_event() for _ in range(3)]
-        await publish_events(broker, uuid4(), events_body(events))
-        await publish_events(broker, uuid4(), events_body([*events, make_event()]))
-        done = ("penchant_task_seconds_count", "done", topology.STORE_EVENTS)
+        await broker.publish(store_events(events))
+        await broker.publish(store_events([*events, make_event()]))
+        done = ("penchant_task_seconds_count", "done", Kind.STORE_EVENTS)
 
         async def both() -> bool:
             return scrape(port).get(done) == 2
@@ -66,7 +68,22 @@ async def test_events_and_tasks_are_counted_over_all_processes(
     assert numbers[("process_resident_memory_bytes",)] > 10_000_000
 
 
-async def test_a_port_that_is_taken_ends_the_worker_and_says_so(
+async def test_a_worker_carries_out_the_periodic_messages_of_the_release_before(
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+) -> None:
+    with reserved_port() as port:
+        start_worker(PENCHANT_WORKER_METRICS_PORT=str(port))
+        for name in ("penchant.look_around", "penchant.bury_letters"):
+            await broker.publish(as_received(name, body_of(Envelope(kind=Kind.PERIODIC)), uuid4()))
+
+        async def both() -> bool:
+            kinds = (Kind.PERIODIC, Kind.MOVE_DEAD_LETTERS)
+            return all(scrape(port).get(("penchant_task_seconds_count", "done", kind)) for kind in kinds)
+
+        await eventually(both)
+
+
+async def test_a_port_in_use_ends_the_worker_with_an_error_that_names_it(
     stores: Stores, start_worker: StartWorker, worker_log: Path
 ) -> None:
     taken = stores.postgres_url.get_secret_value().rpartition("@")[2].partition("/")[0].partition(":")[2]

@@ -1,4 +1,4 @@
-"""A few psycopg connections for the threads that run grants, kept open between requests."""
+"""A small pool of psycopg connections for the threads that run grants."""
 
 import logging
 from collections.abc import Callable
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class BlockingPool:
-    """Lends each thread a connection: one is kept open, and at most `size` are. `timeout`, in seconds, is Postgres'."""
+    """A connection per thread: at least one stays open, at most `size` do. Postgres has `timeout` seconds to answer."""
 
     def __init__(self, url: str, timeout: float, size: int) -> None:
-        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # an outage is logged once, by who meets it
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # the caller logs an outage, once
         self._pool: ConnectionPool[psycopg.Connection[Any]] = ConnectionPool(
             url,
             kwargs={
@@ -35,7 +35,7 @@ class BlockingPool:
         )
 
     def read(self, query: Callable[[psycopg.Connection[Any]], T]) -> T:
-        """What `query` answers. Blocks. Raises StoreUnavailable when Postgres does not answer.
+        """The result of `query`. Blocks. Raises StoreUnavailable when Postgres does not answer.
 
         A query that fails is tried once more on a new connection: Postgres may have restarted under an idle one.
         """

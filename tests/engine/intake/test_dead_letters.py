@@ -1,7 +1,8 @@
-"""Dead letters: moved to the dead events by themselves, once, and only when they are safe there."""
+"""Dead letters: the worker moves them to the dead events; one leaves the broker once its rows are committed."""
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,25 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from bus import topology
-from bus.publisher import Broker, events_body, publish_events
+from bus.dead_letters import DeadLetter
+from bus.envelope import Kind
+from bus.messages import as_received, store_events
+from bus.rabbitmq import topology
+from bus.rabbitmq.celery_message import body_of
+from bus.rabbitmq.dead_letters import MOST_DELIVERIES, read_dead_letters
+from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
 from core.settings import Stores
 from db.dead_events import DeadReason, NewDeadEvent, bodies_of_dead_events, insert_dead_events, list_dead_events
 from db.events import events_of_person
-from engine.dead_events.dead_letters import WARY, autopsy, move_letters
 from engine.dead_events.deciding import replay
 from engine.dead_events.records import of_event
+from engine.intake.dead_letters import dead_events_of, move_dead_letters
 from tests.faults import Relay, eventually
 from tests.fixtures.worker import StartWorker
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TASK = {"task": topology.STORE_EVENTS, "id": "x", "x-first-death-reason": "rejected"}
+TASK = {"task": Kind.STORE_EVENTS, "id": "x", "x-first-death-reason": "rejected"}
 
 
 def make_event(**fields: Any) -> Event:
@@ -34,17 +40,23 @@ def make_event(**fields: Any) -> Event:
 
 
 @pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[Broker]:
-    opened = Broker(stores.broker_url.get_secret_value(), 5)
+async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
+    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
 
 
-async def lay_out(channel: AbstractChannel, body: bytes, headers: dict[str, Any]) -> None:
-    """Put a letter where RabbitMQ would."""
+async def dead_letter(channel: AbstractChannel, body: bytes, headers: dict[str, Any]) -> None:
+    """Publish a dead letter as RabbitMQ does."""
     exchange = await channel.get_exchange(topology.DEAD.name)
     message = aio_pika.Message(body, headers=headers, content_type="application/json")
     await exchange.publish(message, topology.EVENTS.routing_key)
+
+
+async def move_all(pool: asyncpg.Pool, stores: Stores) -> int:
+    """Move every dead letter, as the worker's task does; returns how many."""
+    async with aclosing(read_dead_letters(stores.broker_url.get_secret_value(), 500)) as letters:
+        return await move_dead_letters(pool, letters)
 
 
 async def waiting(channel: AbstractChannel) -> int:
@@ -64,11 +76,11 @@ async def taken(queue: AbstractQueue) -> AbstractIncomingMessage:
     return found[0]
 
 
-async def test_a_letter_for_a_task_of_no_name_is_kept_as_it_came(
+async def test_a_letter_whose_task_name_cannot_be_stored_is_kept_as_it_came(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
 ) -> None:
-    await lay_out(channel, b"no JSON", {**TASK, "task": "nul\0in it"})
-    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
+    await dead_letter(channel, b"no JSON", {**TASK, "task": "nul\0in it"})
+    assert await move_all(pool, stores) == 1
     (dead,) = await list_dead_events(pool, 10)
     assert (dead.kind, dead.reason, dead.task) == ("MESSAGE", DeadReason.UNREADABLE, None)
 
@@ -80,44 +92,44 @@ async def test_a_letter_for_a_task_of_no_name_is_kept_as_it_came(
         (b'\\"n\\":1', b'\\"n\\":1' + b"0" * 30),
     ],
 )
-async def test_an_event_in_a_letter_that_cannot_be_stored_is_its_persons_still(
+async def test_an_invalid_event_in_a_letter_keeps_its_person(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, was: bytes, then: bytes
 ) -> None:
-    body = events_body([make_event(properties={"n": 1})]).replace(was, then)
-    await lay_out(channel, body, TASK)
-    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
+    body = body_of(store_events([make_event(properties={"n": 1})])).replace(was, then)
+    await dead_letter(channel, body, TASK)
+    assert await move_all(pool, stores) == 1
     (dead,) = await list_dead_events(pool, 10)
     assert (dead.kind, dead.reason, dead.user_id) == ("EVENT", DeadReason.INVALID, "u1")
 
 
 @pytest.mark.parametrize("error", [asyncpg.DataError, OverflowError, TypeError, ValueError])
-async def test_a_letter_whose_parts_cannot_be_kept_is_kept_as_it_came_and_blocks_no_other(
+async def test_a_letter_whose_events_cannot_be_stored_is_kept_as_it_came_and_blocks_no_other(
     stores: Stores,
     pool: asyncpg.Pool,
     channel: AbstractChannel,
     monkeypatch: pytest.MonkeyPatch,
     error: type[Exception],
 ) -> None:
-    def autopsied(letter: AbstractIncomingMessage) -> list[NewDeadEvent]:
+    def fails_for_the_first(letter: DeadLetter) -> list[NewDeadEvent]:
         if b"first" in letter.body:
             raise error
-        return autopsy(letter)
+        return dead_events_of(letter)
 
-    monkeypatch.setattr("engine.dead_events.dead_letters.autopsy", autopsied)
-    await lay_out(channel, events_body([make_event(userId="first")]), TASK)
-    await lay_out(channel, events_body([make_event(userId="next")]), TASK)
-    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 2
+    monkeypatch.setattr("engine.intake.dead_letters.dead_events_of", fails_for_the_first)
+    await dead_letter(channel, body_of(store_events([make_event(userId="first")])), TASK)
+    await dead_letter(channel, body_of(store_events([make_event(userId="next")])), TASK)
+    assert await move_all(pool, stores) == 2
     dead = await list_dead_events(pool, 10)
     assert [(each.kind, each.user_id) for each in dead] == [("EVENT", "next"), ("MESSAGE", None)]
 
 
-async def test_a_batch_is_a_row_for_each_event_and_the_same_letter_twice_is_the_same_rows(
+async def test_a_batch_becomes_one_row_for_each_event_and_the_same_letter_again_the_same_rows(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
 ) -> None:
     events = [make_event(userId=f"u{n}") for n in range(3)]
     for _ in range(2):
-        await lay_out(channel, events_body(events), {**TASK, "x-first-death-reason": "delivery_limit"})
-    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 2
+        await dead_letter(channel, body_of(store_events(events)), {**TASK, "x-first-death-reason": "delivery_limit"})
+    assert await move_all(pool, stores) == 2
     dead = await list_dead_events(pool, 10)
     assert {each.user_id for each in dead} == {"u0", "u1", "u2"}
     assert {(each.reason, each.attempts) for each in dead} == {(DeadReason.CRASHED, 12)}
@@ -127,51 +139,51 @@ async def test_a_batch_is_a_row_for_each_event_and_the_same_letter_twice_is_the_
 async def test_a_letter_that_was_delivered_too_often_is_not_read(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
 ) -> None:
-    body = events_body([make_event(), make_event()])
-    await lay_out(channel, body, TASK)
+    body = body_of(store_events([make_event(), make_event()]))
+    await dead_letter(channel, body, TASK)
     queue = await channel.get_queue(topology.DEAD_LETTERS.name)
-    for _ in range(WARY):
+    for _ in range(MOST_DELIVERIES):
         await (await taken(queue)).reject(requeue=True)
-    await move_letters(pool, stores.broker_url.get_secret_value())
+    await move_all(pool, stores)
     (dead,) = await list_dead_events(pool, 10)
-    assert (dead.kind, dead.task) == ("MESSAGE", topology.STORE_EVENTS)
+    assert (dead.kind, dead.task) == ("MESSAGE", Kind.STORE_EVENTS)
     assert (await bodies_of_dead_events(pool, [dead.id]))[dead.id] == body
 
 
 async def test_a_letter_leaves_the_broker_only_when_its_rows_are_committed(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await lay_out(channel, events_body([make_event()]), TASK)
+    await dead_letter(channel, body_of(store_events([make_event()])), TASK)
 
     async def fails(*_: Any) -> None:
         raise asyncpg.ConnectionDoesNotExistError
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.dead_events.dead_letters.lay_to_rest", fails)
+        patch.setattr("engine.intake.dead_letters.record_dead_events", fails)
         with pytest.raises(asyncpg.ConnectionDoesNotExistError):
-            await move_letters(pool, stores.broker_url.get_secret_value())
+            await move_all(pool, stores)
 
     async def back() -> bool:
         return await waiting(channel) == 1
 
     await eventually(back)
     assert await list_dead_events(pool, 10) == []
-    assert await move_letters(pool, stores.broker_url.get_secret_value()) == 1
+    assert await move_all(pool, stores) == 1
     assert len(await list_dead_events(pool, 10)) == 1
 
 
-async def test_letters_are_moved_unaided_and_wait_while_postgres_is_away(
+async def test_a_worker_moves_letters_by_itself_and_they_wait_while_postgres_is_away(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
     start_worker(PENCHANT_POSTGRES_URL=await relay.reserve())
-    await lay_out(channel, b"half a message", TASK)
-    await lay_out(channel, json.dumps([["[]"], {}, {}]).encode(), TASK)
+    await dead_letter(channel, b"half a message", TASK)
+    await dead_letter(channel, json.dumps([["[]"], {}, {}]).encode(), TASK)
 
-    async def said() -> bool:
-        return worker_log.read_text().count("letters_wait") > 1  # noqa: ASYNC240 -- small and local
+    async def both_logged() -> bool:
+        return worker_log.read_text().count("move dead letters") > 1  # noqa: ASYNC240 -- small and local
 
-    await eventually(said)
+    await eventually(both_logged)
     assert await waiting(channel) == 2
     await relay.open()
 
@@ -183,38 +195,38 @@ async def test_letters_are_moved_unaided_and_wait_while_postgres_is_away(
     await relay.close()
 
 
-async def test_what_is_told_in_a_letter_is_not_in_the_log(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
+async def test_the_log_has_nothing_of_the_body_of_a_letter(
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
     start_worker()
-    for task in (topology.STORE_EVENTS, "penchant.no_such_task"):
+    for task in (Kind.STORE_EVENTS, "penchant.no_such_task"):
         for body in (
             b'"confidential"',
             b"confidential",
-            events_body([make_event(id="confidential", occurredAt=NOW)])[:-3],
+            body_of(store_events([make_event(id="confidential", occurredAt=NOW)]))[:-3],
         ):
-            await broker.publish(task, uuid4(), body, topology.EVENTS.routing_key)
+            await broker.publish(as_received(task, body, uuid4()))
 
-    async def buried() -> bool:
+    async def all_recorded() -> bool:
         return len(await list_dead_events(pool, 10)) == 3
 
-    await eventually(buried)
+    await eventually(all_recorded)
     assert "message_refused" in (log := worker_log.read_text())  # noqa: ASYNC240 -- small and local
     assert "confidential" not in log
 
 
-async def test_what_is_replayed_is_stored_as_the_event_it_was_however_often(
-    broker: Broker, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+async def test_a_replayed_event_is_stored_once_as_it_was_however_often_it_is_replayed(
+    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     event = make_event(id="e1", occurredAt=NOW, unitPrice="1.10", properties={"text": '"\\🛒'})
     for _ in range(2):
         await insert_dead_events(pool, [of_event(event, DeadReason.CRASHED, "a test says so", 5)])
         (dead,) = await list_dead_events(pool, 10)
-        (told,) = await replay(pool, broker, [str(dead.id)], "ada")
-        assert told.outcome == "ACCEPTED"
+        (result,) = await replay(pool, broker, [str(dead.id)], "ada")
+        assert result.outcome == "ACCEPTED"
     last = make_event(id="e2", occurredAt=NOW)
-    await publish_events(broker, uuid4(), events_body([last]))
+    await broker.publish(store_events([last]))
 
     async def stored() -> bool:
         return len(await events_of_person(pool, event.person)) == 2

@@ -1,0 +1,1 @@
+"""The RabbitMQ adapter: exchanges and queues, the publisher, Celery messages, dead letters."""

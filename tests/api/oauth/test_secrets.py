@@ -1,0 +1,23 @@
+"""Client secrets: checked against their hash, remembered up to a limit."""
+
+import pytest
+
+from api.oauth.clients import secrets
+from api.oauth.clients.secrets import SecretChecker, hash_secret
+from db.clients import Client
+
+
+def test_forgetting_a_secret_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "MOST_REMEMBERED", 1)
+    checker = SecretChecker()
+    clients = [Client(name, hash_secret(f"the-secret-of-{name}"), (), ()) for name in ("one", "two")]
+    for _ in range(2):
+        for client in clients:
+            assert checker.check(client, f"the-secret-of-{client.id}")
+            assert not checker.check(client, "another-secret")
+    assert len(checker._good) == 1
+
+
+def test_a_client_without_a_secret_is_never_authenticated() -> None:
+    assert not SecretChecker().check(Client("pages", None, (), ()), "")
+    assert not SecretChecker().check(None, "a-secret")
