@@ -33,7 +33,9 @@ SHELF = [
     patch("milk", title="Whole milk", categories=["food", "dairy"], brand="Farm", offers=[offer(price="1.20")]),
     patch("oat", title="Oat drink", categories=["food"], brand="Leaf", offers=[offer(price="2.40")], group_id="g1"),
     patch("oat-l", title="Oat drink, large", categories=["food"], brand="Leaf", group_id="g1"),
-    patch("soap", categories=["home"], attributes={"scent": "rose", "pieces": 3, "for": ["hands", "face"]}),
+    patch(
+        "soap", categories=["home"], attributes={"scent": "rose", "pieces": 3, "for": ["hands", "face"], "gift": None}
+    ),
     patch("vase", offers=[offer(price="9.99", available=False), offer("de", "8.99"), offer("at", available=False)]),
 ]
 
@@ -83,6 +85,7 @@ FILTERS: Mapping[str, tuple[Filter, set[str]]] = {
     "a number attribute": (Filter(attributes=(("pieces", ("3",)),)), {"soap"}),
     "one of a list attribute": (Filter(attributes=(("for", ("face",)),)), {"soap"}),
     "both attributes": (Filter(attributes=(("scent", ("rose",)), ("pieces", ("4",)))), set()),
+    "a null attribute": (Filter(attributes=(("no", ("null", "")),)), set()),
     "a price from": (Filter(low=1.2), {"milk", "oat", "vase"}),
     "a price to": (Filter(high=1.2), {"milk"}),
     "available": (Filter(available=True), {"milk", "oat", "oat-l", "soap", "vase"}),
@@ -97,6 +100,18 @@ async def test_a_filter_matches_exactly_its_items(pool: asyncpg.Pool, name: str)
     catalogue = await shelf(pool)
     wanted, expected = FILTERS[name]
     assert ids(catalogue, catalogue.mask(wanted)) == expected
+
+
+async def test_filters_and_items_are_right_when_the_kept_ones_are_replaced(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.catalogue.catalogue.MASKS_KEPT", 1)
+    monkeypatch.setattr("engine.catalogue.catalogue.UNPACKED_KEPT", 1)
+    monkeypatch.setattr("engine.catalogue.offers.MARKETS_KEPT", 1)
+    catalogue = await shelf(pool)
+    for _ in range(2):
+        assert ids(catalogue, catalogue.mask(Filter(high=9), "de")) == {"milk", "oat", "vase"}
+        assert ids(catalogue, catalogue.mask(Filter(low=9.5), "elsewhere")) == {"vase"}
 
 
 @pytest.mark.parametrize(
@@ -164,16 +179,29 @@ async def test_variants_share_a_group(pool: asyncpg.Pool) -> None:
     assert ids(catalogue, catalogue.in_groups(np.array([oat, 0], np.uint32))) == {"oat", "oat-l"}
 
 
-async def test_periodic_refreshes_continue_after_a_failed_one(pool: asyncpg.Pool) -> None:
+@pytest.mark.parametrize(
+    ("break_it", "mend_it", "logged"),
+    [
+        ("ALTER TABLE items RENAME TO hidden", "ALTER TABLE hidden RENAME TO items", "store_unavailable"),
+        (
+            "ALTER TABLE items RENAME title TO hidden",
+            "ALTER TABLE items RENAME hidden TO title",
+            "catalogue_not_refreshed",
+        ),
+    ],
+)
+async def test_periodic_refreshes_continue_after_a_failed_one(
+    pool: asyncpg.Pool, break_it: str, mend_it: str, logged: str
+) -> None:
     catalogue = await shelf(pool)
-    await pool.execute("ALTER TABLE items RENAME TO hidden")
+    await pool.execute(break_it)
     refreshing = asyncio.create_task(catalogue.run())
     try:
         with capture_logs() as logs:
             await until(lambda: len(logs) >= 2)
-        assert {line["event"] for line in logs} == {"store_unavailable"}
+        assert {line["event"] for line in logs} == {logged}
     finally:
-        await pool.execute("ALTER TABLE hidden RENAME TO items")
+        await pool.execute(mend_it)
     await upsert_items(pool, [patch("late")])
     await until(lambda: catalogue.number_of("late") is not None)
     await end([refreshing])

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from core import clock
 from core.contract import read_event
@@ -44,4 +45,17 @@ async def test_batches_and_pending_calls_are_bounded_in_bytes(monkeypatch: pytes
     assert [len(texts) for texts in sent] == [2, 2, 1]
     monkeypatch.setattr(batching, "MAX_PENDING_BYTES", len(large))
     assert batcher.has_room(1, len(large)) and not batcher.has_room(1, len(large) + 1)
+    await batcher.close()
+
+
+async def test_a_batch_whose_sending_fails_unexpectedly_must_be_sent_again() -> None:
+    async def fail(calls: list[PendingCall]) -> bool:
+        raise RuntimeError("a bug")
+
+    batcher = Batcher(Ingest(linger=0), fail)
+    batcher.open()
+    event = read_event({"type": "VIEW", "userId": "u", "itemId": "i"}, source="shop", received_at=clock.now())
+    with capture_logs() as logs:
+        assert not await batcher.add([event], [], b"[{}]")
+    assert [line["event"] for line in logs] == ["batch_not_sent"]
     await batcher.close()

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from bus.envelope import Envelope, Kind
 from bus.rabbitmq import topology
@@ -24,6 +26,7 @@ from core.settings import Stores
 from db.cache import connect_redis, read_person, unpack_recent, write_base
 from db.outbox import count_envelopes
 from db.postgres import connect_pool
+from db.tombstones import ensure_key, insert_tombstones
 from engine.intake.ingest import EventIntake
 from engine.intake.outbox import keep_in_outbox
 from engine.outcomes import Outcome, Result
@@ -320,10 +323,17 @@ async def test_the_base_of_a_person_whose_event_redis_missed_is_dropped_once_red
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("engine.intake.ingest.CATCH_UP_INTERVAL", 0.1)
+    monkeypatch.setattr("engine.intake.accepted.REDIS_PAUSE", 0.1)
     relay = Relay(redis_url)
     ingest = await open_ingest(pool=pool, redis_url=await relay.reserve())
     await write_base(redis, U1, b"as of before")
-    assert outcomes(await ingest.track(SHOP, [VIEW])) == ["ACCEPTED"]
+    with capture_logs() as logs:
+        assert outcomes(await ingest.track(SHOP, [VIEW])) == ["ACCEPTED"]
+
+        async def tried_again_while_away() -> bool:
+            return len([line for line in logs if line["event"] == "store_unavailable"]) >= 2
+
+        await eventually(tried_again_while_away)
     assert (await read_person(redis, U1))[0] == b"as of before"
     await relay.open()
 
@@ -332,6 +342,23 @@ async def test_the_base_of_a_person_whose_event_redis_missed_is_dropped_once_red
 
     await eventually(dropped)
     await relay.close()
+
+
+async def test_while_postgres_is_away_events_of_erased_people_are_left_to_the_worker(
+    open_ingest: Open, stores: Stores, redis: Redis, pool: asyncpg.Pool, channel: AbstractChannel
+) -> None:
+    await ensure_key(pool)
+    await insert_tombstones(pool, [U1], clock.now())
+    old = {**VIEW, "occurredAt": (clock.now() - timedelta(hours=1)).isoformat()}
+    relay = Relay(stores.postgres_url.get_secret_value())
+    async with await connect_pool(await relay.open(), size=2, timeout=1) as own_pool:
+        ingest = await open_ingest(pool=own_pool)
+        ingest.remember_erasure(clock.now())
+        (kept_out,) = await ingest.track(SHOP, [old])
+        assert (kept_out.outcome, kept_out.code) == (Outcome.REJECTED, "NOT_KEPT")
+        await relay.close()
+        assert outcomes(await ingest.track(SHOP, [old])) == ["ACCEPTED"]
+        await ingest.close()
 
 
 async def test_a_cancelled_call_does_not_affect_the_others(ingest: EventIntake, channel: AbstractChannel) -> None:

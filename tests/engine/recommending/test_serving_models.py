@@ -49,7 +49,7 @@ def serving_id(models: ServingModels) -> str | None:
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - the models tell nobody
+        while not holds():  # noqa: ASYNC110 - the models send no signal
             await asyncio.sleep(0.005)
 
 
@@ -60,7 +60,7 @@ async def test_nothing_serves_before_the_first_promotion(models: ServingModels) 
     assert models.fallback(models.current).tolist() == []
 
 
-async def test_a_promotion_and_a_rollback_are_followed(
+async def test_promotions_and_rollbacks_change_the_bundle_that_serves(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     watch = asyncio.create_task(models.run())
@@ -75,7 +75,7 @@ async def test_a_promotion_and_a_rollback_are_followed(
     await end([watch])
 
 
-async def test_the_last_three_stay_within_reach(
+async def test_the_last_three_bundles_stay_in_memory(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     ids = []
@@ -108,7 +108,7 @@ def remove(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [damage, halve, cut_short, remove])
-async def test_a_spoiled_bundle_is_refused_loudly_and_the_old_one_goes_on(
+async def test_a_damaged_bundle_is_refused_and_logged_and_the_old_one_serves_on(
     models: ServingModels,
     pool: asyncpg.Pool,
     catalogue: Catalogue,
@@ -137,7 +137,7 @@ async def test_a_spoiled_bundle_is_refused_loudly_and_the_old_one_goes_on(
     await end([watch])
 
 
-async def test_a_refused_bundle_does_not_keep_the_next_one_waiting(
+async def test_a_refused_bundle_does_not_delay_the_next_one(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     bad = make_bundle(catalogue, IDS, seed=1)
@@ -165,7 +165,7 @@ async def test_a_bundle_of_another_catalogue_is_refused(
     assert "other numbers" in (models.refused or "")
 
 
-async def test_a_hundred_swaps_never_show_half_a_bundle(
+async def test_during_a_hundred_swaps_every_reader_sees_one_whole_bundle(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     ids = [await serving(pool, make_bundle(catalogue, IDS, seed=seed)) for seed in (1, 2)]
@@ -201,7 +201,7 @@ async def purchases(pool: asyncpg.Pool, *bought: tuple[str, str, timedelta]) -> 
     await insert_events(pool, events)
 
 
-async def test_the_fallback_is_what_most_people_bought_lately(
+async def test_the_fallback_is_the_items_most_people_bought_lately(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue
 ) -> None:
     day = timedelta(days=1)
@@ -210,7 +210,7 @@ async def test_the_fallback_is_what_most_people_bought_lately(
     assert models.fallback(models.current).tolist() == catalogue.numbers_of(["soap", "milk"]).tolist()
 
 
-async def test_trends_of_a_window_are_read_once_for_many(
+async def test_trends_of_a_window_are_read_once_for_many_requests(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue
 ) -> None:
     day = timedelta(days=1)
@@ -221,7 +221,7 @@ async def test_trends_of_a_window_are_read_once_for_many(
     assert lists[0].people.tolist() == [2, 1]
 
 
-async def test_the_watch_outlives_a_store_that_fails(
+async def test_polling_continues_after_a_failed_poll(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     await pool.execute("ALTER TABLE serving RENAME TO hidden")
@@ -237,7 +237,7 @@ async def test_the_watch_outlives_a_store_that_fails(
     await end([watch])
 
 
-async def test_a_list_is_filled_from_the_bundle_that_made_it_also_when_another_serves_by_then(
+async def test_a_list_is_filled_from_the_bundle_that_made_it_after_another_was_promoted(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     await serving(pool, make_bundle(catalogue, IDS[:2], seed=1))
@@ -249,7 +249,7 @@ async def test_a_list_is_filled_from_the_bundle_that_made_it_also_when_another_s
     assert models.fallback(models.current).tolist() == catalogue.numbers_of(IDS[2:]).tolist()
 
 
-async def test_a_slow_count_of_what_is_popular_delays_no_swap(
+async def test_a_slow_count_of_popular_items_does_not_delay_a_swap(
     models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     watch = asyncio.create_task(models.run())
@@ -265,7 +265,7 @@ def private_megabytes() -> float:
     return sum(int(line[1]) for line in lines if line[0] in ("Private_Dirty:", "Private_Clean:")) / 1024
 
 
-async def test_three_large_bundles_take_little_memory_of_our_own(
+async def test_three_large_bundles_take_little_private_memory(
     pool: asyncpg.Pool, make_bundle: MakeBundle, serving: Serve, tmp_path: Path
 ) -> None:
     ids = [f"item {number}" for number in range(LARGE)]
@@ -293,16 +293,16 @@ async def test_three_large_bundles_take_little_memory_of_our_own(
         (timedelta(days=7, minutes=5), timedelta(days=8)),
     ],
 )
-def test_windows_are_rounded_up_so_that_few_reach_postgres(asked: timedelta, read: timedelta) -> None:
+def test_windows_are_rounded_up_so_that_few_windows_are_queried(asked: timedelta, read: timedelta) -> None:
     assert round_up(asked) == read
 
 
-async def test_a_hint_brings_the_next_bundle_long_before_the_poll(
+async def test_a_hint_loads_the_next_bundle_before_the_next_poll(
     pool: asyncpg.Pool, redis: Redis, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=3600, popular_window=28, redis=redis)
     watch = asyncio.create_task(models.run())
-    while not (await redis.pubsub_numsub(SERVING_CHANGED))[0][1]:  # noqa: ASYNC110 - Redis tells nobody
+    while not (await redis.pubsub_numsub(SERVING_CHANGED))[0][1]:  # noqa: ASYNC110 - Redis sends no signal
         await asyncio.sleep(0)
     served = [serving_id(models)]
     for seed in (1, 2):
@@ -312,7 +312,7 @@ async def test_a_hint_brings_the_next_bundle_long_before_the_poll(
     await end([watch])
 
 
-async def test_without_redis_the_poll_goes_on(
+async def test_without_redis_polling_continues(
     pool: asyncpg.Pool, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     nowhere = connect_redis("redis://127.0.0.1:1/0", 0.05)
