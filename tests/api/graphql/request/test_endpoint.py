@@ -67,7 +67,7 @@ class Query:
 
     @strawberry.field
     def unreachable(self) -> str | None:
-        raise ConnectionRefusedError(SECRET)
+        raise StoreUnavailable("redis", SECRET)
 
     @strawberry.field
     async def slow(self) -> str | None:
