@@ -132,7 +132,7 @@ def _require_plain(url: str) -> None:
             "lake_url",
         )
     if scheme == "memory" and mark:
-        raise InvalidInput("memory:// ends with its process: it is no place for a lake.", "lake_url")
+        raise InvalidInput("memory:// is lost when its process ends: it cannot hold a lake.", "lake_url")
     if scheme in ("file", "local") and mark and not rest.startswith("/"):
         raise InvalidInput(f"{scheme}:// goes on with a path from the root, as in {scheme}:///folder.", "lake_url")
 

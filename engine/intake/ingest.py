@@ -121,8 +121,9 @@ class EventIntake:
     async def _send_batch(self, calls: list[PendingCall]) -> bool:
         """Send the events of these calls as one batch; returns whether the broker or the outbox holds it now."""
         events = [event for call in calls for event in call.events]
-        envelope = store_arrays([call.text for call in calls], id=uuid4())
-        with _batch_span(envelope.id, calls, len(events)):
+        message_id = uuid4()
+        with _batch_span(message_id, calls, len(events)):  # the envelope takes its traceparent from this span
+            envelope = store_arrays([call.text for call in calls], id=message_id)
             if not await self._publish_or_keep(envelope):
                 return False
             await self._accepted.add(events, [event for call in calls for event in call.with_sender_id])

@@ -70,7 +70,7 @@ async def test_days_with_fewer_events_in_postgres_than_in_the_lake_are_named(
         (("--to", "nonsense://x"), 2, "nonsense:// is no kind of storage"),
         (("--to", "ftp://ada:hush@host/x"), 2, "holds no password"),
         (("--to", "simplecache::s3://id:hu/hush@shop/x"), 2, "holds no password"),
-        (("--to", "memory://shop"), 2, "no place for a lake"),
+        (("--to", "memory://shop"), 2, "cannot hold a lake"),
         (("--to", "file://[x"), 2, "file:// goes on with a path from the root"),
         (("--to", "/proc/nowhere"), 3, "The lake at /proc/nowhere did not answer: FileNotFoundError"),
         (("--to", "lake", "--since", "last week"), 2, "--since"),
