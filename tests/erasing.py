@@ -15,7 +15,7 @@ from core import clock
 from core.settings import Stores
 from engine.intake.reading import read_batch
 from engine.intake.storing import store
-from engine.privacy.finishing import continue_erasures
+from engine.privacy.continuing_erasures import continue_erasures
 from engine.privacy.guests import SETTLE_DELAY
 from tests.running import CLIENT, SECRET
 from workers.process import Connections

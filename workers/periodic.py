@@ -17,7 +17,7 @@ from core.errors import StoreUnavailable
 from core.settings import EventLake, Schedule, Settings
 from core.stores import log_unavailable
 from engine.maintenance.periodic import do_periodic_work, due_export
-from engine.privacy.finishing import continue_erasures
+from engine.privacy.continuing_erasures import continue_erasures
 from engine.privacy.guests import settle_guests
 from workers.observation import observed
 from workers.process import Connections, WorkerProcess

@@ -26,9 +26,11 @@ class MethodRefused(RequestRefused):
 class TokenRefused(RequestRefused):
     """The bearer token is missing or invalid (401), or lacks a scope (403). `challenge` is for WWW-Authenticate."""
 
-    def __init__(self, detail: bytes, message: str, *, code: str = "UNAUTHENTICATED", status: int = 401) -> None:
+    def __init__(
+        self, challenge_parameters: bytes, message: str, *, code: str = "UNAUTHENTICATED", status: int = 401
+    ) -> None:
         super().__init__(code, message, status)
-        self.challenge = _REALM + detail
+        self.challenge = _REALM + challenge_parameters
 
 
 def bearer_token(headers: Iterable[Header]) -> str | None:
@@ -89,9 +91,13 @@ def refusal_headers(refusal: RequestRefused) -> list[Header]:
     return [(b"retry-after", b"1")] if refusal.status == 503 else []
 
 
-async def send_answer(send: Send, status: int, kind: bytes, body: bytes, extra: list[Header]) -> None:
-    """Send a whole answer, with the content type `kind`. No cache may store it."""
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
+async def send_answer(send: Send, status: int, content_type: bytes, body: bytes, extra: list[Header]) -> None:
+    """Send a whole answer, No cache may store it."""
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
     start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": [*headers, *extra]}
     await send(start)
     await send({"type": "http.response.body", "body": body})

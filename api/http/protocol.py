@@ -6,7 +6,7 @@ from typing import ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
-class TimedProtocol(HttpToolsProtocol):
+class HeadTimeoutProtocol(HttpToolsProtocol):
     """Closes a connection that does not send a whole request head within `head_timeout` seconds.
 
     The time starts when the connection opens, and with the first bytes of each later request.
@@ -21,7 +21,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Start the timer with the first bytes of a later request: uvicorn stops its keep-alive timer here."""
+        """Start the timer with the first bytes of a later request: uvicorn stops its own timer at this moment."""
         super().data_received(data)
         if self._timer is None and (self.cycle is None or self.cycle.response_complete):
             self._start_timer()

@@ -13,7 +13,7 @@ from api.oauth.blocking_pool import BlockingPool
 from api.oauth.issuer import audience_of, issuer_of
 from api.oauth.server import TokenServer
 from api.oauth.tokens.issuing import AccessTokens
-from api.oauth.tokens.keys import Sealer, SigningKeys
+from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
 from core.errors import Overloaded
 from core.settings import Settings

@@ -1,4 +1,4 @@
-"""The HTTP endpoints of the authorization server. Their `Authority` is in the lifespan's state."""
+"""The HTTP endpoints of the authorization server. They read `Authority` from the request's state."""
 
 import orjson
 import structlog
@@ -22,8 +22,8 @@ def routes() -> list[Route]:
     return [
         Route("/oauth/token", token, methods=["POST"]),
         Route("/.well-known/jwks.json", jwks),
-        Route("/.well-known/oauth-authorization-server", describe),
-        Route("/.well-known/openid-configuration", describe),
+        Route("/.well-known/oauth-authorization-server", metadata_document),
+        Route("/.well-known/openid-configuration", metadata_document),
     ]
 
 
@@ -35,7 +35,7 @@ async def token(request: Request) -> Response:
     except InvalidRequestError as error:
         return authority.server.refuse(error)
     except (StoreUnavailable, Overloaded, TimeoutError) as error:
-        log.warning("token_not_issued", reason=type(error).__name__)
+        log.warning("token_not_issued", reason=type(error).__name__, error=str(error))
         return _json({"error": "temporarily_unavailable"}, 503, {"Cache-Control": "no-store", "Retry-After": "1"})
 
 
@@ -45,7 +45,7 @@ async def jwks(request: Request) -> Response:
     return _json(authority.keys.jwks(), 200, CACHE_BRIEFLY)
 
 
-async def describe(request: Request) -> Response:
+async def metadata_document(request: Request) -> Response:
     """The metadata document."""
     authority: Authority = request.state.authority
     return _json(metadata(authority.issuer), 200, CACHE_BRIEFLY)

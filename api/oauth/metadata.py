@@ -4,7 +4,7 @@ from typing import Any
 
 from api.oauth.clients.credentials import METHODS
 from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
-from api.oauth.tokens.keys import ALGORITHM
+from api.oauth.tokens.signing_keys import ALGORITHM
 from engine.scopes import SCOPES
 
 

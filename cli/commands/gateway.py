@@ -67,7 +67,7 @@ def _serve(
     """Answer until SIGTERM; `sockets` are bound already."""
     import uvicorn
 
-    from api.http.protocol import TimedProtocol
+    from api.http.protocol import HeadTimeoutProtocol
     from api.http.server import GatewayServer
 
     config = uvicorn.Config(
@@ -75,7 +75,7 @@ def _serve(
         host=where[0],
         port=where[1],
         loop="uvloop",
-        http=TimedProtocol,
+        http=HeadTimeoutProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cli.loading.chunks import Chunk
 from cli.loading.typed_columns import recorder
 
-_LINE = "\x00line"  # not a name of our columns
+_LINE = "\x00line"  # cannot collide with the name of a column
 
 
 def merged_by_id(chunks: Iterator[Chunk], size: int) -> Iterator[Chunk]:
@@ -50,7 +50,7 @@ def _last_of_each(lines: pa.Table) -> pa.Table:
 
 
 def _last(codes: NDArray[np.int32], column: pa.Array) -> pa.Array:
-    """The place of the last value that is not null, for each code; (lines,) to (codes,)."""
+    """For each id code, the row of its last value that is not null, null if none. From (lines,) to (codes,)."""
     places = np.full(codes.max() + 1, -1, np.int64)
     given = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
     places[codes[given]] = given  # for equal codes the last assignment stays

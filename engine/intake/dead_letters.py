@@ -10,7 +10,7 @@ from bus.dead_letters import Cause, DeadLetter
 from bus.envelope import DamagedEnvelope, Kind
 from db.dead_events import DeadReason, NewDeadEvent
 from engine.dead_events import records
-from engine.dead_events.recording import record_dead_events
+from engine.dead_events.storing import record_dead_events
 from engine.intake.reading import UNSTORABLE, Batch, read_batch
 
 _EVENT_REASONS: Final = {

@@ -1,4 +1,7 @@
-"""Envelopes in the outbox: kept while the broker is away, sent once it is back."""
+"""Envelopes in the outbox: kept while the broker is away, sent once it is back.
+
+`ingest.py` decides when; `db/outbox.py` has the SQL.
+"""
 
 import asyncpg
 import structlog

@@ -19,7 +19,7 @@ from db.identities import assign_to_users
 from db.postgres import Connection
 from db.recent_events import RecentEventsWriter
 from db.tombstones import erased_events, newest_tombstone
-from engine.dead_events.recording import record_dead_events
+from engine.dead_events.storing import record_dead_events
 from engine.intake.attempts import MOST_ATTEMPTS, WHOLE_ATTEMPTS, give_up, split
 from engine.intake.reading import Stored, insert_good, read_batch
 

@@ -1,4 +1,7 @@
-"""Export everything stored about a person, and erase it."""
+"""Exports everything stored about a person; erases Postgres and Redis at once.
+
+`continuing_erasures.py` goes on with the other stores.
+"""
 
 from datetime import datetime
 from typing import Any, NamedTuple

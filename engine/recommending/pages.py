@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core import clock
 from core.errors import InvalidInput
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.cursors import read_cursor, write_cursor
+from engine.cursors import read_cursor, write_cursor
 from engine.signing import Signer
 from ml.masks import Mask
 from ml.ranked import Ranked

@@ -21,8 +21,8 @@ from ml.state import EVENT, State, StateDamaged, Table, fold
 
 log = structlog.get_logger()
 
-LONG_DELTA = 256  # recent events missing from the base, from which it is rebuilt: half of what the delta holds
-OFF_LOOP = 2_000  # events; more are folded in a thread, as it would delay other requests
+LONG_DELTA = 256  # with this many recent events that the base lacks, the base is rebuilt; the delta holds twice as many
+THREAD_EVENTS = 2_000  # more events are folded in a thread, because that would delay other requests
 
 
 class Degradation(StrEnum):
@@ -35,7 +35,11 @@ class Degradation(StrEnum):
 
 
 class PeopleReader:
-    """Reads states as of the last accepted event. Redis away: slower. Postgres away too: the history is missing."""
+    """Reads states as of the last accepted event.
+
+    Without Redis it reads Postgres, which is slower. Without Postgres and without a base in Redis, the history is
+    missing.
+    """
 
     def __init__(self, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> None:
         self._pool, self._redis, self._catalogue = pool, redis, catalogue
@@ -57,7 +61,7 @@ class PeopleReader:
                 len(fresh) >= LONG_DELTA
                 and int(np.isin(fresh["identity"], base.included, invert=True).sum()) >= LONG_DELTA
             ):
-                self._bases.start(person)  # before the delta drops events; this answer does not wait for it
+                self._bases.start(person)  # now, before the delta drops events; this answer uses the old base
             return fold(base, fresh), degraded
         try:
             base = await self._bases.result(person)
@@ -67,7 +71,7 @@ class PeopleReader:
         return fold(base, fresh), degraded
 
     async def known(self, person: Person, state: State) -> bool:
-        """Whether the shop sent traits or events of this person. False while Postgres is away."""
+        """Whether the shop sent traits or events about this person. False while Postgres is away."""
         if state.lines or len(state.items) or len(state.recent) or len(state.included):
             return True
         try:
@@ -94,11 +98,11 @@ class PeopleReader:
 
     async def _read_base(self, person: Person) -> State:
         rows = await state_events(self._pool, person)
-        base = await asyncio.to_thread(base_of, rows) if len(rows) > OFF_LOOP else base_of(rows)
+        base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
         try:
             await write_base(self._redis, person, base.pack())
         except StoreUnavailable as error:
-            log_unavailable(error, doing="keep a person's base")
+            log_unavailable(error, doing="write a person's base to Redis")
         return base
 
 
@@ -117,7 +121,7 @@ class PersonLoader:
         return await self._states[person]
 
     async def known(self, person: Person) -> bool:
-        """Whether the shop sent traits or events of this person."""
+        """Whether the shop sent traits or events about this person."""
         if person not in self._known:
             state, _ = await self.state(person)
             self._known[person] = await self._reader.known(person, state)
@@ -125,7 +129,11 @@ class PersonLoader:
 
 
 def base_of(rows: Sequence[StateEvent]) -> State:
-    """The state after all events of a person. It includes their identities: the delta may hold the same events."""
+    """The state after all events of a person.
+
+    The state keeps the events' identities, so that the same event in the delta is not counted twice.
+    """
+    # Oldest first: `with_included` keeps the newest.
     included = sorted((row.received_at.timestamp() if row.received_at else row.occurred, row.identity) for row in rows)
     state = fold(State.empty(), np.array([row[:7] for row in rows], EVENT))
     return state.with_included(np.array([identity for _, identity in included], np.uint64))

@@ -1,4 +1,4 @@
-"""The bundle that serves, as the serving row says, and the popular items that need no bundle."""
+"""The bundle that serves: follows the serving row by hints and polls, and opens what was promoted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

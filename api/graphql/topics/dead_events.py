@@ -14,8 +14,8 @@ from api.graphql.types.permissions import requires
 from api.graphql.types.viewers import recorded_name
 from db import dead_events as stored
 from db.dead_events import DeadReason, DeadState, bodies_of_dead_events, list_dead_events
+from engine.cursors import read_cursor, write_cursor
 from engine.dead_events import deciding as dead_events
-from engine.recommending.cursors import read_cursor, write_cursor
 
 strawberry.enum(
     DeadReason,

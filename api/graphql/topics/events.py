@@ -19,7 +19,7 @@ from api.graphql.types.permissions import requires
 from core import contract
 from core.errors import StoreUnavailable, Unanswerable
 from db.events import HistoryPlace, events_of_person
-from engine.recommending.cursors import read_cursor, write_cursor
+from engine.cursors import read_cursor, write_cursor
 from engine.signing import Signer
 
 

@@ -20,7 +20,7 @@ from core.errors import InvalidInput
 from db import items as stored
 from engine.catalogue.catalogue import Catalogue, attribute_texts
 from engine.catalogue.offers import is_available, offer_in
-from engine.recommending.cursors import read_cursor, write_cursor
+from engine.cursors import read_cursor, write_cursor
 
 MAX_IDS = 500
 

@@ -12,12 +12,9 @@ from api.graphql.types.connections import After, Connection, Edge, First, check_
 from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires
 from api.graphql.types.viewers import recorded_name
-from bus.messages import train
-from core.contract import check_reason
-from core.errors import StoreUnavailable
 from db import jobs as stored
-from db.jobs import AFFINITY
-from engine.recommending.cursors import read_cursor, write_cursor
+from engine.cursors import read_cursor, write_cursor
+from engine.models.requesting import request_training
 
 log = structlog.get_logger()
 
@@ -68,7 +65,7 @@ class Job(Node):
             requested_at=record.requested_at,
             started_at=record.started_at,
             finished_at=record.finished_at,
-            attempts=record.fencing_token,
+            attempts=record.fencing_token,  # it grows by one each time the job is started
             model_id=None if record.bundle is None else strawberry.ID(record.bundle),
             error=record.error,
         )
@@ -79,7 +76,7 @@ class RequestTrainingPayload:
     """The requested job."""
 
     job: Job = strawberry.field(
-        description="The job that waits now: a new one, or the one that already waited. Query `job` with its id."
+        description="The waiting job: the new one, or the one that was already waiting. Query `job` with its id."
     )
 
 
@@ -115,8 +112,8 @@ class JobMutation:
 
     @strawberry.mutation(
         permission_classes=[requires("models:write")],
-        description="Request a training. While another one waits, no new job is added: that one is returned. The"
-        " training runs in the background.",
+        description="Request a training. If a job is already waiting, no new job is added and the waiting one is"
+        " returned. The training runs in the background.",
     )
     async def request_training(
         self,
@@ -125,15 +122,9 @@ class JobMutation:
             str, strawberry.argument(description="Why the training is requested, for the record: 1 to 500 characters.")
         ] = "asked for by a person",
     ) -> RequestTrainingPayload | None:
-        """Queue a training job and notify the trainers."""
-        gateway = info.context.gateway
-        job = await stored.request_once(
-            gateway.pool, AFFINITY, check_reason(reason), recorded_name(info.context.viewer)
-        )
-        try:
-            await gateway.broker.publish(train(AFFINITY))
-        except StoreUnavailable as error:  # the trainers find the row later, without the message
-            log.warning("trainers_not_notified", job=job.id, error=str(error))
+        """Add a training job unless one waits, and notify the trainers."""
+        gateway, viewer = info.context.gateway, info.context.viewer
+        job = await request_training(gateway.pool, gateway.broker, reason, recorded_name(viewer))
         return RequestTrainingPayload(job=Job.of(job))
 
 

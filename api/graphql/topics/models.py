@@ -13,7 +13,7 @@ from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires
 from core.contract import check_id
 from db import serving as stored
-from engine.recommending.cursors import read_cursor, write_cursor
+from engine.cursors import read_cursor, write_cursor
 
 
 @strawberry.type(description="A trained model: one bundle, which never changes.")

@@ -1,4 +1,4 @@
-"""A GraphQL input as a patch: a field set to null clears, a field left out keeps its value."""
+"""A GraphQL input as a patch: a null clears the stored value, a field left out keeps it."""
 
 from typing import Any
 

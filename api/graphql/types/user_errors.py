@@ -1,4 +1,4 @@
-"""The refusal of a single mutation: a value in its payload, not an error of the request."""
+"""Why a mutation was refused: returned in its payload, not in the GraphQL `errors`."""
 
 from typing import Self
 
@@ -19,5 +19,5 @@ class UserError:
 
     @classmethod
     def of(cls, error: InvalidInput, code: str = "BAD_USER_INPUT") -> Self:
-        """The public shape of a refusal."""
+        """The UserError of an InvalidInput."""
         return cls(code=code, field=[error.field] if error.field else None, message=str(error))

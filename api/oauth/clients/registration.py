@@ -39,7 +39,7 @@ def register(
     origins: Sequence[str] = (),
     ttl: int | None = None,
 ) -> Client:
-    """The confidential client to store, its secret hashed. Raises InvalidInput, with the field that is not valid."""
+    """Build the confidential client to store, with its secret hashed. Raises InvalidInput naming the wrong field."""
     if not _ID.fullmatch(client_id):
         raise InvalidInput(
             "A client id has 1 to 128 letters, digits or . _ ~ - and begins with a letter or digit", "id"
@@ -48,7 +48,7 @@ def register(
         length = f"{SHORTEST_SECRET} to {LONGEST_SECRET}"
         raise InvalidInput(f"A secret has {length} printable ASCII characters and no spaces", "secret")
     if ttl is not None and not SHORTEST_TTL <= ttl <= LONGEST_TTL:
-        raise InvalidInput(f"Tokens live {SHORTEST_TTL} to {LONGEST_TTL} seconds", "ttl")
+        raise InvalidInput(f"The lifetime of tokens must be {SHORTEST_TTL} to {LONGEST_TTL} seconds", "ttl")
     return Client(
         id=client_id,
         secret_hash=hash_secret(secret),
@@ -65,7 +65,7 @@ def check_grant(grant: str) -> str:
     if grant in GRANTS.values():
         return grant
     if grant not in GRANTS:
-        raise InvalidInput(f"Grants are {', '.join(GRANTS)}", "grant")
+        raise InvalidInput(f"Unknown grant. Use one of: {', '.join(GRANTS)}", "grant")
     return GRANTS[grant]
 
 
@@ -74,7 +74,7 @@ def check_scopes(scope: str) -> tuple[str, ...]:
     names = read_scopes(scope)
     unknown = [name for name in names if name not in SCOPES]
     if unknown:
-        raise InvalidInput(f"Unknown scopes: {' '.join(unknown)}. There are: {' '.join(SCOPES)}", "scope")
+        raise InvalidInput(f"Unknown scopes: {' '.join(unknown)}. Known scopes: {' '.join(SCOPES)}", "scope")
     return names
 
 
@@ -87,16 +87,17 @@ def check_origin(origin: str) -> str:
     except (KeyError, ValueError):
         raise InvalidInput(_ORIGIN_RULE, "origin") from None
     host = parts.hostname or ""
-    more = "@" in parts.netloc or parts.path or parts.query or parts.fragment
-    if not host or not host.isascii() or "*" in host or more:
+    has_more = "@" in parts.netloc or parts.path or parts.query or parts.fragment
+    if not host or not host.isascii() or "*" in host or has_more:
         raise InvalidInput(_ORIGIN_RULE, "origin")
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
 def check_redirect_uri(uri: str) -> str:
-    """The URI, unchanged: redirect URIs are compared exactly. Raises InvalidInput for any other kind than these.
+    """The URI, unchanged: redirect URIs are compared exactly.
 
-    Allowed are https, http on loopback, and an app's own scheme with a dot in it (RFC 8252, section 7).
+    Allowed are https, http on loopback, and an app's own scheme with a dot in it (RFC 8252, section 7). Raises
+    InvalidInput for any other URI.
     """
     try:
         parts = urlsplit(uri)

@@ -9,7 +9,7 @@ from joserfc import jwt
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.grant_types import CLIENT_CREDENTIALS
 from api.oauth.tokens.claims import subject_claims
-from api.oauth.tokens.keys import ALGORITHM, SigningKeys
+from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core import clock
 from core.contract import Person
 from core.settings import Tokens

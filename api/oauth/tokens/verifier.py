@@ -13,7 +13,7 @@ from api.http.refresher import Refresher
 from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
-from api.oauth.tokens.keys import ALGORITHM, SigningKeys
+from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core import clock
 from core.errors import InvalidToken, Unanswerable
 from db.postgres import Connection

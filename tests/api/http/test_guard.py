@@ -10,13 +10,13 @@ import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from api.http.guard import EdgeGuard
-from api.http.protocol import TimedProtocol
+from api.http.protocol import HeadTimeoutProtocol
 
 TIMEOUT = 0.3  # seconds the server under test waits
 DEADLINE = 10.0  # seconds a test waits
 
 
-class QuickProtocol(TimedProtocol):
+class QuickProtocol(HeadTimeoutProtocol):
     """The protocol with a shorter timeout."""
 
     head_timeout = TIMEOUT

@@ -23,7 +23,7 @@ from joserfc.jwk import OctKey, RSAKey
 
 from api.http.endpoint import bearer_token
 from api.oauth.tokens import verifier
-from api.oauth.tokens.keys import Sealer, SigningKeys, generate_key
+from api.oauth.tokens.signing_keys import Sealer, SigningKeys, generate_key
 from api.oauth.tokens.verifier import Verifier
 from core import clock
 from core.contract import Person

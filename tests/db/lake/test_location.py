@@ -81,7 +81,7 @@ async def test_other_storages_and_plain_paths_are_lakes_too(
         ("s3://bucket/x?secret=hush", "holds no password"),
         ("simplecache::s3://key:hush@bucket/x", "holds no password"),
         ("simplecache::/data/hush", "holds no password"),
-        ("memory://shop", "ends with its process"),
+        ("memory://shop", "is lost when its process ends"),
         ("file://[x", "a path from the root"),
         ("file://data/x", "a path from the root"),
         ("s3://[x", "s3:// is no kind of storage"),

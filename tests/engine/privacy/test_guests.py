@@ -116,7 +116,9 @@ async def test_a_guest_of_very_many_events_is_given_to_the_user_in_parts(
     assert seen == [5, 10, 10]
 
 
-AT_ONCE = "import engine.privacy.finishing, datetime; engine.privacy.finishing.SETTLE_DELAY = datetime.timedelta(0)"
+AT_ONCE = (
+    "from datetime import timedelta; from engine.privacy import continuing_erasures as c; c.SETTLE_DELAY = timedelta(0)"
+)
 IDENTIFY = 'mutation { identify(input: {userId: "anna", anonymousId: "g-1"}) { userErrors { code } } }'
 ERASE = 'mutation { eraseUser(id: "anna") { erasure { id } } }'
 TRACK = "mutation ($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"

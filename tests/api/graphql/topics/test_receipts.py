@@ -25,8 +25,8 @@ from db.jobs import AFFINITY
 from db.lake.due_exports import request_export
 from db.outbox import keep_envelope
 from db.serving import Model, promote, register_model
-from engine.dead_events.recording import record_dead_events
 from engine.dead_events.records import of_event
+from engine.dead_events.storing import record_dead_events
 from engine.maintenance.exporting import export_day
 from engine.privacy.guests import SETTLE_DELAY
 from tests.erasing import IDENTIFY, RECEIPT, ask, carry_on, drain, erase, event, states, tables_with, track

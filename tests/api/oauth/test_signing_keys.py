@@ -9,13 +9,13 @@ import orjson
 import pytest
 from joserfc.jwk import RSAKey
 
-from api.oauth.tokens.keys import Sealer, SigningKeys, generate_key
+from api.oauth.tokens.signing_keys import Sealer, SigningKeys, generate_key
 from db.postgres import connect_pool
 
 SECRET = "k" * 32
 START = """
 import asyncio, sys
-from api.oauth.tokens.keys import Sealer, SigningKeys
+from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from db.postgres import connect_pool
 
 async def start():

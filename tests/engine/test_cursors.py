@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import InvalidInput
-from engine.recommending.cursors import read_cursor, write_cursor
+from engine.cursors import read_cursor, write_cursor
 from engine.signing import Signer
 
 SIGNER = Signer("x" * 32)

@@ -16,8 +16,8 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey, RSAKey
 
-from db.keys import StoredKey, list_keys, make_first_key
 from db.postgres import Connection
+from db.signing_keys import StoredKey, list_keys, make_first_key
 
 log = structlog.get_logger()
 
