@@ -92,7 +92,7 @@ def refusal_headers(refusal: RequestRefused) -> list[Header]:
 
 
 async def send_answer(send: Send, status: int, content_type: bytes, body: bytes, extra: list[Header]) -> None:
-    """Send a whole answer, No cache may store it."""
+    """Send a whole answer. No cache may store it."""
     headers = [
         (b"content-type", content_type),
         (b"content-length", str(len(body)).encode()),
