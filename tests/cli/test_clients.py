@@ -71,7 +71,7 @@ def test_a_client_id_can_be_registered_once(stored: Any) -> None:
         (["create", "a b", *MACHINE], "client id"),
         (["create", "a:b", *MACHINE], "client id"),
         (["create", "a" * 129, *MACHINE], "client id"),
-        (["create", "shop", "--grant", "password", "--scope", ""], "Grants are"),
+        (["create", "shop", "--grant", "password", "--scope", ""], "Unknown grant"),
         (["create", "shop", "--grant", "client_credentials", "--scope", "no:such"], "no:such"),
         (["create", "shop", *MACHINE, "--ttl", "59"], "60 to 86400"),
         (["create", "shop", *MACHINE, "--ttl", "86401"], "60 to 86400"),
