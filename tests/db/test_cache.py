@@ -55,7 +55,7 @@ async def test_telling_it_again_in_any_order_changes_nothing(redis: Redis) -> No
 async def test_the_delta_keeps_what_was_heard_last_however_old_it_is(redis: Redis) -> None:
     events = [
         make_event(NOW + timedelta(seconds=n), id=f"e{n}", occurredAt=NOW - timedelta(days=n))
-        for n in range(cache.DELTA_HOLDS + 10)
+        for n in range(cache.DELTA_LENGTH + 10)
     ]
     await add_recent(redis, events)
     _, delta = await read_person(redis, U1)
@@ -63,7 +63,7 @@ async def test_the_delta_keeps_what_was_heard_last_however_old_it_is(redis: Redi
 
 
 async def test_what_every_base_includes_by_now_leaves_the_delta(redis: Redis) -> None:
-    old, new = make_event(NOW), make_event(NOW + timedelta(seconds=cache.DELTA_LIVES + 1))
+    old, new = make_event(NOW), make_event(NOW + timedelta(seconds=cache.DELTA_TTL + 1))
     await add_recent(redis, [old])
     await add_recent(redis, [new])
     assert (await read_person(redis, U1))[1] == [pack_recent(new)]
@@ -73,7 +73,7 @@ async def test_the_delta_outlives_the_base(redis: Redis) -> None:
     await write_base(redis, U1, b"base")
     await add_recent(redis, [make_event()])
     keys = person_keys(U1)
-    assert 0 < await redis.ttl(keys.base) <= cache.BASE_LIVES < await redis.ttl(keys.delta) <= cache.DELTA_LIVES
+    assert 0 < await redis.ttl(keys.base) <= cache.BASE_TTL < await redis.ttl(keys.delta) <= cache.DELTA_TTL
 
 
 async def test_each_person_has_their_own(redis: Redis) -> None:

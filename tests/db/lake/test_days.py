@@ -65,7 +65,7 @@ async def test_a_manifest_that_is_not_ours_removes_nothing(
     lake.write("day=2026-01-05", "_SUCCESS.json", json.dumps(said).encode())
     before = content(lake)
     await store(pool, event(2))
-    with pytest.raises(StoreUnavailable, match=f"{name} is no manifest of ours"):
+    with pytest.raises(StoreUnavailable, match=f"{name} is not a manifest of Penchant"):
         await export(pool, lake)
     assert content(lake) == before
     assert (tmp_path / "precious.txt").exists()

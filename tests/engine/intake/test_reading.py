@@ -164,7 +164,7 @@ NUMBER, BEFORE, FAR = 10**30, "0001-01-01T00:00:00+23:59", "9999-12-31T10:00:00Z
     [
         (
             {"properties": {"confidential": NUMBER}},
-            "it: properties hold what cannot be hashed, as a number over 64 bits",
+            "it: properties contain a value that cannot be hashed, such as a number over 64 bits",
         ),
         ({"occurredAt": BEFORE}, "it: occurredAt lies before 1990 or too far ahead"),
         ({"occurredAt": BEFORE, "type": "NOPE"}, "type: Input should be 'VIEW'"),
@@ -291,7 +291,7 @@ async def test_a_message_with_an_eta_or_expiry_is_dead_lettered_and_the_worker_g
     dead = await list_dead_events(pool, 100)
     details = {each.detail for each in dead if each.kind == "EVENT"}
     assert {each.event_id for each in dead if each.event_id} == {f"odd-{n}" for n in range(len(odd))}
-    assert details == {"Its message was to wait or to expire: events do neither."}
+    assert details == {"Its message has an eta or an expiry, which events must not have."}
 
 
 PRELUDE = """

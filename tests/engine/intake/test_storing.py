@@ -158,7 +158,7 @@ async def test_a_batch_that_timed_out_is_sent_again_as_a_new_message_and_never_d
     await broker.publish(store_events([make_event()]))
 
     async def sent_again_more_often_than_the_queue_delivers() -> bool:
-        return worker_log.read_text().count("batch_put_back") > 6  # noqa: ASYNC240 -- small and local
+        return worker_log.read_text().count("batch_sent_again") > 6  # noqa: ASYNC240 -- small and local
 
     await eventually(sent_again_more_often_than_the_queue_delivers)
     await relay.open()

@@ -103,7 +103,7 @@ def test_a_setting_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatc
 async def test_no_month_is_dropped_for_a_lake_in_memory(pool: asyncpg.Pool) -> None:
     await store(pool, MONDAY)
     await request_export(pool, "2026-01-05")
-    with pytest.raises(InvalidInput, match="no place for a lake"):
+    with pytest.raises(InvalidInput, match="cannot hold a lake"):
         await export_day(pool, EventLake(lake_url="memory://shop", events_keep=1), "2026-01-05")
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
