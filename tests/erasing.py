@@ -1,4 +1,4 @@
-"""Shared by the tests of erasures: report events of a person, erase them, look for what is left."""
+"""Shared by the tests of erasures: report events of a person, erase the person, search for remaining data."""
 
 import json
 from datetime import datetime, timedelta

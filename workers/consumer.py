@@ -86,9 +86,7 @@ class MoveDeadLetters(RepeatedStep):
         """Send the task when dead letters wait, unless this worker already has it."""
         if any(request.name == Kind.MOVE_DEAD_LETTERS for request in state.reserved_requests):
             return
-        with parent.connection.connection.transport.having_timeout(
-            COUNT_TIMEOUT
-        ):  # the connection counts as lost after that
+        with parent.connection.connection.transport.having_timeout(COUNT_TIMEOUT):  # then the connection is lost
             with parent.connection.channel() as channel:
                 waiting = channel.queue_declare(topology.DEAD_LETTERS.name, passive=True).message_count
             if waiting:

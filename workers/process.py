@@ -1,4 +1,4 @@
-"""The resources of one worker process: an event loop and connections, opened after the fork, used by one task at a time."""
+"""An event loop and connections of one worker process, opened after the fork and used by one task at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

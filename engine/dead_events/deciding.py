@@ -131,9 +131,7 @@ _CONFLICT: Final = Result(
     message="Another event is stored under its source, id and occurredAt: it would be a dead event again.",
 )
 _NO_TASK: Final = Result(0, Outcome.REJECTED, code="NOT_REPLAYABLE", message="The message names no task.")
-_NEWER: Final = Result(
-    0, Outcome.REJECTED, code="NOT_REPLAYABLE", message="A newer release wrote it. Upgrade, then replay it again."
-)
+_NEWER: Final = Result(0, Outcome.REJECTED, code="NOT_REPLAYABLE", message="A newer release wrote it. Upgrade first.")
 _NOT_CONFIRMED: Final = Result(
     0, Outcome.RETRY, code="SERVICE_UNAVAILABLE", message="The broker did not confirm it. It is kept: try again."
 )

@@ -1,4 +1,4 @@
-"""Events that end their worker's process: tried a few times together, then each by itself, then recorded as dead events."""
+"""Events that end their worker's process: tried together, then one by one, then recorded as dead events."""
 
 import asyncio
 from typing import Final

@@ -35,7 +35,7 @@ async def move_dead_letters(pool: asyncpg.Pool, dead_letters: AsyncIterator[Dead
 
 
 async def _record(pool: asyncpg.Pool, dead_letter: DeadLetter) -> None:
-    """One row for each event; one for the whole message where an event cannot be stored: so that no dead letter blocks others."""
+    """Write one row for each event, or one for the message when an event cannot be stored: so none blocks others."""
     try:
         await record_dead_events(pool, dead_events_of(dead_letter))
     except (*UNSTORABLE, ArithmeticError, TypeError, ValueError):

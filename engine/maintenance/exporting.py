@@ -40,7 +40,7 @@ async def export_day(pool: asyncpg.Pool, settings: EventLake, period: str) -> No
 
 
 async def _erase_first(pool: asyncpg.Pool, lake: Lake) -> None:
-    """Erase before the export: that compares the changed days again, and may replace a file too damaged to read here."""
+    """Erase before the export: it compares the changed days again, and may replace a file that was too damaged."""
     try:
         await erase_from_lake(pool, lake, clock.now())
     except StoreUnavailable as error:

@@ -78,7 +78,7 @@ class TrainedAffinity(Ranker):
 
 
 def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingConfig = DEFAULT) -> TrainedAffinity:
-    """Learn from the lines before `cut` (seconds), evaluate on the later ones; the evaluated model is the one that serves.
+    """Learn from the lines before `cut` (seconds), evaluate on the later ones; the evaluated model may serve.
 
     Without a cut the last `config.holdout` days of the log are for evaluation. Raises `NothingToLearn` when there are
     no purchases before the cut or no person came back, and `ExportDiffers`.

@@ -79,7 +79,7 @@ def upgrade_of(revision: str) -> str:
 
 
 @pytest.mark.parametrize("revision", [after for _, after in PAIRS])
-def test_a_migration_says_nothing_that_takes_away(revision: str) -> None:
+def test_a_migration_has_no_statement_that_removes_something(revision: str) -> None:
     statements = upgrade_of(revision)
     assert not CONTRACTS.search(statements), CONTRACTS.search(statements)
     assert not ADDS_WHAT_MUST_BE_GIVEN.search(statements)
@@ -95,7 +95,7 @@ def test_a_migration_says_nothing_that_takes_away(revision: str) -> None:
         "ALTER TABLE t ADD COLUMN c text NOT NULL",
     ],
 )
-def test_statements_that_take_away_are_known(statement: str) -> None:
+def test_statements_that_remove_something_are_recognized(statement: str) -> None:
     assert CONTRACTS.search(statement) or ADDS_WHAT_MUST_BE_GIVEN.search(statement)
 
 
@@ -104,9 +104,7 @@ def test_a_column_with_a_default_may_be_added() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), PAIRS)
-def test_what_stood_before_stands_after_and_what_is_new_may_be_left_out(
-    empty_database: str, before: str, after: str
-) -> None:
+def test_existing_columns_stay_and_new_ones_are_optional(empty_database: str, before: str, after: str) -> None:
     migrate.upgrade(empty_database, before)
     old = shape(empty_database)
     migrate.upgrade(empty_database, after)
@@ -125,6 +123,6 @@ def test_what_stood_before_stands_after_and_what_is_new_may_be_left_out(
             )
 
 
-def test_every_revision_is_a_file_and_follows_the_one_before() -> None:
+def test_every_revision_has_a_file_and_follows_the_one_before() -> None:
     files = sorted(file.name[:4] for file in Path(migrate.MIGRATIONS, "versions").glob("[0-9]*.py"))
     assert files == REVISIONS

@@ -95,7 +95,7 @@ async def test_a_batch_that_is_delivered_again_changes_nothing(
     assert len((await read_person(redis, U1))[1]) == 51
 
 
-def test_a_batch_of_an_earlier_release_is_read_though_the_contract_refuses_it_today() -> None:
+def test_a_batch_of_an_earlier_release_is_read_although_the_contract_refuses_it_now() -> None:
     head = '"source":"shop","occurredAt":"2026-03-01T11:00:00Z","receivedAt":"2026-03-01T12:00:00Z"'
     text = (
         f'[{{"id":"e1","type":"PURCHASE","userId":"u1","itemId":"i1","orderId":"o1","quantity":2,"unitPrice":"1E+3",'
@@ -171,7 +171,7 @@ async def test_a_batch_that_timed_out_is_sent_again_as_a_new_message_and_never_d
     await relay.close()
 
 
-async def test_redis_away_stops_nothing(stores: Stores, pool: asyncpg.Pool) -> None:
+async def test_events_are_stored_while_redis_is_away(stores: Stores, pool: asyncpg.Pool) -> None:
     connections = Connections(stores.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")}))
     assert await store(connections, [make_event()], timeout=0) == 1
     assert await count(pool) == 1

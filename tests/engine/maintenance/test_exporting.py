@@ -1,4 +1,4 @@
-"""The daily export to the lake: a trainer's process does it, and again while it is not done."""
+"""The daily export to the lake: a trainer's process carries it out, and tries again until it is done."""
 
 import asyncio
 from datetime import UTC, datetime, time, timedelta
@@ -93,7 +93,7 @@ async def test_an_export_that_failed_is_not_done(pool: asyncpg.Pool) -> None:
     ("name", "value"),
     [("LAKE_URL", "hush"), ("LAKE_URL", "~/hush"), ("LAKE_URL", "file:hush"), ("EVENTS_KEEP", "36501")],
 )
-def test_a_setting_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_invalid_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"PENCHANT_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()) as refused:
         EventLake()
@@ -122,7 +122,7 @@ async def quiet(channel: AbstractChannel) -> None:
         await (await channel.get_queue(queue.name)).purge()
 
 
-async def test_beat_worker_and_trainer_do_it_together(
+async def test_beat_worker_and_trainer_carry_out_the_export_together(
     pool: asyncpg.Pool, quiet: None, settings: EventLake, start_worker: StartWorker
 ) -> None:
     await store(pool, MONDAY)

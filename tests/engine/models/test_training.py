@@ -216,7 +216,7 @@ async def test_periodic_work_makes_the_partitions_of_the_months_ahead(pool: asyn
         (time(23), MONDAY.replace(hour=1), "2026-01-04"),
     ],
 )
-def test_a_day_is_due_from_its_hour_on_for_some_hours(at: time, now: datetime, period: str | None) -> None:
+def test_a_day_is_due_for_some_hours_from_its_time_on(at: time, now: datetime, period: str | None) -> None:
     assert due_period(at, now) == period
 
 
