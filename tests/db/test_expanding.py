@@ -1,17 +1,13 @@
 """Migrations only add: what a release wrote and read before, it writes and reads after the next release's migration."""
 
 import re
-import uuid
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 from alembic.script import ScriptDirectory
-from psycopg import sql
 
 from db import migrate
 
@@ -40,15 +36,6 @@ class Shape(NamedTuple):
 
     columns: dict[str, Column]
     constraints: dict[str, str]
-
-
-@pytest.fixture
-def empty_database(postgres_url: str) -> Iterator[str]:
-    name = f"expanding_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-        yield urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
-        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def shape(url: str) -> Shape:

@@ -1,7 +1,6 @@
 """Dead letters: the worker moves them to the dead events; one leaves the broker once its rows are committed."""
 
 import json
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,13 +36,6 @@ TASK = {"task": Kind.STORE_EVENTS, "id": "x", "x-first-death-reason": "rejected"
 def make_event(**fields: Any) -> Event:
     raw = {"type": "VIEW", "userId": "u1", "itemId": "i1", **fields}
     return read_event(raw, source="shop", received_at=NOW)
-
-
-@pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
-    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
-    yield opened
-    await opened.close()
 
 
 async def dead_letter(channel: AbstractChannel, body: bytes, headers: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """An event that cannot be stored becomes a dead event with its reason; the others of its batch are stored."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -48,20 +47,6 @@ def unstorable(**fields: Any) -> Event:
 def batch_of(*events: Event, **more: Any) -> str:
     elements = [json.loads(event.model_dump_json(by_alias=True, exclude_none=True)) for event in events]
     return json.dumps([*elements, *([more] if more else [])])
-
-
-@pytest.fixture
-async def connections(stores: Stores) -> AsyncIterator[Connections]:
-    opened = Connections(stores)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
-    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
-    yield opened
-    await opened.close()
 
 
 async def take(connections: Connections, text: str) -> None:

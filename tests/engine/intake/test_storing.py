@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,20 +34,6 @@ U1 = Person("user", "u1")
 def make_event(**fields: Any) -> Event:
     raw = {"type": "VIEW", "userId": "u1", "itemId": "i1", **fields}
     return read_event(raw, source="shop", received_at=NOW)
-
-
-@pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
-    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def connections(stores: Stores) -> AsyncIterator[Connections]:
-    opened = Connections(stores)
-    yield opened
-    await opened.close()
 
 
 async def count(pool: asyncpg.Pool) -> int:

@@ -21,10 +21,9 @@ from db.lake.location import Lake
 from engine.maintenance.exporting import export_day
 from engine.maintenance.periodic import due_export
 from tests.faults import eventually
-from tests.fixtures.worker import StartWorker
+from tests.fixtures.worker import BEAT, OFTEN, StartWorker
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
-OFTEN = "import workers.periodic as p; p.BEAT_SETTINGS['beat_schedule']['periodic']['schedule'] = 0.5"
 
 
 @pytest.fixture
@@ -135,7 +134,7 @@ async def test_beat_worker_and_trainer_carry_out_the_export_together(
     }
     start_worker(command=("trainer",), **named)
     start_worker(**named)
-    start_worker(OFTEN, command=("beat",), **named)
+    start_worker(OFTEN, command=BEAT, **named)
 
     async def done() -> bool:
         return bool(await pool.fetchval("SELECT true FROM lake_exports WHERE finished_at IS NOT NULL"))
