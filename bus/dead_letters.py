@@ -1,4 +1,4 @@
-"""What a broker says about a message that it set aside."""
+"""A dead letter: a message that the broker set aside, with the cause."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Cause(StrEnum):
 
     CRASHED = "CRASHED"  # it ended the worker's process each time it was delivered
     NOT_JSON = "NOT_JSON"  # its content type is not JSON
-    TIMED = "TIMED"  # it was to be delayed, or to expire
+    TIMED = "TIMED"  # it has an eta or an expiry
     FAILED = "FAILED"  # its task failed
 
 
@@ -22,7 +22,7 @@ class DeadLetter:
 
     task: object  # the name of a task; a message of another program may have anything here
     kind: Kind | None  # None: no worker of this release knows the task
-    body: bytes  # as it came
+    body: bytes  # as received
     cause: Cause
     attempts: int
     may_crash: bool  # it was delivered so often that decoding it may be what ends the process

@@ -1,4 +1,4 @@
-"""The envelope: our own form of a message, for the outbox, for dead events and for whatever broker carries it."""
+"""The envelope: our own form of a message, for the outbox, for dead events and for any broker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _FIELDS: Final = frozenset({"version", "kind", "id", "headers", "size"})
 
 
 class Kind(StrEnum):
-    """What a message asks for, and with it what its body is."""
+    """The request that a message makes; it decides the content of the body."""
 
     STORE_EVENTS = "penchant.store_events"  # body: a JSON array of events
     TRAIN = "penchant.train"  # body: the kind of training
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 
 class DamagedEnvelope(PenchantError):
-    """This is not an encoded envelope, or not a whole one."""
+    """This is not an encoded envelope, or it is incomplete."""
 
 
 class UnknownVersion(DamagedEnvelope):
@@ -49,7 +49,7 @@ class Envelope:
     body: bytes = b""
 
     def encode(self) -> bytes:
-        """One line of JSON with everything but the body, then the body as it is."""
+        """One line of JSON with everything but the body, then the body unchanged."""
         head = {
             "version": self.version,
             "kind": self.kind,

@@ -1,4 +1,4 @@
-"""The messages we send, one function for each: what goes into the envelope of each kind."""
+"""The messages we send: one function makes the envelope of each kind."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -33,7 +33,7 @@ def store_arrays(arrays: Sequence[bytes], attempts: int = 0, id: UUID | None = N
 def train(kind: str) -> Envelope:
     """Asks a trainer to carry out the oldest waiting training of this kind.
 
-    When it is lost nothing else is: while the training waits it is sent again.
+    A lost message does no harm: it is sent again while the training waits.
     """
     return Envelope(kind=Kind.TRAIN, headers=_trace(), body=kind.encode())
 

@@ -1,4 +1,4 @@
-"""What the engine needs of a broker, whichever one it is: send an envelope, look at the queues."""
+"""The interface to any broker: send an envelope, read the state of the queues."""
 
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -12,7 +12,7 @@ class QueueName(StrEnum):
     EVENTS = "penchant.events"
     TRAINING = "penchant.training"
     LAKE = "penchant.lake"
-    CHORES = "penchant.chores"  # for the periodic work and the moving of dead letters
+    CHORES = "penchant.chores"  # for periodic work and for moving dead letters
     DEAD_LETTERS = "penchant.dead"
 
 

@@ -39,7 +39,7 @@ VERSIONS: Final[dict[str, dict[str, type[SentEvent]]]] = {"v1": V1}
 
 
 def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | None) -> Event:
-    """The event of a sender: `source` unless it names its own; id and time minted when it gives neither.
+    """The event of a sender: `source` unless it names its own, and a new id and time when it has neither.
 
     `received_at` is None for history brought by a loader. Raises InvalidInput naming the field as the sender writes it.
     """
@@ -68,7 +68,7 @@ def mint_id(now: datetime) -> str:
 
 
 def check_not_ahead(moment: datetime, now: datetime, field: str) -> None:
-    """Raise InvalidInput naming `field` when the moment lies further ahead than a sender's clock may be wrong."""
+    """Raise InvalidInput naming `field` when the moment is further ahead than a sender's clock may be."""
     if moment > now + AHEAD:
         raise InvalidInput(f"{field} lies more than 5 minutes ahead", field)
 

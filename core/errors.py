@@ -30,7 +30,7 @@ class StoreUnavailable(PenchantError):
 
 
 class Unanswerable(StoreUnavailable):
-    """What was asked for cannot be read just now. Unlike its parent's, this message is for callers to read."""
+    """The requested data cannot be read now. Unlike the message of its parent, this one is sent to callers."""
 
 
 class Forbidden(PenchantError):

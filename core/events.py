@@ -1,4 +1,4 @@
-"""A complete event: it is queued, stored, shown and learned from, whatever contract version it was sent in."""
+"""The complete event that is queued, stored, shown and trained on, whatever contract version it was sent in."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -73,7 +73,7 @@ class _CachedProperty(Generic[_Value]):
 
 
 class Event(BaseModel):
-    """One thing that a person did, and which sender reports it under which id.
+    """One thing that a person did, with the sender that reports it and its id.
 
     An unknown item is no error: events are facts, and the catalogue may come later.
     """
@@ -100,7 +100,7 @@ class Event(BaseModel):
     received_at: AwareDatetime | None = None
 
     @model_validator(mode="after")
-    def _is_somebodys(self) -> Self:
+    def _has_person(self) -> Self:
         if self.user_id is None and self.anonymous_id is None:
             raise MissingField("user_id", "userId or anonymousId is required")
         return self

@@ -22,11 +22,11 @@ _AMOUNT: Final = rf"^([0-9]{{1,{WHOLE_DIGITS}}}(\.[0-9]{{0,{DECIMAL_PLACES}}}0*)
 _QUANTITY: Final = r"^0*[1-9][0-9]{0,6}$"
 _MOMENT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 MOMENT: Final = re.compile(_MOMENT.replace("$", r"\Z"))
-"""A time as RFC 3339 writes it; Python's own reader takes much more."""
+"""A time as RFC 3339 writes it; Python's own reader accepts much more."""
 
 
 def _digits(pattern: str, example: str) -> BeforeValidator:
-    """Texts have to be plain digits: Python's own readers take blanks, underscores and exponents as well."""
+    """Texts have to be plain digits: Python's own readers also accept blanks, underscores and exponents."""
     written = re.compile(pattern.replace("$", r"\Z"))
 
     def check(value: object) -> object:

@@ -33,7 +33,7 @@ ProcessCollector(registry=_PROCESS)
 
 REQUESTS: Final = Histogram(
     "penchant_request_seconds",
-    "Requests, by GraphQL root field or path: ok, partial, refused (the caller's fault), failed (ours), gone.",
+    "Requests by GraphQL root field or path: ok, partial, refused (caller's error), failed (our error), gone (caller).",
     ("operation", "outcome"),
     buckets=_SECONDS,
     registry=_COUNTED,
@@ -46,14 +46,14 @@ DEGRADED: Final = Counter(
 )
 EVENTS: Final = Counter(
     "penchant_events",
-    "Events: what the gateway answered, and what the worker found new (stored), already there (known), dead, or of"
-    " somebody who was erased since (erased).",
+    "Events by outcome: the gateway's answers, and in the worker stored (new), known (stored before), dead, and"
+    " erased (from before their person's erasure).",
     ("outcome",),
     registry=_COUNTED,
 )
 BATCHES: Final = Counter(
     "penchant_batches",
-    "Batches of events the gateway sent: confirmed by the broker, set aside in the outbox, or lost to their senders.",
+    "Batches of the gateway: confirmed by the broker, kept in the outbox, or lost (their senders must send again).",
     ("outcome",),
     registry=_COUNTED,
 )
@@ -66,7 +66,7 @@ TASKS: Final = Histogram(
 )
 BUNDLE_GENERATION: Final = Gauge(
     "penchant_bundle_generation",
-    "Generation of the serving row that is in use; of several processes, as the last to look says.",
+    "Generation of the serving row in use; with several processes, as the last one to check it reports.",
     registry=_COUNTED,
     multiprocess_mode="mostrecent",
 )
@@ -78,14 +78,14 @@ BUNDLE_CREATED: Final = Gauge(
 )
 BUNDLE_REFUSED: Final = Gauge(
     "penchant_bundle_refused",
-    "1 while the bundle that should serve is refused and the one before it goes on.",
+    "1 while the bundle that should serve is refused and the one before it still serves.",
     registry=_COUNTED,
     multiprocess_mode="mostrecent",
 )
 
 
 class FixedMetrics(Collector):
-    """Metrics that were just looked up."""
+    """Metrics whose values were just read from the stores."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = metrics
@@ -113,7 +113,7 @@ def all_metrics() -> CollectorRegistry:
 
 
 def exposition(metrics: Iterable[Metric] = ()) -> bytes:
-    """All numbers in Prometheus' text format: counted ones, those of this process, and those just looked up."""
+    """All numbers in Prometheus' text format: counted ones, those of this process, and those just read."""
     given = CollectorRegistry()
     given.register(FixedMetrics(metrics))
     return b"".join(generate_latest(registry) for registry in (shared_metrics(), _PROCESS, given))

@@ -1,4 +1,4 @@
-"""Secrets from files: `PENCHANT_<NAME>_FILE` names a file that holds what `PENCHANT_<NAME>` would."""
+"""Secrets from files: `PENCHANT_<NAME>_FILE` names a file that holds the value of `PENCHANT_<NAME>`."""
 
 import os
 from pathlib import Path

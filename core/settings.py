@@ -1,6 +1,6 @@
 """Every setting in one place. Each is read from the environment as `PENCHANT_<NAME>`; secrets have no default.
 
-A secret may stand in a file instead, named by `PENCHANT_<NAME>_FILE`.
+A secret may be in a file instead, named by `PENCHANT_<NAME>_FILE`.
 """
 
 from datetime import time
@@ -28,7 +28,7 @@ class _Concern(BaseSettings):
         *others: PydanticBaseSettingsSource,
         **named: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What code gives goes first, then files of secrets, then the environment."""
+        """Values given in code win over files of secrets, and these over the environment."""
         return init_settings, SecretFiles(settings_cls), env_settings
 
 
@@ -45,10 +45,10 @@ class Stores(_Concern):
     bundles: Path = Field(
         Path("bundles"), description="Folder of trained model bundles, shared by trainer and gateway."
     )
-    postgres_pool: int = Field(10, ge=1, description="Most Postgres connections per process.")
+    postgres_pool: int = Field(10, ge=1, description="Largest number of Postgres connections per process.")
     postgres_timeout: float = Field(5.0, gt=0, description="Seconds one Postgres statement may take.")
     redis_timeout: float = Field(
-        0.5, gt=0, description="Seconds one Redis pipeline may take before the answer degrades."
+        0.5, gt=0, description="Seconds one Redis pipeline may take; after that the answer is degraded."
     )
 
 
@@ -58,28 +58,32 @@ class Gateway(_Concern):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     public_url: str = Field(
-        "http://127.0.0.1:8000", description="Base URL as clients see it: the token issuer. No trailing slash is kept."
+        "http://127.0.0.1:8000",
+        description="Base URL that clients use; it is the token issuer. A trailing slash is removed.",
     )
     secret: SecretStr = Field(
-        min_length=32, description="At least 32 random characters: signs cursors and impressions, seals signing keys."
+        min_length=32,
+        description="At least 32 random characters: signs cursors and impressions, encrypts signing keys.",
     )
-    graphiql: bool = Field(False, description="Serve browsers a page to try queries at /graphql.")
-    request_timeout: float = Field(5.0, gt=0, description="Seconds a GraphQL request may run; also to receive a body.")
-    max_body: int = Field(1_048_576, ge=1024, description="Bytes a request body may have.")
+    graphiql: bool = Field(False, description="Whether /graphql serves browsers a page to try queries.")
+    request_timeout: float = Field(
+        5.0, gt=0, description="Seconds a GraphQL request may run, and seconds to receive its body."
+    )
+    max_body: int = Field(1_048_576, ge=1024, description="Largest request body, in bytes.")
     serving_poll: float = Field(
-        2.0, gt=0, description="Seconds between looks at what serves and what changed in the catalogue."
+        2.0, gt=0, description="Seconds between two checks of the serving row and of the catalogue's changes."
     )
-    popular_window: int = Field(28, ge=1, description="Days of purchases the fallback list counts.")
+    popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
 
 
 class Ingest(_Concern):
     """How events are batched on their way to the broker."""
 
-    linger: float = Field(0.025, ge=0, description="Seconds an event may wait for company in its batch.")
-    max_batch: int = Field(500, ge=1, le=500, description="Events per message.")
-    max_in_flight: int = Field(8, ge=1, description="Unconfirmed messages per process.")
+    linger: float = Field(0.025, ge=0, description="Seconds an event may wait for its batch to fill.")
+    max_batch: int = Field(500, ge=1, le=500, description="Largest number of events in one message.")
+    max_in_flight: int = Field(8, ge=1, description="Largest number of unconfirmed messages per process.")
     max_waiting: int = Field(
-        20_000, ge=500, description="Events waiting in a process before callers are told to retry."
+        20_000, ge=500, description="Largest number of events that wait in a process; then callers must retry."
     )
     confirm_timeout: float = Field(
         2.0,
@@ -89,21 +93,23 @@ class Ingest(_Concern):
 
 
 class Tokens(_Concern):
-    """Lifetimes of what the authorization server hands out."""
+    """Lifetimes of the access tokens that the authorization server issues."""
 
-    person_ttl: int = Field(900, ge=60, description="Seconds a person's access token lives.")
-    client_ttl: int = Field(3600, ge=60, description="Seconds a client's own access token lives.")
+    person_ttl: int = Field(900, ge=60, description="Seconds a person's access token is valid.")
+    client_ttl: int = Field(3600, ge=60, description="Seconds a client's own access token is valid.")
 
 
 class Logging(_Concern):
-    """What is logged."""
+    """Logs: level and format."""
 
-    log_level: LogLevel = Field("INFO", description="Least level that is logged.")
-    log_json: bool | None = Field(None, description="JSON lines; by default unless standard error is a terminal.")
+    log_level: LogLevel = Field("INFO", description="Lowest level that is logged.")
+    log_json: bool | None = Field(
+        None, description="Log JSON lines. The default is true unless standard error is a terminal."
+    )
 
 
 class Watching(_Concern):
-    """Who may see how it goes. Traces have variables of OpenTelemetry: `OTEL_EXPORTER_OTLP_ENDPOINT` turns them on."""
+    """Access to metrics. Traces are set up by OpenTelemetry's own variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT`."""
 
     metrics_token: SecretStr | None = Field(
         None,
@@ -111,47 +117,47 @@ class Watching(_Concern):
         description="Bearer token that /metrics asks for; without one it answers direct callers on this machine only.",
     )
     worker_metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="Port where the worker answers /metrics; without one it does not."
+        None, ge=1, le=65535, description="Port where the worker answers /metrics; unset: no port."
     )
-    worker_metrics_host: str = Field("127.0.0.1", description="Address that port is opened on; it asks for no token.")
+    worker_metrics_host: str = Field("127.0.0.1", description="Address of that port. It asks for no token.")
 
 
 class Schedule(_Concern):
-    """What comes round by itself where `penchant beat` runs."""
+    """The daily training, which `penchant beat` starts."""
 
-    retrain_daily: bool = Field(True, description="Whether a training is asked for every day.")
+    retrain_daily: bool = Field(True, description="Whether a training is requested every day.")
     retrain_at: time = Field(time(3), description="Time of day, in UTC, of the daily training, as HH:MM.")
 
 
 class EventLake(_Concern):
-    """The events as files, at an address of your own. Its credentials stand in the storage's own variables."""
+    """The events as files, at an address of your own. Its credentials are in the storage's own variables."""
 
     lake_url: str | None = Field(
         None,
-        description="Where events are exported to, as file:///folder or s3://bucket/folder; without one nothing is.",
+        description="Address of the export, as file:///folder or s3://bucket/folder; unset: no export.",
     )
     lake_at: time = Field(time(2), description="Time of day, in UTC, of the daily export, as HH:MM.")
     lake_training: bool = Field(
-        False, description="Whether trainings read the days that are in the lake from there, and Postgres for the rest."
+        False, description="Whether trainings read the exported days from the lake and the other days from Postgres."
     )
     events_keep: int | None = Field(
         None,
         ge=1,
         le=36_500,
-        description="Days events stay in Postgres: older months go once they are in the lake. By default all stay.",
+        description="Days events stay in Postgres. Older months are dropped once the lake has them. Unset: all stay.",
     )
 
     @field_validator("lake_url")
     @classmethod
     def _same_everywhere(cls, url: str | None) -> str | None:
-        """Every process has a current folder of its own."""
+        """Refuse a relative path: each process has its own current folder."""
         if url and "://" not in url and not url.startswith("/"):
-            raise ValueError("a lake is at an address, or at a path from the root: /data/lake, s3://bucket/folder")
+            raise ValueError("must be an absolute path or an address, as /data/lake or s3://bucket/folder")
         return url
 
 
 class Settings:
-    """All concerns, each read from the environment when first asked for: a worker needs no gateway secret."""
+    """All concerns, each read from the environment when it is first used: a worker needs no gateway secret."""
 
     @cached_property
     def stores(self) -> Stores:

@@ -12,8 +12,8 @@ Found = TypeVar("Found")
 class SingleFlight(Generic[Key, Found]):
     """Runs `work` at most once per key at a time; the task goes on when its callers stop waiting.
 
-    A task that is done is forgotten: whoever keeps its result does so elsewhere. An error reaches every caller that
-    waits; of a task that nobody waits for it is dropped, so `work` logs what is worth a line.
+    A finished task is forgotten: no result is kept here. Every caller that waits gets the error of a failed task.
+    Without such a caller the error is dropped, so `work` itself logs the errors that matter.
     """
 
     def __init__(self, work: Callable[[Key], Coroutine[Any, Any, Found]]) -> None:
@@ -21,7 +21,7 @@ class SingleFlight(Generic[Key, Found]):
         self._running: dict[Key, asyncio.Task[Found]] = {}
 
     def start(self, key: Key) -> asyncio.Task[Found]:
-        """The task that runs for this key, or a new one. Whoever awaits it must shield it, as `result` does."""
+        """The task that runs for this key, or a new one. A caller that awaits it must shield it, as `result` does."""
         task = self._running.get(key)
         if task is None:
             task = self._running[key] = asyncio.create_task(self._work(key))
@@ -39,7 +39,7 @@ class SingleFlight(Generic[Key, Found]):
         return (task.result(),) if task.done() else None
 
     def cancel(self) -> set[asyncio.Task[Found]]:
-        """Cancel every task; returns those that were running, for whoever wants to wait until they have ended."""
+        """Cancel every task; returns those that were running, so that the caller can wait for their end."""
         running = set(self._running.values())
         for task in running:
             task.cancel()
@@ -48,4 +48,4 @@ class SingleFlight(Generic[Key, Found]):
     def _done(self, key: Key, task: asyncio.Task[Found]) -> None:
         del self._running[key]
         if not task.cancelled():
-            task.exception()  # marks it as retrieved: asyncio would report one that nobody waited for
+            task.exception()  # marks it as retrieved: asyncio reports an error that no caller retrieved

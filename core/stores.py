@@ -1,4 +1,4 @@
-"""A store that is away: one log event for it, and a time limit that makes a slow store one that is away."""
+"""Stores that are away: one log event for all of them, and a time limit after which a slow store counts as away."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,13 +12,13 @@ log = structlog.get_logger()
 
 
 def log_unavailable(error: StoreUnavailable, *, doing: str, **fields: object) -> None:
-    """Log that a store is away, and what is left undone because of it."""
+    """Log that a store is away, and what could not be done because of it."""
     log.warning("store_unavailable", store=error.store, doing=doing, error=str(error), **fields)
 
 
 @asynccontextmanager
 async def time_limit(store: StoreName, seconds: float) -> AsyncIterator[None]:
-    """Give what runs inside so many seconds of a store's time. Raises StoreUnavailable when they are over."""
+    """Let the block inside take at most `seconds`. Raises StoreUnavailable when it takes longer."""
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -11,7 +11,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel these tasks and return when all have ended, with or without an error.
 
     They are cancelled again as long as they run: before Python 3.12 `asyncio.wait_for` (redis-py's way of sending)
-    loses a cancellation that meets the end of what it waits for (python/cpython#86296).
+    loses a cancellation that arrives just when the awaited work ends (python/cpython#86296).
     """
     left = set(tasks)
     while left:

@@ -68,7 +68,7 @@ def entry(
 
     `links` are further origins, as of a batch. They and `parent` are texts of `traceparent`.
     """
-    return _NOTHING if _provider is None else _traced(_provider, name, kind, _place(parent), links, attributes)
+    return _NOTHING if _provider is None else _traced(_provider, name, kind, _context_of(parent), links, attributes)
 
 
 def traceparent() -> str | None:
@@ -87,7 +87,7 @@ def trace_id() -> str | None:
     return place and place[3:35]
 
 
-def _place(parent: str | None) -> "Context":
+def _context_of(parent: str | None) -> "Context":
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -110,7 +110,7 @@ def _traced(
         context,
         SpanKind[kind],
         {key.replace("__", "."): value for key, value in attributes.items()},
-        [Link(get_current_span(_place(link)).get_span_context()) for link in links],
+        [Link(get_current_span(_context_of(link)).get_span_context()) for link in links],
         record_exception=False,  # its text may hold people's data
         set_status_on_exception=False,
     ) as made:

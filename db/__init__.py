@@ -1,1 +1,1 @@
-"""The memory: every Postgres statement, every Redis key, every migration."""
+"""Every Postgres statement, every Redis key, every migration, and the lake."""

@@ -19,13 +19,13 @@ from core.errors import StoreUnavailable
 
 _UNAVAILABLE: Final = (RedisError, OSError)  # TimeoutError is an OSError
 
-BASE_LIVES: Final = 86_400  # seconds
-DELTA_LIVES: Final = 2 * 86_400  # seconds; longer than a base, so that nothing falls between the two
-DELTA_HOLDS: Final = 512  # events of one person
-HINT_LIVES: Final = 86_400  # seconds an acknowledged event is remembered
+BASE_TTL: Final = 86_400  # seconds
+DELTA_TTL: Final = 2 * 86_400  # seconds; longer than a base, so that no event is missing from both
+DELTA_LENGTH: Final = 512  # events of one person
+HINT_TTL: Final = 86_400  # seconds an acknowledged event is remembered
 SERVING_CHANGED: Final = "serving:changed"  # a channel
 BASES: Final = "person:*:base"
-LINEAGE: Final = "lineage"  # the run of the server that wrote the data
+LINEAGE: Final = "lineage"  # holds the id of the server run that wrote the data
 
 _TYPES: Final = tuple(EventType)
 _CODES: Final = {type: code for code, type in enumerate(_TYPES)}
@@ -61,7 +61,7 @@ class _Pipeline(Pipeline):
 
 
 class _Client(Redis):
-    """A client whose commands and pipelines raise StoreUnavailable while Redis is away, or does not take them."""
+    """A client whose commands and pipelines raise StoreUnavailable while Redis is away or refuses them."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """The command's answer."""
@@ -73,7 +73,7 @@ class _Client(Redis):
             raise _unavailable(error) from error
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        """Commands that travel together."""
+        """Commands that are sent together."""
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
@@ -107,13 +107,13 @@ async def _on_connect(connection: Connection) -> None:
     await connection.on_connect()
     try:
         run = _RUN.search(await _ask(connection, "INFO", "server"))
-        left_by = await _ask(connection, "GET", LINEAGE)
-        if run is None or left_by == run[1]:
+        written_by = await _ask(connection, "GET", LINEAGE)
+        if run is None or written_by == run[1]:
             return
-        if left_by is not None:
+        if written_by is not None:
             await _drop_all(connection, BASES)
         await _ask(connection, "SET", LINEAGE, run[1])
-    except ResponseError:  # we may not ask: then we take it for the same run
+    except ResponseError:  # we may not read INFO: assume the same run
         return
 
 
@@ -149,7 +149,7 @@ async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[
 
 async def write_base(redis: Redis, person: Person, packed: bytes) -> None:
     """Keep a state that was built from Postgres, for a day."""
-    await redis.set(person_keys(person).base, packed, ex=BASE_LIVES)
+    await redis.set(person_keys(person).base, packed, ex=BASE_TTL)
 
 
 _ADD_RECENT: Final = """
@@ -167,13 +167,13 @@ end
 async def add_recent(redis: Redis, events: Sequence[Event]) -> None:
     """Add these to the recent events of their people, in one round trip; adding them twice changes nothing.
 
-    The score is the time an event was received: an old event that arrives late is new to the base, too. History from
+    The score is the time an event was received: an old event that arrives late is not in the base either. History from
     a loader has no such time and is left out: the loader calls `forget_bases`.
     """
     received = [event for event in events if event.received_at is not None]
     if not received:
         return
-    arguments: list[Any] = [DELTA_LIVES, DELTA_HOLDS]
+    arguments: list[Any] = [DELTA_TTL, DELTA_LENGTH]
     for event in received:
         arguments += (_score(event), pack_recent(event))
     script = redis.register_script(_ADD_RECENT)
@@ -188,7 +188,7 @@ async def move_guest(redis: Redis, guest: Person, user: Person) -> None:
     old, new = person_keys(guest), person_keys(user)
     recent = cast("list[tuple[bytes, float]]", await redis.zrange(old.delta, 0, -1, withscores=True))
     if recent:
-        arguments: list[Any] = [DELTA_LIVES, DELTA_HOLDS]
+        arguments: list[Any] = [DELTA_TTL, DELTA_LENGTH]
         for member, score in recent:
             arguments += (score, member)
         await redis.register_script(_ADD_RECENT)(keys=[new.delta] * len(recent), args=arguments)
@@ -241,7 +241,7 @@ async def mark_seen(redis: Redis, events: Iterable[Event]) -> None:
     if marked:
         script = redis.register_script(_MARK_SEEN)
         digests = [event.digest.to_bytes(8, "little") for event in marked]
-        await script(keys=[_seen(event.identity) for event in marked], args=[HINT_LIVES, *digests])
+        await script(keys=[_seen(event.identity) for event in marked], args=[HINT_TTL, *digests])
 
 
 async def forget_seen(redis: Redis, identities: Sequence[int]) -> None:

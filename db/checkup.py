@@ -8,7 +8,7 @@ from db.postgres import Connection, SchemaOutdated
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A Postgres server: `number` is its version as 180001, `now` its clock, and how many connect to it."""
+    """A Postgres server: `number` is its version as 180001, `now` its clock, and its connections."""
 
     version: str
     number: int
@@ -18,8 +18,8 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """The outbox: how many envelopes wait, and how long the oldest has waited."""
+class OutboxBacklog:
+    """How many envelopes wait in the outbox, and how long the oldest has waited."""
 
     messages: int
     oldest: timedelta
@@ -56,9 +56,9 @@ async def missing_months(connection: Connection, earliest: datetime, latest: dat
     return [row["name"] for row in rows]
 
 
-async def outbox(connection: Connection) -> Waiting:
+async def outbox(connection: Connection) -> OutboxBacklog:
     """The envelopes that the broker has not taken yet."""
     row = await connection.fetchrow(
         "SELECT count(*) AS messages, coalesce(now() - min(created_at), interval '0') AS oldest FROM outbox"
     )
-    return Waiting(**row)
+    return OutboxBacklog(**row)

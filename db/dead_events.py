@@ -71,7 +71,7 @@ class NewDeadEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadEvent:
-    """A dead event as it is listed, without its body."""
+    """A dead event without its body, for lists."""
 
     id: int
     kind: Kind
@@ -93,7 +93,7 @@ class DeadEvent:
 
 
 class ReplayableEvent(NamedTuple):
-    """What a replay needs of a dead event. `attempts` grow when it is dead-lettered again."""
+    """The fields of a dead event that a replay needs. `attempts` grows when it is dead-lettered again."""
 
     id: int
     kind: Kind
@@ -180,7 +180,7 @@ async def count_dead_events(connection: Connection) -> dict[str, int]:
 
 
 async def find_replayable(connection: Connection, ids: Sequence[int]) -> dict[int, ReplayableEvent]:
-    """What a replay needs of these; ids that do not exist are left out."""
+    """These dead events with the fields that a replay needs; ids that do not exist are left out."""
     rows = await connection.fetch(
         "SELECT id, kind, state, attempts, reason, task, body, envelope_version, envelope_id FROM dead_events"
         " WHERE id = ANY($1)",

@@ -1,4 +1,4 @@
-"""Deletes what Postgres holds of people, a bounded number of events at a time."""
+"""Deletes the data of people from Postgres, a bounded number of events at a time."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -43,7 +43,7 @@ class DeletedData(NamedTuple):
 async def delete_people(
     connection: Connection, people: Sequence[Person], before: datetime | None = None
 ) -> DeletedData:
-    """Delete what Postgres holds of these people; with `before`, only their events from before that moment."""
+    """Delete the data of these people from Postgres; with `before`, only their events from before that moment."""
     identities: list[int] = []
     incomplete = False
     for kind, whose in _WHOSE.items():
@@ -74,6 +74,6 @@ async def _delete_events(
 
 
 async def _delete_traits(connection: Connection, users: Sequence[str]) -> int:
-    """Delete traits, and replace the users' ids where the record names them as requesters."""
+    """Delete traits, and replace the users' ids where they are recorded as requesters."""
     tag = await connection.execute("DELETE FROM users WHERE id = ANY($1::text[])", users)
     return int(tag.rpartition(" ")[2]) + await anonymize_requests(connection, users)

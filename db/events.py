@@ -1,4 +1,4 @@
-"""Events: a repeated delivery is stored once; they are read per person, newest first."""
+"""Events: each is stored once, however often it is delivered; they are read per person, newest first."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta

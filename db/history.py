@@ -35,7 +35,7 @@ _ASSIGN: Final = """
     UPDATE incoming SET user_id = (SELECT user_id FROM identities WHERE anonymous_id = incoming.anonymous_id)
     WHERE user_id IS NULL
 """
-_KEEP_OUT: Final = f"""
+_DROP_ERASED: Final = f"""
     WITH erased AS (
         DELETE FROM incoming WHERE occurred_at < {ERASED_WHEN.format(hash=HASH_OF_EVENT)}
         RETURNING position - 1 AS place
@@ -103,7 +103,7 @@ class HistoryCopier:
             "TRUNCATE incoming RESTART IDENTITY; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
         )
         total = await self._copy_into("incoming", rows)
-        erased = [row["place"] for row in await self.connection.fetch(_KEEP_OUT)]
+        erased = [row["place"] for row in await self.connection.fetch(_DROP_ERASED)]
         await self.connection.execute(_ASSIGN)
         stored = await self.connection.fetchval(_STORE)
         found = await self.connection.fetch(_CONFLICTS) if stored + len(erased) < total else []
@@ -118,7 +118,7 @@ class HistoryCopier:
 
 
 async def _claimed(connection: asyncpg.Connection, id: str) -> bool:
-    """Whether the load is ours now. A killed process keeps it until Postgres has ended its last statement."""
+    """Take the load's lock; False if it stays taken. A killed process holds it until its last statement ends."""
     for _ in range(ATTEMPTS):
         if await try_lock_session(connection, AdvisoryLock.LOADS, id):
             return True

@@ -12,7 +12,7 @@ MOST_AT_ONCE: Final = 10_000  # events assigned to a user in one transaction
 
 
 class Identity(NamedTuple):
-    """A guest and the user they are."""
+    """A guest and the user that the guest became."""
 
     anonymous_id: str
     user_id: str
@@ -48,7 +48,7 @@ async def assign_events(connection: Connection, anonymous_id: str, user_id: str)
         anonymous_id,
         MOST_AT_ONCE,
     )
-    # The digest stays what the sender's body gave: the event sent again is still a duplicate.
+    # The digest stays that of the sent body, so the same event sent again is still a duplicate.
     await connection.execute(
         "UPDATE events SET user_id = $2"
         " WHERE anonymous_id = $1 AND user_id IS NULL AND ($3::timestamptz IS NULL OR occurred_at <= $3)",

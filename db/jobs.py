@@ -11,7 +11,7 @@ from db.postgres import Connection, transaction
 AFFINITY = "affinity"  # the kind of training
 LEASE = timedelta(minutes=2)
 MOST_LEASES = 3  # a job whose worker ended this often without a result is given up
-UNNOTICED = timedelta(minutes=1)  # a job that waits longer while no trainer works is announced again
+ANNOUNCE_AGAIN_AFTER = timedelta(minutes=1)  # a job that waits longer while no trainer works is announced again
 JobState = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED"]
 
 _JOB = (
@@ -103,7 +103,7 @@ async def lease_job(
     return row and Job(**row)
 
 
-async def unattended_kinds(connection: Connection, unnoticed: timedelta = UNNOTICED) -> list[str]:
+async def unattended_kinds(connection: Connection, waited: timedelta = ANNOUNCE_AGAIN_AFTER) -> list[str]:
     """Kinds with a job whose lease ran out, or with a waiting job while none of the kind runs."""
     rows = await connection.fetch(
         """
@@ -114,7 +114,7 @@ async def unattended_kinds(connection: Connection, unnoticed: timedelta = UNNOTI
             )
         ORDER BY kind
         """,
-        unnoticed,
+        waited,
     )
     return [row["kind"] for row in rows]
 
@@ -123,7 +123,7 @@ async def give_up_jobs(connection: Connection) -> list[int]:
     """Fail the jobs whose workers ended MOST_LEASES times without a result; returns their ids."""
     rows = await connection.fetch(
         "UPDATE training_jobs SET state = 'FAILED', finished_at = now(), lease_until = NULL, error ="
-        " 'given up: its worker ended without a word ' || fencing_token || ' times'"
+        " 'given up: its worker ended without a result ' || fencing_token || ' times'"
         " WHERE state = 'RUNNING' AND lease_until < now() AND fencing_token >= $1 RETURNING id",
         MOST_LEASES,
     )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from core.errors import StoreUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_ONE_AT_A_TIME = Lock()  # Alembic keeps its context in globals
+_ALEMBIC_LOCK = Lock()  # Alembic keeps its context in globals
 
 
 class _Step(Protocol):
@@ -62,7 +62,7 @@ def _run(step: _Step, url: str, revision: str) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["url"] = url
     try:
-        with _ONE_AT_A_TIME:
+        with _ALEMBIC_LOCK:
             step(config, revision)
     except OperationalError as error:
         raise StoreUnavailable("postgres", f"Postgres did not answer: {error.orig}") from error

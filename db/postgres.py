@@ -27,7 +27,7 @@ _TRANSLATED: Final = (*_UNAVAILABLE, *_CONTENDED, asyncpg.UndefinedTableError)
 
 
 class Contended(StoreUnavailable):
-    """Another transaction holds what this one needs: Postgres gave this one up. Try again."""
+    """Another transaction holds a lock that this one needs, so Postgres rolled this one back. Try again."""
 
 
 class SchemaOutdated(StoreUnavailable):
@@ -55,7 +55,7 @@ class Connection(Protocol):
 
 
 class LeanConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
-    """Costs no round trip when it is released: nothing here leaves session state behind."""
+    """Needs no reset, and so no round trip, when it is released: no statement here leaves session state behind."""
 
     def get_reset_query(self) -> str:
         """Nothing to reset."""
@@ -92,7 +92,7 @@ class PooledConnection:
 
 
 class _Block:
-    """A context of asyncpg's. Its own errors are translated, those of the block inside are not touched."""
+    """An async context manager of asyncpg. Its own errors are translated; errors of the block inside pass unchanged."""
 
     def __init__(self, inner: Any, give: Callable[[Any], Any]) -> None:
         self._inner, self._give = inner, give

@@ -39,7 +39,7 @@ class StoreReport(NamedTuple):
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The report as it is stored."""
+        """The report that `as_json` wrote."""
         at = stored.get("at")
         return cls(StoreState(stored["status"]), at and datetime.fromisoformat(at), stored.get("note"))
 
@@ -49,7 +49,7 @@ class StoreReport(NamedTuple):
 
 
 NEVER_HELD: Final = {
-    PersonStore.REJECT_FILES: "What a loader sets aside are line numbers, fields and reasons, on the operator's disk.",
+    PersonStore.REJECT_FILES: "Rejects of a loader hold only line numbers, fields and reasons, on the operator's disk.",
     PersonStore.IMPRESSIONS: "This release keeps none.",
     PersonStore.FORECASTS: "This release keeps none.",
     PersonStore.DRIFT_SAMPLES: "This release keeps none.",

@@ -33,7 +33,7 @@ _TABLES: Final = (
 
 
 async def requests_of(connection: Connection, user_id: str) -> list[dict[str, Any]]:
-    """The requests this person's own token made: what, when, why, and through which client."""
+    """The requests made with this person's own token: what, when, why, and through which client."""
     found = " UNION ALL ".join(
         f"SELECT '{each.kind}' AS what, {each.at} AS at, {each.reason} AS reason, {each.by} AS by"
         f" FROM {each.table} WHERE {each.names('$1')}"

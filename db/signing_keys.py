@@ -1,4 +1,4 @@
-"""The keys that sign access tokens, sealed: only the gateway can open them."""
+"""The keys that sign access tokens, encrypted: only the gateway can decrypt them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

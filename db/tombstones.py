@@ -16,7 +16,7 @@ _HASH: Final = (
     " || convert_to({name}, 'UTF8')))"
 )
 HASH_OF_GIVEN: Final = _HASH.format(name="given.name")
-# One look by the primary key per event, however the planner counts: a join might read all tombstones each time.
+# One look-up by the primary key per event, whatever the planner estimates: a join might read all tombstones.
 ERASED_WHEN: Final = "(SELECT erased_at FROM tombstones WHERE person = {hash})"
 HASH_OF_EVENT: Final = _HASH.format(
     name="CASE WHEN user_id IS NULL THEN 'guest:' || anonymous_id ELSE 'user:' || user_id END"
@@ -39,7 +39,7 @@ async def ensure_key(connection: Connection) -> None:
 
 
 async def insert_tombstones(connection: Connection, people: Sequence[Person], moment: datetime) -> None:
-    """Let events of these people from before this moment be rejected from now on."""
+    """Reject events of these people from before this moment, from now on."""
     await connection.execute(
         f"INSERT INTO tombstones (person, erased_at) SELECT {HASH_OF_GIVEN}, $2"
         " FROM unnest($1::text[]) AS given (name) ORDER BY 1"
@@ -50,7 +50,7 @@ async def insert_tombstones(connection: Connection, people: Sequence[Person], mo
 
 
 async def newest_tombstone(connection: Connection) -> datetime | None:
-    """When a person was erased last; None when nobody was. Later events need no look-up."""
+    """The time of the newest erasure; None when there is none. Later events need no look-up."""
     newest: datetime | None = await connection.fetchval("SELECT max(erased_at) FROM tombstones")
     return newest
 

@@ -1,1 +1,1 @@
-"""The brain: features, models, evaluation, ranking. Arrays in, results out; no network, no SQL connection."""
+"""Features, models, evaluation, ranking. Arrays in, results out; no network, no SQL."""

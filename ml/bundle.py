@@ -1,6 +1,6 @@
 """A trained model as one sealed folder: named, typed parts, and a manifest with the digest of each.
 
-The container knows no model. What a kind of model keeps in it is defined beside that model.
+This module is the same for every kind of model. Each model defines its own parts.
 """
 
 import hashlib

@@ -28,7 +28,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured, for how many people, against which baselines."""
+    """The results, the number of people, and the baselines."""
 
     cut: int  # seconds
     people: int

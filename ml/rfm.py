@@ -33,7 +33,7 @@ class Scores:
 
 
 def rfm(state: State, as_of: int) -> Rfm | None:
-    """The three numbers as of a second; None for a person who never bought."""
+    """The three numbers as of a second; None for a person without purchases."""
     if not state.orders:
         return None
     return Rfm(max(0.0, (as_of - state.last) / DAY), state.orders, state.spend)

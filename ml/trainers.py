@@ -16,11 +16,11 @@ TRAINERS: Mapping[str, str] = {"affinity": "ml.affinity.training:train"}  # kind
 
 
 class Trained(Protocol):
-    """What a training made, ready to be written as a bundle."""
+    """The result of a training, ready to be written as a bundle."""
 
     @property
     def evaluation(self) -> Evaluation:
-        """How good it is, beside its baselines."""
+        """Its metrics beside those of its baselines."""
 
     @property
     def parity(self) -> float:
@@ -30,7 +30,7 @@ class Trained(Protocol):
         """Write the bundle below `folder`; returns its path."""
 
 
-# (log, cut in seconds or None for the trainer's own, report) -> what it made
+# (log, cut in seconds or None for the trainer's own, report) -> result
 Trainer = Callable[[Log, int | None, ReportProgress], Trained]
 
 

@@ -1,4 +1,4 @@
-"""Shared by the tests of erasures: report events of a person, erase them, look for what is left."""
+"""Shared by the tests of erasures: report events of a person, erase the person, search for remaining data."""
 
 import json
 from datetime import datetime, timedelta
@@ -63,11 +63,11 @@ async def track(http: httpx.AsyncClient, *events: dict[str, Any]) -> list[tuple[
     return [(result["outcome"], result["code"]) for result in payload["results"]]
 
 
-async def drain(channel: AbstractChannel, memory: Connections) -> list[int]:
+async def drain(channel: AbstractChannel, connections: Connections) -> list[int]:
     """Store every batch of the queue, as a worker does. Returns how many events of each were new."""
     queue, stored = await channel.get_queue(topology.EVENTS.name), []
     while (message := await queue.get(no_ack=True, fail=False)) is not None:
-        stored.append(await store(memory, read_batch(json.loads(message.body)[0][0]).events, timeout=5))
+        stored.append(await store(connections, read_batch(json.loads(message.body)[0][0]).events, timeout=5))
     return stored
 
 

@@ -1,1 +1,1 @@
-"""Celery: ingest events, retrain models, watch. Thin tasks over async functions."""
+"""Celery: thin tasks that store events, train models, export events and do periodic work."""

@@ -73,7 +73,7 @@ class Leadership:
 
 
 class LeadingScheduler(beat.Scheduler):  # type: ignore[misc]  # celery ships no types
-    """The stock scheduler, which sends nothing while another process leads. What was done is in the database."""
+    """Celery's own scheduler; it sends nothing while another process leads. The database records what was done."""
 
     def __init__(self, *arguments: Any, leadership: Leadership, **named: Any) -> None:
         self._leadership = leadership

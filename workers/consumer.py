@@ -86,7 +86,7 @@ class MoveDeadLetters(RepeatedStep):
         """Send the task when dead letters wait, unless this worker already has it."""
         if any(request.name == Kind.MOVE_DEAD_LETTERS for request in state.reserved_requests):
             return
-        with parent.connection.connection.transport.having_timeout(COUNT_TIMEOUT):  # then it counts as lost
+        with parent.connection.connection.transport.having_timeout(COUNT_TIMEOUT):  # then the connection is lost
             with parent.connection.channel() as channel:
                 waiting = channel.queue_declare(topology.DEAD_LETTERS.name, passive=True).message_count
             if waiting:
@@ -94,9 +94,9 @@ class MoveDeadLetters(RepeatedStep):
 
 
 def has_eta_or_expiry(message: Any) -> bool:
-    """Whether Celery would hold the message unacknowledged until its time, or drop events that came after theirs.
+    """Whether Celery would hold the message unacknowledged until its eta, or drop events after their expiry.
 
-    A batch that a worker sends again has no eta. Older protocols have in the body what the headers have now.
+    A batch that a worker sends again has no eta. In older protocols these fields are in the body, not in the headers.
     """
     parts = [part for part in (message.headers, message.payload) if isinstance(part, dict)]
     has_events = any(part.get("task") == Kind.STORE_EVENTS for part in parts)
@@ -129,7 +129,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
         )
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Try again at a steady pace: Celery's own pauses grow to half a minute, while the broker may be back."""
+        """Try again at a steady pace: Celery's own pauses would grow to half a minute."""
         conn.ensure_connection = partial(
             conn.ensure_connection, interval_start=RECONNECT_PAUSE, interval_step=0, interval_max=RECONNECT_PAUSE
         )
@@ -153,7 +153,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
         return on_task_received
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """The body is not what its content type says, or the content type is not JSON."""
+        """The body does not match its content type, or the content type is not JSON."""
         self._dead_letter(message, "cannot be decoded", exc)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:

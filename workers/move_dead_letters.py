@@ -37,8 +37,8 @@ def register(app: Celery, process: WorkerProcess) -> None:
 
 async def _move(connections: Connections) -> None:
     pool = await connections.pool()
-    # Postgres first: a dead letter that is taken and given back counts as delivered.
+    # Check Postgres first: a dead letter that is received and returned counts as delivered.
     await pool.execute("SELECT FROM dead_events LIMIT 1")
-    async with aclosing(read_dead_letters(connections.broker_url, MOST)) as letters:
-        moved = await move_dead_letters(pool, letters)
-    log.info("dead_letters_moved", letters=moved)
+    async with aclosing(read_dead_letters(connections.broker_url, MOST)) as dead_letters:
+        moved = await move_dead_letters(pool, dead_letters)
+    log.info("dead_letters_moved", count=moved)

@@ -36,17 +36,17 @@ BEAT_SETTINGS: Final[dict[str, Any]] = {
         }
     },
     "beat_max_loop_interval": 1,  # seconds between checks whether this beat still leads
-    "result_expires": None,  # no clean-up of results: there are none
+    "result_expires": None,  # no task that deletes results: there are no results
 }
 
 
 def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
-    """Add the task to the application. A wrong setting ends the worker here, not each run of the task."""
+    """Add the task to the application. A wrong setting ends the worker here instead of failing each run."""
     schedule, lake = settings.schedule, settings.lake
 
     @app.task(name=Kind.PERIODIC, bind=True)  # type: ignore[untyped-decorator]
     def periodic(task: Task) -> None:
-        """Do what is due, and send the trainers what waits for them."""
+        """Do the work that is due, and send the trainers a message for each waiting training and export."""
         with observed(Kind.PERIODIC, task.request.id, task.request.get("traceparent")):
             try:
                 process.run(_run(process.connections, schedule, lake))

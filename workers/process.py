@@ -1,4 +1,4 @@
-"""What one worker process has: an event loop and connections, opened after the fork, used by one task at a time."""
+"""An event loop and connections of one worker process, opened after the fork and used by one task at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -52,7 +52,7 @@ class Connections:
 
     @asynccontextmanager
     async def publisher(self) -> AsyncIterator[RabbitPublisher]:
-        """A publisher for one task: between tasks the loop rests, and RabbitMQ would miss its heartbeats."""
+        """A publisher for one task: between tasks the loop does not run, and no heartbeats are sent."""
         publisher = RabbitPublisher(self.broker_url, CONFIRM_TIMEOUT)
         try:
             yield publisher

@@ -31,7 +31,7 @@ def register(app: Celery, process: WorkerProcess) -> None:
             try:
                 process.run(_store(process.connections, batch, attempts))
             except StoreUnavailable as error:
-                log.warning("batch_put_back", error=str(error))
+                log.warning("batch_sent_again", error=str(error))
                 headers = {"traceparent": task.request.get("traceparent"), ATTEMPTS_HEADER: attempts - 1}
                 raise task.retry(countdown=0, confirm_timeout=CONFIRM_TIMEOUT, headers=headers) from None
             except MemoryError:

@@ -19,7 +19,7 @@ def register(app: Celery, stores: Stores, lake: EventLake) -> None:
 
     @app.task(name=Kind.TRAIN, bind=True, acks_late=False)  # type: ignore[untyped-decorator]
     def train(task: Task, kind: str) -> None:
-        """Carry out the oldest training of this kind that waits, if there is one."""
+        """Carry out the oldest waiting training of this kind, if there is one."""
         with observed(Kind.TRAIN, task.request.id, task.request.get("traceparent")):
             try:
                 asyncio.run(train_waiting(stores, kind, lake.lake_url if lake.lake_training else None))

@@ -1,4 +1,4 @@
-"""Between our envelope and a message of Celery's protocol, version 2. No other module knows what such a message is."""
+"""Converts between our envelope and a message of Celery's protocol, version 2."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from bus.envelope import ATTEMPTS, TASK, TRACEPARENT, DamagedEnvelope, Envelope,
 JSON: Final = "application/json"
 ATTEMPTS_HEADER: Final = "penchant-attempts"  # how often the events in the message were tried before, in other messages
 DELIVERIES_HEADER: Final = "x-delivery-count"  # of RabbitMQ: how often this message was delivered before
-TIME_HEADERS: Final = ("eta", "expires")  # of Celery: not before, not after
+TIME_HEADERS: Final = ("eta", "expires")  # of Celery: do not run before, do not run after
 
 _TASKS: Final = frozenset(Kind) - {Kind.AS_RECEIVED}
 _NO_CALLBACKS: Final = b',{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'

@@ -9,7 +9,7 @@ from kombu.entity import Exchange, Queue
 from bus.publisher import QueueName
 from bus.rabbitmq.errors import unavailable
 
-# RabbitMQ 4 would drop a dead letter that was delivered 20 times: these are kept until somebody decides.
+# RabbitMQ 4 would drop a dead letter that was delivered 20 times: these are kept until they are moved to Postgres.
 DEAD: Final = Exchange("penchant.dead", type="topic", durable=True)
 DEAD_LETTERS: Final = Queue(
     QueueName.DEAD_LETTERS,
@@ -29,11 +29,11 @@ EVENTS: Final = Queue(
         "x-delivery-limit": DELIVERY_LIMIT,
         "x-dead-letter-exchange": DEAD.name,
         "x-dead-letter-strategy": "at-least-once",  # a crash of the broker on the way loses nothing
-        "x-overflow": "reject-publish",  # what at-least-once asks for
+        "x-overflow": "reject-publish",  # at-least-once needs it
     },
 )
 
-# A message here only says that a row of `training_jobs` waits. It is acknowledged as it is delivered, so that the
+# A message here only says that a row of `training_jobs` waits. It is acknowledged when it is delivered, so that the
 # broker's consumer timeout does not limit a training; one that is lost is sent again.
 TRAINING: Final = Queue(
     QueueName.TRAINING,
@@ -52,7 +52,7 @@ LAKE: Final = Queue(
     queue_arguments={"x-queue-type": "quorum", "x-max-length": 1},
 )
 
-# Periodic work, sent every few seconds: when none of it was taken yet, the newest message is enough.
+# Periodic work, sent every few seconds: while none is consumed, the newest message is enough.
 CHORES: Final = Queue(
     QueueName.CHORES,
     EXCHANGE,

@@ -1,4 +1,4 @@
-"""The contents of a day in Postgres as one number, which every change of the day changes."""
+"""The contents of a day in Postgres as a count and one checksum: any change of the day changes them."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta

@@ -82,7 +82,7 @@ def read_contents(lake: Lake) -> Contents:
 
 
 def remove_leftovers(lake: Lake, contents: Contents) -> None:
-    """Remove files of a killed export, which no manifest names. Files with other names than ours are left."""
+    """Remove files of a killed export, which no manifest names. Other files are left alone."""
     named = {name for day in contents.days.values() for name in day.files()}
     lake.remove(name for name in contents.sizes if name not in named and re.fullmatch(_LEFTOVERS, name))
 
@@ -105,7 +105,7 @@ def paths_of(lake: Lake, days: Iterable[Day]) -> list[str]:
 
 
 def _manifest(day: Day) -> bytes:
-    said = {
+    content = {
         "dataset": "events",
         "version": "v1",
         "schema": day.schema,
@@ -117,26 +117,26 @@ def _manifest(day: Day) -> bytes:
         "held": {"rows": day.held, "mark": day.mark},
         "files": [asdict(part) for part in day.parts],
     }
-    return orjson.dumps(said, option=orjson.OPT_INDENT_2)
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2)
 
 
 def _day(lake: Lake, name: str, text: bytes) -> Day:
     try:
-        said: dict[str, Any] = json.loads(text)
+        content: dict[str, Any] = json.loads(text)
         day = Day(
-            day=date.fromisoformat(said["day"]),
-            origin=said["origin"],
-            schema=said["schema"],
-            layer=said["layer"],
-            held=said["held"]["rows"],
-            mark=said["held"]["mark"],
-            exported_at=datetime.fromisoformat(said["exported_at"]),
-            parts=tuple(Part(**each) for each in said["files"]),
+            day=date.fromisoformat(content["day"]),
+            origin=content["origin"],
+            schema=content["schema"],
+            layer=content["layer"],
+            held=content["held"]["rows"],
+            mark=content["held"]["mark"],
+            exported_at=datetime.fromisoformat(content["exported_at"]),
+            parts=tuple(Part(**each) for each in content["files"]),
         )
         _require_ours(name, day)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreUnavailable(
-            "lake", f"{lake.url}: {name} is no manifest of ours ({type(error).__name__})."
+            "lake", f"{lake.url}: {name} is not a manifest of Penchant ({type(error).__name__})."
         ) from error
     return day
 

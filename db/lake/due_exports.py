@@ -9,7 +9,10 @@ AGAIN: Final = timedelta(minutes=10)
 
 
 async def request_export(connection: Connection, period: str, again: timedelta = AGAIN) -> bool:
-    """Request this day's export; whether a message must be sent: none was yet, or not lately and it is unfinished."""
+    """Request this day's export; returns whether a message must be sent to the trainers.
+
+    That is so for the first request, and while the export is unfinished when `again` has passed since the last message.
+    """
     return bool(
         await connection.fetchval(
             "INSERT INTO lake_exports (period) VALUES ($1) ON CONFLICT (period) DO UPDATE SET told_at = now()"

@@ -31,11 +31,11 @@ from db.lake.parts import SCHEMA, SCHEMA_ID, PartWriter
 log = structlog.get_logger()
 Report = Callable[[str, int, int], None]  # (stage, done, of)
 
-OVER: Final = timedelta(hours=1)  # a day is over this long after its end: events in the queue are stored by then
+EXPORT_DELAY: Final = timedelta(hours=1)  # after the end of a day, so that queued events of that day are stored
 _AT_ONCE: Final = 16 * 1024 * 1024  # bytes
-_BETWEEN: Final = "\x1f"  # item ids have no control characters
+_SEPARATOR: Final = "\x1f"  # item ids have no control characters
 _COLUMNS: Final = ", ".join(
-    f"array_to_string(item_ids, E'\\x{ord(_BETWEEN):02x}')" if name == "item_ids" else name for name in SCHEMA.names
+    f"array_to_string(item_ids, E'\\x{ord(_SEPARATOR):02x}')" if name == "item_ids" else name for name in SCHEMA.names
 )
 _ROWS: Final = f"""
     SELECT {_COLUMNS}, {MARK} FROM events WHERE occurred_at >= $1 AND occurred_at < $2
@@ -74,18 +74,18 @@ async def export_events(
     origin = await origin_of(connection)
     require_same_origin(origin, contents.days.values())
     await asyncio.to_thread(remove_leftovers, lake, contents)
-    done, sealed = Exported(), await drops_by_month(connection)
-    end = min(until or date.max, (now - OVER).date())
+    done, drops = Exported(), await drops_by_month(connection)
+    end = min(until or date.max, (now - EXPORT_DELAY).date())
     months = [month for month in await months_of_events(connection) if month < end]
     for count, month in enumerate(months):
         report("looking for changed months", count, len(months))
         start, stop = max(month, since or month), min(next_month(month), end)
         held = await contents_by_day(connection, start, stop) if start < stop else {}
-        due = _due(contents, held, sealed.get(month, 0), done)
+        due = _due(contents, held, drops.get(month, 0), done)
         for number, day in enumerate(due):
             report(f"exporting {month:%Y-%m}", number, len(due))
             known = contents.days.get(day)
-            written = await _export_day(connection, lake, day, known, origin, sealed.get(month, 0), now)
+            written = await _export_day(connection, lake, day, known, origin, drops.get(month, 0), now)
             done.days, done.rows = done.days + 1, done.rows + written.held
             report(f"exporting {month:%Y-%m}", number + 1, len(due))
     report("looking for changed months", len(months), len(months))
@@ -132,7 +132,7 @@ async def _export_day(
         writer.abandon()
         raise
     written = Day(day, origin, SCHEMA_ID, layer, rows.count, str(rows.mark), now, (*before, *parts))
-    await connection.execute("SELECT")  # a lost connection is a lost lock: then another process may write
+    await connection.execute("SELECT")  # fails when the connection is lost, and with it the lock
     await asyncio.to_thread(write_day, lake, written, known)
     return written
 
@@ -148,7 +148,7 @@ class _Rows:
     _waiting: bytearray = field(default_factory=bytearray)
 
     async def take(self, data: bytes) -> None:
-        """Take whole rows: the protocol sends one per message."""
+        """Collect whole rows: the protocol sends one per message."""
         self._waiting += data
         if len(self._waiting) >= _AT_ONCE:
             await self.pass_on()
@@ -177,5 +177,5 @@ def _table(text: bytearray) -> pa.Table:
         ),
     )
     place = read.schema.get_field_index("item_ids")
-    lists = pc.split_pattern(read.column("item_ids"), _BETWEEN)
+    lists = pc.split_pattern(read.column("item_ids"), _SEPARATOR)
     return read.set_column(place, SCHEMA.field("item_ids"), lists).cast(SCHEMA.append(pa.field("mark", pa.int64())))

@@ -1,4 +1,4 @@
-"""The location of the lake: any address fsspec supports. Errors are in our words and show no secret."""
+"""The location of the lake: any address fsspec supports. Its errors are our own and show no secret."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,9 @@ class Lake:
         try:
             files, path = url_to_fs(url)
         except (ValueError, TypeError, AttributeError):
-            raise InvalidInput(f"{_scheme(url)}:// is no kind of storage that fsspec opens so.", "lake_url") from None
+            raise InvalidInput(
+                f"{_scheme(url)}:// is not an address of a storage that fsspec can open.", "lake_url"
+            ) from None
         except ImportError as error:
             words = f"{_scheme(url)}:// needs a package that is not installed (penchant[lake] has the one for S3)"
             raise InvalidInput(f"{words}: {error.name or error}", "lake_url") from None
@@ -43,8 +45,8 @@ class Lake:
         """For a block that uses the storage: raises StoreUnavailable for the storage's own errors."""
         try:
             yield
-        except (PenchantError, AssertionError, AttributeError, TypeError):  # ours; KeyError is s3fs' for odd answers
-            raise
+        except (PenchantError, AssertionError, AttributeError, TypeError):  # our errors and bugs
+            raise  # a KeyError is not among them: s3fs raises it for unexpected answers
         except Exception as error:
             raise StoreUnavailable("lake", f"The lake at {self.url} did not answer: {_words(error)}") from error
 
@@ -64,21 +66,21 @@ class Lake:
         with self.translated():
             names = list(names)
             paths = [self.path(name) for name in names]
-            found = self.files.cat_ranges(paths, None, None, on_error="raise")  # `cat` takes names for patterns
+            found = self.files.cat_ranges(paths, None, None, on_error="raise")  # `cat` reads names as patterns
         return dict(zip(names, found, strict=True))
 
     def create(self, folder: str) -> tuple[str, Any]:
-        """A new file in a folder under a temporary name, to be written and then given its name by `name`."""
+        """A new file in a folder under a temporary name; after it is written, `name` gives it its name."""
         temporary = f"{folder}/{TEMPORARY}{uuid4().hex}"
         with self.translated():
-            if not isinstance(self.files, AsyncFileSystem):  # buckets have no folders, and would be made by asking
+            if not isinstance(self.files, AsyncFileSystem):  # would create the bucket; a bucket has no folders
                 self.files.makedirs(self.path(folder), exist_ok=True)
             return temporary, self.files.open(self.path(temporary), "wb")
 
     def name(self, temporary: str, name: str) -> None:
-        """Give a file its name, in place of what had it before, in one step."""
+        """Give a temporary file its name in one step; it replaces a file of that name."""
         with self.translated():
-            if isinstance(self.files, AsyncFileSystem):  # buckets rename nothing; their copies are there at once
+            if isinstance(self.files, AsyncFileSystem):  # a bucket cannot rename, but a copy appears in one step
                 self.files.cp_file(self.path(temporary), self.path(name))
                 self.files.rm_file(self.path(temporary))
             else:
@@ -93,7 +95,7 @@ class Lake:
         self.name(temporary, f"{folder}/{name}")
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files; one that is gone already is no error."""
+        """Remove files; one that does not exist is skipped."""
         with self.translated():
             for name in names:
                 try:
@@ -103,11 +105,11 @@ class Lake:
 
 
 def finish(file: Any) -> None:
-    """Close a written file; on a disk it survives a power cut then."""
+    """Close a written file; on a local disk, sync it first, so that it survives a power cut."""
     file.flush()
     try:
         number = file.fileno()
-    except (AttributeError, OSError):  # no file of this machine
+    except (AttributeError, OSError):  # not a local file
         number = None
     if number is not None:
         os.fsync(number)
@@ -124,17 +126,17 @@ def discard(file: Any) -> None:
 
 
 def _require_plain(url: str) -> None:
-    """Raise InvalidInput for an address we do not take. The text does not repeat it: it may hold a secret."""
+    """Raise InvalidInput for an unusable address. The text does not repeat the address, which may hold a secret."""
     scheme, mark, rest = url.partition("://")
     if "::" in url or (mark and any(sign in url for sign in "@?")):
         raise InvalidInput(
-            "A lake's address holds no password, so no '@', '?' or '::': the storage's own settings have it.",
+            "A lake's address must not contain a password, '@', '?' or '::'. Use the storage's own settings.",
             "lake_url",
         )
     if scheme == "memory" and mark:
-        raise InvalidInput("memory:// is lost when its process ends: it cannot hold a lake.", "lake_url")
+        raise InvalidInput("memory:// cannot hold a lake: it is lost when its process ends.", "lake_url")
     if scheme in ("file", "local") and mark and not rest.startswith("/"):
-        raise InvalidInput(f"{scheme}:// goes on with a path from the root, as in {scheme}:///folder.", "lake_url")
+        raise InvalidInput(f"{scheme}:// needs an absolute path, as in {scheme}:///folder.", "lake_url")
 
 
 def _scheme(url: str) -> str:
@@ -142,7 +144,7 @@ def _scheme(url: str) -> str:
 
 
 def _words(error: Exception) -> str:
-    """The kind of an error, with the message of an OSError: no settings are in it."""
+    """The type of an error, and the message of an OSError, which holds no settings."""
     kind = type(error).__name__
     if isinstance(error, OSError) and (said := error.strerror or (error.args and error.args[0])):
         return f"{kind}: {str(said).splitlines()[0][:200]}"

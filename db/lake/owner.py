@@ -27,18 +27,18 @@ class ForeignLake(PenchantError):
 
 @asynccontextmanager
 async def sole_writer(pool: asyncpg.Pool) -> AsyncIterator[Any]:
-    """A connection that holds the lock of the lake's writer as long as it lives. Raises LakeBusy."""
+    """A connection that holds the lock for writing to the lake until it is closed. Raises LakeBusy."""
     async with pool.acquire() as connection:
         await _lock(connection)
         try:
             yield connection
         finally:
-            with suppress(StoreUnavailable):  # the connection is lost: then the lock is, too
+            with suppress(StoreUnavailable):  # a lost connection has lost the lock
                 await unlock_session(connection, AdvisoryLock.LAKE_WRITER)
 
 
 async def _lock(connection: Connection) -> None:
-    """Wait a moment: a killed process keeps the lock until Postgres notices."""
+    """Take the lock. Tries for a moment: a killed process holds it until Postgres notices. Raises LakeBusy."""
     for _ in range(_ATTEMPTS):
         if await try_lock_session(connection, AdvisoryLock.LAKE_WRITER):
             return

@@ -48,7 +48,7 @@ def open_part(file: Any, columns: Iterable[str] = SCHEMA.names) -> pq.ParquetFil
     parquet = pq.ParquetFile(file)
     types = {field.name: field.type for field in parquet.schema_arrow}
     if any(types.get(name) != SCHEMA.field(name).type for name in columns):
-        raise pa.ArrowInvalid("Its columns are not ours.")
+        raise pa.ArrowInvalid("Its columns are not those of this release.")
     return parquet
 
 

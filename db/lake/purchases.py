@@ -53,7 +53,7 @@ _NOTHING: Final = pa.schema(
         "cents": pa.int64(),
     }
 ).empty_table()
-NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
+NO_JOINED_GUESTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 async def purchase_log_with_lake(
@@ -61,7 +61,7 @@ async def purchase_log_with_lake(
     lake: Lake,
     until: datetime,
     since: datetime | None = None,
-    joined: Mapping[str, str] = NOBODY,
+    joined: Mapping[str, str] = NO_JOINED_GUESTS,
 ) -> PurchaseLog:
     """The purchases from `since` on and before `until`: days of the lake from there, all others from Postgres.
 
@@ -70,7 +70,7 @@ async def purchase_log_with_lake(
     """
     since = since or EARLIEST
     async with pool.acquire(timeout=BULK_TIMEOUT) as connection, connection.transaction(isolation="repeatable_read"):
-        await connection.execute("LOCK TABLE events IN ACCESS SHARE MODE")  # no month is dropped meanwhile
+        await connection.execute("LOCK TABLE events IN ACCESS SHARE MODE")  # so that no month is dropped meanwhile
         contents = await asyncio.to_thread(read_contents, lake)
         days = [day for day in contents.days if since - DAY < midnight(day) < until]
         bought = [await read_bought(connection, end, start) for start, end in gaps(days, since, until)]
@@ -136,8 +136,8 @@ def _lines(lake: Lake, paths: Sequence[str], since: int, until: int, joined: Map
                        "user_id": pa.array(list(joined.values()), pa.string())})  # fmt: skip
     with lake.translated(), duckdb.connect(config=_OFFLINE) as engine:
         if not isinstance(lake.files, LocalFileSystem):
-            engine.register_filesystem(lake.files)  # never DuckDB's own client: it would fetch an extension
-            paths = [escape(lake.files.unstrip_protocol(path)) for path in paths]  # it asks for patterns there
+            engine.register_filesystem(lake.files)  # DuckDB's own client would download an extension
+            paths = [escape(lake.files.unstrip_protocol(path)) for path in paths]  # DuckDB reads paths as patterns
         engine.register("joined", guests)
         given: dict[str, object] = {"files": list(paths), "since": since, "until": until}
         return engine.sql(_BOUGHT, params=given).to_arrow_table().combine_chunks()

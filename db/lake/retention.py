@@ -16,8 +16,8 @@ from db.postgres import Contended
 
 log = structlog.get_logger()
 
-# The shop's statements queue behind ours that long. All attempts together are shorter than deadlock_timeout: so when a
-# writer waits for the month, and we for the writer, we give up first.
+# The shop's statements wait behind ours for up to this long. All attempts together are shorter than deadlock_timeout:
+# when a writer waits for the month and we wait for the writer, we give up first.
 _ATTEMPTS: Final = 2
 _LOCK_TIMEOUT: Final = "300ms"
 
@@ -32,15 +32,16 @@ async def drop_exported_months(connection: Any, lake: Lake, keep: int, now: date
     """
     contents = await asyncio.to_thread(read_contents, lake)
     require_same_origin(await origin_of(connection), contents.days.values())
-    sealed = await drops_by_month(connection)
+    drops = await drops_by_month(connection)
     last = now - timedelta(days=keep)
-    begun = [month for month in await months_of_events(connection) if midnight(month) < last]  # 9999-12 has no next
+    # Without this check `next_month` would fail for 9999-12.
+    begun = [month for month in await months_of_events(connection) if midnight(month) < last]
     old = [month for month in begun if midnight(next_month(month)) <= last]
-    return [month for month in old if await _drop(connection, contents, month, sealed.get(month, 0))]
+    return [month for month in old if await _drop(connection, contents, month, drops.get(month, 0))]
 
 
 async def _drop(connection: Any, contents: Contents, month: date, layer: int) -> bool:
-    """Check and drop in one transaction. While it checks, nobody can write to the month; everybody can read."""
+    """Check and drop in one transaction. Meanwhile others can read the month, but not write to it."""
     partition = f"events_{month:%Y_%m}"
     try:
         async with connection.transaction():

@@ -1,4 +1,4 @@
-"""Runs migrations one deployment at a time, without queueing in front of the shop's traffic for long."""
+"""Runs migrations one deployment at a time, with a short lock timeout, so that the shop never waits long."""
 
 import os
 

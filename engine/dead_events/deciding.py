@@ -130,8 +130,8 @@ _CONFLICT: Final = Result(
     code="CONFLICT",
     message="Another event is stored under its source, id and occurredAt: it would be a dead event again.",
 )
-_NO_TASK: Final = Result(0, Outcome.REJECTED, code="NOT_REPLAYABLE", message="It does not say which task it is for.")
-_NEWER: Final = Result(0, Outcome.REJECTED, code="NOT_REPLAYABLE", message="A newer release wrote it: upgrade first.")
+_NO_TASK: Final = Result(0, Outcome.REJECTED, code="NOT_REPLAYABLE", message="The message names no task.")
+_NEWER: Final = Result(0, Outcome.REJECTED, code="NOT_REPLAYABLE", message="A newer release wrote it. Upgrade first.")
 _NOT_CONFIRMED: Final = Result(
-    0, Outcome.RETRY, code="SERVICE_UNAVAILABLE", message="The broker did not confirm it: try again, it is still here."
+    0, Outcome.RETRY, code="SERVICE_UNAVAILABLE", message="The broker did not confirm it. It is kept: try again."
 )

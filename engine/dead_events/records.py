@@ -1,6 +1,6 @@
-"""Makes the row of a dead event: its body as it came, the person it names if it can be read, and the reason.
+"""Makes the row of a dead event: its body as received, its person if one can be read, and the reason.
 
-The detail is for readers who may not see whose event it is: it says what is wrong, and repeats nothing of the event.
+The detail is also for readers who must not see the person: it says what is wrong and repeats nothing of the event.
 """
 
 import json

@@ -24,7 +24,7 @@ class AcceptedEvents:
         self._paused_until = 0.0
 
     async def seen_digests(self, identities: Sequence[int]) -> list[int | None]:
-        """The digest of the event accepted under each identity; None where Redis knows of none."""
+        """The digest of the event accepted under each identity; None where Redis has none."""
         if identities and self._is_available():
             try:
                 return await cache.seen_digests(self._redis, identities)

@@ -1,4 +1,4 @@
-"""Events that end their worker's process: tried a few times together, then each by itself, then no more."""
+"""Events that end their worker's process: tried together, then one by one, then recorded as dead events."""
 
 import asyncio
 from typing import Final
@@ -21,15 +21,15 @@ CRASHED: Final = "It ended its worker's process each time it was tried."
 
 
 def give_up(batch: Batch, attempts: int) -> Batch:
-    """The batch with all its events dead, after so many attempts."""
+    """The batch with all its events turned into dead events, after so many attempts."""
     crashed = [records.of_event(event, DeadReason.CRASHED, CRASHED, attempts) for event in batch.events]
     return Batch([], [*crashed, *batch.dead])
 
 
 async def split(publisher: Publisher, batch: Batch, attempts: int) -> Batch:
-    """Send each event in a message of its own, so that in the end only the faulty one is dead; returns what is left.
+    """Send each event in a message of its own, so that only the faulty one becomes a dead event; returns the rest.
 
-    Raises StoreUnavailable when the broker did not confirm them all; those it has are stored twice without harm.
+    Raises StoreUnavailable when the broker did not confirm all of them. Sending some twice is harmless.
     """
     log.warning("batch_split", events=len(batch.events), attempts=attempts)
     for start in range(0, len(batch.events), IN_FLIGHT):

@@ -19,7 +19,7 @@ _FIRST_DAY: Final = EARLIEST.date()
 
 
 def _check_storable(event: Event, info: ValidationInfo) -> Event:
-    """Refuse what the type allows and Postgres does not: found later, it would fail the whole batch.
+    """Refuse values that the type allows and Postgres does not: in the INSERT they would fail the whole batch.
 
     Days are compared in the offset they were sent with: an exact comparison costs several times as much.
     """
@@ -31,7 +31,9 @@ def _check_storable(event: Event, info: ValidationInfo) -> Event:
     try:
         event.digest  # noqa: B018 -- computed here, cached for later
     except TypeError:
-        raise PydanticCustomError("number", "properties hold what cannot be hashed, as a number over 64 bits") from None
+        raise PydanticCustomError(
+            "number", "properties contain a value that cannot be hashed, such as a number over 64 bits"
+        ) from None
     return event
 
 

@@ -68,8 +68,8 @@ async def store_batch(stores: EventStores, publisher: Publisher, text: str, atte
 async def store(stores: EventStores, events: Sequence[Event], timeout: float, dead: Sequence[NewDeadEvent] = ()) -> int:
     """Insert the new events and refresh the recent events of their people; returns how many were new.
 
-    An event that cannot be stored becomes a dead event, as `dead` does. While Postgres is away this tries again for
-    `timeout` seconds, then raises the last error. Redis may miss events: it is then rebuilt from Postgres.
+    An event that cannot be stored becomes a dead event, together with `dead`. While Postgres is away, this tries again
+    for `timeout` seconds, then raises the last error. Redis may miss events: it is then rebuilt from Postgres.
     """
     stored, owned = await _keep(stores, events, timeout, dead)
     try:
@@ -106,7 +106,7 @@ async def _keep(
 
 
 async def _owned(connection: Connection, events: Sequence[Event]) -> Owned:
-    """Drop the events from before their person was erased; give the events of a guest to the user they became."""
+    """Drop the events from before their person was erased; assign the events of guests who became users."""
     erased = await erased_events(connection, events, await newest_tombstone(connection))
     kept = [event for at, event in enumerate(events) if at not in erased] if erased else events
     owned = await assign_to_users(connection, kept)

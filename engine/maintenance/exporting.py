@@ -40,7 +40,7 @@ async def export_day(pool: asyncpg.Pool, settings: EventLake, period: str) -> No
 
 
 async def _erase_first(pool: asyncpg.Pool, lake: Lake) -> None:
-    """Before the export: it compares those days again, and may repair a damaged file that stopped this."""
+    """Erase before the export: it compares the changed days again, and may replace a file that was too damaged."""
     try:
         await erase_from_lake(pool, lake, clock.now())
     except StoreUnavailable as error:
@@ -50,8 +50,8 @@ async def _erase_first(pool: asyncpg.Pool, lake: Lake) -> None:
 async def erase_from_lake(pool: asyncpg.Pool, lake: Lake, now: datetime) -> int:
     """Write the days of erased people again without them; returns how many days.
 
-    People with events in flight wait for the next time. The caller is the sole writer of the lake. Raises
-    StoreUnavailable when the lake cannot be read or written; then nobody is erased from it.
+    People with events in flight wait for the next export. The caller is the sole writer of the lake. Raises
+    StoreUnavailable when the lake cannot be read or written; then every erasure stays pending.
     """
     waiting = [
         each for each in await open_erasures(pool, None) if each.is_pending(PersonStore.LAKE) and _has_arrived(each)
@@ -60,7 +60,7 @@ async def erase_from_lake(pool: asyncpg.Pool, lake: Lake, now: datetime) -> int:
         return 0
     people = list(chain.from_iterable(each.people for each in waiting))
     days = len(await asyncio.to_thread(erase_people, lake, people))
-    report = StoreReport(StoreState.ERASED, now, f"Days written again for all of that night: {days}.")
+    report = StoreReport(StoreState.ERASED, now, f"Days written again for all people erased with this export: {days}.")
     for erasure in waiting:
         await update_stores(pool, erasure, {PersonStore.LAKE: report})
     return days

@@ -47,7 +47,7 @@ async def decide_by_gate(
 ) -> None:
     """Register the model of a leased job and promote or refuse it, in the transaction that ends the job.
 
-    Raises LeaseLost when another worker has the job by then; nothing is registered in that case.
+    Raises LeaseLost when another worker has taken the job; nothing is registered in that case.
     """
     async with transaction(pool) as inside:
         await register_model(inside, model)

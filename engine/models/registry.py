@@ -1,4 +1,4 @@
-"""MLflow's model registry, where one is configured. The truth about what serves is in Postgres."""
+"""MLflow's model registry, where one is configured. Which model serves is decided in Postgres, not here."""
 
 import logging
 import warnings

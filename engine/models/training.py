@@ -76,7 +76,7 @@ async def train(
 
     Purchases come from Postgres; with the address of a lake, the days in the lake come from there.
 
-    Raises LeaseLost when another worker has the job by then: nothing is registered or served in that case. Raises the
+    Raises LeaseLost when another worker has taken the job: nothing is registered or served in that case. Raises the
     errors of the training; the job then has failed with the reason.
     """
     async with hold(pool, job) as held:
@@ -138,7 +138,7 @@ def _registered(stores: Stores, written: Bundle, path: Path) -> tuple[Any, str |
         registry = Registry(stores.mlflow_url.get_secret_value())
         return registry, registry.register(written.id, path, written.json("evaluation"))
     except Exception as error:  # of MLflow, its database driver or the network
-        log.warning("registry_away", error=type(error).__name__)
+        log.warning("registry_unavailable", error=type(error).__name__)
         return None, None
 
 
@@ -146,7 +146,7 @@ def _set_champion(registry: Any, version: str) -> None:
     try:
         registry.set_champion(version)
     except Exception as error:
-        log.warning("registry_away", error=type(error).__name__)
+        log.warning("registry_unavailable", error=type(error).__name__)
 
 
 def as_log(stored: PurchaseLog) -> Log:

@@ -1,4 +1,4 @@
-"""The items one person's list is made from, and the evidence for each."""
+"""The candidates for one person's list, and the evidence for each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ LAST_ORDERS = 3 * DAY  # the last orders are those within this time before the l
 
 @dataclass(frozen=True, eq=False)
 class ItemEvidence:
-    """What one person's state says about every item, whatever may be shown."""
+    """The evidence that one person's state gives for every item, before any filter."""
 
     bought: Table  # the person's own items, by item
     sources: Table  # those of them whose neighbours were looked up, by item

@@ -1,4 +1,4 @@
-"""What an affinity bundle holds, and the model that serves from it."""
+"""The contents of an affinity bundle, and the model that serves from it."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime

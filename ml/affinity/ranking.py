@@ -26,7 +26,7 @@ DUE = 0.9  # an item is due when this share of the usual time between two purcha
 
 @dataclass(frozen=True, eq=False)
 class Ranker:
-    """What ranking needs of a model."""
+    """The parts of a model that ranking uses."""
 
     universe: Universe
     network: Network
@@ -49,7 +49,7 @@ class Scored:
     """The candidates that a filter allows, with their scores."""
 
     view: PersonView
-    allowed: Mask  # what may be in the list: the filter without what rests
+    allowed: Mask  # items that may be in the list: the filter without resting items
     popular: NDArray[np.uint32]  # fills the list
     numbers: NDArray[np.uint32]  # (candidates,) catalogue numbers, ascending
     scores: NDArray[np.float32]  # (candidates,)

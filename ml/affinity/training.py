@@ -78,10 +78,10 @@ class TrainedAffinity(Ranker):
 
 
 def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingConfig = DEFAULT) -> TrainedAffinity:
-    """Learn from the lines before `cut` (seconds), evaluate on the later ones; the evaluated model itself will serve.
+    """Learn from the lines before `cut` (seconds), evaluate on the later ones; the evaluated model may serve.
 
-    Without a cut the last `config.holdout` days of the log are for evaluation. Raises `NothingToLearn` when nobody
-    bought anything before the cut, or nobody came back, and `ExportDiffers`.
+    Without a cut the last `config.holdout` days of the log are for evaluation. Raises `NothingToLearn` when there are
+    no purchases before the cut or no person came back, and `ExportDiffers`.
     """
     log.require_lines()
     cut = holdout_cut(log, config.holdout) if cut is None else cut
@@ -165,7 +165,7 @@ def _look_back(
             report("looking back", len(parts), config.cuts)
     lists = TrainingLists.join(parts)
     if latest is None or not len(lists):
-        raise NothingToLearn("Nobody in the purchase log came back and bought an item that could be predicted.")
+        raise NothingToLearn("No person in the purchase log came back and bought an item that could be predicted.")
     return lists, latest
 
 

@@ -41,7 +41,7 @@ class CandidateFeatures(NamedTuple):
 
 
 def candidate_features(log: Log, universe: Universe, person: int, as_of: int) -> CandidateFeatures | None:
-    """What the gateway would compute for a person as of a second; None without an order or a candidate."""
+    """The features that the gateway would compute for a person as of a second; None without an order or a candidate."""
     state = log.state(person, as_of)
     if not state.orders:
         return None

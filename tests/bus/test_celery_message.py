@@ -37,7 +37,9 @@ def test_a_batch_is_one_text_in_the_arguments() -> None:
         (Envelope(kind=Kind.MOVE_DEAD_LETTERS), b"[]"),
     ],
 )
-def test_the_other_kinds_have_their_body_as_the_argument_or_none(envelope: Envelope, arguments: bytes) -> None:
+def test_a_kind_other_than_events_has_its_body_as_the_argument_or_no_argument(
+    envelope: Envelope, arguments: bytes
+) -> None:
     assert body_of(envelope) == b"[" + arguments + b"," + TAIL
 
 
@@ -85,6 +87,6 @@ def test_attempts_count_other_messages_and_deliveries_of_this_one() -> None:
     assert attempts_of({"penchant-attempts": "2", "x-delivery-count": -1}) == 1
 
 
-def test_only_tasks_of_ours_have_a_kind() -> None:
+def test_only_our_own_tasks_have_a_kind() -> None:
     assert kind_of("penchant.train") is Kind.TRAIN
     assert [kind_of(task) for task in (None, ["x"], "penchant.no_such_task", Kind.AS_RECEIVED)] == [None] * 4

@@ -62,7 +62,7 @@ async def test_while_the_broker_is_away_publishing_fails_at_once() -> None:
     assert asyncio.get_running_loop().time() - begun < 1
 
 
-async def test_a_broker_that_does_not_answer_is_given_up_after_the_timeout(broker_url: str) -> None:
+async def test_publishing_fails_after_the_timeout_when_the_broker_does_not_answer(broker_url: str) -> None:
     relay = Relay(broker_url)
     broker = RabbitPublisher(await relay.open(mute=True), 0.3)
     with pytest.raises(StoreUnavailable):

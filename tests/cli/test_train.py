@@ -137,7 +137,7 @@ def test_a_wrong_address_of_a_lake_is_a_wrong_command(train: Train) -> None:
     ended = train("--lake", "nonsense://x")
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
         2,
-        "penchant: nonsense:// is no kind of storage that fsspec opens so.",
+        "penchant: nonsense:// is not an address of a storage that fsspec can open.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The event contract: what it takes, what it refuses and which field it blames."""
+"""The event contract: what it accepts, what it refuses, and the field that the error names."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -37,7 +37,7 @@ def test_minted_ids_sort_by_time() -> None:
     assert read().id < later.id
 
 
-def test_a_time_may_come_without_an_id() -> None:
+def test_an_event_may_have_a_time_and_no_id() -> None:
     assert read(occurredAt="2026-01-31T13:00:00+01:00").occurred_at == datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -109,11 +109,11 @@ def test_an_id_of_the_sender_needs_its_time() -> None:
         ({"received_at": NOW.isoformat()}, "received_at"),
     ],
 )
-def test_what_is_wrong_is_refused_by_the_name_of_its_field(fields: dict[str, Any], at_fault: str) -> None:
+def test_an_invalid_event_is_refused_naming_the_field(fields: dict[str, Any], at_fault: str) -> None:
     assert field_at_fault(**fields) == at_fault
 
 
-def test_what_a_type_needs_is_said_with_the_type() -> None:
+def test_a_missing_field_is_refused_naming_the_type_that_requires_it() -> None:
     for fields, said in (
         ({"itemId": None}, "itemId is required for VIEW"),
         ({"type": "SEARCH"}, "query is required for SEARCH"),
@@ -130,7 +130,7 @@ def test_properties_nested_without_end_are_refused() -> None:
     assert field_at_fault(properties=deep) == "properties"
 
 
-def test_properties_of_more_levels_than_every_reader_takes_are_refused() -> None:
+def test_properties_with_too_many_levels_are_refused() -> None:
     for levels, good in ((32, True), (33, False), (250, False)):
         deep: dict[str, Any] = {}
         for _ in range(levels - 1):
@@ -138,26 +138,26 @@ def test_properties_of_more_levels_than_every_reader_takes_are_refused() -> None
         assert (read(properties=deep) if good else field_at_fault(properties=deep)) is not None, levels
 
 
-def test_the_edges_of_time_are_inside() -> None:
+def test_the_earliest_and_the_latest_time_are_accepted() -> None:
     assert read(occurredAt=EARLIEST).occurred_at == EARLIEST
     assert read(occurredAt=NOW + AHEAD).occurred_at == NOW + AHEAD
 
 
-def test_odd_but_good_ids_are_taken() -> None:
-    for odd in ("🛒", "ÿ" * 128, " ", "a/b?c=d", "'; DROP TABLE events; --", "مرحبا"):
-        assert read(itemId=odd).item_id == odd
+def test_unusual_but_valid_ids_are_accepted() -> None:
+    for id in ("🛒", "ÿ" * 128, " ", "a/b?c=d", "'; DROP TABLE events; --", "مرحبا"):
+        assert read(itemId=id).item_id == id
 
 
-def test_null_is_as_good_as_absent() -> None:
+def test_a_null_field_counts_as_absent() -> None:
     assert read(id=None, source=None, quantity=None, properties=None).source == "shop"
 
 
-def test_the_user_is_the_person_even_where_a_guest_is_named() -> None:
+def test_the_person_is_the_user_even_when_an_anonymous_id_is_given() -> None:
     assert read(anonymousId="g1").person == Person("user", "u1")
     assert read(userId=None, anonymousId="g1").person == Person("guest", "g1")
 
 
-def test_identity_is_source_id_and_time_and_nothing_else() -> None:
+def test_the_identity_is_source_id_and_time_only() -> None:
     named = {"id": "e1", "occurredAt": "2026-01-31T12:00:00Z"}
     event = read(**named)
     assert read(**{**named, "occurredAt": "2026-01-31T13:00:00+01:00", "itemId": "i2"}).identity == event.identity
@@ -177,7 +177,7 @@ def test_hashes_never_change_between_versions() -> None:
     )
 
 
-def test_the_digest_sees_the_body_and_not_how_it_was_written() -> None:
+def test_the_digest_depends_on_the_body_and_not_on_its_notation() -> None:
     event = read(unitPrice="1.50", properties={"a": 1, "b": None})
     assert read(unitPrice=Decimal("1.5"), properties={"b": None, "a": 1}).digest == event.digest
     assert read(unitPrice="1.51", properties={"a": 1, "b": None}).digest != event.digest
@@ -192,7 +192,7 @@ def test_cents_are_price_times_quantity_else_the_value_of_a_purchase() -> None:
     assert read(type="PURCHASE").cents == 0
 
 
-def test_what_is_checked_is_what_a_reader_of_its_json_gets() -> None:
+def test_an_event_read_from_its_own_json_is_equal() -> None:
     event = read(
         id="e1", occurredAt="2026-01-31T12:00:00.123456Z", unitPrice="1.50", properties={"a": None, "🛒": [1.5]}
     )
@@ -211,7 +211,7 @@ def test_any_time_and_id_round_trip_exactly(occurred_at: datetime, id: str) -> N
     assert event.id == id and microseconds(event.occurred_at) == microseconds(occurred_at)
 
 
-def test_every_type_has_a_whole_example() -> None:
+def test_every_type_has_a_complete_example() -> None:
     extra: dict[str, dict[str, Any]] = {
         "RATING": {"value": "4"},
         "SEARCH": {"query": "tea"},

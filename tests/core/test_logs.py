@@ -1,4 +1,4 @@
-"""Log lines are JSON objects that say which request and which trace they belong to, and only as long as they do."""
+"""Log lines are JSON objects with the ids of their own request and trace."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def logged(program: str, **environment: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-def test_a_line_names_what_is_bound_and_the_next_one_does_not() -> None:
+def test_a_line_has_the_bound_fields_and_the_next_one_does_not() -> None:
     inside, other, outside = logged("""
 with structlog.contextvars.bound_contextvars(request_id="r1"):
     log.info("inside", items=3)
@@ -41,7 +41,7 @@ log.info("outside")
     assert "request_id" not in outside
 
 
-def test_a_line_within_a_trace_names_it() -> None:
+def test_a_line_inside_a_trace_has_the_trace_id() -> None:
     trace = "ab" * 16
     program = f"""
 telemetry.start("test")

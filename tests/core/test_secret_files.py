@@ -1,4 +1,4 @@
-"""Secrets from files: which one counts, and what is said when there is no telling."""
+"""Secrets from files: which one is used, and the error when it cannot be decided."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_a_secret_is_read_from_its_file_without_the_line_end(secret_file: Path) 
     assert Gateway().secret.get_secret_value() == " " + "s" * 32
 
 
-def test_every_secret_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_secret_can_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*URLS, "PENCHANT_MLFLOW_URL"):
         (tmp_path / name).write_text(f"x://{name}\n")
         monkeypatch.delenv(name, raising=False)
@@ -52,13 +52,15 @@ def test_a_file_that_is_missing_or_empty_is_named(secret_file: Path) -> None:
         Gateway()
 
 
-def test_a_secret_from_a_file_is_held_to_the_same_rules(secret_file: Path) -> None:
+def test_a_secret_from_a_file_is_validated_like_any_other(secret_file: Path) -> None:
     secret_file.write_text("too short")
     with pytest.raises(ValueError, match="at least 32"):
         Gateway()
 
 
-def test_what_is_no_secret_is_not_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_that_is_not_a_secret_is_not_read_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "host").write_text("10.0.0.1")
     monkeypatch.setenv("PENCHANT_HOST_FILE", str(tmp_path / "host"))
     monkeypatch.setenv("PENCHANT_SECRET", "s" * 32)

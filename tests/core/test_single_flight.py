@@ -50,7 +50,7 @@ async def test_a_caller_that_is_cancelled_does_not_cancel_the_others() -> None:
     assert await stays == "A" and leaves.cancelled() and work.runs == ["a"]
 
 
-async def test_a_caller_waits_no_longer_than_it_wants_and_the_work_goes_on() -> None:
+async def test_a_caller_waits_only_for_its_time_limit_and_the_work_goes_on() -> None:
     work = Work()
     flight = SingleFlight(work)
     assert await flight.result_within("a", 0.01) is None
@@ -74,7 +74,7 @@ async def test_an_error_reaches_every_caller_and_the_next_call_tries_again() -> 
     assert runs == ["a", "a"]
 
 
-async def test_an_error_nobody_waits_for_is_not_reported_by_asyncio() -> None:
+async def test_an_error_without_a_waiting_caller_is_not_reported_by_asyncio() -> None:
     async def fail(key: str) -> str:
         raise ValueError(key)
 
@@ -85,7 +85,7 @@ async def test_an_error_nobody_waits_for_is_not_reported_by_asyncio() -> None:
     assert reported == []
 
 
-async def test_what_is_cancelled_ends() -> None:
+async def test_cancelled_tasks_end() -> None:
     flight = SingleFlight(Work())
     started = flight.start("a")
     await asyncio.sleep(0)

@@ -31,7 +31,7 @@ async def test_a_store_that_is_too_slow_is_away() -> None:
     assert raised.value.store == "postgres"
 
 
-async def test_a_time_limit_of_the_caller_is_not_taken_for_the_stores() -> None:
+async def test_a_time_limit_of_the_caller_does_not_count_as_the_stores() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01), time_limit("postgres", 60):
             await asyncio.sleep(60)

@@ -1,4 +1,4 @@
-"""Tasks that are told to end have ended."""
+"""Tasks of an event loop are ended reliably."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ async def test_a_task_that_loses_its_first_cancellation_ends_all_the_same() -> N
     assert lost.is_set() and task.cancelled()
 
 
-async def test_how_a_task_ended_is_no_matter() -> None:
+async def test_ending_a_task_that_failed_raises_nothing() -> None:
     async def fails() -> None:
         raise ValueError
 

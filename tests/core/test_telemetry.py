@@ -1,4 +1,4 @@
-"""Traces are made when a collector is named, cost next to nothing otherwise, and never hold up the end of a process."""
+"""Traces are made when a collector is named, cost almost nothing otherwise, and never delay the end of a process."""
 
 import socket
 import time
@@ -21,7 +21,7 @@ def test_without_a_collector_nothing_is_traced(monkeypatch: pytest.MonkeyPatch) 
         assert telemetry.traceparent() is None
 
 
-def test_what_is_left_is_sent_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_spans_are_sent_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     with running_collector() as collected:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collected.url)
         telemetry.start("test")
@@ -34,7 +34,7 @@ def test_what_is_left_is_sent_at_the_end(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (part.service, part.attributes) == ("penchant-test", {"size": 3})
 
 
-def test_a_failure_is_named_and_its_text_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_span_has_the_type_of_an_error_and_not_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
     with running_collector() as collected:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collected.url)
         telemetry.start("test")
@@ -46,7 +46,7 @@ def test_a_failure_is_named_and_its_text_is_not(monkeypatch: pytest.MonkeyPatch)
     assert "secret" not in str(span)
 
 
-def test_a_collector_that_hangs_holds_up_the_end_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_that_hangs_delays_the_end_only_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{mute.getsockname()[1]}")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")

@@ -1,4 +1,4 @@
-"""What Redis holds of a person, and for how long."""
+"""The data of a person in Redis, and its lifetime."""
 
 import struct
 from datetime import UTC, datetime, timedelta
@@ -32,18 +32,18 @@ def make_event(received_at: datetime | None = NOW, **fields: Any) -> Event:
     return read_event(raw, source="shop", received_at=received_at)
 
 
-async def test_a_person_nobody_knows_has_nothing(redis: Redis) -> None:
+async def test_an_unknown_person_has_no_base_and_no_recent_events(redis: Redis) -> None:
     assert await read_person(redis, U1) == (None, [])
 
 
-async def test_base_and_recent_events_come_in_one_read(redis: Redis) -> None:
+async def test_base_and_recent_events_are_read_together(redis: Redis) -> None:
     event = make_event()
     await write_base(redis, U1, b"base")
     await add_recent(redis, [event])
     assert await read_person(redis, U1) == (b"base", [pack_recent(event)])
 
 
-async def test_telling_it_again_in_any_order_changes_nothing(redis: Redis) -> None:
+async def test_adding_events_again_in_any_order_changes_nothing(redis: Redis) -> None:
     events = [make_event(NOW + timedelta(seconds=n), id=f"e{n}", occurredAt=NOW) for n in range(10)]
     await add_recent(redis, events)
     once = await read_person(redis, U1)
@@ -52,18 +52,18 @@ async def test_telling_it_again_in_any_order_changes_nothing(redis: Redis) -> No
     assert await read_person(redis, U1) == once
 
 
-async def test_the_delta_keeps_what_was_heard_last_however_old_it_is(redis: Redis) -> None:
+async def test_the_delta_keeps_the_events_received_last_however_old_they_are(redis: Redis) -> None:
     events = [
         make_event(NOW + timedelta(seconds=n), id=f"e{n}", occurredAt=NOW - timedelta(days=n))
-        for n in range(cache.DELTA_HOLDS + 10)
+        for n in range(cache.DELTA_LENGTH + 10)
     ]
     await add_recent(redis, events)
     _, delta = await read_person(redis, U1)
     assert delta == [pack_recent(event) for event in events[10:]]
 
 
-async def test_what_every_base_includes_by_now_leaves_the_delta(redis: Redis) -> None:
-    old, new = make_event(NOW), make_event(NOW + timedelta(seconds=cache.DELTA_LIVES + 1))
+async def test_events_that_every_base_includes_leave_the_delta(redis: Redis) -> None:
+    old, new = make_event(NOW), make_event(NOW + timedelta(seconds=cache.DELTA_TTL + 1))
     await add_recent(redis, [old])
     await add_recent(redis, [new])
     assert (await read_person(redis, U1))[1] == [pack_recent(new)]
@@ -73,17 +73,17 @@ async def test_the_delta_outlives_the_base(redis: Redis) -> None:
     await write_base(redis, U1, b"base")
     await add_recent(redis, [make_event()])
     keys = person_keys(U1)
-    assert 0 < await redis.ttl(keys.base) <= cache.BASE_LIVES < await redis.ttl(keys.delta) <= cache.DELTA_LIVES
+    assert 0 < await redis.ttl(keys.base) <= cache.BASE_TTL < await redis.ttl(keys.delta) <= cache.DELTA_TTL
 
 
-async def test_each_person_has_their_own(redis: Redis) -> None:
+async def test_each_person_has_their_own_recent_events(redis: Redis) -> None:
     mine, theirs = make_event(userId="u1"), make_event(userId=None, anonymousId="u1")
     await add_recent(redis, [mine, theirs])
     assert (await read_person(redis, U1))[1] == [pack_recent(mine)]
     assert (await read_person(redis, Person("guest", "u1")))[1] == [pack_recent(theirs)]
 
 
-async def test_history_that_was_loaded_is_no_news(redis: Redis) -> None:
+async def test_loaded_history_is_not_added_to_the_recent_events(redis: Redis) -> None:
     await add_recent(redis, [make_event(None)])
     assert await redis.dbsize() == 0
 
@@ -103,7 +103,7 @@ async def test_a_seen_event_is_remembered_with_its_body(redis: Redis) -> None:
     assert await seen_digests(redis, []) == []
 
 
-async def test_the_scripts_come_back_after_redis_forgot_them(redis: Redis) -> None:
+async def test_scripts_are_sent_again_after_redis_lost_them(redis: Redis) -> None:
     await add_recent(redis, [make_event()])
     await redis.script_flush()
     await add_recent(redis, [make_event()])
@@ -125,17 +125,17 @@ def test_a_packed_event_is_read_back() -> None:
     assert unpack_recent(pack_recent(make_event(type="SEARCH", itemId=None, query="tea"))).item_id == ""
 
 
-def test_a_damaged_event_is_noticed() -> None:
+def test_a_damaged_packed_event_raises_an_error() -> None:
     with pytest.raises(struct.error):
         unpack_recent(b"short")
 
 
-def test_keys_tell_nobody_who_it_is_and_stay_in_one_slot() -> None:
+def test_keys_do_not_show_the_id_and_share_one_slot() -> None:
     base, delta = person_keys(Person("user", "anna@example.com"))
     assert "anna" not in base and base.split(":")[1] == delta.split(":")[1] and base.split(":")[1][0] == "{"
 
 
-async def test_what_another_run_of_the_server_left_is_not_believed(redis: Redis, redis_url: str) -> None:
+async def test_bases_written_by_another_run_of_the_server_are_dropped(redis: Redis, redis_url: str) -> None:
     async with connect_redis(redis_url) as first:
         await write_base(first, U1, b"base")
         await add_recent(first, [make_event()])
@@ -153,25 +153,25 @@ async def test_what_another_run_of_the_server_left_is_not_believed(redis: Redis,
         assert (await read_person(again, U1))[0] == b"built anew"
 
 
-async def test_redis_away_is_said_at_once() -> None:
-    async with connect_redis("redis://127.0.0.1:1/0", 0.2) as nobody:
+async def test_a_read_raises_at_once_while_redis_is_away() -> None:
+    async with connect_redis("redis://127.0.0.1:1/0", 0.2) as away:
         with pytest.raises(StoreUnavailable):
-            await read_person(nobody, U1)
+            await read_person(away, U1)
 
 
-async def test_every_way_to_redis_says_that_it_is_away() -> None:
-    async with connect_redis("redis://127.0.0.1:1/0", 0.2) as nobody:
+async def test_every_call_raises_while_redis_is_away() -> None:
+    async with connect_redis("redis://127.0.0.1:1/0", 0.2) as away:
         for call in (
-            write_base(nobody, U1, b"base"),
-            add_recent(nobody, [make_event()]),
-            cache.seen_digests(nobody, [1]),
-            cache.forget_people(nobody, [U1]),
-            cache.await_hint(nobody.pubsub(), 0.1),
+            write_base(away, U1, b"base"),
+            add_recent(away, [make_event()]),
+            cache.seen_digests(away, [1]),
+            cache.forget_people(away, [U1]),
+            cache.await_hint(away.pubsub(), 0.1),
         ):
             with pytest.raises(StoreUnavailable, match="Redis did not answer") as raised:
                 await call
             assert raised.value.store == "redis"
-        await cache.hint_serving(nobody)
+        await cache.hint_serving(away)
 
 
 async def test_a_command_that_redis_refuses_is_unavailable_and_a_lost_script_is_sent_again(

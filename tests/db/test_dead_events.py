@@ -1,4 +1,4 @@
-"""Dead events in a real Postgres: one row however often it dies, decided about once, its trace kept."""
+"""Dead events in a real Postgres: one row for each, one decision, and a lasting record."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -37,7 +37,7 @@ async def only(pool: asyncpg.Pool, state: DeadState = DeadState.DEAD) -> Any:
     return dead
 
 
-async def test_what_dies_again_is_the_same_row_with_its_last_reason(pool: asyncpg.Pool) -> None:
+async def test_an_event_dead_lettered_again_is_the_same_row_with_the_last_reason(pool: asyncpg.Pool) -> None:
     await insert_dead_events(pool, [new_dead_event(), new_dead_event(body=b"within one statement")])
     first = await only(pool)
     await insert_dead_events(pool, [new_dead_event(reason=DeadReason.CRASHED, attempts=5, body=b"again")])
@@ -47,12 +47,12 @@ async def test_what_dies_again_is_the_same_row_with_its_last_reason(pool: asyncp
     await insert_dead_events(pool, [])
 
 
-async def test_a_replay_is_marked_once_confirmed_and_what_died_meanwhile_stays_dead(pool: asyncpg.Pool) -> None:
+async def test_a_confirmed_replay_is_marked_and_an_event_dead_lettered_meanwhile_stays_dead(pool: asyncpg.Pool) -> None:
     await insert_dead_events(pool, [new_dead_event("k1"), new_dead_event("k2", body=b"first")])
     one, two = await undecided_ids(pool, 10)
-    remains = await find_replayable(pool, [one, two, 4711])
+    found = await find_replayable(pool, [one, two, 4711])
     await insert_dead_events(pool, [new_dead_event("k2", body=b"second")])
-    await mark_replayed(pool, list(remains.values()), "ada")
+    await mark_replayed(pool, list(found.values()), "ada")
     replayed = await only(pool, DeadState.REPLAYED)
     assert (replayed.id, replayed.decided_by) == (one, "ada")
     assert await bodies_of_dead_events(pool, [one, two]) == {two: b"second"}
@@ -71,11 +71,11 @@ async def test_a_discard_deletes_the_body_and_keeps_who_and_why(pool: asyncpg.Po
     assert (gone.decision, gone.decided_by, gone.decided_at is not None) == ("a test order", "ada", True)
     assert await bodies_of_dead_events(pool, [id]) == {}
     await insert_dead_events(pool, [new_dead_event()])
-    assert (await only(pool)).id != id, "what dies after it was discarded is decided about anew"
+    assert (await only(pool)).id != id, "an event dead-lettered after its discard is a new row"
     assert (await only(pool, DeadState.DISCARDED)).decision == "a test order"
 
 
-async def test_they_are_counted_and_paged_by_reason(pool: asyncpg.Pool) -> None:
+async def test_dead_events_are_counted_and_paged_by_reason(pool: asyncpg.Pool) -> None:
     await insert_dead_events(
         pool, [new_dead_event(f"k{n}", reason=DeadReason.CONFLICT if n % 2 else DeadReason.INVALID) for n in range(6)]
     )

@@ -1,4 +1,4 @@
-"""Events in a real Postgres: once whatever is delivered, months on demand, histories page by page."""
+"""Events in a real Postgres: each stored once, months made on demand, histories read page by page."""
 
 import asyncio
 import random
@@ -41,30 +41,30 @@ async def count(pool: asyncpg.Pool) -> int:
     return stored
 
 
-async def test_everything_that_was_told_is_read_back(pool: asyncpg.Pool) -> None:
-    told = make_event(
+async def test_an_event_is_read_back_with_every_field(pool: asyncpg.Pool) -> None:
+    sent = make_event(
         id="🛒", occurredAt="2026-02-28T23:59:59.999999Z", type="PURCHASE", anonymousId="g1", itemIds=["a", 'b",{}'],
         orderId="o1", quantity=3, unitPrice="1.2500", currency="EUR", value="3.75", query="tea", impressionId="imp",
         sessionId="s1", properties={"a": None, "b": ["\\", 1.5]},
     )  # fmt: skip
-    assert await insert_events(pool, [told]) == [True]
-    assert await events_of_person(pool, U1) == [told]
+    assert await insert_events(pool, [sent]) == [True]
+    assert await events_of_person(pool, U1) == [sent]
 
 
-async def test_a_batch_that_comes_again_is_stored_once(pool: asyncpg.Pool) -> None:
+async def test_a_batch_delivered_twice_is_stored_once(pool: asyncpg.Pool) -> None:
     events = make_events(500)
     assert await insert_events(pool, events) == [True] * 500
     assert await insert_events(pool, events) == [False] * 500
     assert await count(pool) == 500
 
 
-async def test_of_a_batch_that_is_partly_known_the_rest_is_new(pool: asyncpg.Pool) -> None:
+async def test_of_a_partly_stored_batch_only_the_rest_is_new(pool: asyncpg.Pool) -> None:
     events = make_events(4)
     await insert_events(pool, events[1:3])
     assert await insert_events(pool, [*events, events[0]]) == [True, False, False, True, False]
 
 
-async def test_any_order_and_repetition_side_by_side_gives_each_event_once(pool: asyncpg.Pool) -> None:
+async def test_overlapping_batches_stored_at_once_give_each_event_once(pool: asyncpg.Pool) -> None:
     events, chance = make_events(300), random.Random(7)  # noqa: S311
     batches = [chance.sample(events, 150) for _ in range(12)]
     await asyncio.gather(*(insert_events(pool, batch) for batch in batches))
@@ -78,7 +78,7 @@ async def test_the_same_identity_with_another_body_changes_nothing(pool: asyncpg
     assert [event.item_id for event in await events_of_person(pool, U1)] == ["first"]
 
 
-async def test_another_body_under_a_stored_identity_is_a_conflict_and_the_same_is_none(pool: asyncpg.Pool) -> None:
+async def test_another_body_under_a_stored_identity_is_a_conflict_and_the_same_body_is_not(pool: asyncpg.Pool) -> None:
     events = make_events(3)
     await insert_events(pool, events)
     others = [
@@ -89,14 +89,14 @@ async def test_another_body_under_a_stored_identity_is_a_conflict_and_the_same_i
     assert await find_conflicts(pool, []) == []
 
 
-async def test_of_two_bodies_in_one_batch_the_stored_one_is_said_to_be_new(pool: asyncpg.Pool) -> None:
+async def test_of_two_bodies_in_one_batch_the_stored_one_counts_as_new(pool: asyncpg.Pool) -> None:
     bodies = [make_event(id="e1", occurredAt=NOW, itemId=f"i{n}") for n in range(2)]
     new = await insert_events(pool, bodies)
     held = [event.item_id for event in await events_of_person(pool, U1)]
     assert [event.item_id for event, is_new in zip(bodies, new, strict=True) if is_new] == held
 
 
-async def test_months_nobody_foresaw_are_made_when_their_events_come(pool: asyncpg.Pool) -> None:
+async def test_a_missing_month_is_made_when_an_event_of_it_arrives(pool: asyncpg.Pool) -> None:
     old = make_event(occurredAt="1990-01-01T00:00:00Z")
     older_and_newer = [old, make_event(occurredAt="1995-12-31T23:59:59.999999Z"), make_event()]
     assert await insert_events(pool, older_and_newer) == [True, True, True]
@@ -104,7 +104,7 @@ async def test_months_nobody_foresaw_are_made_when_their_events_come(pool: async
     assert await pool.fetchval("SELECT to_regclass('events_1990_02') IS NULL"), "a month without events needs no table"
 
 
-async def test_many_at_once_may_miss_the_same_month(pool: asyncpg.Pool) -> None:
+async def test_many_batches_at_once_can_make_the_same_month(pool: asyncpg.Pool) -> None:
     batches = [[make_event(occurredAt=f"1991-05-{day:02}T00:00:00Z")] for day in range(1, 9)]
     assert await asyncio.gather(*(insert_events(pool, batch) for batch in batches)) == [[True]] * 8
 
@@ -133,7 +133,7 @@ async def test_a_history_can_be_of_some_types_only(pool: asyncpg.Pool) -> None:
     assert await events_of_person(pool, U1, []) == []
 
 
-async def test_a_guest_has_what_nobody_signed_for(pool: asyncpg.Pool) -> None:
+async def test_a_guest_has_only_events_without_a_user_id(pool: asyncpg.Pool) -> None:
     await insert_events(pool, [make_event(anonymousId="g1"), make_event(userId=None, anonymousId="g1", itemId="mine")])
     assert [event.item_id for event in await events_of_person(pool, Person("guest", "g1"))] == ["mine"]
     assert [event.item_id for event in await events_of_person(pool, U1)] == ["i1"]
@@ -148,7 +148,7 @@ async def test_evidence_is_the_newest_few_of_each_item(pool: asyncpg.Pool) -> No
     }
 
 
-async def test_a_state_is_folded_from_the_same_numbers_the_contract_gives(pool: asyncpg.Pool) -> None:
+async def test_the_numbers_for_a_state_equal_those_of_the_contract(pool: asyncpg.Pool) -> None:
     await pool.execute("INSERT INTO items (id, updated_at) VALUES ('i1', now())")
     number = await pool.fetchval("SELECT number FROM items")
     events = [
@@ -174,7 +174,7 @@ async def test_a_state_is_folded_from_the_same_numbers_the_contract_gives(pool: 
 
 
 @pytest.mark.timeout(120)
-async def test_a_person_with_fifty_thousand_events_is_read_in_moments(pool: asyncpg.Pool) -> None:
+async def test_a_person_with_fifty_thousand_events_is_read_quickly(pool: asyncpg.Pool) -> None:
     await _fill(pool, 50_000)
     loop = asyncio.get_running_loop()
     begun = loop.time()

@@ -1,4 +1,4 @@
-"""Items are patched by upserts, remembered when removed, and every change is heard of once."""
+"""Items are patched by upserts, kept as removed rows, and every change is read once."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ async def only(pool: asyncpg.Pool, id: str = "a") -> Item:
     return (await items_by_id(pool, [id]))[id]
 
 
-async def test_an_item_comes_back_as_it_went_in(pool: asyncpg.Pool) -> None:
+async def test_an_item_is_read_back_as_it_was_written(pool: asyncpg.Pool) -> None:
     offers = [
         Offer(None, Decimal("2.50"), Decimal("3.000"), "EUR", True),
         Offer("se", None, None, None, False),
@@ -39,14 +39,14 @@ async def test_an_item_comes_back_as_it_went_in(pool: asyncpg.Pool) -> None:
     assert str(item.offers[0].list_price) == "3.000"
 
 
-async def test_absent_keeps_and_null_clears(pool: asyncpg.Pool) -> None:
+async def test_an_absent_field_keeps_its_value_and_null_clears_it(pool: asyncpg.Pool) -> None:
     await upsert_items(pool, [patch(title="Tea", brand="Leaf", categories=["Drinks"])])
     await upsert_items(pool, [patch(brand=None, categories=None)])
     item = await only(pool)
     assert (item.title, item.brand, item.categories) == ("Tea", None, ())
 
 
-async def test_an_older_patch_loses_and_an_equally_old_one_wins(pool: asyncpg.Pool) -> None:
+async def test_an_older_patch_is_stale_and_an_equally_old_one_is_applied(pool: asyncpg.Pool) -> None:
     await upsert_items(pool, [patch(title="new")])
     assert await upsert_items(pool, [patch(updated_at=MONDAY - DAY, title="old")]) == ["STALE"]
     assert (await only(pool)).title == "new"
@@ -63,7 +63,7 @@ async def test_patches_of_one_item_in_one_batch_apply_in_their_order(pool: async
     assert (item.title, item.brand) == ("2", "b")
 
 
-async def test_a_removed_item_is_gone_and_lives_again_under_its_number(pool: asyncpg.Pool) -> None:
+async def test_a_removed_item_is_gone_and_keeps_its_number_when_it_returns(pool: asyncpg.Pool) -> None:
     await upsert_items(pool, [patch(title="Tea")])
     number = (await only(pool)).number
     assert await remove_items(pool, ["a", "never there"]) == [True, False]
@@ -74,14 +74,14 @@ async def test_a_removed_item_is_gone_and_lives_again_under_its_number(pool: asy
     assert (item.number, item.title) == (number, "Tea")
 
 
-async def test_a_patch_older_than_the_removal_does_not_revive(pool: asyncpg.Pool) -> None:
+async def test_a_patch_older_than_the_removal_does_not_bring_the_item_back(pool: asyncpg.Pool) -> None:
     await upsert_items(pool, [patch()])
     await remove_items(pool, ["a"])
     assert await upsert_items(pool, [patch(updated_at=MONDAY + DAY)]) == ["STALE"]
     assert await items_by_id(pool, ["a"]) == {}
 
 
-async def test_changes_are_heard_of_once_removals_too(pool: asyncpg.Pool) -> None:
+async def test_every_change_and_every_removal_is_read_once(pool: asyncpg.Pool) -> None:
     await upsert_items(pool, [patch("a"), patch("b"), patch("c")])
     seq = await catalogue_version(pool)
     await upsert_items(pool, [patch("b", title="new")])
@@ -92,12 +92,12 @@ async def test_changes_are_heard_of_once_removals_too(pool: asyncpg.Pool) -> Non
     assert await items_changed_since(pool, newer) == ([], [], newer)
 
 
-async def test_saying_the_same_again_is_no_change(pool: asyncpg.Pool) -> None:
+async def test_a_patch_without_a_difference_is_not_a_change(pool: asyncpg.Pool) -> None:
     await upsert_items(pool, [patch(title="Tea")])
     seq = await catalogue_version(pool)
     await upsert_items(pool, [patch(updated_at=MONDAY + DAY, title="Tea")])
     assert await items_changed_since(pool, seq) == ([], [], seq)
-    assert await upsert_items(pool, [patch(title="older than the last word")]) == ["STALE"]
+    assert await upsert_items(pool, [patch(title="older than the last patch")]) == ["STALE"]
 
 
 async def test_all_live_items_stream_in_pages(pool: asyncpg.Pool) -> None:
@@ -121,7 +121,7 @@ async def test_a_reader_never_misses_a_change_committed_late(pool: asyncpg.Pool)
     assert {item.id for item in live} == {"slow", "quick"}
 
 
-async def test_patching_what_is_there_takes_no_number(pool: asyncpg.Pool) -> None:
+async def test_patching_an_existing_item_uses_up_no_number(pool: asyncpg.Pool) -> None:
     await upsert_items(pool, [patch("a")])
     for day in range(1, 4):
         await upsert_items(pool, [patch("a", MONDAY + day * DAY, title="Tea")])

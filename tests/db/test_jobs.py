@@ -1,4 +1,4 @@
-"""A training job is held by one worker at a time; whoever slept through the lease is refused."""
+"""A training job is held by one worker at a time; a worker whose lease ran out is refused."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ async def test_the_oldest_job_of_the_kind_goes_first(pool: asyncpg.Pool) -> None
     assert job and job.id == first.id
 
 
-async def test_a_sleeper_is_refused_after_its_lease_went_to_another(pool: asyncpg.Pool) -> None:
+async def test_a_worker_is_refused_after_its_lease_went_to_another(pool: asyncpg.Pool) -> None:
     await request_job(pool, "main", "new data", "ada")
     sleeper = await lease_job(pool, "main", EXPIRED)
     other = await lease_job(pool, "main")
@@ -68,14 +68,14 @@ async def test_a_finished_job_cannot_be_finished_again(pool: asyncpg.Pool) -> No
         await fail_job(pool, job, "second")
 
 
-async def test_a_request_while_one_waits_means_that_one(pool: asyncpg.Pool) -> None:
+async def test_a_request_while_a_job_waits_returns_that_job(pool: asyncpg.Pool) -> None:
     asked = await asyncio.gather(*(request_once(pool, "main", "new data", "ada") for _ in range(5)))
     assert len({job.id for job in asked}) == 1
     assert await lease_job(pool, "main")
     assert (await request_once(pool, "main", "again", "ada")).id != asked[0].id
 
 
-async def test_a_period_is_scheduled_once_however_many_try(pool: asyncpg.Pool) -> None:
+async def test_a_period_is_scheduled_once_however_many_processes_try(pool: asyncpg.Pool) -> None:
     made = await asyncio.gather(*(schedule_job(pool, "main", "2026-03-02", "beat") for _ in range(5)))
     assert len([job for job in made if job]) == 1
     job = await lease_job(pool, "main")
@@ -97,7 +97,7 @@ async def test_one_job_can_be_leased_by_its_id(pool: asyncpg.Pool) -> None:
     assert await lease_job(pool, "main", id=second.id) is None
 
 
-async def test_who_works_on_nothing_is_told_of_what_waits(pool: asyncpg.Pool) -> None:
+async def test_a_waiting_job_is_unattended_while_no_trainer_works(pool: asyncpg.Pool) -> None:
     at_once = timedelta(0)
     assert await unattended_kinds(pool, at_once) == []
     await request_job(pool, "main", "1", "ada")
@@ -105,7 +105,7 @@ async def test_who_works_on_nothing_is_told_of_what_waits(pool: asyncpg.Pool) ->
     assert await unattended_kinds(pool, timedelta(hours=1)) == []  # its own message is on the way
     await lease_job(pool, "main")
     await request_job(pool, "main", "2", "ada")
-    assert await unattended_kinds(pool, at_once) == []  # who works on the first will hear of the second
+    assert await unattended_kinds(pool, at_once) == []  # the trainer of the first job takes the second
     await pool.execute("UPDATE training_jobs SET lease_until = now() - interval '1 second' WHERE state = 'RUNNING'")
     assert await unattended_kinds(pool, timedelta(hours=1)) == ["main"]
 
@@ -121,7 +121,7 @@ async def test_a_job_that_ends_its_workers_is_given_up(pool: asyncpg.Pool) -> No
     assert failed and failed.state == "FAILED" and "3 times" in (failed.error or "")
 
 
-async def test_jobs_page_newest_first(pool: asyncpg.Pool) -> None:
+async def test_jobs_are_paged_newest_first(pool: asyncpg.Pool) -> None:
     for number in "123":
         await request_job(pool, "main", number, "ada")
     newest = await list_jobs(pool, 2)

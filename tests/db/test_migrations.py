@@ -2,25 +2,12 @@
 
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from core.errors import StoreUnavailable
 from db import migrate
-
-
-@pytest.fixture
-def empty_database(postgres_url: str) -> Iterator[str]:
-    name = f"empty_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-        yield urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
-        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def relations(url: str) -> dict[str, str]:
@@ -42,7 +29,7 @@ def relations(url: str) -> dict[str, str]:
     return dict(columns + indexes + functions + types)
 
 
-def test_up_then_down_leaves_nothing_and_up_again_is_the_same(empty_database: str) -> None:
+def test_a_downgrade_leaves_nothing_and_a_second_upgrade_gives_the_same_schema(empty_database: str) -> None:
     migrate.upgrade(empty_database)
     first = relations(empty_database)
     migrate.downgrade(empty_database, "base")
@@ -70,7 +57,7 @@ def test_an_upgrade_gives_up_on_a_table_it_cannot_lock_soon(empty_database: str)
             migrate.downgrade(empty_database, "base")
 
 
-def test_an_unreachable_server_is_named_clearly() -> None:
+def test_an_unreachable_server_is_named_in_the_error() -> None:
     with pytest.raises(StoreUnavailable, match="Postgres did not answer"):
         migrate.upgrade("postgresql://nobody@127.0.0.1:1/none")
 

@@ -12,7 +12,7 @@ async def put(connection: Connection, id: UUID, text: bytes = b"a") -> None:
     await keep_envelope(connection, id, text, b"for the release before: " + text)
 
 
-async def test_envelopes_come_out_in_the_order_and_under_the_ids_they_went_in(pool: asyncpg.Pool) -> None:
+async def test_envelopes_are_taken_in_order_and_under_their_ids(pool: asyncpg.Pool) -> None:
     ids = [uuid4() for _ in range(5)]
     for number, id in enumerate(ids):
         await put(pool, id, bytes([number]))
@@ -28,7 +28,7 @@ async def test_the_same_envelope_put_twice_waits_once(pool: asyncpg.Pool) -> Non
     assert await count_envelopes(pool) == 1
 
 
-async def test_two_that_take_at_once_never_hold_the_same_envelope(pool: asyncpg.Pool) -> None:
+async def test_two_gateways_never_take_the_same_envelope_at_once(pool: asyncpg.Pool) -> None:
     for _ in range(4):
         await put(pool, uuid4())
     async with pool.acquire() as one, pool.acquire() as other, transaction(one), transaction(other):

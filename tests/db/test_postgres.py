@@ -1,4 +1,4 @@
-"""A Postgres that is away is one error; an error about a statement passes as it is."""
+"""A Postgres that is away is one error; an error about a statement passes unchanged."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ async def test_a_connection_lost_inside_a_transaction_is_unavailable_to_whatever
         await lose_it()
 
 
-async def test_the_pool_is_of_use_again_when_the_server_is_back(relay: Relay, cut: Pool) -> None:
+async def test_the_pool_works_again_when_the_server_is_back(relay: Relay, cut: Pool) -> None:
     await relay.close()
     with pytest.raises(StoreUnavailable):
         await cut.fetchval("SELECT 1")
@@ -63,7 +63,7 @@ async def test_a_statement_slower_than_the_pool_allows_is_unavailable(postgres_u
             await pool.execute("SELECT pg_sleep(5)")
 
 
-async def test_a_callers_own_time_limit_stays_the_callers(pool: Pool) -> None:
+async def test_a_time_limit_of_the_caller_is_not_translated(pool: Pool) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await pool.execute("SELECT pg_sleep(5)")
@@ -81,7 +81,7 @@ async def test_a_session_that_the_server_ends_is_unavailable(pool: Pool) -> None
         await pool.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
-async def test_an_error_about_a_statement_passes_as_it_is(pool: Pool) -> None:
+async def test_an_error_about_a_statement_passes_unchanged(pool: Pool) -> None:
     for statement, error in (
         ("SELECT 1 / 0", asyncpg.DataError),
         ("SELECT nothing FROM users", asyncpg.UndefinedColumnError),
@@ -91,13 +91,13 @@ async def test_an_error_about_a_statement_passes_as_it_is(pool: Pool) -> None:
             await pool.execute(statement)
 
 
-async def test_an_error_of_the_block_inside_passes_as_it_is(pool: Pool) -> None:
+async def test_an_error_of_the_block_inside_passes_unchanged(pool: Pool) -> None:
     with pytest.raises(ConnectionResetError):
         async with transaction(pool):
             raise ConnectionResetError("by somebody else")
 
 
-async def test_a_table_that_is_not_there_says_to_migrate(pool: Pool) -> None:
+async def test_the_error_about_a_missing_table_says_to_migrate(pool: Pool) -> None:
     with pytest.raises(SchemaOutdated, match="penchant migrate"):
         await pool.fetch("SELECT FROM not_made_yet")
 
@@ -110,7 +110,7 @@ async def test_a_lock_that_another_transaction_holds_is_contended(pool: Pool) ->
             await other.fetch("SELECT FROM users")
 
 
-async def test_a_damaged_address_is_no_outage() -> None:
+async def test_a_damaged_address_does_not_count_as_an_outage() -> None:
     with pytest.raises(ValueError, match="invalid"):
         await connect_pool("postgresql://localhost:port/name")
 

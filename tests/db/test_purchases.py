@@ -57,14 +57,14 @@ async def test_the_span_is_half_open_and_other_types_and_unknown_items_are_left_
     await stock(pool, "tea")
     await buy(pool, "tea", NOON - HOUR, user_id="u")
     await buy(pool, "tea", NOON, user_id="u")
-    await buy(pool, "nobody sells this", NOON, user_id="u")
+    await buy(pool, "unknown item", NOON, user_id="u")
     await buy(pool, "tea", NOON, user_id="viewer", type="VIEW")
     await buy(pool, "tea", NOON + HOUR, user_id="u")
     log = await purchase_log(pool, NOON + HOUR, since=NOON)
     assert (len(log.item), log.unknown, log.people) == (1, 1, ["user:u"])
 
 
-async def test_an_empty_log_is_empty_columns(pool: asyncpg.Pool) -> None:
+async def test_an_empty_log_has_empty_columns(pool: asyncpg.Pool) -> None:
     log = await purchase_log(pool, NOON)
     assert (log.people, log.item.tolist(), log.order.tolist(), log.item_ids) == ([], [], [], [])
 

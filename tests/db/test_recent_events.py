@@ -1,4 +1,4 @@
-"""What Redis could not be told of is not forgotten by its bases."""
+"""When Redis missed an event, the base of its person is dropped."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,41 +33,41 @@ async def relay(redis_url: str) -> AsyncIterator[Relay]:
 async def missed_while_away(relay: Relay, redis: Redis) -> AsyncIterator[RecentEventsWriter]:
     for person in (ANNA, BOB):
         await write_base(redis, person, b"a base")
-    async with connect_redis(await relay.reserve()) as by_way_of_relay:
-        told = RecentEventsWriter(by_way_of_relay)
+    async with connect_redis(await relay.reserve()) as through_relay:
+        writer = RecentEventsWriter(through_relay)
         for _ in range(2):
             with pytest.raises(StoreUnavailable):
-                await told.add([viewed("anna")])
+                await writer.add([viewed("anna")])
         with pytest.raises(StoreUnavailable):
-            await told.drop_outdated()
+            await writer.drop_outdated()
         await relay.open()
-        yield told
+        yield writer
 
 
-async def test_the_base_of_whom_redis_missed_an_event_is_dropped_with_the_next_one_it_hears(
+async def test_the_base_of_a_person_with_a_missed_event_is_dropped_with_the_next_write(
     relay: Relay, redis: Redis
 ) -> None:
-    async with missed_while_away(relay, redis) as told:
-        await told.add([viewed("bob")])
+    async with missed_while_away(relay, redis) as writer:
+        await writer.add([viewed("bob")])
         assert await read_person(redis, ANNA) == (None, [])
         base, delta = await read_person(redis, BOB)
         assert base == b"a base" and len(delta) == 1
         await write_base(redis, ANNA, b"built anew")
-        await told.add([viewed("bob")])
+        await writer.add([viewed("bob")])
     assert (await read_person(redis, ANNA))[0] == b"built anew", "once is enough"
 
 
-async def test_it_is_made_up_for_where_no_more_events_come(relay: Relay, redis: Redis) -> None:
-    async with missed_while_away(relay, redis) as told:
-        await told.drop_outdated()
+async def test_outdated_bases_are_dropped_without_further_events(relay: Relay, redis: Redis) -> None:
+    async with missed_while_away(relay, redis) as writer:
+        await writer.drop_outdated()
     assert (await read_person(redis, ANNA))[0] is None
     assert (await read_person(redis, BOB))[0] == b"a base"
 
 
-async def test_when_too_many_were_missed_everybodys_base_goes(
+async def test_when_too_many_people_were_missed_all_bases_are_dropped(
     relay: Relay, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recent_events, "MOST_MISSED", 0)
-    async with missed_while_away(relay, redis) as told:
-        await told.drop_outdated()
+    async with missed_while_away(relay, redis) as writer:
+        await writer.drop_outdated()
     assert (await read_person(redis, BOB))[0] is None

@@ -1,4 +1,4 @@
-"""What people's own tokens asked for, in every record that names who asked."""
+"""Requests made with people's own tokens, in every table that records the requester."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from db.serving import Model, promote, register_model
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-async def test_it_is_found_and_forgotten_wherever_it_stands_and_nobody_elses(pool: asyncpg.Pool) -> None:
+async def test_only_the_requests_of_a_person_are_found_and_anonymized_in_every_table(pool: asyncpg.Pool) -> None:
     await request_job(pool, AFFINITY, "curious", "shop for anna")
     await request_job(pool, AFFINITY, "curious", "shop for bert")
     await register_model(pool, Model("m1", AFFINITY, NOW, "digest", {}, None))

@@ -1,4 +1,4 @@
-"""What serves changes only together with the decision that says why."""
+"""The serving row changes only together with the decision that gives the reason."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ async def register(pool: asyncpg.Pool, *ids: str) -> None:
         await register_model(pool, Model(id, "main", MONDAY + timedelta(hours=age), "d", {"ndcg": 0.3}, None))
 
 
-async def test_a_promotion_serves_and_says_why(pool: asyncpg.Pool) -> None:
+async def test_a_promotion_is_recorded_with_its_reason(pool: asyncpg.Pool) -> None:
     await register(pool, "one", "two")
     await promote(pool, "one", "first", {"ndcg": 0.2}, "ada")
     serving = await promote(pool, "two", "better", {"ndcg": 0.3}, "ada")
@@ -66,7 +66,7 @@ async def test_promotions_at_once_leave_an_unbroken_chain_of_decisions(pool: asy
     assert (serving.bundle, serving.generation) == (decisions[-1].bundle, 8)
 
 
-async def test_models_and_decisions_page_newest_first(pool: asyncpg.Pool) -> None:
+async def test_models_and_decisions_are_paged_newest_first(pool: asyncpg.Pool) -> None:
     await register(pool, "a", "b", "c")
     first = await list_models(pool, 2)
     assert [model.id for model in first] == ["c", "b"]
@@ -87,7 +87,7 @@ async def test_registering_again_only_adds_the_registry_version(pool: asyncpg.Po
     assert await model_by_id(pool, "b") is None
 
 
-async def test_a_rollback_goes_to_what_served_before_and_again_to_what_served_before_that(pool: asyncpg.Pool) -> None:
+async def test_repeated_rollbacks_go_further_back(pool: asyncpg.Pool) -> None:
     await register(pool, "one", "two", "three")
     assert await bundle_before(pool) is None
     for id in ("one", "two", "three"):

@@ -1,4 +1,4 @@
-"""Tombstones: keyed hashes that name nobody, and which events they keep out."""
+"""Tombstones: keyed hashes that show no id, and the events that they reject."""
 
 import hmac
 from datetime import UTC, datetime, timedelta
@@ -16,8 +16,8 @@ def make_event(happened: float = -1, received: float | None = -1, **who: str) ->
     """Something of `who`, this many hours after the erasure."""
     moment = NOW + timedelta(hours=happened)
     raw = {"type": "VIEW", "itemId": "i1", "id": "e", "occurredAt": moment.isoformat(), **(who or {"userId": "anna"})}
-    told = read_event(raw, source="shop", received_at=None)
-    return told if received is None else told.model_copy(update={"received_at": NOW + timedelta(hours=received)})
+    event = read_event(raw, source="shop", received_at=None)
+    return event if received is None else event.model_copy(update={"received_at": NOW + timedelta(hours=received)})
 
 
 async def kept_out(pool: asyncpg.Pool, *events: Event) -> set[int]:
@@ -35,7 +35,7 @@ async def test_the_hash_is_hmac_under_a_key_that_is_made_once(pool: asyncpg.Pool
     assert found == {hmac.digest(key, name.encode(), "sha256") for name in ("user:anna", "guest:👻")}
 
 
-async def test_only_what_that_person_did_before_is_kept_out(pool: asyncpg.Pool) -> None:
+async def test_only_events_of_that_person_from_before_the_erasure_are_rejected(pool: asyncpg.Pool) -> None:
     await ensure_key(pool)
     await insert_tombstones(pool, [ANNA, Person("guest", "g-1")], NOW)
     gone = [
@@ -55,6 +55,6 @@ async def test_only_what_that_person_did_before_is_kept_out(pool: asyncpg.Pool) 
     assert await kept_out(pool, *kept, *gone) == {5, 6, 7, 8, 9}
 
 
-async def test_without_anybody_erased_nothing_is_looked_up(pool: asyncpg.Pool) -> None:
+async def test_without_an_erasure_nothing_is_looked_up(pool: asyncpg.Pool) -> None:
     assert await newest_tombstone(pool) is None
     assert await kept_out(pool, make_event()) == set()

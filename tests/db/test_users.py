@@ -19,7 +19,7 @@ async def test_traits_are_kept_when_absent_and_cleared_by_null(pool: asyncpg.Poo
     assert await user_by_id(pool, "u") == User("u", {})
 
 
-async def test_an_older_patch_loses(pool: asyncpg.Pool) -> None:
+async def test_an_older_patch_is_stale(pool: asyncpg.Pool) -> None:
     outcomes = await upsert_users(
         pool,
         [
@@ -32,7 +32,7 @@ async def test_an_older_patch_loses(pool: asyncpg.Pool) -> None:
     assert await user_by_id(pool, "u") == User("u", {"n": 2})
 
 
-async def test_nobody_is_no_user(pool: asyncpg.Pool) -> None:
+async def test_an_unknown_id_is_not_a_user(pool: asyncpg.Pool) -> None:
     assert await user_by_id(pool, "nobody") is None
     assert await upsert_users(pool, []) == []
 

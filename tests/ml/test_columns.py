@@ -29,7 +29,7 @@ def test_a_column_is_read_as_a_view() -> None:
         COLUMNS.read(matrix, "fourth")
 
 
-def test_a_span_is_the_place_of_columns_side_by_side() -> None:
+def test_a_span_is_the_slice_of_neighbouring_columns() -> None:
     assert COLUMNS.span(("second", "third")) == slice(1, 3)
     assert COLUMNS.span(COLUMNS) == slice(0, 3)
     with pytest.raises(ValueError, match="side by side"):

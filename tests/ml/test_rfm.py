@@ -29,7 +29,7 @@ def test_a_person_in_the_best_fifth_of_all_three_is_a_champion() -> None:
 
 @pytest.mark.parametrize("recency", range(1, 6))
 @pytest.mark.parametrize("frequency", range(1, 6))
-def test_every_score_is_in_a_segment(recency: int, frequency: int) -> None:
+def test_every_combination_of_scores_has_a_segment(recency: int, frequency: int) -> None:
     assert segment(recency, frequency, 1) in SEGMENTS
 
 

@@ -1,13 +1,11 @@
 """The metrics of a worker: of all its processes, on a port of its own."""
 
 import urllib.request
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import pytest
 from aio_pika.abc import AbstractChannel
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
@@ -24,13 +22,6 @@ from tests.running import reserved_port
 
 Numbers = dict[tuple[str, ...], float]
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-@pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
-    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
-    yield opened
-    await opened.close()
 
 
 def make_event(**fields: Any) -> Event:

@@ -149,7 +149,7 @@ async def test_a_batch_that_is_sent_again_stays_in_its_trace_and_its_log_lines_n
     await broker.close()
 
     async def put_back_twice() -> bool:
-        return worker_log.read_text().count("batch_put_back") > 1  # noqa: ASYNC240 -- small and local
+        return worker_log.read_text().count("batch_sent_again") > 1  # noqa: ASYNC240 -- small and local
 
     await eventually(put_back_twice)
     await relay.open()
@@ -159,6 +159,6 @@ async def test_a_batch_that_is_sent_again_stays_in_its_trace_and_its_log_lines_n
 
     await eventually(stored)
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
-    lines = [json.loads(line) for line in worker_log.read_text().splitlines() if "batch_put_back" in line]  # noqa: ASYNC240
+    lines = [json.loads(line) for line in worker_log.read_text().splitlines() if "batch_sent_again" in line]  # noqa: ASYNC240
     assert {(line["task_id"], line["trace_id"]) for line in lines} == {(str(envelope.id), trace)}
     await relay.close()

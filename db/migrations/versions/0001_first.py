@@ -1,4 +1,4 @@
-"""Users, items, events, what serves, training, OAuth, the outbox.
+"""Create users, items, events, models and the serving row, training jobs, OAuth, the outbox.
 
 Revision ID: 0001
 Revises:

@@ -6,10 +6,10 @@ CREATE TYPE event_type AS ENUM (
 CREATE TABLE users (
     id text PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 128),
     traits jsonb NOT NULL DEFAULT '{}',
-    updated_at timestamptz NOT NULL  -- the sender's clock: an older patch loses
+    updated_at timestamptz NOT NULL  -- by the sender's clock: an older patch is STALE
 );
 
--- `number` is the item's dense integer name inside arrays (person states, bundles); it never changes.
+-- `number` is the item's dense integer id inside arrays (person states, bundles); it never changes.
 CREATE TABLE items (
     id text PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 128),
     number integer GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -23,14 +23,14 @@ CREATE TABLE items (
     app_url text,
     attributes jsonb NOT NULL DEFAULT '{}',
     offers jsonb NOT NULL DEFAULT '[]',  -- [{market, price, listPrice, currency, available}]
-    updated_at timestamptz NOT NULL,     -- the sender's clock: an older patch loses
-    removed_at timestamptz,              -- a tombstone, so that every gateway hears of it
+    updated_at timestamptz NOT NULL,     -- by the sender's clock: an older patch is STALE
+    removed_at timestamptz,              -- the row stays, so that every gateway reads the removal
     changed_seq bigint NOT NULL
 );
 CREATE INDEX items_changed ON items (changed_seq);
 
--- Writers of items take the advisory lock of db/items.py first, so this order is the order of commits.
--- A newer `updated_at` alone changes nothing that anybody has to hear of.
+-- Writers of items take the advisory lock ITEM_WRITERS first, so numbers follow the order of commits.
+-- A newer `updated_at` alone is not a change that gateways must read.
 CREATE SEQUENCE items_changed_seq;
 CREATE FUNCTION stamp_item_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -51,7 +51,7 @@ CREATE TABLE events (
     source text NOT NULL,
     id text NOT NULL,
     occurred_at timestamptz NOT NULL,
-    received_at timestamptz,  -- when the gateway took it in; null for history brought by the loader
+    received_at timestamptz,  -- when the gateway received it; null for history from the loader
     type event_type NOT NULL,
     user_id text,
     anonymous_id text,
@@ -107,7 +107,7 @@ CREATE TABLE models (
     registry_version text  -- MLflow's, where it is configured
 );
 
--- The one truth about what serves. Changed only together with a row of `decisions`.
+-- Which bundle serves. A row changes only together with a row of `decisions`.
 CREATE TABLE serving (
     slot text PRIMARY KEY,
     bundle text NOT NULL REFERENCES models,
@@ -138,7 +138,7 @@ CREATE TABLE training_jobs (
     started_at timestamptz,
     finished_at timestamptz,
     lease_until timestamptz,
-    fencing_token bigint NOT NULL DEFAULT 0,  -- grows with every lease: a sleeper that wakes up late is refused
+    fencing_token bigint NOT NULL DEFAULT 0,  -- grows with every lease: a worker whose lease ran out is refused
     bundle text REFERENCES models,
     error text
 );
@@ -168,7 +168,7 @@ CREATE TABLE oauth_revocations (
     expires_at timestamptz NOT NULL
 );
 
--- Batches the broker did not take; drained with the same ids.
+-- Batches that the broker did not take; they are sent later under the same ids.
 CREATE TABLE outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     task_id uuid NOT NULL UNIQUE,
@@ -176,7 +176,7 @@ CREATE TABLE outbox (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
--- How far a file came: written together with what was stored, so that a killed load goes on where it stopped.
+-- The progress of a file, committed together with its events, so that a killed load continues where it stopped.
 CREATE TABLE loads (
     id text PRIMARY KEY,  -- a digest of the file's ends, its size and how it is read
     file text NOT NULL,

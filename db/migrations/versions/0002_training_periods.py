@@ -1,4 +1,4 @@
-"""A training that comes round again is asked for once a period, however many ask.
+"""Request the periodic training once per period, however many processes request it.
 
 Revision ID: 0002
 Revises: 0001
@@ -18,5 +18,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget the periods."""
+    """Drop the periods."""
     run_sql("ALTER TABLE training_jobs DROP COLUMN period")

@@ -1,4 +1,4 @@
-"""What could not be stored is kept for people to decide about.
+"""Keep events that could not be stored until a person decides about them.
 
 Revision ID: 0003
 Revises: 0002
@@ -18,5 +18,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it, with everything nobody has decided about."""
+    """Drop the table, with the dead events that wait for a decision."""
     run_sql("DROP TABLE dead_events")

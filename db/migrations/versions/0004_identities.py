@@ -1,4 +1,4 @@
-"""A guest is joined to the user they turned out to be.
+"""Join a guest to the user that the guest became.
 
 Revision ID: 0004
 Revises: 0003
@@ -13,10 +13,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the joined guests."""
+    """Add the table of joined guests."""
     run_file(__file__)
 
 
 def downgrade() -> None:
-    """Forget who was joined; the events they brought stay the users'."""
+    """Drop the table; events that were assigned to users stay theirs."""
     run_sql("DROP TABLE identities")

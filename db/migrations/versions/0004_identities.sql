@@ -1,4 +1,4 @@
--- Guests who became users. What an unsettled row's guest still did, or was on its way, is given to the user later.
+-- Guests who became users. Until `settled_at` is set, late events of the guest are assigned to the user.
 CREATE TABLE identities (
     anonymous_id text PRIMARY KEY,
     user_id text NOT NULL,

@@ -1,4 +1,4 @@
-"""What the event lake has to remember: whose it is, which months are only there, which exports are due.
+"""Record the lake's database, the months that are only in the lake, and the exports that are due.
 
 Revision ID: 0005
 Revises: 0004
@@ -18,5 +18,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget them."""
+    """Drop the tables."""
     run_sql("DROP TABLE lake_origin, lake_drops, lake_exports")

@@ -4,16 +4,16 @@ CREATE TABLE lake_origin (
     id uuid NOT NULL DEFAULT gen_random_uuid()
 );
 
--- Months that were dropped once they were in the lake: what comes for such a month afterwards is a layer of its own.
+-- Months that were dropped once they were in the lake. Events that arrive for such a month later are a new layer.
 CREATE TABLE lake_drops (
     month date NOT NULL,
-    layer integer NOT NULL,  -- the layer that was sealed by the drop, counted from 0
+    layer integer NOT NULL,  -- the layer that the drop ended, counted from 0
     rows bigint NOT NULL,
     dropped_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (month, layer)
 );
 
--- Exports that were due: the trainers are told again of one that is not finished.
+-- Exports that were due. The trainers get another message while one is not finished.
 CREATE TABLE lake_exports (
     period text PRIMARY KEY,  -- the day the export was due on
     told_at timestamptz NOT NULL DEFAULT now(),

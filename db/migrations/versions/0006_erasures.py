@@ -1,4 +1,4 @@
-"""A person is erased, and what they did before does not come back.
+"""Record erasures, and reject events from before them.
 
 Revision ID: 0006
 Revises: 0005
@@ -18,5 +18,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget who was erased: late events of theirs are kept again."""
+    """Drop the tables: late events of erased people are stored again."""
     run_sql("DROP TABLE tombstones, erasures, erasure_keys")

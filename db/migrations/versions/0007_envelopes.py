@@ -1,4 +1,4 @@
-"""The outbox and the dead events keep our own envelope; what the outbox holds is rewritten.
+"""Keep our own envelope in the outbox and with dead events; write it for the rows of the outbox.
 
 Revision ID: 0007
 Revises: 0006

@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """Where it answers."""
+    """The address of the server."""
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     host, port = server.get_host_and_port()
@@ -33,7 +33,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3FileSystem]:
-    """The server by the variables everybody sets; an empty bucket `shop`."""
+    """The server, set up by the usual environment variables, with an empty bucket `shop`."""
     for name, value in (("ENDPOINT_URL", s3_server), ("ACCESS_KEY_ID", "id"), ("SECRET_ACCESS_KEY", "secret")):
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -55,7 +55,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
 
 
 def event(number: int, at: datetime = NOON, **fields: Any) -> Event:
-    """A purchase by `u1`, unless said otherwise."""
+    """A purchase by `u1`, unless the fields say otherwise."""
     raw = {"type": "PURCHASE", "id": str(number), "occurredAt": at, "userId": "u1", "itemId": "tea", **fields}
     return read_event({key: value for key, value in raw.items() if value is not None}, source="shop", received_at=NOW)
 
@@ -70,4 +70,4 @@ async def export(pool: asyncpg.Pool, lake: Lake, now: datetime = NOW, **span: An
 
 
 def silent(stage: str, done: int, of: int) -> None:
-    """Nobody watches."""
+    """Report no progress."""

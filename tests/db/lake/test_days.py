@@ -1,4 +1,4 @@
-"""What is removed from a lake is ours by its name, and a manifest is believed only when it is as we write it."""
+"""Only files with our own names are removed from a lake, and only manifests as we write them are accepted."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.db.lake.conftest import event, export, store
 from tests.db.lake.test_export import content
 
 
-async def test_files_of_others_are_left_alone(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_files_that_penchant_did_not_write_are_left_alone(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1))
     theirs = {
         "day=2026-01-05": ["notes.txt", "part-0-0000-dead.parquet", "part-0.parquet", "_tmp-mine"],
@@ -53,7 +53,7 @@ def changed(manifest: dict[str, Any], path: str, value: object) -> dict[str, Any
         ("day", "2026-01-06"),
     ],
 )
-async def test_a_manifest_that_is_not_ours_removes_nothing(
+async def test_nothing_is_removed_because_of_a_foreign_manifest(
     pool: asyncpg.Pool, tmp_path: Path, path: str, value: object
 ) -> None:
     lake = Lake.at(str(tmp_path / "lake"))
@@ -65,7 +65,7 @@ async def test_a_manifest_that_is_not_ours_removes_nothing(
     lake.write("day=2026-01-05", "_SUCCESS.json", json.dumps(said).encode())
     before = content(lake)
     await store(pool, event(2))
-    with pytest.raises(StoreUnavailable, match=f"{name} is no manifest of ours"):
+    with pytest.raises(StoreUnavailable, match=f"{name} is not a manifest of Penchant"):
         await export(pool, lake)
     assert content(lake) == before
     assert (tmp_path / "precious.txt").exists()

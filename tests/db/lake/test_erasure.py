@@ -1,4 +1,4 @@
-"""Who is erased is in no file of the lake any more, and nobody else is missing."""
+"""Erased people are in no file of the lake, and all other people still are."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ async def shop(pool: asyncpg.Pool, lake: Lake) -> None:
         *(event(number, NOON + timedelta(minutes=number), userId="bob") for number in range(10)),
         event(20, userId="ada", anonymousId="g2"),
         event(21, userId=None, anonymousId="g1"),
-        event(22, userId="bob", anonymousId="g1"),  # signed for: it is bob's
+        event(22, userId="bob", anonymousId="g1"),  # has a user id: it is bob's
         event(23, NOON + DAY, userId="bob"),
         event(24, NOON + 2 * DAY, userId="ada"),
     )
@@ -35,7 +35,7 @@ def people(lake: Lake) -> set[tuple[str | None, str | None]]:
     return {(row["user_id"], row["anonymous_id"]) for day in days for row in rows(lake, NOON.replace(day=day.day))}
 
 
-async def test_days_with_them_are_written_again_and_others_not_touched(
+async def test_days_with_erased_people_are_written_again_and_others_are_not(
     pool: asyncpg.Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "ROWS_OF_GROUP", 4)
@@ -55,7 +55,7 @@ async def test_days_with_them_are_written_again_and_others_not_touched(
     assert content(lake) == after
 
 
-async def test_the_next_export_agrees_with_postgres_again(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_the_next_export_makes_the_lake_equal_to_postgres_again(pool: asyncpg.Pool, lake: Lake) -> None:
     await shop(pool, lake)
     await pool.execute("DELETE FROM events WHERE user_id = 'ada'")
     erase_people(lake, {ADA})
@@ -79,7 +79,7 @@ async def test_months_that_are_only_in_the_lake_are_rewritten_too(pool: asyncpg.
     assert [row["id"] for row in rows(lake) if row["user_id"] == "eve"] == ["31"]
 
 
-async def test_an_erasure_that_was_killed_is_carried_on(
+async def test_an_erasure_that_was_killed_is_continued(
     pool: asyncpg.Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop(pool, lake)

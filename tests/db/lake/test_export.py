@@ -1,4 +1,4 @@
-"""Every day that is over lies in the lake as Postgres holds it, once, however often it is exported."""
+"""Every day that is over is in the lake as in Postgres, once, however often it is exported."""
 
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -23,7 +23,7 @@ def content(lake: Lake) -> dict[str, bytes]:
 
 
 def rows(lake: Lake, day: datetime = NOON) -> list[dict[str, Any]]:
-    """What a reader finds who goes by the manifest."""
+    """The rows of the files that the manifests name."""
     folder = f"day={day:%Y-%m-%d}"
     manifest = json.loads(lake.read([f"{folder}/_SUCCESS.json"]).popitem()[1])
     found: list[dict[str, Any]] = []
@@ -36,7 +36,7 @@ def rows(lake: Lake, day: datetime = NOON) -> list[dict[str, Any]]:
     return found
 
 
-async def test_an_event_comes_out_with_every_field_as_it_went_in(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_an_exported_event_has_every_field_unchanged(pool: asyncpg.Pool, lake: Lake) -> None:
     whole = event(
         1, NOON + timedelta(microseconds=7), anonymousId="a", orderId="o1", quantity=2, unitPrice="2.345",
         currency="EUR", value="1000000000.0001", query='tea,\n"green"', sessionId="s", impressionId="i",
@@ -83,7 +83,7 @@ async def test_a_day_is_sorted_by_person_and_time_and_cut_into_row_groups_and_fi
         assert pq.ParquetFile(file).metadata.num_row_groups == 2
 
 
-async def test_what_is_there_is_not_touched_and_the_same_rows_make_the_same_bytes(
+async def test_exported_days_are_left_alone_and_the_same_rows_make_the_same_bytes(
     pool: asyncpg.Pool, lake: Lake
 ) -> None:
     await store(pool, *(event(number, NOON + number * DAY / 3) for number in range(6)))
@@ -96,7 +96,7 @@ async def test_what_is_there_is_not_touched_and_the_same_rows_make_the_same_byte
     assert content(lake) == first
 
 
-async def test_a_late_event_renews_its_day_and_no_other(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_late_event_rewrites_only_its_own_day(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
     await export(pool, lake)
     before = content(lake)
@@ -111,7 +111,7 @@ async def test_a_late_event_renews_its_day_and_no_other(pool: asyncpg.Pool, lake
     }
 
 
-async def test_an_exchange_of_one_event_for_another_is_seen(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_day_with_one_event_replaced_by_another_is_exported_again(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2))
     await export(pool, lake)
     await pool.execute("DELETE FROM events WHERE id = '2'")
@@ -120,7 +120,7 @@ async def test_an_exchange_of_one_event_for_another_is_seen(pool: asyncpg.Pool, 
     assert {row["id"] for row in rows(lake)} == {"1", "3"}
 
 
-async def test_what_postgres_lost_stays_in_the_lake(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_events_that_are_missing_in_postgres_stay_in_the_lake(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2))
     await export(pool, lake)
     await pool.execute("DELETE FROM events WHERE id = '2'")
@@ -129,7 +129,7 @@ async def test_what_postgres_lost_stays_in_the_lake(pool: asyncpg.Pool, lake: La
     assert len(rows(lake)) == 2
 
 
-async def test_only_days_that_are_over_and_asked_for_are_exported(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_only_requested_days_that_are_over_are_exported(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, *(event(number, NOON + number * DAY) for number in range(4)))
     midnight = datetime(2026, 1, 8, tzinfo=NOW.tzinfo)
     assert (await export(pool, lake, midnight + timedelta(minutes=59), since=date(2026, 1, 6))).days == 1
@@ -140,7 +140,7 @@ async def test_only_days_that_are_over_and_asked_for_are_exported(pool: asyncpg.
     assert (await export(pool, lake)).days == 1
 
 
-async def test_remains_of_a_killed_export_are_tidied_away_and_a_damaged_file_is_made_good(
+async def test_files_of_a_killed_export_are_removed_and_a_damaged_file_is_replaced(
     pool: asyncpg.Pool, lake: Lake
 ) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
@@ -155,7 +155,7 @@ async def test_remains_of_a_killed_export_are_tidied_away_and_a_damaged_file_is_
     assert content(lake)[hurt] == whole[hurt]
 
 
-async def test_a_month_far_ahead_is_none_that_is_over(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_month_far_in_the_future_is_not_exported(pool: asyncpg.Pool, lake: Lake) -> None:
     far = datetime(9999, 12, 31, tzinfo=UTC)
     await pool.execute("SELECT ensure_event_partitions($1, $1)", far)
     try:
@@ -168,7 +168,7 @@ async def test_a_month_far_ahead_is_none_that_is_over(pool: asyncpg.Pool, lake: 
         await pool.execute("DROP TABLE events_9999_12")
 
 
-async def test_an_export_that_fails_half_way_lets_go_of_everything(
+async def test_an_export_that_fails_releases_its_lock_and_its_files(
     pool: asyncpg.Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store(pool, *(event(number) for number in range(4)))

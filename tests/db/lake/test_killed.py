@@ -1,4 +1,4 @@
-"""Killed at any moment, an export leaves every day whole; run again, it goes on as if nothing had happened."""
+"""Killed at any moment, an export leaves every day whole; run again, it completes."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def killed_at(step: int, lake: Lake, url: str) -> int:
 
 
 def whole(lake: Lake) -> dict[str, Any]:
-    """What the manifests say, without when; every file they name is there to the last byte."""
+    """The manifests without their times; checks that every file they name is complete."""
     files = content(lake)
     said = {}
     for name in (name for name in files if name.endswith(MANIFEST)):
@@ -73,7 +73,7 @@ def restore(lake: Lake, files: dict[str, bytes]) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
-async def test_killed_before_any_step_it_leaves_whole_days_and_goes_on(
+async def test_an_export_killed_before_any_step_leaves_whole_days_and_can_be_run_again(
     pool: asyncpg.Pool, lake: Lake, postgres_url: str
 ) -> None:
     await store(pool, event(1), event(2, NOON + DAY))

@@ -1,4 +1,4 @@
-"""A lake is at any address that holds no secret, and what fails there is said to be the lake's fault."""
+"""A lake can be at any address without a secret, and an error of its storage makes the lake unavailable."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from tests.db.lake.test_export import rows
 
 @contextmanager
 def answering_all(status: int, body: bytes) -> Iterator[str]:
-    """A server that says the same to everything; its address."""
+    """The address of a server that gives every request the same answer."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -37,7 +37,7 @@ def answering_all(status: int, body: bytes) -> Iterator[str]:
         do_HEAD = do_GET  # noqa: N815 -- named by the library
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Write no log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -46,7 +46,7 @@ def answering_all(status: int, body: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("url", ["{folder}/lake[1]", "file://{folder}/l*ke/[1]", "s3://shop/lake[1]*"])
-async def test_an_address_is_no_pattern(pool: asyncpg.Pool, s3: object, tmp_path: Path, url: str) -> None:
+async def test_an_address_is_not_read_as_a_pattern(pool: asyncpg.Pool, s3: object, tmp_path: Path, url: str) -> None:
     lake = Lake.at(url.format(folder=tmp_path))
     await store(pool, event(1), event(2, NOON + DAY))
     assert (await export(pool, lake)).days == 2
@@ -57,7 +57,7 @@ async def test_an_address_is_no_pattern(pool: asyncpg.Pool, s3: object, tmp_path
     assert [day.rows for day in read_contents(lake).days.values()] == [2, 1]
 
 
-async def test_other_storages_and_plain_paths_are_lakes_too(
+async def test_other_storages_and_plain_paths_can_be_lakes(
     pool: asyncpg.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -73,29 +73,29 @@ async def test_other_storages_and_plain_paths_are_lakes_too(
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("nonsense://x", "nonsense:// is no kind of storage"),
+        ("nonsense://x", "nonsense:// is not an address of a storage"),
         ("gs://bucket/x", "gs:// needs a package"),
-        ("ftp://ada:hush@host/x", "holds no password"),
-        ("s3://key:hu/sh@bucket/x", "holds no password"),
-        ("key:hush@nonsense://x", "holds no password"),
-        ("s3://bucket/x?secret=hush", "holds no password"),
-        ("simplecache::s3://key:hush@bucket/x", "holds no password"),
-        ("simplecache::/data/hush", "holds no password"),
-        ("memory://shop", "is lost when its process ends"),
-        ("file://[x", "a path from the root"),
-        ("file://data/x", "a path from the root"),
-        ("s3://[x", "s3:// is no kind of storage"),
-        ("dir://x", "dir:// is no kind of storage"),
-        ("reference://x", "reference:// is no kind of storage"),
+        ("ftp://ada:hush@host/x", "must not contain a password"),
+        ("s3://key:hu/sh@bucket/x", "must not contain a password"),
+        ("key:hush@nonsense://x", "must not contain a password"),
+        ("s3://bucket/x?secret=hush", "must not contain a password"),
+        ("simplecache::s3://key:hush@bucket/x", "must not contain a password"),
+        ("simplecache::/data/hush", "must not contain a password"),
+        ("memory://shop", "lost when its process ends"),
+        ("file://[x", "needs an absolute path"),
+        ("file://data/x", "needs an absolute path"),
+        ("s3://[x", "s3:// is not an address of a storage"),
+        ("dir://x", "dir:// is not an address of a storage"),
+        ("reference://x", "reference:// is not an address of a storage"),
     ],
 )
-def test_an_address_nobody_can_open_is_refused_in_clear_words(url: str, words: str) -> None:
+def test_an_address_that_cannot_be_opened_is_refused_with_the_reason(url: str, words: str) -> None:
     with pytest.raises(InvalidInput, match=words) as refused:
         Lake.at(url)
     assert "hush" not in str(refused.value)
 
 
-async def test_a_bucket_that_is_not_there_is_said_to_be_missing(pool: asyncpg.Pool, s3: object) -> None:
+async def test_the_error_about_a_missing_bucket_names_it(pool: asyncpg.Pool, s3: object) -> None:
     await store(pool, event(1))
     with pytest.raises(StoreUnavailable, match="s3://nowhere/lake did not answer: FileNotFoundError"):
         await export(pool, Lake.at("s3://nowhere/lake"))
@@ -111,7 +111,7 @@ async def test_a_bucket_that_is_not_there_is_said_to_be_missing(pool: asyncpg.Po
         (200, b"<ListBucketResult><Contents><Size>5</Size></Contents></ListBucketResult>"),
     ],
 )
-async def test_whatever_a_bucket_answers_it_is_the_lake_that_failed(
+async def test_any_unexpected_answer_of_a_bucket_makes_the_lake_unavailable(
     pool: asyncpg.Pool, s3: S3FileSystem, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
 ) -> None:
     with answering_all(status, body) as url:
@@ -139,7 +139,7 @@ def overwritten(part: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [without_guests, with_other_types, cut_short, overwritten])
-async def test_a_damaged_file_is_said_to_be_the_lakes_fault(
+async def test_a_damaged_file_makes_the_lake_unavailable(
     pool: asyncpg.Pool, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     lake = Lake.at(str(tmp_path))
@@ -152,7 +152,7 @@ async def test_a_damaged_file_is_said_to_be_the_lakes_fault(
             read()
 
 
-async def test_a_folder_that_cannot_be_written_is_said_to_be(pool: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_written_makes_the_lake_unavailable(pool: asyncpg.Pool, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     await store(pool, event(1))
     with pytest.raises(StoreUnavailable, match=r"did not answer: (NotADirectory|FileExists)Error"):

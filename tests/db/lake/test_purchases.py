@@ -46,7 +46,7 @@ def shop(count: int = 400) -> list[Any]:
                 type="PURCHASE" if number % 7 else "VIEW",
                 userId=who[0] and f"{who[0]}{chance.randrange(30)}é",
                 anonymousId=who[1] and f"{who[1]}{chance.randrange(30)}",
-                itemId=chance.choice(["tea", "cup", "pot", "nobody sells this"]),
+                itemId=chance.choice(["tea", "cup", "pot", "unknown item"]),
                 orderId=chance.choice([None, f"o{chance.randrange(40)}", "a much longer name of an order"]),
                 quantity=chance.choice([None, 1, 3, 1_000_000]),
                 unitPrice=chance.choice([None, "0.005", "2.3449", "2.345", "9999999999.9999"]),
@@ -63,7 +63,7 @@ async def stocked(pool: asyncpg.Pool) -> asyncpg.Pool:
     return pool
 
 
-async def test_the_lake_gives_what_postgres_gives_to_the_last_bit(stocked: asyncpg.Pool, lake: Lake) -> None:
+async def test_the_lake_and_postgres_give_identical_purchases(stocked: asyncpg.Pool, lake: Lake) -> None:
     await store(stocked, *shop())
     for since, until in ((None, END), (NOON + DAY / 3, NOON + 4 * DAY), (END, END + DAY)):
         from_postgres = await purchase_log(stocked, until, since)
@@ -84,7 +84,7 @@ async def test_the_lake_gives_what_postgres_gives_to_the_last_bit(stocked: async
 
 
 @pytest.mark.parametrize("url", ["{folder}/lake[1]", "s3://shop/lake[1]*"])
-async def test_an_address_with_signs_of_a_pattern_is_read(
+async def test_a_lake_whose_address_looks_like_a_pattern_is_read(
     stocked: asyncpg.Pool, s3: object, tmp_path: Path, url: str
 ) -> None:
     lake = Lake.at(url.format(folder=tmp_path))
@@ -93,7 +93,7 @@ async def test_an_address_with_signs_of_a_pattern_is_read(
     assert equal(await purchase_log_with_lake(stocked, lake, END), await purchase_log(stocked, END))
 
 
-async def test_months_that_postgres_dropped_are_learned_from_without_counting_twice(
+async def test_months_that_postgres_dropped_are_read_from_the_lake_and_counted_once(
     stocked: asyncpg.Pool, lake: Lake
 ) -> None:
     everything = shop()
@@ -107,7 +107,7 @@ async def test_months_that_postgres_dropped_are_learned_from_without_counting_tw
     assert equal(await purchase_log_with_lake(stocked, lake, END), before)
 
 
-async def test_guests_who_are_known_by_now_are_who_they_are(stocked: asyncpg.Pool, lake: Lake) -> None:
+async def test_purchases_of_a_guest_who_became_a_user_are_the_users(stocked: asyncpg.Pool, lake: Lake) -> None:
     await store(stocked, *shop())
     await export(stocked, lake)
     joined = {"g1": "u1é", "g2": "somebody new", "nobody": "u5é"}
@@ -120,7 +120,7 @@ async def test_guests_who_are_known_by_now_are_who_they_are(stocked: asyncpg.Poo
     assert (await export(stocked, lake)).days == 0  # files keep what was known
 
 
-async def test_hashes_are_those_of_postgres(pool: asyncpg.Pool) -> None:
+async def test_hashes_equal_those_of_postgres(pool: asyncpg.Pool) -> None:
     chance = random.Random(2)  # noqa: S311 -- no secret
     texts = ["".join(chance.choice("aZ0é漢🙂") for _ in range(length)) for length in range(41) for _ in range(3)]
     seeds = [chance.choice([0, 1, -1, chance.getrandbits(63), -chance.getrandbits(63)]) for _ in texts]
@@ -136,7 +136,7 @@ async def test_hashes_are_those_of_postgres(pool: asyncpg.Pool) -> None:
     assert hash_integers(numbers, numbers).tolist() == [row["of_number"] for row in rows]
 
 
-def test_spans_without_files_are_what_days_leave_over() -> None:
+def test_gaps_are_the_spans_that_no_day_covers() -> None:
     assert gaps([], BEGIN, NOW) == [(BEGIN, NOW)]
     assert gaps([BEGIN.date()], BEGIN, BEGIN + DAY) == [(BEGIN + DAY, BEGIN + DAY)]
     assert gaps([BEGIN.date()], BEGIN + DAY / 2, NOW) == [(BEGIN + DAY, NOW)]

@@ -1,4 +1,4 @@
-"""A month leaves Postgres only when the lake has every event of it, and what comes later is added to it."""
+"""A month leaves Postgres only when the lake has every event of it, and later events are added to it."""
 
 import asyncio
 from datetime import UTC, date, datetime
@@ -30,7 +30,9 @@ async def count(pool: asyncpg.Pool) -> int:
     return found
 
 
-async def test_a_month_in_the_lake_goes_and_a_younger_one_stays(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_an_old_month_that_is_in_the_lake_is_dropped_and_a_newer_one_stays(
+    pool: asyncpg.Pool, lake: Lake
+) -> None:
     await store(pool, event(1), event(2, NOON + DAY), event(3, datetime(2026, 3, 31, tzinfo=UTC)))
     await export(pool, lake, LATER)
     before = content(lake)
@@ -42,7 +44,7 @@ async def test_a_month_in_the_lake_goes_and_a_younger_one_stays(pool: asyncpg.Po
     assert content(lake) == before
 
 
-async def test_a_month_stays_for_one_event_that_is_not_in_the_lake(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_month_stays_when_one_event_is_not_in_the_lake(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
     assert await drop(pool, lake) == []
     await export(pool, lake, LATER)
@@ -70,12 +72,12 @@ async def test_a_month_stays_when_the_lake_lost_something(pool: asyncpg.Pool, la
     assert await count(pool) == 2
 
 
-async def test_what_comes_for_a_month_that_went_is_added_to_what_is_there(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_late_events_of_a_dropped_month_are_added_to_its_files(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
     await export(pool, lake, LATER)
     assert await drop(pool, lake) == [JANUARY]
     kept = content(lake)
-    await store(pool, event(4), event(1))  # the second one was told of before: Postgres cannot know any more
+    await store(pool, event(4), event(1))  # the second one is in the lake already; Postgres no longer has it
     assert (await export(pool, lake, LATER)).days == 1
     assert [row["id"] for row in rows(lake)] == ["1", "4"]
     assert {name: data for name, data in content(lake).items() if name in kept and not name.endswith(MANIFEST)} == {
@@ -92,17 +94,17 @@ async def test_what_comes_for_a_month_that_went_is_added_to_what_is_there(pool: 
     assert [part.layer for part in read_contents(lake).days[NOON.date()].parts] == [0, 1, 2]
 
 
-async def test_an_event_that_is_being_written_is_waited_for_and_keeps_its_month(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_month_stays_while_an_event_of_it_is_being_written(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1))
     await export(pool, lake, LATER)
     async with pool.acquire() as writer, writer.transaction():
         await insert_events(writer, [event(2)])
-        assert await drop(pool, lake) == []  # its lock is not to be had
+        assert await drop(pool, lake) == []  # the month is locked
     assert await drop(pool, lake) == []  # the lake does not have it
     assert await count(pool) == 2
 
 
-async def test_who_writes_while_a_month_is_checked_goes_first(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_writer_goes_first_while_a_month_is_checked(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1), event(4, NOON + 60 * DAY))
     await export(pool, lake, LATER)
 
@@ -114,12 +116,12 @@ async def test_who_writes_while_a_month_is_checked_goes_first(pool: asyncpg.Pool
         await insert_events(writer, [event(2, NOON + 60 * DAY)])  # the whole table cannot be locked while this lasts
         dropping = asyncio.create_task(drop(pool, lake))
         await eventually(checked)
-        assert await insert_events(writer, [event(3)]) == [True]  # waits for the month until the other gives way
+        assert await insert_events(writer, [event(3)]) == [True]  # waits for the month until the drop gives up
     assert await dropping == []
     assert await count(pool) == 4
 
 
-async def test_who_writes_a_moment_later_writes_a_month_of_its_own(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_an_event_stored_while_its_month_is_dropped_is_not_lost(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1))
     await export(pool, lake, LATER)
     gone, stored = await asyncio.gather(drop(pool, lake), insert_events(pool, [event(2)]))
@@ -129,7 +131,7 @@ async def test_who_writes_a_moment_later_writes_a_month_of_its_own(pool: asyncpg
     assert [row["id"] for row in rows(lake)] == ["1", "2"]
 
 
-async def test_nobody_is_held_up_by_a_reader_who_takes_long(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_month_stays_while_a_slow_reader_uses_it(pool: asyncpg.Pool, lake: Lake) -> None:
     await store(pool, event(1))
     await export(pool, lake, LATER)
     async with pool.acquire() as reader, reader.transaction():

@@ -1,7 +1,6 @@
 """Dead letters: the worker moves them to the dead events; one leaves the broker once its rows are committed."""
 
 import json
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,13 +38,6 @@ def make_event(**fields: Any) -> Event:
     return read_event(raw, source="shop", received_at=NOW)
 
 
-@pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
-    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
-    yield opened
-    await opened.close()
-
-
 async def dead_letter(channel: AbstractChannel, body: bytes, headers: dict[str, Any]) -> None:
     """Publish a dead letter as RabbitMQ does."""
     exchange = await channel.get_exchange(topology.DEAD.name)
@@ -76,7 +68,7 @@ async def taken(queue: AbstractQueue) -> AbstractIncomingMessage:
     return found[0]
 
 
-async def test_a_letter_whose_task_name_cannot_be_stored_is_kept_as_it_came(
+async def test_a_dead_letter_whose_task_name_cannot_be_stored_is_kept_unchanged(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
 ) -> None:
     await dead_letter(channel, b"no JSON", {**TASK, "task": "nul\0in it"})
@@ -92,7 +84,7 @@ async def test_a_letter_whose_task_name_cannot_be_stored_is_kept_as_it_came(
         (b'\\"n\\":1', b'\\"n\\":1' + b"0" * 30),
     ],
 )
-async def test_an_invalid_event_in_a_letter_keeps_its_person(
+async def test_an_invalid_event_in_a_dead_letter_keeps_its_person(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, was: bytes, then: bytes
 ) -> None:
     body = body_of(store_events([make_event(properties={"n": 1})])).replace(was, then)
@@ -103,7 +95,7 @@ async def test_an_invalid_event_in_a_letter_keeps_its_person(
 
 
 @pytest.mark.parametrize("error", [asyncpg.DataError, OverflowError, TypeError, ValueError])
-async def test_a_letter_whose_events_cannot_be_stored_is_kept_as_it_came_and_blocks_no_other(
+async def test_a_dead_letter_whose_events_cannot_be_stored_is_kept_unchanged_and_blocks_no_other(
     stores: Stores,
     pool: asyncpg.Pool,
     channel: AbstractChannel,
@@ -123,7 +115,7 @@ async def test_a_letter_whose_events_cannot_be_stored_is_kept_as_it_came_and_blo
     assert [(each.kind, each.user_id) for each in dead] == [("EVENT", "next"), ("MESSAGE", None)]
 
 
-async def test_a_batch_becomes_one_row_for_each_event_and_the_same_letter_again_the_same_rows(
+async def test_a_batch_becomes_one_row_for_each_event_and_the_same_dead_letter_again_the_same_rows(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
 ) -> None:
     events = [make_event(userId=f"u{n}") for n in range(3)]
@@ -136,7 +128,7 @@ async def test_a_batch_becomes_one_row_for_each_event_and_the_same_letter_again_
     assert await waiting(channel) == 0
 
 
-async def test_a_letter_that_was_delivered_too_often_is_not_read(
+async def test_a_dead_letter_that_was_delivered_too_often_is_not_decoded(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
 ) -> None:
     body = body_of(store_events([make_event(), make_event()]))
@@ -150,7 +142,7 @@ async def test_a_letter_that_was_delivered_too_often_is_not_read(
     assert (await bodies_of_dead_events(pool, [dead.id]))[dead.id] == body
 
 
-async def test_a_letter_leaves_the_broker_only_when_its_rows_are_committed(
+async def test_a_dead_letter_leaves_the_broker_only_when_its_rows_are_committed(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await dead_letter(channel, body_of(store_events([make_event()])), TASK)
@@ -172,7 +164,7 @@ async def test_a_letter_leaves_the_broker_only_when_its_rows_are_committed(
     assert len(await list_dead_events(pool, 10)) == 1
 
 
-async def test_a_worker_moves_letters_by_itself_and_they_wait_while_postgres_is_away(
+async def test_a_worker_moves_dead_letters_by_itself_and_they_wait_while_postgres_is_away(
     stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
@@ -195,7 +187,7 @@ async def test_a_worker_moves_letters_by_itself_and_they_wait_while_postgres_is_
     await relay.close()
 
 
-async def test_the_log_has_nothing_of_the_body_of_a_letter(
+async def test_the_log_repeats_nothing_of_the_body_of_a_dead_letter(
     broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
     start_worker()
@@ -215,7 +207,7 @@ async def test_the_log_has_nothing_of_the_body_of_a_letter(
     assert "confidential" not in log
 
 
-async def test_a_replayed_event_is_stored_once_as_it_was_however_often_it_is_replayed(
+async def test_a_replayed_event_is_stored_once_and_unchanged_however_often_it_is_replayed(
     broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()

@@ -1,4 +1,4 @@
-"""Messages that a release before this one kept: rewritten by the migration, sent, replayed, and stored."""
+"""Messages kept by the release before: rewritten by the migration, sent, replayed, and stored."""
 
 import json
 import uuid
@@ -163,7 +163,7 @@ def test_a_damaged_envelope_of_the_outbox_is_refused() -> None:
         envelope_of(OutboxEnvelope(1, ID, encoded[:-1], b"[]"))
 
 
-async def test_a_damaged_row_delays_no_other(
+async def test_a_damaged_row_does_not_delay_other_rows(
     own: Stores, own_pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, publisher: RabbitPublisher
 ) -> None:
     upgrade(own)

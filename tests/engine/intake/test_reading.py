@@ -1,7 +1,6 @@
 """An event that cannot be stored becomes a dead event with its reason; the others of its batch are stored."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -48,20 +47,6 @@ def unstorable(**fields: Any) -> Event:
 def batch_of(*events: Event, **more: Any) -> str:
     elements = [json.loads(event.model_dump_json(by_alias=True, exclude_none=True)) for event in events]
     return json.dumps([*elements, *([more] if more else [])])
-
-
-@pytest.fixture
-async def connections(stores: Stores) -> AsyncIterator[Connections]:
-    opened = Connections(stores)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def broker(stores: Stores) -> AsyncIterator[RabbitPublisher]:
-    opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
-    yield opened
-    await opened.close()
 
 
 async def take(connections: Connections, text: str) -> None:
@@ -164,7 +149,7 @@ NUMBER, BEFORE, FAR = 10**30, "0001-01-01T00:00:00+23:59", "9999-12-31T10:00:00Z
     [
         (
             {"properties": {"confidential": NUMBER}},
-            "it: properties hold what cannot be hashed, as a number over 64 bits",
+            "it: properties contain a value that cannot be hashed, such as a number over 64 bits",
         ),
         ({"occurredAt": BEFORE}, "it: occurredAt lies before 1990 or too far ahead"),
         ({"occurredAt": BEFORE, "type": "NOPE"}, "type: Input should be 'VIEW'"),
@@ -291,7 +276,7 @@ async def test_a_message_with_an_eta_or_expiry_is_dead_lettered_and_the_worker_g
     dead = await list_dead_events(pool, 100)
     details = {each.detail for each in dead if each.kind == "EVENT"}
     assert {each.event_id for each in dead if each.event_id} == {f"odd-{n}" for n in range(len(odd))}
-    assert details == {"Its message was to wait or to expire: events do neither."}
+    assert details == {"Its message has an eta or an expiry, which events must not have."}
 
 
 PRELUDE = """

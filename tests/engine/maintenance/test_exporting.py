@@ -1,4 +1,4 @@
-"""The daily export to the lake: a trainer's process does it, and again while it is not done."""
+"""The daily export to the lake: a trainer's process carries it out, and tries again until it is done."""
 
 import asyncio
 from datetime import UTC, datetime, time, timedelta
@@ -21,10 +21,9 @@ from db.lake.location import Lake
 from engine.maintenance.exporting import export_day
 from engine.maintenance.periodic import due_export
 from tests.faults import eventually
-from tests.fixtures.worker import StartWorker
+from tests.fixtures.worker import BEAT, OFTEN, StartWorker
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
-OFTEN = "import workers.periodic as p; p.BEAT_SETTINGS['beat_schedule']['periodic']['schedule'] = 0.5"
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ async def test_an_export_that_failed_is_not_done(pool: asyncpg.Pool) -> None:
     ("name", "value"),
     [("LAKE_URL", "hush"), ("LAKE_URL", "~/hush"), ("LAKE_URL", "file:hush"), ("EVENTS_KEEP", "36501")],
 )
-def test_a_setting_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_invalid_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"PENCHANT_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()) as refused:
         EventLake()
@@ -122,7 +121,7 @@ async def quiet(channel: AbstractChannel) -> None:
         await (await channel.get_queue(queue.name)).purge()
 
 
-async def test_beat_worker_and_trainer_do_it_together(
+async def test_beat_worker_and_trainer_carry_out_the_export_together(
     pool: asyncpg.Pool, quiet: None, settings: EventLake, start_worker: StartWorker
 ) -> None:
     await store(pool, MONDAY)
@@ -135,7 +134,7 @@ async def test_beat_worker_and_trainer_do_it_together(
     }
     start_worker(command=("trainer",), **named)
     start_worker(**named)
-    start_worker(OFTEN, command=("beat",), **named)
+    start_worker(OFTEN, command=BEAT, **named)
 
     async def done() -> bool:
         return bool(await pool.fetchval("SELECT true FROM lake_exports WHERE finished_at IS NOT NULL"))

@@ -1,12 +1,10 @@
-"""Trainings from the request to the decision, in real trainer processes; periodic work, and the beat that sends it."""
+"""Trainings from the request to the decision, in real trainer processes."""
 
-import asyncio
 import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import asyncpg
@@ -17,15 +15,14 @@ from bus.messages import train
 from bus.rabbitmq import topology
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
-from core.settings import Schedule, Stores
+from core.settings import Stores
 from db.events import insert_events
 from db.items import upsert_items
-from db.jobs import AFFINITY, Job, LeaseLost, job_by_id, lease_job, list_jobs, request_job
+from db.jobs import AFFINITY, Job, LeaseLost, job_by_id, lease_job, request_job
 from db.serving import current_serving, list_decisions, list_models
-from engine.maintenance.periodic import do_periodic_work, due_period
 from engine.models.leases import hold
 from tests.faults import eventually
-from tests.fixtures.worker import StartWorker
+from tests.fixtures.worker import BEAT, OFTEN, StartWorker
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PEOPLE, ITEMS, ORDERS, DAYS = 60, 80, 20, 300
@@ -38,9 +35,7 @@ import asyncio
 from engine.models import training
 async def stuck(*_): await asyncio.sleep(3600)
 training._learn = stuck"""
-OFTEN = "import workers.periodic as p; p.BEAT_SETTINGS['beat_schedule']['periodic']['schedule'] = 0.5"
-TRAINER, BEAT = ("trainer",), ("beat",)
-NEVER = Schedule(retrain_daily=False)
+TRAINER = ("trainer",)
 
 
 async def small_shop(pool: asyncpg.Pool) -> None:
@@ -186,59 +181,3 @@ async def test_a_failed_job_has_its_reason_and_a_job_whose_store_was_away_is_lef
                 raise error
     assert ((await job(pool, first.id)).state, (await job(pool, first.id)).error) == ("FAILED", "ZeroDivisionError")
     assert (await job(pool, second.id)).state == "RUNNING"
-
-
-async def test_periodic_work_done_twice_at_once_schedules_one_training_a_day(pool: asyncpg.Pool) -> None:
-    daily, due = Schedule(retrain_at=time(3)), MONDAY.replace(hour=4)
-    assert await do_periodic_work(pool, daily, MONDAY.replace(hour=2)) == []
-    kinds = await asyncio.gather(*(do_periodic_work(pool, daily, due) for _ in range(4)))
-    assert sorted(kinds) == [[], [], [], [AFFINITY]]
-    (asked,) = await list_jobs(pool, 10)
-    assert (asked.reason, asked.requested_by) == ("scheduled for 2026-01-05", "schedule")
-    await pool.execute("UPDATE training_jobs SET state = 'FAILED'")
-    assert await do_periodic_work(pool, daily, due + timedelta(hours=1)) == []
-    assert await do_periodic_work(pool, NEVER, due + timedelta(days=1)) == []
-    assert await do_periodic_work(pool, daily, due + timedelta(days=1)) == [AFFINITY]
-
-
-async def test_periodic_work_makes_the_partitions_of_the_months_ahead(pool: asyncpg.Pool) -> None:
-    await do_periodic_work(pool, NEVER, datetime(2031, 5, 20, tzinfo=UTC))
-    assert await pool.fetchval("SELECT to_regclass('events_2031_07') IS NOT NULL")
-
-
-@pytest.mark.parametrize(
-    ("at", "now", "period"),
-    [
-        (time(3), MONDAY.replace(hour=2, minute=59), None),
-        (time(3), MONDAY.replace(hour=3), "2026-01-05"),
-        (time(3), MONDAY.replace(hour=8, minute=59), "2026-01-05"),
-        (time(3), MONDAY.replace(hour=9), None),
-        (time(23), MONDAY.replace(hour=1), "2026-01-04"),
-    ],
-)
-def test_a_day_is_due_from_its_hour_on_for_some_hours(at: time, now: datetime, period: str | None) -> None:
-    assert due_period(at, now) == period
-
-
-async def test_of_two_beats_one_sends_and_the_other_takes_over_when_it_stops(
-    broker: RabbitPublisher, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
-) -> None:
-    def logged(event: str, times: int) -> Callable[[], Awaitable[bool]]:
-        async def holds() -> bool:
-            return worker_log.read_text().count(event) == times  # noqa: ASYNC240 -- small and local
-
-        return holds
-
-    async def sent() -> bool:
-        queue = await channel.declare_queue(topology.CHORES.name, passive=True)
-        return (queue.declaration_result.message_count or 0) > 0
-
-    leader = start_worker(OFTEN, command=BEAT)
-    await eventually(logged("beat_leads", 1), within=60)
-    await eventually(sent)
-    start_worker(OFTEN, command=BEAT)
-    await eventually(logged("beat_stands_by", 1), within=60)
-    assert await logged("beat_leads", 1)()
-    leader.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(leader.wait, 30) == 0
-    await eventually(logged("beat_leads", 2), within=60)

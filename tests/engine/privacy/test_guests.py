@@ -1,7 +1,6 @@
 """Guests who become users: also their events that are stored while they are joined, later, or never."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -41,13 +40,6 @@ ANNA, GUEST = Person("user", "anna"), Person("guest", "g-1")
 def make_event(**fields: Any) -> Event:
     raw = {"type": "VIEW", "anonymousId": "g-1", "itemId": "i1", **fields}
     return read_event(raw, source="shop", received_at=NOW)
-
-
-@pytest.fixture
-async def connections(stores: Stores) -> AsyncIterator[Connections]:
-    opened = Connections(stores)
-    yield opened
-    await opened.close()
 
 
 async def test_a_user_whose_guest_had_events_while_redis_was_away_is_rebuilt(

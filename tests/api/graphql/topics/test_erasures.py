@@ -42,14 +42,14 @@ async def test_a_person_is_erased_from_every_store_and_the_receipt_says_when(
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
-    memory: Connections,
+    connections: Connections,
     pool: asyncpg.Pool,
     redis: Redis,
 ) -> None:
     await ask(http, DESCRIBE)
     moment = clock.now() - timedelta(hours=1)
     await track(http, event("e1", moment), event("e2", anonymousId="g-1", orderId="o"), event("e3", userId="bert"))
-    await drain(channel, memory)
+    await drain(channel, connections)
     await ask(http, IDENTIFY)
     await request_job(pool, AFFINITY, "curious", "shop for anna")
     assert (await ask(http, ABOUT))["rfm"] == {"frequency": 2}
@@ -79,17 +79,17 @@ async def test_queued_events_are_dropped_and_later_events_belong_to_a_new_person
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
-    memory: Connections,
+    connections: Connections,
     pool: asyncpg.Pool,
     redis: Redis,
 ) -> None:
     await track(http, event("stored", anonymousId="g-1"))
-    await drain(channel, memory)
+    await drain(channel, connections)
     await ask(http, IDENTIFY)
     await track(http, event("queued"), event("queued-guest", anonymousId="g-1"), event("other", userId="bert"))
     await erase(http)
     await track(http, event("after", clock.now()), event("after-guest", clock.now(), anonymousId="g-1"))
-    assert sum(await drain(channel, memory)) == 3
+    assert sum(await drain(channel, connections)) == 3
     assert (await ask(http, ABOUT))["history"]["nodes"] == [{"id": "after"}]
     left = await pool.fetch("SELECT id, user_id, anonymous_id FROM events ORDER BY id")
     assert [tuple(row) for row in left] == [
@@ -101,13 +101,13 @@ async def test_queued_events_are_dropped_and_later_events_belong_to_a_new_person
 
 
 async def test_erased_events_do_not_become_another_persons(
-    http: httpx.AsyncClient, channel: AbstractChannel, memory: Connections, pool: asyncpg.Pool
+    http: httpx.AsyncClient, channel: AbstractChannel, connections: Connections, pool: asyncpg.Pool
 ) -> None:
     await ask(http, IDENTIFY)
     await track(http, event("queued-guest", anonymousId="g-1"))
     await erase(http)
     await ask(http, IDENTIFY.replace("anna", "bert"))  # the next person who uses the browser
-    assert await drain(channel, memory) == [0]
+    assert await drain(channel, connections) == [0]
     assert await pool.fetchval("SELECT count(*) FROM events") == 0
 
 
@@ -122,18 +122,18 @@ async def test_a_late_event_is_refused_without_mentioning_the_erasure(http: http
 
 
 async def test_an_event_received_before_is_dropped_even_if_its_clock_was_ahead(
-    http: httpx.AsyncClient, channel: AbstractChannel, memory: Connections
+    http: httpx.AsyncClient, channel: AbstractChannel, connections: Connections
 ) -> None:
     assert await track(http, event("ahead", clock.now() + timedelta(minutes=4))) == [("ACCEPTED", None)]
     await erase(http)
-    assert await drain(channel, memory) == [0]
+    assert await drain(channel, connections) == [0]
 
 
 async def test_a_repeated_erasure_erases_what_is_new_and_renews_the_receipt(
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
-    memory: Connections,
+    connections: Connections,
     pool: asyncpg.Pool,
     redis: Redis,
 ) -> None:
@@ -144,7 +144,7 @@ async def test_a_repeated_erasure_erases_what_is_new_and_renews_the_receipt(
     assert again["erasedAt"] > first["erasedAt"]
     assert (states(again)["LAKE"], states(again)["QUEUE"]) == ("PENDING", "PENDING"), "they may have the new events"
     await track(http, event("back", clock.now()))
-    await drain(channel, memory)
+    await drain(channel, connections)
     third = await erase(http)
     assert (third["id"], states(third)["POSTGRES"], states(third)["LAKE"]) == (first["id"], "ERASED", "PENDING")
     assert await carry_on(stores, pool, redis) == 1
@@ -156,13 +156,13 @@ async def test_an_unknown_id_and_a_guests_id_have_a_receipt_too(
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
-    memory: Connections,
+    connections: Connections,
     pool: asyncpg.Pool,
     redis: Redis,
     id: str,
 ) -> None:
     await track(http, event("e1", anonymousId="g-1"))
-    await drain(channel, memory)
+    await drain(channel, connections)
     receipt = await erase(http, id)
     assert states(receipt)["POSTGRES"] == "NOTHING_HELD"
     assert await pool.fetchval("SELECT count(*) FROM events") == 1, "a guest with that id is another person"

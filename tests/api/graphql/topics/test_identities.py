@@ -93,11 +93,11 @@ async def identify(http: httpx.AsyncClient, bearer: str, user: str = "anna", gue
 
 
 async def test_the_users_next_answer_includes_the_guests_events(
-    http: httpx.AsyncClient, bearer: str, channel: AbstractChannel, memory: Connections, redis: Redis
+    http: httpx.AsyncClient, bearer: str, channel: AbstractChannel, connections: Connections, redis: Redis
 ) -> None:
     own = event("VIEW", "vase", "own", userId="anna")
     await say(http, bearer, TRACK, events=[event("PURCHASE", "milk", "e1"), event("VIEW", "soap", "e2"), own])
-    assert await drain(channel, memory)
+    assert await drain(channel, connections)
     before = await about(http, bearer)
     assert (before["rfm"], [node["id"] for node in before["history"]["nodes"]]) == (None, ["own"])
     assert await identify(http, bearer) == ("anna", [])
@@ -115,7 +115,7 @@ async def test_events_still_in_the_queue_become_the_users_too(
     http: httpx.AsyncClient,
     bearer: str,
     channel: AbstractChannel,
-    memory: Connections,
+    connections: Connections,
     redis: Redis,
     pool: asyncpg.Pool,
 ) -> None:
@@ -126,24 +126,24 @@ async def test_events_still_in_the_queue_become_the_users_too(
     assert (await about(http, bearer))["rfm"]["frequency"] == 1, "from Redis while the event is in the queue"
     late = event("PURCHASE", "soap", "e2", days=2)
     await say(http, bearer, TRACK, events=[late])  # the page still calls them a guest
-    assert len(await drain(channel, memory)) == 2
+    assert len(await drain(channel, connections)) == 2
     after = await about(http, bearer)
     assert after["rfm"] == {"frequency": 2, "monetary": "5.00"}
     assert {node["id"] for node in after["history"]["nodes"]} == {"e1", "e2"}
     assert not await redis.exists(*person_keys(Person("guest", "g-1")))
     await redis.flushdb()  # no hint: the primary key alone says it is known, and the digest that it is the same
     await say(http, bearer, TRACK, events=[bought, late])
-    await drain(channel, memory)
+    await drain(channel, connections)
     assert await pool.fetchval("SELECT count(*) FROM events") == 2
     assert (await about(http, bearer))["rfm"] == after["rfm"]
 
 
 async def test_a_joined_event_keeps_the_digest_of_the_event_as_sent(
-    pool: asyncpg.Pool, memory: Connections, http: httpx.AsyncClient, bearer: str
+    pool: asyncpg.Pool, connections: Connections, http: httpx.AsyncClient, bearer: str
 ) -> None:
     sent = read_event(event("VIEW", "milk", "e1"), source="shop", received_at=clock.now())
     await identify(http, bearer)
-    assert await store(memory, [sent], timeout=5) == 1
+    assert await store(connections, [sent], timeout=5) == 1
     row = await pool.fetchrow("SELECT user_id, anonymous_id, digest FROM events")
     assert tuple(row) == ("anna", "g-1", sent.digest)
 

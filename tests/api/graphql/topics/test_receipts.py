@@ -40,7 +40,7 @@ async def test_events_stored_during_the_erasure_are_erased_later(
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
-    memory: Connections,
+    connections: Connections,
     pool: asyncpg.Pool,
     redis: Redis,
 ) -> None:
@@ -86,7 +86,7 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
-    memory: Connections,
+    connections: Connections,
     pool: asyncpg.Pool,
     redis: Redis,
     tmp_path: Path,
@@ -103,7 +103,7 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     yesterday = clock.now() - timedelta(days=1, hours=2)
     theirs = [event("as-anna", yesterday), event("as-guest", yesterday, anonymousId="g-1")]
     await track(http, *theirs, event("as-bert", yesterday, userId="bert"))
-    await drain(channel, memory)
+    await drain(channel, connections)
     assert await in_the_lake() == {"as-anna", "as-guest", "as-bert"}
     await ask(http, IDENTIFY)
     id = (await erase(http))["id"]
@@ -122,7 +122,7 @@ async def test_dead_events_of_the_person_are_erased_and_later_ones_are_not_store
     http: httpx.AsyncClient,
     stores: Stores,
     channel: AbstractChannel,
-    memory: Connections,
+    connections: Connections,
     pool: asyncpg.Pool,
     redis: Redis,
 ) -> None:
