@@ -27,7 +27,7 @@ _Value = TypeVar("_Value")
 
 
 class EventType(StrEnum):
-    """What a person did."""
+    """The kind of action that a person did."""
 
     VIEW = "VIEW"
     CLICK = "CLICK"

@@ -76,7 +76,7 @@ def _given(name: str) -> JsonDict:
 
 
 class SentEvent(Event):
-    """An event as it is sent, validated after its id, source and times are filled in."""
+    """An event in the form its sender writes, validated after its id, source and times are filled in."""
 
     model_config = ConfigDict(json_schema_extra=_as_sent)
 

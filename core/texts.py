@@ -48,7 +48,7 @@ def plain_json(value: dict[str, Any], largest: int) -> dict[str, Any]:
     try:
         packed = orjson.dumps(value, option=_AS_GIVEN)  # rejects half characters and integers over 64 bits
         if b"null" in packed:
-            json.dumps(value, allow_nan=False)  # what orjson writes for NaN as well
+            json.dumps(value, allow_nan=False)  # orjson writes null for NaN as well
     except (ValueError, TypeError, RecursionError):
         raise ValueError("must be plain JSON: no NaN, no half characters, integers of 64 bits") from None
     if len(packed) > largest:

@@ -21,7 +21,7 @@ _SCRIPTS: Final = frozenset({"javascript", "data", "vbscript"})
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What an item costs in one market; the market None is the default one."""
+    """The price and availability of an item in one market; the market None is the default one."""
 
     market: str | None
     price: Decimal | None

@@ -12,7 +12,7 @@ MOST_DEAD: Final = 1_000
 
 
 async def personal_data_of(connection: Connection, user_id: str) -> dict[str, Any]:
-    """What is stored about a user, as JSON. Events are only counted: there may be many."""
+    """The data stored about a user, as JSON. Events are only counted: there may be many."""
     user = await connection.fetchrow("SELECT traits, updated_at FROM users WHERE id = $1", user_id)
     events = await connection.fetchrow(
         "SELECT count(*) AS count, min(occurred_at) AS first, max(occurred_at) AS last FROM events WHERE user_id = $1",

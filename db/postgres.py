@@ -35,7 +35,7 @@ class SchemaOutdated(StoreUnavailable):
 
 
 class Connection(Protocol):
-    """What every function of this folder accepts: a pool, or a connection inside a transaction."""
+    """The connection that every function of this folder takes: a pool, or a connection inside a transaction."""
 
     async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]:
         """All rows."""

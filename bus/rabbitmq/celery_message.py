@@ -46,7 +46,7 @@ def body_of(envelope: Envelope) -> bytes:
     """The arguments of the Celery task: the envelope's body as one text, or nothing.
 
     A batch is one JSON text inside the JSON arguments: Celery's own reader would take `{"__type__": ..}` in
-    somebody's properties for an instruction, and drop a message whose instruction it does not know.
+    an event's properties for an instruction, and drop a message whose instruction it does not know.
     """
     if envelope.kind is Kind.AS_RECEIVED:
         return envelope.body

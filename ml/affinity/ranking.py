@@ -180,7 +180,7 @@ def _candidate_reasons(
 
 
 def _is_due(universe: Universe, rows: NDArray[Any], as_of: int) -> NDArray[np.bool_]:
-    """Whether the person's own usual time between purchases of an item, or everybody's, has nearly passed."""
+    """Whether the usual time between purchases of an item, by the person or by all people, has nearly passed."""
     usual = np.expm1(universe.column("gap")[universe.rows(rows["item"])]) * DAY
     own = (rows["last"] - rows["first"]) / np.maximum(rows["lines"].astype(np.float64) - 1, 1)
     gap = np.where(rows["lines"] > 1, own, usual)

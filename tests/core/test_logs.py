@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 def logged(program: str, **environment: str) -> list[dict[str, Any]]:
-    """What a process of its own logs: who configures logs, configures them for the whole process."""
+    """The log of a separate process: logs are configured for a whole process."""
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + program],
         env={**os.environ, **environment},

@@ -25,7 +25,7 @@ ADDS_WHAT_MUST_BE_GIVEN = re.compile(r"\bADD\s+COLUMN\b(?![^;,]*\bDEFAULT\b)[^;,
 
 
 class Column(NamedTuple):
-    """A column as a writer meets it."""
+    """The type of a column, and what it requires of writers."""
 
     type: str
     may_be_left_out: bool
@@ -39,7 +39,7 @@ class Shape(NamedTuple):
 
 
 def shape(url: str) -> Shape:
-    """Tables as they are, without the months of the events."""
+    """The columns and constraints of all tables, without the months of the events."""
     with psycopg.connect(url) as connection:
         columns = connection.execute(
             "SELECT attrelid::regclass || '.' || attname, format_type(atttypid, atttypmod),"

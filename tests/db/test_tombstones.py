@@ -13,7 +13,7 @@ ANNA = Person("user", "anna")
 
 
 def make_event(happened: float = -1, received: float | None = -1, **who: str) -> Event:
-    """Something of `who`, this many hours after the erasure."""
+    """An event of `who`, this many hours after the erasure."""
     moment = NOW + timedelta(hours=happened)
     raw = {"type": "VIEW", "itemId": "i1", "id": "e", "occurredAt": moment.isoformat(), **(who or {"userId": "anna"})}
     event = read_event(raw, source="shop", received_at=None)

@@ -1,15 +1,9 @@
 """The Celery applications: the tasks each of them has."""
 
 from bus.envelope import Kind
-from core.settings import Settings, Stores
+from core.settings import Stores
+from tests.in_process import Configured
 from workers.app import create_app, create_trainer
-
-
-class Configured(Settings):
-    """Settings over the test's stores."""
-
-    def __init__(self, stores: Stores) -> None:
-        self.stores = stores
 
 
 def test_there_is_a_task_for_every_kind_and_for_the_periodic_messages_of_the_release_before(stores: Stores) -> None:

@@ -12,31 +12,22 @@ import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
-from starlette.types import Receive, Scope, Send
 
-from api.app import create_app
 from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS
 from bus.messages import store_events
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import read_event
-from core.settings import Gateway, Settings, Stores
+from core.settings import Stores
 from db.clients import create_client
 from tests.collector import Collector, running_collector
 from tests.faults import Relay, eventually
 from tests.fixtures.worker import StartWorker
+from tests.in_process import Configured, asked
 
-BASE, SECRET = "http://shop.example", "a-secret-of-the-client"
+SECRET = "a-secret-of-the-client"
 TRACK = "mutation($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
 EVENT = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
-
-
-class Configured(Settings):
-    """Settings over this worker's stores."""
-
-    def __init__(self, stores: Stores) -> None:
-        self.stores = stores
-        self.gateway = Gateway.model_validate({"public_url": BASE, "secret": "s" * 32})
 
 
 @pytest.fixture
@@ -51,19 +42,12 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 @pytest.fixture
 async def http(stores: Stores, collected: Collector, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[Any]:
     """A gateway that traces, and its HTTP client with a token that may send events."""
-    app = create_app(Configured(stores))
-    async with app.router.lifespan_context(app) as state:
-
-        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-            scope["state"] = dict(state or {})
-            await app(scope, receive, send)
-
-        await create_client(pool, register("shop", SECRET, grants=[CLIENT_CREDENTIALS], scope="events:write"))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(with_state), base_url=BASE) as client:
-            form = {"grant_type": CLIENT_CREDENTIALS}
-            granted = await client.post("/oauth/token", data=form, auth=("shop", SECRET))
-            client.headers["authorization"] = f"Bearer {granted.json()['access_token']}"
-            yield client
+    await create_client(pool, register("shop", SECRET, grants=[CLIENT_CREDENTIALS], scope="events:write"))
+    async with asked(Configured(stores)) as client:
+        form = {"grant_type": CLIENT_CREDENTIALS}
+        granted = await client.post("/oauth/token", data=form, auth=("shop", SECRET))
+        client.headers["authorization"] = f"Bearer {granted.json()['access_token']}"
+        yield client
 
 
 async def track(http: httpx.AsyncClient, trace: str) -> str:

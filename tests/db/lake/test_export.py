@@ -76,7 +76,7 @@ async def test_a_day_is_sorted_by_person_and_time_and_cut_into_row_groups_and_fi
     found = [(row["user_id"], row["anonymous_id"] if not row["user_id"] else None, row["occurred_at"])
              for row in rows(lake)]  # fmt: skip
     assert found == sorted(found, key=lambda row: (row[0] is None, row[0] or "", row[1] or "", row[2]))
-    assert found[0][0] == "Z"  # as bytes, whatever language the server speaks
+    assert found[0][0] == "Z"  # in byte order, whatever the locale of the server
     day = read_contents(lake).days[NOON.date()]
     assert [part.rows for part in day.parts] == [4, 4, 1]
     with lake.files.open(lake.path(f"day=2026-01-05/{day.parts[0].name}"), "rb") as file:

@@ -210,7 +210,7 @@ async def test_a_message_that_no_worker_can_read_is_dead_lettered_and_the_worker
 ) -> None:
     start_worker()
     task, good = {"task": Kind.STORE_EVENTS, "id": "x"}, body_of(store_events([make_event(id="odd", occurredAt=NOW)]))
-    odd: list[tuple[bytes, str | None, Any]] = [
+    refused: list[tuple[bytes, str | None, Any]] = [
         (b"\xff\xfe no JSON", "application/json", task),
         (b"half [", "application/json", task),
         (b"pickled", "application/x-python-serialize", task),
@@ -229,19 +229,19 @@ async def test_a_message_that_no_worker_can_read_is_dead_lettered_and_the_worker
         (good, "text/plain", task),
     ]
     exchange = await channel.get_exchange(topology.EXCHANGE.name)
-    for body, content_type, headers in odd:
+    for body, content_type, headers in refused:
         message = aio_pika.Message(body, content_type=content_type, headers=headers, content_encoding="utf-8")
         await exchange.publish(message, topology.EVENTS.routing_key)
         await broker.publish(store_events([make_event()]))
 
     async def all_recorded() -> bool:
-        return await count(pool) == len(odd) and len(await list_dead_events(pool, 100)) == len(odd)
+        return await count(pool) == len(refused) and len(await list_dead_events(pool, 100)) == len(refused)
 
     await eventually(all_recorded)
     dead = await list_dead_events(pool, 100)
     bodies = await bodies_of_dead_events(pool, [each.id for each in dead])
     assert {bodies[each.id] for each in dead if each.kind == "MESSAGE"} == {
-        body for body, *_ in odd if not body.startswith((good[:8], b'[["[{}]"]'))
+        body for body, *_ in refused if not body.startswith((good[:8], b'[["[{}]"]'))
     }
     assert sorted({each.event_id for each in dead if each.kind == "EVENT" and each.event_id}) == ["od2", "odd"]
     assert [each.task for each in dead if each.reason == DeadReason.UNKNOWN_TASK] == ["penchant.of_next_release"]
@@ -253,10 +253,10 @@ async def test_a_message_with_an_eta_or_expiry_is_dead_lettered_and_the_worker_g
     broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
-    odd: list[dict[str, Any]] = [{"eta": f"{clock.now() + timedelta(days=1):%FT%T}+00:00"} for _ in range(8)]
-    odd += [{"expires": "2026-01-01T00:00:00+00:00"}, {"expires": "2999-01-01T00:00:00+00:00"}]
+    refused: list[dict[str, Any]] = [{"eta": f"{clock.now() + timedelta(days=1):%FT%T}+00:00"} for _ in range(8)]
+    refused += [{"expires": "2026-01-01T00:00:00+00:00"}, {"expires": "2999-01-01T00:00:00+00:00"}]
     exchange = await channel.get_exchange(topology.EXCHANGE.name)
-    for n, headers in enumerate(odd):
+    for n, headers in enumerate(refused):
         message = aio_pika.Message(
             body_of(store_events([make_event(id=f"odd-{n}", occurredAt=NOW)])),
             headers={"task": Kind.STORE_EVENTS, "id": str(uuid4()), **headers},
@@ -264,18 +264,18 @@ async def test_a_message_with_an_eta_or_expiry_is_dead_lettered_and_the_worker_g
             content_encoding="utf-8",
         )
         await exchange.publish(message, topology.EVENTS.routing_key)
-    old = {"task": Kind.STORE_EVENTS, "id": "x", "args": ["[]"], "kwargs": {}, "eta": odd[0]["eta"]}
+    old = {"task": Kind.STORE_EVENTS, "id": "x", "args": ["[]"], "kwargs": {}, "eta": refused[0]["eta"]}
     message = aio_pika.Message(json.dumps(old).encode(), content_type="application/json", content_encoding="utf-8")
     await exchange.publish(message, topology.EVENTS.routing_key)
     await broker.publish(store_events([make_event()]))
 
     async def all_recorded() -> bool:
-        return await count(pool) == 1 and len(await list_dead_events(pool, 100)) == len(odd) + 1
+        return await count(pool) == 1 and len(await list_dead_events(pool, 100)) == len(refused) + 1
 
     await eventually(all_recorded)
     dead = await list_dead_events(pool, 100)
     details = {each.detail for each in dead if each.kind == "EVENT"}
-    assert {each.event_id for each in dead if each.event_id} == {f"odd-{n}" for n in range(len(odd))}
+    assert {each.event_id for each in dead if each.event_id} == {f"odd-{n}" for n in range(len(refused))}
     assert details == {"Its message has an eta or an expiry, which events must not have."}
 
 
