@@ -34,6 +34,9 @@ class Publisher(Protocol):
         the same envelope is sent again.
         """
 
+    def body_of(self, envelope: Envelope) -> bytes:
+        """The body of the broker's message, which the outbox keeps beside the envelope for the release before."""
+
     async def queues(self) -> list[QueueState]:
         """The state of each of our queues. Raises StoreUnavailable when the broker does not answer in time."""
 

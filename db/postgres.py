@@ -23,7 +23,8 @@ _UNAVAILABLE: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
 )
 _CONTENDED: Final = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
-_TRANSLATED: Final = (*_UNAVAILABLE, *_CONTENDED, asyncpg.UndefinedTableError)
+_OUTDATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
+_TRANSLATED: Final = (*_UNAVAILABLE, *_CONTENDED, *_OUTDATED)
 
 
 class Contended(StoreUnavailable):
@@ -189,7 +190,7 @@ async def transaction(connection: Connection) -> AsyncIterator[Connection]:
 
 
 def _unavailable(error: BaseException) -> StoreUnavailable:
-    if isinstance(error, asyncpg.UndefinedTableError):
+    if isinstance(error, _OUTDATED):
         return SchemaOutdated("postgres")
     if isinstance(error, _CONTENDED):
         return Contended("postgres")

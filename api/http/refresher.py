@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
+import structlog
+
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
+
+log = structlog.get_logger()
 
 READ_TIMEOUT = 0.5  # seconds a caller waits for a read; after that it uses what the read before it found
 CLOSE_TIMEOUT = 0.5  # seconds to wait for a cancelled read
@@ -52,3 +56,5 @@ class Refresher:
             self.read_at = began
         except StoreUnavailable as error:
             log_unavailable(error, doing=f"read {self._what}")
+        except Exception:  # callers go on with the older values, as while Postgres is away
+            log.exception("refresh_failed", what=self._what)

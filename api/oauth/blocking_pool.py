@@ -11,6 +11,8 @@ from db.postgres import psycopg_errors
 
 T = TypeVar("T")
 
+MAX_WAIT = 2.0  # seconds a thread waits for a connection: a server that refuses connections is noticed by this only
+
 
 class BlockingPool:
     """A connection per thread: at least one stays open, at most `size` do. Postgres has `timeout` seconds to answer."""
@@ -29,7 +31,7 @@ class BlockingPool:
             },
             min_size=1,
             max_size=size,
-            timeout=timeout,
+            timeout=min(timeout, MAX_WAIT),
             reconnect_timeout=0,  # the next request tries again: a growing pause would outlast the outage
             open=True,
         )

@@ -59,6 +59,10 @@ class RabbitPublisher:
         except UNREACHABLE as error:
             raise unavailable("The broker did not confirm", error) from error
 
+    def body_of(self, envelope: Envelope) -> bytes:
+        """The body of the Celery message of an envelope."""
+        return body_of(envelope)
+
     async def queues(self) -> list[QueueState]:
         """The state of each of our queues. Raises StoreUnavailable when the broker does not answer in time."""
         try:

@@ -45,6 +45,11 @@ class Catalogue:
         return len(self._numbers)
 
     @property
+    def version(self) -> int:
+        """Grows with every change of the catalogue."""
+        return self._seq
+
+    @property
     def size(self) -> int:
         """The length of every mask; greater than the highest item number."""
         return len(self._alive)

@@ -92,6 +92,9 @@ class EventIntake:
         except StoreUnavailable as error:
             log_unavailable(error, doing="check for erased people")
             return
+        except asyncpg.PostgresError:  # no reason to refuse the call: the worker checks again
+            log.exception("erased_people_not_checked")
+            return
         for index in (indices[position] for position in erased):
             call.results[index] = erased_result(index, call.events.pop(index))
 
@@ -140,8 +143,8 @@ class EventIntake:
 
     async def _keep_in_outbox(self, envelope: Envelope) -> bool:
         try:
-            await keep_in_outbox(self._pool, envelope)
-        except StoreUnavailable as error:
+            await keep_in_outbox(self._pool, self._broker, envelope)
+        except (StoreUnavailable, asyncpg.PostgresError) as error:
             log.error("batch_not_kept", task_id=str(envelope.id), error=str(error))
             metrics.BATCHES.labels("lost").inc()
             return False
@@ -160,7 +163,7 @@ class EventIntake:
                 await asyncio.sleep(CATCH_UP_RETRY)
 
     async def _catch_up(self) -> bool:
-        """Make up for what the stores missed while they were away; returns whether the outbox is empty now."""
+        """Drop outdated bases, read the newest erasure, drain the outbox. Returns whether all of it worked."""
         await self._accepted.drop_outdated_bases()
         try:
             if (newest := await newest_tombstone(self._pool)) is not None:
@@ -168,6 +171,9 @@ class EventIntake:
             await drain_outbox(self._pool, self._broker)
         except StoreUnavailable as error:
             log_unavailable(error, doing="drain the outbox")
+            return False
+        except Exception:  # this task must go on: nothing else drains the outbox
+            log.exception("catch_up_failed")
             return False
         return True
 

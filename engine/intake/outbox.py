@@ -9,7 +9,6 @@ import structlog
 from bus.envelope import DamagedEnvelope, Envelope, Kind
 from bus.messages import as_received
 from bus.publisher import Publisher
-from bus.rabbitmq.celery_message import body_of
 from core.errors import StoreUnavailable
 from db import outbox
 from db.outbox import OutboxEnvelope
@@ -18,15 +17,18 @@ from db.postgres import Connection, transaction
 log = structlog.get_logger()
 
 
-async def keep_in_outbox(connection: Connection, envelope: Envelope) -> None:
+async def keep_in_outbox(connection: Connection, broker: Publisher, envelope: Envelope) -> None:
     """Keep an envelope until the broker takes it; a second time changes nothing."""
-    await outbox.keep_envelope(connection, envelope.id, envelope.encode(), body_of(envelope))
+    await outbox.keep_envelope(connection, envelope.id, envelope.encode(), broker.body_of(envelope))
 
 
 def envelope_of(row: OutboxEnvelope) -> Envelope:
-    """The envelope of a row, also of one that a gateway of the release before wrote. Raises DamagedEnvelope."""
+    """The envelope of a row. A gateway of another release may have written it: `body` has the same message."""
     if row.envelope is not None:
-        return Envelope.decode(row.envelope)
+        try:
+            return Envelope.decode(row.envelope)
+        except DamagedEnvelope as error:
+            log.warning("envelope_not_decoded", message_id=str(row.message_id), error=str(error))
     return as_received(Kind.STORE_EVENTS, row.body, row.message_id)
 
 
@@ -57,6 +59,4 @@ async def _refusal(broker: Publisher, row: OutboxEnvelope) -> StoreUnavailable |
         await broker.publish(envelope_of(row))
     except StoreUnavailable as error:
         return error
-    except DamagedEnvelope as error:  # a newer gateway may read it
-        return StoreUnavailable("postgres", str(error))
     return None

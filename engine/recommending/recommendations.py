@@ -1,6 +1,6 @@
 """The lists: items for a person, items similar to an item, items that many people buy now."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.serving_models import Popular, ServingModels
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
-from ml.affinity.ranking import score, select, view_person
+from ml.affinity.ranking import PersonView, Scored, score, select, view_person
 from ml.affinity.similar import similar
 from ml.masks import Mask
 from ml.ranked import REASON, Explained, Ranked, explain_as
@@ -44,6 +44,12 @@ class ListRequest:
     among: Sequence[str] | None = None
     personalize: bool = True
 
+    @property
+    def items(self) -> tuple[Hashable, ...]:
+        """Everything that decides which items are allowed."""
+        among = None if self.among is None else tuple(self.among)
+        return self.filter, self.market, self.category, tuple(self.exclude), among
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecommendedList:
@@ -59,11 +65,16 @@ class RecommendedList:
 
 
 class Recommender:
-    """Makes the lists of one request, all with the same bundle, even if another is promoted meanwhile."""
+    """Makes the lists of one request, all with the same bundle, even if another is promoted meanwhile.
+
+    Equal lists of a person, for example for two placements, are scored once.
+    """
 
     def __init__(self, catalogue: Catalogue, models: ServingModels, signer: Signer, people: PersonLoader) -> None:
         self._catalogue, self._models, self._signer, self._people = catalogue, models, signer, people
         self.bundle = models.current
+        self._views: dict[tuple[Hashable, ...], PersonView] = {}
+        self._scored: dict[tuple[Hashable, ...], Scored] = {}
 
     async def for_person(self, person: Person, request: ListRequest) -> RecommendedList:
         """The items that this person most likely wants next.
@@ -80,12 +91,18 @@ class Recommender:
                 degraded.append(Degradation.UNKNOWN_PERSON)
         if bundle is None:
             degraded.append(Degradation.NO_MODEL)
-        context = self._catalogue.numbers_of(_check_count(request.context_items, "context", MAX_CONTEXT_ITEMS))
-
-        view = view_person(bundle, state, as_of=pin.as_of, context=context)
+        context = _check_count(request.context_items, "context", MAX_CONTEXT_ITEMS)
+        viewed = (person, bundle and bundle.id, pin.as_of, request.personalize, *context)
+        if viewed not in self._views:
+            numbers = self._catalogue.numbers_of(context)
+            self._views[viewed] = view_person(bundle, state, as_of=pin.as_of, context=numbers)
+        view = self._views[viewed]
 
         def score_allowed(allowed: Mask) -> Select:
-            return partial(select, score(view, allowed, self._models.fallback(bundle)))
+            key = (viewed, request.items, tuple(pin.seen), self._catalogue.version)
+            if key not in self._scored:
+                self._scored[key] = score(view, allowed, self._models.fallback(bundle))
+            return partial(select, self._scored[key])
 
         allowed = allowed_by(self._catalogue, request)
         _exclude_variants(self._catalogue, allowed, view.resting)

@@ -155,9 +155,10 @@ async def test_a_person_from_guest_to_erasure_with_a_gateway_and_a_worker_of_the
             receipt = (await ask(ERASE))["erasure"]["id"]
             assert await knows("anna")
             late = [make_event(userId="anna"), make_event()]
-            await keep_in_outbox(pool, store_events(late))  # as by a gateway that had no broker when they came
+            broker = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
+            await keep_in_outbox(pool, broker, store_events(late))  # as by a gateway that had no broker then
             last = make_event(id="last", occurredAt=NOW.isoformat(), userId="bert")
-            await keep_in_outbox(pool, store_events([last]))
+            await keep_in_outbox(pool, broker, store_events([last]))
             await eventually(partial(knows, "bert", "last"))
             assert await knows("anna")
             assert await events_of_person(pool, GUEST) == []
