@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class NoDatabase(PenchantError):
-    """Set PENCHANT_POSTGRES_URL, or run this inside a checkout whose stack is up."""
+    """No stack runs here: start `make demo` or `penchant up`, or set PENCHANT_POSTGRES_URL."""
 
 
 def postgres_url() -> str:

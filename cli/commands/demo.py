@@ -1,4 +1,4 @@
-"""`penchant demo`: a year of a real shop, answered at once from what is popular, then from a trained model."""
+"""`penchant demo`: ten months of a real shop, answered at once from what is popular, then from a trained model."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from cli.local.deployment import open_deployment
 
 
 def demo(port: Port = 8000, folder: Folder = Path(".penchant")) -> None:
-    """Run Penchant with a year of a real shop: loaded once, trained once, ready in seconds after that."""
+    """Run Penchant with ten months of a real shop: loaded once, trained once, ready in seconds after that."""
     with open_deployment(folder, port) as deployment:
         run = Demo(deployment)
         making = run.begin_making_files()

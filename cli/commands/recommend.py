@@ -29,7 +29,7 @@ def recommend(
 ) -> None:
     """Show what a person most likely wants next, and why.
 
-    The client's secret comes from PENCHANT_CLIENT_SECRET or the demo's file.
+    The client's secret comes from PENCHANT_CLIENT_SECRET or the file of the stack in this folder.
     """
     known = read_credentials()
     base, id = url or known.get("base_url"), client or known.get("client_id")

@@ -15,7 +15,7 @@ from core.secret_files import read_secret
 
 TIMEOUT = 10.0  # seconds
 
-ClientId = Annotated[str | None, typer.Option(help="Client id; by default the demo's.")]
+ClientId = Annotated[str | None, typer.Option(help="Client id; by default that of the stack in this folder.")]
 Url = Annotated[str | None, typer.Option(help="Base URL of the gateway.", envvar="PENCHANT_PUBLIC_URL")]
 
 
@@ -29,7 +29,7 @@ def token(
 ) -> None:
     """Print an access token of a client, or of one of its people.
 
-    The secret comes from standard input, PENCHANT_CLIENT_SECRET, the demo's file, or a prompt.
+    The secret comes from standard input, PENCHANT_CLIENT_SECRET, the file of the stack in this folder, or a prompt.
     """
     known = read_credentials()
     if user is not None and guest is not None:
