@@ -11,7 +11,7 @@ from core.errors import StoreUnavailable
 from core.settings import Stores
 from core.stores import log_unavailable
 from db.locks import AdvisoryLock
-from db.postgres import psycopg_errors
+from db.psycopg_errors import psycopg_errors
 
 log = structlog.get_logger()
 

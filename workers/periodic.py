@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any, Final
 
-import asyncpg
 import structlog
 from celery import Celery, Task
 from redis.asyncio import Redis
@@ -16,6 +15,7 @@ from core import clock
 from core.errors import StoreUnavailable
 from core.settings import EventLake, Schedule, Settings
 from core.stores import log_unavailable
+from db.postgres import Pool
 from engine.maintenance.periodic import do_periodic_work, due_export
 from engine.privacy.continuing_erasures import continue_erasures
 from engine.privacy.guests import settle_guests
@@ -68,9 +68,7 @@ async def _run(connections: Connections, schedule: Schedule, lake: EventLake) ->
             await publisher.publish(export_events(period))
 
 
-async def _settle_people(
-    pool: asyncpg.Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool
-) -> None:
+async def _settle_people(pool: Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool) -> None:
     """Settle guests and continue erasures; while a store is away, the next run does."""
     try:
         await settle_guests(pool, redis, now)

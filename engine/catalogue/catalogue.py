@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import orjson
 import structlog
-from asyncpg import Pool
 from numpy.typing import NDArray
 
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from core.uploads import Offer
 from db.items import Item, catalogue_version, items_changed_since, stream_items
+from db.postgres import Pool
 from engine.catalogue.filters import Filter
 from engine.catalogue.index import IndexTerm, InvertedIndex
 from engine.catalogue.offers import Offers

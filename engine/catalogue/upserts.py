@@ -5,12 +5,12 @@ from functools import partial
 from typing import Any
 
 import structlog
-from asyncpg import Pool
 
 from core.errors import InvalidInput, StoreUnavailable
 from core.stores import log_unavailable
 from core.uploads import read_item, read_user
 from db.items import remove_items, upsert_items
+from db.postgres import Pool
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
 from engine.outcomes import Outcome, Result, check_count, valid_id

@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator
 from typing import Final
 
-import asyncpg
 from pydantic import ValidationError
 
 from bus.dead_letters import Cause, DeadLetter
 from bus.envelope import DamagedEnvelope, Kind
 from db.dead_events import DeadReason, NewDeadEvent
+from db.postgres import Pool
 from engine.dead_events import records
 from engine.dead_events.storing import record_dead_events
 from engine.intake.reading import UNSTORABLE, Batch, read_batch
@@ -21,7 +21,7 @@ _EVENT_REASONS: Final = {
 }
 
 
-async def move_dead_letters(pool: asyncpg.Pool, dead_letters: AsyncIterator[DeadLetter]) -> int:
+async def move_dead_letters(pool: Pool, dead_letters: AsyncIterator[DeadLetter]) -> int:
     """Record these as dead events; each leaves the broker when its rows are committed. Returns how many.
 
     Raises StoreUnavailable when the broker does not answer in time.
@@ -34,7 +34,7 @@ async def move_dead_letters(pool: asyncpg.Pool, dead_letters: AsyncIterator[Dead
     return moved
 
 
-async def _record(pool: asyncpg.Pool, dead_letter: DeadLetter) -> None:
+async def _record(pool: Pool, dead_letter: DeadLetter) -> None:
     """Write one row for each event, or one for the message when an event cannot be stored: so none blocks others."""
     try:
         await record_dead_events(pool, dead_events_of(dead_letter))

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-import asyncpg
 import structlog
 from redis.asyncio import Redis
 
@@ -16,7 +15,7 @@ from core.stores import log_unavailable
 from db.cache import forget_people
 from db.dead_events import NewDeadEvent
 from db.identities import assign_to_users
-from db.postgres import Connection
+from db.postgres import Connection, Pool
 from db.recent_events import RecentEventsWriter
 from db.tombstones import erased_events, newest_tombstone
 from engine.dead_events.storing import record_dead_events
@@ -41,7 +40,7 @@ class EventStores(Protocol):
     def recents(self) -> RecentEventsWriter:
         """Writes recent events to Redis, and remembers those it could not write."""
 
-    async def pool(self) -> asyncpg.Pool:
+    async def pool(self) -> Pool:
         """The Postgres pool. Raises StoreUnavailable while Postgres is away."""
 
 
