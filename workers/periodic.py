@@ -3,14 +3,13 @@
 from datetime import datetime
 from typing import Any, Final
 
-import structlog
 from celery import Celery, Task
 from redis.asyncio import Redis
 
 from bus.envelope import Kind
 from bus.messages import export_events, train
 from bus.publisher import Publisher
-from bus.rabbitmq.topology import CHORES
+from bus.rabbitmq.topology import PERIODIC
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import EventLake, Schedule, Settings
@@ -22,8 +21,6 @@ from engine.privacy.guests import settle_guests
 from workers.observation import observed
 from workers.process import Connections, WorkerProcess
 
-log = structlog.get_logger()
-
 PERIOD: Final = 15.0  # seconds
 NAME_BEFORE: Final = "penchant.look_around"  # in messages of the release before
 
@@ -32,7 +29,7 @@ BEAT_SETTINGS: Final[dict[str, Any]] = {
         "periodic": {
             "task": Kind.PERIODIC,
             "schedule": PERIOD,
-            "options": {"exchange": CHORES.exchange.name, "routing_key": CHORES.routing_key, "expires": 4 * PERIOD},
+            "options": {"exchange": PERIODIC.exchange.name, "routing_key": PERIODIC.routing_key, "expires": 4 * PERIOD},
         }
     },
     "beat_max_loop_interval": 1,  # seconds between checks whether this beat still leads

@@ -89,7 +89,7 @@ class Catalogue:
         return self._numbers.get(id)
 
     def numbers_of(self, ids: Iterable[str]) -> NDArray[np.uint32]:
-        """The numbers of these items, in order, without the ids that are no live items."""
+        """The numbers of these items, in order, skipping ids of items that are not live."""
         found = map(self._numbers.get, ids)
         return np.array([number for number in found if number is not None], np.uint32)
 

@@ -12,6 +12,7 @@ from bus.messages import as_received, store_arrays
 from bus.publisher import Publisher
 from core.contract import Event, check_reason
 from core.errors import StoreUnavailable
+from core.stores import log_unavailable
 from db.dead_events import DeadReason, DeadState, ReplayableEvent, discard_dead_events, find_replayable, mark_replayed
 from db.events import find_conflicts
 from db.postgres import Pool
@@ -20,7 +21,7 @@ from engine.outcomes import Outcome, Result, check_count
 log = structlog.get_logger()
 
 IN_FLIGHT: Final = 20  # messages
-MOST_DIGITS: Final = 18
+MAX_DIGITS: Final = 18
 
 
 async def replay(pool: Pool, publisher: Publisher, ids: Sequence[str], by: str) -> list[Result]:
@@ -58,7 +59,7 @@ async def discard(pool: Pool, ids: Sequence[str], reason: str, by: str) -> list[
 
 def number_of(id: str) -> int | None:
     """The number of a dead event, from its id; None when it cannot be one of ours."""
-    return int(id) if id.isascii() and id.isdigit() and len(id) <= MOST_DIGITS else None
+    return int(id) if id.isascii() and id.isdigit() and len(id) <= MAX_DIGITS else None
 
 
 def envelope_of(row: ReplayableEvent) -> Envelope:
@@ -90,7 +91,7 @@ async def _is_sent(publisher: Publisher, row: ReplayableEvent) -> bool:
     try:
         await publisher.publish(envelope_of(row))
     except StoreUnavailable as error:
-        log.warning("dead_event_not_sent", id=row.id, error=str(error))
+        log_unavailable(error, doing="replay a dead event", id=row.id)
         return False
     return True
 
@@ -111,7 +112,7 @@ def _result(
 ) -> Result:
     number = number_of(id)
     if number is None or number not in found:
-        return Result(index, Outcome.REJECTED, id[:MOST_DIGITS], "NOT_FOUND", None, "There is no such dead event.")
+        return Result(index, Outcome.REJECTED, id[:MAX_DIGITS], "NOT_FOUND", None, "There is no such dead event.")
     if number in done:
         return Result(index, Outcome.ACCEPTED, id)
     why = refused.get(number)

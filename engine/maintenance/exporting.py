@@ -9,6 +9,7 @@ import structlog
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import EventLake
+from core.stores import log_unavailable
 from db.erasures import Erasure, open_erasures, update_stores
 from db.lake.due_exports import export_is_pending, finish_export
 from db.lake.erasure import erase_people
@@ -40,11 +41,11 @@ async def export_day(pool: Pool, settings: EventLake, period: str) -> None:
 
 
 async def _erase_first(pool: Pool, lake: Lake) -> None:
-    """Erase before the export: it compares the changed days again, and may replace a file that was too damaged."""
+    """Erase first: the export then checks the changed days and replaces damaged files."""
     try:
         await erase_from_lake(pool, lake, clock.now())
     except StoreUnavailable as error:
-        log.error("lake_not_erased", error=str(error))
+        log_unavailable(error, doing="erase people from the lake")
 
 
 async def erase_from_lake(pool: Pool, lake: Lake, now: datetime) -> int:

@@ -77,7 +77,7 @@ async def _arrived(pool: Pool, redis: Redis, erasure: Erasure, messages: Mapping
 
 
 def _bundle(erasure: Erasure, trained: datetime | None, now: datetime) -> Reports:
-    """Erased once the model that serves was trained after the erasure; where a lake is read, after it was rewritten."""
+    """Erased once the serving model was trained after the erasure and, with a lake, after its rewrite."""
     if not erasure.is_pending(PersonStore.BUNDLE):
         return {}
     if trained is None:

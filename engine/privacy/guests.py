@@ -16,7 +16,7 @@ SETTLE_DELAY: Final = timedelta(seconds=15)  # longer than a statement that bega
 async def settle_guests(pool: Pool, redis: Redis, now: datetime) -> int:
     """Give users the remaining events of their guests; returns how many guests are settled now.
 
-    These are events of a batch that was being stored during the join, or events in a Redis that was away then.
+    They were stored during the join, or Redis was away.
     """
     settled = 0
     for identity in await unsettled_identities(pool, now - SETTLE_DELAY):

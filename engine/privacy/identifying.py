@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import structlog
 from redis.asyncio import Redis
 
 from core.contract import Person, check_id
@@ -12,8 +11,6 @@ from db.cache import move_guest
 from db.identities import join_guest
 from db.postgres import Pool
 from engine.viewer import TokenVerifier, Viewer
-
-log = structlog.get_logger()
 
 PERSON_SCOPE: Final = "events:write"  # for the viewer's own person
 CLIENT_SCOPE: Final = "profiles:write"  # for any person

@@ -9,7 +9,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from api.oauth.authority import MOST_WAITING, Authority
+from api.oauth.authority import MAX_WAITING, Authority
 from api.oauth.blocking_pool import BlockingPool
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
 from core import clock
@@ -366,7 +366,7 @@ async def test_too_many_requests_at_once_are_refused_at_once(
     http: httpx.AsyncClient, registered: Any, authority: Authority
 ) -> None:
     await registered()
-    authority.waiting = MOST_WAITING
+    authority.waiting = MAX_WAITING
     answer = await ask(http, OWN)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     authority.waiting = 0

@@ -226,7 +226,7 @@ async def test_a_signature_is_checked_once(issuer: Issuer, monkeypatch: pytest.M
 
 
 async def test_remembered_tokens_are_bounded(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifier, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(verifier, "MAX_REMEMBERED", 3)
     for number in range(10):
         await issuer.verifier.verify(issuer.token(issuer.claims(jti=str(number))))
     assert len(issuer.verifier._remembered) == 3

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.errors import RequestRefused
 from api.gateway import Gateway
-from api.http.gzip_body import MOST_MEMBERS, inflate
+from api.http.gzip_body import MAX_MEMBERS, inflate
 from api.routes.bulk import BulkEndpoint, StoreElements
 from core.errors import StoreUnavailable
 from core.settings import Ingest, Stores
@@ -234,7 +234,7 @@ async def test_a_gzip_bomb_is_refused(http: httpx.AsyncClient) -> None:
     with pytest.raises(RequestRefused):
         inflate(gzip.compress(b" " * 101), 100)
     with pytest.raises(RequestRefused):
-        inflate(gzip.compress(b"") * (MOST_MEMBERS + 1), 100)
+        inflate(gzip.compress(b"") * (MAX_MEMBERS + 1), 100)
 
 
 async def test_more_than_a_megabyte_or_five_hundred_elements_are_413(http: httpx.AsyncClient) -> None:

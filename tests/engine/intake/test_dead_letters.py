@@ -17,7 +17,7 @@ from bus.envelope import Kind
 from bus.messages import as_received, store_events
 from bus.rabbitmq import topology
 from bus.rabbitmq.celery_message import body_of
-from bus.rabbitmq.dead_letters import MOST_DELIVERIES, read_dead_letters
+from bus.rabbitmq.dead_letters import MAX_DELIVERIES, read_dead_letters
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
 from core.settings import Stores
@@ -135,7 +135,7 @@ async def test_a_dead_letter_that_was_delivered_too_often_is_not_decoded(
     body = body_of(store_events([make_event(), make_event()]))
     await dead_letter(channel, body, TASK)
     queue = await channel.get_queue(topology.DEAD_LETTERS.name)
-    for _ in range(MOST_DELIVERIES):
+    for _ in range(MAX_DELIVERIES):
         await (await taken(queue)).reject(requeue=True)
     await move_all(pool, stores)
     (dead,) = await list_dead_events(pool, 10)

@@ -24,8 +24,8 @@ from db.dead_events import DeadReason, bodies_of_dead_events, list_dead_events
 from db.erasures import begin_erasure
 from db.events import MONTHS_AHEAD, ensure_months
 from db.postgres import Pool
-from engine.intake.reading import insert_good, read_batch
-from engine.intake.storing import store, store_batch
+from engine.intake.reading import read_batch
+from engine.intake.storing import insert_good, store, store_batch
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
 from workers.process import Connections
@@ -281,8 +281,8 @@ async def test_a_message_with_an_eta_or_expiry_is_dead_lettered_and_the_worker_g
 
 PRELUDE = """
 import os, signal
-import engine.intake.storing, engine.intake.reading
-from engine.intake.reading import insert_good
+import engine.intake.storing
+from engine.intake.storing import insert_good
 
 async def deadly(connection, events):
     if any(event.item_id == "deadly" for event in events):

@@ -117,7 +117,7 @@ async def test_the_longest_time_to_keep_events_is_valid(pool: Pool, settings: Ev
 @pytest.fixture
 async def quiet(channel: AbstractChannel) -> None:
     """Empty queues."""
-    for queue in (topology.TRAINING, topology.CHORES, topology.LAKE):
+    for queue in (topology.TRAINING, topology.PERIODIC, topology.LAKE):
         await (await channel.get_queue(queue.name)).purge()
 
 

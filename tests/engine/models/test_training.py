@@ -67,7 +67,7 @@ def purchase(person: int, order: int, item: int, at: datetime) -> Event:
 
 @pytest.fixture
 async def broker(stores: Stores, channel: AbstractChannel) -> AsyncIterator[RabbitPublisher]:
-    for queue in (topology.TRAINING, topology.CHORES):
+    for queue in (topology.TRAINING, topology.PERIODIC):
         await (await channel.get_queue(queue.name)).purge()
     opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
