@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, TypedDict
 
 import structlog
-from asyncpg import Pool
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -34,7 +33,7 @@ from core.errors import PenchantError
 from core.settings import Settings
 from core.tasks import end
 from db.cache import connect_redis
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.ingest import EventIntake
 from engine.recommending.people import PeopleReader

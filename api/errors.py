@@ -22,7 +22,7 @@ from core.stores import log_unavailable
 
 log = structlog.get_logger()
 
-MOST_ERRORS = 5
+MAX_ERRORS = 5
 MASKED = "Something went wrong on our side."
 STORE_AWAY = "A store did not answer."
 
@@ -45,10 +45,10 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (StrawberryInputCoercionError, "BAD_USER_INPUT"),
 )
 
-_REFUSALS: dict[type[PenchantError], tuple[str, int]] = {
-    TooManyElements: ("PAYLOAD_TOO_LARGE", 413),
-    Overloaded: ("SERVICE_UNAVAILABLE", 503),
-}
+_REFUSALS: tuple[tuple[type[PenchantError], str, int], ...] = (
+    (TooManyElements, "PAYLOAD_TOO_LARGE", 413),
+    (Overloaded, "SERVICE_UNAVAILABLE", 503),
+)
 REFUSALS = (RequestRefused, TooManyElements, Overloaded)  # errors that refuse a request as a whole
 
 
@@ -63,7 +63,7 @@ def refusal_of(error: RequestRefused | TooManyElements | Overloaded) -> RequestR
     """One of `REFUSALS` as a RequestRefused, with its public code and HTTP status."""
     if isinstance(error, RequestRefused):
         return error
-    code, status = _REFUSALS[type(error)]
+    code, status = next((code, status) for kind, code, status in _REFUSALS if isinstance(error, kind))
     return RequestRefused(code, str(error), status)
 
 
@@ -82,7 +82,7 @@ def public_errors(errors: Sequence[GraphQLError], request_id: str, default: str 
 
     `default` is the code of errors that GraphQL itself finds in the request, such as `GRAPHQL_VALIDATION_FAILED`.
     """
-    return [_public(error, request_id, default) for error in errors[:MOST_ERRORS]]
+    return [_public(error, request_id, default) for error in errors[:MAX_ERRORS]]
 
 
 def _public(error: GraphQLError, request_id: str, default: str | None) -> dict[str, Any]:

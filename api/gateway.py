@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncpg import Pool
     from redis.asyncio import Redis
 
     from bus.publisher import Publisher
     from core.settings import Settings
+    from db.postgres import Pool
     from engine.catalogue.catalogue import Catalogue
     from engine.intake.ingest import EventIntake
     from engine.recommending.people import PeopleReader

@@ -12,7 +12,7 @@ class Cause(StrEnum):
 
     CRASHED = "CRASHED"  # it ended the worker's process each time it was delivered
     NOT_JSON = "NOT_JSON"  # its content type is not JSON
-    TIMED = "TIMED"  # it has an eta or an expiry
+    HAS_ETA_OR_EXPIRY = "HAS_ETA_OR_EXPIRY"
     FAILED = "FAILED"  # its task failed
 
 

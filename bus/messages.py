@@ -44,7 +44,7 @@ def export_events(period: str) -> Envelope:
 
 
 def as_received(task: str, body: bytes, id: UUID) -> Envelope:
-    """Sends on a message that we did not read: its bytes unchanged, for the task that it named."""
+    """Forwards a message we could not read, unchanged, to the task it names."""
     return Envelope(kind=Kind.AS_RECEIVED, id=id, headers=_trace() | {TASK: task}, body=body)
 
 

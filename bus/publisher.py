@@ -12,7 +12,7 @@ class QueueName(StrEnum):
     EVENTS = "penchant.events"
     TRAINING = "penchant.training"
     LAKE = "penchant.lake"
-    CHORES = "penchant.chores"  # for periodic work and for moving dead letters
+    PERIODIC = "penchant.chores"  # for periodic work and for moving dead letters
     DEAD_LETTERS = "penchant.dead"
 
 

@@ -8,7 +8,7 @@ from core.errors import PenchantError
 from core.secret_files import read_secret
 
 if TYPE_CHECKING:
-    import asyncpg
+    from db.postgres import Pool
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ def postgres_url() -> str:
     return url
 
 
-def on_pool(work: "Callable[[asyncpg.Pool], Awaitable[T]]", url: str | None = None) -> T:
+def on_pool(work: "Callable[[Pool], Awaitable[T]]", url: str | None = None) -> T:
     """The result of `work` on a pool of its own, by default to the database of the settings.
 
     Raises NoDatabase, and StoreUnavailable when Postgres cannot be reached.

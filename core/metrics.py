@@ -95,7 +95,7 @@ class FixedMetrics(Collector):
         return self._metrics
 
 
-def shared_metrics() -> CollectorRegistry:
+def _counted_metrics() -> CollectorRegistry:
     """The metrics of this process, or of all processes that share them."""
     if not os.environ.get(SHARED):
         return _COUNTED
@@ -107,7 +107,7 @@ def shared_metrics() -> CollectorRegistry:
 def all_metrics() -> CollectorRegistry:
     """All counted metrics, with the memory and time of this process."""
     registry = CollectorRegistry()
-    for part in (shared_metrics(), _PROCESS):
+    for part in (_counted_metrics(), _PROCESS):
         registry.register(part)
     return registry
 
@@ -116,4 +116,4 @@ def exposition(metrics: Iterable[Metric] = ()) -> bytes:
     """All numbers in Prometheus' text format: counted ones, those of this process, and those just read."""
     given = CollectorRegistry()
     given.register(FixedMetrics(metrics))
-    return b"".join(generate_latest(registry) for registry in (shared_metrics(), _PROCESS, given))
+    return b"".join(generate_latest(registry) for registry in (_counted_metrics(), _PROCESS, given))

@@ -82,7 +82,7 @@ def _unavailable(error: BaseException) -> StoreUnavailable:
 
 
 def connect_redis(url: str, timeout: float = 0.5) -> Redis:
-    """A client of bytes whose every answer takes at most `timeout` seconds. Opens nothing until it is used.
+    """A client that returns bytes and waits at most `timeout` seconds for an answer. Opens nothing until it is used.
 
     Its commands and pipelines raise StoreUnavailable while Redis is away, too slow, or full.
     """

@@ -42,8 +42,8 @@ class DeadState(StrEnum):
 class NewDeadEvent(NamedTuple):
     """An event, or a whole message that cannot be read, to be kept as a dead event.
 
-    `key` is the same when the same event is dead-lettered again. `moment`, when it happened at the latest, is not
-    stored: events from before their person's erasure are not kept.
+    `key` is the same when the same event is dead-lettered again. `moment` is the latest time at which the event
+    can have happened. It is not stored: events from before their person's erasure are not kept.
     """
 
     key: str
@@ -107,7 +107,7 @@ class ReplayableEvent(NamedTuple):
 
 
 async def insert_dead_events(connection: Connection, events: Iterable[NewDeadEvent]) -> None:
-    """Store these. One that has a row already, unless it was discarded, makes that row DEAD again."""
+    """Store these. If an event has a row that was not discarded, that row becomes DEAD again."""
     once = {event.key: event for event in events}
     if not once:
         return

@@ -31,7 +31,7 @@ class AdvisoryLock(IntEnum):
 
 
 async def lock_transaction(connection: Connection, lock: AdvisoryLock, name: str | None = None) -> None:
-    """Wait for the lock, or for the lock of `name` under it; it is held until the transaction ends."""
+    """Wait for the lock; it is held until the transaction ends. With `name`: one lock per name under this number."""
     if name is None:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", lock)
     else:
@@ -39,7 +39,10 @@ async def lock_transaction(connection: Connection, lock: AdvisoryLock, name: str
 
 
 async def try_lock_session(connection: Connection, lock: AdvisoryLock, name: str | None = None) -> bool:
-    """Whether the connection has the lock now, or the lock of `name` under it; held until it is closed."""
+    """Whether the connection has the lock now; it is held until the connection is closed.
+
+    With `name`: one lock per name under this number.
+    """
     if name is None:
         return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock))
     return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext($2))", lock, name))

@@ -1,13 +1,12 @@
 """The connection to Postgres: one pool per process, jsonb as Python objects, and one error while it is away."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, cast
 
 import asyncpg
 import asyncpg.pool
 import orjson
-import psycopg
 
 from core.errors import StoreUnavailable
 
@@ -95,12 +94,12 @@ class PooledConnection:
 class _Block:
     """An async context manager of asyncpg. Its own errors are translated; errors of the block inside pass unchanged."""
 
-    def __init__(self, inner: Any, give: Callable[[Any], Any]) -> None:
-        self._inner, self._give = inner, give
+    def __init__(self, inner: Any, wrap: Callable[[Any], Any]) -> None:
+        self._inner, self._wrap = inner, wrap
 
     async def __aenter__(self) -> Any:
         try:
-            return self._give(await self._inner.__aenter__())
+            return self._wrap(await self._inner.__aenter__())
         except _TRANSLATED as error:
             raise _unavailable(error) from error
 
@@ -109,9 +108,6 @@ class _Block:
             await self._inner.__aexit__(*raised)
         except _TRANSLATED as error:
             raise _unavailable(error) from error
-
-    def __await__(self) -> Any:
-        return self._inner.__await__()
 
 
 class Pool(asyncpg.Pool):  # type: ignore[misc]
@@ -154,13 +150,11 @@ async def connect_pool(url: str, *, size: int = 10, timeout: float = 5.0, connec
     return pool
 
 
-@contextmanager
-def psycopg_errors() -> Iterator[None]:
-    """Around what uses psycopg: raises StoreUnavailable when Postgres cannot be reached or does not answer in time."""
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise StoreUnavailable("postgres", f"Postgres did not answer: {str(error).strip()}") from error
+def psycopg_errors() -> AbstractContextManager[None]:
+    """For `api.oauth.blocking_pool` until it imports `db.psycopg_errors` itself."""
+    from db import psycopg_errors as own_module  # this module is loaded where psycopg is not
+
+    return own_module.psycopg_errors()
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:
@@ -181,7 +175,7 @@ def _from_jsonb(value: bytes) -> Any:
 @asynccontextmanager
 async def transaction(connection: Connection) -> AsyncIterator[Connection]:
     """A transaction on a connection of the pool, or a savepoint inside the transaction already open."""
-    if isinstance(connection, asyncpg.Pool):
+    if isinstance(connection, Pool):
         async with connection.acquire() as own, own.transaction():
             yield own
     else:

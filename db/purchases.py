@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from db.postgres import Connection
+from db.postgres import Connection, Pool
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 BULK_TIMEOUT = 900.0  # seconds; a year of purchases takes a few
@@ -79,7 +78,7 @@ class Bought(NamedTuple):
     names: dict[int, str]
 
 
-async def purchase_log(pool: asyncpg.Pool, until: datetime, since: datetime | None = None) -> PurchaseLog:
+async def purchase_log(pool: Pool, until: datetime, since: datetime | None = None) -> PurchaseLog:
     """The purchases from `since` on and before `until`, from one snapshot."""
     async with pool.acquire(timeout=BULK_TIMEOUT) as connection, connection.transaction(isolation="repeatable_read"):
         bought = await read_bought(connection, until, since or EARLIEST)

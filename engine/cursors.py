@@ -1,4 +1,4 @@
-"""Cursors of lists: a signed position. A client cannot make one up, and a cursor of one list is not one of another."""
+"""Cursors of lists: a signed position. A client cannot forge one. A cursor is valid for one list only."""
 
 from typing import Any
 

@@ -23,7 +23,8 @@ def resting(universe: Universe | None, state: State, as_of: int) -> NDArray[np.u
 def rest_times(rows: NDArray[np.int32], gaps: NDArray[np.float64], items: int) -> NDArray[np.float32]:
     """(items + 1,) seconds: a low quantile of the item's rebuy gaps, shrunk towards that of all gaps.
 
-    `rows` and `gaps` are the item and the seconds of each observed rebuy. The last place is for items outside.
+    `rows` and `gaps` are the item and the seconds of each observed rebuy. The last place is for items outside the
+    universe.
     """
     if not len(gaps):
         return np.full(items + 1, NEVER, np.float32)

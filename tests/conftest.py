@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import aio_pika
-import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
@@ -14,7 +13,7 @@ from redis.asyncio import Redis
 from bus.rabbitmq import topology
 from cli.stack.shared import ask, served
 from core.settings import Stores
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 
 pytest_plugins = ("tests.fixtures.gateway", "tests.fixtures.over_http", "tests.fixtures.worker")
 
@@ -84,7 +83,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
 
 
 @pytest.fixture
-async def pool(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
+async def pool(postgres_url: str) -> AsyncIterator[Pool]:
     """A pool on this worker's database, every table empty."""
     async with await connect_pool(postgres_url) as opened:
         await opened.execute(EMPTY_EVERY_TABLE)

@@ -4,7 +4,6 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
 import httpx
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
@@ -13,6 +12,7 @@ from bus.rabbitmq import topology
 from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.settings import Stores
+from db.postgres import Pool
 from engine.intake.reading import read_batch
 from engine.intake.storing import store
 from engine.privacy.continuing_erasures import continue_erasures
@@ -72,7 +72,7 @@ async def drain(channel: AbstractChannel, connections: Connections) -> list[int]
 
 
 async def carry_on(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, after: timedelta = 2 * SETTLE_DELAY, *, has_lake: bool = False
+    stores: Stores, pool: Pool, redis: Redis, after: timedelta = 2 * SETTLE_DELAY, *, has_lake: bool = False
 ) -> int:
     """Run the periodic task that continues erasures, as if `after` had passed."""
     broker = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
@@ -86,7 +86,7 @@ def states(receipt: dict[str, Any]) -> dict[str, str]:
     return {one["store"]: one["status"] for one in receipt["stores"]}
 
 
-async def tables_with(pool: asyncpg.Pool, text: str) -> list[str]:
+async def tables_with(pool: Pool, text: str) -> list[str]:
     """The tables where some row has the text in any column."""
     tables = await pool.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"

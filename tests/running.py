@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 
 from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS
 from core.settings import Stores
 from db.clients import create_client
+from db.postgres import Pool
 from engine.scopes import SCOPES
 from tests.commands import PROGRAM, ROOT
 
@@ -52,7 +52,7 @@ class Running:
         return token
 
 
-async def register_client(pool: asyncpg.Pool) -> None:
+async def register_client(pool: Pool) -> None:
     """Register the test's client, with every scope."""
     await create_client(pool, register(CLIENT, SECRET, grants=[CLIENT_CREDENTIALS], scope=" ".join(SCOPES)))
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from celery import Celery
 
-from bus.rabbitmq.topology import CHORES, EVENTS, LAKE, TRAINING
+from bus.rabbitmq.topology import EVENTS, LAKE, PERIODIC, TRAINING
 from core.settings import Settings
 from workers import move_dead_letters, periodic, store_events
 from workers.process import WorkerProcess
@@ -22,7 +22,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "broker_connection_max_retries": None,  # no limit
     "broker_connection_timeout": 5,
     # Queues: declared in code, so that Celery knows they are quorum queues and leaves the global prefetch alone.
-    "task_queues": (EVENTS, CHORES),
+    "task_queues": (EVENTS, PERIODIC),
     "task_default_queue": EVENTS.name,
     "task_default_exchange": EVENTS.exchange.name,
     "task_default_exchange_type": EVENTS.exchange.type,

@@ -11,7 +11,7 @@ from core.errors import StoreUnavailable
 from core.settings import Stores
 from core.stores import log_unavailable
 from db.locks import AdvisoryLock
-from db.postgres import psycopg_errors
+from db.psycopg_errors import psycopg_errors
 
 log = structlog.get_logger()
 
@@ -19,7 +19,7 @@ RETRY_PAUSE: Final = 1.0  # seconds between attempts to lead
 
 
 class Leadership:
-    """A lock in Postgres: its session holds it until it ends, so one process at a time leads."""
+    """One process leads: the one whose Postgres session holds the lock."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -30,7 +30,7 @@ class Leadership:
         """Whether this process leads now; it takes the lock when no other process has it."""
         try:
             with psycopg_errors():
-                return self._is_still_held() if self._session else self._is_taken()
+                return self._is_still_held() if self._session else self._try_to_lead()
         except StoreUnavailable as error:
             self.release()
             if self._logged != "store_unavailable":
@@ -49,7 +49,7 @@ class Leadership:
         self._session.execute("SELECT true")
         return True
 
-    def _is_taken(self) -> bool:
+    def _try_to_lead(self) -> bool:
         self._session = psycopg.connect(
             self._url,
             autocommit=True,

@@ -107,8 +107,8 @@ def has_eta_or_expiry(message: Any) -> bool:
 def _send_task(parent: Any) -> None:
     parent.app.send_task(
         Kind.MOVE_DEAD_LETTERS,
-        exchange=topology.CHORES.exchange.name,
-        routing_key=topology.CHORES.routing_key,
+        exchange=topology.PERIODIC.exchange.name,
+        routing_key=topology.PERIODIC.routing_key,
         expires=EXPIRES,
         ignore_result=True,
         connection=parent.connection,

@@ -3,26 +3,23 @@
 from datetime import datetime
 from typing import Any, Final
 
-import asyncpg
-import structlog
 from celery import Celery, Task
 from redis.asyncio import Redis
 
 from bus.envelope import Kind
 from bus.messages import export_events, train
 from bus.publisher import Publisher
-from bus.rabbitmq.topology import CHORES
+from bus.rabbitmq.topology import PERIODIC
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import EventLake, Schedule, Settings
 from core.stores import log_unavailable
+from db.postgres import Pool
 from engine.maintenance.periodic import do_periodic_work, due_export
 from engine.privacy.continuing_erasures import continue_erasures
 from engine.privacy.guests import settle_guests
 from workers.observation import observed
 from workers.process import Connections, WorkerProcess
-
-log = structlog.get_logger()
 
 PERIOD: Final = 15.0  # seconds
 NAME_BEFORE: Final = "penchant.look_around"  # in messages of the release before
@@ -32,7 +29,7 @@ BEAT_SETTINGS: Final[dict[str, Any]] = {
         "periodic": {
             "task": Kind.PERIODIC,
             "schedule": PERIOD,
-            "options": {"exchange": CHORES.exchange.name, "routing_key": CHORES.routing_key, "expires": 4 * PERIOD},
+            "options": {"exchange": PERIODIC.exchange.name, "routing_key": PERIODIC.routing_key, "expires": 4 * PERIOD},
         }
     },
     "beat_max_loop_interval": 1,  # seconds between checks whether this beat still leads
@@ -68,9 +65,7 @@ async def _run(connections: Connections, schedule: Schedule, lake: EventLake) ->
             await publisher.publish(export_events(period))
 
 
-async def _settle_people(
-    pool: asyncpg.Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool
-) -> None:
+async def _settle_people(pool: Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool) -> None:
     """Settle guests and continue erasures; while a store is away, the next run does."""
     try:
         await settle_guests(pool, redis, now)

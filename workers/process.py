@@ -7,13 +7,12 @@ from contextvars import copy_context
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
-import asyncpg
 from redis.asyncio import Redis
 
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.settings import Stores
 from db.cache import connect_redis
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 from db.recent_events import RecentEventsWriter
 
 Result = TypeVar("Result")
@@ -26,7 +25,7 @@ class Connections:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._pool: asyncpg.Pool | None = None
+        self._pool: Pool | None = None
 
     @cached_property
     def redis(self) -> Redis:
@@ -43,7 +42,7 @@ class Connections:
         """The address of RabbitMQ."""
         return self._stores.broker_url.get_secret_value()
 
-    async def pool(self) -> asyncpg.Pool:
+    async def pool(self) -> Pool:
         """The Postgres pool, of one connection. Raises StoreUnavailable while Postgres is away."""
         if self._pool is None:
             url = self._stores.postgres_url.get_secret_value()

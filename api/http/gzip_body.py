@@ -4,7 +4,7 @@ import zlib
 
 from api.errors import RequestRefused
 
-MOST_MEMBERS = 64  # of one body: `cat a.gz b.gz` is gzip too, and each member costs a copy of the bytes after it
+MAX_MEMBERS = 64  # of one body: `cat a.gz b.gz` is gzip too, and each member costs a copy of the bytes after it
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -16,7 +16,7 @@ def inflate(body: bytes, most: int) -> bytes:
     """
     parts: list[bytes] = []
     left = most
-    for _ in range(MOST_MEMBERS):
+    for _ in range(MAX_MEMBERS):
         member = zlib.decompressobj(_GZIP)
         try:
             parts.append(member.decompress(body, left + 1))
@@ -34,4 +34,4 @@ def inflate(body: bytes, most: int) -> bytes:
 
 
 def _bad() -> RequestRefused:
-    return RequestRefused("BAD_REQUEST", f"The body is not complete gzip of at most {MOST_MEMBERS} members.", 400)
+    return RequestRefused("BAD_REQUEST", f"The body is not complete gzip of at most {MAX_MEMBERS} members.", 400)

@@ -20,7 +20,7 @@ from core.settings import Settings
 from db.postgres import Connection
 
 THREADS = 4  # an argon2 check takes 19 MiB and 30 ms in each
-MOST_WAITING = 64  # token requests, running ones included
+MAX_WAITING = 64  # token requests, running ones included
 REQUEST_TIMEOUT = 12.0  # seconds a token request may take; Postgres has its own, shorter timeouts
 
 
@@ -38,7 +38,7 @@ class Authority:
 
     async def answer(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Response:
         """Answer a token request in a thread. Raises Overloaded, StoreUnavailable, TimeoutError."""
-        if self.waiting >= MOST_WAITING:
+        if self.waiting >= MAX_WAITING:
             raise Overloaded()
         self.waiting += 1
         try:

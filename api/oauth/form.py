@@ -7,8 +7,8 @@ from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from starlette.requests import Request
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
-MOST_BYTES = 16_384
-MOST_PARAMETERS = 32
+MAX_BYTES = 16_384
+MAX_PARAMETERS = 32
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -29,8 +29,8 @@ async def read_form(request: Request) -> dict[str, str]:
 def parse_form(body: bytes) -> dict[str, str]:
     """The parameters of `body`. Raises InvalidRequestError, see `read_form`."""
     pairs = [pair for pair in body.split(b"&") if pair]
-    if len(pairs) > MOST_PARAMETERS:
-        raise InvalidRequestError(f"The body has more than {MOST_PARAMETERS} parameters.")
+    if len(pairs) > MAX_PARAMETERS:
+        raise InvalidRequestError(f"The body has more than {MAX_PARAMETERS} parameters.")
     form: dict[str, str] = {}
     for pair in pairs:
         name, _, value = pair.partition(b"=")
@@ -44,8 +44,8 @@ async def _body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
-            raise InvalidRequestError(f"The body has more than {MOST_BYTES} bytes.", status_code=413)
+        if len(body) > MAX_BYTES:
+            raise InvalidRequestError(f"The body has more than {MAX_BYTES} bytes.", status_code=413)
     return bytes(body)
 
 

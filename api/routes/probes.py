@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar, cast
 
 import structlog
-from asyncpg import Pool
 from prometheus_client.core import Metric
 from redis.asyncio import Redis
 
@@ -17,6 +16,7 @@ from core.stores import log_unavailable
 from db.dead_events import count_dead_events
 from db.jobs import latest_jobs
 from db.outbox import count_envelopes
+from db.postgres import Pool
 from engine.catalogue.catalogue import Catalogue
 
 log = structlog.get_logger()

@@ -64,7 +64,7 @@ def text_in(body: bytes) -> bytes:
 
 
 def attempts_of(headers: Mapping[str, Any]) -> int:
-    """Which attempt at its events this delivery of a message is, from 1."""
+    """The number of this attempt, from 1. Attempts in earlier messages count too."""
     return 1 + _count(headers.get(ATTEMPTS_HEADER)) + deliveries_of(headers)
 
 

@@ -9,13 +9,13 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from bus.dead_letters import Cause, DeadLetter
 from bus.rabbitmq import celery_message
-from bus.rabbitmq.errors import UNREACHABLE, unavailable
+from bus.rabbitmq.errors import CONNECTION_ERRORS, unavailable
 from bus.rabbitmq.topology import DEAD_LETTERS, DELIVERY_LIMIT
 
 TIMEOUT: Final = 5.0  # seconds to connect, and for each answer
 # A dead letter that was delivered more often may crash its reader. RabbitMQ 4 goes on counting where the first queue
 # stopped.
-MOST_DELIVERIES: Final = DELIVERY_LIMIT + 4
+MAX_DELIVERIES: Final = DELIVERY_LIMIT + 4
 
 
 async def read_dead_letters(url: str, limit: int) -> AsyncGenerator[DeadLetter, None]:
@@ -32,7 +32,7 @@ async def read_dead_letters(url: str, limit: int) -> AsyncGenerator[DeadLetter, 
                 if message is None:
                     return
                 yield dead_letter(message)
-    except UNREACHABLE as error:
+    except CONNECTION_ERRORS as error:
         raise unavailable("The broker did not deliver the dead letters", error) from error
 
 
@@ -44,7 +44,7 @@ def dead_letter(message: AbstractIncomingMessage) -> DeadLetter:
     async def ack() -> None:
         try:
             await message.ack()
-        except UNREACHABLE as error:
+        except CONNECTION_ERRORS as error:
             raise unavailable("The broker did not take the acknowledgement", error) from error
 
     return DeadLetter(
@@ -53,7 +53,7 @@ def dead_letter(message: AbstractIncomingMessage) -> DeadLetter:
         body=message.body,
         cause=cause,
         attempts=DELIVERY_LIMIT + 1 if cause is Cause.CRASHED else 1,
-        may_crash=celery_message.deliveries_of(message.headers) >= MOST_DELIVERIES,
+        may_crash=celery_message.deliveries_of(message.headers) >= MAX_DELIVERIES,
         decode=partial(celery_message.text_in, message.body),
         ack=ack,
     )
@@ -65,5 +65,5 @@ def _cause(message: AbstractIncomingMessage) -> Cause:
     if message.content_type != celery_message.JSON:
         return Cause.NOT_JSON
     if any(message.headers.get(name) is not None for name in celery_message.TIME_HEADERS):
-        return Cause.TIMED
+        return Cause.HAS_ETA_OR_EXPIRY
     return Cause.FAILED

@@ -6,7 +6,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from core.errors import StoreUnavailable
 
-UNREACHABLE: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
+CONNECTION_ERRORS: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
 
 
 def unavailable(what: str, error: Exception | None = None) -> StoreUnavailable:

@@ -14,7 +14,7 @@ from bus.envelope import Envelope, Kind
 from bus.publisher import QueueState
 from bus.rabbitmq import topology
 from bus.rabbitmq.celery_message import JSON, body_of, headers_of
-from bus.rabbitmq.errors import UNREACHABLE, unavailable
+from bus.rabbitmq.errors import CONNECTION_ERRORS, unavailable
 
 log = structlog.get_logger()
 
@@ -25,8 +25,8 @@ ROUTING_KEYS: Final = {
     Kind.STORE_EVENTS: topology.EVENTS.routing_key,
     Kind.TRAIN: topology.TRAINING.routing_key,
     Kind.EXPORT_EVENTS: topology.LAKE.routing_key,
-    Kind.PERIODIC: topology.CHORES.routing_key,
-    Kind.MOVE_DEAD_LETTERS: topology.CHORES.routing_key,
+    Kind.PERIODIC: topology.PERIODIC.routing_key,
+    Kind.MOVE_DEAD_LETTERS: topology.PERIODIC.routing_key,
     Kind.AS_RECEIVED: topology.EVENTS.routing_key,
 }
 
@@ -56,7 +56,7 @@ class RabbitPublisher:
                     await self._publish(message, routing_key)
                 except CONNECTION_EXCEPTIONS:
                     await self._publish(message, routing_key)
-        except UNREACHABLE as error:
+        except CONNECTION_ERRORS as error:
             raise unavailable("The broker did not confirm", error) from error
 
     def body_of(self, envelope: Envelope) -> bytes:
@@ -73,7 +73,7 @@ class RabbitPublisher:
                 except BaseException:
                     self._drop(exchange)
                     raise
-        except UNREACHABLE as error:
+        except CONNECTION_ERRORS as error:
             raise unavailable("The broker did not answer", error) from error
 
     async def close(self) -> None:
@@ -151,6 +151,6 @@ def message_of(envelope: Envelope) -> aio_pika.Message:
 
 
 async def _close(connection: AbstractConnection) -> None:
-    with suppress(*UNREACHABLE):
+    with suppress(*CONNECTION_ERRORS):
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await connection.close()

@@ -53,14 +53,14 @@ LAKE: Final = Queue(
 )
 
 # Periodic work, sent every few seconds: while none is consumed, the newest message is enough.
-CHORES: Final = Queue(
-    QueueName.CHORES,
+PERIODIC: Final = Queue(
+    QueueName.PERIODIC,
     EXCHANGE,
     routing_key="chores",
     queue_arguments={"x-queue-type": "quorum", "x-max-length": 1},
 )
 
-QUEUES: Final = (DEAD_LETTERS, EVENTS, TRAINING, LAKE, CHORES)
+QUEUES: Final = (DEAD_LETTERS, EVENTS, TRAINING, LAKE, PERIODIC)
 
 
 def declare(url: str, timeout: float = 5.0) -> None:

@@ -18,7 +18,7 @@ READERS = {  # the advice when no process reads the queue
     topology.EVENTS.name: "`penchant worker`: until then events wait and are not stored",
     topology.TRAINING.name: "`penchant trainer`, or run `penchant train` by hand",
     topology.LAKE.name: "`penchant trainer`, or run `penchant export events` by hand",
-    topology.CHORES.name: "`penchant worker`",
+    topology.PERIODIC.name: "`penchant worker`",
 }
 DECLARED = "A gateway declares it with its first event, `penchant worker` when it starts."
 

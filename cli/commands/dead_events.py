@@ -14,13 +14,12 @@ from core.settings import Stores
 from db.dead_events import DeadReason, DeadState
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from bus.rabbitmq.publisher import RabbitPublisher
     from db.dead_events import DeadEvent
+    from db.postgres import Pool
     from engine.outcomes import Result
 
-    Decide = Callable[[asyncpg.Pool, Sequence[str]], Awaitable[list[Result]]]
+    Decide = Callable[[Pool, Sequence[str]], Awaitable[list[Result]]]
 
 MOST = 500  # of a call
 LARGEST_ID = 2**63 - 1
@@ -63,7 +62,7 @@ def show(id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)]
     """Show one dead event with everything that was received, which may be personal."""
     from db.dead_events import bodies_of_dead_events, dead_event_by_id
 
-    async def read(pool: "asyncpg.Pool") -> dict[str, Any] | None:
+    async def read(pool: "Pool") -> dict[str, Any] | None:
         dead, bodies = await dead_event_by_id(pool, id), await bodies_of_dead_events(pool, [id])
         if dead is None:
             return None
@@ -86,7 +85,7 @@ def replay(ids: Ids = None, every: All = False, reason: Reason = None, as_json: 
 
     broker_url = Stores().broker_url.get_secret_value()
 
-    async def send(pool: "asyncpg.Pool", some: Sequence[str]) -> "list[Result]":
+    async def send(pool: "Pool", some: Sequence[str]) -> "list[Result]":
         async with _broker(broker_url) as broker:
             return await replay(pool, broker, some, operator_of(OPERATOR))
 
@@ -104,7 +103,7 @@ def discard(
     """Delete the bodies of dead events for good; their reason, who discarded them and why are kept."""
     from engine.dead_events.deciding import discard
 
-    async def delete(pool: "asyncpg.Pool", some: Sequence[str]) -> "list[Result]":
+    async def delete(pool: "Pool", some: Sequence[str]) -> "list[Result]":
         return await discard(pool, some, why, operator_of(OPERATOR))
 
     _decide("discarded", delete, ids, reason, as_json, every=every)
@@ -121,7 +120,7 @@ def _decide(
 
     configure_logs("ERROR")  # the results say what went wrong
 
-    async def run(pool: "asyncpg.Pool") -> "list[Result]":
+    async def run(pool: "Pool") -> "list[Result]":
         results: list[Result] = []
         async for some in _named(ids) if ids else _undecided(pool, reason):
             results += await decide(pool, some)
@@ -152,7 +151,7 @@ async def _named(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:
         yield shown[start : start + MOST]
 
 
-async def _undecided(pool: "asyncpg.Pool", reason: DeadReason | None) -> AsyncIterator[Sequence[str]]:
+async def _undecided(pool: "Pool", reason: DeadReason | None) -> AsyncIterator[Sequence[str]]:
     """The dead events without a decision, each once: one that fails again meanwhile keeps its older id."""
     from db.dead_events import undecided_ids
 

@@ -10,9 +10,9 @@ from cli.interface import AsJson, command_group, operator_of, print_json, print_
 from core.settings import Stores
 
 if TYPE_CHECKING:
-    import asyncpg
     from redis.asyncio import Redis
 
+    from db.postgres import Pool
     from db.serving import Serving
 
 MOST = 100
@@ -28,7 +28,7 @@ def list_all(
     """List the newest models; the one that serves is marked."""
     from db.serving import current_serving, list_models
 
-    async def read(pool: "asyncpg.Pool") -> list[dict[str, Any]]:
+    async def read(pool: "Pool") -> list[dict[str, Any]]:
         row = await current_serving(pool)
         serving = row and row.bundle
         return [
@@ -58,7 +58,7 @@ def promote(
 
     stores, who = Stores(), operator_of(OPERATOR)
 
-    async def change(pool: "asyncpg.Pool") -> "Serving":
+    async def change(pool: "Pool") -> "Serving":
         async with _redis(stores) as redis:
             return await promote_model(pool, redis, stores.bundles, model_id, reason, who, override_gate=override_gate)
 
@@ -73,7 +73,7 @@ def rollback(reason: Why, as_json: AsJson = False) -> None:
 
     stores, who = Stores(), operator_of(OPERATOR)
 
-    async def change(pool: "asyncpg.Pool") -> "Serving":
+    async def change(pool: "Pool") -> "Serving":
         async with _redis(stores) as redis:
             return await roll_back_model(pool, redis, stores.bundles, reason, who)
 

@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
 from cli.services.celery_worker import prepare_celery, run_worker
 from cli.services.shared_metrics import shared_metrics
 from cli.services.startup import read_settings
-from core.errors import PenchantError
+from core.errors import PenchantError, StoreUnavailable
+from core.stores import log_unavailable
 
 if TYPE_CHECKING:
     from core.settings import Watching
-
-log = structlog.get_logger()
 
 
 class PortTaken(PenchantError):
@@ -64,12 +62,10 @@ def _metrics_served(watching: "Watching") -> Iterator[None]:
 
 def _make_partitions_ahead(url: str) -> None:
     """Make the partitions of the next months; a month that is missing is made when its first event is stored."""
-    from core.errors import StoreUnavailable
-
     try:
         asyncio.run(_ensure_partitions(url))
     except StoreUnavailable as error:
-        log.warning("partitions_not_made", error=str(error))
+        log_unavailable(error, doing="make partitions")
 
 
 async def _ensure_partitions(url: str) -> None:

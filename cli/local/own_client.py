@@ -9,7 +9,7 @@ from cli.local.stack_files import write_credentials
 from cli.stack.addresses import GIVEN
 
 if TYPE_CHECKING:
-    import asyncpg
+    from db.postgres import Pool
 
 STORES = {"postgres": "postgres", "redis": "valkey", "broker": "rabbitmq"}  # our name of each store: the program's
 TOKEN_TTL = 86_400  # seconds: a `curl` copied in the morning works all day
@@ -34,7 +34,7 @@ def leave_credentials(deployment: Deployment, client: Client, more: dict[str, An
     write_credentials(deployment.folder.path, credentials)
 
 
-async def _register(pool: "asyncpg.Pool", id: str, secret: str) -> None:
+async def _register(pool: "Pool", id: str, secret: str) -> None:
     from api.oauth.clients.registration import register
     from db.clients import create_client
     from engine.scopes import SCOPES

@@ -5,10 +5,10 @@ from typing import Final
 
 from db.postgres import Connection
 
-AGAIN: Final = timedelta(minutes=10)
+RESEND_AFTER: Final = timedelta(minutes=10)
 
 
-async def request_export(connection: Connection, period: str, again: timedelta = AGAIN) -> bool:
+async def request_export(connection: Connection, period: str, again: timedelta = RESEND_AFTER) -> bool:
     """Request this day's export; returns whether a message must be sent to the trainers.
 
     That is so for the first request, and while the export is unfinished when `again` has passed since the last message.

@@ -6,12 +6,10 @@ from contextlib import asynccontextmanager, suppress
 from datetime import date
 from typing import Any, Final
 
-import asyncpg
-
 from core.errors import PenchantError, StoreUnavailable
 from db.lake.days import Day
 from db.locks import AdvisoryLock, try_lock_session, unlock_session
-from db.postgres import Connection
+from db.postgres import Connection, Pool
 
 _ATTEMPTS: Final = 10
 _PAUSE: Final = 0.2  # seconds
@@ -26,7 +24,7 @@ class ForeignLake(PenchantError):
 
 
 @asynccontextmanager
-async def sole_writer(pool: asyncpg.Pool) -> AsyncIterator[Any]:
+async def sole_writer(pool: Pool) -> AsyncIterator[Any]:
     """A connection that holds the lock for writing to the lake until it is closed. Raises LakeBusy."""
     async with pool.acquire() as connection:
         await _lock(connection)

@@ -7,7 +7,6 @@ from glob import escape
 from types import MappingProxyType
 from typing import Any, Final
 
-import asyncpg
 import numpy as np
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
@@ -19,6 +18,7 @@ from db.lake.day_contents import DAY, midnight
 from db.lake.days import paths_of, read_contents
 from db.lake.hashing import hash_integers, hash_texts
 from db.lake.location import Lake
+from db.postgres import Pool
 from db.purchases import (
     BULK_TIMEOUT,
     EARLIEST,
@@ -57,7 +57,7 @@ NO_JOINED_GUESTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 async def purchase_log_with_lake(
-    pool: asyncpg.Pool,
+    pool: Pool,
     lake: Lake,
     until: datetime,
     since: datetime | None = None,

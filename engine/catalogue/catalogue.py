@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import orjson
 import structlog
-from asyncpg import Pool
 from numpy.typing import NDArray
 
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from core.uploads import Offer
 from db.items import Item, catalogue_version, items_changed_since, stream_items
+from db.postgres import Pool
 from engine.catalogue.filters import Filter
 from engine.catalogue.index import IndexTerm, InvertedIndex
 from engine.catalogue.offers import Offers
@@ -94,7 +94,7 @@ class Catalogue:
         return self._numbers.get(id)
 
     def numbers_of(self, ids: Iterable[str]) -> NDArray[np.uint32]:
-        """The numbers of these items, in order, without the ids that are no live items."""
+        """The numbers of these items, in order, skipping ids of items that are not live."""
         found = map(self._numbers.get, ids)
         return np.array([number for number in found if number is not None], np.uint32)
 

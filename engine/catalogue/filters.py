@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """An item matches when it meets every condition that is not None. One value of a list is enough; none meets [].
+    """An item matches when it meets every condition that is not None.
 
+    One matching value of a list is enough. An empty list matches no item.
     `low` and `high` are the lowest and the highest price; an item without a price does not match them. `attributes`
     pairs a key with its values.
     """

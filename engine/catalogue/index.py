@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 IndexTerm = tuple[str, ...]  # ("category", name), ("brand", name) or ("attribute", key, value)
 
-LONGEST_TAIL = 16_384  # entries; a tail of this length is searched in well under a millisecond
+MAX_TAIL = 16_384  # entries; a tail of this length is searched in well under a millisecond
 
 
 class InvertedIndex:
     """Pairs of term and item number, as two flat columns: sorted entries, then a short unsorted tail of newer ones.
 
-    An entry takes eight bytes and a distinct term one number, so the index of a catalogue takes a few megabytes.
+    Each entry takes eight bytes, each distinct term one number.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class InvertedIndex:
 
     def merge_tail(self, *, always: bool = False) -> None:
         """Sort the tail into the other entries, if it has grown long or if `always`."""
-        if not always and len(self._tail_numbers) < LONGEST_TAIL:
+        if not always and len(self._tail_numbers) < MAX_TAIL:
             return
         sorted_codes = np.repeat(np.arange(len(self._starts) - 1, dtype=np.uint32), np.diff(self._starts))
         codes = np.concatenate([sorted_codes, np.array(self._tail_codes, np.uint32)])

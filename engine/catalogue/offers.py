@@ -22,7 +22,10 @@ def offer_in(offers: Sequence[Offer], market: str | None) -> Offer | None:
 
 
 def is_available(offers: Sequence[Offer], market: str | None) -> bool:
-    """Whether an item with these offers is available. It is without offers; for None, if any offer is available."""
+    """Whether an item with these offers is available.
+
+    An item without offers is available. For market None, one available offer is enough.
+    """
     if not offers:
         return True
     if market is None:

@@ -4,18 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import structlog
-from asyncpg import Pool
-
 from core.errors import InvalidInput, StoreUnavailable
 from core.stores import log_unavailable
 from core.uploads import read_item, read_user
 from db.items import remove_items, upsert_items
+from db.postgres import Pool
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
 from engine.outcomes import Outcome, Result, check_count, valid_id
-
-log = structlog.get_logger()
 
 
 async def store_items(pool: Pool, catalogue: Catalogue, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
@@ -23,7 +19,7 @@ async def store_items(pool: Pool, catalogue: Catalogue, raws: Sequence[Mapping[s
 
     Raises TooManyElements for more than 500.
     """
-    results = await _store(raws, read_item, partial(upsert_items, pool))
+    results = await _store(raws, read_item, partial(upsert_items, pool), doing="store items")
     await _refresh(catalogue)
     return results
 
@@ -34,7 +30,8 @@ async def drop_items(pool: Pool, catalogue: Catalogue, ids: Sequence[str]) -> li
     valid = [id for id in ids if valid_id(id)]
     try:
         removed = await remove_items(pool, valid)
-    except StoreUnavailable:
+    except StoreUnavailable as error:
+        log_unavailable(error, doing="remove items", items=len(valid))
         return [_retry(index, id) for index, id in enumerate(ids)]
     found = dict(zip(valid, removed, strict=True))
     await _refresh(catalogue)
@@ -48,13 +45,15 @@ async def drop_items(pool: Pool, catalogue: Catalogue, ids: Sequence[str]) -> li
 
 async def store_users(pool: Pool, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
     """Check and store users, as `store_items` does items."""
-    return await _store(raws, read_user, partial(upsert_users, pool))
+    return await _store(raws, read_user, partial(upsert_users, pool), doing="store users")
 
 
 async def _store(
     raws: Sequence[Mapping[str, Any]],
     read: Callable[[Mapping[str, Any]], Any],
     store: Callable[[list[Any]], Awaitable[Sequence[str]]],
+    *,
+    doing: str,
 ) -> list[Result]:
     check_count(len(raws))
     results: dict[int, Result] = {}
@@ -69,7 +68,8 @@ async def _store(
             )
     try:
         stored = await store(list(patches.values())) if patches else []
-    except StoreUnavailable:
+    except StoreUnavailable as error:
+        log_unavailable(error, doing=doing, elements=len(patches))
         return [results.get(index) or _retry(index, patches[index]["id"]) for index in range(len(raws))]
     for (index, patch), outcome in zip(patches.items(), stored, strict=True):
         results[index] = Result(index, Outcome.ACCEPTED, patch["id"]) if outcome == "ACCEPTED" else _stale(index, patch)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import asyncpg
 import structlog
 from pydantic import ValidationError
 
@@ -13,17 +12,19 @@ from bus.messages import as_received, store_arrays
 from bus.publisher import Publisher
 from core.contract import Event, check_reason
 from core.errors import StoreUnavailable
+from core.stores import log_unavailable
 from db.dead_events import DeadReason, DeadState, ReplayableEvent, discard_dead_events, find_replayable, mark_replayed
 from db.events import find_conflicts
+from db.postgres import Pool
 from engine.outcomes import Outcome, Result, check_count
 
 log = structlog.get_logger()
 
 IN_FLIGHT: Final = 20  # messages
-MOST_DIGITS: Final = 18
+MAX_DIGITS: Final = 18
 
 
-async def replay(pool: asyncpg.Pool, publisher: Publisher, ids: Sequence[str], by: str) -> list[Result]:
+async def replay(pool: Pool, publisher: Publisher, ids: Sequence[str], by: str) -> list[Result]:
     """Send dead events through the queue once more, under the identities they have; one result for each id.
 
     Each is marked after the broker has confirmed it. After a crash between the two it is sent again, and stored once.
@@ -42,7 +43,7 @@ async def replay(pool: asyncpg.Pool, publisher: Publisher, ids: Sequence[str], b
     return [_result(index, id, found, refused, sent) for index, id in enumerate(ids)]
 
 
-async def discard(pool: asyncpg.Pool, ids: Sequence[str], reason: str, by: str) -> list[Result]:
+async def discard(pool: Pool, ids: Sequence[str], reason: str, by: str) -> list[Result]:
     """Delete the bodies of dead events, keep who discarded them and why; one result for each id.
 
     Raises TooManyElements for more than 500, and InvalidInput for a reason that cannot be stored.
@@ -58,7 +59,7 @@ async def discard(pool: asyncpg.Pool, ids: Sequence[str], reason: str, by: str) 
 
 def number_of(id: str) -> int | None:
     """The number of a dead event, from its id; None when it cannot be one of ours."""
-    return int(id) if id.isascii() and id.isdigit() and len(id) <= MOST_DIGITS else None
+    return int(id) if id.isascii() and id.isdigit() and len(id) <= MAX_DIGITS else None
 
 
 def envelope_of(row: ReplayableEvent) -> Envelope:
@@ -69,7 +70,7 @@ def envelope_of(row: ReplayableEvent) -> Envelope:
     return as_received(row.task, row.body, row.envelope_id)
 
 
-async def _refused(pool: asyncpg.Pool, found: dict[int, ReplayableEvent]) -> dict[int, Result]:
+async def _refused(pool: Pool, found: dict[int, ReplayableEvent]) -> dict[int, Result]:
     """The rows that are not sent, each with the reason."""
     undecided = [row for row in found.values() if row.state is DeadState.DEAD]
     refused = {row.id: _decided(row) for row in found.values() if row.state is not DeadState.DEAD}
@@ -90,7 +91,7 @@ async def _is_sent(publisher: Publisher, row: ReplayableEvent) -> bool:
     try:
         await publisher.publish(envelope_of(row))
     except StoreUnavailable as error:
-        log.warning("dead_event_not_sent", id=row.id, error=str(error))
+        log_unavailable(error, doing="replay a dead event", id=row.id)
         return False
     return True
 
@@ -111,7 +112,7 @@ def _result(
 ) -> Result:
     number = number_of(id)
     if number is None or number not in found:
-        return Result(index, Outcome.REJECTED, id[:MOST_DIGITS], "NOT_FOUND", None, "There is no such dead event.")
+        return Result(index, Outcome.REJECTED, id[:MAX_DIGITS], "NOT_FOUND", None, "There is no such dead event.")
     if number in done:
         return Result(index, Outcome.ACCEPTED, id)
     why = refused.get(number)

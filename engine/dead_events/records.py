@@ -14,11 +14,11 @@ import asyncpg
 from pydantic import ValidationError
 
 from bus.envelope import Kind
-from core.contract import EARLIEST, Event, EventType, check_id
-from core.errors import InvalidInput
+from core.contract import EARLIEST, Event, EventType
 from db.dead_events import DeadReason, NewDeadEvent
+from engine.outcomes import valid_id
 
-_MOST_FAULTS: Final = 3
+_MAX_FAULTS: Final = 3
 _WHOLE: Final = "it"  # where a fault has no field
 _KNOWN_FIELDS: Final = {field.alias or name for name, field in Event.model_fields.items()}
 
@@ -26,7 +26,7 @@ CONFLICT: Final = "Another event is stored under this source, id and occurredAt.
 
 
 def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -> NewDeadEvent:
-    """The row of a valid event, as its sender reported it: also where a guest became a user since then."""
+    """The row of a valid event, as its sender reported it: under the guest's id, even if the guest is a user now."""
     event = event.as_sent
     return NewDeadEvent(
         key=_digest(f"{event.identity:x}:{event.digest:x}".encode()),
@@ -101,16 +101,9 @@ def element_json(element: Any) -> bytes:
 
 
 def _faults(error: ValidationError) -> Iterable[str]:
-    for fault in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_FAULTS]:
+    for fault in error.errors(include_url=False, include_input=False, include_context=False)[:_MAX_FAULTS]:
         field = str(fault["loc"][0]) if fault["loc"] else _WHOLE
         yield f"{field if field in (*_KNOWN_FIELDS, _WHOLE) else 'a field of another name'}: {fault['msg']}"
-
-
-def valid_id(value: object) -> str | None:
-    """This value when it is an id that can be stored, else None."""
-    with suppress(InvalidInput):
-        return check_id(value, "id")
-    return None
 
 
 def _type(value: object) -> str | None:

@@ -14,7 +14,7 @@ from engine.intake.reading import Batch
 log = structlog.get_logger()
 
 WHOLE_ATTEMPTS: Final = 2  # of a batch; then its events are tried one by one
-MOST_ATTEMPTS: Final = 5  # of an event, in all
+MAX_ATTEMPTS: Final = 5  # of an event, in all
 IN_FLIGHT: Final = 20  # messages
 
 CRASHED: Final = "It ended its worker's process each time it was tried."

@@ -71,7 +71,7 @@ def _with_own_person(person: Person | None, raw: Mapping[str, Any]) -> Mapping[s
 
 
 def repeat_result(call: Call, index: int, earlier: int) -> Result:
-    """The result of an element with the same identity as an earlier element of its call, which has its result."""
+    """The result of an element that repeats an earlier one, which must have its result already."""
     event, first = call.with_sender_id[index], call.results[earlier]
     if first.outcome in (Outcome.RETRY, Outcome.REJECTED, Outcome.CONFLICT):  # no store has it
         return replace(first, index=index)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 import asyncpg
-import structlog
 from redis.asyncio import Redis
 
 from bus.publisher import Publisher
@@ -14,20 +13,26 @@ from core.contract import Event, Person
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db.cache import forget_people
-from db.dead_events import NewDeadEvent
+from db.dead_events import DeadReason, NewDeadEvent
+from db.events import find_conflicts, insert_events
 from db.identities import assign_to_users
-from db.postgres import Connection
+from db.postgres import Connection, Pool
 from db.recent_events import RecentEventsWriter
 from db.tombstones import erased_events, newest_tombstone
+from engine.dead_events import records
 from engine.dead_events.storing import record_dead_events
-from engine.intake.attempts import MOST_ATTEMPTS, WHOLE_ATTEMPTS, give_up, split
-from engine.intake.reading import Stored, insert_good, read_batch
+from engine.intake.attempts import MAX_ATTEMPTS, WHOLE_ATTEMPTS, give_up, split
+from engine.intake.reading import read_batch
 
-log = structlog.get_logger()
-
-FIRST_WAIT: Final = 0.2  # seconds, doubled up to LONGEST_WAIT
-LONGEST_WAIT: Final = 5.0
+FIRST_WAIT: Final = 0.2  # seconds, doubled up to MAX_WAIT
+MAX_WAIT: Final = 5.0
 STORE_TIMEOUT: Final = 12.0  # seconds; with the last attempt and the retry message, a stopped task ends within 30 s
+
+UNSTORABLE: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)  # errors about a row, not about the server
 
 
 class EventStores(Protocol):
@@ -41,7 +46,7 @@ class EventStores(Protocol):
     def recents(self) -> RecentEventsWriter:
         """Writes recent events to Redis, and remembers those it could not write."""
 
-    async def pool(self) -> asyncpg.Pool:
+    async def pool(self) -> Pool:
         """The Postgres pool. Raises StoreUnavailable while Postgres is away."""
 
 
@@ -52,13 +57,21 @@ class Owned(NamedTuple):
     outdated: set[Person]
 
 
+class Stored(NamedTuple):
+    """How many events were new, the events stored now, and a row for each that cannot be stored."""
+
+    new: int
+    events: Sequence[Event]
+    dead: list[NewDeadEvent]
+
+
 async def store_batch(stores: EventStores, publisher: Publisher, text: str, attempts: int) -> None:
     """Store a batch, the JSON array of a message. A batch that keeps ending its worker's process is split.
 
     `attempts`: which attempt this is, from 1. Raises StoreUnavailable while Postgres or the broker is away.
     """
     batch = read_batch(text, attempts)
-    if attempts > MOST_ATTEMPTS:
+    if attempts > MAX_ATTEMPTS:
         batch = give_up(batch, attempts - 1)
     elif attempts > WHOLE_ATTEMPTS and len(batch.events) > 1:
         batch = await split(publisher, batch, attempts - 1)
@@ -102,7 +115,7 @@ async def _keep(
                 raise
             log_unavailable(error, doing="store a batch", retry_in=wait)
         await asyncio.sleep(wait)
-        wait = min(2 * wait, LONGEST_WAIT)
+        wait = min(2 * wait, MAX_WAIT)
 
 
 async def _owned(connection: Connection, events: Sequence[Event]) -> Owned:
@@ -112,3 +125,34 @@ async def _owned(connection: Connection, events: Sequence[Event]) -> Owned:
     owned = await assign_to_users(connection, kept)
     moved = {sent.person for sent, own in zip(kept, owned, strict=True) if sent is not own}
     return Owned(owned, moved | {events[at].person for at in erased})
+
+
+async def insert_good(connection: Connection, events: Sequence[Event]) -> Stored:
+    """Store the events that can be stored. When all are new and valid, this is one statement."""
+    outcomes = await _insert(connection, events)
+    known = [event for event, outcome in zip(events, outcomes, strict=True) if outcome is False]
+    conflicts = {id(event) for event in await find_conflicts(connection, known)}
+    dead = [outcome for outcome in outcomes if isinstance(outcome, NewDeadEvent)]
+    dead += [
+        records.of_event(event, DeadReason.CONFLICT, records.CONFLICT) for event in known if id(event) in conflicts
+    ]
+    good = [
+        event
+        for event, outcome in zip(events, outcomes, strict=True)
+        if not isinstance(outcome, NewDeadEvent) and id(event) not in conflicts
+    ]
+    return Stored(outcomes.count(True), good, dead)
+
+
+async def _insert(connection: Connection, events: Sequence[Event]) -> list[bool | NewDeadEvent]:
+    """For each event: True when it is new, False when it was stored before, its row when Postgres refuses it.
+
+    Refused events are found by halving the batch.
+    """
+    try:
+        return [*await insert_events(connection, events)]
+    except UNSTORABLE as error:
+        if len(events) == 1:
+            return [records.of_refused_event(events[0], error)]
+    middle = len(events) // 2
+    return [*await _insert(connection, events[:middle]), *await _insert(connection, events[middle:])]

@@ -4,12 +4,12 @@ import asyncio
 from datetime import datetime
 from itertools import chain
 
-import asyncpg
 import structlog
 
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import EventLake
+from core.stores import log_unavailable
 from db.erasures import Erasure, open_erasures, update_stores
 from db.lake.due_exports import export_is_pending, finish_export
 from db.lake.erasure import erase_people
@@ -17,12 +17,13 @@ from db.lake.export import export_events
 from db.lake.location import Lake
 from db.lake.owner import sole_writer
 from db.lake.retention import drop_exported_months
+from db.postgres import Pool
 from db.receipts import PersonStore, StoreReport, StoreState
 
 log = structlog.get_logger()
 
 
-async def export_day(pool: asyncpg.Pool, settings: EventLake, period: str) -> None:
+async def export_day(pool: Pool, settings: EventLake, period: str) -> None:
     """Bring the lake up to date and drop old months from Postgres, if the export of this day still waits.
 
     Raises LakeBusy while another process writes the lake; ForeignLake, InvalidInput and StoreUnavailable of the lake.
@@ -39,15 +40,15 @@ async def export_day(pool: asyncpg.Pool, settings: EventLake, period: str) -> No
         await finish_export(connection, period)
 
 
-async def _erase_first(pool: asyncpg.Pool, lake: Lake) -> None:
-    """Erase before the export: it compares the changed days again, and may replace a file that was too damaged."""
+async def _erase_first(pool: Pool, lake: Lake) -> None:
+    """Erase first: the export then checks the changed days and replaces damaged files."""
     try:
         await erase_from_lake(pool, lake, clock.now())
     except StoreUnavailable as error:
-        log.error("lake_not_erased", error=str(error))
+        log_unavailable(error, doing="erase people from the lake")
 
 
-async def erase_from_lake(pool: asyncpg.Pool, lake: Lake, now: datetime) -> int:
+async def erase_from_lake(pool: Pool, lake: Lake, now: datetime) -> int:
     """Write the days of erased people again without them; returns how many days.
 
     People with events in flight wait for the next export. The caller is the sole writer of the lake. Raises

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
-import asyncpg
 import structlog
 
 from core.settings import EventLake, Schedule
@@ -12,6 +11,7 @@ from db.events import MONTHS_AHEAD, ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
 from db.outbox import oldest_envelope_age
+from db.postgres import Pool
 
 log = structlog.get_logger()
 
@@ -20,7 +20,7 @@ CATCH_UP: Final = timedelta(hours=6)  # how long after its hour a training or an
 OUTBOX_WARNING: Final = timedelta(minutes=5)
 
 
-async def do_periodic_work(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> list[str]:
+async def do_periodic_work(pool: Pool, schedule: Schedule, now: datetime) -> list[str]:
     """Do everything that is due at `now`; returns the kinds of training for which the trainers need a message.
 
     Twice, or twice at once, is the same as once.
@@ -34,7 +34,7 @@ async def do_periodic_work(pool: asyncpg.Pool, schedule: Schedule, now: datetime
     return sorted({*await unattended_kinds(pool), *await _schedule_training(pool, schedule, now)})
 
 
-async def _schedule_training(pool: asyncpg.Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
+async def _schedule_training(pool: Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
     period = due_period(schedule.retrain_at, now) if schedule.retrain_daily else None
     if period is None or await schedule_job(pool, AFFINITY, period, REQUESTED_BY) is None:
         return ()
@@ -42,7 +42,7 @@ async def _schedule_training(pool: asyncpg.Pool, schedule: Schedule, now: dateti
     return (AFFINITY,)
 
 
-async def due_export(pool: asyncpg.Pool, lake: EventLake, now: datetime) -> str | None:
+async def due_export(pool: Pool, lake: EventLake, now: datetime) -> str | None:
     """The day whose export needs a message to the trainers; None when it is done, or one was sent a moment ago."""
     period = due_period(lake.lake_at, now) if lake.lake_url else None
     return period if period is not None and await request_export(pool, period) else None

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-import asyncpg
 import structlog
 
 from core.errors import PenchantError, StoreUnavailable
@@ -13,6 +12,7 @@ from core.stores import log_unavailable
 from core.tasks import end
 from db import jobs
 from db.jobs import Job, LeaseLost, fail_job, heartbeat
+from db.postgres import Pool
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ class HeldJob:
 
 
 @asynccontextmanager
-async def hold(pool: asyncpg.Pool, job: Job) -> AsyncIterator[HeldJob]:
+async def hold(pool: Pool, job: Job) -> AsyncIterator[HeldJob]:
     """Renew the lease while the block runs. When the block fails, the job fails with the reason.
 
     The job does not fail when a store was away: its lease ends, and another worker starts it again.
@@ -53,7 +53,7 @@ async def hold(pool: asyncpg.Pool, job: Job) -> AsyncIterator[HeldJob]:
         await end([heartbeats])
 
 
-async def _send_heartbeats(pool: asyncpg.Pool, held: HeldJob) -> None:
+async def _send_heartbeats(pool: Pool, held: HeldJob) -> None:
     while not held.lost:
         await asyncio.sleep(HEARTBEAT)
         try:

@@ -4,14 +4,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 from redis.asyncio import Redis
 
 from core.contract import check_id, check_reason
 from core.errors import InvalidInput
 from db.cache import hint_serving
 from db.jobs import Job, finish_job
-from db.postgres import transaction
+from db.postgres import Pool, transaction
 from db.serving import (
     Model,
     Serving,
@@ -37,7 +36,7 @@ class CannotServe(InvalidInput):
 
 
 async def decide_by_gate(
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
     job: Job,
     model: Model,
@@ -58,7 +57,7 @@ async def decide_by_gate(
 
 
 async def promote_model(
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
     bundles: Path,
     id: str,
@@ -81,7 +80,7 @@ async def promote_model(
     return serving
 
 
-async def roll_back_model(pool: asyncpg.Pool, redis: Redis, bundles: Path, reason: str, decided_by: str) -> Serving:
+async def roll_back_model(pool: Pool, redis: Redis, bundles: Path, reason: str, decided_by: str) -> Serving:
     """Let the model serve that served before. Raises InvalidInput without one, and CannotServe.
 
     Its bundle is opened first.
@@ -94,7 +93,7 @@ async def roll_back_model(pool: asyncpg.Pool, redis: Redis, bundles: Path, reaso
     return serving
 
 
-async def _refusal(pool: asyncpg.Pool, id: str) -> str | None:
+async def _refusal(pool: Pool, id: str) -> str | None:
     """Why the gate does not let the model serve; None when it does."""
     last = await decision_about(pool, id)
     if last is None:

@@ -1,16 +1,15 @@
 """Requests a training: one job waits at a time, and the trainers are notified."""
 
-import asyncpg
-
 from bus.messages import train
 from bus.publisher import Publisher
 from core.contract import check_reason
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db.jobs import AFFINITY, Job, request_once
+from db.postgres import Pool
 
 
-async def request_training(pool: asyncpg.Pool, publisher: Publisher, reason: str, requested_by: str) -> Job:
+async def request_training(pool: Pool, publisher: Publisher, reason: str, requested_by: str) -> Job:
     """The waiting job: a new one, or the one that was already waiting. Raises InvalidInput for a wrong reason.
 
     Without the broker the trainers find the job later: the periodic work notifies them again.

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import numpy as np
 import structlog
 
@@ -17,7 +16,7 @@ from db.identities import users_of_guests
 from db.jobs import AFFINITY, Job, lease_job
 from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.serving import Model
 from engine.models import leases
@@ -62,7 +61,7 @@ async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None =
 
 
 async def train(
-    pool: asyncpg.Pool,
+    pool: Pool,
     stores: Stores,
     job: Job,
     report: ReportProgress,
@@ -87,9 +86,7 @@ async def train(
     return TrainingOutcome(path, trained.evaluation, judged)
 
 
-async def _learn(
-    pool: asyncpg.Pool, kind: str, cut: Cut, report: ReportProgress, held: HeldJob, lake: str | None
-) -> Trained:
+async def _learn(pool: Pool, kind: str, cut: Cut, report: ReportProgress, held: HeldJob, lake: str | None) -> Trained:
     """Train in a thread, so that the lease is renewed meanwhile."""
     report("reading the purchases", 0, 1)
     bought, second = cut(as_log(await _purchases(pool, lake)))
@@ -105,15 +102,13 @@ async def _learn(
     return await asyncio.to_thread(learn)
 
 
-async def _purchases(pool: asyncpg.Pool, lake: str | None) -> PurchaseLog:
+async def _purchases(pool: Pool, lake: str | None) -> PurchaseLog:
     if lake is None:
         return await purchase_log(pool, clock.now())
     return await purchase_log_with_lake(pool, Lake.at(lake), clock.now(), joined=await users_of_guests(pool))
 
 
-async def _decide(
-    pool: asyncpg.Pool, stores: Stores, job: Job, path: Path, trained: Trained, decided_by: str
-) -> Verdict:
+async def _decide(pool: Pool, stores: Stores, job: Job, path: Path, trained: Trained, decided_by: str) -> Verdict:
     """Open the written bundle, register it in MLflow, and let the gate decide."""
     written = Bundle.open(path)
     registry, version = await asyncio.to_thread(_registered, stores, written, path)

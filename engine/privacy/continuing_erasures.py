@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-import asyncpg
 import structlog
 from redis.asyncio import Redis
 
@@ -12,6 +11,7 @@ from bus.publisher import Publisher, QueueName
 from db.cache import forget_people, forget_seen
 from db.deletion import delete_people
 from db.erasures import Erasure, oldest_training, open_erasures, outbox_holds_from_before, update_stores
+from db.postgres import Pool
 from db.receipts import PersonStore, StoreReport, StoreState
 from engine.privacy.guests import SETTLE_DELAY
 
@@ -27,9 +27,7 @@ _NO_MODEL: Final = "No model serves."
 _TRAINED: Final = "Bundles hold no ids of people; the training of what serves began after the erasure."
 
 
-async def continue_erasures(
-    pool: asyncpg.Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool
-) -> int:
+async def continue_erasures(pool: Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool) -> int:
     """Continue every erasure that is not done in all stores; returns how many are complete now.
 
     The nightly export erases from the lake. Twice, or twice at once, is the same as once. Raises StoreUnavailable
@@ -55,9 +53,7 @@ async def continue_erasures(
     return complete
 
 
-async def _arrived(
-    pool: asyncpg.Pool, redis: Redis, erasure: Erasure, messages: Mapping[str, int], now: datetime
-) -> Reports:
+async def _arrived(pool: Pool, redis: Redis, erasure: Erasure, messages: Mapping[str, int], now: datetime) -> Reports:
     """Erase what was stored since, until no event from before the erasure is in flight."""
     reports: Reports = {}
     if not any(map(erasure.is_pending, (PersonStore.QUEUE, PersonStore.DEAD_EVENTS))):
@@ -81,7 +77,7 @@ async def _arrived(
 
 
 def _bundle(erasure: Erasure, trained: datetime | None, now: datetime) -> Reports:
-    """Erased once the model that serves was trained after the erasure; where a lake is read, after it was rewritten."""
+    """Erased once the serving model was trained after the erasure and, with a lake, after its rewrite."""
     if not erasure.is_pending(PersonStore.BUNDLE):
         return {}
     if trained is None:

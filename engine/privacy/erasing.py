@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
-from asyncpg import Pool
 from redis.asyncio import Redis
 
 from core import clock
@@ -19,6 +18,7 @@ from db.cache import forget_people, forget_seen
 from db.deletion import DeletedData
 from db.erasures import Erasure, begin_erasure, erasure_by_id, update_stores
 from db.personal_data import personal_data_of
+from db.postgres import Pool
 from db.receipts import PersonStore, StoreReport, StoreState
 from engine.intake.ingest import EventIntake
 from engine.viewer import Viewer

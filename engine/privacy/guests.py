@@ -3,21 +3,20 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-import asyncpg
 from redis.asyncio import Redis
 
 from core.contract import Person
 from db.cache import move_guest
 from db.identities import assign_events, identities_of, lock_user, settle_identity, unsettled_identities
-from db.postgres import transaction
+from db.postgres import Pool, transaction
 
 SETTLE_DELAY: Final = timedelta(seconds=15)  # longer than a statement that began before the identity was stored
 
 
-async def settle_guests(pool: asyncpg.Pool, redis: Redis, now: datetime) -> int:
+async def settle_guests(pool: Pool, redis: Redis, now: datetime) -> int:
     """Give users the remaining events of their guests; returns how many guests are settled now.
 
-    These are events of a batch that was being stored during the join, or events in a Redis that was away then.
+    They were stored during the join, or Redis was away.
     """
     settled = 0
     for identity in await unsettled_identities(pool, now - SETTLE_DELAY):

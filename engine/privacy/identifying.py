@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import structlog
-from asyncpg import Pool
 from redis.asyncio import Redis
 
 from core.contract import Person, check_id
@@ -11,9 +9,8 @@ from core.errors import Forbidden, InvalidInput, InvalidToken, StoreUnavailable
 from core.stores import log_unavailable
 from db.cache import move_guest
 from db.identities import join_guest
+from db.postgres import Pool
 from engine.viewer import TokenVerifier, Viewer
-
-log = structlog.get_logger()
 
 PERSON_SCOPE: Final = "events:write"  # for the viewer's own person
 CLIENT_SCOPE: Final = "profiles:write"  # for any person

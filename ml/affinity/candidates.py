@@ -91,7 +91,7 @@ def _largest(scores: NDArray[np.float32], mask: NDArray[np.bool_], most: int) ->
 
 
 def _first_allowed(order: NDArray[np.int32], mask: NDArray[np.bool_], most: int) -> NDArray[np.int32]:
-    """The first allowed rows of an order; its head suffices unless much is forbidden."""
+    """The first allowed rows of an order. Reads the whole order only if its head has too few allowed rows."""
     head = order[: 2 * most]
     found = head[mask[head]][:most]
     return found if len(found) == most else order[mask[order]][:most]

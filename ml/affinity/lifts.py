@@ -21,8 +21,8 @@ LIFT = {
     EventType.LIKE: 0.6,
     EventType.ADD_TO_CART: 0.7,
 }
-# These lift the item's neighbours, at half their weight. A purchase lifts them little: the scores of a good list lie
-# between .1 and .3, and what goes with a purchase is not more likely than what the person buys anyway.
+# These lift the item's neighbours, at half their weight. A purchase lifts neighbours little: they are no likelier
+# than what the person usually buys.
 NEIGHBOUR_LIFT = {**LIFT, EventType.PURCHASE: 0.1}
 HALF_LIFE = 6 * HOUR  # of a lift
 PURCHASE_HALF_LIFE = HOUR / 4  # of the lift that a purchase gives to its neighbours: they are bought together

@@ -8,10 +8,8 @@ from ml.ranked import REASON, Explained, Ranked, best_first, explain_as, fill
 from ml.universe import Universe
 
 
-def similar(universe: Universe | None, number: int, allowed: Mask, first: int) -> Ranked:
-    """The items nearest to one, then popular ones; empty without a universe."""
-    if universe is None:
-        return Ranked(np.empty(0, np.uint32), np.empty(0, np.float32), explain_as("POPULAR"))
+def similar(universe: Universe, number: int, allowed: Mask, first: int) -> Ranked:
+    """The items nearest to one, then popular ones."""
     allowed = without(allowed, np.array([number], np.uint32))
     row = int(universe.rows(np.array([number]))[0])
     real = universe.near_score[row] > 0

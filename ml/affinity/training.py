@@ -118,7 +118,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
 
 
 def ranker_method(ranker: Ranker) -> Method:
-    """The ranker as a method to be evaluated: all items of its universe but those that rest."""
+    """The ranker as a method to be evaluated: all items of its universe except resting items."""
     universe = ranker.universe
     everything, none = mask_of(universe.numbers), np.empty(0, np.uint32)
 

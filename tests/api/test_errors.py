@@ -15,6 +15,10 @@ from core.errors import (
 )
 
 
+class TooManyItems(TooManyElements):
+    """A kind of TooManyElements."""
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -38,6 +42,7 @@ def test_each_domain_error_has_its_public_code(error: Exception, code: str | Non
     ("error", "code", "status"),
     [
         (TooManyElements("501 events"), "PAYLOAD_TOO_LARGE", 413),
+        (TooManyItems("501 items"), "PAYLOAD_TOO_LARGE", 413),
         (Overloaded("wait"), "SERVICE_UNAVAILABLE", 503),
         (RequestRefused("BAD_REQUEST", "no JSON"), "BAD_REQUEST", 400),
     ],

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from core.tasks import end
 from core.uploads import Offer
 from db.events import insert_events
 from db.items import remove_items, upsert_items
+from db.postgres import Pool
 from db.serving import Model, promote, register_model
 from ml.affinity.model import AffinityModel, write
 from ml.affinity.network import Network
@@ -75,7 +75,7 @@ def stores(stores: Stores, tmp_path: Path) -> Stores:
 
 
 @pytest.fixture
-async def shelves(pool: asyncpg.Pool, stores: Stores) -> dict[str, str]:
+async def shelves(pool: Pool, stores: Stores) -> dict[str, str]:
     """Registered bundles that do not serve yet: by their ids, the shelf whose items they list."""
     ids = ["seen", *(f"{shelf}-{place}" for shelf in range(BUNDLES) for place in range(10))]
     await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ids])
@@ -102,9 +102,7 @@ class Configured(Settings):
 
 
 @pytest.fixture
-async def http(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, shelves: dict[str, str]
-) -> AsyncIterator[httpx.AsyncClient]:
+async def http(stores: Stores, pool: Pool, redis: Redis, shelves: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway without a socket; the first bundle serves already."""
     await promote(pool, next(iter(shelves)), "the first", {}, "test")
     app = create_app(Configured(stores))
@@ -151,7 +149,7 @@ class Asker:
 
 
 async def test_swaps_under_load_fail_no_answer_and_mix_no_bundles(
-    http: httpx.AsyncClient, pool: asyncpg.Pool, shelves: dict[str, str]
+    http: httpx.AsyncClient, pool: Pool, shelves: dict[str, str]
 ) -> None:
     askers = [Asker(http, shelves) for _ in range(ASKERS)]
     tasks = [asyncio.create_task(asker.run()) for asker in askers]
@@ -197,7 +195,7 @@ async def agreed(gateways: Sequence[tuple[str, str]], holds: Callable[[str | Non
 
 
 async def test_two_processes_agree_within_five_seconds(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, shelves: dict[str, str], tmp_path: Path
+    stores: Stores, pool: Pool, redis: Redis, shelves: dict[str, str], tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import asyncpg
 import pytest
 
 from cli.demo.household_log import LogCounts, ShopFiles, make_shop_files
 from core import clock
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 
-OnDatabase = Callable[[Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]], Any]
+OnDatabase = Callable[[Callable[[Pool], Coroutine[Any, Any, Any]]], Any]
 ServeStack = Callable[[type[BaseHTTPRequestHandler], str], str]
 
 
@@ -40,7 +39,7 @@ def database(folder: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -
 def on_database(postgres_url: str) -> OnDatabase:
     """Works on the database in an event loop of its own: commands have one too, so these tests have none."""
 
-    async def with_pool(work: Callable[[asyncpg.Pool], Coroutine[Any, Any, Any]]) -> Any:
+    async def with_pool(work: Callable[[Pool], Coroutine[Any, Any, Any]]) -> Any:
         async with await connect_pool(postgres_url, size=1) as pool:
             return await work(pool)
 

@@ -6,7 +6,6 @@ import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import asyncpg
 import pytest
 from typer.testing import Result
 
@@ -14,6 +13,7 @@ from core import clock
 from core.contract import read_event
 from db.events import insert_events
 from db.lake.owner import sole_writer
+from db.postgres import Pool
 from tests.commands import invoke
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -27,14 +27,14 @@ async def run(*words: str | Path) -> Result:
     return await asyncio.to_thread(invoke, "export", "events", *words)
 
 
-async def store(pool: asyncpg.Pool, *moments: datetime) -> None:
+async def store(pool: Pool, *moments: datetime) -> None:
     raw = {"type": "VIEW", "userId": "u", "itemId": "i"}
     given = ({**raw, "id": str(number), "occurredAt": at} for number, at in enumerate(moments))
     await insert_events(pool, [read_event(each, source="shop", received_at=None) for each in given])
 
 
 async def test_days_that_are_over_are_exported_once(
-    pool: asyncpg.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store(pool, NOON, NOON + timedelta(days=1), clock.now())
     first = await run("--to", tmp_path / "lake", "--json")
@@ -46,7 +46,7 @@ async def test_days_that_are_over_are_exported_once(
     assert "0 days exported with 0 events; 2 days were there as they are." in again.stdout
 
 
-async def test_only_the_days_of_the_options_are_exported(pool: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_only_the_days_of_the_options_are_exported(pool: Pool, tmp_path: Path) -> None:
     await store(pool, *(NOON + timedelta(days=day) for day in range(4)))
     done = await run("--to", tmp_path, "--since", "2026-01-06", "--until", "2026-01-08")
     assert done.exit_code == 0
@@ -54,9 +54,7 @@ async def test_only_the_days_of_the_options_are_exported(pool: asyncpg.Pool, tmp
     assert found == ["day=2026-01-06", "day=2026-01-07"]
 
 
-async def test_days_with_fewer_events_in_postgres_than_in_the_lake_are_named(
-    pool: asyncpg.Pool, tmp_path: Path
-) -> None:
+async def test_days_with_fewer_events_in_postgres_than_in_the_lake_are_named(pool: Pool, tmp_path: Path) -> None:
     await store(pool, NOON, NOON + timedelta(hours=1))
     assert (await run("--to", tmp_path)).exit_code == 0
     await pool.execute("DELETE FROM events WHERE id = '1'")
@@ -77,7 +75,7 @@ async def test_days_with_fewer_events_in_postgres_than_in_the_lake_are_named(
     ],
 )
 async def test_an_export_that_is_impossible_ends_with_one_line(
-    pool: asyncpg.Pool, words: tuple[str, ...], code: int, message: str
+    pool: Pool, words: tuple[str, ...], code: int, message: str
 ) -> None:
     await store(pool, NOON)
     done = await run(*words)
@@ -86,9 +84,7 @@ async def test_an_export_that_is_impossible_ends_with_one_line(
     assert "hush" not in done.stderr and "Traceback" not in done.stderr
 
 
-async def test_the_error_about_unreachable_storage_hides_its_keys(
-    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_error_about_unreachable_storage_hides_its_keys(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
@@ -102,7 +98,7 @@ async def test_the_error_about_unreachable_storage_hides_its_keys(
     assert "hush" not in done.stderr and "an-id-of-mine" not in done.stderr
 
 
-async def test_a_second_export_at_the_same_time_is_refused(pool: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_a_second_export_at_the_same_time_is_refused(pool: Pool, tmp_path: Path) -> None:
     async with sole_writer(pool):
         done = await run("--to", tmp_path)
     assert (done.exit_code, done.stderr) == (1, "penchant: Another process is writing to the lake.\n")

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from structlog.testing import capture_logs
 
 from cli.services.forked_processes import ForkedProcesses, Ready
 from core.settings import Stores
+from db.postgres import Pool
 from tests.commands import PROGRAM
 from tests.running import DEADLINE, Running, environment, register_client, reserved_port, running_gateway, until
 
@@ -36,7 +36,7 @@ FROM generate_series(1, $1::int) AS n
 
 
 @pytest.fixture
-async def shop(pool: asyncpg.Pool) -> None:
+async def shop(pool: Pool) -> None:
     """A catalogue of the demo's size, and a client that may ask about it."""
     await pool.execute(MANY_ITEMS, ITEMS, timeout=60)
     await register_client(pool)
@@ -93,9 +93,7 @@ def test_processes_share_port_and_memory_and_give_equal_answers(shop: None, stor
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def test_a_killed_process_is_replaced_while_the_others_answer(
-    stores: Stores, pool: asyncpg.Pool, tmp_path: Path
-) -> None:
+def test_a_killed_process_is_replaced_while_the_others_answer(stores: Stores, pool: Pool, tmp_path: Path) -> None:
     with running_gateway(stores, tmp_path / "gateway.log", "--processes", "2") as gateway:
         until(lambda: len(logged(gateway, "gateway_ready")) == 2, "both are ready")
         killed, kept = children(gateway)
@@ -111,7 +109,7 @@ def test_a_killed_process_is_replaced_while_the_others_answer(
             assert httpx.get(f"{gateway.url}/healthz").status_code == 200
 
 
-def test_when_the_supervisor_is_killed_every_process_ends(stores: Stores, pool: asyncpg.Pool, tmp_path: Path) -> None:
+def test_when_the_supervisor_is_killed_every_process_ends(stores: Stores, pool: Pool, tmp_path: Path) -> None:
     with running_gateway(stores, tmp_path / "gateway.log", "--processes", "2") as gateway:
         pids = children(gateway)
         gateway.process.kill()
@@ -126,7 +124,7 @@ def test_when_no_process_can_start_the_gateway_ends_with_the_reason(stores: Stor
     assert b"Postgres did not answer" in ended.stderr
 
 
-def test_a_port_that_is_taken_is_named(stores: Stores, pool: asyncpg.Pool) -> None:
+def test_a_port_that_is_taken_is_named(stores: Stores, pool: Pool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = run_gateway(environment(stores), "--port", port, "--processes", "2")

@@ -5,10 +5,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import asyncpg
 import httpx
 
 from core.settings import Stores
+from db.postgres import Pool
 from tests.commands import PROGRAM
 from tests.running import DEADLINE, environment, reserved_port, until
 
@@ -30,7 +30,7 @@ def answer_of(url: str) -> httpx.Response | None:
         return None
 
 
-def test_it_serves_until_sigterm(stores: Stores, pool: asyncpg.Pool) -> None:
+def test_it_serves_until_sigterm(stores: Stores, pool: Pool) -> None:
     with reserved_port() as port, started(environment(stores), "--port", str(port)) as process:
         answer = until(lambda: answer_of(f"http://127.0.0.1:{port}/healthz"), "the gateway answers")
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})

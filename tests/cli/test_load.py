@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +21,7 @@ from redis.asyncio import Redis
 from core import clock
 from core.contract import Person
 from db.cache import read_person, write_base
+from db.postgres import Pool
 from db.users import user_by_id
 from tests.commands import PROGRAM, invoke
 from tests.fixtures.items import items_by_id
@@ -48,7 +48,7 @@ Load = Callable[..., Outcome]
 
 
 @pytest.fixture
-def load(pool: asyncpg.Pool, database: str) -> Load:
+def load(pool: Pool, database: str) -> Load:
     """Runs the command: its exit code, its JSON, its standard error."""
 
     def run(*words: str | Path) -> Outcome:
@@ -300,7 +300,7 @@ def test_a_dry_run_checks_every_line_and_stores_nothing(load: Load, postgres_url
     assert rows(postgres_url) == []
 
 
-async def test_items_are_patches_with_a_flat_offer(load: Load, pool: asyncpg.Pool) -> None:
+async def test_items_are_patches_with_a_flat_offer(load: Load, pool: Pool) -> None:
     header = "id,title,categories,price,currency,available,image,attributes.size,updatedAt"
     line = "tea,Green tea,Drinks > Tea > Green,2.50,EUR,no,https://shop.example/tea.png,100 g,2026-01-05T12:00:00Z"
     assert await in_thread(load, "items", csv_file([line, "cup,,a|b,,,,,,"], header=header)) == (0, counts(2), "")
@@ -314,7 +314,7 @@ async def test_items_are_patches_with_a_flat_offer(load: Load, pool: asyncpg.Poo
     assert (cup.categories, cup.offers) == (("a", "b"), ())
 
 
-async def test_an_older_patch_of_a_file_is_counted(load: Load, pool: asyncpg.Pool) -> None:
+async def test_an_older_patch_of_a_file_is_counted(load: Load, pool: Pool) -> None:
     newer = {"id": "tea", "updatedAt": "2026-01-05T12:00:00Z", "title": "Tea", "brand": "Leaf"}
     older = {"id": "tea", "updatedAt": "2026-01-04T12:00:00Z", "title": "Old"}
     items = json_file([newer, older, {"id": ""}, {**newer, "brand": None}])
@@ -324,7 +324,7 @@ async def test_an_older_patch_of_a_file_is_counted(load: Load, pool: asyncpg.Poo
     assert rejects_of(items) == [(3, "id")]
 
 
-async def test_users_are_loaded_with_their_traits(load: Load, pool: asyncpg.Pool) -> None:
+async def test_users_are_loaded_with_their_traits(load: Load, pool: Pool) -> None:
     csv_file(["u,Oslo,", 'v,,"{""n"": 1}"', "w,,[1]"], header="id,traits.city,traits")
     assert (await in_thread(load, "users", "log.csv"))[:2] == (1, counts(2, rejected=1))
     u, v = await user_by_id(pool, "u"), await user_by_id(pool, "v")

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from db.erasures import begin_erasure
 from db.identities import join_guest
+from db.postgres import Pool
 from tests.commands import invoke
 
 HEADER = "type,occurredAt,anonymousId,userId,itemId"
@@ -40,12 +40,12 @@ def log(*people: str) -> list[str]:
     return [HEADER, *(f"VIEW,2026-01-05T12:00:{second:02}Z,{who},i1" for second, who in enumerate(people))]
 
 
-async def people_of_events(pool: asyncpg.Pool) -> list[tuple[str | None, str | None]]:
+async def people_of_events(pool: Pool) -> list[tuple[str | None, str | None]]:
     rows = await pool.fetch("SELECT anonymous_id, user_id FROM events ORDER BY occurred_at")
     return [(row["anonymous_id"], row["user_id"]) for row in rows]
 
 
-async def test_events_of_a_guest_are_loaded_as_events_of_the_user_they_became(load: Load, pool: asyncpg.Pool) -> None:
+async def test_events_of_a_guest_are_loaded_as_events_of_the_user_they_became(load: Load, pool: Pool) -> None:
     await join_guest(pool, "g1", "anna", "shop")
     lines = log("g1,", "g2,", ",bert", "g1,bert")
     assert await asyncio.to_thread(load, "log.csv", lines) == (4, 0, [])
@@ -53,7 +53,7 @@ async def test_events_of_a_guest_are_loaded_as_events_of_the_user_they_became(lo
     assert await asyncio.to_thread(load, "log.csv", lines) == (0, 4, [])
 
 
-async def test_events_from_before_an_erasure_are_not_loaded(load: Load, pool: asyncpg.Pool) -> None:
+async def test_events_from_before_an_erasure_are_not_loaded(load: Load, pool: Pool) -> None:
     await join_guest(pool, "g1", "anna", "shop")
     await begin_erasure(pool, "anna", "shop", datetime(2026, 1, 6, tzinfo=UTC))
     lines = [*log("g1,", "g2,", ",anna", ",bert", "g2,anna", "g1,bert"), "VIEW,2026-01-06T12:00:00Z,,anna,i1"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import asyncpg
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +17,7 @@ from cli.loading.chunks import Chunk, WrongFile
 from cli.loading.columns import Kind
 from cli.loading.files import Reading, chunks_of
 from cli.loading.recipes import WrongRecipe, read_recipe
+from db.postgres import Pool
 from tests.commands import invoke
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
@@ -359,7 +359,7 @@ def test_a_time_of_unknown_format_cannot_be_moved() -> None:
         read(recipe, text_file(LINE), moved=timedelta(weeks=1))
 
 
-def test_items_of_a_log_are_stored_once(pool: asyncpg.Pool, database: str) -> None:
+def test_items_of_a_log_are_stored_once(pool: Pool, database: str) -> None:
     Path("recipe.toml").write_text('[items]\nid = "what"\ntitle = "who"\n')
     file = text_file(LINE, LINE.replace("ann", "bob"), LINE.replace("tea", ""))
     result = invoke("load", "items", file, "--recipe", "recipe.toml", "--json")

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import asyncpg
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.settings import Stores
+from db.postgres import Pool
 from tests.running import running_gateway, until
 
 
@@ -21,7 +21,7 @@ def count(url: str, operation: str) -> float:
     )
 
 
-def test_every_process_shows_the_sum_of_all(stores: Stores, pool: asyncpg.Pool, tmp_path: Path) -> None:
+def test_every_process_shows_the_sum_of_all(stores: Stores, pool: Pool, tmp_path: Path) -> None:
     with running_gateway(stores, tmp_path / "gateway.log", "--processes", "2") as gateway:
         for _ in range(40):  # each on a connection of its own, so that both processes answer some
             assert httpx.get(f"{gateway.url}/healthz").status_code == 200

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import asyncpg
 import pytest
 from redis.asyncio import Redis
 
@@ -20,6 +19,7 @@ from cli.stack.processes import Command, Processes, is_starting
 from cli.stack.stores import temporary_stack
 from core import clock
 from core.settings import Stores
+from db.postgres import Pool
 from tests.running import until
 
 NOBODY = 65534
@@ -76,7 +76,7 @@ def address(process: subprocess.Popen[str]) -> tuple[str, dict[str, str]]:
     return folder, urls
 
 
-async def test_the_database_is_migrated_and_empty(pool: asyncpg.Pool) -> None:
+async def test_the_database_is_migrated_and_empty(pool: Pool) -> None:
     assert await pool.fetchval("SELECT count(*) FROM items") == 0
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -22,6 +21,7 @@ from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import read_event
 from core.settings import Stores
+from db.postgres import Pool
 from tests.faults import Relay, eventually
 from tests.running import DEADLINE, Running, register_client, running_gateway, running_worker, until
 
@@ -81,7 +81,7 @@ def sent_until_stopped(gateway: Running) -> list[Sender]:
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_a_gateway_that_is_stopped_under_load_answers_every_request_and_loses_no_event(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path, processes: str
+    stores: Stores, pool: Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path, processes: str
 ) -> None:
     await register_client(pool)
     with running_gateway(stores, tmp_path / "gateway.log", "--processes", processes) as gateway:
@@ -100,7 +100,7 @@ async def test_a_gateway_that_is_stopped_under_load_answers_every_request_and_lo
 
 
 def test_a_request_that_arrives_on_a_kept_connection_during_the_stop_is_answered_as_the_last_one(
-    stores: Stores, pool: asyncpg.Pool, tmp_path: Path
+    stores: Stores, pool: Pool, tmp_path: Path
 ) -> None:
     with running_gateway(stores, tmp_path / "gateway.log") as gateway:
         address = ("127.0.0.1", int(gateway.url.rpartition(":")[2]))
@@ -127,7 +127,7 @@ def refused(address: tuple[str, int]) -> bool:
 
 
 async def test_a_request_that_waits_for_the_broker_is_answered_while_the_gateway_stops(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
+    stores: Stores, pool: Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
 ) -> None:
     await register_client(pool)
     relay = Relay(stores.broker_url.get_secret_value())
@@ -149,7 +149,7 @@ async def test_a_request_that_waits_for_the_broker_is_answered_while_the_gateway
 
 
 async def test_a_worker_that_is_stopped_under_load_finishes_its_batches_and_the_next_worker_stores_the_rest(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
+    stores: Stores, pool: Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
 ) -> None:
     acknowledged = await published(stores, batches=400)
 
@@ -175,7 +175,7 @@ async def test_a_worker_that_is_stopped_under_load_finishes_its_batches_and_the_
 
 
 async def test_a_worker_whose_postgres_hangs_stops_in_time_and_its_batch_stays_in_the_queue(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
+    stores: Stores, pool: Pool, redis: Redis, channel: AbstractChannel, tmp_path: Path
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
     silent, log = await relay.open(mute=True), tmp_path / "worker.log"

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import asyncpg
 import numpy as np
 import pytest
 
@@ -18,6 +17,7 @@ from db.lake.export import export_events
 from db.lake.location import Lake
 from db.lake.owner import sole_writer
 from db.lake.retention import drop_exported_months
+from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
 from ml.affinity.model import AffinityModel
 from ml.log import Log
@@ -31,7 +31,7 @@ Train = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def train(pool: asyncpg.Pool, postgres_url: str, tmp_path: Path) -> Train:
+def train(pool: Pool, postgres_url: str, tmp_path: Path) -> Train:
     """Run the command in a process of its own, as people do."""
     environment = {
         **without_settings(),
@@ -66,7 +66,7 @@ def write(path: Path, rows: list[str]) -> Path:
 
 
 @pytest.fixture
-def shop(pool: asyncpg.Pool, database: str, tmp_path: Path) -> Path:
+def shop(pool: Pool, database: str, tmp_path: Path) -> Path:
     """A loaded shop; the file of the orders after the cut."""
     (tmp_path / "items.csv").write_text("id,title\n" + "".join(f"i{item},Item {item}\n" for item in range(60)))
     write(tmp_path / "events.csv", lines(-300, 0))
@@ -77,7 +77,7 @@ def shop(pool: asyncpg.Pool, database: str, tmp_path: Path) -> Path:
 
 
 async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
-    train: Train, shop: Path, pool: asyncpg.Pool, tmp_path: Path
+    train: Train, shop: Path, pool: Pool, tmp_path: Path
 ) -> None:
     ended = train("--holdout", shop, "--json", PENCHANT_MLFLOW_URL=f"sqlite:///{tmp_path}/mlflow.db")
     assert ended.returncode == 0, ended.stderr
@@ -103,7 +103,7 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
 
 
 async def test_a_model_that_is_not_better_is_refused_and_recorded(
-    train: Train, shop: Path, pool: asyncpg.Pool, tmp_path: Path
+    train: Train, shop: Path, pool: Pool, tmp_path: Path
 ) -> None:
     first = lines(0, 1)
     rows = write(
@@ -120,7 +120,7 @@ async def test_a_model_that_is_not_better_is_refused_and_recorded(
 
 @pytest.mark.timeout(300)
 async def test_a_training_learns_from_events_that_only_the_lake_has(
-    train: Train, shop: Path, pool: asyncpg.Pool, tmp_path: Path
+    train: Train, shop: Path, pool: Pool, tmp_path: Path
 ) -> None:
     lake = Lake.at(str(tmp_path / "lake"))
     async with sole_writer(pool) as connection:
@@ -148,9 +148,7 @@ def _of_rarest_item(row: str) -> str:
     return ",".join(fields)
 
 
-async def test_without_purchases_the_training_fails_and_the_job_has_the_reason(
-    train: Train, pool: asyncpg.Pool
-) -> None:
+async def test_without_purchases_the_training_fails_and_the_job_has_the_reason(train: Train, pool: Pool) -> None:
     ended = train()
     assert ended.returncode == 1
     assert "The purchase log is empty" in ended.stderr

@@ -3,8 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import asyncpg
-
 from db.dead_events import (
     DeadReason,
     DeadState,
@@ -19,6 +17,7 @@ from db.dead_events import (
     mark_replayed,
     undecided_ids,
 )
+from db.postgres import Pool
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -32,12 +31,12 @@ def new_dead_event(key: str = "k1", **changes: Any) -> NewDeadEvent:
     return NewDeadEvent(**{**whole, **changes})
 
 
-async def only(pool: asyncpg.Pool, state: DeadState = DeadState.DEAD) -> Any:
+async def only(pool: Pool, state: DeadState = DeadState.DEAD) -> Any:
     (dead,) = await list_dead_events(pool, 10, state=state)
     return dead
 
 
-async def test_an_event_dead_lettered_again_is_the_same_row_with_the_last_reason(pool: asyncpg.Pool) -> None:
+async def test_an_event_dead_lettered_again_is_the_same_row_with_the_last_reason(pool: Pool) -> None:
     await insert_dead_events(pool, [new_dead_event(), new_dead_event(body=b"within one statement")])
     first = await only(pool)
     await insert_dead_events(pool, [new_dead_event(reason=DeadReason.CRASHED, attempts=5, body=b"again")])
@@ -47,7 +46,7 @@ async def test_an_event_dead_lettered_again_is_the_same_row_with_the_last_reason
     await insert_dead_events(pool, [])
 
 
-async def test_a_confirmed_replay_is_marked_and_an_event_dead_lettered_meanwhile_stays_dead(pool: asyncpg.Pool) -> None:
+async def test_a_confirmed_replay_is_marked_and_an_event_dead_lettered_meanwhile_stays_dead(pool: Pool) -> None:
     await insert_dead_events(pool, [new_dead_event("k1"), new_dead_event("k2", body=b"first")])
     one, two = await undecided_ids(pool, 10)
     found = await find_replayable(pool, [one, two, 4711])
@@ -62,7 +61,7 @@ async def test_a_confirmed_replay_is_marked_and_an_event_dead_lettered_meanwhile
     assert back and (back.state, back.decided_by, back.decided_at) == (DeadState.DEAD, None, None)
 
 
-async def test_a_discard_deletes_the_body_and_keeps_who_and_why(pool: asyncpg.Pool) -> None:
+async def test_a_discard_deletes_the_body_and_keeps_who_and_why(pool: Pool) -> None:
     await insert_dead_events(pool, [new_dead_event()])
     id = (await only(pool)).id
     assert await discard_dead_events(pool, [id, 4711], "a test order", "ada") == {id}
@@ -75,7 +74,7 @@ async def test_a_discard_deletes_the_body_and_keeps_who_and_why(pool: asyncpg.Po
     assert (await only(pool, DeadState.DISCARDED)).decision == "a test order"
 
 
-async def test_dead_events_are_counted_and_paged_by_reason(pool: asyncpg.Pool) -> None:
+async def test_dead_events_are_counted_and_paged_by_reason(pool: Pool) -> None:
     await insert_dead_events(
         pool, [new_dead_event(f"k{n}", reason=DeadReason.CONFLICT if n % 2 else DeadReason.INVALID) for n in range(6)]
     )

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 
 from core.contract import Event, EventType, Person, read_event
@@ -19,6 +18,7 @@ from db.events import (
     insert_events,
     state_events,
 )
+from db.postgres import Pool
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 U1 = Person("user", "u1")
@@ -36,12 +36,12 @@ def make_events(count: int, **fields: Any) -> list[Event]:
     ]
 
 
-async def count(pool: asyncpg.Pool) -> int:
+async def count(pool: Pool) -> int:
     stored: int = await pool.fetchval("SELECT count(*) FROM events")
     return stored
 
 
-async def test_an_event_is_read_back_with_every_field(pool: asyncpg.Pool) -> None:
+async def test_an_event_is_read_back_with_every_field(pool: Pool) -> None:
     sent = make_event(
         id="🛒", occurredAt="2026-02-28T23:59:59.999999Z", type="PURCHASE", anonymousId="g1", itemIds=["a", 'b",{}'],
         orderId="o1", quantity=3, unitPrice="1.2500", currency="EUR", value="3.75", query="tea", impressionId="imp",
@@ -51,34 +51,34 @@ async def test_an_event_is_read_back_with_every_field(pool: asyncpg.Pool) -> Non
     assert await events_of_person(pool, U1) == [sent]
 
 
-async def test_a_batch_delivered_twice_is_stored_once(pool: asyncpg.Pool) -> None:
+async def test_a_batch_delivered_twice_is_stored_once(pool: Pool) -> None:
     events = make_events(500)
     assert await insert_events(pool, events) == [True] * 500
     assert await insert_events(pool, events) == [False] * 500
     assert await count(pool) == 500
 
 
-async def test_of_a_partly_stored_batch_only_the_rest_is_new(pool: asyncpg.Pool) -> None:
+async def test_of_a_partly_stored_batch_only_the_rest_is_new(pool: Pool) -> None:
     events = make_events(4)
     await insert_events(pool, events[1:3])
     assert await insert_events(pool, [*events, events[0]]) == [True, False, False, True, False]
 
 
-async def test_overlapping_batches_stored_at_once_give_each_event_once(pool: asyncpg.Pool) -> None:
+async def test_overlapping_batches_stored_at_once_give_each_event_once(pool: Pool) -> None:
     events, chance = make_events(300), random.Random(7)  # noqa: S311
     batches = [chance.sample(events, 150) for _ in range(12)]
     await asyncio.gather(*(insert_events(pool, batch) for batch in batches))
     assert await count(pool) == len({event.id for batch in batches for event in batch})
 
 
-async def test_the_same_identity_with_another_body_changes_nothing(pool: asyncpg.Pool) -> None:
+async def test_the_same_identity_with_another_body_changes_nothing(pool: Pool) -> None:
     named = {"id": "e1", "occurredAt": NOW}
     await insert_events(pool, [make_event(**named, itemId="first")])
     assert await insert_events(pool, [make_event(**named, itemId="second")]) == [False]
     assert [event.item_id for event in await events_of_person(pool, U1)] == ["first"]
 
 
-async def test_another_body_under_a_stored_identity_is_a_conflict_and_the_same_body_is_not(pool: asyncpg.Pool) -> None:
+async def test_another_body_under_a_stored_identity_is_a_conflict_and_the_same_body_is_not(pool: Pool) -> None:
     events = make_events(3)
     await insert_events(pool, events)
     others = [
@@ -89,14 +89,14 @@ async def test_another_body_under_a_stored_identity_is_a_conflict_and_the_same_b
     assert await find_conflicts(pool, []) == []
 
 
-async def test_of_two_bodies_in_one_batch_the_stored_one_counts_as_new(pool: asyncpg.Pool) -> None:
+async def test_of_two_bodies_in_one_batch_the_stored_one_counts_as_new(pool: Pool) -> None:
     bodies = [make_event(id="e1", occurredAt=NOW, itemId=f"i{n}") for n in range(2)]
     new = await insert_events(pool, bodies)
     held = [event.item_id for event in await events_of_person(pool, U1)]
     assert [event.item_id for event, is_new in zip(bodies, new, strict=True) if is_new] == held
 
 
-async def test_a_missing_month_is_made_when_an_event_of_it_arrives(pool: asyncpg.Pool) -> None:
+async def test_a_missing_month_is_made_when_an_event_of_it_arrives(pool: Pool) -> None:
     old = make_event(occurredAt="1990-01-01T00:00:00Z")
     older_and_newer = [old, make_event(occurredAt="1995-12-31T23:59:59.999999Z"), make_event()]
     assert await insert_events(pool, older_and_newer) == [True, True, True]
@@ -104,18 +104,18 @@ async def test_a_missing_month_is_made_when_an_event_of_it_arrives(pool: asyncpg
     assert await pool.fetchval("SELECT to_regclass('events_1990_02') IS NULL"), "a month without events needs no table"
 
 
-async def test_many_batches_at_once_can_make_the_same_month(pool: asyncpg.Pool) -> None:
+async def test_many_batches_at_once_can_make_the_same_month(pool: Pool) -> None:
     batches = [[make_event(occurredAt=f"1991-05-{day:02}T00:00:00Z")] for day in range(1, 9)]
     assert await asyncio.gather(*(insert_events(pool, batch) for batch in batches)) == [[True]] * 8
 
 
-async def test_partitions_are_made_ahead_once(pool: asyncpg.Pool) -> None:
+async def test_partitions_are_made_ahead_once(pool: Pool) -> None:
     first, last = datetime(2031, 11, 15, tzinfo=UTC), datetime(2032, 1, 1, tzinfo=UTC)
     assert await ensure_partitions(pool, first, last) == 3
     assert await ensure_partitions(pool, first, last) == 0
 
 
-async def test_a_history_is_read_page_by_page_without_gap_or_repetition(pool: asyncpg.Pool) -> None:
+async def test_a_history_is_read_page_by_page_without_gap_or_repetition(pool: Pool) -> None:
     same_moment = [make_event(id=f"s{n}", occurredAt=NOW) for n in range(5)]
     await insert_events(pool, [*make_events(20), *same_moment])
     pages, before = [], None
@@ -126,20 +126,20 @@ async def test_a_history_is_read_page_by_page_without_gap_or_repetition(pool: as
     assert len({event.id for event in pages}) == len(pages) == 25
 
 
-async def test_a_history_can_be_of_some_types_only(pool: asyncpg.Pool) -> None:
+async def test_a_history_can_be_of_some_types_only(pool: Pool) -> None:
     await insert_events(pool, [*make_events(3), make_event(type="CLICK"), make_event(type="LIKE")])
     found = await events_of_person(pool, U1, [EventType.CLICK, EventType.LIKE])
     assert {event.type for event in found} == {EventType.CLICK, EventType.LIKE}
     assert await events_of_person(pool, U1, []) == []
 
 
-async def test_a_guest_has_only_events_without_a_user_id(pool: asyncpg.Pool) -> None:
+async def test_a_guest_has_only_events_without_a_user_id(pool: Pool) -> None:
     await insert_events(pool, [make_event(anonymousId="g1"), make_event(userId=None, anonymousId="g1", itemId="mine")])
     assert [event.item_id for event in await events_of_person(pool, Person("guest", "g1"))] == ["mine"]
     assert [event.item_id for event in await events_of_person(pool, U1)] == ["i1"]
 
 
-async def test_evidence_is_the_newest_few_of_each_item(pool: asyncpg.Pool) -> None:
+async def test_evidence_is_the_newest_few_of_each_item(pool: Pool) -> None:
     await insert_events(pool, make_events(35))
     found = await events_for_items(pool, U1, ["i0", "i1", "never"], each=3)
     assert {item: [event.id for event in events] for item, events in found.items()} == {
@@ -148,7 +148,7 @@ async def test_evidence_is_the_newest_few_of_each_item(pool: asyncpg.Pool) -> No
     }
 
 
-async def test_the_numbers_for_a_state_equal_those_of_the_contract(pool: asyncpg.Pool) -> None:
+async def test_the_numbers_for_a_state_equal_those_of_the_contract(pool: Pool) -> None:
     await pool.execute("INSERT INTO items (id, updated_at) VALUES ('i1', now())")
     number = await pool.fetchval("SELECT number FROM items")
     events = [
@@ -174,7 +174,7 @@ async def test_the_numbers_for_a_state_equal_those_of_the_contract(pool: asyncpg
 
 
 @pytest.mark.timeout(120)
-async def test_a_person_with_fifty_thousand_events_is_read_quickly(pool: asyncpg.Pool) -> None:
+async def test_a_person_with_fifty_thousand_events_is_read_quickly(pool: Pool) -> None:
     await _fill(pool, 50_000)
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -184,7 +184,7 @@ async def test_a_person_with_fifty_thousand_events_is_read_quickly(pool: asyncpg
     assert loop.time() - begun < 10
 
 
-async def _fill(pool: asyncpg.Pool, events: int) -> None:
+async def _fill(pool: Pool, events: int) -> None:
     batch: Sequence[Event] = make_events(events)
     for start in range(0, events, 5_000):
         await insert_events(pool, batch[start : start + 5_000])

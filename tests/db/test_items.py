@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import asyncpg
-
 from core.uploads import ItemPatch, Offer
 from db.items import Item, catalogue_version, items_changed_since, remove_items, stream_items, upsert_items
+from db.postgres import Pool
 from tests.fixtures.items import items_by_id
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -19,11 +18,11 @@ def patch(id: str = "a", updated_at: datetime = MONDAY, **fields: Any) -> ItemPa
     return {"id": id, "updated_at": updated_at, **fields}  # type: ignore[typeddict-item]
 
 
-async def only(pool: asyncpg.Pool, id: str = "a") -> Item:
+async def only(pool: Pool, id: str = "a") -> Item:
     return (await items_by_id(pool, [id]))[id]
 
 
-async def test_an_item_is_read_back_as_it_was_written(pool: asyncpg.Pool) -> None:
+async def test_an_item_is_read_back_as_it_was_written(pool: Pool) -> None:
     offers = [
         Offer(None, Decimal("2.50"), Decimal("3.000"), "EUR", True),
         Offer("se", None, None, None, False),
@@ -39,14 +38,14 @@ async def test_an_item_is_read_back_as_it_was_written(pool: asyncpg.Pool) -> Non
     assert str(item.offers[0].list_price) == "3.000"
 
 
-async def test_an_absent_field_keeps_its_value_and_null_clears_it(pool: asyncpg.Pool) -> None:
+async def test_an_absent_field_keeps_its_value_and_null_clears_it(pool: Pool) -> None:
     await upsert_items(pool, [patch(title="Tea", brand="Leaf", categories=["Drinks"])])
     await upsert_items(pool, [patch(brand=None, categories=None)])
     item = await only(pool)
     assert (item.title, item.brand, item.categories) == ("Tea", None, ())
 
 
-async def test_an_older_patch_is_stale_and_an_equally_old_one_is_applied(pool: asyncpg.Pool) -> None:
+async def test_an_older_patch_is_stale_and_an_equally_old_one_is_applied(pool: Pool) -> None:
     await upsert_items(pool, [patch(title="new")])
     assert await upsert_items(pool, [patch(updated_at=MONDAY - DAY, title="old")]) == ["STALE"]
     assert (await only(pool)).title == "new"
@@ -54,7 +53,7 @@ async def test_an_older_patch_is_stale_and_an_equally_old_one_is_applied(pool: a
     assert (await only(pool)).title == "same moment"
 
 
-async def test_patches_of_one_item_in_one_batch_apply_in_their_order(pool: asyncpg.Pool) -> None:
+async def test_patches_of_one_item_in_one_batch_apply_in_their_order(pool: Pool) -> None:
     outcomes = await upsert_items(
         pool, [patch(title="1", brand="b"), patch(updated_at=MONDAY + DAY, title="2"), patch(title="3")]
     )
@@ -63,7 +62,7 @@ async def test_patches_of_one_item_in_one_batch_apply_in_their_order(pool: async
     assert (item.title, item.brand) == ("2", "b")
 
 
-async def test_a_removed_item_is_gone_and_keeps_its_number_when_it_returns(pool: asyncpg.Pool) -> None:
+async def test_a_removed_item_is_gone_and_keeps_its_number_when_it_returns(pool: Pool) -> None:
     await upsert_items(pool, [patch(title="Tea")])
     number = (await only(pool)).number
     assert await remove_items(pool, ["a", "never there"]) == [True, False]
@@ -74,14 +73,14 @@ async def test_a_removed_item_is_gone_and_keeps_its_number_when_it_returns(pool:
     assert (item.number, item.title) == (number, "Tea")
 
 
-async def test_a_patch_older_than_the_removal_does_not_bring_the_item_back(pool: asyncpg.Pool) -> None:
+async def test_a_patch_older_than_the_removal_does_not_bring_the_item_back(pool: Pool) -> None:
     await upsert_items(pool, [patch()])
     await remove_items(pool, ["a"])
     assert await upsert_items(pool, [patch(updated_at=MONDAY + DAY)]) == ["STALE"]
     assert await items_by_id(pool, ["a"]) == {}
 
 
-async def test_every_change_and_every_removal_is_read_once(pool: asyncpg.Pool) -> None:
+async def test_every_change_and_every_removal_is_read_once(pool: Pool) -> None:
     await upsert_items(pool, [patch("a"), patch("b"), patch("c")])
     seq = await catalogue_version(pool)
     await upsert_items(pool, [patch("b", title="new")])
@@ -92,7 +91,7 @@ async def test_every_change_and_every_removal_is_read_once(pool: asyncpg.Pool) -
     assert await items_changed_since(pool, newer) == ([], [], newer)
 
 
-async def test_a_patch_without_a_difference_is_not_a_change(pool: asyncpg.Pool) -> None:
+async def test_a_patch_without_a_difference_is_not_a_change(pool: Pool) -> None:
     await upsert_items(pool, [patch(title="Tea")])
     seq = await catalogue_version(pool)
     await upsert_items(pool, [patch(updated_at=MONDAY + DAY, title="Tea")])
@@ -100,7 +99,7 @@ async def test_a_patch_without_a_difference_is_not_a_change(pool: asyncpg.Pool) 
     assert await upsert_items(pool, [patch(title="older than the last patch")]) == ["STALE"]
 
 
-async def test_all_live_items_stream_in_pages(pool: asyncpg.Pool) -> None:
+async def test_all_live_items_stream_in_pages(pool: Pool) -> None:
     ids = [f"item {index}" for index in range(7_001)]
     await upsert_items(pool, [patch(id) for id in ids])
     await remove_items(pool, ["item 3"])
@@ -111,7 +110,7 @@ async def test_all_live_items_stream_in_pages(pool: asyncpg.Pool) -> None:
     assert [item.number for item in streamed] == sorted(item.number for item in streamed)
 
 
-async def test_a_reader_never_misses_a_change_committed_late(pool: asyncpg.Pool) -> None:
+async def test_a_reader_never_misses_a_change_committed_late(pool: Pool) -> None:
     async with pool.acquire() as slow, slow.transaction():
         await upsert_items(slow, [patch("slow")])
         quick = asyncio.create_task(upsert_items(pool, [patch("quick")]))
@@ -121,7 +120,7 @@ async def test_a_reader_never_misses_a_change_committed_late(pool: asyncpg.Pool)
     assert {item.id for item in live} == {"slow", "quick"}
 
 
-async def test_patching_an_existing_item_uses_up_no_number(pool: asyncpg.Pool) -> None:
+async def test_patching_an_existing_item_uses_up_no_number(pool: Pool) -> None:
     await upsert_items(pool, [patch("a")])
     for day in range(1, 4):
         await upsert_items(pool, [patch("a", MONDAY + day * DAY, title="Tea")])

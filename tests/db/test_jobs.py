@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import pytest
 
 from db.jobs import (
@@ -21,12 +20,13 @@ from db.jobs import (
     schedule_job,
     unattended_kinds,
 )
+from db.postgres import Pool
 from db.serving import Model, register_model
 
 EXPIRED = timedelta(seconds=-1)
 
 
-async def test_a_job_is_leased_once_and_finished(pool: asyncpg.Pool) -> None:
+async def test_a_job_is_leased_once_and_finished(pool: Pool) -> None:
     await register_model(pool, Model("b", "main", datetime.now(UTC), "d", {}, None))
     asked = await request_job(pool, "main", "new data", "ada")
     leased = [job for job in await asyncio.gather(*(lease_job(pool, "main") for _ in range(4))) if job]
@@ -38,7 +38,7 @@ async def test_a_job_is_leased_once_and_finished(pool: asyncpg.Pool) -> None:
     assert await lease_job(pool, "main") is None
 
 
-async def test_the_oldest_job_of_the_kind_goes_first(pool: asyncpg.Pool) -> None:
+async def test_the_oldest_job_of_the_kind_goes_first(pool: Pool) -> None:
     await request_job(pool, "forecasts", "drift", "watch")
     first = await request_job(pool, "main", "1", "ada")
     await request_job(pool, "main", "2", "ada")
@@ -46,7 +46,7 @@ async def test_the_oldest_job_of_the_kind_goes_first(pool: asyncpg.Pool) -> None
     assert job and job.id == first.id
 
 
-async def test_a_worker_is_refused_after_its_lease_went_to_another(pool: asyncpg.Pool) -> None:
+async def test_a_worker_is_refused_after_its_lease_went_to_another(pool: Pool) -> None:
     await request_job(pool, "main", "new data", "ada")
     sleeper = await lease_job(pool, "main", EXPIRED)
     other = await lease_job(pool, "main")
@@ -59,7 +59,7 @@ async def test_a_worker_is_refused_after_its_lease_went_to_another(pool: asyncpg
     assert failed and (failed.state, failed.error) == ("FAILED", "no events")
 
 
-async def test_a_finished_job_cannot_be_finished_again(pool: asyncpg.Pool) -> None:
+async def test_a_finished_job_cannot_be_finished_again(pool: Pool) -> None:
     await request_job(pool, "main", "new data", "ada")
     job = await lease_job(pool, "main")
     assert job
@@ -68,14 +68,14 @@ async def test_a_finished_job_cannot_be_finished_again(pool: asyncpg.Pool) -> No
         await fail_job(pool, job, "second")
 
 
-async def test_a_request_while_a_job_waits_returns_that_job(pool: asyncpg.Pool) -> None:
+async def test_a_request_while_a_job_waits_returns_that_job(pool: Pool) -> None:
     asked = await asyncio.gather(*(request_once(pool, "main", "new data", "ada") for _ in range(5)))
     assert len({job.id for job in asked}) == 1
     assert await lease_job(pool, "main")
     assert (await request_once(pool, "main", "again", "ada")).id != asked[0].id
 
 
-async def test_a_period_is_scheduled_once_however_many_processes_try(pool: asyncpg.Pool) -> None:
+async def test_a_period_is_scheduled_once_however_many_processes_try(pool: Pool) -> None:
     made = await asyncio.gather(*(schedule_job(pool, "main", "2026-03-02", "beat") for _ in range(5)))
     assert len([job for job in made if job]) == 1
     job = await lease_job(pool, "main")
@@ -83,13 +83,13 @@ async def test_a_period_is_scheduled_once_however_many_processes_try(pool: async
     assert await schedule_job(pool, "main", "2026-03-03", "beat")
 
 
-async def test_nothing_is_scheduled_behind_a_job_that_waits(pool: asyncpg.Pool) -> None:
+async def test_nothing_is_scheduled_behind_a_job_that_waits(pool: Pool) -> None:
     await request_job(pool, "main", "new data", "ada")
     assert await schedule_job(pool, "main", "2026-03-02", "beat") is None
     assert await schedule_job(pool, "forecasts", "2026-03-02", "beat")
 
 
-async def test_one_job_can_be_leased_by_its_id(pool: asyncpg.Pool) -> None:
+async def test_one_job_can_be_leased_by_its_id(pool: Pool) -> None:
     await request_job(pool, "main", "1", "ada")
     second = await request_job(pool, "main", "2", "ada")
     job = await lease_job(pool, "main", id=second.id)
@@ -97,7 +97,7 @@ async def test_one_job_can_be_leased_by_its_id(pool: asyncpg.Pool) -> None:
     assert await lease_job(pool, "main", id=second.id) is None
 
 
-async def test_a_waiting_job_is_unattended_while_no_trainer_works(pool: asyncpg.Pool) -> None:
+async def test_a_waiting_job_is_unattended_while_no_trainer_works(pool: Pool) -> None:
     at_once = timedelta(0)
     assert await unattended_kinds(pool, at_once) == []
     await request_job(pool, "main", "1", "ada")
@@ -110,7 +110,7 @@ async def test_a_waiting_job_is_unattended_while_no_trainer_works(pool: asyncpg.
     assert await unattended_kinds(pool, timedelta(hours=1)) == ["main"]
 
 
-async def test_a_job_that_ends_its_workers_is_given_up(pool: asyncpg.Pool) -> None:
+async def test_a_job_that_ends_its_workers_is_given_up(pool: Pool) -> None:
     asked = await request_job(pool, "main", "too big", "ada")
     for _ in range(MOST_LEASES):
         assert await give_up_jobs(pool) == []
@@ -121,7 +121,7 @@ async def test_a_job_that_ends_its_workers_is_given_up(pool: asyncpg.Pool) -> No
     assert failed and failed.state == "FAILED" and "3 times" in (failed.error or "")
 
 
-async def test_jobs_are_paged_newest_first(pool: asyncpg.Pool) -> None:
+async def test_jobs_are_paged_newest_first(pool: Pool) -> None:
     for number in "123":
         await request_job(pool, "main", number, "ada")
     newest = await list_jobs(pool, 2)

@@ -2,17 +2,15 @@
 
 from uuid import UUID, uuid4
 
-import asyncpg
-
 from db.outbox import count_envelopes, delete_envelopes, keep_envelope, take_envelopes
-from db.postgres import Connection, transaction
+from db.postgres import Connection, Pool, transaction
 
 
 async def put(connection: Connection, id: UUID, text: bytes = b"a") -> None:
     await keep_envelope(connection, id, text, b"for the release before: " + text)
 
 
-async def test_envelopes_are_taken_in_order_and_under_their_ids(pool: asyncpg.Pool) -> None:
+async def test_envelopes_are_taken_in_order_and_under_their_ids(pool: Pool) -> None:
     ids = [uuid4() for _ in range(5)]
     for number, id in enumerate(ids):
         await put(pool, id, bytes([number]))
@@ -21,14 +19,14 @@ async def test_envelopes_are_taken_in_order_and_under_their_ids(pool: asyncpg.Po
     assert [row.body for row in rows] == [b"for the release before: " + bytes([n]) for n in range(3)]
 
 
-async def test_the_same_envelope_put_twice_waits_once(pool: asyncpg.Pool) -> None:
+async def test_the_same_envelope_put_twice_waits_once(pool: Pool) -> None:
     id = uuid4()
     await put(pool, id)
     await put(pool, id)
     assert await count_envelopes(pool) == 1
 
 
-async def test_two_gateways_never_take_the_same_envelope_at_once(pool: asyncpg.Pool) -> None:
+async def test_two_gateways_never_take_the_same_envelope_at_once(pool: Pool) -> None:
     for _ in range(4):
         await put(pool, uuid4())
     async with pool.acquire() as one, pool.acquire() as other, transaction(one), transaction(other):
@@ -37,7 +35,7 @@ async def test_two_gateways_never_take_the_same_envelope_at_once(pool: asyncpg.P
     assert not {row.id for row in first} & {row.id for row in second}
 
 
-async def test_confirmed_envelopes_are_deleted_and_the_others_stay(pool: asyncpg.Pool) -> None:
+async def test_confirmed_envelopes_are_deleted_and_the_others_stay(pool: Pool) -> None:
     for _ in range(3):
         await put(pool, uuid4())
     rows = await take_envelopes(pool)

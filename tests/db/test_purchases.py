@@ -3,16 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
-
 from db.items import remove_items, upsert_items
+from db.postgres import Pool
 from db.purchases import popular_items, purchase_log
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-async def buy(pool: asyncpg.Pool, item: str, at: datetime, **fields: Any) -> None:
+async def buy(pool: Pool, item: str, at: datetime, **fields: Any) -> None:
     row = {"source": "s", "id": str(await pool.fetchval("SELECT count(*) FROM events")), "occurred_at": at,
            "type": "PURCHASE", "item_id": item, "digest": 1, **fields}  # fmt: skip
     await pool.execute("SELECT ensure_event_partitions($1, $1)", at)
@@ -20,11 +19,11 @@ async def buy(pool: asyncpg.Pool, item: str, at: datetime, **fields: Any) -> Non
     await pool.execute(f"INSERT INTO events ({', '.join(row)}) VALUES ({places})", *row.values())
 
 
-async def stock(pool: asyncpg.Pool, *ids: str) -> None:
+async def stock(pool: Pool, *ids: str) -> None:
     await upsert_items(pool, [{"id": id, "updated_at": NOON} for id in ids])
 
 
-async def test_lines_become_columns_sorted_by_person_and_time(pool: asyncpg.Pool) -> None:
+async def test_lines_become_columns_sorted_by_person_and_time(pool: Pool) -> None:
     await stock(pool, "tea", "cup")
     await buy(pool, "cup", NOON + HOUR, user_id="b", order_id="1", quantity=2, unit_price="2.345")
     await buy(pool, "tea", NOON, anonymous_id="a", value="7.5")
@@ -39,7 +38,7 @@ async def test_lines_become_columns_sorted_by_person_and_time(pool: asyncpg.Pool
     assert [str(column.dtype) for column in (log.person, log.item, log.order)] == ["int32", "int32", "int64"]
 
 
-async def test_an_order_is_its_id_or_else_person_and_moment(pool: asyncpg.Pool) -> None:
+async def test_an_order_is_its_id_or_else_person_and_moment(pool: Pool) -> None:
     await stock(pool, "tea", "cup", "pot")
     for item, at in (("tea", NOON), ("cup", NOON), ("pot", NOON + HOUR)):
         await buy(pool, item, at, user_id="without")
@@ -53,7 +52,7 @@ async def test_an_order_is_its_id_or_else_person_and_moment(pool: asyncpg.Pool) 
     assert sorted(set(log.order.tolist())) == list(range(4))
 
 
-async def test_the_span_is_half_open_and_other_types_and_unknown_items_are_left_out(pool: asyncpg.Pool) -> None:
+async def test_the_span_is_half_open_and_other_types_and_unknown_items_are_left_out(pool: Pool) -> None:
     await stock(pool, "tea")
     await buy(pool, "tea", NOON - HOUR, user_id="u")
     await buy(pool, "tea", NOON, user_id="u")
@@ -64,12 +63,12 @@ async def test_the_span_is_half_open_and_other_types_and_unknown_items_are_left_
     assert (len(log.item), log.unknown, log.people) == (1, 1, ["user:u"])
 
 
-async def test_an_empty_log_has_empty_columns(pool: asyncpg.Pool) -> None:
+async def test_an_empty_log_has_empty_columns(pool: Pool) -> None:
     log = await purchase_log(pool, NOON)
     assert (log.people, log.item.tolist(), log.order.tolist(), log.item_ids) == ([], [], [], [])
 
 
-async def test_popular_counts_people_and_only_live_items(pool: asyncpg.Pool) -> None:
+async def test_popular_counts_people_and_only_live_items(pool: Pool) -> None:
     await stock(pool, "tea", "cup", "gone")
     for person in ("u", "v", "w"):
         await buy(pool, "gone", NOON, user_id=person)

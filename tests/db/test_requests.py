@@ -2,17 +2,16 @@
 
 from datetime import UTC, datetime
 
-import asyncpg
-
 from db.dead_events import DeadReason, NewDeadEvent, discard_dead_events, insert_dead_events, undecided_ids
 from db.jobs import AFFINITY, request_job
+from db.postgres import Pool
 from db.requests import anonymize_requests, requests_of
 from db.serving import Model, promote, register_model
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-async def test_only_the_requests_of_a_person_are_found_and_anonymized_in_every_table(pool: asyncpg.Pool) -> None:
+async def test_only_the_requests_of_a_person_are_found_and_anonymized_in_every_table(pool: Pool) -> None:
     await request_job(pool, AFFINITY, "curious", "shop for anna")
     await request_job(pool, AFFINITY, "curious", "shop for bert")
     await register_model(pool, Model("m1", AFFINITY, NOW, "digest", {}, None))

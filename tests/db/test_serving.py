@@ -3,10 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import pytest
 
 from core.errors import InvalidInput
+from db.postgres import Pool
 from db.serving import (
     Model,
     bundle_before,
@@ -24,12 +24,12 @@ from db.serving import (
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-async def register(pool: asyncpg.Pool, *ids: str) -> None:
+async def register(pool: Pool, *ids: str) -> None:
     for age, id in enumerate(ids):
         await register_model(pool, Model(id, "main", MONDAY + timedelta(hours=age), "d", {"ndcg": 0.3}, None))
 
 
-async def test_a_promotion_is_recorded_with_its_reason(pool: asyncpg.Pool) -> None:
+async def test_a_promotion_is_recorded_with_its_reason(pool: Pool) -> None:
     await register(pool, "one", "two")
     await promote(pool, "one", "first", {"ndcg": 0.2}, "ada")
     serving = await promote(pool, "two", "better", {"ndcg": 0.3}, "ada")
@@ -40,7 +40,7 @@ async def test_a_promotion_is_recorded_with_its_reason(pool: asyncpg.Pool) -> No
     assert (newest.evidence, newest.decided_by, oldest.previous) == ({"ndcg": 0.3}, "ada", None)
 
 
-async def test_a_refusal_is_recorded_and_changes_nothing(pool: asyncpg.Pool) -> None:
+async def test_a_refusal_is_recorded_and_changes_nothing(pool: Pool) -> None:
     await register(pool, "one", "two")
     await promote(pool, "one", "first", {}, "ada")
     await refuse(pool, "two", "worse than popularity", {"ndcg": 0.1}, "gate")
@@ -49,13 +49,13 @@ async def test_a_refusal_is_recorded_and_changes_nothing(pool: asyncpg.Pool) -> 
     assert (await list_decisions(pool, 1))[0].action == "REFUSED"
 
 
-async def test_an_unknown_bundle_is_neither_served_nor_recorded(pool: asyncpg.Pool) -> None:
+async def test_an_unknown_bundle_is_neither_served_nor_recorded(pool: Pool) -> None:
     with pytest.raises(InvalidInput, match="no model 'ghost'"):
         await promote(pool, "ghost", "?", {}, "ada")
     assert (await current_serving(pool), await list_decisions(pool, 1)) == (None, [])
 
 
-async def test_promotions_at_once_leave_an_unbroken_chain_of_decisions(pool: asyncpg.Pool) -> None:
+async def test_promotions_at_once_leave_an_unbroken_chain_of_decisions(pool: Pool) -> None:
     ids = [f"m{index}" for index in range(8)]
     await register(pool, *ids)
     await asyncio.gather(*(promote(pool, id, "race", {}, "ada") for id in ids))
@@ -66,7 +66,7 @@ async def test_promotions_at_once_leave_an_unbroken_chain_of_decisions(pool: asy
     assert (serving.bundle, serving.generation) == (decisions[-1].bundle, 8)
 
 
-async def test_models_and_decisions_are_paged_newest_first(pool: asyncpg.Pool) -> None:
+async def test_models_and_decisions_are_paged_newest_first(pool: Pool) -> None:
     await register(pool, "a", "b", "c")
     first = await list_models(pool, 2)
     assert [model.id for model in first] == ["c", "b"]
@@ -79,7 +79,7 @@ async def test_models_and_decisions_are_paged_newest_first(pool: asyncpg.Pool) -
     assert [decision.bundle for decision in await list_decisions(pool, 2, newest[-1].id)] == ["a"]
 
 
-async def test_registering_again_only_adds_the_registry_version(pool: asyncpg.Pool) -> None:
+async def test_registering_again_only_adds_the_registry_version(pool: Pool) -> None:
     await register(pool, "a")
     await register_model(pool, Model("a", "main", MONDAY, "other", {}, "7"))
     await register_model(pool, Model("a", "main", MONDAY, "other", {}, None))
@@ -87,7 +87,7 @@ async def test_registering_again_only_adds_the_registry_version(pool: asyncpg.Po
     assert await model_by_id(pool, "b") is None
 
 
-async def test_repeated_rollbacks_go_further_back(pool: asyncpg.Pool) -> None:
+async def test_repeated_rollbacks_go_further_back(pool: Pool) -> None:
     await register(pool, "one", "two", "three")
     assert await bundle_before(pool) is None
     for id in ("one", "two", "three"):
@@ -105,7 +105,7 @@ async def test_repeated_rollbacks_go_further_back(pool: asyncpg.Pool) -> None:
         await roll_back(pool, "again", "ada")
 
 
-async def test_the_newest_decision_about_a_bundle_is_found(pool: asyncpg.Pool) -> None:
+async def test_the_newest_decision_about_a_bundle_is_found(pool: Pool) -> None:
     await register(pool, "one", "two")
     assert await decision_about(pool, "one") is None
     await refuse(pool, "one", "worse", {}, "gate")

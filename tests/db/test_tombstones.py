@@ -3,9 +3,8 @@
 import hmac
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
-
 from core.contract import Event, Person, read_event
+from db.postgres import Pool
 from db.tombstones import ensure_key, erased_events, insert_tombstones, newest_tombstone
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -20,11 +19,11 @@ def make_event(happened: float = -1, received: float | None = -1, **who: str) ->
     return event if received is None else event.model_copy(update={"received_at": NOW + timedelta(hours=received)})
 
 
-async def kept_out(pool: asyncpg.Pool, *events: Event) -> set[int]:
+async def kept_out(pool: Pool, *events: Event) -> set[int]:
     return await erased_events(pool, events, await newest_tombstone(pool))
 
 
-async def test_the_hash_is_hmac_under_a_key_that_is_made_once(pool: asyncpg.Pool) -> None:
+async def test_the_hash_is_hmac_under_a_key_that_is_made_once(pool: Pool) -> None:
     for _ in range(2):
         await ensure_key(pool)
     await insert_tombstones(pool, [ANNA, Person("guest", "👻")], NOW)
@@ -35,7 +34,7 @@ async def test_the_hash_is_hmac_under_a_key_that_is_made_once(pool: asyncpg.Pool
     assert found == {hmac.digest(key, name.encode(), "sha256") for name in ("user:anna", "guest:👻")}
 
 
-async def test_only_events_of_that_person_from_before_the_erasure_are_rejected(pool: asyncpg.Pool) -> None:
+async def test_only_events_of_that_person_from_before_the_erasure_are_rejected(pool: Pool) -> None:
     await ensure_key(pool)
     await insert_tombstones(pool, [ANNA, Person("guest", "g-1")], NOW)
     gone = [
@@ -55,6 +54,6 @@ async def test_only_events_of_that_person_from_before_the_erasure_are_rejected(p
     assert await kept_out(pool, *kept, *gone) == {5, 6, 7, 8, 9}
 
 
-async def test_without_an_erasure_nothing_is_looked_up(pool: asyncpg.Pool) -> None:
+async def test_without_an_erasure_nothing_is_looked_up(pool: Pool) -> None:
     assert await newest_tombstone(pool) is None
     assert await kept_out(pool, make_event()) == set()

@@ -2,16 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
-
 from core.contract import Person
+from db.postgres import Pool
 from db.users import User, person_known, upsert_users, user_by_id
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-async def test_traits_are_kept_when_absent_and_cleared_by_null(pool: asyncpg.Pool) -> None:
+async def test_traits_are_kept_when_absent_and_cleared_by_null(pool: Pool) -> None:
     await upsert_users(pool, [{"id": "u", "updated_at": MONDAY, "traits": {"city": "Århus"}}])
     await upsert_users(pool, [{"id": "u", "updated_at": MONDAY}])
     assert await user_by_id(pool, "u") == User("u", {"city": "Århus"})
@@ -19,7 +18,7 @@ async def test_traits_are_kept_when_absent_and_cleared_by_null(pool: asyncpg.Poo
     assert await user_by_id(pool, "u") == User("u", {})
 
 
-async def test_an_older_patch_is_stale(pool: asyncpg.Pool) -> None:
+async def test_an_older_patch_is_stale(pool: Pool) -> None:
     outcomes = await upsert_users(
         pool,
         [
@@ -32,12 +31,12 @@ async def test_an_older_patch_is_stale(pool: asyncpg.Pool) -> None:
     assert await user_by_id(pool, "u") == User("u", {"n": 2})
 
 
-async def test_an_unknown_id_is_not_a_user(pool: asyncpg.Pool) -> None:
+async def test_an_unknown_id_is_not_a_user(pool: Pool) -> None:
     assert await user_by_id(pool, "nobody") is None
     assert await upsert_users(pool, []) == []
 
 
-async def test_a_person_is_known_by_a_row_or_an_event(pool: asyncpg.Pool) -> None:
+async def test_a_person_is_known_by_a_row_or_an_event(pool: Pool) -> None:
     await upsert_users(pool, [{"id": "described", "updated_at": MONDAY}])
     await pool.execute(
         "INSERT INTO events (source, id, occurred_at, type, user_id, anonymous_id, digest) VALUES"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from core.contract import Event, EventType, Person, read_event
 from core.settings import Stores
 from db.cache import add_recent
 from db.items import upsert_items
+from db.postgres import Pool
 from db.purchases import purchase_log
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.storing import store
@@ -85,7 +85,7 @@ def batches(events: Sequence[Event]) -> list[Sequence[Event]]:
 
 
 @pytest.fixture
-async def catalogue(pool: asyncpg.Pool) -> Catalogue:
+async def catalogue(pool: Pool) -> Catalogue:
     await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ITEMS])
     catalogue = Catalogue(pool, poll=1)
     await catalogue.load()
@@ -105,7 +105,7 @@ async def send(
     await memory.close()
 
 
-async def stored(pool: asyncpg.Pool, people: PeopleReader) -> Stored:
+async def stored(pool: Pool, people: PeopleReader) -> Stored:
     states = [await state_of(people, person) for person in PEOPLE]
     universe = await universe_of(pool)
     numbers = universe.numbers
@@ -123,7 +123,7 @@ async def state_of(people: PeopleReader, person: Person) -> State:
     return state
 
 
-async def universe_of(pool: asyncpg.Pool) -> Universe:
+async def universe_of(pool: Pool) -> Universe:
     """What a training would precompute from the stored log."""
     bought = await purchase_log(pool, NOW)
     log = Log.of(
@@ -154,7 +154,7 @@ def assert_same_states(ours: State, theirs: State) -> None:
 
 
 async def test_rows_states_and_features_do_not_depend_on_how_often_and_in_which_order_events_are_sent(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue
+    stores: Stores, pool: Pool, redis: Redis, catalogue: Catalogue
 ) -> None:
     people, events = PeopleReader(pool, redis, catalogue), events_in_order()
     await send(stores, redis, people, batches(events), reading=False)

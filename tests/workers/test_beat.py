@@ -15,7 +15,7 @@ from tests.fixtures.worker import BEAT, OFTEN, StartWorker
 async def test_of_two_beats_one_sends_and_the_other_takes_over_when_it_stops(
     channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
-    await (await channel.get_queue(topology.CHORES.name)).purge()
+    await (await channel.get_queue(topology.PERIODIC.name)).purge()
 
     def logged(event: str, times: int) -> Callable[[], Awaitable[bool]]:
         async def holds() -> bool:
@@ -24,7 +24,7 @@ async def test_of_two_beats_one_sends_and_the_other_takes_over_when_it_stops(
         return holds
 
     async def sent() -> bool:
-        queue = await channel.declare_queue(topology.CHORES.name, passive=True)
+        queue = await channel.declare_queue(topology.PERIODIC.name, passive=True)
         return (queue.declaration_result.message_count or 0) > 0
 
     leader = start_worker(OFTEN, command=BEAT)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 from aio_pika.abc import AbstractChannel
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
@@ -16,6 +15,7 @@ from bus.rabbitmq.celery_message import body_of
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
 from core.settings import Stores
+from db.postgres import Pool
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
 from tests.running import reserved_port
@@ -40,7 +40,7 @@ def scrape(port: int) -> Numbers:
 
 
 async def test_events_and_tasks_are_counted_over_all_processes(
-    broker: RabbitPublisher, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     with reserved_port() as port:
         start_worker(PENCHANT_WORKER_METRICS_PORT=str(port))
@@ -60,7 +60,7 @@ async def test_events_and_tasks_are_counted_over_all_processes(
 
 
 async def test_a_worker_carries_out_the_periodic_messages_of_the_release_before(
-    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     with reserved_port() as port:
         start_worker(PENCHANT_WORKER_METRICS_PORT=str(port))

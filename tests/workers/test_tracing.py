@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -20,6 +19,7 @@ from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import read_event
 from core.settings import Stores
 from db.clients import create_client
+from db.postgres import Pool
 from tests.collector import Collector, running_collector
 from tests.faults import Relay, eventually
 from tests.fixtures.worker import StartWorker
@@ -40,7 +40,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 @pytest.fixture
-async def http(stores: Stores, collected: Collector, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[Any]:
+async def http(stores: Stores, collected: Collector, pool: Pool, redis: Redis) -> AsyncIterator[Any]:
     """A gateway that traces, and its HTTP client with a token that may send events."""
     await create_client(pool, register("shop", SECRET, grants=[CLIENT_CREDENTIALS], scope="events:write"))
     async with asked(Configured(stores)) as client:
@@ -110,7 +110,7 @@ async def test_a_damaged_traceparent_begins_a_new_trace(http: httpx.AsyncClient,
 async def test_a_batch_that_is_sent_again_stays_in_its_trace_and_its_log_lines_name_it(
     stores: Stores,
     collected: Collector,
-    pool: asyncpg.Pool,
+    pool: Pool,
     channel: AbstractChannel,
     start_worker: StartWorker,
     worker_log: Path,

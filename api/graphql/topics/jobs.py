@@ -5,7 +5,6 @@ from enum import StrEnum
 from typing import Annotated, Self
 
 import strawberry
-import structlog
 
 from api.graphql.context import Info
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
@@ -15,8 +14,6 @@ from api.graphql.types.viewers import recorded_name
 from db import jobs as stored
 from engine.cursors import read_cursor, write_cursor
 from engine.models.requesting import request_training
-
-log = structlog.get_logger()
 
 MAX_ID_DIGITS = 18  # fits Postgres's bigint
 

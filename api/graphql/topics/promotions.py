@@ -1,4 +1,4 @@
-"""Promotions and rollbacks by people. They pass over the gate only on request."""
+"""Promotions and rollbacks by people. They override the gate only on request."""
 
 from collections.abc import Awaitable
 from typing import Annotated

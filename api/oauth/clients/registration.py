@@ -12,11 +12,11 @@ from db.clients import Client
 from engine.scopes import SCOPES, read_scopes
 
 SHORTEST_SECRET = 12
-LONGEST_SECRET = 256
+MAX_SECRET = 256
 SHORTEST_TTL = 60  # seconds
-LONGEST_TTL = 86_400
+MAX_TTL = 86_400
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
-_SECRET = re.compile(rf"[!-~]{{{SHORTEST_SECRET},{LONGEST_SECRET}}}")
+_SECRET = re.compile(rf"[!-~]{{{SHORTEST_SECRET},{MAX_SECRET}}}")
 _PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[!-~]+")
 _ORIGIN_RULE = "An origin is http(s)://host or http(s)://host:port, without path or wildcard"
@@ -45,10 +45,10 @@ def register(
             "A client id has 1 to 128 letters, digits or . _ ~ - and begins with a letter or digit", "id"
         )
     if not _SECRET.fullmatch(secret):
-        length = f"{SHORTEST_SECRET} to {LONGEST_SECRET}"
+        length = f"{SHORTEST_SECRET} to {MAX_SECRET}"
         raise InvalidInput(f"A secret has {length} printable ASCII characters and no spaces", "secret")
-    if ttl is not None and not SHORTEST_TTL <= ttl <= LONGEST_TTL:
-        raise InvalidInput(f"The lifetime of tokens must be {SHORTEST_TTL} to {LONGEST_TTL} seconds", "ttl")
+    if ttl is not None and not SHORTEST_TTL <= ttl <= MAX_TTL:
+        raise InvalidInput(f"The lifetime of tokens must be {SHORTEST_TTL} to {MAX_TTL} seconds", "ttl")
     return Client(
         id=client_id,
         secret_hash=hash_secret(secret),

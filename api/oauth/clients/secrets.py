@@ -8,7 +8,7 @@ from argon2.exceptions import VerificationError
 
 from db.clients import Client
 
-MOST_REMEMBERED = 1024
+MAX_REMEMBERED = 1024
 # OWASP's smallest setting, 19 MiB and about 30 ms: a few checks at once do not slow other answers down.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _DUMMY_HASH = _HASHER.hash(os.urandom(16))
@@ -46,7 +46,7 @@ class SecretChecker:
         return True
 
     def _remember(self, client_id: str, stored: str, fingerprint: bytes) -> None:
-        if len(self._good) >= MOST_REMEMBERED:
+        if len(self._good) >= MAX_REMEMBERED:
             self._good.clear()
         self._good[client_id] = (stored, fingerprint)
 

@@ -17,14 +17,14 @@ from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core import clock
 from core.errors import InvalidToken, Unanswerable
 from db.postgres import Connection
-from db.revocations import Refused, list_refused
+from db.revocations import RefusedTokens, list_refused
 from engine.scopes import read_scopes
 from engine.viewer import Viewer
 
 POLL = 2.0  # seconds between reads of revocations and keys: a revocation counts after three at most
 MAX_AGE = 300.0  # seconds to use the revocations read last while Postgres does not answer
 MAX_LENGTH = 8192  # characters of a token
-MOST_REMEMBERED = 10_000  # tokens
+MAX_REMEMBERED = 10_000  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Verifier:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience_of(issuer)
-        self._refused = Refused(frozenset(), frozenset())
+        self._refused = RefusedTokens(frozenset(), frozenset())
         self._remembered: dict[bytes, _Checked] = {}
         self._max_age = max_age
         self._refresher = Refresher("revocations", self._read_revocations, every=poll)
@@ -104,7 +104,7 @@ class Verifier:
         return _Checked(viewer, claims["jti"], kid)
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:
-        if len(self._remembered) >= MOST_REMEMBERED and digest not in self._remembered:
+        if len(self._remembered) >= MAX_REMEMBERED and digest not in self._remembered:
             self._remembered.pop(next(iter(self._remembered)))  # the oldest
         self._remembered[digest] = checked
 

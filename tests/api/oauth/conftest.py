@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -15,6 +14,7 @@ from api.oauth.clients.registration import register
 from api.oauth.endpoints import routes
 from core.settings import Gateway, Settings, Stores, Tokens
 from db.clients import Client, create_client
+from db.postgres import Pool
 
 ISSUER = "https://shop.example"
 SECRET = "a-secret-of-the-client"
@@ -41,7 +41,7 @@ def configured(postgres_url: str) -> Callable[[str], Configured]:
 
 
 @pytest.fixture
-async def authority(pool: asyncpg.Pool, postgres_url: str) -> AsyncIterator[Authority]:
+async def authority(pool: Pool, postgres_url: str) -> AsyncIterator[Authority]:
     """The authorization server of one process."""
     async with open_authority(Configured(postgres_url), pool) as opened:
         yield opened
@@ -62,7 +62,7 @@ async def http(authority: Authority) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def registered(pool: asyncpg.Pool) -> Register:
+def registered(pool: Pool) -> Register:
     """A coroutine function that registers a client, by default with most scopes and both grants."""
 
     async def create(client_id: str = "shop", **wanted: Any) -> Client:

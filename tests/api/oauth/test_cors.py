@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from starlette.datastructures import Headers
@@ -11,13 +10,13 @@ from starlette.types import Receive, Scope, Send
 from api.http.cors import Cors, Origins
 from api.oauth.authority import Authority
 from db.clients import disable_client
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 
 PAGE = "https://www.shop.example"
 
 
 @pytest.fixture(autouse=True)
-def read_each_time(authority: Authority, pool: asyncpg.Pool) -> None:
+def read_each_time(authority: Authority, pool: Pool) -> None:
     """Read the origins for each request."""
     authority.origins = Origins(pool, poll=0.0)
 
@@ -84,9 +83,7 @@ async def test_other_paths_have_no_cors_headers(http: httpx.AsyncClient, registe
         assert "access-control-allow-origin" not in (await preflight(http, PAGE, path)).headers
 
 
-async def test_pages_of_a_disabled_client_may_not_call(
-    http: httpx.AsyncClient, registered: Any, pool: asyncpg.Pool
-) -> None:
+async def test_pages_of_a_disabled_client_may_not_call(http: httpx.AsyncClient, registered: Any, pool: Pool) -> None:
     await registered(origins=[PAGE])
     await disable_client(pool, "shop")
     assert (await preflight(http, PAGE)).status_code == 403

@@ -8,7 +8,7 @@ from db.clients import Client
 
 
 def test_forgetting_a_secret_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "MOST_REMEMBERED", 1)
+    monkeypatch.setattr(secrets, "MAX_REMEMBERED", 1)
     checker = SecretChecker()
     clients = [Client(name, hash_secret(f"the-secret-of-{name}"), (), ()) for name in ("one", "two")]
     for _ in range(2):

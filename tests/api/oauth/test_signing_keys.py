@@ -4,13 +4,12 @@ import asyncio
 import sys
 from datetime import timedelta
 
-import asyncpg
 import orjson
 import pytest
 from joserfc.jwk import RSAKey
 
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys, generate_key
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 
 SECRET = "k" * 32
 START = """
@@ -28,18 +27,18 @@ asyncio.run(start())
 """
 
 
-async def started(pool: asyncpg.Pool, secret: str = SECRET) -> SigningKeys:
+async def started(pool: Pool, secret: str = SECRET) -> SigningKeys:
     keys = SigningKeys(Sealer(secret))
     await keys.start(pool)
     return keys
 
 
-async def age(pool: asyncpg.Pool, by: timedelta) -> None:
+async def age(pool: Pool, by: timedelta) -> None:
     """Move the times of all keys into the past."""
     await pool.execute("UPDATE oauth_keys SET created_at = created_at - $1::interval, retired_at = retired_at - $1", by)
 
 
-async def rotate(pool: asyncpg.Pool) -> None:
+async def rotate(pool: Pool) -> None:
     """Retire the keys a minute from now and add a new one."""
     key = Sealer(SECRET).seal(generate_key())
     await pool.execute("UPDATE oauth_keys SET retired_at = now() + interval '1 minute' WHERE retired_at IS NULL")
@@ -48,7 +47,7 @@ async def rotate(pool: asyncpg.Pool) -> None:
     )
 
 
-async def test_processes_that_start_at_once_share_one_key(pool: asyncpg.Pool, postgres_url: str) -> None:
+async def test_processes_that_start_at_once_share_one_key(pool: Pool, postgres_url: str) -> None:
     running = [
         await asyncio.create_subprocess_exec(
             sys.executable, "-c", START, postgres_url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -61,14 +60,14 @@ async def test_processes_that_start_at_once_share_one_key(pool: asyncpg.Pool, po
     assert await pool.fetchval("SELECT count(*) FROM oauth_keys") == 1
 
 
-async def test_many_connections_at_once_make_one_key(postgres_url: str, pool: asyncpg.Pool) -> None:
+async def test_many_connections_at_once_make_one_key(postgres_url: str, pool: Pool) -> None:
     async with await connect_pool(postgres_url, size=8) as wide:
         made = await asyncio.gather(*(started(wide) for _ in range(8)))
     assert len({keys.signing.kid for keys in made}) == 1
     assert await pool.fetchval("SELECT count(*) FROM oauth_keys") == 1
 
 
-async def test_the_private_key_is_sealed(pool: asyncpg.Pool) -> None:
+async def test_the_private_key_is_sealed(pool: Pool) -> None:
     keys = await started(pool)
     row = await pool.fetchrow("SELECT sealed, public FROM oauth_keys")
     assert row["public"] == keys.jwks()["keys"][0]
@@ -87,7 +86,7 @@ async def test_a_damaged_or_renamed_key_is_not_opened(damage: str) -> None:
     assert sealer.open(type(good)(kid, sealed, good.public)) is None
 
 
-async def test_a_public_key_planted_in_the_database_is_not_trusted(pool: asyncpg.Pool) -> None:
+async def test_a_public_key_planted_in_the_database_is_not_trusted(pool: Pool) -> None:
     keys = await started(pool)
     ours, theirs = keys.signing.kid, generate_key()
     await pool.execute("UPDATE oauth_keys SET public = $1", theirs.as_dict(private=False))
@@ -99,18 +98,18 @@ async def test_a_public_key_planted_in_the_database_is_not_trusted(pool: asyncpg
     assert again.verifying(str(theirs.kid)) is None
 
 
-async def test_another_secret_gets_a_key_of_its_own(pool: asyncpg.Pool) -> None:
+async def test_another_secret_gets_a_key_of_its_own(pool: Pool) -> None:
     first = await started(pool)
     second = await started(pool, "q" * 32)
     assert first.signing.kid != second.signing.kid
     assert (await started(pool)).signing.kid == first.signing.kid
 
 
-async def test_a_restart_keeps_the_key(pool: asyncpg.Pool) -> None:
+async def test_a_restart_keeps_the_key(pool: Pool) -> None:
     assert (await started(pool)).signing.kid == (await started(pool)).signing.kid
 
 
-async def test_a_new_key_is_published_before_it_signs(pool: asyncpg.Pool) -> None:
+async def test_a_new_key_is_published_before_it_signs(pool: Pool) -> None:
     keys = await started(pool)
     await age(pool, timedelta(days=30))
     old = keys.signing.kid
@@ -124,7 +123,7 @@ async def test_a_new_key_is_published_before_it_signs(pool: asyncpg.Pool) -> Non
     assert {key["kid"] for key in keys.jwks()["keys"]} == {old, keys.signing.kid}
 
 
-async def test_a_retired_key_verifies_until_its_last_token_has_expired(pool: asyncpg.Pool) -> None:
+async def test_a_retired_key_verifies_until_its_last_token_has_expired(pool: Pool) -> None:
     keys = await started(pool)
     old = str(keys.signing.kid)
     await rotate(pool)
@@ -138,7 +137,7 @@ async def test_a_retired_key_verifies_until_its_last_token_has_expired(pool: asy
     assert [key["kid"] for key in keys.jwks()["keys"]] == [keys.signing.kid]
 
 
-async def test_another_process_learns_of_a_rotation(pool: asyncpg.Pool) -> None:
+async def test_another_process_learns_of_a_rotation(pool: Pool) -> None:
     here, there = await started(pool), await started(pool)
     await age(pool, timedelta(days=1))
     await rotate(pool)
@@ -149,5 +148,5 @@ async def test_another_process_learns_of_a_rotation(pool: asyncpg.Pool) -> None:
     assert here.signing.kid == there.signing.kid
 
 
-async def test_the_published_set_is_json(pool: asyncpg.Pool) -> None:
+async def test_the_published_set_is_json(pool: Pool) -> None:
     assert b'"d"' not in orjson.dumps((await started(pool)).jwks())

@@ -4,18 +4,18 @@ import base64
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from api.oauth.authority import MOST_WAITING, Authority
+from api.oauth.authority import MAX_WAITING, Authority
 from api.oauth.blocking_pool import BlockingPool
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
 from core import clock
 from core.contract import Person
 from db.clients import disable_client
+from db.postgres import Pool
 
 Claims = dict[str, Any]
 SECRET = "a-secret-of-the-client"
@@ -232,9 +232,7 @@ async def test_wrong_credentials_in_the_form_are_challenged_too(http: httpx.Asyn
         assert answer.headers["www-authenticate"].startswith("Basic ")
 
 
-async def test_a_public_client_cannot_use_these_grants(
-    http: httpx.AsyncClient, registered: Any, pool: asyncpg.Pool
-) -> None:
+async def test_a_public_client_cannot_use_these_grants(http: httpx.AsyncClient, registered: Any, pool: Pool) -> None:
     await registered()
     await pool.execute("UPDATE oauth_clients SET secret_hash = NULL")
     for extra in ({"client_id": "shop"}, {"client_id": "shop", "client_secret": SECRET}):
@@ -242,7 +240,7 @@ async def test_a_public_client_cannot_use_these_grants(
 
 
 async def test_a_disabled_client_is_refused_although_its_secret_was_good(
-    http: httpx.AsyncClient, registered: Any, pool: asyncpg.Pool
+    http: httpx.AsyncClient, registered: Any, pool: Pool
 ) -> None:
     await registered()
     assert (await ask(http, OWN)).status_code == 200
@@ -250,7 +248,7 @@ async def test_a_disabled_client_is_refused_although_its_secret_was_good(
     assert (await ask(http, OWN)).json()["error"] == "invalid_client"
 
 
-async def test_a_changed_secret_counts_at_once(http: httpx.AsyncClient, registered: Any, pool: asyncpg.Pool) -> None:
+async def test_a_changed_secret_counts_at_once(http: httpx.AsyncClient, registered: Any, pool: Pool) -> None:
     await registered()
     assert (await ask(http, OWN)).status_code == 200
     await registered("other", secret="another-secret")
@@ -340,7 +338,7 @@ async def test_without_postgres_the_client_is_asked_to_retry(
 
 
 async def test_a_restart_of_postgres_under_an_idle_connection_fails_no_request(
-    http: httpx.AsyncClient, registered: Any, pool: asyncpg.Pool
+    http: httpx.AsyncClient, registered: Any, pool: Pool
 ) -> None:
     await registered()
     assert (await ask(http, OWN)).status_code == 200
@@ -368,7 +366,7 @@ async def test_too_many_requests_at_once_are_refused_at_once(
     http: httpx.AsyncClient, registered: Any, authority: Authority
 ) -> None:
     await registered()
-    authority.waiting = MOST_WAITING
+    authority.waiting = MAX_WAITING
     answer = await ask(http, OWN)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     authority.waiting = 0

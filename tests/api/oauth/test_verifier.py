@@ -11,7 +11,6 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -29,7 +28,7 @@ from core import clock
 from core.contract import Person
 from core.errors import InvalidToken, StoreUnavailable
 from db.clients import Client, create_client, disable_client
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 
 ISSUER = "https://shop.example"
 
@@ -37,7 +36,7 @@ ISSUER = "https://shop.example"
 class Issuer:
     """Issues tokens, right and wrong ones, with signing keys and a verifier of its own."""
 
-    def __init__(self, pool: asyncpg.Pool, keys: SigningKeys) -> None:
+    def __init__(self, pool: Pool, keys: SigningKeys) -> None:
         self.keys = keys
         self.verifier = Verifier(pool, keys, ISSUER)
 
@@ -73,7 +72,7 @@ class Issuer:
 
 
 @pytest.fixture
-async def issuer(pool: asyncpg.Pool) -> Issuer:
+async def issuer(pool: Pool) -> Issuer:
     keys = SigningKeys(Sealer("k" * 32))
     await keys.start(pool)
     return Issuer(pool, keys)
@@ -227,7 +226,7 @@ async def test_a_signature_is_checked_once(issuer: Issuer, monkeypatch: pytest.M
 
 
 async def test_remembered_tokens_are_bounded(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifier, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(verifier, "MAX_REMEMBERED", 3)
     for number in range(10):
         await issuer.verifier.verify(issuer.token(issuer.claims(jti=str(number))))
     assert len(issuer.verifier._remembered) == 3
@@ -242,7 +241,7 @@ async def until_refused(issuer: Issuer, token: str) -> float:
     return monotonic() - began
 
 
-async def test_a_revoked_token_is_refused_within_three_seconds(issuer: Issuer, pool: asyncpg.Pool) -> None:
+async def test_a_revoked_token_is_refused_within_three_seconds(issuer: Issuer, pool: Pool) -> None:
     token, other = issuer.token(), issuer.token(issuer.claims(jti="j2"))
     assert not await issuer.refused(token)
     await pool.execute(
@@ -252,7 +251,7 @@ async def test_a_revoked_token_is_refused_within_three_seconds(issuer: Issuer, p
     assert not await issuer.refused(other)
 
 
-async def test_a_disabled_clients_tokens_are_refused_within_three_seconds(issuer: Issuer, pool: asyncpg.Pool) -> None:
+async def test_a_disabled_clients_tokens_are_refused_within_three_seconds(issuer: Issuer, pool: Pool) -> None:
     await create_client(pool, Client("shop", None, (), ()))
     token = issuer.token()
     assert not await issuer.refused(token)
@@ -260,7 +259,7 @@ async def test_a_disabled_clients_tokens_are_refused_within_three_seconds(issuer
     await until_refused(issuer, token)
 
 
-async def test_tokens_of_a_deleted_key_are_refused(issuer: Issuer, pool: asyncpg.Pool) -> None:
+async def test_tokens_of_a_deleted_key_are_refused(issuer: Issuer, pool: Pool) -> None:
     token = issuer.token()
     assert not await issuer.refused(token)
     await pool.execute("DELETE FROM oauth_keys")

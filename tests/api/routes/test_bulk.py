@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -17,10 +16,11 @@ from starlette.types import Receive, Scope, Send
 
 from api.errors import RequestRefused
 from api.gateway import Gateway
-from api.http.gzip_body import MOST_MEMBERS, inflate
+from api.http.gzip_body import MAX_MEMBERS, inflate
 from api.routes.bulk import BulkEndpoint, StoreElements
 from core.errors import StoreUnavailable
 from core.settings import Ingest, Stores
+from db.postgres import Pool
 from engine.outcomes import Result
 from engine.viewer import Viewer
 from tests.faults import Relay
@@ -33,7 +33,7 @@ GOOD = b'{"type": "VIEW", "userId": "u1", "itemId": "i1"}'
 
 
 @pytest.fixture
-async def http(stores: Stores, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[httpx.AsyncClient]:
+async def http(stores: Stores, pool: Pool, redis: Redis) -> AsyncIterator[httpx.AsyncClient]:
     """The gateway without a socket, and a client whose token has every scope."""
     async with asked(Configured(stores)) as client:
         await register_client(pool)
@@ -183,7 +183,7 @@ async def test_the_same_event_is_a_duplicate_over_http_and_over_graphql(http: ht
     assert mutated.json()["data"]["trackEvents"]["results"] == [{"outcome": "DUPLICATE"}]
 
 
-async def test_items_and_people_are_stored_and_shown(http: httpx.AsyncClient, pool: asyncpg.Pool) -> None:
+async def test_items_and_people_are_stored_and_shown(http: httpx.AsyncClient, pool: Pool) -> None:
     items: list[dict[str, Any]] = [
         {"id": "i1", "title": "One", "offers": [{"price": "1.50", "currency": "EUR"}]},
         {"id": "i2", "price": 1},
@@ -234,7 +234,7 @@ async def test_a_gzip_bomb_is_refused(http: httpx.AsyncClient) -> None:
     with pytest.raises(RequestRefused):
         inflate(gzip.compress(b" " * 101), 100)
     with pytest.raises(RequestRefused):
-        inflate(gzip.compress(b"") * (MOST_MEMBERS + 1), 100)
+        inflate(gzip.compress(b"") * (MAX_MEMBERS + 1), 100)
 
 
 async def test_more_than_a_megabyte_or_five_hundred_elements_are_413(http: httpx.AsyncClient) -> None:
@@ -328,7 +328,7 @@ async def test_an_upload_while_a_store_is_away_is_503_with_retry_after() -> None
 
 
 async def test_with_a_slow_broker_calls_are_refused_before_memory_grows(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis
+    stores: Stores, pool: Pool, redis: Redis
 ) -> None:
     relay = Relay(stores.broker_url.get_secret_value())
     slow = SecretStr(await relay.open(mute=True))
@@ -350,7 +350,7 @@ async def test_with_a_slow_broker_calls_are_refused_before_memory_grows(
 
 
 async def test_curl_and_httpx_upload_to_a_running_gateway(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, tmp_path: Path
+    stores: Stores, pool: Pool, redis: Redis, tmp_path: Path
 ) -> None:
     await register_client(pool)
     many = [{"type": "VIEW", "userId": f"u{n}", "itemId": "i1"} for n in range(200)]

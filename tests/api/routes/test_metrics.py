@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
-import asyncpg
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,6 +23,7 @@ from core.settings import Gateway, Settings, Stores, Watching
 from db.clients import create_client
 from db.dead_events import DeadReason, insert_dead_events
 from db.jobs import fail_job, lease_job, request_job
+from db.postgres import Pool
 from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
 from engine.scopes import SCOPES
@@ -79,7 +79,7 @@ class Served:
 
 
 @pytest.fixture
-async def served(stores: Stores, pool: asyncpg.Pool, redis: Redis) -> AsyncIterator[Served]:
+async def served(stores: Stores, pool: Pool, redis: Redis) -> AsyncIterator[Served]:
     """A gateway and a client of it with every scope."""
     topology.declare(stores.broker_url.get_secret_value())
     async with await aio_pika.connect(stores.broker_url.get_secret_value()) as connection:
@@ -140,7 +140,7 @@ async def test_events_and_degraded_lists_are_counted_by_outcome(served: Served) 
     assert (await served.scrape())["penchant_queue_messages", topology.EVENTS.name] >= 0
 
 
-async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Served, pool: asyncpg.Pool) -> None:
+async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Served, pool: Pool) -> None:
     await request_job(pool, "main", "a test", "ada")
     job = await lease_job(pool, "main")
     assert job is not None
@@ -161,7 +161,7 @@ async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Serv
     assert numbers[("process_resident_memory_bytes",)] > 10_000_000
 
 
-async def test_a_refused_bundle_is_reported(served: Served, pool: asyncpg.Pool) -> None:
+async def test_a_refused_bundle_is_reported(served: Served, pool: Pool) -> None:
     await register_model(pool, Model("never-written", "main", clock.now(), "digest", {}, None))
     await promote(pool, "never-written", "a test says so", {}, "test")
 
@@ -173,7 +173,7 @@ async def test_a_refused_bundle_is_reported(served: Served, pool: asyncpg.Pool) 
     assert (ready.status_code, ready.json()["bundle"], ready.json()["bundleRefused"]) == (200, None, True)
 
 
-async def test_stores_that_are_away_are_reported_at_once(stores: Stores, pool: asyncpg.Pool) -> None:
+async def test_stores_that_are_away_are_reported_at_once(stores: Stores, pool: Pool) -> None:
     away = {"redis_url": SecretStr("redis://127.0.0.1:1/0"), "broker_url": SecretStr("amqp://127.0.0.1:1/x")}
     served = Served(Configured(stores.model_copy(update=away)))
     async with served.app.router.lifespan_context(served.app) as served.state:
@@ -195,7 +195,7 @@ async def test_without_a_token_only_this_machine_is_answered(served: Served) -> 
         assert forwarded.status_code == 403, header
 
 
-async def test_with_a_token_every_caller_needs_it(stores: Stores, pool: asyncpg.Pool) -> None:
+async def test_with_a_token_every_caller_needs_it(stores: Stores, pool: Pool) -> None:
     served = Served(Configured(stores, TOKEN))
     async with served.app.router.lifespan_context(served.app) as served.state:
         for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
@@ -223,7 +223,7 @@ async def test_the_dashboard_shows_every_metric_and_no_unknown_one(served: Serve
     assert {name for name in families if name.startswith("penchant")} <= shown
 
 
-async def test_the_dashboard_uses_only_labels_that_exist(served: Served, pool: asyncpg.Pool) -> None:
+async def test_the_dashboard_uses_only_labels_that_exist(served: Served, pool: Pool) -> None:
     await request_job(pool, "main", "a test", "ada")
     job = await lease_job(pool, "main")
     assert job is not None

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
@@ -15,6 +14,7 @@ from db.events import insert_events
 from db.lake.export import Exported, export_events
 from db.lake.location import Lake
 from db.lake.owner import sole_writer
+from db.postgres import Pool
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -60,11 +60,11 @@ def event(number: int, at: datetime = NOON, **fields: Any) -> Event:
     return read_event({key: value for key, value in raw.items() if value is not None}, source="shop", received_at=NOW)
 
 
-async def store(pool: asyncpg.Pool, *events: Event) -> None:
+async def store(pool: Pool, *events: Event) -> None:
     assert all(await insert_events(pool, events))
 
 
-async def export(pool: asyncpg.Pool, lake: Lake, now: datetime = NOW, **span: Any) -> Exported:
+async def export(pool: Pool, lake: Lake, now: datetime = NOW, **span: Any) -> Exported:
     async with sole_writer(pool) as connection:
         return await export_events(connection, lake, now, silent, **span)
 

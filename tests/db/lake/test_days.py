@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from core.errors import StoreUnavailable
 from db.lake.location import Lake
+from db.postgres import Pool
 from tests.db.lake.conftest import event, export, store
 from tests.db.lake.test_export import content
 
 
-async def test_files_that_penchant_did_not_write_are_left_alone(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_files_that_penchant_did_not_write_are_left_alone(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1))
     theirs = {
         "day=2026-01-05": ["notes.txt", "part-0-0000-dead.parquet", "part-0.parquet", "_tmp-mine"],
@@ -54,7 +54,7 @@ def changed(manifest: dict[str, Any], path: str, value: object) -> dict[str, Any
     ],
 )
 async def test_nothing_is_removed_because_of_a_foreign_manifest(
-    pool: asyncpg.Pool, tmp_path: Path, path: str, value: object
+    pool: Pool, tmp_path: Path, path: str, value: object
 ) -> None:
     lake = Lake.at(str(tmp_path / "lake"))
     (tmp_path / "precious.txt").write_text("precious")

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import asyncpg
 import pytest
 
 from core.contract import Person
@@ -10,6 +9,7 @@ from db.lake import parts
 from db.lake.days import read_contents
 from db.lake.erasure import erase_people
 from db.lake.location import Lake
+from db.postgres import Pool
 from tests.db.lake.conftest import DAY, NOON, event, export, store
 from tests.db.lake.test_export import content, rows
 from tests.db.lake.test_retention import LATER, drop
@@ -17,7 +17,7 @@ from tests.db.lake.test_retention import LATER, drop
 ADA, GUEST = Person("user", "ada"), Person("guest", "g1")
 
 
-async def shop(pool: asyncpg.Pool, lake: Lake) -> None:
+async def shop(pool: Pool, lake: Lake) -> None:
     await store(
         pool,
         *(event(number, NOON + timedelta(minutes=number), userId="bob") for number in range(10)),
@@ -36,7 +36,7 @@ def people(lake: Lake) -> set[tuple[str | None, str | None]]:
 
 
 async def test_days_with_erased_people_are_written_again_and_others_are_not(
-    pool: asyncpg.Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "ROWS_OF_GROUP", 4)
     monkeypatch.setattr(parts, "ROWS_OF_PART", 8)
@@ -55,7 +55,7 @@ async def test_days_with_erased_people_are_written_again_and_others_are_not(
     assert content(lake) == after
 
 
-async def test_the_next_export_makes_the_lake_equal_to_postgres_again(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_the_next_export_makes_the_lake_equal_to_postgres_again(pool: Pool, lake: Lake) -> None:
     await shop(pool, lake)
     await pool.execute("DELETE FROM events WHERE user_id = 'ada'")
     erase_people(lake, {ADA})
@@ -66,7 +66,7 @@ async def test_the_next_export_makes_the_lake_equal_to_postgres_again(pool: asyn
     assert await drop(pool, lake) != []
 
 
-async def test_months_that_are_only_in_the_lake_are_rewritten_too(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_months_that_are_only_in_the_lake_are_rewritten_too(pool: Pool, lake: Lake) -> None:
     await shop(pool, lake)
     assert await drop(pool, lake)
     await store(pool, event(30, userId="ada"), event(31, userId="eve"))
@@ -79,9 +79,7 @@ async def test_months_that_are_only_in_the_lake_are_rewritten_too(pool: asyncpg.
     assert [row["id"] for row in rows(lake) if row["user_id"] == "eve"] == ["31"]
 
 
-async def test_an_erasure_that_was_killed_is_continued(
-    pool: asyncpg.Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_erasure_that_was_killed_is_continued(pool: Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     await shop(pool, lake)
 
     def killed(*_: object) -> None:

@@ -6,7 +6,6 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
-import asyncpg
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +14,7 @@ from db.lake.days import read_contents
 from db.lake.location import Lake
 from db.lake.owner import ForeignLake, LakeBusy, sole_writer
 from db.lake.retention import drop_exported_months
+from db.postgres import Pool
 from tests.db.lake.conftest import DAY, NOON, NOW, event, export, store
 
 
@@ -36,7 +36,7 @@ def rows(lake: Lake, day: datetime = NOON) -> list[dict[str, Any]]:
     return found
 
 
-async def test_an_exported_event_has_every_field_unchanged(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_an_exported_event_has_every_field_unchanged(pool: Pool, lake: Lake) -> None:
     whole = event(
         1, NOON + timedelta(microseconds=7), anonymousId="a", orderId="o1", quantity=2, unitPrice="2.345",
         currency="EUR", value="1000000000.0001", query='tea,\n"green"', sessionId="s", impressionId="i",
@@ -61,7 +61,7 @@ async def test_an_exported_event_has_every_field_unchanged(pool: asyncpg.Pool, l
 
 
 async def test_a_day_is_sorted_by_person_and_time_and_cut_into_row_groups_and_files(
-    pool: asyncpg.Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "ROWS_OF_GROUP", 2)
     monkeypatch.setattr(parts, "ROWS_OF_PART", 4)
@@ -83,9 +83,7 @@ async def test_a_day_is_sorted_by_person_and_time_and_cut_into_row_groups_and_fi
         assert pq.ParquetFile(file).metadata.num_row_groups == 2
 
 
-async def test_exported_days_are_left_alone_and_the_same_rows_make_the_same_bytes(
-    pool: asyncpg.Pool, lake: Lake
-) -> None:
+async def test_exported_days_are_left_alone_and_the_same_rows_make_the_same_bytes(pool: Pool, lake: Lake) -> None:
     await store(pool, *(event(number, NOON + number * DAY / 3) for number in range(6)))
     await export(pool, lake)
     first = content(lake)
@@ -96,7 +94,7 @@ async def test_exported_days_are_left_alone_and_the_same_rows_make_the_same_byte
     assert content(lake) == first
 
 
-async def test_a_late_event_rewrites_only_its_own_day(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_late_event_rewrites_only_its_own_day(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
     await export(pool, lake)
     before = content(lake)
@@ -111,7 +109,7 @@ async def test_a_late_event_rewrites_only_its_own_day(pool: asyncpg.Pool, lake: 
     }
 
 
-async def test_a_day_with_one_event_replaced_by_another_is_exported_again(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_day_with_one_event_replaced_by_another_is_exported_again(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2))
     await export(pool, lake)
     await pool.execute("DELETE FROM events WHERE id = '2'")
@@ -120,7 +118,7 @@ async def test_a_day_with_one_event_replaced_by_another_is_exported_again(pool: 
     assert {row["id"] for row in rows(lake)} == {"1", "3"}
 
 
-async def test_events_that_are_missing_in_postgres_stay_in_the_lake(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_events_that_are_missing_in_postgres_stay_in_the_lake(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2))
     await export(pool, lake)
     await pool.execute("DELETE FROM events WHERE id = '2'")
@@ -129,7 +127,7 @@ async def test_events_that_are_missing_in_postgres_stay_in_the_lake(pool: asyncp
     assert len(rows(lake)) == 2
 
 
-async def test_only_requested_days_that_are_over_are_exported(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_only_requested_days_that_are_over_are_exported(pool: Pool, lake: Lake) -> None:
     await store(pool, *(event(number, NOON + number * DAY) for number in range(4)))
     midnight = datetime(2026, 1, 8, tzinfo=NOW.tzinfo)
     assert (await export(pool, lake, midnight + timedelta(minutes=59), since=date(2026, 1, 6))).days == 1
@@ -140,9 +138,7 @@ async def test_only_requested_days_that_are_over_are_exported(pool: asyncpg.Pool
     assert (await export(pool, lake)).days == 1
 
 
-async def test_files_of_a_killed_export_are_removed_and_a_damaged_file_is_replaced(
-    pool: asyncpg.Pool, lake: Lake
-) -> None:
+async def test_files_of_a_killed_export_are_removed_and_a_damaged_file_is_replaced(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
     await export(pool, lake)
     whole = content(lake)
@@ -155,7 +151,7 @@ async def test_files_of_a_killed_export_are_removed_and_a_damaged_file_is_replac
     assert content(lake)[hurt] == whole[hurt]
 
 
-async def test_a_month_far_in_the_future_is_not_exported(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_month_far_in_the_future_is_not_exported(pool: Pool, lake: Lake) -> None:
     far = datetime(9999, 12, 31, tzinfo=UTC)
     await pool.execute("SELECT ensure_event_partitions($1, $1)", far)
     try:
@@ -169,7 +165,7 @@ async def test_a_month_far_in_the_future_is_not_exported(pool: asyncpg.Pool, lak
 
 
 async def test_an_export_that_fails_releases_its_lock_and_its_files(
-    pool: asyncpg.Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store(pool, *(event(number) for number in range(4)))
     with monkeypatch.context() as patched:
@@ -182,14 +178,14 @@ async def test_an_export_that_fails_releases_its_lock_and_its_files(
     assert len(lake.sizes()) == 2
 
 
-async def test_one_process_writes_at_a_time(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_one_process_writes_at_a_time(pool: Pool, lake: Lake) -> None:
     async with sole_writer(pool):
         with pytest.raises(LakeBusy):
             await export(pool, lake)
     await export(pool, lake)
 
 
-async def test_the_lake_of_another_database_is_left_alone(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_the_lake_of_another_database_is_left_alone(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1))
     await export(pool, lake)
     before = content(lake)

@@ -9,11 +9,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from db.lake.days import MANIFEST, read_contents
 from db.lake.location import Lake
+from db.postgres import Pool
 from tests.db.lake.conftest import DAY, NOON, event, export, store
 from tests.db.lake.test_export import content
 
@@ -74,7 +74,7 @@ def restore(lake: Lake, files: dict[str, bytes]) -> None:
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 async def test_an_export_killed_before_any_step_leaves_whole_days_and_can_be_run_again(
-    pool: asyncpg.Pool, lake: Lake, postgres_url: str
+    pool: Pool, lake: Lake, postgres_url: str
 ) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
     await export(pool, lake)

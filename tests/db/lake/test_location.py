@@ -6,7 +6,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-import asyncpg
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -18,6 +17,7 @@ from db.lake.days import read_contents
 from db.lake.erasure import erase_people
 from db.lake.late_events import without
 from db.lake.location import Lake
+from db.postgres import Pool
 from tests.db.lake.conftest import DAY, NOON, event, export, store
 from tests.db.lake.test_export import rows
 
@@ -46,7 +46,7 @@ def answering_all(status: int, body: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("url", ["{folder}/lake[1]", "file://{folder}/l*ke/[1]", "s3://shop/lake[1]*"])
-async def test_an_address_is_not_read_as_a_pattern(pool: asyncpg.Pool, s3: object, tmp_path: Path, url: str) -> None:
+async def test_an_address_is_not_read_as_a_pattern(pool: Pool, s3: object, tmp_path: Path, url: str) -> None:
     lake = Lake.at(url.format(folder=tmp_path))
     await store(pool, event(1), event(2, NOON + DAY))
     assert (await export(pool, lake)).days == 2
@@ -58,7 +58,7 @@ async def test_an_address_is_not_read_as_a_pattern(pool: asyncpg.Pool, s3: objec
 
 
 async def test_other_storages_and_plain_paths_can_be_lakes(
-    pool: asyncpg.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     await store(pool, event(1))
@@ -95,7 +95,7 @@ def test_an_address_that_cannot_be_opened_is_refused_with_the_reason(url: str, w
     assert "hush" not in str(refused.value)
 
 
-async def test_the_error_about_a_missing_bucket_names_it(pool: asyncpg.Pool, s3: object) -> None:
+async def test_the_error_about_a_missing_bucket_names_it(pool: Pool, s3: object) -> None:
     await store(pool, event(1))
     with pytest.raises(StoreUnavailable, match="s3://nowhere/lake did not answer: FileNotFoundError"):
         await export(pool, Lake.at("s3://nowhere/lake"))
@@ -112,7 +112,7 @@ async def test_the_error_about_a_missing_bucket_names_it(pool: asyncpg.Pool, s3:
     ],
 )
 async def test_any_unexpected_answer_of_a_bucket_makes_the_lake_unavailable(
-    pool: asyncpg.Pool, s3: S3FileSystem, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
+    pool: Pool, s3: S3FileSystem, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
 ) -> None:
     with answering_all(status, body) as url:
         monkeypatch.setattr(S3FileSystem, "retries", 1)
@@ -140,7 +140,7 @@ def overwritten(part: Path) -> None:
 
 @pytest.mark.parametrize("damage", [without_guests, with_other_types, cut_short, overwritten])
 async def test_a_damaged_file_makes_the_lake_unavailable(
-    pool: asyncpg.Pool, tmp_path: Path, damage: Callable[[Path], None]
+    pool: Pool, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     lake = Lake.at(str(tmp_path))
     await store(pool, event(1))
@@ -152,7 +152,7 @@ async def test_a_damaged_file_makes_the_lake_unavailable(
             read()
 
 
-async def test_a_folder_that_cannot_be_written_makes_the_lake_unavailable(pool: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_written_makes_the_lake_unavailable(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     await store(pool, event(1))
     with pytest.raises(StoreUnavailable, match=r"did not answer: (NotADirectory|FileExists)Error"):

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,6 +14,7 @@ from db.items import upsert_items
 from db.lake.hashing import hash_integers, hash_texts
 from db.lake.location import Lake
 from db.lake.purchases import gaps, purchase_log_with_lake
+from db.postgres import Pool
 from db.purchases import PurchaseLog, purchase_log
 from tests.db.lake.conftest import DAY, NOON, NOW, event, export, store
 from tests.db.lake.test_retention import LATER, drop
@@ -58,12 +58,12 @@ def shop(count: int = 400) -> list[Any]:
 
 
 @pytest.fixture
-async def stocked(pool: asyncpg.Pool) -> asyncpg.Pool:
+async def stocked(pool: Pool) -> Pool:
     await upsert_items(pool, [{"id": id, "updated_at": NOON} for id in ("tea", "cup", "pot")])
     return pool
 
 
-async def test_the_lake_and_postgres_give_identical_purchases(stocked: asyncpg.Pool, lake: Lake) -> None:
+async def test_the_lake_and_postgres_give_identical_purchases(stocked: Pool, lake: Lake) -> None:
     await store(stocked, *shop())
     for since, until in ((None, END), (NOON + DAY / 3, NOON + 4 * DAY), (END, END + DAY)):
         from_postgres = await purchase_log(stocked, until, since)
@@ -85,7 +85,7 @@ async def test_the_lake_and_postgres_give_identical_purchases(stocked: asyncpg.P
 
 @pytest.mark.parametrize("url", ["{folder}/lake[1]", "s3://shop/lake[1]*"])
 async def test_a_lake_whose_address_looks_like_a_pattern_is_read(
-    stocked: asyncpg.Pool, s3: object, tmp_path: Path, url: str
+    stocked: Pool, s3: object, tmp_path: Path, url: str
 ) -> None:
     lake = Lake.at(url.format(folder=tmp_path))
     await store(stocked, *shop(40))
@@ -93,9 +93,7 @@ async def test_a_lake_whose_address_looks_like_a_pattern_is_read(
     assert equal(await purchase_log_with_lake(stocked, lake, END), await purchase_log(stocked, END))
 
 
-async def test_months_that_postgres_dropped_are_read_from_the_lake_and_counted_once(
-    stocked: asyncpg.Pool, lake: Lake
-) -> None:
+async def test_months_that_postgres_dropped_are_read_from_the_lake_and_counted_once(stocked: Pool, lake: Lake) -> None:
     everything = shop()
     await store(stocked, *everything)
     before = await purchase_log(stocked, END)
@@ -107,7 +105,7 @@ async def test_months_that_postgres_dropped_are_read_from_the_lake_and_counted_o
     assert equal(await purchase_log_with_lake(stocked, lake, END), before)
 
 
-async def test_purchases_of_a_guest_who_became_a_user_are_the_users(stocked: asyncpg.Pool, lake: Lake) -> None:
+async def test_purchases_of_a_guest_who_became_a_user_are_the_users(stocked: Pool, lake: Lake) -> None:
     await store(stocked, *shop())
     await export(stocked, lake)
     joined = {"g1": "u1é", "g2": "somebody new", "nobody": "u5é"}
@@ -120,7 +118,7 @@ async def test_purchases_of_a_guest_who_became_a_user_are_the_users(stocked: asy
     assert (await export(stocked, lake)).days == 0  # files keep what was known
 
 
-async def test_hashes_equal_those_of_postgres(pool: asyncpg.Pool) -> None:
+async def test_hashes_equal_those_of_postgres(pool: Pool) -> None:
     chance = random.Random(2)  # noqa: S311 -- no secret
     texts = ["".join(chance.choice("aZ0é漢🙂") for _ in range(length)) for length in range(41) for _ in range(3)]
     seeds = [chance.choice([0, 1, -1, chance.getrandbits(63), -chance.getrandbits(63)]) for _ in texts]

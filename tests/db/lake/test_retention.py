@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, date, datetime
 
-import asyncpg
 import pytest
 
 from db.events import insert_events
@@ -11,6 +10,7 @@ from db.lake.days import MANIFEST, folder_of, read_contents
 from db.lake.location import Lake
 from db.lake.owner import sole_writer
 from db.lake.retention import drop_exported_months
+from db.postgres import Pool
 from tests.db.lake.conftest import DAY, NOON, event, export, store
 from tests.db.lake.test_export import content, rows
 from tests.faults import eventually
@@ -19,20 +19,18 @@ LATER = datetime(2026, 6, 1, 12, tzinfo=UTC)  # January is more than 90 days ago
 JANUARY = date(2026, 1, 1)
 
 
-async def drop(pool: asyncpg.Pool, lake: Lake, keep: int = 90) -> list[date]:
+async def drop(pool: Pool, lake: Lake, keep: int = 90) -> list[date]:
     async with sole_writer(pool) as connection:
         gone = await drop_exported_months(connection, lake, keep, LATER)
     return [month for month in gone if month == JANUARY]  # other tests' months are empty
 
 
-async def count(pool: asyncpg.Pool) -> int:
+async def count(pool: Pool) -> int:
     found: int = await pool.fetchval("SELECT count(*) FROM events")
     return found
 
 
-async def test_an_old_month_that_is_in_the_lake_is_dropped_and_a_newer_one_stays(
-    pool: asyncpg.Pool, lake: Lake
-) -> None:
+async def test_an_old_month_that_is_in_the_lake_is_dropped_and_a_newer_one_stays(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2, NOON + DAY), event(3, datetime(2026, 3, 31, tzinfo=UTC)))
     await export(pool, lake, LATER)
     before = content(lake)
@@ -44,7 +42,7 @@ async def test_an_old_month_that_is_in_the_lake_is_dropped_and_a_newer_one_stays
     assert content(lake) == before
 
 
-async def test_a_month_stays_when_one_event_is_not_in_the_lake(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_month_stays_when_one_event_is_not_in_the_lake(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
     assert await drop(pool, lake) == []
     await export(pool, lake, LATER)
@@ -59,7 +57,7 @@ async def test_a_month_stays_when_one_event_is_not_in_the_lake(pool: asyncpg.Poo
 
 
 @pytest.mark.parametrize("lost", ["a file", "a manifest", "the end of a file"])
-async def test_a_month_stays_when_the_lake_lost_something(pool: asyncpg.Pool, lake: Lake, lost: str) -> None:
+async def test_a_month_stays_when_the_lake_lost_something(pool: Pool, lake: Lake, lost: str) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
     await export(pool, lake, LATER)
     day = read_contents(lake).days[NOON.date()]
@@ -72,7 +70,7 @@ async def test_a_month_stays_when_the_lake_lost_something(pool: asyncpg.Pool, la
     assert await count(pool) == 2
 
 
-async def test_late_events_of_a_dropped_month_are_added_to_its_files(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_late_events_of_a_dropped_month_are_added_to_its_files(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1), event(2, NOON + DAY))
     await export(pool, lake, LATER)
     assert await drop(pool, lake) == [JANUARY]
@@ -94,7 +92,7 @@ async def test_late_events_of_a_dropped_month_are_added_to_its_files(pool: async
     assert [part.layer for part in read_contents(lake).days[NOON.date()].parts] == [0, 1, 2]
 
 
-async def test_a_month_stays_while_an_event_of_it_is_being_written(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_month_stays_while_an_event_of_it_is_being_written(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1))
     await export(pool, lake, LATER)
     async with pool.acquire() as writer, writer.transaction():
@@ -104,7 +102,7 @@ async def test_a_month_stays_while_an_event_of_it_is_being_written(pool: asyncpg
     assert await count(pool) == 2
 
 
-async def test_a_writer_goes_first_while_a_month_is_checked(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_writer_goes_first_while_a_month_is_checked(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1), event(4, NOON + 60 * DAY))
     await export(pool, lake, LATER)
 
@@ -121,7 +119,7 @@ async def test_a_writer_goes_first_while_a_month_is_checked(pool: asyncpg.Pool, 
     assert await count(pool) == 4
 
 
-async def test_an_event_stored_while_its_month_is_dropped_is_not_lost(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_an_event_stored_while_its_month_is_dropped_is_not_lost(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1))
     await export(pool, lake, LATER)
     gone, stored = await asyncio.gather(drop(pool, lake), insert_events(pool, [event(2)]))
@@ -131,7 +129,7 @@ async def test_an_event_stored_while_its_month_is_dropped_is_not_lost(pool: asyn
     assert [row["id"] for row in rows(lake)] == ["1", "2"]
 
 
-async def test_a_month_stays_while_a_slow_reader_uses_it(pool: asyncpg.Pool, lake: Lake) -> None:
+async def test_a_month_stays_while_a_slow_reader_uses_it(pool: Pool, lake: Lake) -> None:
     await store(pool, event(1))
     await export(pool, lake, LATER)
     async with pool.acquire() as reader, reader.transaction():

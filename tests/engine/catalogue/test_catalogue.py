@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import asyncpg
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
@@ -14,6 +13,7 @@ from structlog.testing import capture_logs
 from core.tasks import end
 from core.uploads import ItemPatch, Offer
 from db.items import remove_items, upsert_items
+from db.postgres import Pool
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from tests.fixtures.items import items_by_id
@@ -40,7 +40,7 @@ SHELF = [
 ]
 
 
-async def shelf(pool: asyncpg.Pool, patches: list[ItemPatch] = SHELF) -> Catalogue:
+async def shelf(pool: Pool, patches: list[ItemPatch] = SHELF) -> Catalogue:
     await upsert_items(pool, patches)
     catalogue = Catalogue(pool, poll=0.02)
     await catalogue.load()
@@ -57,7 +57,7 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_every_item_is_read_as_it_is_stored(pool: asyncpg.Pool) -> None:
+async def test_every_item_is_read_as_it_is_stored(pool: Pool) -> None:
     catalogue = await shelf(pool)
     stored = await items_by_id(pool, [patch["id"] for patch in SHELF])
     for id, item in stored.items():
@@ -66,7 +66,7 @@ async def test_every_item_is_read_as_it_is_stored(pool: asyncpg.Pool) -> None:
     assert len(catalogue) == len(stored) == 5
 
 
-async def test_an_unknown_id_has_no_number_and_an_unknown_number_no_item(pool: asyncpg.Pool) -> None:
+async def test_an_unknown_id_has_no_number_and_an_unknown_number_no_item(pool: Pool) -> None:
     catalogue = await shelf(pool)
     assert catalogue.number_of("nothing") is None
     assert [catalogue.item(number) for number in (0, -1, 500, 10**9)] == [None] * 4
@@ -96,14 +96,14 @@ FILTERS: Mapping[str, tuple[Filter, set[str]]] = {
 
 
 @pytest.mark.parametrize("name", FILTERS)
-async def test_a_filter_matches_exactly_its_items(pool: asyncpg.Pool, name: str) -> None:
+async def test_a_filter_matches_exactly_its_items(pool: Pool, name: str) -> None:
     catalogue = await shelf(pool)
     wanted, expected = FILTERS[name]
     assert ids(catalogue, catalogue.mask(wanted)) == expected
 
 
 async def test_filters_and_items_are_right_when_the_kept_ones_are_replaced(
-    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.catalogue.catalogue.MASKS_KEPT", 1)
     monkeypatch.setattr("engine.catalogue.catalogue.UNPACKED_KEPT", 1)
@@ -119,19 +119,19 @@ async def test_filters_and_items_are_right_when_the_kept_ones_are_replaced(
     [(None, {"milk", "oat", "oat-l", "soap", "vase"}), ("de", {"milk", "oat", "oat-l", "soap", "vase"})]
     + [(market, {"milk", "oat", "oat-l", "soap"}) for market in ("at", "elsewhere")],
 )
-async def test_availability_depends_on_the_market(pool: asyncpg.Pool, market: str | None, expected: set[str]) -> None:
+async def test_availability_depends_on_the_market(pool: Pool, market: str | None, expected: set[str]) -> None:
     catalogue = await shelf(pool)
     assert ids(catalogue, catalogue.sellable(None, market)) == expected
 
 
-async def test_prices_are_filtered_by_the_offers_of_the_market(pool: asyncpg.Pool) -> None:
+async def test_prices_are_filtered_by_the_offers_of_the_market(pool: Pool) -> None:
     catalogue = await shelf(pool)
     assert ids(catalogue, catalogue.mask(Filter(high=9), "de")) == {"milk", "oat", "vase"}
     assert ids(catalogue, catalogue.mask(Filter(low=9.5), "elsewhere")) == {"vase"}
     assert ids(catalogue, catalogue.mask(Filter(low=5), "at")) == set()
 
 
-async def test_a_refresh_applies_changes_and_removals(pool: asyncpg.Pool) -> None:
+async def test_a_refresh_applies_changes_and_removals(pool: Pool) -> None:
     catalogue = await shelf(pool)
     assert ids(catalogue, catalogue.mask(Filter(categories=("dairy",)))) == {"milk"}
     await upsert_items(
@@ -151,7 +151,7 @@ async def test_a_refresh_applies_changes_and_removals(pool: asyncpg.Pool) -> Non
     assert catalogue.number_of("soap") is None
 
 
-async def test_a_removed_item_that_is_upserted_again_keeps_its_number(pool: asyncpg.Pool) -> None:
+async def test_a_removed_item_that_is_upserted_again_keeps_its_number(pool: Pool) -> None:
     catalogue = await shelf(pool)
     number = catalogue.number_of("soap")
     await remove_items(pool, ["soap"])
@@ -161,7 +161,7 @@ async def test_a_removed_item_that_is_upserted_again_keeps_its_number(pool: asyn
     assert catalogue.number_of("soap") == number
 
 
-async def test_a_refresh_adds_thousands_of_new_items(pool: asyncpg.Pool) -> None:
+async def test_a_refresh_adds_thousands_of_new_items(pool: Pool) -> None:
     catalogue = await shelf(pool, [])
     assert len(catalogue) == 0
     many = [patch(f"i{number}", categories=[f"c{number % 7}", "all"]) for number in range(6_000)]
@@ -172,7 +172,7 @@ async def test_a_refresh_adds_thousands_of_new_items(pool: asyncpg.Pool) -> None
     assert ids(catalogue, catalogue.mask(Filter(categories=("c3",)))) == {f"i{number}" for number in range(3, 6_000, 7)}
 
 
-async def test_variants_share_a_group(pool: asyncpg.Pool) -> None:
+async def test_variants_share_a_group(pool: Pool) -> None:
     catalogue = await shelf(pool)
     oat, large, milk = catalogue.groups(catalogue.numbers_of(["oat", "oat-l", "milk"])).tolist()
     assert oat == large > 0 == milk
@@ -191,7 +191,7 @@ async def test_variants_share_a_group(pool: asyncpg.Pool) -> None:
     ],
 )
 async def test_periodic_refreshes_continue_after_a_failed_one(
-    pool: asyncpg.Pool, break_it: str, mend_it: str, logged: str
+    pool: Pool, break_it: str, mend_it: str, logged: str
 ) -> None:
     catalogue = await shelf(pool)
     await pool.execute(break_it)

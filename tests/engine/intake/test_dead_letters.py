@@ -17,12 +17,13 @@ from bus.envelope import Kind
 from bus.messages import as_received, store_events
 from bus.rabbitmq import topology
 from bus.rabbitmq.celery_message import body_of
-from bus.rabbitmq.dead_letters import MOST_DELIVERIES, read_dead_letters
+from bus.rabbitmq.dead_letters import MAX_DELIVERIES, read_dead_letters
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.contract import Event, read_event
 from core.settings import Stores
 from db.dead_events import DeadReason, NewDeadEvent, bodies_of_dead_events, insert_dead_events, list_dead_events
 from db.events import events_of_person
+from db.postgres import Pool
 from engine.dead_events.deciding import replay
 from engine.dead_events.records import of_event
 from engine.intake.dead_letters import dead_events_of, move_dead_letters
@@ -45,7 +46,7 @@ async def dead_letter(channel: AbstractChannel, body: bytes, headers: dict[str, 
     await exchange.publish(message, topology.EVENTS.routing_key)
 
 
-async def move_all(pool: asyncpg.Pool, stores: Stores) -> int:
+async def move_all(pool: Pool, stores: Stores) -> int:
     """Move every dead letter, as the worker's task does; returns how many."""
     async with aclosing(read_dead_letters(stores.broker_url.get_secret_value(), 500)) as letters:
         return await move_dead_letters(pool, letters)
@@ -69,7 +70,7 @@ async def taken(queue: AbstractQueue) -> AbstractIncomingMessage:
 
 
 async def test_a_dead_letter_whose_task_name_cannot_be_stored_is_kept_unchanged(
-    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
+    stores: Stores, pool: Pool, channel: AbstractChannel
 ) -> None:
     await dead_letter(channel, b"no JSON", {**TASK, "task": "nul\0in it"})
     assert await move_all(pool, stores) == 1
@@ -85,7 +86,7 @@ async def test_a_dead_letter_whose_task_name_cannot_be_stored_is_kept_unchanged(
     ],
 )
 async def test_an_invalid_event_in_a_dead_letter_keeps_its_person(
-    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, was: bytes, then: bytes
+    stores: Stores, pool: Pool, channel: AbstractChannel, was: bytes, then: bytes
 ) -> None:
     body = body_of(store_events([make_event(properties={"n": 1})])).replace(was, then)
     await dead_letter(channel, body, TASK)
@@ -97,7 +98,7 @@ async def test_an_invalid_event_in_a_dead_letter_keeps_its_person(
 @pytest.mark.parametrize("error", [asyncpg.DataError, OverflowError, TypeError, ValueError])
 async def test_a_dead_letter_whose_events_cannot_be_stored_is_kept_unchanged_and_blocks_no_other(
     stores: Stores,
-    pool: asyncpg.Pool,
+    pool: Pool,
     channel: AbstractChannel,
     monkeypatch: pytest.MonkeyPatch,
     error: type[Exception],
@@ -116,7 +117,7 @@ async def test_a_dead_letter_whose_events_cannot_be_stored_is_kept_unchanged_and
 
 
 async def test_a_batch_becomes_one_row_for_each_event_and_the_same_dead_letter_again_the_same_rows(
-    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
+    stores: Stores, pool: Pool, channel: AbstractChannel
 ) -> None:
     events = [make_event(userId=f"u{n}") for n in range(3)]
     for _ in range(2):
@@ -129,12 +130,12 @@ async def test_a_batch_becomes_one_row_for_each_event_and_the_same_dead_letter_a
 
 
 async def test_a_dead_letter_that_was_delivered_too_often_is_not_decoded(
-    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel
+    stores: Stores, pool: Pool, channel: AbstractChannel
 ) -> None:
     body = body_of(store_events([make_event(), make_event()]))
     await dead_letter(channel, body, TASK)
     queue = await channel.get_queue(topology.DEAD_LETTERS.name)
-    for _ in range(MOST_DELIVERIES):
+    for _ in range(MAX_DELIVERIES):
         await (await taken(queue)).reject(requeue=True)
     await move_all(pool, stores)
     (dead,) = await list_dead_events(pool, 10)
@@ -143,7 +144,7 @@ async def test_a_dead_letter_that_was_delivered_too_often_is_not_decoded(
 
 
 async def test_a_dead_letter_leaves_the_broker_only_when_its_rows_are_committed(
-    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, pool: Pool, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await dead_letter(channel, body_of(store_events([make_event()])), TASK)
 
@@ -165,7 +166,7 @@ async def test_a_dead_letter_leaves_the_broker_only_when_its_rows_are_committed(
 
 
 async def test_a_worker_moves_dead_letters_by_itself_and_they_wait_while_postgres_is_away(
-    stores: Stores, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
+    stores: Stores, pool: Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
     start_worker(PENCHANT_POSTGRES_URL=await relay.reserve())
@@ -188,7 +189,7 @@ async def test_a_worker_moves_dead_letters_by_itself_and_they_wait_while_postgre
 
 
 async def test_the_log_repeats_nothing_of_the_body_of_a_dead_letter(
-    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
+    broker: RabbitPublisher, pool: Pool, channel: AbstractChannel, start_worker: StartWorker, worker_log: Path
 ) -> None:
     start_worker()
     for task in (Kind.STORE_EVENTS, "penchant.no_such_task"):
@@ -208,7 +209,7 @@ async def test_the_log_repeats_nothing_of_the_body_of_a_dead_letter(
 
 
 async def test_a_replayed_event_is_stored_once_and_unchanged_however_often_it_is_replayed(
-    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     event = make_event(id="e1", occurredAt=NOW, unitPrice="1.10", properties={"text": '"\\🛒'})

@@ -25,7 +25,7 @@ from core.settings import Ingest as IngestSettings
 from core.settings import Stores
 from db.cache import connect_redis, read_person, unpack_recent, write_base
 from db.outbox import count_envelopes
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 from db.tombstones import ensure_key, insert_tombstones
 from engine.intake.ingest import EventIntake
 from engine.intake.outbox import drain_outbox, keep_in_outbox
@@ -58,7 +58,7 @@ async def open_ingest(stores: Stores) -> AsyncIterator[Open]:
 
         async def opened(
             broker_url: str | None = None,
-            pool: asyncpg.Pool | None = None,
+            pool: Pool | None = None,
             redis_url: str | None = None,
             **settings: Any,
         ) -> EventIntake:
@@ -78,7 +78,7 @@ async def open_ingest(stores: Stores) -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-async def ingest(open_ingest: Open, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel) -> EventIntake:
+async def ingest(open_ingest: Open, pool: Pool, redis: Redis, channel: AbstractChannel) -> EventIntake:
     return await open_ingest(pool=pool)
 
 
@@ -206,7 +206,7 @@ async def test_many_small_calls_are_sent_in_few_batches(ingest: EventIntake, cha
 
 
 async def test_batches_are_bounded_and_do_not_split_a_call(
-    open_ingest: Open, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel
+    open_ingest: Open, pool: Pool, redis: Redis, channel: AbstractChannel
 ) -> None:
     ingest = await open_ingest(pool=pool)
     await asyncio.gather(*(ingest.track(SHOP, [{**VIEW, "sessionId": f"s{n}"}] * 150) for n in range(10)))
@@ -216,7 +216,7 @@ async def test_batches_are_bounded_and_do_not_split_a_call(
 
 
 async def test_a_call_is_refused_while_too_many_events_wait(
-    open_ingest: Open, pool: asyncpg.Pool, redis: Redis, broker_url: str
+    open_ingest: Open, pool: Pool, redis: Redis, broker_url: str
 ) -> None:
     relay = Relay(broker_url)
     ingest = await open_ingest(await relay.open(mute=True), pool, max_waiting=500, confirm_timeout=1)
@@ -230,7 +230,7 @@ async def test_a_call_is_refused_while_too_many_events_wait(
 
 
 async def test_while_the_broker_is_away_the_outbox_keeps_batches_and_sends_them_later_under_the_same_ids(
-    open_ingest: Open, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, broker_url: str
+    open_ingest: Open, pool: Pool, redis: Redis, channel: AbstractChannel, broker_url: str
 ) -> None:
     relay = Relay(broker_url)
     ingest = await open_ingest(await relay.reserve(), pool)
@@ -253,7 +253,7 @@ async def test_while_the_broker_is_away_the_outbox_keeps_batches_and_sends_them_
 
 async def test_an_envelope_that_the_broker_refuses_does_not_delay_the_others(
     open_ingest: Open,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
     channel: AbstractChannel,
     monkeypatch: pytest.MonkeyPatch,
@@ -281,7 +281,7 @@ async def test_an_envelope_that_the_broker_refuses_does_not_delay_the_others(
 
 
 async def test_an_unexpected_error_does_not_end_the_draining_of_the_outbox(
-    open_ingest: Open, pool: asyncpg.Pool, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
+    open_ingest: Open, pool: Pool, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail_once(*arguments: Any) -> None:
         monkeypatch.setattr("engine.intake.ingest.drain_outbox", drain_outbox)
@@ -300,7 +300,7 @@ async def test_an_unexpected_error_does_not_end_the_draining_of_the_outbox(
 
 
 async def test_without_broker_and_postgres_the_outcome_is_retry_and_a_later_retry_succeeds(
-    open_ingest: Open, stores: Stores, redis: Redis, pool: asyncpg.Pool, channel: AbstractChannel, broker_url: str
+    open_ingest: Open, stores: Stores, redis: Redis, pool: Pool, channel: AbstractChannel, broker_url: str
 ) -> None:
     to_broker, to_postgres = Relay(broker_url), Relay(stores.postgres_url.get_secret_value())
     async with await connect_pool(await to_postgres.open(), size=2, timeout=1) as own_pool:
@@ -323,9 +323,7 @@ async def test_without_broker_and_postgres_the_outcome_is_retry_and_a_later_retr
     await to_postgres.close()
 
 
-async def test_without_redis_events_are_accepted(
-    open_ingest: Open, pool: asyncpg.Pool, channel: AbstractChannel
-) -> None:
+async def test_without_redis_events_are_accepted(open_ingest: Open, pool: Pool, channel: AbstractChannel) -> None:
     ingest = await open_ingest(pool=pool, redis_url="redis://127.0.0.1:1/0")
     event = named("e1")
     for _ in range(2):
@@ -337,7 +335,7 @@ async def test_without_redis_events_are_accepted(
 
 async def test_the_base_of_a_person_whose_event_redis_missed_is_dropped_once_redis_is_back(
     open_ingest: Open,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
     redis_url: str,
     channel: AbstractChannel,
@@ -366,7 +364,7 @@ async def test_the_base_of_a_person_whose_event_redis_missed_is_dropped_once_red
 
 
 async def test_while_postgres_is_away_events_of_erased_people_are_left_to_the_worker(
-    open_ingest: Open, stores: Stores, redis: Redis, pool: asyncpg.Pool, channel: AbstractChannel
+    open_ingest: Open, stores: Stores, redis: Redis, pool: Pool, channel: AbstractChannel
 ) -> None:
     await ensure_key(pool)
     await insert_tombstones(pool, [U1], clock.now())
@@ -392,7 +390,7 @@ async def test_a_cancelled_call_does_not_affect_the_others(ingest: EventIntake, 
 
 
 async def test_close_sends_what_still_waits(
-    open_ingest: Open, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel
+    open_ingest: Open, pool: Pool, redis: Redis, channel: AbstractChannel
 ) -> None:
     ingest = await open_ingest(pool=pool, linger=0.2)
     waiting = asyncio.create_task(ingest.track(SHOP, [VIEW] * 3))

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-import asyncpg
 import psycopg
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -23,7 +22,7 @@ from core.settings import Ingest as IngestSettings
 from core.settings import Stores
 from db import migrate
 from db.outbox import OutboxEnvelope, count_envelopes, take_envelopes
-from db.postgres import connect_pool
+from db.postgres import Pool, connect_pool
 from engine.dead_events.deciding import replay
 from engine.intake.ingest import EventIntake
 from engine.intake.outbox import envelope_of, keep_in_outbox
@@ -62,7 +61,7 @@ def own(stores: Stores) -> Iterator[Stores]:
 
 
 @pytest.fixture
-async def own_pool(own: Stores) -> AsyncIterator[asyncpg.Pool]:
+async def own_pool(own: Stores) -> AsyncIterator[Pool]:
     async with await connect_pool(own.postgres_url.get_secret_value()) as pool:
         yield pool
 
@@ -78,12 +77,12 @@ def upgrade(own: Stores) -> None:
     migrate.upgrade(own.postgres_url.get_secret_value())
 
 
-async def keep_as_before(pool: asyncpg.Pool, id: UUID, body: bytes) -> None:
+async def keep_as_before(pool: Pool, id: UUID, body: bytes) -> None:
     """As the release before writes a row of its outbox."""
     await pool.execute("INSERT INTO outbox (task_id, body) VALUES ($1, $2)", id, body)
 
 
-async def insert_as_before(pool: asyncpg.Pool, kind: str, body: bytes) -> None:
+async def insert_as_before(pool: Pool, kind: str, body: bytes) -> None:
     """As the release before writes a dead event."""
     await pool.execute(
         "INSERT INTO dead_events (key, kind, reason, detail, attempts, task, body)"
@@ -94,11 +93,11 @@ async def insert_as_before(pool: asyncpg.Pool, kind: str, body: bytes) -> None:
     )
 
 
-async def stored_ids(pool: asyncpg.Pool) -> set[str]:
+async def stored_ids(pool: Pool) -> set[str]:
     return {row["id"] for row in await pool.fetch("SELECT id FROM events")}
 
 
-async def test_the_migration_rewrites_what_the_outbox_holds(own: Stores, own_pool: asyncpg.Pool) -> None:
+async def test_the_migration_rewrites_what_the_outbox_holds(own: Stores, own_pool: Pool) -> None:
     await keep_as_before(own_pool, ID, celery_body("e1", "e2"))
     await keep_as_before(own_pool, DAMAGED_ID, b"[[")
     upgrade(own)
@@ -110,7 +109,7 @@ async def test_the_migration_rewrites_what_the_outbox_holds(own: Stores, own_poo
 
 
 async def test_old_rows_are_sent_and_stored_also_those_written_after_the_migration(
-    own: Stores, own_pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, publisher: RabbitPublisher
+    own: Stores, own_pool: Pool, redis: Redis, channel: AbstractChannel, publisher: RabbitPublisher
 ) -> None:
     await keep_as_before(own_pool, ID, celery_body("e1", "e2"))
     upgrade(own)
@@ -130,7 +129,7 @@ async def test_old_rows_are_sent_and_stored_also_those_written_after_the_migrati
 
 
 async def test_old_dead_events_are_replayed_and_stored_also_those_written_after_the_migration(
-    own: Stores, own_pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, publisher: RabbitPublisher
+    own: Stores, own_pool: Pool, redis: Redis, channel: AbstractChannel, publisher: RabbitPublisher
 ) -> None:
     await insert_as_before(own_pool, "EVENT", event_json("e1").encode())
     await insert_as_before(own_pool, "MESSAGE", celery_body("e2"))
@@ -146,7 +145,7 @@ async def test_old_dead_events_are_replayed_and_stored_also_those_written_after_
 
 
 async def test_a_gateway_of_the_release_before_can_send_new_rows(
-    own: Stores, own_pool: asyncpg.Pool, publisher: RabbitPublisher
+    own: Stores, own_pool: Pool, publisher: RabbitPublisher
 ) -> None:
     upgrade(own)
     event = read_event({"type": "VIEW", "userId": "u1", "itemId": "i1"}, source="shop", received_at=NOW)
@@ -166,7 +165,7 @@ def test_a_row_whose_envelope_cannot_be_read_is_sent_as_its_body(envelope: bytes
 
 
 async def test_rows_that_cannot_be_read_are_sent_and_delay_no_other(
-    own: Stores, own_pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, publisher: RabbitPublisher
+    own: Stores, own_pool: Pool, redis: Redis, channel: AbstractChannel, publisher: RabbitPublisher
 ) -> None:
     upgrade(own)
     for _ in range(25):  # more than one round takes

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import aio_pika
-import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
@@ -24,8 +23,9 @@ from db.cache import pack_recent, read_person
 from db.dead_events import DeadReason, bodies_of_dead_events, list_dead_events
 from db.erasures import begin_erasure
 from db.events import MONTHS_AHEAD, ensure_months
-from engine.intake.reading import insert_good, read_batch
-from engine.intake.storing import store, store_batch
+from db.postgres import Pool
+from engine.intake.reading import read_batch
+from engine.intake.storing import insert_good, store, store_batch
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
 from workers.process import Connections
@@ -55,19 +55,19 @@ async def take(connections: Connections, text: str) -> None:
         await store_batch(connections, publisher, text, attempts=1)
 
 
-async def count(pool: asyncpg.Pool) -> int:
+async def count(pool: Pool) -> int:
     stored: int = await pool.fetchval("SELECT count(*) FROM events")
     return stored
 
 
-async def reasons(pool: asyncpg.Pool) -> list[str]:
+async def reasons(pool: Pool) -> list[str]:
     return sorted(dead.reason for dead in await list_dead_events(pool, 100))
 
 
 class Counted:
     """A pool that counts its statements."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool, self.statements = pool, 0
 
     def __getattr__(self, name: str) -> Any:
@@ -75,7 +75,7 @@ class Counted:
         return getattr(self._pool, name)
 
 
-async def test_a_new_batch_costs_one_statement_and_a_known_one_two(pool: asyncpg.Pool) -> None:
+async def test_a_new_batch_costs_one_statement_and_a_known_one_two(pool: Pool) -> None:
     await ensure_months(pool, [NOW])
     counted: Any = Counted(pool)
     events = [make_event() for _ in range(20)]
@@ -86,7 +86,7 @@ async def test_a_new_batch_costs_one_statement_and_a_known_one_two(pool: asyncpg
 
 
 async def test_a_second_body_under_the_same_identity_becomes_a_dead_event_and_the_first_stays(
-    pool: asyncpg.Pool, redis: Redis, connections: Connections
+    pool: Pool, redis: Redis, connections: Connections
 ) -> None:
     first, second = make_event(**NAMED, itemId="first"), make_event(**NAMED, itemId="second")
     assert await store(connections, [first], 1) == 1
@@ -98,7 +98,7 @@ async def test_a_second_body_under_the_same_identity_becomes_a_dead_event_and_th
     assert (await read_person(redis, Person("user", "u1")))[1] == [pack_recent(first)]
 
 
-async def test_of_two_bodies_in_one_batch_the_one_that_is_not_stored_becomes_a_dead_event(pool: asyncpg.Pool) -> None:
+async def test_of_two_bodies_in_one_batch_the_one_that_is_not_stored_becomes_a_dead_event(pool: Pool) -> None:
     bodies = [make_event(**NAMED, itemId=f"i{n}") for n in range(2)]
     stored = await insert_good(pool, [*bodies, bodies[0]])
     held = await pool.fetchval("SELECT item_id FROM events")
@@ -108,7 +108,7 @@ async def test_of_two_bodies_in_one_batch_the_one_that_is_not_stored_becomes_a_d
 
 
 async def test_the_events_that_postgres_refuses_become_dead_events_and_the_others_are_stored(
-    pool: asyncpg.Pool, connections: Connections
+    pool: Pool, connections: Connections
 ) -> None:
     good = [make_event(userId=f"u{n}") for n in range(30)]
     bad = [unstorable(id="confidential-1", occurredAt=NOW), unstorable(id="confidential-2", occurredAt=NOW)]
@@ -119,7 +119,7 @@ async def test_the_events_that_postgres_refuses_become_dead_events_and_the_other
 
 
 async def test_an_element_of_another_release_becomes_the_only_dead_event(
-    pool: asyncpg.Pool, connections: Connections, stores: Stores
+    pool: Pool, connections: Connections, stores: Stores
 ) -> None:
     stranger = {
         "type": "VIEW",
@@ -158,7 +158,7 @@ NUMBER, BEFORE, FAR = 10**30, "0001-01-01T00:00:00+23:59", "9999-12-31T10:00:00Z
     ],
 )
 async def test_an_event_that_postgres_would_refuse_becomes_the_only_dead_event_and_keeps_its_person(
-    pool: asyncpg.Pool, connections: Connections, more: dict[str, Any], says: str
+    pool: Pool, connections: Connections, more: dict[str, Any], says: str
 ) -> None:
     await begin_erasure(pool, "somebody", "shop", clock.now())  # from now on the times of events are compared
     bad = {**json.loads(batch_of(make_event(**NAMED, userId="ada")))[0], **more}
@@ -189,7 +189,7 @@ def test_the_times_of_an_event_may_lie_from_1990_to_the_last_month_that_is_made_
     [7, None, "text", [], {}, {"id": "\x00", "userId": "\ud800"}, {"occurredAt": "not a time"}, {"id": 10**400}],
 )
 async def test_an_element_of_any_shape_can_be_stored_as_a_dead_event(
-    pool: asyncpg.Pool, connections: Connections, element: Any
+    pool: Pool, connections: Connections, element: Any
 ) -> None:
     read = read_batch(json.dumps([element]))
     assert len(read.dead) == 1 and not read.events
@@ -206,7 +206,7 @@ def test_valid_elements_are_read_alike_one_by_one_and_together() -> None:
 
 
 async def test_a_message_that_no_worker_can_read_is_dead_lettered_and_the_worker_goes_on(
-    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     task, good = {"task": Kind.STORE_EVENTS, "id": "x"}, body_of(store_events([make_event(id="odd", occurredAt=NOW)]))
@@ -250,7 +250,7 @@ async def test_a_message_that_no_worker_can_read_is_dead_lettered_and_the_worker
 
 
 async def test_a_message_with_an_eta_or_expiry_is_dead_lettered_and_the_worker_goes_on(
-    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     refused: list[dict[str, Any]] = [{"eta": f"{clock.now() + timedelta(days=1):%FT%T}+00:00"} for _ in range(8)]
@@ -281,8 +281,8 @@ async def test_a_message_with_an_eta_or_expiry_is_dead_lettered_and_the_worker_g
 
 PRELUDE = """
 import os, signal
-import engine.intake.storing, engine.intake.reading
-from engine.intake.reading import insert_good
+import engine.intake.storing
+from engine.intake.storing import insert_good
 
 async def deadly(connection, events):
     if any(event.item_id == "deadly" for event in events):
@@ -294,7 +294,7 @@ engine.intake.storing.insert_good = deadly
 
 
 async def test_a_batch_that_does_not_fit_into_memory_does_not_end_the_worker(
-    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     worker = start_worker(PRELUDE.replace("os.kill(os.getpid(), signal.SIGKILL)", "raise MemoryError"))
     await broker.publish(store_events([make_event(itemId="deadly", id="big", occurredAt=NOW)]))
@@ -317,7 +317,7 @@ AsynPool._event_process_exit = lambda self, hub, process: self._untrack_child_pr
 @pytest.mark.chaos
 @pytest.mark.parametrize("prelude", [PRELUDE, PRELUDE + BLIND], ids=["", "blind"])
 async def test_an_event_that_ends_its_worker_is_the_only_dead_event_after_five_tries_and_delays_no_other(
-    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker, prelude: str
+    broker: RabbitPublisher, pool: Pool, channel: AbstractChannel, start_worker: StartWorker, prelude: str
 ) -> None:
     start_worker(prelude)
     poison = make_event(itemId="deadly", id="deadly", occurredAt=NOW)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 from kombu.entity import Queue
@@ -21,6 +20,7 @@ from core.errors import StoreUnavailable
 from core.settings import Stores
 from db.cache import pack_recent, read_person, write_base
 from db.events import events_of_person
+from db.postgres import Pool
 from engine.intake.reading import read_batch
 from engine.intake.storing import store
 from tests.faults import Relay, eventually
@@ -36,7 +36,7 @@ def make_event(**fields: Any) -> Event:
     return read_event(raw, source="shop", received_at=NOW)
 
 
-async def count(pool: asyncpg.Pool) -> int:
+async def count(pool: Pool) -> int:
     stored: int = await pool.fetchval("SELECT count(*) FROM events")
     return stored
 
@@ -47,7 +47,7 @@ async def waiting(channel: AbstractChannel, queue: Queue) -> int:
 
 
 async def test_a_published_batch_reaches_postgres_and_redis(
-    broker: RabbitPublisher, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     start_worker()
     events = [make_event(properties={"n": n, "nested": {"__type__": "nobody's", "__value__": 1}}) for n in range(3)]
@@ -63,7 +63,7 @@ async def test_a_published_batch_reaches_postgres_and_redis(
 
 
 async def test_a_batch_that_is_delivered_again_changes_nothing(
-    broker: RabbitPublisher, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, redis: Redis, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     events, last = [make_event() for _ in range(50)], make_event(itemId="last")
     envelope = store_events(events)
@@ -98,9 +98,7 @@ def test_the_error_about_an_unreadable_batch_repeats_nothing_of_it() -> None:
     assert "confidential" not in str(refusal.value)
 
 
-async def test_while_postgres_is_away_the_batch_waits_inside_the_task(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis
-) -> None:
+async def test_while_postgres_is_away_the_batch_waits_inside_the_task(stores: Stores, pool: Pool, redis: Redis) -> None:
     relay = Relay(stores.postgres_url.get_secret_value())
     connections = Connections(stores.model_copy(update={"postgres_url": SecretStr(await relay.reserve())}))
     storing = asyncio.create_task(store(connections, [make_event()], timeout=20))
@@ -130,7 +128,7 @@ async def test_storing_gives_up_after_its_timeout(stores: Stores) -> None:
 async def test_a_batch_that_timed_out_is_sent_again_as_a_new_message_and_never_dead_lettered(
     stores: Stores,
     broker: RabbitPublisher,
-    pool: asyncpg.Pool,
+    pool: Pool,
     channel: AbstractChannel,
     start_worker: StartWorker,
     worker_log: Path,
@@ -156,7 +154,7 @@ async def test_a_batch_that_timed_out_is_sent_again_as_a_new_message_and_never_d
     await relay.close()
 
 
-async def test_events_are_stored_while_redis_is_away(stores: Stores, pool: asyncpg.Pool) -> None:
+async def test_events_are_stored_while_redis_is_away(stores: Stores, pool: Pool) -> None:
     connections = Connections(stores.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")}))
     assert await store(connections, [make_event()], timeout=0) == 1
     assert await count(pool) == 1
@@ -164,7 +162,7 @@ async def test_events_are_stored_while_redis_is_away(stores: Stores, pool: async
 
 
 async def test_people_whose_event_redis_missed_are_rebuilt_when_it_is_back(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis
+    stores: Stores, pool: Pool, redis: Redis
 ) -> None:
     relay = Relay(stores.redis_url.get_secret_value())
     connections = Connections(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
@@ -178,7 +176,7 @@ async def test_people_whose_event_redis_missed_are_rebuilt_when_it_is_back(
 
 
 async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
-    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     batches = [[make_event() for _ in range(20)] for _ in range(60)]
     for batch in batches:
@@ -203,7 +201,7 @@ async def test_a_killed_worker_loses_nothing_and_stores_nothing_twice(
 async def test_a_worker_without_a_broker_tries_to_connect_at_a_steady_pace(
     stores: Stores,
     broker: RabbitPublisher,
-    pool: asyncpg.Pool,
+    pool: Pool,
     channel: AbstractChannel,
     start_worker: StartWorker,
     worker_log: Path,
@@ -227,7 +225,7 @@ async def test_a_worker_without_a_broker_tries_to_connect_at_a_steady_pace(
 
 
 async def test_a_stopped_worker_finishes_its_task(
-    broker: RabbitPublisher, pool: asyncpg.Pool, channel: AbstractChannel, start_worker: StartWorker
+    broker: RabbitPublisher, pool: Pool, channel: AbstractChannel, start_worker: StartWorker
 ) -> None:
     worker = start_worker()
     await broker.publish(store_events([make_event()]))
@@ -242,7 +240,7 @@ async def test_a_stopped_worker_finishes_its_task(
 
 @pytest.mark.parametrize("name", ["PENCHANT_LAKE_AT", "PENCHANT_RETRAIN_AT"])
 async def test_a_worker_with_a_wrong_setting_ends_at_its_start_and_names_the_setting(
-    pool: asyncpg.Pool, start_worker: StartWorker, worker_log: Path, name: str
+    pool: Pool, start_worker: StartWorker, worker_log: Path, name: str
 ) -> None:
     worker = start_worker(**{name: "25:00"})
     assert await asyncio.to_thread(worker.wait, 30) == 2

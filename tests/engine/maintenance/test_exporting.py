@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
-import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from db.events import insert_events
 from db.lake.days import read_contents
 from db.lake.due_exports import request_export
 from db.lake.location import Lake
+from db.postgres import Pool
 from engine.maintenance.exporting import export_day
 from engine.maintenance.periodic import due_export
 from tests.faults import eventually
@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> EventLake:
     return EventLake(lake_url=str(tmp_path / "lake"), lake_at=time(3), events_keep=30)
 
 
-async def store(pool: asyncpg.Pool, *moments: datetime) -> None:
+async def store(pool: Pool, *moments: datetime) -> None:
     raw = {"type": "VIEW", "userId": "u", "itemId": "i"}
     given = ({**raw, "id": at.isoformat(), "occurredAt": at} for at in moments)
     await insert_events(pool, [read_event(each, source="shop", received_at=None) for each in given])
@@ -42,7 +42,7 @@ def days(settings: EventLake) -> list[str]:
 
 
 async def test_an_export_is_requested_once_a_day_and_again_while_it_is_not_done(
-    pool: asyncpg.Pool, settings: EventLake
+    pool: Pool, settings: EventLake
 ) -> None:
     due = MONDAY.replace(hour=4)
     assert await due_export(pool, EventLake(), due) is None
@@ -56,7 +56,7 @@ async def test_an_export_is_requested_once_a_day_and_again_while_it_is_not_done(
     assert await due_export(pool, settings, due + timedelta(days=1)) == "2026-01-06"
 
 
-async def test_an_export_writes_days_and_drops_old_months(pool: asyncpg.Pool, settings: EventLake) -> None:
+async def test_an_export_writes_days_and_drops_old_months(pool: Pool, settings: EventLake) -> None:
     yesterday = clock.now() - timedelta(days=1, hours=2)
     await store(pool, MONDAY, yesterday, clock.now())
     await export_day(pool, settings, "2026-01-05")  # not requested
@@ -70,7 +70,7 @@ async def test_an_export_writes_days_and_drops_old_months(pool: asyncpg.Pool, se
     assert await pool.fetchval("SELECT count(*) FROM events") == 3
 
 
-async def test_without_a_lake_or_a_limit_no_month_is_dropped(pool: asyncpg.Pool, settings: EventLake) -> None:
+async def test_without_a_lake_or_a_limit_no_month_is_dropped(pool: Pool, settings: EventLake) -> None:
     await store(pool, MONDAY)
     for chosen in (EventLake(events_keep=1), settings.model_copy(update={"events_keep": None})):
         await request_export(pool, "2026-01-05", timedelta(0))
@@ -79,7 +79,7 @@ async def test_without_a_lake_or_a_limit_no_month_is_dropped(pool: asyncpg.Pool,
     assert days(settings) == ["2026-01-05"]
 
 
-async def test_an_export_that_failed_is_not_done(pool: asyncpg.Pool) -> None:
+async def test_an_export_that_failed_is_not_done(pool: Pool) -> None:
     await store(pool, MONDAY)
     await request_export(pool, "2026-01-05")
     with pytest.raises(StoreUnavailable):
@@ -99,7 +99,7 @@ def test_an_invalid_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: st
     assert value not in str(refused.value)
 
 
-async def test_no_month_is_dropped_for_a_lake_in_memory(pool: asyncpg.Pool) -> None:
+async def test_no_month_is_dropped_for_a_lake_in_memory(pool: Pool) -> None:
     await store(pool, MONDAY)
     await request_export(pool, "2026-01-05")
     with pytest.raises(InvalidInput, match="cannot hold a lake"):
@@ -107,7 +107,7 @@ async def test_no_month_is_dropped_for_a_lake_in_memory(pool: asyncpg.Pool) -> N
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
 
 
-async def test_the_longest_time_to_keep_events_is_valid(pool: asyncpg.Pool, settings: EventLake) -> None:
+async def test_the_longest_time_to_keep_events_is_valid(pool: Pool, settings: EventLake) -> None:
     await store(pool, MONDAY)
     await request_export(pool, "2026-01-05")
     await export_day(pool, settings.model_copy(update={"events_keep": 36_500}), "2026-01-05")
@@ -117,12 +117,12 @@ async def test_the_longest_time_to_keep_events_is_valid(pool: asyncpg.Pool, sett
 @pytest.fixture
 async def quiet(channel: AbstractChannel) -> None:
     """Empty queues."""
-    for queue in (topology.TRAINING, topology.CHORES, topology.LAKE):
+    for queue in (topology.TRAINING, topology.PERIODIC, topology.LAKE):
         await (await channel.get_queue(queue.name)).purge()
 
 
 async def test_beat_worker_and_trainer_carry_out_the_export_together(
-    pool: asyncpg.Pool, quiet: None, settings: EventLake, start_worker: StartWorker
+    pool: Pool, quiet: None, settings: EventLake, start_worker: StartWorker
 ) -> None:
     await store(pool, MONDAY)
     now = clock.now()

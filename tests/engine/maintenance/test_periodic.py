@@ -3,18 +3,18 @@
 import asyncio
 from datetime import UTC, datetime, time, timedelta
 
-import asyncpg
 import pytest
 
 from core.settings import Schedule
 from db.jobs import AFFINITY, list_jobs
+from db.postgres import Pool
 from engine.maintenance.periodic import do_periodic_work, due_period
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NEVER = Schedule(retrain_daily=False)
 
 
-async def test_periodic_work_done_twice_at_once_schedules_one_training_a_day(pool: asyncpg.Pool) -> None:
+async def test_periodic_work_done_twice_at_once_schedules_one_training_a_day(pool: Pool) -> None:
     daily, due = Schedule(retrain_at=time(3)), MONDAY.replace(hour=4)
     assert await do_periodic_work(pool, daily, MONDAY.replace(hour=2)) == []
     kinds = await asyncio.gather(*(do_periodic_work(pool, daily, due) for _ in range(4)))
@@ -27,7 +27,7 @@ async def test_periodic_work_done_twice_at_once_schedules_one_training_a_day(poo
     assert await do_periodic_work(pool, daily, due + timedelta(days=1)) == [AFFINITY]
 
 
-async def test_periodic_work_makes_the_partitions_of_the_months_ahead(pool: asyncpg.Pool) -> None:
+async def test_periodic_work_makes_the_partitions_of_the_months_ahead(pool: Pool) -> None:
     await do_periodic_work(pool, NEVER, datetime(2031, 5, 20, tzinfo=UTC))
     assert await pool.fetchval("SELECT to_regclass('events_2031_07') IS NOT NULL")
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 
@@ -19,6 +18,7 @@ from core.settings import Stores
 from db.events import insert_events
 from db.items import upsert_items
 from db.jobs import AFFINITY, Job, LeaseLost, job_by_id, lease_job, request_job
+from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
 from engine.models.leases import hold
 from tests.faults import eventually
@@ -38,7 +38,7 @@ training._learn = stuck"""
 TRAINER = ("trainer",)
 
 
-async def small_shop(pool: asyncpg.Pool) -> None:
+async def small_shop(pool: Pool) -> None:
     """Every person buys the same few items again and again, so there is something to predict."""
     random = Random(7)  # noqa: S311 -- a made-up shop
     await upsert_items(pool, [{"id": f"i{n}", "updated_at": MONDAY} for n in range(ITEMS)])
@@ -67,14 +67,14 @@ def purchase(person: int, order: int, item: int, at: datetime) -> Event:
 
 @pytest.fixture
 async def broker(stores: Stores, channel: AbstractChannel) -> AsyncIterator[RabbitPublisher]:
-    for queue in (topology.TRAINING, topology.CHORES):
+    for queue in (topology.TRAINING, topology.PERIODIC):
         await (await channel.get_queue(queue.name)).purge()
     opened = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     yield opened
     await opened.close()
 
 
-def ended(pool: asyncpg.Pool, id: int) -> Callable[[], Awaitable[bool]]:
+def ended(pool: Pool, id: int) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
         job = await job_by_id(pool, id)
         return job is not None and job.state in ("SUCCEEDED", "FAILED")
@@ -82,7 +82,7 @@ def ended(pool: asyncpg.Pool, id: int) -> Callable[[], Awaitable[bool]]:
     return holds
 
 
-def running(pool: asyncpg.Pool, id: int, attempts: int) -> Callable[[], Awaitable[bool]]:
+def running(pool: Pool, id: int, attempts: int) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
         job = await job_by_id(pool, id)
         return job is not None and (job.state, job.fencing_token) == ("RUNNING", attempts)
@@ -90,7 +90,7 @@ def running(pool: asyncpg.Pool, id: int, attempts: int) -> Callable[[], Awaitabl
     return holds
 
 
-async def job(pool: asyncpg.Pool, id: int) -> Job:
+async def job(pool: Pool, id: int) -> Job:
     found = await job_by_id(pool, id)
     assert found
     return found
@@ -98,7 +98,7 @@ async def job(pool: asyncpg.Pool, id: int) -> Job:
 
 @pytest.mark.timeout(300)
 async def test_a_requested_training_ends_in_a_decision(
-    pool: asyncpg.Pool, broker: RabbitPublisher, stores: Stores, start_worker: StartWorker
+    pool: Pool, broker: RabbitPublisher, stores: Stores, start_worker: StartWorker
 ) -> None:
     await small_shop(pool)
     asked = await request_job(pool, AFFINITY, "new data", "ada")
@@ -121,7 +121,7 @@ async def test_a_requested_training_ends_in_a_decision(
 
 
 async def test_a_training_without_purchases_fails_with_the_reason(
-    pool: asyncpg.Pool, broker: RabbitPublisher, start_worker: StartWorker
+    pool: Pool, broker: RabbitPublisher, start_worker: StartWorker
 ) -> None:
     asked = await request_job(pool, AFFINITY, "too early", "ada")
     start_worker(command=TRAINER)
@@ -132,7 +132,7 @@ async def test_a_training_without_purchases_fails_with_the_reason(
 
 
 async def test_another_trainer_carries_out_the_job_of_a_killed_one(
-    pool: asyncpg.Pool, broker: RabbitPublisher, start_worker: StartWorker
+    pool: Pool, broker: RabbitPublisher, start_worker: StartWorker
 ) -> None:
     asked = await request_job(pool, AFFINITY, "new data", "ada")
     trainer = start_worker(STUCK, command=TRAINER)
@@ -153,7 +153,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait(30)
 
 
-async def test_a_worker_that_lost_its_lease_stops(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_lost_its_lease_stops(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.models.leases.HEARTBEAT", 0.02)
     await request_job(pool, AFFINITY, "new data", "ada")
     sleeper = await lease_job(pool, AFFINITY, timedelta(seconds=-1))
@@ -170,7 +170,7 @@ async def test_a_worker_that_lost_its_lease_stops(pool: asyncpg.Pool, monkeypatc
     assert (await job(pool, sleeper.id)).state == "RUNNING"  # the other's
 
 
-async def test_a_failed_job_has_its_reason_and_a_job_whose_store_was_away_is_left_to_others(pool: asyncpg.Pool) -> None:
+async def test_a_failed_job_has_its_reason_and_a_job_whose_store_was_away_is_left_to_others(pool: Pool) -> None:
     first = await request_job(pool, AFFINITY, "1", "ada")
     second = await request_job(pool, AFFINITY, "2", "ada")
     for error in (ZeroDivisionError, ConnectionError):

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -24,6 +23,7 @@ from db.cache import add_recent, person_keys, read_person, write_base
 from db.dead_events import DeadReason
 from db.events import events_of_person, insert_events
 from db.identities import join_guest, unsettled_identities
+from db.postgres import Pool
 from engine.dead_events.records import of_event
 from engine.intake.outbox import keep_in_outbox
 from engine.intake.storing import store
@@ -43,7 +43,7 @@ def make_event(**fields: Any) -> Event:
 
 
 async def test_a_user_whose_guest_had_events_while_redis_was_away_is_rebuilt(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis
+    stores: Stores, pool: Pool, redis: Redis
 ) -> None:
     relay = Relay(stores.redis_url.get_secret_value())
     connections = Connections(stores.model_copy(update={"redis_url": SecretStr(await relay.reserve())}))
@@ -67,7 +67,7 @@ async def test_a_dead_event_of_a_guest_who_became_a_user_is_kept_as_it_was_repor
 
 
 async def test_events_stored_after_the_join_belong_to_the_user_and_no_other_events_change(
-    connections: Connections, pool: asyncpg.Pool, redis: Redis
+    connections: Connections, pool: Pool, redis: Redis
 ) -> None:
     await join_guest(pool, "g-1", "anna", "shop")
     batch = [make_event(), make_event(anonymousId="g-2"), make_event(userId="bert")]
@@ -78,7 +78,7 @@ async def test_events_stored_after_the_join_belong_to_the_user_and_no_other_even
     assert [len((await read_person(redis, person))[1]) for person in (ANNA, GUEST)] == [1, 0]
 
 
-async def test_events_stored_during_the_join_are_given_to_the_user_later(pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_events_stored_during_the_join_are_given_to_the_user_later(pool: Pool, redis: Redis) -> None:
     await join_guest(pool, "g-1", "anna", "shop")
     late = make_event()
     await insert_events(pool, [late])  # as a worker does that began before the join
@@ -95,7 +95,7 @@ async def test_events_stored_during_the_join_are_given_to_the_user_later(pool: a
 
 
 async def test_a_guest_of_very_many_events_is_given_to_the_user_in_parts(
-    pool: asyncpg.Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identities, "MOST_AT_ONCE", 4)
     moments = [NOW - timedelta(hours=hours) for hours in range(10)]
@@ -120,7 +120,7 @@ RECEIPT = "query ($id: ID!) { erasure(id: $id) { completedAt stores { store stat
 
 async def test_a_person_from_guest_to_erasure_with_a_gateway_and_a_worker_of_their_own(
     stores: Stores,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
     channel: AbstractChannel,
     start_worker: StartWorker,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 from redis.asyncio import Redis
 
@@ -13,6 +12,7 @@ from core.contract import Event, Person, read_event
 from db.cache import add_recent, connect_redis, person_keys, read_person
 from db.events import insert_events
 from db.items import upsert_items
+from db.postgres import Pool
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.people import LONG_DELTA, Degradation, PeopleReader
@@ -36,7 +36,7 @@ def facts(state: State) -> tuple[Any, ...]:
 
 
 @pytest.fixture
-async def catalogue(pool: asyncpg.Pool) -> Catalogue:
+async def catalogue(pool: Pool) -> Catalogue:
     await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ("milk", "soap", "vase")])
     catalogue = Catalogue(pool, poll=1)
     await catalogue.load()
@@ -44,7 +44,7 @@ async def catalogue(pool: asyncpg.Pool) -> Catalogue:
 
 
 @pytest.fixture
-def people(pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> PeopleReader:
+def people(pool: Pool, redis: Redis, catalogue: Catalogue) -> PeopleReader:
     return PeopleReader(pool, redis, catalogue)
 
 
@@ -55,7 +55,7 @@ async def state_of(people: PeopleReader, person: Person = ANNA) -> State:
 
 
 async def test_an_event_counts_once_in_the_delta_in_postgres_and_in_both(
-    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
+    people: PeopleReader, pool: Pool, redis: Redis
 ) -> None:
     await insert_events(pool, [bought("old", days=9, loaded=True)])
     await state_of(people)  # builds the base without the new event
@@ -74,16 +74,14 @@ async def test_an_event_counts_once_in_the_delta_in_postgres_and_in_both(
 
 
 async def test_an_event_that_was_loaded_and_then_reported_counts_once(
-    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
+    people: PeopleReader, pool: Pool, redis: Redis
 ) -> None:
     await insert_events(pool, [bought("e1", loaded=True), bought("e2", days=2, loaded=True)])
     await add_recent(redis, [bought("e1")])  # reported by the shop's server under the same id
     assert facts(await state_of(people))[:3] == (2, 2, 600)
 
 
-async def test_after_redis_is_flushed_the_state_is_the_same(
-    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
-) -> None:
+async def test_after_redis_is_flushed_the_state_is_the_same(people: PeopleReader, pool: Pool, redis: Redis) -> None:
     events = [bought(f"e{number}", days=number) for number in range(1, 6)]
     await insert_events(pool, events)
     await add_recent(redis, events)
@@ -93,25 +91,21 @@ async def test_after_redis_is_flushed_the_state_is_the_same(
     assert await redis.exists(person_keys(ANNA).base)
 
 
-async def test_a_state_with_a_base_is_read_without_postgres(
-    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
-) -> None:
+async def test_a_state_with_a_base_is_read_without_postgres(people: PeopleReader, pool: Pool, redis: Redis) -> None:
     await insert_events(pool, [bought("old")])
     before = facts(await state_of(people))
     await pool.close()
     assert facts(await state_of(people)) == before
 
 
-async def test_a_damaged_base_is_rebuilt(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_a_damaged_base_is_rebuilt(people: PeopleReader, pool: Pool, redis: Redis) -> None:
     await insert_events(pool, [bought("old")])
     before = facts(await state_of(people))
     await redis.set(person_keys(ANNA).base, b"torn")
     assert facts(await state_of(people)) == before
 
 
-async def test_without_redis_the_history_is_read_and_the_state_is_degraded(
-    pool: asyncpg.Pool, catalogue: Catalogue
-) -> None:
+async def test_without_redis_the_history_is_read_and_the_state_is_degraded(pool: Pool, catalogue: Catalogue) -> None:
     await insert_events(pool, [bought("old")])
     async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as unreachable:
         state, degraded = await PeopleReader(pool, unreachable, catalogue).state(ANNA)
@@ -119,7 +113,7 @@ async def test_without_redis_the_history_is_read_and_the_state_is_degraded(
     assert degraded == [Degradation.NO_CACHE]
 
 
-async def test_without_redis_and_postgres_nobody_is_known(pool: asyncpg.Pool, catalogue: Catalogue) -> None:
+async def test_without_redis_and_postgres_nobody_is_known(pool: Pool, catalogue: Catalogue) -> None:
     await insert_events(pool, [bought("old")])
     await pool.close()
     async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as unreachable:
@@ -130,7 +124,7 @@ async def test_without_redis_and_postgres_nobody_is_known(pool: asyncpg.Pool, ca
 
 
 async def test_readers_who_find_no_base_at_the_same_time_build_it_once(
-    pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, redis: Redis, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readers, found_no_base, all_waiting = 20, 0, asyncio.Event()
 
@@ -165,7 +159,7 @@ class _HeldBack:
         return await self._connection.fetch(*query)
 
 
-async def test_a_reader_that_is_cancelled_does_not_stop_the_others(people: PeopleReader, pool: asyncpg.Pool) -> None:
+async def test_a_reader_that_is_cancelled_does_not_stop_the_others(people: PeopleReader, pool: Pool) -> None:
     await insert_events(pool, [bought("old")])
     first, second = (asyncio.create_task(people.state(ANNA)) for _ in range(2))
     await asyncio.wait([first], timeout=0.001)
@@ -174,7 +168,7 @@ async def test_a_reader_that_is_cancelled_does_not_stop_the_others(people: Peopl
     assert (state.lines, degraded) == (1, [])
 
 
-async def test_a_long_delta_causes_a_new_base(people: PeopleReader, pool: asyncpg.Pool, redis: Redis) -> None:
+async def test_a_long_delta_causes_a_new_base(people: PeopleReader, pool: Pool, redis: Redis) -> None:
     await state_of(people)
     events = [bought(f"e{number}", orderId=f"o{number}") for number in range(LONG_DELTA + 10)]
     await insert_events(pool, events)
@@ -193,9 +187,7 @@ async def test_a_long_delta_causes_a_new_base(people: PeopleReader, pool: asyncp
     assert facts(await state_of(people)) == expected
 
 
-async def test_fifty_thousand_events_fit_into_a_small_base(
-    people: PeopleReader, pool: asyncpg.Pool, redis: Redis
-) -> None:
+async def test_fifty_thousand_events_fit_into_a_small_base(people: PeopleReader, pool: Pool, redis: Redis) -> None:
     await _load(pool, 50_000)
     state = await state_of(people)
     assert state.lines == 50_000
@@ -204,7 +196,7 @@ async def test_fifty_thousand_events_fit_into_a_small_base(
     assert facts(await state_of(people)) == facts(state)
 
 
-async def _load(pool: asyncpg.Pool, count: int) -> None:
+async def _load(pool: Pool, count: int) -> None:
     await pool.execute("SELECT ensure_event_partitions($1, $1)", NOW)
     await pool.execute(
         "INSERT INTO events (source, id, occurred_at, type, user_id, item_id, quantity, unit_price, digest)"
@@ -225,20 +217,20 @@ async def _load(pool: asyncpg.Pool, count: int) -> None:
     ],
 )
 async def test_a_person_with_any_event_is_known(
-    people: PeopleReader, redis: Redis, pool: asyncpg.Pool, events: Sequence[Event], known: bool
+    people: PeopleReader, redis: Redis, pool: Pool, events: Sequence[Event], known: bool
 ) -> None:
     await insert_events(pool, events)
     state = await state_of(people)
     assert await people.known(ANNA, state) is known
 
 
-async def test_a_person_with_a_record_is_known(people: PeopleReader, pool: asyncpg.Pool) -> None:
+async def test_a_person_with_a_record_is_known(people: PeopleReader, pool: Pool) -> None:
     await upsert_users(pool, [{"id": "anna", "updated_at": NOW}])
     assert await people.known(ANNA, State.empty())
     assert not await people.known(Person("guest", "anna"), State.empty())
 
 
-async def test_a_guest_and_a_user_with_the_same_id_are_two_people(people: PeopleReader, pool: asyncpg.Pool) -> None:
+async def test_a_guest_and_a_user_with_the_same_id_are_two_people(people: PeopleReader, pool: Pool) -> None:
     await insert_events(pool, [bought("a"), bought("b", userId=None, anonymousId="anna")])
     for kind in ("user", "guest"):
         assert (await state_of(people, Person(kind, "anna"))).lines == 1

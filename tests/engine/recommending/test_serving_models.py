@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import asyncpg
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
@@ -18,6 +17,7 @@ from core.tasks import end
 from db.cache import SERVING_CHANGED, connect_redis, hint_serving
 from db.events import insert_events
 from db.items import upsert_items
+from db.postgres import Pool
 from db.serving import promote
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.serving_models import KEPT_BUNDLES, ServingModels, round_up
@@ -27,11 +27,11 @@ IDS = ("milk", "soap", "vase")
 LARGE = 20_000  # items
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 MakeBundle = Callable[..., Path]
-Serve = Callable[[asyncpg.Pool, Path], Awaitable[str]]
+Serve = Callable[[Pool, Path], Awaitable[str]]
 
 
 @pytest.fixture
-async def catalogue(pool: asyncpg.Pool) -> Catalogue:
+async def catalogue(pool: Pool) -> Catalogue:
     await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in IDS])
     catalogue = Catalogue(pool, poll=1)
     await catalogue.load()
@@ -39,7 +39,7 @@ async def catalogue(pool: asyncpg.Pool) -> Catalogue:
 
 
 @pytest.fixture
-def models(pool: asyncpg.Pool, catalogue: Catalogue, tmp_path: Path) -> ServingModels:
+def models(pool: Pool, catalogue: Catalogue, tmp_path: Path) -> ServingModels:
     return ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28)
 
 
@@ -61,7 +61,7 @@ async def test_nothing_serves_before_the_first_promotion(models: ServingModels) 
 
 
 async def test_promotions_and_rollbacks_change_the_bundle_that_serves(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    models: ServingModels, pool: Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     watch = asyncio.create_task(models.run())
     first = await serving(pool, make_bundle(catalogue, IDS, seed=1))
@@ -76,7 +76,7 @@ async def test_promotions_and_rollbacks_change_the_bundle_that_serves(
 
 
 async def test_the_last_three_bundles_stay_in_memory(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    models: ServingModels, pool: Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     ids = []
     for seed in range(KEPT_BUNDLES + 1):
@@ -110,7 +110,7 @@ def remove(path: Path) -> None:
 @pytest.mark.parametrize("spoil", [damage, halve, cut_short, remove])
 async def test_a_damaged_bundle_is_refused_and_logged_and_the_old_one_serves_on(
     models: ServingModels,
-    pool: asyncpg.Pool,
+    pool: Pool,
     catalogue: Catalogue,
     make_bundle: MakeBundle,
     serving: Serve,
@@ -138,7 +138,7 @@ async def test_a_damaged_bundle_is_refused_and_logged_and_the_old_one_serves_on(
 
 
 async def test_a_refused_bundle_does_not_delay_the_next_one(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    models: ServingModels, pool: Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     bad = make_bundle(catalogue, IDS, seed=1)
     await serving(pool, bad)
@@ -151,7 +151,7 @@ async def test_a_refused_bundle_does_not_delay_the_next_one(
 
 
 async def test_a_bundle_of_another_catalogue_is_refused(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    models: ServingModels, pool: Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     path = make_bundle(catalogue, IDS)
     await pool.execute("TRUNCATE items RESTART IDENTITY CASCADE")
@@ -166,7 +166,7 @@ async def test_a_bundle_of_another_catalogue_is_refused(
 
 
 async def test_during_a_hundred_swaps_every_reader_sees_one_whole_bundle(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    models: ServingModels, pool: Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     ids = [await serving(pool, make_bundle(catalogue, IDS, seed=seed)) for seed in (1, 2)]
     digests = {AffinityModel.open(models._bundles / id).digest for id in ids}
@@ -182,7 +182,7 @@ async def test_during_a_hundred_swaps_every_reader_sees_one_whole_bundle(
     await end([watch])
 
 
-async def purchases(pool: asyncpg.Pool, *bought: tuple[str, str, timedelta]) -> None:
+async def purchases(pool: Pool, *bought: tuple[str, str, timedelta]) -> None:
     now = clock.now()
     events = [
         read_event(
@@ -202,7 +202,7 @@ async def purchases(pool: asyncpg.Pool, *bought: tuple[str, str, timedelta]) -> 
 
 
 async def test_the_fallback_is_the_items_most_people_bought_lately(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue
+    models: ServingModels, pool: Pool, catalogue: Catalogue
 ) -> None:
     day = timedelta(days=1)
     await purchases(pool, ("a", "soap", day), ("b", "soap", day), ("a", "milk", day), ("c", "vase", 40 * day))
@@ -211,7 +211,7 @@ async def test_the_fallback_is_the_items_most_people_bought_lately(
 
 
 async def test_trends_of_a_window_are_read_once_for_many_requests(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue
+    models: ServingModels, pool: Pool, catalogue: Catalogue
 ) -> None:
     day = timedelta(days=1)
     await purchases(pool, ("a", "soap", day), ("c", "vase", 40 * day), ("d", "vase", 41 * day))
@@ -222,7 +222,7 @@ async def test_trends_of_a_window_are_read_once_for_many_requests(
 
 
 async def test_polling_continues_after_a_failed_poll(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    models: ServingModels, pool: Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     await pool.execute("ALTER TABLE serving RENAME TO hidden")
     watch = asyncio.create_task(models.run())
@@ -238,7 +238,7 @@ async def test_polling_continues_after_a_failed_poll(
 
 
 async def test_a_list_is_filled_from_the_bundle_that_made_it_after_another_was_promoted(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    models: ServingModels, pool: Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     await serving(pool, make_bundle(catalogue, IDS[:2], seed=1))
     await models.load()
@@ -250,7 +250,7 @@ async def test_a_list_is_filled_from_the_bundle_that_made_it_after_another_was_p
 
 
 async def test_a_slow_count_of_popular_items_does_not_delay_a_swap(
-    models: ServingModels, pool: asyncpg.Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    models: ServingModels, pool: Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     watch = asyncio.create_task(models.run())
     async with pool.acquire() as held, held.transaction():
@@ -266,7 +266,7 @@ def private_megabytes() -> float:
 
 
 async def test_three_large_bundles_take_little_private_memory(
-    pool: asyncpg.Pool, make_bundle: MakeBundle, serving: Serve, tmp_path: Path
+    pool: Pool, make_bundle: MakeBundle, serving: Serve, tmp_path: Path
 ) -> None:
     ids = [f"item {number}" for number in range(LARGE)]
     for at in range(0, LARGE, 5_000):
@@ -298,7 +298,7 @@ def test_windows_are_rounded_up_so_that_few_windows_are_queried(asked: timedelta
 
 
 async def test_a_hint_loads_the_next_bundle_before_the_next_poll(
-    pool: asyncpg.Pool, redis: Redis, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    pool: Pool, redis: Redis, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=3600, popular_window=28, redis=redis)
     watch = asyncio.create_task(models.run())
@@ -313,7 +313,7 @@ async def test_a_hint_loads_the_next_bundle_before_the_next_poll(
 
 
 async def test_without_redis_polling_continues(
-    pool: asyncpg.Pool, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+    pool: Pool, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     nowhere = connect_redis("redis://127.0.0.1:1/0", 0.05)
     models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28, redis=nowhere)

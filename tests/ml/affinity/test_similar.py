@@ -31,7 +31,3 @@ def test_similar_items_are_filtered_before_they_are_counted(universe: Universe) 
     allowed = mask_of(np.arange(1, 9, dtype=np.uint32))
     ranked = similar(universe, 50, allowed, 8)
     assert sorted(ranked.numbers.tolist()) == list(range(1, 9))
-
-
-def test_without_a_model_nothing_is_similar() -> None:
-    assert len(similar(None, 50, EVERYTHING, 5).numbers) == 0

@@ -19,7 +19,8 @@ from db.dead_events import DeadReason, NewDeadEvent, insert_dead_events
 from db.events import events_of_person, insert_events
 from engine.dead_events.records import of_event, of_message
 from engine.intake.dead_letters import dead_events_of
-from engine.intake.reading import insert_good, read_batch
+from engine.intake.reading import read_batch
+from engine.intake.storing import insert_good
 from tests.faults import eventually
 from tests.fixtures.gateway import Ask
 

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -15,6 +14,7 @@ from core.contract import Person, identity_of
 from core.settings import Stores
 from db.cache import person_keys, seen_digests
 from db.jobs import AFFINITY, request_job
+from db.postgres import Pool
 from tests.erasing import (
     ABOUT,
     DESCRIBE,
@@ -43,7 +43,7 @@ async def test_a_person_is_erased_from_every_store_and_the_receipt_says_when(
     stores: Stores,
     channel: AbstractChannel,
     connections: Connections,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
 ) -> None:
     await ask(http, DESCRIBE)
@@ -80,7 +80,7 @@ async def test_queued_events_are_dropped_and_later_events_belong_to_a_new_person
     stores: Stores,
     channel: AbstractChannel,
     connections: Connections,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
 ) -> None:
     await track(http, event("stored", anonymousId="g-1"))
@@ -101,7 +101,7 @@ async def test_queued_events_are_dropped_and_later_events_belong_to_a_new_person
 
 
 async def test_erased_events_do_not_become_another_persons(
-    http: httpx.AsyncClient, channel: AbstractChannel, connections: Connections, pool: asyncpg.Pool
+    http: httpx.AsyncClient, channel: AbstractChannel, connections: Connections, pool: Pool
 ) -> None:
     await ask(http, IDENTIFY)
     await track(http, event("queued-guest", anonymousId="g-1"))
@@ -134,7 +134,7 @@ async def test_a_repeated_erasure_erases_what_is_new_and_renews_the_receipt(
     stores: Stores,
     channel: AbstractChannel,
     connections: Connections,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
 ) -> None:
     first = await erase(http)
@@ -157,7 +157,7 @@ async def test_an_unknown_id_and_a_guests_id_have_a_receipt_too(
     stores: Stores,
     channel: AbstractChannel,
     connections: Connections,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
     id: str,
 ) -> None:
@@ -172,7 +172,7 @@ async def test_an_unknown_id_and_a_guests_id_have_a_receipt_too(
 
 
 @pytest.mark.parametrize("id", ["", "a\0b", "x" * 129])
-async def test_an_invalid_id_is_a_user_error(http: httpx.AsyncClient, pool: asyncpg.Pool, id: str) -> None:
+async def test_an_invalid_id_is_a_user_error(http: httpx.AsyncClient, pool: Pool, id: str) -> None:
     payload = await ask(http, ERASE, id=id)
     assert payload == {"erasure": None, "userErrors": [{"code": "BAD_USER_INPUT", "field": ["id"]}]}
     assert await pool.fetchval("SELECT count(*) FROM erasures") == 0
@@ -183,7 +183,7 @@ async def test_an_unknown_receipt_is_null(http: httpx.AsyncClient) -> None:
         assert await ask(http, RECEIPT, id=id) is None
 
 
-async def test_only_a_client_with_the_scope_erases(http: httpx.AsyncClient, pool: asyncpg.Pool) -> None:
+async def test_only_a_client_with_the_scope_erases(http: httpx.AsyncClient, pool: Pool) -> None:
     receipt = await erase(http, "bert")
     person = {"grant_type": TOKEN_EXCHANGE, "subject_token": "anna", "subject_token_type": USER_ID}
     for form in (

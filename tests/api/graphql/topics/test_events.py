@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 
 from api.gateway import Gateway
@@ -13,6 +12,7 @@ from core import clock
 from core.contract import Event, Person, read_event
 from core.settings import Ingest as IngestSettings
 from db.events import insert_events
+from db.postgres import Pool
 from engine.intake.ingest import EventIntake
 from tests.fixtures.gateway import Ask
 
@@ -172,7 +172,7 @@ async def test_a_history_is_private(gateway: Gateway, ask: Ask) -> None:
     assert own.data["me"]["history"]["nodes"] == [{"id": "e000"}]
 
 
-async def test_an_unreadable_history_is_service_unavailable(gateway: Gateway, ask: Ask, pool: asyncpg.Pool) -> None:
+async def test_an_unreadable_history_is_service_unavailable(gateway: Gateway, ask: Ask, pool: Pool) -> None:
     await pool.close()
     answer = await ask("{ me { history { nodes { id } } } }", person=Person("user", "u1"))
     assert answer.codes == ["SERVICE_UNAVAILABLE"]

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -18,6 +17,7 @@ from core.settings import Stores
 from db.cache import person_keys
 from db.clients import create_client
 from db.items import upsert_items
+from db.postgres import Pool
 from engine.intake.storing import store
 from engine.scopes import SCOPES
 from tests.erasing import drain
@@ -54,9 +54,7 @@ async def say(http: httpx.AsyncClient, bearer: str, query: str, **variables: Any
 
 
 @pytest.fixture
-async def http(
-    stores: Stores, pool: asyncpg.Pool, redis: Redis, channel: AbstractChannel
-) -> AsyncIterator[httpx.AsyncClient]:
+async def http(stores: Stores, pool: Pool, redis: Redis, channel: AbstractChannel) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway without a socket, and two clients with every scope."""
     await upsert_items(pool, [{"id": id, "updated_at": clock.now()} for id in ("milk", "soap", "vase")])
     for id in (CLIENT, "partner"):
@@ -117,7 +115,7 @@ async def test_events_still_in_the_queue_become_the_users_too(
     channel: AbstractChannel,
     connections: Connections,
     redis: Redis,
-    pool: asyncpg.Pool,
+    pool: Pool,
 ) -> None:
     await about(http, bearer)  # a base is built without the guest
     bought = event("PURCHASE", "milk", "e1")
@@ -139,7 +137,7 @@ async def test_events_still_in_the_queue_become_the_users_too(
 
 
 async def test_a_joined_event_keeps_the_digest_of_the_event_as_sent(
-    pool: asyncpg.Pool, connections: Connections, http: httpx.AsyncClient, bearer: str
+    pool: Pool, connections: Connections, http: httpx.AsyncClient, bearer: str
 ) -> None:
     sent = read_event(event("VIEW", "milk", "e1"), source="shop", received_at=clock.now())
     await identify(http, bearer)
@@ -168,7 +166,7 @@ async def test_a_person_with_the_guests_token_joins_the_guest(http: httpx.AsyncC
     "which", ["none", "forged", "other guest", "a user", "other client", "may not write", "itself"]
 )
 async def test_a_person_without_the_guests_token_joins_no_guest(
-    http: httpx.AsyncClient, pool: asyncpg.Pool, which: str
+    http: httpx.AsyncClient, pool: Pool, which: str
 ) -> None:
     anna, guest = Person("user", "anna"), Person("guest", "g-1")
     own, good = await token_of(http, anna), await token_of(http, guest)

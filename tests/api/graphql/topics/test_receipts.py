@@ -5,7 +5,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import aio_pika
-import asyncpg
 import httpx
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +23,7 @@ from db.dead_events import DeadReason, NewDeadEvent
 from db.jobs import AFFINITY
 from db.lake.due_exports import request_export
 from db.outbox import keep_envelope
+from db.postgres import Pool
 from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_event
 from engine.dead_events.storing import record_dead_events
@@ -41,7 +41,7 @@ async def test_events_stored_during_the_erasure_are_erased_later(
     stores: Stores,
     channel: AbstractChannel,
     connections: Connections,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
 ) -> None:
     receipt = await erase(http)
@@ -58,7 +58,7 @@ async def test_events_stored_during_the_erasure_are_erased_later(
 
 
 async def test_outbox_queue_and_dead_letters_are_done_when_they_have_nothing_older_than_the_erasure(
-    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
+    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: Pool, redis: Redis
 ) -> None:
     broker = RabbitPublisher(stores.broker_url.get_secret_value(), 5)
     await keep_envelope(pool, uuid4(), b"an envelope", b"a message")
@@ -87,7 +87,7 @@ async def test_the_lake_is_rewritten_at_night_and_the_ids_are_kept_until_then(
     stores: Stores,
     channel: AbstractChannel,
     connections: Connections,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
     tmp_path: Path,
 ) -> None:
@@ -123,7 +123,7 @@ async def test_dead_events_of_the_person_are_erased_and_later_ones_are_not_store
     stores: Stores,
     channel: AbstractChannel,
     connections: Connections,
-    pool: asyncpg.Pool,
+    pool: Pool,
     redis: Redis,
 ) -> None:
     raw = {"type": "VIEW", "itemId": "milk", "id": "e1", "occurredAt": clock.now() - timedelta(hours=1)}
@@ -147,7 +147,7 @@ async def test_dead_events_of_the_person_are_erased_and_later_ones_are_not_store
 
 
 async def test_the_bundle_is_done_when_one_serves_whose_training_started_after_the_erasure(
-    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
+    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: Pool, redis: Redis
 ) -> None:
     now = clock.now()
 
@@ -172,7 +172,7 @@ async def test_the_bundle_is_done_when_one_serves_whose_training_started_after_t
 
 
 async def test_while_redis_is_unavailable_redis_stays_pending_and_is_erased_later(
-    stores: Stores, http: httpx.AsyncClient, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
+    stores: Stores, http: httpx.AsyncClient, channel: AbstractChannel, pool: Pool, redis: Redis
 ) -> None:
     await redis.set(person_keys(Person("user", "anna")).base, b"state")
     nowhere = stores.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
@@ -186,7 +186,7 @@ async def test_while_redis_is_unavailable_redis_stays_pending_and_is_erased_late
 
 
 async def test_an_erasure_is_continued_after_its_gateway_crashed(
-    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis
+    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: Pool, redis: Redis
 ) -> None:
     await redis.set(person_keys(Person("user", "anna")).base, b"state")
     begun, _ = await erasures.begin_erasure(pool, "anna", "shop", clock.now())
@@ -201,7 +201,7 @@ async def test_an_erasure_is_continued_after_its_gateway_crashed(
 
 
 async def test_a_person_with_very_many_events_is_erased_in_parts(
-    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: asyncpg.Pool, redis: Redis,
+    http: httpx.AsyncClient, stores: Stores, channel: AbstractChannel, pool: Pool, redis: Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(deletion, "MOST_AT_ONCE", 4)

@@ -1,6 +1,7 @@
 """Lists over GraphQL: filters before ranking, pages without repeats, reasons with events, `degraded`."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -186,10 +187,10 @@ async def queries(shop: Gateway, ask: Ask, query: str) -> list[str]:
         said.append(record.query)
 
     pool = shop.pool
-    connections = [await pool.acquire() for _ in range(pool.get_max_size())]
-    for connection in connections:
-        connection._con.add_query_logger(note)
-        await pool.release(connection)
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(pool.acquire()) for _ in range(pool.get_max_size())]
+        for connection in connections:
+            connection.raw._con.add_query_logger(note)
     try:
         assert (await ask(query)).codes == []
     finally:
