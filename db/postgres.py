@@ -1,7 +1,7 @@
 """The connection to Postgres: one pool per process, jsonb as Python objects, and one error while it is away."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, cast
 
 import asyncpg
@@ -148,13 +148,6 @@ async def connect_pool(url: str, *, size: int = 10, timeout: float = 5.0, connec
     except _UNAVAILABLE as error:
         raise _unavailable(error) from error
     return pool
-
-
-def psycopg_errors() -> AbstractContextManager[None]:
-    """For `api.oauth.blocking_pool` until it imports `db.psycopg_errors` itself."""
-    from db import psycopg_errors as own_module  # this module is loaded where psycopg is not
-
-    return own_module.psycopg_errors()
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from db.postgres import psycopg_errors
+from db.psycopg_errors import psycopg_errors
 
 T = TypeVar("T")
 

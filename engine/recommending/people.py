@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
-import asyncpg
 import numpy as np
 import structlog
 from redis.asyncio import Redis
@@ -15,6 +14,7 @@ from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import read_person, unpack_recent, write_base
 from db.events import StateEvent, state_events
+from db.postgres import Pool
 from db.users import person_known
 from engine.catalogue.catalogue import Catalogue
 from ml.state import EVENT, State, StateDamaged, Table, fold
@@ -41,7 +41,7 @@ class PeopleReader:
     missing.
     """
 
-    def __init__(self, pool: asyncpg.Pool, redis: Redis, catalogue: Catalogue) -> None:
+    def __init__(self, pool: Pool, redis: Redis, catalogue: Catalogue) -> None:
         self._pool, self._redis, self._catalogue = pool, redis, catalogue
         self._bases = SingleFlight(self._build)
 

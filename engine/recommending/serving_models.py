@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from asyncpg import Pool
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
@@ -19,6 +18,7 @@ from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import await_hint
+from db.postgres import Pool
 from db.purchases import popular_items
 from db.serving import Serving, current_serving
 from engine.catalogue.catalogue import Catalogue

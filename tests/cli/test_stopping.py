@@ -181,7 +181,7 @@ async def test_a_worker_whose_postgres_hangs_stops_in_time_and_its_batch_stays_i
     silent, log = await relay.open(mute=True), tmp_path / "worker.log"
     acknowledged = await published(stores, batches=3)
     with running_worker(stores, log, PENCHANT_POSTGRES_URL=silent) as worker:
-        await asyncio.to_thread(until, lambda: "store_unavailable" in log.read_text(), "a task waits for Postgres")
+        await asyncio.to_thread(until, lambda: "store a batch" in log.read_text(), "a task waits for Postgres")
         worker.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(worker.wait, GRACE) == 0
     await relay.close()

@@ -84,7 +84,7 @@ async def test_a_session_that_the_server_ends_is_unavailable(pool: Pool) -> None
 async def test_an_error_about_a_statement_passes_unchanged(pool: Pool) -> None:
     for statement, error in (
         ("SELECT 1 / 0", asyncpg.DataError),
-        ("SELECT nothing FROM users", asyncpg.UndefinedColumnError),
+        ("SELEC 1", asyncpg.PostgresSyntaxError),
         ("INSERT INTO users (id) VALUES (NULL)", asyncpg.IntegrityConstraintViolationError),
     ):
         with pytest.raises(error):
@@ -97,9 +97,10 @@ async def test_an_error_of_the_block_inside_passes_unchanged(pool: Pool) -> None
             raise ConnectionResetError("by somebody else")
 
 
-async def test_the_error_about_a_missing_table_says_to_migrate(pool: Pool) -> None:
+@pytest.mark.parametrize("statement", ["SELECT FROM not_made", "SELECT not_made FROM users", "SELECT not_made()"])
+async def test_the_error_about_a_missing_table_column_or_function_says_to_migrate(pool: Pool, statement: str) -> None:
     with pytest.raises(SchemaOutdated, match="penchant migrate"):
-        await pool.fetch("SELECT FROM not_made_yet")
+        await pool.fetch(statement)
 
 
 async def test_a_lock_that_another_transaction_holds_is_contended(pool: Pool) -> None:
