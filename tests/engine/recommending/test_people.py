@@ -141,7 +141,7 @@ async def test_readers_who_find_no_base_at_the_same_time_build_it_once(
     queries: list[str] = []
     async with pool.acquire() as connection:
         connection.raw.add_query_logger(lambda record: queries.append(record.query))
-        people = PeopleReader(_HeldBack(connection, all_waiting), redis, catalogue)
+        people = PeopleReader(cast(Any, _HeldBack(connection, all_waiting)), redis, catalogue)
         async with asyncio.timeout(5):
             states = await asyncio.gather(*(people.state(ANNA) for _ in range(readers)))
     assert {state.lines for state, _ in states} == {39}
