@@ -62,15 +62,15 @@ async def open_ingest(stores: Stores) -> AsyncIterator[Open]:
             redis_url: str | None = None,
             **settings: Any,
         ) -> EventIntake:
-            opened = pool
-            if opened is None:
-                opened = await stack.enter_async_context(await connect_pool(stores.postgres_url.get_secret_value()))
+            if pool is None:
+                pool = await connect_pool(stores.postgres_url.get_secret_value())
+                stack.push_async_callback(pool.close)
             redis = connect_redis(redis_url or stores.redis_url.get_secret_value())
             stack.push_async_callback(redis.aclose)
             chosen = IngestSettings.model_validate({"confirm_timeout": 2, **settings})
             broker = RabbitPublisher(broker_url or stores.broker_url.get_secret_value(), chosen.confirm_timeout)
             stack.push_async_callback(broker.close)
-            ingest = EventIntake(chosen, opened, redis, broker)
+            ingest = EventIntake(chosen, pool, redis, broker)
             ingest.open()
             stack.push_async_callback(ingest.close)
             return ingest
