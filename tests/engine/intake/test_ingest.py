@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import aio_pika
-import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
@@ -28,7 +27,7 @@ from db.outbox import count_envelopes
 from db.postgres import Pool, connect_pool
 from db.tombstones import ensure_key, insert_tombstones
 from engine.intake.ingest import EventIntake
-from engine.intake.outbox import drain_outbox, keep_in_outbox
+from engine.intake.outbox import keep_in_outbox
 from engine.outcomes import Outcome, Result
 from engine.viewer import Viewer
 from tests.faults import Relay, eventually
@@ -279,25 +278,6 @@ async def test_an_envelope_that_the_broker_refuses_does_not_delay_the_others(
 
     await eventually(only_one_waits)
     assert set(await batches(channel)) == {str(taken)}
-
-
-async def test_an_unexpected_error_does_not_end_the_draining_of_the_outbox(
-    open_ingest: Open, pool: Pool, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail_once(*arguments: Any) -> None:
-        monkeypatch.setattr("engine.intake.ingest.drain_outbox", drain_outbox)
-        raise asyncpg.InsufficientPrivilegeError("permission denied for table outbox")
-
-    monkeypatch.setattr("engine.intake.ingest.drain_outbox", fail_once)
-    envelope = Envelope(kind=Kind.STORE_EVENTS, body=b"[]")
-    await keep_in_outbox(pool, RabbitPublisher("amqp://nowhere/", 1), envelope)
-    await open_ingest(pool=pool)
-
-    async def is_empty() -> bool:
-        return await count_envelopes(pool) == 0
-
-    await eventually(is_empty)
-    assert set(await batches(channel)) == {str(envelope.id)}
 
 
 async def test_without_broker_and_postgres_the_outcome_is_retry_and_a_later_retry_succeeds(

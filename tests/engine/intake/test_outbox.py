@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
+import asyncpg
 import psycopg
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -25,7 +26,7 @@ from db.outbox import OutboxEnvelope, count_envelopes, take_envelopes
 from db.postgres import Pool, connect_pool
 from engine.dead_events.deciding import replay
 from engine.intake.ingest import EventIntake
-from engine.intake.outbox import envelope_of, keep_in_outbox
+from engine.intake.outbox import drain_outbox, envelope_of, keep_in_outbox
 from tests.erasing import drain
 from tests.faults import eventually
 from workers.process import Connections
@@ -183,3 +184,28 @@ async def test_rows_that_cannot_be_read_are_sent_and_delay_no_other(
     connections = Connections(own)
     assert sum(await drain(channel, connections)) == 25
     await connections.close()
+
+
+async def test_an_unexpected_error_does_not_end_the_draining_of_the_outbox(
+    own: Stores,
+    own_pool: Pool,
+    redis: Redis,
+    channel: AbstractChannel,
+    publisher: RabbitPublisher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail_once(*arguments: object) -> None:
+        monkeypatch.setattr("engine.intake.ingest.drain_outbox", drain_outbox)
+        raise asyncpg.InsufficientPrivilegeError("permission denied for table outbox")
+
+    upgrade(own)
+    monkeypatch.setattr("engine.intake.ingest.drain_outbox", fail_once)
+    await keep_in_outbox(own_pool, publisher, store_events([]))
+    ingest = EventIntake(IngestSettings(), own_pool, redis, publisher)
+    ingest.open()
+
+    async def is_empty() -> bool:
+        return await count_envelopes(own_pool) == 0
+
+    await eventually(is_empty)
+    await ingest.close()
