@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import socket
 from contextlib import nullcontext
 from functools import partial
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from engine.catalogue.catalogue import Catalogue
 
 log = structlog.get_logger()
+
+OTHER_FILES = 200  # files of a process that are no connections of callers: stores, logs, bundles
 
 
 def gateway(
@@ -67,15 +70,17 @@ def _serve(
     """Answer until SIGTERM; `sockets` are bound already."""
     import uvicorn
 
-    from api.http.protocol import HeadTimeoutProtocol
+    from api.http.protocol import GatewayProtocol
     from api.http.server import GatewayServer
 
+    wanted = GatewayProtocol.max_connections + OTHER_FILES
+    GatewayProtocol.max_connections = _allow_files(wanted) - OTHER_FILES
     config = uvicorn.Config(
         app,
         host=where[0],
         port=where[1],
         loop="uvloop",
-        http=HeadTimeoutProtocol,
+        http=GatewayProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -84,6 +89,15 @@ def _serve(
         server_header=False,
     )
     GatewayServer(config, ready).run(sockets)
+
+
+def _allow_files(wanted: int) -> int:
+    """Let this process open so many files and sockets, or as many as the system allows; how many those are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,13 +9,13 @@ import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from api.http.guard import EdgeGuard
-from api.http.protocol import HeadTimeoutProtocol
+from api.http.protocol import GatewayProtocol
+from tests.raw_http import DEADLINE, exchange, running, status
 
 TIMEOUT = 0.3  # seconds the server under test waits
-DEADLINE = 10.0  # seconds a test waits
 
 
-class QuickProtocol(HeadTimeoutProtocol):
+class QuickProtocol(GatewayProtocol):
     """The protocol with a shorter timeout."""
 
     head_timeout = TIMEOUT
@@ -39,34 +38,6 @@ async def port() -> AsyncIterator[int]:
     )
     async with running(config) as number:
         yield number
-
-
-@asynccontextmanager
-async def running(config: uvicorn.Config) -> AsyncIterator[int]:
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())
-    async with asyncio.timeout(DEADLINE):
-        while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
-            await asyncio.sleep(0.005)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
-
-
-async def exchange(port: int, *parts: bytes) -> bytes:
-    """Everything the server sends until it closes the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for part in parts:
-        writer.write(part)
-        await writer.drain()
-    async with asyncio.timeout(DEADLINE):
-        answer = await reader.read()
-    writer.close()
-    return answer
-
-
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
 
 
 POST = b"POST / HTTP/1.1\r\nhost: shop\r\n"

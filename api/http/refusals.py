@@ -1,0 +1,19 @@
+"""The answer to a request that is refused before it reaches an endpoint. It closes the connection."""
+
+import orjson
+
+from api.errors import RequestRefused, error_answer
+
+
+def refusal_body(refusal: RequestRefused) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The headers and the JSON body of the answer."""
+    body = orjson.dumps(error_answer(refusal.code, str(refusal)))
+    headers = [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    if refusal.status in (429, 503):
+        headers.append((b"retry-after", b"1"))
+    return headers, body
