@@ -19,8 +19,10 @@ from api.errors import error_answer, masked_answer
 from api.gateway import Gateway
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
+from api.http.addresses import Network
 from api.http.cors import Cors
 from api.http.guard import EdgeGuard
+from api.http.probe_port import ProbePort
 from api.http.request_metrics import RequestMetrics
 from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes as oauth_routes
@@ -52,6 +54,7 @@ class LifespanState(TypedDict):
     authority: Authority
     verifier: Verifier
     probes: StoreProbes
+    trusted_proxies: tuple[Network, ...]
 
 
 def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starlette:
@@ -75,6 +78,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
             Middleware(RequestMetrics, paths=[route.path for route in routes]),
             Middleware(Cors),
             Middleware(EdgeGuard, max_body=edge.max_body, timeout=edge.request_timeout),
+            *([Middleware(ProbePort, port=edge.probe_port)] if edge.probe_port else []),
         ],
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_unexpected},
         lifespan=partial(_lifespan, settings=settings, catalogue=catalogue),
@@ -109,7 +113,13 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
         log.info("gateway_ready", items=len(gateway.catalogue))
         probes = StoreProbes(pool, gateway.redis, broker, gateway.catalogue)
         stack.callback(probes.close)
-        yield LifespanState(gateway=gateway, authority=authority, verifier=authority.verifier, probes=probes)
+        yield LifespanState(
+            gateway=gateway,
+            authority=authority,
+            verifier=authority.verifier,
+            probes=probes,
+            trusted_proxies=settings.gateway.trusted_proxies,
+        )
         log.info("gateway_stopping")
 
 

@@ -44,7 +44,7 @@ class Shop:
 def shop(seed: int) -> Iterator[Shop]:
     """A shop that answers while the block runs."""
     demo = read_credentials()
-    if demo and answers(f"{demo['base_url']}/readyz"):
+    if demo and answers(f"{demo['base_url']}/healthz"):
         yield _running(demo)
         return
     (port,) = free_ports(1)

@@ -5,11 +5,12 @@ A secret may be in a file instead, named by `PENCHANT_<NAME>_FILE`.
 
 from datetime import time
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.secret_files import PREFIX, SecretFiles
 
@@ -57,6 +58,18 @@ class Gateway(_Concern):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    probe_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of /healthz, /readyz and /metrics, at the same address; the last two are then only there."
+        " Unset: the main port answers them.",
+    )
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (),
+        description="Addresses and networks of your proxies, with commas between. Only their X-Forwarded-For is used,"
+        " and only for the address of the caller.",
+    )
     public_url: str = Field(
         "http://127.0.0.1:8000",
         description="Base URL that clients use; it is the token issuer. A trailing slash is removed.",
@@ -74,6 +87,12 @@ class Gateway(_Concern):
         2.0, gt=0, description="Seconds between two checks of the serving row and of the catalogue's changes."
     )
     popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, networks: object) -> object:
+        """Read a list with commas between."""
+        return [part.strip() for part in networks.split(",") if part.strip()] if isinstance(networks, str) else networks
 
 
 class Ingest(_Concern):

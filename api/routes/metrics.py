@@ -29,7 +29,7 @@ def _metrics_endpoint(watching: Watching) -> Callable[[Request], Awaitable[Respo
         if not _may_read(request, watching):
             return _refuse(watching)
         probes: StoreProbes = request.state.probes
-        return Response(metrics.exposition(await probes.metrics()), media_type=metrics.CONTENT_TYPE)
+        return Response(await probes.exposition(), media_type=metrics.CONTENT_TYPE)
 
     return read_metrics
 

@@ -1,4 +1,4 @@
-"""Probes: what the stores answer, read on demand and remembered for a few seconds."""
+"""Probes: what the stores answer, read on demand and remembered for a few seconds, and the text of all metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from api.routes.gauges import dead_event_gauge, gauge, queue_gauges, training_gauges
 from bus.publisher import Publisher
+from core import metrics
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
@@ -23,6 +24,8 @@ log = structlog.get_logger()
 Found = TypeVar("Found")
 
 MAX_AGE = 5.0  # seconds an answer is used for
+MAX_AGE_OF_READINESS = 1.0  # seconds, where /readyz tells a load balancer to send no more requests
+MAX_AGE_OF_TEXT = 1.0  # seconds the text of all metrics is used for
 PROBE_TIMEOUT = 1.0  # seconds a caller waits for an answer
 
 
@@ -64,17 +67,40 @@ class StoreProbes:
 
     def __init__(self, pool: Pool, redis: Redis, broker: Publisher, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._redis = Probe("redis", redis.ping)
+        self._postgres = Probe("postgres", lambda: pool.fetchval("SELECT 1"), max_age=MAX_AGE_OF_READINESS)
+        self._redis = Probe("redis", redis.ping, max_age=MAX_AGE_OF_READINESS)
         self._outbox = Probe("postgres", lambda: count_envelopes(pool))
         self._dead = Probe("postgres", lambda: count_dead_events(pool))
         self._training = Probe("postgres", lambda: latest_jobs(pool))
         self._broker = Probe("broker", broker.queues)
+        self._writing = SingleFlight(self._write)
+        self._text, self._written_at = b"", float("-inf")
 
-    async def broker_answers(self) -> bool:
-        """Whether the broker answers and has our queues."""
-        return await self._broker.value() is not None
+    async def answering(self) -> dict[str, bool]:
+        """Which stores answer; the broker only when it has our queues."""
+        postgres, redis, queues = await asyncio.gather(
+            self._postgres.value(), self._redis.value(), self._broker.value()
+        )
+        return {"postgres": postgres is not None, "redis": redis is not None, "broker": queues is not None}
 
-    async def metrics(self) -> list[Metric]:
+    async def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format, at most `MAX_AGE_OF_TEXT` seconds old."""
+        if asyncio.get_running_loop().time() - self._written_at < MAX_AGE_OF_TEXT:
+            return self._text
+        return await self._writing.result(None)
+
+    def close(self) -> None:
+        """Cancel the reads that are running."""
+        self._writing.cancel()
+        for probe in (self._postgres, self._redis, self._outbox, self._dead, self._training, self._broker):
+            probe.close()
+
+    async def _write(self, _: None) -> bytes:
+        self._text = metrics.exposition(await self._metrics())
+        self._written_at = asyncio.get_running_loop().time()
+        return self._text
+
+    async def _metrics(self) -> list[Metric]:
         """All values as Prometheus metrics. Those of a store that does not answer are left out."""
         redis, outbox, dead, training, queues = await asyncio.gather(
             self._redis.value(),
@@ -93,8 +119,3 @@ class StoreProbes:
         if dead is not None:
             found.append(dead_event_gauge(dead))
         return [*found, *queue_gauges(queues or []), *training_gauges(training or [])]
-
-    def close(self) -> None:
-        """Cancel the reads that are running."""
-        for probe in (self._redis, self._outbox, self._dead, self._training, self._broker):
-            probe.close()

@@ -58,7 +58,7 @@ def _check_files(stores: Stores, model: Model) -> Finding:
 async def check_gateway(gateway: Gateway) -> list[Finding]:
     """Whether a gateway answers on this machine, and what it reports about itself."""
     host = LOOPBACK.get(gateway.host, gateway.host)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{gateway.port}"
+    url = f"http://{f'[{host}]' if ':' in host else host}:{gateway.probe_port or gateway.port}"
     try:
         report: dict[str, Any] = await asyncio.to_thread(_ready, f"{url}/readyz")
     except (OSError, ValueError) as error:

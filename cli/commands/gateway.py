@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 import socket
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,12 +45,18 @@ def _answer(host: str | None, port: int | None, processes: int) -> None:
 
     settings = read_settings()
     where = host or settings.gateway.host, settings.gateway.port if port is None else port
-    if processes == 1:
+    probe_port = settings.gateway.probe_port
+    if processes == 1 and probe_port is None:
         _serve(create_app(settings), where)
         return
-    with _bound(*where) as address:
-        served = partial(_serve, create_app(settings, _catalogue(settings)), where, [address])
-        raise typer.Exit(ForkedProcesses(processes, served, before_end=address.close).run())
+    with ExitStack() as stack:
+        ports = [where[1], *([] if probe_port is None else [probe_port])]
+        sockets = [stack.enter_context(_bound(where[0], each)) for each in ports]
+        if processes == 1:
+            _serve(create_app(settings), where, sockets)
+            return
+        served = partial(_serve, create_app(settings, _catalogue(settings)), where, sockets)
+        raise typer.Exit(ForkedProcesses(processes, served, before_end=stack.close).run())
 
 
 def _catalogue(settings: "Settings") -> "Catalogue":

@@ -70,7 +70,8 @@ class Deployment:
         """Start gateway and worker; the gateway answers when this returns."""
         gateway = self.processes.start(self.command("gateway"))
         self.processes.start(self.command("worker"))
-        wait_until(lambda: answers(f"{self.base_url}/readyz"), [gateway], 60)
+        port = os.environ.get("PENCHANT_PROBE_PORT") or self.port
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), [gateway], 60)
 
     def command(self, *words: str | Path, shown: bool = False, niceness: int = 0) -> Command:
         """One of our own commands, with the settings of this deployment."""

@@ -55,3 +55,24 @@ def test_a_missing_secret_is_named_and_never_invented(stores: Stores) -> None:
         _, output = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
     assert b"PENCHANT_SECRET" in output
+
+
+def test_all_processes_answer_on_the_port_of_the_probes(stores: Stores, pool: Pool) -> None:
+    with reserved_port() as port, reserved_port() as probe_port:
+        settings = environment(stores) | {"PENCHANT_PROBE_PORT": str(probe_port)}
+        with started(settings, "--port", str(port), "--processes", "2") as process:
+            probes = f"http://127.0.0.1:{probe_port}"
+            until(lambda: answer_of(f"{probes}/readyz"), "the gateway answers")
+            assert [httpx.get(f"{probes}{path}").status_code for path in ("/readyz", "/metrics", "/graphql")] == [
+                200,
+                200,
+                404,
+            ]
+            main = f"http://127.0.0.1:{port}"
+            assert [httpx.get(f"{main}{path}").status_code for path in ("/healthz", "/readyz", "/metrics")] == [
+                200,
+                404,
+                404,
+            ]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(DEADLINE) == 0

@@ -1,5 +1,6 @@
 """/metrics reports on the gateway, its stores, queues and trainings, to those with access."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from api.app import create_app
 from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS
+from api.routes import probes
 from bus.rabbitmq import topology
 from core import clock, metrics
 from core.settings import Gateway, Settings, Stores, Watching
@@ -40,9 +42,9 @@ Numbers = dict[tuple[str, ...], float]
 class Configured(Settings):
     """Settings over this worker's stores."""
 
-    def __init__(self, stores: Stores, token: str | None = None) -> None:
+    def __init__(self, stores: Stores, token: str | None = None, **gateway: Any) -> None:
         self.stores = stores
-        self.gateway = Gateway.model_validate({"public_url": BASE, "secret": "s" * 32})
+        self.gateway = Gateway.model_validate({"public_url": BASE, "secret": "s" * 32} | gateway)
         self.watching = Watching.model_validate({"metrics_token": token})
 
 
@@ -54,14 +56,14 @@ class Served:
         self.state: Any = {}
         self.local = self.client("127.0.0.1")
 
-    def client(self, address: str) -> httpx.AsyncClient:
+    def client(self, address: str, base_url: str = BASE) -> httpx.AsyncClient:
         """A client at that address."""
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
             scope["state"] = dict(self.state)
             await self.app(scope, receive, send)
 
-        return httpx.AsyncClient(transport=httpx.ASGITransport(with_state, client=(address, 1)), base_url=BASE)
+        return httpx.AsyncClient(transport=httpx.ASGITransport(with_state, client=(address, 1)), base_url=base_url)
 
     async def scrape(self) -> Numbers:
         """Every value, by name and label values."""
@@ -79,8 +81,9 @@ class Served:
 
 
 @pytest.fixture
-async def served(stores: Stores, pool: Pool, redis: Redis) -> AsyncIterator[Served]:
-    """A gateway and a client of it with every scope."""
+async def served(stores: Stores, pool: Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    """A gateway whose metrics are always new, and a client of it with every scope."""
+    monkeypatch.setattr(probes, "MAX_AGE_OF_TEXT", 0.0)
     topology.declare(stores.broker_url.get_secret_value())
     async with await aio_pika.connect(stores.broker_url.get_secret_value()) as connection:
         channel = await connection.channel()
@@ -204,6 +207,54 @@ async def test_with_a_token_every_caller_needs_it(stores: Stores, pool: Pool) ->
             assert refused.headers["www-authenticate"].startswith("Bearer")
         far = await served.client("10.1.2.3").get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
         assert far.status_code == 200
+
+
+async def test_a_thousand_callers_at_once_cost_one_read_and_one_text(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, questions = 0, 0
+    exposition, fetchval = metrics.exposition, served.state["gateway"].pool.fetchval
+
+    def counted(*given: Any) -> bytes:
+        nonlocal texts
+        texts += 1
+        return exposition(*given)
+
+    async def asked(statement: str) -> Any:
+        nonlocal questions
+        questions += statement == "SELECT 1"
+        return await fetchval(statement)
+
+    monkeypatch.setattr(probes, "MAX_AGE_OF_TEXT", 60.0)
+    monkeypatch.setattr(metrics, "exposition", counted)
+    monkeypatch.setattr(served.state["probes"]._postgres, "_max_age", 60.0)
+    monkeypatch.setattr(served.state["gateway"].pool, "fetchval", asked)
+    paths = ["/readyz", "/metrics"] * 500
+    answers = await asyncio.gather(*(served.local.get(path) for path in paths))
+    assert {answer.status_code for answer in answers} == {200}
+    assert (texts, questions) == (1, 1)
+
+
+async def test_callers_at_the_moment_an_answer_grows_old_are_all_answered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for probe in (served.state["probes"]._postgres, served.state["probes"]._redis, served.state["probes"]._broker):
+        monkeypatch.setattr(probe, "_max_age", 0.0)
+    for _ in range(5):
+        answers = await asyncio.gather(*(served.local.get(path) for path in ["/readyz", "/metrics"] * 24))
+        assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_with_a_port_for_probes_the_main_port_has_only_healthz(stores: Stores, pool: Pool) -> None:
+    served = Served(Configured(stores, probe_port=9001))
+    async with served.app.router.lifespan_context(served.app) as served.state:
+        main, own = (served.client("127.0.0.1", f"http://shop.example:{port}") for port in (8000, 9001))
+        expected = {"/healthz": (200, 200), "/readyz": (404, 200), "/metrics": (404, 200), "/graphql": (401, 404)}
+        for path, statuses in expected.items():
+            method = "POST" if path == "/graphql" else "GET"
+            content = {"content": b"{}", "headers": {"content-type": "application/json", "host": "shop.example:9001"}}
+            found = [(await each.request(method, path, **content)).status_code for each in (main, own)]  # type: ignore[arg-type]
+            assert tuple(found) == statuses, path
 
 
 def expressions() -> list[str]:
