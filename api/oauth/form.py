@@ -9,6 +9,7 @@ from starlette.requests import Request
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_BYTES = 16_384
 MAX_PARAMETERS = 32
+JUDGED_LATER = frozenset({"scope"})  # control characters in it are invalid_scope, not invalid_request
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -36,7 +37,7 @@ def parse_form(body: bytes) -> dict[str, str]:
         name, _, value = pair.partition(b"=")
         if (key := _decode(name)) in form:
             raise InvalidRequestError(f"The parameter {_printable(key)} is repeated.")
-        form[key] = _decode(value)
+        form[key] = _decode(value, controls=key in JUDGED_LATER)
     return {name: value for name, value in form.items() if value}
 
 
@@ -49,13 +50,13 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _decode(raw: bytes) -> str:
+def _decode(raw: bytes, *, controls: bool = False) -> str:
     try:
         escaped = raw.decode("ascii")
         text = unquote_to_bytes(escaped.replace("+", " ")).decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidRequestError("The body is not percent-encoded UTF-8.") from None
-    if _BROKEN_ESCAPE.search(escaped) or _CONTROL.search(text):
+    if _BROKEN_ESCAPE.search(escaped) or (not controls and _CONTROL.search(text)):
         raise InvalidRequestError("The body has a broken escape or a control character.")
     return text
 

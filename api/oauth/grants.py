@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, UnauthorizedClientError
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error, UnauthorizedClientError
 from authlib.oauth2.rfc6749.grants import BaseGrant, ClientCredentialsGrant, TokenEndpointMixin
 from authlib.oauth2.rfc6749.requests import OAuth2Request
 
@@ -11,7 +11,7 @@ from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, US
 from api.oauth.tokens.claims import RESERVED
 from core.contract import Person, check_id
 from core.errors import InvalidInput
-from engine.scopes import STAFF
+from engine.scopes import NAMED_FOR_PEOPLE, PEOPLE
 
 
 class InvalidTarget(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
@@ -54,9 +54,16 @@ class TokenExchange(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
         return 200, {**token, "issued_token_type": ACCESS_TOKEN}, self.TOKEN_RESPONSE_HEADER
 
     def _scope(self) -> str:
-        """The requested scopes; without any, the client's scopes except those over the whole shop."""
-        personal = (scope for scope in self.request.client.record.scopes if scope not in STAFF)
-        return self.request.payload.scope or " ".join(personal)
+        """The requested scopes; without any, all that the client has for people and need not be named.
+
+        Raises InvalidScopeError when there are none. `AccessTokens` refuses requested scopes that are not for people.
+        """
+        if requested := self.request.payload.scope:
+            return str(requested)
+        default = [scope for scope in self.request.client.record.scopes if scope in PEOPLE - NAMED_FOR_PEOPLE]
+        if not default:
+            raise InvalidScopeError("The client has no scopes that a person's token gets without being named.")
+        return " ".join(default)
 
 
 def check_target(request: OAuth2Request, audience: str) -> None:

@@ -15,6 +15,7 @@ from api.oauth.clients.credentials import BadClient, read_credentials
 from api.oauth.clients.secrets import SecretChecker
 from api.oauth.grants import ClientCredentials, TokenExchange
 from api.oauth.tokens.issuing import AccessTokens
+from core.errors import InvalidInput
 from db.clients import Client, find_client
 from engine.scopes import SCOPES, read_scopes
 
@@ -72,8 +73,12 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         raise BadClient()
 
     def validate_requested_scope(self, scope: str | None) -> None:
-        """Raise InvalidScopeError for a scope that does not exist."""
-        if not set(read_scopes(scope or "")) <= SCOPES.keys():
+        """Raise InvalidScopeError for a malformed list and for a scope that does not exist."""
+        try:
+            known = scope is None or SCOPES.keys() >= set(read_scopes(scope))
+        except InvalidInput:
+            known = False
+        if not known:
             raise InvalidScopeError()
 
     def save_token(self, token: Mapping[str, Any], request: TokenRequest) -> None:

@@ -14,7 +14,7 @@ class RegisteredClient(ClientMixin):  # type: ignore[misc]  # authlib ships no t
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
         """The requested scopes, or all of the client's when none is requested; None when one is not the client's."""
-        requested = read_scopes(scope or "") or self.record.scopes
+        requested = self.record.scopes if scope is None else read_scopes(scope)
         return " ".join(requested) if set(requested) <= set(self.record.scopes) else None
 
     def check_grant_type(self, grant_type: str) -> bool:

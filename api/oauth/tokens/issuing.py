@@ -3,6 +3,7 @@
 from secrets import token_urlsafe
 from typing import Any
 
+from authlib.oauth2.rfc6749.errors import InvalidScopeError
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
 from joserfc import jwt
 
@@ -13,6 +14,7 @@ from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core import clock
 from core.contract import Person
 from core.settings import Tokens
+from engine.scopes import PEOPLE, read_scopes
 
 TYPE = "at+jwt"
 
@@ -35,6 +37,8 @@ class AccessTokens(BearerTokenGenerator):  # type: ignore[misc]  # authlib ships
         return min(own or self._lifetimes.person_ttl, self._lifetimes.person_ttl)
 
     def _access_token(self, client: RegisteredClient, grant_type: str, user: Person | None, scope: str) -> str:
+        if user is not None and not PEOPLE.issuperset(read_scopes(scope)):
+            raise InvalidScopeError(f"A person's token can only have the scopes {' '.join(sorted(PEOPLE))}.")
         key, now = self._keys.signing, int(clock.now().timestamp())
         claims: dict[str, Any] = {
             "iss": self._issuer,

@@ -15,10 +15,10 @@ from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core import clock
-from core.errors import InvalidToken, Unanswerable
+from core.errors import InvalidInput, InvalidToken, Unanswerable
 from db.postgres import Connection
 from db.revocations import RefusedTokens, list_refused
-from engine.scopes import read_scopes
+from engine.scopes import PEOPLE, read_scopes
 from engine.viewer import Viewer
 
 POLL = 2.0  # seconds between reads of revocations and keys: a revocation counts after three at most
@@ -89,18 +89,21 @@ class Verifier:
     def _check(self, token: str) -> _Checked:
         try:
             return self._read_claims(*_open(token, self._keys))
-        except (JoseError, ValueError, KeyError, TypeError) as error:
+        except (JoseError, InvalidInput, ValueError, KeyError, TypeError) as error:
             raise InvalidToken() from error
 
     def _read_claims(self, claims: dict[str, Any], kid: str) -> _Checked:
-        """Raises ValueError, KeyError or TypeError for claims that our access tokens do not have."""
+        """Raises InvalidInput, ValueError, KeyError or TypeError for claims that our access tokens do not have.
+
+        The scopes of a person's token that are not for people do not count, whichever grant let them in.
+        """
         texts = [claims[name] for name in ("sub", "client_id", "scope", "jti")]
         if claims["iss"] != self._issuer or claims["aud"] != self._audience or type(claims["exp"]) is not int:
             raise ValueError("another issuer or audience, or exp is not an integer")
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("sub, client_id, scope and jti must be strings")
-        scopes = frozenset(read_scopes(claims["scope"]))
-        viewer = Viewer(claims["client_id"], scopes, person_of(claims), claims["exp"])
+        scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
+        viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
         return _Checked(viewer, claims["jti"], kid)
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:

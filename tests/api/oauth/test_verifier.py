@@ -29,6 +29,7 @@ from core.contract import Person
 from core.errors import InvalidToken, StoreUnavailable
 from db.clients import Client, create_client, disable_client
 from db.postgres import Pool, connect_pool
+from engine.scopes import PEOPLE, SCOPES
 
 ISSUER = "https://shop.example"
 
@@ -89,6 +90,15 @@ async def test_a_good_token_names_its_viewer(issuer: Issuer) -> None:
     assert viewer.client_id == "shop"
     assert viewer.scopes == {"recommendations:read", "events:write"}
     assert 890 < viewer.expires_at - clock.now().timestamp() <= 900
+
+
+async def test_scopes_that_are_not_for_people_do_not_count_in_a_persons_token(issuer: Issuer) -> None:
+    every = " ".join(SCOPES)
+    for subject in ({}, {"sub": "urn:penchant:guest:g1", "person_kind": "guest"}):
+        viewer = await issuer.verifier.verify(issuer.token(issuer.claims(scope=every, **subject)))
+        assert viewer.scopes == PEOPLE
+    own = issuer.claims(scope=every, sub="shop", person_kind=None)
+    assert (await issuer.verifier.verify(issuer.token(own))).scopes == set(SCOPES)
 
 
 async def test_tokens_without_algorithm_are_refused(issuer: Issuer) -> None:
@@ -171,6 +181,9 @@ async def test_a_key_that_comes_with_the_token_is_not_used(issuer: Issuer) -> No
         {"client_id": None},
         {"scope": None},
         {"scope": ["recommendations:read"]},
+        {"scope": " "},
+        {"scope": "recommendations:read\u3000events:write"},
+        {"scope": "recommendations:read\tevents:write"},
         {"jti": None},
         {"person_kind": "admin"},
         {"person_kind": None},

@@ -19,7 +19,7 @@ from db.clients import create_client
 from db.items import upsert_items
 from db.postgres import Pool
 from engine.intake.storing import store
-from engine.scopes import SCOPES
+from engine.scopes import PEOPLE, SCOPES
 from tests.erasing import drain
 from tests.in_process import Configured, asked
 from tests.running import CLIENT, SECRET
@@ -186,7 +186,7 @@ async def test_a_person_without_the_guests_token_joins_no_guest(
 async def test_a_person_joins_no_guest_to_another_user(http: httpx.AsyncClient) -> None:
     guest = Person("guest", "g-1")
     proof = await token_of(http, guest)
-    everything = " ".join(SCOPES)
+    everything = " ".join(PEOPLE)
     for own in (await token_of(http, Person("user", "bert"), scope=everything), proof):
         assert await identify(http, own, proof=proof) == (None, ["NOT_YOURS"])
 
