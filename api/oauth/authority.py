@@ -1,8 +1,6 @@
 """What one process needs to issue access tokens and to verify them."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -10,44 +8,76 @@ from starlette.responses import Response
 
 from api.http.cors import Origins
 from api.oauth.blocking_pool import BlockingPool
+from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
+from api.oauth.clients.guesses import Guesses
+from api.oauth.grant_types import ISSUED
 from api.oauth.issuer import audience_of, issuer_of
+from api.oauth.lanes import Lane
 from api.oauth.server import TokenServer
 from api.oauth.tokens.issuing import AccessTokens
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
-from core.errors import Overloaded
 from core.settings import Settings
+from core.single_flight import SingleFlight
 from db.postgres import Connection
 
-THREADS = 4  # an argon2 check takes 19 MiB and 30 ms in each
-MAX_WAITING = 64  # token requests, running ones included
-REQUEST_TIMEOUT = 12.0  # seconds a token request may take; Postgres has its own, shorter timeouts
+THREADS = 2  # of each lane; an argon2 check takes 19 MiB and 30 ms in one
+MAX_WAITING = 32  # token requests of each lane, running ones included
 
 
 @dataclass(slots=True)
 class Authority:
-    """The authorization server of one process, and the verifier of its tokens."""
+    """The authorization server of one process, and the verifier of its tokens.
+
+    Secrets that were not seen before are checked in a lane of their own: however many are guessed, clients that
+    authenticated before go on.
+    """
 
     issuer: str
     keys: SigningKeys
     verifier: Verifier
     origins: Origins
     server: TokenServer
-    threads: ThreadPoolExecutor
-    waiting: int = field(default=0)
+    known: Lane
+    unknown: Lane
+    guesses: Guesses = field(default_factory=Guesses)
+    _checks: SingleFlight[tuple[Credentials, str], bool] = field(init=False)
 
-    async def answer(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Response:
-        """Answer a token request in a thread. Raises Overloaded, StoreUnavailable, TimeoutError."""
-        if self.waiting >= MAX_WAITING:
-            raise Overloaded()
-        self.waiting += 1
+    def __post_init__(self) -> None:
+        self._checks = SingleFlight(self._check)
+
+    async def answer(self, form: Mapping[str, str], headers: Mapping[str, str], caller: str) -> Response:
+        """Answer a token request of `caller`, an address.
+
+        Raises TooManyGuesses, Overloaded, StoreUnavailable, TimeoutError, OAuth2Error.
+        """
+        if form.get("grant_type") in ISSUED:  # any other is refused before its client is authenticated
+            credentials = read_credentials(headers, form)
+            if not self.server.remembers(credentials) and not await self._checks.result((credentials, caller)):
+                raise BadClient()
+            self.guesses.set_familiar(credentials.client_id, caller)
+        await self.verifier.refresh()  # sign with the keys of now: another process may have made or retired one
+        return await self.known.run(self.server.answer, form, headers)
+
+    def close(self) -> None:
+        """Stop checking secrets, and drop the requests that wait."""
+        self._checks.cancel()
+        self.known.close()
+        self.unknown.close()
+
+    async def _check(self, attempt: tuple[Credentials, str]) -> bool:
+        """Whether these credentials are right. Attempts with the same ones at the same time are one."""
+        credentials, caller = attempt
+        who = credentials.client_id, caller
+        self.guesses.begin(*who)
+        failed = False
         try:
-            await self.verifier.refresh()  # sign with the keys of now: another process may have made or retired one
-            async with asyncio.timeout(REQUEST_TIMEOUT):
-                work = asyncio.get_running_loop().run_in_executor(self.threads, self.server.answer, form, headers)
-                return await work
+            lane = self.known if self.guesses.is_familiar(*who) else self.unknown
+            failed = not await lane.run(self.server.knows, credentials)
         finally:
-            self.waiting -= 1
+            if not failed:
+                self.guesses.end(*who)
+        return not failed
 
 
 @asynccontextmanager
@@ -57,7 +87,7 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     keys = SigningKeys(Sealer(settings.gateway.secret.get_secret_value()))
     await keys.start(pool)
     stores = settings.stores
-    blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, THREADS)
+    blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, 2 * THREADS)
     tokens = AccessTokens(issuer, audience_of(issuer), keys, settings.tokens)
     authority = Authority(
         issuer=issuer,
@@ -65,12 +95,13 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
         verifier=Verifier(pool, keys, issuer),
         origins=Origins(pool),
         server=TokenServer(audience_of(issuer), tokens, blocking_pool),
-        threads=ThreadPoolExecutor(THREADS, "oauth"),
+        known=Lane("oauth-known", THREADS, MAX_WAITING),
+        unknown=Lane("oauth-unknown", THREADS, MAX_WAITING),
     )
     try:
         yield authority
     finally:
-        authority.threads.shutdown(wait=False, cancel_futures=True)
+        authority.close()
         await authority.verifier.close()
         await authority.origins.close()
         blocking_pool.close()

@@ -2,12 +2,14 @@
 
 import orjson
 import structlog
-from authlib.oauth2.rfc6749.errors import InvalidRequestError
+from authlib.oauth2.rfc6749.errors import OAuth2Error
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.http.addresses import caller_of
 from api.oauth.authority import Authority
+from api.oauth.clients.guesses import TooManyGuesses
 from api.oauth.form import read_form
 from api.oauth.metadata import metadata
 from core.errors import Overloaded, StoreUnavailable
@@ -31,12 +33,16 @@ async def token(request: Request) -> Response:
     """Issue an access token, or answer with an error of RFC 6749, section 5.2."""
     authority: Authority = request.state.authority
     try:
-        return await authority.answer(await read_form(request), request.headers)
-    except InvalidRequestError as error:
+        return await authority.answer(await read_form(request), request.headers, caller_of(request.scope))
+    except OAuth2Error as error:
         return authority.server.refuse(error)
-    except (StoreUnavailable, Overloaded, TimeoutError) as error:
+    except TooManyGuesses as error:
+        return _refuse("slow_down", 429, error.retry_after, str(error))
+    except Overloaded:
+        return _refuse("temporarily_unavailable", 503, 1)
+    except (StoreUnavailable, TimeoutError) as error:
         log.warning("token_not_issued", reason=type(error).__name__, error=str(error))
-        return _json({"error": "temporarily_unavailable"}, 503, {"Cache-Control": "no-store", "Retry-After": "1"})
+        return _refuse("temporarily_unavailable", 503, 1)
 
 
 async def jwks(request: Request) -> Response:
@@ -49,6 +55,11 @@ async def metadata_document(request: Request) -> Response:
     """The metadata document."""
     authority: Authority = request.state.authority
     return _json(metadata(authority.issuer), 200, CACHE_BRIEFLY)
+
+
+def _refuse(error: str, status: int, retry_after: int, description: str | None = None) -> Response:
+    body = {"error": error} | ({"error_description": description} if description else {})
+    return _json(body, status, {"Cache-Control": "no-store", "Retry-After": str(retry_after)})
 
 
 def _json(body: object, status: int, headers: dict[str, str]) -> Response:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from api.oauth.clients.credentials import METHODS
-from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from api.oauth.grant_types import ISSUED
 from api.oauth.tokens.signing_keys import ALGORITHM
 from engine.scopes import SCOPES
 
@@ -16,7 +16,7 @@ def metadata(issuer: str) -> dict[str, Any]:
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "scopes_supported": list(SCOPES),
         "response_types_supported": [],
-        "grant_types_supported": [CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
+        "grant_types_supported": list(ISSUED),
         "token_endpoint_auth_methods_supported": METHODS,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [ALGORITHM],

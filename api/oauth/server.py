@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.oauth.blocking_pool import BlockingPool
 from api.oauth.clients.clients import RegisteredClient
-from api.oauth.clients.credentials import BadClient, read_credentials
+from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
 from api.oauth.clients.secrets import SecretChecker
 from api.oauth.grants import ClientCredentials, TokenExchange
 from api.oauth.tokens.issuing import AccessTokens
@@ -65,12 +65,19 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
     ) -> RegisteredClient:
         """The client whose secret the request carries. Raises BadClient, InvalidRequestError."""
         credentials = read_credentials(request.headers, request.payload.data)
-        for client_id, secret in credentials.readings:
-            record = self._find(client_id)
-            if self._secrets.check(record, secret) and record is not None and credentials.method in methods:
-                request.auth_method = credentials.method
-                return RegisteredClient(record)
-        raise BadClient()
+        record = self._authenticated(credentials)
+        if record is None or credentials.method not in methods:
+            raise BadClient()
+        request.auth_method = credentials.method
+        return RegisteredClient(record)
+
+    def remembers(self, credentials: Credentials) -> bool:
+        """Whether these credentials were right when they were checked last. Does not block."""
+        return any(self._secrets.remembers(credentials.client_id, secret) for secret in credentials.secrets)
+
+    def knows(self, credentials: Credentials) -> bool:
+        """Whether these credentials are right. Raises StoreUnavailable."""
+        return self._authenticated(credentials) is not None
 
     def validate_requested_scope(self, scope: str | None) -> None:
         """Raise InvalidScopeError for a malformed list and for a scope that does not exist."""
@@ -91,7 +98,11 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         """The answer as JSON."""
         return Response(orjson.dumps(body), status, dict(headers))
 
-    def _find(self, client_id: str) -> Client | None:
-        if "\x00" in client_id:  # Postgres rejects it in a text
-            return None
-        return self._pool.read(lambda connection: find_client(connection, client_id))
+    def _authenticated(self, credentials: Credentials) -> Client | None:
+        """The client with this id and secret."""
+        record = self._pool.read(lambda connection: find_client(connection, credentials.client_id))
+        for secret in credentials.secrets:
+            if self._secrets.check(record, secret):
+                return record
+            self._secrets.forget(credentials.client_id, secret)
+        return None

@@ -7,6 +7,8 @@ from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
+from api.oauth.clients.registration import CLIENT_ID
+
 METHODS = ["client_secret_basic", "client_secret_post"]
 
 
@@ -23,37 +25,42 @@ class BadClient(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
 
 
 class Credentials(NamedTuple):
-    """The id and secret a client sends. `readings` are (id, secret): `client_secret_basic` can be read in two ways.
+    """The id and secret a client sends. `client_secret_basic` can be read in two ways, so there may be two `secrets`.
 
-    RFC 6749 wants both percent-encoded before Base64, but many clients send them as they are.
+    RFC 6749 wants id and secret percent-encoded before Base64, but many clients send them as they are.
     """
 
     method: str
-    readings: tuple[tuple[str, str], ...]
+    client_id: str
+    secrets: tuple[str, ...]
 
 
 def read_credentials(headers: Mapping[str, str], form: Mapping[str, str]) -> Credentials:
-    """The credentials in a request. Raises BadClient when there are none, InvalidRequestError when there are two."""
+    """The credentials in a request.
+
+    Raises BadClient when there are none or the id can be no client's, InvalidRequestError when there are two.
+    """
     authorization = headers.get("authorization")
     if authorization is not None:
         if "client_secret" in form:
             raise InvalidRequestError("The client must authenticate in one way only.")
-        readings = _basic(authorization)
-        if form.get("client_id", readings[0][0]) not in {name for name, _ in readings}:
+        credentials = _basic(authorization)
+        if form.get("client_id", credentials.client_id) != credentials.client_id:
             raise InvalidRequestError("The request has two different client ids.")
-        return Credentials("client_secret_basic", readings)
-    if "client_id" not in form or "client_secret" not in form:
+        return credentials
+    if "client_secret" not in form or not CLIENT_ID.fullmatch(form.get("client_id", "")):
         raise BadClient()
-    return Credentials("client_secret_post", ((form["client_id"], form["client_secret"]),))
+    return Credentials("client_secret_post", form["client_id"], (form["client_secret"],))
 
 
-def _basic(authorization: str) -> tuple[tuple[str, str], ...]:
+def _basic(authorization: str) -> Credentials:
     scheme, _, encoded = authorization.partition(" ")
     try:
-        client_id, _, secret = b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
+        plain_id, _, plain = b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
     except ValueError:
         raise BadClient() from None
-    if scheme.lower() != "basic":
+    client_id = unquote_plus(plain_id)
+    if scheme.lower() != "basic" or not CLIENT_ID.fullmatch(client_id):
         raise BadClient()
-    plain, unescaped = (client_id, secret), (unquote_plus(client_id), unquote_plus(secret))
-    return (plain,) if plain == unescaped else (unescaped, plain)
+    unescaped = unquote_plus(plain)
+    return Credentials("client_secret_basic", client_id, (plain,) if plain == unescaped else (unescaped, plain))

@@ -15,7 +15,7 @@ SHORTEST_SECRET = 12
 MAX_SECRET = 256
 SHORTEST_TTL = 60  # seconds
 MAX_TTL = 86_400
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _SECRET = re.compile(rf"[!-~]{{{SHORTEST_SECRET},{MAX_SECRET}}}")
 _PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[!-~]+")
@@ -40,7 +40,7 @@ def register(
     ttl: int | None = None,
 ) -> Client:
     """Build the confidential client to store, with its secret hashed. Raises InvalidInput naming the wrong field."""
-    if not _ID.fullmatch(client_id):
+    if not CLIENT_ID.fullmatch(client_id):
         raise InvalidInput(
             "A client id has 1 to 128 letters, digits or . _ ~ - and begins with a letter or digit", "id"
         )

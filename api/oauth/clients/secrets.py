@@ -36,7 +36,7 @@ class SecretChecker:
         if client is None or stored is None:
             _matches(_DUMMY_HASH, secret)
             return False
-        fingerprint = hmac.digest(self._key, secret.encode(), "sha256")
+        fingerprint = self._fingerprint(secret)
         remembered_hash, remembered = self._good.get(client.id, ("", b""))
         if remembered_hash == stored and hmac.compare_digest(remembered, fingerprint):
             return True
@@ -45,9 +45,23 @@ class SecretChecker:
         self._remember(client.id, stored, fingerprint)
         return True
 
+    def remembers(self, client_id: str, secret: str) -> bool:
+        """Whether `secret` was the client's when it was checked last. Costs no argon2 run and proves nothing."""
+        _, remembered = self._good.get(client_id, ("", b""))
+        return hmac.compare_digest(remembered, self._fingerprint(secret))
+
+    def forget(self, client_id: str, secret: str) -> None:
+        """Forget a secret that is not the client's any more. A wrong secret makes no right one forgotten."""
+        if self.remembers(client_id, secret):
+            self._good.pop(client_id, None)
+
+    def _fingerprint(self, secret: str) -> bytes:
+        return hmac.digest(self._key, secret.encode(), "sha256")
+
     def _remember(self, client_id: str, stored: str, fingerprint: bytes) -> None:
+        self._good.pop(client_id, None)
         if len(self._good) >= MAX_REMEMBERED:
-            self._good.clear()
+            self._good.pop(next(iter(self._good)), None)  # the one that was checked first
         self._good[client_id] = (stored, fingerprint)
 
 

@@ -1,6 +1,7 @@
 """An authorization server on a real Postgres, called in this process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_network
 from typing import Any
 
 import httpx
@@ -49,11 +50,11 @@ async def authority(pool: Pool, postgres_url: str) -> AsyncIterator[Authority]:
 
 @pytest.fixture
 async def http(authority: Authority) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client of the authorization server."""
+    """An HTTP client of the authorization server; its address is the one it names in X-Forwarded-For."""
     inner = Cors(Starlette(routes=routes()))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = {"authority": authority}
+        scope["state"] = {"authority": authority, "trusted_proxies": (ip_network("127.0.0.1"),)}
         await inner(scope, receive, send)
 
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
