@@ -23,13 +23,14 @@ from core.texts import (
     Id,
     check_id,
     check_reason,
+    check_user_id,
     plain_json,
 )
 
 __all__ = [
     "AHEAD", "BODY", "DEEPEST_JSON", "EARLIEST", "LARGEST_PROPERTIES", "LONGEST_ID", "LONGEST_REASON", "LONGEST_TEXT",
     "PAID", "VERSIONS", "Event", "EventType", "Id", "Person", "cents_of", "check_id", "check_not_ahead", "check_reason",
-    "identity_of", "microseconds", "mint_id", "order_of", "plain_json", "read_event",
+    "check_user_id", "identity_of", "microseconds", "mint_id", "order_of", "plain_json", "read_event",
 ]  # fmt: skip
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
@@ -57,9 +58,12 @@ def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | N
         "receivedAt": received_at,
     }
     try:
-        return _model_of(raw).model_validate(whole)
+        event = _model_of(raw).model_validate(whole)
     except ValidationError as error:
         raise _refusal(error, raw) from None
+    if event.user_id is not None:
+        check_user_id(event.user_id, "userId")
+    return event
 
 
 def mint_id(now: datetime) -> str:

@@ -12,6 +12,7 @@ from core.errors import InvalidInput
 LONGEST_ID: Final = 128
 LONGEST_TEXT: Final = 1024
 LONGEST_REASON: Final = 500
+RESERVED: Final = "urn:penchant:"  # no user id begins so: a guest's token names the guest by such a text
 DEEPEST_JSON: Final = 32  # levels: some readers fail at a few hundred
 _NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _ID_PATTERN: Final = re.compile(_NO_CONTROLS.replace("$", r"\Z"))
@@ -31,6 +32,14 @@ def check_id(text: object, field: str) -> str:
     if not _ID_PATTERN.match(text) or any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidInput(f"{field} must not contain control characters", field)
     return text
+
+
+def check_user_id(text: object, field: str) -> str:
+    """`text` when it can be a user's id: an id that does not begin with `RESERVED`. Raises InvalidInput."""
+    user_id = check_id(text, field)
+    if user_id.startswith(RESERVED):
+        raise InvalidInput(f"{field} must not begin with {RESERVED}", field)
+    return user_id
 
 
 def check_reason(text: str) -> str:

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from core import clock
 from core.amounts import Amount, Currency
-from core.contract import Id, check_not_ahead, plain_json
+from core.contract import Id, check_not_ahead, check_user_id, plain_json
 from core.errors import InvalidInput
 
 LARGEST_JSON: Final = 16_384  # bytes of one item's attributes or one user's traits
@@ -143,7 +143,9 @@ def read_item(raw: Mapping[str, Any]) -> ItemPatch:
 
 def read_user(raw: Mapping[str, Any]) -> UserPatch:
     """The patch of a user in `raw`; as `read_item`."""
-    return cast("UserPatch", _given(_checked(UserUpload, raw)))
+    upload = _checked(UserUpload, raw)
+    check_user_id(upload.id, "id")
+    return cast("UserPatch", _given(upload))
 
 
 Upload = TypeVar("Upload", ItemUpload, UserUpload)

@@ -8,9 +8,9 @@ from authlib.oauth2.rfc6749.requests import OAuth2Request
 
 from api.oauth.clients.credentials import METHODS
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
-from api.oauth.tokens.claims import RESERVED
 from core.contract import Person, check_id
 from core.errors import InvalidInput
+from core.texts import RESERVED
 from engine.scopes import NAMED_FOR_PEOPLE, PEOPLE
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from core.contract import Person, check_id
+from core.contract import Person, check_id, check_user_id
 from core.errors import Forbidden, InvalidInput, InvalidToken, StoreUnavailable
 from core.stores import log_unavailable
 from db.cache import move_guest
@@ -38,7 +38,8 @@ async def identify(
     A viewer with a person must pass `guest_token`, an access token of the guest. Raises InvalidInput for invalid ids,
     NotYours, GuestTaken, and Forbidden for a client without profiles:write.
     """
-    user, guest = Person("user", check_id(user_id, "userId")), Person("guest", check_id(anonymous_id, "anonymousId"))
+    user = Person("user", check_user_id(user_id, "userId"))
+    guest = Person("guest", check_id(anonymous_id, "anonymousId"))
     await _check_allowed(verifier, viewer, user, guest, guest_token)
     if not await join_guest(pool, guest.id, user.id, viewer.client_id):
         raise GuestTaken("This guest is joined to another user already.", "anonymousId")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.contract import AHEAD, EARLIEST, Event, EventType, Person, check_id, microseconds, read_event
 from core.errors import InvalidInput
+from core.uploads import read_user
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VIEW = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
@@ -53,6 +54,7 @@ def test_an_id_of_the_sender_needs_its_time() -> None:
         ({"userId": None}, "userId"),
         ({"userId": ""}, "userId"),
         ({"userId": 7}, "userId"),
+        ({"userId": "urn:penchant:guest:g1"}, "userId"),
         ({"itemId": "a\x00b"}, "itemId"),
         ({"itemId": "a\nb"}, "itemId"),
         ({"itemId": "a\x85"}, "itemId"),
@@ -219,3 +221,10 @@ def test_every_type_has_a_complete_example() -> None:
     }
     for kind in EventType:
         assert read(type=kind, **extra.get(kind, {})).type is kind
+
+
+def test_no_upload_makes_a_user_whose_id_begins_like_the_subject_of_a_guests_token() -> None:
+    with pytest.raises(InvalidInput, match="must not begin with urn:penchant:") as refusal:
+        read_user({"id": "urn:penchant:guest:g1"})
+    assert refusal.value.field == "id"
+    assert read_user({"id": "urn:other:u1"})["id"] == "urn:other:u1"

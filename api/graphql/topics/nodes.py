@@ -11,7 +11,7 @@ from api.graphql.topics.models import Decision, Model, serving_models
 from api.graphql.topics.people import User, visible_person
 from api.graphql.types.nodes import Node, read_node_id
 from api.graphql.types.permissions import ScopePermission
-from core.contract import Person, check_id
+from core.contract import Person, check_id, check_user_id
 from core.errors import NotFound
 from db import serving as stored
 
@@ -66,7 +66,8 @@ def _user(context: Context, id: str) -> User:
     kind, _, own_id = id.partition(":")
     if kind not in ("user", "guest"):
         raise NotFound()
-    return visible_person(context.viewer, Person(cast(Literal["user", "guest"], kind), check_id(own_id, "nodeId")))
+    check = check_user_id if kind == "user" else check_id
+    return visible_person(context.viewer, Person(cast(Literal["user", "guest"], kind), check(own_id, "nodeId")))
 
 
 async def _model(context: Context, id: str) -> Model | None:

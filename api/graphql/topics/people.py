@@ -17,7 +17,7 @@ from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.patches import patch_of
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core import clock
-from core.contract import Person, check_id
+from core.contract import Person, check_id, check_user_id
 from core.errors import NotFound
 from db.users import user_by_id
 from engine.catalogue.upserts import store_users
@@ -170,7 +170,7 @@ class PeopleQuery:
         id: Annotated[strawberry.ID, strawberry.argument(description="The shop's own id of the user.")],
     ) -> User | None:
         """The user with this id."""
-        return visible_person(info.context.viewer, Person("user", check_id(id, "id")))
+        return visible_person(info.context.viewer, Person("user", check_user_id(id, "id")))
 
     @strawberry.field(
         permission_classes=[requires("recommendations:read")],

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.contract import Person
+from core.texts import RESERVED
 
-RESERVED = "urn:penchant:"
 GUEST = RESERVED + "guest:"
 
 

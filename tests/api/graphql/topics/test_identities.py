@@ -191,6 +191,14 @@ async def test_a_person_joins_no_guest_to_another_user(http: httpx.AsyncClient) 
         assert await identify(http, own, proof=proof) == (None, ["NOT_YOURS"])
 
 
+async def test_no_guest_is_joined_to_an_id_that_begins_like_the_subject_of_a_guests_token(
+    http: httpx.AsyncClient, bearer: str, pool: Pool
+) -> None:
+    body = await say(http, bearer, IDENTIFY, user="urn:penchant:guest:g-1", guest="g-2")
+    assert "must not begin with urn:penchant:" in str(body)
+    assert await pool.fetchval("SELECT count(*) FROM identities") == 0
+
+
 async def test_a_client_needs_both_scopes(http: httpx.AsyncClient) -> None:
     for scopes in ("events:write", "profiles:write"):
         body = await say(http, await token(http, scope=scopes), IDENTIFY, user="anna", guest="g-1")

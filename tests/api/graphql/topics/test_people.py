@@ -64,6 +64,13 @@ async def test_a_client_finds_everyone_known_or_not(ask: Ask, anna: None) -> Non
     assert (await ask(VISITOR)).data["visitor"] == {"id": "g-1", "anonymous": True, "known": False}
 
 
+async def test_no_user_is_found_by_an_id_that_begins_like_the_subject_of_a_guests_token(ask: Ask) -> None:
+    reserved = "urn:penchant:guest:g-1"
+    assert (await ask(USER, {"id": reserved})).codes == ["BAD_USER_INPUT"]
+    upserted = (await ask(UPSERT, {"users": [{"id": reserved}]})).data["upsertUsers"]
+    assert [(result["outcome"], result["field"]) for result in upserted["results"]] == [("REJECTED", ["id"])]
+
+
 async def test_a_person_finds_only_themselves(ask: Ask, anna: None) -> None:
     assert (await ask(USER, person=ANNA)).data["user"]["id"] == "anna"
     assert (await ask(VISITOR, person=GUEST)).data["visitor"]["id"] == "g-1"
