@@ -6,19 +6,16 @@ from typing import Any
 
 import httpx
 import pytest
-from authlib.oauth2.rfc6749.errors import InvalidScopeError
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from api.oauth.authority import MAX_WAITING, Authority
 from api.oauth.blocking_pool import BlockingPool
-from api.oauth.clients.clients import RegisteredClient
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
 from core import clock
 from core.contract import Person
 from db.clients import disable_client
 from db.postgres import Pool
-from engine.scopes import PEOPLE, SCOPES
 
 Claims = dict[str, Any]
 SECRET = "a-secret-of-the-client"
@@ -123,65 +120,6 @@ async def test_a_user_named_like_the_client_is_still_a_user(
     assert (await authority.verifier.verify(answer.json()["access_token"])).person == Person("user", "shop")
     own = await ask(http, OWN)
     assert (await authority.verifier.verify(own.json()["access_token"])).person is None
-
-
-async def test_a_persons_token_has_the_clients_scopes_for_people_and_money_only_when_named(
-    http: httpx.AsyncClient, registered: Any
-) -> None:
-    await registered(scope=" ".join(SCOPES))
-    default = {"recommendations:read", "profiles:read", "events:write", "openid"}
-    for form in (EXCHANGE, EXCHANGE | {"scope": ""}, EXCHANGE | {"subject_token_type": ANONYMOUS_ID}):
-        assert set((await ask(http, form)).json()["scope"].split(" ")) == default
-    named = await ask(http, EXCHANGE | {"scope": "events:write orders:write"})
-    assert named.json()["scope"] == "events:write orders:write"
-
-
-@pytest.mark.parametrize("scope", sorted(set(SCOPES) - PEOPLE))
-async def test_no_token_of_a_person_or_guest_has_another_scope(
-    http: httpx.AsyncClient, registered: Any, scope: str
-) -> None:
-    await registered(scope=" ".join(SCOPES))
-    for kind in (USER_ID, ANONYMOUS_ID):
-        for asked in (scope, f"events:write {scope}"):
-            answer = await ask(http, EXCHANGE | {"subject_token_type": kind, "scope": asked})
-            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
-
-
-async def test_a_client_without_scopes_for_people_gets_no_token_of_a_person(
-    http: httpx.AsyncClient, registered: Any
-) -> None:
-    await registered(scope="catalog:write orders:write profiles:erase")
-    answer = await ask(http, EXCHANGE)
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
-    assert "no scopes" in answer.json()["error_description"]
-    assert (await ask(http, EXCHANGE | {"scope": "orders:write"})).json()["scope"] == "orders:write"
-
-
-async def test_a_grant_that_forgets_the_rule_cannot_issue_a_person_another_scope(
-    registered: Any, authority: Authority
-) -> None:
-    client = RegisteredClient(await registered(scope=" ".join(SCOPES)))
-    for scope in (None, "models:write", "events:write models:write"):
-        with pytest.raises(InvalidScopeError):
-            authority.server.generate_token(TOKEN_EXCHANGE, client, user=Person("user", "u1"), scope=scope)
-
-
-MALFORMED = [
-    " ", "  ", " events:write", "events:write ", "events:write  profiles:read", "\x00", "events:write\x00",
-    "events:write\x00profiles:read", "\t", "events:write\tprofiles:read", "\r\n", "events:write\r\nprofiles:read",
-    "\x0b", "\x0c", "\x1c", "\x85", "\u00a0", "events:write\u00a0profiles:read", "\u1680", "\u2003", "\u2028", "\u3000",
-    "events:write\u3000profiles:read", "\u200b", "\ufeff", "events:write events:write", "events:write,profiles:read",
-    '"events:write"', "events:write\\", "EVENTS:WRITE", "events:write " * 5000, "x" * 10_000,
-    " ".join(f"a{number}" for number in range(1000)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("scope", MALFORMED)
-async def test_a_malformed_list_of_scopes_is_invalid(http: httpx.AsyncClient, registered: Any, scope: str) -> None:
-    await registered(scope=" ".join(SCOPES))
-    for form in (OWN, EXCHANGE):
-        answer = await ask(http, form | {"scope": scope[:12_000]})
-        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope"), answer.text
 
 
 async def test_a_clients_own_lifetime_shortens_the_tokens_of_persons_and_never_lengthens_them(
