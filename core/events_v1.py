@@ -11,18 +11,16 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from core import amounts
-from core.amounts import DECIMAL_PLACES, WHOLE_DIGITS, Amount
+from core.amounts import DECIMAL_PLACES, WHOLE_DIGITS, Amount, has_no_sign
 from core.currencies import CURRENCIES
 from core.events import LARGEST_QUANTITY, MOST_ITEMS, Event, EventType
+from core.moments import MOMENT_PATTERN
 from core.texts import Id, Text, plain_json
 
 LARGEST_PROPERTIES: Final = 10_000  # bytes of JSON
 _LARGEST_AMOUNT: Final = 9_999_999_999.9999
 _AMOUNT: Final = rf"^([0-9]{{1,{WHOLE_DIGITS}}}(\.[0-9]{{0,{DECIMAL_PLACES}}}0*)?|\.[0-9]{{1,{DECIMAL_PLACES}}}0*)$"
 _QUANTITY: Final = r"^0*[1-9][0-9]{0,6}$"
-_MOMENT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
-MOMENT: Final = re.compile(_MOMENT.replace("$", r"\Z"))
-"""A time as RFC 3339 writes it; Python's own reader accepts much more."""
 
 
 def _digits(pattern: str, example: str) -> BeforeValidator:
@@ -44,11 +42,16 @@ def _number(type: str, least: int, most: float, pattern: str) -> WithJsonSchema:
 
 _MOMENT_SCHEMA: Final = WithJsonSchema(
     {
-        "anyOf": [{"type": "string", "format": "date-time", "pattern": _MOMENT}, {"type": "null"}],
+        "anyOf": [{"type": "string", "format": "date-time", "pattern": MOMENT_PATTERN}, {"type": "null"}],
         "description": "RFC 3339 with an offset; since 1990, at most 5 minutes ahead.",
     }
 )
-Money = Annotated[Amount, _digits(_AMOUNT, "12.50"), _number("number", 0, _LARGEST_AMOUNT, _AMOUNT)]
+Money = Annotated[
+    Amount,
+    AfterValidator(has_no_sign),
+    _digits(_AMOUNT, "12.50"),
+    _number("number", 0, _LARGEST_AMOUNT, _AMOUNT),
+]
 Quantity = Annotated[
     int,
     Field(ge=1, le=LARGEST_QUANTITY),
@@ -161,7 +164,7 @@ class Impression(SentEvent):
     """Somebody saw these items of a list."""
 
     type: Literal[EventType.IMPRESSION]
-    item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS)]
+    item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS, fail_fast=True)]
 
 
 V1: Final[dict[str, type[SentEvent]]] = {

@@ -1,6 +1,7 @@
 """POST /events, /items, /users: many elements as JSON lines or a JSON array, with the mutations' checks and results."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,9 @@ JSON = "application/json"
 LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson", "application/x-jsonlines")
 _KIND = b"application/json; charset=utf-8"
 _BOM = b"\xef\xbb\xbf"
+_NOT_BLANK = re.compile(rb"[^ \t\r\n][^\n]*")  # what follows the blanks of a line
+MAX_VALUES = 50_000  # JSON values of one body
+MAX_PARAMETERS = 50  # of one query string
 
 Element = Mapping[str, Any]
 StoreElements = Callable[[Gateway, Viewer, Sequence[Element]], Awaitable[list[Result]]]
@@ -121,10 +125,11 @@ def _read_array(body: bytes) -> list[Element | Result]:
     try:
         elements = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestRefused("BAD_REQUEST", f"The body is not JSON: {error}.", 400) from None
+        raise RequestRefused("BAD_REQUEST", f"The body {_fault(error)}.", 400) from None
     if not isinstance(elements, list):
         raise RequestRefused("BAD_REQUEST", f"The body must be an array; send JSON lines as {LINES[0]}.", 400)
     check_count(len(elements))
+    _count_values(elements, 0)
     return [
         element if isinstance(element, dict) else _rejected(index, "The element is not an object.")
         for index, element in enumerate(elements)
@@ -133,17 +138,40 @@ def _read_array(body: bytes) -> list[Element | Result]:
 
 def _read_lines(body: bytes) -> list[Element | Result]:
     """One element per line that is not blank."""
-    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-    check_count(len(lines))
-    return [_read_line(index, number, line) for index, (number, line) in enumerate(lines)]
+    elements: list[Element | Result] = []
+    number, place, values = 1, 0, 0
+    for line in _NOT_BLANK.finditer(body):
+        check_count(len(elements) + 1)
+        number, place = number + body.count(b"\n", place, line.start()), line.start()
+        element = _read_line(len(elements), number, line[0])
+        values = _count_values(element, values)
+        elements.append(element)
+    return elements
 
 
 def _read_line(index: int, number: int, line: bytes) -> Element | Result:
     try:
         element = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return _rejected(index, f"Line {number} is not JSON: {error}.")
+        return _rejected(index, f"Line {number} {_fault(error)}.")
     return element if isinstance(element, dict) else _rejected(index, f"Line {number} is not an object.")
+
+
+def _fault(error: orjson.JSONDecodeError) -> str:
+    return "is not UTF-8" if "UTF-8" in error.msg else f"is not JSON: see its character {error.pos + 1}"
+
+
+def _count_values(element: object, counted: int) -> int:
+    """`counted` and the JSON values inside the element. Stops at the bound and raises RequestRefused (413)."""
+    waiting = [element]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            counted += len(value)
+            if counted > MAX_VALUES:
+                raise RequestRefused("PAYLOAD_TOO_LARGE", f"A body may have at most {MAX_VALUES} JSON values.", 413)
+            waiting += value.values() if isinstance(value, dict) else value
+    return counted
 
 
 def _rejected(index: int, message: str) -> Result:
@@ -152,7 +180,10 @@ def _rejected(index: int, message: str) -> Result:
 
 def _read_only(query_string: bytes) -> frozenset[str] | None:
     """The outcomes in `?only=A,B`; None without it. Raises RequestRefused for an unknown outcome."""
-    parameters = parse_qsl(query_string.decode("latin-1"), separator="&")
+    try:
+        parameters = parse_qsl(query_string.decode("latin-1"), separator="&", max_num_fields=MAX_PARAMETERS)
+    except ValueError:
+        raise RequestRefused("BAD_REQUEST", f"A URL may have at most {MAX_PARAMETERS} parameters.", 400) from None
     named = [text for name, text in parameters if name == "only"]
     only = frozenset(name for text in named for name in text.split(","))
     if not only <= set(Outcome):

@@ -1,15 +1,16 @@
 """Mutations of the catalogue: patch items, remove items."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
 from api.graphql.types.batches import BatchPayload
-from api.graphql.types.patches import patch_of
+from api.graphql.types.elements import pass_as_read
 from api.graphql.types.permissions import requires
 from engine.catalogue.upserts import drop_items, store_items
 
@@ -77,6 +78,9 @@ class ItemInput:
     )
 
 
+pass_as_read(ItemInput)
+
+
 @strawberry.type(description="The outcomes of `upsertItems`.")
 class UpsertItemsPayload(BatchPayload):
     """One outcome per item."""
@@ -102,8 +106,8 @@ class CatalogueMutation:
     ) -> UpsertItemsPayload | None:
         """Check and store the patches of items, one by one."""
         gateway = info.context.gateway
-        patches = [patch_of(item) for item in items]
-        return UpsertItemsPayload(all_results=await store_items(gateway.pool, gateway.catalogue, patches))
+        as_read = cast(list[Mapping[str, Any]], items)  # see `pass_as_read`
+        return UpsertItemsPayload(all_results=await store_items(gateway.pool, gateway.catalogue, as_read))
 
     @strawberry.mutation(
         permission_classes=[requires("catalog:write")],
