@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.errors import RequestRefused
-from api.routes.bulk import read_elements
+from api.routes.elements import read_elements
 
 LINES = "application/x-ndjson"
 MEGABYTE = 2**20
