@@ -12,7 +12,7 @@ AMOUNT_DIGITS: Final = 14
 DECIMAL_PLACES: Final = 4
 WHOLE_DIGITS: Final = AMOUNT_DIGITS - DECIMAL_PLACES
 _CENT: Final = Decimal(1)
-_PLAIN: Final = re.compile(r"-?(?:\d{1,28}(?:\.\d{1,18})?|NaN|Infinity)", re.ASCII)
+_PLAIN: Final = re.compile(r"-?(?:(?!0\d{10})\d{1,28}(?:\.\d{1,18})?|NaN|Infinity)", re.ASCII)
 
 Amount = Annotated[Decimal, Field(ge=0, max_digits=AMOUNT_DIGITS, decimal_places=DECIMAL_PLACES, allow_inf_nan=False)]
 
