@@ -4,7 +4,7 @@ import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from core.currencies import CURRENCIES
 
@@ -49,7 +49,7 @@ def _exists(currency: str) -> str:
     return currency
 
 
-Currency = Annotated[str, AfterValidator(_exists)]
+Currency = Annotated[str, Strict(), AfterValidator(_exists)]
 
 
 def cents_of(amount: Decimal) -> int:

@@ -18,9 +18,9 @@ _ID_PATTERN: Final = re.compile(_NO_CONTROLS.replace("$", r"\Z"))
 _NOT_PLAIN: Final = "must be plain JSON: no NaN, no half characters, integers of 64 bits"
 _AS_GIVEN: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=_NO_CONTROLS)]
-LongId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=_NO_CONTROLS)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]+$")]
+Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_ID, pattern=_NO_CONTROLS)]
+LongId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=_NO_CONTROLS)]
+Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]+$")]
 
 
 def check_id(text: object, field: str) -> str:

@@ -85,12 +85,12 @@ def _one_per_market(offers: "tuple[OfferUpload, ...]") -> "tuple[OfferUpload, ..
     return offers
 
 
-Line = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL)]
-LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=_NO_NUL)]
-Link = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^(?i:https?)://[^\x00-\x20\x7f]+$")]
+Line = Annotated[str, StringConstraints(strict=True, max_length=1_000, pattern=_NO_NUL)]
+LongText = Annotated[str, StringConstraints(strict=True, max_length=20_000, pattern=_NO_NUL)]
+Link = Annotated[str, StringConstraints(strict=True, max_length=2_000, pattern=r"^(?i:https?)://[^\x00-\x20\x7f]+$")]
 AppLink = Annotated[
     str,
-    StringConstraints(max_length=2_000, pattern=r"^(?i:[a-z][a-z0-9+.-]*)://[^\x00-\x20\x7f]+$"),
+    StringConstraints(strict=True, max_length=2_000, pattern=r"^(?i:[a-z][a-z0-9+.-]*)://[^\x00-\x20\x7f]+$"),
     AfterValidator(_is_no_script),
 ]
 Moment = Annotated[AwareDatetime, BeforeValidator(read_moment)]

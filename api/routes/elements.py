@@ -101,7 +101,7 @@ def _read_line(index: int, number: int, line: bytes) -> Element | Result:
 
 
 def _fault(error: orjson.JSONDecodeError) -> str:
-    return "is not UTF-8" if "UTF-8" in error.msg else f"is not JSON: see its character {error.pos + 1}"
+    return "is not UTF-8" if "not valid UTF-8" in error.msg else f"is not JSON: see its character {error.pos + 1}"
 
 
 def _count_values(element: object, counted: int) -> int:
