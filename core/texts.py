@@ -53,7 +53,7 @@ def plain_json(value: dict[str, Any], largest: int) -> dict[str, Any]:
         _check_finite(value)
     if b"\\u0000" in packed and _has_nul(value):
         raise ValueError("must not contain the NUL character")
-    if _levels(value) > DEEPEST_JSON:
+    if _is_too_deep(value):
         raise ValueError(f"must have at most {DEEPEST_JSON} levels")
     return value
 
@@ -82,8 +82,16 @@ def _has_nul(value: object) -> bool:
     return isinstance(value, list) and any(map(_has_nul, value))
 
 
-def _levels(value: object) -> int:
-    """The depth of nesting. A value inside an object or a list is a level of its own, as in the GraphQL scalar JSON."""
-    if isinstance(value, dict):
-        return 1 + max(map(_levels, value.values()), default=0)
-    return 1 + (max(map(_levels, value), default=0) if isinstance(value, list) else 0)
+def _is_too_deep(value: object) -> bool:
+    """Whether there are too many levels. A value inside an object or a list is a level of its own."""
+    level = [value]
+    for _ in range(DEEPEST_JSON):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True

@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from graphql import GraphQLError
 from pydantic import ValidationError
 
+from api.graphql.types.scalars import read_json
 from core import contract, refusals, uploads
 from core.contract import EventType, read_event
 from core.errors import InvalidInput
@@ -107,6 +109,25 @@ def test_a_text_that_looks_like_an_escaped_nul_is_no_nul() -> None:
     for bad in ({"a": ["\x00"]}, {"\x00": 1}, {"a": {"b": "\\u0000\x00"}}):
         with pytest.raises(ValueError, match="NUL"):
             plain_json(bad, 100)
+
+
+@pytest.mark.parametrize("inside", [{}, 1, [], "a", [[]]])
+def test_free_json_has_as_many_levels_as_the_graphql_scalar(inside: Any) -> None:
+    verdicts = set[tuple[bool, bool]]()
+    for levels in range(28, 36):
+        value = inside
+        for _ in range(levels):
+            value = {"a": value}
+        verdicts.add((is_accepted(lambda: plain_json(value, 10_000)), is_accepted(lambda: read_json(value))))  # noqa: B023
+    assert verdicts == {(True, True), (False, False)}
+
+
+def is_accepted(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except (ValueError, GraphQLError):
+        return False
+    return True
 
 
 def test_only_the_first_of_very_many_faults_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

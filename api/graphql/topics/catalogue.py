@@ -9,12 +9,13 @@ import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
+from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
-from api.graphql.types.elements import pass_as_read
 from api.graphql.types.permissions import requires
 from engine.catalogue.upserts import drop_items, store_items
 
 
+@as_read
 @strawberry.input(description="The price and availability of an item in one market.")
 class OfferInput:
     """An offer of an item."""
@@ -36,6 +37,7 @@ class OfferInput:
     available: bool = strawberry.field(default=True, description="Whether the item can be bought in this market.")
 
 
+@as_read
 @strawberry.input(
     description="A patch of an item: a field left out keeps its value, null clears it. An item that does not exist yet,"
     " or that was removed, is added."
@@ -78,9 +80,6 @@ class ItemInput:
     )
 
 
-pass_as_read(ItemInput)
-
-
 @strawberry.type(description="The outcomes of `upsertItems`.")
 class UpsertItemsPayload(BatchPayload):
     """One outcome per item."""
@@ -106,8 +105,8 @@ class CatalogueMutation:
     ) -> UpsertItemsPayload | None:
         """Check and store the patches of items, one by one."""
         gateway = info.context.gateway
-        as_read = cast(list[Mapping[str, Any]], items)  # see `pass_as_read`
-        return UpsertItemsPayload(all_results=await store_items(gateway.pool, gateway.catalogue, as_read))
+        patches = cast(list[Mapping[str, Any]], items)  # see `as_read`
+        return UpsertItemsPayload(all_results=await store_items(gateway.pool, gateway.catalogue, patches))
 
     @strawberry.mutation(
         permission_classes=[requires("catalog:write")],

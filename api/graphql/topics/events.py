@@ -10,9 +10,9 @@ from strawberry.scalars import JSON
 
 from api.graphql.context import Info
 from api.graphql.topics.items import Item
+from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
-from api.graphql.types.elements import pass_as_read
 from api.graphql.types.event_types import EventType
 from api.graphql.types.permissions import requires
 from core import contract
@@ -104,6 +104,7 @@ def _read_place(signer: Signer, cursor: str) -> HistoryPlace:
     return HistoryPlace(datetime.fromisoformat(occurred_at), source, id)
 
 
+@as_read
 @strawberry.input(
     description="An event to report. It needs a `userId` or an `anonymousId`. An `id` needs its `occurredAt`; the"
     " server sets what is left out. The item need not be in the catalogue yet."
@@ -168,9 +169,6 @@ class EventInput:
     )
 
 
-pass_as_read(EventInput)
-
-
 @strawberry.type(description="The outcomes of `trackEvents`.")
 class TrackEventsPayload(BatchPayload):
     """One outcome per event."""
@@ -192,5 +190,5 @@ class EventMutation:
     ) -> TrackEventsPayload | None:
         """Check, store and acknowledge events, one by one."""
         context = info.context
-        as_read = cast(list[Mapping[str, Any]], events)  # see `pass_as_read`
+        as_read = cast(list[Mapping[str, Any]], events)  # see `as_read`
         return TrackEventsPayload(all_results=await context.gateway.ingest.track(context.viewer, as_read))

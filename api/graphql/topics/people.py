@@ -11,9 +11,9 @@ from strawberry.scalars import JSON
 from api.graphql.context import Info
 from api.graphql.topics.events import Event, history
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
+from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
 from api.graphql.types.connections import Connection, First
-from api.graphql.types.elements import pass_as_read
 from api.graphql.types.filters import FilterBy
 from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires, requires_or_oneself
@@ -193,6 +193,7 @@ def visible_person(viewer: Viewer, person: Person) -> User:
     return User.of(person)
 
 
+@as_read
 @strawberry.input(description="A patch of a user: a field left out keeps its value, null clears it.")
 class UserInput:
     """A patch of a user."""
@@ -206,9 +207,6 @@ class UserInput:
         default=strawberry.UNSET,
         description="Any traits of the user: a JSON object of at most 16 kB. It replaces the stored object as a whole.",
     )
-
-
-pass_as_read(UserInput)
 
 
 @strawberry.type(description="The outcomes of `upsertUsers`.")
@@ -230,5 +228,5 @@ class PeopleMutation:
         users: Annotated[list[UserInput], strawberry.argument(description="The patches, stored in this order.")],
     ) -> UpsertUsersPayload | None:
         """Check and store the patches of users, one by one."""
-        as_read = cast(list[Mapping[str, Any]], users)  # see `pass_as_read`
-        return UpsertUsersPayload(all_results=await store_users(info.context.gateway.pool, as_read))
+        patches = cast(list[Mapping[str, Any]], users)  # see `as_read`
+        return UpsertUsersPayload(all_results=await store_users(info.context.gateway.pool, patches))
