@@ -15,7 +15,7 @@ from core.events import BODY, PAID, Event, EventType, MissingField, Person
 from core.events_v1 import LARGEST_PROPERTIES, V1, SentEvent
 from core.hashes import identity_of, microseconds, order_of
 from core.moments import read_moment
-from core.refusals import LONGEST_NAME, bounded, first_error, words_of
+from core.refusals import bounded, first_error, path_of, unknown_field, words_of
 from core.texts import (
     DEEPEST_JSON,
     LONGEST_ID,
@@ -78,8 +78,8 @@ def _check_names(raw: Mapping[str, Any]) -> None:
     """Refuse an unknown field before any value is checked: there may be very many of them."""
     unknown = next((name for name in raw if name not in _FIELDS), None)
     if unknown is not None:
-        unknown = unknown[:LONGEST_NAME]
-        raise InvalidInput(f"{unknown} is not a field of an event", unknown)
+        where = path_of([unknown])
+        raise InvalidInput(f"{unknown_field(where)} of an event", where)
 
 
 def _model_of(raw: Mapping[str, Any]) -> type[SentEvent]:
@@ -106,7 +106,7 @@ def _refusal(error: ValidationError, raw: Mapping[str, Any]) -> InvalidInput:
     reason = first.get("ctx", {}).get("error")
     if isinstance(reason, MissingField):
         return InvalidInput(str(reason), to_camel(reason.field))
-    field = str(first["loc"][0])[:LONGEST_NAME]
+    field = path_of(first["loc"][:1])
     if first["loc"] == (field,) and raw.get(field) is None:
         return InvalidInput(f"{field} is required for {raw['type']}", field)
     return InvalidInput(bounded(f"{field} {words_of(first)}"), field)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-LONGEST_NAME: Final = 128  # characters of a field's name that an answer repeats
+_LONGEST_NAME: Final = 128  # characters of a field's name that an answer repeats
 _LONGEST_MESSAGE: Final = 200  # characters
 _OBJECT: Final = "must be an object"
 _WHOLE: Final = "must be a whole number"
@@ -15,7 +15,6 @@ _NUMBER: Final = "must be a number in plain digits, such as 12.50"
 
 _WORDS: Final[Mapping[str, str]] = {
     "missing": "is required",
-    "extra_forbidden": "is not a field",
     "string_type": "must be a string",
     "string_unicode": "must be valid Unicode",
     "string_too_long": "must have at most {max_length} characters",
@@ -53,7 +52,7 @@ def first_error(error: ValidationError) -> ErrorDetails:
 
 def path_of(steps: Sequence[int | str]) -> str:
     """The path of a field as the sender writes it, such as `offers.0.price`."""
-    return ".".join(str(step)[:LONGEST_NAME] for step in steps)
+    return ".".join(str(step)[:_LONGEST_NAME] for step in steps)
 
 
 def words_of(error: ErrorDetails) -> str:
@@ -65,6 +64,11 @@ def words_of(error: ErrorDetails) -> str:
     if error["type"] == "string_pattern_mismatch":
         return next(words for part, words in _PATTERNS if part in context["pattern"])
     return _WORDS.get(error["type"], "is not valid").format(**context)
+
+
+def unknown_field(where: str) -> str:
+    """The message about a field that the contract does not have; its name may be empty."""
+    return bounded(f"{where or '(the empty name)'} is not a field")
 
 
 def bounded(message: str) -> str:

@@ -24,7 +24,7 @@ from core.amounts import Currency, ExactAmount
 from core.contract import Id, check_not_ahead, plain_json
 from core.errors import InvalidInput
 from core.moments import read_moment
-from core.refusals import bounded, first_error, path_of, words_of
+from core.refusals import bounded, first_error, path_of, unknown_field, words_of
 
 LARGEST_JSON: Final = 16_384  # bytes of one item's attributes or one user's traits
 MOST_CATEGORIES: Final = 100  # of an item
@@ -202,4 +202,4 @@ def _check_names(raw: Mapping[str, Any], known: frozenset[str], place: tuple[int
     unknown = next((name for name in raw if name not in known), None)
     if unknown is not None:
         where = path_of([*place, unknown])
-        raise InvalidInput(f"{where} is not a field", field=where)
+        raise InvalidInput(unknown_field(where), field=where)

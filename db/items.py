@@ -14,7 +14,7 @@ from db.postgres import Connection, transaction
 UpsertOutcome = Literal["ACCEPTED", "STALE"]
 
 PAGE = 5_000
-CHANGES = 500  # rows that are read at once while a gateway answers
+CHANGES = 1_000  # rows that are read at once while a gateway answers
 _FIELDS = (
     "group_id", "title", "description", "categories", "brand", "image_url", "url", "app_url", "attributes", "offers",
 )  # fmt: skip

@@ -23,7 +23,8 @@ log = structlog.get_logger()
 
 UNPACKED_KEPT = 4_096  # items kept unpacked; any other is unpacked when it is read
 MASKS_KEPT = 64  # masks, each of one filter in one market
-SLICE = 5_000  # offers and terms that are applied between two turns of the event loop
+SLICE = 5_000  # offers and terms that are applied between two turns of the event loop, about
+_TERM = 5  # bytes of attributes that may make a term
 _LEAST_GROWTH = 1_024  # item numbers, when the columns grow
 
 
@@ -234,7 +235,7 @@ def _slices(items: Iterable[Item]) -> Iterator[list[Item]]:
     run, size = list[Item](), 0
     for item in items:
         run.append(item)
-        size += 10 + len(item.offers) + len(item.categories) + len(item.attributes)
+        size += 5 + len(item.offers) + len(item.categories) + len(orjson.dumps(item.attributes)) // _TERM
         if size >= SLICE:
             yield run
             run, size = [], 0

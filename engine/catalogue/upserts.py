@@ -67,7 +67,7 @@ async def _store(
         try:
             patches[index] = read(raw)
         except InvalidInput as error:
-            path = error.field.split(".") if error.field else None
+            path = error.field.split(".") if error.field is not None else None
             results[index] = Result(
                 index, Outcome.REJECTED, valid_id(raw.get("id")), "BAD_USER_INPUT", path, str(error)
             )

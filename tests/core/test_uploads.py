@@ -81,6 +81,7 @@ def test_ids_are_compared_as_they_are_written() -> None:
     ("fields", "message"),
     [
         ({"colour": 1}, "colour is not a field"),
+        ({"": 1}, "(the empty name) is not a field"),
         ({"offers": [{"price": "1"}, {"prize": 1}]}, "offers.1.prize is not a field"),
         ({"updated_at": "2026-01-05T12:00:00Z"}, "updated_at is not a field"),
         ({"id": None}, "id must be a string"),

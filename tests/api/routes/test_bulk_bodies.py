@@ -81,7 +81,12 @@ def test_blank_lines_are_skipped_and_counted() -> None:
 def test_more_than_500_lines_are_refused_without_reading_all(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[bytes] = []
     loads = orjson.loads
-    monkeypatch.setattr(elements.orjson, "loads", lambda line: lines.append(line) or loads(line))
+
+    def counted(line: bytes) -> Any:
+        lines.append(line)
+        return loads(line)
+
+    monkeypatch.setattr(orjson, "loads", counted)
     with pytest.raises(TooManyElements):
         read(b"1\n" * 200_000, LINES)
     assert len(lines) == 500

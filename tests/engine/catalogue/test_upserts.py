@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.tasks import end
-from core.uploads import UserPatch, read_user
+from core.uploads import UserPatch, read_item, read_user
 from db.items import Item, upsert_items
 from db.postgres import Pool
 from engine.catalogue import catalogue, upserts
@@ -55,7 +55,7 @@ async def test_a_large_change_of_the_catalogue_is_applied_in_slices(
     served = Catalogue(pool, poll=60)
     await served.load()
     offers = [{"market": f"m{number}", "price": "1.50"} for number in range(500)]
-    patches = [upserts.read_item({"id": f"i{number}", "offers": offers}) for number in range(30)]
+    patches = [read_item({"id": f"i{number}", "offers": offers}) for number in range(30)]
     await upsert_items(pool, patches)
     slices: list[tuple[int, int]] = []
     change = Catalogue._change
