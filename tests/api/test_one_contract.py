@@ -1,8 +1,10 @@
 """The same element has the same outcome and is stored the same, by GraphQL variables, by literals and over HTTP."""
 
+import gzip
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any, Final
 
 import httpx
@@ -25,6 +27,7 @@ from tests.odd_elements import (
 from tests.running import CLIENT, SECRET, register_client
 
 ARGUMENTS: Final = {"upsertItems": "items", "upsertUsers": "users", "trackEvents": "events"}
+FORMS: Final = [("application/x-ndjson", False), ("application/json", False), ("application/x-ndjson", True)]
 LONGEST_LITERAL: Final = 2_000  # characters: longer documents have too many tokens
 RESULTS: Final = "{ results { index id outcome code field message } }"
 MOMENT: Final = "2026-01-05T12:00:00Z"
@@ -43,11 +46,12 @@ async def http(stores: Stores, pool: Pool, redis: Redis) -> AsyncIterator[httpx.
 
 
 async def by_http(http: httpx.AsyncClient, path: str, elements: Sequence[Any]) -> list[Result]:
-    """The result of each element, sent as JSON lines in a few calls."""
+    """The result of each element, sent in a few calls: as JSON lines, as an array, and compressed, in turn."""
     results: list[Result] = []
-    for some in batches(elements, 100):
-        body = "\n".join(map(json.dumps, some))
-        answer = await http.post(path, content=body, headers={"content-type": "application/x-ndjson"})
+    for some, (kind, compressed) in zip(batches(elements, 100), cycle(FORMS), strict=False):
+        body = (json.dumps(some) if kind == "application/json" else "\n".join(map(json.dumps, some))).encode()
+        headers = {"content-type": kind} | ({"content-encoding": "gzip"} if compressed else {})
+        answer = await http.post(path, content=gzip.compress(body) if compressed else body, headers=headers)
         results += answer.json()["results"]
     return [{**result, "index": 0} for result in results]
 
