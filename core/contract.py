@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -13,8 +12,10 @@ from core import clock
 from core.amounts import cents_of
 from core.errors import InvalidInput
 from core.events import BODY, PAID, Event, EventType, MissingField, Person
-from core.events_v1 import LARGEST_PROPERTIES, MOMENT, V1, SentEvent
+from core.events_v1 import LARGEST_PROPERTIES, V1, SentEvent
 from core.hashes import identity_of, microseconds, order_of
+from core.moments import read_moment
+from core.refusals import bounded, first_error, path_of, unknown_field, words_of
 from core.texts import (
     DEEPEST_JSON,
     LONGEST_ID,
@@ -37,6 +38,7 @@ EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 AHEAD: Final = timedelta(minutes=5)
 VERSIONS: Final[dict[str, dict[str, type[SentEvent]]]] = {"v1": V1}
 """Every version of the contract, with its models by event type."""
+_FIELDS: Final = frozenset(field.alias or name for name, field in Event.model_fields.items()) - {"receivedAt"}
 
 
 def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | None) -> Event:
@@ -44,8 +46,7 @@ def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | N
 
     `received_at` is None for history brought by a loader. Raises InvalidInput naming the field as the sender writes it.
     """
-    if "receivedAt" in raw:
-        raise InvalidInput("receivedAt is not a field of an event", "receivedAt")
+    _check_names(raw)
     given_id, given_time = raw.get("id"), raw.get("occurredAt")
     if given_id is not None and given_time is None:
         raise InvalidInput("an id of the sender needs its occurredAt", "occurredAt")
@@ -77,6 +78,14 @@ def check_not_ahead(moment: datetime, now: datetime, field: str) -> None:
         raise InvalidInput(f"{field} lies more than 5 minutes ahead", field)
 
 
+def _check_names(raw: Mapping[str, Any]) -> None:
+    """Refuse an unknown field before any value is checked: there may be very many of them."""
+    unknown = next((name for name in raw if name not in _FIELDS), None)
+    if unknown is not None:
+        where = path_of([unknown])
+        raise InvalidInput(f"{unknown_field(where)} of an event", where)
+
+
 def _model_of(raw: Mapping[str, Any]) -> type[SentEvent]:
     type = raw.get("type")
     model = V1.get(type) if isinstance(type, str) else None
@@ -86,38 +95,22 @@ def _model_of(raw: Mapping[str, Any]) -> type[SentEvent]:
 
 
 def _read_time(value: object, now: datetime) -> datetime:
-    moment = _parsed(value)
-    if moment.tzinfo is None:
-        raise InvalidInput("occurredAt needs its offset from UTC, as in 2025-03-01T12:00:00Z", "occurredAt")
+    try:
+        moment = read_moment(value)
+    except ValueError as error:
+        raise InvalidInput(f"occurredAt {error}", "occurredAt") from None
     if moment < EARLIEST:
         raise InvalidInput("occurredAt lies before 1990", "occurredAt")
     check_not_ahead(moment, now, "occurredAt")
-    return moment.astimezone(UTC)
-
-
-def _parsed(value: object) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, str) and MOMENT.match(value):
-        with suppress(ValueError):
-            return datetime.fromisoformat(value.upper())
-    raise InvalidInput("occurredAt must be a time of RFC 3339 with offset, as in 2025-03-01T12:00:00Z", "occurredAt")
-
-
-_WORDS: Final = {
-    "extra_forbidden": "is not a field of an event",
-    "string_pattern_mismatch": "must not contain control characters",
-    "string_unicode": "must be valid Unicode",
-}
+    return moment
 
 
 def _refusal(error: ValidationError, raw: Mapping[str, Any]) -> InvalidInput:
-    first = error.errors(include_url=False, include_input=False)[0]
+    first = first_error(error)
     reason = first.get("ctx", {}).get("error")
     if isinstance(reason, MissingField):
         return InvalidInput(str(reason), to_camel(reason.field))
-    field = str(first["loc"][0])[:LONGEST_ID]
+    field = path_of(first["loc"][:1])
     if first["loc"] == (field,) and raw.get(field) is None:
         return InvalidInput(f"{field} is required for {raw['type']}", field)
-    words = str(reason) if reason is not None else _WORDS.get(first["type"], first["msg"])
-    return InvalidInput(f"{field}: {words}", field)
+    return InvalidInput(bounded(f"{field} {words_of(first)}"), field)

@@ -87,7 +87,7 @@ class Event(BaseModel):
     user_id: Id | None = None
     anonymous_id: Id | None = None
     item_id: Id | None = None
-    item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS)] | None = None
+    item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS, fail_fast=True)] | None = None
     order_id: Id | None = None
     quantity: Annotated[int, Field(ge=1, le=LARGEST_QUANTITY)] | None = None
     unit_price: Amount | None = None

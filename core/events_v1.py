@@ -11,30 +11,33 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from core import amounts
-from core.amounts import DECIMAL_PLACES, WHOLE_DIGITS, Amount
+from core.amounts import DECIMAL_PLACES, WHOLE_DIGITS, Amount, has_no_sign, read_decimal
 from core.currencies import CURRENCIES
 from core.events import LARGEST_QUANTITY, MOST_ITEMS, Event, EventType
+from core.moments import MOMENT_PATTERN
 from core.texts import Id, Text, plain_json
 
 LARGEST_PROPERTIES: Final = 10_000  # bytes of JSON
 _LARGEST_AMOUNT: Final = 9_999_999_999.9999
 _AMOUNT: Final = rf"^([0-9]{{1,{WHOLE_DIGITS}}}(\.[0-9]{{0,{DECIMAL_PLACES}}}0*)?|\.[0-9]{{1,{DECIMAL_PLACES}}}0*)$"
+_LONGEST: Final = 64  # characters of an amount
+_PLAIN: Final = re.compile(_AMOUNT.replace("$", r"\Z"))
+_DIGITS: Final = re.compile(rf"[0-9]{{1,{_LONGEST}}}\Z")
 _QUANTITY: Final = r"^0*[1-9][0-9]{0,6}$"
-_MOMENT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
-MOMENT: Final = re.compile(_MOMENT.replace("$", r"\Z"))
-"""A time as RFC 3339 writes it; Python's own reader accepts much more."""
 
 
-def _digits(pattern: str, example: str) -> BeforeValidator:
-    """Texts have to be plain digits: Python's own readers also accept blanks, underscores and exponents."""
-    written = re.compile(pattern.replace("$", r"\Z"))
-
-    def check(value: object) -> object:
-        if isinstance(value, bool) or (isinstance(value, str) and not written.match(value)):
-            raise ValueError(f"must be a number in plain digits, such as {example}")
+def _read_amount(value: object) -> object:
+    """Version 1 takes more than the GraphQL scalar Decimal: JSON numbers with a fraction, `.5`, `12.`, more zeros."""
+    if isinstance(value, float) or (isinstance(value, str) and len(value) <= _LONGEST and _PLAIN.match(value)):
         return value
+    return read_decimal(value)
 
-    return BeforeValidator(check)
+
+def _read_quantity(value: object) -> object:
+    """Version 1 takes texts of digits too."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.match(value)):
+        raise ValueError("must be a number in plain digits, such as 2")
+    return value
 
 
 def _number(type: str, least: int, most: float, pattern: str) -> WithJsonSchema:
@@ -44,15 +47,20 @@ def _number(type: str, least: int, most: float, pattern: str) -> WithJsonSchema:
 
 _MOMENT_SCHEMA: Final = WithJsonSchema(
     {
-        "anyOf": [{"type": "string", "format": "date-time", "pattern": _MOMENT}, {"type": "null"}],
+        "anyOf": [{"type": "string", "format": "date-time", "pattern": MOMENT_PATTERN}, {"type": "null"}],
         "description": "RFC 3339 with an offset; since 1990, at most 5 minutes ahead.",
     }
 )
-Money = Annotated[Amount, _digits(_AMOUNT, "12.50"), _number("number", 0, _LARGEST_AMOUNT, _AMOUNT)]
+Money = Annotated[
+    Amount,
+    AfterValidator(has_no_sign),
+    BeforeValidator(_read_amount),
+    _number("number", 0, _LARGEST_AMOUNT, _AMOUNT),
+]
 Quantity = Annotated[
     int,
     Field(ge=1, le=LARGEST_QUANTITY),
-    _digits(_QUANTITY, "2"),
+    BeforeValidator(_read_quantity),
     _number("integer", 1, LARGEST_QUANTITY, _QUANTITY),
 ]
 Currency = Annotated[amounts.Currency, Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
@@ -161,7 +169,7 @@ class Impression(SentEvent):
     """Somebody saw these items of a list."""
 
     type: Literal[EventType.IMPRESSION]
-    item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS)]
+    item_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_ITEMS, fail_fast=True)]
 
 
 V1: Final[dict[str, type[SentEvent]]] = {

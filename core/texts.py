@@ -16,11 +16,12 @@ RESERVED: Final = "urn:penchant:"  # no user id begins so: a guest's token names
 DEEPEST_JSON: Final = 32  # levels: some readers fail at a few hundred
 _NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _ID_PATTERN: Final = re.compile(_NO_CONTROLS.replace("$", r"\Z"))
+_NOT_PLAIN: Final = "must be plain JSON: no NaN, no half characters, integers of 64 bits"
 _AS_GIVEN: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=_NO_CONTROLS)]
-LongId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=_NO_CONTROLS)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]+$")]
+Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_ID, pattern=_NO_CONTROLS)]
+LongId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=_NO_CONTROLS)]
+Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]+$")]
 
 
 def check_id(text: object, field: str) -> str:
@@ -54,23 +55,52 @@ def check_reason(text: str) -> str:
 
 def plain_json(value: dict[str, Any], largest: int) -> dict[str, Any]:
     """`value` when Postgres and every JSON reader can hold it, in `largest` bytes. Raises ValueError."""
-    try:
-        packed = orjson.dumps(value, option=_AS_GIVEN)  # rejects half characters and integers over 64 bits
-        if b"null" in packed:
-            json.dumps(value, allow_nan=False)  # orjson writes null for NaN as well
-    except (ValueError, TypeError, RecursionError):
-        raise ValueError("must be plain JSON: no NaN, no half characters, integers of 64 bits") from None
+    packed = _packed(value)
     if len(packed) > largest:
         raise ValueError(f"must be at most {largest} bytes of JSON")
-    if b"\\u0000" in packed:
+    if b"null" in packed:
+        _check_finite(value)
+    if b"\\u0000" in packed and _has_nul(value):
         raise ValueError("must not contain the NUL character")
-    if _levels(value) > DEEPEST_JSON:
+    if _is_too_deep(value):
         raise ValueError(f"must have at most {DEEPEST_JSON} levels")
     return value
 
 
-def _levels(value: object) -> int:
-    """The depth of nesting, 0 for a scalar."""
+def _packed(value: dict[str, Any]) -> bytes:
+    """The value as JSON; half characters and integers over 64 bits are refused."""
+    try:
+        return orjson.dumps(value, option=_AS_GIVEN)
+    except orjson.JSONEncodeError:
+        raise ValueError(_NOT_PLAIN) from None
+
+
+def _check_finite(value: dict[str, Any]) -> None:
+    """Refuse NaN and the infinities, which orjson writes as null."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValueError(_NOT_PLAIN) from None
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
     if isinstance(value, dict):
-        return 1 + max(map(_levels, value.values()), default=0)
-    return 1 + max(map(_levels, value), default=0) if isinstance(value, list) else 0
+        return any(map(_has_nul, value)) or any(map(_has_nul, value.values()))
+    return isinstance(value, list) and any(map(_has_nul, value))
+
+
+def _is_too_deep(value: object) -> bool:
+    """Whether there are too many levels. A value inside an object or a list is a level of its own."""
+    level = [value]
+    for _ in range(DEEPEST_JSON):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True

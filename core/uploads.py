@@ -1,20 +1,34 @@
 """The contract of uploads: what a shop may say about its items and users. Every patch is checked by itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Required, TypedDict, TypeVar, cast
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from core import clock
-from core.amounts import Amount, Currency
+from core.amounts import Currency, ExactAmount
 from core.contract import Id, check_not_ahead, check_user_id, plain_json
 from core.errors import InvalidInput
+from core.moments import read_moment
+from core.refusals import bounded, first_error, path_of, unknown_field, words_of
 
 LARGEST_JSON: Final = 16_384  # bytes of one item's attributes or one user's traits
+MOST_CATEGORIES: Final = 100  # of an item
+MOST_OFFERS: Final = 500  # of an item
 _NO_NUL: Final = r"^[^\x00]*$"
 _SCRIPTS: Final = frozenset({"javascript", "data", "vbscript"})
 
@@ -65,32 +79,27 @@ def _is_plain_json(value: dict[str, Any]) -> dict[str, Any]:
     return plain_json(value, LARGEST_JSON)
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("lies before the year 1 or after the year 9999") from None
-
-
 def _one_per_market(offers: "tuple[OfferUpload, ...]") -> "tuple[OfferUpload, ...]":
     if len({offer.market for offer in offers}) < len(offers):
         raise ValueError("names a market twice")
     return offers
 
 
-Line = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL)]
-LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=_NO_NUL)]
-Link = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^(?i:https?)://[^\x00-\x20\x7f]+$")]
+Line = Annotated[str, StringConstraints(strict=True, max_length=1_000, pattern=_NO_NUL)]
+LongText = Annotated[str, StringConstraints(strict=True, max_length=20_000, pattern=_NO_NUL)]
+Link = Annotated[str, StringConstraints(strict=True, max_length=2_000, pattern=r"^(?i:https?)://[^\x00-\x20\x7f]+$")]
 AppLink = Annotated[
     str,
-    StringConstraints(max_length=2_000, pattern=r"^(?i:[a-z][a-z0-9+.-]*)://[^\x00-\x20\x7f]+$"),
+    StringConstraints(strict=True, max_length=2_000, pattern=r"^(?i:[a-z][a-z0-9+.-]*)://[^\x00-\x20\x7f]+$"),
     AfterValidator(_is_no_script),
 ]
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(read_moment)]
 PlainJson = Annotated[dict[str, Any], AfterValidator(_is_plain_json)]
 
 
 class _Upload(BaseModel):
+    """No value is converted: a text is no number and no time in seconds, `1` and `"yes"` are not `true`."""
+
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
@@ -98,10 +107,18 @@ class OfferUpload(_Upload):
     """One offer as a sender writes it."""
 
     market: Id | None = None
-    price: Amount | None = None
-    list_price: Amount | None = None
+    price: ExactAmount | None = None
+    list_price: ExactAmount | None = None
     currency: Currency | None = None
-    available: bool = True
+    available: StrictBool = True
+
+
+Categories = Annotated[
+    tuple[Annotated[Line, Field(min_length=1)], ...], Field(max_length=MOST_CATEGORIES, fail_fast=True)
+]
+Offers = Annotated[
+    tuple[OfferUpload, ...], Field(max_length=MOST_OFFERS, fail_fast=True), AfterValidator(_one_per_market)
+]
 
 
 class ItemUpload(_Upload):
@@ -112,13 +129,13 @@ class ItemUpload(_Upload):
     group_id: Id | None = None
     title: Line | None = None
     description: LongText | None = None
-    categories: Annotated[tuple[Annotated[Line, Field(min_length=1)], ...], Field(max_length=100)] | None = None
+    categories: Categories | None = None
     brand: Line | None = None
     image_url: Link | None = None
     url: Link | None = None
     app_url: AppLink | None = None
     attributes: PlainJson | None = None
-    offers: Annotated[tuple[OfferUpload, ...], Field(max_length=500), AfterValidator(_one_per_market)] | None = None
+    offers: Offers | None = None
 
 
 class UserUpload(_Upload):
@@ -149,6 +166,10 @@ def read_user(raw: Mapping[str, Any]) -> UserPatch:
 
 
 Upload = TypeVar("Upload", ItemUpload, UserUpload)
+_NAMES: Final = {
+    kind: frozenset(field.alias or name for name, field in kind.model_fields.items())
+    for kind in (ItemUpload, OfferUpload, UserUpload)
+}
 
 
 def _given(upload: ItemUpload | UserUpload) -> dict[str, Any]:
@@ -158,28 +179,29 @@ def _given(upload: ItemUpload | UserUpload) -> dict[str, Any]:
 
 
 def _checked(kind: type[Upload], raw: Mapping[str, Any]) -> Upload:
+    _check_names(raw, _NAMES[kind], ())
+    for index, offer in enumerate(_offers(raw)):
+        _check_names(offer, _NAMES[OfferUpload], ("offers", index))
     try:
         upload = kind.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidInput(_message(first), field=_path(first["loc"])) from None
+        first = first_error(error)
+        where = path_of(first["loc"])
+        raise InvalidInput(bounded(f"{where} {words_of(first)}"), field=where) from None
     if upload.updated_at is not None:
         check_not_ahead(upload.updated_at, clock.now(), "updatedAt")
     return upload
 
 
-def _path(steps: Sequence[int | str]) -> str:
-    return ".".join(str(step)[:128] for step in steps)
+def _offers(raw: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The offers of an element that are objects, as far as they are read."""
+    offers = raw.get("offers")
+    return (offer for offer in offers[:MOST_OFFERS] if isinstance(offer, dict)) if isinstance(offers, list) else ()
 
 
-def _message(error: Any) -> str:
-    where = _path(error["loc"])
-    reason = error.get("ctx", {}).get("error")
-    if reason is not None:
-        return f"{where} {reason}"
-    if error["type"] == "extra_forbidden":
-        return f"{where} is not a field"
-    if error["type"] == "string_pattern_mismatch":
-        kind = "a link with its scheme" if where.lower().endswith("url") else "text without control characters"
-        return f"{where} must be {kind}"
-    return f"{where}: {error['msg']}"
+def _check_names(raw: Mapping[str, Any], known: frozenset[str], place: tuple[int | str, ...]) -> None:
+    """Refuse an unknown field before any value is checked: there may be very many of them."""
+    unknown = next((name for name in raw if name not in known), None)
+    if unknown is not None:
+        where = path_of([*place, unknown])
+        raise InvalidInput(unknown_field(where), field=where)

@@ -1,7 +1,9 @@
 """Items of the catalogue: patched by upserts, kept as removed rows, streamed to every gateway."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -12,23 +14,28 @@ from db.postgres import Connection, transaction
 UpsertOutcome = Literal["ACCEPTED", "STALE"]
 
 PAGE = 5_000
+CHANGES = 1_000  # rows that are read at once while a gateway answers
 _FIELDS = (
     "group_id", "title", "description", "categories", "brand", "image_url", "url", "app_url", "attributes", "offers",
 )  # fmt: skip
 _EMPTY: Mapping[str, Any] = {"categories": [], "attributes": {}, "offers": []}
 _COLUMNS = f"id, number, {', '.join(_FIELDS)}, changed_seq"
+_GIVEN: Mapping[str, str] = {field: f"patch->>'{field}'" for field in _FIELDS} | {
+    "categories": "ARRAY(SELECT jsonb_array_elements_text(patch->'categories'))",
+    "attributes": "coalesce(patch->'attributes', '{}')",
+    "offers": "coalesce(patch->'offers', '[]')",
+}  # the value of a field in a patch
+_PATCHED = ", ".join(
+    f"{field} = CASE WHEN patch ? '{field}' THEN given.{field} ELSE items.{field} END" for field in _FIELDS
+)
 # Not INSERT .. ON CONFLICT: it uses up an item number for each row that it only updates, and masks grow with numbers.
 _UPSERT = f"""
     MERGE INTO items USING (
-        SELECT row->>'id' AS id, (row->>'updated_at')::timestamptz AS updated_at, row->>'group_id' AS group_id,
-               row->>'title' AS title, row->>'description' AS description,
-               ARRAY(SELECT jsonb_array_elements_text(row->'categories')) AS categories, row->>'brand' AS brand,
-               row->>'image_url' AS image_url, row->>'url' AS url, row->>'app_url' AS app_url,
-               row->'attributes' AS attributes, row->'offers' AS offers
-        FROM jsonb_array_elements($1::jsonb) AS rows(row)
+        SELECT patch, patch->>'id' AS id, (patch->>'updated_at')::timestamptz AS updated_at,
+               {", ".join(f"{value} AS {field}" for field, value in _GIVEN.items())}
+        FROM jsonb_array_elements($1::jsonb) AS patches(patch)
     ) AS given ON items.id = given.id
-    WHEN MATCHED THEN UPDATE SET updated_at = given.updated_at, removed_at = NULL,
-        {", ".join(f"{field} = given.{field}" for field in _FIELDS)}
+    WHEN MATCHED THEN UPDATE SET updated_at = given.updated_at, removed_at = NULL, {_PATCHED}
     WHEN NOT MATCHED THEN INSERT (id, updated_at, {", ".join(_FIELDS)}, changed_seq)
         VALUES (given.id, given.updated_at, {", ".join(f"given.{field}" for field in _FIELDS)}, 0)
 """
@@ -60,10 +67,10 @@ async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> 
     """
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.ITEM_WRITERS)
-        rows = await _rows_as_stored(inside, [patch["id"] for patch in patches])
-        touched: set[str] = set()
-        outcomes = [_apply(rows, touched, patch) for patch in patches]
-        await inside.execute(_UPSERT, [_jsonable(rows[id]) for id in sorted(touched)])
+        updated = await _update_times(inside, [patch["id"] for patch in patches])
+        merged: dict[str, dict[str, Any]] = {}
+        outcomes = [_apply(updated, merged, patch) for patch in patches]
+        await inside.execute(_UPSERT, [merged[id] for id in sorted(merged)])
     return outcomes
 
 
@@ -96,27 +103,31 @@ async def catalogue_version(connection: Connection) -> int:
 
 
 async def items_changed_since(connection: Connection, seq: int) -> tuple[list[Item], list[tuple[str, int]], int]:
-    """At most a page of changes after `seq`: live items, removed (id, number), and the seq for the next call."""
+    """Some changes after `seq`: live items, removed (id, number), and the seq for the next call."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS}, removed_at FROM items WHERE changed_seq > $1 ORDER BY changed_seq LIMIT {PAGE}", seq
+        f"SELECT {_COLUMNS}, removed_at FROM items WHERE changed_seq > $1 ORDER BY changed_seq LIMIT {CHANGES}", seq
     )
-    live = [_item(row) for row in rows if row["removed_at"] is None]
+    live = []
+    for row in rows:
+        if row["removed_at"] is None:
+            live.append(_item(row))
+            await asyncio.sleep(0)  # an item may have 500 offers
     removed = [(row["id"], row["number"]) for row in rows if row["removed_at"] is not None]
     return live, removed, rows[-1]["changed_seq"] if rows else seq
 
 
-async def _rows_as_stored(connection: Connection, ids: list[str]) -> dict[str, dict[str, Any]]:
-    rows = await connection.fetch(f"SELECT id, updated_at, {', '.join(_FIELDS)} FROM items WHERE id = ANY($1)", ids)
-    return {row["id"]: dict(row) for row in rows}
+async def _update_times(connection: Connection, ids: list[str]) -> dict[str, datetime]:
+    return dict(await connection.fetch("SELECT id, updated_at FROM items WHERE id = ANY($1)", ids))
 
 
-def _apply(rows: dict[str, dict[str, Any]], touched: set[str], patch: ItemPatch) -> UpsertOutcome:
-    id = patch["id"]
-    row = rows.get(id) or {"id": id, **dict.fromkeys(_FIELDS), **_EMPTY}
-    if id in rows and patch["updated_at"] < row["updated_at"]:
+def _apply(updated: dict[str, datetime], merged: dict[str, dict[str, Any]], patch: ItemPatch) -> UpsertOutcome:
+    """Merge the patch with the earlier ones of its item. What is stored is not read: it may be much larger."""
+    id, moment = patch["id"], patch["updated_at"]
+    if id in updated and moment < updated[id]:
         return "STALE"
-    rows[id] = {**row, **{field: _stored(field, value) for field, value in patch.items()}}
-    touched.add(id)
+    updated[id] = moment
+    given = {field: _stored(field, value) for field, value in patch.items()}
+    merged[id] = {**merged.get(id, {}), **given, "updated_at": moment.isoformat()}
     return "ACCEPTED"
 
 
@@ -126,10 +137,6 @@ def _stored(field: str, value: Any) -> Any:
     if field == "offers":
         return [_offer_row(offer) for offer in value]
     return list(value) if field == "categories" else value
-
-
-def _jsonable(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "updated_at": row["updated_at"].isoformat()}
 
 
 def _offer_row(offer: Offer) -> dict[str, Any]:

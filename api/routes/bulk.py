@@ -1,7 +1,7 @@
 """POST /events, /items, /users: many elements as JSON lines or a JSON array, with the mutations' checks and results."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,18 +22,15 @@ from api.http.endpoint import (
     send_answer,
     viewer_of,
 )
-from api.http.gzip_body import inflate
+from api.routes.elements import Element, read_elements
 from core.errors import StoreUnavailable
 from engine.catalogue.upserts import store_items, store_users
-from engine.outcomes import Outcome, Result, check_count
+from engine.outcomes import Outcome, Result
 from engine.viewer import Viewer
 
-JSON = "application/json"
-LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson", "application/x-jsonlines")
 _KIND = b"application/json; charset=utf-8"
-_BOM = b"\xef\xbb\xbf"
+MAX_PARAMETERS = 50  # of one query string
 
-Element = Mapping[str, Any]
 StoreElements = Callable[[Gateway, Viewer, Sequence[Element]], Awaitable[list[Result]]]
 
 
@@ -87,72 +84,12 @@ class BulkEndpoint:
         return [element if isinstance(element, Result) else stored[at] for at, element in enumerate(elements)]
 
 
-def read_elements(headers: Mapping[bytes, bytes], body: bytes, max_body: int) -> list[Element | Result]:
-    """The elements of a body. In place of an element that is not a JSON object, a REJECTED result.
-
-    Raises RequestRefused: 415 for another media type or encoding, 413 for too many bytes, 400 when a JSON body is not
-    an array. Raises TooManyElements.
-    """
-    kind = _media_type(headers)
-    body = _decompress(headers, body, max_body).removeprefix(_BOM)
-    return _read_array(body) if kind == JSON else _read_lines(body)
-
-
-def _media_type(headers: Mapping[bytes, bytes]) -> str:
-    kind, _, rest = headers.get(b"content-type", b"").decode("latin-1").partition(";")
-    charset = rest.strip().lower().removeprefix("charset=").strip('"')
-    kind = kind.strip().lower()
-    if kind not in (JSON, *LINES) or charset not in ("", "utf-8", "utf8"):
-        wanted = f"{LINES[0]} (an object per line) or {JSON} (an array of objects), in UTF-8"
-        raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", f"The body must be {wanted}.", 415)
-    return kind
-
-
-def _decompress(headers: Mapping[bytes, bytes], body: bytes, max_body: int) -> bytes:
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding == b"identity":
-        return body
-    if encoding not in (b"gzip", b"x-gzip"):
-        raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", "The body must be gzip or not compressed.", 415)
-    return inflate(body, max_body)
-
-
-def _read_array(body: bytes) -> list[Element | Result]:
-    try:
-        elements = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestRefused("BAD_REQUEST", f"The body is not JSON: {error}.", 400) from None
-    if not isinstance(elements, list):
-        raise RequestRefused("BAD_REQUEST", f"The body must be an array; send JSON lines as {LINES[0]}.", 400)
-    check_count(len(elements))
-    return [
-        element if isinstance(element, dict) else _rejected(index, "The element is not an object.")
-        for index, element in enumerate(elements)
-    ]
-
-
-def _read_lines(body: bytes) -> list[Element | Result]:
-    """One element per line that is not blank."""
-    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-    check_count(len(lines))
-    return [_read_line(index, number, line) for index, (number, line) in enumerate(lines)]
-
-
-def _read_line(index: int, number: int, line: bytes) -> Element | Result:
-    try:
-        element = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        return _rejected(index, f"Line {number} is not JSON: {error}.")
-    return element if isinstance(element, dict) else _rejected(index, f"Line {number} is not an object.")
-
-
-def _rejected(index: int, message: str) -> Result:
-    return Result(index, Outcome.REJECTED, None, "BAD_REQUEST", None, message)
-
-
 def _read_only(query_string: bytes) -> frozenset[str] | None:
     """The outcomes in `?only=A,B`; None without it. Raises RequestRefused for an unknown outcome."""
-    parameters = parse_qsl(query_string.decode("latin-1"), separator="&")
+    try:
+        parameters = parse_qsl(query_string.decode("latin-1"), separator="&", max_num_fields=MAX_PARAMETERS)
+    except ValueError:
+        raise RequestRefused("BAD_REQUEST", f"A URL may have at most {MAX_PARAMETERS} parameters.", 400) from None
     named = [text for name, text in parameters if name == "only"]
     only = frozenset(name for text in named for name in text.split(","))
     if not only <= set(Outcome):

@@ -1,10 +1,12 @@
 """Items and users of a chunk as patches, each checked by the contract of uploads."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final, cast
 
 from cli.loading.chunks import Chunk, Reject
 from cli.loading.columns import OFFER, Kind, list_of
+from core.amounts import DECIMAL_PLACES
 from core.errors import InvalidInput
 from core.uploads import ItemPatch, UserPatch, read_item, read_user
 from db.items import upsert_items
@@ -46,12 +48,25 @@ def item_of(record: Mapping[str, Any]) -> ItemPatch:
         raw["imageUrl"] = raw.pop("image")
     if isinstance(raw.get("categories"), str):
         raw["categories"] = list_of("categories", raw["categories"])
+    if isinstance(raw.get("offers"), list):
+        raw["offers"] = [_with_exact_amounts(offer) for offer in raw["offers"]]
     flat: dict[str, Any] = {name: raw.pop(name) for name in sorted(OFFER & raw.keys())}
     if flat:
         if "offers" in raw:
             raise InvalidInput(f"offers cannot be given together with {', '.join(flat)}", "offers")
         raw["offers"] = [{**flat, **_available(flat)}]
     return read_item(raw)
+
+
+def _with_exact_amounts(offer: Any) -> Any:
+    """The offer with texts for floats, rounded as columns of amounts are: the contract takes no floats."""
+    if not isinstance(offer, dict):
+        return offer
+    return {name: _amount_text(value) if isinstance(value, float) else value for name, value in offer.items()}
+
+
+def _amount_text(amount: float) -> str:
+    return format(Decimal(repr(round(amount, DECIMAL_PLACES))), "f")
 
 
 def _available(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 UNPACKED_KEPT = 4_096  # items kept unpacked; any other is unpacked when it is read
 MASKS_KEPT = 64  # masks, each of one filter in one market
+SLICE = 5_000  # offers and terms that are applied between two turns of the event loop, about
+_TERM = 5  # bytes of attributes that may make a term
 _LEAST_GROWTH = 1_024  # item numbers, when the columns grow
 
 
@@ -74,7 +76,10 @@ class Catalogue:
                 live, removed, seq = await items_changed_since(self._pool, self._seq)
                 if seq == self._seq:
                     return
-                self._change(live, [number for _, number in removed])
+                self._change([], [number for _, number in removed])
+                for items in _slices(live):
+                    self._change(items, [])
+                    await asyncio.sleep(0)
                 self._seq = seq
                 log.debug("catalogue_changed", changed=len(live), removed=len(removed))
 
@@ -223,6 +228,19 @@ class Catalogue:
         self._group[number] = self._groups.setdefault(item.group_id, len(self._groups) + 1) if item.group_id else 0
         self._index.add(number, set(_terms(item)))
         self._offers.add(number, item.offers)
+
+
+def _slices(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """The items in runs that are applied without a pause."""
+    run, size = list[Item](), 0
+    for item in items:
+        run.append(item)
+        size += 5 + len(item.offers) + len(item.categories) + len(orjson.dumps(item.attributes)) // _TERM
+        if size >= SLICE:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run
 
 
 def attribute_texts(value: Any) -> list[str]:

@@ -1,8 +1,9 @@
 """Upserts of items and users: each element is checked, the valid ones are stored together, each has a result."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from core.errors import InvalidInput, StoreUnavailable
 from core.stores import log_unavailable
@@ -12,6 +13,8 @@ from db.postgres import Pool
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
 from engine.outcomes import Outcome, Result, check_count, valid_id
+
+SLICE: Final = 5  # elements that are checked between two turns of the event loop: one item may have 500 offers
 
 
 async def store_items(pool: Pool, catalogue: Catalogue, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
@@ -59,10 +62,12 @@ async def _store(
     results: dict[int, Result] = {}
     patches: dict[int, Any] = {}
     for index, raw in enumerate(raws):
+        if index % SLICE == 0:
+            await asyncio.sleep(0)
         try:
             patches[index] = read(raw)
         except InvalidInput as error:
-            path = error.field.split(".") if error.field else None
+            path = error.field.split(".") if error.field is not None else None
             results[index] = Result(
                 index, Outcome.REJECTED, valid_id(raw.get("id")), "BAD_USER_INPUT", path, str(error)
             )

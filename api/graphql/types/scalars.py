@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, DecimalException
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import strawberry
@@ -11,26 +11,23 @@ from graphql import GraphQLError
 from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
 
-_DATE_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
-)  # RFC 3339; `fromisoformat` accepts much more
+from core import amounts
+from core.moments import read_moment
+
 _DURATION = re.compile(
     r"P(?=.)(?:(?P<weeks>\d{1,5})W)?(?:(?P<days>\d{1,6})D)?"
     r"(?:T(?=.)(?:(?P<hours>\d{1,7})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,11})S)?)?",
     re.ASCII,
 )
 _MAX_JSON_LEVELS = 32
-_DECIMAL = re.compile(r"-?(?:\d{1,28}(?:\.\d{1,18})?|NaN|Infinity)", re.ASCII)
 
 
 def read_date_time(value: object) -> datetime:
     """An RFC 3339 time as a datetime in UTC; digits beyond microseconds are cut off."""
-    if not isinstance(value, str) or not _DATE_TIME.fullmatch(value):
-        _refuse("a DateTime (RFC 3339 with an offset, such as 2026-01-31T12:00:00Z)", value)
     try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        _refuse("a DateTime", value)
+        return read_moment(value)
+    except ValueError:
+        _refuse("a DateTime (RFC 3339 with an offset, such as 2026-01-31T12:00:00Z)", value)
 
 
 def write_date_time(moment: datetime) -> str:
@@ -61,17 +58,11 @@ def write_duration(duration: timedelta) -> str:
 
 
 def read_decimal(value: object) -> Decimal:
-    """A decimal number from a string or a whole number. Floats are refused: they have already lost digits.
-
-    NaN and the infinities are accepted here, so that a batch can reject one element instead of the whole call.
-    """
-    text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
-    if not _DECIMAL.fullmatch(text):
-        _refuse('a Decimal (a string such as "12.90")', value)
+    """A decimal number as the contracts of events and items read it; see `core.amounts.read_decimal`."""
     try:
-        return Decimal(text)
-    except DecimalException:
-        _refuse("a Decimal", value)
+        return amounts.read_decimal(value)
+    except ValueError:
+        _refuse('a Decimal (a string such as "12.90")', value)
 
 
 def write_decimal(value: Decimal) -> str:

@@ -171,6 +171,7 @@ async def test_the_answer_can_be_limited_to_some_outcomes(http: httpx.AsyncClien
     )
     assert (await post(http, "/events?only=ACCEPTED&only=REJECTED", body)).json()["results"][2]["index"] == 2
     assert code(await post(http, "/events?only=LOST", body)) == (400, "BAD_REQUEST")
+    assert code(await post(http, "/events?" + "only=REJECTED&" * 1_000, body)) == (400, "BAD_REQUEST")
 
 
 async def test_the_same_event_is_a_duplicate_over_http_and_over_graphql(http: httpx.AsyncClient) -> None:

@@ -1,0 +1,121 @@
+"""The elements of a bulk upload's body: JSON lines or a JSON array, with bounds that hold before the work is done."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from api.errors import RequestRefused
+from api.http.gzip_body import inflate
+from core.errors import TooManyElements
+from engine.outcomes import MAX_ELEMENTS, Outcome, Result, check_count
+
+JSON: Final = "application/json"
+LINES: Final = ("application/x-ndjson", "application/jsonl", "application/ndjson", "application/x-jsonlines")
+MAX_VALUES: Final = 50_000  # JSON values of one body
+_TOO_MANY_VALUES: Final = f"A body may have at most {MAX_VALUES} JSON values."
+_BOM: Final = b"\xef\xbb\xbf"
+_NOT_BLANK: Final = re.compile(rb"[^ \t\r\n][^\n]*")  # what follows the blanks of a line
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # a JSON string; the last one may be cut off
+
+Element = Mapping[str, Any]
+
+
+def read_elements(headers: Mapping[bytes, bytes], body: bytes, max_body: int) -> list[Element | Result]:
+    """The elements of a body. In place of an element that is not a JSON object, a REJECTED result.
+
+    Raises RequestRefused: 415 for another media type or encoding, 413 for too many bytes or JSON values, 400 when a
+    JSON body is not an array. Raises TooManyElements.
+    """
+    kind = _media_type(headers)
+    body = _decompress(headers, body, max_body).removeprefix(_BOM)
+    _check_containers(body)
+    return _read_array(body) if kind == JSON else _read_lines(body)
+
+
+def _media_type(headers: Mapping[bytes, bytes]) -> str:
+    kind, _, rest = headers.get(b"content-type", b"").decode("latin-1").partition(";")
+    charset = rest.strip().lower().removeprefix("charset=").strip('"')
+    kind = kind.strip().lower()
+    if kind not in (JSON, *LINES) or charset not in ("", "utf-8", "utf8"):
+        wanted = f"{LINES[0]} (an object per line) or {JSON} (an array of objects), in UTF-8"
+        raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", f"The body must be {wanted}.", 415)
+    return kind
+
+
+def _decompress(headers: Mapping[bytes, bytes], body: bytes, max_body: int) -> bytes:
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding == b"identity":
+        return body
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", "The body must be gzip or not compressed.", 415)
+    return inflate(body, max_body)
+
+
+def _check_containers(body: bytes) -> None:
+    """Refuse very many objects and lists before they are made, which takes most of the time that reading takes."""
+    if _containers(body) > MAX_VALUES and _containers(_TEXT.sub(b"", body)) > MAX_VALUES:
+        raise RequestRefused("PAYLOAD_TOO_LARGE", _TOO_MANY_VALUES, 413)
+
+
+def _containers(text: bytes) -> int:
+    return text.count(b"[") + text.count(b"{")
+
+
+def _read_array(body: bytes) -> list[Element | Result]:
+    try:
+        elements = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestRefused("BAD_REQUEST", f"The body {_fault(error)}.", 400) from None
+    if not isinstance(elements, list):
+        raise RequestRefused("BAD_REQUEST", f"The body must be an array; send JSON lines as {LINES[0]}.", 400)
+    check_count(len(elements))
+    _count_values(elements, 0)
+    return [
+        element if isinstance(element, dict) else _rejected(index, "The element is not an object.")
+        for index, element in enumerate(elements)
+    ]
+
+
+def _read_lines(body: bytes) -> list[Element | Result]:
+    """One element per line that is not blank."""
+    elements: list[Element | Result] = []
+    number, place, values = 1, 0, 0
+    for line in _NOT_BLANK.finditer(body):
+        if len(elements) == MAX_ELEMENTS:
+            raise TooManyElements(f"A call may have at most {MAX_ELEMENTS} elements.")
+        number, place = number + body.count(b"\n", place, line.start()), line.start()
+        element = _read_line(len(elements), number, line[0])
+        values = _count_values(element, values)
+        elements.append(element)
+    return elements
+
+
+def _read_line(index: int, number: int, line: bytes) -> Element | Result:
+    try:
+        element = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return _rejected(index, f"Line {number} {_fault(error)}.")
+    return element if isinstance(element, dict) else _rejected(index, f"Line {number} is not an object.")
+
+
+def _fault(error: orjson.JSONDecodeError) -> str:
+    return "is not UTF-8" if "not valid UTF-8" in error.msg else f"is not JSON: see its character {error.pos + 1}"
+
+
+def _count_values(element: object, counted: int) -> int:
+    """`counted` and the JSON values inside the element. Stops at the bound and raises RequestRefused (413)."""
+    waiting = [element]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            counted += len(value)
+            if counted > MAX_VALUES:
+                raise RequestRefused("PAYLOAD_TOO_LARGE", _TOO_MANY_VALUES, 413)
+            waiting += value.values() if isinstance(value, dict) else value
+    return counted
+
+
+def _rejected(index: int, message: str) -> Result:
+    return Result(index, Outcome.REJECTED, None, "BAD_REQUEST", None, message)
