@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from core import clock
-from core.amounts import cents_of
+from core.amounts import LARGEST_LINE, cents_of
 from core.errors import InvalidInput
 from core.events import BODY, PAID, Event, EventType, MissingField, Person
 from core.events_v1 import LARGEST_PROPERTIES, MOMENT, V1, SentEvent
@@ -38,10 +38,11 @@ VERSIONS: Final[dict[str, dict[str, type[SentEvent]]]] = {"v1": V1}
 """Every version of the contract, with its models by event type."""
 
 
-def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | None) -> Event:
+def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | None, namespace: str = "") -> Event:
     """The event of a sender: `source` unless it names its own, and a new id and time when it has neither.
 
-    `received_at` is None for history brought by a loader. Raises InvalidInput naming the field as the sender writes it.
+    `namespace` is the sender's, "" for a loader, whose `received_at` is None. Raises InvalidInput naming the field as
+    the sender writes it.
     """
     if "receivedAt" in raw:
         raise InvalidInput("receivedAt is not a field of an event", "receivedAt")
@@ -52,14 +53,16 @@ def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | N
     whole = {
         **raw,
         "id": mint_id(now) if given_id is None else given_id,
-        "source": source if raw.get("source") is None else raw["source"],
+        "source": namespace + (source if raw.get("source") is None else check_id(raw["source"], "source")),
         "occurredAt": now if given_time is None else _read_time(given_time, now),
         "receivedAt": received_at,
     }
     try:
-        return _model_of(raw).model_validate(whole)
+        event = _model_of(raw).model_validate(whole)
     except ValidationError as error:
         raise _refusal(error, raw) from None
+    _check_line(event)
+    return event
 
 
 def mint_id(now: datetime) -> str:
@@ -71,6 +74,12 @@ def check_not_ahead(moment: datetime, now: datetime, field: str) -> None:
     """Raise InvalidInput naming `field` when the moment is further ahead than a sender's clock may be."""
     if moment > now + AHEAD:
         raise InvalidInput(f"{field} lies more than 5 minutes ahead", field)
+
+
+def _check_line(event: Event) -> None:
+    """Sums of lines are 64-bit integers of cents: one line must not fill them."""
+    if event.unit_price is not None and event.unit_price * (event.quantity or 1) > LARGEST_LINE:
+        raise InvalidInput(f"unitPrice times quantity must be at most {LARGEST_LINE:,}", "unitPrice")
 
 
 def _model_of(raw: Mapping[str, Any]) -> type[SentEvent]:
