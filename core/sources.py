@@ -26,6 +26,11 @@ def namespace_of(client_id: str, person: tuple[str, str] | None) -> str:
     return "".join(f"{part}{SEPARATOR}" for part in (client_id, *(person or ())))
 
 
+def client_source(client_id: str) -> str:
+    """The source of events that a client sends without naming one."""
+    return namespace_of(client_id, None) + client_id
+
+
 def named_source(source: str) -> str:
     """The source as its sender names it, without the namespace: what readers see."""
     return source.rpartition(SEPARATOR)[2]
@@ -38,4 +43,4 @@ def sources_of_other_release(source: str, person: tuple[str, str]) -> list[str]:
     """
     if SEPARATOR in source:
         return [named_source(source)]
-    return [namespace_of(source, None) + source, namespace_of(source, person) + source]
+    return [client_source(source), namespace_of(source, person) + source]

@@ -9,7 +9,8 @@ import orjson
 
 from core import telemetry
 from core.contract import PAID, Event, EventType, Person, identity_of, order_of
-from db.postgres import Connection
+from db.locks import AdvisoryLock, lock_transaction_shared
+from db.postgres import Connection, transaction
 
 MONTHS_AHEAD: Final = timedelta(days=62)  # partitions are made before they are needed
 
@@ -67,9 +68,22 @@ async def insert_events(connection: Connection, events: Sequence[Event]) -> list
         try:
             stored = await connection.fetch(_INSERT, *columns)
         except asyncpg.CheckViolationError:
-            await ensure_months(connection, (event.occurred_at for event in events))
-            stored = await connection.fetch(_INSERT, *columns)
+            stored = await _insert_with_months(connection, [event.occurred_at for event in events], columns)
     return [True] * len(events) if len(stored) == len(events) else _which(events, stored)
+
+
+async def _insert_with_months(
+    connection: Connection, moments: Sequence[datetime], columns: Sequence[Sequence[Any]]
+) -> list[Any]:
+    """Make the missing months, each in a transaction of its own: many would need too many locks at once. Then insert.
+
+    Meanwhile no month is dropped because it is still empty.
+    """
+    await ensure_months(connection, moments)
+    async with transaction(connection) as inside:
+        await lock_transaction_shared(inside, AdvisoryLock.MONTHS_IN_USE)
+        await ensure_months(inside, moments)
+        return await inside.fetch(_INSERT, *columns)
 
 
 async def find_conflicts(connection: Connection, events: Sequence[Event]) -> list[Event]:
