@@ -9,7 +9,6 @@ import orjson
 
 from core import telemetry
 from core.contract import PAID, Event, EventType, Person, identity_of, order_of
-from db.locks import AdvisoryLock, lock_transaction_shared
 from db.postgres import Connection, transaction
 
 MONTHS_AHEAD: Final = timedelta(days=62)  # partitions are made before they are needed
@@ -77,11 +76,12 @@ async def _insert_with_months(
 ) -> list[Any]:
     """Make the missing months, each in a transaction of its own: many would need too many locks at once. Then insert.
 
-    Meanwhile no month is dropped because it is still empty.
+    An empty month may be dropped again before the insert. So the table is locked against that, and the months are made
+    once more. Without this lock Postgres may also answer from its cache that a dropped month exists.
     """
     await ensure_months(connection, moments)
     async with transaction(connection) as inside:
-        await lock_transaction_shared(inside, AdvisoryLock.MONTHS_IN_USE)
+        await inside.execute("LOCK TABLE ONLY events IN ROW EXCLUSIVE MODE")
         await ensure_months(inside, moments)
         return await inside.fetch(_INSERT, *columns)
 

@@ -23,7 +23,7 @@ class AdvisoryLock(IntEnum):
     BEAT = 7305007
     """One beat sends the periodic tasks; held as long as its connection."""
     MONTHS_IN_USE = 7305008
-    """Shared while a month that was made must stay, though it is empty. Whoever drops empty months needs it alone."""
+    """Loads share it, so that the months they make stay until they are filled. Who drops empty months has it alone."""
     USERS = 7305010
     """One transaction joins guests to a user, or erases the user, at a time; with a hash of the user's id."""
     LAKE_WRITER = 7305020
@@ -38,11 +38,6 @@ async def lock_transaction(connection: Connection, lock: AdvisoryLock, name: str
         await connection.execute("SELECT pg_advisory_xact_lock($1)", lock)
     else:
         await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", lock, name)
-
-
-async def lock_transaction_shared(connection: Connection, lock: AdvisoryLock) -> None:
-    """Wait until nobody has the lock alone; it is shared until the transaction ends."""
-    await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", lock)
 
 
 async def lock_session_shared(connection: Connection, lock: AdvisoryLock) -> None:
