@@ -12,7 +12,7 @@ from core.contract import Event, read_event
 from db.events import ensure_months, insert_events
 from db.history import begin_load
 from db.lake.owner import sole_writer
-from db.months import KEPT, MOST_CHECKED, MOST_DROPPED, drop_empty_months, months_of_events
+from db.months import KEPT, MOST_CHECKED, MOST_DROPPED, _drop, drop_empty_months, months_of_events
 from db.postgres import Pool
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -79,6 +79,13 @@ async def test_a_month_that_a_statement_is_writing_to_stays(months: Pool) -> Non
         )
         assert await drop_empty_months(months, NOW) == []
     assert await drop_empty_months(months, NOW) == [], "it has an event now"
+    assert await months.fetchval("SELECT count(*) FROM events") == 1
+
+
+async def test_a_month_that_got_an_event_since_it_was_checked_stays(months: Pool) -> None:
+    await insert_events(months, [event(OLD)])
+    async with months.acquire() as connection:
+        assert await _drop(connection, date(2001, 5, 1)) is False
     assert await months.fetchval("SELECT count(*) FROM events") == 1
 
 
