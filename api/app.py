@@ -150,7 +150,7 @@ async def _open_gateway(
         redis=redis,
     )
     await models.load()
-    ingest = EventIntake(settings.ingest, pool, redis, broker)
+    ingest = EventIntake(settings.ingest, pool, redis, broker, settings.lake.events_keep)
     ingest.open()
     stack.push_async_callback(ingest.close)
     await stack.enter_async_context(_run_beside(catalogue.run, models.run))

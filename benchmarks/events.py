@@ -28,6 +28,7 @@ from cli.local.own_client import register_own_client
 from cli.stack.folder import free_ports
 from core import clock
 from core.contract import read_event
+from core.sources import client_source
 from db.events import insert_events
 from db.items import upsert_items
 from db.postgres import connect_pool
@@ -38,7 +39,8 @@ WARM_UP, SECONDS = 100_000, 60.0  # events, seconds
 MEMORY_EVENTS = 3_000_000  # events over which memory may grow
 REFERENCE_EVENTS = 100_000
 BATCH = 500
-_STORED = "SELECT count(*) FROM events WHERE source = 'benchmark'"
+_SOURCE = client_source("benchmark")
+_STORED = "SELECT count(*) FROM events WHERE source = $1"
 T = TypeVar("T")
 
 
@@ -80,7 +82,8 @@ class EventsBenchmark:
 
     async def _all_stored(self) -> None:
         async with await connect_pool(self._url, size=1, timeout=60) as pool:
-            while (left := self._sent - await pool.fetchval(_STORED)) > 0:  # noqa: ASYNC110 - Postgres sends no notice
+            # Postgres sends no notice
+            while (left := self._sent - await pool.fetchval(_STORED, _SOURCE)) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(0.1 if left < 50_000 else 1)
             assert left == 0, f"{-left} events too many are stored"
 

@@ -11,6 +11,7 @@ import psycopg
 from benchmarks.fault_injection import BreakableSite, Fault, breakable_site
 from benchmarks.order_senders import AcknowledgedIds, OrderSender
 from benchmarks.verification import Verification, Visitors, undelivered, verify
+from core.sources import client_source
 
 SENDERS = 4
 RECOVERY_LIMIT = 30.0  # seconds in which the site must recover
@@ -83,7 +84,7 @@ class FaultRun:
     def _stored(self, ids: Sequence[str]) -> int:
         query = "SELECT count(DISTINCT id) FROM events WHERE source = %s AND id = ANY(%s)"
         with psycopg.connect(self.site.postgres_url) as connection:
-            (count,) = connection.execute(query, [self.site.client.id, list(ids)]).fetchone() or (0,)
+            (count,) = connection.execute(query, [client_source(self.site.client.id), list(ids)]).fetchone() or (0,)
             return int(count)
 
     def _until(self, holds: Callable[[], bool], condition: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.event_calls import PEOPLE, TRACK, AsyncConnection, GatewayAddress, bodies
 from core import clock
+from core.sources import client_source
 from db.postgres import connect_pool
 
 SECONDS = 60
@@ -110,7 +111,7 @@ async def _watch(url: str, times: _Times) -> None:
             await asyncio.sleep(POLL)
             waiting = list(times.due)
             rows = await pool.fetch(
-                "SELECT id FROM events WHERE source = 'benchmark' AND id = ANY($1::text[])", waiting
+                "SELECT id FROM events WHERE source = $1 AND id = ANY($2::text[])", client_source("benchmark"), waiting
             )
             times.visible += [_since(times.due.pop(row["id"])) for row in rows]
 

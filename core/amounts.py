@@ -11,6 +11,8 @@ from core.currencies import CURRENCIES
 AMOUNT_DIGITS: Final = 14
 DECIMAL_PLACES: Final = 4
 WHOLE_DIGITS: Final = AMOUNT_DIGITS - DECIMAL_PLACES
+LARGEST_LINE: Final = 100_000_000_000  # unit price times quantity
+LARGEST_SUM: Final = 2**53 - 1  # cents; sums stay there. Every reader of JSON holds it exactly
 _CENT: Final = Decimal(1)
 _PLAIN: Final = re.compile(r"-?(?:(?!0\d{10})\d{1,28}(?:\.\d{1,18})?|NaN|Infinity)", re.ASCII)
 
@@ -55,6 +57,11 @@ Currency = Annotated[str, Strict(), AfterValidator(_exists)]
 def cents_of(amount: Decimal) -> int:
     """The amount in hundredths, halves away from zero, as Postgres rounds."""
     return int((amount * 100).quantize(_CENT, rounding=ROUND_HALF_UP))
+
+
+def bounded_sum(cents: int) -> int:
+    """The sum, at most LARGEST_SUM in either direction."""
+    return max(-LARGEST_SUM, min(cents, LARGEST_SUM))
 
 
 def plain_amount(amount: Decimal | None) -> str | None:

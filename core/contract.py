@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from core import clock
-from core.amounts import cents_of
+from core.amounts import LARGEST_LINE, cents_of
 from core.errors import InvalidInput
 from core.events import BODY, PAID, Event, EventType, MissingField, Person
 from core.events_v1 import LARGEST_PROPERTIES, V1, SentEvent
@@ -41,10 +41,11 @@ VERSIONS: Final[dict[str, dict[str, type[SentEvent]]]] = {"v1": V1}
 _FIELDS: Final = frozenset(field.alias or name for name, field in Event.model_fields.items()) - {"receivedAt"}
 
 
-def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | None) -> Event:
+def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | None, namespace: str = "") -> Event:
     """The event of a sender: `source` unless it names its own, and a new id and time when it has neither.
 
-    `received_at` is None for history brought by a loader. Raises InvalidInput naming the field as the sender writes it.
+    `namespace` is the sender's, "" for a loader, whose `received_at` is None. Raises InvalidInput naming the field as
+    the sender writes it.
     """
     _check_names(raw)
     given_id, given_time = raw.get("id"), raw.get("occurredAt")
@@ -54,7 +55,7 @@ def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | N
     whole = {
         **raw,
         "id": mint_id(now) if given_id is None else given_id,
-        "source": source if raw.get("source") is None else raw["source"],
+        "source": namespace + (source if raw.get("source") is None else check_id(raw["source"], "source")),
         "occurredAt": now if given_time is None else _read_time(given_time, now),
         "receivedAt": received_at,
     }
@@ -64,6 +65,7 @@ def read_event(raw: Mapping[str, Any], *, source: str, received_at: datetime | N
         raise _refusal(error, raw) from None
     if event.user_id is not None:
         check_user_id(event.user_id, "userId")
+    _check_line(event)
     return event
 
 
@@ -84,6 +86,12 @@ def _check_names(raw: Mapping[str, Any]) -> None:
     if unknown is not None:
         where = path_of([unknown])
         raise InvalidInput(f"{unknown_field(where)} of an event", where)
+
+
+def _check_line(event: Event) -> None:
+    """Sums of lines are 64-bit integers of cents: one line must not fill them."""
+    if event.unit_price is not None and event.unit_price * (event.quantity or 1) > LARGEST_LINE:
+        raise InvalidInput(f"unitPrice times quantity must be at most {LARGEST_LINE:,}", "unitPrice")
 
 
 def _model_of(raw: Mapping[str, Any]) -> type[SentEvent]:

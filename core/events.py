@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from core.amounts import Amount, cents_of, plain_amount
 from core.hashes import hash64, identity_of, order_of
+from core.sources import StoredSource
 from core.texts import Id, LongId, Text
 
 MOST_ITEMS: Final = 500
@@ -73,7 +74,7 @@ class _CachedProperty(Generic[_Value]):
 
 
 class Event(BaseModel):
-    """One thing that a person did, with the sender that reports it and its id.
+    """One thing that a person did, with its sender's id for it. `source` has the sender's namespace.
 
     An unknown item is no error: events are facts, and the catalogue may come later.
     """
@@ -81,7 +82,7 @@ class Event(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, ignored_types=(_CachedProperty,))
 
     id: Id
-    source: Id
+    source: StoredSource
     type: EventType
     occurred_at: AwareDatetime
     user_id: Id | None = None

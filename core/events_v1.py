@@ -6,15 +6,16 @@ Within a version there are optional additions only: `penchant schema --check` fa
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from core import amounts
-from core.amounts import DECIMAL_PLACES, WHOLE_DIGITS, Amount, has_no_sign, read_decimal
+from core.amounts import DECIMAL_PLACES, LARGEST_LINE, WHOLE_DIGITS, Amount, has_no_sign, read_decimal
 from core.currencies import CURRENCIES
 from core.events import LARGEST_QUANTITY, MOST_ITEMS, Event, EventType
 from core.moments import MOMENT_PATTERN
+from core.sources import StoredSource
 from core.texts import Id, Text, plain_json
 
 LARGEST_PROPERTIES: Final = 10_000  # bytes of JSON
@@ -51,6 +52,9 @@ _MOMENT_SCHEMA: Final = WithJsonSchema(
         "description": "RFC 3339 with an offset; since 1990, at most 5 minutes ahead.",
     }
 )
+_SOURCE_SCHEMA: Final = WithJsonSchema(TypeAdapter(Id).json_schema())
+"""Of the sender's own part: `read_event` checks it, then puts the namespace before it."""
+_LINE: Final = f"The price of one unit. Times the quantity it is at most {LARGEST_LINE:,}."
 Money = Annotated[
     Amount,
     AfterValidator(has_no_sign),
@@ -88,9 +92,10 @@ class SentEvent(Event):
 
     model_config = ConfigDict(json_schema_extra=_as_sent)
 
+    source: Annotated[StoredSource, _SOURCE_SCHEMA]
     occurred_at: Annotated[AwareDatetime, _MOMENT_SCHEMA]
     quantity: Quantity | None = None
-    unit_price: Money | None = None
+    unit_price: Annotated[Money | None, Field(description=_LINE)] = None
     value: Money | None = None
     currency: Currency | None = None
     properties: Properties | None = None

@@ -109,6 +109,12 @@ class Ingest(_Concern):
         gt=0,
         description="Seconds to wait for the broker's confirm; below `request_timeout`, so that the outbox can answer.",
     )
+    person_events_back: int = Field(
+        90,
+        ge=1,
+        le=3_653,
+        description="Days back that an event sent with a person's token may have occurred. Older ones are rejected.",
+    )
 
 
 class Tokens(_Concern):
@@ -163,7 +169,8 @@ class EventLake(_Concern):
         None,
         ge=1,
         le=36_500,
-        description="Days events stay in Postgres. Older months are dropped once the lake has them. Unset: all stay.",
+        description="Days events stay in Postgres. Older months are dropped once the lake has them, and older events"
+        " that arrive are rejected. Unset: all stay.",
     )
 
     @field_validator("lake_url")

@@ -7,7 +7,10 @@ from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
+import orjson
+
 from core.contract import Person
+from core.sources import named_source
 from db.postgres import Connection
 
 Kind = Literal["EVENT", "MESSAGE"]
@@ -17,6 +20,7 @@ _LISTED: Final = (
 )
 
 _NAMES: Final = tuple(_LISTED.split(", "))
+_ESCAPED: Final = b"\\u001f"  # a namespace's separator, in JSON
 
 
 class DeadReason(StrEnum):
@@ -154,9 +158,9 @@ async def dead_event_by_id(connection: Connection, id: int) -> DeadEvent | None:
 
 
 async def bodies_of_dead_events(connection: Connection, ids: Sequence[int]) -> dict[int, bytes]:
-    """The bodies of these, as they were received; a dead event that was replayed or discarded has none."""
+    """The bodies of these, as their senders know them; a dead event that was replayed or discarded has none."""
     rows = await connection.fetch("SELECT id, body FROM dead_events WHERE id = ANY($1) AND body IS NOT NULL", list(ids))
-    return {row["id"]: row["body"] for row in rows}
+    return {row["id"]: _as_sent(row["body"]) for row in rows}
 
 
 async def undecided_ids(
@@ -238,7 +242,20 @@ async def dead_events_of_user(connection: Connection, user_id: str, limit: int) 
         user_id,
         limit,
     )
-    return [(_dead_event({name: row[name] for name in _NAMES}), row["body"]) for row in rows]
+    return [(_dead_event({name: row[name] for name in _NAMES}), row["body"] and _as_sent(row["body"])) for row in rows]
+
+
+def _as_sent(body: bytes) -> bytes:
+    """The JSON of an event without the sender's namespace in its source; any other body unchanged."""
+    if _ESCAPED not in body:
+        return body
+    try:
+        event = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    if not isinstance(event, dict) or not isinstance(event.get("source"), str):
+        return body
+    return orjson.dumps({**event, "source": named_source(event["source"])})
 
 
 def _dead_event(row: Any) -> DeadEvent:

@@ -9,7 +9,7 @@ import orjson
 
 from core import telemetry
 from core.contract import PAID, Event, EventType, Person, identity_of, order_of
-from db.postgres import Connection
+from db.postgres import Connection, transaction
 
 MONTHS_AHEAD: Final = timedelta(days=62)  # partitions are made before they are needed
 
@@ -67,9 +67,23 @@ async def insert_events(connection: Connection, events: Sequence[Event]) -> list
         try:
             stored = await connection.fetch(_INSERT, *columns)
         except asyncpg.CheckViolationError:
-            await ensure_months(connection, (event.occurred_at for event in events))
-            stored = await connection.fetch(_INSERT, *columns)
+            stored = await _insert_with_months(connection, [event.occurred_at for event in events], columns)
     return [True] * len(events) if len(stored) == len(events) else _which(events, stored)
+
+
+async def _insert_with_months(
+    connection: Connection, moments: Sequence[datetime], columns: Sequence[Sequence[Any]]
+) -> list[Any]:
+    """Make the missing months, each in a transaction of its own: many would need too many locks at once. Then insert.
+
+    An empty month may be dropped again before the insert. So the table is locked against that, and the months are made
+    once more. Without this lock Postgres may also answer from its cache that a dropped month exists.
+    """
+    await ensure_months(connection, moments)
+    async with transaction(connection) as inside:
+        await inside.execute("LOCK TABLE ONLY events IN ROW EXCLUSIVE MODE")
+        await ensure_months(inside, moments)
+        return await inside.fetch(_INSERT, *columns)
 
 
 async def find_conflicts(connection: Connection, events: Sequence[Event]) -> list[Event]:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from db.events import ensure_months
-from db.locks import AdvisoryLock, try_lock_session
+from db.locks import AdvisoryLock, lock_session_shared, try_lock_session
 from db.tombstones import ERASED_WHEN, HASH_OF_EVENT
 
 ATTEMPTS, PAUSE = 25, 0.2  # attempts to claim a load; seconds between them
@@ -133,6 +133,7 @@ async def begin_load(connection: asyncpg.Connection, id: str, file: str) -> Load
     """
     if not await _claimed(connection, id):
         return None
+    await lock_session_shared(connection, AdvisoryLock.MONTHS_IN_USE)
     row = await connection.fetchrow(
         "INSERT INTO loads (id, file) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET file = EXCLUDED.file"
         " RETURNING lines, stored, duplicate, rejected, finished_at",

@@ -22,6 +22,8 @@ class AdvisoryLock(IntEnum):
     """One request or schedule of a training at a time, so that a waiting job is not queued twice."""
     BEAT = 7305007
     """One beat sends the periodic tasks; held as long as its connection."""
+    MONTHS_IN_USE = 7305008
+    """Loads share it, so that the months they make stay until they are filled. Who drops empty months has it alone."""
     USERS = 7305010
     """One transaction joins guests to a user, or erases the user, at a time; with a hash of the user's id."""
     LAKE_WRITER = 7305020
@@ -36,6 +38,16 @@ async def lock_transaction(connection: Connection, lock: AdvisoryLock, name: str
         await connection.execute("SELECT pg_advisory_xact_lock($1)", lock)
     else:
         await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", lock, name)
+
+
+async def lock_session_shared(connection: Connection, lock: AdvisoryLock) -> None:
+    """Wait until nobody has the lock alone; it is shared until the connection is closed."""
+    await connection.execute("SELECT pg_advisory_lock_shared($1)", lock)
+
+
+async def try_lock_transaction(connection: Connection, lock: AdvisoryLock) -> bool:
+    """Whether the transaction has the lock, alone, until it ends."""
+    return bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", lock))
 
 
 async def try_lock_session(connection: Connection, lock: AdvisoryLock, name: str | None = None) -> bool:

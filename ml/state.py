@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from core.amounts import LARGEST_SUM, bounded_sum
 from core.contract import EventType
 from core.errors import PenchantError
 
@@ -29,13 +30,13 @@ EVENT = np.dtype(
 ITEM = np.dtype(
     [
         ("item", "<u4"),
-        ("lines", "<u2"),  # purchases
-        ("views", "<u2"),  # views, clicks, likes, ratings and cart adds
+        ("lines", "<u2"),  # purchases, at most 65,535
+        ("views", "<u2"),  # views, clicks, likes, ratings and cart adds, at most 65,535
         ("first", "<u4"),  # seconds of the first purchase; 0 = never bought
         ("last", "<u4"),
         ("viewed", "<u4"),  # seconds of the last view or the like
         ("decayed", "<f4"),  # purchases, each halved every HALF_LIFE, as of `last`
-        ("spend", "<i8"),  # cents, returns deducted
+        ("spend", "<i8"),  # cents, returns deducted; at most LARGEST_SUM in either direction
     ]
 )
 RECENT = np.dtype([("item", "<u4"), ("type", "u1"), ("occurred", "<u4")])
@@ -51,6 +52,7 @@ NOT_RECENT = np.isin(list(EventType), [EventType.SEARCH, EventType.IMPRESSION]) 
 MOST_ITEMS, MOST_RECENT, MOST_ORDERS, MOST_INCLUDED = 512, 32, 64, 1024
 HALF_LIFE = 42 * 86_400.0  # seconds
 VIEW_WEIGHT = 0.1  # of a viewed item against a bought one, when a person has more items than are kept
+LARGEST_COUNT = LATEST = 2**32 - 1  # of orders and lines; seconds
 _HEAD = struct.Struct("<4sHHHHIIIIq")
 _MAGIC = b"PST1"
 
@@ -71,7 +73,7 @@ class State:
     lines: int = 0
     first: int = 0  # seconds of the first purchase; 0 = never bought
     last: int = 0
-    spend: int = 0  # cents, returns deducted
+    spend: int = 0  # cents, returns deducted; at most LARGEST_SUM in either direction
 
     @classmethod
     def empty(cls) -> Self:
@@ -120,7 +122,8 @@ def fold(state: State, events: Table) -> State:
     """The state after these events (dtype EVENT), which may come in any order.
 
     An identity counts once, also when it occurs twice or is in `state.included`. Folding in parts equals folding at
-    once (`decayed` to float precision), as long as the person has no more items and orders than are kept.
+    once (`decayed` to float precision), as long as the person has no more items and orders than are kept, and no count
+    or sum has reached its bound, where it stays.
     """
     events = _uncounted(state, events)
     if not len(events):
@@ -133,11 +136,11 @@ def fold(state: State, events: Table) -> State:
         recent=_fold_recent(state.recent, events[events["item"] > 0]),
         recent_orders=orders,
         included=state.included,
-        orders=state.orders + fresh,
-        lines=state.lines + len(bought),
+        orders=min(state.orders + fresh, LARGEST_COUNT),
+        lines=min(state.lines + len(bought), LARGEST_COUNT),
         first=_earliest(state.first, int(times.min())) if len(bought) else state.first,
         last=max(state.last, int(times.max())) if len(bought) else state.last,
-        spend=state.spend + int(bought["cents"].sum()) - int(events["cents"][events["type"] == RETURN].sum()),
+        spend=bounded_sum(state.spend + _total(bought["cents"]) - _total(events["cents"][events["type"] == RETURN])),
     )
 
 
@@ -162,11 +165,26 @@ def _uncounted(state: State, events: Table) -> Table:
     if len(state.included):
         index = index[~np.isin(identities, state.included)]
     events = events[index]
+    events["occurred"] = np.minimum(events["occurred"], LATEST)
     return events[events["occurred"] > 0]
 
 
+def _total(cents: NDArray[np.int64]) -> int:
+    """The sum, exact beyond 64 bits."""
+    return (int((cents >> 32).sum()) << 32) + int((cents & 0xFFFF_FFFF).sum())
+
+
+def _totals(cents: NDArray[np.int64], starts: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The sum from each start to the next, exact beyond 64 bits, then at most LARGEST_SUM in either direction."""
+    low = np.add.reduceat(cents & 0xFFFF_FFFF, starts)
+    high = np.clip(np.add.reduceat(cents >> 32, starts) + (low >> 32), -(2**22), 2**22)
+    sums: NDArray[np.int64] = np.clip((high << 32) + (low & 0xFFFF_FFFF), -LARGEST_SUM, LARGEST_SUM)
+    return sums
+
+
 def _fold_items(items: Table, events: Table) -> Table:
-    kind, cents, occurred = events["type"], events["cents"], events["occurred"].astype(np.uint32)
+    kind, occurred = events["type"], events["occurred"].astype(np.uint32)
+    cents = np.minimum(events["cents"], LARGEST_SUM)
     bought = kind == PURCHASE
     interest = INTEREST[kind]
     rows = np.zeros(len(events), ITEM)
@@ -192,7 +210,7 @@ def _merge(rows: Table) -> Table:
     merged["first"] = np.minimum.reduceat(rows["first"] - np.uint32(1), starts) + np.uint32(1)  # 0 wraps to the latest
     merged["last"] = np.maximum.reduceat(rows["last"], starts)
     merged["viewed"] = np.maximum.reduceat(rows["viewed"], starts)
-    merged["spend"] = np.add.reduceat(rows["spend"], starts)
+    merged["spend"] = _totals(rows["spend"], starts)
     age = np.repeat(merged["last"], np.diff(starts, append=len(rows))) - rows["last"]
     merged["decayed"] = np.add.reduceat(rows["decayed"] * np.exp2(-age.astype(np.float64) / HALF_LIFE), starts)
     return merged

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import copy_context
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.settings import Stores
 from db.cache import connect_redis
+from db.plain_sources import plain_sources_until
 from db.postgres import Pool, connect_pool
 from db.recent_events import RecentEventsWriter
 
@@ -26,6 +28,7 @@ class Connections:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._pool: Pool | None = None
+        self._plain_sources: tuple[datetime | None] | None = None  # read once: it never changes
 
     @cached_property
     def redis(self) -> Redis:
@@ -48,6 +51,12 @@ class Connections:
             url = self._stores.postgres_url.get_secret_value()
             self._pool = await connect_pool(url, size=1, timeout=self._stores.postgres_timeout)
         return self._pool
+
+    async def plain_sources_until(self) -> datetime | None:
+        """Before which moment events may be stored under a plain source. Raises StoreUnavailable."""
+        if self._plain_sources is None:
+            self._plain_sources = (await plain_sources_until(await self.pool()),)
+        return self._plain_sources[0]
 
     @asynccontextmanager
     async def publisher(self) -> AsyncIterator[RabbitPublisher]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cli.loading.chunks import TIME
-from core.amounts import DECIMAL_PLACES, WHOLE_DIGITS
+from core.amounts import DECIMAL_PLACES, LARGEST_LINE, WHOLE_DIGITS
 from core.contract import AHEAD, EARLIEST, LONGEST_ID, LONGEST_TEXT, VERSIONS, Event, EventType
 from core.currencies import CURRENCIES
 from core.events import LARGEST_QUANTITY
@@ -19,6 +19,7 @@ _IDS: Final = ("id", "source", "user_id", "anonymous_id", "item_id", "order_id",
 _CONTROL: Final = r"[\x00-\x1f\x{7f}-\x{9f}]"
 # Stricter than the contract, which has the last word on every other line.
 _AMOUNT: Final = rf"^(0|[1-9][0-9]{{0,{WHOLE_DIGITS - 1}}})(\.[0-9]{{1,{DECIMAL_PLACES}}})?$"
+_LINE_DIGITS: Final = len(str(LARGEST_LINE)) - 1
 _QUANTITY: Final = rf"^[1-9][0-9]{{0,{len(str(LARGEST_QUANTITY)) - 2}}}$"
 # RFC 3339; the contract decides about the 29th of February.
 _MOMENT: Final = (
@@ -45,6 +46,7 @@ def surely_valid(columns: Mapping[str, pa.Array | None], now: datetime, count: i
         passed &= _text(columns[name], LONGEST_TEXT)
     for name, pattern in (("quantity", _QUANTITY), ("unit_price", _AMOUNT), ("value", _AMOUNT)):
         passed &= _matches(columns[name], pattern)
+    passed &= _small_line(columns["unit_price"], columns["quantity"])
     passed &= _among(columns["currency"], CURRENCIES)
     for name in ("item_ids", "properties"):
         passed &= ~_given(columns[name], count)
@@ -84,6 +86,14 @@ def _matches(column: pa.Array | None, pattern: str) -> Mask | np.bool_:
     if column is None or column.null_count == len(column):
         return np.True_
     return _allowed(pc.match_substring_regex(column, pattern))
+
+
+def _small_line(unit_price: pa.Array | None, quantity: pa.Array | None) -> Mask | np.bool_:
+    """Whether unit price times quantity is surely not too large: together they have few characters."""
+    if unit_price is None or quantity is None:
+        return np.True_
+    length = pc.add(pc.utf8_length(unit_price), pc.utf8_length(quantity))
+    return _allowed(pc.less_equal(length, _LINE_DIGITS))
 
 
 def _among(column: pa.Array | None, words: frozenset[str]) -> Mask | np.bool_:

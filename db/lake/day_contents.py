@@ -28,23 +28,9 @@ def midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def next_month(month: date) -> date:
-    """The first day of the month after."""
-    return (month.replace(day=1) + timedelta(days=32)).replace(day=1)
-
-
 def sum_of(hashes: NDArray[np.int64]) -> int:
     """The sum of the hashes, exact beyond 64 bits."""
     return (int((hashes >> 32).sum()) << 32) + int((hashes & _LOW).sum())
-
-
-async def months_of_events(connection: Connection) -> list[date]:
-    """The months that have a partition."""
-    rows = await connection.fetch(
-        "SELECT to_date(substr(relname, 8), 'YYYY_MM') AS month FROM pg_inherits JOIN pg_class ON oid = inhrelid"
-        " WHERE inhparent = 'events'::regclass ORDER BY month"
-    )
-    return [row["month"] for row in rows]
 
 
 async def contents_by_day(connection: Connection, since: date, until: date) -> dict[date, DayContents]:

@@ -18,8 +18,6 @@ from db.lake.day_contents import (
     DayContents,
     contents_by_day,
     midnight,
-    months_of_events,
-    next_month,
     sum_of,
 )
 from db.lake.days import Contents, Day, read_contents, remove_leftovers, write_day
@@ -27,6 +25,7 @@ from db.lake.late_events import without
 from db.lake.location import Lake
 from db.lake.owner import drops_by_month, origin_of, require_same_origin
 from db.lake.parts import SCHEMA, SCHEMA_ID, PartWriter
+from db.months import months_of_events, next_month
 
 log = structlog.get_logger()
 Report = Callable[[str, int, int], None]  # (stage, done, of)

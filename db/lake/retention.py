@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import structlog
 
-from db.lake.day_contents import TIMEOUT, DayContents, contents_by_day, midnight, months_of_events, next_month
+from db.lake.day_contents import TIMEOUT, DayContents, contents_by_day, midnight
 from db.lake.days import Contents, read_contents
 from db.lake.export import in_lake
 from db.lake.location import Lake
 from db.lake.owner import drops_by_month, origin_of, require_same_origin
+from db.months import months_of_events, next_month
 from db.postgres import Contended
 
 log = structlog.get_logger()

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from bus.envelope import Kind
 from core.contract import EARLIEST, Event, EventType
+from core.sources import named_source
 from db.dead_events import DeadReason, NewDeadEvent
 from engine.outcomes import valid_id
 
@@ -35,7 +36,7 @@ def of_event(event: Event, reason: DeadReason, detail: str, attempts: int = 1) -
         detail=detail,
         attempts=attempts,
         task=Kind.STORE_EVENTS,
-        source=event.source,
+        source=named_source(event.source),
         event_id=event.id,
         occurred_at=event.occurred_at,
         event_type=event.type,
@@ -56,7 +57,7 @@ def of_element(element: Any, body: bytes, error: ValidationError, attempts: int 
         detail="; ".join(_faults(error)),
         attempts=attempts,
         task=Kind.STORE_EVENTS,
-        source=valid_id(fields.get("source")),
+        source=_source(fields.get("source")),
         event_id=valid_id(fields.get("id")),
         occurred_at=_time(fields.get("occurredAt")),
         event_type=_type(fields.get("type")),
@@ -104,6 +105,10 @@ def _faults(error: ValidationError) -> Iterable[str]:
     for fault in error.errors(include_url=False, include_input=False, include_context=False)[:_MAX_FAULTS]:
         field = str(fault["loc"][0]) if fault["loc"] else _WHOLE
         yield f"{field if field in (*_KNOWN_FIELDS, _WHOLE) else 'a field of another name'}: {fault['msg']}"
+
+
+def _source(value: object) -> str | None:
+    return valid_id(named_source(value)) if isinstance(value, str) else None
 
 
 def _type(value: object) -> str | None:

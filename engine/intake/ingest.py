@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -16,15 +16,18 @@ from bus.envelope import Envelope
 from bus.messages import events_json, store_arrays
 from bus.publisher import Publisher
 from core import metrics, telemetry
+from core.contract import identity_of
 from core.errors import Overloaded, StoreUnavailable
 from core.settings import Ingest as IngestSettings
+from core.sources import sources_of_other_release
 from core.stores import log_unavailable, time_limit
 from core.tasks import end
+from db.plain_sources import plain_sources_until
 from db.postgres import Pool
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.accepted import AcceptedEvents
 from engine.intake.batching import Batcher, PendingCall
-from engine.intake.judging import Call, erased_result, judge, known_result, repeat_result
+from engine.intake.judging import Call, Reach, erased_result, judge, known_result, repeat_result
 from engine.intake.outbox import drain_outbox, keep_in_outbox
 from engine.outcomes import Outcome, Result, check_count
 from engine.viewer import Viewer
@@ -34,20 +37,33 @@ log = structlog.get_logger()
 ERASURE_CHECK_TIMEOUT: Final = 1.0  # seconds
 CATCH_UP_INTERVAL: Final = 10.0  # seconds between two rounds of `_catch_up`
 CATCH_UP_RETRY: Final = 1.0  # seconds until the next round after one that failed
+CLIENT_EVENTS_BACK: Final = 3_653  # days; ten years, where Postgres keeps events for ever
 _NOT_STORED: Final = "Neither the broker nor the outbox took this event: send it again."
 
 
 class EventIntake:
-    """The intake of one process. Use it on one event loop, between `open` and `close`."""
+    """The intake of one process. Use it on one event loop, between `open` and `close`.
 
-    def __init__(self, settings: IngestSettings, pool: Pool, redis: Redis, broker: Publisher) -> None:
+    `events_keep`: days events stay in Postgres, None for all. Older ones are rejected.
+    """
+
+    def __init__(
+        self,
+        settings: IngestSettings,
+        pool: Pool,
+        redis: Redis,
+        broker: Publisher,
+        events_keep: int | None = None,
+    ) -> None:
         self._pool = pool
+        self._reach = _reach(settings.person_events_back, events_keep or CLIENT_EVENTS_BACK)
         self._broker = broker
         self._accepted = AcceptedEvents(redis)
         self._batcher = Batcher(settings, self._send_batch)
         self._outbox_filled = asyncio.Event()
         self._catching_up: asyncio.Task[None] | None = None
         self._newest_erasure: datetime | None = None
+        self._plain_until: datetime | None = None  # see db/plain_sources.py
 
     def open(self) -> None:
         """Start to send batches and to drain the outbox."""
@@ -69,7 +85,7 @@ class EventIntake:
         Raises TooManyElements for more than 500 events, and Overloaded, with no event taken, while too many wait.
         """
         check_count(len(raws))
-        call = judge(viewer, raws)
+        call = judge(viewer, raws, self._reach)
         await self._reject_erased(call)
         await self._find_known(call)
         if call.events:
@@ -107,6 +123,22 @@ class EventIntake:
             if digest is not None:
                 del call.events[index]
                 call.results[index] = known_result(index, event, same=digest == event.digest)
+        if self._plain_until is not None:
+            await self._find_known_before(call, self._plain_until)
+
+    async def _find_known_before(self, call: Call, until: datetime) -> None:
+        """Find the duplicates of events that a gateway of the release before accepted. Another body is a new event."""
+        to_check = {
+            index: (event, identity_of(source, event.id, event.occurred_at))
+            for index, event in call.with_sender_id.items()
+            if index in call.events and event.occurred_at < until
+            for source in sources_of_other_release(event.source, event.person)
+        }
+        digests = await self._accepted.seen_digests([identity for _, identity in to_check.values()])
+        for (index, (event, _)), digest in zip(to_check.items(), digests, strict=True):
+            if digest == event.digest:
+                del call.events[index]
+                call.results[index] = known_result(index, event, same=True)
 
     async def _send(self, call: Call) -> None:
         events = list(call.events.values())
@@ -164,11 +196,12 @@ class EventIntake:
                 await asyncio.sleep(CATCH_UP_RETRY)
 
     async def _catch_up(self) -> bool:
-        """Drop outdated bases, read the newest erasure, drain the outbox. Returns whether all of it worked."""
+        """Drop outdated bases, read what others wrote, drain the outbox. Returns whether all of it worked."""
         await self._accepted.drop_outdated_bases()
         try:
             if (newest := await newest_tombstone(self._pool)) is not None:
                 self.remember_erasure(newest)
+            self._plain_until = await plain_sources_until(self._pool)
             await drain_outbox(self._pool, self._broker)
         except StoreUnavailable as error:
             log_unavailable(error, doing="drain the outbox")
@@ -177,6 +210,11 @@ class EventIntake:
             log.exception("catch_up_failed")
             return False
         return True
+
+
+def _reach(persons: int, clients: int) -> Reach:
+    """The reach, from days: nobody's is longer than the clients'."""
+    return Reach(timedelta(days=min(persons, clients)), timedelta(days=clients))
 
 
 def _batch_span(message_id: UUID, calls: Sequence[PendingCall], events: int) -> AbstractContextManager[Any]:

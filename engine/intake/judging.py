@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from core import clock
 from core.contract import PAID, Event, Person, read_event
 from core.errors import InvalidInput
+from core.sources import namespace_of
 from engine.outcomes import Outcome, Result, valid_id
 from engine.viewer import Viewer
 
@@ -22,6 +23,18 @@ class Call:
     repeats: dict[int, int] = field(default_factory=dict)  # index -> the earlier index with the same identity
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back events may have occurred: those sent with a person's token, and those with a client's own."""
+
+    persons: timedelta
+    clients: timedelta
+
+    def of(self, viewer: Viewer) -> timedelta:
+        """The reach of this viewer."""
+        return self.clients if viewer.person is None else self.persons
+
+
 class _NotAllowed(InvalidInput):
     """The event is valid, but this token may not send it."""
 
@@ -30,13 +43,15 @@ class _NotAllowed(InvalidInput):
         self.code = code
 
 
-def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> Call:
+def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]], reach: Reach) -> Call:
     """Check each event of a call from this viewer. One that is wrong gets its result; the others are to be sent."""
     call, now = Call(), clock.now()
+    namespace, back = namespace_of(viewer.client_id, viewer.person), reach.of(viewer)
     first: dict[int, int] = {}
     for index, raw in enumerate(raws):
         try:
-            event = _read(viewer, raw, now)
+            event = _read(viewer, raw, namespace, now)
+            _check_age(event, now, back)
         except InvalidInput as error:
             call.results[index] = _rejected(index, raw, error)
             continue
@@ -49,13 +64,20 @@ def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]]) -> Call:
     return call
 
 
-def _read(viewer: Viewer, raw: Mapping[str, Any], now: datetime) -> Event:
+def _read(viewer: Viewer, raw: Mapping[str, Any], namespace: str, now: datetime) -> Event:
     if viewer.person is not None and raw.get("source") not in (None, viewer.client_id):
         raise _NotAllowed("NOT_YOURS", "A person's token may name no other source than its own client.", "source")
-    event = read_event(_with_own_person(viewer.person, raw), source=viewer.client_id, received_at=now)
+    own = _with_own_person(viewer.person, raw)
+    event = read_event(own, source=viewer.client_id, received_at=now, namespace=namespace)
     if event.type in PAID and "orders:write" not in viewer.scopes:
         raise _NotAllowed("FORBIDDEN", f"{event.type} needs the scope orders:write.", "type")
     return event
+
+
+def _check_age(event: Event, now: datetime, back: timedelta) -> None:
+    """Every month with an event has a table of its own: a caller must not be able to make hundreds of them."""
+    if event.occurred_at < now - back:
+        raise _NotAllowed("TOO_OLD", f"occurredAt lies more than {back.days} days back.", "occurredAt")
 
 
 def _with_own_person(person: Person | None, raw: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 import asyncpg
@@ -16,6 +17,7 @@ from db.cache import forget_people
 from db.dead_events import DeadReason, NewDeadEvent
 from db.events import find_conflicts, insert_events
 from db.identities import assign_to_users
+from db.plain_sources import stored_by_other_release
 from db.postgres import Connection, Pool
 from db.recent_events import RecentEventsWriter
 from db.tombstones import erased_events, newest_tombstone
@@ -49,12 +51,20 @@ class EventStores(Protocol):
     async def pool(self) -> Pool:
         """The Postgres pool. Raises StoreUnavailable while Postgres is away."""
 
+    async def plain_sources_until(self) -> datetime | None:
+        """The result of `db.plain_sources`. Raises StoreUnavailable while Postgres is away."""
+
 
 class Owned(NamedTuple):
-    """The events that are kept, each under the person it belongs to now; people whose state in Redis is outdated."""
+    """The events that are kept, each under the person it belongs to now; people whose state in Redis is outdated.
+
+    `erased` and `repeated` count the others: from before their person's erasure, or stored by another release.
+    """
 
     events: Sequence[Event]
     outdated: set[Person]
+    erased: int
+    repeated: int
 
 
 class Stored(NamedTuple):
@@ -92,8 +102,8 @@ async def store(stores: EventStores, events: Sequence[Event], timeout: float, de
         stores.recents.remember_missed([*events, *stored.events])
         log_unavailable(error, doing="write recent events", events=len(events))
     metrics.EVENTS.labels("stored").inc(stored.new)
-    metrics.EVENTS.labels("known").inc(len(stored.events) - stored.new)
-    metrics.EVENTS.labels("erased").inc(len(events) - len(owned.events))
+    metrics.EVENTS.labels("known").inc(len(stored.events) - stored.new + owned.repeated)
+    metrics.EVENTS.labels("erased").inc(owned.erased)
     return stored.new
 
 
@@ -104,9 +114,9 @@ async def _keep(
     deadline, wait = clock() + timeout, FIRST_WAIT
     while True:
         try:
-            pool = await stores.pool()
+            pool, plain_until = await stores.pool(), await stores.plain_sources_until()
             async with pool.acquire() as connection:
-                owned = await _owned(connection, events)
+                owned = await _owned(connection, events, plain_until)
                 stored = await insert_good(connection, owned.events)
                 await record_dead_events(connection, [*dead, *stored.dead])
             return stored, owned
@@ -118,13 +128,27 @@ async def _keep(
         wait = min(2 * wait, MAX_WAIT)
 
 
-async def _owned(connection: Connection, events: Sequence[Event]) -> Owned:
-    """Drop the events from before their person was erased; assign the events of guests who became users."""
+async def _owned(connection: Connection, events: Sequence[Event], plain_until: datetime | None) -> Owned:
+    """Drop the events from before their person was erased, and those that another release stored under its source.
+
+    Assign the events of guests who became users.
+    """
     erased = await erased_events(connection, events, await newest_tombstone(connection))
-    kept = [event for at, event in enumerate(events) if at not in erased] if erased else events
+    repeated = await stored_by_other_release(connection, events, plain_until) - erased
+    dropped = erased | repeated
+    kept = [event for at, event in enumerate(events) if at not in dropped] if dropped else events
     owned = await assign_to_users(connection, kept)
-    moved = {sent.person for sent, own in zip(kept, owned, strict=True) if sent is not own}
-    return Owned(owned, moved | {events[at].person for at in erased})
+    outdated = {sent.person for sent, own in zip(kept, owned, strict=True) if sent is not own}
+    outdated |= {events[at].person for at in erased}
+    # The gateway may have added these to the recent events, under an identity that Postgres does not have.
+    outdated |= {person for at in repeated for person in await _people_of(connection, events[at])}
+    return Owned(owned, outdated, len(erased), len(repeated))
+
+
+async def _people_of(connection: Connection, event: Event) -> set[Person]:
+    """The person who sent the event, and the user whom the person became."""
+    (owned,) = await assign_to_users(connection, [event])
+    return {event.person, owned.person}
 
 
 async def insert_good(connection: Connection, events: Sequence[Event]) -> Stored:

@@ -1,4 +1,4 @@
-"""Periodic work in Postgres: due trainings and exports, abandoned jobs, partitions ahead, a check of the outbox."""
+"""Periodic work in Postgres: due trainings and exports, abandoned jobs, partitions, a check of the outbox."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -10,6 +10,7 @@ from core.settings import EventLake, Schedule
 from db.events import MONTHS_AHEAD, ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
+from db.months import drop_empty_months
 from db.outbox import oldest_envelope_age
 from db.postgres import Pool
 
@@ -26,6 +27,7 @@ async def do_periodic_work(pool: Pool, schedule: Schedule, now: datetime) -> lis
     Twice, or twice at once, is the same as once.
     """
     await ensure_partitions(pool, now, now + MONTHS_AHEAD)
+    await drop_empty_months(pool, now)
     for job in await give_up_jobs(pool):
         log.error("training_given_up", job=job)
     age = await oldest_envelope_age(pool)

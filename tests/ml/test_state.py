@@ -1,13 +1,16 @@
 """A person's state: independent of the order of events, counted once, refused when damaged."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.amounts import LARGEST_SUM, bounded_sum
 from core.contract import EventType
+from ml.rfm import rfm, score
 from ml.state import (
     CODE,
     EVENT,
@@ -21,6 +24,8 @@ from ml.state import (
     State,
     StateDamaged,
     Table,
+    _totals,
+    decayed,
     fold,
 )
 
@@ -149,3 +154,62 @@ def test_fifty_thousand_events_fold_into_a_small_state(make_events: MakeEvents) 
 def test_the_newest_interests_are_remembered(make_events: MakeEvents) -> None:
     state = fold(State.empty(), make_events(*range(1, 100), type=CODE[EventType.VIEW]))
     assert state.recent["item"].tolist() == list(range(99, 99 - MOST_RECENT, -1))
+
+
+@st.composite
+def extreme_tables(draw: st.DrawFn) -> Table:
+    """Events at the bounds of the contract, and lines of releases before there was a bound."""
+    line = st.sampled_from([0, 1, 10**13, 10**13 - 1, 10**18])
+    moment = st.sampled_from([631_152_000, START, 4_102_444_800, 2**32 - 1, 2**32, 2**33])
+    number = st.sampled_from([0, 1, 2**31, 2**32 - 1])
+    order = st.sampled_from([0, 1, START, 2**63, 2**64 - 1])
+    kind = st.sampled_from([PURCHASE, RETURN, *range(len(EventType))])
+    rows = draw(st.lists(st.tuples(kind, number, moment, line, order), max_size=60))
+    events = np.zeros(len(rows), EVENT)
+    events["identity"] = 2**64 - 1 - np.arange(len(rows), dtype=np.uint64)
+    events["quantity"] = 1_000_000
+    for at, (type, item, occurred, cents, order_) in enumerate(rows):
+        events[at] = (events[at]["identity"], type, item, occurred, 1_000_000, cents, order_)
+    return events
+
+
+@given(events=extreme_tables(), random=st.randoms(use_true_random=False))
+def test_extreme_events_fold_pack_and_show_without_overflow_in_any_order(events: Table, random: Any) -> None:
+    order = list(range(len(events)))
+    random.shuffle(order)
+    with np.errstate(all="raise", under="ignore"):
+        state = fold(State.empty(), events)
+        same(state, fold(State.empty(), events[order]))
+        again = State.unpack(state.pack())
+        same(state, again)
+        value = rfm(again, START)
+        assert np.isfinite(decayed(again.items, 2**33)).all() and np.isfinite(again.items["decayed"]).all()
+    paid = events["cents"][events["type"] == PURCHASE].tolist()
+    returned = events["cents"][events["type"] == RETURN].tolist()
+    assert again.spend == bounded_sum(sum(paid) - sum(returned))
+    assert value is None or (score(value).monetary >= 1 and abs(value.monetary) <= LARGEST_SUM)
+
+
+@given(events=extreme_tables(), cut=st.integers(0, 60))
+def test_accepted_extremes_fold_in_parts_as_at_once(events: Table, cut: int) -> None:
+    events = events[(events["cents"] <= 10**13) & (events["occurred"] < 2**32)]
+    same(fold(fold(State.empty(), events[:cut]), events[cut:]), fold(State.empty(), events))
+
+
+def test_a_million_of_the_largest_lines_stay_at_the_bound(make_events: MakeEvents) -> None:
+    events = np.zeros(1_000_000, EVENT)
+    events["identity"], events["type"], events["item"] = np.arange(1, 1_000_001), PURCHASE, 1
+    events["occurred"], events["cents"] = START, 10**13
+    state = fold(State.empty(), events)
+    assert state.spend == int(state.items["spend"][0]) == LARGEST_SUM and state.items["lines"][0] == 65_535
+    events["type"] = RETURN
+    assert fold(State.empty(), events).spend == -LARGEST_SUM
+
+
+@given(st.lists(st.integers(-(10**18), 10**18), min_size=1, max_size=40), st.data())
+def test_sums_of_runs_are_exact_up_to_their_bound(cents: list[int], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(cents) - 1))
+    starts = sorted({0, cut})
+    runs = [cents[:cut], cents[cut:]] if cut else [cents]
+    found = _totals(np.array(cents, np.int64), np.array(starts))
+    assert found.tolist() == [bounded_sum(sum(run)) for run in runs]

@@ -17,6 +17,7 @@ from api.graphql.types.event_types import EventType
 from api.graphql.types.permissions import requires
 from core import contract
 from core.errors import StoreUnavailable, Unanswerable
+from core.sources import named_source
 from db.events import HistoryPlace, events_of_person
 from engine.cursors import read_cursor, write_cursor
 from engine.signing import Signer
@@ -64,7 +65,7 @@ class Event:
     @classmethod
     def of(cls, event: contract.Event) -> Self:
         """The public shape of a stored event."""
-        return cls(**{name: getattr(event, name) for name in _SHOWN})
+        return cls(**{name: getattr(event, name) for name in _SHOWN}, source=named_source(event.source))
 
     @strawberry.field(description="The item of the event; null when it is not in the catalogue.")
     def item(self, info: Info) -> Item | None:
@@ -72,7 +73,7 @@ class Event:
         return None if self.item_id is None else Item.live(info.context.gateway.catalogue, self.item_id)
 
 
-_SHOWN: Final = tuple(contract.Event.model_fields)
+_SHOWN: Final = tuple(name for name in contract.Event.model_fields if name != "source")
 
 
 async def history(
@@ -120,11 +121,13 @@ class EventInput:
     )
     source: str | None = strawberry.field(
         default=strawberry.UNSET,
-        description="The system whose ids these are, such as a till; left out: the client itself.",
+        description="The system whose ids these are, such as a till; left out: the client itself. A person's token may"
+        " name no other. No client and no person shares a source with another one.",
     )
     occurred_at: datetime | None = strawberry.field(
         default=strawberry.UNSET,
-        description="When it occurred: not before 1990, at most 5 minutes in the future; left out: now.",
+        description="When it occurred; left out: now. At most 5 minutes in the future. With a person's token at most 90"
+        " days ago, with a client's own token at most 10 years, unless the server is set up otherwise.",
     )
     user_id: strawberry.ID | None = strawberry.field(
         default=strawberry.UNSET, description="The id of the user; left out: the user of the token."
@@ -148,7 +151,9 @@ class EventInput:
         default=strawberry.UNSET, description="The number of units, 1 to 1,000,000; left out: one."
     )
     unit_price: Decimal | None = strawberry.field(
-        default=strawberry.UNSET, description="The price of one unit, not negative, at most 4 decimal places."
+        default=strawberry.UNSET,
+        description="The price of one unit, not negative, at most 4 decimal places. Times the quantity it is at most"
+        " 100,000,000,000.",
     )
     currency: str | None = strawberry.field(
         default=strawberry.UNSET, description="The ISO 4217 code of the prices, such as EUR."

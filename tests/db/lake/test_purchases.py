@@ -3,6 +3,7 @@
 import random
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,13 @@ def shop(count: int = 400) -> list[Any]:
                 itemId=chance.choice(["tea", "cup", "pot", "unknown item"]),
                 orderId=chance.choice([None, f"o{chance.randrange(40)}", "a much longer name of an order"]),
                 quantity=chance.choice([None, 1, 3, 1_000_000]),
-                unitPrice=chance.choice([None, "0.005", "2.3449", "2.345", "9999999999.9999"]),
+                unitPrice=chance.choice([None, "0.005", "2.3449", "2.345", "99999.9999"]),
                 value=chance.choice([None, "7.5", "0.0050"]),
                 currency="EUR",
             )
         )
-    return found
+    largest = {"unit_price": Decimal("9999999999.9999"), "quantity": 1_000_000}  # of a release without a bound of lines
+    return [*found, found[1].model_copy(update={"id": "largest", **largest})]
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ async def test_an_accepted_event_is_in_the_queue_and_in_the_recent_events(
     (result,) = await ingest.track(SHOP, [{**VIEW, "itemId": "never uploaded"}])
     _, delta = await read_person(redis, U1)
     ((queued,),) = (await batches(channel)).values()
-    assert result.outcome is Outcome.ACCEPTED and result.id == queued["id"] and queued["source"] == "shop"
+    assert result.outcome is Outcome.ACCEPTED and result.id == queued["id"] and queued["source"] == "shop\x1fshop"
     assert [unpack_recent(member).item_id for member in delta] == ["never uploaded"]
 
 
