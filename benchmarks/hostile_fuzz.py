@@ -1,0 +1,122 @@
+"""Random operations and requests over HTTP, with every scope and with few: the gateway may refuse them, never fail."""
+
+import asyncio
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import GraphQLSchema
+
+from benchmarks.hostile_entrances import Entrances, Headers
+from benchmarks.hostile_traffic import FAULT, Target, Wire, status_of
+from benchmarks.operation_grammar import OperationGrammar
+
+CONNECTIONS = 8
+REQUESTS = 0.1  # share of random requests to all entrances
+TIMEOUT = 30.0  # seconds
+
+
+@dataclass
+class Fuzzed:
+    """How the gateway answered, and each different failure with the first request that led to it."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def fail(self, kind: str, request: str) -> None:
+        """Count a failure; keep the shortest request of its kind."""
+        self.failures[kind] += 1
+        if len(request) < len(self.examples.get(kind, request + " ")):
+            self.examples[kind] = request
+
+
+class Fuzzer:
+    """Sends what the grammar makes on some connections, each request with one of the tokens."""
+
+    def __init__(self, target: Target, schema: GraphQLSchema, seed: int, tokens: Sequence[str]) -> None:
+        self._target, self._seed = target, seed
+        users, items = [*target.users[:20]], [*target.items[:50]]
+        pools = {"id": [*users, *items[:20]], "userId": users, "ids": items, "itemId": items, "itemIds": items}
+        self._grammar = OperationGrammar(schema, seed, pools)
+        self._entrances = Entrances(schema, self._grammar, seed)
+        self._tokens = itertools.cycle(tokens)
+        self.found = Fuzzed()
+
+    async def send(self, count: int) -> Fuzzed:
+        """Send that many operations, and requests beside them."""
+        waiting = iter(range(count))
+        await asyncio.gather(*(self._run(waiting) for _ in range(CONNECTIONS)))
+        return self.found
+
+    async def _run(self, waiting: Iterator[int]) -> None:
+        wire: Wire | None = None
+        for number in waiting:
+            requests = [self._operation(number)]
+            if number % round(1 / REQUESTS) == 0:
+                requests.append(self._request(number))
+            for raw, shown, graphql in requests:
+                wire = await self._ask(wire, raw, shown, graphql)
+        if wire is not None:
+            wire.close()
+
+    def _operation(self, number: int) -> tuple[bytes, str, bool]:
+        call = self._grammar.call()
+        raw = self._raw("POST", "/graphql", {"Content-Type": "application/json"}, call.body.encode())
+        return raw, f"operation {number}: {call.body}", True
+
+    def _request(self, number: int) -> tuple[bytes, str, bool]:
+        method, path, headers, body = self._entrances.request()
+        shown = f"request {number}: {method} {path} {headers} {body!r}"
+        return self._raw(method, path, headers, body), shown, False
+
+    def _raw(self, method: str, path: str, headers: Headers, body: bytes) -> bytes:
+        lines = (f"{name}: {value}" for name, value in headers.items())
+        return self._target.request(method, path, body, f"Authorization: Bearer {next(self._tokens)}", *lines)
+
+    async def _ask(self, wire: Wire | None, raw: bytes, shown: str, graphql: bool) -> Wire | None:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                wire = wire or Wire(*await asyncio.open_connection(self._target.host, self._target.port))
+                head, body = await wire.ask([raw])
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
+            self.found.answers["none"] += 1
+            self.found.fail(f"no answer: {type(error).__name__}", shown)
+            if wire is not None:
+                wire.close()
+            return None
+        self._judge(head, body, shown, graphql)
+        if b"connection: close" in head:
+            wire.close()
+            return None
+        return wire
+
+    def _judge(self, head: bytes, body: bytes, shown: str, graphql: bool) -> None:
+        status = status_of(head)
+        answer: Any = None
+        with suppress(ValueError):
+            answer = json.loads(body)
+        self.found.answers[f"{status} {_outcome(answer)}"] += 1
+        if graphql:
+            self._grammar.values.learn((answer or {}).get("data"))
+        if status == "500" or FAULT in body:
+            self.found.fail(f"{status} {_failed_path(answer)}", f"{shown}\n    {body[:600].decode(errors='replace')}")
+        elif answer is None and graphql:
+            self.found.fail(f"{status}, not JSON", f"{shown}\n    {body[:300]!r}")
+
+
+def _outcome(answer: Any) -> str:
+    errors = answer.get("errors", ()) if isinstance(answer, dict) else ()
+    codes = [error["extensions"]["code"] for error in errors if isinstance(error, dict)]
+    return codes[0] if codes else "ok"
+
+
+def _failed_path(answer: Any) -> str:
+    """Where the gateway failed, without indexes and aliases."""
+    errors = answer.get("errors", ()) if isinstance(answer, dict) else ()
+    paths = [error.get("path") or [error["message"][:40]] for error in errors]
+    return " ".join(".".join(step for step in path if isinstance(step, str)) for path in paths[:1])
