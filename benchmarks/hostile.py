@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -42,7 +43,14 @@ FUZZ = "fuzz"
 MOST_SHOWN = 3_000  # characters of a request
 SETTLE = 20.0  # seconds in which memory may come back
 STRETCH_MS = 50.0  # from here on the stack is shown
+
+
+async def _send_nothing(traffic: Traffic) -> None:
+    """No attack: how the light queries fare on this machine."""
+
+
 ATTACKS: dict[str, Callable[[Target], Send]] = {
+    "calm": lambda _: _send_nothing,
     **hostile_inputs.ATTACKS,
     **hostile_documents.ATTACKS,
     **hostile_http.ATTACKS,
@@ -130,7 +138,7 @@ def _show(result: Result) -> Result:
         typer.echo(f"    a light call, one of {len(light.failed)}: {failure}")
     if result.stretch_ms > STRETCH_MS:
         for call in result.stack:
-            typer.echo(f"    in {call}")
+            typer.echo(f"    in {call.removeprefix(f'{Path.cwd()}/')}")
     return result
 
 
@@ -204,7 +212,7 @@ def _fuzz(site: AttackedSite, seed: int, operations: int) -> int:
     found = asyncio.run(fuzzer.send(operations))
     typer.echo(f"{operations} random operations of seed {seed}: {dict(found.answers.most_common())}")
     for kind, count in found.failures.most_common():
-        typer.echo(f"failed {count} times: {kind}; for example {found.examples[kind][:MOST_SHOWN]}")
+        typer.echo(f"failed {count} times: {kind}\n    {asyncio.run(fuzzer.smallest(kind))[-MOST_SHOWN:]}")
     return found.failures.total()
 
 

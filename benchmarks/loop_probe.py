@@ -105,7 +105,7 @@ class LoopProbe:
             time.sleep(WATCH)
             if time.clock_gettime(self._clock) - self._ticked_at > SHOWN:
                 calls = traceback.extract_stack(sys._current_frames().get(self._thread))
-                names = dict.fromkeys(f"{Path(call.filename).relative_to('/')} {call.name}" for call in calls)
+                names = dict.fromkeys(f"{call.filename} {call.name}" for call in calls)
                 self._stacks["\n".join([*names][-STACK:])] += 1
 
 

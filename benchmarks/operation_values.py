@@ -38,11 +38,12 @@ class Variable:
 
 
 TEXTS: list[str] = [
-    "", " ", "a", "1", "0", "-1", "null", "true", "home", "EUR", "eur", "EURO", "CH", "nobody", "__typename", "$v",
-    "%s", "é", "\u0301", "日本語", "🛒", "a\u200bb", "\u202e", "\ufeff", "\x00", "a\x00b", "\x1b[0m", "\n", "\t", "\r\n",
-    '"', "\\", "'; DROP TABLE items; --", "{{7*7}}", "../../etc/passwd", "http://a.example/x", "javascript:alert(1)",
-    "\ud800", "urn:penchant:guest:a", "urn:penchant:", "x" * 128, "x" * 129, "x" * 1025, "x" * 20_001, "é" * 128, "P7D", "NaN",
-    "1e400", "1.5", "2026-01-01T00:00:00Z", "9" * 30, "9" * 400, "[]", "{}",
+    "", " ", "a", "1", "0", "-1", "null", "true", "home", "EUR", "eur", "EURO", "CH", "nobody", "__typename",
+    "$v", "%s", "é", "\u0301", "日本語", "🛒", "a\u200bb", "\u202e", "\ufeff", "\x00", "a\x00b", "\x1b[0m", "\n",
+    "\t", "\r\n", '"', "\\", "'; DROP TABLE items; --", "{{7*7}}", "../../etc/passwd", "http://a.example/x",
+    "javascript:alert(1)", "\ud800", "urn:penchant:guest:a", "urn:penchant:", "x" * 128, "x" * 129, "x" * 1025,
+    "x" * 20_001, "é" * 128, "P7D", "NaN", "1e400", "1.5", "2026-01-01T00:00:00Z", "9" * 30, "9" * 400, "[]",
+    "{}",
 ]  # fmt: skip
 NUMBERS: list[int] = [0, 1, 2, 3, 10, 20, 100, 101, 500, -1, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**53 + 1,
                       2**63 - 1, 2**63, -(2**63) - 1, 10**30, 10**400]  # fmt: skip
