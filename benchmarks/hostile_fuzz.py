@@ -106,7 +106,7 @@ class Fuzzer:
         try:
             async with asyncio.timeout(TIMEOUT):
                 wire = wire or Wire(*await asyncio.open_connection(self._target.host, self._target.port))
-                head, body = await wire.ask([sent.raw])
+                head, body = await wire.ask([sent.raw], sent.raw.startswith(b"HEAD "))
         except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
             self.found.answers["none"] += 1
             self.found.fail(f"no answer: {type(error).__name__}", sent)

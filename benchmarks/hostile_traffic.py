@@ -90,18 +90,20 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    async def ask(self, parts: Iterable[bytes]) -> tuple[bytes, bytes]:
-        """Head and body of the answer to one request; the head is in lower case."""
+    async def ask(self, parts: Iterable[bytes], bodiless: bool = False) -> tuple[bytes, bytes]:
+        """Head and body of the answer to one request; the head is in lower case. HEAD gets a `bodiless` answer."""
         sending = asyncio.create_task(self._send(parts))
         try:
-            return await self.answer()
+            return await self.answer(bodiless)
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
-    async def answer(self) -> tuple[bytes, bytes]:
+    async def answer(self, bodiless: bool = False) -> tuple[bytes, bytes]:
         """Head and body of the next answer."""
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        if bodiless:
+            return head, b""
         length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
         return head, await self.reader.readexactly(length)
 
