@@ -65,6 +65,7 @@ class Result:
     name: str
     answers: Counter[str]
     faults: list[str]
+    unanswered: list[str]
     light: LightCalls
     stretch_ms: float
     stack: list[str]
@@ -120,10 +121,12 @@ def _attack(site: AttackedSite, name: str, attacker: Connection, light: Connecti
     seconds = LONGER.get(name, SECONDS)
     light.send(seconds + AFTER)
     attacker.send(seconds)
-    answers, faults = attacker.recv()
+    answers, faults, unanswered = attacker.recv()
     calls = light.recv()
     site.wait_until_idle()
-    return Result(name, answers, faults, calls, site.longest.seconds * 1000, site.longest.stack, site.memory_mb)
+    return Result(
+        name, answers, faults, unanswered, calls, site.longest.seconds * 1000, site.longest.stack, site.memory_mb
+    )
 
 
 def _show(result: Result) -> Result:
@@ -134,6 +137,8 @@ def _show(result: Result) -> Result:
     )
     for fault in result.faults:
         typer.echo(f"    failed: {fault}")
+    for request in list(dict.fromkeys(result.unanswered))[:3]:
+        typer.echo(f"    no answer in {ANSWER_TIMEOUT:g} s to {request}")
     for failure in light_caller.first_failures([light]):
         typer.echo(f"    a light call, one of {len(light.failed)}: {failure}")
     if result.stretch_ms > STRETCH_MS:
@@ -174,14 +179,14 @@ def _serve_attacks(pipe: Connection, target: Target) -> None:
         pipe.send(asyncio.run(_send_for(send, target, pipe.recv())))
 
 
-async def _send_for(send: Send, target: Target, seconds: float) -> tuple[Counter[str], list[str]]:
+async def _send_for(send: Send, target: Target, seconds: float) -> tuple[Counter[str], list[str], list[str]]:
     traffic = Traffic(target, asyncio.get_running_loop().time() + seconds)
     try:
         async with asyncio.timeout(seconds + ANSWER_TIMEOUT):
             await send(traffic)
     except (OSError, TimeoutError) as error:
         traffic.answers[type(error).__name__] += 1
-    return traffic.answers, traffic.faults
+    return traffic.answers, traffic.faults, traffic.unanswered
 
 
 def _fill_caches(site: AttackedSite) -> None:

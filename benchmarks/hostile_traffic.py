@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 ANSWER_TIMEOUT = 60.0  # seconds
 CLOSED, SILENT = "closed", "no answer"  # instead of a status
+MOST_SHOWN = 200  # bytes of a request
 FAULT = b"INTERNAL_SERVER_ERROR"
 
 
@@ -45,12 +46,17 @@ class Target:
 
 @dataclass
 class Traffic:
-    """One attack while it runs. `faults` has the first answers that say that the gateway failed."""
+    """One attack while it runs.
+
+    `faults` has the first answers that say that the gateway failed, `unanswered` the beginnings of requests that got
+    no answer in time.
+    """
 
     target: Target
     deadline: float  # on the clock of the event loop
     answers: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    unanswered: list[str] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
@@ -63,12 +69,13 @@ class Traffic:
 
     async def exchange(self, parts: Iterable[bytes], wire: "Wire | None" = None, address: str = "127.0.0.1") -> bool:
         """Send a request and count the answer. Without a `wire`, on a new connection. Whether it can send another."""
-        own = wire is None
+        own, parts = wire is None, list(parts)
         try:
             wire = wire or await self.opened(address)
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 head, body = await wire.ask(parts)
         except TimeoutError:
+            self.unanswered.append(repr(parts[0][:MOST_SHOWN]))
             return self._count(SILENT, b"")
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             return self._count(CLOSED, b"")

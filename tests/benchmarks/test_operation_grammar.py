@@ -4,6 +4,8 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
     InlineFragmentNode,
     Node,
     TypeInfo,
@@ -57,7 +59,7 @@ def test_every_field_argument_and_kind_of_type_is_used() -> None:
     named = {name: kind for name, kind in SCHEMA_OF_CORE.type_map.items() if not is_introspection_type(kind)}
     wanted = set[str]()
     for name, kind in named.items():
-        if hasattr(kind, "interfaces"):
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
             wanted |= {f"{name}.{field}" for field in kind.fields}
             wanted |= {f"{name}.{field}({arg})" for field, found in kind.fields.items() for arg in found.args}
     assert wanted - used == set()
