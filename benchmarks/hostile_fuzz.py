@@ -19,6 +19,7 @@ from benchmarks.operation_shrinking import shrunk
 CONNECTIONS = 8
 REQUESTS = 0.1  # share of random requests to all entrances
 TIMEOUT = 30.0  # seconds
+MOST_SHOWN = 2_000  # characters of a request
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Fuzzer:
         """A request that failed in this way, made as small as possible when it is an operation."""
         example = self.found.examples[kind]
         if example.call is None:
-            return example.shown
+            return example.shown[:MOST_SHOWN]
 
         async def fails(call: Call) -> bool:
             again = Fuzzer(self._target, self._schema, self._seed, [example.token])
@@ -77,7 +78,8 @@ class Fuzzer:
                 wire.close()
             return kind in again.found.failures
 
-        return f"seed {self._seed}, {example.shown}\n    smaller: {(await shrunk(example.call, fails)).body}"
+        smaller = await shrunk(example.call, fails)
+        return f"seed {self._seed}, {example.shown[:MOST_SHOWN]}\n    smaller: {smaller.body[:MOST_SHOWN]}"
 
     async def _run(self, waiting: Iterator[int]) -> None:
         wire: Wire | None = None
@@ -114,7 +116,7 @@ class Fuzzer:
                 wire.close()
             return None
         self._judge(head, body, sent)
-        if b"connection: close" in head:
+        if b"connection: close" in head or status_of(head) == "500":  # the server closes after an unexpected error
             wire.close()
             return None
         return wire
