@@ -134,6 +134,13 @@ def _allowed(target: Target) -> Iterator[str]:
     yield _call(HISTORY, ["VIEW", "PURCHASE"] * 250)
 
 
+def months(target: Target) -> list[bytes]:
+    """Events of every month since 1990: each stored one could make a partition for good."""
+    moments = [f"{1990 + n // 12}-{1 + n % 12:02}-05T00:00:00Z" for n in range(432)]
+    view = {"type": "VIEW", "userId": "hostile-1", "itemId": "1"}
+    return [target.post(_call(TRACK, [{**view, "occurredAt": moment} for moment in moments]))]
+
+
 def _call(query: str, value: object) -> str:
     return call(query, json.dumps({"v": value}, separators=(",", ":")))
 
@@ -148,4 +155,5 @@ ATTACKS: dict[str, Callable[[Target], Send]] = {
     "variables/deep": lambda target: repeated(*deep(target)),
     "variables/shared": lambda target: repeated(*shared(target)),
     "variables/allowed": lambda target: repeated(*allowed(target)),
+    "variables/months": lambda target: repeated(*months(target)),
 }
