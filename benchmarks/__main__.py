@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.figures import Figure
 
-NAMES = ("load", "answer", "events", "faults", "quality-journey")
+NAMES = ("load", "answer", "events", "faults", "hostile", "quality-journey")
 QUICK_MINUTES = 3.0
 REPORTED_VERSIONS = ("numpy", "asyncpg", "redis", "strawberry-graphql", "graphql-core", "tensorflow-cpu", "uvicorn")
 

@@ -19,7 +19,7 @@ import typer
 from cli.demo.household_log import ShopFiles
 from cli.demo.steps import Demo
 from cli.gateway_client import Client, answers
-from cli.local.deployment import open_deployment
+from cli.local.deployment import Deployment, open_deployment
 from cli.local.stack_files import read_credentials
 from cli.stack.folder import free_ports
 from core import clock
@@ -47,6 +47,18 @@ def shop(seed: int) -> Iterator[Shop]:
     if demo and answers(f"{demo['base_url']}/healthz"):
         yield _running(demo)
         return
+    with loaded_site(seed) as site:
+        client = Demo(site).client()
+        site.start_services()
+        users = busiest_users(site)
+        bundles = Path(site.settings["PENCHANT_BUNDLES"])
+        typer.echo(f"The shop answers at {site.base_url}")
+        yield Shop(client, users, site.settings["PENCHANT_POSTGRES_URL"], site.settings["PENCHANT_REDIS_URL"], bundles)
+
+
+@contextmanager
+def loaded_site(seed: int) -> Iterator[Deployment]:
+    """A new stack with the shop's data and a bundle that serves. Its gateway and its worker are not started."""
     (port,) = free_ports(1)
     with (
         tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path,
@@ -56,13 +68,14 @@ def shop(seed: int) -> Iterator[Shop]:
         making = run.begin_making_files()
         site.start_stores(run.say)
         run.load(making)
-        client = run.client()
         bundles = Path(site.settings["PENCHANT_BUNDLES"])
         asyncio.run(_serve_untrained(site.settings["PENCHANT_POSTGRES_URL"], bundles, seed))
-        site.start_services()
-        users = _users(ShopFiles.under(site.folder.path / "data").people)
-        typer.echo(f"The shop answers at {site.base_url}")
-        yield Shop(client, users, site.settings["PENCHANT_POSTGRES_URL"], site.settings["PENCHANT_REDIS_URL"], bundles)
+        yield site
+
+
+def busiest_users(site: Deployment) -> list[str]:
+    """The ids of the most active users of a loaded site."""
+    return _users(ShopFiles.under(site.folder.path / "data").people)
 
 
 def _running(demo: dict[str, Any]) -> Shop:
