@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bus.publisher import Publisher
     from core.settings import Settings
     from db.postgres import Pool
+    from db.shares import Shares
     from engine.catalogue.catalogue import Catalogue
     from engine.intake.ingest import EventIntake
     from engine.recommending.people import PeopleReader
@@ -24,7 +25,8 @@ class Gateway:
     """The lifespan of `api.app` opens and closes it."""
 
     settings: Settings
-    pool: Pool
+    pool: Pool  # for what is small and needed at once; all else uses a share of it
+    shares: Shares
     redis: Redis
     catalogue: Catalogue
     models: ServingModels

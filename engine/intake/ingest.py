@@ -20,7 +20,7 @@ from core.errors import Overloaded, StoreUnavailable
 from core.settings import Ingest as IngestSettings
 from core.stores import log_unavailable, time_limit
 from core.tasks import end
-from db.postgres import Pool
+from db.postgres import Connection
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.accepted import AcceptedEvents
 from engine.intake.batching import Batcher, PendingCall
@@ -40,7 +40,7 @@ _NOT_STORED: Final = "Neither the broker nor the outbox took this event: send it
 class EventIntake:
     """The intake of one process. Use it on one event loop, between `open` and `close`."""
 
-    def __init__(self, settings: IngestSettings, pool: Pool, redis: Redis, broker: Publisher) -> None:
+    def __init__(self, settings: IngestSettings, pool: Connection, redis: Redis, broker: Publisher) -> None:
         self._pool = pool
         self._broker = broker
         self._accepted = AcceptedEvents(redis)

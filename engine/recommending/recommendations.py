@@ -12,11 +12,13 @@ from core import metrics
 from core.contract import Person
 from core.errors import InvalidInput, StoreUnavailable, Unanswerable
 from db.items import Item
+from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.recommending.pages import Page, Pin, Select, cut_page, read_pin
 from engine.recommending.people import Degradation, PersonLoader
-from engine.recommending.serving_models import Popular, ServingModels
+from engine.recommending.serving_models import ServingModels
+from engine.recommending.trends import Popular
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, score, select, view_person
@@ -27,7 +29,6 @@ from ml.state import State
 
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
-SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(hours=1), timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,11 @@ class Recommender:
     Equal lists of a person, for example for two placements, are scored once.
     """
 
-    def __init__(self, catalogue: Catalogue, models: ServingModels, signer: Signer, people: PersonLoader) -> None:
+    def __init__(
+        self, catalogue: Catalogue, models: ServingModels, signer: Signer, people: PersonLoader, reads: Share
+    ) -> None:
         self._catalogue, self._models, self._signer, self._people = catalogue, models, signer, people
+        self._reads = reads
         self.bundle = models.current
         self._views: dict[tuple[Hashable, ...], PersonView] = {}
         self._scored: dict[tuple[Hashable, ...], Scored] = {}
@@ -127,16 +131,17 @@ class Recommender:
         return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
 
     async def trending(self, window: timedelta, request: ListRequest) -> RecommendedList:
-        """The items that most people bought within `window`.
+        """The items that most people bought within `window`, or the next longer window that is counted.
 
-        Raises InvalidInput for a window outside an hour to a year, and Unanswerable while they cannot be counted.
+        Raises InvalidInput for a window outside an hour to a year, RateLimited while the caller waits for too many, and
+        Unanswerable while they cannot be counted.
         """
-        if not SHORTEST_WINDOW <= window <= LONGEST_WINDOW:
-            raise InvalidInput("window must be between PT1H and P365D.", field="window")
+        trends = self._models.trends
+        window = trends.window_for(window)
         name = f"trending:{int(window.total_seconds())}"
         pin = read_pin(self._signer, name, request.after, bundle=None)
         try:
-            popular = await self._models.trending(window)
+            popular = await trends.popular(window, self._reads)
         except StoreUnavailable as error:
             raise Unanswerable(error.store, "What is trending cannot be counted right now.") from error
 
@@ -144,7 +149,8 @@ class Recommender:
             return partial(_most_bought, popular, allowed)
 
         allowed = allowed_by(self._catalogue, request)
-        return RecommendedList(cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed), None, [])
+        page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
+        return RecommendedList(page, None, [])
 
     def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
         """The pin of the list `name`, and the bundle for its pages: the pinned one if it is kept, else the current."""

@@ -103,7 +103,7 @@ class CatalogueMutation:
         """Check and store the patches of items, one by one."""
         gateway = info.context.gateway
         patches = [patch_of(item) for item in items]
-        return UpsertItemsPayload(all_results=await store_items(gateway.pool, gateway.catalogue, patches))
+        return UpsertItemsPayload(all_results=await store_items(gateway.shares.bulk, gateway.catalogue, patches))
 
     @strawberry.mutation(
         permission_classes=[requires("catalog:write")],
@@ -117,4 +117,4 @@ class CatalogueMutation:
     ) -> RemoveItemsPayload | None:
         """Remove items by id."""
         gateway = info.context.gateway
-        return RemoveItemsPayload(all_results=await drop_items(gateway.pool, gateway.catalogue, ids))
+        return RemoveItemsPayload(all_results=await drop_items(gateway.shares.bulk, gateway.catalogue, ids))

@@ -77,7 +77,7 @@ class User(Node):
         """The uploaded traits."""
         if self.person.kind == "guest":
             return None
-        user = await user_by_id(info.context.gateway.pool, self.person.id)
+        user = await user_by_id(info.context.gateway.shares.people, self.person.id)
         return None if user is None else JSON(user.traits)
 
     @strawberry.field(
@@ -227,5 +227,5 @@ class PeopleMutation:
     ) -> UpsertUsersPayload | None:
         """Check and store the patches of users, one by one."""
         return UpsertUsersPayload(
-            all_results=await store_users(info.context.gateway.pool, [patch_of(user) for user in users])
+            all_results=await store_users(info.context.gateway.shares.bulk, [patch_of(user) for user in users])
         )

@@ -27,7 +27,8 @@ async def recommender(gateway: Gateway, redis: Redis, make_bundle: MakeBundle, s
     await gateway.catalogue.refresh()
     await serving(gateway.pool, make_bundle(gateway.catalogue, IDS))
     await gateway.models.load()
-    return Recommender(gateway.catalogue, gateway.models, gateway.signer, PersonLoader(gateway.people))
+    reads = gateway.shares.expensive.of("tests")
+    return Recommender(gateway.catalogue, gateway.models, gateway.signer, PersonLoader(gateway.people), reads)
 
 
 @pytest.fixture
