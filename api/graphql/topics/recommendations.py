@@ -327,8 +327,8 @@ class RecommendationQuery:
         window: Annotated[
             timedelta,
             strawberry.argument(
-                description="How far to look back: PT1H (one hour) to P365D (365 days). It is rounded up to 1 or 6 hours,"
-                " to 1, 3, 7, 14, 30, 90, 180 or 365 days, or to the shop's own `PENCHANT_POPULAR_WINDOW`."
+                description="How far to look back: PT1H (one hour) to P365D (365 days). It is rounded up to 1 or 6"
+                " hours, to 1, 3, 7, 14, 30, 90, 180 or 365 days, or to the shop's own `PENCHANT_POPULAR_WINDOW`."
             ),
         ] = timedelta(days=7),
         filter: FilterBy = None,
