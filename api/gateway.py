@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from core.turns import Turns
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -35,3 +37,4 @@ class Gateway:
     signer: Signer
     broker: Publisher
     verifier: TokenVerifier
+    turns: Turns = field(default_factory=Turns)

@@ -8,6 +8,7 @@ import strawberry
 from api.gateway import Gateway
 from core.contract import Event, Person
 from core.gathered_reads import GatheredReads
+from core.turns import OneAtATime
 from db.dead_events import bodies_of_dead_events
 from db.events import events_for_items
 from db.shares import Share
@@ -36,7 +37,7 @@ class Context:
     def recommender(self) -> Recommender:
         """The lists of this request, all from one bundle."""
         gateway = self.gateway
-        return Recommender(gateway.catalogue, gateway.models, gateway.signer, self.people, self.reads)
+        return Recommender(gateway.catalogue, gateway.models, gateway.signer, self.people, self.reads, self.turns)
 
     def evidence(self, person: Person) -> GatheredReads[str, list[Event]]:
         """The person's newest events about an item, at most three: a query for all lists that this request shows."""
@@ -49,6 +50,11 @@ class Context:
     def dead_bodies(self) -> GatheredReads[int, bytes]:
         """The bodies of dead events by id: a query for all that this request shows."""
         return GatheredReads(partial(bodies_of_dead_events, self.reads))
+
+    @cached_property
+    def turns(self) -> OneAtATime:
+        """What a resolver that computes for long enters first."""
+        return OneAtATime(self.gateway.turns)
 
     @cached_property
     def reads(self) -> Share:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from core import metrics
 from core.contract import Person
 from core.errors import InvalidInput, StoreUnavailable, Unanswerable
+from core.turns import OneAtATime
 from db.items import Item
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
@@ -72,10 +73,16 @@ class Recommender:
     """
 
     def __init__(
-        self, catalogue: Catalogue, models: ServingModels, signer: Signer, people: PersonLoader, reads: Share
+        self,
+        catalogue: Catalogue,
+        models: ServingModels,
+        signer: Signer,
+        people: PersonLoader,
+        reads: Share,
+        turns: OneAtATime,
     ) -> None:
         self._catalogue, self._models, self._signer, self._people = catalogue, models, signer, people
-        self._reads = reads
+        self._reads, self._turns = reads, turns
         self.bundle = models.current
         self._views: dict[tuple[Hashable, ...], PersonView] = {}
         self._scored: dict[tuple[Hashable, ...], Scored] = {}
@@ -95,6 +102,12 @@ class Recommender:
                 degraded.append(Degradation.UNKNOWN_PERSON)
         if bundle is None:
             degraded.append(Degradation.NO_MODEL)
+        async with self._turns:
+            return RecommendedList(self._page_for(person, request, name, pin, bundle, state), bundle, degraded)
+
+    def _page_for(
+        self, person: Person, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None, state: State
+    ) -> Page:
         context = _check_count(request.context_items, "context", MAX_CONTEXT_ITEMS)
         viewed = (person, bundle and bundle.id, pin.as_of, request.personalize, *context)
         if viewed not in self._views:
@@ -110,14 +123,18 @@ class Recommender:
 
         allowed = allowed_by(self._catalogue, request)
         _exclude_variants(self._catalogue, allowed, view.resting)
-        return RecommendedList(
-            cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed), bundle, degraded
-        )
+        return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
 
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
-        catalogue, name = self._catalogue, f"item:{item.id}"
+        name = f"item:{item.id}"
         pin, bundle = self._pinned(name, request.after)
+        async with self._turns:
+            page = self._page_like(item, request, name, pin, bundle)
+        return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
+
+    def _page_like(self, item: Item, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None) -> Page:
+        catalogue = self._catalogue
         allowed = allowed_by(catalogue, request)
         allowed[item.number] = False
         allowed &= ~catalogue.in_groups(catalogue.groups(np.array([item.number], np.uint32)))
@@ -127,8 +144,7 @@ class Recommender:
                 return partial(similar, bundle.universe, item.number, allowed)
             return partial(_same_category, catalogue, item, self._models.fallback(bundle), allowed)
 
-        page = cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
-        return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
+        return cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
 
     async def trending(self, window: timedelta, request: ListRequest) -> RecommendedList:
         """The items that most people bought within `window`, or the next longer window that is counted.
@@ -148,8 +164,9 @@ class Recommender:
         def score_allowed(allowed: Mask) -> Select:
             return partial(_most_bought, popular, allowed)
 
-        allowed = allowed_by(self._catalogue, request)
-        page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
+        async with self._turns:
+            allowed = allowed_by(self._catalogue, request)
+            page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
         return RecommendedList(page, None, [])
 
     def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
