@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypedDict
 
@@ -36,10 +37,12 @@ from core.settings import Settings
 from core.tasks import end
 from db.cache import connect_redis
 from db.postgres import Pool, connect_pool
+from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.ingest import EventIntake
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
+from engine.recommending.trends import Trends
 from engine.signing import Signer
 
 log = structlog.get_logger()
@@ -141,26 +144,23 @@ async def _open_gateway(
     redis = connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout)
     stack.push_async_callback(redis.aclose)
     catalogue = await _open_catalogue(pool, edge.serving_poll, catalogue)
-    models = ServingModels(
-        pool,
-        stores.bundles,
-        catalogue,
-        poll=edge.serving_poll,
-        popular_window=edge.popular_window,
-        redis=redis,
-    )
+    shares = share_out(pool, stores.postgres_timeout)
+    trends = Trends(shares.expensive, timedelta(days=edge.popular_window), empty_age=edge.serving_poll)
+    stack.push_async_callback(trends.close)
+    models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, trends=trends, redis=redis)
     await models.load()
-    ingest = EventIntake(settings.ingest, pool, redis, broker, settings.lake.events_keep)
+    ingest = EventIntake(settings.ingest, shares.bulk, redis, broker, settings.lake.events_keep)
     ingest.open()
     stack.push_async_callback(ingest.close)
     await stack.enter_async_context(_run_beside(catalogue.run, models.run))
     return Gateway(
         settings=settings,
         pool=pool,
+        shares=shares,
         redis=redis,
         catalogue=catalogue,
         models=models,
-        people=PeopleReader(pool, redis, catalogue),
+        people=PeopleReader(shares.people, redis, catalogue),
         ingest=ingest,
         signer=Signer(edge.secret.get_secret_value()),
         broker=broker,

@@ -14,6 +14,7 @@ from core.errors import (
     NotFound,
     Overloaded,
     PenchantError,
+    RateLimited,
     StoreUnavailable,
     TooManyElements,
     Unanswerable,
@@ -48,8 +49,9 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
 _REFUSALS: tuple[tuple[type[PenchantError], str, int], ...] = (
     (TooManyElements, "PAYLOAD_TOO_LARGE", 413),
     (Overloaded, "SERVICE_UNAVAILABLE", 503),
+    (RateLimited, "RATE_LIMITED", 429),
 )
-REFUSALS = (RequestRefused, TooManyElements, Overloaded)  # errors that refuse a request as a whole
+REFUSALS = (RequestRefused, TooManyElements, Overloaded, RateLimited)  # errors that refuse a request as a whole
 
 
 def code_of(error: BaseException) -> str | None:
@@ -59,7 +61,7 @@ def code_of(error: BaseException) -> str | None:
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
 
 
-def refusal_of(error: RequestRefused | TooManyElements | Overloaded) -> RequestRefused:
+def refusal_of(error: RequestRefused | TooManyElements | Overloaded | RateLimited) -> RequestRefused:
     """One of `REFUSALS` as a RequestRefused, with its public code and HTTP status."""
     if isinstance(error, RequestRefused):
         return error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from core.turns import Turns
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from bus.publisher import Publisher
     from core.settings import Settings
     from db.postgres import Pool
+    from db.shares import Shares
     from engine.catalogue.catalogue import Catalogue
     from engine.intake.ingest import EventIntake
     from engine.recommending.people import PeopleReader
@@ -24,7 +27,8 @@ class Gateway:
     """The lifespan of `api.app` opens and closes it."""
 
     settings: Settings
-    pool: Pool
+    pool: Pool  # for what is small and needed at once; all else uses a share of it
+    shares: Shares
     redis: Redis
     catalogue: Catalogue
     models: ServingModels
@@ -33,3 +37,4 @@ class Gateway:
     signer: Signer
     broker: Publisher
     verifier: TokenVerifier
+    turns: Turns = field(default_factory=Turns)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -23,10 +24,12 @@ from core.contract import Person
 from core.settings import Settings
 from db.cache import connect_redis
 from db.postgres import connect_pool
+from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.people import PeopleReader
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
 from engine.recommending.serving_models import ServingModels
+from engine.recommending.trends import Trends
 from engine.scopes import SCOPES
 from engine.signing import Signer
 from engine.viewer import Viewer
@@ -78,12 +81,12 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     redis = await stack.enter_async_context(connect_redis(redis_url))
     catalogue = Catalogue(pool, 60)
     await catalogue.load()
-    models = ServingModels(pool, bundles, catalogue, poll=60, popular_window=28)
+    shares = share_out(pool, 5.0)
+    trends = Trends(shares.expensive, timedelta(days=28), empty_age=60)
+    models = ServingModels(pool, bundles, catalogue, poll=60, trends=trends)
     await models.load()
-    people, signer = PeopleReader(pool, redis, catalogue), Signer("of a benchmark")
-    return Gateway(
-        Settings(), pool, redis, catalogue, models, people, cast(Any, None), signer, cast(Any, None), cast(Any, None)
-    )
+    people, signer, none = PeopleReader(shares.people, redis, catalogue), Signer("of a benchmark"), cast(Any, None)
+    return Gateway(Settings(), pool, shares, redis, catalogue, models, people, none, signer, none, none)
 
 
 def objects(catalogue: Catalogue, listed: RecommendedList) -> dict[str, Any]:

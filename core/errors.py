@@ -51,3 +51,7 @@ class TooManyElements(PenchantError):
 
 class Overloaded(PenchantError):
     """Too much work is waiting: try again in a moment."""
+
+
+class RateLimited(PenchantError):
+    """Too many requests of this caller wait for an answer: try again in a moment."""

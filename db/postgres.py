@@ -1,8 +1,8 @@
 """The connection to Postgres: one pool per process, jsonb as Python objects, and one error while it is away."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol, cast
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import asyncpg
 import asyncpg.pool
@@ -35,7 +35,7 @@ class SchemaOutdated(StoreUnavailable):
 
 
 class Connection(Protocol):
-    """The connection that every function of this folder takes: a pool, or a connection inside a transaction."""
+    """What every function of this folder takes: a pool, a share of one, or a connection inside a transaction."""
 
     async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]:
         """All rows."""
@@ -51,6 +51,15 @@ class Connection(Protocol):
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """Run and return the command's tag."""
+        ...
+
+
+@runtime_checkable
+class ConnectionSource(Connection, Protocol):
+    """A pool or a share of one: each statement may run on another connection."""
+
+    def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Any]:
+        """A connection for a block."""
         ...
 
 
@@ -168,7 +177,7 @@ def _from_jsonb(value: bytes) -> Any:
 @asynccontextmanager
 async def transaction(connection: Connection) -> AsyncIterator[Connection]:
     """A transaction on a connection of the pool, or a savepoint inside the transaction already open."""
-    if isinstance(connection, Pool):
+    if isinstance(connection, ConnectionSource):
         async with connection.acquire() as own, own.transaction():
             yield own
     else:

@@ -107,9 +107,11 @@ async def read_items(connection: Connection) -> dict[str, int]:
     return {row["id"]: row["number"] for row in rows}
 
 
-async def popular_items(connection: Connection, since: datetime, limit: int) -> list[tuple[str, int, int]]:
+async def popular_items(
+    connection: Connection, since: datetime, limit: int, *, timeout: float | None = None
+) -> list[tuple[str, int, int]]:
     """The live items that most people bought since then: (id, number, people), ties by id."""
-    rows = await connection.fetch(_POPULAR, since, limit)
+    rows = await connection.fetch(_POPULAR, since, limit, timeout=timeout)
     return [(row["id"], row["number"], row["people"]) for row in rows]
 
 

@@ -40,6 +40,12 @@ class Relay:
         self._port = self._server.sockets[0].getsockname()[1]
         return self._url.format(port=self._port)
 
+    async def mute(self) -> None:
+        """Keep the open connections, and never answer new ones."""
+        if self._server is not None:
+            self._server.close()
+        await self.open(mute=True)
+
     async def close(self) -> None:
         """Cut every connection and refuse new ones."""
         if self._server is not None:

@@ -1,14 +1,22 @@
 """What a resolver may reach: the viewer, the process's gateway, and this request's loaders."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import strawberry
 
 from api.gateway import Gateway
+from core.contract import Event, Person
+from core.gathered_reads import GatheredReads
+from core.turns import OneAtATime
+from db.dead_events import bodies_of_dead_events
+from db.events import events_for_items
+from db.shares import Share
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import Recommender
 from engine.viewer import Viewer
+
+MAX_EVENTS = 3  # per reason
 
 
 @dataclass
@@ -18,6 +26,7 @@ class Context:
     viewer: Viewer
     gateway: Gateway
     request_id: str
+    _evidence: dict[Person, GatheredReads[str, list[Event]]] = field(default_factory=dict, init=False)
 
     @cached_property
     def people(self) -> PersonLoader:
@@ -27,7 +36,30 @@ class Context:
     @cached_property
     def recommender(self) -> Recommender:
         """The lists of this request, all from one bundle."""
-        return Recommender(self.gateway.catalogue, self.gateway.models, self.gateway.signer, self.people)
+        gateway = self.gateway
+        return Recommender(gateway.catalogue, gateway.models, gateway.signer, self.people, self.reads, self.turns)
+
+    def evidence(self, person: Person) -> GatheredReads[str, list[Event]]:
+        """The person's newest events about an item, at most three: a query for all lists that this request shows."""
+        if person not in self._evidence:
+            read = partial(events_for_items, self.reads, person, each=MAX_EVENTS)
+            self._evidence[person] = GatheredReads(read)
+        return self._evidence[person]
+
+    @cached_property
+    def dead_bodies(self) -> GatheredReads[int, bytes]:
+        """The bodies of dead events by id: a query for all that this request shows."""
+        return GatheredReads(partial(bodies_of_dead_events, self.reads))
+
+    @cached_property
+    def turns(self) -> OneAtATime:
+        """What a resolver that computes for long enters first."""
+        return OneAtATime(self.gateway.turns)
+
+    @cached_property
+    def reads(self) -> Share:
+        """What expensive reads of Postgres use: the share of this caller, the client and the person of the token."""
+        return self.gateway.shares.expensive.of((self.viewer.client_id, self.viewer.person))
 
 
 Info = strawberry.Info[Context, None]

@@ -111,11 +111,11 @@ async def _store_events(gateway: Gateway, viewer: Viewer, raws: Sequence[Element
 
 
 async def _store_items(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]) -> list[Result]:
-    return await store_items(gateway.pool, gateway.catalogue, raws)
+    return await store_items(gateway.shares.bulk, gateway.catalogue, raws)
 
 
 async def _store_users(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]) -> list[Result]:
-    return await store_users(gateway.pool, raws)
+    return await store_users(gateway.shares.bulk, raws)
 
 
 def routes(max_body: int, timeout: float) -> list[Route]:

@@ -140,12 +140,12 @@ class Catalogue:
     def mask(self, wanted: Filter | None = None, market: str | None = None) -> NDArray[np.bool_]:
         """By item number: live items that match `wanted`, by the offers of `market`. Do not write to it."""
         key = (wanted, market)
-        mask = self._masks.get(key)
+        mask = self._masks.pop(key, None)
         if mask is None:
             mask = self._alive.copy() if wanted is None else self._matching(wanted, market)
             if len(self._masks) >= MASKS_KEPT:
-                self._masks.clear()
-            self._masks[key] = mask
+                del self._masks[next(iter(self._masks))]  # the one that was not used for longest
+        self._masks[key] = mask
         return mask
 
     def sellable(self, wanted: Filter | None = None, market: str | None = None) -> NDArray[np.bool_]:
@@ -166,8 +166,10 @@ class Catalogue:
         if wanted.without is not None:
             yield ~self._matching(wanted.without, market)
         if wanted.any_of is not None:
-            parts = [self._matching(part, market) for part in wanted.any_of]
-            yield np.logical_or.reduce(parts) if parts else np.zeros(self.size, bool)
+            mask = np.zeros(self.size, bool)
+            for part in wanted.any_of:
+                mask |= self._matching(part, market)
+            yield mask
         yield from self._in_market(wanted, market)
 
     def _in_market(self, wanted: Filter, market: str | None) -> Iterator[NDArray[np.bool_]]:

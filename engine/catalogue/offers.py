@@ -41,7 +41,7 @@ class Offers:
         self._codes: dict[str, int] = {}
         self._numbers, self._markets = array("I"), array("I")
         self._prices, self._available = array("d"), array("B")
-        self._ready: dict[str | None, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
+        self._ready: dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
 
     def add(self, number: int, offers: Sequence[Offer]) -> None:
         """Add the offers of item `number`."""
@@ -73,24 +73,25 @@ class Offers:
 
     def columns(self, market: str | None, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Price (NaN: none) and availability in `market`, by item number, each (size,). Do not write to them."""
-        found = self._ready.get(market)
+        code = _NO_MARKET if market is None else self._codes.get(market, _EVERY_MARKET)  # unknown markets are one
+        found = self._ready.pop(code, None)
         if found is None or len(found[0]) != size:
             if len(self._ready) >= MARKETS_KEPT:
-                self._ready.clear()
-            found = self._ready[market] = self._columns(market, size)
+                del self._ready[next(iter(self._ready))]  # the one that was not used for longest
+            found = self._columns(code, size)
+        self._ready[code] = found
         return found
 
-    def _columns(self, market: str | None, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def _columns(self, code: int, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         numbers, markets = np.array(self._numbers, np.uint32), np.array(self._markets, np.uint32)
         prices, in_stock = np.array(self._prices), np.array(self._available, np.uint8).astype(bool)
         price, available = np.full(size, np.nan), np.ones(size, bool)
-        if market is None:
-            layers = [_NO_MARKET]
-        else:
+        layers = [code]
+        if code != _NO_MARKET:
             available[numbers] = False  # it has offers, so one of them must cover this market
-            layers = [_EVERY_MARKET, self._codes.get(market, _EVERY_MARKET)]
-        for code in layers:
-            here = markets == code
+            layers = [_EVERY_MARKET, code]
+        for layer in layers:
+            here = markets == layer
             price[numbers[here]] = prices[here]
             available[numbers[here]] = in_stock[here]
         return price, available

@@ -9,7 +9,7 @@ from core.errors import InvalidInput, StoreUnavailable
 from core.stores import log_unavailable
 from core.uploads import read_item, read_user
 from db.items import remove_items, upsert_items
-from db.postgres import Pool
+from db.postgres import Connection
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
 from engine.outcomes import Outcome, Result, check_count, valid_id
@@ -17,7 +17,7 @@ from engine.outcomes import Outcome, Result, check_count, valid_id
 SLICE: Final = 5  # elements that are checked between two turns of the event loop: one item may have 500 offers
 
 
-async def store_items(pool: Pool, catalogue: Catalogue, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
+async def store_items(pool: Connection, catalogue: Catalogue, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
     """Check and store items, and refresh this process's catalogue. Returns one result per item, in order.
 
     Raises TooManyElements for more than 500.
@@ -27,7 +27,7 @@ async def store_items(pool: Pool, catalogue: Catalogue, raws: Sequence[Mapping[s
     return results
 
 
-async def drop_items(pool: Pool, catalogue: Catalogue, ids: Sequence[str]) -> list[Result]:
+async def drop_items(pool: Connection, catalogue: Catalogue, ids: Sequence[str]) -> list[Result]:
     """Remove items: each is ACCEPTED, REJECTED as NOT_FOUND, or RETRY. Raises TooManyElements for more than 500."""
     check_count(len(ids))
     valid = [id for id in ids if valid_id(id)]
@@ -46,7 +46,7 @@ async def drop_items(pool: Pool, catalogue: Catalogue, ids: Sequence[str]) -> li
     ]
 
 
-async def store_users(pool: Pool, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
+async def store_users(pool: Connection, raws: Sequence[Mapping[str, Any]]) -> list[Result]:
     """Check and store users, as `store_items` does items."""
     return await _store(raws, read_user, partial(upsert_users, pool), doing="store users")
 

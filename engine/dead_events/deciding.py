@@ -15,7 +15,7 @@ from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db.dead_events import DeadReason, DeadState, ReplayableEvent, discard_dead_events, find_replayable, mark_replayed
 from db.events import find_conflicts
-from db.postgres import Pool
+from db.postgres import Connection
 from engine.outcomes import Outcome, Result, check_count
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ IN_FLIGHT: Final = 20  # messages
 MAX_DIGITS: Final = 18
 
 
-async def replay(pool: Pool, publisher: Publisher, ids: Sequence[str], by: str) -> list[Result]:
+async def replay(pool: Connection, publisher: Publisher, ids: Sequence[str], by: str) -> list[Result]:
     """Send dead events through the queue once more, under the identities they have; one result for each id.
 
     Each is marked after the broker has confirmed it. After a crash between the two it is sent again, and stored once.
@@ -43,7 +43,7 @@ async def replay(pool: Pool, publisher: Publisher, ids: Sequence[str], by: str) 
     return [_result(index, id, found, refused, sent) for index, id in enumerate(ids)]
 
 
-async def discard(pool: Pool, ids: Sequence[str], reason: str, by: str) -> list[Result]:
+async def discard(pool: Connection, ids: Sequence[str], reason: str, by: str) -> list[Result]:
     """Delete the bodies of dead events, keep who discarded them and why; one result for each id.
 
     Raises TooManyElements for more than 500, and InvalidInput for a reason that cannot be stored.
@@ -70,7 +70,7 @@ def envelope_of(row: ReplayableEvent) -> Envelope:
     return as_received(row.task, row.body, row.envelope_id)
 
 
-async def _refused(pool: Pool, found: dict[int, ReplayableEvent]) -> dict[int, Result]:
+async def _refused(pool: Connection, found: dict[int, ReplayableEvent]) -> dict[int, Result]:
     """The rows that are not sent, each with the reason."""
     undecided = [row for row in found.values() if row.state is DeadState.DEAD]
     refused = {row.id: _decided(row) for row in found.values() if row.state is not DeadState.DEAD}

@@ -23,7 +23,7 @@ from core.sources import sources_of_other_release
 from core.stores import log_unavailable, time_limit
 from core.tasks import end
 from db.plain_sources import plain_sources_until
-from db.postgres import Pool
+from db.postgres import Connection
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.accepted import AcceptedEvents
 from engine.intake.batching import Batcher, PendingCall
@@ -50,7 +50,7 @@ class EventIntake:
     def __init__(
         self,
         settings: IngestSettings,
-        pool: Pool,
+        pool: Connection,
         redis: Redis,
         broker: Publisher,
         events_keep: int | None = None,

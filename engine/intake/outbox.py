@@ -11,7 +11,7 @@ from bus.publisher import Publisher
 from core.errors import StoreUnavailable
 from db import outbox
 from db.outbox import OutboxEnvelope
-from db.postgres import Connection, Pool, transaction
+from db.postgres import Connection, transaction
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ def envelope_of(row: OutboxEnvelope) -> Envelope:
     return as_received(Kind.STORE_EVENTS, row.body, row.message_id)
 
 
-async def drain_outbox(pool: Pool, broker: Publisher) -> None:
+async def drain_outbox(pool: Connection, broker: Publisher) -> None:
     """Send the envelopes of the outbox, oldest first, until none is left or the broker confirms none of them.
 
     Raises StoreUnavailable in the second case, and while Postgres is away.
@@ -40,7 +40,7 @@ async def drain_outbox(pool: Pool, broker: Publisher) -> None:
         log.info("outbox_drained", messages=sent)
 
 
-async def _drain_some(pool: Pool, broker: Publisher) -> int:
+async def _drain_some(pool: Connection, broker: Publisher) -> int:
     """Send the oldest envelopes, each by itself, so that one the broker refuses does not stop the others."""
     async with transaction(pool) as connection:
         rows = await outbox.take_envelopes(connection)

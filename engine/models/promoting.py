@@ -10,7 +10,7 @@ from core.contract import check_id, check_reason
 from core.errors import InvalidInput
 from db.cache import hint_serving
 from db.jobs import Job, finish_job
-from db.postgres import Pool, transaction
+from db.postgres import Connection, transaction
 from db.serving import (
     Model,
     Serving,
@@ -36,7 +36,7 @@ class CannotServe(InvalidInput):
 
 
 async def decide_by_gate(
-    pool: Pool,
+    pool: Connection,
     redis: Redis,
     job: Job,
     model: Model,
@@ -57,7 +57,7 @@ async def decide_by_gate(
 
 
 async def promote_model(
-    pool: Pool,
+    pool: Connection,
     redis: Redis,
     bundles: Path,
     id: str,
@@ -80,7 +80,7 @@ async def promote_model(
     return serving
 
 
-async def roll_back_model(pool: Pool, redis: Redis, bundles: Path, reason: str, decided_by: str) -> Serving:
+async def roll_back_model(pool: Connection, redis: Redis, bundles: Path, reason: str, decided_by: str) -> Serving:
     """Let the model serve that served before. Raises InvalidInput without one, and CannotServe.
 
     Its bundle is opened first.
@@ -93,7 +93,7 @@ async def roll_back_model(pool: Pool, redis: Redis, bundles: Path, reason: str, 
     return serving
 
 
-async def _refusal(pool: Pool, id: str) -> str | None:
+async def _refusal(pool: Connection, id: str) -> str | None:
     """Why the gate does not let the model serve; None when it does."""
     last = await decision_about(pool, id)
     if last is None:

@@ -6,10 +6,10 @@ from core.contract import check_reason
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db.jobs import AFFINITY, Job, request_once
-from db.postgres import Pool
+from db.postgres import Connection
 
 
-async def request_training(pool: Pool, publisher: Publisher, reason: str, requested_by: str) -> Job:
+async def request_training(pool: Connection, publisher: Publisher, reason: str, requested_by: str) -> Job:
     """The waiting job: a new one, or the one that was already waiting. Raises InvalidInput for a wrong reason.
 
     Without the broker the trainers find the job later: the periodic work notifies them again.

@@ -18,7 +18,7 @@ from db.cache import forget_people, forget_seen
 from db.deletion import DeletedData
 from db.erasures import Erasure, begin_erasure, erasure_by_id, update_stores
 from db.personal_data import personal_data_of
-from db.postgres import Pool
+from db.postgres import Connection
 from db.receipts import PersonStore, StoreReport, StoreState
 from engine.intake.ingest import EventIntake
 from engine.viewer import Viewer
@@ -34,14 +34,14 @@ class PersonExport(NamedTuple):
     profile: dict[str, Any]
 
 
-async def export_user(pool: Pool, viewer: Viewer, id: str) -> PersonExport:
+async def export_user(pool: Connection, viewer: Viewer, id: str) -> PersonExport:
     """Everything stored about a user. Raises InvalidInput for an invalid id, Forbidden for a person's token."""
     _check_client(viewer)
     person, now = Person("user", check_id(id, "id")), clock.now()
     return PersonExport(person, now, await personal_data_of(pool, person.id))
 
 
-async def erase_user(pool: Pool, redis: Redis, ingest: EventIntake, viewer: Viewer, id: str) -> Erasure:
+async def erase_user(pool: Connection, redis: Redis, ingest: EventIntake, viewer: Viewer, id: str) -> Erasure:
     """Erase a user and the guests joined to them; returns the receipt.
 
     Postgres and Redis are erased here, the other stores by periodic tasks. From now on, no store takes an event of
@@ -56,7 +56,7 @@ async def erase_user(pool: Pool, redis: Redis, ingest: EventIntake, viewer: View
     return await update_stores(pool, erasure, reports) or erasure
 
 
-async def find_erasure(pool: Pool, viewer: Viewer, id: str) -> Erasure | None:
+async def find_erasure(pool: Connection, viewer: Viewer, id: str) -> Erasure | None:
     """The receipt with this id, None if there is none. Raises Forbidden for a person's token."""
     _check_client(viewer)
     try:

@@ -9,7 +9,7 @@ from core.errors import Forbidden, InvalidInput, InvalidToken, StoreUnavailable
 from core.stores import log_unavailable
 from db.cache import move_guest
 from db.identities import join_guest
-from db.postgres import Pool
+from db.postgres import Connection
 from engine.viewer import TokenVerifier, Viewer
 
 PERSON_SCOPE: Final = "events:write"  # for the viewer's own person
@@ -25,7 +25,7 @@ class GuestTaken(InvalidInput):
 
 
 async def identify(
-    pool: Pool,
+    pool: Connection,
     redis: Redis,
     verifier: TokenVerifier,
     viewer: Viewer,

@@ -12,9 +12,10 @@ from core.contract import Person
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
+from core.tasks import start_shared
 from db.cache import read_person, unpack_recent, write_base
 from db.events import StateEvent, state_events
-from db.postgres import Pool
+from db.postgres import Connection
 from db.users import person_known
 from engine.catalogue.catalogue import Catalogue
 from ml.state import EVENT, State, StateDamaged, Table, fold
@@ -41,7 +42,7 @@ class PeopleReader:
     missing.
     """
 
-    def __init__(self, pool: Pool, redis: Redis, catalogue: Catalogue) -> None:
+    def __init__(self, pool: Connection, redis: Redis, catalogue: Catalogue) -> None:
         self._pool, self._redis, self._catalogue = pool, redis, catalogue
         self._bases = SingleFlight(self._build)
 
@@ -111,13 +112,13 @@ class PersonLoader:
 
     def __init__(self, reader: PeopleReader) -> None:
         self._reader = reader
-        self._states: dict[Person, asyncio.Future[tuple[State, list[Degradation]]]] = {}
+        self._states: dict[Person, asyncio.Task[tuple[State, list[Degradation]]]] = {}
         self._known: dict[Person, bool] = {}
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state, and why it is degraded."""
         if person not in self._states:
-            self._states[person] = asyncio.ensure_future(self._reader.state(person))
+            self._states[person] = start_shared(self._reader.state(person))
         return await self._states[person]
 
     async def known(self, person: Person) -> bool:

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from core import metrics
 from core.contract import Person
 from core.errors import InvalidInput, StoreUnavailable, Unanswerable
+from core.turns import OneAtATime
 from db.items import Item
+from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.recommending.pages import Page, Pin, Select, cut_page, read_pin
 from engine.recommending.people import Degradation, PersonLoader
-from engine.recommending.serving_models import Popular, ServingModels
+from engine.recommending.serving_models import ServingModels
+from engine.recommending.trends import Popular
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, score, select, view_person
@@ -27,7 +30,6 @@ from ml.state import State
 
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
-SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(hours=1), timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,17 @@ class Recommender:
     Equal lists of a person, for example for two placements, are scored once.
     """
 
-    def __init__(self, catalogue: Catalogue, models: ServingModels, signer: Signer, people: PersonLoader) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        models: ServingModels,
+        signer: Signer,
+        people: PersonLoader,
+        reads: Share,
+        turns: OneAtATime,
+    ) -> None:
         self._catalogue, self._models, self._signer, self._people = catalogue, models, signer, people
+        self._reads, self._turns = reads, turns
         self.bundle = models.current
         self._views: dict[tuple[Hashable, ...], PersonView] = {}
         self._scored: dict[tuple[Hashable, ...], Scored] = {}
@@ -91,6 +102,12 @@ class Recommender:
                 degraded.append(Degradation.UNKNOWN_PERSON)
         if bundle is None:
             degraded.append(Degradation.NO_MODEL)
+        async with self._turns:
+            return RecommendedList(self._page_for(person, request, name, pin, bundle, state), bundle, degraded)
+
+    def _page_for(
+        self, person: Person, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None, state: State
+    ) -> Page:
         context = _check_count(request.context_items, "context", MAX_CONTEXT_ITEMS)
         viewed = (person, bundle and bundle.id, pin.as_of, request.personalize, *context)
         if viewed not in self._views:
@@ -106,14 +123,18 @@ class Recommender:
 
         allowed = allowed_by(self._catalogue, request)
         _exclude_variants(self._catalogue, allowed, view.resting)
-        return RecommendedList(
-            cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed), bundle, degraded
-        )
+        return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
 
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
-        catalogue, name = self._catalogue, f"item:{item.id}"
+        name = f"item:{item.id}"
         pin, bundle = self._pinned(name, request.after)
+        async with self._turns:
+            page = self._page_like(item, request, name, pin, bundle)
+        return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
+
+    def _page_like(self, item: Item, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None) -> Page:
+        catalogue = self._catalogue
         allowed = allowed_by(catalogue, request)
         allowed[item.number] = False
         allowed &= ~catalogue.in_groups(catalogue.groups(np.array([item.number], np.uint32)))
@@ -123,28 +144,30 @@ class Recommender:
                 return partial(similar, bundle.universe, item.number, allowed)
             return partial(_same_category, catalogue, item, self._models.fallback(bundle), allowed)
 
-        page = cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
-        return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
+        return cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
 
     async def trending(self, window: timedelta, request: ListRequest) -> RecommendedList:
-        """The items that most people bought within `window`.
+        """The items that most people bought within `window`, or the next longer window that is counted.
 
-        Raises InvalidInput for a window outside an hour to a year, and Unanswerable while they cannot be counted.
+        Raises InvalidInput for a window outside an hour to a year, RateLimited while the caller waits for too many, and
+        Unanswerable while they cannot be counted.
         """
-        if not SHORTEST_WINDOW <= window <= LONGEST_WINDOW:
-            raise InvalidInput("window must be between PT1H and P365D.", field="window")
+        trends = self._models.trends
+        window = trends.window_for(window)
         name = f"trending:{int(window.total_seconds())}"
         pin = read_pin(self._signer, name, request.after, bundle=None)
         try:
-            popular = await self._models.trending(window)
+            popular = await trends.popular(window, self._reads)
         except StoreUnavailable as error:
             raise Unanswerable(error.store, "What is trending cannot be counted right now.") from error
 
         def score_allowed(allowed: Mask) -> Select:
             return partial(_most_bought, popular, allowed)
 
-        allowed = allowed_by(self._catalogue, request)
-        return RecommendedList(cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed), None, [])
+        async with self._turns:
+            allowed = allowed_by(self._catalogue, request)
+            page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
+        return RecommendedList(page, None, [])
 
     def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
         """The pin of the list `name`, and the bundle for its pages: the pinned one if it is kept, else the current."""

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -13,34 +11,21 @@ from numpy.typing import NDArray
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from core import clock, metrics
+from core import metrics
 from core.errors import StoreUnavailable
-from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import await_hint
 from db.postgres import Pool
-from db.purchases import popular_items
 from db.serving import Serving, current_serving
 from engine.catalogue.catalogue import Catalogue
+from engine.recommending.trends import Trends
 from ml.affinity.model import AffinityModel
 from ml.bundle import BundleRefused
 
 log = structlog.get_logger()
 
 KEPT_BUNDLES = 3  # in memory: the one that serves and earlier ones that cursors may still name
-MAX_POPULAR = 10_000  # items: enough for a full list behind a narrow filter
-POPULAR_MAX_AGE = 60.0  # seconds
-MAX_WINDOWS = 16  # windows whose popular items are kept
 MAX_RETRY_DELAY = 60.0  # seconds between two attempts to open a bundle that was refused
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Popular:
-    """Items by the number of people who bought them recently, most bought first."""
-
-    numbers: NDArray[np.uint32]
-    people: NDArray[np.uint32]
-    read_at: float  # the event loop's clock, seconds
 
 
 class ServingModels:
@@ -53,16 +38,14 @@ class ServingModels:
         catalogue: Catalogue,
         *,
         poll: float,
-        popular_window: int,
+        trends: Trends,
         redis: Redis | None = None,
     ) -> None:
+        self.trends = trends
         self._redis = redis
         self._pool, self._bundles, self._catalogue, self._poll = pool, bundles, catalogue, poll
-        self._window = timedelta(days=popular_window)
         self._held: tuple[AffinityModel, ...] = ()  # the current one first
         self._generation = 0
-        self._trending: dict[timedelta, Popular] = {}
-        self._reading = SingleFlight(self._read_popular)
         self._refused_generation, self._pause, self._not_before = 0, 0.0, 0.0
         self.refused: str | None = None  # why the bundle that should serve does not
 
@@ -77,7 +60,7 @@ class ServingModels:
 
     def fallback(self, bundle: AffinityModel | None) -> NDArray[np.uint32]:
         """Item numbers that fill a list, most bought first: of the recent window, else those of `bundle`."""
-        recent = self._trending.get(self._window)
+        recent = self.trends.usual
         if recent is not None and len(recent.numbers):
             return recent.numbers
         return bundle.popular if bundle else np.zeros(0, np.uint32)
@@ -85,14 +68,14 @@ class ServingModels:
     async def load(self) -> None:
         """Read the serving row and the popular items once, before the first request."""
         await self._follow_serving_row()
-        await self.trending(self._window)
+        await self.trends.refresh()
 
     async def run(self) -> None:
         """Follow the serving row and refresh the popular items until cancelled. Neither waits for the other."""
         pubsub = self._redis.pubsub() if self._redis else None
         try:
             follow = self._repeat(self._follow_serving_row, partial(self._wait_for_hint, pubsub))
-            refresh = self._repeat(partial(self.trending, self._window), partial(asyncio.sleep, self._poll))
+            refresh = self._repeat(self.trends.refresh, partial(asyncio.sleep, self._poll))
             await asyncio.gather(follow, refresh)
         finally:
             if pubsub is not None:
@@ -117,28 +100,6 @@ class ServingModels:
             await await_hint(pubsub, self._poll)
         except StoreUnavailable:  # polling goes on without hints
             await asyncio.sleep(self._poll)
-
-    async def trending(self, window: timedelta) -> Popular:
-        """The items most people bought within `window`, at most a minute old; concurrent callers share one query.
-
-        The window is rounded up, so that Postgres gets few different queries. Raises StoreUnavailable.
-        """
-        window = round_up(window)
-        found = self._trending.get(window)
-        now = asyncio.get_running_loop().time()
-        if found is not None and now - found.read_at < (POPULAR_MAX_AGE if len(found.numbers) else self._poll):
-            return found
-        return await self._reading.result(window)
-
-    async def _read_popular(self, window: timedelta) -> Popular:
-        now = asyncio.get_running_loop().time()
-        rows = await popular_items(self._pool, clock.now() - window, MAX_POPULAR)
-        numbers, people = (np.array([row[at] for row in rows], np.uint32) for at in (1, 2))
-        if len(self._trending) >= MAX_WINDOWS:
-            oldest = min(self._trending.keys() - {self._window}, key=lambda known: self._trending[known].read_at)
-            del self._trending[oldest]
-        popular = self._trending[window] = Popular(numbers, people, now)
-        return popular
 
     async def _follow_serving_row(self) -> None:
         row = await current_serving(self._pool)
@@ -179,12 +140,6 @@ class ServingModels:
         if wrong:
             raise BundleRefused(f"bundle {id}: {wrong} of its items have other numbers in this catalogue")
         return bundle
-
-
-def round_up(window: timedelta) -> timedelta:
-    """The window rounded up to whole hours, from two days on to whole days."""
-    step = timedelta(days=1) if window >= timedelta(days=2) else timedelta(hours=1)
-    return -(-window // step) * step
 
 
 def _open_warm(path: Path) -> AffinityModel:

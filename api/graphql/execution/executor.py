@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import graphql
-from graphql import GraphQLObjectType, GraphQLOutputType, is_leaf_type, is_list_type, is_non_null_type, is_object_type
+from graphql import (
+    GraphQLObjectType,
+    GraphQLOutputType,
+    get_named_type,
+    is_input_object_type,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+    is_object_type,
+)
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
@@ -20,6 +29,7 @@ from api.graphql.execution.plain import (
     object_of,
     typename_of,
 )
+from core.turns import OneAtATime
 
 
 @dataclass(slots=True)
@@ -88,6 +98,36 @@ class Executor(graphql.Executor[Any]):
             return _merged(results, cast(Awaitable[dict[str, Any]], rest))
         results.update(cast(dict[str, Any], rest))
         return results
+
+    def execute_field(
+        self,
+        parent_type: GraphQLObjectType,
+        source: Any,
+        field_details_list: FieldDetailsList,
+        path: Path,
+        position_context: Any,
+    ) -> Any:
+        """Execute a field with an input object in its arguments in a turn: Strawberry converts them first, for long."""
+        field = parent_type, source, field_details_list, path, position_context
+        if field_details_list[0].node.arguments and self._takes_objects(parent_type, field_details_list):
+            turns = getattr(self.context_value, "turns", None)
+            if turns is not None:
+                return self._execute_in_turn(turns, *field)
+        return super().execute_field(*field)
+
+    async def _execute_in_turn(self, turns: OneAtATime, *field: Any) -> Any:
+        async with turns:
+            result = super().execute_field(*field)
+        return await result if self.is_awaitable(result) else result
+
+    def _takes_objects(self, parent_type: GraphQLObjectType, details: FieldDetailsList) -> bool:
+        node = details[0].node
+        definition = parent_type.fields.get(node.name.value)
+        known = definition.args if definition else {}
+        types = (
+            get_named_type(known[sent.name.value].type) for sent in node.arguments or () if sent.name.value in known
+        )
+        return any(map(is_input_object_type, types))
 
     def complete_value(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, cast
 
 import orjson
@@ -24,6 +25,7 @@ from api.graphql.request.reading import (
     read_body,
     read_query_string,
 )
+from api.http.disconnects import Disconnected, while_connected
 from api.http.endpoint import (
     Header,
     Headers,
@@ -66,6 +68,8 @@ class GraphQLEndpoint:
             status, answer, extra = await self._answer(scope, receive, headers, request_id)
         except RequestRefused as refusal:
             status, answer, extra = _answer_to_refusal(refusal, kind, request_id)
+        except Disconnected:
+            return
         if "errors" in answer:
             summary_of(scope).set_errors(answer)
         await send_answer(send, status, kind.encode() + b"; charset=utf-8", _encode(answer, request_id), extra)
@@ -86,7 +90,8 @@ class GraphQLEndpoint:
         summary_of(scope).operation = operation.label
         self._check(scope["method"], viewer, document, operation, request.variables)
         context = Context(viewer, state["gateway"], request_id)
-        with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
+        connected = while_connected(receive) if operation.is_query else nullcontext()  # a mutation is finished
+        with telemetry.span(f"{operation.node.operation.value} {operation.label}"), connected:
             result = await self._run(document, operation, request.variables, context)
         return _answer_to_result(result, request_id)
 

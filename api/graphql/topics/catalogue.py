@@ -106,7 +106,7 @@ class CatalogueMutation:
         """Check and store the patches of items, one by one."""
         gateway = info.context.gateway
         patches = cast(list[Mapping[str, Any]], items)  # see `as_read`
-        return UpsertItemsPayload(all_results=await store_items(gateway.pool, gateway.catalogue, patches))
+        return UpsertItemsPayload(all_results=await store_items(gateway.shares.bulk, gateway.catalogue, patches))
 
     @strawberry.mutation(
         permission_classes=[requires("catalog:write")],
@@ -120,4 +120,4 @@ class CatalogueMutation:
     ) -> RemoveItemsPayload | None:
         """Remove items by id."""
         gateway = info.context.gateway
-        return RemoveItemsPayload(all_results=await drop_items(gateway.pool, gateway.catalogue, ids))
+        return RemoveItemsPayload(all_results=await drop_items(gateway.shares.bulk, gateway.catalogue, ids))

@@ -13,7 +13,7 @@ from api.graphql.types.event_types import EventType
 from api.graphql.types.permissions import requires
 from api.graphql.types.viewers import recorded_name
 from db import dead_events as stored
-from db.dead_events import DeadReason, DeadState, bodies_of_dead_events, list_dead_events
+from db.dead_events import DeadReason, DeadState, list_dead_events
 from engine.cursors import read_cursor, write_cursor
 from engine.dead_events import deciding as dead_events
 
@@ -106,8 +106,8 @@ class DeadEvent:
     )
     async def body(self, info: Info) -> str | None:
         """The event's JSON, or the body of its message."""
-        bodies = await bodies_of_dead_events(info.context.gateway.pool, [self.record.id])
-        return bodies[self.record.id].decode(errors="backslashreplace") if bodies else None
+        body = await info.context.dead_bodies.get(self.record.id)
+        return None if body is None else body.decode(errors="backslashreplace")
 
 
 @strawberry.type(description="The outcomes of `replayDeadEvents`.")
@@ -144,7 +144,7 @@ class DeadEventQuery:
         """A page of dead events."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "deadEvents", after))
-        records = await list_dead_events(gateway.pool, first + 1, before, reason=reason, state=state)
+        records = await list_dead_events(info.context.reads, first + 1, before, reason=reason, state=state)
         edges = [
             Edge(cursor=write_cursor(gateway.signer, "deadEvents", record.id), node=DeadEvent.of(record))
             for record in records[:first]
@@ -165,7 +165,7 @@ class DeadEventMutation:
         """Replay dead events, one by one."""
         gateway = info.context.gateway
         by = recorded_name(info.context.viewer)
-        results = await dead_events.replay(gateway.pool, gateway.broker, _strings(ids), by)
+        results = await dead_events.replay(gateway.shares.bulk, gateway.broker, _strings(ids), by)
         return ReplayDeadEventsPayload(all_results=results)
 
     @strawberry.mutation(
@@ -182,7 +182,7 @@ class DeadEventMutation:
     ) -> DiscardDeadEventsPayload | None:
         """Discard dead events, one by one."""
         by = recorded_name(info.context.viewer)
-        results = await dead_events.discard(info.context.gateway.pool, _strings(ids), reason, by)
+        results = await dead_events.discard(info.context.gateway.shares.bulk, _strings(ids), reason, by)
         return DiscardDeadEventsPayload(all_results=results)
 
 

@@ -119,7 +119,7 @@ class ErasureQuery:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id of the receipt.")]
     ) -> Erasure | None:
         """The receipt with this id."""
-        record = await find_erasure(info.context.gateway.pool, info.context.viewer, id)
+        record = await find_erasure(info.context.reads, info.context.viewer, id)
         return None if record is None else Erasure.of(record)
 
 
@@ -138,7 +138,7 @@ class ErasureMutation:
         """Start the erasure: some stores are finished at once, the others in the background."""
         gateway = info.context.gateway
         try:
-            record = await erase_user(gateway.pool, gateway.redis, gateway.ingest, info.context.viewer, id)
+            record = await erase_user(gateway.shares.bulk, gateway.redis, gateway.ingest, info.context.viewer, id)
         except InvalidInput as error:
             return EraseUserPayload(erasure=None, user_errors=[UserError.of(error)])
         return EraseUserPayload(erasure=Erasure.of(record), user_errors=[])
@@ -150,7 +150,7 @@ class ErasureMutation:
     async def export_user(self, info: Info, id: UserId) -> ExportUserPayload | None:
         """Read everything that is stored about a user."""
         try:
-            found = await export_user(info.context.gateway.pool, info.context.viewer, id)
+            found = await export_user(info.context.reads, info.context.viewer, id)
         except InvalidInput as error:
             return ExportUserPayload(export=None, user_errors=[UserError.of(error)])
         export = UserExport(

@@ -89,7 +89,7 @@ async def history(
     gateway, first = info.context.gateway, check_first(first)
     before = None if after is None else _read_place(gateway.signer, after)
     try:
-        events = await events_of_person(gateway.pool, root.person, types, before, first + 1)
+        events = await events_of_person(info.context.reads, root.person, types, before, first + 1)
     except StoreUnavailable as error:
         raise Unanswerable(error.store, "The history cannot be read now. Try again later.") from error
     edges = [Edge(cursor=_write_place(gateway.signer, event), node=Event.of(event)) for event in events[:first]]

@@ -55,7 +55,7 @@ class IdentityMutation:
         gateway, viewer = info.context.gateway, info.context.viewer
         try:
             user = await identify(
-                gateway.pool,
+                gateway.shares.bulk,
                 gateway.redis,
                 gateway.verifier,
                 viewer,

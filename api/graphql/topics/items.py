@@ -146,7 +146,7 @@ class ItemQuery:
         description="Items: those with the given ids, in that order, or all items in the order in which they were"
         " added. Ids without an item are left out.",
     )
-    def items(
+    async def items(
         self,
         info: Info,
         ids: Annotated[
@@ -160,14 +160,15 @@ class ItemQuery:
         """A page of the live items that match."""
         gateway, first = info.context.gateway, check_first(first)
         start = -1 if after is None else int(read_cursor(gateway.signer, "items", after))
-        mask = gateway.catalogue.mask(read_filter(filter))
-        found = _following(mask, start) if ids is None else _named(gateway.catalogue, mask, ids, start)
-        places = list(islice(found, first + 1))
-        edges = [
-            Edge(cursor=write_cursor(gateway.signer, "items", place), node=Item.of(record))
-            for place, number in places[:first]
-            if (record := gateway.catalogue.item(number)) is not None
-        ]
+        async with info.context.turns:
+            mask = gateway.catalogue.mask(read_filter(filter))
+            found = _following(mask, start) if ids is None else _named(gateway.catalogue, mask, ids, start)
+            places = list(islice(found, first + 1))
+            edges = [
+                Edge(cursor=write_cursor(gateway.signer, "items", place), node=Item.of(record))
+                for place, number in places[:first]
+                if (record := gateway.catalogue.item(number)) is not None
+            ]
         return Connection.of(edges, after, more=len(places) > first)
 
 

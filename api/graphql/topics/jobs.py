@@ -86,7 +86,7 @@ class JobQuery:
         """A page of training jobs."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "jobs", after))
-        records = await stored.list_jobs(gateway.pool, first + 1, before)
+        records = await stored.list_jobs(info.context.reads, first + 1, before)
         edges = [
             Edge(cursor=write_cursor(gateway.signer, "jobs", record.id), node=Job.of(record))
             for record in records[:first]
@@ -121,7 +121,7 @@ class JobMutation:
     ) -> RequestTrainingPayload | None:
         """Add a training job unless one waits, and notify the trainers."""
         gateway, viewer = info.context.gateway, info.context.viewer
-        job = await request_training(gateway.pool, gateway.broker, reason, recorded_name(viewer))
+        job = await request_training(gateway.shares.bulk, gateway.broker, reason, recorded_name(viewer))
         return RequestTrainingPayload(job=Job.of(job))
 
 
@@ -129,5 +129,5 @@ async def find_job(info: Info, id: str) -> Job | None:
     """The job with this id; None when there is none."""
     if not (id.isascii() and id.isdigit() and len(id) <= MAX_ID_DIGITS):
         return None
-    record = await stored.job_by_id(info.context.gateway.pool, int(id))
+    record = await stored.job_by_id(info.context.reads, int(id))
     return None if record is None else Job.of(record)

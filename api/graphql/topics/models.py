@@ -96,7 +96,7 @@ class ModelQuery:
         if after is not None:
             moment, id = read_cursor(gateway.signer, "models", after)
             before = (datetime.fromisoformat(moment), id)
-        records = await stored.list_models(gateway.pool, first + 1, before)
+        records = await stored.list_models(info.context.reads, first + 1, before)
         serving = await serving_models(info.context)
         edges = [
             Edge(
@@ -114,7 +114,7 @@ class ModelQuery:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id of the model.")]
     ) -> Model | None:
         """The registered model with this id."""
-        record = await stored.model_by_id(info.context.gateway.pool, check_id(id, "id"))
+        record = await stored.model_by_id(info.context.reads, check_id(id, "id"))
         return None if record is None else Model.of(record, await serving_models(info.context))
 
     @strawberry.field(permission_classes=[requires("models:read")], description="Decisions about models, newest first.")
@@ -122,7 +122,7 @@ class ModelQuery:
         """A page of decisions."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "decisions", after))
-        records = await stored.list_decisions(gateway.pool, first + 1, before)
+        records = await stored.list_decisions(info.context.reads, first + 1, before)
         edges = [
             Edge(cursor=write_cursor(gateway.signer, "decisions", record.id), node=Decision.of(record))
             for record in records[:first]
@@ -132,5 +132,5 @@ class ModelQuery:
 
 async def serving_models(context: Context) -> frozenset[str]:
     """The id of the model that serves, if one does."""
-    row = await stored.current_serving(context.gateway.pool)
+    row = await stored.current_serving(context.reads)
     return frozenset((row.bundle,) if row else ())

@@ -71,12 +71,12 @@ def _user(context: Context, id: str) -> User:
 
 
 async def _model(context: Context, id: str) -> Model | None:
-    record = await stored.model_by_id(context.gateway.pool, check_id(id, "nodeId"))
+    record = await stored.model_by_id(context.reads, check_id(id, "nodeId"))
     return None if record is None else Model.of(record, await serving_models(context))
 
 
 async def _decision(context: Context, id: str) -> Decision | None:
     if not (id.isascii() and id.isdigit() and len(id) < 18):
         return None
-    records = await stored.list_decisions(context.gateway.pool, 1, int(id) + 1)
+    records = await stored.list_decisions(context.reads, 1, int(id) + 1)
     return next((Decision.of(record) for record in records if str(record.id) == id), None)

@@ -81,7 +81,7 @@ class User(Node):
         """The uploaded traits."""
         if self.person.kind == "guest":
             return None
-        user = await user_by_id(info.context.gateway.pool, self.person.id)
+        user = await user_by_id(info.context.gateway.shares.people, self.person.id)
         return None if user is None else JSON(user.traits)
 
     @strawberry.field(
@@ -232,4 +232,4 @@ class PeopleMutation:
     ) -> UpsertUsersPayload | None:
         """Check and store the patches of users, one by one."""
         patches = cast(list[Mapping[str, Any]], users)  # see `as_read`
-        return UpsertUsersPayload(all_results=await store_users(info.context.gateway.pool, patches))
+        return UpsertUsersPayload(all_results=await store_users(info.context.gateway.shares.bulk, patches))

@@ -56,8 +56,8 @@ class ModelMutation:
     ) -> PromoteModelPayload | None:
         """Promote a model on request of a person."""
         gateway, by = info.context.gateway, recorded_name(info.context.viewer)
-        bundles = gateway.settings.stores.bundles
-        promotion = promote_model(gateway.pool, gateway.redis, bundles, id, reason, by, override_gate=override_gate)
+        pool, bundles = gateway.shares.bulk, gateway.settings.stores.bundles
+        promotion = promote_model(pool, gateway.redis, bundles, id, reason, by, override_gate=override_gate)
         model, errors = await _serving_after(info, promotion)
         return PromoteModelPayload(model=model, user_errors=errors)
 
@@ -70,7 +70,7 @@ class ModelMutation:
         """Roll back to the previous model."""
         gateway, by = info.context.gateway, recorded_name(info.context.viewer)
         bundles = gateway.settings.stores.bundles
-        rollback = roll_back_model(gateway.pool, gateway.redis, bundles, reason, by)
+        rollback = roll_back_model(gateway.shares.bulk, gateway.redis, bundles, reason, by)
         model, errors = await _serving_after(info, rollback)
         return RollBackModelPayload(model=model, user_errors=errors)
 
@@ -81,7 +81,7 @@ async def _serving_after(info: Info, change: Awaitable[stored.Serving]) -> tuple
         serving = await change
     except InvalidInput as error:
         return None, [UserError.of(error, _CODES.get(type(error), "BAD_USER_INPUT"))]
-    record = await stored.model_by_id(info.context.gateway.pool, serving.bundle)
+    record = await stored.model_by_id(info.context.gateway.shares.bulk, serving.bundle)
     assert record is not None
     return Model.of(record, await serving_models(info.context)), []
 

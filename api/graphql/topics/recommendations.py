@@ -1,6 +1,5 @@
 """Lists of recommended items: each item with its rank, its score and the reason why it is listed."""
 
-import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,18 +15,15 @@ from api.graphql.topics.items import Item, Market
 from api.graphql.types.connections import After, First, PageInfo, check_first
 from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires, requires_or_oneself
-from core.contract import Event as StoredEvent
 from core.contract import Person
 from core.errors import InvalidInput
 from db import items as stored
-from db.events import events_for_items
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList
 from ml.ranked import REASONS
 
 MAX_PLACEMENT = 64  # characters
-MAX_EVENTS = 3  # per reason
 
 _TEXTS = {
     "BOUGHT_BEFORE": "You have bought {item} before.",
@@ -78,30 +74,12 @@ strawberry.enum(
 )
 
 
-class Evidence:
-    """A person's own events about the items in a list's reasons: one query for the whole list, and only on demand."""
-
-    def __init__(self, context: Context, person: Person | None, items: Sequence[str]) -> None:
-        self._context, self._person, self._items = context, person, items
-        self._found: asyncio.Future[dict[str, list[StoredEvent]]] | None = None
-
-    async def about(self, item: str) -> list[StoredEvent]:
-        """The newest events about `item`, at most three."""
-        if self._person is None:
-            return []
-        if self._found is None:
-            query = events_for_items(self._context.gateway.pool, self._person, self._items, MAX_EVENTS)
-            self._found = asyncio.ensure_future(query)
-        return (await self._found).get(item, [])
-
-
 @strawberry.type(description="Why an item is listed.")
 class Reason:
     """The reason for one item."""
 
     code: ReasonCode = strawberry.field(description="The kind of reason.")
     person: strawberry.Private[Person | None]
-    evidence: strawberry.Private[Evidence]
     shown: strawberry.Private[stored.Item]
     cause: strawberry.Private[stored.Item]
 
@@ -130,9 +108,11 @@ class Reason:
         permission_classes=[requires_or_oneself("profiles:read")],
         description="The person's own newest events about that item, at most three; empty for lists without a person.",
     )
-    async def events(self) -> list[Event] | None:
+    async def events(self, info: Info) -> list[Event] | None:
         """The person's events about the item of the reason."""
-        return [Event.of(event) for event in await self.evidence.about(self.cause.id)]
+        if self.person is None:
+            return []
+        return [Event.of(event) for event in await info.context.evidence(self.person).get(self.cause.id) or ()]
 
 
 def _title(item: stored.Item) -> str:
@@ -225,12 +205,11 @@ def _edges(
     item = context.gateway.catalogue.item
     shown = [item(number) for number in page.numbers]
     causes = [item(cause) if cause else None for cause in page.because]
-    evidence = Evidence(context, person, [(cause or one).id for one, cause in zip(shown, causes, strict=True) if one])
     edges = []
     for position, (one, cause) in enumerate(zip(shown, causes, strict=True)):
         assert one is not None
         code = _CODES[page.reasons[position]]
-        reason = Reason(code=code, person=person, evidence=evidence, shown=one, cause=cause or one)
+        reason = Reason(code=code, person=person, shown=one, cause=cause or one)
         edges.append(
             RecommendationEdge(
                 impression_id=impression,
@@ -339,14 +318,18 @@ class RecommendationQuery:
 
     @strawberry.field(
         permission_classes=[requires("recommendations:read")],
-        description="The items that most people bought lately, most first, counted every minute. Only available items"
-        " are listed.",
+        description="The items that most people bought lately, most first. They are counted every minute; over more"
+        " than 30 days, every minute for each 30 days. Only available items are listed.",
     )
     async def trending(
         self,
         info: Info,
         window: Annotated[
-            timedelta, strawberry.argument(description="How far to look back: PT1H (one hour) to P365D (365 days).")
+            timedelta,
+            strawberry.argument(
+                description="How far to look back: PT1H (one hour) to P365D (365 days). It is rounded up to 1 or 6"
+                " hours, to 1, 3, 7, 14, 30, 90, 180 or 365 days, or to the shop's own `PENCHANT_POPULAR_WINDOW`."
+            ),
         ] = timedelta(days=7),
         filter: FilterBy = None,
         market: Market = None,

@@ -9,6 +9,7 @@ from core.errors import InvalidInput
 from engine.catalogue.filters import Filter
 
 MAX_DEPTH = 4  # filters inside filters, the outermost counted
+MAX_FILTERS = 50  # filters in one filter, all levels together, itself counted
 MAX_VALUES = 500  # filters, ids, names and values in one filter, all levels together
 
 
@@ -33,8 +34,8 @@ class AttributeFilter:
 @strawberry.input(
     description="Which items a list may contain. An item must match every part that is given; a part that is null or"
     " left out matches every item. A part that is a list matches when any of its values does, so an empty list matches"
-    f" no item. At most {MAX_VALUES} values in all, and {MAX_DEPTH} levels of filters. Items are filtered before"
-    " they are ranked: a filtered list is as long as an unfiltered one if enough items match."
+    f" no item. At most {MAX_VALUES} values in all, and {MAX_FILTERS} filters on {MAX_DEPTH} levels. Items are filtered"
+    " before they are ranked: a filtered list is as long as an unfiltered one if enough items match."
 )
 class ItemFilter:
     """Which items a list may contain."""
@@ -70,6 +71,8 @@ def read_filter(filter: ItemFilter | None) -> Filter | None:
         return None
     if _count_values(filter, MAX_DEPTH) > MAX_VALUES:
         raise InvalidInput(f"A filter may have at most {MAX_VALUES} values.", field="filter")
+    if _count_filters(filter) > MAX_FILTERS:
+        raise InvalidInput(f"A filter may have at most {MAX_FILTERS} filters, itself counted.", field="filter")
     return _convert(filter)
 
 
@@ -81,6 +84,12 @@ def _count_values(filter: ItemFilter, levels: int) -> int:
     inner = [*([filter.not_] if filter.not_ else []), *(filter.any_of or ())]
     attributes = sum(1 + len(attribute.values) for attribute in filter.attributes or ())
     return 1 + own + attributes + sum(_count_values(part, levels - 1) for part in inner)
+
+
+def _count_filters(filter: ItemFilter) -> int:
+    """The filters in a filter, which is not too deep, and itself. Each is compared with the whole catalogue."""
+    inner = [*([filter.not_] if filter.not_ else []), *(filter.any_of or ())]
+    return 1 + sum(map(_count_filters, inner))
 
 
 def _convert(filter: ItemFilter) -> Filter:

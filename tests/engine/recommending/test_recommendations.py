@@ -6,6 +6,7 @@ from redis.asyncio import Redis
 from api.gateway import Gateway
 from core import clock
 from core.contract import Person
+from core.turns import OneAtATime
 from db.items import remove_items, upsert_items
 from engine.catalogue.filters import Filter
 from engine.recommending import recommendations
@@ -27,7 +28,9 @@ async def recommender(gateway: Gateway, redis: Redis, make_bundle: MakeBundle, s
     await gateway.catalogue.refresh()
     await serving(gateway.pool, make_bundle(gateway.catalogue, IDS))
     await gateway.models.load()
-    return Recommender(gateway.catalogue, gateway.models, gateway.signer, PersonLoader(gateway.people))
+    reads = gateway.shares.expensive.of("tests")
+    people, turns = PersonLoader(gateway.people), OneAtATime(gateway.turns)
+    return Recommender(gateway.catalogue, gateway.models, gateway.signer, people, reads, turns)
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from db.items import upsert_items
 from db.postgres import Pool
 from db.serving import promote
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.serving_models import KEPT_BUNDLES, ServingModels, round_up
+from engine.recommending.serving_models import KEPT_BUNDLES, ServingModels
+from engine.recommending.trends import Trends
 from ml.affinity.model import AffinityModel
 
 IDS = ("milk", "soap", "vase")
@@ -40,7 +41,14 @@ async def catalogue(pool: Pool) -> Catalogue:
 
 @pytest.fixture
 def models(pool: Pool, catalogue: Catalogue, tmp_path: Path) -> ServingModels:
-    return ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28)
+    return serving_models(pool, tmp_path / "bundles", catalogue, poll=0.01)
+
+
+def serving_models(
+    pool: Pool, bundles: Path, catalogue: Catalogue, *, poll: float, redis: Redis | None = None
+) -> ServingModels:
+    trends = Trends(pool, timedelta(days=28), empty_age=poll)
+    return ServingModels(pool, bundles, catalogue, poll=poll, trends=trends, redis=redis)
 
 
 def serving_id(models: ServingModels) -> str | None:
@@ -158,7 +166,7 @@ async def test_a_bundle_of_another_catalogue_is_refused(
     await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ("another", "milk")])
     other = Catalogue(pool, poll=1)
     await other.load()
-    models = ServingModels(pool, path.parent, other, poll=0.01, popular_window=28)
+    models = serving_models(pool, path.parent, other, poll=0.01)
     await serving(pool, path)
     await models.load()
     assert models.current is None
@@ -208,17 +216,6 @@ async def test_the_fallback_is_the_items_most_people_bought_lately(
     await purchases(pool, ("a", "soap", day), ("b", "soap", day), ("a", "milk", day), ("c", "vase", 40 * day))
     await models.load()
     assert models.fallback(models.current).tolist() == catalogue.numbers_of(["soap", "milk"]).tolist()
-
-
-async def test_trends_of_a_window_are_read_once_for_many_requests(
-    models: ServingModels, pool: Pool, catalogue: Catalogue
-) -> None:
-    day = timedelta(days=1)
-    await purchases(pool, ("a", "soap", day), ("c", "vase", 40 * day), ("d", "vase", 41 * day))
-    lists = await asyncio.gather(*(models.trending(timedelta(days=50)) for _ in range(5)))
-    assert all(one is lists[0] for one in lists)
-    assert lists[0].numbers.tolist() == catalogue.numbers_of(["vase", "soap"]).tolist()
-    assert lists[0].people.tolist() == [2, 1]
 
 
 async def test_polling_continues_after_a_failed_poll(
@@ -273,7 +270,7 @@ async def test_three_large_bundles_take_little_private_memory(
         await upsert_items(pool, [{"id": id, "updated_at": NOW} for id in ids[at : at + 5_000]])
     catalogue = Catalogue(pool, poll=1)
     await catalogue.load()
-    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28)
+    models = serving_models(pool, tmp_path / "bundles", catalogue, poll=0.01)
     paths = [make_bundle(catalogue, ids, seed=seed) for seed in range(2 * KEPT_BUNDLES)]
     sizes = []
     for path in paths:
@@ -284,23 +281,10 @@ async def test_three_large_bundles_take_little_private_memory(
     assert sizes[-1] - sizes[KEPT_BUNDLES - 1] < 10  # what is no longer held is given back
 
 
-@pytest.mark.parametrize(
-    ("asked", "read"),
-    [
-        (timedelta(hours=1), timedelta(hours=1)),
-        (timedelta(hours=1, seconds=1), timedelta(hours=2)),
-        (timedelta(days=7), timedelta(days=7)),
-        (timedelta(days=7, minutes=5), timedelta(days=8)),
-    ],
-)
-def test_windows_are_rounded_up_so_that_few_windows_are_queried(asked: timedelta, read: timedelta) -> None:
-    assert round_up(asked) == read
-
-
 async def test_a_hint_loads_the_next_bundle_before_the_next_poll(
     pool: Pool, redis: Redis, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
-    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=3600, popular_window=28, redis=redis)
+    models = serving_models(pool, tmp_path / "bundles", catalogue, poll=3600, redis=redis)
     watch = asyncio.create_task(models.run())
     while not (await redis.pubsub_numsub(SERVING_CHANGED))[0][1]:  # noqa: ASYNC110 - Redis sends no signal
         await asyncio.sleep(0)
@@ -316,7 +300,7 @@ async def test_without_redis_polling_continues(
     pool: Pool, tmp_path: Path, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
 ) -> None:
     nowhere = connect_redis("redis://127.0.0.1:1/0", 0.05)
-    models = ServingModels(pool, tmp_path / "bundles", catalogue, poll=0.01, popular_window=28, redis=nowhere)
+    models = serving_models(pool, tmp_path / "bundles", catalogue, poll=0.01, redis=nowhere)
     watch = asyncio.create_task(models.run())
     promoted = await serving(pool, make_bundle(catalogue, IDS, seed=1))
     await until(lambda: serving_id(models) == promoted)

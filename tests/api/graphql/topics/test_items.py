@@ -200,13 +200,17 @@ async def test_a_filter_is_bounded_in_depth_and_size(ask: Ask) -> None:
     deep: dict[str, Any] = {"brands": ["x"]}
     for _ in range(4):
         deep = {"not": deep}
-    for wanted in (
+    refused: list[dict[str, Any]] = [
         deep,
         {"categories": ["x"] * 600},
+        {"anyOf": [{}] * 50},
+        {"anyOf": [{"anyOf": [{}] * 12}] * 4},
         {"price": {"min": "NaN"}},
         {"not": {"price": {"max": "Infinity"}}},
-    ):
+    ]
+    for wanted in refused:
         assert (await ask(ITEMS, {"filter": wanted})).codes == ["BAD_USER_INPUT"]
+    assert (await ask(ITEMS, {"filter": {"anyOf": [{}] * 49}})).codes == []
 
 
 async def test_items_need_their_scopes(ask: Ask, soap: None) -> None:
