@@ -84,8 +84,8 @@ class Shares(NamedTuple):
     take. A pool of fewer than four connections has none to spare: there it waits for a statement of a share.
     """
 
-    people: Share  # states of people: what every answer needs
-    bulk: Share  # writes
+    people: Share  # states of people, and the intake of events: what every answer needs
+    bulk: Share  # other writes
     expensive: ExpensiveReads  # what reads many rows, or what no answer needs at once
 
 
