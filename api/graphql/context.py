@@ -1,7 +1,8 @@
 """What a resolver may reach: the viewer, the process's gateway, and this request's loaders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import strawberry
 
@@ -18,6 +19,7 @@ class Context:
     viewer: Viewer
     gateway: Gateway
     request_id: str
+    filters: dict[int, Any] = field(default_factory=dict)  # what `api.graphql.types.filters` has read
 
     @cached_property
     def people(self) -> PersonLoader:

@@ -1,19 +1,21 @@
 """Mutations of the catalogue: patch items, remove items."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
+from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
-from api.graphql.types.patches import patch_of
 from api.graphql.types.permissions import requires
 from engine.catalogue.upserts import drop_items, store_items
 
 
+@as_read
 @strawberry.input(description="The price and availability of an item in one market.")
 class OfferInput:
     """An offer of an item."""
@@ -35,6 +37,7 @@ class OfferInput:
     available: bool = strawberry.field(default=True, description="Whether the item can be bought in this market.")
 
 
+@as_read
 @strawberry.input(
     description="A patch of an item: a field left out keeps its value, null clears it. An item that does not exist yet,"
     " or that was removed, is added."
@@ -102,7 +105,7 @@ class CatalogueMutation:
     ) -> UpsertItemsPayload | None:
         """Check and store the patches of items, one by one."""
         gateway = info.context.gateway
-        patches = [patch_of(item) for item in items]
+        patches = cast(list[Mapping[str, Any]], items)  # see `as_read`
         return UpsertItemsPayload(all_results=await store_items(gateway.pool, gateway.catalogue, patches))
 
     @strawberry.mutation(

@@ -1,8 +1,9 @@
 """People: users and guests, with their traits, RFM figures, lists and histories."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, cast
 
 import strawberry
 from strawberry.scalars import JSON
@@ -10,11 +11,12 @@ from strawberry.scalars import JSON
 from api.graphql.context import Info
 from api.graphql.topics.events import Event, history
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
+from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
+from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import Connection, First
 from api.graphql.types.filters import FilterBy
 from api.graphql.types.nodes import Node, node_id_of
-from api.graphql.types.patches import patch_of
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core import clock
 from core.contract import Person, check_id
@@ -103,7 +105,10 @@ class User(Node):
         ] = None,
         filter: FilterBy = None,
         exclude: Annotated[
-            list[strawberry.ID] | None, strawberry.argument(description="The ids of items to leave out, at most 400.")
+            list[strawberry.ID] | None,
+            strawberry.argument(
+                description="The ids of items to leave out, at most 400.", directives=[AtMost(elements=400)]
+            ),
         ] = None,
         among: Annotated[
             list[strawberry.ID] | None,
@@ -192,6 +197,7 @@ def visible_person(viewer: Viewer, person: Person) -> User:
     return User.of(person)
 
 
+@as_read
 @strawberry.input(description="A patch of a user: a field left out keeps its value, null clears it.")
 class UserInput:
     """A patch of a user."""
@@ -226,6 +232,5 @@ class PeopleMutation:
         users: Annotated[list[UserInput], strawberry.argument(description="The patches, stored in this order.")],
     ) -> UpsertUsersPayload | None:
         """Check and store the patches of users, one by one."""
-        return UpsertUsersPayload(
-            all_results=await store_users(info.context.gateway.pool, [patch_of(user) for user in users])
-        )
+        patches = cast(list[Mapping[str, Any]], users)  # see `as_read`
+        return UpsertUsersPayload(all_results=await store_users(info.context.gateway.pool, patches))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, DecimalException
 from typing import Any, NoReturn
 
+import orjson
 import strawberry
 from graphql import GraphQLError
 from strawberry.scalars import JSON
@@ -103,9 +104,16 @@ def _children(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
+def shown(value: object) -> str:
+    """A value from a caller for an error message: JSON of at most 80 characters, without the content of containers."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "an array"
+    text = orjson.dumps(value[:80] if isinstance(value, str) else value, default=str).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def _refuse(kind: str, value: object) -> NoReturn:
-    shown = repr(value)
-    raise GraphQLError(f"This is not {kind}: {shown if len(shown) <= 80 else shown[:77] + '...'}")
+    raise GraphQLError(f"This is not {kind}: {shown(value)}")
 
 
 SCALARS: dict[object, ScalarDefinition] = {

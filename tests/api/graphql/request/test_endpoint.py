@@ -1,6 +1,7 @@
 """GraphQL over HTTP: media types, methods, statuses, tokens and codes, with a small schema of its own."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
@@ -15,9 +16,10 @@ from strawberry.schema.config import StrawberryConfig
 from api.errors import RequestRefused
 from api.graphql.context import Info
 from api.graphql.request.endpoint import GraphQLEndpoint
+from api.graphql.request.slow_work import SlowWork
 from api.graphql.types.permissions import requires
 from api.graphql.types.scalars import SCALARS
-from core.errors import InvalidInput, InvalidToken, NotFound, StoreUnavailable
+from core.errors import InvalidInput, InvalidToken, NotFound, Overloaded, StoreUnavailable
 from engine.viewer import Viewer
 
 BOTH = {"application/json", "application/graphql-response+json"}
@@ -40,6 +42,10 @@ class Query:
     @strawberry.field(permission_classes=[requires("profiles:read")])
     def private(self) -> str | None:
         return "private"
+
+    @strawberry.field(permission_classes=[requires("profiles:read")])
+    def secret(self, numbers: list[int]) -> str | None:
+        return "secret"
 
     @strawberry.field
     def broken(self) -> str | None:
@@ -339,10 +345,11 @@ async def test_deeply_nested_json_is_refused(client: httpx.AsyncClient) -> None:
         '{"query":"query($v: JSON!) { echo(value: $v) }","variables":{"v":',
         {"content-type": "application/json"},
     )
-    for levels, expected in ((30, None), (33, "BAD_USER_INPUT"), (900, "BAD_USER_INPUT"), (5000, "BAD_REQUEST")):
+    for levels, expected in ((30, None), (31, "BAD_REQUEST"), (900, "BAD_REQUEST"), (5000, "BAD_REQUEST")):
         body = f"{query}{'[' * levels}{']' * levels}}}}}"
         response = await client.post("/graphql", content=body, headers=headers)
         assert (code(response) if "errors" in response.json() else None) == expected
+        assert expected is None or "nested too deeply" in response.text
 
 
 async def test_browsers_get_the_graphiql_page_only_when_it_is_enabled() -> None:
@@ -355,3 +362,76 @@ async def test_browsers_get_the_graphiql_page_only_when_it_is_enabled() -> None:
         assert (await client.get("/graphql?" + urlencode({"query": "{ hello }"}), headers=headers)).status_code == 401
     async with connect() as client:
         assert (await client.get("/graphql", headers=headers)).status_code == 400
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "text/plain", "", "application/json;q=0"])
+async def test_without_a_token_nothing_else_is_said_about_the_request(client: httpx.AsyncClient, accept: str) -> None:
+    del client.headers["authorization"]
+    for body in (b'{"query":"{ hello }"}', b"{", b'{"query":"{ nothing }"}', b"[" * 900_000):
+        response = await client.post("/graphql", content=body, headers={"accept": accept})
+        assert (response.status_code, code(response)) == (401, "UNAUTHENTICATED")
+        assert response.headers["content-type"] == "application/json; charset=utf-8"
+
+
+async def test_a_401_has_the_media_type_of_accept(client: httpx.AsyncClient) -> None:
+    response = await ask(client, "{ hello }", authorization="Bearer forged")
+    assert response.headers["content-type"] == "application/graphql-response+json; charset=utf-8"
+
+
+async def test_a_forbidden_field_is_refused_before_its_arguments_are_read(client: httpx.AsyncClient) -> None:
+    query = "query($n: [Int!]!, $m: Int!) { secret(numbers: $n) number(count: $m) }"
+    response = await client.post("/graphql", json={"query": query, "variables": {"n": ["x"] * 900, "m": 1}})
+    assert response.json()["data"] == {"secret": None, "number": 1}
+    (error,) = response.json()["errors"]
+    assert error["extensions"] == {"code": "FORBIDDEN"}
+    assert error["path"] == ["secret"] and error["locations"]
+
+
+async def test_when_every_field_is_forbidden_no_variable_is_read(client: httpx.AsyncClient) -> None:
+    query = "query($n: [Int!]!) { secret(numbers: $n) private }"
+    response = await client.post("/graphql", json={"query": query})
+    assert [error["extensions"]["code"] for error in response.json()["errors"]] == ["FORBIDDEN"] * 2
+    assert response.json()["data"] == {"secret": None, "private": None}
+
+
+async def test_large_inputs_and_long_documents_are_answered_too(client: httpx.AsyncClient) -> None:
+    body = {"query": "query($v: JSON!) { echo(value: $v) }", "variables": {"v": [[1]] * 20_000}}
+    assert len((await client.post("/graphql", json=body)).json()["data"]["echo"]) == 20_000
+    assert (await ask(client, "{ hello } #" + "x" * 5_000)).json() == {"data": {"hello": "hello world"}}
+    assert code(await ask(client, "{ nothing } #" + "x" * 5_000)) == "GRAPHQL_VALIDATION_FAILED"
+
+
+async def test_too_much_slow_work_is_refused() -> None:
+    slow, started, go_on = SlowWork(max_waiting=2), threading.Event(), threading.Event()
+    waiting = [asyncio.create_task(slow.run(work, started, go_on)) for _ in range(2)]
+    await asyncio.to_thread(started.wait, 10)
+    with pytest.raises(Overloaded):
+        await slow.run(work, started, go_on)
+    go_on.set()
+    assert await asyncio.gather(*waiting) == [True, True]
+    assert await slow.run(work, started, go_on)
+
+
+def work(started: threading.Event, go_on: threading.Event) -> bool:
+    started.set()
+    return go_on.wait(10)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ number(count: " + "9" * 90 + ") }",
+        '{ hello(name: "' + "x" * 60_000 + '") { a } }',
+        '{ hello(name: "\\ud800") }',
+        "{ hello(name: " + "[" * 50 + "]" * 50 + ") }",
+        "{ number(count: null) }",
+        "{ " + "a" * 90 + " { " + "b" * 90 + "(" + "c" * 90 + ": 1) } }",
+        "query " + "A" * 100 + " { hello } query " + "B" * 100 + " { nothing }",
+        "query($v: " + "X" * 90 + ") { hello(name: $v) }",
+    ],
+)
+async def test_error_texts_are_short_and_know_no_python(client: httpx.AsyncClient, query: str) -> None:
+    response = await client.post("/graphql", json={"query": query, "operationName": None})
+    for error in response.json()["errors"]:
+        assert len(error["message"]) <= 200
+        assert not any(word in error["message"] for word in ("None", "True", "False", "sys.", "Traceback"))
