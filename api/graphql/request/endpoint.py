@@ -31,7 +31,7 @@ from api.graphql.request.reading import (
     read_query_string,
 )
 from api.graphql.request.slow_work import SlowWork
-from api.graphql.request.variables import check_variables
+from api.graphql.request.variables import Inputs, check_variables
 from api.graphql.types.permissions import check_permissions
 from api.http.endpoint import (
     Header,
@@ -45,14 +45,15 @@ from api.http.endpoint import (
 )
 from api.http.request_metrics import summary_of
 from core import telemetry
+from core.errors import TooManyElements
 from engine.viewer import Viewer
 
 log = structlog.get_logger()
 
 _FIXED_STATUSES = {401, 405, 406, 413, 415, 429, 503, 504}  # sent also when the answer is application/json
 _METHODS = {"GET", "POST"}
-_SHORT_TEXT = 1_000  # characters of a document; longer ones are prepared in a thread
-_FEW_NODES = 12_000  # JSON values; more are coerced in a thread. A batch of 500 full events has 10,000
+_SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
+_FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
 
 class GraphQLEndpoint:
@@ -132,13 +133,18 @@ class GraphQLEndpoint:
     ) -> VariableValues:
         """The coerced variables of the fields that the viewer may read; all bounds are checked before."""
         inputs = self._documents.inputs(document, operation, viewer.scopes)
+        if request.nodes <= _FEW_NODES:
+            return self._check_and_coerce(inputs, request)
+        return await self._slow.run(self._check_and_coerce, inputs, request)
+
+    def _check_and_coerce(self, inputs: Inputs, request: GraphQLRequest) -> VariableValues:
         try:
             check_variables(inputs, request.variables, request.nodes)
         except GraphQLError as error:
             raise DocumentInvalid("BAD_USER_INPUT", [error]) from None
-        if request.nodes <= _FEW_NODES:
-            return coerce_variables(self._schema, inputs, request.variables)
-        return await self._slow.run(coerce_variables, self._schema, inputs, request.variables)
+        except TooManyElements as error:
+            raise refusal_of(error) from None
+        return coerce_variables(self._schema, inputs, request.variables)
 
     def _check(
         self, method: str, viewer: Viewer, document: Document, operation: Operation, variables: Mapping[str, Any]
