@@ -24,6 +24,7 @@ from core.stores import log_unavailable
 log = structlog.get_logger()
 
 MAX_ERRORS = 5
+MAX_MESSAGE = 200  # characters
 MASKED = "Something went wrong on our side."
 STORE_AWAY = "A store did not answer."
 
@@ -71,7 +72,13 @@ def refusal_of(error: RequestRefused | TooManyElements | Overloaded | RateLimite
 
 def error_answer(code: str, message: str, **extensions: str) -> dict[str, Any]:
     """The JSON body of an answer that is one error and nothing else."""
-    return {"errors": [{"message": message, "extensions": {"code": code, **extensions}}]}
+    return {"errors": [{"message": public_text(message), "extensions": {"code": code, **extensions}}]}
+
+
+def public_text(message: str) -> str:
+    """An error message as a caller may see it: at most 200 characters, and with `null` in place of GraphQL's None."""
+    message = message.replace(" not to be None.", " not to be null.")
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 3]}..."
 
 
 def masked_answer(request_id: str) -> dict[str, Any]:
@@ -99,7 +106,7 @@ def _public(error: GraphQLError, request_id: str, default: str | None) -> dict[s
         return _error(error, MASKED, {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id})
     extensions: dict[str, Any] = {"code": code}
     if isinstance(cause, InvalidInput) and cause.field:
-        extensions["field"] = cause.field
+        extensions["field"] = public_text(cause.field)
     return _error(error, error.message, extensions)
 
 
@@ -118,10 +125,10 @@ def _code_of_field_error(error: GraphQLError) -> str | None:
 
 
 def _error(error: GraphQLError, message: str, extensions: dict[str, Any]) -> dict[str, Any]:
-    public: dict[str, Any] = {"message": message}
+    public: dict[str, Any] = {"message": public_text(message)}
     if error.locations:
         public["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
     if error.path is not None:
-        public["path"] = error.path
+        public["path"] = [public_text(step) if isinstance(step, str) else step for step in error.path]
     public["extensions"] = extensions
     return public

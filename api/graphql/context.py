@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 import strawberry
 
@@ -26,6 +27,7 @@ class Context:
     viewer: Viewer
     gateway: Gateway
     request_id: str
+    filters: dict[int, Any] = field(default_factory=dict)  # what `api.graphql.types.filters` has read
     _evidence: dict[Person, GatheredReads[str, list[Event]]] = field(default_factory=dict, init=False)
 
     @cached_property

@@ -17,6 +17,7 @@ from api.graphql.topics.nodes import NodeQuery
 from api.graphql.topics.people import PeopleMutation, PeopleQuery
 from api.graphql.topics.promotions import ModelMutation
 from api.graphql.topics.recommendations import SIMILAR, RecommendationQuery
+from api.graphql.types.bounds import AtMost, add_bound
 from api.graphql.types.permissions import Requires
 from api.graphql.types.scalars import SCALARS
 
@@ -43,12 +44,14 @@ class Mutation(
 
 
 class Schema(strawberry.Schema):
-    """A schema with the fields of ADDED_FIELDS that prints the scopes its fields need."""
+    """A schema with the fields of ADDED_FIELDS that prints the scopes its fields need and the bounds of its lists."""
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
-        """The fields of a type, each with the directives of its permission classes."""
+        """The fields of a type, each with the directives of its permission classes and the bounds of its lists."""
         fields = [*super().get_fields(type_definition), *ADDED_FIELDS.get(type_definition.origin, ())]
         for field in fields:
+            for declared in (field,) if type_definition.is_input else field.arguments:
+                add_bound(declared)
             needed = [permission._schema_directive for permission in field.permission_classes]
             field.directives = [*field.directives, *(one for one in needed if one and one not in field.directives)]
         return fields
@@ -56,7 +59,7 @@ class Schema(strawberry.Schema):
 
 def build_schema() -> Schema:
     """The schema. Each call makes new GraphQL types, so build it once."""
-    return Schema(Query, Mutation, types=[Requires], config=StrawberryConfig(scalar_map=SCALARS))
+    return Schema(Query, Mutation, types=[Requires, AtMost], config=StrawberryConfig(scalar_map=SCALARS))
 
 
 SCHEMA = build_schema()

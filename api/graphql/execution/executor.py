@@ -1,21 +1,23 @@
-"""Our executor: graphql-core's, with a fast path for plain attributes, and selections collected once per document."""
+"""Our executor: graphql-core's, with permissions before arguments, and a fast path for plain attributes."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import graphql
 from graphql import (
+    GraphQLError,
+    GraphQLField,
     GraphQLObjectType,
     GraphQLOutputType,
-    get_named_type,
-    is_input_object_type,
+    Undefined,
+    get_argument_values,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
     is_object_type,
 )
-from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
+from graphql.execution.collect_fields import FieldDetails, FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
@@ -29,7 +31,6 @@ from api.graphql.execution.plain import (
     object_of,
     typename_of,
 )
-from core.turns import OneAtATime
 
 
 @dataclass(slots=True)
@@ -54,15 +55,26 @@ class Split:
 
 
 class Executor(graphql.Executor[Any]):
-    """Executes one operation. `@defer` and `@stream`, which our schema does not have, are ignored."""
+    """Executes one operation. `check` raises for a field and a source that the viewer may not read.
+
+    `@defer` and `@stream`, which our schema does not have, are ignored.
+    """
 
     operation_extensions = None  # Strawberry's resolve info reads it
-    build_resolve_info = StrawberryGraphQLCoreExecutionContext.build_resolve_info
+    build_resolve_info: Any = StrawberryGraphQLCoreExecutionContext.build_resolve_info
 
-    def __init__(self, *args: Any, selections: Selections | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        selections: Selections | None = None,
+        check: Callable[[GraphQLField, Any], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._check = check
         self._selections = selections or Selections()
         self._relevant_sub_fields = self._selections.fields
+        self._arguments: dict[int, dict[str, Any] | GraphQLError] = {}  # by id of a field node
 
     def execute_collected_root_fields(
         self, root_type: GraphQLObjectType, root_value: Any, grouped_field_set: GroupedFieldSet, *args: Any
@@ -107,27 +119,54 @@ class Executor(graphql.Executor[Any]):
         path: Path,
         position_context: Any,
     ) -> Any:
-        """Execute a field with an input object in its arguments in a turn: Strawberry converts them first, for long."""
-        field = parent_type, source, field_details_list, path, position_context
-        if field_details_list[0].node.arguments and self._takes_objects(parent_type, field_details_list):
-            turns = getattr(self.context_value, "turns", None)
-            if turns is not None:
-                return self._execute_in_turn(turns, *field)
-        return super().execute_field(*field)
+        """Resolve a field as graphql-core does, but check its permissions first, and read its arguments once.
 
-    async def _execute_in_turn(self, turns: OneAtATime, *field: Any) -> Any:
-        async with turns:
-            result = super().execute_field(*field)
-        return await result if self.is_awaitable(result) else result
+        A field in a list is resolved for each element, with the same arguments: a request cannot multiply the work of
+        reading them.
+        """
+        field = self.schema.get_field(parent_type, field_details_list[0].node.name.value)
+        if field is None:
+            return Undefined
+        info = self.build_resolve_info(field, [details.node for details in field_details_list], parent_type, path)
+        try:
+            if self._check is not None:
+                self._check(field, source)
+            resolve = field.resolve or self.field_resolver
+            result = resolve(source, info, **self._arguments_of(field, field_details_list[0]))
+            if self.is_awaitable(result):
+                return self.complete_awaitable_value(
+                    field.type, field_details_list, info, path, result, position_context
+                )
+            completed = self.complete_value(field.type, field_details_list, info, path, result, position_context)
+        except Exception as error:
+            self.handle_field_error(error, field.type, field_details_list, path)
+            return None
+        if self.is_awaitable(completed):
+            return self._await_completed(completed, field.type, field_details_list, path)
+        return completed
 
-    def _takes_objects(self, parent_type: GraphQLObjectType, details: FieldDetailsList) -> bool:
-        node = details[0].node
-        definition = parent_type.fields.get(node.name.value)
-        known = definition.args if definition else {}
-        types = (
-            get_named_type(known[sent.name.value].type) for sent in node.arguments or () if sent.name.value in known
-        )
-        return any(map(is_input_object_type, types))
+    async def _await_completed(
+        self, completed: Awaitable[Any], type_: GraphQLOutputType, details: FieldDetailsList, path: Path
+    ) -> Any:
+        try:
+            return await completed
+        except Exception as error:
+            self.handle_field_error(error, type_, details, path)
+            return None
+
+    def _arguments_of(self, field: GraphQLField, details: FieldDetails) -> dict[str, Any]:
+        if not field.args:
+            return {}
+        found = self._arguments.get(id(details.node))
+        if found is None:
+            try:
+                found = get_argument_values(field, details.node, self.variable_values, None, self.hide_suggestions)
+            except GraphQLError as refusal:
+                found = refusal
+            self._arguments[id(details.node)] = found
+        if isinstance(found, GraphQLError):
+            raise GraphQLError(found.message, found.nodes)
+        return found
 
     def complete_value(
         self,

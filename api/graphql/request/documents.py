@@ -3,60 +3,57 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from graphql import (
     DocumentNode,
     FieldNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
-    GraphQLSyntaxError,
     OperationDefinitionNode,
     OperationType,
-    parse,
     specified_rules,
     validate,
 )
+from graphql.execution.collect_fields import FragmentDetails
 from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from api.errors import RequestRefused
+from api.errors import RequestRefused, refusal_of
 from api.graphql.execution.executor import Selections
-from api.graphql.request.limits import MAX_TOKENS, Measurement, check_limits, measure
+from api.graphql.request.limits import Measurement, check_limits, measure
+from api.graphql.request.parsing import DocumentInvalid, count_tokens, parse_document
+from api.graphql.request.variables import Inputs, read_inputs
+from core.errors import TooManyElements
 
-overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 100_000  # 500,000 would block the event loop for a second
+overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 100_000  # 500,000 would take a second
 
 RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
 _LISTS = ("recommendations", "similar")  # fields that decide how long an answer takes
-_MAX_COSTS = 256  # per operation
+_MAX_COSTS = 16  # per operation
+_MAX_INPUTS = 8  # per operation
 _MAX_OPERATIONS = 20  # each is measured and validated with all fragments it uses
-
-
-class DocumentInvalid(RequestRefused):
-    """The document or its variables are wrong; `errors` has every reason.
-
-    GRAPHQL_PARSE_FAILED: the text is not GraphQL. GRAPHQL_VALIDATION_FAILED: it does not match the schema.
-    BAD_USER_INPUT: the variables do not match the operation.
-    """
-
-    def __init__(self, code: str, errors: list[GraphQLError]) -> None:
-        super().__init__(code, errors[0].message)
-        self.errors = errors
+_MAX_KEPT_TOKENS: Final = 40_000  # of all kept documents together
+_OWN_TOKENS: Final = 20  # a document costs as much as these, besides its tokens
 
 
 @dataclass(slots=True)
 class Operation:
     """One operation of a document.
 
-    `costs` has the refusal (None: allowed) for each tuple of `first` variables seen so far. `selections` is shared by
+    `inputs` are those of all fields, `inputs_by_scopes` those of the fields that tokens with other scopes may read.
+    `costs` has the refusal (None: allowed) for each tuple of `first` variables seen lately. `selections` is shared by
     all requests for the operation; None when directives make selections differ from request to request.
     """
 
     node: OperationDefinitionNode
     measured: Measurement
+    inputs: Inputs
     selections: Selections | None
-    costs: dict[tuple[Any, ...], RequestRefused | None] = field(default_factory=dict)
+    costs: dict[tuple[Any, ...], str | None] = field(default_factory=dict)
+    inputs_by_scopes: dict[frozenset[str], Inputs] = field(default_factory=dict)
     label: str = ""  # its name in metrics and spans
 
     def __post_init__(self) -> None:
@@ -79,6 +76,8 @@ class Document:
 
     node: DocumentNode
     operations: dict[str, Operation]
+    fragments: dict[str, FragmentDetails]
+    tokens: int
 
     def operation(self, name: str | None) -> Operation:
         """The operation with this name, or the only one; raises RequestRefused when there is no such operation."""
@@ -92,29 +91,63 @@ class Document:
 
 
 class Documents:
-    """A bounded store of documents by text. The least recently used one is dropped first; long texts are not kept."""
+    """A store of documents by text, bounded by the sum of their tokens. The least recently used is dropped first."""
 
-    def __init__(self, schema: GraphQLSchema, size: int = 500, max_length: int = 8_000) -> None:
+    def __init__(self, schema: GraphQLSchema, max_tokens: int = _MAX_KEPT_TOKENS, max_length: int = 8_000) -> None:
         self._schema = schema
-        self._size = size
-        self._max_length = max_length
+        self._max_tokens = max_tokens
+        self._max_length = max_length  # characters of a text; longer ones are not kept
         self._kept: OrderedDict[str, Document] = OrderedDict()
+        self.tokens = 0  # of the kept documents
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def read(self, text: str, *, hide_suggestions: bool = True) -> Document:
-        """The document of `text`; raises DocumentInvalid, or RequestRefused when a limit is passed.
+        """The document of `text`, kept or prepared now; raises as `prepare`."""
+        return self.find(text) or self.keep(text, self.prepare(text, hide_suggestions))
 
-        `hide_suggestions` keeps "did you mean" out of the errors: suggestions reveal the names in the schema.
-        """
+    def find(self, text: str) -> Document | None:
+        """The document of `text` when it is kept."""
         document = self._kept.get(text)
-        if document is None:
-            document = self._prepare(text, hide_suggestions)
-            if len(text) <= self._max_length:
-                self._keep(text, document)
-        else:
+        if document is not None:
             self._kept.move_to_end(text)
+        return document
+
+    def keep(self, text: str, document: Document) -> Document:
+        """Keep the document of `text`, unless the text is long, and return the document."""
+        if len(text) > self._max_length or text in self._kept:
+            return document
+        self._kept[text] = document
+        self.tokens += document.tokens + _OWN_TOKENS
+        while self.tokens > self._max_tokens:
+            _, dropped = self._kept.popitem(last=False)
+            self.tokens -= dropped.tokens + _OWN_TOKENS
+        return document
+
+    def prepare(self, text: str, hide_suggestions: bool = True) -> Document:
+        """Parse, limit and validate `text`, without the store: any thread may do it.
+
+        Raises DocumentInvalid, or RequestRefused when a limit is passed. `hide_suggestions` keeps "did you mean" out of
+        the errors: suggestions reveal the names in the schema.
+        """
+        node = parse_document(text)
+        measured = self._measure(node)
+        errors = validate(self._schema, node, RULES, max_errors=5, hide_suggestions=hide_suggestions)
+        if any(error.message == "Validation aborted." for error in errors):  # what graphql-core says at its own limits
+            raise RequestRefused("QUERY_TOO_COMPLEX", "The document repeats its fields too often.")
+        if errors:
+            raise DocumentInvalid("GRAPHQL_VALIDATION_FAILED", errors)
+        fragments = {
+            definition.name.value: FragmentDetails(definition)
+            for definition in node.definitions
+            if isinstance(definition, FragmentDefinitionNode)
+        }
+        document = Document(node, {}, fragments, count_tokens(node))
+        for operation, size in measured:
+            inputs = self._read_inputs(document, operation)
+            known = Operation(operation, size, inputs, None if size.directives else Selections())
+            document.operations[known.name or ""] = known
         return document
 
     def check_cost(self, document: Document, operation: Operation, variables: Mapping[str, Any]) -> None:
@@ -128,38 +161,42 @@ class Documents:
             operation.costs[key] = _refusal(measure(self._schema, document.node, operation.node, variables))
         refusal = operation.costs[key]
         if refusal is not None:
-            raise RequestRefused(refusal.code, str(refusal))
+            raise RequestRefused("QUERY_TOO_COMPLEX", refusal)
 
-    def _keep(self, text: str, document: Document) -> None:
-        self._kept[text] = document
-        if len(self._kept) > self._size:
-            self._kept.popitem(last=False)
-
-    def _prepare(self, text: str, hide_suggestions: bool) -> Document:
-        node = _parse(text)
-        try:
-            operations = self._operations(node)
-        except RecursionError:
-            raise RequestRefused("QUERY_TOO_COMPLEX", "The fragments of the document are nested too deeply.") from None
-        errors = validate(self._schema, node, RULES, max_errors=5, hide_suggestions=hide_suggestions)
-        if any(error.message == "Validation aborted." for error in errors):  # what graphql-core says at its own limits
-            raise RequestRefused("QUERY_TOO_COMPLEX", "The document repeats its fields too often.")
-        if errors:
-            raise DocumentInvalid("GRAPHQL_VALIDATION_FAILED", errors)
-        return Document(node, operations)
-
-    def _operations(self, node: DocumentNode) -> dict[str, Operation]:
-        found = {}
-        for definition in node.definitions:
-            if isinstance(definition, OperationDefinitionNode):
-                measured = measure(self._schema, node, definition, {})
-                check_limits(measured)
-                selections = None if measured.directives else Selections()
-                operation = Operation(definition, measured, selections)
-                found[operation.name or ""] = operation
-            if len(found) > _MAX_OPERATIONS:
-                raise RequestRefused("QUERY_TOO_COMPLEX", f"The document has more than {_MAX_OPERATIONS} operations.")
+    def inputs(self, document: Document, operation: Operation, scopes: frozenset[str]) -> Inputs:
+        """The inputs of the fields that a token with these scopes may read."""
+        needed = operation.inputs.scopes
+        if needed <= scopes:
+            return operation.inputs
+        found = operation.inputs_by_scopes.get(needed & scopes)
+        if found is None:
+            if len(operation.inputs_by_scopes) >= _MAX_INPUTS:
+                operation.inputs_by_scopes.clear()
+            found = self._read_inputs(document, operation.node, needed & scopes)
+            operation.inputs_by_scopes[needed & scopes] = found
         return found
+
+    def _measure(self, node: DocumentNode) -> list[tuple[OperationDefinitionNode, Measurement]]:
+        operations = [one for one in node.definitions if isinstance(one, OperationDefinitionNode)]
+        if len(operations) > _MAX_OPERATIONS:
+            raise RequestRefused("QUERY_TOO_COMPLEX", f"The document has more than {_MAX_OPERATIONS} operations.")
+        found = []
+        for operation in operations:
+            measured = measure(self._schema, node, operation, {})
+            check_limits(measured)
+            found.append((operation, measured))
+        return found
+
+    def _read_inputs(
+        self, document: Document, operation: OperationDefinitionNode, scopes: frozenset[str] | None = None
+    ) -> Inputs:
+        fragments = {name: details.definition for name, details in document.fragments.items()}
+        try:
+            return read_inputs(self._schema, fragments, operation, scopes)
+        except GraphQLError as error:
+            raise DocumentInvalid("BAD_USER_INPUT", [error]) from None
+        except TooManyElements as error:
+            raise refusal_of(error) from None
 
 
 def _label(operation: OperationDefinitionNode) -> str:
@@ -172,20 +209,11 @@ def _label(operation: OperationDefinitionNode) -> str:
     return ".".join((roots[0].name.value, *(name for name in _LISTS if name in names)))
 
 
-def _parse(text: str) -> DocumentNode:
-    try:
-        return parse(text, max_lexical_tokens=MAX_TOKENS)
-    except GraphQLSyntaxError as error:
-        if error.message.endswith("Parsing aborted."):  # what graphql-core says at its token limit
-            raise RequestRefused("QUERY_TOO_COMPLEX", f"The document has more than {MAX_TOKENS} tokens.") from None
-        raise DocumentInvalid("GRAPHQL_PARSE_FAILED", [error]) from None
-
-
-def _refusal(measured: Measurement) -> RequestRefused | None:
+def _refusal(measured: Measurement) -> str | None:
     try:
         check_limits(measured)
     except RequestRefused as refusal:
-        return refusal
+        return str(refusal)
     return None
 
 

@@ -1,13 +1,15 @@
 """The /graphql endpoint: an ASGI app that answers GraphQL over HTTP with our own executor."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, cast
 
 import orjson
 import structlog
-from graphql import ExecutionResult, GraphQLError, execute
+from graphql import ExecutionResult, GraphQLError, default_field_resolver, default_type_resolver
+from graphql.execution.values import VariableValues
 from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
@@ -15,16 +17,23 @@ from strawberry.execution import optimized_is_awaitable
 from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_of
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
-from api.graphql.request.documents import Document, DocumentInvalid, Documents, Operation
+from api.graphql.request.coercion import coerce_variables
+from api.graphql.request.documents import Document, Documents, Operation
 from api.graphql.request.graphiql import PAGE, POLICY
+from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.reading import (
     JSON,
     RESPONSE_JSON,
+    GraphQLRequest,
     accepts_html,
     choose_media_type,
+    not_acceptable,
     read_body,
     read_query_string,
 )
+from api.graphql.request.slow_work import SlowWork
+from api.graphql.request.variables import Inputs, check_variables
+from api.graphql.types.permissions import check_permissions
 from api.http.disconnects import Disconnected, while_connected
 from api.http.endpoint import (
     Header,
@@ -38,12 +47,15 @@ from api.http.endpoint import (
 )
 from api.http.request_metrics import summary_of
 from core import telemetry
+from core.errors import TooManyElements
 from engine.viewer import Viewer
 
 log = structlog.get_logger()
 
 _FIXED_STATUSES = {401, 405, 406, 413, 415, 429, 503, 504}  # sent also when the answer is application/json
 _METHODS = {"GET", "POST"}
+_SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
+_FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
 
 class GraphQLEndpoint:
@@ -54,6 +66,7 @@ class GraphQLEndpoint:
         self._documents = Documents(self._schema)
         self._graphiql = graphiql
         self._timeout = timeout
+        self._slow = SlowWork()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure is answered too."""
@@ -62,38 +75,81 @@ class GraphQLEndpoint:
             await send_answer(send, 200, b"text/html; charset=utf-8", PAGE, [(b"content-security-policy", POLICY)])
             return
         request_id = scope["state"].get("request_id", "")
-        kind = JSON
+        kind = choose_media_type(headers)
         try:
-            kind = choose_media_type(headers)
-            status, answer, extra = await self._answer(scope, receive, headers, request_id)
-        except RequestRefused as refusal:
-            status, answer, extra = _answer_to_refusal(refusal, kind, request_id)
+            viewer = await self._admit(scope)
+            if kind is None:
+                raise not_acceptable()
+            status, answer, extra = await self._answer(scope, receive, headers, viewer)
+        except REFUSALS as error:
+            status, answer, extra = _answer_to_refusal(refusal_of(error), kind, request_id)
         except Disconnected:
             return
+        kind = kind or JSON
         if "errors" in answer:
             summary_of(scope).set_errors(answer)
         await send_answer(send, status, kind.encode() + b"; charset=utf-8", _encode(answer, request_id), extra)
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, headers: Headers, request_id: str
-    ) -> tuple[int, dict[str, Any], list[Header]]:
+    async def _admit(self, scope: Scope) -> Viewer:
+        """The viewer. A caller without a valid token learns nothing about the rest of the request."""
         if scope["method"] not in _METHODS:
             raise MethodRefused("GET, POST", "Use POST; GET is for queries only.")
-        state = scope["state"]
-        viewer = await viewer_of(state["verifier"], scope["headers"])
+        return await viewer_of(scope["state"]["verifier"], scope["headers"])
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, headers: Headers, viewer: Viewer
+    ) -> tuple[int, dict[str, Any], list[Header]]:
+        """Answer an operation; raises RequestRefused, also when it takes too long."""
         if scope["method"] == "GET":
             request = read_query_string(scope["query_string"])
         else:
             request = read_body(headers, await receive_body(receive))
-        document = self._documents.read(request.query, hide_suggestions="schema:read" not in viewer.scopes)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._answer_in_time(scope, receive, request, viewer)
+        except TimeoutError:
+            raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
+
+    async def _answer_in_time(
+        self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer
+    ) -> tuple[int, dict[str, Any], list[Header]]:
+        document = await self._document(request.query, hide_suggestions="schema:read" not in viewer.scopes)
         operation = document.operation(request.operation_name)
         summary_of(scope).operation = operation.label
         self._check(scope["method"], viewer, document, operation, request.variables)
-        context = Context(viewer, state["gateway"], request_id)
+        variables = await self._coerce(document, operation, request, viewer)
+        request_id = scope["state"].get("request_id", "")
+        context = Context(viewer, scope["state"]["gateway"], request_id)
         connected = while_connected(receive) if operation.is_query else nullcontext()  # a mutation is finished
         with telemetry.span(f"{operation.node.operation.value} {operation.label}"), connected:
-            result = await self._run(document, operation, request.variables, context)
+            result = await self._run(document, operation, variables, context)
         return _answer_to_result(result, request_id)
+
+    async def _document(self, text: str, *, hide_suggestions: bool) -> Document:
+        document = self._documents.find(text)
+        if document is not None:
+            return document
+        if len(text) <= _SHORT_TEXT:
+            return self._documents.read(text, hide_suggestions=hide_suggestions)
+        return self._documents.keep(text, await self._slow.run(self._documents.prepare, text, hide_suggestions))
+
+    async def _coerce(
+        self, document: Document, operation: Operation, request: GraphQLRequest, viewer: Viewer
+    ) -> VariableValues:
+        """The coerced variables of the fields that the viewer may read; all bounds are checked before."""
+        inputs = self._documents.inputs(document, operation, viewer.scopes)
+        if request.nodes <= _FEW_NODES:
+            return self._check_and_coerce(inputs, request)
+        return await self._slow.run(self._check_and_coerce, inputs, request)
+
+    def _check_and_coerce(self, inputs: Inputs, request: GraphQLRequest) -> VariableValues:
+        try:
+            check_variables(inputs, request.variables, request.nodes)
+        except GraphQLError as error:
+            raise DocumentInvalid("BAD_USER_INPUT", [error]) from None
+        except TooManyElements as error:
+            raise refusal_of(error) from None
+        return coerce_variables(self._schema, inputs, request.variables)
 
     def _check(
         self, method: str, viewer: Viewer, document: Document, operation: Operation, variables: Mapping[str, Any]
@@ -105,34 +161,33 @@ class GraphQLEndpoint:
         self._documents.check_cost(document, operation, variables)
 
     async def _run(
-        self, document: Document, operation: Operation, variables: dict[str, Any], context: Context
+        self, document: Document, operation: Operation, variables: VariableValues, context: Context
     ) -> ExecutionResult:
-        """Execute an operation; raises RequestRefused when it takes too long or its variables are nested too deeply."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                result = execute(
-                    self._schema,
-                    document.node,
-                    context_value=context,
-                    variable_values=variables,
-                    operation_name=operation.name,
-                    executor_class=Executor,
-                    selections=operation.selections,
-                    is_awaitable=cast(Any, optimized_is_awaitable),
-                    hide_suggestions="schema:read" not in context.viewer.scopes,
-                )
-                return result if isinstance(result, ExecutionResult) else await result
-        except TimeoutError:
-            raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
-        except RecursionError:
-            raise RequestRefused("BAD_USER_INPUT", "The variables are nested too deeply.") from None
+        executor = Executor(
+            self._schema,
+            {name: details.definition for name, details in document.fragments.items()},
+            document.fragments,
+            None,
+            context,
+            operation.node,
+            variables,
+            default_field_resolver,
+            default_type_resolver,
+            default_field_resolver,
+            selections=operation.selections,
+            check=partial(check_permissions, context.viewer),
+            is_awaitable=optimized_is_awaitable,
+            hide_suggestions="schema:read" not in context.viewer.scopes,
+        )
+        result = cast(ExecutionResult | Awaitable[ExecutionResult], executor.execute_operation())
+        return result if isinstance(result, ExecutionResult) else await result
 
 
 def _answer_to_result(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
     if not result.errors:
         return 200, {"data": result.data}, []
     if result.data is None and all(error.path is None for error in result.errors):
-        raise DocumentInvalid("BAD_USER_INPUT", result.errors)  # the variables are wrong; no resolver has run
+        raise DocumentInvalid("BAD_USER_INPUT", result.errors)  # a directive is wrong; no resolver has run
     errors = public_errors(result.errors, request_id)
     answer = {"data": result.data, "errors": errors}
     if any(value is not None for value in (result.data or {}).values()):
@@ -145,7 +200,9 @@ def _answer_to_result(result: ExecutionResult, request_id: str) -> tuple[int, di
     return 200, answer, []
 
 
-def _answer_to_refusal(refusal: RequestRefused, kind: str, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
+def _answer_to_refusal(
+    refusal: RequestRefused, kind: str | None, request_id: str
+) -> tuple[int, dict[str, Any], list[Header]]:
     errors = refusal.errors if isinstance(refusal, DocumentInvalid) else [GraphQLError(str(refusal))]
     answer = {"errors": public_errors(errors, request_id, default=refusal.code)}
     fixed = refusal.status in _FIXED_STATUSES or refusal.code == "BAD_REQUEST"

@@ -11,7 +11,9 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLArgument,
     GraphQLField,
+    GraphQLInterfaceType,
     GraphQLNamedType,
+    GraphQLObjectType,
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
@@ -25,14 +27,15 @@ from graphql import (
 from api.errors import RequestRefused
 from api.graphql.types.connections import MAX_FIRST
 
-MAX_TOKENS = 2000
 MAX_DIRECTIVES = 20
 MAX_ROOT_FIELDS = 20
 MAX_ALIASES = 30
 MAX_DEPTH = 12
 MAX_COST = 5000
+MAX_LEVELS = 64  # selection sets inside each other, those of fragments included
 OBJECT_COST = 2
 SCALAR_COST = 1
+_TOO_DEEP = f"The operation is nested too deeply: at most {MAX_LEVELS} levels are allowed, those of fragments included."
 _INTROSPECTION = ("__schema", "__type")  # the standard introspection query is 15 deep
 
 
@@ -70,6 +73,8 @@ def measure(
     schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
 ) -> Measurement:
     """Measure an operation with these raw variable values. It is not validated yet: its names may not exist.
+
+    What the schema does not know costs as if it had no `first`. Raises nothing but RequestRefused, for too many levels.
 
     A selection with selections of its own costs 2, any other costs 1; a `first` multiplies all costs below it.
     """
@@ -111,13 +116,19 @@ class _Measuring:
         }
         self.fragment_sizes: dict[str, Size] = {}
         self.variables: dict[str, Any] = {}
+        self.level = 0
         for definition in operation.variable_definitions or ():
             self.result.directives += len(definition.directives or ())
             name, default = definition.variable.name.value, definition.default_value
             self.variables[name] = variables.get(name, _whole(default) if isinstance(default, IntValueNode) else None)
 
     def selections(self, node: SelectionSetNode, parent: GraphQLNamedType | None) -> Size:
-        return sum((self._selection(selection, parent) for selection in node.selections), Size())
+        self.level += 1
+        if self.level > MAX_LEVELS:
+            raise RequestRefused("QUERY_TOO_COMPLEX", _TOO_DEEP)
+        size = sum((self._selection(selection, parent) for selection in node.selections), Size())
+        self.level -= 1
+        return size
 
     def _selection(self, node: SelectionNode, parent: GraphQLNamedType | None) -> Size:
         self.result.visits += 1
@@ -144,7 +155,8 @@ class _Measuring:
         aliases = 1 if node.alias else 0
         if node.selection_set is None:
             return Size(1, aliases, 1, SCALAR_COST)
-        definition: GraphQLField | None = getattr(parent, "fields", {}).get(node.name.value)
+        fields = parent.fields if isinstance(parent, GraphQLObjectType | GraphQLInterfaceType) else {}
+        definition = fields.get(node.name.value)
         inner = self.selections(node.selection_set, get_named_type(definition.type) if definition else None)
         introspects = node.name.value in _INTROSPECTION
         self.result.introspects |= introspects

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-import orjson
-
 from api.errors import RequestRefused
 from api.http.endpoint import Headers
+from api.http.json_body import parse_json
 
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
@@ -17,18 +16,18 @@ _OFFERED = (JSON, RESPONSE_JSON)
 
 @dataclass(frozen=True, slots=True)
 class GraphQLRequest:
-    """One operation to run."""
+    """One operation to run. `nodes` is the number of JSON values in `variables`, or more."""
 
     query: str
     operation_name: str | None
     variables: dict[str, Any]
+    nodes: int
 
 
-def choose_media_type(headers: Headers) -> str:
-    """The media type to answer in: the one that Accept weighs more.
+def choose_media_type(headers: Headers) -> str | None:
+    """The media type to answer in: the one that Accept weighs more; None when Accept allows neither.
 
-    At equal weights it is `application/graphql-response+json` only when Accept names it. Raises RequestRefused (406)
-    when Accept allows neither.
+    At equal weights it is `application/graphql-response+json` only when Accept names it.
     """
     accept = headers.get(b"accept")
     if accept is None or accept == b"*/*" or accept == b"application/json":
@@ -36,9 +35,12 @@ def choose_media_type(headers: Headers) -> str:
     ranges = dict(_read_ranges(accept.decode("latin-1")))
     weights = {kind: _weight_of(kind, ranges) for kind in _OFFERED}
     best = max(_OFFERED, key=lambda kind: (weights[kind], kind in ranges, kind == RESPONSE_JSON and kind in ranges))
-    if not weights[best]:
-        raise RequestRefused("NOT_ACCEPTABLE", f"Accept must allow {' or '.join(_OFFERED)}.", 406)
-    return best
+    return best if weights[best] else None
+
+
+def not_acceptable() -> RequestRefused:
+    """The refusal of a request whose Accept allows no media type that we offer."""
+    return RequestRefused("NOT_ACCEPTABLE", f"Accept must allow {' or '.join(_OFFERED)}.", 406)
 
 
 def accepts_html(headers: Headers) -> bool:
@@ -49,18 +51,17 @@ def accepts_html(headers: Headers) -> bool:
 def read_body(headers: Headers, body: bytes) -> GraphQLRequest:
     """The operation in a POST body.
 
-    Raises RequestRefused: 415 for another media type or encoding, 400 for a body that is not a GraphQL request.
+    Raises RequestRefused: 415 for another media type or encoding, 400 for a body that is not a GraphQL request, 413 for
+    one with too many values.
     """
     _check_content_headers(headers)
-    try:
-        parameters = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise _bad_request("The body is not JSON.") from None
+    parsed = parse_json(body, "The body")
+    parameters = parsed.value
     if isinstance(parameters, list):
         raise _bad_request("Batches of operations are not supported: send one operation per request.")
     if not isinstance(parameters, dict):
         raise _bad_request("The body must be a JSON object.")
-    return _graphql_request(parameters)
+    return _graphql_request(parameters, parsed.nodes)
 
 
 def read_query_string(query_string: bytes) -> GraphQLRequest:
@@ -74,12 +75,15 @@ def read_query_string(query_string: bytes) -> GraphQLRequest:
         if name in parameters:
             raise _bad_request(f"The parameter {name[:40]} is repeated: send it once.")
         parameters[name] = text
+    nodes = 0
     for name in ("variables", "extensions"):
         if parameters.get(name):
-            parameters[name] = _parse_json(name, parameters[name])
+            parsed = parse_json(parameters[name], name)
+            parameters[name] = parsed.value
+            nodes += parsed.nodes
         else:
             parameters.pop(name, None)
-    return _graphql_request(parameters)
+    return _graphql_request(parameters, nodes)
 
 
 def _check_content_headers(headers: Headers) -> None:
@@ -91,7 +95,7 @@ def _check_content_headers(headers: Headers) -> None:
         raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", "The body must not be encoded: leave Content-Encoding out.", 415)
 
 
-def _graphql_request(parameters: dict[str, Any]) -> GraphQLRequest:
+def _graphql_request(parameters: dict[str, Any], nodes: int) -> GraphQLRequest:
     query, name = parameters.get("query"), parameters.get("operationName")
     variables = parameters.get("variables")
     if not isinstance(query, str) or not query:
@@ -102,14 +106,7 @@ def _graphql_request(parameters: dict[str, Any]) -> GraphQLRequest:
         raise _bad_request("variables must be an object.")
     if not isinstance(parameters.get("extensions"), dict | None):
         raise _bad_request("extensions must be an object.")
-    return GraphQLRequest(query, name or None, variables or {})
-
-
-def _parse_json(name: str, text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise _bad_request(f"{name} is not JSON.") from None
+    return GraphQLRequest(query, name or None, variables or {}, nodes)
 
 
 def _read_ranges(accept: str) -> list[tuple[str, float]]:

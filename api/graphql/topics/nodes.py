@@ -14,6 +14,7 @@ from api.graphql.types.permissions import ScopePermission
 from core.contract import Person, check_id, check_user_id
 from core.errors import NotFound
 from db import serving as stored
+from engine.viewer import Viewer
 
 NODE_SCOPES = {  # the scope that each type needs
     "Item": "catalog:read",
@@ -28,6 +29,12 @@ class NodePermission(ScopePermission):
     """Needs the scope of the type in the nodeId."""
 
     scopes: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(NODE_SCOPES.values()))
+    required = False
+
+    @classmethod
+    def allows(cls, viewer: Viewer, source: Any) -> bool:
+        """Always: the scope follows from an argument."""
+        return True
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
         """Whether the viewer may read objects of that type; raises InvalidInput for a text that is not a nodeId."""

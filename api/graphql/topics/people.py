@@ -13,6 +13,7 @@ from api.graphql.topics.events import Event, history
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
+from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import Connection, First
 from api.graphql.types.filters import FilterBy
 from api.graphql.types.nodes import Node, node_id_of
@@ -107,7 +108,10 @@ class User(Node):
         ] = None,
         filter: FilterBy = None,
         exclude: Annotated[
-            list[strawberry.ID] | None, strawberry.argument(description="The ids of items to leave out, at most 400.")
+            list[strawberry.ID] | None,
+            strawberry.argument(
+                description="The ids of items to leave out, at most 400.", directives=[AtMost(elements=400)]
+            ),
         ] = None,
         among: Annotated[
             list[strawberry.ID] | None,

@@ -1,10 +1,14 @@
 """The input ItemFilter, which every list of items takes, and its conversion to the engine's Filter."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional, cast
 
 import strawberry
+from strawberry.types import get_object_definition
+from strawberry.types.arguments import InputContext
 
+from api.graphql.types.bounds import AtMost
 from core.errors import InvalidInput
 from engine.catalogue.filters import Filter
 
@@ -35,7 +39,8 @@ class AttributeFilter:
     description="Which items a list may contain. An item must match every part that is given; a part that is null or"
     " left out matches every item. A part that is a list matches when any of its values does, so an empty list matches"
     f" no item. At most {MAX_VALUES} values in all, and {MAX_FILTERS} filters on {MAX_DEPTH} levels. Items are filtered"
-    " before they are ranked: a filtered list is as long as an unfiltered one if enough items match."
+    " before they are ranked: a filtered list is as long as an unfiltered one if enough items match.",
+    directives=[AtMost(elements=MAX_VALUES, levels=MAX_DEPTH)],
 )
 class ItemFilter:
     """Which items a list may contain."""
@@ -66,48 +71,68 @@ FilterBy = Annotated[
 
 
 def read_filter(filter: ItemFilter | None) -> Filter | None:
-    """The engine's filter; raises InvalidInput when it has too many values or levels, or a price that is not finite."""
-    if filter is None:
-        return None
-    if _count_values(filter, MAX_DEPTH) > MAX_VALUES:
-        raise InvalidInput(f"A filter may have at most {MAX_VALUES} values.", field="filter")
-    if _count_filters(filter) > MAX_FILTERS:
-        raise InvalidInput(f"A filter may have at most {MAX_FILTERS} filters, itself counted.", field="filter")
+    """The engine's filter, which `_read_once` has made of the input already."""
+    return cast(Filter | None, filter)
+
+
+def _read_once(_: type, filter: Mapping[str, Any], context: InputContext) -> Filter:
+    """The engine's filter, made once per request for all fields that use it.
+
+    Raises InvalidInput when it has too many values or levels, or a price that is not finite.
+    """
+    assert context.info is not None
+    read: dict[int, tuple[Mapping[str, Any], Filter | InvalidInput]] = context.info.context.filters
+    if id(filter) not in read:
+        try:
+            read[id(filter)] = filter, _read(filter)
+        except InvalidInput as error:
+            read[id(filter)] = filter, error
+    found = read[id(filter)][1]
+    if isinstance(found, InvalidInput):
+        raise InvalidInput(str(found), found.field)
+    return found
+
+
+get_object_definition(ItemFilter, strict=True).from_input = _read_once
+
+
+def _read(filter: Mapping[str, Any]) -> Filter:
+    waiting, filters, used = [(filter, 1)], 1, 1
+    while waiting:
+        outer, level = waiting.pop()
+        inner = [*([] if outer.get("not") is None else [outer["not"]]), *(outer.get("anyOf") or ())]
+        lists = (outer.get(name) for name in ("ids", "categories", "brands"))
+        filters += len(inner)
+        used += len(inner) + sum(len(values or ()) for values in lists)
+        used += sum(1 + len(attribute["values"]) for attribute in outer.get("attributes") or ())
+        if used > MAX_VALUES:
+            raise InvalidInput(f"A filter may have at most {MAX_VALUES} values.", field="filter")
+        if filters > MAX_FILTERS:
+            raise InvalidInput(f"A filter may have at most {MAX_FILTERS} filters, itself counted.", field="filter")
+        if inner and level == MAX_DEPTH:
+            raise InvalidInput(f"Filters may be nested at most {MAX_DEPTH} deep.", field="filter")
+        waiting += [(one, level + 1) for one in inner]
     return _convert(filter)
 
 
-def _count_values(filter: ItemFilter, levels: int) -> int:
-    """The number of values in a filter of at most `levels` levels; raises InvalidInput when it has more levels."""
-    if levels == 0:
-        raise InvalidInput(f"Filters may be nested at most {MAX_DEPTH} deep.", field="filter")
-    own = sum(len(values or ()) for values in (filter.ids, filter.categories, filter.brands))
-    inner = [*([filter.not_] if filter.not_ else []), *(filter.any_of or ())]
-    attributes = sum(1 + len(attribute.values) for attribute in filter.attributes or ())
-    return 1 + own + attributes + sum(_count_values(part, levels - 1) for part in inner)
-
-
-def _count_filters(filter: ItemFilter) -> int:
-    """The filters in a filter, which is not too deep, and itself. Each is compared with the whole catalogue."""
-    inner = [*([filter.not_] if filter.not_ else []), *(filter.any_of or ())]
-    return 1 + sum(map(_count_filters, inner))
-
-
-def _convert(filter: ItemFilter) -> Filter:
-    price = filter.price or PriceRange()
-    if not all(bound.is_finite() for bound in (price.min, price.max) if bound is not None):
+def _convert(filter: Mapping[str, Any]) -> Filter:
+    price = filter.get("price") or {}
+    low, high = price.get("min"), price.get("max")
+    if not all(bound.is_finite() for bound in (low, high) if bound is not None):
         raise InvalidInput("The bounds of a price range must be finite numbers.", field="filter.price")
+    without, any_of = filter.get("not"), filter.get("anyOf")
     return Filter(
-        ids=_tuple(filter.ids),
-        categories=_tuple(filter.categories),
-        brands=_tuple(filter.brands),
-        low=None if price.min is None else float(price.min),
-        high=None if price.max is None else float(price.max),
-        available=filter.available,
-        attributes=tuple((wanted.key, tuple(wanted.values)) for wanted in filter.attributes or ()),
-        without=None if filter.not_ is None else _convert(filter.not_),
-        any_of=None if filter.any_of is None else tuple(_convert(part) for part in filter.any_of),
+        ids=_tuple(filter.get("ids")),
+        categories=_tuple(filter.get("categories")),
+        brands=_tuple(filter.get("brands")),
+        low=None if low is None else float(low),
+        high=None if high is None else float(high),
+        available=filter.get("available"),
+        attributes=tuple((wanted["key"], tuple(wanted["values"])) for wanted in filter.get("attributes") or ()),
+        without=None if without is None else _convert(without),
+        any_of=None if any_of is None else tuple(_convert(part) for part in any_of),
     )
 
 
-def _tuple(values: list[str] | list[strawberry.ID] | None) -> tuple[str, ...] | None:
+def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if values is None else tuple(values)

@@ -1,10 +1,13 @@
 """Permissions: classes on fields, checked before the resolver, printed in the schema as `@requires`."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar
 
 import strawberry
+from graphql import GraphQLField
 from strawberry.permission import BasePermission
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.schema_directive import Location
 
 from api.graphql.context import Info
@@ -28,10 +31,16 @@ class ScopePermission(BasePermission):
     """Allows tokens that have every scope in `scopes`."""
 
     scopes: ClassVar[tuple[str, ...]] = ()
+    required: ClassVar[bool] = True  # whether no token may read the field without the scopes
+
+    @classmethod
+    def allows(cls, viewer: Viewer, source: Any) -> bool:
+        """Whether the viewer may read the field of `source`, as far as this is known without its arguments."""
+        return viewer.scopes.issuperset(cls.scopes)
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
         """Whether the viewer may read the field."""
-        return info.context.viewer.scopes.issuperset(self.scopes)
+        return self.allows(info.context.viewer, source)
 
     def on_unauthorized(self) -> None:
         """Raise Forbidden, with the scopes in its message."""
@@ -41,10 +50,30 @@ class ScopePermission(BasePermission):
 class OneselfPermission(ScopePermission):
     """Also allows the token of the person the field is about; the source must have `person: Person`."""
 
-    def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
+    required = False
+
+    @classmethod
+    def allows(cls, viewer: Viewer, source: Any) -> bool:
         """Whether the viewer has the scopes, or is the person the field is about."""
-        viewer = info.context.viewer
-        return viewer.scopes.issuperset(self.scopes) or is_oneself(viewer, source)
+        return viewer.scopes.issuperset(cls.scopes) or is_oneself(viewer, source)
+
+
+def permissions_of(field: GraphQLField) -> Sequence[type[ScopePermission]]:
+    """The permission classes of a field of the schema."""
+    declared = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    return getattr(declared, "permission_classes", ())
+
+
+def check_permissions(viewer: Viewer, field: GraphQLField, source: Any) -> None:
+    """Raise Forbidden when it is known without the field's arguments that the viewer may not read it."""
+    for permission in permissions_of(field):
+        if not permission.allows(viewer, source):
+            permission().on_unauthorized()
+
+
+def required_scopes(field: GraphQLField) -> frozenset[str]:
+    """The scopes that every token needs for a field, whatever its source and its arguments are."""
+    return frozenset(scope for one in permissions_of(field) if one.required for scope in one.scopes)
 
 
 def is_oneself(viewer: Viewer, source: Any) -> bool:

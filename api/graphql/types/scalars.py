@@ -1,13 +1,14 @@
 """The scalars that GraphQL lacks: DateTime, Duration, Decimal and JSON. Each is read strictly and written one way."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NoReturn
 
+import orjson
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, ValueNode, value_from_ast_untyped
 from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
 
@@ -94,9 +95,28 @@ def _children(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
+def shown(value: object) -> str:
+    """A value from a caller for an error message: JSON of at most 80 characters, without the content of containers."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "an array"
+    text = orjson.dumps(value[:80] if isinstance(value, str) else value, default=str).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def _refuse(kind: str, value: object) -> NoReturn:
-    shown = repr(value)
-    raise GraphQLError(f"This is not {kind}: {shown if len(shown) <= 80 else shown[:77] + '...'}")
+    raise GraphQLError(f"This is not {kind}: {shown(value)}")
+
+
+def _literal(read: Callable[[Any], Any]) -> Callable[[ValueNode, Any], Any]:
+    """Reads a literal as `read` does the value; its errors know their place in the document."""
+
+    def read_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+        try:
+            return read(value_from_ast_untyped(node, variables))
+        except GraphQLError as error:
+            raise GraphQLError(error.message, node) from None
+
+    return read_literal
 
 
 SCALARS: dict[object, ScalarDefinition] = {
@@ -107,6 +127,7 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=write_date_time,
         parse_value=read_date_time,
+        parse_literal=_literal(read_date_time),
     ),
     timedelta: strawberry.scalar(
         name="Duration",
@@ -115,12 +136,14 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.iso.org/iso-8601-date-and-time-format.html",
         serialize=write_duration,
         parse_value=read_duration,
+        parse_literal=_literal(read_duration),
     ),
     Decimal: strawberry.scalar(
         name="Decimal",
         description='An exact decimal number, as a string such as "12.90". Whole numbers may also be sent as integers.',
         serialize=write_decimal,
         parse_value=read_decimal,
+        parse_literal=_literal(read_decimal),
     ),
     JSON: strawberry.scalar(
         name="JSON",
@@ -128,5 +151,6 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
         serialize=write_json,
         parse_value=read_json,
+        parse_literal=_literal(read_json),
     ),
 }

@@ -17,6 +17,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
 from api.graphql.schema import SCHEMA, build_schema
+from api.graphql.types.bounds import bound_of
 from api.graphql.types.permissions import ScopePermission
 from engine.scopes import SCOPES
 
@@ -122,3 +123,22 @@ def test_all_objects_of_a_node_type_are_nodes() -> None:
 
 def test_building_the_schema_twice_prints_the_same() -> None:
     assert build_schema().as_str() == SCHEMA.as_str()
+
+
+def test_every_input_list_has_a_bound() -> None:
+    inputs = {f"{t}.{n}({a})": arg for t, n, field in fields() for a, arg in field.args.items()}
+    for type_ in TYPES.values():
+        if isinstance(type_, GraphQLInputObjectType):
+            inputs |= {f"{type_.name}.{name}": field for name, field in type_.fields.items()}
+    lists = {
+        name: bound_of(declared)
+        for name, declared in inputs.items()
+        if is_list_type(declared.type.of_type if isinstance(declared.type, GraphQLNonNull) else declared.type)
+    }
+    assert len(lists) > 20
+    assert [name for name, bound in lists.items() if bound is None or bound.elements > 500] == []
+    assert SCHEMA.as_str().count("@atMost(") == len(lists) + 2  # its declaration, and ItemFilter
+
+
+def test_the_schema_shows_how_large_a_filter_may_be() -> None:
+    assert "input ItemFilter @atMost(elements: 500, levels: 4) {" in SCHEMA.as_str()

@@ -41,6 +41,10 @@ class Query:
     def private(self) -> str | None:
         return "private"
 
+    @strawberry.field(permission_classes=[requires("profiles:read")])
+    def secret(self, numbers: list[int]) -> str | None:
+        return "secret"
+
     @strawberry.field
     def broken(self) -> str | None:
         raise RuntimeError(SECRET)
@@ -339,10 +343,11 @@ async def test_deeply_nested_json_is_refused(client: httpx.AsyncClient) -> None:
         '{"query":"query($v: JSON!) { echo(value: $v) }","variables":{"v":',
         {"content-type": "application/json"},
     )
-    for levels, expected in ((30, None), (33, "BAD_USER_INPUT"), (900, "BAD_USER_INPUT"), (5000, "BAD_REQUEST")):
+    for levels, expected in ((30, None), (31, "BAD_REQUEST"), (900, "BAD_REQUEST"), (5000, "BAD_REQUEST")):
         body = f"{query}{'[' * levels}{']' * levels}}}}}"
         response = await client.post("/graphql", content=body, headers=headers)
         assert (code(response) if "errors" in response.json() else None) == expected
+        assert expected is None or "nested too deeply" in response.text
 
 
 async def test_browsers_get_the_graphiql_page_only_when_it_is_enabled() -> None:
@@ -355,3 +360,33 @@ async def test_browsers_get_the_graphiql_page_only_when_it_is_enabled() -> None:
         assert (await client.get("/graphql?" + urlencode({"query": "{ hello }"}), headers=headers)).status_code == 401
     async with connect() as client:
         assert (await client.get("/graphql", headers=headers)).status_code == 400
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "text/plain", "", "application/json;q=0"])
+async def test_without_a_token_nothing_else_is_said_about_the_request(client: httpx.AsyncClient, accept: str) -> None:
+    del client.headers["authorization"]
+    for body in (b'{"query":"{ hello }"}', b"{", b'{"query":"{ nothing }"}', b"[" * 900_000):
+        response = await client.post("/graphql", content=body, headers={"accept": accept})
+        assert (response.status_code, code(response)) == (401, "UNAUTHENTICATED")
+        assert response.headers["content-type"] == "application/json; charset=utf-8"
+
+
+async def test_a_401_has_the_media_type_of_accept(client: httpx.AsyncClient) -> None:
+    response = await ask(client, "{ hello }", authorization="Bearer forged")
+    assert response.headers["content-type"] == "application/graphql-response+json; charset=utf-8"
+
+
+async def test_a_forbidden_field_is_refused_before_its_arguments_are_read(client: httpx.AsyncClient) -> None:
+    query = "query($n: [Int!]!, $m: Int!) { secret(numbers: $n) number(count: $m) }"
+    response = await client.post("/graphql", json={"query": query, "variables": {"n": ["x"] * 900, "m": 1}})
+    assert response.json()["data"] == {"secret": None, "number": 1}
+    (error,) = response.json()["errors"]
+    assert error["extensions"] == {"code": "FORBIDDEN"}
+    assert error["path"] == ["secret"] and error["locations"]
+
+
+async def test_when_every_field_is_forbidden_no_variable_is_read(client: httpx.AsyncClient) -> None:
+    query = "query($n: [Int!]!) { secret(numbers: $n) private }"
+    response = await client.post("/graphql", json={"query": query})
+    assert [error["extensions"]["code"] for error in response.json()["errors"]] == ["FORBIDDEN"] * 2
+    assert response.json()["data"] == {"secret": None, "private": None}

@@ -4,8 +4,9 @@ import pytest
 from graphql import build_schema, parse
 
 from api.errors import RequestRefused
-from api.graphql.request.documents import DocumentInvalid, Documents
+from api.graphql.request.documents import Documents
 from api.graphql.request.limits import measure
+from api.graphql.request.parsing import DocumentInvalid
 
 SCHEMA = build_schema("""
     type Query { me: Person person(id: ID): Person people(first: Int! = 20): [Person!] }

@@ -326,14 +326,17 @@ async def test_a_list_without_personalization_uses_nothing_about_the_person(
 
 @pytest.mark.parametrize(
     "variables",
-    [
-        {"first": 0}, {"first": 101}, {"placement": ""}, {"placement": "x" * 65}, {"exclude": ["x"] * 501},
-        {"among": ["x"] * 501}, {"context": {"itemIds": ["x"] * 101}},
-    ],
-)  # fmt: skip
+    [{"first": 0}, {"first": 101}, {"placement": ""}, {"placement": "x" * 65}, {"context": {"itemIds": ["x"] * 101}}],
+)
 async def test_arguments_out_of_bounds_are_bad_input(ask: Ask, trained: str, variables: dict[str, Any]) -> None:
     answer = await ask(LIST, variables)
     assert (answer.data["user"]["recommendations"], answer.codes) == (None, ["BAD_USER_INPUT"])
+
+
+@pytest.mark.parametrize("variables", [{"exclude": ["x"] * 401}, {"among": ["x"] * 501}])
+async def test_lists_that_are_too_long_are_bad_input(ask: Ask, trained: str, variables: dict[str, Any]) -> None:
+    answer = await ask(LIST, variables)
+    assert (answer.data, answer.codes) == (None, ["BAD_USER_INPUT"])
 
 
 async def test_unknown_ids_in_arguments_are_ignored(ask: Ask, trained: str) -> None:

@@ -1,0 +1,68 @@
+"""JSON from callers is read within bounds, and refused for what it is."""
+
+import json
+from typing import Any
+
+import pytest
+
+from api.errors import RequestRefused
+from api.http.json_body import MAX_NODES, count_nodes, parse_json
+
+
+def refusal(text: bytes | str) -> tuple[str, int, str]:
+    with pytest.raises(RequestRefused) as refused:
+        parse_json(text, "The body")
+    return refused.value.code, refused.value.status, str(refused.value)
+
+
+def test_every_value_counts_as_a_node() -> None:
+    assert parse_json(b'{"a": [1, "x", null, {}], "b": {"c": true}}', "The body").nodes == 1 + 1 + 4 + 1 + 1
+    assert parse_json("1", "The body").nodes == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b",".join([b"[]"] * 345_000) + b"]",
+        b"[" + b",".join([b"{}"] * 345_000) + b"]",
+        b"[" + b",".join([b"1"] * 500_000) + b"]",
+        b"[" + b",".join([b'"["'] * 250_000) + b"]",
+        b"{" + b",".join(b'"%d":0' % number for number in range(90_000)) + b"}",
+        b"[" + b",".join([b"[" * 900 + b"]" * 900] * 550) + b"]",
+    ],
+    ids=["arrays", "objects", "numbers", "brackets in strings", "names", "deep arrays"],
+)
+def test_a_megabyte_of_values_is_too_large(text: bytes) -> None:
+    assert refusal(text) == ("PAYLOAD_TOO_LARGE", 413, f"The body has more than {MAX_NODES} JSON values.")
+
+
+def test_exactly_the_bound_is_accepted() -> None:
+    assert parse_json(json.dumps([0] * (MAX_NODES - 1)), "The body").nodes == MAX_NODES
+    assert refusal(json.dumps([0] * MAX_NODES))[1] == 413
+
+
+@pytest.mark.parametrize("text", ['"[[[["', r'"\"[[[["', r'"\\"', r'["a\\", "[[[["]'])
+def test_brackets_in_strings_are_no_values(text: str) -> None:
+    assert parse_json(text.replace("[[[[", "[" * 60_000), "The body").nodes <= 3
+
+
+@pytest.mark.parametrize("levels", [33, 200, 900, 5_000])
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_nesting_is_called_what_it_is(levels: int, brackets: str) -> None:
+    opening = brackets[0] if brackets == "[]" else '{"a":'
+    text = opening * (levels - 1) + brackets + brackets[1] * (levels - 1)
+    assert refusal(text) == ("BAD_REQUEST", 400, "The body is nested too deeply: at most 32 levels are allowed.")
+
+
+def test_32_levels_are_accepted() -> None:
+    assert parse_json("[" * 32 + "]" * 32, "The body").nodes == 32
+
+
+def test_what_is_not_json_is_refused() -> None:
+    for text in (b"", b"{", b"NaN", b"\xff", b'"\\ud800"', b"1" * 1_000_000 + b"x"):
+        assert refusal(text) == ("BAD_REQUEST", 400, "The body is not JSON.")
+
+
+def test_a_value_alone_is_one_node() -> None:
+    values: tuple[Any, ...] = ("text", None, [], {}, [[1]])
+    assert [count_nodes(value, "x") for value in values] == [1, 1, 1, 1, 3]
