@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
-from graphql import GraphQLInputObjectType, GraphQLList, Undefined, get_nullable_type, parse_value
+from graphql import GraphQLInputObjectType, GraphQLList, Undefined, get_nullable_type, is_list_type, parse_value
 from graphql.utilities import coerce_input_literal, coerce_input_value
 
 from api.graphql.schema import build_schema
+from engine.outcomes import MAX_ELEMENTS
 
 SEED = 8
 _SCHEMA = build_schema()._schema
@@ -115,8 +116,13 @@ def input_type(name: str) -> GraphQLInputObjectType:
 
 
 def is_readable(kind: GraphQLInputObjectType, value: Any) -> bool:
-    """Whether GraphQL's types accept the value of a variable; else the whole call is refused."""
-    return coerce_input_value(value, kind) is not Undefined
+    """Whether GraphQL's types and bounds accept the value of a variable; else the whole call is refused."""
+    return coerce_input_value(value, kind) is not Undefined and not _has_long_list(kind, value)
+
+
+def _has_long_list(kind: GraphQLInputObjectType, value: dict[str, Any]) -> bool:
+    lists = (value.get(name) for name, field in kind.fields.items() if is_list_type(get_nullable_type(field.type)))
+    return any(isinstance(elements, list) and len(elements) > MAX_ELEMENTS for elements in lists)
 
 
 def is_readable_literal(kind: GraphQLInputObjectType, text: str) -> bool:

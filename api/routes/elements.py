@@ -8,16 +8,15 @@ import orjson
 
 from api.errors import RequestRefused
 from api.http.gzip_body import inflate
+from api.http.json_body import MAX_NODES, check_containers, too_many
 from core.errors import TooManyElements
 from engine.outcomes import MAX_ELEMENTS, Outcome, Result, check_count
 
 JSON: Final = "application/json"
 LINES: Final = ("application/x-ndjson", "application/jsonl", "application/ndjson", "application/x-jsonlines")
-MAX_VALUES: Final = 50_000  # JSON values of one body
-_TOO_MANY_VALUES: Final = f"A body may have at most {MAX_VALUES} JSON values."
+_BODY: Final = "The body"
 _BOM: Final = b"\xef\xbb\xbf"
 _NOT_BLANK: Final = re.compile(rb"[^ \t\r\n][^\n]*")  # what follows the blanks of a line
-_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # a JSON string; the last one may be cut off
 
 Element = Mapping[str, Any]
 
@@ -30,7 +29,7 @@ def read_elements(headers: Mapping[bytes, bytes], body: bytes, max_body: int) ->
     """
     kind = _media_type(headers)
     body = _decompress(headers, body, max_body).removeprefix(_BOM)
-    _check_containers(body)
+    check_containers(body, _BODY)
     return _read_array(body) if kind == JSON else _read_lines(body)
 
 
@@ -51,16 +50,6 @@ def _decompress(headers: Mapping[bytes, bytes], body: bytes, max_body: int) -> b
     if encoding not in (b"gzip", b"x-gzip"):
         raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", "The body must be gzip or not compressed.", 415)
     return inflate(body, max_body)
-
-
-def _check_containers(body: bytes) -> None:
-    """Refuse very many objects and lists before they are made, which takes most of the time that reading takes."""
-    if _containers(body) > MAX_VALUES and _containers(_TEXT.sub(b"", body)) > MAX_VALUES:
-        raise RequestRefused("PAYLOAD_TOO_LARGE", _TOO_MANY_VALUES, 413)
-
-
-def _containers(text: bytes) -> int:
-    return text.count(b"[") + text.count(b"{")
 
 
 def _read_array(body: bytes) -> list[Element | Result]:
@@ -111,8 +100,8 @@ def _count_values(element: object, counted: int) -> int:
         value = waiting.pop()
         if isinstance(value, dict | list):
             counted += len(value)
-            if counted > MAX_VALUES:
-                raise RequestRefused("PAYLOAD_TOO_LARGE", _TOO_MANY_VALUES, 413)
+            if counted > MAX_NODES:
+                raise too_many(_BODY)
             waiting += value.values() if isinstance(value, dict) else value
     return counted
 

@@ -134,8 +134,8 @@ async def test_graphql_refuses_wrong_types_with_index_and_field_before_any_event
     query = "mutation($e: [EventInput!]!) { trackEvents(events: $e) { accepted } }"
     good = json.loads(GOOD)
     for bad, place in (
-        ({"colour": "red"}, "[1]: Expected value of type 'EventInput' not to include unknown field 'colour'"),
-        ({"receivedAt": "2026-03-01T12:00:00Z"}, "[1]: Expected value of type 'EventInput' not to include unknown"),
+        ({"colour": "red"}, '[1]: EventInput has no field "colour"'),
+        ({"receivedAt": "2026-03-01T12:00:00Z"}, '[1]: EventInput has no field "receivedAt"'),
         ({"type": "BOUGHT"}, "[1].type"),
         ({"unitPrice": "nan"}, "[1].unitPrice"),
         ({"quantity": 1.5}, "[1].quantity"),

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from api.graphql.execution.executor import Executor, Selections
 from api.graphql.types.connections import Connection, Edge
 from api.graphql.types.nodes import Node
 from api.graphql.types.scalars import SCALARS
-from core.turns import OneAtATime, Turns
 
 
 @strawberry.enum
@@ -281,60 +279,3 @@ def test_the_selections_of_an_operation_are_collected_once() -> None:
     for _ in range(5):
         run(document, thing(), Executor, selections=shared)
     assert (len(shared.fields), len(shared.splits), len(shared.completers)) == sizes
-
-
-@strawberry.input
-class Wanted:
-    """An input object."""
-
-    name: str
-
-
-@strawberry.type
-class WantingQuery:
-    """A field with an input object, and one without."""
-
-    @strawberry.field
-    async def find(self, wanted: list[Wanted] | None = None) -> str | None:
-        return ",".join(one.name for one in wanted or ()) or None
-
-    @strawberry.field
-    async def plain(self, name: str) -> str:
-        return name
-
-    @strawberry.field
-    async def required(self, wanted: Wanted) -> str:
-        raise ValueError(wanted.name)
-
-
-class CountedTurns(OneAtATime):
-    """Counts the turns that are taken."""
-
-    def __init__(self) -> None:
-        super().__init__(Turns())
-        self.taken = 0
-
-    async def __aenter__(self) -> None:
-        await super().__aenter__()
-        self.taken += 1
-
-
-@pytest.mark.parametrize(
-    ("query", "taken"),
-    [
-        ('{ a: find(wanted: [{name: "x"}, {name: "y"}]) b: find(wanted: {name: "z"}) c: find plain(name: "p") }', 2),
-        ("query ($wanted: [Wanted!]) { a: find(wanted: $wanted) b: find(wanted: $wanted) }", 2),
-        ('{ plain(name: "p") required(wanted: {name: "no"}) }', 1),
-    ],
-)
-async def test_a_field_with_an_input_object_takes_a_turn_and_its_answer_is_the_same(query: str, taken: int) -> None:
-    schema = strawberry.Schema(WantingQuery)._schema
-    document, turns = parse(query), CountedTurns()
-    variables = {"wanted": [{"name": "v"}]}
-    ours, theirs = (
-        execute(schema, document, WantingQuery(), context, variables, executor_class=Executor)
-        for context in (SimpleNamespace(turns=turns), None)
-    )
-    assert not isinstance(ours, ExecutionResult) and not isinstance(theirs, ExecutionResult)
-    assert (await ours).formatted == (await theirs).formatted
-    assert turns.taken == taken
