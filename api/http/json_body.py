@@ -1,16 +1,22 @@
 """Reads JSON from callers within bounds: so many values, so deep. Checked before anything looks at the values."""
 
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from api.errors import RequestRefused
+from core.bulkhead import Bulkhead
+from core.errors import Overloaded
 
 MAX_NODES: Final = 50_000  # objects, arrays, strings, numbers, booleans and nulls of a body
 MAX_LEVELS: Final = 32  # objects and arrays inside each other
 _CONTAINERS = (dict, list)
+
+
+MANY_CONTAINERS: Final = 3_000  # more in a body make it a heavy one; a batch of 500 events has 1,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,17 @@ def parse_json(text: bytes | str, name: str) -> Json:
             raise _too_deep(name) from None
         raise RequestRefused("BAD_REQUEST", f"{name} is not JSON.") from None
     return Json(value, count_nodes(value, name))
+
+
+def heavy_bodies() -> Bulkhead:
+    """The places of heavy bodies in a process: a garbage collection looks at every value of those that are read."""
+    return Bulkhead(2, waiting=32, patience=2.0, refuse=_too_many_at_once)
+
+
+def place_of(body: bytes, heavy: Bulkhead) -> AbstractAsyncContextManager[None]:
+    """A place for reading and answering this body: at once, unless it is heavy. Raises Overloaded."""
+    is_heavy = body.count(b"[") + body.count(b"{") > MANY_CONTAINERS
+    return heavy.place() if is_heavy else nullcontext()
 
 
 def check_containers(text: bytes, name: str) -> None:
@@ -76,6 +93,10 @@ def _count_openings(text: bytes) -> int:
 
 def _children(container: Any) -> Iterable[Any]:
     return container.values() if container.__class__ is dict else container
+
+
+def _too_many_at_once() -> Overloaded:
+    return Overloaded("Too many large bodies are being read: send this again.")
 
 
 def _too_deep(name: str) -> RequestRefused:

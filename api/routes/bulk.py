@@ -22,7 +22,9 @@ from api.http.endpoint import (
     send_answer,
     viewer_of,
 )
-from api.routes.elements import Element, read_elements
+from api.http.json_body import place_of
+from api.routes.elements import Element, read_elements, unpack
+from core.bulkhead import Bulkhead
 from core.errors import StoreUnavailable
 from engine.catalogue.upserts import store_items, store_users
 from engine.outcomes import Outcome, Result
@@ -42,6 +44,7 @@ class BulkEndpoint:
     store: StoreElements
     max_body: int  # bytes, as sent and decompressed
     timeout: float  # seconds that `store` may take
+    heavy: Bulkhead  # the places of heavy bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one upload, or refuse it."""
@@ -61,8 +64,9 @@ class BulkEndpoint:
         viewer = await viewer_of(scope["state"]["verifier"], scope["headers"])
         self._check(viewer)
         only = _read_only(scope["query_string"])
-        elements = read_elements(read_headers(scope), await receive_body(receive), self.max_body)
-        return _answer_of(await self._store(scope["state"]["gateway"], viewer, elements), only)
+        kind, body = unpack(read_headers(scope), await receive_body(receive), self.max_body)
+        async with place_of(body, self.heavy):
+            return _answer_of(await self._store(scope["state"]["gateway"], viewer, read_elements(kind, body)), only)
 
     def _check(self, viewer: Viewer) -> None:
         if self.scope not in viewer.scopes:
@@ -118,10 +122,10 @@ async def _store_users(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]
     return await store_users(gateway.shares.bulk, raws)
 
 
-def routes(max_body: int, timeout: float) -> list[Route]:
+def routes(max_body: int, timeout: float, heavy: Bulkhead) -> list[Route]:
     """The three routes, with the limits of `BulkEndpoint`."""
     return [
-        Route("/events", BulkEndpoint("events:write", _store_events, max_body, timeout)),
-        Route("/items", BulkEndpoint("catalog:write", _store_items, max_body, timeout)),
-        Route("/users", BulkEndpoint("profiles:write", _store_users, max_body, timeout)),
+        Route("/events", BulkEndpoint("events:write", _store_events, max_body, timeout, heavy)),
+        Route("/items", BulkEndpoint("catalog:write", _store_items, max_body, timeout, heavy)),
+        Route("/users", BulkEndpoint("profiles:write", _store_users, max_body, timeout, heavy)),
     ]

@@ -21,14 +21,20 @@ _NOT_BLANK: Final = re.compile(rb"[^ \t\r\n][^\n]*")  # what follows the blanks 
 Element = Mapping[str, Any]
 
 
-def read_elements(headers: Mapping[bytes, bytes], body: bytes, max_body: int) -> list[Element | Result]:
-    """The elements of a body. In place of an element that is not a JSON object, a REJECTED result.
+def unpack(headers: Mapping[bytes, bytes], body: bytes, max_body: int) -> tuple[str, bytes]:
+    """The media type of a body, and its bytes without compression.
 
-    Raises RequestRefused: 415 for another media type or encoding, 413 for too many bytes or JSON values, 400 when a
-    JSON body is not an array. Raises TooManyElements.
+    Raises RequestRefused: 415 for another media type or encoding, 413 for too many bytes.
     """
     kind = _media_type(headers)
-    body = _decompress(headers, body, max_body).removeprefix(_BOM)
+    return kind, _decompress(headers, body, max_body).removeprefix(_BOM)
+
+
+def read_elements(kind: str, body: bytes) -> list[Element | Result]:
+    """The elements of a body. In place of an element that is not a JSON object, a REJECTED result.
+
+    Raises RequestRefused: 413 for too many JSON values, 400 when a JSON body is not an array. Raises TooManyElements.
+    """
     check_containers(body, _BODY)
     return _read_array(body) if kind == JSON else _read_lines(body)
 

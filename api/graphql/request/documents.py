@@ -24,7 +24,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from api.errors import RequestRefused, refusal_of
 from api.graphql.execution.executor import Selections
 from api.graphql.request.limits import Measurement, check_limits, measure
-from api.graphql.request.parsing import DocumentInvalid, count_tokens, parse_document
+from api.graphql.request.parsing import DocumentInvalid, count_tokens, drop_tokens, parse_document
 from api.graphql.request.variables import Inputs, read_inputs
 from core.errors import TooManyElements
 
@@ -35,7 +35,7 @@ _LISTS = ("recommendations", "similar")  # fields that decide how long an answer
 _MAX_COSTS = 16  # per operation
 _MAX_INPUTS = 8  # per operation
 _MAX_OPERATIONS = 20  # each is measured and validated with all fragments it uses
-_MAX_KEPT_TOKENS: Final = 40_000  # of all kept documents together
+_MAX_KEPT_TOKENS: Final = 30_000  # of all kept documents together
 _OWN_TOKENS: Final = 20  # a document costs as much as these, besides its tokens
 
 
@@ -148,6 +148,7 @@ class Documents:
             inputs = self._read_inputs(document, operation)
             known = Operation(operation, size, inputs, None if size.directives else Selections())
             document.operations[known.name or ""] = known
+        drop_tokens(node)
         return document
 
     def check_cost(self, document: Document, operation: Operation, variables: Mapping[str, Any]) -> None:

@@ -45,8 +45,10 @@ from api.http.endpoint import (
     send_answer,
     viewer_of,
 )
+from api.http.json_body import heavy_bodies, place_of
 from api.http.request_metrics import summary_of
 from core import telemetry
+from core.bulkhead import Bulkhead
 from core.errors import TooManyElements
 from engine.viewer import Viewer
 
@@ -61,9 +63,11 @@ _FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500
 class GraphQLEndpoint:
     """An ASGI app for one path. `scope["state"]` must have `gateway` and `verifier`, see `api.app.State`."""
 
-    def __init__(self, schema: Schema, *, graphiql: bool, timeout: float) -> None:
+    def __init__(self, schema: Schema, *, graphiql: bool, timeout: float, heavy: Bulkhead | None = None) -> None:
+        self._heavy = heavy or heavy_bodies()
         self._schema = schema._schema
         self._documents = Documents(self._schema)
+        self._documents.prepare("{ __typename }")  # the first one takes 50 ms: it makes the types of the schema
         self._graphiql = graphiql
         self._timeout = timeout
         self._slow = SlowWork()
@@ -101,16 +105,21 @@ class GraphQLEndpoint:
     ) -> tuple[int, dict[str, Any], list[Header]]:
         """Answer an operation; raises RequestRefused, also when it takes too long."""
         if scope["method"] == "GET":
-            request = read_query_string(scope["query_string"])
-        else:
-            request = read_body(headers, await receive_body(receive))
+            return await self._answer_before_timeout(scope, receive, read_query_string(scope["query_string"]), viewer)
+        body = await receive_body(receive)
+        async with place_of(body, self._heavy):
+            return await self._answer_before_timeout(scope, receive, read_body(headers, body), viewer)
+
+    async def _answer_before_timeout(
+        self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer
+    ) -> tuple[int, dict[str, Any], list[Header]]:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._answer_in_time(scope, receive, request, viewer)
+                return await self._answer_request(scope, receive, request, viewer)
         except TimeoutError:
             raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
 
-    async def _answer_in_time(
+    async def _answer_request(
         self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer
     ) -> tuple[int, dict[str, Any], list[Header]]:
         document = await self._document(request.query, hide_suggestions="schema:read" not in viewer.scopes)

@@ -1,12 +1,14 @@
 """JSON from callers is read within bounds, and refused for what it is."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from api.errors import RequestRefused
-from api.http.json_body import MAX_NODES, count_nodes, parse_json
+from api.http.json_body import MANY_CONTAINERS, MAX_NODES, count_nodes, heavy_bodies, parse_json, place_of
+from core.errors import Overloaded
 
 
 def refusal(text: bytes | str) -> tuple[str, int, str]:
@@ -66,3 +68,24 @@ def test_what_is_not_json_is_refused() -> None:
 def test_a_value_alone_is_one_node() -> None:
     values: tuple[Any, ...] = ("text", None, [], {}, [[1]])
     assert [count_nodes(value, "x") for value in values] == [1, 1, 1, 1, 3]
+
+
+async def test_few_heavy_bodies_are_read_at_once_and_light_ones_need_no_place() -> None:
+    heavy = heavy_bodies()
+    large = b"[" * (MANY_CONTAINERS + 1)
+    async with place_of(large, heavy), place_of(large, heavy):
+        third = asyncio.ensure_future(place_of(large, heavy).__aenter__())
+        while heavy.waiting == 0:
+            await asyncio.sleep(0)
+        async with place_of(b"[]", heavy):
+            assert not third.done()
+    await third
+
+
+async def test_heavy_bodies_beyond_the_bound_are_refused_at_once() -> None:
+    heavy = heavy_bodies()
+    heavy.waiting = 32
+    large = b"[" * (MANY_CONTAINERS + 1)
+    async with place_of(large, heavy), place_of(large, heavy):
+        with pytest.raises(Overloaded):
+            await place_of(large, heavy).__aenter__()

@@ -8,7 +8,7 @@ import pytest
 
 from api.errors import RequestRefused
 from api.routes import elements
-from api.routes.elements import read_elements
+from api.routes.elements import read_elements, unpack
 from core.errors import TooManyElements
 
 LINES = "application/x-ndjson"
@@ -17,7 +17,7 @@ GOOD = b'{"type": "VIEW", "userId": "u1", "itemId": "i1"}'
 
 
 def read(body: bytes, kind: str) -> list[Any]:
-    return list(read_elements({b"content-type": kind.encode()}, body, MEGABYTE))
+    return list(read_elements(*unpack({b"content-type": kind.encode()}, body, MEGABYTE)))
 
 
 def refusal(body: bytes, kind: str) -> tuple[int, str]:
