@@ -70,16 +70,16 @@ def test_a_value_alone_is_one_node() -> None:
     assert [count_nodes(value, "x") for value in values] == [1, 1, 1, 1, 3]
 
 
-async def test_few_heavy_bodies_are_read_at_once_and_light_ones_need_no_place() -> None:
-    heavy = heavy_bodies()
-    large = b"[" * (MANY_CONTAINERS + 1)
+async def test_only_heavy_bodies_wait_for_a_place() -> None:
+    heavy, large = heavy_bodies(), b"[" * (MANY_CONTAINERS + 1)
     async with place_of(large, heavy), place_of(large, heavy):
-        third = asyncio.ensure_future(place_of(large, heavy).__aenter__())
-        while heavy.waiting == 0:
-            await asyncio.sleep(0)
         async with place_of(b"[]", heavy):
-            assert not third.done()
-    await third
+            pass
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0), place_of(large, heavy):
+                pass
+    async with place_of(large, heavy):
+        pass
 
 
 async def test_heavy_bodies_beyond_the_bound_are_refused_at_once() -> None:
