@@ -19,7 +19,7 @@ from cli.stack.valkey import Valkey
 from core.secret_files import read_secret
 
 ATTEMPTS = 3
-PORT_TAKEN = re.compile(r"in use|eaddrinuse|Failed to bind|already listening", re.IGNORECASE)
+PORT_TAKEN = re.compile(r"in use|already_used|eaddrinuse|Failed to bind|already listening", re.IGNORECASE)
 Say = Callable[[str], None]
 
 

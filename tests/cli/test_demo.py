@@ -100,7 +100,7 @@ def test_the_demo_answers_trains_and_starts_quickly_the_second_time(shop: Path) 
         first.until_printed(READY, 300)
         assert "Nothing was learnt" not in first.output()
         assert len(answer_of_printed_curl(first)["edges"]) == 5
-        assert first.stop() == 0
+        assert first.stop() == 0, first.output()
     finally:
         first.process.kill()
     second = start(shop)
@@ -108,6 +108,6 @@ def test_the_demo_answers_trains_and_starts_quickly_the_second_time(shop: Path) 
         second.until_printed(READY, 60)
         assert "Loading" not in second.output()
         assert "Training" not in second.output()
-        assert second.stop() == 0
+        assert second.stop() == 0, second.output()
     finally:
         second.process.kill()

@@ -77,7 +77,7 @@ def lists(running: Running, token: str, people: list[str]) -> list[Any]:
 def test_processes_share_port_and_memory_and_give_equal_answers(shop: None, stores: Stores, tmp_path: Path) -> None:
     with running_gateway(stores, tmp_path / "gateway.log", "--processes", "3") as gateway:
         until(lambda: len(logged(gateway, "gateway_ready")) == 3, "all three are ready")
-        token, people = gateway.token(), [f"u{number}" for number in range(5)]
+        token, people = gateway.token(), [f"stranger{number}" for number in range(5)]
         pids = children(gateway)
         assert len(pids) == 3
         answers = []
