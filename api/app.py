@@ -24,7 +24,7 @@ from api.graphql.schema import SCHEMA
 from api.http.addresses import Network
 from api.http.cors import Cors
 from api.http.guard import EdgeGuard
-from api.http.json_body import heavy_bodies
+from api.http.json_body import HeavyBodies
 from api.http.probe_port import ProbePort
 from api.http.request_metrics import RequestMetrics
 from api.oauth.authority import Authority, open_authority
@@ -70,7 +70,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
     one, the lifespan reads the catalogue.
     """
     edge = settings.gateway
-    heavy = heavy_bodies()
+    heavy = HeavyBodies()
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=edge.graphiql, timeout=edge.request_timeout, heavy=heavy)
     routes = [
         Route("/graphql", endpoint),

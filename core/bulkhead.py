@@ -1,8 +1,9 @@
 """Bulkheads: one kind of work has its own bounded number of places, so that it cannot take those of another kind."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 
 class Bulkhead:
@@ -39,3 +40,18 @@ class Bulkhead:
             raise self._refuse() from None
         finally:
             self.waiting -= 1
+
+
+class CallerBulkheads:
+    """A bulkhead for each caller, made when the caller needs one and dropped when nobody uses it any more."""
+
+    def __init__(self, make: Callable[[], Bulkhead]) -> None:
+        self._make = make
+        self._used: WeakValueDictionary[Hashable, Bulkhead] = WeakValueDictionary()
+
+    def of(self, caller: Hashable) -> Bulkhead:
+        """The bulkhead of this caller."""
+        own = self._used.get(caller)
+        if own is None:
+            own = self._used[caller] = self._make()
+        return own

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, NamedTuple
-from weakref import WeakValueDictionary
 
-from core.bulkhead import Bulkhead
+from core.bulkhead import Bulkhead, CallerBulkheads
 from core.errors import RateLimited, Unanswerable
 from db.postgres import ConnectionSource, Pool
 
@@ -65,16 +65,12 @@ class ExpensiveReads(Share):
     def __init__(self, pool: Pool, most: int, *, patience: float, timeout: float) -> None:
         bulkhead = Bulkhead(most, waiting=EXPENSIVE_WAITING, patience=patience, refuse=ShareFull)
         super().__init__(pool, bulkhead, timeout=timeout)
-        self._most, self._patience = max(1, most - 1), patience
-        self._callers: WeakValueDictionary[Hashable, Bulkhead] = WeakValueDictionary()  # those who have a share now
+        own = partial(Bulkhead, max(1, most - 1), waiting=CALLER_WAITING, patience=patience, refuse=RateLimited)
+        self._callers = CallerBulkheads(own)
 
     def of(self, caller: Hashable) -> Share:
         """The share of this caller: a place less than there are. Beyond `CALLER_WAITING` it raises RateLimited."""
-        own = self._callers.get(caller)
-        if own is None:
-            own = Bulkhead(self._most, waiting=CALLER_WAITING, patience=self._patience, refuse=RateLimited)
-            self._callers[caller] = own
-        return Share(self, own)
+        return Share(self, self._callers.of(caller))
 
 
 class Shares(NamedTuple):

@@ -18,6 +18,11 @@ class Viewer:
     person: Person | None
     expires_at: int
 
+    @property
+    def caller(self) -> tuple[str, Person | None]:
+        """Whose requests share a bound: the client, and the person if the token names one."""
+        return self.client_id, self.person
+
 
 class TokenVerifier(Protocol):
     """Checks access tokens."""

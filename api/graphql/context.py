@@ -61,7 +61,7 @@ class Context:
     @cached_property
     def reads(self) -> Share:
         """What expensive reads of Postgres use: the share of this caller, the client and the person of the token."""
-        return self.gateway.shares.expensive.of((self.viewer.client_id, self.viewer.person))
+        return self.gateway.shares.expensive.of(self.viewer.caller)
 
 
 Info = strawberry.Info[Context, None]

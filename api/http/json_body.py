@@ -1,22 +1,21 @@
 """Reads JSON from callers within bounds: so many values, so deep. Checked before anything looks at the values."""
 
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Hashable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import orjson
 
 from api.errors import RequestRefused
-from core.bulkhead import Bulkhead
-from core.errors import Overloaded
+from core.bulkhead import Bulkhead, CallerBulkheads
+from core.errors import Overloaded, RateLimited
 
 MAX_NODES: Final = 50_000  # objects, arrays, strings, numbers, booleans and nulls of a body
 MAX_LEVELS: Final = 32  # objects and arrays inside each other
+MANY_CONTAINERS: Final = 6_000  # more objects and arrays make a body heavy; 500 items with two offers have 3,500
 _CONTAINERS = (dict, list)
-
-
-MANY_CONTAINERS: Final = 3_000  # more in a body make it a heavy one; a batch of 500 events has 1,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,24 @@ def parse_json(text: bytes | str, name: str) -> Json:
     return Json(value, count_nodes(value, name))
 
 
-def heavy_bodies() -> Bulkhead:
-    """The places of heavy bodies in a process: a garbage collection looks at every value of those that are read."""
-    return Bulkhead(2, waiting=32, patience=2.0, refuse=_too_many_at_once)
+class HeavyBodies:
+    """The places of heavy bodies in a process: a garbage collection looks at every value of those that are read.
 
+    Each caller has one of them at a time, so that no caller can take them all.
+    """
 
-def place_of(body: bytes, heavy: Bulkhead) -> AbstractAsyncContextManager[None]:
-    """A place for reading and answering this body: at once, unless it is heavy. Raises Overloaded."""
-    is_heavy = body.count(b"[") + body.count(b"{") > MANY_CONTAINERS
-    return heavy.place() if is_heavy else nullcontext()
+    def __init__(self) -> None:
+        self._places = Bulkhead(2, waiting=32, patience=2.0, refuse=_too_many_at_once)
+        self._callers = CallerBulkheads(partial(Bulkhead, 1, waiting=8, patience=2.0, refuse=RateLimited))
+
+    @asynccontextmanager
+    async def place(self, body: bytes, caller: Hashable) -> AsyncIterator[None]:
+        """A place for reading and answering this body: at once, unless it is heavy. Raises Overloaded, RateLimited."""
+        if _count_openings(body, MANY_CONTAINERS) <= MANY_CONTAINERS:
+            yield
+            return
+        async with self._callers.of(caller).place(), self._places.place():
+            yield
 
 
 def check_containers(text: bytes, name: str) -> None:
@@ -59,15 +67,18 @@ def check_containers(text: bytes, name: str) -> None:
 
     Raises RequestRefused (413).
     """
-    if _count_openings(text) > MAX_NODES:
+    if _count_openings(text, MAX_NODES) > MAX_NODES:
         raise too_many(name)
 
 
-def count_nodes(value: Any, name: str) -> int:
-    """How many values a parsed JSON value consists of, itself included; stops at a bound and raises as `parse_json`."""
+def count_nodes(value: Any, name: str, counted: int = 0) -> int:
+    """`counted` and how many values a parsed JSON value consists of, itself included.
+
+    Stops at a bound and raises as `parse_json`.
+    """
     if value.__class__ not in _CONTAINERS:
-        return 1
-    nodes, levels, level = 1, 0, [value]
+        return counted + 1
+    nodes, levels, level = counted + 1, 0, [value]
     while level:
         levels += 1
         if levels > MAX_LEVELS:
@@ -82,10 +93,10 @@ def count_nodes(value: Any, name: str) -> int:
     return nodes
 
 
-def _count_openings(text: bytes) -> int:
-    """How many `[` and `{` there are. Those inside strings are left out when there are too many with them."""
+def _count_openings(text: bytes, enough: int) -> int:
+    """How many `[` and `{` there are. Those inside strings are left out when there are more than `enough` with them."""
     count = text.count(b"[") + text.count(b"{")
-    if count <= MAX_NODES:
+    if count <= enough:
         return count
     outside = b"".join(text.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
     return outside.count(b"[") + outside.count(b"{")

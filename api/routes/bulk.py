@@ -22,9 +22,8 @@ from api.http.endpoint import (
     send_answer,
     viewer_of,
 )
-from api.http.json_body import place_of
+from api.http.json_body import HeavyBodies
 from api.routes.elements import Element, read_elements, unpack
-from core.bulkhead import Bulkhead
 from core.errors import StoreUnavailable
 from engine.catalogue.upserts import store_items, store_users
 from engine.outcomes import Outcome, Result
@@ -44,7 +43,7 @@ class BulkEndpoint:
     store: StoreElements
     max_body: int  # bytes, as sent and decompressed
     timeout: float  # seconds that `store` may take
-    heavy: Bulkhead  # the places of heavy bodies
+    heavy: HeavyBodies  # the places of heavy bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one upload, or refuse it."""
@@ -65,7 +64,7 @@ class BulkEndpoint:
         self._check(viewer)
         only = _read_only(scope["query_string"])
         kind, body = unpack(read_headers(scope), await receive_body(receive), self.max_body)
-        async with place_of(body, self.heavy):
+        async with self.heavy.place(body, viewer.caller):
             return _answer_of(await self._store(scope["state"]["gateway"], viewer, read_elements(kind, body)), only)
 
     def _check(self, viewer: Viewer) -> None:
@@ -122,7 +121,7 @@ async def _store_users(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]
     return await store_users(gateway.shares.bulk, raws)
 
 
-def routes(max_body: int, timeout: float, heavy: Bulkhead) -> list[Route]:
+def routes(max_body: int, timeout: float, heavy: HeavyBodies) -> list[Route]:
     """The three routes, with the limits of `BulkEndpoint`."""
     return [
         Route("/events", BulkEndpoint("events:write", _store_events, max_body, timeout, heavy)),

@@ -124,7 +124,7 @@ async def test_callers_without_a_running_read_are_forgotten(pool: Pool) -> None:
     shares = share_out(pool, 5)
     for number in range(100):
         assert await shares.expensive.of(number).fetchval("SELECT 1") == 1
-    assert len(shares.expensive._callers) <= 1
+    assert len(shares.expensive._callers._used) <= 1
 
 
 async def test_an_expensive_read_has_less_time_than_the_pool_allows(small: Pool) -> None:

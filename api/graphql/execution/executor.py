@@ -165,7 +165,9 @@ class Executor(graphql.Executor[Any]):
                 found = refusal
             self._arguments[id(details.node)] = found
         if isinstance(found, GraphQLError):
-            raise GraphQLError(found.message, found.nodes)
+            raise GraphQLError(
+                found.message, found.nodes, original_error=found.original_error, extensions=found.extensions
+            )
         return found
 
     def complete_value(

@@ -1,8 +1,9 @@
 """The /graphql endpoint: an ASGI app that answers GraphQL over HTTP with our own executor."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from contextlib import nullcontext
+from collections.abc import Awaitable, Hashable, Mapping
+from contextlib import AsyncExitStack, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -45,11 +46,11 @@ from api.http.endpoint import (
     send_answer,
     viewer_of,
 )
-from api.http.json_body import heavy_bodies, place_of
+from api.http.json_body import HeavyBodies
 from api.http.request_metrics import summary_of
 from core import telemetry
-from core.bulkhead import Bulkhead
 from core.errors import TooManyElements
+from core.single_flight import SingleFlight
 from engine.viewer import Viewer
 
 log = structlog.get_logger()
@@ -60,17 +61,27 @@ _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thr
 _FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
 
+@dataclass(frozen=True, slots=True)
+class _Unprepared:
+    """A document that is not kept; callers who want the same one wait for the same work, in the first one's place."""
+
+    text: str
+    hide_suggestions: bool
+    caller: Hashable = field(compare=False)
+
+
 class GraphQLEndpoint:
     """An ASGI app for one path. `scope["state"]` must have `gateway` and `verifier`, see `api.app.State`."""
 
-    def __init__(self, schema: Schema, *, graphiql: bool, timeout: float, heavy: Bulkhead | None = None) -> None:
-        self._heavy = heavy or heavy_bodies()
+    def __init__(self, schema: Schema, *, graphiql: bool, timeout: float, heavy: HeavyBodies | None = None) -> None:
+        self._heavy = heavy or HeavyBodies()
         self._schema = schema._schema
         self._documents = Documents(self._schema)
         self._documents.prepare("{ __typename }")  # the first one takes 50 ms: it makes the types of the schema
         self._graphiql = graphiql
         self._timeout = timeout
         self._slow = SlowWork()
+        self._preparing = SingleFlight(self._prepare)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure is answered too."""
@@ -105,28 +116,32 @@ class GraphQLEndpoint:
     ) -> tuple[int, dict[str, Any], list[Header]]:
         """Answer an operation; raises RequestRefused, also when it takes too long."""
         if scope["method"] == "GET":
-            return await self._answer_before_timeout(scope, receive, read_query_string(scope["query_string"]), viewer)
+            request = read_query_string(scope["query_string"])
+            return await self._answer_before_timeout(scope, receive, request, viewer, AsyncExitStack())
         body = await receive_body(receive)
-        async with place_of(body, self._heavy):
-            return await self._answer_before_timeout(scope, receive, read_body(headers, body), viewer)
+        async with AsyncExitStack() as place:
+            await place.enter_async_context(self._heavy.place(body, viewer.caller))
+            return await self._answer_before_timeout(scope, receive, read_body(headers, body), viewer, place)
 
     async def _answer_before_timeout(
-        self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer
+        self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer, place: AsyncExitStack
     ) -> tuple[int, dict[str, Any], list[Header]]:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._answer_request(scope, receive, request, viewer)
+                return await self._answer_request(scope, receive, request, viewer, place)
         except TimeoutError:
             raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
 
     async def _answer_request(
-        self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer
+        self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer, place: AsyncExitStack
     ) -> tuple[int, dict[str, Any], list[Header]]:
-        document = await self._document(request.query, hide_suggestions="schema:read" not in viewer.scopes)
+        document = await self._document(request.query, viewer)
         operation = document.operation(request.operation_name)
         summary_of(scope).operation = operation.label
         self._check(scope["method"], viewer, document, operation, request.variables)
         variables = await self._coerce(document, operation, request, viewer)
+        if operation.is_query:  # a mutation keeps its elements, and the place of its body, to the end
+            await place.aclose()
         request_id = scope["state"].get("request_id", "")
         context = Context(viewer, scope["state"]["gateway"], request_id)
         connected = while_connected(receive) if operation.is_query else nullcontext()  # a mutation is finished
@@ -134,13 +149,18 @@ class GraphQLEndpoint:
             result = await self._run(document, operation, variables, context)
         return _answer_to_result(result, request_id)
 
-    async def _document(self, text: str, *, hide_suggestions: bool) -> Document:
+    async def _document(self, text: str, viewer: Viewer) -> Document:
         document = self._documents.find(text)
         if document is not None:
             return document
+        hide_suggestions = "schema:read" not in viewer.scopes
         if len(text) <= _SHORT_TEXT:
             return self._documents.read(text, hide_suggestions=hide_suggestions)
-        return self._documents.keep(text, await self._slow.run(self._documents.prepare, text, hide_suggestions))
+        return await self._preparing.result(_Unprepared(text, hide_suggestions, viewer.caller))
+
+    async def _prepare(self, wanted: _Unprepared) -> Document:
+        document = await self._slow.run(wanted.caller, self._documents.prepare, wanted.text, wanted.hide_suggestions)
+        return self._documents.keep(wanted.text, document)
 
     async def _coerce(
         self, document: Document, operation: Operation, request: GraphQLRequest, viewer: Viewer
@@ -149,7 +169,7 @@ class GraphQLEndpoint:
         inputs = self._documents.inputs(document, operation, viewer.scopes)
         if request.nodes <= _FEW_NODES:
             return self._check_and_coerce(inputs, request)
-        return await self._slow.run(self._check_and_coerce, inputs, request)
+        return await self._slow.run(viewer.caller, self._check_and_coerce, inputs, request)
 
     def _check_and_coerce(self, inputs: Inputs, request: GraphQLRequest) -> VariableValues:
         try:
@@ -188,6 +208,8 @@ class GraphQLEndpoint:
             is_awaitable=optimized_is_awaitable,
             hide_suggestions="schema:read" not in context.viewer.scopes,
         )
+        if operation.measured.introspects:  # it asks no store, and can take a second
+            return cast(ExecutionResult, await self._slow.run(context.viewer.caller, executor.execute_operation))
         result = cast(ExecutionResult | Awaitable[ExecutionResult], executor.execute_operation())
         return result if isinstance(result, ExecutionResult) else await result
 

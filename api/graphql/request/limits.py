@@ -37,13 +37,15 @@ OBJECT_COST = 2
 SCALAR_COST = 1
 _TOO_DEEP = f"The operation is nested too deeply: at most {MAX_LEVELS} levels are allowed, those of fragments included."
 _INTROSPECTION = ("__schema", "__type")  # the standard introspection query is 15 deep
+_META = (*_INTROSPECTION, "__typename")
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size of a selection set with its fragments expanded."""
+    """The size of a selection set with its fragments expanded. `meta`: how many of its fields are about the schema."""
 
     fields: int = 0
+    meta: int = 0
     aliases: int = 0
     depth: int = 0
     cost: int = 0
@@ -52,6 +54,7 @@ class Size:
         """The size of two parts of the same selection set together."""
         return Size(
             self.fields + other.fields,
+            self.meta + other.meta,
             self.aliases + other.aliases,
             max(self.depth, other.depth),
             self.cost + other.cost,
@@ -60,11 +63,15 @@ class Size:
 
 @dataclass(slots=True)
 class Measurement:
-    """One measured operation. Its cost depends on `first_variables`; `visits` counts the selections looked at."""
+    """One measured operation. Its cost depends on `first_variables`; `visits` counts the selections looked at.
+
+    `introspection_aliases`: the aliases of introspection fields and inside them.
+    """
 
     size: Size = field(default_factory=Size)
     directives: int = 0
     introspects: bool = False
+    introspection_aliases: int = 0
     first_variables: set[str] = field(default_factory=set)
     visits: int = 0
 
@@ -87,6 +94,8 @@ def measure(
 def check_limits(measured: Measurement) -> None:
     """Raise RequestRefused (`QUERY_TOO_COMPLEX`) for the first limit that is passed."""
     size = measured.size
+    if measured.introspects and (measured.introspection_aliases or size.meta < size.fields):
+        raise RequestRefused("QUERY_TOO_COMPLEX", "Introspection must be sent alone, and without aliases.")
     for name, found, limit in (
         ("depth", size.depth, MAX_DEPTH),
         ("aliases", size.aliases, MAX_ALIASES),
@@ -152,16 +161,18 @@ class _Measuring:
         return self.fragment_sizes[name]
 
     def _field(self, node: FieldNode, parent: GraphQLNamedType | None) -> Size:
-        aliases = 1 if node.alias else 0
+        aliases, meta = int(node.alias is not None), int(node.name.value in _META)
         if node.selection_set is None:
-            return Size(1, aliases, 1, SCALAR_COST)
+            return Size(1, meta, aliases, 1, SCALAR_COST)
         fields = parent.fields if isinstance(parent, GraphQLObjectType | GraphQLInterfaceType) else {}
         definition = fields.get(node.name.value)
         inner = self.selections(node.selection_set, get_named_type(definition.type) if definition else None)
         introspects = node.name.value in _INTROSPECTION
-        self.result.introspects |= introspects
+        if introspects:
+            self.result.introspects = True
+            self.result.introspection_aliases += aliases + inner.aliases
         cost = OBJECT_COST + self._first(node, definition) * inner.cost
-        return Size(1, aliases + inner.aliases, 1 + (0 if introspects else inner.depth), cost)
+        return Size(1, meta, aliases + inner.aliases, 1 + (0 if introspects else inner.depth), cost)
 
     def _first(self, node: FieldNode, definition: GraphQLField | None) -> int:
         """The most elements that the field's list can have: its `first`, cut to 1 to 100; 1 when it has none."""

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from api.errors import RequestRefused
-from api.http.json_body import MANY_CONTAINERS, MAX_NODES, count_nodes, heavy_bodies, parse_json, place_of
-from core.errors import Overloaded
+from api.http.json_body import MANY_CONTAINERS, MAX_NODES, HeavyBodies, count_nodes, parse_json
 
 
 def refusal(text: bytes | str) -> tuple[str, int, str]:
@@ -70,22 +69,26 @@ def test_a_value_alone_is_one_node() -> None:
     assert [count_nodes(value, "x") for value in values] == [1, 1, 1, 1, 3]
 
 
+LARGE = b"[" * (MANY_CONTAINERS + 1)
+
+
 async def test_only_heavy_bodies_wait_for_a_place() -> None:
-    heavy, large = heavy_bodies(), b"[" * (MANY_CONTAINERS + 1)
-    async with place_of(large, heavy), place_of(large, heavy):
-        async with place_of(b"[]", heavy):
+    heavy = HeavyBodies()
+    async with heavy.place(LARGE, "a"), heavy.place(LARGE, "b"):
+        async with heavy.place(b"[]", "c"), heavy.place(b'"' + LARGE + b'"', "c"):
             pass
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0), place_of(large, heavy):
+            async with asyncio.timeout(0), heavy.place(LARGE, "c"):
                 pass
-    async with place_of(large, heavy):
+    async with heavy.place(LARGE, "c"):
         pass
 
 
-async def test_heavy_bodies_beyond_the_bound_are_refused_at_once() -> None:
-    heavy = heavy_bodies()
-    heavy.waiting = 32
-    large = b"[" * (MANY_CONTAINERS + 1)
-    async with place_of(large, heavy), place_of(large, heavy):
-        with pytest.raises(Overloaded):
-            await place_of(large, heavy).__aenter__()
+async def test_a_caller_has_one_of_the_places_of_heavy_bodies() -> None:
+    heavy = HeavyBodies()
+    async with heavy.place(LARGE, "a"):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0), heavy.place(LARGE, "a"):
+                pass
+        async with heavy.place(LARGE, "b"):
+            pass

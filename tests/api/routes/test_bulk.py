@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from api.errors import RequestRefused
 from api.gateway import Gateway
 from api.http.gzip_body import MAX_MEMBERS, inflate
-from api.http.json_body import heavy_bodies
+from api.http.json_body import HeavyBodies
 from api.routes.bulk import BulkEndpoint, StoreElements
 from core.errors import StoreUnavailable
 from core.settings import Ingest, Stores
@@ -305,7 +305,7 @@ async def upload_to(store: StoreElements) -> httpx.Response:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = {"verifier": Known(), "gateway": None}
-        await BulkEndpoint("events:write", store, MEGABYTE, 0.05, heavy_bodies())(scope, receive, send)
+        await BulkEndpoint("events:write", store, MEGABYTE, 0.05, HeavyBodies())(scope, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as alone:
         alone.headers["authorization"] = "Bearer t"

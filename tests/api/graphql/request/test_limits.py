@@ -164,3 +164,22 @@ def test_deep_nesting_is_refused(text: str) -> None:
 
 def test_many_operations_in_one_document_are_refused() -> None:
     assert "operations" in refusal(" ".join(f"query q{n} {{ me {{ id }} }}" for n in range(21)))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ a: __schema { types { name } } }",
+        "{ __schema { a: types { name } b: types { name } } }",
+        "{ __schema { ...T } } fragment T on __Schema { types { n: name } }",
+        "{ __schema { types { name } } root { leaf } }",
+        '{ a: __type(name: "Query") { name } b: __type(name: "Query") { name } }',
+    ],
+)
+def test_introspection_is_sent_alone_and_without_aliases(query: str) -> None:
+    with pytest.raises(RequestRefused, match="Introspection must be sent alone"):
+        Documents(SCHEMA).prepare(query)
+
+
+def test_both_introspection_fields_and_the_name_of_the_root_may_be_together() -> None:
+    Documents(SCHEMA).prepare('{ __typename __schema { queryType { name } } __type(name: "Query") { name } }')
