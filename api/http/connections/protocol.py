@@ -12,10 +12,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from api.errors import RequestRefused
+from api.http.connections.heads import check_head
+from api.http.connections.turns import Lane, LaneFull, Turns
 from api.http.guard import PROBES
-from api.http.heads import check_head
 from api.http.refusals import refusal_body
-from api.http.turns import Lane, LaneFull, Turns
 
 MAX_HEAD = 32_768  # bytes of a request's head: request line and headers
 MAX_HEADERS = 100  # headers and trailers of a request

@@ -9,9 +9,9 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.http import turns
+from api.http.connections import turns
+from api.http.connections.protocol import MAX_FRAMING, MAX_HEAD, MAX_HEADERS, MAX_UNPARSED, GatewayProtocol
 from api.http.guard import EdgeGuard
-from api.http.protocol import MAX_FRAMING, MAX_HEAD, MAX_HEADERS, MAX_UNPARSED, GatewayProtocol
 from tests.raw_http import DEADLINE, code, exchange, running, status
 
 GET = b"GET /first HTTP/1.1\r\nhost: shop\r\n"

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from api.http import turns
-from api.http.turns import Lane, LaneFull, Turns
+from api.http.connections import turns
+from api.http.connections.turns import Lane, LaneFull, Turns
 
 
 @pytest.fixture
