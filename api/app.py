@@ -218,5 +218,5 @@ async def _answer_http_error(request: Request, error: Exception) -> JSONResponse
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
-    """500 for an error that nothing else handles; the server logs its traceback."""
-    return JSONResponse(masked_answer(request.state.request_id), 500)
+    """500 for an error that nothing else handles; the server logs its traceback and closes the connection."""
+    return JSONResponse(masked_answer(request.state.request_id), 500, headers={"connection": "close"})

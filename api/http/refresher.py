@@ -13,6 +13,7 @@ from core.stores import log_unavailable
 log = structlog.get_logger()
 
 READ_TIMEOUT = 0.5  # seconds a caller waits for a read; after that it uses what the read before it found
+FIRST_READ_TIMEOUT = 2.0  # the same while no read has succeeded yet: there is nothing else to use
 CLOSE_TIMEOUT = 0.5  # seconds to wait for a cancelled read
 NEVER = float("-inf")
 
@@ -38,9 +39,8 @@ class Refresher:
         if monotonic() - self._tried_at < self._every:
             return
         # A read that takes too long is not cancelled: cancelling a statement waits for a server that may not answer.
-        # The first read has no time limit, because there are no older values to use.
         try:
-            await self._reading.result_within(None, READ_TIMEOUT if self.read_at > NEVER else None)
+            await self._reading.result_within(None, READ_TIMEOUT if self.read_at > NEVER else FIRST_READ_TIMEOUT)
         finally:
             self._tried_at = monotonic()
 

@@ -76,7 +76,7 @@ def _serve(
     """Answer until SIGTERM; `sockets` are bound already."""
     import uvicorn
 
-    from api.http.protocol import GatewayProtocol
+    from api.http.connections.protocol import GatewayProtocol
     from api.http.server import GatewayServer
 
     wanted = GatewayProtocol.max_connections + OTHER_FILES

@@ -183,6 +183,7 @@ async def test_an_unexpected_error_is_masked_with_the_request_id(stores: Stores,
         response = await client.get("/broken")
     (error,) = response.json()["errors"]
     assert response.status_code == 500
+    assert response.headers["connection"] == "close"  # the server closes it
     assert error["message"] == MASKED
     assert error["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     assert len(error["extensions"]["requestId"]) == 32

@@ -8,8 +8,8 @@ import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
+from api.http.connections.protocol import GatewayProtocol
 from api.http.guard import EdgeGuard
-from api.http.protocol import GatewayProtocol
 from tests.raw_http import DEADLINE, exchange, running, status
 
 TIMEOUT = 0.3  # seconds the server under test waits

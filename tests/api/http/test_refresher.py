@@ -1,7 +1,10 @@
 """Values that are read again from Postgres: the older ones are used while a read fails."""
 
+import asyncio
+
 import pytest
 
+from api.http import refresher as refreshing
 from api.http.refresher import NEVER, Refresher
 from core.errors import StoreUnavailable
 
@@ -31,3 +34,19 @@ async def test_without_any_read_there_are_no_values() -> None:
     refresher = Refresher("revocations", read, every=0.0)
     await refresher.refresh()
     assert refresher.read_at == NEVER
+
+
+async def test_a_first_read_that_hangs_delays_a_caller_only_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refreshing, "FIRST_READ_TIMEOUT", 0.01)
+    answers = asyncio.Event()
+
+    async def read() -> None:
+        await answers.wait()
+
+    refresher = Refresher("origins", read, every=0.0)
+    async with asyncio.timeout(10.0):
+        await refresher.refresh()
+        assert refresher.read_at == NEVER
+        answers.set()  # the read went on
+        await refresher.refresh()
+    assert refresher.read_at > NEVER

@@ -1,12 +1,14 @@
 """The server's shutdown, over real sockets: no request on an open connection is lost."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 import uvicorn
+import uvloop
 from starlette.types import Receive, Scope, Send
 
 from api.http import server
@@ -119,3 +121,32 @@ async def test_a_stopping_server_accepts_no_new_connection(started: Started) -> 
     await started.stop_accepting()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(host, port)
+
+
+def test_one_iteration_of_uvloop_accepts_many_connections() -> None:
+    callers = 8 * server.ACCEPTED_AT_ONCE
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError
+
+    async def run() -> int:
+        config = uvicorn.Config(app, port=0, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+        gateway = GatewayServer(config)
+        running = asyncio.create_task(gateway._serve())
+        async with asyncio.timeout(DEADLINE):
+            while not gateway.started:  # noqa: ASYNC110  # uvicorn has no event for it
+                await asyncio.sleep(0.005)
+        address = gateway.servers[0].sockets[0].getsockname()
+        opened = [socket.create_connection(address) for _ in range(callers)]
+        iterations = 0
+        while len(gateway.server_state.connections) < callers and iterations < 2 * callers:
+            await asyncio.sleep(0)
+            iterations += 1
+        for each in opened:
+            each.close()
+        gateway.should_exit = True
+        await running
+        return iterations
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(run()) <= callers // server.ACCEPTED_AT_ONCE + 4

@@ -1,19 +1,29 @@
 """uvicorn's HTTP/1.1 protocol with limits on what one connection may send. uvicorn itself has none."""
 
 import asyncio
-from typing import ClassVar
+from collections.abc import Hashable
+from functools import partial
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from api.errors import RequestRefused
-from api.http.heads import check_head
+from api.http.connections.heads import check_head
+from api.http.connections.turns import Lane, LaneFull, Turns
+from api.http.guard import PROBES
 from api.http.refusals import refusal_body
 
 MAX_HEAD = 32_768  # bytes of a request's head: request line and headers
 MAX_HEADERS = 100  # headers and trailers of a request
 MAX_FRAMING = 131_072  # bytes of a chunked body that are not content: sizes, extensions, trailers
 SLICE = 4_096  # bytes the parser gets at once: it stops between two slices only
+CHUNKED_SLICE = 512  # as SLICE, of a body whose end only the parser knows: requests may follow it
+MAX_UNPARSED = 32_768  # bytes that wait unparsed behind a request; from here on no more is read
+HEAD_END = b"\r\n\r\n"
 LINGER = 1.0  # seconds a refused connection is read on, so that its caller gets the answer instead of a reset
 MAX_DISCARDED = 1_048_576  # bytes read in that time
 
@@ -22,15 +32,19 @@ class GatewayProtocol(HttpToolsProtocol):
     """Refuses a request whose head or framing is too large or unclear, and then closes the connection.
 
     A head that is not whole `head_timeout` seconds after the connection opened, or after its own first bytes, closes
-    the connection too. While a request is answered, those behind it on the same connection wait unparsed.
+    the connection too. While a request is answered, those behind it on the same connection wait unparsed. Requests
+    start in turns: see `Turns`.
     """
 
     head_timeout: ClassVar[float] = 5.0
     max_connections: ClassVar[int] = 10_000
+    _turns: ClassVar[WeakKeyDictionary[ServerState, Turns]] = WeakKeyDictionary()
     _timer: asyncio.TimerHandle | None = None
     _unparsed: bytes = b""
+    _parsed: int = 0  # bytes of `_unparsed` that the parser has got
     _in_head: bool = True
     _overhead: int = 0  # bytes of this head, or of this body's framing
+    _body_left: int = 0  # bytes of this body, where its length was sent
     _headers_seen: int = 0
     _refusal: RequestRefused | None = None
     _upgraded: bool = False
@@ -39,6 +53,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer: uvicorn's keep-alive timer does not run before the first request."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self)
         if len(self.connections) > self.max_connections:
             self._refusal = RequestRefused("SERVICE_UNAVAILABLE", "Too many connections are open.", 503)
             self.transport.write(self._refusal_bytes(self._refusal))
@@ -52,7 +67,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self._discard(len(data))
             return
         self._unset_keepalive_if_required()
-        self._unparsed += data
+        self._unparsed, self._parsed = self._unparsed[self._parsed :] + data, 0
         self._parse()
         if self._timer is None and (self.cycle is None or self.cycle.response_complete):
             self._start_timer()
@@ -74,14 +89,16 @@ class GatewayProtocol(HttpToolsProtocol):
         """Check the head, and stop the timer: `EdgeGuard` limits the time of the body."""
         other_protocol = self.parser.should_upgrade() and not self._should_upgrade()
         check_head(self.parser.get_http_version(), self.headers, bodiless=other_protocol)
-        super().on_headers_complete()
         self._stop_timer()
+        super().on_headers_complete()
         self._in_head, self._overhead = False, 0
+        self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         if other_protocol:
             self.cycle.keep_alive = False  # the parser cannot say where the next request begins
 
     def on_body(self, body: bytes) -> None:
         """Content is not overhead."""
+        self._body_left = max(0, self._body_left - len(body))
         self._overhead = max(0, self._overhead - len(body))
         super().on_body(body)
 
@@ -100,23 +117,64 @@ class GatewayProtocol(HttpToolsProtocol):
             self._send_refusal(self._refusal)
         elif self._refusal is None and self._unparsed:
             self._parse()
+            self.flow.resume_reading()
+
+    @property
+    def unparsed(self) -> int:
+        """Bytes that were read and wait for the answers before them."""
+        return len(self._unparsed) - self._parsed
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer, and forget what was not parsed."""
         self._stop_timer()
-        self._unparsed = b""
+        self._unparsed, self._parsed = b"", 0
         super().connection_lost(exc)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Start the app when it is this request's turn, unless the caller has left until then."""
+        turns = self._turns.get(self.server_state) or self._turns.setdefault(self.server_state, Turns(self.loop))
+        try:
+            turns.start(_lane(cycle.scope["path"]), self._caller(cycle), partial(self._start_now, cycle, app))
+        except LaneFull:
+            self.pipeline.clear()
+            self._refusal = RequestRefused("SERVICE_UNAVAILABLE", "Too many requests are waiting: try again.", 503)
+            self._drop(response_started=False)
+
+    def _start_now(self, cycle: RequestResponseCycle, app: Any) -> bool:
+        async def run_unless_left(scope: Any, receive: Any, send: Any) -> None:
+            cycle.disconnected |= self.transport.is_closing()
+            if not cycle.disconnected:  # the loop has polled once more: a caller that left at once is known by now
+                await app(scope, receive, send)
+
+        if cycle.disconnected or self.transport.is_closing():
+            return False
+        super()._start_asgi_task(cycle, run_unless_left)
+        return True
+
+    def _caller(self, cycle: RequestResponseCycle) -> Hashable:
+        """Who sends this request: the address and the Authorization header, as they are."""
+        credentials = next((value for name, value in cycle.scope["headers"] if name == b"authorization"), b"")
+        return (self.client or ("",))[0], credentials
+
     def _parse(self) -> None:
-        """Parse in slices until all is parsed or a request must be answered first; then read no more until it is."""
-        unparsed, start = memoryview(self._unparsed), 0
-        while start < len(unparsed) and self._may_parse():
-            end = start + (min(SLICE, MAX_HEAD - self._overhead) if self._in_head else SLICE)
-            self._feed(unparsed[start:end])
-            start = end
-        self._unparsed = b"" if self._refusal else bytes(unparsed[start:])
-        if self._unparsed:
+        """Parse in slices until all is parsed, or a request must be answered first: then little more is read."""
+        received = memoryview(self._unparsed)
+        while self.unparsed and self._may_parse():
+            start, self._parsed = self._parsed, self._slice_end()
+            self._feed(received[start : self._parsed])
+        if self._refusal is not None or not self.unparsed:
+            self._unparsed, self._parsed = b"", 0
+        elif self.unparsed >= MAX_UNPARSED:
             self.flow.pause_reading()
+
+    def _slice_end(self) -> int:
+        """Where the next slice ends: where its head or body does, if that is known, so that no request follows it."""
+        if not self._in_head:
+            end = self._parsed + (min(SLICE, self._body_left) or CHUNKED_SLICE)
+            return min(end, len(self._unparsed))
+        end = min(self._parsed + min(SLICE, MAX_HEAD - self._overhead), len(self._unparsed))
+        found = self._unparsed.find(HEAD_END, self._parsed, end)
+        return end if found < 0 else found + len(HEAD_END)
 
     def _may_parse(self) -> bool:
         if self._refusal is not None or self._upgraded or self.pipeline or self.transport.is_closing():
@@ -155,7 +213,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self._send_refusal(refusal)
 
     def _drop(self, response_started: bool) -> None:
-        """End a request whose body is broken: tell its app that the caller is gone."""
+        """End a request that cannot be answered: tell its app that the caller is gone."""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
         if response_started:
@@ -167,6 +225,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Send the answer and end our side. The caller is read on briefly: closing now would reset the answer."""
         self._stop_timer()
         self._unset_keepalive_if_required()
+        self._unparsed, self._parsed = b"", 0
         self.transport.write(self._refusal_bytes(refusal))
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -194,6 +253,24 @@ class GatewayProtocol(HttpToolsProtocol):
     def _close(self) -> None:
         self._stop_timer()
         self.transport.close()
+
+
+class _Flow(FlowControl):
+    """Reads no more while much waits unparsed, even when an app waits for its caller to leave."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: GatewayProtocol) -> None:
+        super().__init__(transport)
+        self._protocol = protocol
+
+    def resume_reading(self) -> None:
+        if self._protocol.unparsed < MAX_UNPARSED:
+            super().resume_reading()
+
+
+def _lane(path: str) -> Lane:
+    if path in PROBES:
+        return Lane.PROBE
+    return Lane.OAUTH if path.startswith("/oauth/") else Lane.OTHER
 
 
 def _too_large(message: str) -> RequestRefused:

@@ -1,20 +1,23 @@
 """The HTTP protocol, over real sockets: heads and framing are limited while they are read, and never ambiguous."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.http.connections import turns
+from api.http.connections.protocol import MAX_FRAMING, MAX_HEAD, MAX_HEADERS, MAX_UNPARSED, GatewayProtocol
 from api.http.guard import EdgeGuard
-from api.http.protocol import MAX_FRAMING, MAX_HEAD, MAX_HEADERS, SLICE, GatewayProtocol
 from tests.raw_http import DEADLINE, code, exchange, running, status
 
 GET = b"GET /first HTTP/1.1\r\nhost: shop\r\n"
 CLOSE = b"connection: close\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n"
+LARGEST_READ = 262_144  # bytes that asyncio and uvloop read at once
 MEGABYTE = b"x" * 1_000_000
 
 
@@ -28,7 +31,7 @@ class CountedProtocol(GatewayProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        CountedProtocol.kept = max(CountedProtocol.kept, len(self._unparsed))
+        CountedProtocol.kept = max(CountedProtocol.kept, self.unparsed)
         CountedProtocol.pipelined = max(CountedProtocol.pipelined, len(self.pipeline))
 
     def _feed(self, part: memoryview) -> None:
@@ -43,8 +46,12 @@ class App:
         self.asked: list[Scope] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.answer: ASGIApp = self._answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.asked.append(scope)
         size = len((await receive())["body"])
         await self.may_answer.wait()
@@ -145,11 +152,52 @@ async def test_pipelined_requests_are_answered_in_order_and_wait_unparsed(port: 
         while not CountedProtocol.kept:  # noqa: ASYNC110  # the protocol has no event for it
             await asyncio.sleep(0.005)
     assert len(app.asked) == 1
-    assert CountedProtocol.pipelined <= SLICE // 50
+    assert CountedProtocol.kept <= MAX_UNPARSED + LARGEST_READ
+    assert CountedProtocol.pipelined <= 1
     app.may_answer.set()
     answer = await asking
     answers = [part.rpartition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")][1:]
     assert answers == [b"/%d 1;" % number for number in range(2000)]
+
+
+async def test_an_app_learns_that_its_caller_left_although_bytes_wait_behind_the_request(port: int, app: App) -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def wait(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.set()
+        while (await receive())["type"] != "http.disconnect":
+            continue
+        left.set()
+
+    app.answer = wait
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+    async with asyncio.timeout(DEADLINE):
+        writer.write(request + b"x" * (MAX_UNPARSED // 2))
+        await asked.wait()
+        writer.transport.abort()
+        await left.wait()  # although something waits unparsed
+
+
+async def test_a_request_whose_caller_has_left_is_not_run(port: int, app: App) -> None:
+    for _ in range(10):  # fewer than connections are allowed
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx")
+    assert status(await exchange(port, GET, CLOSE, b"\r\n")) == 200
+    assert [scope["path"] for scope in app.asked] == ["/first"]
+
+
+async def test_more_requests_than_may_wait_are_refused(port: int, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "MAX_WAITING", 2)
+    callers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+    for _, writer in callers:
+        writer.write(GET + CLOSE + b"\r\n")
+    async with asyncio.timeout(DEADLINE):
+        answers = [await reader.read() for reader, _ in callers]
+    assert sorted(map(status, answers)) == [200, 200, 503, 503, 503]
+    assert len(app.asked) == 2
+    for _, writer in callers:
+        writer.close()
 
 
 async def test_an_invalid_request_behind_a_valid_one_is_refused_after_the_first_answer(port: int) -> None:

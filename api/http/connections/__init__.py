@@ -1,0 +1,1 @@
+"""Reads requests from connections: limits on heads and framing, and the turns in which requests start."""
