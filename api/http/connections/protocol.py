@@ -32,14 +32,16 @@ class GatewayProtocol(HttpToolsProtocol):
     """Refuses a request whose head or framing is too large or unclear, and then closes the connection.
 
     A head that is not whole `head_timeout` seconds after the connection opened, or after its own first bytes, closes
-    the connection too. While a request is answered, those behind it on the same connection wait unparsed. Requests
-    start in turns: see `Turns`.
+    the connection too, and so does a caller that leaves an answer unread for `read_timeout` seconds. While a request is
+    answered, those behind it on the same connection wait unparsed. Requests start in turns: see `Turns`.
     """
 
     head_timeout: ClassVar[float] = 5.0
+    read_timeout: ClassVar[float] = 30.0
     max_connections: ClassVar[int] = 10_000
     _turns: ClassVar[WeakKeyDictionary[ServerState, Turns]] = WeakKeyDictionary()
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     _unparsed: bytes = b""
     _parsed: int = 0  # bytes of `_unparsed` that the parser has got
     _in_head: bool = True
@@ -90,6 +92,7 @@ class GatewayProtocol(HttpToolsProtocol):
         other_protocol = self.parser.should_upgrade() and not self._should_upgrade()
         check_head(self.parser.get_http_version(), self.headers, bodiless=other_protocol)
         self._stop_timer()
+        self._unset_keepalive_if_required()  # it runs when this head waited for the answer before it
         super().on_headers_complete()
         self._in_head, self._overhead = False, 0
         self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
@@ -124,9 +127,20 @@ class GatewayProtocol(HttpToolsProtocol):
         """Bytes that were read and wait for the answers before them."""
         return len(self._unparsed) - self._parsed
 
+    def pause_writing(self) -> None:
+        """Give the caller a time to read what was sent."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.read_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The caller reads on."""
+        self._stop_unread_timer()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer, and forget what was not parsed."""
+        """Stop the timers, and forget what was not parsed."""
         self._stop_timer()
+        self._stop_unread_timer()
         self._unparsed, self._parsed = b"", 0
         super().connection_lost(exc)
 
@@ -249,6 +263,11 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _close(self) -> None:
         self._stop_timer()

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.http.connections import turns
 from api.http.connections.protocol import MAX_FRAMING, MAX_HEAD, MAX_HEADERS, MAX_UNPARSED, GatewayProtocol
 from api.http.guard import EdgeGuard
+from tests.faults import eventually
 from tests.raw_http import DEADLINE, code, exchange, running, status
 
 GET = b"GET /first HTTP/1.1\r\nhost: shop\r\n"
@@ -25,9 +26,15 @@ class CountedProtocol(GatewayProtocol):
     """Counts what its parser gets, and the most that one connection keeps unparsed."""
 
     max_connections = 20
+    read_timeout = 0.1
+    last: ClassVar["CountedProtocol"]
     fed: ClassVar[int] = 0
     kept: ClassVar[int] = 0
     pipelined: ClassVar[int] = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        CountedProtocol.last = self
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -382,3 +389,52 @@ async def test_too_many_running_requests_are_refused_and_probes_still_answered()
     release.set()
     await asyncio.gather(*running)
     assert sorted(statuses) == [200, 200, 200, 200, 503]
+
+
+async def test_a_request_that_waited_is_not_closed_as_idle(port: int, app: App) -> None:
+    answers = asyncio.Semaphore(0)
+
+    async def answer_when_told(scope: Scope, receive: Receive, send: Send) -> None:
+        app.asked.append(scope)
+        await answers.acquire()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+        await send({"type": "http.response.body", "body": b";"})
+
+    app.answer = answer_when_told
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(GET + b"\r\n")
+    await eventually(lambda: asked(app, 1))
+    writer.write(GET + b"\r\n")
+    await eventually(some_unparsed)
+    answers.release()
+    await reader.readuntil(b";")
+    await eventually(lambda: asked(app, 2))
+    assert CountedProtocol.last.timeout_keep_alive_task is None
+    answers.release()
+    await reader.readuntil(b";")
+    writer.close()
+
+
+async def test_a_caller_that_does_not_read_its_answer_is_closed(port: int, app: App) -> None:
+    async def send_much(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100000000")]})
+        for _ in range(100):
+            await send({"type": "http.response.body", "body": MEGABYTE, "more_body": True})
+
+    app.answer = send_much
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    writer.write(GET + b"\r\n")
+
+    async def closed() -> bool:
+        return CountedProtocol.last.transport.is_closing()
+
+    await eventually(closed, DEADLINE)
+    writer.close()
+
+
+async def asked(app: App, count: int) -> bool:
+    return len(app.asked) == count
+
+
+async def some_unparsed() -> bool:
+    return CountedProtocol.kept > 0
