@@ -154,7 +154,9 @@ async def _open_gateway(
     stack.push_async_callback(trends.close)
     models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, trends=trends, redis=redis)
     await models.load()
-    ingest = EventIntake(settings.ingest, shares.people, redis, broker, settings.lake.events_keep)
+    ingest = EventIntake(
+        settings.ingest, shares.people, redis, broker, settings.lake.events_keep, catching_up=shares.bulk
+    )
     ingest.open()
     stack.push_async_callback(ingest.close)
     await stack.enter_async_context(_run_beside(catalogue.run, models.run))

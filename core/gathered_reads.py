@@ -11,7 +11,8 @@ Found = TypeVar("Found")
 class GatheredReads(Generic[Key, Found]):
     """Reads each key once, with one query at a time: keys asked for meanwhile are in the next one.
 
-    For one request: what was found is kept. Every caller gets the error of the query that had its key.
+    For one request: what was found is kept. Every caller gets the error of the query that had its key. A caller that is
+    cancelled while its query runs leaves the keys to the next one that waits.
     """
 
     def __init__(self, read: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
@@ -39,5 +40,8 @@ class GatheredReads(Generic[Key, Found]):
             found = await self._read(keys)
         except Exception as error:  # each caller raises it
             self._failed |= dict.fromkeys(keys, error)
+        except BaseException:  # this caller was cancelled
+            self._wanted = dict.fromkeys(keys) | self._wanted
+            raise
         else:
             self._found |= {key: found.get(key) for key in keys}

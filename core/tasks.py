@@ -1,24 +1,10 @@
-"""Tasks of an event loop: shared by several callers, and ended reliably."""
+"""Tasks of an event loop are ended reliably."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any, Final, TypeVar
-
-Found = TypeVar("Found")
+from collections.abc import Iterable
+from typing import Any, Final
 
 CANCEL_INTERVAL: Final = 1.0  # seconds between cancellations of a task
-
-
-def start_shared(work: Coroutine[Any, Any, Found]) -> asyncio.Task[Found]:
-    """A task that several callers may await. asyncio does not report its error when none of them is left."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(_retrieve)
-    return task
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -81,7 +81,7 @@ class Shares(NamedTuple):
     """
 
     people: Share  # states of people, and the intake of events: what every answer needs
-    bulk: Share  # other writes
+    bulk: Share  # other writes, and the drain of the outbox
     expensive: ExpensiveReads  # what reads many rows, or what no answer needs at once
 
 

@@ -74,9 +74,15 @@ async def user_by_id(connection: Connection, id: str) -> User | None:
 
 
 async def person_known(connection: Connection, person: Person) -> bool:
-    """Whether the shop described this person or any event names them."""
+    """Whether the shop described this person or any event is theirs.
+
+    An event of a user is no guest's, whatever anonymous id it names; a guest who became a user is known.
+    """
     if person.kind == "user":
         query = "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM events WHERE user_id = $1)"
     else:
-        query = "SELECT EXISTS (SELECT FROM events WHERE anonymous_id = $1)"
+        query = (
+            "SELECT EXISTS (SELECT FROM events WHERE anonymous_id = $1 AND user_id IS NULL)"
+            " OR EXISTS (SELECT FROM identities WHERE anonymous_id = $1)"
+        )
     return bool(await connection.fetchval(query, person.id))

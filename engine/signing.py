@@ -1,16 +1,23 @@
-"""Signed texts that a client keeps and sends back: cursors, impressions. One key per purpose, all from one secret."""
+"""Signed and sealed texts that a client keeps and sends back: cursors, impressions. One key per purpose and secret."""
 
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
 from core.errors import InvalidInput
 
 _MAC_BYTES = 16  # too long to guess, short enough for a cursor
+_CHANGED = "This text was changed, or another server signed it."
 
 
 class Signer:
-    """Signs with HMAC-SHA256. Each purpose has its own key, derived from the gateway's secret (HKDF, RFC 5869)."""
+    """Signs with HMAC-SHA256, seals with AES-SIV (RFC 5297), which needs no nonce: equal payloads have equal texts.
+
+    Each purpose has its own key, derived from the gateway's secret (HKDF, RFC 5869).
+    """
 
     def __init__(self, secret: str) -> None:
         self._root = hmac.digest(b"penchant", secret.encode(), hashlib.sha256)
@@ -18,18 +25,29 @@ class Signer:
 
     def sign(self, purpose: str, payload: bytes) -> str:
         """The payload with its signature, as URL-safe base64 without padding. It is signed, not encrypted."""
-        return urlsafe_b64encode(self._mac(purpose, payload) + payload).rstrip(b"=").decode()
+        return _encode(self._mac(purpose, payload) + payload)
 
     def open(self, purpose: str, text: str) -> bytes:
         """The payload of a text signed for this purpose; raises InvalidInput for any other text."""
-        try:
-            signed = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-        except ValueError:  # not ASCII, or not base64
-            raise InvalidInput("This text was changed, or another server signed it.") from None
-        payload = signed[_MAC_BYTES:]
+        payload = _decode(text)[_MAC_BYTES:]
         # Base64 has several texts for the same bytes (stray characters, padding bits): only ours is taken.
         if not hmac.compare_digest(self.sign(purpose, payload).encode(), text.encode()):
-            raise InvalidInput("This text was changed, or another server signed it.")
+            raise InvalidInput(_CHANGED)
+        return payload
+
+    def seal(self, purpose: str, payload: bytes) -> str:
+        """The payload encrypted and authenticated, as URL-safe base64 without padding. Only its length shows."""
+        return _encode(AESSIV(self._key(f"sealed {purpose}")).encrypt(payload, None))
+
+    def unseal(self, purpose: str, text: str) -> bytes:
+        """The payload of a text sealed for this purpose; raises InvalidInput for any other text."""
+        sealed = _decode(text)
+        try:
+            payload = AESSIV(self._key(f"sealed {purpose}")).decrypt(sealed, None)
+        except InvalidTag:
+            raise InvalidInput(_CHANGED) from None
+        if _encode(sealed) != text:  # another base64 text of the same bytes, as in `open`
+            raise InvalidInput(_CHANGED)
         return payload
 
     def _mac(self, purpose: str, payload: bytes) -> bytes:
@@ -39,3 +57,14 @@ class Signer:
         if purpose not in self._keys:
             self._keys[purpose] = hmac.digest(self._root, purpose.encode() + b"\x01", hashlib.sha256)
         return self._keys[purpose]
+
+
+def _encode(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+    except ValueError:  # not ASCII, or not base64
+        raise InvalidInput(_CHANGED) from None

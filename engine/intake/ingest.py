@@ -45,6 +45,7 @@ class EventIntake:
     """The intake of one process. Use it on one event loop, between `open` and `close`.
 
     `events_keep`: days events stay in Postgres, None for all. Older ones are rejected.
+    `catching_up`: what the outbox is drained with, which holds a connection while it publishes; None: `pool`.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class EventIntake:
         redis: Redis,
         broker: Publisher,
         events_keep: int | None = None,
+        *,
+        catching_up: Connection | None = None,
     ) -> None:
-        self._pool = pool
+        self._pool, self._bulk = pool, catching_up or pool
         self._reach = _reach(settings.person_events_back, events_keep or CLIENT_EVENTS_BACK)
         self._broker = broker
         self._accepted = AcceptedEvents(redis)
@@ -199,10 +202,10 @@ class EventIntake:
         """Drop outdated bases, read what others wrote, drain the outbox. Returns whether all of it worked."""
         await self._accepted.drop_outdated_bases()
         try:
-            if (newest := await newest_tombstone(self._pool)) is not None:
+            if (newest := await newest_tombstone(self._bulk)) is not None:
                 self.remember_erasure(newest)
-            self._plain_until = await plain_sources_until(self._pool)
-            await drain_outbox(self._pool, self._broker)
+            self._plain_until = await plain_sources_until(self._bulk)
+            await drain_outbox(self._bulk, self._broker)
         except StoreUnavailable as error:
             log_unavailable(error, doing="drain the outbox")
             return False

@@ -12,7 +12,6 @@ from core.contract import Person
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
-from core.tasks import start_shared
 from db.cache import read_person, unpack_recent, write_base
 from db.events import StateEvent, state_events
 from db.postgres import Connection
@@ -108,18 +107,24 @@ class PeopleReader:
 
 
 class PersonLoader:
-    """The people of one request: reads each person once, however many fields ask."""
+    """The people of one request: reads each person once, however many fields ask.
+
+    A field that is cancelled leaves the reading to the others; without any the reading is cancelled.
+    """
 
     def __init__(self, reader: PeopleReader) -> None:
         self._reader = reader
-        self._states: dict[Person, asyncio.Task[tuple[State, list[Degradation]]]] = {}
+        self._reading = SingleFlight(reader.state)
+        self._states: dict[Person, tuple[State, list[Degradation]]] = {}
         self._known: dict[Person, bool] = {}
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state, and why it is degraded."""
         if person not in self._states:
-            self._states[person] = start_shared(self._reader.state(person))
-        return await self._states[person]
+            found = await self._reading.result_while_wanted(person)
+            assert found is not None  # there is no time limit
+            (self._states[person],) = found
+        return self._states[person]
 
     async def known(self, person: Person) -> bool:
         """Whether the shop sent traits or events about this person."""

@@ -226,3 +226,18 @@ def test_the_gateway_never_imports_training_or_worker_packages() -> None:
     workers = {name for name in loaded if name.startswith("workers.")}
     assert not loaded & heavy
     assert not workers
+
+
+async def test_the_outbox_is_drained_with_the_connections_of_bulk_writes(
+    stores: Stores, pool: Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drained: asyncio.Queue[object] = asyncio.Queue()
+
+    async def drain(connection: object, _: object) -> None:
+        await drained.put(connection)
+
+    monkeypatch.setattr("engine.intake.ingest.drain_outbox", drain)
+    app = create_app(Configured(stores))
+    async with app.router.lifespan_context(app) as state, asyncio.timeout(30):
+        assert state is not None
+        assert await drained.get() is state["gateway"].shares.bulk

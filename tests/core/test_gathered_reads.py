@@ -48,3 +48,23 @@ async def test_an_error_reaches_every_caller_of_that_query_and_no_other() -> Non
     assert await reads.get("b") == "B"
     with pytest.raises(ValueError, match="bad"):
         await reads.get("a")
+
+
+async def test_a_caller_that_is_cancelled_while_it_reads_leaves_the_keys_to_the_others() -> None:
+    class Held(Store):
+        """Holds the first query until its caller is cancelled."""
+
+        async def __call__(self, keys: Sequence[str]) -> Mapping[str, str]:
+            found = await super().__call__(keys)
+            if len(self.queries) == 1:
+                await asyncio.Event().wait()
+            return found
+
+    store = Held()
+    reads = GatheredReads(store)
+    reader, *others = (asyncio.create_task(reads.get(key)) for key in ("a", "b", "none"))
+    while not store.queries:  # noqa: ASYNC110 - the store sends no signal
+        await asyncio.sleep(0)
+    reader.cancel()
+    assert await asyncio.gather(*others) == ["B", None]
+    assert reader.cancelled() and store.queries == [["a", "b", "none"]] * 2

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from core.contract import Person
+from db.identities import join_guest
 from db.postgres import Pool
 from db.users import User, person_known, upsert_users, user_by_id
 
@@ -46,3 +47,13 @@ async def test_a_person_is_known_by_a_row_or_an_event(pool: Pool) -> None:
     assert known == {"described": True, "seen": True, "guest": False, "nobody": False}
     assert await person_known(pool, Person("guest", "guest"))
     assert not await person_known(pool, Person("guest", "seen"))
+
+
+async def test_an_event_of_a_user_makes_no_guest_known_unless_the_guest_became_a_user(pool: Pool) -> None:
+    await pool.execute(
+        "INSERT INTO events (source, id, occurred_at, type, user_id, anonymous_id, digest) VALUES"
+        " ('s', '1', now(), 'VIEW', 'carol', 'never', 1), ('s', '2', now(), 'VIEW', NULL, 'joined', 1)"
+    )
+    assert not await person_known(pool, Person("guest", "never"))
+    await join_guest(pool, "joined", "anna", "shop")
+    assert await person_known(pool, Person("guest", "joined"))

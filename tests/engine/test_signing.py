@@ -1,4 +1,6 @@
-"""A signed payload can be opened; any other text is refused."""
+"""A signed or sealed payload can be opened; any other text is refused."""
+
+from base64 import urlsafe_b64decode
 
 import pytest
 
@@ -42,3 +44,22 @@ def test_another_base64_text_of_the_same_bytes_is_refused() -> None:
     for spelling in (signed + "=", signed[:5] + "\n" + signed[5:], signed + "!"):
         with pytest.raises(InvalidInput):
             SIGNER.open("cursor", spelling)
+
+
+def test_a_sealed_payload_is_hidden_and_can_be_opened() -> None:
+    for payload in (b"", b"a", bytes(range(256)), b"evil user alice" * 10):
+        sealed = SIGNER.seal("cursor", payload)
+        assert SIGNER.unseal("cursor", sealed) == payload and sealed == SIGNER.seal("cursor", payload)
+        assert len(payload) < 2 or payload not in urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+
+
+def test_a_text_sealed_otherwise_or_changed_is_refused() -> None:
+    sealed = SIGNER.seal("cursor", b"17")
+    others = [Signer("y" * 32).seal("cursor", b"17"), SIGNER.seal("history", b"17"), SIGNER.sign("cursor", b"17")]
+    changed = [
+        sealed[:position] + ("A" if old != "A" else "B") + sealed[position + 1 :] for position, old in enumerate(sealed)
+    ]
+    spellings = [sealed + "=", sealed[:5] + "\n" + sealed[5:], sealed + "!"]
+    for text in [*others, *changed, *spellings, *(sealed[:end] for end in range(len(sealed))), "ä", "A" * 10_000]:
+        with pytest.raises(InvalidInput):
+            SIGNER.unseal("cursor", text)

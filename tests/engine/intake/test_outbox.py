@@ -1,8 +1,10 @@
 """Messages kept by the release before: rewritten by the migration, sent, replayed, and stored."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
@@ -23,7 +25,8 @@ from core.settings import Ingest as IngestSettings
 from core.settings import Stores
 from db import migrate
 from db.outbox import OutboxEnvelope, count_envelopes, take_envelopes
-from db.postgres import Pool, connect_pool
+from db.postgres import Pool, connect_pool, transaction
+from db.shares import share_out
 from engine.dead_events.deciding import replay
 from engine.intake.ingest import EventIntake
 from engine.intake.outbox import drain_outbox, envelope_of, keep_in_outbox
@@ -209,3 +212,40 @@ async def test_an_unexpected_error_does_not_end_the_draining_of_the_outbox(
 
     await eventually(is_empty)
     await ingest.close()
+
+
+class HoldingPublisher(RabbitPublisher):
+    """Publishes only once it is released."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, 5)
+        self.asked, self.released = asyncio.Event(), asyncio.Event()
+
+    async def publish(self, envelope: Envelope) -> None:
+        self.asked.set()
+        await self.released.wait()
+        await super().publish(envelope)
+
+
+async def test_the_drain_of_the_outbox_takes_no_connection_of_people(
+    own: Stores, own_pool: Pool, redis: Redis, broker_url: str
+) -> None:
+    upgrade(own)
+    shares = share_out(own_pool, 600)
+    publisher = HoldingPublisher(broker_url)
+    await keep_in_outbox(own_pool, publisher, store_events([]))
+    ingest = EventIntake(IngestSettings(), shares.people, redis, publisher, catching_up=shares.bulk)
+    async with AsyncExitStack() as people:
+        for _ in range(4 * own_pool.get_max_size() // 10):
+            await people.enter_async_context(transaction(shares.people))
+        ingest.open()
+        async with asyncio.timeout(30):
+            await publisher.asked.wait()
+    publisher.released.set()
+
+    async def is_empty() -> bool:
+        return await count_envelopes(own_pool) == 0
+
+    await eventually(is_empty)
+    await ingest.close()
+    await publisher.close()

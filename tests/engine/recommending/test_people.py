@@ -15,7 +15,7 @@ from db.items import upsert_items
 from db.postgres import Pool
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.people import LONG_DELTA, Degradation, PeopleReader
+from engine.recommending.people import LONG_DELTA, Degradation, PeopleReader, PersonLoader
 from ml.state import State
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -234,3 +234,48 @@ async def test_a_guest_and_a_user_with_the_same_id_are_two_people(people: People
     await insert_events(pool, [bought("a"), bought("b", userId=None, anonymousId="anna")])
     for kind in ("user", "guest"):
         assert (await state_of(people, Person(kind, "anna"))).lines == 1
+
+
+class HeldReader:
+    """A reader that waits until it is released, and counts what it began and what was cancelled."""
+
+    def __init__(self) -> None:
+        self.begun, self.cancelled = asyncio.Event(), asyncio.Event()
+        self.released = asyncio.Event()
+        self.reads = 0
+
+    async def state(self, person: Person) -> tuple[State, list[Degradation]]:
+        self.reads += 1
+        self.begun.set()
+        try:
+            await self.released.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return State.empty(), []
+
+
+async def test_a_field_that_is_cancelled_leaves_the_reading_to_the_others() -> None:
+    reader = HeldReader()
+    loader = PersonLoader(cast(PeopleReader, reader))
+    first, second = (asyncio.create_task(loader.state(ANNA)) for _ in range(2))
+    await reader.begun.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    reader.released.set()
+    found = await second
+    assert first.cancelled() and await loader.state(ANNA) is found
+    assert reader.reads == 1
+
+
+async def test_the_reading_of_a_person_is_cancelled_with_the_last_field_that_waits() -> None:
+    reader = HeldReader()
+    loader = PersonLoader(cast(PeopleReader, reader))
+    fields = [asyncio.create_task(loader.state(ANNA)) for _ in range(3)]
+    await reader.begun.wait()
+    for field in fields:
+        field.cancel()
+    await asyncio.wait(fields)
+    async with asyncio.timeout(30):
+        await reader.cancelled.wait()
+    assert reader.reads == 1

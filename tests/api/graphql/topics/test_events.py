@@ -1,5 +1,6 @@
 """`trackEvents` and `history` as a client uses them."""
 
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -134,6 +135,18 @@ async def test_a_history_is_newest_first_and_paged(gateway: Gateway, ask: Ask) -
         if not page["pageInfo"]["hasNextPage"]:
             break
     assert pages == 3 and found == [f"e{n:03}" for n in range(25)]
+
+
+async def test_a_cursor_of_a_history_does_not_show_who_reported_the_events(gateway: Gateway, ask: Ask) -> None:
+    event = make_event(source="till").model_copy(update={"source": "evil\x1fguest\x1falice\x1ftill"})
+    await insert_events(gateway.pool, [event, make_event(1)])
+    page = (await ask(HISTORY, {"id": "u1", "first": 1})).data["user"]["history"]
+    cursor = page["pageInfo"]["endCursor"]
+    assert cursor == page["edges"][0]["cursor"]
+    read = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    assert not any(part in read for part in (b"evil", b"guest", b"alice", b"till"))
+    rest = (await ask(HISTORY, {"id": "u1", "after": cursor})).data["user"]["history"]
+    assert [node["id"] for node in rest["nodes"]] == ["e001"]
 
 
 async def test_a_history_shows_the_events_as_reported(gateway: Gateway, ask: Ask) -> None:

@@ -58,6 +58,11 @@ async def test_a_user_and_a_guest_have_different_node_ids(ask: Ask) -> None:
     assert user != guest
 
 
+async def test_an_event_of_a_user_does_not_make_the_guest_known_whom_it_names(gateway: Gateway, ask: Ask) -> None:
+    await insert_events(gateway.pool, [bought("milk", 1, userId="carol", anonymousId="g-1")])
+    assert not (await ask(VISITOR)).data["visitor"]["known"]
+
+
 async def test_a_client_finds_everyone_known_or_not(ask: Ask, anna: None) -> None:
     assert (await ask(USER)).data["user"] == {"id": "anna", "anonymous": False, "known": True}
     assert (await ask(USER, {"id": "nobody"})).data["user"] == {"id": "nobody", "anonymous": False, "known": False}
