@@ -10,10 +10,9 @@ from api.http.cors import Origins
 from api.oauth.blocking_pool import BlockingPool
 from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
 from api.oauth.clients.guesses import Guesses
-from api.oauth.grant_types import ISSUED
 from api.oauth.issuer import audience_of, issuer_of
 from api.oauth.lanes import Lane
-from api.oauth.server import TokenServer
+from api.oauth.server import TokenServer, check_grant_type
 from api.oauth.tokens.issuing import AccessTokens
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
@@ -51,13 +50,18 @@ class Authority:
 
         Raises TooManyGuesses, Overloaded, StoreUnavailable, TimeoutError, OAuth2Error.
         """
-        if form.get("grant_type") in ISSUED:  # any other is refused before its client is authenticated
-            credentials = read_credentials(headers, form)
-            if not self.server.remembers(credentials) and not await self._checks.result((credentials, caller)):
-                raise BadClient()
-            self.guesses.set_familiar(credentials.client_id, caller)
+        check_grant_type(form)
+        credentials = read_credentials(headers, form)
+        if not self.server.remembers(credentials) and not await self._checks.result((credentials, caller)):
+            raise BadClient()
         await self.verifier.refresh()  # sign with the keys of now: another process may have made or retired one
-        return await self.known.run(self.server.answer, form, headers)
+        client_id = credentials.client_id
+        response = await self.known.run(("client", client_id), self.server.answer, form, headers)
+        if response.status_code == 200:
+            self.guesses.set_familiar(client_id, caller)
+        elif response.status_code == BadClient.status_code:  # a remembered secret that was changed since
+            self.guesses.add_failure(client_id, caller)
+        return response
 
     def close(self) -> None:
         """Stop checking secrets, and drop the requests that wait."""
@@ -73,7 +77,7 @@ class Authority:
         failed = False
         try:
             lane = self.known if self.guesses.is_familiar(*who) else self.unknown
-            failed = not await lane.run(self.server.knows, credentials)
+            failed = not await lane.run(("address", caller), self.server.knows, credentials)
         finally:
             if not failed:
                 self.guesses.end(*who)

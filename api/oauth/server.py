@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Request
-from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error, UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from starlette.responses import Response
 
@@ -13,6 +13,7 @@ from api.oauth.blocking_pool import BlockingPool
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
 from api.oauth.clients.secrets import SecretChecker
+from api.oauth.grant_types import ISSUED
 from api.oauth.grants import ClientCredentials, TokenExchange
 from api.oauth.tokens.issuing import AccessTokens
 from core.errors import InvalidInput
@@ -54,8 +55,6 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         return self.handle_response(*error())
 
     def _grant(self, request: TokenRequest) -> Response:
-        if not request.payload.grant_type:
-            raise InvalidRequestError("grant_type is required.")
         grant = self.get_token_grant(request)
         grant.validate_token_request()
         return self.handle_response(*grant.create_token_response())
@@ -106,3 +105,12 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
                 return record
             self._secrets.forget(credentials.client_id, secret)
         return None
+
+
+def check_grant_type(form: Mapping[str, str]) -> None:
+    """Raise InvalidRequestError without a grant type, UnsupportedGrantTypeError for one that is not issued here."""
+    grant_type = form.get("grant_type")
+    if not grant_type:
+        raise InvalidRequestError("grant_type is required.")
+    if grant_type not in ISSUED:
+        raise UnsupportedGrantTypeError(grant_type)

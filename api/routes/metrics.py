@@ -2,6 +2,7 @@
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -15,7 +16,12 @@ from core import metrics
 from core.errors import InvalidToken
 from core.settings import Watching
 
-_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+_FORWARDED = re.compile(  # headers by which proxies and networks before them name the caller or themselves
+    "forwarded|forwarded-for|via|client-ip|cdn-loop|x-forwarded.*|x-original-forwarded-for|x-real-ip|x-remote-(ip|addr)"
+    "|x-(cluster-)?client-ip|x-originating-ip|x-envoy-external-address|x-appengine-user-ip|x-azure-(clientip|socketip)"
+    "|x-nf-client-connection-ip|true-client-ip|cf-(connecting-ip|connecting-ipv6|ray|visitor)"
+    "|(ali-cdn|do|fastly|fly|incap)-(client-ip|real-ip|connecting-ip)"
+)
 
 
 def routes(watching: Watching) -> list[Route]:
@@ -45,8 +51,8 @@ def _may_read(request: Request, watching: Watching) -> bool:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the caller is a program on this machine. A request that a proxy passed on is not."""
-    if request.client is None or any(name in request.headers for name in _FORWARDED):
+    """Whether the caller is a program on this machine. A request that names a proxy on its way is not."""
+    if request.client is None or any(map(_FORWARDED.fullmatch, request.headers)):
         return False
     try:
         return ipaddress.ip_address(request.client.host).is_loopback

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from ipaddress import IPv6Address
 
 from api.errors import RequestRefused
 
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
+_HOST = re.compile(rb"(?:[\w-]+(?:\.[\w-]+)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?", re.ASCII)
+_MAX_PORT = 65_535
 _VERSIONS = ("1.0", "1.1")
 
 
@@ -17,13 +19,29 @@ def check_head(version: str, headers: Sequence[tuple[bytes, bytes]], *, bodiless
     if version not in _VERSIONS:
         raise RequestRefused("BAD_REQUEST", "Use HTTP/1.1.", 505)
     hosts = [value for name, value in headers if name == b"host"]
-    if len(hosts) > 1 or (not hosts and version == "1.1") or not all(_HOST.fullmatch(host.strip()) for host in hosts):
+    if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(_is_host, hosts)):
         raise RequestRefused("BAD_REQUEST", "A request needs one valid Host header.", 400)
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     if codings:
         _check_codings(version, codings)
     if bodiless and (codings or any(name == b"content-length" and value.strip(b" 0") for name, value in headers)):
         raise RequestRefused("BAD_REQUEST", "A request with Upgrade or CONNECT cannot have a body.", 400)
+
+
+def _is_host(value: bytes) -> bool:
+    """Whether this is a name of letters, digits, `-` and `_`, or an address, and a port that exists."""
+    found = _HOST.fullmatch(value.strip())
+    if found is None or int(found[2] or 0) > _MAX_PORT:
+        return False
+    return found[1] is None or _is_ipv6(found[1].decode("ascii"))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_codings(version: str, codings: list[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 Failures are counted for a client id and an address together. Counted for the client alone, a guesser could lock it
 out; counted for the address alone, one wrong program could lock out a whole shop behind one address: that bound is
-much higher.
+much higher, and a client that is familiar at the address passes it.
 """
 
 from collections.abc import Hashable
@@ -74,14 +74,20 @@ class Guesses:
 
     def begin(self, client_id: str, caller: str) -> None:
         """Count an attempt as failed until `end` takes it back. Raises TooManyGuesses."""
-        left = max(self._pairs.seconds_left((client_id, caller)), self._addresses.seconds_left(caller))
+        left = self._pairs.seconds_left((client_id, caller))
+        if not self.is_familiar(client_id, caller):
+            left = max(left, self._addresses.seconds_left(caller))
         if left > 0:
             raise TooManyGuesses(ceil(left))
-        self._count(client_id, caller, 1)
+        self.add_failure(client_id, caller)
 
     def end(self, client_id: str, caller: str) -> None:
         """Take an attempt back that did not fail."""
         self._count(client_id, caller, -1)
+
+    def add_failure(self, client_id: str, caller: str) -> None:
+        """Count a failed attempt."""
+        self._count(client_id, caller, 1)
 
     def set_familiar(self, client_id: str, caller: str) -> None:
         """Note that this client authenticated from this address."""

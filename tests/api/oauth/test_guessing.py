@@ -90,6 +90,33 @@ async def test_one_address_cannot_guess_for_ever_with_many_client_ids(
     assert (await ask(http, "a-wrong-secret", "nobody-0", ELSEWHERE)).status_code == 401
 
 
+async def test_one_address_with_many_failures_does_not_refuse_clients_that_are_familiar_there(
+    http: httpx.AsyncClient, registered: Any, authority: Authority
+) -> None:
+    authority.guesses._addresses = FailureCounts(15)
+    await registered()
+    await registered("newcomer")
+    assert (await ask(http)).status_code == 200
+    for number in range(16):
+        last = await ask(http, "a-wrong-secret", f"nobody-{number}")
+    authority.server._secrets._good.clear()  # as if others had pushed the secret out
+    assert (last.status_code, (await ask(http)).status_code) == (429, 200)
+    assert (await ask(http, client="newcomer")).status_code == 429
+    answers = [await ask(http, f"a-wrong-secret-{number}") for number in range(MAX_FAILURES + 1)]
+    assert [answer.status_code for answer in answers] == [401] * MAX_FAILURES + [429]
+
+
+async def test_a_secret_that_was_changed_makes_its_client_familiar_nowhere(
+    http: httpx.AsyncClient, registered: Any, authority: Authority, pool: Pool
+) -> None:
+    await registered()
+    assert (await ask(http, address=ELSEWHERE)).status_code == 200
+    await pool.execute("UPDATE oauth_clients SET secret_hash = $1", secrets.hash_secret("a-new-secret-of-the-client"))
+    assert (await ask(http)).status_code == 401
+    assert not authority.guesses.is_familiar("shop", HERE)
+    assert authority.guesses._pairs._counts.keys() == {("shop", HERE)}
+
+
 async def test_ipv6_addresses_of_one_network_are_one_caller(
     http: httpx.AsyncClient, registered: Any, hashed: list[str]
 ) -> None:
@@ -135,14 +162,14 @@ async def test_while_guesses_fill_their_queue_known_clients_go_on(
     assert (await ask(http, "a-wrong-secret", "nobody-1", "198.51.1.1")).status_code == 401  # overload is no failure
 
 
-async def test_a_secret_that_was_changed_is_hashed_once_and_then_counts_as_a_guess(
+async def test_a_secret_that_was_changed_counts_as_a_guess(
     http: httpx.AsyncClient, registered: Any, pool: Pool, hashed: list[str]
 ) -> None:
     await registered()
     await ask(http)
     await pool.execute("UPDATE oauth_clients SET secret_hash = $1", secrets.hash_secret("a-new-secret-of-the-client"))
     statuses = [(await ask(http)).status_code for _ in range(MAX_FAILURES + 3)]
-    assert statuses == [401] * (MAX_FAILURES + 1) + [429] * 2
+    assert statuses == [401] * MAX_FAILURES + [429] * 3
 
 
 async def test_without_postgres_no_attempt_counts_as_failed(

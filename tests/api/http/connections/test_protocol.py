@@ -226,7 +226,21 @@ async def test_an_invalid_request_behind_a_valid_one_is_refused_after_the_first_
         b"host: a/b\r\n",
         b"host: a@b\r\n",
         b"host: a:b\r\n",
+        b"host: a:65536\r\n",
+        b"host: a:99999\r\n",
+        b"host: ..\r\n",
+        b"host: a..b\r\n",
+        b"host: .a\r\n",
+        b"host: ..%00\r\n",
+        b"host: a%41\r\n",
+        b"host: a~b\r\n",
+        b"host: :80\r\n",
         b"host: [::1\r\n",
+        b"host: [::::]\r\n",
+        b"host: [1:2:3:4:5:6:7:8:9]\r\n",
+        b"host: [127.0.0.1]\r\n",
+        b"host: [::1%25lo]\r\n",
+        b"host: [::1]:65536\r\n",
         b"host: \xff\r\n",
     ],
 )
@@ -235,7 +249,19 @@ async def test_a_request_needs_one_valid_host(port: int, app: App, headers: byte
     assert (status(answer), code(answer), app.asked) == (400, "BAD_REQUEST", [])
 
 
-@pytest.mark.parametrize("host", [b"shop", b"shop.example:8000", b"127.0.0.1:8000", b"[::1]:8000", b"a_b.c:"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"shop",
+        b"shop.example:8000",
+        b"shop.example.",
+        b"xn--caf-dma.example:65535",
+        b"127.0.0.1:8000",
+        b"[::1]:8000",
+        b"[::ffff:127.0.0.1]",
+        b"a_b.c:",
+    ],
+)
 async def test_every_valid_host_is_answered(port: int, host: bytes) -> None:
     assert status(await exchange(port, b"GET / HTTP/1.1\r\nhost: ", host, b"\r\n", CLOSE, b"\r\n")) == 200
 
