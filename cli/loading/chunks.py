@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from cli.errors import WrongCommand
 
 CHUNK: Final = 25_000  # lines
+SAMPLE: Final = 1_000  # lines at the start of a file, in which every column that a recipe reads must occur
 TIME: Final = pa.timestamp("us", "UTC")
 
 ODD: Final = "\x00"
 """Replaces a value that is not text in a column: no check accepts it, so the line is read by itself."""
 
-NOT_TEXT: Final = "is not text in the file's encoding"
+NESTED: Final = "\x00"
+"""Stands before the JSON text of what is no plain value (an object, a list, an inexact number) in a column of texts."""
+
+NOT_TEXT: Final = "is not text in the file's encoding; name it, for example --encoding cp1252"
 """The reason to reject a line with bytes that the encoding does not have; they are decoded to surrogates."""
 
 

@@ -2,50 +2,49 @@
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
+from cli.loading.bounded_lines import taken
 from cli.loading.chunks import ODD, Chunk, Reject
 from cli.loading.columns import AMOUNTS, FIELDS, LISTS, OBJECTS, Kind
-from cli.loading.shapes import Shape
+from cli.loading.shapes import RecordShape
 
 
-def json_chunks(stream: BinaryIO, kind: Kind, position: Callable[[], int], size: int) -> Iterator[Chunk]:
+def json_chunks(lines: Iterator[bytes], kind: Kind, position: Callable[[], int], size: int) -> Iterator[Chunk]:
     """The lines, `size` at a time."""
     first = 1
-    while lines := list(islice(stream, size)):
-        records, rejects = _parse(lines, first)
+    while block := taken(lines, size):
+        records, rejects = _parse(block, first)
         places = np.fromiter(records, np.int64, len(records))
         values = list(records.values())
         columns = _event_columns(values) if kind == Kind.EVENTS else {}
         yield Chunk(places, columns, values.__getitem__, rejects, position())
-        first += len(lines)
+        first += len(block)
 
 
-def recipe_chunks(stream: BinaryIO, names: list[str], shape: Shape, position: Callable[[], int]) -> Iterator[Chunk]:
-    """The lines, converted by a recipe that reads these names."""
+def recipe_chunks(lines: Iterator[bytes], shape: RecordShape, position: Callable[[], int]) -> Iterator[Chunk]:
+    """The lines, converted by a recipe."""
     first = 1
-    while lines := list(islice(stream, shape.size)):
-        records, rejects = _parse(lines, first)
-        columns = {name: pa.array(_texts(records, name), pa.string()) for name in names}
+    while block := taken(lines, shape.size):
+        records, rejects = _parse(block, first)
+        columns = shape.of_records(list(records.values()))
         yield shape.chunk(np.fromiter(records, np.int64, len(records)), columns, rejects, position())
-        first += len(lines)
+        first += len(block)
 
 
-def _texts(records: dict[int, dict[str, Any]], name: str) -> list[str | None]:
-    return [_plain(record.get(name)) for record in records.values()]
-
-
-def _plain(value: Any) -> str | None:
-    """A value as a CSV file writes it; a list of plain values as `a|b`."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list) and not any(isinstance(each, dict | list) for each in value):
-        return "|".join(_plain(each) or "" for each in value)
-    return orjson.dumps(value).decode()
+def record_chunks(
+    records: Iterator[dict[str, Any]], shape: RecordShape, position: Callable[[], int]
+) -> Iterator[Chunk]:
+    """Records that another format wrote, numbered from 1, converted by a recipe."""
+    first = 1
+    while block := list(islice(records, shape.size)):
+        lines = np.arange(first, first + len(block), dtype=np.int64)
+        yield shape.chunk(lines, shape.of_records(block), [], position())
+        first += len(block)
 
 
 def _parse(lines: list[bytes], first: int) -> tuple[dict[int, dict[str, Any]], list[Reject]]:

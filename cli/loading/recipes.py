@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     model_validator,
 )
@@ -22,6 +23,7 @@ from pydantic import (
 from cli.errors import WrongCommand
 from cli.loading.chunks import WrongFile
 from cli.loading.columns import Kind, check_columns
+from cli.loading.paths import EVERY, path_of
 from cli.loading.synthetic_times import weeks_between
 
 EPOCHS: Final = {"seconds": "s", "milliseconds": "ms"}
@@ -38,6 +40,27 @@ def _pattern(text: str) -> str:
     except pa.ArrowInvalid as error:
         raise ValueError(f"{text!r} is not a regular expression: {error}") from None
     return text
+
+
+def _separator(text: str) -> str:
+    if pc.match_substring_regex(pa.array([""]), f"^(?:{_pattern(text)})$")[0].as_py():
+        raise ValueError("must not match the empty text")
+    return text
+
+
+def _parts(text: str) -> str:
+    if not _groups(_pattern(text)):
+        raise ValueError('names no part; write each as in "(?P<sku>.+) x (?P<quantity>[0-9]+)"')
+    return text
+
+
+def _groups(pattern: str) -> list[str]:
+    """The names of the groups of a pattern."""
+    try:
+        found = pc.extract_regex(pa.array([""]), f"^(?:{pattern})$").type
+    except pa.ArrowInvalid:
+        return []
+    return [found.field(place).name for place in range(found.num_fields)]
 
 
 def _zone(name: str) -> str:
@@ -71,9 +94,15 @@ class _Part(BaseModel):
 
 
 class Cell(_Part):
-    """Where one of our columns comes from (a column or a constant), and how its text is converted."""
+    """Where one of our columns comes from (a column or a constant), and how its text is converted.
+
+    `first`: the first of these columns that has a value; `columns`: all of them, with blanks between.
+    """
 
     column: str | None = None
+    first: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    optional: bool = False
     value: Text | None = None
     map: dict[Pattern, Text] = Field(default_factory=dict)
     otherwise: Text | None = None
@@ -87,11 +116,68 @@ class Cell(_Part):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if (self.column is None) == (self.value is None):
+        given = (self.column is not None, bool(self.first), bool(self.columns), self.value is not None)
+        if sum(given) != 1:
             raise ValueError('needs either a column, as in "Name" or { column = "Name" }, or a value')
         if self.otherwise is not None and not self.map:
             raise ValueError("has an otherwise without a map")
         return self
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (self.column,) if self.column is not None else self.first or self.columns
+
+
+class Each(_Part):
+    """A column with several values, each of which makes a line, and how its text holds them."""
+
+    column: str
+    separator: Annotated[str, AfterValidator(_separator)] | None = None
+    pattern: Annotated[str, AfterValidator(_parts)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        return {"column": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.pattern and not self.separator:
+            raise ValueError('has a pattern without a separator, as in separator = ";"')
+        if EVERY in path_of(self.column):
+            raise ValueError(f"names the list itself; write {self.column!r} where it is read, without each")
+        return self
+
+    @property
+    def groups(self) -> list[str]:
+        """The parts of a value that the pattern names."""
+        return _groups(self.pattern) if self.pattern else []
+
+
+class FillDown(_Part):
+    """Columns whose blank cells mean the value of the line above, among lines with the same `by`."""
+
+    by: str
+    columns: tuple[str, ...]
+
+
+class Join(_Part):
+    """A second file with more columns of each line: `on` is the column of both that finds them."""
+
+    file: str
+    on: str | dict[str, str]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if isinstance(self.on, dict) and len(self.on) != 1:
+            raise ValueError("on names one column, or one column and its name in the joined file")
+        return self
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """The column of the file that finds a line, and that of the joined file."""
+        return (self.on, self.on) if isinstance(self.on, str) else next(iter(self.on.items()))
 
 
 class Section(_Part):
@@ -121,12 +207,15 @@ class Recipe(_Part):
     clock: Literal["file", "none"] = "file"
     cut: AwareDatetime | None = None
     shift: Literal["none", "cut"] = "none"
-    each: str | None = None
+    each: Each | None = None
+    fill_down: FillDown | None = None
+    join: Join | None = None
     keep: Rules = Field(default_factory=dict)
     skip: Rules = Field(default_factory=dict)
     events: Section | None = None
     items: Section | None = None
     users: Section | None = None
+    _folder: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -142,6 +231,13 @@ class Recipe(_Part):
         """The section for files of this kind, if the recipe has one."""
         found: Section | None = getattr(self, kind.value)
         return found
+
+    def joined_file(self, beside: Path) -> Path | None:
+        """The joined file: beside the file that is loaded, or else beside the recipe."""
+        if self.join is None:
+            return None
+        found = beside.parent / self.join.file
+        return found if found.exists() or self._folder is None else self._folder / self.join.file
 
     def moved(self, now: datetime) -> timedelta:
         """How far all times are moved: by whole weeks, so that weekdays stay and the cut is not later than `now`."""
@@ -163,6 +259,7 @@ def read_recipe(path: Path, kind: Kind) -> Recipe:
         raise WrongRecipe(f"{path}: {_fault(error)}") from None
     if recipe.section(kind) is None:
         raise WrongRecipe(f"{path}: it has no section [{kind}]")
+    recipe._folder = path.parent
     return recipe
 
 
