@@ -30,7 +30,7 @@ REDIS_TIMEOUT = 5.0  # seconds
 
 def load(
     kind: Annotated[Kind, typer.Argument(help="What the file holds.")],
-    file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON lines; CSV and JSON also as .gz, .bz2 or .xz.")],
+    file: Annotated[Path, typer.Argument(help="Parquet, CSV, JSON or XML, also compressed: docs/loading.md.")],
     recipe: Annotated[
         Path | None, typer.Option(help="A TOML file that maps the file's columns to ours: docs/loading.md.")
     ] = None,
@@ -44,7 +44,9 @@ def load(
     timezone: Annotated[
         str | None, typer.Option(help="Zone of times that name no offset, such as UTC or Europe/Berlin.")
     ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of a CSV file; UTF-8 by default.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of a CSV or JSON file, such as cp1252; found in the file by default.")
+    ] = None,
     delimiter: Annotated[
         str | None,
         typer.Option(help="Delimiter of a CSV file, `whitespace` for blanks; found in its header by default."),

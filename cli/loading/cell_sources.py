@@ -16,8 +16,10 @@ from cli.loading.nested_values import text_of
 from cli.loading.recipes import Cell
 
 _TEXT: Final = pa.string()
-_KINDS: Final = {"{": "an object", "[": "a list"}
-_ADVICE: Final = "name what it reads in there, as in {name}.id, {name}.0 or {name}[]"
+_KINDS: Final = {
+    "{": "an object; name a key of it, as in '{column}.name'",
+    "[": "a list; name one value of it, as in '{column}.0', or make a line of each with '{column}[]'",
+}
 
 
 def source_of(
@@ -43,34 +45,39 @@ def _plain(name: str, column: str, source: pa.Array, lines: NDArray[np.int64]) -
     """The column with nested values only where `name` may have them, and the reasons of the places that had others."""
     if pa.types.is_nested(source.type):
         if not _takes(name, source.type):
-            raise WrongFile(f"{name} reads the column {column!r}, which holds {source.type}; {_advice(column)}")
+            kind = _kind("{" if pa.types.is_struct(source.type) else "[", column)
+            raise WrongFile(f"{name} reads the column {column!r}, which holds {kind}")
         return pc.binary_join(source.cast(pa.list_(_TEXT)), "|") if _is_key(name) else source, {}
     if not pa.types.is_string(source.type):
         return source, {}
     nested = np.asarray(pc.fill_null(pc.starts_with(source, NESTED), False).to_numpy(zero_copy_only=False), bool)
     if not nested.any():
         return source, {}
-    values = {int(place): _inner(name, source[int(place)].as_py()) for place in np.flatnonzero(nested)}
-    wrong = {place: f"holds {kind}; {_advice(column)}" for place, (kind, text) in values.items() if text is None}
+    json = {int(place): source[int(place)].as_py().removeprefix(NESTED) for place in np.flatnonzero(nested)}
+    values = {place: _inner(name, text) for place, text in json.items()}
+    wrong = {place: f"holds {_kind(json[place], column)}" for place, text in values.items() if text is None}
     given = np.asarray(source.is_valid().to_numpy(zero_copy_only=False), bool)
     start = np.flatnonzero(given & (lines <= SAMPLE))
     if len(start) and all(int(place) in wrong for place in start):
         raise WrongFile(f"{name} reads the column {column!r}, which {wrong[int(start[0])]}")
-    texts = pa.array([text for _, text in values.values()], _TEXT)
+    texts = pa.array(list(values.values()), _TEXT)
     return pc.replace_with_mask(source, pa.array(nested), texts), wrong
 
 
-def _inner(name: str, text: str) -> tuple[str, str | None]:
-    """What a nested value is, and its text where `name` may have it."""
-    json = text.removeprefix(NESTED)
-    kind = _KINDS.get(json[:1], "a number that is too large to be exact")
+def _kind(json: str, column: str) -> str:
+    """What a nested value is, and what to do about it."""
+    return _KINDS.get(json[:1], "a number that is too large to be exact").format(column=column)
+
+
+def _inner(name: str, json: str) -> str | None:
+    """The text of a nested value where `name` may have it."""
     if name in OBJECTS or (name in LISTS and json.startswith("[")):
-        return kind, json
+        return json
     if json.startswith("[") and _is_key(name):
         parts = [text_of(value) for value in orjson.loads(json)]
         if not any(part and part.startswith(NESTED) for part in parts):
-            return kind, "|".join(part or "" for part in parts)
-    return kind, None
+            return "|".join(part or "" for part in parts)
+    return None
 
 
 def _is_key(name: str) -> bool:
@@ -83,7 +90,3 @@ def _takes(name: str, type: pa.DataType) -> bool:
         return True
     plain = (pa.types.is_list(type) or pa.types.is_large_list(type)) and not pa.types.is_nested(type.value_type)
     return plain and (name in LISTS or _is_key(name))
-
-
-def _advice(column: str) -> str:
-    return _ADVICE.format(name=column)

@@ -51,7 +51,10 @@ def unpacked(opened: ExitStack, raw: BinaryIO) -> io.BufferedReader:
 
 
 def _only_file(raw: BinaryIO) -> Any:
-    archive = zipfile.ZipFile(raw)
+    try:
+        archive = zipfile.ZipFile(raw)
+    except zipfile.BadZipFile:
+        raise WrongFile("it is a damaged zip archive or Excel sheet") from None
     files = [
         each
         for each in archive.infolist()

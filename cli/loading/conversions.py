@@ -18,6 +18,9 @@ _TEXT: Final = pa.string()
 _GROUPS: Final = {",": r"[.\s'\x{2019}\x{a0}\x{202f}]", ".": r"[,\s'\x{2019}\x{a0}\x{202f}]"}
 
 
+_DIGITS: Final = {"s": 11, "ms": 14, "us": 17}  # of the longest count that is read
+
+
 class Converted(NamedTuple):
     """A column of ours, the lines that could not be converted (None for no line), and the reason."""
 
@@ -94,7 +97,7 @@ def _time(cell: Cell, source: pa.Array) -> Converted:
 
 def _counted(texts: pa.Array, unit: str) -> pa.Array:
     """Times from whole numbers since 1970; fractions are dropped."""
-    fits = pc.fill_null(pc.match_substring_regex(texts, r"^-?[0-9]{1,13}(\.[0-9]+)?$"), False)
+    fits = pc.fill_null(pc.match_substring_regex(texts, rf"^-?[0-9]{{1,{_DIGITS[unit]}}}(\.[0-9]+)?$"), False)
     whole = pc.replace_substring_regex(pc.if_else(fits, texts, pa.scalar(None, _TEXT)), r"\.[0-9]+$", "")
     return whole.cast(pa.int64()).cast(pa.timestamp(unit, "UTC")).cast(TIME)
 

@@ -31,7 +31,7 @@ class _Lines:
     text: Iterator[str]
     repeated: list[str] = field(default_factory=list)
     given: list[str] = field(default_factory=list)
-    room: int = ROOM  # characters that the current chunk may still have
+    room: int = field(default_factory=lambda: ROOM)  # characters that the current chunk may still have
 
     def __iter__(self) -> Iterator[str]:
         while self.repeated:
@@ -112,8 +112,16 @@ def _take(lines: _Lines, delimiter: str, size: int, first_line: int) -> tuple[li
     except csv.Error as error:
         good = sum(_height(row) for row in rows)
         lines.repeat(good + 1)
-        return rows, [Reject(first_line + good, None, f"cannot be read as CSV: {error}")]
+        return rows, [Reject(first_line + good, None, f"cannot be read as CSV: {_words(error)}")]
     return rows, []
+
+
+def _words(error: csv.Error) -> str:
+    if "unexpected end" in str(error):
+        return "a quotation mark is never closed"
+    if "expected after" in str(error):
+        return f"{error}; a quotation mark inside a quoted value is written twice"
+    return str(error)
 
 
 def _height(row: list[str]) -> int:

@@ -118,7 +118,8 @@ def _joined(opened: ExitStack, path: Path, shape: ByRecipe) -> JoinedFile | None
     columns = JoinedColumns(shape.reads.joined, shape.reads.joined_optional)
     try:
         raw = _opened(opened, file)
-        return JoinedFile(join.file, join.keys[1], _checked(lambda: _chunks(opened, raw, file, Reading(), columns)))
+        chunks = _checked(lambda: _chunks(opened, raw, file, Reading(), columns))
+        return JoinedFile(join.file, join.keys[1], shape.reads.joined, chunks)
     except WrongFile as error:
         raise WrongFile(f"the joined file {join.file}: {error}") from None
 
@@ -140,7 +141,7 @@ def _chunks(opened: ExitStack, raw: BinaryIO, path: Path, reading: Reading, shap
     if letters.startswith(("{", "[")):
         return _json(opened, stream, raw, encoding, letters, shape)
     if "\x00" in letters.partition("\n")[0]:
-        raise WrongFile("it is neither Parquet, CSV, JSON nor XML")
+        raise WrongFile("it is neither Parquet, CSV nor JSON lines")
     return _text(_text_of(opened, stream, encoding), raw, reading, shape)
 
 

@@ -43,28 +43,28 @@ class JoinedColumns:
 class JoinedFile:
     """The lines of the joined file by their key; memory grows with them."""
 
-    def __init__(self, name: str, key: str, chunks: Iterable[Chunk]) -> None:
-        """`key`: its column with the keys. Raises WrongFile for too many lines, or two with one key."""
+    def __init__(self, name: str, key: str, names: Iterable[str], chunks: Iterable[Chunk]) -> None:
+        """`key`: its column with the keys; `names`: its columns that are read.
+
+        Raises WrongFile for too many lines, or two with one key.
+        """
         self.name = name
-        tables: list[pa.Table] = []
         self._rows: dict[str, int] = {}
+        tables = [pa.table({each: pa.array([], pa.string()) for each in sorted(names)})]
         for chunk in chunks:
-            table = pa.table(dict(chunk.columns))
-            keys = texts_of(table[key].combine_chunks()) if table.num_rows else pa.array([], pa.string())
-            table = table.filter(keys.is_valid())
-            self._add(key, keys.drop_null().to_pylist())
-            tables.append(table)
-        self._table = (
-            pa.concat_tables(tables, promote_options="permissive").combine_chunks() if tables else pa.table({})
-        )
+            if len(chunk.lines):
+                keys = texts_of(chunk.columns[key])
+                self._add(key, keys.drop_null().to_pylist())
+                tables.append(pa.table(dict(chunk.columns)).filter(keys.is_valid()))
+        self._table = pa.concat_tables(tables[1:] or tables, promote_options="permissive").combine_chunks()
 
     def _add(self, key: str, values: list[str]) -> None:
         first = len(self._rows)
         if first + len(values) > MOST_LINES:
-            raise WrongFile(f"the joined file {self.name} has more than {MOST_LINES:,} lines")
+            raise WrongFile(f"it has more than {MOST_LINES:,} lines")
         fresh = dict(zip(values, range(first, first + len(values)), strict=True))
         if len(fresh) < len(values) or not self._rows.keys().isdisjoint(fresh):
-            raise WrongFile(f"the joined file {self.name} has two lines with the same {key!r}; it needs one for each")
+            raise WrongFile(f"two of its lines have the same {key!r}; each needs its own")
         self._rows |= fresh
 
     def columns(self, keys: pa.Array) -> tuple[dict[str, pa.Array], NDArray[np.bool_]]:

@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 
 from cli.loading.bounded_lines import taken
-from cli.loading.chunks import ODD, Chunk, Reject
+from cli.loading.chunks import NOT_TEXT, ODD, Chunk, Reject
 from cli.loading.columns import AMOUNTS, FIELDS, LISTS, OBJECTS, Kind
 from cli.loading.shapes import RecordShape
 
@@ -55,7 +55,8 @@ def _parse(lines: list[bytes], first: int) -> tuple[dict[int, dict[str, Any]], l
             record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             if line.strip():
-                rejects.append(Reject(number, None, f"is not JSON: {error}"))
+                reason = NOT_TEXT if "UTF-8" in str(error) else f"is not JSON: {error}"
+                rejects.append(Reject(number, None, reason))
             continue
         if isinstance(record, dict):
             records[number] = record

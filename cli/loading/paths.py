@@ -34,7 +34,7 @@ def value_at(value: Any, path: Path) -> Any:
     for step in path:
         value = _opened(value)
         if isinstance(value, dict):
-            value = value.get(step)
+            value = value if _is_only_one(value, step) else value.get(step)
         elif isinstance(value, list):
             if not step.isdecimal():
                 return value
@@ -59,11 +59,16 @@ def is_at(value: Any, path: Path) -> bool | None:
         return None
     if step == EVERY:
         return _any(is_at(inside, rest) for inside in (value if isinstance(value, list) else [value]))
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not _is_only_one(value, step):
         return is_at(value[step], rest) if step in value else False
     if isinstance(value, list) and step.isdecimal():
         return is_at(value[int(step)], rest) if int(step) < len(value) else None
     return step == "0" and is_at(value, rest)
+
+
+def _is_only_one(value: dict[str, Any], step: str) -> bool:
+    """Whether an object is the only value of what is a list elsewhere: XML does not tell the two apart."""
+    return step == "0" and step not in value
 
 
 def _any(verdicts: Iterable[bool | None]) -> bool | None:

@@ -35,8 +35,16 @@ class Reads:
             for rules, kept in ((part.skip, False), (part.keep, True))
             for column, pattern in rules.items()
         ]
+        self._check_parts()
         if self.each and self.lists:
             raise WrongFile(f"the recipe makes lines of each value of {self.each.column!r} and of {min(self.lists)!r}")
+
+    def _check_parts(self) -> None:
+        """Raise WrongFile for a part of a value that the pattern of `each` does not name."""
+        each = self._recipe.each
+        for name in sorted(self._named - self._parts) if each and each.pattern else ():
+            if each and name.startswith(f"{each.column}."):
+                raise WrongFile(f"the recipe reads {name!r}, but the pattern of each names {', '.join(each.groups)}")
 
     @cached_property
     def _named(self) -> frozenset[str]:

@@ -26,7 +26,7 @@ from cli.loading.columns import Kind, check_columns
 from cli.loading.paths import EVERY, path_of
 from cli.loading.synthetic_times import weeks_between
 
-EPOCHS: Final = {"seconds": "s", "milliseconds": "ms"}
+EPOCHS: Final = {"seconds": "s", "milliseconds": "ms", "microseconds": "us"}
 """Formats of times that are counted since 1970."""
 
 
@@ -73,7 +73,7 @@ def _zone(name: str) -> str:
 
 def _time_format(text: str) -> str:
     if text not in EPOCHS and "%" not in text:
-        raise ValueError('is made as in "%d/%m/%Y %H:%M", or is "seconds" or "milliseconds" since 1970')
+        raise ValueError('is made as in "%d/%m/%Y %H:%M", or is "seconds", "milliseconds" or "microseconds" since 1970')
     return text
 
 
@@ -180,6 +180,9 @@ class Join(_Part):
         return (self.on, self.on) if isinstance(self.on, str) else next(iter(self.on.items()))
 
 
+_ABOVE: Final = {"each", "fill_down", "join", "timezone", "delimiter", "encoding", "decimal", "clock", "cut", "shift"}
+
+
 class Section(_Part):
     """How files of one kind are read: our columns, and rules for lines to keep and to skip."""
 
@@ -192,6 +195,8 @@ class Section(_Part):
     def _apart(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
+        if misplaced := sorted(_ABOVE & given.keys()):
+            raise ValueError(f"the key {misplaced[0]!r} belongs above the sections")
         rules = {name: given[name] for name in ("keep", "skip") if name in given}
         return {**rules, "cells": {name: cell for name, cell in given.items() if name not in rules}}
 

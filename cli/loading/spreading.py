@@ -19,9 +19,7 @@ _TEXT: Final = pa.string()
 _SEPARATORS: Final = r"[\s,;|]+"  # between the values, unless the recipe names another
 _PADDED: Final = r"\s*([,;|])\s*"
 _NO_VALUE: Final = r'[{}<>="]|[A-Za-z_]+:[^,;|\s]*[,;|\s]+[A-Za-z_]+:'  # markup, or keys with values
-_ADVICE: Final = (
-    'name them, as in each = { column = "%s", separator = ";", pattern = "(?P<sku>.+) x (?P<quantity>.+)" }'
-)
+_ADVICE: Final = 'say how, as in each = { column = "%s", separator = ";", pattern = "(?P<quantity>.+) x (?P<sku>.+)" }'
 
 
 class Spread(NamedTuple):
@@ -50,7 +48,7 @@ def spread_lists(lines: Lines, columns: Mapping[str, pa.Array], lists: frozenset
 def spread_texts(each: Each, lines: Lines, columns: Mapping[str, pa.Array]) -> Spread:
     """A line for each value in the column of `each`; the parts that its pattern names are columns of their own."""
     several, wrong = _several(each, columns[each.column])
-    _refuse(each.column, lines, wrong)
+    _refuse(each.column, columns[each.column], wrong & (lines <= SAMPLE))
     parents, values = _values(several)
     empty = len(lines) - len(np.unique(parents)) - int(wrong.sum())
     parts = _parts(each, values)
@@ -71,13 +69,16 @@ def _reject(line: np.int64, column: str, reason: str) -> Reject:
     return Reject(int(line), column, f"{column} {reason}")
 
 
-def _refuse(column: str, lines: Lines, wrong: NDArray[np.bool_]) -> None:
+def _refuse(name: str, column: pa.Array, wrong: NDArray[np.bool_]) -> None:
     """Raise WrongFile if a line at the start of the file holds more than values and their separators."""
-    if wrong[lines <= SAMPLE].any():
+    if not wrong.any():
+        return
+    first = column[int(np.flatnonzero(wrong)[0])].as_py()
+    if not isinstance(first, str) or first.startswith((NESTED, "{", "[")):
         raise WrongFile(
-            f"the column {column!r} holds objects or texts with several separators; {_ADVICE % column},"
-            f" or read a key of each object, as in '{column}[].sku'"
+            f"the column {name!r} holds objects; read a key of each, as in '{name}[].sku', and leave each out"
         )
+    raise WrongFile(f"the column {name!r} holds more than values with one kind of separator; {_ADVICE % name}")
 
 
 def _several(each: Each, column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_]]:

@@ -228,7 +228,6 @@ def test_lists_and_objects_of_events_are_stored(load: Load, postgres_url: str) -
         ("a.csv", b"type,occurredAt,itemId\n", "the column 'userId' or 'anonymousId' is missing"),
         ("a.csv", b"type,occurredAt,user_id,itemId\n", "'user_id' is not known for events; did you mean 'userId'?"),
         ("a.csv", b"type,type,occurredAt,userId\n", "the column 'type' is there twice"),
-        ("a.json", b'[{"type": "VIEW"}]', "it is one JSON array"),
         ("a.xlsx", b"PK\x03\x04 and so on", "Excel"),
         ("a.parquet", b"PAR1 and nothing else", "it is damaged"),
         ("a.parquet", b"type,occurredAt,userId\n", "named like Parquet"),

@@ -2,25 +2,21 @@
 
 import json
 import lzma
-from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli.loading.chunks import Chunk, WrongFile
+from cli.loading.chunks import WrongFile
 from cli.loading.columns import Kind
-from cli.loading.files import Reading, chunks_of
 from cli.loading.recipes import WrongRecipe, read_recipe
 from db.postgres import Pool
 from tests.commands import invoke
+from tests.reading import RECIPES, column, read, records, rejects, skipped
 
-RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SHOP = """
 timezone = "UTC"
@@ -33,35 +29,6 @@ itemId = "what"
 pytestmark = pytest.mark.usefixtures("folder")
 HEADER = "when,who,what,count,price"
 LINE = "05/01/2026 12:00,ann,tea,2,2.50"
-
-
-def read(text: str | Path, file: Path, kind: Kind = Kind.EVENTS, moved: timedelta = timedelta()) -> list[Chunk]:
-    """The chunks of a file, read by the recipe."""
-    path = text if isinstance(text, Path) else Path("recipe.toml")
-    if isinstance(text, str):
-        path.write_text(text)
-    recipe = read_recipe(path, kind)
-    zone = ZoneInfo(recipe.timezone) if recipe.timezone else None
-    reading = Reading(zone, recipe.encoding or "utf-8-sig", recipe.delimiter, recipe)
-    with chunks_of(file, kind, reading, moved) as chunks:
-        return list(chunks)
-
-
-def records(chunks: Sequence[Chunk]) -> list[dict[str, Any]]:
-    return [chunk.record(place) for chunk in chunks for place in range(len(chunk.lines))]
-
-
-def column(chunks: Sequence[Chunk], name: str) -> list[Any]:
-    return [record.get(name) for record in records(chunks)]
-
-
-def rejects(chunks: Sequence[Chunk]) -> list[tuple[int, str | None]]:
-    return [(reject.line, reject.field) for chunk in chunks for reject in chunk.rejects]
-
-
-def skipped(chunks: Sequence[Chunk]) -> Mapping[str, int]:
-    (found,) = [chunk.skipped for chunk in chunks if chunk.skipped]
-    return found
 
 
 def text_file(*lines: str, name: str = "log.csv", header: str | None = HEADER) -> Path:
