@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, Final, cast
 import pyarrow as pa
 
 from cli.loading.chunks import WrongFile
+from cli.loading.columns import listed
 
 _BUFFER: Final = 1 << 20  # bytes
-_NAMED: Final = 5  # files of an archive that an error names
 _NO_DATA: Final = {"__MACOSX", ".DS_Store"}
 _PACKED: Final[dict[bytes, Callable[[BinaryIO], Any]]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
@@ -64,8 +64,7 @@ def _only_file(raw: BinaryIO) -> Any:
     if "[Content_Types].xml" in names or "mimetype" in names:
         raise WrongFile("it is an Excel sheet or another office document; export it as CSV")
     if len(files) != 1:
-        listed = ", ".join(name[:100] for name in names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-        raise WrongFile(f"the archive holds {len(names)} files ({listed}); unpack it and load them one by one")
+        raise WrongFile(f"the archive holds {len(names)} files ({listed(names)}); unpack it and load them one by one")
     try:
         return archive.open(files[0])
     except (RuntimeError, NotImplementedError) as error:

@@ -62,6 +62,13 @@ class Reads:
         return frozenset(more | {name for name in self._named if name not in self._parts and not self._is_joined(name)})
 
     @cached_property
+    def plain(self) -> frozenset[str]:
+        """The columns of the file that rules, `fill_down`, `join` and the like read: each line has one text."""
+        down = self._recipe.fill_down
+        named = {rule.column for rule in self.early} | ({down.by, *down.columns} if down else set())
+        return frozenset(named | ({self.join.keys[0]} if self.join else set()))
+
+    @cached_property
     def joined(self) -> frozenset[str]:
         """The columns of the joined file, by their names in there."""
         names = {name.removeprefix(LEAD) for name in self._named if self._is_joined(name)}

@@ -137,6 +137,7 @@ class ByRecipe:
     ) -> tuple[Lines, Columns, Counter[str], list[Reject]]:
         """A line for each value and no line that a rule leaves out; how many lines each column left out; rejects."""
         skipped: Counter[str] = Counter()
+        _check_plain(self.reads.plain, columns)
         if self._filled_down:
             columns = self._filled_down.filled(columns)
         lines, columns = _kept(self.reads.early, lines, columns, skipped)
@@ -199,6 +200,12 @@ def person_of(columns: Mapping[str, pa.Array]) -> pa.Array:
         if ids is not None
     ]
     return pc.coalesce(*named, pa.scalar("", pa.string()))
+
+
+def _check_plain(names: Iterable[str], columns: Columns) -> None:
+    for name in sorted(names):
+        if pa.types.is_nested(columns[name].type):
+            raise WrongFile(f"the column {name!r} holds objects or lists where the recipe needs a text in each line")
 
 
 def _kept(rules: Sequence[Rule], lines: Lines, columns: Columns, skipped: Counter[str]) -> tuple[Lines, Columns]:

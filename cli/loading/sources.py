@@ -7,10 +7,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from cli.loading.chunks import SAMPLE, WrongFile
+from cli.loading.columns import listed, shown
 from cli.loading.nested_values import check_one_list, columns_of
 from cli.loading.paths import EVERY, Path, occurs, path_of, paths_in
 
-_LONGEST_LIST: Final = 200  # characters of the columns that an error lists
 _SHOWN: Final = 100  # records whose paths an error lists
 
 
@@ -91,7 +91,5 @@ def _there(name: str, names: Sequence[str]) -> str:
     """Advice: the column whose name is nearest, and all that are there."""
     folded = {each.lower(): each for each in reversed(names)}
     nearest = get_close_matches(name.lower(), folded, 1)
-    advice = f"did you mean {folded[nearest[0]]!r}? " if nearest else ""
-    listed = ", ".join(names)
-    short = listed if len(listed) <= _LONGEST_LIST else listed[:_LONGEST_LIST].rpartition(", ")[0] + ", ..."
-    return f"{advice}there are: {short}"
+    advice = f"did you mean {shown(folded[nearest[0]])!r}? " if nearest else ""
+    return f"{advice}there are: {listed(names)}"

@@ -1,6 +1,7 @@
 """Files are read by what they hold: encodings, line ends, compression, JSON documents, XML feeds and large cells."""
 
 import bz2
+import csv
 import gzip
 import lzma
 import zipfile
@@ -133,7 +134,7 @@ def test_an_archive_of_one_file_is_read() -> None:
     ("files", "message"),
     [
         ({"a.csv": TABLE, "b.csv": TABLE}, r"the archive holds 2 files \(a.csv, b.csv\); unpack it"),
-        ({f"{n}.csv": TABLE for n in range(9)}, r"holds 9 files \(0.csv, 1.csv, 2.csv, 3.csv, 4.csv, ...\)"),
+        ({f"{n}\n.csv": TABLE for n in range(99)}, r"holds 99 files \(0 .csv, 1 .csv, .*, \.\.\.\); unpack it"),
         ({"[Content_Types].xml": "", "xl/workbook.xml": ""}, "it is an Excel sheet or another office document"),
         ({"a.csv.gz": gzip.compress(TABLE.encode())}, "it is compressed twice; unpack it once"),
     ],
@@ -262,11 +263,11 @@ def test_a_large_cell_that_nobody_reads_costs_nothing() -> None:
 
 
 def test_a_cell_beyond_every_bound_loses_its_line_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = csv_files.csv.field_size_limit(1000)
+    limit = csv.field_size_limit(1000)
     try:
         chunks = read_by_name(file_of(f'id,title\na,"{"x" * 2000}"\nb,Tea\n'))
     finally:
-        csv_files.csv.field_size_limit(limit)
+        csv.field_size_limit(limit)
     assert (column(chunks, "id"), rejects(chunks)) == (["b"], [(2, None)])
 
 

@@ -125,6 +125,14 @@ def test_rules_may_name_values_of_a_list() -> None:
     assert (column(chunks, "itemId"), skipped(chunks)) == (["tea"], {"items[].sku": 1})
 
 
+def test_an_error_lists_few_and_short_names_on_one_line() -> None:
+    names = [f"name {number}\n{'x' * 90}" for number in range(99)]
+    with pytest.raises(WrongFile) as wrong:
+        read(ITEMS, json_file(dict.fromkeys(names, 1)), Kind.ITEMS)
+    assert len(str(wrong.value)) < 500
+    assert "\n" not in str(wrong.value)
+
+
 def test_a_name_with_a_dot_is_a_column_first_and_json_in_a_cell_is_read() -> None:
     recipe = '[items]\nid = "item.id"\ntitle = "more.title"\n'
     assert records(read(recipe, csv_file("item.id,more", 'a,"{""title"": ""Tea""}"'), Kind.ITEMS)) == [
@@ -189,6 +197,17 @@ def test_columns_that_may_hold_lists_and_objects_get_them() -> None:
     assert records(chunks) == [{"id": "a", "categories": ["Tea > Hot", "Green"], "attributes": {"n": [1]}}]
     chunks = read(f'{ITEMS}"attributes.tags" = "path"\n', json_file({"id": "a", "path": ["x", 2]}), Kind.ITEMS)
     assert records(chunks) == [{"id": "a", "attributes": {"tags": "x|2"}}]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ['keep = { order = ".+" }', 'fill_down = { by = "items[].sku", columns = ["who"] }',
+     'fill_down = { by = "who", columns = ["items"] }'],
+)  # fmt: skip
+def test_rules_need_a_text_in_each_line(rule: str) -> None:
+    file = parquet_file([{**ORDER, "items": [{"sku": "tea", "count": 1}]}])
+    with pytest.raises(WrongFile, match=r"holds objects or lists where the recipe needs a text"):
+        read(f"{rule}\n{LINES}", file)
 
 
 def test_values_of_two_lists_cannot_both_make_lines() -> None:
