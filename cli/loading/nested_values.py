@@ -10,7 +10,7 @@ import pyarrow as pa
 from cli.loading.chunks import NESTED, WrongFile
 from cli.loading.paths import EVERY, Path, value_at, values_at
 
-_EXACT: Final = 2.0**53  # below it a float holds every whole number
+_EXACT: Final = 2.0**53  # up to it a float holds every whole number
 
 
 def columns_of(records: Sequence[Mapping[str, Any]], paths: Mapping[str, Path]) -> dict[str, pa.Array]:
@@ -60,7 +60,7 @@ def _float_text(value: float) -> str | None:
     if value != value:  # NaN
         return None
     if value.is_integer():
-        return str(int(value)) if abs(value) < _EXACT else f"{NESTED}{value!r}"
+        return str(int(value)) if abs(value) <= _EXACT else f"{NESTED}{value!r}"
     return repr(value)
 
 

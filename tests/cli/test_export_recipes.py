@@ -132,6 +132,10 @@ def test_google_analytics(format: str) -> None:
         ("PURCHASE", None, "1.2", "b", "T1", "2"),
         ("VIEW", "ann", "1.2", "a", None, "1"),
     ]
+    bare = {"event_timestamp": 1777622400000123, "event_name": "view_item", "user_pseudo_id": "1.2"}
+    guest = jsonl({**bare, "items": [{"item_id": "a", "item_name": "Hat"}]})
+    assert found("ga4.toml", guest, Kind.EVENTS, *names) == [("VIEW", None, "1.2", "a", None, None)]
+    file = Path("export.parquet") if format == "parquet" else jsonl(visit, event, viewed)
     moment = datetime(2026, 5, 1, 8, 0, 0, 123, tzinfo=UTC)
     assert found("ga4.toml", file, Kind.EVENTS, "occurredAt") == [(moment,)] * 3
     assert sorted(found("ga4.toml", file, Kind.ITEMS, "id", "title")) == [("a", "Hoodie"), ("b", "Hat")]
