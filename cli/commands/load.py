@@ -85,8 +85,6 @@ def _reading(
     kind: Kind, recipe: Path | None, timezone: str | None, encoding: str | None, delimiter: str | None
 ) -> "Reading":
     """How to read the file: as the command line says, else the recipe. Raises InvalidInput and WrongRecipe."""
-    import codecs
-
     from cli.loading.files import Reading
     from cli.loading.recipes import Recipe, read_recipe
 
@@ -95,7 +93,7 @@ def _reading(
     timezone, encoding = timezone or defaults.timezone, encoding or defaults.encoding or "utf-8-sig"
     try:
         zone = ZoneInfo(timezone) if timezone else None
-        codecs.lookup(encoding)
+        "".encode(encoding)
     except (ZoneInfoNotFoundError, ValueError):
         raise InvalidInput(f"there is no time zone {timezone!r}", "timezone") from None
     except LookupError:

@@ -85,7 +85,7 @@ class Reads:
     @cached_property
     def joined_optional(self) -> frozenset[str]:
         """The columns that the joined file need not have."""
-        return frozenset(name.removeprefix(LEAD) for name in self.optional)
+        return frozenset(name.removeprefix(LEAD) for name in self.optional if self._is_joined(name))
 
     @cached_property
     def each(self) -> Each | None:

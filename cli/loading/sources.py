@@ -12,6 +12,7 @@ from cli.loading.nested_values import check_one_list, columns_of
 from cli.loading.paths import EVERY, Path, occurs, path_of, paths_in
 
 _SHOWN: Final = 100  # records whose paths an error lists
+_COMPARED: Final = 1_000  # columns among which an error looks for the nearest
 
 
 class Sources:
@@ -89,7 +90,7 @@ def _records(columns: Mapping[str, pa.Array]) -> list[dict[str, Any]]:
 
 def _there(name: str, names: Sequence[str]) -> str:
     """Advice: the column whose name is nearest, and all that are there."""
-    folded = {each.lower(): each for each in reversed(names)}
+    folded = {each.lower(): each for each in reversed(names[:_COMPARED])}
     nearest = get_close_matches(name.lower(), folded, 1)
     advice = f"did you mean {shown(folded[nearest[0]])!r}? " if nearest else ""
     return f"{advice}there are: {listed(names)}"

@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cli.loading.columns import Kind
+from db.postgres import Pool
+from tests.commands import invoke
 from tests.reading import RECIPES, column, read, records, rejects, skipped
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -76,6 +79,23 @@ def test_shopify_orders() -> None:
     assert skipped(chunks) == {"Financial Status": 2}
     items = found("shopify-orders.toml", file, Kind.ITEMS, "id", "title")
     assert sorted(items) == [("MUG-B", "Mug - Blue"), ("MUG-R", "Mug - Red"), ("TEA", "Tea"), ("Tea", "Tea")]
+
+
+def test_an_export_is_stored_once(pool: Pool, database: str) -> None:
+    file, recipe = text(SHOPIFY_ORDERS), RECIPES / "shopify-orders.toml"
+    for stored, duplicate in ((3, 0), (0, 3)):
+        result = invoke("load", "events", file, "--recipe", recipe, "--json")
+        counts = json.loads(result.stdout)
+        assert (result.exit_code, counts["stored"], counts["duplicate"], counts["rejected"]) == (
+            0,
+            stored,
+            duplicate,
+            0,
+        )
+    with psycopg.connect(database) as connection:
+        found = connection.execute("SELECT item_id, order_id, user_id FROM events ORDER BY item_id").fetchall()
+    person = "ann@shop.example"
+    assert found == [("MUG-B", "#1", person), ("MUG-R", "#2", None), ("Tea", "#1", person)]
 
 
 def test_shopify_products() -> None:

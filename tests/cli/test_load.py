@@ -243,6 +243,12 @@ def test_a_wrong_file_is_one_clear_error(load: Load, name: str, content: bytes, 
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize("encoding", ["utf-9", "hex"])
+def test_an_encoding_that_is_none_is_a_clear_error(load: Load, encoding: str) -> None:
+    code, _, error = load("events", csv_file([LINE]), "--encoding", encoding)
+    assert (code, error) == (2, f"penchant: log.csv: there is no encoding '{encoding}'\n")
+
+
 def test_a_missing_file_is_a_clear_error(load: Load) -> None:
     assert load("events", "nowhere.csv")[0::2] == (
         2,
