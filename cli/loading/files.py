@@ -102,7 +102,7 @@ def _shaped(
         return _chunks(opened, raw, path, reading, ByName(kind, reading.zone))
 
     def read(shape: ByRecipe) -> Iterator[Chunk]:
-        return _chunks(opened, raw, path, reading, shape.from_start())
+        return _chunks(opened, raw, path, reading, shape)
 
     shape = ByRecipe(kind, reading.recipe, reading.zone, moved)
     shape = replace(shape, joined=_joined(opened, path, shape))

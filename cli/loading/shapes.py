@@ -77,7 +77,7 @@ class ByName:
 
 @dataclass(frozen=True)
 class ByRecipe:
-    """The file's columns are converted into ours by a recipe."""
+    """The file's columns are converted into ours by a recipe. For one reading of the file from its start."""
 
     kind: Kind
     recipe: Recipe
@@ -90,10 +90,6 @@ class ByRecipe:
     def size(self) -> int:
         """Fewer lines when each holds several values."""
         return CHUNK // _VALUES_EXPECTED if self.reads.each is not None or self.reads.lists else CHUNK
-
-    def from_start(self) -> "ByRecipe":
-        """The shape for another reading of the file, which remembers nothing of the last one."""
-        return replace(self)
 
     @cached_property
     def reads(self) -> Reads:
@@ -188,7 +184,7 @@ def with_synthetic_times(shape: ByRecipe, chunks: Callable[[ByRecipe], Iterable[
     if shape.recipe.clock == "file" or cut is None or shape.kind != Kind.EVENTS:
         return shape
     people = (person_of(chunk.columns) for chunk in chunks(shape))
-    return replace(shape, synthetic=SyntheticTimes(people, cut))
+    return replace(shape, synthetic=SyntheticTimes(people, cut))  # a new shape remembers nothing of this reading
 
 
 def person_of(columns: Mapping[str, pa.Array]) -> pa.Array:
