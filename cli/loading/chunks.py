@@ -12,6 +12,8 @@ from cli.errors import WrongCommand
 
 CHUNK: Final = 25_000  # lines
 TIME: Final = pa.timestamp("us", "UTC")
+Lines = NDArray[np.int64]
+"""Numbers of lines."""
 
 ODD: Final = "\x00"
 """Replaces a value that is not text in a column: no check accepts it, so the line is read by itself."""
@@ -46,6 +48,7 @@ class Chunk:
     read: int = 0  # bytes of the file that are read
     skipped: Mapping[str, int] = field(default_factory=dict)  # lines left out by a recipe's rules, by their column
     last: int = 0  # the last line that was read for it, when it is not in `lines`
+    rounded: int = 0  # amounts with more decimal places than are kept
 
     @property
     def last_line(self) -> int:

@@ -61,9 +61,13 @@ REQUIRED: Final[dict[Kind, tuple[tuple[str, ...], ...]]] = {
     Kind.ITEMS: (("id",),),
     Kind.USERS: (("id",),),
 }
+_CLOSE: Final = 0.75  # how alike two names must be, of 1, for one to be meant by the other
 SPREAD: Final = {Kind.ITEMS: "attributes.", Kind.USERS: "traits."}
 """A column `attributes.size` is the key `size` of `attributes`."""
 
+IDS: Final = frozenset(
+    {"id", "source", "userId", "anonymousId", "itemId", "orderId", "sessionId", "impressionId", "groupId", "market"}
+)
 TIMES: Final = _holding(AwareDatetime)
 AMOUNTS: Final = _holding(Decimal)
 NUMBERS: Final = AMOUNTS | _holding(int)
@@ -84,13 +88,7 @@ def check_columns(kind: Kind, columns: list[str]) -> None:
             raise WrongFile(f"the column {missing} is missing; there are: {', '.join(columns)}")
 
 
-def list_of(name: str, text: str) -> list[str]:
-    """The values of a list written as one text: `a|b`; categories also as `a > b`."""
-    separator = ">" if name == "categories" and ">" in text else "|"
-    return [part.strip() for part in text.split(separator)]
-
-
 def _advice(kind: Kind, column: str) -> str:
-    close = get_close_matches(column.replace("_", "").lower(), [name.lower() for name in FIELDS[kind]], 1)
+    close = get_close_matches(column.replace("_", "").lower(), [name.lower() for name in FIELDS[kind]], 1, _CLOSE)
     meant = next((name for name in FIELDS[kind] if close and name.lower() == close[0]), None)
     return f"did you mean {meant!r}?" if meant else f"known are: {', '.join(sorted(FIELDS[kind]))}"

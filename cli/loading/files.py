@@ -137,7 +137,7 @@ def _refuse_other_formats(start: bytes, path: Path) -> None:
 def _json(stream: BinaryIO, raw: BinaryIO, shape: ByName | ByRecipe) -> Iterator[Chunk]:
     if isinstance(shape, ByRecipe):
         return recipe_chunks(stream, sorted(shape.used), shape, raw.tell)
-    return json_chunks(stream, shape.kind, raw.tell, shape.size)
+    return json_chunks(stream, shape, raw.tell)
 
 
 def _text(opened: ExitStack, stream: BinaryIO, raw: BinaryIO, reading: Reading, shape: Shape) -> Iterator[Chunk]:

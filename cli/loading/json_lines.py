@@ -9,19 +9,20 @@ import orjson
 import pyarrow as pa
 
 from cli.loading.chunks import ODD, Chunk, Reject
-from cli.loading.columns import AMOUNTS, FIELDS, LISTS, OBJECTS, Kind
-from cli.loading.shapes import Shape
+from cli.loading.columns import FIELDS, LISTS, OBJECTS, Kind
+from cli.loading.json_values import read_records
+from cli.loading.shapes import ByName, Shape
 
 
-def json_chunks(stream: BinaryIO, kind: Kind, position: Callable[[], int], size: int) -> Iterator[Chunk]:
-    """The lines, `size` at a time."""
+def json_chunks(stream: BinaryIO, shape: ByName, position: Callable[[], int]) -> Iterator[Chunk]:
+    """The lines, as many at a time as the shape says."""
     first = 1
-    while lines := list(islice(stream, size)):
+    while lines := list(islice(stream, shape.size)):
         records, rejects = _parse(lines, first)
-        places = np.fromiter(records, np.int64, len(records))
-        values = list(records.values())
-        columns = _event_columns(values) if kind == Kind.EVENTS else {}
-        yield Chunk(places, columns, values.__getitem__, rejects, position())
+        read = read_records(shape.kind, records, shape.zone)
+        columns = _event_columns(read.records, read.columns) if shape.kind == Kind.EVENTS else {}
+        refused = rejects + read.rejects
+        yield Chunk(read.lines, columns, read.records.__getitem__, refused, position(), rounded=read.rounded)
         first += len(lines)
 
 
@@ -65,10 +66,10 @@ def _parse(lines: list[bytes], first: int) -> tuple[dict[int, dict[str, Any]], l
     return records, rejects
 
 
-def _event_columns(records: list[dict[str, Any]]) -> dict[str, pa.Array]:
+def _event_columns(records: list[dict[str, Any]], read: dict[str, pa.Array]) -> dict[str, pa.Array]:
     known = FIELDS[Kind.EVENTS]
     present = set().union(*records)
-    columns = {name: _column(name, records) for name in present & known}
+    columns = {**{name: _column(name, records) for name in (present & known) - read.keys()}, **read}
     if present <= known:
         return columns
     types = columns["type"].to_pylist() if "type" in columns else [ODD] * len(records)
@@ -80,16 +81,6 @@ def _column(name: str, records: list[dict[str, Any]]) -> pa.Array:
     values = [record.get(name) for record in records]
     if name in OBJECTS | LISTS:
         texts = [None if value is None else ODD for value in values]
-    elif name in AMOUNTS:
-        texts = [_text(value, (int, float)) for value in values]
-    elif name == "quantity":
-        texts = [_text(value, (int,)) for value in values]
     else:
         texts = [value if value is None or type(value) is str else ODD for value in values]
     return pa.array(texts, pa.string())
-
-
-def _text(value: Any, numbers: tuple[type, ...]) -> str | None:
-    if value is None or type(value) is str:
-        return value
-    return str(value) if type(value) in numbers else ODD

@@ -3,7 +3,7 @@
 import tomllib
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pyarrow as pa
@@ -23,9 +23,7 @@ from cli.errors import WrongCommand
 from cli.loading.chunks import WrongFile
 from cli.loading.columns import Kind, check_columns
 from cli.loading.synthetic_times import weeks_between
-
-EPOCHS: Final = {"seconds": "s", "milliseconds": "ms"}
-"""Formats of times that are counted since 1970."""
+from cli.loading.time_formats import EPOCHS, EXCEL
 
 
 class WrongRecipe(WrongCommand):
@@ -49,8 +47,9 @@ def _zone(name: str) -> str:
 
 
 def _time_format(text: str) -> str:
-    if text not in EPOCHS and "%" not in text:
-        raise ValueError('is made as in "%d/%m/%Y %H:%M", or is "seconds" or "milliseconds" since 1970')
+    if text not in EPOCHS and text not in EXCEL and "%" not in text:
+        counted = ", ".join(f'"{format}"' for format in (*EPOCHS, *EXCEL))
+        raise ValueError(f'is made as in "%d/%m/%Y %H:%M", or is one of {counted}')
     return text
 
 
@@ -79,6 +78,9 @@ class Cell(_Part):
     otherwise: Text | None = None
     format: Annotated[str, AfterValidator(_time_format)] | None = None
     absolute: bool = False
+    prefix: str | None = None
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    levels: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -91,6 +93,12 @@ class Cell(_Part):
             raise ValueError('needs either a column, as in "Name" or { column = "Name" }, or a value')
         if self.otherwise is not None and not self.map:
             raise ValueError("has an otherwise without a map")
+        return self
+
+    @model_validator(mode="after")
+    def _is_one_value(self) -> Self:
+        if self.column is None and (self.separator or self.levels or self.prefix):
+            raise ValueError("has a value, which needs no prefix, separator or levels")
         return self
 
 
@@ -122,6 +130,7 @@ class Recipe(_Part):
     cut: AwareDatetime | None = None
     shift: Literal["none", "cut"] = "none"
     each: str | None = None
+    missing: tuple[str, ...] | None = None
     keep: Rules = Field(default_factory=dict)
     skip: Rules = Field(default_factory=dict)
     events: Section | None = None

@@ -7,19 +7,18 @@ from functools import cached_property
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from cli.loading.chunks import CHUNK, Chunk, Reject, WrongFile
+from cli.loading.chunks import CHUNK, Chunk, Lines, Reject, WrongFile
 from cli.loading.columns import TIMES, Kind, check_columns
-from cli.loading.conversions import convert, matches, texts_of
+from cli.loading.conversions import convert, matches
+from cli.loading.odd_texts import Faults
 from cli.loading.recipes import Recipe, Section
 from cli.loading.synthetic_times import SyntheticTimes
-from cli.loading.typed_columns import chunk_of, timestamps
+from cli.loading.typed_columns import recorder, texts_of
+from cli.loading.values import Rules, Values, chunk_of, read_values, rejects_of, without_faults
 
-Lines = NDArray[np.int64]
 _VALUES_EXPECTED: Final = 10  # of a line that holds several
 _SEPARATORS: Final = r"[\s,;|]+"  # between the values of a column that holds several
 
@@ -56,7 +55,7 @@ class ByName:
 
     def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
         """The columns as they are."""
-        return chunk_of(lines, columns, self.zone, rejects, read)
+        return chunk_of(lines, columns, Rules(self.zone), rejects, read)
 
 
 @dataclass(frozen=True)
@@ -112,16 +111,11 @@ class ByRecipe:
         last = int(lines[-1]) if len(lines) else 0
         lines, columns, skipped = self._kept(lines, columns)
         lines, columns = self._one_value_per_line(lines, columns)
-        made, wrong = self._converted(columns, len(lines))
-        rejects = rejects + [
-            Reject(int(lines[place]), name, f"{name} {reason}") for place, (name, reason) in sorted(wrong.items())
-        ]
-        if wrong:
-            good = np.ones(len(lines), bool)
-            good[list(wrong)] = False
-            lines, made = lines[good], _filtered(made, pa.array(good))
-        whole = chunk_of(lines, self._timed(made), self.zone, rejects, read)
-        return Chunk(whole.lines, whole.columns, whole.record, rejects, read, skipped, last)
+        values = self._values(columns, len(lines))
+        good, kept = without_faults(lines, values)
+        kept = self._timed(kept)
+        refused = rejects + rejects_of(lines, values.faults)
+        return Chunk(good, kept, recorder(kept), refused, read, skipped, last, values.rounded)
 
     def _kept(
         self, lines: Lines, columns: Mapping[str, pa.Array]
@@ -150,18 +144,24 @@ class ByRecipe:
         spread = {other: column.take(parents) for other, column in columns.items() if other != name}
         return lines[parents.to_numpy()], {**spread, name: pc.list_flatten(several)}
 
-    def _converted(
-        self, columns: Mapping[str, pa.Array], count: int
-    ) -> tuple[dict[str, pa.Array], dict[int, tuple[str, str]]]:
-        """Our columns, and for each place that cannot be converted the wrong column and the reason."""
+    @cached_property
+    def rules(self) -> Rules:
+        """How the values of the file are read."""
+        missing = self.recipe.missing
+        absolute = frozenset(name for name, cell in self.section.cells.items() if cell.absolute)
+        return Rules(self.zone, self.recipe.decimal, None if missing is None else frozenset(missing), absolute)
+
+    def _values(self, columns: Mapping[str, pa.Array], count: int) -> Values:
+        """What our columns mean, made from those of the file."""
         made: dict[str, pa.Array] = {}
-        wrong: dict[int, tuple[str, str]] = {}
+        faults: Faults = {}
         for name, cell in self.section.cells.items():
             source = None if cell.column is None else columns[cell.column]
-            made[name], bad, reason = convert(name, cell, source, self.recipe.decimal, count)
-            if bad is not None:
-                wrong |= dict.fromkeys(np.flatnonzero(bad).tolist(), (name, reason))
-        return made, wrong
+            found = convert(name, cell, source, self.rules, count)
+            made[name] = found.column
+            faults = {place: (name, reason) for place, reason in found.faults.items()} | faults
+        values = read_values(made, self.rules)
+        return values._replace(faults=values.faults | faults)
 
     def _timed(self, made: dict[str, pa.Array]) -> dict[str, pa.Array]:
         """The columns with synthetic times, if the recipe wants them, and with times moved, if it shifts them."""
@@ -169,7 +169,8 @@ class ByRecipe:
             made = {**made, "occurredAt": self.synthetic.of(person_of(made))}
         if not self.moved:
             return made
-        return {name: _moved(name, made[name], self.zone, self.moved) if name in TIMES else made[name] for name in made}
+        by = pa.scalar(self.moved, pa.duration("us"))
+        return {name: pc.add(made[name], by) if name in TIMES else made[name] for name in made}
 
 
 def with_synthetic_times(shape: ByRecipe, chunks: Callable[[ByRecipe], Iterable[Chunk]]) -> ByRecipe:
@@ -194,9 +195,3 @@ def person_of(columns: Mapping[str, pa.Array]) -> pa.Array:
 
 def _filtered(columns: Mapping[str, pa.Array], mask: pa.Array) -> dict[str, pa.Array]:
     return {name: column.filter(mask) for name, column in columns.items()}
-
-
-def _moved(name: str, column: pa.Array, zone: ZoneInfo | None, by: timedelta) -> pa.Array:
-    if not pa.types.is_temporal(column.type):
-        raise WrongFile(f"{name} can only be shifted when the recipe says its format")
-    return pc.add(timestamps(name, column, zone), pa.scalar(by, pa.duration("us")))

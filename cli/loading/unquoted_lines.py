@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cli.loading.chunks import NOT_TEXT, Chunk, Reject, is_text
-from cli.loading.conversions import texts_of
-from cli.loading.shapes import Lines, Shape
+from cli.loading.chunks import NOT_TEXT, Chunk, Lines, Reject, is_text
+from cli.loading.shapes import Shape
+from cli.loading.typed_columns import texts_of
 
 BLANKS: Final = "whitespace"
 """The delimiter of columns that are padded with blanks."""

@@ -20,6 +20,7 @@ from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.serving import Model
 from engine.models import leases
+from engine.models.learnable import check_learnable
 from engine.models.leases import HeldJob, hold
 from engine.models.promoting import decide_by_gate
 from ml.bundle import Bundle
@@ -89,7 +90,10 @@ async def train(
 async def _learn(pool: Pool, kind: str, cut: Cut, report: ReportProgress, held: HeldJob, lake: str | None) -> Trained:
     """Train in a thread, so that the lease is renewed meanwhile."""
     report("reading the purchases", 0, 1)
-    bought, second = cut(as_log(await _purchases(pool, lake)))
+    stored = await _purchases(pool, lake)
+    if warning := await check_learnable(pool, stored):
+        log.warning("few_purchases_name_known_items", detail=warning)
+    bought, second = cut(as_log(stored))
     report("reading the purchases", 1, 1)
 
     def report_held(stage: str, done: int, of: int) -> None:
