@@ -17,7 +17,7 @@ MISSING: Final = frozenset({
 })  # fmt: skip
 """Words, in lower case, that programs write where they have no value."""
 NOT_AVAILABLE: Final = "NA"  # of R, in upper case only
-_MAYBE_ODD: Final = r"(?i)(\.0+$|e\+?[0-9]+$|^[-(<#]?(n[aou]|\\n$|undefined$))"
+_MAYBE_ODD: Final = r"(?i)(\.0+$|e\+?[0-9]+$|^[-(<#]?(n[aou/]|\\n$|undefined$))"
 _FLOAT: Final = re.compile(r"(-?(?:0|[1-9][0-9]{0,17}))\.0+")
 _SCIENTIFIC: Final = re.compile(r"-?[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")
 _LARGEST_WHOLE: Final = {16: 2**11, 32: 2**24, 64: 2**53}  # up to it floats of so many bits hold every whole number

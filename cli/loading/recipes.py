@@ -1,6 +1,7 @@
 """Recipes: a small TOML file that maps the columns of a foreign file to ours."""
 
 import tomllib
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,6 +23,7 @@ from pydantic import (
 from cli.errors import WrongCommand
 from cli.loading.chunks import WrongFile
 from cli.loading.columns import Kind, check_columns
+from cli.loading.recipe_faults import recipe_fault, toml_fault
 from cli.loading.synthetic_times import weeks_between
 from cli.loading.time_formats import EPOCHS, EXCEL
 
@@ -97,7 +99,7 @@ class Cell(_Part):
 
     @model_validator(mode="after")
     def _is_one_value(self) -> Self:
-        if self.column is None and (self.separator or self.levels or self.prefix):
+        if self.value is not None and (self.separator or self.levels or self.prefix):
             raise ValueError("has a value, which needs no prefix, separator or levels")
         return self
 
@@ -163,13 +165,16 @@ def read_recipe(path: Path, kind: Kind) -> Recipe:
     Raises WrongRecipe naming the wrong key.
     """
     try:
-        recipe = Recipe.model_validate(tomllib.loads(path.read_text("utf-8")))
+        text = path.read_text("utf-8")
+        recipe = Recipe.model_validate(tomllib.loads(text))
     except OSError as error:
         raise WrongRecipe(f"{path}: it cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WrongRecipe(f"{path}: it is not TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise WrongRecipe(f"{path}: it is not TOML: it is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise WrongRecipe(f"{path}: {toml_fault(error, text)}") from None
     except ValidationError as error:
-        raise WrongRecipe(f"{path}: {_fault(error)}") from None
+        raise WrongRecipe(f"{path}: {_fault(error, text)}") from None
     if recipe.section(kind) is None:
         raise WrongRecipe(f"{path}: it has no section [{kind}]")
     return recipe
@@ -185,12 +190,24 @@ def _check(kind: Kind, section: Section, *, timeless: bool) -> None:
         raise ValueError(f"[{kind}]: {error}") from None
 
 
-def _fault(error: ValidationError) -> str:
-    """The first fault, with the path to its key as the recipe writes it."""
+def _fault(error: ValidationError, text: str) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(step) for step in first["loc"] if step != "cells")
-    if first["type"] == "extra_forbidden":
-        return f"the key {path!r} is not known"
-    reason = first.get("ctx", {}).get("error")
-    words = str(reason) if reason is not None else first["msg"]
-    return f"{path}: {words}" if path else words
+    return recipe_fault(first, text, _keys_at(first["loc"][:-1]))
+
+
+def _keys_at(steps: Sequence[int | str]) -> Iterable[str]:
+    """The keys that a table of the recipe may have."""
+    model: type[BaseModel] = Recipe
+    for step in steps:
+        field = model.model_fields.get(str(step))
+        if field is not None:
+            model = next(_models(field.annotation), model)
+    return model.model_fields
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
