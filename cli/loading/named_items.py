@@ -16,6 +16,7 @@ class NamedItems:
     def __init__(self) -> None:
         self.known = 0
         self.unknown = 0
+        self._which = "events"
         self._remembered: dict[str, bool] = {}
         self._others = Frequent()
 
@@ -35,6 +36,7 @@ class NamedItems:
 
     async def sample(self, connection: Connection) -> None:
         """Count some of the stored events."""
+        self._which = "stored events"
         self.known, self.unknown, others = await sample_of_named(connection)
         self._others.add(dict.fromkeys(others, 1))
 
@@ -44,5 +46,5 @@ class NamedItems:
         if not total:
             return None
         share = self.known / total
-        words = f"{self.known:,} of {total:,} events ({share:.0%}) name an item of the catalogue."
+        words = f"{self.known:,} of {total:,} {self._which} ({share:.0%}) name an item of the catalogue."
         return words if share >= FEW else f"{words} {await unknown_items(connection, self._others.first(3))}"

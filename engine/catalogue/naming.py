@@ -25,6 +25,8 @@ async def unknown_items(connection: Connection | Pool, unknown: Sequence[str]) -
     there = await example_items(connection)
     if not there:
         return "The catalogue is empty: load its items too."
+    if not unknown:
+        return f"The catalogue has {_listed(there)}."
     words = f"The events name {_listed(unknown)}; the catalogue has {_listed(there)}."
     cause = await _difference(connection, unknown)
     return f"{words} Likely cause: {cause}." if cause else words

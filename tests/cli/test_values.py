@@ -42,7 +42,7 @@ def column(chunks: list[Chunk], name: str) -> list[Any]:
 
 
 def reasons(chunks: list[Chunk]) -> list[tuple[int, str | None, str]]:
-    return [tuple(reject) for chunk in chunks for reject in chunk.rejects]
+    return [(reject.line, reject.field, reject.reason) for chunk in chunks for reject in chunk.rejects]
 
 
 def csv(*lines: str, name: str = "file.csv") -> str:
