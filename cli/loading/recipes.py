@@ -81,7 +81,7 @@ class Cell(_Part):
     format: Annotated[str, AfterValidator(_time_format)] | None = None
     absolute: bool = False
     prefix: str | None = None
-    separator: Annotated[str, Field(min_length=1)] | None = None
+    separator: str | None = None
     levels: str | None = None
 
     @model_validator(mode="before")
