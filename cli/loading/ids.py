@@ -11,13 +11,12 @@ import pyarrow.compute as pc
 from cli.loading.chunks import ODD
 from cli.loading.odd_texts import TEXT, Meaning, Meanings, read_odd
 
-MISSING: Final = frozenset({
-    "nan", "-nan", "nat", "null", "(null)", "<null>", "none", "(none)", "<none>", "<na>", "n/a", "#n/a", "undefined",
-    "\\n",
-})  # fmt: skip
-"""Words, in lower case, that programs write where they have no value."""
-NOT_AVAILABLE: Final = "NA"  # of R, in upper case only
-_MAYBE_ODD: Final = r"(?i)(\.0+$|e\+?[0-9]+$|^[-(<#]?(n[aou/]|\\n$|undefined$))"
+MISSING: Final = frozenset(
+    "nan NaN NAN Nan -nan -NaN NaT NA <NA> N/A n/a #N/A #NA null NULL Null (null) (NULL) <null> <NULL> none None NONE"
+    " (none) <none> <None> undefined \\N".split()
+)
+"""Words that programs write where they have no value; `NA` is of R."""
+_NUMBER: Final = r"(\.0+|[eE]\+?[0-9]+)$"
 _FLOAT: Final = re.compile(r"(-?(?:0|[1-9][0-9]{0,17}))\.0+")
 _SCIENTIFIC: Final = re.compile(r"-?[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")
 _LARGEST_WHOLE: Final = {16: 2**11, 32: 2**24, 64: 2**53}  # up to it floats of so many bits hold every whole number
@@ -30,15 +29,21 @@ FRACTION: Final = "is a number with a fraction; write the column as text"
 
 def is_missing(text: str, words: frozenset[str] | None) -> bool:
     """Whether the text stands for no value; `words` are those of a recipe instead of the usual ones."""
-    return text in words if words is not None else text.lower() in MISSING or text == NOT_AVAILABLE
+    return text in (MISSING if words is None else words)
 
 
 def read_ids(texts: pa.Array, words: frozenset[str] | None) -> Meanings:
     """Trimmed texts as ids: `13085.0` is `13085`, and a word that stands for no value is null."""
-    maybe = pc.match_substring_regex(texts, _MAYBE_ODD)
-    if words:
-        maybe = pc.or_(maybe, pc.is_in(texts, pa.array(sorted(words), TEXT)))
+    maybe = pc.is_in(texts, pa.array(sorted(MISSING if words is None else words), TEXT))
+    if _may_hold_numbers(texts):
+        maybe = pc.or_(maybe, pc.match_substring_regex(texts, _NUMBER))
     return read_odd(texts, pc.invert(maybe), partial(read_id, words=words))
+
+
+def _may_hold_numbers(texts: pa.Array) -> bool:
+    """Whether any id has a point, a comma or a plus sign, as numbers that need reading have: a look at the bytes."""
+    letters = texts.buffers()[2]
+    return letters is not None and any(mark in letters.to_pybytes() for mark in (b".", b",", b"+"))
 
 
 def read_id(text: str, words: frozenset[str] | None) -> Meaning:

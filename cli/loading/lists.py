@@ -38,7 +38,9 @@ def values_of(name: str, text: str, separator: str | None = None, levels: str | 
     Raises ValueError for a list whose notation is broken.
     """
     written = _notation(text)
-    values = _plain(_split(html.unescape(text), separator, _VALUES) if written is None else written)
+    if written is None and name == "categories":
+        text = html.unescape(text)
+    values = _plain(_split(text, separator, _VALUES) if written is None else written)
     if name != "categories" or (written is not None and levels is None):
         return values
     return _widest_first(_plain(_split(path, levels, _LEVELS)) for path in values)

@@ -12,8 +12,8 @@ from db.items import upsert_items
 from db.postgres import Connection
 from db.users import upsert_users
 
-BOOLEANS: Final = {"true": True, "t": True, "yes": True, "y": True, "1": True,
-                    "false": False, "f": False, "no": False, "n": False, "0": False}  # fmt: skip
+BOOLEANS: Final = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True,
+                    "false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}  # fmt: skip
 
 _OFFER: Final = "offers.0."
 

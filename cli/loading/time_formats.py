@@ -25,6 +25,7 @@ _LOCAL: Final = pa.timestamp("us")
 _USUAL: Final = (631_152_000, 4_102_444_800)  # seconds: 1990 to 2100
 _EXCEL_DAYS: Final = (61, 2_950_000)  # before it Excel counts a 29th of February 1900; after it is the year 9976
 _DAY: Final = 86_400_000  # milliseconds
+_NUMBER: Final = re.compile(r"[+-]?\d{1,20}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _DIRECTIVE: Final = re.compile(r"%-?([a-zA-Z%])")
 _PARTS: Final = {
     "Y": r"\d{4}", "z": r"(?:Z|[+-]\d\d:?\d\d)", "p": r"[AaPp]\.?[Mm]\.?", "j": r"\d{1,3}", "%": "%",
@@ -81,15 +82,15 @@ def _other_format(count: int | Decimal, format: str) -> str | None:
 def _fractional(text: str, format: str, decimal: str | None) -> Meaning:
     """A count with a fraction or an exponent, in whole microseconds."""
     per_second = PER_SECOND[EPOCHS[format]]
-    with suppress(ArithmeticError):
-        count = Decimal(text.replace(",", ".") if decimal == "," else text)
-        if count.is_finite():
-            inside = _USUAL[0] * per_second <= count < _USUAL[1] * per_second
-            other = None if inside else _other_format(count, format)
-            if other or not FIRST * per_second <= count * 10**6 <= LAST * per_second:
-                return Meaning(reason=other or OUTSIDE)
-            return Meaning(str(int(count * 10**6 // per_second)))
-    return Meaning(reason=f"does not fit the format {format}")
+    written = text.replace(",", ".") if decimal == "," else text
+    if not _NUMBER.fullmatch(written):
+        return Meaning(reason=f"does not fit the format {format}")
+    count = Decimal(written)
+    usual = _USUAL[0] * per_second <= count < _USUAL[1] * per_second
+    other = None if usual else _other_format(count, format)
+    if other or not FIRST * per_second <= count * 10**6 <= LAST * per_second:
+        return Meaning(reason=other or OUTSIDE)
+    return Meaning(str(int(count * 10**6 // per_second)))
 
 
 def _excel(texts: pa.Array, format: str) -> pa.Array:

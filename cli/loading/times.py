@@ -20,6 +20,8 @@ from cli.loading.odd_texts import TEXT, Meaning, Meanings, read_odd
 OUTSIDE: Final = "lies before the year 1 or after the year 9999"
 _NO_TIME: Final = "must be a time of RFC 3339 with offset, as in 2025-03-01T12:00:00Z"
 
+_COUNTED: Final = 'is a number: a recipe says what it counts, as in format = "seconds"'
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?(?:[eE]\+?\d+)?", re.ASCII)
 _DAY: Final = 86_400_000_000  # microseconds
 FIRST, LAST = -719_162 * _DAY, 2_932_897 * _DAY - 1  # what a datetime of UTC holds, in microseconds since 1970
 PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -121,7 +123,7 @@ def _moment(text: str, zone: ZoneInfo | None) -> Meaning:
     """One time in a less usual form of ISO 8601, as a text that can be cast."""
     found = _WIDE.fullmatch(text)
     if found is None:
-        return Meaning(reason=_NO_TIME)
+        return Meaning(reason=_COUNTED if _NUMBER.fullmatch(text) else _NO_TIME)
     date, part = found["date"].replace("-", ""), (found["part"] or "")[:6].ljust(6, "0")
     offset = "+00:00" if found["utc"] else (found["offset"] or "")
     with suppress(ValueError, OverflowError):

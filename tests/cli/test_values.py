@@ -210,6 +210,13 @@ def test_times_are_read_in_their_format_or_set_aside(format: str, text: str, mom
     assert [reason[:2] for reason in reasons(chunks)] == ([] if moment else [(2, "occurredAt")])
 
 
+def test_a_count_without_a_format_asks_for_one() -> None:
+    chunks = read(csv("u,t", "u,1767225600"), recipe=VIEWS.replace('{ column = "t", format = "FORMAT" }', '"t"'))
+    assert [reason[2] for reason in reasons(chunks)] == [
+        'occurredAt is a number: a recipe says what it counts, as in format = "seconds"'
+    ]
+
+
 def test_a_count_of_another_unit_names_it() -> None:
     chunks = read(csv("u,t", "u,1767225600", "u,1767225600123456"), recipe=VIEWS.replace("FORMAT", "milliseconds"))
     assert [reason[2] for reason in reasons(chunks)] == [
