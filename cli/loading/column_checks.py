@@ -16,6 +16,8 @@ from core.currencies import CURRENCIES
 from core.events import LARGEST_QUANTITY
 
 _IDS: Final = ("id", "source", "user_id", "anonymous_id", "item_id", "order_id", "session_id")
+NEVER_PASSED: Final = ("item_ids", "properties")
+"""A line with one of these is left to the contract; they may be lists and objects."""
 _CONTROL: Final = r"[\x00-\x1f\x{7f}-\x{9f}]"
 # Stricter than the contract, which has the last word on every other line.
 AMOUNT: Final = rf"^(0|[1-9][0-9]{{0,{WHOLE_DIGITS - 1}}})(\.[0-9]{{1,{DECIMAL_PLACES}}})?$"
@@ -46,7 +48,7 @@ def surely_valid(columns: Mapping[str, pa.Array | None], now: datetime, count: i
     for name, pattern in (("quantity", _QUANTITY), ("unit_price", AMOUNT), ("value", AMOUNT)):
         passed &= _matches(columns[name], pattern)
     passed &= _among(columns["currency"], CURRENCIES)
-    for name in ("item_ids", "properties"):
+    for name in NEVER_PASSED:
         passed &= ~_given(columns[name], count)
     return passed & _complete(columns, count), times
 

@@ -19,7 +19,7 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from cli.loading.chunks import TIME, Chunk, Reject
-from cli.loading.column_checks import surely_valid
+from cli.loading.column_checks import NEVER_PASSED, surely_valid
 from cli.loading.ids import ids_of
 from cli.loading.money import plain_decimals
 from cli.loading.occurrences import Occurrences
@@ -66,7 +66,10 @@ class EventReader:
     def _table(self, columns: dict[str, pa.Array | None], passed: NDArray[np.bool_]) -> pa.Table:
         count = int(passed.sum())
         mask = pa.array(passed)
-        kept = {name: pa.nulls(count) if column is None else column.filter(mask) for name, column in columns.items()}
+        kept = {
+            name: pa.nulls(count) if column is None or name in NEVER_PASSED else column.filter(mask)
+            for name, column in columns.items()
+        }
         kept["source"] = pc.fill_null(kept["source"].cast(pa.string()), self.source)
         kept = {name: column.cast(_SCHEMA.field(name).type) for name, column in kept.items()}
         return pa.table({**kept, "digest": _digests(kept)}, schema=_SCHEMA)

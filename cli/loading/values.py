@@ -55,7 +55,7 @@ def read_values(columns: Mapping[str, pa.Array], rules: Rules) -> Values:
     rounded = 0
     for name, column in columns.items():
         found = _read(name, column, rules)
-        made[name] = pc.utf8_ltrim(found.column, "-") if name in rules.absolute else found.column
+        made[name] = _absolute(found.column) if name in rules.absolute else found.column
         rounded += found.rounded
         faults = {place: (name, reason) for place, reason in found.faults.items()} | faults
         if found.currencies is not None:
@@ -65,6 +65,10 @@ def read_values(columns: Mapping[str, pa.Array], rules: Rules) -> Values:
         made["currency"] = agreed.column
         faults = {place: (name, reason) for place, reason in agreed.faults.items()} | faults
     return Values(made, faults, rounded)
+
+
+def _absolute(column: pa.Array) -> pa.Array:
+    return pc.utf8_ltrim(column, "-") if pa.types.is_string(column.type) else column
 
 
 def without_faults(lines: Lines, values: Values) -> tuple[Lines, dict[str, pa.Array]]:

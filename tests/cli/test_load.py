@@ -220,6 +220,14 @@ def test_lists_and_objects_of_events_are_stored(load: Load, postgres_url: str) -
     ]
 
 
+def test_lists_of_parquet_stand_beside_lines_without_one(load: Load, postgres_url: str) -> None:
+    moment = datetime(2026, 1, 5, tzinfo=UTC)
+    table = {"type": ["IMPRESSION", "VIEW"], "occurredAt": [moment] * 2, "userId": ["u"] * 2, "itemId": [None, "a"]}
+    pq.write_table(pa.table({**table, "itemIds": [["a", "7.0"], None]}), "log.parquet")
+    assert load("events", "log.parquet")[:2] == (0, counts(2))
+    assert rows(postgres_url, "SELECT item_ids FROM events ORDER BY type::text") == [(["a", "7"],), (None,)]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -363,6 +363,14 @@ def test_a_wrong_line_of_a_gathered_item_is_rejected_alone(line: str, field: str
     assert (item["title"], item["price"], item["url"]) == ("Green tea", "2.50", "https://x.example/")
 
 
+def test_absolute_drops_the_minus_of_numbers_and_leaves_times_alone() -> None:
+    recipe = (
+        '[items]\nid = "id"\nprice = { column = "p", absolute = true }\nupdatedAt = { column = "t", absolute = true }\n'
+    )
+    (item,) = records(read(csv("id,p,t", "a,(5.00),2026-01-01T00:00:00Z"), Kind.ITEMS, recipe))
+    assert (item["price"], item["updatedAt"]) == ("5", NEW_YEAR)
+
+
 def test_a_column_of_another_type_is_named() -> None:
     pq.write_table(pa.table({"id": [["a"]]}), "file.parquet")
     with pytest.raises(WrongFile, match="'id' is of the type list"):
