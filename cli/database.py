@@ -4,17 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from core.errors import PenchantError
+from cli.errors import NoDatabase
 from core.secret_files import read_secret
 
 if TYPE_CHECKING:
     from db.postgres import Pool
 
 T = TypeVar("T")
-
-
-class NoDatabase(PenchantError):
-    """No stack runs here: start `make demo` or `penchant up`, or set PENCHANT_POSTGRES_URL."""
 
 
 def postgres_url() -> str:

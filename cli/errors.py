@@ -16,6 +16,10 @@ class WrongCommand(PenchantError):
     """The command cannot be carried out as it is written."""
 
 
+class NoDatabase(PenchantError):
+    """No stack runs here: start `make demo` or `penchant up`, or set PENCHANT_POSTGRES_URL."""
+
+
 class GatewayUnreachable(PenchantError):
     """The gateway did not answer."""
 
@@ -24,7 +28,7 @@ def exit_code(error: PenchantError) -> int:
     """The exit code of a command that ends with this error."""
     if isinstance(error, InvalidInput | WrongCommand):
         return WRONG_COMMAND
-    return UNREACHABLE if isinstance(error, StoreUnavailable | GatewayUnreachable) else REFUSED
+    return UNREACHABLE if isinstance(error, StoreUnavailable | GatewayUnreachable | NoDatabase) else REFUSED
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def with_holdout(log: Log, file: Path) -> tuple[Log, int]:
     """
     try:
         with chunks_of(file, Kind.EVENTS, Reading()) as chunks:
-            tables = [_purchases(chunk) for chunk in chunks]
+            tables = [_purchases(_checked(chunk, file)) for chunk in chunks]
     except (WrongFile, pa.ArrowInvalid) as error:
         raise InvalidInput(f"{file}: {error}", "holdout") from error
     lines = pa.concat_tables(tables) if tables else None
@@ -38,6 +38,14 @@ def with_holdout(log: Log, file: Path) -> tuple[Log, int]:
         for name, column in columns.items()
     }
     return Log.of(people=log.people, numbers=log.numbers, item_ids=log.item_ids, **together), cut
+
+
+def _checked(chunk: Chunk, file: Path) -> Chunk:
+    """The chunk; raises InvalidInput when a line cannot be read: an evaluation leaves out nothing in silence."""
+    if chunk.rejects:
+        wrong = chunk.rejects[0]
+        raise InvalidInput(f"{file}: line {wrong.line}: {wrong.reason}", "holdout")
+    return chunk
 
 
 def _purchases(chunk: Chunk) -> pa.Table:

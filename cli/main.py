@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from cli.errors import REFUSED, WRONG_COMMAND, exit_code
+from cli.errors import REFUSED, UNREACHABLE, WRONG_COMMAND, exit_code
 from cli.local.stack_files import adopt_running_stack
 from core.errors import PenchantError
 
@@ -66,7 +66,8 @@ class Commands(TyperGroup):
             raise typer.Exit(REFUSED if ctx.invoked_subcommand in RUNNERS else exit_code(error)) from error
         except ValidationError as error:
             typer.echo(f"penchant: {_faulty_settings(error)}", err=True)
-            raise typer.Exit(WRONG_COMMAND) from error
+            absent = _are_missing(error) and ctx.invoked_subcommand not in RUNNERS
+            raise typer.Exit(UNREACHABLE if absent else WRONG_COMMAND) from error
 
 
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -83,5 +84,11 @@ def _faulty_settings(error: ValidationError) -> str:
     """The settings that are missing or wrong, never their values."""
     faults = [f"PENCHANT_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors() if fault["loc"]]
     text = "these settings are missing or wrong (core/settings.py explains them)\n  " + "\n  ".join(faults)
-    missing = any(fault["type"] == "missing" for fault in error.errors())
-    return f"{text}\nNo stack runs here: `make demo` and `penchant up` start one, and set them." if missing else text
+    if not _are_missing(error):
+        return text
+    return f"{text}\nNo stack runs here: `make demo` and `penchant up` start one, and set them."
+
+
+def _are_missing(error: ValidationError) -> bool:
+    """Whether the settings lack a store, as where no stack runs."""
+    return any(fault["type"] == "missing" for fault in error.errors())

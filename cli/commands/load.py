@@ -21,7 +21,7 @@ from core.secret_files import read_secret
 
 if TYPE_CHECKING:
     from cli.loading.files import Reading
-    from cli.loading.loads import Load, LoadCounts
+    from cli.loading.loads import Load, Loaded
     from cli.progress import FileProgress
 
 STATEMENT_TIMEOUT = 600.0  # seconds
@@ -30,7 +30,7 @@ REDIS_TIMEOUT = 5.0  # seconds
 
 def load(
     kind: Annotated[Kind, typer.Argument(help="What the file holds.")],
-    file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON lines; CSV and JSON also as .gz, .bz2 or .xz.")],
+    file: Annotated[Path, typer.Argument(help="Parquet, CSV, JSON or XML, also compressed: docs/loading.md.")],
     recipe: Annotated[
         Path | None, typer.Option(help="A TOML file that maps the file's columns to ours: docs/loading.md.")
     ] = None,
@@ -44,7 +44,9 @@ def load(
     timezone: Annotated[
         str | None, typer.Option(help="Zone of times that name no offset, such as UTC or Europe/Berlin.")
     ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of a CSV file; UTF-8 by default.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of a CSV or JSON file, such as cp1252; found in the file by default.")
+    ] = None,
     delimiter: Annotated[
         str | None,
         typer.Option(help="Delimiter of a CSV file, `whitespace` for blanks; found in its header by default."),
@@ -63,13 +65,13 @@ def load(
     try:
         reading = _reading(kind, recipe, timezone, encoding, delimiter)
         job = _load_of(kind, file, source, rejects, reading)
-        counts = asyncio.run(_run(job, dry_run=dry_run))
+        ended = asyncio.run(_run(job, dry_run=dry_run))
     except (WrongFile, InvalidInput) as error:
         raise WrongCommand(f"{file}: {error}") from error
     except StoreUnavailable as error:
         raise StoreUnavailable(error.store, f"{error} (the same command resumes where this one stopped)") from error
-    _print(job, counts, monotonic() - began, json=json, dry_run=dry_run)
-    raise typer.Exit(REFUSED if counts.rejected else 0)
+    _print(job, ended, monotonic() - began, json=json, dry_run=dry_run)
+    raise typer.Exit(REFUSED if ended.counts.rejected else 0)
 
 
 def _load_of(kind: Kind, file: Path, source: str, rejects: Path | None, reading: "Reading") -> "Load":
@@ -83,8 +85,6 @@ def _reading(
     kind: Kind, recipe: Path | None, timezone: str | None, encoding: str | None, delimiter: str | None
 ) -> "Reading":
     """How to read the file: as the command line says, else the recipe. Raises InvalidInput and WrongRecipe."""
-    import codecs
-
     from cli.loading.files import Reading
     from cli.loading.recipes import Recipe, read_recipe
 
@@ -93,7 +93,7 @@ def _reading(
     timezone, encoding = timezone or defaults.timezone, encoding or defaults.encoding or "utf-8-sig"
     try:
         zone = ZoneInfo(timezone) if timezone else None
-        codecs.lookup(encoding)
+        "".encode(encoding)
     except (ZoneInfoNotFoundError, ValueError):
         raise InvalidInput(f"there is no time zone {timezone!r}", "timezone") from None
     except LookupError:
@@ -101,7 +101,7 @@ def _reading(
     return Reading(zone, encoding, delimiter or defaults.delimiter, followed)
 
 
-async def _run(load: "Load", *, dry_run: bool) -> "LoadCounts":
+async def _run(load: "Load", *, dry_run: bool) -> "Loaded":
     from cli.loading.chunks import WrongFile
     from cli.loading.loads import check_file
     from cli.progress import file_progress
@@ -116,7 +116,7 @@ async def _run(load: "Load", *, dry_run: bool) -> "LoadCounts":
         return await _store(load, report)
 
 
-async def _store(load: "Load", report: "FileProgress") -> "LoadCounts":
+async def _store(load: "Load", report: "FileProgress") -> "Loaded":
     from cli.loading.loads import load_events, load_patches
     from db.postgres import connect_pool
 
@@ -125,10 +125,10 @@ async def _store(load: "Load", report: "FileProgress") -> "LoadCounts":
         await connect_pool(postgres_url(), size=1, timeout=STATEMENT_TIMEOUT) as pool,
         pool.acquire() as connection,
     ):
-        counts = await store(connection, load, report)
+        ended = await store(connection, load, report)
     if load.kind == Kind.EVENTS:
         await _drop_bases()
-    return counts
+    return ended
 
 
 async def _drop_bases() -> None:
@@ -148,13 +148,14 @@ async def _drop_bases() -> None:
         await redis.aclose()
 
 
-def _print(load: "Load", counts: "LoadCounts", seconds: float, *, json: bool, dry_run: bool) -> None:
+def _print(load: "Load", ended: "Loaded", seconds: float, *, json: bool, dry_run: bool) -> None:
+    counts, summary = ended
     rejects = str(load.rejects) if counts.rejected else None
     if json:
         print_json_line(
             {"kind": load.kind, "file": str(load.file), "stored": counts.stored, "duplicate": counts.duplicate,
              "rejected": counts.rejected, "skipped": dict(counts.skipped), "resumedAfter": counts.resumed_after,
-             "dryRun": dry_run, "rejects": rejects, "seconds": round(seconds, 3)}
+             "dryRun": dry_run, "rejects": rejects, "seconds": round(seconds, 3), "summary": summary.document()}
         )  # fmt: skip
         return
     known = "known before" if load.kind == Kind.EVENTS else "older than what is stored"
@@ -165,3 +166,5 @@ def _print(load: "Load", counts: "LoadCounts", seconds: float, *, json: bool, dr
     if counts.skipped:
         rules = ", ".join(f"{lines:,} by {column}" for column, lines in counts.skipped.items())
         typer.echo(f"left out by the recipe's rules: {rules}")
+    for line in summary.lines():
+        typer.echo(line)

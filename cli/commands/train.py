@@ -35,6 +35,8 @@ def train(
 ) -> None:
     """Train on the stored purchases and let the model serve if it beats the simple baselines."""
     outcome = asyncio.run(_train(Stores(), holdout, bundles, lake or _lake_of_settings()))
+    if outcome.warning:
+        typer.echo(f"warning: {outcome.warning}", err=True)
     if as_json:
         print_json(_document(outcome))
     else:
@@ -80,6 +82,7 @@ def _document(outcome: "TrainingOutcome") -> dict[str, Any]:
         "path": str(outcome.path),
         "promoted": outcome.verdict.promote,
         "reason": outcome.verdict.reason,
+        "warning": outcome.warning,
         "evaluation": outcome.evaluation.document(),
     }
 

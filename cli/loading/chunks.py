@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from cli.errors import WrongCommand
 
 CHUNK: Final = 25_000  # lines
+SAMPLE: Final = 1_000  # lines at the start of a file, in which every column that a recipe reads must occur
 TIME: Final = pa.timestamp("us", "UTC")
+Lines = NDArray[np.int64]
+"""Numbers of lines."""
 
 ODD: Final = "\x00"
 """Replaces a value that is not text in a column: no check accepts it, so the line is read by itself."""
 
-NOT_TEXT: Final = "is not text in the file's encoding"
+NESTED: Final = "\x00"
+"""Stands before the JSON text of what is no plain value (an object, a list, an inexact number) in a column of texts."""
+
+NOT_TEXT: Final = "is not text in the file's encoding; name it, for example --encoding cp1252"
 """The reason to reject a line with bytes that the encoding does not have; they are decoded to surrogates."""
 
 
@@ -46,6 +52,7 @@ class Chunk:
     read: int = 0  # bytes of the file that are read
     skipped: Mapping[str, int] = field(default_factory=dict)  # lines left out by a recipe's rules, by their column
     last: int = 0  # the last line that was read for it, when it is not in `lines`
+    rounded: int = 0  # amounts with more decimal places than are kept
 
     @property
     def last_line(self) -> int:

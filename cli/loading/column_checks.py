@@ -16,9 +16,11 @@ from core.currencies import CURRENCIES
 from core.events import LARGEST_QUANTITY
 
 _IDS: Final = ("id", "source", "user_id", "anonymous_id", "item_id", "order_id", "session_id")
+NEVER_PASSED: Final = ("item_ids", "properties")
+"""A line with one of these is left to the contract; they may be lists and objects."""
 _CONTROL: Final = r"[\x00-\x1f\x{7f}-\x{9f}]"
 # Stricter than the contract, which has the last word on every other line.
-_AMOUNT: Final = rf"^(0|[1-9][0-9]{{0,{WHOLE_DIGITS - 1}}})(\.[0-9]{{1,{DECIMAL_PLACES}}})?$"
+AMOUNT: Final = rf"^(0|[1-9][0-9]{{0,{WHOLE_DIGITS - 1}}})(\.[0-9]{{1,{DECIMAL_PLACES}}})?$"
 _LINE_DIGITS: Final = len(str(LARGEST_LINE)) - 1
 _QUANTITY: Final = rf"^[1-9][0-9]{{0,{len(str(LARGEST_QUANTITY)) - 2}}}$"
 # RFC 3339; the contract decides about the 29th of February.
@@ -44,11 +46,11 @@ def surely_valid(columns: Mapping[str, pa.Array | None], now: datetime, count: i
         passed &= _text(columns[name], LONGEST_ID)
     for name in ("impression_id", "query"):
         passed &= _text(columns[name], LONGEST_TEXT)
-    for name, pattern in (("quantity", _QUANTITY), ("unit_price", _AMOUNT), ("value", _AMOUNT)):
+    for name, pattern in (("quantity", _QUANTITY), ("unit_price", AMOUNT), ("value", AMOUNT)):
         passed &= _matches(columns[name], pattern)
     passed &= _small_line(columns["unit_price"], columns["quantity"])
     passed &= _among(columns["currency"], CURRENCIES)
-    for name in ("item_ids", "properties"):
+    for name in NEVER_PASSED:
         passed &= ~_given(columns[name], count)
     return passed & _complete(columns, count), times
 

@@ -6,7 +6,7 @@ The checks of whole columns pass only lines that `core.contract.read_event` acce
 
 from binascii import hexlify
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -19,9 +19,11 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from cli.loading.chunks import TIME, Chunk, Reject
-from cli.loading.column_checks import surely_valid
+from cli.loading.column_checks import NEVER_PASSED, surely_valid
+from cli.loading.ids import ids_of
+from cli.loading.money import plain_decimals
 from cli.loading.occurrences import Occurrences
-from cli.loading.typed_columns import plain_decimals
+from cli.loading.tallies import Tally
 from core.contract import BODY, Event, read_event
 from core.errors import InvalidInput
 from db.history import COLUMNS
@@ -33,11 +35,12 @@ _CSV: Final = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
 
 
 class Rows(NamedTuple):
-    """Rows to copy: their line numbers, the CSV, and the first day of every month they fall in."""
+    """Rows to copy: their line numbers, the CSV, the first day of every month, and how many name each item."""
 
     lines: NDArray[np.int64]
     csv: bytes
     months: list[datetime]
+    items: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class EventReader:
     source: str
     now: datetime
     occurrences: Occurrences
+    tally: Tally = field(default_factory=Tally)
 
     def rows(self, chunk: Chunk) -> tuple[Rows, list[Reject]]:
         """The events of the chunk as rows, and its rejects, with the lines that could not be read."""
@@ -54,14 +58,18 @@ class EventReader:
         passed, times = surely_valid(columns, self.now, len(chunk.lines))
         fast = self._table({**columns, "occurred_at": times}, passed)
         lines, events, rejects = self._read_alone(chunk, np.flatnonzero(~passed))
-        table = self._with_ids(pa.concat_tables([fast, _event_table(events)]).combine_chunks())
+        table, repeated = self._with_ids(pa.concat_tables([fast, _event_table(events)]).combine_chunks())
+        items = self.tally.add_events(table, repeated)
         every = np.concatenate((chunk.lines[passed], np.array(lines, np.int64)))
-        return Rows(every, _csv(table), _months(table["occurred_at"])), chunk.rejects + rejects
+        return Rows(every, _csv(table), _months(table["occurred_at"]), items), chunk.rejects + rejects
 
     def _table(self, columns: dict[str, pa.Array | None], passed: NDArray[np.bool_]) -> pa.Table:
         count = int(passed.sum())
         mask = pa.array(passed)
-        kept = {name: pa.nulls(count) if column is None else column.filter(mask) for name, column in columns.items()}
+        kept = {
+            name: pa.nulls(count) if column is None or name in NEVER_PASSED else column.filter(mask)
+            for name, column in columns.items()
+        }
         kept["source"] = pc.fill_null(kept["source"].cast(pa.string()), self.source)
         kept = {name: column.cast(_SCHEMA.field(name).type) for name, column in kept.items()}
         return pa.table({**kept, "digest": _digests(kept)}, schema=_SCHEMA)
@@ -82,20 +90,25 @@ class EventReader:
     def _read(self, record: dict[str, Any]) -> Event:
         if record.get("occurredAt") is None:
             raise InvalidInput("occurredAt is required in a file", "occurredAt")
+        if isinstance(record.get("itemIds"), list):
+            record = {**record, "itemIds": _item_ids(record["itemIds"])}
         event = read_event(record, source=self.source, received_at=None)
         return event if record.get("id") is not None else event.model_copy(update={"id": None})
 
-    def _with_ids(self, table: pa.Table) -> pa.Table:
-        """The table with an id for every line: from time, body and occurrence where the sender gave none."""
+    def _with_ids(self, table: pa.Table) -> tuple[pa.Table, int]:
+        """The table with an id for every line, and how many lines are equal to earlier ones.
+
+        An id that the sender did not give is made from time, body and occurrence.
+        """
         without_id = pc.is_null(table["id"]).to_numpy()
         if not without_id.any():
-            return table
+            return table, 0
         moments = table["occurred_at"].cast(pa.int64()).to_numpy()[without_id]
         digests = table["digest"].to_numpy()[without_id].astype(np.uint64)
         seen = self.occurrences.count(_mixed(digests ^ _mixed(moments.astype(np.uint64))))
         made = _hexadecimal(moments // 1000, _mixed(digests + seen.astype(np.uint64) * _GOLDEN))
         ids = pc.replace_with_mask(table["id"].combine_chunks(), pa.array(without_id), made)
-        return table.set_column(table.column_names.index("id"), "id", ids)
+        return table.set_column(table.column_names.index("id"), "id", ids), int((seen > 0).sum())
 
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -122,6 +135,13 @@ def _digests(columns: dict[str, pa.Array]) -> pa.Array:
     bodies = zip(*({**columns, **amounts}[name].to_pylist() for name in BODY), strict=True)
     packed = b"".join(blake2b(orjson.dumps(body), digest_size=8).digest() for body in bodies)
     return pa.array(np.frombuffer(packed, "<u8") >> np.uint64(1)).cast(pa.int64())
+
+
+def _item_ids(values: list[Any]) -> list[Any]:
+    try:
+        return ids_of(values)
+    except ValueError as error:
+        raise InvalidInput(f"itemIds {error}", "itemIds") from None
 
 
 def _event_table(events: Sequence[Event]) -> pa.Table:

@@ -2,50 +2,50 @@
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from cli.loading.chunks import ODD, Chunk, Reject
-from cli.loading.columns import AMOUNTS, FIELDS, LISTS, OBJECTS, Kind
-from cli.loading.shapes import Shape
+from cli.loading.bounded_lines import taken
+from cli.loading.chunks import NOT_TEXT, ODD, Chunk, Reject
+from cli.loading.columns import FIELDS, LISTS, OBJECTS, Kind
+from cli.loading.json_values import read_records
+from cli.loading.shapes import ByName, RecordShape
 
 
-def json_chunks(stream: BinaryIO, kind: Kind, position: Callable[[], int], size: int) -> Iterator[Chunk]:
-    """The lines, `size` at a time."""
+def json_chunks(lines: Iterator[bytes], shape: ByName, position: Callable[[], int]) -> Iterator[Chunk]:
+    """The lines, as many at a time as the shape says."""
     first = 1
-    while lines := list(islice(stream, size)):
-        records, rejects = _parse(lines, first)
-        places = np.fromiter(records, np.int64, len(records))
-        values = list(records.values())
-        columns = _event_columns(values) if kind == Kind.EVENTS else {}
-        yield Chunk(places, columns, values.__getitem__, rejects, position())
-        first += len(lines)
+    while block := taken(lines, shape.size):
+        records, rejects = _parse(block, first)
+        read = read_records(shape.kind, records, shape.zone)
+        columns = _event_columns(read.records, read.columns) if shape.kind == Kind.EVENTS else {}
+        refused = rejects + read.rejects
+        yield Chunk(read.lines, columns, read.records.__getitem__, refused, position(), rounded=read.rounded)
+        first += len(block)
 
 
-def recipe_chunks(stream: BinaryIO, names: list[str], shape: Shape, position: Callable[[], int]) -> Iterator[Chunk]:
-    """The lines, converted by a recipe that reads these names."""
+def recipe_chunks(lines: Iterator[bytes], shape: RecordShape, position: Callable[[], int]) -> Iterator[Chunk]:
+    """The lines, converted by a recipe."""
     first = 1
-    while lines := list(islice(stream, shape.size)):
-        records, rejects = _parse(lines, first)
-        columns = {name: pa.array(_texts(records, name), pa.string()) for name in names}
+    while block := taken(lines, shape.size):
+        records, rejects = _parse(block, first)
+        columns = shape.of_records(list(records.values()))
         yield shape.chunk(np.fromiter(records, np.int64, len(records)), columns, rejects, position())
-        first += len(lines)
+        first += len(block)
 
 
-def _texts(records: dict[int, dict[str, Any]], name: str) -> list[str | None]:
-    return [_plain(record.get(name)) for record in records.values()]
-
-
-def _plain(value: Any) -> str | None:
-    """A value as a CSV file writes it; a list of plain values as `a|b`."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list) and not any(isinstance(each, dict | list) for each in value):
-        return "|".join(_plain(each) or "" for each in value)
-    return orjson.dumps(value).decode()
+def record_chunks(
+    records: Iterator[dict[str, Any]], shape: RecordShape, position: Callable[[], int]
+) -> Iterator[Chunk]:
+    """Records that another format wrote, numbered from 1, converted by a recipe."""
+    first = 1
+    while block := list(islice(records, shape.size)):
+        lines = np.arange(first, first + len(block), dtype=np.int64)
+        yield shape.chunk(lines, shape.of_records(block), [], position())
+        first += len(block)
 
 
 def _parse(lines: list[bytes], first: int) -> tuple[dict[int, dict[str, Any]], list[Reject]]:
@@ -56,7 +56,8 @@ def _parse(lines: list[bytes], first: int) -> tuple[dict[int, dict[str, Any]], l
             record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             if line.strip():
-                rejects.append(Reject(number, None, f"is not JSON: {error}"))
+                reason = NOT_TEXT if "UTF-8" in str(error) else f"is not JSON: {error}"
+                rejects.append(Reject(number, None, reason))
             continue
         if isinstance(record, dict):
             records[number] = record
@@ -65,10 +66,10 @@ def _parse(lines: list[bytes], first: int) -> tuple[dict[int, dict[str, Any]], l
     return records, rejects
 
 
-def _event_columns(records: list[dict[str, Any]]) -> dict[str, pa.Array]:
+def _event_columns(records: list[dict[str, Any]], read: dict[str, pa.Array]) -> dict[str, pa.Array]:
     known = FIELDS[Kind.EVENTS]
     present = set().union(*records)
-    columns = {name: _column(name, records) for name in present & known}
+    columns = {**{name: _column(name, records) for name in (present & known) - read.keys()}, **read}
     if present <= known:
         return columns
     types = columns["type"].to_pylist() if "type" in columns else [ODD] * len(records)
@@ -80,16 +81,6 @@ def _column(name: str, records: list[dict[str, Any]]) -> pa.Array:
     values = [record.get(name) for record in records]
     if name in OBJECTS | LISTS:
         texts = [None if value is None else ODD for value in values]
-    elif name in AMOUNTS:
-        texts = [_text(value, (int, float)) for value in values]
-    elif name == "quantity":
-        texts = [_text(value, (int,)) for value in values]
     else:
         texts = [value if value is None or type(value) is str else ODD for value in values]
     return pa.array(texts, pa.string())
-
-
-def _text(value: Any, numbers: tuple[type, ...]) -> str | None:
-    if value is None or type(value) is str:
-        return value
-    return str(value) if type(value) in numbers else ODD

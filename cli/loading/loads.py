@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
@@ -17,9 +18,12 @@ from cli.loading.chunks import Chunk, Reject, WrongFile
 from cli.loading.columns import Kind
 from cli.loading.events import EventReader, Rows
 from cli.loading.files import Reading, chunks_of, fingerprint
+from cli.loading.named_items import NamedItems
 from cli.loading.occurrences import Occurrences
 from cli.loading.patches import Patch, patches_of, store_patches
 from cli.loading.rejects import RejectFile
+from cli.loading.summary import Summary
+from cli.loading.tallies import Tally
 from cli.progress import FileProgress
 from core import clock
 from db.history import HistoryCopier, LoadProgress, begin_load, first_started_at, save_load
@@ -48,6 +52,7 @@ class LoadCounts(NamedTuple):
     rejected: int = 0
     resumed_after: int = 0  # lines that an earlier load had done when it was stopped
     skipped: Mapping[str, int] = MappingProxyType({})  # lines left out by the recipe's rules, by their column
+    rounded: int = 0  # amounts
 
     def plus(self, stored: int, duplicate: int, rejected: int) -> Self:
         """The counts with these lines added."""
@@ -55,55 +60,80 @@ class LoadCounts(NamedTuple):
             stored=self.stored + stored, duplicate=self.duplicate + duplicate, rejected=self.rejected + rejected
         )
 
-    def plus_skipped(self, skipped: Mapping[str, int]) -> Self:
-        """The counts with these skipped lines added."""
-        return self._replace(skipped=Counter(self.skipped) + Counter(skipped)) if skipped else self
+    def plus_chunk(self, chunk: Chunk) -> Self:
+        """The counts with the chunk's skipped lines and rounded amounts added."""
+        if not chunk.skipped and not chunk.rounded:
+            return self
+        skipped = Counter(self.skipped) + Counter(chunk.skipped)
+        return self._replace(skipped=skipped, rounded=self.rounded + chunk.rounded)
 
 
-async def load_events(connection: asyncpg.Connection, load: Load, report: FileProgress) -> LoadCounts:
+class Loaded(NamedTuple):
+    """A load that has ended."""
+
+    counts: LoadCounts
+    summary: Summary
+
+
+async def load_events(connection: asyncpg.Connection, load: Load, report: FileProgress) -> Loaded:
     """Store the events of the file once; a load that was stopped resumes where it stopped. Raises WrongFile."""
     id = _load_id(load)
     begun = await begin_load(connection, id, load.file.name)
     if begun is None:
         raise WrongFile("another process is loading it")
     history, progress, counts = HistoryCopier(connection), begun, LoadCounts(resumed_after=begun.lines)
-    async with _read(load, _events, await first_started_at(connection, id)) as steps:
+    tally, named = Tally(load.reading.zone), NamedItems()
+    async with _read(load, partial(_events, tally=tally), await first_started_at(connection, id)) as steps:
         with RejectFile(load.rejects, begun.lines) as rejects:
             async for chunk, rows, refused in steps:
-                counts = counts.plus_skipped(chunk.skipped)
+                counts = counts.plus_chunk(chunk)
+                await named.count(connection, rows.items)
                 if chunk.last_line > begun.lines:
                     await history.prepare_months(rows.months)
                     progress = await _store(history, id, progress, chunk, rows, refused, rejects)
                 report(chunk.read, chunk.last_line)
     await save_load(connection, id, progress, finished=True)
-    return counts.plus(*progress[1:])
+    return await _ended(connection, load, tally, rejects, counts.plus(*progress[1:]), named)
 
 
-async def load_patches(connection: asyncpg.Connection, load: Load, report: FileProgress) -> LoadCounts:
+async def load_patches(connection: asyncpg.Connection, load: Load, report: FileProgress) -> Loaded:
     """Apply the items or users of the file as patches. Raises WrongFile."""
-    counts = LoadCounts()
+    counts, tally, named = LoadCounts(), Tally(), NamedItems()
     async with _read(load, _patches, clock.now()) as steps:
         with RejectFile(load.rejects) as rejects:
             async for chunk, patches, refused in steps:
                 stored = await store_patches(connection, load.kind, patches) if patches else 0
+                tally.add_patches(patches)
                 rejects.write(refused)
-                counts = counts.plus(stored, len(patches) - stored, len(refused)).plus_skipped(chunk.skipped)
+                counts = counts.plus(stored, len(patches) - stored, len(refused)).plus_chunk(chunk)
                 report(chunk.read, chunk.last_line)
-    return counts
+    if load.kind == Kind.ITEMS:
+        await named.sample(connection)
+    return await _ended(connection, load, tally, rejects, counts, named)
 
 
-async def check_file(load: Load, report: FileProgress) -> LoadCounts:
+async def check_file(load: Load, report: FileProgress) -> Loaded:
     """Read and check the whole file, storing nothing; `stored` counts the valid lines. Raises WrongFile."""
-    counts = LoadCounts()
-    check = _events if load.kind == Kind.EVENTS else _patches
+    counts, tally = LoadCounts(), Tally(load.reading.zone)
+    check = partial(_events, tally=tally) if load.kind == Kind.EVENTS else _patches
     async with _read(load, check, clock.now()) as steps:
         with RejectFile(load.rejects) as rejects:
             async for chunk, good, refused in steps:
                 rejects.write(refused)
+                if isinstance(good, list):
+                    tally.add_patches(good)
                 count = len(good.lines) if isinstance(good, Rows) else len(good)
-                counts = counts.plus(count, 0, len(refused)).plus_skipped(chunk.skipped)
+                counts = counts.plus(count, 0, len(refused)).plus_chunk(chunk)
                 report(chunk.read, chunk.last_line)
-    return counts
+    return Loaded(counts, Summary(load.kind, tally, counts.rounded, rejects.reasons))
+
+
+async def _ended(
+    connection: asyncpg.Connection, load: Load, tally: Tally, rejects: RejectFile, counts: LoadCounts, named: NamedItems
+) -> Loaded:
+    words = await named.words(connection)
+    summary = Summary(load.kind, tally, counts.rounded, rejects.reasons, named.known, named.unknown, words)
+    return Loaded(counts, summary)
 
 
 @asynccontextmanager
@@ -118,9 +148,9 @@ async def _read(
             yield steps
 
 
-def _events(load: Load, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Rows, list[Reject]]]:
+def _events(load: Load, chunks: Iterator[Chunk], tally: Tally) -> Iterator[tuple[Chunk, Rows, list[Reject]]]:
     with closing(Occurrences()) as occurrences:
-        reader = EventReader(load.source, clock.now(), occurrences)
+        reader = EventReader(load.source, clock.now(), occurrences, tally)
         for chunk in chunks:
             yield chunk, *reader.rows(chunk)
 

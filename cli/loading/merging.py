@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cli.loading.chunks import Chunk
+from cli.loading.item_checks import without_wrong_items
 from cli.loading.typed_columns import recorder
 
 _LINE = "\x00line"  # cannot collide with the name of a column
@@ -16,17 +17,18 @@ _LINE = "\x00line"  # cannot collide with the name of a column
 def merged_by_id(chunks: Iterator[Chunk], size: int) -> Iterator[Chunk]:
     """Chunks that hold only rejects while the file is read, then one line for each id, `size` at a time.
 
-    Each column has the last value that is given: by `updatedAt` where it exists, else by the order of the lines. A
+    Each column has the last good value that is given: by `updatedAt` where it exists, else by the order of the lines. A
     record has the number of the last line with its id. Memory grows with the ids, not with the lines.
     """
     known: pa.Table | None = None
     read = 0
-    for chunk in chunks:
+    for chunk in map(without_wrong_items, chunks):
         read = chunk.read
         if len(chunk.lines):
             fresh = pa.table({**chunk.columns, _LINE: chunk.lines})
             known = _last_of_each(fresh if known is None else pa.concat_tables([known, fresh]))
-        yield Chunk(chunk.lines[:0], {}, _no_record, chunk.rejects, read, chunk.skipped, chunk.last_line)
+        last, rounded = chunk.last_line, chunk.rounded
+        yield Chunk(chunk.lines[:0], {}, _no_record, chunk.rejects, read, chunk.skipped, last, rounded)
     if known is not None:
         yield from _chunks(known.sort_by(_LINE), size, read)
 
@@ -36,7 +38,7 @@ def _chunks(known: pa.Table, size: int, read: int) -> Iterator[Chunk]:
         part = known.slice(start, size).combine_chunks()
         columns = {name: part[name].combine_chunks() for name in part.column_names}
         lines = columns.pop(_LINE).to_numpy()
-        yield Chunk(lines, columns, recorder(columns, None), [], read)
+        yield Chunk(lines, columns, recorder(columns), [], read)
 
 
 def _last_of_each(lines: pa.Table) -> pa.Table:

@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any, Final, cast
 
 from cli.loading.chunks import Chunk, Reject
-from cli.loading.columns import OFFER, Kind, list_of
+from cli.loading.columns import OFFER, Kind
+from cli.loading.lists import values_of
 from core.amounts import DECIMAL_PLACES
 from core.errors import InvalidInput
 from core.uploads import ItemPatch, UserPatch, read_item, read_user
@@ -13,8 +14,10 @@ from db.items import upsert_items
 from db.postgres import Connection
 from db.users import upsert_users
 
-_BOOLEANS: Final = {"true": True, "t": True, "yes": True, "y": True, "1": True,
-                    "false": False, "f": False, "no": False, "n": False, "0": False}  # fmt: skip
+BOOLEANS: Final = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True,
+                    "false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}  # fmt: skip
+
+_OFFER: Final = "offers.0."
 
 Patch = ItemPatch | UserPatch
 
@@ -47,7 +50,7 @@ def item_of(record: Mapping[str, Any]) -> ItemPatch:
     if "image" in raw:
         raw["imageUrl"] = raw.pop("image")
     if isinstance(raw.get("categories"), str):
-        raw["categories"] = list_of("categories", raw["categories"])
+        raw["categories"] = _categories(raw["categories"])
     if isinstance(raw.get("offers"), list):
         raw["offers"] = [_with_exact_amounts(offer) for offer in raw["offers"]]
     flat: dict[str, Any] = {name: raw.pop(name) for name in sorted(OFFER & raw.keys())}
@@ -55,7 +58,22 @@ def item_of(record: Mapping[str, Any]) -> ItemPatch:
         if "offers" in raw:
             raise InvalidInput(f"offers cannot be given together with {', '.join(flat)}", "offers")
         raw["offers"] = [{**flat, **_available(flat)}]
-    return read_item(raw)
+    try:
+        return read_item(raw)
+    except InvalidInput as error:
+        raise _as_written(error) if flat else error from None
+
+
+def _as_written(error: InvalidInput) -> InvalidInput:
+    """The error about the columns of the default market's offer."""
+    return InvalidInput(str(error).replace(_OFFER, ""), (error.field or "").removeprefix(_OFFER) or None)
+
+
+def _categories(text: str) -> list[str]:
+    try:
+        return values_of("categories", text)
+    except ValueError as error:
+        raise InvalidInput(f"categories {error}", "categories") from None
 
 
 def _with_exact_amounts(offer: Any) -> Any:
@@ -73,6 +91,6 @@ def _available(flat: Mapping[str, Any]) -> dict[str, Any]:
     value = flat.get("available")
     if not isinstance(value, str):
         return {}
-    if value.strip().lower() not in _BOOLEANS:
+    if value.strip().lower() not in BOOLEANS:
         raise InvalidInput("available must be true or false", "available")
-    return {"available": _BOOLEANS[value.strip().lower()]}
+    return {"available": BOOLEANS[value.strip().lower()]}

@@ -1,9 +1,10 @@
 """Recipes: a small TOML file that maps the columns of a foreign file to ours."""
 
 import tomllib
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     model_validator,
 )
@@ -22,10 +24,10 @@ from pydantic import (
 from cli.errors import WrongCommand
 from cli.loading.chunks import WrongFile
 from cli.loading.columns import Kind, check_columns
+from cli.loading.paths import EVERY, path_of
+from cli.loading.recipe_faults import recipe_fault, toml_fault
 from cli.loading.synthetic_times import weeks_between
-
-EPOCHS: Final = {"seconds": "s", "milliseconds": "ms"}
-"""Formats of times that are counted since 1970."""
+from cli.loading.time_formats import EPOCHS, EXCEL
 
 
 class WrongRecipe(WrongCommand):
@@ -40,6 +42,27 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _separator(text: str) -> str:
+    if pc.match_substring_regex(pa.array([""]), f"^(?:{_pattern(text)})$")[0].as_py():
+        raise ValueError("must not match the empty text")
+    return text
+
+
+def _parts(text: str) -> str:
+    if not _groups(_pattern(text)):
+        raise ValueError('names no part; write each as in "(?P<sku>.+) x (?P<quantity>[0-9]+)"')
+    return text
+
+
+def _groups(pattern: str) -> list[str]:
+    """The names of the groups of a pattern."""
+    try:
+        found = pc.extract_regex(pa.array([""]), f"^(?:{pattern})$").type
+    except pa.ArrowInvalid:
+        return []
+    return [found.field(place).name for place in range(found.num_fields)]
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -49,8 +72,9 @@ def _zone(name: str) -> str:
 
 
 def _time_format(text: str) -> str:
-    if text not in EPOCHS and "%" not in text:
-        raise ValueError('is made as in "%d/%m/%Y %H:%M", or is "seconds" or "milliseconds" since 1970')
+    if text not in EPOCHS and text not in EXCEL and "%" not in text:
+        counted = ", ".join(f'"{format}"' for format in (*EPOCHS, *EXCEL))
+        raise ValueError(f'is made as in "%d/%m/%Y %H:%M", or is one of {counted}')
     return text
 
 
@@ -71,14 +95,23 @@ class _Part(BaseModel):
 
 
 class Cell(_Part):
-    """Where one of our columns comes from (a column or a constant), and how its text is converted."""
+    """Where one of our columns comes from (a column or a constant), and how its text is converted.
+
+    `first`: the first of these columns that has a value; `columns`: all of them, with blanks between.
+    """
 
     column: str | None = None
+    first: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    optional: bool = False
     value: Text | None = None
     map: dict[Pattern, Text] = Field(default_factory=dict)
     otherwise: Text | None = None
     format: Annotated[str, AfterValidator(_time_format)] | None = None
     absolute: bool = False
+    prefix: str | None = None
+    separator: str | None = None
+    levels: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -87,11 +120,77 @@ class Cell(_Part):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if (self.column is None) == (self.value is None):
+        given = (self.column is not None, bool(self.first), bool(self.columns), self.value is not None)
+        if sum(given) != 1:
             raise ValueError('needs either a column, as in "Name" or { column = "Name" }, or a value')
         if self.otherwise is not None and not self.map:
             raise ValueError("has an otherwise without a map")
         return self
+
+    @model_validator(mode="after")
+    def _is_one_value(self) -> Self:
+        if self.value is not None and (self.separator or self.levels or self.prefix):
+            raise ValueError("has a value, which needs no prefix, separator or levels")
+        return self
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (self.column,) if self.column is not None else self.first or self.columns
+
+
+class Each(_Part):
+    """A column with several values, each of which makes a line, and how its text holds them."""
+
+    column: str
+    separator: Annotated[str, AfterValidator(_separator)] | None = None
+    pattern: Annotated[str, AfterValidator(_parts)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        return {"column": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.pattern and not self.separator:
+            raise ValueError('has a pattern without a separator, as in separator = ";"')
+        if EVERY in path_of(self.column):
+            raise ValueError(f"names the list itself; write {self.column!r} where it is read, without each")
+        return self
+
+    @property
+    def groups(self) -> list[str]:
+        """The parts of a value that the pattern names."""
+        return _groups(self.pattern) if self.pattern else []
+
+
+class FillDown(_Part):
+    """Columns whose blank cells mean the value of the line above, among lines with the same `by`."""
+
+    by: str
+    columns: tuple[str, ...]
+
+
+class Join(_Part):
+    """A second file with more columns of each line: `on` is the column of both that finds them."""
+
+    file: str
+    on: str | dict[str, str]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if isinstance(self.on, dict) and len(self.on) != 1:
+            raise ValueError("on names one column, or one column and its name in the joined file")
+        return self
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """The column of the file that finds a line, and that of the joined file."""
+        return (self.on, self.on) if isinstance(self.on, str) else next(iter(self.on.items()))
+
+
+_ABOVE: Final = {"each", "fill_down", "join", "timezone", "delimiter", "encoding", "decimal", "clock", "cut", "shift"}
 
 
 class Section(_Part):
@@ -106,6 +205,8 @@ class Section(_Part):
     def _apart(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
+        if misplaced := sorted(_ABOVE & given.keys()):
+            raise ValueError(f"the key {misplaced[0]!r} belongs above the sections")
         rules = {name: given[name] for name in ("keep", "skip") if name in given}
         return {**rules, "cells": {name: cell for name, cell in given.items() if name not in rules}}
 
@@ -121,12 +222,16 @@ class Recipe(_Part):
     clock: Literal["file", "none"] = "file"
     cut: AwareDatetime | None = None
     shift: Literal["none", "cut"] = "none"
-    each: str | None = None
+    each: Each | None = None
+    fill_down: FillDown | None = None
+    join: Join | None = None
+    missing: tuple[str, ...] | None = None
     keep: Rules = Field(default_factory=dict)
     skip: Rules = Field(default_factory=dict)
     events: Section | None = None
     items: Section | None = None
     users: Section | None = None
+    _folder: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -143,6 +248,13 @@ class Recipe(_Part):
         found: Section | None = getattr(self, kind.value)
         return found
 
+    def joined_file(self, beside: Path) -> Path | None:
+        """The joined file: beside the file that is loaded, or else beside the recipe."""
+        if self.join is None:
+            return None
+        found = beside.parent / self.join.file
+        return found if found.exists() or self._folder is None else self._folder / self.join.file
+
     def moved(self, now: datetime) -> timedelta:
         """How far all times are moved: by whole weeks, so that weekdays stay and the cut is not later than `now`."""
         return timedelta() if self.shift == "none" or self.cut is None else weeks_between(self.cut, now)
@@ -154,15 +266,19 @@ def read_recipe(path: Path, kind: Kind) -> Recipe:
     Raises WrongRecipe naming the wrong key.
     """
     try:
-        recipe = Recipe.model_validate(tomllib.loads(path.read_text("utf-8")))
+        text = path.read_text("utf-8")
+        recipe = Recipe.model_validate(tomllib.loads(text))
     except OSError as error:
         raise WrongRecipe(f"{path}: it cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WrongRecipe(f"{path}: it is not TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise WrongRecipe(f"{path}: it is not TOML: it is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise WrongRecipe(f"{path}: {toml_fault(error, text)}") from None
     except ValidationError as error:
-        raise WrongRecipe(f"{path}: {_fault(error)}") from None
+        raise WrongRecipe(f"{path}: {_fault(error, text)}") from None
     if recipe.section(kind) is None:
         raise WrongRecipe(f"{path}: it has no section [{kind}]")
+    recipe._folder = path.parent
     return recipe
 
 
@@ -176,12 +292,24 @@ def _check(kind: Kind, section: Section, *, timeless: bool) -> None:
         raise ValueError(f"[{kind}]: {error}") from None
 
 
-def _fault(error: ValidationError) -> str:
-    """The first fault, with the path to its key as the recipe writes it."""
+def _fault(error: ValidationError, text: str) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(step) for step in first["loc"] if step != "cells")
-    if first["type"] == "extra_forbidden":
-        return f"the key {path!r} is not known"
-    reason = first.get("ctx", {}).get("error")
-    words = str(reason) if reason is not None else first["msg"]
-    return f"{path}: {words}" if path else words
+    return recipe_fault(first, text, _keys_at(first["loc"][:-1]))
+
+
+def _keys_at(steps: Sequence[int | str]) -> Iterable[str]:
+    """The keys that a table of the recipe may have."""
+    model: type[BaseModel] = Recipe
+    for step in steps:
+        field = model.model_fields.get(str(step))
+        if field is not None:
+            model = next(_models(field.annotation), model)
+    return model.model_fields
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)

@@ -1,6 +1,7 @@
 """The file of rejects: the lines that were not stored, each as a JSON object with `line`, `field` and `reason`."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -9,6 +10,8 @@ import orjson
 
 from cli.loading.chunks import Reject
 
+_MOST_REASONS = 1000
+
 
 class RejectFile:
     """Written only when there are rejects. Rejects that an earlier load wrote about later lines are dropped."""
@@ -16,10 +19,12 @@ class RejectFile:
     def __init__(self, path: Path, keep_until: int = 0) -> None:
         """Keep the rejects of the first `keep_until` lines and write behind them."""
         self.path = path
+        self.reasons: Counter[str] = Counter()
         kept = _kept(path, keep_until)
         self._file: BinaryIO | None = None
         if kept:
             path.write_bytes(b"".join(kept))
+            self._count(orjson.loads(line)["reason"] for line in kept)
         else:
             path.unlink(missing_ok=True)
 
@@ -38,9 +43,16 @@ class RejectFile:
             return
         if self._file is None:
             self._file = self.path.open("ab")
+        self._count(reject.reason for reject in rejects)
         in_order = sorted(rejects, key=lambda reject: reject.line)
         self._file.write(b"".join(orjson.dumps(reject._asdict()) + b"\n" for reject in in_order))
         self._file.flush()
+
+    def _count(self, reasons: Iterable[str]) -> None:
+        """Count the reasons; those beyond many different ones together."""
+        for reason in reasons:
+            known = reason in self.reasons or len(self.reasons) < _MOST_REASONS
+            self.reasons[reason if known else "of other reasons"] += 1
 
 
 def _kept(path: Path, until: int) -> list[bytes]:

@@ -1,27 +1,33 @@
 """How the columns of a file become ours: by their names, or converted by a recipe."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from cli.loading.chunks import CHUNK, Chunk, Reject, WrongFile
+from cli.loading.cell_sources import source_of
+from cli.loading.chunks import CHUNK, Chunk, Lines, Reject, WrongFile
 from cli.loading.columns import TIMES, Kind, check_columns
-from cli.loading.conversions import convert, matches, texts_of
-from cli.loading.recipes import Recipe, Section
+from cli.loading.conversions import convert, matches
+from cli.loading.filling_down import FilledDown
+from cli.loading.joined_files import JoinedFile
+from cli.loading.odd_texts import Faults
+from cli.loading.reads import Reads, Rule
+from cli.loading.recipes import Recipe
+from cli.loading.sources import Sources
+from cli.loading.spreading import spread_lists, spread_texts
 from cli.loading.synthetic_times import SyntheticTimes
-from cli.loading.typed_columns import chunk_of, timestamps
+from cli.loading.typed_columns import recorder, texts_of
+from cli.loading.values import Rules, Values, chunk_of, read_values, rejects_of, without_faults
 
-Lines = NDArray[np.int64]
+Columns = Mapping[str, pa.Array]
 _VALUES_EXPECTED: Final = 10  # of a line that holds several
-_SEPARATORS: Final = r"[\s,;|]+"  # between the values of a column that holds several
 
 
 class Shape(Protocol):
@@ -41,6 +47,14 @@ class Shape(Protocol):
         ...
 
 
+class RecordShape(Shape, Protocol):
+    """Also reads records with nested values."""
+
+    def of_records(self, records: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:
+        """The columns that are read. Raises WrongFile naming one that the first lines do not have."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ByName:
     """The file's columns have our names."""
@@ -50,118 +64,110 @@ class ByName:
     size: int = CHUNK
 
     def wanted(self, names: list[str]) -> list[str]:
-        """All of them."""
-        check_columns(self.kind, names)
-        return names
+        """All that have a name."""
+        named = [name for name in names if name]
+        check_columns(self.kind, named)
+        return named
 
     def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
         """The columns as they are."""
-        return chunk_of(lines, columns, self.zone, rejects, read)
+        return chunk_of(lines, columns, Rules(self.zone), rejects, read)
 
 
 @dataclass(frozen=True)
 class ByRecipe:
-    """The file's columns are converted into ours by a recipe."""
+    """The file's columns are converted into ours by a recipe. For one reading of the file from its start."""
 
     kind: Kind
     recipe: Recipe
     zone: ZoneInfo | None
     moved: timedelta = timedelta()
     synthetic: SyntheticTimes | None = field(default=None, repr=False)
+    joined: JoinedFile | None = field(default=None, repr=False)
 
     @property
     def size(self) -> int:
         """Fewer lines when each holds several values."""
-        return CHUNK if self.recipe.each is None else CHUNK // _VALUES_EXPECTED
+        return CHUNK // _VALUES_EXPECTED if self.reads.each is not None or self.reads.lists else CHUNK
 
     @cached_property
-    def section(self) -> Section:
-        """The section of the recipe for this kind of file."""
-        found = self.recipe.section(self.kind)
-        if found is None:
-            raise WrongFile(f"the recipe has no section [{self.kind}]")
-        return found
+    def reads(self) -> Reads:
+        """What the recipe reads for files of this kind."""
+        return Reads(self.recipe, self.kind)
 
     @cached_property
-    def skipping(self) -> list[tuple[str, str, bool]]:
-        """The rules for lines: (column, pattern, whether lines that fit are kept)."""
-        parts = (self.recipe, self.section)
-        return [
-            (column, pattern, kept)
-            for part in parts
-            for rules, kept in ((part.skip, False), (part.keep, True))
-            for column, pattern in rules.items()
-        ]
+    def _sources(self) -> Sources:
+        return Sources(self.reads.used, self.reads.optional)
 
     @cached_property
-    def used(self) -> frozenset[str]:
-        """The columns that the recipe reads."""
-        converted = {cell.column for cell in self.section.cells.values() if cell.column is not None}
-        return frozenset(converted | {column for column, _, _ in self.skipping})
+    def _filled_down(self) -> FilledDown | None:
+        return FilledDown(self.recipe.fill_down) if self.recipe.fill_down else None
 
     def wanted(self, names: list[str]) -> list[str]:
         """The columns that the recipe reads."""
-        for name in sorted(self.used):
-            if names.count(name) != 1:
-                why = "is there twice" if name in names else f"is not in the file; there are: {', '.join(names)}"
-                raise WrongFile(f"the recipe reads the column {name!r}, which {why}")
-        return [name for name in names if name in self.used]
+        return self._sources.in_header(names)
+
+    def of_records(self, records: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:
+        """The columns that the recipe reads, of records with nested values."""
+        return self._sources.of_records(records)
 
     def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
         """Our columns, of the lines that no rule leaves out."""
         last = int(lines[-1]) if len(lines) else 0
-        lines, columns, skipped = self._kept(lines, columns)
-        lines, columns = self._one_value_per_line(lines, columns)
-        made, wrong = self._converted(columns, len(lines))
-        rejects = rejects + [
-            Reject(int(lines[place]), name, f"{name} {reason}") for place, (name, reason) in sorted(wrong.items())
-        ]
-        if wrong:
-            good = np.ones(len(lines), bool)
-            good[list(wrong)] = False
-            lines, made = lines[good], _filtered(made, pa.array(good))
-        whole = chunk_of(lines, self._timed(made), self.zone, rejects, read)
-        return Chunk(whole.lines, whole.columns, whole.record, rejects, read, skipped, last)
+        lines, columns, skipped, refused = self._selected(lines, self._sources.of_table(columns, len(lines)))
+        values = self._values(lines, columns)
+        good, kept = without_faults(lines, values)
+        kept = self._timed(kept)
+        rejects = rejects + refused + rejects_of(lines, values.faults)
+        return Chunk(good, kept, recorder(kept), rejects, read, skipped, last, values.rounded)
 
-    def _kept(
+    def _selected(
         self, lines: Lines, columns: Mapping[str, pa.Array]
-    ) -> tuple[Lines, Mapping[str, pa.Array], dict[str, int]]:
-        """The lines that no rule leaves out, and how many the rules of each column leave out."""
-        skipped: dict[str, int] = {}
-        for column, pattern, kept in self.skipping:
-            fits = matches(texts_of(columns[column]), pattern)
-            mask = fits if kept else pc.invert(fits)
-            if lost := len(lines) - (mask.true_count or 0):
-                skipped[column] = skipped.get(column, 0) + lost
-                lines, columns = lines[mask.to_numpy(zero_copy_only=False)], _filtered(columns, mask)
-        return lines, columns, skipped
+    ) -> tuple[Lines, Columns, Counter[str], list[Reject]]:
+        """A line for each value and no line that a rule leaves out; how many lines each column left out; rejects."""
+        skipped: Counter[str] = Counter()
+        _check_plain(self.reads.plain, columns)
+        if self._filled_down:
+            columns = self._filled_down.filled(columns)
+        lines, columns = _kept(self.reads.early, lines, columns, skipped)
+        lines, columns, rejects = self._with_joined(lines, columns)
+        if self.reads.lists:
+            lines, columns, *_ = spread_lists(lines, columns, self.reads.lists)
+        elif self.reads.each:
+            lines, columns, empty, odd = spread_texts(self.reads.each, lines, columns)
+            skipped += Counter({self.reads.each.column: empty})
+            rejects += odd
+        lines, columns = _kept(self.reads.late, lines, columns, skipped)
+        return lines, columns, skipped, rejects
 
-    def _one_value_per_line(
-        self, lines: Lines, columns: Mapping[str, pa.Array]
-    ) -> tuple[Lines, Mapping[str, pa.Array]]:
-        """A line for each value of the column that holds several."""
-        name = self.recipe.each
-        if name is None or name not in columns:
-            return lines, columns
-        several = columns[name]
-        if not pa.types.is_list(several.type) and not pa.types.is_large_list(several.type):
-            several = pc.split_pattern_regex(texts_of(several), _SEPARATORS)
-        parents = pc.list_parent_indices(several)
-        spread = {other: column.take(parents) for other, column in columns.items() if other != name}
-        return lines[parents.to_numpy()], {**spread, name: pc.list_flatten(several)}
+    def _with_joined(self, lines: Lines, columns: Columns) -> tuple[Lines, Columns, list[Reject]]:
+        """The lines that have a partner in the joined file, with its columns."""
+        if self.joined is None or self.reads.join is None:
+            return lines, columns, []
+        key, _ = self.reads.join.keys
+        found, alone = self.joined.columns(columns[key])
+        reason = f"{key} is in no line of {self.joined.name}"
+        rejects = [Reject(int(line), key, reason) for line in lines[alone]]
+        return lines[~alone], _filtered({**columns, **found}, pa.array(~alone)), rejects
 
-    def _converted(
-        self, columns: Mapping[str, pa.Array], count: int
-    ) -> tuple[dict[str, pa.Array], dict[int, tuple[str, str]]]:
-        """Our columns, and for each place that cannot be converted the wrong column and the reason."""
+    @cached_property
+    def rules(self) -> Rules:
+        """How the values of the file are read."""
+        missing = self.recipe.missing
+        absolute = frozenset(name for name, cell in self.reads.cells.items() if cell.absolute)
+        return Rules(self.zone, self.recipe.decimal, None if missing is None else frozenset(missing), absolute)
+
+    def _values(self, lines: Lines, columns: Columns) -> Values:
+        """What our columns mean, made from those of the file."""
         made: dict[str, pa.Array] = {}
-        wrong: dict[int, tuple[str, str]] = {}
-        for name, cell in self.section.cells.items():
-            source = None if cell.column is None else columns[cell.column]
-            made[name], bad, reason = convert(name, cell, source, self.recipe.decimal, count)
-            if bad is not None:
-                wrong |= dict.fromkeys(np.flatnonzero(bad).tolist(), (name, reason))
-        return made, wrong
+        faults: Faults = {}
+        for name, cell in self.reads.cells.items():
+            source, nested = source_of(name, cell, lines, columns)
+            found = convert(name, cell, source, self.rules, len(lines))
+            made[name] = found.column
+            faults = {place: (name, reason) for place, reason in (found.faults | nested).items()} | faults
+        values = read_values(made, self.rules)
+        return values._replace(faults=values.faults | faults)
 
     def _timed(self, made: dict[str, pa.Array]) -> dict[str, pa.Array]:
         """The columns with synthetic times, if the recipe wants them, and with times moved, if it shifts them."""
@@ -169,7 +175,8 @@ class ByRecipe:
             made = {**made, "occurredAt": self.synthetic.of(person_of(made))}
         if not self.moved:
             return made
-        return {name: _moved(name, made[name], self.zone, self.moved) if name in TIMES else made[name] for name in made}
+        by = pa.scalar(self.moved, pa.duration("us"))
+        return {name: pc.add(made[name], by) if name in TIMES else made[name] for name in made}
 
 
 def with_synthetic_times(shape: ByRecipe, chunks: Callable[[ByRecipe], Iterable[Chunk]]) -> ByRecipe:
@@ -178,7 +185,7 @@ def with_synthetic_times(shape: ByRecipe, chunks: Callable[[ByRecipe], Iterable[
     if shape.recipe.clock == "file" or cut is None or shape.kind != Kind.EVENTS:
         return shape
     people = (person_of(chunk.columns) for chunk in chunks(shape))
-    return ByRecipe(shape.kind, shape.recipe, shape.zone, shape.moved, SyntheticTimes(people, cut))
+    return replace(shape, synthetic=SyntheticTimes(people, cut))  # a new shape remembers nothing of this reading
 
 
 def person_of(columns: Mapping[str, pa.Array]) -> pa.Array:
@@ -192,11 +199,22 @@ def person_of(columns: Mapping[str, pa.Array]) -> pa.Array:
     return pc.coalesce(*named, pa.scalar("", pa.string()))
 
 
+def _check_plain(names: Iterable[str], columns: Columns) -> None:
+    for name in sorted(names):
+        if pa.types.is_nested(columns[name].type):
+            raise WrongFile(f"the column {name!r} holds objects or lists where the recipe needs a text in each line")
+
+
+def _kept(rules: Sequence[Rule], lines: Lines, columns: Columns, skipped: Counter[str]) -> tuple[Lines, Columns]:
+    """The lines that no rule leaves out; counts in `skipped` how many the rules of each column leave out."""
+    for column, pattern, kept in rules:
+        fits = matches(texts_of(columns[column]), pattern)
+        mask = fits if kept else pc.invert(fits)
+        if lost := len(lines) - (mask.true_count or 0):
+            skipped[column] += lost
+            lines, columns = lines[mask.to_numpy(zero_copy_only=False)], _filtered(columns, mask)
+    return lines, columns
+
+
 def _filtered(columns: Mapping[str, pa.Array], mask: pa.Array) -> dict[str, pa.Array]:
     return {name: column.filter(mask) for name, column in columns.items()}
-
-
-def _moved(name: str, column: pa.Array, zone: ZoneInfo | None, by: timedelta) -> pa.Array:
-    if not pa.types.is_temporal(column.type):
-        raise WrongFile(f"{name} can only be shifted when the recipe says its format")
-    return pc.add(timestamps(name, column, zone), pa.scalar(by, pa.duration("us")))

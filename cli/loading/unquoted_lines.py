@@ -1,16 +1,16 @@
 """Lines without quotes: values between blanks, or between longer delimiters such as `::`. The last takes the rest."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
-from typing import Final, TextIO
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cli.loading.chunks import NOT_TEXT, Chunk, Reject, is_text
-from cli.loading.conversions import texts_of
-from cli.loading.shapes import Lines, Shape
+from cli.loading.bounded_lines import taken
+from cli.loading.chunks import NOT_TEXT, Chunk, Lines, Reject, is_text
+from cli.loading.shapes import Shape
+from cli.loading.typed_columns import texts_of
 
 BLANKS: Final = "whitespace"
 """The delimiter of columns that are padded with blanks."""
@@ -27,7 +27,7 @@ def names_of(line: str, delimiter: str) -> list[str]:
 
 
 def unquoted_chunks(
-    text: TextIO,
+    text: Iterator[str],
     names: list[str],
     delimiter: str,
     shape: Shape,
@@ -36,7 +36,7 @@ def unquoted_chunks(
 ) -> Iterator[Chunk]:
     """The lines, from `first_line` of the file on."""
     wanted = shape.wanted(names)
-    while lines := list(islice(text, shape.size)):
+    while lines := taken(text, shape.size):
         numbers = np.arange(first_line, first_line + len(lines), dtype=np.int64)
         first_line += len(lines)
         numbers, texts, rejects = _texts(numbers, lines)

@@ -20,6 +20,7 @@ from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.serving import Model
 from engine.models import leases
+from engine.models.learnable import check_learnable
 from engine.models.leases import HeldJob, hold
 from engine.models.promoting import decide_by_gate
 from ml.bundle import Bundle
@@ -40,6 +41,7 @@ class TrainingOutcome:
     path: Path
     evaluation: Evaluation
     verdict: Verdict
+    warning: str | None = None  # what is odd about the purchases
 
 
 def last_weeks(log: Log) -> tuple[Log, int | None]:
@@ -56,6 +58,8 @@ async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None =
             return None
         log.info("training_began", job=job.id, attempt=job.fencing_token, reason=job.reason)
         outcome = await train(pool, stores, job, _logged, lake=lake)
+        if outcome.warning:
+            log.warning("few_purchases_name_known_items", job=job.id, detail=outcome.warning)
         log.info("training_ended", job=job.id, bundle=outcome.path.name, promoted=outcome.verdict.promote)
         return outcome
 
@@ -79,17 +83,21 @@ async def train(
     errors of the training; the job then has failed with the reason.
     """
     async with hold(pool, job) as held:
-        trained = await _learn(pool, job.kind, cut, report, held, lake)
+        trained, warning = await _learn(pool, job.kind, cut, report, held, lake)
         path = await asyncio.to_thread(trained.write, (folder or stores.bundles).resolve(), clock.now())
         held.check()
         judged = await _decide(pool, stores, job, path, trained, decided_by)
-    return TrainingOutcome(path, trained.evaluation, judged)
+    return TrainingOutcome(path, trained.evaluation, judged, warning)
 
 
-async def _learn(pool: Pool, kind: str, cut: Cut, report: ReportProgress, held: HeldJob, lake: str | None) -> Trained:
-    """Train in a thread, so that the lease is renewed meanwhile."""
+async def _learn(
+    pool: Pool, kind: str, cut: Cut, report: ReportProgress, held: HeldJob, lake: str | None
+) -> tuple[Trained, str | None]:
+    """Train in a thread, so that the lease is renewed meanwhile; and what is odd about the purchases."""
     report("reading the purchases", 0, 1)
-    bought, second = cut(as_log(await _purchases(pool, lake)))
+    stored = await _purchases(pool, lake)
+    warning = await check_learnable(pool, stored)
+    bought, second = cut(as_log(stored))
     report("reading the purchases", 1, 1)
 
     def report_held(stage: str, done: int, of: int) -> None:
@@ -99,7 +107,7 @@ async def _learn(pool: Pool, kind: str, cut: Cut, report: ReportProgress, held: 
     def learn() -> Trained:
         return trainer_for(kind)(bought, second, report_held)  # imports TensorFlow, so only inside a training
 
-    return await asyncio.to_thread(learn)
+    return await asyncio.to_thread(learn), warning
 
 
 async def _purchases(pool: Pool, lake: str | None) -> PurchaseLog:

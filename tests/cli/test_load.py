@@ -220,6 +220,14 @@ def test_lists_and_objects_of_events_are_stored(load: Load, postgres_url: str) -
     ]
 
 
+def test_lists_of_parquet_stand_beside_lines_without_one(load: Load, postgres_url: str) -> None:
+    moment = datetime(2026, 1, 5, tzinfo=UTC)
+    table = {"type": ["IMPRESSION", "VIEW"], "occurredAt": [moment] * 2, "userId": ["u"] * 2, "itemId": [None, "a"]}
+    pq.write_table(pa.table({**table, "itemIds": [["a", "7.0"], None]}), "log.parquet")
+    assert load("events", "log.parquet")[:2] == (0, counts(2))
+    assert rows(postgres_url, "SELECT item_ids FROM events ORDER BY type::text") == [(["a", "7"],), (None,)]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -228,7 +236,6 @@ def test_lists_and_objects_of_events_are_stored(load: Load, postgres_url: str) -
         ("a.csv", b"type,occurredAt,itemId\n", "the column 'userId' or 'anonymousId' is missing"),
         ("a.csv", b"type,occurredAt,user_id,itemId\n", "'user_id' is not known for events; did you mean 'userId'?"),
         ("a.csv", b"type,type,occurredAt,userId\n", "the column 'type' is there twice"),
-        ("a.json", b'[{"type": "VIEW"}]', "it is one JSON array"),
         ("a.xlsx", b"PK\x03\x04 and so on", "Excel"),
         ("a.parquet", b"PAR1 and nothing else", "it is damaged"),
         ("a.parquet", b"type,occurredAt,userId\n", "named like Parquet"),
@@ -244,14 +251,15 @@ def test_a_wrong_file_is_one_clear_error(load: Load, name: str, content: bytes, 
     assert len(error.splitlines()) == 1
 
 
-def test_a_missing_file_is_a_clear_error(load: Load) -> None:
-    assert load("events", "nowhere.csv")[0::2] == (
-        2,
-        "penchant: nowhere.csv: it cannot be read: No such file or directory\n",
-    )
+@pytest.mark.parametrize("encoding", ["utf-9", "hex"])
+def test_an_encoding_that_is_none_is_a_clear_error(load: Load, encoding: str) -> None:
+    code, _, error = load("events", csv_file([LINE]), "--encoding", encoding)
+    assert (code, error) == (2, f"penchant: log.csv: there is no encoding '{encoding}'\n")
 
 
-def test_a_header_alone_is_an_empty_log(load: Load) -> None:
+def test_a_missing_file_is_a_clear_error_and_a_header_alone_an_empty_log(load: Load) -> None:
+    missing = "penchant: nowhere.csv: it cannot be read: No such file or directory\n"
+    assert load("events", "nowhere.csv")[0::2] == (2, missing)
     assert load("events", csv_file([]))[:2] == (0, counts(0))
 
 

@@ -158,6 +158,20 @@ async def test_without_purchases_the_training_fails_and_the_job_has_the_reason(t
     assert (job.state, job.error) == ("FAILED", "The purchase log is empty.")
 
 
+def test_purchases_that_name_no_item_are_said_with_both_sides(
+    train: Train, pool: Pool, database: str, folder: Path
+) -> None:
+    Path("items.csv").write_text("id\nSKU-1\n")
+    invoke("load", "items", "items.csv")
+    invoke("load", "events", write(Path("events.csv"), ["PURCHASE,2026-01-01T00:00:00Z,u,1,o,1,2.50,EUR"]))
+    ended = train()
+    assert ended.returncode == 1
+    assert (
+        "0 of 1 purchases name an item of the catalogue. The events name `1`; the catalogue has `SKU-1`."
+        in ended.stderr
+    )
+
+
 def test_an_unreachable_store_is_reported_in_one_line(train: Train) -> None:
     ended = train(PENCHANT_POSTGRES_URL="postgresql://nobody@127.0.0.1:1/nothing")
     assert ended.returncode == 3
@@ -217,7 +231,7 @@ def test_stored_events_after_the_cut_are_left_out(log: Log, tmp_path: Path) -> N
         ("type,occurredAt,userId,itemId\n", "no purchase"),
         ("type,occurredAt,userId,itemId\nVIEW,2026-01-01T00:00:00Z,u,a\n", "no purchase"),
         ("type,userId,itemId\nPURCHASE,u,a\n", "occurredAt"),
-        ("type,occurredAt,userId,itemId\nPURCHASE,yesterday,u,a\n", "yesterday"),
+        ("type,occurredAt,userId,itemId\nPURCHASE,yesterday,u,a\n", "line 2: .*occurredAt"),
         ("\x00\x01\x02\n", "neither"),
     ],
 )

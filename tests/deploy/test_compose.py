@@ -32,8 +32,8 @@ FIELDS = {
 
 
 def environment(service: dict[str, Any]) -> dict[str, str]:
-    """The environment that compose gives the service when the host sets no variables."""
-    values = {name: str(value) for name, value in service.get("environment", {}).items()}
+    """The environment that compose gives the service when the host sets no variables: one without a value is unset."""
+    values = {name: str(value) for name, value in service.get("environment", {}).items() if value is not None}
     return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in values.items()}
 
 
@@ -80,6 +80,24 @@ def test_every_variable_is_a_setting_and_every_secret_comes_from_a_file(name: st
             assert Path(value).name in secrets_of(SERVICES[name]), variable
         else:
             assert variable in FIELDS, variable
+
+
+def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
+    passed = {
+        name: {key for key, value in SERVICES[name].get("environment", {}).items() if value is None} for name in OURS
+    }
+    assert passed["gateway"] == {"PENCHANT_PROBE_PORT", "PENCHANT_PERSON_EVENTS_BACK", "PENCHANT_EVENTS_KEEP"}
+    assert passed["worker"] == passed["trainer"] == {"PENCHANT_EVENTS_KEEP"}
+    assert set.union(*passed.values()) <= FIELDS.keys()
+
+
+@pytest.mark.parametrize(("port", "asked"), [(None, "8000"), ("9200", "9200")])
+def test_the_gateways_health_check_asks_the_probe_port(port: str | None, asked: str) -> None:
+    *_, program = SERVICES["gateway"]["healthcheck"]["test"]
+    stub = f"import urllib.request; urllib.request.urlopen = lambda url, timeout: print(url); {program}"
+    environ = {"PENCHANT_PROBE_PORT": port} if port else {}
+    done = subprocess.run([sys.executable, "-c", stub], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"http://127.0.0.1:{asked}/readyz"
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -1,0 +1,26 @@
+"""The app, and the port where it answers."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+
+from api.http.guard import EdgeGuard
+from tests.http_protocol import App, CountedProtocol
+from tests.raw_http import DEADLINE, running
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+@pytest.fixture
+async def port(app: App) -> AsyncIterator[int]:
+    CountedProtocol.fed = CountedProtocol.kept = CountedProtocol.pipelined = 0
+    guarded = EdgeGuard(app, max_body=1_048_576, timeout=DEADLINE)
+    config = uvicorn.Config(
+        guarded, port=0, http=CountedProtocol, ws="none", lifespan="off", log_config=None, proxy_headers=False
+    )
+    async with running(config) as number:
+        yield number
