@@ -71,14 +71,11 @@ def check_containers(text: bytes, name: str) -> None:
         raise too_many(name)
 
 
-def count_nodes(value: Any, name: str, counted: int = 0) -> int:
-    """`counted` and how many values a parsed JSON value consists of, itself included.
-
-    Stops at a bound and raises as `parse_json`.
-    """
+def count_nodes(value: Any, name: str) -> int:
+    """How many values a parsed JSON value consists of, itself included; stops at a bound and raises as `parse_json`."""
     if value.__class__ not in _CONTAINERS:
-        return counted + 1
-    nodes, levels, level = counted + 1, 0, [value]
+        return 1
+    nodes, levels, level = 1, 0, [value]
     while level:
         levels += 1
         if levels > MAX_LEVELS:

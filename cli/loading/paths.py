@@ -15,7 +15,7 @@ _DEEPEST: Final = 6  # steps of the paths that are offered in an error
 
 
 def path_of(text: str) -> Path:
-    """The steps of a path; a text that is none is the name of a column."""
+    """The steps of a path. A text that is not a path is the name of a column."""
     steps: list[str] = []
     place, more = 0, "."
     while more and (step := _STEP.match(text, place)):

@@ -1,6 +1,5 @@
 """Bounds of events at the gateway: how far back they may have occurred, and how much money a line may be."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -29,16 +28,6 @@ VIEW = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
 SHOP = Viewer("shop", frozenset({"events:write", "orders:write"}), None, 2**31)
 ANNA = Viewer("shop", frozenset({"events:write"}), Person("user", "anna"), 2**31)
 GUEST = Viewer("shop", frozenset({"events:write"}), Person("guest", "g1"), 2**31)
-
-
-@pytest.fixture
-async def ingest(
-    broker: RabbitPublisher, pool: Pool, redis: Redis, channel: AbstractChannel
-) -> AsyncIterator[EventIntake]:
-    opened = EventIntake(IngestSettings(), pool, redis, broker)
-    opened.open()
-    yield opened
-    await opened.close()
 
 
 def outcomes(results: list[Result]) -> list[str]:

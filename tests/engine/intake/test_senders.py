@@ -1,17 +1,14 @@
 """Nobody else's events: ids of one sender never meet another's, in Redis, in Postgres and in dead events."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from aio_pika.abc import AbstractChannel
-from redis.asyncio import Redis
 
 from bus.rabbitmq.publisher import RabbitPublisher
 from core import clock
 from core.contract import Event, Person, read_event
-from core.settings import Ingest as IngestSettings
 from core.sources import client_source, namespace_of
 from db.dead_events import bodies_of_dead_events, list_dead_events
 from db.events import insert_events
@@ -34,16 +31,6 @@ ANNA = Viewer("shop", SCOPES, Person("user", "anna"), 2**31)
 BERT = Viewer("shop", SCOPES, Person("user", "bert"), 2**31)
 GUEST = Viewer("shop", SCOPES, Person("guest", "anna"), 2**31)
 ANNA_ELSEWHERE = Viewer("other", SCOPES, Person("user", "anna"), 2**31)
-
-
-@pytest.fixture
-async def ingest(
-    broker: RabbitPublisher, pool: Pool, redis: Redis, channel: AbstractChannel
-) -> AsyncIterator[EventIntake]:
-    opened = EventIntake(IngestSettings(), pool, redis, broker)
-    opened.open()
-    yield opened
-    await opened.close()
 
 
 def outcomes(results: list[Result]) -> list[str]:
