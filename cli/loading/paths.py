@@ -30,7 +30,7 @@ def _indices(brackets: str) -> list[str]:
 
 
 def value_at(value: Any, path: Path) -> Any:
-    """What is there; None where nothing is. A name leads nowhere in a list: then it is the list itself."""
+    """The value at the path; None where there is none. Where the path has a name for a list, it is the list itself."""
     for step in path:
         value = _opened(value)
         if isinstance(value, dict):
@@ -45,7 +45,7 @@ def value_at(value: Any, path: Path) -> Any:
 
 
 def values_at(value: Any, path: Path) -> list[Any]:
-    """The values of the list that is there; what is no list is the only one. At least one, None if there is none."""
+    """The values of the list at the path, where one value counts as a list of one. `[None]` when there is none."""
     found = _opened(value_at(value, path))
     return (found or [None]) if isinstance(found, list) else [found]
 
