@@ -16,6 +16,7 @@ MAX_NODES: Final = 50_000  # objects, arrays, strings, numbers, booleans and nul
 MAX_LEVELS: Final = 32  # objects and arrays inside each other
 MANY_CONTAINERS: Final = 6_000  # more objects and arrays make a body heavy; 500 items with two offers have 3,500
 _CONTAINERS = (dict, list)
+_NO_MARKS: Final = bytes(set(range(256)) - set(b'[{"'))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def _count_openings(text: bytes, enough: int) -> int:
     count = text.count(b"[") + text.count(b"{")
     if count <= enough:
         return count
-    outside = b"".join(text.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
+    marks = text.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NO_MARKS)
+    outside = b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # a pair of quotes with nothing between is left out
     return outside.count(b"[") + outside.count(b"{")
 
 
