@@ -24,7 +24,6 @@ from api.graphql.schema import SCHEMA
 from api.http.addresses import Network
 from api.http.cors import Cors
 from api.http.guard import EdgeGuard
-from api.http.json_body import HeavyBodies
 from api.http.probe_port import ProbePort
 from api.http.request_metrics import RequestMetrics
 from api.oauth.authority import Authority, open_authority
@@ -49,6 +48,7 @@ from engine.signing import Signer
 
 log = structlog.get_logger()
 
+COLLECTIONS = 700, 10, 2  # of the generations: often, because one that has much to free delays all answers
 SWITCH_INTERVAL = 0.001  # seconds that a thread may keep the event loop waiting; Python's own 5 ms add up in an answer
 CLOSE_TIMEOUT = 5.0  # seconds to wait for running statements when the pool is closed
 
@@ -70,11 +70,10 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
     one, the lifespan reads the catalogue.
     """
     edge = settings.gateway
-    heavy = HeavyBodies()
-    endpoint = GraphQLEndpoint(SCHEMA, graphiql=edge.graphiql, timeout=edge.request_timeout, heavy=heavy)
+    endpoint = GraphQLEndpoint(SCHEMA, graphiql=edge.graphiql, timeout=edge.request_timeout)
     routes = [
         Route("/graphql", endpoint),
-        *bulk.routes(edge.max_body, edge.request_timeout, heavy),
+        *bulk.routes(edge.max_body, edge.request_timeout),
         *oauth_routes(),
         *health.ROUTES,
         *metrics.routes(settings.watching),
@@ -118,6 +117,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
         sys.setswitchinterval(SWITCH_INTERVAL)
         gc.collect()
         gc.freeze()  # the catalogue lives as long as the process: collections can skip it
+        gc.set_threshold(*COLLECTIONS)
         log.info("gateway_ready", items=len(gateway.catalogue))
         probes = StoreProbes(pool, gateway.redis, broker, gateway.catalogue)
         stack.callback(probes.close)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from api.http.json_body import HeavyBodies
 from core.turns import Turns
 
 if TYPE_CHECKING:
@@ -38,3 +39,4 @@ class Gateway:
     broker: Publisher
     verifier: TokenVerifier
     turns: Turns = field(default_factory=Turns)
+    heavy_bodies: HeavyBodies = field(default_factory=HeavyBodies)

@@ -1,22 +1,44 @@
 """Turns: long computing on the event loop in pieces, with everything else in between."""
 
 import asyncio
+from collections import deque
+from collections.abc import Hashable
 from time import thread_time
 from typing import Final
 
-MOST: Final = 0.01  # seconds that one round of the event loop computes before the next piece waits for a later round
+MOST: Final = 0.005  # seconds that one round of the event loop computes before the next piece waits for a later round
 
 
 class Turns:
-    """Whoever is about to compute for long awaits `take` first. One for an event loop."""
+    """Whoever is about to compute for long awaits `take` first. One for an event loop.
+
+    The callers who wait have their turns one after the other, so that many pieces of one do not delay one of another.
+    """
 
     def __init__(self) -> None:
         self._round_began: float | None = None
+        self._waiting: dict[Hashable, deque[object]] = {}  # by caller; the callers are in the order of their turns
 
-    async def take(self) -> None:
+    async def take(self, caller: Hashable) -> None:
         """Return at once, or, if this round of the event loop has computed enough, in a later one."""
-        while not self._has_room():  # noqa: ASYNC110 - the event loop sends no signal
-            await asyncio.sleep(0)
+        if not self._waiting and self._has_room():
+            return
+        piece = object()
+        self._waiting.setdefault(caller, deque()).append(piece)
+        try:
+            while not (self._is_next(caller, piece) and self._has_room()):  # noqa: ASYNC110 - the loop sends no signal
+                await asyncio.sleep(0)
+        finally:
+            self._leave(caller, piece)
+
+    def _is_next(self, caller: Hashable, piece: object) -> bool:
+        return next(iter(self._waiting)) == caller and self._waiting[caller][0] is piece
+
+    def _leave(self, caller: Hashable, piece: object) -> None:
+        pieces = self._waiting.pop(caller)
+        pieces.remove(piece)
+        if pieces:
+            self._waiting[caller] = pieces  # behind the other callers
 
     def _has_room(self) -> bool:
         now = thread_time()
@@ -35,13 +57,13 @@ class OneAtATime:
     So a request with many pieces does not make one with few wait for all of them.
     """
 
-    def __init__(self, turns: Turns) -> None:
-        self._turns, self._line = turns, asyncio.Lock()
+    def __init__(self, turns: Turns, caller: Hashable) -> None:
+        self._turns, self._caller, self._line = turns, caller, asyncio.Lock()
 
     async def __aenter__(self) -> None:
         await self._line.acquire()
         try:
-            await self._turns.take()
+            await self._turns.take(self._caller)
         except BaseException:
             self._line.release()
             raise

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.errors import RequestRefused
 from api.http.connections.protocol import GatewayProtocol
 
 GET = b"GET /first HTTP/1.1\r\nhost: shop\r\n"
@@ -23,6 +24,7 @@ class CountedProtocol(GatewayProtocol):
     fed: ClassVar[int] = 0
     kept: ClassVar[int] = 0
     pipelined: ClassVar[int] = 0
+    refused: ClassVar[int] = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -32,6 +34,10 @@ class CountedProtocol(GatewayProtocol):
         super().data_received(data)
         CountedProtocol.kept = max(CountedProtocol.kept, self.unparsed)
         CountedProtocol.pipelined = max(CountedProtocol.pipelined, len(self.pipeline))
+
+    def _refuse(self, refusal: RequestRefused) -> None:
+        CountedProtocol.refused += 1
+        super()._refuse(refusal)
 
     def _feed(self, part: memoryview) -> None:
         CountedProtocol.fed += len(part)

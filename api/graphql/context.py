@@ -56,7 +56,7 @@ class Context:
     @cached_property
     def turns(self) -> OneAtATime:
         """What a resolver that computes for long enters first."""
-        return OneAtATime(self.gateway.turns)
+        return OneAtATime(self.gateway.turns, self.viewer.caller)
 
     @cached_property
     def reads(self) -> Share:

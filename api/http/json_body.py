@@ -11,12 +11,13 @@ import orjson
 from api.errors import RequestRefused
 from core.bulkhead import Bulkhead, CallerBulkheads
 from core.errors import Overloaded, RateLimited
+from core.turns import Turns
 
 MAX_NODES: Final = 50_000  # objects, arrays, strings, numbers, booleans and nulls of a body
 MAX_LEVELS: Final = 32  # objects and arrays inside each other
 MANY_CONTAINERS: Final = 6_000  # more objects and arrays make a body heavy; 500 items with two offers have 3,500
 _CONTAINERS = (dict, list)
-_NO_MARKS: Final = bytes(set(range(256)) - set(b'[{"'))
+_NO_MARKS: Final = bytes(set(range(256)) - set(b'[{,"'))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,10 @@ def parse_json(text: bytes | str, name: str) -> Json:
     """The JSON in `text`; `name` is what the errors call it, such as "The body".
 
     Raises RequestRefused: 400 when it is not JSON or nested more than 32 levels deep, 413 for more than 50,000 values.
+    A text that may be longer than a URL is checked before, by `count_containers`.
     """
-    encoded = text.encode() if isinstance(text, str) else text
-    check_containers(encoded, name)
     try:
-        value = orjson.loads(encoded)
+        value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         if "depth limit" in error.msg:  # orjson's own, 1,024 levels
             raise _too_deep(name) from None
@@ -54,22 +54,34 @@ class HeavyBodies:
         self._callers = CallerBulkheads(partial(Bulkhead, 1, waiting=8, patience=2.0, refuse=RateLimited))
 
     @asynccontextmanager
-    async def place(self, body: bytes, caller: Hashable) -> AsyncIterator[None]:
-        """A place for reading and answering this body: at once, unless it is heavy. Raises Overloaded, RateLimited."""
-        if _count_openings(body, MANY_CONTAINERS) <= MANY_CONTAINERS:
+    async def place(self, body: bytes, caller: Hashable, turns: Turns) -> AsyncIterator[None]:
+        """A place for reading and answering this body, and the turn to read it: at once, unless it is long.
+
+        Raises RequestRefused (413) for too many values, Overloaded and RateLimited.
+        """
+        if len(body) <= MANY_CONTAINERS:
+            yield
+            return
+        await turns.take(caller)
+        if count_containers(body, "The body") <= MANY_CONTAINERS:
             yield
             return
         async with self._callers.of(caller).place(), self._places.place():
+            await turns.take(caller)
             yield
 
 
-def check_containers(text: bytes, name: str) -> None:
-    """Refuse more objects and arrays than values are allowed, before they are made: a megabyte of brackets takes 80 ms.
+def count_containers(text: bytes, name: str) -> int:
+    """How many objects and arrays are in a JSON text, before they are made: a megabyte of them takes 80 ms.
 
-    Raises RequestRefused (413).
+    Raises RequestRefused (413) for more values than are allowed, as far as brackets and commas show.
     """
-    if _count_openings(text, MAX_NODES) > MAX_NODES:
+    if text.count(b"[") + text.count(b"{") > MANY_CONTAINERS or text.count(b",") > MAX_NODES:
+        text = _marks_outside_strings(text)
+    containers = text.count(b"[") + text.count(b"{")
+    if max(containers, text.count(b",")) > MAX_NODES:
         raise too_many(name)
+    return containers
 
 
 def count_nodes(value: Any, name: str) -> int:
@@ -91,14 +103,9 @@ def count_nodes(value: Any, name: str) -> int:
     return nodes
 
 
-def _count_openings(text: bytes, enough: int) -> int:
-    """How many `[` and `{` there are. Those inside strings are left out when there are more than `enough` with them."""
-    count = text.count(b"[") + text.count(b"{")
-    if count <= enough:
-        return count
+def _marks_outside_strings(text: bytes) -> bytes:
     marks = text.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NO_MARKS)
-    outside = b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # a pair of quotes with nothing between is left out
-    return outside.count(b"[") + outside.count(b"{")
+    return b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # a pair of quotes with nothing between is left out
 
 
 def _children(container: Any) -> Iterable[Any]:

@@ -22,7 +22,6 @@ from api.http.endpoint import (
     send_answer,
     viewer_of,
 )
-from api.http.json_body import HeavyBodies
 from api.routes.elements import Element, read_elements, unpack
 from core.errors import StoreUnavailable
 from engine.catalogue.upserts import store_items, store_users
@@ -43,7 +42,6 @@ class BulkEndpoint:
     store: StoreElements
     max_body: int  # bytes, as sent and decompressed
     timeout: float  # seconds that `store` may take
-    heavy: HeavyBodies  # the places of heavy bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one upload, or refuse it."""
@@ -63,9 +61,12 @@ class BulkEndpoint:
         viewer = await viewer_of(scope["state"]["verifier"], scope["headers"])
         self._check(viewer)
         only = _read_only(scope["query_string"])
-        kind, body = unpack(read_headers(scope), await receive_body(receive), self.max_body)
-        async with self.heavy.place(body, viewer.caller):
-            return _answer_of(await self._store(scope["state"]["gateway"], viewer, read_elements(kind, body)), only)
+        gateway: Gateway = scope["state"]["gateway"]
+        packed = await receive_body(receive)
+        await gateway.turns.take(viewer.caller)
+        kind, body = unpack(read_headers(scope), packed, self.max_body)
+        async with gateway.heavy_bodies.place(body, viewer.caller, gateway.turns):
+            return _answer_of(await self._store(gateway, viewer, read_elements(kind, body)), only)
 
     def _check(self, viewer: Viewer) -> None:
         if self.scope not in viewer.scopes:
@@ -121,10 +122,10 @@ async def _store_users(gateway: Gateway, viewer: Viewer, raws: Sequence[Element]
     return await store_users(gateway.shares.bulk, raws)
 
 
-def routes(max_body: int, timeout: float, heavy: HeavyBodies) -> list[Route]:
+def routes(max_body: int, timeout: float) -> list[Route]:
     """The three routes, with the limits of `BulkEndpoint`."""
     return [
-        Route("/events", BulkEndpoint("events:write", _store_events, max_body, timeout, heavy)),
-        Route("/items", BulkEndpoint("catalog:write", _store_items, max_body, timeout, heavy)),
-        Route("/users", BulkEndpoint("profiles:write", _store_users, max_body, timeout, heavy)),
+        Route("/events", BulkEndpoint("events:write", _store_events, max_body, timeout)),
+        Route("/items", BulkEndpoint("catalog:write", _store_items, max_body, timeout)),
+        Route("/users", BulkEndpoint("profiles:write", _store_users, max_body, timeout)),
     ]

@@ -8,7 +8,7 @@ import orjson
 
 from api.errors import RequestRefused
 from api.http.gzip_body import inflate
-from api.http.json_body import MAX_NODES, check_containers, too_many
+from api.http.json_body import MAX_NODES, count_containers, too_many
 from core.errors import TooManyElements
 from engine.outcomes import MAX_ELEMENTS, Outcome, Result, check_count
 
@@ -35,7 +35,7 @@ def read_elements(kind: str, body: bytes) -> list[Element | Result]:
 
     Raises RequestRefused: 413 for too many JSON values, 400 when a JSON body is not an array. Raises TooManyElements.
     """
-    check_containers(body, _BODY)
+    count_containers(body, _BODY)
     return _read_array(body) if kind == JSON else _read_lines(body)
 
 

@@ -12,6 +12,7 @@ import structlog
 import typer
 
 from cli.services.forked_processes import CANNOT_START, ForkedProcesses, Ready
+from cli.services.memory import give_back_large_blocks
 from cli.services.shared_metrics import shared_metrics
 from cli.services.startup import read_settings
 from core.errors import PenchantError
@@ -36,6 +37,7 @@ def gateway(
 ) -> None:
     """Answer queries until SIGTERM (requests that have begun are answered). Ends with 3 when it cannot start."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the arrays of one answer are small: more threads only wait
+    give_back_large_blocks()
     with shared_metrics() if processes > 1 else nullcontext():
         _answer(host, port, processes)
 

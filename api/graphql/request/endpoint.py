@@ -16,6 +16,7 @@ from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
 from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_of
+from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
 from api.graphql.request.coercion import coerce_variables
@@ -46,11 +47,11 @@ from api.http.endpoint import (
     send_answer,
     viewer_of,
 )
-from api.http.json_body import HeavyBodies
 from api.http.request_metrics import summary_of
 from core import telemetry
 from core.errors import TooManyElements
 from core.single_flight import SingleFlight
+from core.turns import Turns
 from engine.viewer import Viewer
 
 log = structlog.get_logger()
@@ -58,6 +59,7 @@ log = structlog.get_logger()
 _FIXED_STATUSES = {401, 405, 406, 413, 415, 429, 503, 504}  # sent also when the answer is application/json
 _METHODS = {"GET", "POST"}
 _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
+_VERY_FEW_NODES = 200  # JSON values; more are checked in a turn of the caller
 _FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
 
@@ -73,8 +75,7 @@ class _Unprepared:
 class GraphQLEndpoint:
     """An ASGI app for one path. `scope["state"]` must have `gateway` and `verifier`, see `api.app.State`."""
 
-    def __init__(self, schema: Schema, *, graphiql: bool, timeout: float, heavy: HeavyBodies | None = None) -> None:
-        self._heavy = heavy or HeavyBodies()
+    def __init__(self, schema: Schema, *, graphiql: bool, timeout: float) -> None:
         self._schema = schema._schema
         self._documents = Documents(self._schema)
         self._documents.prepare("{ __typename }")  # the first one takes 50 ms: it makes the types of the schema
@@ -119,8 +120,9 @@ class GraphQLEndpoint:
             request = read_query_string(scope["query_string"])
             return await self._answer_before_timeout(scope, receive, request, viewer, AsyncExitStack())
         body = await receive_body(receive)
+        gateway: Gateway = scope["state"]["gateway"]
         async with AsyncExitStack() as place:
-            await place.enter_async_context(self._heavy.place(body, viewer.caller))
+            await place.enter_async_context(gateway.heavy_bodies.place(body, viewer.caller, gateway.turns))
             return await self._answer_before_timeout(scope, receive, read_body(headers, body), viewer, place)
 
     async def _answer_before_timeout(
@@ -135,26 +137,28 @@ class GraphQLEndpoint:
     async def _answer_request(
         self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer, place: AsyncExitStack
     ) -> tuple[int, dict[str, Any], list[Header]]:
-        document = await self._document(request.query, viewer)
+        gateway: Gateway = scope["state"]["gateway"]
+        document = await self._document(request.query, viewer, gateway.turns)
         operation = document.operation(request.operation_name)
         summary_of(scope).operation = operation.label
         self._check(scope["method"], viewer, document, operation, request.variables)
-        variables = await self._coerce(document, operation, request, viewer)
+        variables = await self._coerce(document, operation, request, viewer, gateway.turns)
         if operation.is_query:  # a mutation keeps its elements, and the place of its body, to the end
             await place.aclose()
         request_id = scope["state"].get("request_id", "")
-        context = Context(viewer, scope["state"]["gateway"], request_id)
+        context = Context(viewer, gateway, request_id)
         connected = while_connected(receive) if operation.is_query else nullcontext()  # a mutation is finished
         with telemetry.span(f"{operation.node.operation.value} {operation.label}"), connected:
             result = await self._run(document, operation, variables, context)
         return _answer_to_result(result, request_id)
 
-    async def _document(self, text: str, viewer: Viewer) -> Document:
+    async def _document(self, text: str, viewer: Viewer, turns: Turns) -> Document:
         document = self._documents.find(text)
         if document is not None:
             return document
         hide_suggestions = "schema:read" not in viewer.scopes
         if len(text) <= _SHORT_TEXT:
+            await turns.take(viewer.caller)
             return self._documents.read(text, hide_suggestions=hide_suggestions)
         return await self._preparing.result(_Unprepared(text, hide_suggestions, viewer.caller))
 
@@ -163,11 +167,13 @@ class GraphQLEndpoint:
         return self._documents.keep(wanted.text, document)
 
     async def _coerce(
-        self, document: Document, operation: Operation, request: GraphQLRequest, viewer: Viewer
+        self, document: Document, operation: Operation, request: GraphQLRequest, viewer: Viewer, turns: Turns
     ) -> VariableValues:
         """The coerced variables of the fields that the viewer may read; all bounds are checked before."""
         inputs = self._documents.inputs(document, operation, viewer.scopes)
         if request.nodes <= _FEW_NODES:
+            if request.nodes > _VERY_FEW_NODES:
+                await turns.take(viewer.caller)
             return self._check_and_coerce(inputs, request)
         return await self._slow.run(viewer.caller, self._check_and_coerce, inputs, request)
 

@@ -1,6 +1,7 @@
 """uvicorn's HTTP/1.1 protocol with limits on what one connection may send. uvicorn itself has none."""
 
 import asyncio
+import socket
 from collections.abc import Hashable
 from functools import partial
 from typing import Any, ClassVar
@@ -23,6 +24,8 @@ MAX_FRAMING = 131_072  # bytes of a chunked body that are not content: sizes, ex
 SLICE = 4_096  # bytes the parser gets at once: it stops between two slices only
 CHUNKED_SLICE = 512  # as SLICE, of a body whose end only the parser knows: requests may follow it
 MAX_UNPARSED = 32_768  # bytes that wait unparsed behind a request; from here on no more is read
+MAX_UNPARSED_IN_ALL = 16_777_216  # the same of all connections of a process
+RECEIVE_BUFFER = 65_536  # bytes of a connection that the system keeps: uvloop reads all of them at once
 HEAD_END = b"\r\n\r\n"
 LINGER = 1.0  # seconds a refused connection is read on, so that its caller gets the answer instead of a reset
 MAX_DISCARDED = 1_048_576  # bytes read in that time
@@ -39,10 +42,12 @@ class GatewayProtocol(HttpToolsProtocol):
     head_timeout: ClassVar[float] = 5.0
     read_timeout: ClassVar[float] = 30.0
     max_connections: ClassVar[int] = 10_000
+    _unparsed_in_all: ClassVar[int] = 0
     _turns: ClassVar[WeakKeyDictionary[ServerState, Turns]] = WeakKeyDictionary()
     _timer: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
     _unparsed: bytes = b""
+    _counted: int = 0  # bytes of `_unparsed` in `_unparsed_in_all`
     _parsed: int = 0  # bytes of `_unparsed` that the parser has got
     _in_head: bool = True
     _overhead: int = 0  # bytes of this head, or of this body's framing
@@ -56,6 +61,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Start the timer: uvicorn's keep-alive timer does not run before the first request."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         if len(self.connections) > self.max_connections:
             self._refusal = RequestRefused("SERVICE_UNAVAILABLE", "Too many connections are open.", 503)
             self.transport.write(self._refusal_bytes(self._refusal))
@@ -141,7 +147,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Stop the timers, and forget what was not parsed."""
         self._stop_timer()
         self._stop_unread_timer()
-        self._unparsed, self._parsed = b"", 0
+        self._forget_unparsed()
         super().connection_lost(exc)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -177,9 +183,23 @@ class GatewayProtocol(HttpToolsProtocol):
             start, self._parsed = self._parsed, self._slice_end()
             self._feed(received[start : self._parsed])
         if self._refusal is not None or not self.unparsed:
-            self._unparsed, self._parsed = b"", 0
+            self._forget_unparsed()
+            return
+        self._count(len(self._unparsed))
+        if GatewayProtocol._unparsed_in_all > MAX_UNPARSED_IN_ALL:
+            message = "Too many requests wait behind others: wait for an answer before you send the next request."
+            self._refuse(RequestRefused("SERVICE_UNAVAILABLE", message, 503))
+            self._forget_unparsed()
         elif self.unparsed >= MAX_UNPARSED:
             self.flow.pause_reading()
+
+    def _forget_unparsed(self) -> None:
+        self._unparsed, self._parsed = b"", 0
+        self._count(0)
+
+    def _count(self, size: int) -> None:
+        GatewayProtocol._unparsed_in_all += size - self._counted
+        self._counted = size
 
     def _slice_end(self) -> int:
         """Where the next slice ends: where its head or body does, if that is known, so that no request follows it."""
@@ -239,7 +259,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Send the answer and end our side. The caller is read on briefly: closing now would reset the answer."""
         self._stop_timer()
         self._unset_keepalive_if_required()
-        self._unparsed, self._parsed = b"", 0
+        self._forget_unparsed()
         self.transport.write(self._refusal_bytes(refusal))
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -7,18 +7,26 @@ from typing import Any
 import pytest
 
 from api.errors import RequestRefused
-from api.http.json_body import MANY_CONTAINERS, MAX_NODES, HeavyBodies, count_nodes, parse_json
+from api.http.json_body import MANY_CONTAINERS, MAX_NODES, HeavyBodies, Json, count_containers, count_nodes, parse_json
+from core.turns import Turns
+
+
+def read(text: bytes | str) -> Json:
+    """The JSON of a body, as the endpoints read it."""
+    encoded = text.encode() if isinstance(text, str) else text
+    count_containers(encoded, "The body")
+    return parse_json(encoded, "The body")
 
 
 def refusal(text: bytes | str) -> tuple[str, int, str]:
     with pytest.raises(RequestRefused) as refused:
-        parse_json(text, "The body")
+        read(text)
     return refused.value.code, refused.value.status, str(refused.value)
 
 
 def test_every_value_counts_as_a_node() -> None:
-    assert parse_json(b'{"a": [1, "x", null, {}], "b": {"c": true}}', "The body").nodes == 1 + 1 + 4 + 1 + 1
-    assert parse_json("1", "The body").nodes == 1
+    assert read(b'{"a": [1, "x", null, {}], "b": {"c": true}}').nodes == 1 + 1 + 4 + 1 + 1
+    assert read("1").nodes == 1
 
 
 @pytest.mark.parametrize(
@@ -38,13 +46,13 @@ def test_a_megabyte_of_values_is_too_large(text: bytes) -> None:
 
 
 def test_exactly_the_bound_is_accepted() -> None:
-    assert parse_json(json.dumps([0] * (MAX_NODES - 1)), "The body").nodes == MAX_NODES
+    assert read(json.dumps([0] * (MAX_NODES - 1))).nodes == MAX_NODES
     assert refusal(json.dumps([0] * MAX_NODES))[1] == 413
 
 
 @pytest.mark.parametrize("text", ['"[[[["', r'"\"[[[["', r'"\\"', r'["a\\", "[[[["]'])
 def test_brackets_in_strings_are_no_values(text: str) -> None:
-    assert parse_json(text.replace("[[[[", "[" * 60_000), "The body").nodes <= 3
+    assert read(text.replace("[[[[", "[" * 60_000)).nodes <= 3
 
 
 @pytest.mark.parametrize("levels", [33, 200, 900, 5_000])
@@ -56,7 +64,7 @@ def test_nesting_is_called_what_it_is(levels: int, brackets: str) -> None:
 
 
 def test_32_levels_are_accepted() -> None:
-    assert parse_json("[" * 32 + "]" * 32, "The body").nodes == 32
+    assert read("[" * 32 + "]" * 32).nodes == 32
 
 
 def test_what_is_not_json_is_refused() -> None:
@@ -73,22 +81,22 @@ LARGE = b"[" * (MANY_CONTAINERS + 1)
 
 
 async def test_only_heavy_bodies_wait_for_a_place() -> None:
-    heavy = HeavyBodies()
-    async with heavy.place(LARGE, "a"), heavy.place(LARGE, "b"):
-        async with heavy.place(b"[]", "c"), heavy.place(b'"' + LARGE + b'"', "c"):
+    heavy, turns = HeavyBodies(), Turns()
+    async with heavy.place(LARGE, "a", turns), heavy.place(LARGE, "b", turns):
+        async with heavy.place(b"[]", "c", turns), heavy.place(b'"' + LARGE + b'"', "c", turns):
             pass
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0), heavy.place(LARGE, "c"):
+            async with asyncio.timeout(0), heavy.place(LARGE, "c", turns):
                 pass
-    async with heavy.place(LARGE, "c"):
+    async with heavy.place(LARGE, "c", turns):
         pass
 
 
 async def test_a_caller_has_one_of_the_places_of_heavy_bodies() -> None:
-    heavy = HeavyBodies()
-    async with heavy.place(LARGE, "a"):
+    heavy, turns = HeavyBodies(), Turns()
+    async with heavy.place(LARGE, "a", turns):
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0), heavy.place(LARGE, "a"):
+            async with asyncio.timeout(0), heavy.place(LARGE, "a", turns):
                 pass
-        async with heavy.place(LARGE, "b"):
+        async with heavy.place(LARGE, "b", turns):
             pass

@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 from api.errors import RequestRefused
 from api.gateway import Gateway
 from api.http.gzip_body import MAX_MEMBERS, inflate
-from api.http.json_body import HeavyBodies
 from api.routes.bulk import BulkEndpoint, StoreElements
 from core.errors import StoreUnavailable
 from core.settings import Ingest, Stores
@@ -27,6 +26,7 @@ from engine.viewer import Viewer
 from tests.faults import Relay
 from tests.in_process import BASE, Configured, asked
 from tests.running import CLIENT, SECRET, register_client, running_gateway
+from tests.storeless import Storeless
 
 LINES = "application/x-ndjson"
 MEGABYTE = 2**20
@@ -304,8 +304,8 @@ async def upload_to(store: StoreElements) -> httpx.Response:
             return Viewer("shop", frozenset({"events:write"}), None, 2**33)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = {"verifier": Known(), "gateway": None}
-        await BulkEndpoint("events:write", store, MEGABYTE, 0.05, HeavyBodies())(scope, receive, send)
+        scope["state"] = {"verifier": Known(), "gateway": Storeless()}
+        await BulkEndpoint("events:write", store, MEGABYTE, 0.05)(scope, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as alone:
         alone.headers["authorization"] = "Bearer t"

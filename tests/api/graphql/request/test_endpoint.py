@@ -19,6 +19,7 @@ from api.graphql.types.permissions import requires
 from api.graphql.types.scalars import SCALARS
 from core.errors import InvalidInput, InvalidToken, NotFound, StoreUnavailable
 from engine.viewer import Viewer
+from tests.storeless import Storeless
 
 BOTH = {"application/json", "application/graphql-response+json"}
 RESPONSE_JSON = {"accept": "application/graphql-response+json"}
@@ -122,7 +123,7 @@ def app(graphiql: bool = False) -> Any:
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=graphiql, timeout=0.2)
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = {"gateway": None, "verifier": Tokens(), "request_id": "r1"}
+        scope["state"] = {"gateway": Storeless(), "verifier": Tokens(), "request_id": "r1"}
         await endpoint(scope, receive, send)
 
     return call

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -28,6 +27,7 @@ from api.graphql.schema import SCHEMA
 from core.errors import PenchantError
 from engine.scopes import SCOPES
 from engine.viewer import Viewer
+from tests.storeless import Storeless
 
 TYPES = SCHEMA._schema.type_map
 NAMES = (*TYPES, "Nothing", "Subscription", "True")
@@ -180,15 +180,15 @@ async def answer_to(endpoint: GraphQLEndpoint, body: dict[str, Any]) -> dict[str
         sent.append(message)
 
     headers = [(b"authorization", b"Bearer t"), (b"content-type", b"application/json")]
-    state = {"gateway": Storeless(), "verifier": Anyone(), "request_id": "r1"}
+    state = {"gateway": Refusing(), "verifier": Anyone(), "request_id": "r1"}
     scope: Scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b"", "state": state}
     await endpoint(scope, receive, send)
     answer: dict[str, Any] = orjson.loads(sent[1]["body"])
     return answer
 
 
-class Storeless(SimpleNamespace):
-    """A gateway whose every part refuses to be used."""
+class Refusing(Storeless):
+    """A gateway whose every other part refuses to be used."""
 
     def __getattr__(self, name: str) -> Any:
         raise PenchantRefusal(name)

@@ -17,6 +17,7 @@ from api.graphql.request.slow_work import CALLER_PLACES, CALLER_WAITING, SlowWor
 from api.graphql.types.scalars import SCALARS
 from core.errors import Overloaded, RateLimited
 from engine.viewer import Viewer
+from tests.storeless import Storeless
 
 
 @strawberry.type
@@ -44,7 +45,7 @@ async def ask(query: str, **variables: Any) -> Any:
 
 async def ask_of(endpoint: GraphQLEndpoint, query: str, variables: dict[str, Any]) -> Any:
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = {"gateway": None, "verifier": Anyone(), "request_id": "r1"}
+        scope["state"] = {"gateway": Storeless(), "verifier": Anyone(), "request_id": "r1"}
         await endpoint(scope, receive, send)
 
     headers = {"authorization": "Bearer t"}

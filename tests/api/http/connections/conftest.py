@@ -17,7 +17,7 @@ def app() -> App:
 
 @pytest.fixture
 async def port(app: App) -> AsyncIterator[int]:
-    CountedProtocol.fed = CountedProtocol.kept = CountedProtocol.pipelined = 0
+    CountedProtocol.fed = CountedProtocol.kept = CountedProtocol.pipelined = CountedProtocol.refused = 0
     guarded = EdgeGuard(app, max_body=1_048_576, timeout=DEADLINE)
     config = uvicorn.Config(
         guarded, port=0, http=CountedProtocol, ws="none", lifespan="off", log_config=None, proxy_headers=False

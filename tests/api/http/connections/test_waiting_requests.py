@@ -6,8 +6,8 @@ import socket
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from api.http.connections import turns
-from api.http.connections.protocol import MAX_UNPARSED
+from api.http.connections import protocol, turns
+from api.http.connections.protocol import MAX_UNPARSED, GatewayProtocol
 from tests.faults import eventually
 from tests.http_protocol import CLOSE, GET, LARGEST_READ, MEGABYTE, App, CountedProtocol
 from tests.raw_http import DEADLINE, exchange, status
@@ -28,6 +28,28 @@ async def test_pipelined_requests_are_answered_in_order_and_wait_unparsed(port: 
     answer = await asking
     answers = [part.rpartition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")][1:]
     assert answers == [b"/%d 1;" % number for number in range(2000)]
+
+
+async def test_what_waits_unparsed_has_a_bound_for_all_connections_together(
+    port: int, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MAX_UNPARSED_IN_ALL", 3 * MAX_UNPARSED)
+    app.may_answer.clear()
+    asking = [asyncio.create_task(exchange(port, (GET + b"\r\n") * 800, GET, CLOSE, b"\r\n")) for _ in range(8)]
+    await eventually(lambda: asked(app, 8))
+    async with asyncio.timeout(DEADLINE):
+        while CountedProtocol.refused < 5:  # noqa: ASYNC110  # the protocol has no event for it
+            await asyncio.sleep(0.005)
+    assert GatewayProtocol._unparsed_in_all <= 3 * MAX_UNPARSED
+    app.may_answer.set()
+    answers = await asyncio.gather(*asking)
+    assert all(status(answer) == 200 for answer in answers)  # what had begun is answered
+    refused = [answer for answer in answers if b"HTTP/1.1 503 " in answer]
+    assert len(refused) == CountedProtocol.refused
+    assert all(b"Too many requests wait behind others" in answer for answer in refused)
+    assert {answer.count(b"200 OK") for answer in answers if answer not in refused} <= {801}
+    assert GatewayProtocol._unparsed_in_all == 0
+    assert status(await exchange(port, GET, CLOSE, b"\r\n")) == 200
 
 
 async def test_an_app_learns_that_its_caller_left_although_bytes_wait_behind_the_request(port: int, app: App) -> None:
