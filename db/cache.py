@@ -4,6 +4,7 @@ import re
 import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
@@ -16,6 +17,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from core.contract import Event, EventType, Person, microseconds
 from core.errors import StoreUnavailable
+from db.shared_connection import Command, SharedConnection
 
 _UNAVAILABLE: Final = (RedisError, OSError)  # TimeoutError is an OSError
 
@@ -71,6 +73,23 @@ class _Client(Redis):
             raise
         except _UNAVAILABLE as error:
             raise _unavailable(error) from error
+
+    @cached_property
+    def _shared(self) -> SharedConnection:
+        timeout = self.connection_pool.connection_kwargs["socket_timeout"]
+        return SharedConnection(self.connection_pool, timeout)
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """The answers to reads that are sent together, on a connection that all callers share."""
+        try:
+            return await self._shared.ask(commands)
+        except _UNAVAILABLE as error:
+            raise _unavailable(error) from error
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close all connections."""
+        await self._shared.close()
+        await super().aclose(close_connection_pool)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         """Commands that are sent together."""
@@ -140,10 +159,7 @@ def person_keys(person: Person) -> PersonKeys:
 async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[bytes]]:
     """The packed base (None when there is none) and the recent events, in one round trip."""
     keys = person_keys(person)
-    async with redis.pipeline(transaction=False) as pipeline:
-        pipeline.get(keys.base)
-        pipeline.zrange(keys.delta, 0, -1)
-        base, delta = await pipeline.execute()
+    base, delta = await cast(_Client, redis).ask(("GET", keys.base), ("ZRANGE", keys.delta, 0, -1))
     return base, delta
 
 

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from bus.rabbitmq import topology
 from cli.stack.shared import ask, served
 from core.settings import Stores
+from db.cache import connect_redis
 from db.postgres import Pool, connect_pool
 
 pytest_plugins = ("tests.fixtures.gateway", "tests.fixtures.over_http", "tests.fixtures.worker")
@@ -93,7 +94,7 @@ async def pool(postgres_url: str) -> AsyncIterator[Pool]:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client on this worker's database number, which is empty."""
-    async with Redis.from_url(redis_url) as client:
+    async with connect_redis(redis_url, timeout=30) as client:
         await client.flushdb()
         yield client
 
