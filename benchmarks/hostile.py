@@ -120,9 +120,6 @@ def _attack(site: AttackedSite, name: str, attacker: Connection, light: Connecti
     seconds = LONGER.get(name, SECONDS)
     light.send(seconds + AFTER)
     attacker.send(seconds)
-    import subprocess
-    if os.environ.get("SPY"):
-        subprocess.run(["/tmp/spy/bin/py-spy", "record", "-d", "3", "-r", "200", "-f", "raw", "-o", f"/tmp/prof-{name.replace('/', '-')}.txt", "-p", str(site.gateway.pid)], capture_output=True)
     answers, faults, unanswered = attacker.recv()
     calls = light.recv()
     site.wait_until_idle()
@@ -137,9 +134,6 @@ def _show(result: Result) -> Result:
         f"{result.name:32} p99 {light.p99:7.0f} ms  worst {light.worst:7.0f} ms  stretch {result.stretch_ms:7.0f} ms"
         f"  {result.memory_mb:5.0f} MB  {answers}"
     )
-    for kind, times in light.kinds.items():
-        times.sort()
-        typer.echo(f"      {kind:10} p50 {times[len(times) // 2]} p90 {times[len(times) * 9 // 10]} worst {times[-3:]}")
     for fault in result.faults:
         typer.echo(f"    failed: {fault}")
     for request in list(dict.fromkeys(result.unanswered))[:3]:

@@ -22,7 +22,6 @@ class LightCalls:
 
     milliseconds: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    kinds: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def p99(self) -> float:
@@ -84,8 +83,6 @@ class _LightCaller:
             if status_of(head) != "200" or b'"errors"' in body:
                 calls.failed.append(f"{status_of(head)} {body[:200].decode(errors='replace')}")
         calls.milliseconds.append((monotonic() - due) * 1000)
-        kind = "token" if request is self._token else "typename" if request is self._typename else "list"
-        calls.kinds.setdefault(kind, []).append(round((monotonic() - due) * 1000))
 
     async def _opened(self) -> Wire:
         return Wire(*await asyncio.open_connection(self._target.host, self._target.port))

@@ -1,5 +1,6 @@
 """Events: each is stored once, however often it is delivered; they are read per person, newest first."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -11,6 +12,7 @@ from core import telemetry
 from core.contract import PAID, Event, EventType, Person, identity_of, order_of
 from db.postgres import Connection, transaction
 
+SLICE: Final = 100  # events of a person that are read between two rounds of the event loop
 MONTHS_AHEAD: Final = timedelta(days=62)  # partitions are made before they are needed
 
 _CODES: Final = {type.value: code for code, type in enumerate(EventType)}
@@ -170,7 +172,11 @@ async def state_events(connection: Connection, person: Person) -> list[StateEven
         person.id,
         sorted(PAID),
     )
-    return [_state_event(row) for row in rows]
+    events: list[StateEvent] = []
+    for start in range(0, len(rows), SLICE):
+        events += map(_state_event, rows[start : start + SLICE])
+        await asyncio.sleep(0)
+    return events
 
 
 def _whose(person: Person) -> str:

@@ -216,8 +216,11 @@ class GraphQLEndpoint:
         )
         if operation.measured.introspects:  # it asks no store, and can take a second
             return cast(ExecutionResult, await self._slow.run(context.viewer.caller, executor.execute_operation))
-        result = cast(ExecutionResult | Awaitable[ExecutionResult], executor.execute_operation())
-        return result if isinstance(result, ExecutionResult) else await result
+        try:
+            result = cast(ExecutionResult | Awaitable[ExecutionResult], executor.execute_operation())
+            return result if isinstance(result, ExecutionResult) else await result
+        finally:
+            del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
 
 
 def _answer_to_result(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
