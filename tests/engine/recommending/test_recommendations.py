@@ -29,7 +29,7 @@ async def recommender(gateway: Gateway, redis: Redis, make_bundle: MakeBundle, s
     await serving(gateway.pool, make_bundle(gateway.catalogue, IDS))
     await gateway.models.load()
     reads = gateway.shares.expensive.of("tests")
-    people, turns = PersonLoader(gateway.people), OneAtATime(gateway.turns)
+    people, turns = PersonLoader(gateway.people), OneAtATime(gateway.turns, "shop")
     return Recommender(gateway.catalogue, gateway.models, gateway.signer, people, reads, turns)
 
 
