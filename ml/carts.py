@@ -1,0 +1,23 @@
+"""What is in a person's cart, as far as their events say."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.contract import EventType
+from ml.state import CODE, PURCHASE, State
+from ml.universe import DAY
+
+CART_TIME = 7 * DAY  # an item leaves the cart so long after it was added, if no event says so before
+_ADDED = CODE[EventType.ADD_TO_CART]
+_CHANGES_CART = np.isin(np.arange(len(EventType)), [_ADDED, CODE[EventType.REMOVE_FROM_CART], PURCHASE])  # by type code
+
+
+def in_cart(state: State, as_of: int) -> NDArray[np.uint32]:
+    """The catalogue numbers of items that were added, and neither removed nor bought since, by the recent events."""
+    changes = state.recent[_CHANGES_CART[state.recent["type"]]]
+    if not len(changes):
+        return np.empty(0, np.uint32)
+    items, newest = np.unique(changes["item"], return_index=True)
+    last = changes[newest]
+    numbers: NDArray[np.uint32] = items[(last["type"] == _ADDED) & (last["occurred"] > as_of - CART_TIME)]
+    return numbers
