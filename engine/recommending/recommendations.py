@@ -31,6 +31,7 @@ from ml.state import State
 
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
+KIN = 16  # items of a category that a view of one of them lifts, when the model does not know that one
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,15 @@ class Recommender:
         _check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
         viewed = (person, bundle and bundle.id, pin.as_of, request.personalize, tuple(context), tuple(looked_at))
         numbers = self._catalogue.numbers_of(context)
+        fallback = self._models.fallback(bundle)
         if viewed not in self._views:
             self._views[viewed] = view_person(
-                bundle, state, as_of=pin.as_of, context=numbers, viewed=self._catalogue.numbers_of(looked_at)
+                bundle,
+                state,
+                as_of=pin.as_of,
+                context=numbers,
+                viewed=self._catalogue.numbers_of(looked_at),
+                kin=partial(_kin, self._catalogue, fallback),
             )
         view = self._views[viewed]
         allowed, nameable = allowed_by(self._catalogue, request)
@@ -131,7 +138,7 @@ class Recommender:
         def score_allowed(allowed: Mask) -> Select:
             key = (viewed, request.items, tuple(pin.seen), self._catalogue.version)
             if key not in self._scored:
-                self._scored[key] = score(view, allowed, self._models.fallback(bundle), nameable)
+                self._scored[key] = score(view, allowed, fallback, nameable)
             return partial(select, self._scored[key])
 
         if request.shelf is None or request.after is not None:
@@ -228,6 +235,15 @@ def _check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
     if len(ids) > most:
         raise InvalidInput(f"{field} may name at most {most} items.", field=field)
     return ids
+
+
+def _kin(catalogue: Catalogue, fallback: Fallback, number: int) -> NDArray[np.uint32]:
+    """The first available items of an item's last category, in the order of the fallback."""
+    item = catalogue.item(number)
+    if item is None or not item.categories:
+        return np.empty(0, np.uint32)
+    inside = catalogue.sellable(Filter(categories=item.categories[-1:]))
+    return fill(np.empty(0, np.uint32), np.empty(0, np.float32), inside, fallback, KIN)[0]
 
 
 def _same_category(catalogue: Catalogue, item: Item, fallback: Fallback, allowed: Mask, first: int) -> Ranked:

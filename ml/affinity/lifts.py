@@ -4,6 +4,7 @@ They need no training: the next answer already follows the last event. The item 
 just seen it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,11 @@ HALF_LIFE = 6 * HOUR  # of a lift
 PURCHASE_HALF_LIFE = HOUR / 4  # of the lift that a purchase gives to its neighbours: they are bought together
 LONGEST = DAY  # an older event lifts nothing
 CONTEXT_LIFT = 0.6  # of an item of the page or the cart
+KIN_CAUSES = 8  # items whose kin are looked up: those that lift most
 NONE = np.empty(0, np.uint32)
+Kin = Callable[[int], NDArray[np.uint32]]  # by the catalogue alone: the items most like one item, best first
+_Near = tuple[NDArray[np.intp], NDArray[np.uint32], NDArray[np.float32]]  # place of a cause, near item, how near
+_NO_NEAR: _Near = np.empty(0, np.intp), NONE, np.empty(0, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,42 +58,67 @@ for _kind in (EventType.VIEW, EventType.CLICK):
 
 
 def lifts(
-    universe: Universe | None, state: State, as_of: int, context: NDArray[Any], viewed: NDArray[Any] = NONE
+    universe: Universe | None,
+    state: State,
+    as_of: int,
+    context: NDArray[Any],
+    viewed: NDArray[Any] = NONE,
+    kin: Kin | None = None,
 ) -> Lifts:
     """The lifts from the last day's events (of each item the newest counts), and from the items of the page.
 
-    `viewed` are items just looked at that no event reports yet.
+    `viewed` are items just looked at that no event reports yet. `kin` gives the neighbours of items that the universe
+    does not have, of at most KIN_CAUSES of them.
     """
     recent = state.recent[state.recent["occurred"] > as_of - LONGEST]
-    if universe is None or not (len(recent) or len(context) or len(viewed)):
+    if (universe is None and kin is None) or not (len(recent) or len(context) or len(viewed)):
         return NO_LIFTS
     items, newest = np.unique(recent["item"], return_index=True)
     recent = recent[newest]
     half_life = np.where(recent["type"] == PURCHASE, PURCHASE_HALF_LIFE, HALF_LIFE)
     fading = np.exp2(-np.maximum(as_of - recent["occurred"].astype(np.float64), 0) / half_life).astype(np.float32)
-    strength = fading * _LIFT_BY_CODE[recent["type"]]
     given = len(context), len(viewed)
-    return _of_neighbours(
-        universe,
-        np.concatenate([items, context, viewed]).astype(np.uint32),
-        np.concatenate([strength, np.repeat(np.array([CONTEXT_LIFT, LIFT[EventType.VIEW]], np.float32), given)]),
-        np.concatenate([_REASON_BY_CODE[recent["type"]], np.repeat(np.array([_SIMILAR, _VIEWED], np.uint8), given)]),
+    causes = np.concatenate([items, context, viewed]).astype(np.uint32)
+    strength = np.concatenate(
+        [
+            fading * _LIFT_BY_CODE[recent["type"]],
+            np.repeat(np.array([CONTEXT_LIFT, LIFT[EventType.VIEW]], np.float32), given),
+        ]
     )
+    reasons = np.concatenate(
+        [_REASON_BY_CODE[recent["type"]], np.repeat(np.array([_SIMILAR, _VIEWED], np.uint8), given)]
+    )
+    parts = [_in_universe(universe, causes)] if universe is not None else []
+    if kin is not None:
+        outside = np.ones(len(causes), np.bool_) if universe is None else universe.rows(causes) == len(universe.numbers)
+        asked = np.flatnonzero(outside & (strength > 0))
+        asked = asked[np.argsort(-strength[asked], kind="stable")][:KIN_CAUSES]
+        parts += [_of_kin(int(at), causes, kin) for at in asked]
+    of, numbers, closeness = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NO_NEAR
+    return _strongest(numbers, closeness * strength[of] / 2, causes[of], reasons[of])
 
 
-def _of_neighbours(
-    universe: Universe, causes: NDArray[np.uint32], strength: NDArray[np.float32], reasons: NDArray[np.uint8]
-) -> Lifts:
-    """The lifted items, ascending, none of them a cause: the strongest lift of each; of equals, of the lowest cause."""
+def _in_universe(universe: Universe, causes: NDArray[np.uint32]) -> _Near:
     rows = universe.rows(causes)
     other = np.ones(len(universe.numbers) + 1, np.bool_)
     other[rows] = False
-    near = universe.near[rows]
-    closeness = universe.near_score[rows]
+    near, closeness = universe.near[rows], universe.near_score[rows]
     closeness = closeness / np.maximum(closeness.max(axis=1, keepdims=True), 1e-9)
-    weights = (closeness * strength[:, None] / 2).astype(np.float32)
-    of, _ = real = np.nonzero((weights > 0) & other[near])
-    numbers, weights, because = universe.numbers[near[real]], weights[real], causes[of]
+    of, _ = real = np.nonzero((closeness > 0) & other[near])
+    return of, universe.numbers[near[real]], closeness[real]
+
+
+def _of_kin(at: int, causes: NDArray[np.uint32], kin: Kin) -> _Near:
+    numbers = kin(int(causes[at]))
+    numbers = numbers[~np.isin(numbers, causes)]
+    return np.full(len(numbers), at), numbers, np.linspace(1, 0.5, len(numbers), dtype=np.float32)
+
+
+def _strongest(
+    numbers: NDArray[np.uint32], weights: NDArray[np.float32], because: NDArray[np.uint32], reasons: NDArray[np.uint8]
+) -> Lifts:
+    """The strongest lift of each item; of equals, that of the lowest cause."""
     order = np.lexsort((because, -weights, numbers))
+    order = order[weights[order] > 0]
     order = order[np.flatnonzero(np.diff(numbers[order], prepend=0))]
-    return Lifts(numbers[order], weights[order], because[order], reasons[of[order]])
+    return Lifts(numbers[order], weights[order], because[order], reasons[order])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence, find_candidates, gather_evidence
-from ml.affinity.lifts import NONE, Lifts, lifts
+from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pair_features
 from ml.carts import in_cart
@@ -25,7 +25,7 @@ from ml.universe import DAY, Universe
 
 DUE = 0.9  # an item is due when this share of the usual time between two purchases has passed
 TURN = 0.05  # items with a greater lift take turns with the others: no purchase lifts so much
-_NOTHING = NONE, np.empty(0, np.float32), np.empty(0, np.intp)
+HEAD = 100  # items of the fallback that take turns with lifted ones when there is no model
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +68,13 @@ def view_person(
     as_of: int,
     context: NDArray[np.uint32],
     viewed: NDArray[np.uint32] = NONE,
+    kin: Kin | None = None,
 ) -> PersonView:
     """One person as of a second, for `score`.
 
     `context` are catalogue numbers of the items on the page or in the cart: they lift their neighbours (leave them out
     of `allowed` to hide them). `viewed` are those just looked at that no event reports yet: they lift theirs, too.
+    `kin` gives the neighbours of items that the model does not know.
     """
     universe = ranker.universe if ranker else None
     return PersonView(
@@ -80,7 +82,7 @@ def view_person(
         state,
         as_of,
         np.concatenate([resting(universe, state, as_of), in_cart(state, as_of)]),
-        lifts(universe, state, as_of, context, viewed),
+        lifts(universe, state, as_of, context, viewed, kin),
         gather_evidence(universe, state, as_of) if universe else None,
     )
 
@@ -91,9 +93,10 @@ def score(view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | 
     Masks are by catalogue number. A reason names only nameable items: not those that nobody should see.
     """
     allowed = without(allowed, view.left_out)
-    if view.ranker is None or view.evidence is None:
-        return Scored(view, allowed, nameable, fallback, *_NOTHING)
-    numbers, own = _network_scores(view.ranker, view.evidence, view, allowed)
+    if view.ranker is not None and view.evidence is not None:
+        numbers, own = _network_scores(view.ranker, view.evidence, view, allowed)
+    else:
+        numbers, own = _fallback_scores(view.lifts, allowed, fallback)
     scores, order = _lifted(numbers, own, view.lifts)
     return Scored(view, allowed, nameable, fallback, numbers, scores, order)
 
@@ -131,6 +134,19 @@ def _network_scores(
     return found.numbers, sigmoid(ranker.network.logits(features))
 
 
+def _fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Without a model: if anything is lifted, that and the head of the fallback, ascending; else nothing."""
+    lifted = lift.numbers[is_allowed(lift.numbers, allowed)]
+    if not len(lifted):
+        return NONE, np.empty(0, np.float32)
+    numbers, scores = fill(NONE, np.empty(0, np.float32), allowed, fallback, HEAD)
+    lifted = lifted[~np.isin(lifted, numbers)]
+    numbers = np.concatenate([numbers, lifted])
+    scores = np.concatenate([scores, np.zeros(len(lifted), np.float32)])
+    ascending = np.argsort(numbers)
+    return numbers[ascending], scores[ascending]
+
+
 def _lifted(
     numbers: NDArray[np.uint32], own: NDArray[np.float32], lift: Lifts
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
@@ -166,15 +182,11 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
     The first that holds: bought before; near to what was looked at; near to what was bought; the fallback's claim.
     """
     reasons, because = fallback.explain(numbers)
-    if view.ranker is None or view.evidence is None or not len(numbers):
-        return Explained(reasons, because)
-    universe, bought = view.ranker.universe, view.evidence.bought
-    for near, cause, reason in (
-        _closest(universe, view.evidence, numbers, nameable),
-        _lifted_by(view.lifts, numbers, nameable),
-    ):
-        reasons[near], because[near] = reason, cause
-    if len(bought):
+    universe, bought = view.ranker.universe if view.ranker else None, view.state.bought
+    if universe is not None and view.evidence is not None:
+        near, because[near], reasons[near] = _closest(universe, view.evidence, numbers, nameable)
+    near, because[near], reasons[near] = _lifted_by(view.lifts, numbers, nameable)
+    if len(bought) and len(numbers):
         place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
         own = bought["item"][place] == numbers
         due = _is_due(universe, view.state.orders, bought[place[own]], view.as_of)
@@ -183,19 +195,22 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
     return Explained(reasons, because)
 
 
-def _is_due(universe: Universe, orders: int, rows: NDArray[Any], as_of: int) -> NDArray[np.bool_]:
+def _is_due(universe: Universe | None, orders: int, rows: NDArray[Any], as_of: int) -> NDArray[np.bool_]:
     """Whether the usual time between two purchases of each item has nearly passed.
 
     It is the person's own if they bought the item at two times; else that of all people, if those buy items of its
-    category again.
+    category again, as far as a model knows.
     """
-    at = universe.rows(rows["item"])
     again = rows["last"] > rows["first"]
     most = np.clip(rows["lines"], 2, max(orders, 2)).astype(np.float64)  # an order may have several lines of an item
     own = (rows["last"] - rows["first"]) / (most - 1)
-    gap = np.where(again, own, np.expm1(universe.column("gap")[at]) * DAY)
-    due: NDArray[np.bool_] = as_of - rows["last"].astype(np.float64) >= DUE * gap
-    return due & (again | universe.are_rebought(at))
+    quiet = as_of - rows["last"].astype(np.float64)
+    due: NDArray[np.bool_] = again & (quiet >= DUE * own)
+    if universe is None:
+        return due
+    at = universe.rows(rows["item"])
+    usual = np.expm1(universe.column("gap")[at]) * DAY
+    return due | (~again & universe.are_rebought(at) & (quiet >= DUE * usual))
 
 
 _Caused = tuple[NDArray[np.intp], NDArray[np.uint32], Any]  # positions of items, the cause of each, the reason

@@ -111,15 +111,15 @@ def in_turn(one: list[int], other: list[int]) -> list[int]:
 def reason_for(
     ranker: Ranker | None, state: State, now: int, number: int, lifted: tuple[int, int] | None, claim: str
 ) -> tuple[str, int]:
-    if ranker is None:
-        return claim, 0
-    universe = ranker.universe
-    row = int(universe.rows(np.array([number]))[0])
+    universe = ranker.universe if ranker else None
     own = state.bought[state.bought["item"] == number]
     if len(own):
-        return ("DUE_AGAIN" if is_due(universe, state, own[0], row, now) else "BOUGHT_BEFORE"), 0
+        return ("DUE_AGAIN" if is_due(universe, state, own[0], now) else "BOUGHT_BEFORE"), 0
     if lifted:
         return REASONS[lifted[0]], lifted[1]
+    if universe is None:
+        return claim, 0
+    row = int(universe.rows(np.array([number]))[0])
     evidence = gather_evidence(universe, state, now)
     strongest = (0.0, 0)
     for source, weight in zip(evidence.sources["item"].tolist(), evidence.weights, strict=True):
@@ -129,11 +129,14 @@ def reason_for(
     return ("SIMILAR_TO", -strongest[1]) if strongest[1] else (claim, 0)
 
 
-def is_due(universe: Universe, state: State, own: np.void, row: int, now: int) -> bool:
+def is_due(universe: Universe | None, state: State, own: np.void, now: int) -> bool:
     if own["last"] > own["first"]:
         times = max(min(int(own["lines"]), state.orders), 2)
         gap = (int(own["last"]) - int(own["first"])) / (times - 1)
-    elif universe.are_rebought(np.array([row], np.int32))[0]:
+    elif universe is None:
+        return False
+    elif universe.are_rebought(universe.rows(own["item"][None]))[0]:
+        row = int(universe.rows(own["item"]))
         gap = float(np.expm1(universe.column("gap")[row]) * DAY)
     else:
         return False

@@ -196,6 +196,31 @@ async def test_an_item_just_looked_at_counts_before_an_event_reports_it(ask: Ask
     assert reason(found, "i13")[:2] == ("VIEWED", "i12")
 
 
+async def test_without_a_model_a_view_lifts_items_of_its_category(ask: Ask, shop: Gateway) -> None:
+    await store(shop, *[("PURCHASE", f"u{who}", id, 3) for at, id in enumerate(IDS[:6]) for who in range(8 - at)])
+    await shop.models.load()
+    assert ids(await edges(ask)) == IDS[:6]
+    await store(shop, ("VIEW", "anna", "i08", 0), ("PURCHASE", "anna", "i00", 9), recent=True)
+    found = await edges(ask, first=30)
+    assert ids(found)[:3] == ["i02", "i00", "i05"]
+    assert [reason(found, id)[:2] for id in ids(found)[:3]] == [
+        ("VIEWED", "i08"), ("BOUGHT_BEFORE", "i00"), ("VIEWED", "i08"),
+    ]  # fmt: skip
+    assert sorted(ids(found)) == IDS
+    only = await edges(ask, filter={"categories": ["c1"]})
+    assert {int(id[1:]) % 3 for id in ids(only)} == {1}
+    assert "VIEWED" not in {edge["reason"]["code"] for edge in only}
+
+
+async def test_a_view_of_an_item_newer_than_the_model_lifts_items_of_its_category(ask: Ask, trained: Gateway) -> None:
+    await upsert_items(trained.pool, [{"id": "new", "updated_at": clock.now(), "categories": ["all", "c1"]}])
+    await trained.catalogue.refresh()
+    await store(trained, ("VIEW", "anna", "new", 0), recent=True)
+    found = await edges(ask)
+    assert ids(found)[0] == "i01", "the most bought one of the category"
+    assert reason(found, "i01")[:2] == ("VIEWED", "new")
+
+
 async def test_what_is_in_the_cart_is_in_no_list(ask: Ask, trained: Gateway) -> None:
     await store(trained, ("ADD_TO_CART", "anna", "i12", 0.2), ("ADD_TO_CART", "anna", "i14", 0.2), recent=True)
     await store(trained, ("REMOVE_FROM_CART", "anna", "i14", 0.1), ("VIEW", "anna", "i12", 0.1), recent=True)
