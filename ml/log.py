@@ -40,6 +40,7 @@ class Log:
         order: NDArray[np.int64],
         numbers: NDArray[np.uint32],
         item_ids: list[str],
+        *,
         category: NDArray[np.int32] | None = None,
     ) -> Self:
         """A log of columns in any order. Raises `InvalidInput` when they do not fit together."""
