@@ -14,10 +14,7 @@ _CHANGES_CART = np.isin(np.arange(len(EventType)), [_ADDED, CODE[EventType.REMOV
 
 def in_cart(state: State, as_of: int) -> NDArray[np.uint32]:
     """The catalogue numbers of items that were added, and neither removed nor bought since, by the recent events."""
-    changes = state.recent[_CHANGES_CART[state.recent["type"]]]
-    if not len(changes):
-        return np.empty(0, np.uint32)
-    items, newest = np.unique(changes["item"], return_index=True)
-    last = changes[newest]
-    numbers: NDArray[np.uint32] = items[(last["type"] == _ADDED) & (last["occurred"] > as_of - CART_TIME)]
-    return numbers
+    newest: dict[int, bool] = {}  # whether the newest event about it adds it
+    for item, type, occurred in state.recent[_CHANGES_CART[state.recent["type"]]].tolist():  # newest first
+        newest.setdefault(item, type == _ADDED and occurred > as_of - CART_TIME)
+    return np.array([item for item, added in newest.items() if added], np.uint32)

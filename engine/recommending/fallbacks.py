@@ -8,15 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import clock
+from core.errors import StoreUnavailable
+from core.stores import log_unavailable
 from db.earlier_purchases import items_bought_earlier
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.trends import COUNT_TIMEOUT, LEAST_AGE, MAX_POPULAR, REST, Trends
+from engine.recommending.trends import LEAST_AGE, MAX_POPULAR, REST, Trends
 from ml.affinity.model import AffinityModel
 from ml.fallback import Fallback, are_new, claims_of, in_turns
 from ml.state import HALF_LIFE
 
 ENOUGH: Final = 1_000  # items bought lately: with so many, earlier purchases are not counted
 LONGEST_AGE: Final = 3_600.0  # seconds that an order of the catalogue is used although no item changed
+COUNT_TIMEOUT: Final = 10.0  # seconds: a gateway that starts waits for the first count
 _KEPT: Final = 4  # fallbacks: that of each kept bundle, and that without one
 _NONE: Final = np.zeros(0, np.uint32)
 
@@ -49,7 +52,7 @@ class Fallbacks:
         return made
 
     async def refresh(self, *, with_model: bool) -> None:
-        """Count and order anew what changed. Raises StoreUnavailable."""
+        """Count and order anew what changed. What cannot be counted stays as it was."""
         await self._order_catalogue()
         usual = self._trends.usual
         if not with_model and usual is not None and len(usual.numbers) < ENOUGH:
@@ -59,11 +62,14 @@ class Fallbacks:
         began = _now()
         if began < self._count_after:
             return
-        self._count_after = began + LEAST_AGE  # also if it fails
         life = timedelta(seconds=HALF_LIFE)
-        found = await items_bought_earlier(
-            self._trends.expensive, clock.now(), life, MAX_POPULAR, timeout=COUNT_TIMEOUT
-        )
+        share, limit = self._trends.expensive, MAX_POPULAR
+        try:
+            found = await items_bought_earlier(share, clock.now(), life, limit, timeout=COUNT_TIMEOUT)
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="count earlier purchases")
+            self._count_after = _now() + REST * (_now() - began)
+            return
         least = LEAST_AGE if len(found) else self._trends.empty_age
         self._count_after = began + max(least, REST * (_now() - began))
         self._earlier = found

@@ -80,8 +80,10 @@ class ServingModels:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]
 
     async def _refresh_fallbacks(self) -> None:
-        await self.trends.refresh()
-        await self._fallbacks.refresh(with_model=self.current is not None)
+        try:
+            await self.trends.refresh()
+        finally:
+            await self._fallbacks.refresh(with_model=self.current is not None)
 
     async def _repeat(self, read: Callable[[], Awaitable[object]], wait: Callable[[], Awaitable[object]]) -> None:
         while True:

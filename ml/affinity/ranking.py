@@ -202,8 +202,8 @@ def _is_due(universe: Universe | None, orders: int, rows: NDArray[Any], as_of: i
     category again, as far as a model knows.
     """
     again = rows["last"] > rows["first"]
-    most = np.clip(rows["lines"], 2, max(orders, 2)).astype(np.float64)  # an order may have several lines of an item
-    own = (rows["last"] - rows["first"]) / (most - 1)
+    times = np.minimum(rows["lines"].astype(np.float64), orders)  # an order may have several lines of an item
+    own = (rows["last"] - rows["first"]) / np.maximum(times - 1, 1)
     quiet = as_of - rows["last"].astype(np.float64)
     due: NDArray[np.bool_] = again & (quiet >= DUE * own)
     if universe is None:
