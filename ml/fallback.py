@@ -1,6 +1,6 @@
 """What fills a list that a person's own history does not: in which order, and what may be said of each item."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from ml.universe import DAY, HOUR
 
 NEW_FOR = 30 * DAY  # an item is new for so long after it was added
 SETTLED = 7 * DAY  # after its first item a catalogue still receives its first upload: such items are not new
+HEAD = 4_096  # items of a long order that are read before the allowed ones are looked up in it
 _ODD = np.uint64(2_654_435_761)  # of Knuth's multiplicative hash
 
 
@@ -21,6 +22,7 @@ class Fallback:
 
     order: tuple[NDArray[np.uint32], ...]  # best first, in parts that may overlap
     claims: NDArray[np.uint8]  # by catalogue number; a number beyond it is OTHER
+    place: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))  # by number, in the last part
 
     @classmethod
     def popular(cls, numbers: NDArray[np.uint32]) -> Self:
@@ -57,7 +59,8 @@ def fill(
     left, parts = without(allowed, numbers), [numbers]
     missing = first - len(numbers)
     for part in fallback.order:
-        found = first_allowed(part, left, missing)
+        known = part is fallback.order[-1] and len(fallback.place) > 0
+        found = _first_of_all(part, fallback.place, left, missing) if known else first_allowed(part, left, missing)
         parts.append(found)
         missing -= len(found)
         left[found] = False
@@ -70,6 +73,27 @@ def fill(
     least = scores[-1] if len(scores) else np.float32(0.01)
     steps = np.linspace(1, 0, len(filled) - len(numbers) + 2, dtype=np.float32)[1:-1]
     return filled, np.concatenate([scores, least * steps])
+
+
+def _first_of_all(order: NDArray[np.uint32], place: NDArray[np.uint32], allowed: Mask, most: int) -> NDArray[np.uint32]:
+    """The first allowed ones of an order of many items, which is not read as a whole for the sake of few."""
+    found = first_allowed(order[:HEAD], allowed, most)
+    if len(found) == most:
+        return found
+    numbers = np.flatnonzero(allowed[: len(place)]).astype(np.uint32)
+    places = place[numbers]
+    if len(numbers) > most:
+        kept = np.argpartition(places, most)[:most]
+        numbers, places = numbers[kept], places[kept]
+    first = np.argsort(places)
+    return numbers[first[places[first] < len(order)]]
+
+
+def places_in(order: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """By catalogue number the place in an order; the largest number for an item that is not in it."""
+    place = np.full(int(order.max(initial=0)) + 1, np.iinfo(np.uint32).max, np.uint32)
+    place[order] = np.arange(len(order), dtype=np.uint32)
+    return place
 
 
 def in_turns(

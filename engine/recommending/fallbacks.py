@@ -14,7 +14,7 @@ from db.earlier_purchases import items_bought_earlier
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.trends import LEAST_AGE, MAX_POPULAR, REST, Trends
 from ml.affinity.model import AffinityModel
-from ml.fallback import Fallback, are_new, claims_of, in_turns
+from ml.fallback import Fallback, are_new, claims_of, in_turns, places_in
 from ml.state import HALF_LIFE
 
 ENOUGH: Final = 1_000  # items bought lately: with so many, earlier purchases are not counted
@@ -30,7 +30,7 @@ class Fallbacks:
     def __init__(self, catalogue: Catalogue, trends: Trends) -> None:
         self._catalogue, self._trends = catalogue, trends
         self._earlier, self._count_after = _NONE, 0.0
-        self._rest, self._new = _NONE, _NONE  # the whole catalogue in turns of its categories; its new items
+        self._rest, self._place, self._new = _NONE, _NONE, _NONE  # all items in turns of categories; the new ones
         self._version, self._order_after, self._order_until = -1, 0.0, 0.0
         self._made: dict[str | None, tuple[tuple[Any, ...], Fallback]] = {}
 
@@ -47,7 +47,7 @@ class Fallbacks:
         claims = claims_of(np.zeros(0, np.uint8), NEW=self._new, BOUGHT_BY_OTHERS=earlier, POPULAR=popular)
         if len(self._made) >= _KEPT:
             self._made.clear()
-        made = Fallback((popular, earlier, self._rest), claims)
+        made = Fallback((popular, earlier, self._rest), claims, self._place)
         self._made[id] = parts, made
         return made
 
@@ -79,7 +79,7 @@ class Fallbacks:
         if began < (self._order_after if version != self._version else self._order_until):
             return
         columns = self._catalogue.order_columns()
-        self._rest, self._new = await asyncio.to_thread(_ordered, *columns, clock.now().timestamp())
+        self._rest, self._place, self._new = await asyncio.to_thread(_ordered, *columns, clock.now().timestamp())
         self._version = version
         self._order_after = began + REST * (_now() - began)
         self._order_until = began + LONGEST_AGE
@@ -87,8 +87,9 @@ class Fallbacks:
 
 def _ordered(
     numbers: NDArray[np.uint32], category: NDArray[np.uint32], added: NDArray[np.uint32], as_of: float
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    return in_turns(numbers, category, added), numbers[are_new(added, as_of)]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]:
+    order = in_turns(numbers, category, added)
+    return order, places_in(order), numbers[are_new(added, as_of)]
 
 
 def _now() -> float:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.fallback import NEW_FOR, SETTLED, Fallback, are_new, claims_of, fill, in_turns
+from ml import fallback
+from ml.fallback import NEW_FOR, SETTLED, Fallback, are_new, claims_of, fill, in_turns, places_in
 from ml.ranked import REASON, REASONS
 from ml.universe import DAY, HOUR
 
@@ -18,13 +19,13 @@ def numbers(*given: int) -> np.ndarray:
 
 
 def test_a_list_is_filled_from_the_parts_in_their_order_then_by_any_other_item() -> None:
-    fallback = Fallback((numbers(7, 3), numbers(3, 9, 2)), np.zeros(0, np.uint8))
+    made = Fallback((numbers(7, 3), numbers(3, 9, 2)), np.zeros(0, np.uint8))
     allowed = np.ones(12, np.bool_)
     allowed[[0, 9]] = False
-    found, scores = fill(numbers(5), np.array([0.5], np.float32), allowed, fallback, 7)
+    found, scores = fill(numbers(5), np.array([0.5], np.float32), allowed, made, 7)
     assert found.tolist() == [5, 7, 3, 2, 1, 4, 6]
     assert (np.diff(scores) < 0).all()
-    assert fill(numbers(5), np.array([0.5], np.float32), allowed, fallback, 1)[0].tolist() == [5]
+    assert fill(numbers(5), np.array([0.5], np.float32), allowed, made, 1)[0].tolist() == [5]
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40))
@@ -34,6 +35,10 @@ def test_a_filled_list_is_short_only_when_nothing_else_is_allowed(seed: int, fir
     allowed[0] = False
     parts = tuple(random.permutation(np.arange(1, 60, dtype=np.uint32))[: random.integers(0, 30)] for _ in range(3))
     found, _ = fill(*NOTHING, allowed, Fallback(parts, np.zeros(0, np.uint8)), first)
+    with_places = Fallback(parts, np.zeros(0, np.uint8), places_in(parts[-1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fallback, "HEAD", 2)
+        np.testing.assert_array_equal(found, fill(*NOTHING, allowed, with_places, first)[0])
     assert len(found) == len(set(found.tolist())) == min(first, int(allowed.sum()))
     assert allowed[found].all()
 
