@@ -9,6 +9,7 @@ import orjson
 
 from core import telemetry
 from core.contract import PAID, Event, EventType, Person, identity_of, order_of
+from db.merged_users import OWNER
 from db.postgres import Connection, transaction
 
 MONTHS_AHEAD: Final = timedelta(days=62)  # partitions are made before they are needed
@@ -174,8 +175,11 @@ async def state_events(connection: Connection, person: Person) -> list[StateEven
 
 
 def _whose(person: Person) -> str:
-    """SQL: whose events. An event with a user id is the user's, also when it has an anonymous id."""
-    return "user_id = $1" if person.kind == "user" else "anonymous_id = $1 AND user_id IS NULL"
+    """SQL: whose events. An event with a user id is the user's, also when it has an anonymous id.
+
+    The events of a merged user are those of the user they are now.
+    """
+    return f"user_id = {OWNER}" if person.kind == "user" else "anonymous_id = $1 AND user_id IS NULL"
 
 
 def _columns(events: Sequence[Event]) -> list[list[Any]]:

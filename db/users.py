@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from core.contract import Person
 from core.uploads import UserPatch
+from db.merged_users import IDS, OWNER
 from db.postgres import Connection, transaction
 
 UpsertOutcome = Literal["ACCEPTED", "STALE"]
@@ -68,18 +69,24 @@ async def _upsert(connection: Connection, wave: dict[str, tuple[int, UserPatch]]
 
 
 async def user_by_id(connection: Connection, id: str) -> User | None:
-    """The user with this id, if the shop has described them."""
-    row = await connection.fetchrow("SELECT id, traits FROM users WHERE id = $1", id)
-    return row and User(id=row["id"], traits=row["traits"])
+    """The user with this id, if the shop has described them: also under an old id. The current id's traits win."""
+    rows = await connection.fetch(
+        f"SELECT traits FROM users WHERE id = ANY({IDS}) ORDER BY id = {OWNER}, updated_at, id", id
+    )
+    return User(id, {name: value for row in rows for name, value in row["traits"].items()}) if rows else None
 
 
 async def person_known(connection: Connection, person: Person) -> bool:
     """Whether the shop described this person or any event is theirs.
 
-    An event of a user is no guest's, whatever anonymous id it names; a guest who became a user is known.
+    An event of a user is no guest's, whatever anonymous id it names; a guest who became a user is known, and so is a
+    user who was merged.
     """
     if person.kind == "user":
-        query = "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM events WHERE user_id = $1)"
+        query = (
+            "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM events WHERE user_id = $1)"
+            " OR EXISTS (SELECT FROM merged_users WHERE user_id = $1 OR into_id = $1)"
+        )
     else:
         query = (
             "SELECT EXISTS (SELECT FROM events WHERE anonymous_id = $1 AND user_id IS NULL)"

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from core import clock
 from core.contract import Person, check_id
-from core.errors import Forbidden, StoreUnavailable
+from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db.cache import forget_people, forget_seen
 from db.deletion import DeletedData
@@ -21,7 +21,7 @@ from db.personal_data import personal_data_of
 from db.postgres import Connection
 from db.receipts import PersonStore, StoreReport, StoreState
 from engine.intake.ingest import EventIntake
-from engine.viewer import Viewer
+from engine.viewer import Viewer, check_client
 
 log = structlog.get_logger()
 
@@ -35,19 +35,22 @@ class PersonExport(NamedTuple):
 
 
 async def export_user(pool: Connection, viewer: Viewer, id: str) -> PersonExport:
-    """Everything stored about a user. Raises InvalidInput for an invalid id, Forbidden for a person's token."""
-    _check_client(viewer)
+    """Everything stored about a user, by any of their ids.
+
+    Raises InvalidInput for an invalid id, Forbidden for a person's token.
+    """
+    check_client(viewer)
     person, now = Person("user", check_id(id, "id")), clock.now()
     return PersonExport(person, now, await personal_data_of(pool, person.id))
 
 
 async def erase_user(pool: Connection, redis: Redis, ingest: EventIntake, viewer: Viewer, id: str) -> Erasure:
-    """Erase a user and the guests joined to them; returns the receipt.
+    """Erase a user, by any of their ids, with old ids and joined guests; returns the receipt.
 
     Postgres and Redis are erased here, the other stores by periodic tasks. From now on, no store takes an event of
     theirs from before now, even if the user was unknown. Raises InvalidInput and Forbidden like `export_user`.
     """
-    _check_client(viewer)
+    check_client(viewer)
     now = clock.now()
     erasure, deleted = await begin_erasure(pool, check_id(id, "id"), viewer.client_id, now)
     ingest.remember_erasure(now)
@@ -58,17 +61,11 @@ async def erase_user(pool: Connection, redis: Redis, ingest: EventIntake, viewer
 
 async def find_erasure(pool: Connection, viewer: Viewer, id: str) -> Erasure | None:
     """The receipt with this id, None if there is none. Raises Forbidden for a person's token."""
-    _check_client(viewer)
+    check_client(viewer)
     try:
         return await erasure_by_id(pool, UUID(id))
     except ValueError:
         return None
-
-
-def _check_client(viewer: Viewer) -> None:
-    """Raise Forbidden for a person's token, whatever its scopes: the shop must check first who asks."""
-    if viewer.person is not None:
-        raise Forbidden("This needs a client's own token.")
 
 
 async def _erase_from_redis(

@@ -12,8 +12,9 @@ from core.contract import Person
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
-from db.cache import read_person, unpack_recent, write_base
+from db.cache import owner_in, read_person, unpack_recent, write_base, write_owner
 from db.events import StateEvent, state_events
+from db.merged_users import owner_of
 from db.postgres import Connection
 from db.users import person_known
 from engine.catalogue.catalogue import Catalogue
@@ -46,7 +47,17 @@ class PeopleReader:
         self._bases = SingleFlight(self._build)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
-        """The person's state: one Redis pipeline, and one Postgres query if there is no base."""
+        """The person's state: one Redis pipeline, and two short Postgres queries if there is no base.
+
+        The state of a merged user is that of the user they are now: one more pipeline.
+        """
+        return await self._state(person, [], follow=True)
+
+    async def _state(self, person: Person, others: Sequence[bytes], *, follow: bool) -> tuple[State, list[Degradation]]:
+        """The state, with `others` as recent events too: those of an old user id may not be stored yet.
+
+        Without `follow`, Postgres says who the owner is: Redis may still name an earlier one.
+        """
         degraded: list[Degradation] = []
         packed, delta = None, list[bytes]()
         try:
@@ -54,8 +65,12 @@ class PeopleReader:
         except StoreUnavailable as error:
             log_unavailable(error, doing="read a person's state")
             degraded.append(Degradation.NO_CACHE)
+        delta = [*delta, *others]
+        owner = owner_in(packed)
+        if owner is not None and follow:
+            return await self._state(owner, delta, follow=False)
         fresh = self._fresh(delta)
-        base = _unpack(packed)
+        base = None if owner else _unpack(packed)
         if base is not None:
             if (
                 len(fresh) >= LONG_DELTA
@@ -64,11 +79,14 @@ class PeopleReader:
                 self._bases.start(person)  # now, before the delta drops events; this answer uses the old base
             return fold(base, fresh), degraded
         try:
-            base = await self._bases.result(person)
+            found = await self._bases.result(person)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read a person's history")
             return fold(State.empty(), fresh), [*degraded, Degradation.NO_HISTORY]
-        return fold(base, fresh), degraded
+        if isinstance(found, State):
+            return fold(found, fresh), degraded
+        state, more = await self._state(found, delta, follow=False)
+        return state, list(dict.fromkeys([*degraded, *more]))
 
     async def known(self, person: Person, state: State) -> bool:
         """Whether the shop sent traits or events about this person. False while Postgres is away."""
@@ -87,7 +105,7 @@ class PeopleReader:
             rows.append((identity, type, number_of(item) or 0, occurred, quantity, cents, order))
         return np.array(rows, EVENT)
 
-    async def _build(self, person: Person) -> State:
+    async def _build(self, person: Person) -> State | Person:
         try:
             return await self._read_base(person)
         except StoreUnavailable:  # a request that waits for the base logs it
@@ -96,7 +114,15 @@ class PeopleReader:
             log.warning("base_not_built", error=repr(error))
             raise
 
-    async def _read_base(self, person: Person) -> State:
+    async def _read_base(self, person: Person) -> State | Person:
+        """The base, or the user that this user was merged into."""
+        owner = Person("user", await owner_of(self._pool, person.id)) if person.kind == "user" else person
+        if owner != person:
+            try:
+                await write_owner(self._redis, person, owner)
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="write a merged user to Redis")
+            return owner
         rows = await state_events(self._pool, person)
         base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
         try:

@@ -129,10 +129,10 @@ class ErasureMutation:
 
     @strawberry.mutation(
         permission_classes=[requires("profiles:erase")],
-        description="Erase a user, and the guests that were joined to the user, in every store: at once where"
-        " possible, in the background where it takes until the next night or the next training. Events that occurred"
-        " before are not stored, even if they arrive later; events that occur afterwards belong to a new person."
-        " Repeating it erases what was stored since, and renews the receipt. Needs a client's own token.",
+        description="Erase a user, their old ids, and the guests that were joined to the user, in every store: at"
+        " once where possible, in the background where it takes until the next night or the next training. Events that"
+        " occurred before are not stored, even if they arrive later; events that occur afterwards belong to a new"
+        " person. Repeating it erases what was stored since, and renews the receipt. Needs a client's own token.",
     )
     async def erase_user(self, info: Info, id: UserId) -> EraseUserPayload | None:
         """Start the erasure: some stores are finished at once, the others in the background."""
@@ -145,7 +145,7 @@ class ErasureMutation:
 
     @strawberry.mutation(
         permission_classes=[requires("profiles:erase")],
-        description="Return everything that is stored about a user. Needs a client's own token.",
+        description="Return everything that is stored about a user, by any of their ids. Needs a client's own token.",
     )
     async def export_user(self, info: Info, id: UserId) -> ExportUserPayload | None:
         """Read everything that is stored about a user."""
