@@ -42,6 +42,7 @@ from db.postgres import Pool, connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.ingest import EventIntake
+from engine.privacy.archive import Archive
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
@@ -159,6 +160,8 @@ async def _open_gateway(
     )
     ingest.open()
     stack.push_async_callback(ingest.close)
+    archive = Archive(settings.lake.lake_url)
+    stack.callback(archive.close)
     await stack.enter_async_context(_run_beside(catalogue.run, models.run))
     return Gateway(
         settings=settings,
@@ -172,6 +175,7 @@ async def _open_gateway(
         signer=Signer(edge.secret.get_secret_value()),
         broker=broker,
         verifier=verifier,
+        archive=archive,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.turns import Turns
+from engine.privacy.archive import Archive
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -37,4 +38,5 @@ class Gateway:
     signer: Signer
     broker: Publisher
     verifier: TokenVerifier
+    archive: Archive = field(default_factory=Archive)
     turns: Turns = field(default_factory=Turns)

@@ -43,6 +43,27 @@ class HistoryPlace(NamedTuple):
     id: str
 
 
+class Span(NamedTuple):
+    """A number of events, and the times of the first and the last."""
+
+    events: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def plus(self, other: "Span") -> "Span":
+        """Both spans as one."""
+        moments = [each for each in (self.first, self.last, other.first, other.last) if each is not None]
+        return Span(self.events + other.events, min(moments, default=None), max(moments, default=None))
+
+    def as_json(self) -> dict[str, Any]:
+        """The span as JSON."""
+        return {
+            "count": self.events,
+            "first": self.first and self.first.isoformat(),
+            "last": self.last and self.last.isoformat(),
+        }
+
+
 class StateEvent(NamedTuple):
     """An event as numbers, to fold a state from. `item` is 0 for an unknown item, `order` 0 for none."""
 
@@ -130,14 +151,20 @@ async def events_of_person(
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM events WHERE {_whose(person)}"
         " AND ($2::text[] IS NULL OR type = ANY($2::text[]::event_type[]))"
-        " AND ($3::timestamptz IS NULL OR (occurred_at <= $3 AND (occurred_at, source, id) < ($3, $4::text, $5::text)))"
-        " ORDER BY occurred_at DESC, source DESC, id DESC LIMIT $6",
+        " AND ($3::timestamptz IS NULL OR (occurred_at <= $3"
+        '   AND (occurred_at, source COLLATE "C", id COLLATE "C") < ($3, $4::text, $5::text)))'
+        ' ORDER BY occurred_at DESC, source COLLATE "C" DESC, id COLLATE "C" DESC LIMIT $6',
         person.id,
         None if types is None else [type.value for type in types],
         *(before or (None, None, None)),
         limit,
     )
     return [_event(row) for row in rows]
+
+
+def place_of(event: Event) -> HistoryPlace:
+    """The place of an event in a history."""
+    return HistoryPlace(event.occurred_at, event.source, event.id)
 
 
 async def events_for_items(

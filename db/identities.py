@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from core.contract import Event, Person
 from db.locks import AdvisoryLock, lock_transaction
-from db.merged_users import lock_owner
+from db.merged_users import IDS, OWNER, lock_owner
 from db.postgres import Connection, transaction
 
 MOST_AT_ONCE: Final = 10_000  # events assigned to a user in one transaction
@@ -103,6 +103,16 @@ async def identities_of(connection: Connection, user_id: str) -> list[Identity]:
         user_id,
     )
     return [Identity(*row) for row in rows]
+
+
+async def people_of_user(connection: Connection, user_id: str) -> list[Person]:
+    """Everybody that this user is or was: all their user ids, and their guests."""
+    rows = await connection.fetch(
+        f"SELECT 'user' AS kind, unnest({IDS}) AS id"
+        f" UNION ALL SELECT 'guest', anonymous_id FROM identities WHERE user_id = {OWNER}",
+        user_id,
+    )
+    return [Person(row["kind"], row["id"]) for row in rows]
 
 
 async def users_of_guests(connection: Connection) -> dict[str, str]:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from db.dead_events import DeadEvent, dead_events_of_user
 from db.erasures import erasure_of
+from db.events import Span
 from db.identities import identities_of
 from db.merged_users import merged_into, owner_of
 from db.postgres import Connection
@@ -14,7 +15,7 @@ _NO_TRAITS: Final = {"traits": None, "traitsUpdatedAt": None}
 
 
 async def personal_data_of(connection: Connection, user_id: str) -> dict[str, Any]:
-    """The data stored about a user under any of their ids, as JSON. Events are only counted: there may be many."""
+    """The data stored about a user under any of their ids, as JSON, but for `events`: a Span, there may be many."""
     owner = await owner_of(connection, user_id)
     merged = await merged_into(connection, owner)
     ids = [owner, *(one.user_id for one in merged)]
@@ -42,11 +43,7 @@ async def personal_data_of(connection: Connection, user_id: str) -> dict[str, An
             {"anonymousId": one.anonymous_id, "identifiedAt": one.identified_at.isoformat(), "by": one.identified_by}
             for one in await identities_of(connection, owner)
         ],
-        "events": {
-            "count": events["count"],
-            "first": events["first"] and events["first"].isoformat(),
-            "last": events["last"] and events["last"].isoformat(),
-        },
+        "events": Span(*events),
         "deadEvents": [_dead_event(*found) for found in await dead_events_of_user(connection, user_id, MOST_DEAD)],
         "asked": await requests_of(connection, ids),
         "erasure": erasure and {"id": str(erasure.id), "erasedAt": erasure.erased_at.isoformat()},
