@@ -30,7 +30,7 @@ from api.http.request_metrics import RequestMetrics
 from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes as oauth_routes
 from api.oauth.tokens.verifier import Verifier
-from api.routes import bulk, health, metrics
+from api.routes import batch, bulk, health, metrics
 from api.routes.probes import StoreProbes
 from bus.rabbitmq.publisher import RabbitPublisher
 from core import telemetry
@@ -76,6 +76,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
     routes = [
         Route("/graphql", endpoint),
         *bulk.routes(edge.max_body, edge.request_timeout, heavy),
+        *batch.routes(edge.max_body),
         *oauth_routes(),
         *health.ROUTES,
         *metrics.routes(settings.watching),

@@ -53,7 +53,13 @@ class Stores(_Concern):
     )
 
 
-class Gateway(_Concern):
+class Popular(_Concern):
+    """The list of popular items, in every process that makes lists."""
+
+    popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
+
+
+class Gateway(Popular):
     """The HTTP process."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -86,7 +92,6 @@ class Gateway(_Concern):
     serving_poll: float = Field(
         2.0, gt=0, description="Seconds between two checks of the serving row and of the catalogue's changes."
     )
-    popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

@@ -148,6 +148,17 @@ async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[
     return base, delta
 
 
+async def read_people(redis: Redis, people: Sequence[Person]) -> list[tuple[bytes | None, list[bytes]]]:
+    """What `read_person` returns of each of these, in one round trip for all."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for person in people:
+            keys = person_keys(person)
+            pipeline.get(keys.base)
+            pipeline.zrange(keys.delta, 0, -1)
+        found = await pipeline.execute()
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
 async def write_base(redis: Redis, person: Person, packed: bytes) -> None:
     """Keep a state that was built from Postgres, for a day."""
     await redis.set(person_keys(person).base, packed, ex=BASE_TTL)

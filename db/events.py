@@ -186,19 +186,28 @@ async def events_for_items(
     return found
 
 
+_STATE_EVENTS: Final = (
+    "SELECT user_id, events.source, events.id, occurred_at, type, coalesce(items.number, 0) AS item,"
+    " floor(extract(epoch FROM occurred_at))::bigint AS occurred, coalesce(quantity, 1) AS quantity,"
+    " (round(CASE WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
+    "   WHEN type = ANY($2::text[]::event_type[]) THEN coalesce(value, 0) * 100 ELSE 0 END))::bigint AS cents,"
+    " order_id, received_at FROM events LEFT JOIN items ON items.id = events.item_id WHERE"
+)
+
+
 async def state_events(connection: Connection, person: Person) -> list[StateEvent]:
     """Every event of a person, to fold a state from, in no particular order."""
-    rows = await connection.fetch(
-        "SELECT events.source, events.id, occurred_at, type, coalesce(items.number, 0) AS item,"
-        " floor(extract(epoch FROM occurred_at))::bigint AS occurred, coalesce(quantity, 1) AS quantity,"
-        " (round(CASE WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
-        "   WHEN type = ANY($2::text[]::event_type[]) THEN coalesce(value, 0) * 100 ELSE 0 END))::bigint AS cents,"
-        " order_id, received_at"
-        f" FROM events LEFT JOIN items ON items.id = events.item_id WHERE {_whose(person)}",
-        person.id,
-        sorted(PAID),
-    )
+    rows = await connection.fetch(f"{_STATE_EVENTS} {_whose(person)}", person.id, sorted(PAID))
     return [_state_event(row) for row in rows]
+
+
+async def state_events_of_users(connection: Connection, users: Sequence[str]) -> dict[str, list[StateEvent]]:
+    """What `state_events` returns of each of these users, none of whom was merged into another one."""
+    rows = await connection.fetch(f"{_STATE_EVENTS} user_id = ANY($1::text[])", list(users), sorted(PAID))
+    found: dict[str, list[StateEvent]] = {user: [] for user in users}
+    for row in rows:
+        found[row["user_id"]].append(_state_event(row))
+    return found
 
 
 def _whose(person: Person) -> str:

@@ -1,5 +1,6 @@
 """Users that are one person: an old user id belongs to at most one other user, who owns its events and guests."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
@@ -82,9 +83,12 @@ async def merged_into(connection: Connection, user_id: str) -> list[MergedUser]:
     return [MergedUser(*row) for row in rows]
 
 
-async def owners_of_merged(connection: Connection) -> dict[str, str]:
-    """The user of every old user id."""
-    rows = await connection.fetch("SELECT user_id, into_id FROM merged_users")
+async def owners_of_merged(connection: Connection, among: Sequence[str] | None = None) -> dict[str, str]:
+    """The user of every old user id, or of those `among` these ids."""
+    rows = await connection.fetch(
+        "SELECT user_id, into_id FROM merged_users WHERE $1::text[] IS NULL OR user_id = ANY($1)",
+        None if among is None else list(among),
+    )
     return {row["user_id"]: row["into_id"] for row in rows}
 
 

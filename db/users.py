@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from core.contract import Person
 from core.uploads import UserPatch
@@ -74,6 +74,25 @@ async def user_by_id(connection: Connection, id: str) -> User | None:
         f"SELECT traits FROM users WHERE id = ANY({IDS}) ORDER BY id = {OWNER}, updated_at, id", id
     )
     return User(id, {name: value for row in rows for name, value in row["traits"].items()}) if rows else None
+
+
+_NEXT_ID: Final = (
+    "(SELECT least((SELECT min(id) FROM users WHERE id > {after}),"
+    " (SELECT min(user_id) FROM events WHERE user_id > {after})))"
+)
+
+
+async def user_ids(connection: Connection, after: str = "", limit: int = 1_000) -> list[str]:
+    """The ids of users whom the shop described or reported events of, after one, in order. Old ids are left out."""
+    rows = await connection.fetch(
+        f"WITH RECURSIVE ids AS (SELECT {_NEXT_ID.format(after='$1::text')} AS id"
+        f" UNION ALL SELECT {_NEXT_ID.format(after='ids.id')} FROM ids WHERE id IS NOT NULL)"
+        " SELECT id FROM ids WHERE id IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM merged_users WHERE merged_users.user_id = ids.id) LIMIT $2",
+        after,
+        limit,
+    )
+    return [row["id"] for row in rows]
 
 
 async def person_known(connection: Connection, person: Person) -> bool:

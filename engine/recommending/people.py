@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -12,9 +13,9 @@ from core.contract import Person
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
-from db.cache import owner_in, read_person, unpack_recent, write_base, write_owner
-from db.events import StateEvent, state_events
-from db.merged_users import owner_of
+from db.cache import owner_in, read_people, read_person, unpack_recent, write_base, write_owner
+from db.events import StateEvent, state_events, state_events_of_users
+from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
 from db.users import person_known
 from engine.catalogue.catalogue import Catalogue
@@ -33,6 +34,15 @@ class Degradation(StrEnum):
     NO_MODEL = "NO_MODEL"
     NO_CACHE = "NO_CACHE"
     NO_HISTORY = "NO_HISTORY"
+
+
+class ReadPerson(NamedTuple):
+    """A base, or all events of a user without one; the recent events, and why some may be missing."""
+
+    base: State | None
+    delta: list[bytes]
+    history: Sequence[StateEvent] | None
+    degraded: list[Degradation]
 
 
 class PeopleReader:
@@ -87,6 +97,42 @@ class PeopleReader:
             return fold(found, fresh), degraded
         state, more = await self._state(found, delta, follow=False)
         return state, list(dict.fromkeys([*degraded, *more]))
+
+    async def read_many(self, people: Sequence[Person], history: Connection) -> dict[Person, ReadPerson]:
+        """What the states of these users are folded from: one Redis pipeline and two queries of `history` for all.
+
+        Nothing is kept in Redis. Merged users are left out: read each with `state`. Raises StoreUnavailable when
+        `history` is away.
+        """
+        degraded: list[Degradation] = []
+        try:
+            cached = await read_people(self._redis, people)
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read the states of many people")
+            cached, degraded = [(None, [])] * len(people), [Degradation.NO_CACHE]
+        found = {
+            person: ReadPerson(_unpack(packed), delta, None, degraded)
+            for person, (packed, delta) in zip(people, cached, strict=True)
+            if owner_in(packed) is None
+        }
+        absent = [person.id for person, read in found.items() if read.base is None]
+        if absent:
+            merged = await owners_of_merged(history, absent)
+            stored = await state_events_of_users(history, [id for id in absent if id not in merged])
+            for id in absent:
+                person = Person("user", id)
+                if id in merged:
+                    del found[person]
+                else:
+                    found[person] = found[person]._replace(history=stored[id])
+        return found
+
+    async def fold_read(self, read: ReadPerson) -> tuple[State, list[Degradation]]:
+        """The state of a person whom `read_many` read: as `state` returns it."""
+        base, rows = read.base, read.history or ()
+        if base is None:
+            base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
+        return fold(base, self._fresh(read.delta)), read.degraded
 
     async def known(self, person: Person, state: State) -> bool:
         """Whether the shop sent traits or events about this person. False while Postgres is away."""
