@@ -14,9 +14,9 @@ from core.settings import Popular, Stores
 from core.turns import Turns
 from db.cache import connect_redis
 from db.lake.list_files import Format, ListFile
-from db.postgres import Pool, connect_pool
+from db.postgres import connect_pool
 from db.shares import share_out
-from db.users import user_ids
+from db.users import stream_user_ids
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.batch import BatchRecommender, BatchRequest, RefusedUser
 from engine.recommending.people import PeopleReader
@@ -60,7 +60,7 @@ async def _write(url: str, format: Format, request: BatchRequest, file: Path | N
             people = PeopleReader(shares.people, redis, catalogue)
             signer = Signer(secrets.token_hex(32))  # nothing here is signed
             batch = BatchRecommender(catalogue, models, signer, people, shares.bulk, Turns())
-            users = _all(pool) if file is None else _named(file)
+            users = stream_user_ids(pool, AT_ONCE) if file is None else _named(file)
             bundle = models.current
             with ListFile.at(url, format) as lists:
                 counts = await _fill(lists, batch, users, request)
@@ -80,13 +80,6 @@ async def _fill(
         made, degraded = made + 1, degraded + bool(each.degraded)
         lists.add(each.as_json())
     return made, degraded, rejected
-
-
-async def _all(pool: Pool) -> AsyncIterator[Sequence[str]]:
-    after = ""
-    while ids := await user_ids(pool, after, AT_ONCE):
-        yield ids
-        after = ids[-1]
 
 
 async def _named(file: Path) -> AsyncIterator[Sequence[str]]:

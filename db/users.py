@@ -1,12 +1,12 @@
 """Users and their traits; whether a person is known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from core.contract import Person
 from core.uploads import UserPatch
-from db.merged_users import IDS, OWNER
+from db.merged_users import IDS, OWNER, owners_of_merged
 from db.postgres import Connection, transaction
 
 UpsertOutcome = Literal["ACCEPTED", "STALE"]
@@ -82,17 +82,24 @@ _NEXT_ID: Final = (
 )
 
 
-async def user_ids(connection: Connection, after: str = "", limit: int = 1_000) -> list[str]:
-    """The ids of users whom the shop described or reported events of, after one, in order. Old ids are left out."""
-    rows = await connection.fetch(
-        f"WITH RECURSIVE ids AS (SELECT {_NEXT_ID.format(after='$1::text')} AS id"
-        f" UNION ALL SELECT {_NEXT_ID.format(after='ids.id')} FROM ids WHERE id IS NOT NULL)"
-        " SELECT id FROM ids WHERE id IS NOT NULL"
-        " AND NOT EXISTS (SELECT FROM merged_users WHERE merged_users.user_id = ids.id) LIMIT $2",
-        after,
-        limit,
-    )
-    return [row["id"] for row in rows]
+async def stream_user_ids(connection: Connection, at_once: int = 1_000) -> AsyncIterator[list[str]]:
+    """The ids of all users whom the shop described or reported events of, in order. Old ids are left out."""
+    after = ""
+    while True:
+        rows = await connection.fetch(
+            f"WITH RECURSIVE ids AS (SELECT {_NEXT_ID.format(after='$1::text')} AS id"
+            f" UNION ALL SELECT {_NEXT_ID.format(after='ids.id')} FROM ids WHERE id IS NOT NULL)"
+            # The limit inside ends the recursion.
+            " SELECT id FROM (SELECT id FROM ids WHERE id IS NOT NULL LIMIT $2) AS next ORDER BY id",
+            after,
+            at_once,
+        )
+        ids = [row["id"] for row in rows]
+        if not ids:
+            return
+        after = ids[-1]
+        merged = await owners_of_merged(connection, ids)
+        yield [id for id in ids if id not in merged]
 
 
 async def person_known(connection: Connection, person: Person) -> bool:

@@ -23,6 +23,7 @@ from api.http.endpoint import (
     send_answer,
     viewer_of,
 )
+from api.http.json_body import check_containers
 from api.routes.elements import JSON, unpack
 from core.bulkhead import Bulkhead, CallerBulkheads
 from core.errors import InvalidInput, Overloaded, RateLimited
@@ -134,49 +135,38 @@ def _request(query_string: bytes) -> BatchRequest:
 
 
 def _read_ids(kind: str, body: bytes) -> list[str]:
-    """The ids of a body: a JSON array of texts, or one JSON text per line. Raises RequestRefused."""
+    """The ids of a body: a JSON array of texts, or a JSON text per line. Raises RequestRefused."""
+    check_containers(body, "The body")
     if kind == JSON:
-        return _checked(_loaded(body, "The body"), "The body must be an array of user ids.")
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    if len(lines) > MAX_IDS:
-        raise _too_many()
-    joined = b"[" + b",".join(lines) + b"]"
+        ids = _loaded(body)
+        if not isinstance(ids, list):
+            raise RequestRefused("BAD_REQUEST", "The body must be an array of user ids, as JSON.")
+    else:
+        lines = [line for line in body.split(b"\n") if line.strip()]
+        _check_count(len(lines))
+        ids = [_loaded(line) for line in lines]
+    _check_count(len(ids))
+    number = next((at for at, id in enumerate(ids, 1) if not isinstance(id, str)), None)
+    if number is not None:
+        raise RequestRefused("BAD_REQUEST", f'Id {number} is not a JSON text, as "anna".')
+    return ids
+
+
+def _loaded(text: bytes) -> Any:
     try:
-        return _checked(orjson.loads(joined), "")
-    except (orjson.JSONDecodeError, RequestRefused):
-        number = next(at for at, line in enumerate(lines, 1) if not _is_text(line))
-        raise RequestRefused("BAD_REQUEST", f'Id {number} must be a JSON text, as "anna".') from None
-
-
-def _checked(value: Any, message: str) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise RequestRefused("BAD_REQUEST", message)
-    if len(value) > MAX_IDS:
-        raise _too_many()
-    return value
-
-
-def _loaded(body: bytes, name: str) -> Any:
-    try:
-        return orjson.loads(body)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise RequestRefused("BAD_REQUEST", f"{name} is not JSON.") from None
+        return None
 
 
-def _is_text(line: bytes) -> bool:
-    try:
-        return isinstance(orjson.loads(line), str)
-    except orjson.JSONDecodeError:
-        return False
+def _check_count(count: int) -> None:
+    if count > MAX_IDS:
+        raise RequestRefused("PAYLOAD_TOO_LARGE", f"A batch may have at most {MAX_IDS:,} ids.", 413)
 
 
 async def _refuse(send: Send, refusal: RequestRefused) -> None:
     body = orjson.dumps(error_answer(refusal.code, str(refusal)))
     await send_answer(send, refusal.status, _REFUSED, body, refusal_headers(refusal))
-
-
-def _too_many() -> RequestRefused:
-    return RequestRefused("PAYLOAD_TOO_LARGE", f"A batch may have at most {MAX_IDS:,} ids.", 413)
 
 
 def _busy() -> Overloaded:

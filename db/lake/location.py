@@ -70,7 +70,7 @@ class Lake:
         return dict(zip(names, found, strict=True))
 
     def create(self, folder: str) -> tuple[str, Any]:
-        """A new file in a folder, "" for the root, under a temporary name; `name` gives it its name when it is written."""
+        """A new file in a folder, "" for the root, under a temporary name; `name` names it when it is written."""
         temporary = f"{folder}/{TEMPORARY}{uuid4().hex}".removeprefix("/")
         with self.translated():
             if not isinstance(self.files, AsyncFileSystem):  # would create the bucket; a bucket has no folders
