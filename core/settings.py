@@ -59,7 +59,7 @@ class Popular(_Concern):
     popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
 
 
-class Gateway(Popular):
+class Gateway(_Concern):
     """The HTTP process."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -197,6 +197,10 @@ class Settings:
     @cached_property
     def gateway(self) -> Gateway:
         return Gateway()
+
+    @cached_property
+    def popular(self) -> Popular:
+        return Popular()
 
     @cached_property
     def ingest(self) -> Ingest:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from api.errors import REFUSALS, RequestRefused, error_answer, refusal_of
-from api.graphql.request.filter_text import read_filter_text
+from api.graphql.filter_text import read_filter_text
 from api.http.disconnects import Disconnected, while_connected
 from api.http.endpoint import (
     Header,

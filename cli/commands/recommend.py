@@ -89,7 +89,7 @@ def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | 
     configure_logs("WARNING")
     filter = None
     if asked.filter is not None:
-        from api.graphql.request.filter_text import read_filter_text
+        from api.graphql.filter_text import read_filter_text
 
         filter = read_filter_text(asked.filter)
     request = BatchRequest.of(asked.placement, asked.first, asked.market, filter)

@@ -31,7 +31,7 @@ SCHEMA: Final = pa.schema(
                         pa.field("rank", pa.int32(), nullable=False),
                         pa.field("score", pa.float64(), nullable=False),
                         pa.field("reason", pa.string(), nullable=False),
-                        pa.field("reasonItemId", pa.string()),
+                        pa.field("reasonItemId", pa.string(), nullable=False),
                     ]
                 )
             ),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from core.bulkhead import Bulkhead
 from core.contract import Event, EventType
@@ -18,9 +18,7 @@ from db.lake.archive import (
     DroppedMonth,
     Subject,
     archived_days,
-    count_events,
     dropped_months,
-    newest_events,
 )
 from db.lake.location import Lake
 from db.lake.owner import origin_of
@@ -85,7 +83,7 @@ class Archive:
         """The newest events of those found, at most `limit`. Raises StoreUnavailable."""
         if not found.files or self._url is None:
             return []
-        return await self._run(newest_events, Lake.at(self._url), found.files, found.subject, types, before, limit)
+        return await self._run(_newest, Lake.at(self._url), found.files, found.subject, types, before, limit)
 
     async def _run(self, work: Callable[..., Found], *arguments: object) -> Found:
         async with self._places.place(), time_limit("lake", TIME_LIMIT + 0.5):
@@ -117,6 +115,8 @@ def _search(url: str, origin: str, subject: Subject, dropped: Sequence[DroppedMo
 
 def _span(lake: Lake, files: Sequence[ArchivedFile], subject: Subject, known: Spans, until: float) -> Span | None:
     """The events of one month; None when it cannot be read, or not in time."""
+    from db.lake.archived_events import count_events  # loads pyarrow, which a gateway seldom needs
+
     total = Span()
     for file in files:
         if file.name not in known:
@@ -129,6 +129,12 @@ def _span(lake: Lake, files: Sequence[ArchivedFile], subject: Subject, known: Sp
                 return None
         total = total.plus(known[file.name])
     return total
+
+
+def _newest(*arguments: Any) -> list[Event]:
+    from db.lake.archived_events import newest_events  # loads pyarrow, which a gateway seldom needs
+
+    return newest_events(*arguments)
 
 
 def _named(months: Sequence[DroppedMonth]) -> list[str]:

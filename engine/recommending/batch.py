@@ -39,12 +39,12 @@ class BatchRequest(NamedTuple):
 
 
 class BatchItem(NamedTuple):
-    """An item of a list. `reason_item` is the item that the reason is about, None for the item itself."""
+    """An item of a list. `reason_item` is the item that the reason is about."""
 
     id: str
     score: float
     reason: str
-    reason_item: str | None
+    reason_item: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class BatchRecommender:
         for number, score, reason, because in zip(page.numbers, page.scores, page.reasons, page.because, strict=True):
             item, cause = item_of(number), item_of(because) if because else None
             assert item is not None
-            items.append(BatchItem(item.id, score, REASONS[reason], cause.id if cause else None))
+            items.append(BatchItem(item.id, score, REASONS[reason], (cause or item).id))
         return UserList(
             person.id,
             placement,

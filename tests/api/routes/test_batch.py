@@ -121,7 +121,7 @@ async def test_the_lists_are_those_of_the_gateway(post: Caller, ask: Ask, filter
                 edge["node"]["id"], edge["rank"], edge["reason"]["code"],
             )  # fmt: skip
             assert item["score"] == pytest.approx(edge["score"], rel=1e-3)
-            assert (item["reasonItemId"] or item["id"]) == edge["reason"]["item"]["id"]
+            assert item["reasonItemId"] == edge["reason"]["item"]["id"]
     lists = {row["userId"]: [item["id"] for item in row["items"]] for row in made}
     assert lists["cached"] != lists["stored"], "they are personal"
     assert made[-1]["degraded"] == ["UNKNOWN_PERSON"]
