@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
+import structlog
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -29,6 +30,8 @@ from core.bulkhead import Bulkhead, CallerBulkheads
 from core.errors import InvalidInput, Overloaded, RateLimited
 from engine.recommending.batch import BatchRecommender, BatchRequest, RefusedUser, UserList
 from engine.viewer import Viewer
+
+log = structlog.get_logger()
 
 SCOPE: Final = "recommendations:read"
 MAX_IDS: Final = 10_000
@@ -61,6 +64,8 @@ class BatchEndpoint:
                 await _answer(scope, receive, send, viewer, ids, request)
         except Disconnected:
             return
+        except TimeoutError:  # the answer has begun: without its end, the caller knows that it is incomplete
+            log.warning("batch_not_finished")
         except InvalidInput as error:
             await _refuse(send, RequestRefused("BAD_USER_INPUT", str(error)))
         except REFUSALS as error:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Self
 
+import structlog
+
 from core.contract import Person, check_user_id
-from core.errors import InvalidInput, StoreUnavailable
-from core.stores import log_unavailable
+from core.errors import InvalidInput, RateLimited, StoreUnavailable
 from core.turns import OneAtATime, Turns
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
@@ -19,6 +20,8 @@ from engine.signing import Signer
 from ml.affinity.model import AffinityModel
 from ml.ranked import REASONS
 from ml.state import State
+
+log = structlog.get_logger()
 
 MAX_FIRST: Final = 100
 AT_ONCE: Final = 50  # people whose data is read together
@@ -150,8 +153,8 @@ class BatchRecommender:
     async def _load(self, people: Sequence[Person]) -> PersonLoader:
         try:
             return _ReadPeople(self._people, await self._people.read_many(people, self._reads) if people else {})
-        except StoreUnavailable as error:  # each is read alone, as far as possible
-            log_unavailable(error, doing="read the histories of many people")
+        except (StoreUnavailable, RateLimited) as error:  # each is read alone, as far as possible
+            log.warning("people_not_read_together", error=str(error))
             return PersonLoader(self._people)
 
     def _user_list(self, person: Person, placement: str, listed: RecommendedList) -> UserList:

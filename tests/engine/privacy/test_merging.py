@@ -1,5 +1,6 @@
 """Merged users: everything about the old id counts for the user that stays, also what arrives during the merge."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -125,6 +126,33 @@ async def test_a_user_of_very_many_events_is_merged_in_parts(
         await settle_merges(pool, redis, clock.now() + 2 * LATER)
         seen.append(len(await ids(pool, NEW)))
     assert seen == [5, 10, 10]
+
+
+async def test_merges_joins_and_events_at_once_leave_nothing_behind(
+    pool: Pool, redis: Redis, connections: Connections, people: PeopleReader
+) -> None:
+    await connections.pool()
+    for number in range(10):
+        a, b, c = (f"{name}{number}" for name in "abc")
+        batches = [
+            [make_event(f"{id}-{at}", id, at), make_event(f"g{id}-{at}", None, at, anonymousId=f"g{id}")]
+            for at in range(3)
+            for id in (a, b, c)
+        ]
+        await asyncio.gather(
+            *(store(connections, batch, timeout=5) for batch in batches),
+            merge_users(pool, redis, a, b, "shop"),
+            merge_users(pool, redis, b, c, "shop"),
+            *(join_guest(pool, f"g{id}", id, "shop") for id in (a, b, c)),
+            *(people.state(Person("user", id)) for id in (a, b, c)),
+        )
+        await settle_guests(pool, redis, clock.now() + LATER)
+        await settle_merges(pool, redis, clock.now() + LATER)
+        for id in (a, b, c):
+            assert len(await ids(pool, Person("user", id))) == 18
+            assert await lines(people, Person("user", id)) == 18
+    assert await pool.fetchval("SELECT count(DISTINCT user_id) FROM events") == 10
+    assert await pool.fetchval("SELECT count(*) FROM events WHERE user_id IS NULL") == 0
 
 
 async def test_an_event_known_under_the_old_id_is_not_stored_again(
