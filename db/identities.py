@@ -115,6 +115,18 @@ async def people_of_user(connection: Connection, user_id: str) -> list[Person]:
     return [Person(row["kind"], row["id"]) for row in rows]
 
 
+async def has_unassigned_events(connection: Connection, user_id: str) -> bool:
+    """Whether events of this user's old ids or guests are still to be assigned."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM events WHERE user_id IN"
+        f"   (SELECT user_id FROM merged_users WHERE into_id = {OWNER}))"
+        " OR EXISTS (SELECT FROM events WHERE user_id IS NULL AND anonymous_id IN"
+        f"   (SELECT anonymous_id FROM identities WHERE user_id = {OWNER}))",
+        user_id,
+    )
+    return found
+
+
 async def users_of_guests(connection: Connection) -> dict[str, str]:
     """The user id of every guest who became a user, by anonymous id."""
     rows = await connection.fetch("SELECT anonymous_id, user_id FROM identities")

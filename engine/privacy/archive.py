@@ -24,12 +24,13 @@ from db.lake.location import Lake
 from db.lake.owner import origin_of
 from db.postgres import Connection
 
-TIME_LIMIT: Final = 2.5  # seconds of one search; the request must end within its own limit
+TIME_LIMIT: Final = 2.0  # seconds of one search; search and reading together must end before the request does
+READ_LIMIT: Final = 1.5  # seconds to read a page
 Found = TypeVar("Found")
 Spans = dict[str, Span]  # by file name; a file never changes
 AT_ONCE: Final = 2  # searches
 WAITING: Final = 8
-PATIENCE: Final = 1.0  # seconds
+PATIENCE: Final = 0.5  # seconds
 MOST_SUBJECTS: Final = 32  # whose searched files are remembered: a search that took too long continues there
 
 
@@ -71,7 +72,7 @@ class Archive:
             origin = await origin_of(connection)
             try:
                 spans = self._remembered(subject)
-                return await self._run(_search, self._url, origin, subject, dropped, spans)
+                return await self._run(TIME_LIMIT + 0.2, _search, self._url, origin, subject, dropped, spans)
             except (StoreUnavailable, InvalidInput) as error:
                 unavailable = error if isinstance(error, StoreUnavailable) else StoreUnavailable("lake", str(error))
                 log_unavailable(unavailable, doing="search the lake for a person")
@@ -83,10 +84,11 @@ class Archive:
         """The newest events of those found, at most `limit`. Raises StoreUnavailable."""
         if not found.files or self._url is None:
             return []
-        return await self._run(_newest, Lake.at(self._url), found.files, found.subject, types, before, limit)
+        arguments = (Lake.at(self._url), found.files, found.subject, types, before, limit)
+        return await self._run(READ_LIMIT, _newest, *arguments)
 
-    async def _run(self, work: Callable[..., Found], *arguments: object) -> Found:
-        async with self._places.place(), time_limit("lake", TIME_LIMIT + 0.5):
+    async def _run(self, seconds: float, work: Callable[..., Found], *arguments: object) -> Found:
+        async with self._places.place(), time_limit("lake", seconds):
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def _remembered(self, subject: Subject) -> Spans:

@@ -19,7 +19,7 @@ from db.cache import forget_people, forget_seen
 from db.deletion import DeletedData
 from db.erasures import Erasure, begin_erasure, erasure_by_id, update_stores
 from db.events import HistoryPlace, events_of_person, place_of
-from db.identities import people_of_user
+from db.identities import has_unassigned_events, people_of_user
 from db.lake.archive import Subject
 from db.personal_data import personal_data_of
 from db.postgres import Connection
@@ -33,12 +33,16 @@ log = structlog.get_logger()
 
 
 class PersonExport(NamedTuple):
-    """Everything that was stored about a person at `as_of`. `archived` are the events that only the lake has."""
+    """Everything that was stored about a person at `as_of`. `archived` are the events that only the lake has.
+
+    It is not `complete` while months are missing, or events of an old id or a guest are still to be assigned.
+    """
 
     person: Person
     as_of: datetime
     profile: dict[str, Any]
     archived: ArchivedEvents
+    complete: bool
 
 
 async def export_user(pool: Connection, archive: Archive, viewer: Viewer, id: str) -> PersonExport:
@@ -53,7 +57,8 @@ async def export_user(pool: Connection, archive: Archive, viewer: Viewer, id: st
     archived = await archive.find(pool, Subject(frozenset(people), frozenset(erased.items())))
     profile = await personal_data_of(pool, person.id)
     profile["events"] = archived.span.plus(profile["events"]).as_json()
-    return PersonExport(person, now, profile, archived)
+    complete = not archived.missing and not await has_unassigned_events(pool, person.id)
+    return PersonExport(person, now, profile, archived, complete)
 
 
 async def exported_events(

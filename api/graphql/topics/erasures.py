@@ -54,8 +54,8 @@ class ExportUserPayload:
 
     export: UserExport | None = strawberry.field(description="Everything that is stored; null when refused.")
     complete: bool = strawberry.field(
-        description="Whether the export has everything. False when it lacks events of `missingMonths`, and when it was"
-        " refused."
+        description="Whether the export has everything. False when events of `missingMonths` are absent, while those of a"
+        " merged user or a guest are still being assigned, and when it was refused."
     )
     missing_months: list[str] = strawberry.field(
         description="The months, as YYYY-MM, whose events are only in the exported files and could not be read: no"
@@ -175,4 +175,4 @@ class ErasureMutation:
             found=found, id=strawberry.ID(found.person.id), as_of=found.as_of, profile=JSON(found.profile)
         )
         missing = list(found.archived.missing)
-        return ExportUserPayload(export=export, complete=not missing, missing_months=missing, user_errors=[])
+        return ExportUserPayload(export=export, complete=found.complete, missing_months=missing, user_errors=[])

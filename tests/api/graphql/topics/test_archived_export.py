@@ -154,6 +154,19 @@ async def test_months_that_cannot_be_read_are_named(gateway: Gateway, ask: Ask, 
     assert await said() == incomplete, "the lake is gone"
 
 
+async def test_an_export_is_not_complete_while_events_of_a_merged_user_are_being_assigned(
+    gateway: Gateway, ask: Ask
+) -> None:
+    await store(gateway.pool, event(1), event(2, userId="old"))
+    assert (await exported(ask))["complete"]
+    await merge_into(gateway.pool, "old", "u1", "shop")  # nothing is assigned yet
+    payload = await exported(ask)
+    assert (payload["complete"], payload["missingMonths"], ids(payload)) == (False, [], {"1"})
+    await gateway.pool.execute("UPDATE events SET user_id = 'u1'")
+    payload = await exported(ask)
+    assert (payload["complete"], ids(payload)) == (True, {"1", "2"})
+
+
 async def test_a_slow_lake_makes_the_export_incomplete_and_asking_again_continues(
     reading: Gateway, ask: Ask, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
