@@ -54,8 +54,8 @@ class ExportUserPayload:
 
     export: UserExport | None = strawberry.field(description="Everything that is stored; null when refused.")
     complete: bool = strawberry.field(
-        description="Whether the export has everything. False when events of `missingMonths` are absent, while those of a"
-        " merged user or a guest are still being assigned, and when it was refused."
+        description="Whether the export has everything. False when events of `missingMonths` are absent, while those of"
+        " a merged user or a guest are still being assigned, and when it was refused."
     )
     missing_months: list[str] = strawberry.field(
         description="The months, as YYYY-MM, whose events are only in the exported files and could not be read: no"
