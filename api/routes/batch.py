@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -39,6 +40,7 @@ MAX_PARAMETERS: Final = 50  # of one query string
 AT_ONCE: Final = 2  # batches of a process; one of a caller
 SEND_TIMEOUT: Final = 30.0  # seconds that a caller may take to read on
 TIMEOUT: Final = 600.0  # seconds of one answer
+LONGEST_PAUSE: Final = 0.05  # seconds after a list
 _LINES: Final = b"application/x-ndjson; charset=utf-8"
 _REFUSED: Final = b"application/json; charset=utf-8"
 _PARAMETERS: Final = frozenset({"placement", "first", "market", "filter"})
@@ -47,7 +49,7 @@ _PARAMETERS: Final = frozenset({"placement", "first", "market", "filter"})
 class BatchEndpoint:
     """An ASGI app: reads up to 10,000 ids, then makes and sends one list after the other.
 
-    Only few batches run at a time, and each list waits for its turn: other requests run in between. A caller who
+    Only few batches run at a time, and each pauses after a list for as long as the list took. A caller who
     leaves, or does not read on, ends the work.
     """
 
@@ -94,13 +96,15 @@ async def _answer(
     lists = batch.lists(_in_one_group(ids), request)
     async with asyncio.timeout(TIMEOUT):
         with while_connected(receive):
-            first = await anext(lists, None)  # what is wrong with the request is found here, before the answer begins
+            began = perf_counter()
+            made = await anext(lists, None)  # what is wrong with the request is found here, before the answer begins
             headers: list[Header] = [(b"content-type", _LINES), (b"cache-control", b"no-store")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            if first is not None:
-                await _send_line(send, first)
-            async for each in lists:
-                await _send_line(send, each)
+            while made is not None:
+                await _send_line(send, made)
+                await asyncio.sleep(min(perf_counter() - began, LONGEST_PAUSE))  # half of the time is for others
+                began = perf_counter()
+                made = await anext(lists, None)
             await send({"type": "http.response.body", "body": b""})
 
 
@@ -108,7 +112,6 @@ async def _send_line(send: Send, made: UserList | RefusedUser) -> None:
     async with asyncio.timeout(SEND_TIMEOUT):
         body = orjson.dumps(made.as_json(), option=orjson.OPT_APPEND_NEWLINE)
         await send({"type": "http.response.body", "body": body, "more_body": True})
-    await asyncio.sleep(0)  # everybody else first
 
 
 async def _in_one_group(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:
