@@ -29,7 +29,7 @@ from api.http.request_metrics import RequestMetrics
 from api.oauth.authority import Authority, open_authority
 from api.oauth.endpoints import routes as oauth_routes
 from api.oauth.tokens.verifier import Verifier
-from api.routes import bulk, health, metrics
+from api.routes import batch, bulk, health, metrics
 from api.routes.probes import StoreProbes
 from bus.rabbitmq.publisher import RabbitPublisher
 from core import telemetry
@@ -41,6 +41,7 @@ from db.postgres import Pool, connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.ingest import EventIntake
+from engine.privacy.archive import Archive
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
@@ -74,6 +75,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
     routes = [
         Route("/graphql", endpoint),
         *bulk.routes(edge.max_body, edge.request_timeout),
+        *batch.routes(edge.max_body),
         *oauth_routes(),
         *health.ROUTES,
         *metrics.routes(settings.watching),
@@ -150,7 +152,7 @@ async def _open_gateway(
     stack.push_async_callback(redis.aclose)
     catalogue = await _open_catalogue(pool, edge.serving_poll, catalogue)
     shares = share_out(pool, stores.postgres_timeout)
-    trends = Trends(shares.expensive, timedelta(days=edge.popular_window), empty_age=edge.serving_poll)
+    trends = Trends(shares.expensive, timedelta(days=settings.popular.popular_window), empty_age=edge.serving_poll)
     stack.push_async_callback(trends.close)
     models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, trends=trends, redis=redis)
     await models.load()
@@ -159,6 +161,8 @@ async def _open_gateway(
     )
     ingest.open()
     stack.push_async_callback(ingest.close)
+    archive = Archive(settings.lake.lake_url)
+    stack.callback(archive.close)
     await stack.enter_async_context(_run_beside(catalogue.run, models.run))
     return Gateway(
         settings=settings,
@@ -172,6 +176,7 @@ async def _open_gateway(
         signer=Signer(edge.secret.get_secret_value()),
         broker=broker,
         verifier=verifier,
+        archive=archive,
     )
 
 

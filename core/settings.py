@@ -53,6 +53,12 @@ class Stores(_Concern):
     )
 
 
+class Popular(_Concern):
+    """The list of popular items, in every process that makes lists."""
+
+    popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
+
+
 class Gateway(_Concern):
     """The HTTP process."""
 
@@ -86,7 +92,6 @@ class Gateway(_Concern):
     serving_poll: float = Field(
         2.0, gt=0, description="Seconds between two checks of the serving row and of the catalogue's changes."
     )
-    popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -192,6 +197,10 @@ class Settings:
     @cached_property
     def gateway(self) -> Gateway:
         return Gateway()
+
+    @cached_property
+    def popular(self) -> Popular:
+        return Popular()
 
     @cached_property
     def ingest(self) -> Ingest:

@@ -31,6 +31,7 @@ LINEAGE: Final = "lineage"  # holds the id of the server run that wrote the data
 
 _TYPES: Final = tuple(EventType)
 _CODES: Final = {type: code for code, type in enumerate(_TYPES)}
+_OWNER: Final = b"OWNER"  # no packed state begins so
 _RECENT: Final = struct.Struct("<QBqiqQ")
 
 
@@ -163,6 +164,17 @@ async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[
     return base, delta
 
 
+async def read_people(redis: Redis, people: Sequence[Person]) -> list[tuple[bytes | None, list[bytes]]]:
+    """What `read_person` returns of each of these, in one round trip for all."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for person in people:
+            keys = person_keys(person)
+            pipeline.get(keys.base)
+            pipeline.zrange(keys.delta, 0, -1)
+        found = await pipeline.execute()
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
 async def write_base(redis: Redis, person: Person, packed: bytes) -> None:
     """Keep a state that was built from Postgres, for a day."""
     await redis.set(person_keys(person).base, packed, ex=BASE_TTL)
@@ -196,12 +208,22 @@ async def add_recent(redis: Redis, events: Sequence[Event]) -> None:
     await script(keys=[person_keys(event.person).delta for event in received], args=arguments)
 
 
-async def move_guest(redis: Redis, guest: Person, user: Person) -> None:
-    """Add a guest's recent events to the user's; drop the user's base and the guest's keys.
+async def write_owner(redis: Redis, person: Person, owner: Person) -> None:
+    """In place of a base: this person's events belong to another person, for a day."""
+    await redis.set(person_keys(person).base, _OWNER + owner.id.encode(), ex=BASE_TTL)
 
-    The caller has assigned the guest's events to the user in Postgres before.
+
+def owner_in(packed: bytes | None) -> Person | None:
+    """The user that `write_owner` named in place of a base."""
+    return Person("user", packed[len(_OWNER) :].decode()) if packed is not None and packed.startswith(_OWNER) else None
+
+
+async def move_person(redis: Redis, before: Person, user: Person) -> None:
+    """Add the recent events of a guest or an old user id to the user's; drop the user's base and the other's keys.
+
+    The caller has assigned their events to the user in Postgres before.
     """
-    old, new = person_keys(guest), person_keys(user)
+    old, new = person_keys(before), person_keys(user)
     recent = cast("list[tuple[bytes, float]]", await redis.zrange(old.delta, 0, -1, withscores=True))
     if recent:
         arguments: list[Any] = [DELTA_TTL, DELTA_LENGTH]

@@ -11,6 +11,7 @@ import orjson
 
 from core.contract import Person
 from core.sources import named_source
+from db.merged_users import IDS, OWNER
 from db.postgres import Connection
 
 Kind = Literal["EVENT", "MESSAGE"]
@@ -235,10 +236,10 @@ async def erase_dead_events(connection: Connection, people: Sequence[Person], be
 
 
 async def dead_events_of_user(connection: Connection, user_id: str, limit: int) -> list[tuple[DeadEvent, bytes | None]]:
-    """The dead events of a user and of their guests, with bodies, newest first."""
+    """The dead events of a user, of their old ids and of their guests, with bodies, newest first."""
     rows = await connection.fetch(
-        f"SELECT {_LISTED}, body FROM dead_events WHERE user_id = $1 OR (user_id IS NULL AND anonymous_id IN"
-        " (SELECT anonymous_id FROM identities WHERE user_id = $1)) ORDER BY id DESC LIMIT $2",
+        f"SELECT {_LISTED}, body FROM dead_events WHERE user_id = ANY({IDS}) OR (user_id IS NULL AND anonymous_id IN"
+        f" (SELECT anonymous_id FROM identities WHERE user_id = {OWNER})) ORDER BY id DESC LIMIT $2",
         user_id,
         limit,
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from core.contract import Person
 from db.deletion import DeletedData, delete_people
-from db.identities import lock_user
+from db.merged_users import lock_owner
 from db.postgres import Connection, transaction
 from db.receipts import PersonStore, StoreReport, StoreState, initial_reports
 from db.tombstones import HASH_OF_GIVEN, ensure_key, hash_input, insert_tombstones
@@ -44,15 +44,20 @@ class Erasure:
 
 
 async def begin_erasure(connection: Connection, user_id: str, by: str, now: datetime) -> tuple[Erasure, DeletedData]:
-    """Erase a user and their guests from Postgres in one transaction, and reject their events from before `now`.
+    """Erase a user, their guests and old ids from Postgres in one transaction, and reject events from before `now`.
 
     A user who was erased before keeps their receipt; it reports this erasure from now on.
     """
     async with transaction(connection) as inside:
-        await lock_user(inside, user_id)
+        owner = await lock_owner(inside, user_id)
         await ensure_key(inside)
-        guests = await inside.fetch("DELETE FROM identities WHERE user_id = $1 RETURNING anonymous_id", user_id)
-        people = [Person("user", user_id), *(Person("guest", row["anonymous_id"]) for row in guests)]
+        joined = await inside.fetch(
+            "WITH guests AS (DELETE FROM identities WHERE user_id = $1 RETURNING anonymous_id),"
+            " merged AS (DELETE FROM merged_users WHERE into_id = $1 RETURNING user_id)"
+            " SELECT 'guest' AS kind, anonymous_id AS id FROM guests UNION ALL SELECT 'user', user_id FROM merged",
+            owner,
+        )
+        people = [Person("user", owner), *(Person(row["kind"], row["id"]) for row in joined)]
         await insert_tombstones(inside, people, now)
         deleted = await delete_people(inside, people)
         row = await inside.fetchrow(
@@ -64,13 +69,13 @@ async def begin_erasure(connection: Connection, user_id: str, by: str, now: date
             " people = ARRAY(SELECT DISTINCT unnest(erasures.people || EXCLUDED.people)), completed_at = NULL,"
             " stores = EXCLUDED.stores"
             f" RETURNING {_ERASURE}",
-            [hash_input(people[0])],
+            [hash_input(Person("user", user_id))],
             now,
             by,
             initial_reports(now),
             [hash_input(person) for person in people],
         )
-    return _erasure(row), deleted._replace(others=deleted.others + len(guests))
+    return _erasure(row), deleted._replace(others=deleted.others + len(joined))
 
 
 async def update_stores(

@@ -10,6 +10,7 @@ import orjson
 
 from core import telemetry
 from core.contract import PAID, Event, EventType, Person, identity_of, order_of
+from db.merged_users import OWNER
 from db.postgres import Connection, transaction
 
 SLICE: Final = 100  # events of a person that are read between two rounds of the event loop
@@ -42,6 +43,27 @@ class HistoryPlace(NamedTuple):
     occurred_at: datetime
     source: str
     id: str
+
+
+class Span(NamedTuple):
+    """A number of events, and the times of the first and the last."""
+
+    events: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def plus(self, other: "Span") -> "Span":
+        """Both spans as one."""
+        moments = [each for each in (self.first, self.last, other.first, other.last) if each is not None]
+        return Span(self.events + other.events, min(moments, default=None), max(moments, default=None))
+
+    def as_json(self) -> dict[str, Any]:
+        """The span as JSON."""
+        return {
+            "count": self.events,
+            "first": self.first and self.first.isoformat(),
+            "last": self.last and self.last.isoformat(),
+        }
 
 
 class StateEvent(NamedTuple):
@@ -131,14 +153,20 @@ async def events_of_person(
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM events WHERE {_whose(person)}"
         " AND ($2::text[] IS NULL OR type = ANY($2::text[]::event_type[]))"
-        " AND ($3::timestamptz IS NULL OR (occurred_at <= $3 AND (occurred_at, source, id) < ($3, $4::text, $5::text)))"
-        " ORDER BY occurred_at DESC, source DESC, id DESC LIMIT $6",
+        " AND ($3::timestamptz IS NULL OR (occurred_at <= $3"
+        '   AND (occurred_at, source COLLATE "C", id COLLATE "C") < ($3, $4::text, $5::text)))'
+        ' ORDER BY occurred_at DESC, source COLLATE "C" DESC, id COLLATE "C" DESC LIMIT $6',
         person.id,
         None if types is None else [type.value for type in types],
         *(before or (None, None, None)),
         limit,
     )
     return [_event(row) for row in rows]
+
+
+def place_of(event: Event) -> HistoryPlace:
+    """The place of an event in a history."""
+    return HistoryPlace(event.occurred_at, event.source, event.id)
 
 
 async def events_for_items(
@@ -160,18 +188,18 @@ async def events_for_items(
     return found
 
 
+_STATE_EVENTS: Final = (
+    "SELECT user_id, events.source, events.id, occurred_at, type, coalesce(items.number, 0) AS item,"
+    " floor(extract(epoch FROM occurred_at))::bigint AS occurred, coalesce(quantity, 1) AS quantity,"
+    " (round(CASE WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
+    "   WHEN type = ANY($2::text[]::event_type[]) THEN coalesce(value, 0) * 100 ELSE 0 END))::bigint AS cents,"
+    " order_id, received_at FROM events LEFT JOIN items ON items.id = events.item_id WHERE"
+)
+
+
 async def state_events(connection: Connection, person: Person) -> list[StateEvent]:
     """Every event of a person, to fold a state from, in no particular order."""
-    rows = await connection.fetch(
-        "SELECT events.source, events.id, occurred_at, type, coalesce(items.number, 0) AS item,"
-        " floor(extract(epoch FROM occurred_at))::bigint AS occurred, coalesce(quantity, 1) AS quantity,"
-        " (round(CASE WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
-        "   WHEN type = ANY($2::text[]::event_type[]) THEN coalesce(value, 0) * 100 ELSE 0 END))::bigint AS cents,"
-        " order_id, received_at"
-        f" FROM events LEFT JOIN items ON items.id = events.item_id WHERE {_whose(person)}",
-        person.id,
-        sorted(PAID),
-    )
+    rows = await connection.fetch(f"{_STATE_EVENTS} {_whose(person)}", person.id, sorted(PAID))
     events: list[StateEvent] = []
     for start in range(0, len(rows), SLICE):
         events += map(_state_event, rows[start : start + SLICE])
@@ -179,9 +207,21 @@ async def state_events(connection: Connection, person: Person) -> list[StateEven
     return events
 
 
+async def state_events_of_users(connection: Connection, users: Sequence[str]) -> dict[str, list[StateEvent]]:
+    """What `state_events` returns of each of these users, none of whom was merged into another one."""
+    rows = await connection.fetch(f"{_STATE_EVENTS} user_id = ANY($1::text[])", list(users), sorted(PAID))
+    found: dict[str, list[StateEvent]] = {user: [] for user in users}
+    for row in rows:
+        found[row["user_id"]].append(_state_event(row))
+    return found
+
+
 def _whose(person: Person) -> str:
-    """SQL: whose events. An event with a user id is the user's, also when it has an anonymous id."""
-    return "user_id = $1" if person.kind == "user" else "anonymous_id = $1 AND user_id IS NULL"
+    """SQL: whose events. An event with a user id is the user's, also when it has an anonymous id.
+
+    The events of a merged user are those of the user they are now.
+    """
+    return f"user_id = {OWNER}" if person.kind == "user" else "anonymous_id = $1 AND user_id IS NULL"
 
 
 def _columns(events: Sequence[Event]) -> list[list[Any]]:

@@ -29,11 +29,16 @@ _CONFLICTS: Final = """
     SELECT position - 1 AS place FROM incoming JOIN events USING (source, id, occurred_at)
     WHERE incoming.digest <> events.digest ORDER BY position
 """
-# Staged rows are assigned and checked: events of guests who became users, and of people who were erased.
-_HAS_JOINED_OR_ERASED: Final = "SELECT EXISTS (SELECT FROM identities) OR EXISTS (SELECT FROM tombstones)"
+# Staged rows are assigned and checked: events of guests who became users, of merged users, and of erased people.
+_HAS_JOINED_OR_ERASED: Final = (
+    "SELECT EXISTS (SELECT FROM identities) OR EXISTS (SELECT FROM merged_users) OR EXISTS (SELECT FROM tombstones)"
+)
 _ASSIGN: Final = """
     UPDATE incoming SET user_id = (SELECT user_id FROM identities WHERE anonymous_id = incoming.anonymous_id)
     WHERE user_id IS NULL
+"""
+_ASSIGN_MERGED: Final = """
+    UPDATE incoming SET user_id = merged.into_id FROM merged_users AS merged WHERE merged.user_id = incoming.user_id
 """
 _DROP_ERASED: Final = f"""
     WITH erased AS (
@@ -68,8 +73,8 @@ class CopyResult(NamedTuple):
 class HistoryCopier:
     """Copies batches into `events` on one connection.
 
-    COPY goes straight into the table until a batch holds a stored event, or a guest was joined to a user, or a person
-    was erased. From then on batches go through a temporary table, at about two thirds of the speed.
+    COPY goes straight into the table until a batch holds a stored event, or a guest was joined to a user, or a user was
+    merged, or a person was erased. From then on batches go through a temporary table, at about two thirds of the speed.
     """
 
     connection: asyncpg.Connection
@@ -105,6 +110,7 @@ class HistoryCopier:
         total = await self._copy_into("incoming", rows)
         erased = [row["place"] for row in await self.connection.fetch(_DROP_ERASED)]
         await self.connection.execute(_ASSIGN)
+        await self.connection.execute(_ASSIGN_MERGED)
         stored = await self.connection.fetchval(_STORE)
         found = await self.connection.fetch(_CONFLICTS) if stored + len(erased) < total else []
         duplicate = total - stored - len(found) - len(erased)

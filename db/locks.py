@@ -26,6 +26,8 @@ class AdvisoryLock(IntEnum):
     """Loads share it, so that the months they make stay until they are filled. Who drops empty months has it alone."""
     USERS = 7305010
     """One transaction joins guests to a user, or erases the user, at a time; with a hash of the user's id."""
+    MERGES = 7305012
+    """One transaction merges users at a time; joins of guests and erasures share it, so that owners stay the same."""
     LAKE_WRITER = 7305020
     """One process writes to the lake at a time; held as long as its connection."""
     SIGNING_KEYS = 0x6F61757468
@@ -38,6 +40,11 @@ async def lock_transaction(connection: Connection, lock: AdvisoryLock, name: str
         await connection.execute("SELECT pg_advisory_xact_lock($1)", lock)
     else:
         await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", lock, name)
+
+
+async def lock_transaction_shared(connection: Connection, lock: AdvisoryLock) -> None:
+    """Wait until nobody has the lock alone; it is shared until the transaction ends."""
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", lock)
 
 
 async def lock_session_shared(connection: Connection, lock: AdvisoryLock) -> None:

@@ -4,36 +4,48 @@ from typing import Any, Final
 
 from db.dead_events import DeadEvent, dead_events_of_user
 from db.erasures import erasure_of
+from db.events import Span
 from db.identities import identities_of
+from db.merged_users import merged_into, owner_of
 from db.postgres import Connection
 from db.requests import requests_of
 
 MOST_DEAD: Final = 1_000
+_NO_TRAITS: Final = {"traits": None, "traitsUpdatedAt": None}
 
 
 async def personal_data_of(connection: Connection, user_id: str) -> dict[str, Any]:
-    """The data stored about a user, as JSON. Events are only counted: there may be many."""
-    user = await connection.fetchrow("SELECT traits, updated_at FROM users WHERE id = $1", user_id)
+    """The data stored about a user under any of their ids, as JSON, but for `events`: a Span, there may be many."""
+    owner = await owner_of(connection, user_id)
+    merged = await merged_into(connection, owner)
+    ids = [owner, *(one.user_id for one in merged)]
+    rows = await connection.fetch("SELECT id, traits, updated_at FROM users WHERE id = ANY($1)", ids)
+    traits = {row["id"]: {"traits": row["traits"], "traitsUpdatedAt": row["updated_at"].isoformat()} for row in rows}
     events = await connection.fetchrow(
-        "SELECT count(*) AS count, min(occurred_at) AS first, max(occurred_at) AS last FROM events WHERE user_id = $1",
-        user_id,
+        "SELECT count(*) AS count, min(occurred_at) AS first, max(occurred_at) AS last FROM events"
+        " WHERE user_id = ANY($1)",
+        ids,
     )
     erasure = await erasure_of(connection, user_id)
     return {
-        "id": user_id,
-        "traits": user and user["traits"],
-        "traitsUpdatedAt": user and user["updated_at"].isoformat(),
+        "id": owner,
+        **traits.get(owner, _NO_TRAITS),
+        "mergedUsers": [
+            {
+                "id": one.user_id,
+                "mergedAt": one.merged_at.isoformat(),
+                "by": one.merged_by,
+                **traits.get(one.user_id, _NO_TRAITS),
+            }
+            for one in merged
+        ],
         "anonymousIds": [
             {"anonymousId": one.anonymous_id, "identifiedAt": one.identified_at.isoformat(), "by": one.identified_by}
-            for one in await identities_of(connection, user_id)
+            for one in await identities_of(connection, owner)
         ],
-        "events": {
-            "count": events["count"],
-            "first": events["first"] and events["first"].isoformat(),
-            "last": events["last"] and events["last"].isoformat(),
-        },
+        "events": Span(*events),
         "deadEvents": [_dead_event(*found) for found in await dead_events_of_user(connection, user_id, MOST_DEAD)],
-        "asked": await requests_of(connection, user_id),
+        "asked": await requests_of(connection, ids),
         "erasure": erasure and {"id": str(erasure.id), "erasedAt": erasure.erased_at.isoformat()},
     }
 

@@ -32,14 +32,14 @@ _TABLES: Final = (
 )
 
 
-async def requests_of(connection: Connection, user_id: str) -> list[dict[str, Any]]:
-    """The requests made with this person's own token: what, when, why, and through which client."""
+async def requests_of(connection: Connection, users: Sequence[str]) -> list[dict[str, Any]]:
+    """The requests made with the own tokens of this person's user ids: what, when, why, and through which client."""
     found = " UNION ALL ".join(
         f"SELECT '{each.kind}' AS what, {each.at} AS at, {each.reason} AS reason, {each.by} AS by"
         f" FROM {each.table} WHERE {each.names('$1')}"
         for each in _TABLES
     )
-    rows = await connection.fetch(f"{found} ORDER BY at", [user_id])
+    rows = await connection.fetch(f"{found} ORDER BY at", list(users))
     return [{**row, "at": row["at"].isoformat()} for row in rows]
 
 

@@ -66,6 +66,16 @@ async def erased_events(connection: Connection, events: Sequence[Event], newest:
     return await erased_moments(connection, {at: (event.person, event.moment) for at, event in late.items()})
 
 
+async def erasures_of(connection: Connection, people: Sequence[Person]) -> dict[Person, datetime]:
+    """When these people were erased; those who never were are left out."""
+    rows = await connection.fetch(
+        "SELECT place, tombstones.erased_at FROM unnest($1::text[]) WITH ORDINALITY AS given (name, place)"
+        f" JOIN tombstones ON person = {HASH_OF_GIVEN}",
+        [hash_input(person) for person in people],
+    )
+    return {people[row["place"] - 1]: row["erased_at"] for row in rows}
+
+
 async def erased_moments(connection: Connection, moments: Mapping[int, tuple[Person, datetime]]) -> set[int]:
     """The keys of those from before their person was erased."""
     if not moments:

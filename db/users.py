@@ -1,11 +1,12 @@
 """Users and their traits; whether a person is known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from core.contract import Person
 from core.uploads import UserPatch
+from db.merged_users import IDS, OWNER, owners_of_merged
 from db.postgres import Connection, transaction
 
 UpsertOutcome = Literal["ACCEPTED", "STALE"]
@@ -68,18 +69,50 @@ async def _upsert(connection: Connection, wave: dict[str, tuple[int, UserPatch]]
 
 
 async def user_by_id(connection: Connection, id: str) -> User | None:
-    """The user with this id, if the shop has described them."""
-    row = await connection.fetchrow("SELECT id, traits FROM users WHERE id = $1", id)
-    return row and User(id=row["id"], traits=row["traits"])
+    """The user with this id, if the shop has described them: also under an old id. The current id's traits win."""
+    rows = await connection.fetch(
+        f"SELECT traits FROM users WHERE id = ANY({IDS}) ORDER BY id = {OWNER}, updated_at, id", id
+    )
+    return User(id, {name: value for row in rows for name, value in row["traits"].items()}) if rows else None
+
+
+_NEXT_ID: Final = (
+    "(SELECT least((SELECT min(id) FROM users WHERE id > {after}),"
+    " (SELECT min(user_id) FROM events WHERE user_id > {after})))"
+)
+
+
+async def stream_user_ids(connection: Connection, at_once: int = 1_000) -> AsyncIterator[list[str]]:
+    """The ids of all users whom the shop described or reported events of, in order. Old ids are left out."""
+    after = ""
+    while True:
+        rows = await connection.fetch(
+            f"WITH RECURSIVE ids AS (SELECT {_NEXT_ID.format(after='$1::text')} AS id"
+            f" UNION ALL SELECT {_NEXT_ID.format(after='ids.id')} FROM ids WHERE id IS NOT NULL)"
+            # The limit inside ends the recursion.
+            " SELECT id FROM (SELECT id FROM ids WHERE id IS NOT NULL LIMIT $2) AS next ORDER BY id",
+            after,
+            at_once,
+        )
+        ids = [row["id"] for row in rows]
+        if not ids:
+            return
+        after = ids[-1]
+        merged = await owners_of_merged(connection, ids)
+        yield [id for id in ids if id not in merged]
 
 
 async def person_known(connection: Connection, person: Person) -> bool:
     """Whether the shop described this person or any event is theirs.
 
-    An event of a user is no guest's, whatever anonymous id it names; a guest who became a user is known.
+    An event of a user is no guest's, whatever anonymous id it names; a guest who became a user is known, and so is a
+    user who was merged.
     """
     if person.kind == "user":
-        query = "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM events WHERE user_id = $1)"
+        query = (
+            "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM events WHERE user_id = $1)"
+            " OR EXISTS (SELECT FROM merged_users WHERE user_id = $1 OR into_id = $1)"
+        )
     else:
         query = (
             "SELECT EXISTS (SELECT FROM events WHERE anonymous_id = $1 AND user_id IS NULL)"

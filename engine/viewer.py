@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from core.contract import Person
+from core.errors import Forbidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,12 @@ class Viewer:
     def caller(self) -> tuple[str, Person | None]:
         """Whose requests share a bound: the client, and the person if the token names one."""
         return self.client_id, self.person
+
+
+def check_client(viewer: Viewer) -> None:
+    """Raise Forbidden for a person's token, whatever its scopes: the shop must check first who asks."""
+    if viewer.person is not None:
+        raise Forbidden("This needs a client's own token.")
 
 
 class TokenVerifier(Protocol):

@@ -18,6 +18,7 @@ from db.postgres import Pool
 from engine.maintenance.periodic import do_periodic_work, due_export
 from engine.privacy.continuing_erasures import continue_erasures
 from engine.privacy.guests import settle_guests
+from engine.privacy.merging import settle_merges
 from workers.observation import observed
 from workers.process import Connections, WorkerProcess
 
@@ -66,9 +67,10 @@ async def _run(connections: Connections, schedule: Schedule, lake: EventLake) ->
 
 
 async def _settle_people(pool: Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool) -> None:
-    """Settle guests and continue erasures; while a store is away, the next run does."""
+    """Settle guests and merged users, and continue erasures; while a store is away, the next run does."""
     try:
         await settle_guests(pool, redis, now)
+        await settle_merges(pool, redis, now)
         await continue_erasures(pool, redis, publisher, now, has_lake=has_lake)
     except StoreUnavailable as error:
-        log_unavailable(error, doing="settle guests and continue erasures")
+        log_unavailable(error, doing="settle guests and merged users, and continue erasures")

@@ -1,13 +1,18 @@
-"""`penchant recommend USER`: asks the running gateway for this person's recommendations, and shows their reasons."""
+"""`penchant recommend USER`: asks the running gateway for this person's recommendations, and shows their reasons.
 
-from typing import Annotated, Any
+`penchant recommend --all --to URL` writes those of all users to a file.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from cli.commands.token import TIMEOUT, ClientId, Url, check_web_address
 from cli.errors import WrongCommand
 from cli.gateway_client import Client
-from cli.interface import AsJson, print_json
+from cli.interface import AsJson, print_json, print_json_line
 from cli.local.stack_files import read_credentials
 from core.secret_files import read_secret
 
@@ -19,18 +24,86 @@ USER_QUERY = f"query Recommend($id: ID!, $first: Int!) {{ person: user(id: $id) 
 GUEST_QUERY = f"query Recommend($id: ID!, $first: Int!) {{ person: visitor(anonymousId: $id) {{ {_FIELDS} }} }}"
 
 
+class BatchAsked(NamedTuple):
+    """The lists that are to be written, as the command line says it."""
+
+    placement: str
+    first: int
+    market: str | None
+    filter: str | None
+
+
+class ListFormat(StrEnum):
+    """How lists are written."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+
+
 def recommend(
-    user: Annotated[str, typer.Argument(help="The shop's own id of the person.")],
+    user: Annotated[str | None, typer.Argument(help="The shop's own id of the person.")] = None,
     first: Annotated[int, typer.Option(min=1, max=100, help="How many items.")] = 10,
     guest: Annotated[bool, typer.Option("--guest", help="USER is the anonymous id of a guest.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Write the lists of all users to the file --to.")] = False,
+    users: Annotated[
+        Path | None,
+        typer.Option("--users", metavar="FILE", help="Write the lists of these users to --to: an id per line."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The file to write: a path, file:///folder/file, s3://bucket/file."),
+    ] = None,
+    format: Annotated[
+        ListFormat | None, typer.Option(help="How it is written; by default as the file's name ends, else jsonl.")
+    ] = None,
+    placement: Annotated[str, typer.Option(help="Where the lists in the file are shown.")] = "home",
+    filter: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Only such items in the file, as GraphQL's ItemFilter.")
+    ] = None,
+    market: Annotated[str | None, typer.Option(help="Only items available in this market in the file.")] = None,
     as_json: AsJson = False,
     client: ClientId = None,
     url: Url = None,
 ) -> None:
-    """Show what a person most likely wants next, and why.
+    """Show what a person most likely wants next, and why; or write the lists of many users to a file.
 
-    The client's secret comes from PENCHANT_CLIENT_SECRET or the file of the stack in this folder.
+    For USER, the running gateway is asked: the client's secret comes from PENCHANT_CLIENT_SECRET or the file of the
+    stack in this folder. For --all and --users, the stores are read, and the lists are those that the gateway would
+    give now. The file appears when it is complete.
     """
+    if every or users is not None:
+        if user is not None or guest or to is None or (every and users is not None):
+            raise WrongCommand("Say --all or --users FILE, and --to URL, without USER.")
+        _write(to, format, BatchAsked(placement, first, market, filter), users, as_json=as_json)
+        return
+    if user is None or to is not None:
+        raise WrongCommand("Say whose list: USER; or --all or --users FILE, and --to URL.")
+    _show(user, first, client, url, guest=guest, as_json=as_json)
+
+
+def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | None, *, as_json: bool) -> None:
+    from cli.lists import write_lists
+    from core.logs import configure_logs
+    from engine.recommending.batch import BatchRequest
+
+    configure_logs("WARNING")
+    filter = None
+    if asked.filter is not None:
+        from api.graphql.filter_text import read_filter_text
+
+        filter = read_filter_text(asked.filter)
+    request = BatchRequest.of(asked.placement, asked.first, asked.market, filter)
+    done = write_lists(to, None if format is None else format.value, request, users)
+    if as_json:
+        print_json_line(done._asdict())
+        return
+    model = done.model or "what is popular: no model serves yet"
+    typer.echo(f"{done.lists:,} lists written to {to}, by {model}. Degraded: {done.degraded:,}.")
+    if done.rejected:
+        typer.echo(f"Left out: {done.rejected:,} ids that are no user ids.", err=True)
+
+
+def _show(user: str, first: int, client: str | None, url: str | None, *, guest: bool, as_json: bool) -> None:
     known = read_credentials()
     base, id = url or known.get("base_url"), client or known.get("client_id")
     secret = read_secret("PENCHANT_CLIENT_SECRET") or known.get("client_secret")

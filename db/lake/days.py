@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -73,10 +73,13 @@ def folder_of(day: date) -> str:
     return f"{_FOLDER}{day.isoformat()}"
 
 
-def read_contents(lake: Lake) -> Contents:
-    """The days and files of a lake. Raises StoreUnavailable when the lake cannot be read."""
+def read_contents(lake: Lake, months: Collection[date] | None = None) -> Contents:
+    """The days and files of a lake, by default of all months. Raises StoreUnavailable when the lake cannot be read."""
     sizes = lake.sizes()
-    texts = lake.read(name for name in sizes if name.endswith(f"/{MANIFEST}"))
+    wanted = None if months is None else tuple(f"{_FOLDER}{month:%Y-%m}-" for month in months)
+    texts = lake.read(
+        name for name in sizes if name.endswith(f"/{MANIFEST}") and (wanted is None or name.startswith(wanted))
+    )
     days = [_day(lake, name, text) for name, text in texts.items()]
     return Contents({day.day: day for day in sorted(days, key=lambda each: each.day)}, sizes)
 

@@ -28,17 +28,17 @@ class Lake:
     @classmethod
     def at(cls, url: str) -> Self:
         """The lake at this address; nothing is opened yet. Raises InvalidInput for an address that cannot be opened."""
-        _require_plain(url)
-        try:
-            files, path = url_to_fs(url)
-        except (ValueError, TypeError, AttributeError):
-            raise InvalidInput(
-                f"{_scheme(url)}:// is not an address of a storage that fsspec can open.", "lake_url"
-            ) from None
-        except ImportError as error:
-            words = f"{_scheme(url)}:// needs a package that is not installed (penchant[lake] has the one for S3)"
-            raise InvalidInput(f"{words}: {error.name or error}", "lake_url") from None
+        files, path = _opened(url)
         return cls(url.rstrip("/"), files, f"{path.rstrip('/')}/{EVENTS}")
+
+    @classmethod
+    def of_file(cls, url: str) -> tuple[Self, str]:
+        """The folder of a single file at this address, and the file's name in it. Raises InvalidInput as `at`."""
+        files, path = _opened(url)
+        folder, _, name = path.rpartition("/")
+        if not name or not folder:
+            raise InvalidInput("The address must name a file in a folder or a bucket.", "to")
+        return cls(url, files, folder), name
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -70,11 +70,11 @@ class Lake:
         return dict(zip(names, found, strict=True))
 
     def create(self, folder: str) -> tuple[str, Any]:
-        """A new file in a folder under a temporary name; after it is written, `name` gives it its name."""
-        temporary = f"{folder}/{TEMPORARY}{uuid4().hex}"
+        """A new file in a folder, "" for the root, under a temporary name; `name` names it when it is written."""
+        temporary = f"{folder}/{TEMPORARY}{uuid4().hex}".removeprefix("/")
         with self.translated():
             if not isinstance(self.files, AsyncFileSystem):  # would create the bucket; a bucket has no folders
-                self.files.makedirs(self.path(folder), exist_ok=True)
+                self.files.makedirs(self.path(folder).rstrip("/"), exist_ok=True)
             return temporary, self.files.open(self.path(temporary), "wb")
 
     def name(self, temporary: str, name: str) -> None:
@@ -123,6 +123,19 @@ def discard(file: Any) -> None:
         file.closed = True
     else:
         file.close()
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    _require_plain(url)
+    try:
+        files, path = url_to_fs(url)
+    except (ValueError, TypeError, AttributeError):
+        words = f"{_scheme(url)}:// is not an address of a storage that fsspec can open."
+        raise InvalidInput(words, "lake_url") from None
+    except ImportError as error:
+        words = f"{_scheme(url)}:// needs a package that is not installed (penchant[lake] has the one for S3)"
+        raise InvalidInput(f"{words}: {error.name or error}", "lake_url") from None
+    return files, path
 
 
 def _require_plain(url: str) -> None:

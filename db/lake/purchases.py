@@ -37,11 +37,12 @@ _OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoload_known_extensions": "false",
 }
 _BOUGHT: Final = """
-    SELECT coalesce(events.user_id, joined.user_id) AS user_id, anonymous_id, item_id, order_id,
+    SELECT coalesce(merged.into_id, events.user_id, joined.user_id) AS user_id, anonymous_id, item_id, order_id,
         epoch_us(occurred_at) AS occurred, coalesce(quantity, 1)::INTEGER AS quantity,
         ((coalesce(CAST(unit_price * 10000 AS HUGEINT) * coalesce(quantity, 1), CAST(value * 10000 AS HUGEINT), 0)
             + 50) // 100)::BIGINT AS cents
     FROM read_parquet($files) AS events LEFT JOIN joined USING (anonymous_id)
+        LEFT JOIN merged ON merged.user_id = events.user_id
     WHERE type = 'PURCHASE' AND item_id IS NOT NULL
         AND epoch_us(occurred_at) >= $since AND epoch_us(occurred_at) < $until
 """
@@ -53,7 +54,7 @@ _NOTHING: Final = pa.schema(
         "cents": pa.int64(),
     }
 ).empty_table()
-NO_JOINED_GUESTS: Final[Mapping[str, str]] = MappingProxyType({})
+NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 async def purchase_log_with_lake(
@@ -61,11 +62,13 @@ async def purchase_log_with_lake(
     lake: Lake,
     until: datetime,
     since: datetime | None = None,
-    joined: Mapping[str, str] = NO_JOINED_GUESTS,
+    joined: Mapping[str, str] = NOBODY,
+    merged: Mapping[str, str] = NOBODY,
 ) -> PurchaseLog:
     """The purchases from `since` on and before `until`: days of the lake from there, all others from Postgres.
 
-    `joined` gives the user of a guest by anonymous id: files keep the state of their export, Postgres is up to date.
+    `joined` gives the user of a guest by anonymous id, `merged` the user of an old user id: files keep the state of
+    their export, Postgres is up to date.
     Raises InvalidInput without DuckDB, StoreUnavailable when the lake cannot be read.
     """
     since = since or EARLIEST
@@ -76,7 +79,7 @@ async def purchase_log_with_lake(
         bought = [await read_bought(connection, end, start) for start, end in gaps(days, since, until)]
         items = await read_items(connection)
     if days:
-        bought.append(await asyncio.to_thread(_bought, lake, days, since, until, items, joined))
+        bought.append(await asyncio.to_thread(_bought, lake, days, since, until, items, joined, merged))
     return log_of(bought, items)
 
 
@@ -101,13 +104,14 @@ def _bought(
     until: datetime,
     items: Mapping[str, int],
     joined: Mapping[str, str],
+    merged: Mapping[str, str],
 ) -> Bought:
     """The lines of these days. Tried again when an export replaces files meanwhile."""
     for left in reversed(range(_ATTEMPTS)):
         try:
             contents = read_contents(lake)
             paths = paths_of(lake, [contents.days[day] for day in days if day in contents.days])
-            lines = _lines(lake, paths, microseconds(since), microseconds(until), joined)
+            lines = _lines(lake, paths, microseconds(since), microseconds(until), joined, merged)
             break
         except StoreUnavailable:
             if not left:
@@ -125,22 +129,27 @@ def _bought(
     return Bought(columns, names)
 
 
-def _lines(lake: Lake, paths: Sequence[str], since: int, until: int, joined: Mapping[str, str]) -> pa.Table:
+def _lines(
+    lake: Lake, paths: Sequence[str], since: int, until: int, joined: Mapping[str, str], merged: Mapping[str, str]
+) -> pa.Table:
     try:
         import duckdb
     except ImportError:
         raise InvalidInput("Training from the lake needs the package duckdb (penchant[lake]).") from None
     if not paths:
         return _NOTHING
-    guests = pa.table({"anonymous_id": pa.array(list(joined), pa.string()),
-                       "user_id": pa.array(list(joined.values()), pa.string())})  # fmt: skip
     with lake.translated(), duckdb.connect(config=_OFFLINE) as engine:
         if not isinstance(lake.files, LocalFileSystem):
             engine.register_filesystem(lake.files)  # DuckDB's own client would download an extension
             paths = [escape(lake.files.unstrip_protocol(path)) for path in paths]  # DuckDB reads paths as patterns
-        engine.register("joined", guests)
+        engine.register("joined", _pairs("anonymous_id", "user_id", joined))
+        engine.register("merged", _pairs("user_id", "into_id", merged))
         given: dict[str, object] = {"files": list(paths), "since": since, "until": until}
         return engine.sql(_BOUGHT, params=given).to_arrow_table().combine_chunks()
+
+
+def _pairs(key: str, value: str, pairs: Mapping[str, str]) -> pa.Table:
+    return pa.table({key: pa.array(list(pairs), pa.string()), value: pa.array(list(pairs.values()), pa.string())})
 
 
 def _people(lines: pa.Table) -> tuple[NDArray[np.int64], dict[int, str]]:

@@ -131,7 +131,7 @@ async def _keep(
 async def _owned(connection: Connection, events: Sequence[Event], plain_until: datetime | None) -> Owned:
     """Drop the events from before their person was erased, and those that another release stored under its source.
 
-    Assign the events of guests who became users.
+    Assign the events of guests who became users, and of merged users.
     """
     erased = await erased_events(connection, events, await newest_tombstone(connection))
     repeated = await stored_by_other_release(connection, events, plain_until) - erased

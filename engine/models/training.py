@@ -17,6 +17,7 @@ from db.items import last_categories
 from db.jobs import AFFINITY, Job, lease_job
 from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
+from db.merged_users import owners_of_merged
 from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.serving import Model
@@ -114,7 +115,8 @@ async def _learn(
 async def _purchases(pool: Pool, lake: str | None) -> PurchaseLog:
     if lake is None:
         return await purchase_log(pool, clock.now())
-    return await purchase_log_with_lake(pool, Lake.at(lake), clock.now(), joined=await users_of_guests(pool))
+    joined, merged = await users_of_guests(pool), await owners_of_merged(pool)
+    return await purchase_log_with_lake(pool, Lake.at(lake), clock.now(), joined=joined, merged=merged)
 
 
 async def _decide(pool: Pool, stores: Stores, job: Job, path: Path, trained: Trained, decided_by: str) -> Verdict:

@@ -1,1 +1,1 @@
-"""Guests joined to users; everything stored about a person exported or erased on request."""
+"""Guests joined to users, users merged; everything stored about a person exported or erased on request."""

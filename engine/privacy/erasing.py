@@ -3,6 +3,7 @@
 `continuing_erasures.py` goes on with the other stores.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,43 +12,77 @@ import structlog
 from redis.asyncio import Redis
 
 from core import clock
-from core.contract import Person, check_id
-from core.errors import Forbidden, StoreUnavailable
+from core.contract import Event, EventType, Person, check_id
+from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db.cache import forget_people, forget_seen
 from db.deletion import DeletedData
 from db.erasures import Erasure, begin_erasure, erasure_by_id, update_stores
+from db.events import HistoryPlace, events_of_person, place_of
+from db.identities import has_unassigned_events, people_of_user
+from db.lake.archive import Subject
 from db.personal_data import personal_data_of
 from db.postgres import Connection
 from db.receipts import PersonStore, StoreReport, StoreState
+from db.tombstones import erasures_of
 from engine.intake.ingest import EventIntake
-from engine.viewer import Viewer
+from engine.privacy.archive import Archive, ArchivedEvents
+from engine.viewer import Viewer, check_client
 
 log = structlog.get_logger()
 
 
 class PersonExport(NamedTuple):
-    """Everything that was stored about a person at `as_of`."""
+    """Everything that was stored about a person at `as_of`. `archived` are the events that only the lake has.
+
+    It is not `complete` while months are missing, or events of an old id or a guest are still to be assigned.
+    """
 
     person: Person
     as_of: datetime
     profile: dict[str, Any]
+    archived: ArchivedEvents
+    complete: bool
 
 
-async def export_user(pool: Connection, viewer: Viewer, id: str) -> PersonExport:
-    """Everything stored about a user. Raises InvalidInput for an invalid id, Forbidden for a person's token."""
-    _check_client(viewer)
+async def export_user(pool: Connection, archive: Archive, viewer: Viewer, id: str) -> PersonExport:
+    """Everything stored about a user, by any of their ids. Months that the lake cannot give are named as missing.
+
+    Raises InvalidInput for an invalid id, Forbidden for a person's token.
+    """
+    check_client(viewer)
     person, now = Person("user", check_id(id, "id")), clock.now()
-    return PersonExport(person, now, await personal_data_of(pool, person.id))
+    people = await people_of_user(pool, person.id)
+    erased = await erasures_of(pool, people)
+    archived = await archive.find(pool, Subject(frozenset(people), frozenset(erased.items())))
+    profile = await personal_data_of(pool, person.id)
+    profile["events"] = archived.span.plus(profile["events"]).as_json()
+    complete = not archived.missing and not await has_unassigned_events(pool, person.id)
+    return PersonExport(person, now, profile, archived, complete)
+
+
+async def exported_events(
+    pool: Connection,
+    archive: Archive,
+    export: PersonExport,
+    types: Sequence[EventType] | None,
+    before: HistoryPlace | None,
+    limit: int,
+) -> list[Event]:
+    """The newest events of an exported person, from Postgres and from the lake. Raises StoreUnavailable."""
+    stored = await events_of_person(pool, export.person, types, before, limit)
+    archived = await archive.newest(export.archived, types, before, limit)
+    once = {place_of(event): event for event in (*archived, *stored)}  # late events may be in both
+    return [once[place] for place in sorted(once, reverse=True)[:limit]]
 
 
 async def erase_user(pool: Connection, redis: Redis, ingest: EventIntake, viewer: Viewer, id: str) -> Erasure:
-    """Erase a user and the guests joined to them; returns the receipt.
+    """Erase a user, by any of their ids, with old ids and joined guests; returns the receipt.
 
     Postgres and Redis are erased here, the other stores by periodic tasks. From now on, no store takes an event of
     theirs from before now, even if the user was unknown. Raises InvalidInput and Forbidden like `export_user`.
     """
-    _check_client(viewer)
+    check_client(viewer)
     now = clock.now()
     erasure, deleted = await begin_erasure(pool, check_id(id, "id"), viewer.client_id, now)
     ingest.remember_erasure(now)
@@ -58,17 +93,11 @@ async def erase_user(pool: Connection, redis: Redis, ingest: EventIntake, viewer
 
 async def find_erasure(pool: Connection, viewer: Viewer, id: str) -> Erasure | None:
     """The receipt with this id, None if there is none. Raises Forbidden for a person's token."""
-    _check_client(viewer)
+    check_client(viewer)
     try:
         return await erasure_by_id(pool, UUID(id))
     except ValueError:
         return None
-
-
-def _check_client(viewer: Viewer) -> None:
-    """Raise Forbidden for a person's token, whatever its scopes: the shop must check first who asks."""
-    if viewer.person is not None:
-        raise Forbidden("This needs a client's own token.")
 
 
 async def _erase_from_redis(

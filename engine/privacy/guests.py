@@ -6,7 +6,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from core.contract import Person
-from db.cache import move_guest
+from db.cache import move_person
 from db.identities import assign_events, identities_of, lock_user, settle_identity, unsettled_identities
 from db.postgres import Pool, transaction
 
@@ -24,8 +24,9 @@ async def settle_guests(pool: Pool, redis: Redis, now: datetime) -> int:
             await lock_user(inside, identity.user_id)
             if identity not in await identities_of(inside, identity.user_id):  # erased since
                 continue
-            is_all = await assign_events(inside, identity.anonymous_id, identity.user_id)
-            await move_guest(redis, Person("guest", identity.anonymous_id), Person("user", identity.user_id))
+            guest = Person("guest", identity.anonymous_id)
+            is_all = await assign_events(inside, guest, identity.user_id)
+            await move_person(redis, guest, Person("user", identity.user_id))
             if is_all:
                 await settle_identity(inside, identity.anonymous_id)
                 settled += 1

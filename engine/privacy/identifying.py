@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 from core.contract import Person, check_id, check_user_id
 from core.errors import Forbidden, InvalidInput, InvalidToken, StoreUnavailable
 from core.stores import log_unavailable
-from db.cache import move_guest
-from db.identities import join_guest
+from db.cache import move_person
+from db.identities import is_only_a_user, join_guest
 from db.postgres import Connection
 from engine.viewer import TokenVerifier, Viewer
 
@@ -24,6 +24,10 @@ class GuestTaken(InvalidInput):
     """The guest is joined to another user already."""
 
 
+class IsUser(InvalidInput):
+    """The anonymous id is the id of a user, who has no guest's events to join."""
+
+
 async def identify(
     pool: Connection,
     redis: Redis,
@@ -36,15 +40,21 @@ async def identify(
     """Give the guest's events to the user, also those that are still in the queue; the next answer uses them.
 
     A viewer with a person must pass `guest_token`, an access token of the guest. Raises InvalidInput for invalid ids,
-    NotYours, GuestTaken, and Forbidden for a client without profiles:write.
+    NotYours, IsUser, GuestTaken, and Forbidden for a client without profiles:write.
     """
     user = Person("user", check_user_id(user_id, "userId"))
     guest = Person("guest", check_id(anonymous_id, "anonymousId"))
     await _check_allowed(verifier, viewer, user, guest, guest_token)
-    if not await join_guest(pool, guest.id, user.id, viewer.client_id):
+    if await is_only_a_user(pool, guest.id):
+        raise IsUser(
+            "This is the id of a user, not of a guest: nothing was joined. To join two users, use mergeUsers.",
+            "anonymousId",
+        )
+    owner = await join_guest(pool, guest.id, user.id, viewer.client_id)
+    if owner is None:
         raise GuestTaken("This guest is joined to another user already.", "anonymousId")
     try:
-        await move_guest(redis, guest, user)
+        await move_person(redis, guest, Person("user", owner))
     except StoreUnavailable as error:  # a periodic task moves the guest later
         log_unavailable(error, doing="move a guest's recent events")
     return user

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -12,8 +13,9 @@ from core.contract import Person
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
-from db.cache import read_person, unpack_recent, write_base
-from db.events import StateEvent, state_events
+from db.cache import owner_in, read_people, read_person, unpack_recent, write_base, write_owner
+from db.events import StateEvent, state_events, state_events_of_users
+from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
 from db.users import person_known
 from engine.catalogue.catalogue import Catalogue
@@ -34,6 +36,15 @@ class Degradation(StrEnum):
     NO_HISTORY = "NO_HISTORY"
 
 
+class ReadPerson(NamedTuple):
+    """A base, or all events of a user without one; the recent events, and why some may be missing."""
+
+    base: State | None
+    delta: list[bytes]
+    history: Sequence[StateEvent] | None
+    degraded: list[Degradation]
+
+
 class PeopleReader:
     """Reads states as of the last accepted event.
 
@@ -46,7 +57,17 @@ class PeopleReader:
         self._bases = SingleFlight(self._build)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
-        """The person's state: one Redis pipeline, and one Postgres query if there is no base."""
+        """The person's state: one Redis pipeline, and two short Postgres queries if there is no base.
+
+        The state of a merged user is that of the user they are now: one more pipeline.
+        """
+        return await self._state(person, [], follow=True)
+
+    async def _state(self, person: Person, others: Sequence[bytes], *, follow: bool) -> tuple[State, list[Degradation]]:
+        """The state, with `others` as recent events too: those of an old user id may not be stored yet.
+
+        Without `follow`, Postgres says who the owner is: Redis may still name an earlier one.
+        """
         degraded: list[Degradation] = []
         packed, delta = None, list[bytes]()
         try:
@@ -54,8 +75,12 @@ class PeopleReader:
         except StoreUnavailable as error:
             log_unavailable(error, doing="read a person's state")
             degraded.append(Degradation.NO_CACHE)
+        delta = [*delta, *others]
+        owner = owner_in(packed)
+        if owner is not None and follow:
+            return await self._state(owner, delta, follow=False)
         fresh = self._fresh(delta)
-        base = _unpack(packed)
+        base = None if owner else _unpack(packed)
         if base is not None:
             if (
                 len(fresh) >= LONG_DELTA
@@ -64,11 +89,50 @@ class PeopleReader:
                 self._bases.start(person)  # now, before the delta drops events; this answer uses the old base
             return fold(base, fresh), degraded
         try:
-            base = await self._bases.result(person)
+            found = await self._bases.result(person)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read a person's history")
             return fold(State.empty(), fresh), [*degraded, Degradation.NO_HISTORY]
-        return fold(base, fresh), degraded
+        if isinstance(found, State):
+            return fold(found, fresh), degraded
+        state, more = await self._state(found, delta, follow=False)
+        return state, list(dict.fromkeys([*degraded, *more]))
+
+    async def read_many(self, people: Sequence[Person], history: Connection) -> dict[Person, ReadPerson]:
+        """What the states of these users are folded from: one Redis pipeline and two queries of `history` for all.
+
+        Nothing is kept in Redis. Merged users are left out: read each with `state`. Raises StoreUnavailable when
+        `history` is away.
+        """
+        degraded: list[Degradation] = []
+        try:
+            cached = await read_people(self._redis, people)
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read the states of many people")
+            cached, degraded = [(None, [])] * len(people), [Degradation.NO_CACHE]
+        found = {
+            person: ReadPerson(_unpack(packed), delta, None, degraded)
+            for person, (packed, delta) in zip(people, cached, strict=True)
+            if owner_in(packed) is None
+        }
+        absent = [person.id for person, read in found.items() if read.base is None]
+        if absent:
+            merged = await owners_of_merged(history, absent)
+            stored = await state_events_of_users(history, [id for id in absent if id not in merged])
+            for id in absent:
+                person = Person("user", id)
+                if id in merged:
+                    del found[person]
+                else:
+                    found[person] = found[person]._replace(history=stored[id])
+        return found
+
+    async def fold_read(self, read: ReadPerson) -> tuple[State, list[Degradation]]:
+        """The state of a person whom `read_many` read: as `state` returns it."""
+        base, rows = read.base, read.history or ()
+        if base is None:
+            base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
+        return fold(base, self._fresh(read.delta)), read.degraded
 
     async def known(self, person: Person, state: State) -> bool:
         """Whether the shop sent traits or events about this person. False while Postgres is away."""
@@ -87,7 +151,7 @@ class PeopleReader:
             rows.append((identity, type, number_of(item) or 0, occurred, quantity, cents, order))
         return np.array(rows, EVENT)
 
-    async def _build(self, person: Person) -> State:
+    async def _build(self, person: Person) -> State | Person:
         try:
             return await self._read_base(person)
         except StoreUnavailable:  # a request that waits for the base logs it
@@ -96,7 +160,15 @@ class PeopleReader:
             log.warning("base_not_built", error=repr(error))
             raise
 
-    async def _read_base(self, person: Person) -> State:
+    async def _read_base(self, person: Person) -> State | Person:
+        """The base, or the user that this user was merged into."""
+        owner = Person("user", await owner_of(self._pool, person.id)) if person.kind == "user" else person
+        if owner != person:
+            try:
+                await write_owner(self._redis, person, owner)
+            except StoreUnavailable as error:
+                log_unavailable(error, doing="write a merged user to Redis")
+            return owner
         rows = await state_events(self._pool, person)
         base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
         try:

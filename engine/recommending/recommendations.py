@@ -32,6 +32,7 @@ from ml.state import State
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
 KIN = 16  # items of a category that a view of one of them lifts, when the model does not know that one
+MAX_PLACEMENT = 64  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,13 @@ class Recommender:
         """The pin of the list `name`, and the bundle for its pages: the pinned one if it is kept, else the current."""
         pin = read_pin(self._signer, name, after, bundle=self.bundle.id if self.bundle else None)
         return pin, (self._models.by_id(pin.bundle) if pin.bundle else None) or self.bundle
+
+
+def check_placement(name: str) -> str:
+    """The name itself; raises InvalidInput when it is empty or too long."""
+    if not 0 < len(name) <= MAX_PLACEMENT:
+        raise InvalidInput(f"placement must have 1 to {MAX_PLACEMENT} characters.", field="placement")
+    return name
 
 
 def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:

@@ -10,6 +10,7 @@ import pytest
 
 from db.erasures import begin_erasure
 from db.identities import join_guest
+from db.merged_users import merge_into
 from db.postgres import Pool
 from tests.commands import invoke
 
@@ -51,6 +52,18 @@ async def test_events_of_a_guest_are_loaded_as_events_of_the_user_they_became(lo
     assert await asyncio.to_thread(load, "log.csv", lines) == (4, 0, [])
     assert await people_of_events(pool) == [("g1", "anna"), ("g2", None), (None, "bert"), ("g1", "bert")]
     assert await asyncio.to_thread(load, "log.csv", lines) == (0, 4, [])
+
+
+async def test_events_of_merged_users_and_their_guests_are_loaded_as_those_of_the_user_that_stays(
+    load: Load, pool: Pool
+) -> None:
+    await join_guest(pool, "g1", "old", "shop")
+    await merge_into(pool, "old", "anna", "shop")
+    lines = log("g1,", ",old", "g2,old", ",anna", ",bert")
+    assert await asyncio.to_thread(load, "log.csv", lines) == (5, 0, [])
+    owned = [("g1", "anna"), (None, "anna"), ("g2", "anna"), (None, "anna"), (None, "bert")]
+    assert await people_of_events(pool) == owned
+    assert await asyncio.to_thread(load, "log.csv", lines) == (0, 5, [])
 
 
 async def test_events_from_before_an_erasure_are_not_loaded(load: Load, pool: Pool) -> None:

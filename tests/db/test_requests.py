@@ -19,12 +19,12 @@ async def test_only_the_requests_of_a_person_are_found_and_anonymized_in_every_t
     dead = NewDeadEvent("k", "MESSAGE", DeadReason.FAILED, "why", 1, *(None,) * 7, b"body", NOW)
     await insert_dead_events(pool, [dead])
     await discard_dead_events(pool, await undecided_ids(pool, 1), "sent twice", "shop for anna")
-    asked = {(one["what"], one["reason"], one["by"]) for one in await requests_of(pool, "anna")}
+    asked = {(one["what"], one["reason"], one["by"]) for one in await requests_of(pool, ["anna"])}
     assert asked == {
         ("training", "curious", "shop for anna"),
         ("decision", "better", "shop for anna"),
         ("dead event", "sent twice", "shop for anna"),
     }
     assert await anonymize_requests(pool, ["anna", "nobody"]) == 3
-    assert await requests_of(pool, "anna") == []
-    assert len(await requests_of(pool, "bert")) == 1
+    assert await requests_of(pool, ["anna"]) == []
+    assert len(await requests_of(pool, ["bert"])) == 1

@@ -1,30 +1,39 @@
 """`exportUser` returns everything that is stored about a user; `eraseUser` erases it and returns a receipt."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from functools import partial
+from typing import Annotated, Any, Self
 
 import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
-from api.graphql.topics.events import Event, history
-from api.graphql.types.connections import Connection
+from api.graphql.topics.events import Event, Types, history_page
+from api.graphql.types.connections import After, Connection, First
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
-from core.contract import Person
 from core.errors import InvalidInput
 from db import erasures as stored
 from db.receipts import PersonStore, StoreState
-from engine.privacy.erasing import erase_user, export_user, find_erasure
+from engine.privacy.erasing import PersonExport, erase_user, export_user, exported_events, find_erasure
 
 UserId = Annotated[strawberry.ID, strawberry.argument(description="The shop's own id of the user.")]
+
+
+async def all_events(
+    root: Any, info: Info, types: Types = None, first: First = 20, after: After = None
+) -> Connection[Event] | None:
+    """A page of the exported person's events, from Postgres and from the lake."""
+    context = info.context
+    read = partial(exported_events, context.reads, context.gateway.archive, root.found, types)
+    return await history_page(info, read, first, after)
 
 
 @strawberry.type(description="Everything that is stored about one user.")
 class UserExport:
     """A document, and the events in pages."""
 
-    person: strawberry.Private[Person]
+    found: strawberry.Private[PersonExport]
     id: strawberry.ID = strawberry.field(description="The shop's own id of the user.")
     as_of: datetime = strawberry.field(description="When it was read.")
     profile: JSON = strawberry.field(
@@ -33,7 +42,7 @@ class UserExport:
         " with the user's own token (`asked`), and the last `erasure`."
     )
     events: Connection[Event] | None = strawberry.field(
-        resolver=history,
+        resolver=all_events,
         permission_classes=[requires("profiles:erase")],
         description="All events of the user and of the guests that were joined to the user, newest first.",
     )
@@ -44,6 +53,14 @@ class ExportUserPayload:
     """The export, or the reason why there is none."""
 
     export: UserExport | None = strawberry.field(description="Everything that is stored; null when refused.")
+    complete: bool = strawberry.field(
+        description="Whether the export has everything. False when events of `missingMonths` are absent, while those of"
+        " a merged user or a guest are still being assigned, and when it was refused."
+    )
+    missing_months: list[str] = strawberry.field(
+        description="The months, as YYYY-MM, whose events are only in the exported files and could not be read: no"
+        " lake is configured, it did not answer, or reading took too long. Asking again continues the reading."
+    )
     user_errors: list[UserError] = strawberry.field(description="Why it was refused; empty when it was not.")
 
 
@@ -129,10 +146,10 @@ class ErasureMutation:
 
     @strawberry.mutation(
         permission_classes=[requires("profiles:erase")],
-        description="Erase a user, and the guests that were joined to the user, in every store: at once where"
-        " possible, in the background where it takes until the next night or the next training. Events that occurred"
-        " before are not stored, even if they arrive later; events that occur afterwards belong to a new person."
-        " Repeating it erases what was stored since, and renews the receipt. Needs a client's own token.",
+        description="Erase a user, their old ids, and the guests that were joined to the user, in every store: at"
+        " once where possible, in the background where it takes until the next night or the next training. Events that"
+        " occurred before are not stored, even if they arrive later; events that occur afterwards belong to a new"
+        " person. Repeating it erases what was stored since, and renews the receipt. Needs a client's own token.",
     )
     async def erase_user(self, info: Info, id: UserId) -> EraseUserPayload | None:
         """Start the erasure: some stores are finished at once, the others in the background."""
@@ -145,15 +162,17 @@ class ErasureMutation:
 
     @strawberry.mutation(
         permission_classes=[requires("profiles:erase")],
-        description="Return everything that is stored about a user. Needs a client's own token.",
+        description="Return everything that is stored about a user, by any of their ids, also what is only in the"
+        " exported files (the lake). Needs a client's own token.",
     )
     async def export_user(self, info: Info, id: UserId) -> ExportUserPayload | None:
         """Read everything that is stored about a user."""
         try:
-            found = await export_user(info.context.reads, info.context.viewer, id)
+            found = await export_user(info.context.reads, info.context.gateway.archive, info.context.viewer, id)
         except InvalidInput as error:
-            return ExportUserPayload(export=None, user_errors=[UserError.of(error)])
+            return ExportUserPayload(export=None, complete=False, missing_months=[], user_errors=[UserError.of(error)])
         export = UserExport(
-            person=found.person, id=strawberry.ID(found.person.id), as_of=found.as_of, profile=JSON(found.profile)
+            found=found, id=strawberry.ID(found.person.id), as_of=found.as_of, profile=JSON(found.profile)
         )
-        return ExportUserPayload(export=export, user_errors=[])
+        missing = list(found.archived.missing)
+        return ExportUserPayload(export=export, complete=found.complete, missing_months=missing, user_errors=[])

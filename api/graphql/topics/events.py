@@ -1,8 +1,9 @@
 """Events: what people do. `trackEvents` takes them in; `history` returns a person's."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Final, Self, cast
 
 import strawberry
@@ -76,20 +77,25 @@ class Event:
 _SHOWN: Final = tuple(name for name in contract.Event.model_fields if name != "source")
 
 
+Types = Annotated[
+    list[EventType] | None, strawberry.argument(description="Only events of these types; null for all types.")
+]
+ReadEvents = Callable[[HistoryPlace | None, int], Awaitable[list[contract.Event]]]  # before a place, at most so many
+
+
 async def history(
-    root: Any,
-    info: Info,
-    types: Annotated[
-        list[EventType] | None, strawberry.argument(description="Only events of these types; null for all types.")
-    ] = None,
-    first: First = 20,
-    after: After = None,
+    root: Any, info: Info, types: Types = None, first: First = 20, after: After = None
 ) -> Connection[Event] | None:
     """A page of the person's events, newest first: the resolver of a field of any object that has a `person`."""
+    return await history_page(info, partial(events_of_person, info.context.reads, root.person, types), first, after)
+
+
+async def history_page(info: Info, read: ReadEvents, first: int, after: str | None) -> Connection[Event]:
+    """A page of the events that `read` returns. Raises Unanswerable when they cannot be read."""
     gateway, first = info.context.gateway, check_first(first)
     before = None if after is None else _read_place(gateway.signer, after)
     try:
-        events = await events_of_person(info.context.reads, root.person, types, before, first + 1)
+        events = await read(before, first + 1)
     except StoreUnavailable as error:
         raise Unanswerable(error.store, "The history cannot be read now. Try again later.") from error
     edges = [Edge(cursor=_write_place(gateway.signer, event), node=Event.of(event)) for event in events[:first]]

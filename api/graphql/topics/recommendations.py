@@ -16,14 +16,11 @@ from api.graphql.types.connections import After, First, PageInfo, check_first
 from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core.contract import Person
-from core.errors import InvalidInput
 from db import items as stored
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
-from engine.recommending.recommendations import ListRequest, RecommendedList
+from engine.recommending.recommendations import ListRequest, RecommendedList, check_placement
 from ml.ranked import REASONS
-
-MAX_PLACEMENT = 64  # characters
 
 _TEXTS = {
     "BOUGHT_BEFORE": "You have bought {item} before.",
@@ -285,8 +282,7 @@ async def recommend(
     preview: bool,
 ) -> RecommendationConnection:
     """A page of the items that this person most likely wants next."""
-    if not 0 < len(placement) <= MAX_PLACEMENT:
-        raise InvalidInput(f"placement must have 1 to {MAX_PLACEMENT} characters.", field="placement")
+    check_placement(placement)
     where = where or RecommendationContext()
     shown = [*(where.item_ids or ()), *(where.cart_item_ids or ())]
     request = ListRequest(

@@ -84,7 +84,7 @@ def _read_once(_: type, filter: Mapping[str, Any], context: InputContext) -> Fil
     read: dict[int, tuple[Mapping[str, Any], Filter | InvalidInput]] = context.info.context.filters
     if id(filter) not in read:
         try:
-            read[id(filter)] = filter, _read(filter)
+            read[id(filter)] = filter, filter_of(filter)
         except InvalidInput as error:
             read[id(filter)] = filter, error
     found = read[id(filter)][1]
@@ -96,7 +96,11 @@ def _read_once(_: type, filter: Mapping[str, Any], context: InputContext) -> Fil
 get_object_definition(ItemFilter, strict=True).from_input = _read_once
 
 
-def _read(filter: Mapping[str, Any]) -> Filter:
+def filter_of(filter: Mapping[str, Any]) -> Filter:
+    """The engine's filter of an ItemFilter that GraphQL has checked.
+
+    Raises InvalidInput when it has too many values or levels, or a price that is not finite.
+    """
     waiting, filters, used = [(filter, 1)], 1, 1
     while waiting:
         outer, level = waiting.pop()

@@ -120,6 +120,18 @@ async def test_purchases_of_a_guest_who_became_a_user_are_the_users(stocked: Poo
     assert (await export(stocked, lake)).days == 0  # files keep what was known
 
 
+async def test_purchases_of_a_merged_user_are_those_of_the_user_that_stays(stocked: Pool, lake: Lake) -> None:
+    await store(stocked, *shop())
+    await export(stocked, lake)
+    merged = {"u1é": "u2é", "u3é": "somebody new", "nobody": "u5é"}
+    from_lake = await purchase_log_with_lake(stocked, lake, END, merged=merged)
+    for old, user in merged.items():
+        await stocked.execute("UPDATE events SET user_id = $2 WHERE user_id = $1", old, user)
+    assert equal(from_lake, await purchase_log(stocked, END))
+    assert "user:u1é" not in from_lake.people and "user:somebody new" in from_lake.people
+    assert (await export(stocked, lake)).days == 0  # files keep what was known
+
+
 async def test_hashes_equal_those_of_postgres(pool: Pool) -> None:
     chance = random.Random(2)  # noqa: S311 -- no secret
     texts = ["".join(chance.choice("aZ0é漢🙂") for _ in range(length)) for length in range(41) for _ in range(3)]

@@ -158,6 +158,9 @@ class _HeldBack:
         await self._release.wait()
         return await self._connection.fetch(*query)
 
+    async def fetchval(self, *query: Any) -> Any:
+        return await self._connection.fetchval(*query)
+
 
 async def test_a_reader_that_is_cancelled_does_not_stop_the_others(people: PeopleReader, pool: Pool) -> None:
     await insert_events(pool, [bought("old")])
