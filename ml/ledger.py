@@ -23,19 +23,18 @@ class Sums(NamedTuple):
     last: int = 0
     spend: int = 0  # cents; at most LARGEST_SUM
 
-    def plus(self, lines: Table, kept: NDArray[np.int64], orders: int) -> "Sums":
-        """The sums with these lines and orders too."""
-        is_kept = kept > 0
-        if not is_kept.any():
-            return self._replace(orders=min(self.orders + orders, LARGEST_COUNT))
-        times = lines["occurred"][is_kept]
-        earliest = int(times.min())
+    def plus(self, kept: Table, orders: int) -> "Sums":
+        """The sums with these lines (LINE, as kept) and orders too."""
+        orders = min(self.orders + orders, LARGEST_COUNT)
+        if not len(kept):
+            return self._replace(orders=orders)
+        earliest, latest = int(kept["occurred"].min()), int(kept["occurred"].max())
         return Sums(
-            orders=min(self.orders + orders, LARGEST_COUNT),
-            lines=min(self.lines + int(is_kept.sum()), LARGEST_COUNT),
+            orders=orders,
+            lines=min(self.lines + len(kept), LARGEST_COUNT),
             first=min(self.first, earliest) if self.first else earliest,
-            last=max(self.last, int(times.max())),
-            spend=bounded_sum(self.spend + _total(kept_cents(lines, kept))),
+            last=max(self.last, latest),
+            spend=bounded_sum(self.spend + _total(kept["cents"])),
         )
 
 
@@ -50,11 +49,11 @@ class Ledger:
 
 
 class Entered(NamedTuple):
-    """A ledger after more events, and what follows from it."""
+    """A ledger after more events, and what follows from it. Lines are as kept: with the units and cents that were."""
 
     ledger: Ledger
-    kept: NDArray[np.int64]  # (ledger.lines,) units that were not returned
-    settled: Table  # LINE: what was kept of the lines that are settled now; their units and cents are those kept
+    still_open: Table  # LINE: the open lines of which anything was kept
+    settled: Table  # LINE: those of the lines that are settled now
     sums: Sums  # over all lines
     orders: NDArray[np.bool_]  # (ledger.placed,) whether anything of the order was kept
 
@@ -63,20 +62,23 @@ def enter(ledger: Ledger, bought: Table, returned: Table) -> Entered:
     """The ledger after these purchases and returns (LINE), which may come in any order."""
     lines = _newest(np.concatenate([ledger.lines, bought]))
     returns = _newest(np.concatenate([ledger.returns, returned]))
-    placed, left = _place(ledger.placed, lines)
-    is_open = np.isin(lines["order"], placed["order"])
+    placed, place, counts = _place(ledger.placed, lines)
+    is_open = place < MOST_ORDERS
     is_open &= np.cumsum(is_open) <= MOST_LINES
     kept, by_order, taken = net(lines, returns, placed["order"][placed["settled"] > 0])
-    still_bought = lines["order"][kept > 0]
-    counted = int(((left["settled"] > 0) | np.isin(left["order"], still_bought)).sum())
-    settled = as_kept(lines[~is_open], kept[~is_open])
-    placed["settled"] |= np.isin(placed["order"], settled["order"])
+    is_settled = ~is_open & (kept > 0)
+    settled = _as_kept(lines[is_settled], kept[is_settled])
     if len(returns):
         returns = _still_open(returns, lines[is_open], by_order, [part for part in taken if not is_open[part[1]]])
-    sums = ledger.settled.plus(settled, settled["units"].astype(np.int64), counted)
+    orders = placed["settled"] > 0
+    orders[place[(kept > 0) & (place < len(placed))]] = True
+    placed["settled"][place[is_settled & (place < len(placed))]] = 1
+    counted = int((orders & counts)[MOST_ORDERS:].sum())
+    placed, orders = placed[:MOST_ORDERS], orders[:MOST_ORDERS]
+    sums = ledger.settled.plus(settled, counted)
+    still_bought = _as_kept(lines[is_open], kept[is_open])
     after = Ledger(lines[is_open], returns[:MOST_RETURNS], placed, sums)
-    orders = (placed["settled"] > 0) | np.isin(placed["order"], still_bought)
-    return Entered(after, kept[is_open], settled, sums.plus(after.lines, kept[is_open], int(orders.sum())), orders)
+    return Entered(after, still_bought, settled, sums.plus(still_bought, int(orders.sum())), orders)
 
 
 def _newest(table: Table) -> Table:
@@ -87,27 +89,37 @@ def _newest(table: Table) -> Table:
     return table[by[::-1]]
 
 
-def _place(placed: Table, lines: Table) -> tuple[Table, Table]:
-    """The newest orders, and those that are dropped from them.
+def _place(placed: Table, lines: Table) -> tuple[Table, NDArray[np.intp], NDArray[np.bool_]]:
+    """All orders (PLACED), newest first; the place of each line's order among them; which of them count as orders.
 
     A line older than all of MOST_ORDERS orders counts as a late line of an order that was already counted.
     """
-    rows = np.zeros(len(lines), PLACED)
-    rows["order"], rows["occurred"] = lines["order"], lines["occurred"]
-    rows = np.concatenate([placed, rows])
-    rows = rows[np.lexsort((rows["occurred"], rows["order"]))]
-    starts = np.flatnonzero(np.diff(rows["order"], prepend=np.uint64(0)))
-    settled = np.maximum.reduceat(rows["settled"], starts) if len(starts) else rows["settled"]
-    rows = rows[starts]  # the earliest line dates an order
-    rows["settled"] = settled
+    both = np.zeros(len(placed) + len(lines), PLACED)
+    both[: len(placed)] = placed
+    both["order"][len(placed) :], both["occurred"][len(placed) :] = lines["order"], lines["occurred"]
+    by = np.lexsort((both["occurred"], both["order"]))
+    ordered = both["order"][by]
+    is_first = np.append(True, ordered[1:] != ordered[:-1])[: len(by)]
+    rows = both[by[is_first]]  # the earliest line dates an order
+    group = np.empty(len(by), np.intp)
+    group[by] = np.cumsum(is_first) - 1
+    known = group[: len(placed)]
+    rows["settled"] = 0
+    rows["settled"][known] = placed["settled"]
+    counts = np.ones(len(rows), np.bool_)
     if len(placed) == MOST_ORDERS:
-        rows = rows[np.isin(rows["order"], placed["order"]) | (rows["occurred"] >= placed["occurred"].min())]
-    rows = rows[np.lexsort((rows["order"], rows["occurred"]))[::-1]]
-    return rows[:MOST_ORDERS], rows[MOST_ORDERS:]
+        counts = rows["occurred"] >= placed["occurred"].min()
+        counts[known] = True
+    newest = np.lexsort((rows["order"], rows["occurred"], counts))[::-1]
+    place = np.empty(len(rows), np.intp)
+    place[newest] = np.arange(len(rows))
+    return rows[newest], place[group[len(placed) :]], counts[newest]
 
 
-def as_kept(lines: Table, kept: NDArray[np.int64]) -> Table:
+def _as_kept(lines: Table, kept: NDArray[np.int64]) -> Table:
     """The lines of which anything was kept, with the units and cents that were."""
+    if (kept == lines["units"]).all():
+        return lines
     result = lines[kept > 0].copy()
     result["cents"] = kept_cents(lines, kept)[kept > 0]
     result["units"] = kept[kept > 0]

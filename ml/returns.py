@@ -51,6 +51,14 @@ def net(lines: Table, returns: Table, settled: NDArray[np.uint64] | None = None)
     return Netted(kept, by_order, _take_by_item(kept, lines, returns, concerned, np.flatnonzero(rest)))
 
 
+def is_in(values: NDArray[Any], ascending: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each value occurs in a sorted array. Several times faster than `np.isin` for arrays of hundreds."""
+    if not len(ascending):
+        return np.zeros(len(values), np.bool_)
+    found: NDArray[np.bool_] = ascending[np.minimum(ascending.searchsorted(values), len(ascending) - 1)] == values
+    return found
+
+
 def pairs_of(table: Table) -> NDArray[np.uint64]:
     """A hash of order and item for each row of LINE."""
     hashes: NDArray[np.uint64] = table["order"] ^ (table["item"].astype(np.uint64) * _SPREAD)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from core.amounts import LARGEST_SUM
 from core.contract import EventType
 from core.errors import PenchantError
-from ml.ledger import PLACED, Ledger, Sums, as_kept, enter
-from ml.returns import LINE, Table
+from ml.ledger import PLACED, Ledger, Sums, enter
+from ml.returns import LINE, is_in
+from ml.returns import Table as Table
 
 EVENT = np.dtype(
     [
@@ -54,6 +55,7 @@ LOW, GOOD = 200, 300  # hundredths of a star: a rating up to the one is a dislik
 INTEREST = np.isin(  # by type code
     list(EventType), [EventType.VIEW, EventType.CLICK, EventType.ADD_TO_CART, EventType.RATING, EventType.LIKE]
 )
+PAID = np.isin(list(EventType), [EventType.PURCHASE, EventType.RETURN])  # by type code
 NOT_RECENT = np.isin(list(EventType), [EventType.SEARCH, EventType.IMPRESSION])  # by type code; not in `recent`
 
 MOST_ITEMS, MOST_RECENT, MOST_OPINIONS, MOST_INCLUDED = 512, 32, 128, 1024
@@ -142,17 +144,17 @@ class State:
         if zlib.crc32(body) != int.from_bytes(packed[-4:], "little"):
             raise StateDamaged("the checksum of a packed state does not match its bytes")
         _, *counts, orders, lines, first, last, spend = _HEAD.unpack_from(body)
-        offset, tables = _read_tables(body, _HEAD.size, (ITEM, RECENT, ORDER, np.dtype("<u8")), counts)
+        offset, (items, recent, recent_orders, included) = _read_tables(
+            body, _HEAD.size, (ITEM, RECENT, ORDER, np.dtype("<u8")), counts
+        )
         if body[offset : offset + 4] != _MORE_MAGIC:
             raise StateDamaged("a packed state of the release before, without dislikes and returns")
-        _, *counts, settled_orders, settled_lines, settled_first, settled_last, settled_spend = _MORE.unpack_from(
-            body, offset
+        _, *numbers = _MORE.unpack_from(body, offset)
+        _, (settled, open_lines, returns, placed, opinions) = _read_tables(
+            body, offset + _MORE.size, (ITEM, LINE, LINE, PLACED, OPINION), numbers[:5]
         )
-        _, more = _read_tables(body, offset + _MORE.size, (ITEM, LINE, LINE, PLACED, OPINION), counts)
-        sums = Sums(settled_orders, settled_lines, settled_first, settled_last, settled_spend)
-        settled, open_lines, returns, placed, opinions = more
-        ledger = Ledger(open_lines, returns, placed, sums)
-        return cls(*tables, orders, lines, first, last, spend, opinions, ledger, settled)
+        ledger = Ledger(open_lines, returns, placed, Sums(*numbers[5:]))
+        return cls(items, recent, recent_orders, included, orders, lines, first, last, spend, opinions, ledger, settled)
 
 
 def _read_tables(
@@ -176,26 +178,20 @@ def fold(state: State, events: Table) -> State:
     events = _uncounted(state, events)
     if not len(events):
         return state
-    kind = events["type"]
-    ledger, kept, settled, sums, kept_orders = enter(
-        state.ledger, _lines(events[kind == PURCHASE]), _lines(events[kind == RETURN])
-    )
     about_items = events[events["item"] > 0]
-    open_rows = _item_rows(as_kept(ledger.lines, kept))
-    items, settled_rows = _fold_items(state, about_items, _item_rows(settled), open_rows)
-    placed = ledger.placed[kept_orders]
-    recent_orders = np.empty(len(placed), ORDER)
-    recent_orders["order"], recent_orders["occurred"] = placed["order"], placed["occurred"]
-    return State(
-        items=items,
+    interests = _interests(about_items)
+    state = replace(
+        state,
         recent=_fold_recent(state.recent, about_items),
-        recent_orders=recent_orders,
-        included=state.included,
-        **sums._asdict(),
         opinions=_fold_opinions(state.opinions, about_items),
-        ledger=ledger,
-        settled=settled_rows,
+        settled=_merge(np.concatenate([state.settled, _of_items(interests, state.ledger.lines["item"])])),
     )
+    paid = events[PAID[events["type"]]]
+    if len(paid):
+        state, rows = _fold_paid(state, paid, interests)
+    else:
+        rows = np.concatenate([state.items, interests])
+    return replace(state, items=_most_relevant(_merge(rows)))
 
 
 def decayed(rows: Table, as_of: int) -> NDArray[np.float64]:
@@ -213,7 +209,7 @@ def _uncounted(state: State, events: Table) -> Table:
     """The events not counted yet, once each, in an order that depends on the events alone."""
     identities, index = np.unique(events["identity"], return_index=True)
     if len(state.included):
-        index = index[~np.isin(identities, state.included)]
+        index = index[~is_in(identities, state.included)]
     events = events[index]
     events["occurred"] = np.minimum(events["occurred"], LATEST)
     low = (events["type"] == RATING) & (events["cents"] > 0) & (events["cents"] <= LOW)  # 0 is no rating
@@ -240,19 +236,42 @@ def _totals(cents: NDArray[np.int64], starts: NDArray[np.intp]) -> NDArray[np.in
     return sums
 
 
-def _fold_items(state: State, events: Table, settled: Table, open_rows: Table) -> tuple[Table, Table]:
-    """The rows of all items; and the rows of those with open lines, without these lines."""
-    interests = events[INTEREST[events["type"]]]
-    rows = np.zeros(len(interests), ITEM)
-    rows["item"], rows["views"], rows["viewed"] = interests["item"], 1, interests["occurred"]
-    without_open = state.items[~np.isin(state.items["item"], state.ledger.lines["item"])]
-    rows = np.concatenate([without_open, state.settled, rows, settled])
-    items = _merge(np.concatenate([rows, open_rows]))
-    return _most_relevant(items), _merge(rows[np.isin(rows["item"], open_rows["item"])])
+def _fold_paid(state: State, events: Table, interests: Table) -> tuple[State, Table]:
+    """The state after purchases and returns, and the rows to merge for its items."""
+    kind = events["type"]
+    ledger, still_open, settled, sums, kept_orders = enter(
+        state.ledger, _lines(events[kind == PURCHASE]), _lines(events[kind == RETURN])
+    )
+    was_open = is_in(state.items["item"], np.sort(state.ledger.lines["item"]))
+    interests = interests[~is_in(interests["item"], np.sort(state.ledger.lines["item"]))]
+    without_open = np.concatenate([state.items[~was_open], interests, state.settled, _item_rows(settled)])
+    placed = ledger.placed[kept_orders]
+    recent_orders = np.empty(len(placed), ORDER)
+    recent_orders["order"], recent_orders["occurred"] = placed["order"], placed["occurred"]
+    after = replace(
+        state,
+        **sums._asdict(),
+        recent_orders=recent_orders,
+        ledger=ledger,
+        settled=_merge(_of_items(without_open, ledger.lines["item"])),
+    )
+    return after, np.concatenate([without_open, _item_rows(still_open)])
+
+
+def _of_items(rows: Table, numbers: NDArray[np.uint32]) -> Table:
+    return rows[is_in(rows["item"], np.sort(numbers))]
+
+
+def _interests(events: Table) -> Table:
+    """A row for each event that shows interest in an item."""
+    events = events[INTEREST[events["type"]]]
+    rows = np.zeros(len(events), ITEM)
+    rows["item"], rows["views"], rows["viewed"] = events["item"], 1, events["occurred"]
+    return rows
 
 
 def _item_rows(kept: Table) -> Table:
-    """A row for each line (LINE) of a known item, of what was kept of it."""
+    """A row for each line (LINE, as kept) of a known item."""
     kept = kept[kept["item"] > 0]
     rows = np.zeros(len(kept), ITEM)
     rows["item"], rows["spend"] = kept["item"], kept["cents"]
@@ -266,7 +285,9 @@ def _merge(rows: Table) -> Table:
     if len(rows) < 2:
         return rows
     rows = rows[np.argsort(rows["item"], kind="stable")]
-    starts = np.flatnonzero(np.diff(rows["item"], prepend=0))
+    starts = np.flatnonzero(np.append(True, rows["item"][1:] != rows["item"][:-1]))
+    if len(starts) == len(rows):
+        return rows
     merged = rows[starts]
     merged["lines"] = np.minimum(np.add.reduceat(rows["lines"], starts, dtype=np.int64), 65_535)
     merged["views"] = np.minimum(np.add.reduceat(rows["views"], starts, dtype=np.int64), 65_535)
