@@ -167,7 +167,9 @@ async def _open_gateway(
         redis=redis,
         catalogue=catalogue,
         models=models,
-        people=PeopleReader(shares.people, redis, catalogue),
+        people=PeopleReader(
+            shares.people, redis, catalogue, dislikes_hold=timedelta(days=settings.gateway.dislikes_hold)
+        ),
         ingest=ingest,
         signer=Signer(edge.secret.get_secret_value()),
         broker=broker,

@@ -148,7 +148,12 @@ class Event(BaseModel):
 
     @property
     def cents(self) -> int:
-        """Hundredths of the currency this line moved: unit price times quantity, else the value of a purchase."""
+        """Hundredths of the currency this line moved: unit price times quantity, else the value of a purchase.
+
+        Of a rating, hundredths of its value.
+        """
+        if self.type is EventType.RATING:
+            return cents_of(self.value) if self.value is not None else 0
         if self.unit_price is not None:
             return cents_of(self.unit_price * (self.quantity or 1))
         return cents_of(self.value) if self.value is not None and self.type in PAID else 0

@@ -86,6 +86,12 @@ class Gateway(_Concern):
     serving_poll: float = Field(
         2.0, gt=0, description="Seconds between two checks of the serving row and of the catalogue's changes."
     )
+    dislikes_hold: int = Field(
+        365,
+        ge=1,
+        le=3_653,
+        description="Days that a disliked item stays hidden from the person's lists, unless they like or buy it later.",
+    )
     popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
 
     @field_validator("trusted_proxies", mode="before")

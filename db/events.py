@@ -163,7 +163,8 @@ async def state_events(connection: Connection, person: Person) -> list[StateEven
     rows = await connection.fetch(
         "SELECT events.source, events.id, occurred_at, type, coalesce(items.number, 0) AS item,"
         " floor(extract(epoch FROM occurred_at))::bigint AS occurred, coalesce(quantity, 1) AS quantity,"
-        " (round(CASE WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
+        " (round(CASE WHEN type = 'RATING' THEN coalesce(value, 0) * 100"
+        "   WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
         "   WHEN type = ANY($2::text[]::event_type[]) THEN coalesce(value, 0) * 100 ELSE 0 END))::bigint AS cents,"
         " order_id, received_at"
         f" FROM events LEFT JOIN items ON items.id = events.item_id WHERE {_whose(person)}",

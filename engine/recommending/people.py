@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from enum import StrEnum
 
 import numpy as np
 import structlog
 from redis.asyncio import Redis
 
+from core import clock
 from core.contract import Person
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
@@ -22,6 +24,7 @@ from ml.state import EVENT, State, StateDamaged, Table, fold
 log = structlog.get_logger()
 
 LONG_DELTA = 256  # with this many recent events that the base lacks, the base is rebuilt; the delta holds twice as many
+DISLIKES_HOLD = timedelta(days=365)
 THREAD_EVENTS = 2_000  # more events are folded in a thread, because that would delay other requests
 
 
@@ -41,12 +44,19 @@ class PeopleReader:
     missing.
     """
 
-    def __init__(self, pool: Connection, redis: Redis, catalogue: Catalogue) -> None:
+    def __init__(
+        self, pool: Connection, redis: Redis, catalogue: Catalogue, *, dislikes_hold: timedelta = DISLIKES_HOLD
+    ) -> None:
         self._pool, self._redis, self._catalogue = pool, redis, catalogue
+        self._dislikes_hold = dislikes_hold
         self._bases = SingleFlight(self._build)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state: one Redis pipeline, and one Postgres query if there is no base."""
+        state, degraded = await self._state(person)
+        return state.without_dislikes_before(int((clock.now() - self._dislikes_hold).timestamp())), degraded
+
+    async def _state(self, person: Person) -> tuple[State, list[Degradation]]:
         degraded: list[Degradation] = []
         packed, delta = None, list[bytes]()
         try:

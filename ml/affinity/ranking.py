@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence, find_candidates, gather_evidence
+from ml.affinity.dislikes import Dislikes, dislikes, without_items
 from ml.affinity.lifts import Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pair_features
@@ -39,9 +40,10 @@ class PersonView:
     ranker: Ranker | None
     state: State
     as_of: int
-    resting: NDArray[np.uint32]  # catalogue numbers of items bought too recently to be wanted again
+    resting: NDArray[np.uint32]  # catalogue numbers of items bought too recently to be wanted again, or disliked
     lifts: Lifts
     evidence: ItemEvidence | None  # None without a model
+    dislikes: Dislikes
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +66,16 @@ def view_person(ranker: Ranker | None, state: State, *, as_of: int, context: NDA
     of `allowed` to hide them).
     """
     universe = ranker.universe if ranker else None
+    against = dislikes(universe, state)
+    state = without_items(state, against.hidden)
     return PersonView(
         ranker,
         state,
         as_of,
-        resting(universe, state, as_of),
+        np.concatenate([resting(universe, state, as_of), against.hidden]),
         lifts(universe, state, as_of, context),
         gather_evidence(universe, state, as_of) if universe else None,
+        against,
     )
 
 
@@ -86,6 +91,7 @@ def score(view: PersonView, allowed: Mask, popular: NDArray[np.uint32]) -> Score
     else:
         numbers, scores = _network_scores(view.ranker, view.evidence, view, allowed)
     scores, lifted_by = _lifted(numbers, scores, view.lifts)
+    scores = view.dislikes.lower(numbers, scores)
     return Scored(view, allowed, popular, numbers, scores, lifted_by, best_first(scores, numbers))
 
 
