@@ -18,7 +18,7 @@ from core.amounts import LARGEST_SUM
 from core.contract import EventType
 from core.errors import PenchantError
 from ml.ledger import PLACED, Ledger, Sums, enter
-from ml.returns import LINE, is_in
+from ml.returns import LINE, is_in, net
 from ml.returns import Table as Table
 
 EVENT = np.dtype(
@@ -60,6 +60,7 @@ NOT_RECENT = np.isin(list(EventType), [EventType.SEARCH, EventType.IMPRESSION]) 
 
 MOST_ITEMS, MOST_RECENT, MOST_OPINIONS, MOST_INCLUDED = 512, 32, 128, 1024
 HALF_LIFE = 42 * 86_400.0  # seconds
+DISLIKES_HOLD = 365 * 86_400  # seconds, unless the shop sets another time
 VIEW_WEIGHT = 0.1  # of a viewed item against a bought one, when a person has more items than are kept
 LATEST = 2**32 - 1  # seconds
 _HEAD = struct.Struct("<4sHHHHIIIIq")
@@ -215,6 +216,13 @@ def _uncounted(state: State, events: Table) -> Table:
     low = (events["type"] == RATING) & (events["cents"] > 0) & (events["cents"] <= LOW)  # 0 is no rating
     events["type"][low] = DISLIKE
     return events[events["occurred"] > 0]
+
+
+def kept_purchases(events: Table) -> Table:
+    """The purchases among one person's events (EVENT) of which anything was kept."""
+    bought, returned = events[events["type"] == PURCHASE], events[events["type"] == RETURN]
+    kept: Table = bought[net(_lines(bought), _lines(returned)).kept > 0] if len(returned) else bought
+    return kept
 
 
 def _lines(events: Table) -> Table:

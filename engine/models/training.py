@@ -18,6 +18,7 @@ from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
 from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
+from db.purchases import Signals as StoredSignals
 from db.serving import Model
 from engine.models import leases
 from engine.models.learnable import check_learnable
@@ -26,7 +27,8 @@ from engine.models.promoting import decide_by_gate
 from ml.bundle import Bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict
-from ml.log import Log
+from ml.log import Log, Signals
+from ml.state import EVENT
 from ml.trainers import ReportProgress, Trained, trainer_for
 
 log = structlog.get_logger()
@@ -163,7 +165,17 @@ def as_log(stored: PurchaseLog) -> Log:
         order=stored.order,
         numbers=stored.item_numbers.astype(np.uint32),
         item_ids=stored.item_ids,
+        quantity=stored.quantity,
+        signals=_as_signals(stored.signals),
     )
+
+
+def _as_signals(stored: StoredSignals) -> Signals:
+    events = np.zeros(len(stored.item), EVENT)
+    for name in ("type", "item", "occurred", "quantity", "cents"):
+        events[name] = getattr(stored, name)
+    events["order"] = stored.order + 1
+    return Signals(stored.person, events)
 
 
 def _logged(stage: str, done: int, of: int) -> None:

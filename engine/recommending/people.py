@@ -19,12 +19,11 @@ from db.events import StateEvent, state_events
 from db.postgres import Connection
 from db.users import person_known
 from engine.catalogue.catalogue import Catalogue
-from ml.state import EVENT, State, StateDamaged, Table, fold
+from ml.state import DISLIKES_HOLD, EVENT, State, StateDamaged, Table, fold
 
 log = structlog.get_logger()
 
 LONG_DELTA = 256  # with this many recent events that the base lacks, the base is rebuilt; the delta holds twice as many
-DISLIKES_HOLD = timedelta(days=365)
 THREAD_EVENTS = 2_000  # more events are folded in a thread, because that would delay other requests
 
 
@@ -45,7 +44,12 @@ class PeopleReader:
     """
 
     def __init__(
-        self, pool: Connection, redis: Redis, catalogue: Catalogue, *, dislikes_hold: timedelta = DISLIKES_HOLD
+        self,
+        pool: Connection,
+        redis: Redis,
+        catalogue: Catalogue,
+        *,
+        dislikes_hold: timedelta = timedelta(seconds=DISLIKES_HOLD),
     ) -> None:
         self._pool, self._redis, self._catalogue = pool, redis, catalogue
         self._dislikes_hold = dislikes_hold

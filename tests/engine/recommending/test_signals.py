@@ -1,21 +1,26 @@
 """Dislikes and returns reach a person's state at once, and after the base is rebuilt; a guest's go to the user."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from redis.asyncio import Redis
 
 from core import clock
 from core.contract import Event, Person, read_event
 from db.cache import add_recent, move_guest, person_keys
-from db.events import insert_events
+from db.events import insert_events, state_events
 from db.identities import join_guest
 from db.items import upsert_items
 from db.postgres import Pool
+from db.purchases import popular_items
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.people import PeopleReader
-from ml.state import State
+from engine.recommending.people import PeopleReader, base_of
+from ml.returns import net
+from ml.state import PURCHASE, RETURN, State
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ANNA, GUEST = Person("user", "anna"), Person("guest", "g1")
@@ -148,3 +153,65 @@ async def test_a_return_counts_at_once_whichever_of_both_arrives_first(
         state = await state_of(people)
         assert (state.orders, state.lines, state.spend, len(state.bought)) == (0, 0, 0, 0)
         await redis.flushdb()
+
+
+async def counted(pool: Pool, since: datetime = NOW - timedelta(days=28)) -> dict[str, int]:
+    return {id: people for id, _, people in await popular_items(pool, since, 10)}
+
+
+async def test_what_is_returned_is_not_popular(pool: Pool, catalogue: Catalogue) -> None:
+    bert = Person("guest", "bert")
+    bought = [
+        sent(f"{who.id} {n}", "PURCHASE", hours=9, orderId=f"o{n}", who=who) for who in (ANNA, bert) for n in "12"
+    ]
+    await insert_events(pool, [*bought, sent("s", "PURCHASE", "soap", orderId="o1")])
+    assert await counted(pool) == {"milk": 2, "soap": 1}
+    await insert_events(pool, [sent("r1", "RETURN", orderId="o1")])
+    assert await counted(pool) == {"milk": 2, "soap": 1}, "one of two orders is kept"
+    await insert_events(pool, [sent("r2", "RETURN", orderId="o2"), sent("r3", "RETURN", "soap", quantity=9)])
+    assert await counted(pool) == {"milk": 1}
+    await insert_events(pool, [sent("again", "PURCHASE", "soap", hours=0.5)])
+    assert await counted(pool) == {"milk": 1, "soap": 1}
+
+
+async def test_the_return_of_an_older_order_leaves_the_new_one_popular(pool: Pool, catalogue: Catalogue) -> None:
+    bought = [sent("old", "PURCHASE", hours=900, orderId="o1"), sent("new", "PURCHASE", hours=5, orderId="o2")]
+    await insert_events(pool, [*bought, sent("r", "RETURN", hours=1, orderId="o1")])
+    assert await counted(pool) == {"milk": 1}
+    await insert_events(pool, [sent("r2", "RETURN", hours=1, orderId="number of the return")])
+    assert await counted(pool) == {}
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_popularity_counts_the_people_whose_lines_are_kept(pool: Pool, catalogue: Catalogue, seed: int) -> None:
+    chance = Random(seed)  # noqa: S311 -- no secret
+    people = [Person("user", f"u{number}") for number in range(25)] + [
+        Person("guest", f"u{number}") for number in range(9)
+    ]
+    events = [
+        sent(
+            f"e{number}",
+            "PURCHASE" if chance.random() < 0.6 else "RETURN",
+            chance.choice(["milk", "soap", "vase"]),
+            hours=chance.choice([chance.uniform(1, 40), chance.uniform(1, 1400)]),
+            who=chance.choice(people),
+            orderId=chance.choice([None, "a", "b", "c"]),
+            quantity=chance.choice([None, 1, 2, 3]),
+        )
+        for number in range(400)
+    ]
+    placed = {(event.person, event.order_id): event.occurred_at for event in events if event.type == "PURCHASE"}
+    for at, event in enumerate(events):  # an order is placed in one moment, and returned later
+        if event.order_id and (moment := placed.get((event.person, event.order_id))):
+            later = moment if event.type == "PURCHASE" else max(moment, event.occurred_at)
+            events[at] = event.model_copy(update={"occurred_at": later})
+    await insert_events(pool, events)
+    since = NOW - timedelta(days=28)
+    expected: Counter[str] = Counter()
+    for person in people:
+        mine = base_of([row for row in await state_events(pool, person) if row.type in (PURCHASE, RETURN)])
+        lines, begin = mine.ledger.lines, int(since.timestamp())
+        kept = net(lines, mine.ledger.returns).kept
+        numbers = np.unique(lines["item"][(kept > 0) & (lines["occurred"] >= begin)]).tolist()
+        expected.update(id for id in ("milk", "soap", "vase") if catalogue.number_of(id) in numbers)
+    assert await counted(pool, since) == {id: people for id, people in expected.items() if people}
