@@ -44,6 +44,7 @@ class EventType(StrEnum):
 
 
 PAID: Final = frozenset({EventType.PURCHASE, EventType.RETURN})
+OPINIONS: Final = frozenset({EventType.RATING, EventType.LIKE, EventType.DISLIKE})
 
 
 class Person(NamedTuple):
@@ -160,5 +161,8 @@ class Event(BaseModel):
 
     @property
     def order(self) -> int:
-        """The order as a number: an unsigned 64-bit hash of `orderId`, 0 without one."""
-        return order_of(self.order_id)
+        """The order as a number: an unsigned 64-bit hash of `orderId`, 0 without one.
+
+        Of an opinion, the microseconds of its second instead: they order what a person said within a second.
+        """
+        return self.occurred_at.microsecond if self.type in OPINIONS else order_of(self.order_id)

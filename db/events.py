@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 
 from core import telemetry
-from core.contract import PAID, Event, EventType, Person, identity_of, order_of
+from core.contract import OPINIONS, PAID, Event, EventType, Person, identity_of, order_of
 from db.postgres import Connection, transaction
 
 MONTHS_AHEAD: Final = timedelta(days=62)  # partitions are made before they are needed
@@ -227,6 +227,6 @@ def _state_event(row: Any) -> StateEvent:
         row["occurred"],
         row["quantity"],
         row["cents"],
-        order_of(row["order_id"]),
+        row["occurred_at"].microsecond if row["type"] in OPINIONS else order_of(row["order_id"]),
         row["received_at"],
     )

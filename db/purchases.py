@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contract import EventType
+from core.contract import OPINIONS, EventType
 from db.postgres import Connection, Pool
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ _FIELDS = (
     ("order", ">i8"),
     ("type", ">i4"),
 )
-SIGNALS: Final = (EventType.RETURN, EventType.RATING, EventType.LIKE, EventType.DISLIKE)
+SIGNALS: Final = (EventType.RETURN, *sorted(OPINIONS))
 """The events beside purchases that training reads."""
 CODE: Final = {type: code for code, type in enumerate(EventType)}
 _ROW = np.dtype(
@@ -33,6 +33,7 @@ _ROW = np.dtype(
 )
 
 _PERSON = "CASE WHEN user_id IS NULL THEN hashtextextended(anonymous_id, 1) ELSE hashtextextended(user_id, 0) END"
+_OPINIONS = ", ".join(f"'{type}'" for type in sorted(OPINIONS))
 _SPAN = "item_id IS NOT NULL AND occurred_at < $1 AND occurred_at >= $2"
 _BOUGHT = f"FROM events WHERE type = 'PURCHASE' AND {_SPAN}"
 TYPE_CODE = " ".join(
@@ -44,7 +45,8 @@ _ROWS = f"""
     SELECT person, coalesce(number, 0), occurred_at, coalesce(quantity, 1),
         round(CASE WHEN type = 'RATING' THEN coalesce(value, 0)
                    ELSE coalesce(unit_price * coalesce(quantity, 1), value, 0) END * 100)::bigint,
-        CASE WHEN order_id IS NOT NULL THEN hashtextextended(order_id, person)
+        CASE WHEN type IN ({_OPINIONS}) THEN (date_part('epoch', occurred_at) * 1000000)::bigint % 1000000
+             WHEN order_id IS NOT NULL THEN hashtextextended(order_id, person)
              WHEN type = 'PURCHASE' THEN hashint8extended((date_part('epoch', occurred_at) * 1000000)::bigint, person)
              ELSE 0 END,
         {TYPE_CODE}::integer
@@ -120,7 +122,7 @@ class Signals:
     occurred: NDArray[np.int64]  # Unix seconds
     quantity: NDArray[np.int32]
     cents: NDArray[np.int64]  # of a rating, hundredths of its value
-    order: NDArray[np.int64]  # as in the log; -1 for no order of the log
+    order: NDArray[np.int64]  # of a return as in the log, -1 for no order of the log; of an opinion its microseconds
     type: NDArray[np.int32]  # index in EventType
 
 
@@ -198,11 +200,14 @@ def log_of(several: Sequence[Bought], items: dict[str, int]) -> PurchaseLog:
     orders = np.unique(bought["order"])
     signals = _rows(columns, ~is_bought & is_known)
     signals = _rows(signals, _is_among(signals["person"], dense.hashes))
+    is_opinion = signals["type"] != CODE[EventType.RETURN]
+    microseconds = signals["order"]
     for rows in (bought, signals):
         is_listed = _is_among(rows["order"], orders)
         rows["order"] = np.where(is_listed, np.searchsorted(orders, rows["order"]), -1)
         rows["person"] = dense.ranks[np.searchsorted(dense.hashes, rows["person"])].astype(np.int32)
         rows["occurred"] = rows["occurred"] // 1_000_000 + POSTGRES_EPOCH
+    signals["order"] = np.where(is_opinion, microseconds, signals["order"])
     signals = _sorted(signals, ("cents", "quantity", "item", "order", "type", "occurred", "person"))
     log = _sorted(bought, ("cents", "quantity", "item", "order", "occurred", "person"))
     return PurchaseLog(

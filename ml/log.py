@@ -21,7 +21,7 @@ class Signals:
     """Returns, ratings, likes and dislikes of the people of a log, sorted by person, then time."""
 
     person: NDArray[np.int32]  # (signals,) index into the log's people
-    events: Table  # (signals,) EVENT; the order is that of the log plus 1, 0 = none
+    events: Table  # (signals,) EVENT; the order of a return is that of the log plus 1, 0 = none
 
     @classmethod
     def none(cls) -> Self:

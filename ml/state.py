@@ -29,7 +29,7 @@ EVENT = np.dtype(
         ("occurred", "<i8"),  # seconds
         ("quantity", "<i4"),
         ("cents", "<i8"),  # of the whole line; of a rating its value in hundredths
-        ("order", "<u8"),  # 0 = none given: lines of one second are one order
+        ("order", "<u8"),  # 0 = none given: lines of one second are one order; of an opinion, its microseconds
     ]
 )
 ITEM = np.dtype(
@@ -44,7 +44,7 @@ ITEM = np.dtype(
         ("spend", "<i8"),  # cents; at most LARGEST_SUM
     ]
 )
-OPINION = np.dtype([("item", "<u4"), ("disliked", "<u4"), ("liked", "<u4")])  # seconds of the last of each, 0 = none
+OPINION = np.dtype([("item", "<u4"), ("disliked", "<u8"), ("liked", "<u8")])  # microseconds of the last, 0 = none
 RECENT = np.dtype([("item", "<u4"), ("type", "u1"), ("occurred", "<u4")])
 ORDER = np.dtype([("order", "<u8"), ("occurred", "<u4")])
 
@@ -63,6 +63,7 @@ HALF_LIFE = 42 * 86_400.0  # seconds
 DISLIKES_HOLD = 365 * 86_400  # seconds, unless the shop sets another time
 VIEW_WEIGHT = 0.1  # of a viewed item against a bought one, when a person has more items than are kept
 LATEST = 2**32 - 1  # seconds
+MICROSECONDS = np.uint64(1_000_000)  # of a second
 _HEAD = struct.Struct("<4sHHHHIIIIq")
 _MAGIC = b"PST1"
 _MORE = struct.Struct("<4sHHHHHIIIIq")  # a second head with its tables; the release before does not read it
@@ -102,21 +103,20 @@ class State:
 
     @cached_property
     def disliked(self) -> NDArray[np.uint32]:
-        """The items that the person dislikes, ascending: disliked, and neither liked nor bought later."""
+        """The items that the person dislikes, ascending: neither liked later, nor bought later or in that second."""
         against = self.opinions[self.opinions["disliked"] > self.opinions["liked"]]
         if not len(against):
             return against["item"]
         place = np.minimum(np.searchsorted(self.items["item"], against["item"]), len(self.items) - 1)
         if len(self.items):
             last = np.where(self.items["item"][place] == against["item"], self.items["last"][place], 0)
-            against = against[against["disliked"] > last]
+            against = against[against["disliked"] // MICROSECONDS > last]
         return against["item"]
 
     def without_dislikes_before(self, moment: int) -> Self:
         """The state without dislikes from before a second."""
-        if not len(self.opinions) or self.opinions["disliked"].min() >= moment:
-            return self
-        return replace(self, opinions=self.opinions[self.opinions["disliked"] >= moment])
+        is_left = self.opinions["disliked"] // MICROSECONDS >= max(moment, 0)
+        return self if is_left.all() else replace(self, opinions=self.opinions[is_left])
 
     def with_included(self, identities: Sequence[int] | NDArray[np.uint64]) -> Self:
         """Remember identities (oldest first) as counted, so that `fold` skips them; the newest 1,024 are kept."""
@@ -337,8 +337,9 @@ def _fold_opinions(opinions: Table, events: Table) -> Table:
         return opinions
     rows = np.zeros(int(said.sum()), OPINION)
     rows["item"] = events["item"][said]
-    rows["disliked"] = np.where(disliked, events["occurred"], 0)[said]
-    rows["liked"] = np.where(liked, events["occurred"], 0)[said]
+    moment = events["occurred"].astype(np.uint64) * MICROSECONDS + np.minimum(events["order"], MICROSECONDS - 1)
+    rows["disliked"] = np.where(disliked, moment, 0)[said]
+    rows["liked"] = np.where(liked, moment, 0)[said]
     rows = np.concatenate([opinions, rows])
     rows = rows[np.argsort(rows["item"], kind="stable")]
     starts = np.flatnonzero(np.diff(rows["item"], prepend=0))

@@ -12,7 +12,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
-from core.contract import EventType, microseconds
+from core.contract import OPINIONS, EventType, microseconds
 from core.errors import InvalidInput, StoreUnavailable
 from db.lake.day_contents import DAY, midnight
 from db.lake.days import paths_of, read_contents
@@ -173,10 +173,12 @@ def _numbers(item_ids: Any, items: Mapping[str, int]) -> NDArray[np.int32]:
 
 
 def _orders(lines: pa.Table, person: NDArray[np.int64], occurred: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The hash of the order of each line: by its id, or else by the time of a purchase; 0 for none."""
+    """The hash of the order of each line: by its id, or else by the time of a purchase; of opinions microseconds."""
     ids = lines["order_id"].combine_chunks()
     named = ids.is_valid().to_numpy(zero_copy_only=False)
-    bought = lines["type"].to_numpy() == CODE[EventType.PURCHASE]
-    orders = np.where(bought, hash_integers(occurred, person), 0)
+    type = lines["type"].to_numpy()
+    orders = np.where(type == CODE[EventType.PURCHASE], hash_integers(occurred, person), 0)
     orders[named] = hash_texts(ids.filter(pa.array(named)), person[named])
+    said = np.isin(type, [CODE[opinion] for opinion in OPINIONS])
+    orders[said] = occurred[said] % 1_000_000
     return orders

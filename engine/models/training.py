@@ -10,6 +10,7 @@ import numpy as np
 import structlog
 
 from core import clock
+from core.contract import EventType
 from core.settings import Stores
 from db.cache import connect_redis
 from db.identities import users_of_guests
@@ -28,7 +29,7 @@ from ml.bundle import Bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict
 from ml.log import Log, Signals
-from ml.state import EVENT
+from ml.state import CODE, EVENT
 from ml.trainers import ReportProgress, Trained, trainer_for
 
 log = structlog.get_logger()
@@ -174,7 +175,7 @@ def _as_signals(stored: StoredSignals) -> Signals:
     events = np.zeros(len(stored.item), EVENT)
     for name in ("type", "item", "occurred", "quantity", "cents"):
         events[name] = getattr(stored, name)
-    events["order"] = stored.order + 1
+    events["order"] = stored.order + (stored.type == CODE[EventType.RETURN])
     return Signals(stored.person, events)
 
 

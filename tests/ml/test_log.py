@@ -36,7 +36,8 @@ def log_of(rows: list[Row]) -> Log:
     number = {key: at for at, key in enumerate(sorted(set(keys)))}
     signals = np.concatenate([np.zeros(0, EVENT), *(event_of(row, 0) for row in said)])
     for at, row in enumerate(said):
-        signals["order"][at] = number.get((row[0], row[6]), -1) + 1
+        if row[1] == RETURN:
+            signals["order"][at] = number.get((row[0], row[6]), -1) + 1
     columns = np.array([row[:1] + row[2:6] for row in bought], np.int64).reshape(-1, 5).T
     return Log.of(
         people=[f"user:{at}" for at in range(PEOPLE)],

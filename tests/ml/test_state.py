@@ -163,13 +163,14 @@ def test_an_item_is_disliked_until_a_later_like_good_rating_or_kept_purchase(eve
     against = [event for event in events if event["type"] == CODE[EventType.DISLIKE] or is_low(event)]
     good = [event for event in events if event["type"] == CODE[EventType.RATING] and event["cents"] >= 300]
     for_it = [*kept, *good, *(event for event in events if event["type"] == CODE[EventType.LIKE])]
-    last_against = {int(event["item"]): 0 for event in against if event["item"]}
-    for event in against:
-        last_against[int(event["item"])] = max(last_against.get(int(event["item"]), 0), int(event["occurred"]))
+
+    def moment(event: Any) -> tuple[int, int]:  # of a purchase, the end of its second
+        return int(event["occurred"]), 10**6 if event["type"] == PURCHASE else int(event["order"])
+
     expected = {
-        item
-        for item, moment in last_against.items()
-        if item and all(event["item"] != item or event["occurred"] < moment for event in for_it)
+        int(event["item"])
+        for event in against
+        if event["item"] and all(each["item"] != event["item"] or moment(each) < moment(event) for each in for_it)
     }
     assert set(state.disliked.tolist()) == expected
     assert state.without_dislikes_before(START + 10**8).disliked.tolist() == []
