@@ -152,7 +152,7 @@ async def _open_gateway(
     stack.push_async_callback(redis.aclose)
     catalogue = await _open_catalogue(pool, edge.serving_poll, catalogue)
     shares = share_out(pool, stores.postgres_timeout)
-    trends = Trends(shares.expensive, timedelta(days=settings.popular.popular_window), empty_age=edge.serving_poll)
+    trends = Trends(shares.expensive, timedelta(days=settings.lists.popular_window), empty_age=edge.serving_poll)
     stack.push_async_callback(trends.close)
     models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, trends=trends, redis=redis)
     await models.load()
@@ -171,7 +171,9 @@ async def _open_gateway(
         redis=redis,
         catalogue=catalogue,
         models=models,
-        people=PeopleReader(shares.people, redis, catalogue),
+        people=PeopleReader(
+            shares.people, redis, catalogue, dislikes_hold=timedelta(days=settings.lists.dislikes_hold)
+        ),
         ingest=ingest,
         signer=Signer(edge.secret.get_secret_value()),
         broker=broker,

@@ -33,14 +33,12 @@ def with_holdout(log: Log, file: Path) -> tuple[Log, int]:
     cut = int(pc.min(lines["occurred"]).as_py())
     past = log.between(None, cut)
     columns = _columns(lines, log)
-    together = {
+    together: dict[str, Any] = {
         name: np.concatenate([getattr(past, name), column.astype(getattr(past, name).dtype)])
         for name, column in columns.items()
     }
-    return (
-        Log.of(people=log.people, numbers=log.numbers, item_ids=log.item_ids, category=log.category, **together),
-        cut,
-    )
+    of_items: dict[str, Any] = {"numbers": log.numbers, "item_ids": log.item_ids, "category": log.category}
+    return Log.of(people=log.people, signals=past.signals, **of_items, **together), cut
 
 
 def _checked(chunk: Chunk, file: Path) -> Chunk:
@@ -75,6 +73,7 @@ def _columns(lines: pa.Table, log: Log) -> dict[str, Any]:
         "person": person.to_numpy(),
         "item": log.numbers[place.to_numpy()],
         "occurred": lines["occurred"].to_numpy(),
-        "cents": np.zeros(lines.num_rows, np.int64),  # evaluation does not use prices
+        "cents": np.zeros(lines.num_rows, np.int64),  # evaluation uses neither prices nor quantities
+        "quantity": np.ones(lines.num_rows, np.int32),
         "order": after + np.unique(orders.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)[1],
     }

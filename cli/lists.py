@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cli.database import postgres_url
 from cli.errors import WrongCommand
-from core.settings import Popular, Stores
+from core.settings import Lists, Stores
 from core.turns import OneAtATime, Turns
 from db.cache import connect_redis
 from db.lake.list_files import Format, ListFile
@@ -53,11 +53,13 @@ async def _write(url: str, format: Format, request: BatchRequest, file: Path | N
         shares = share_out(pool, TIMEOUT)
         catalogue = Catalogue(pool, poll=1)
         await catalogue.load()
-        trends = Trends(shares.expensive, timedelta(days=Popular().popular_window), empty_age=1)
+        settings = Lists()
+        trends = Trends(shares.expensive, timedelta(days=settings.popular_window), empty_age=1)
         models = ServingModels(pool, stores.bundles, catalogue, poll=1, trends=trends)
         try:
             await models.load()
-            people = PeopleReader(shares.people, redis, catalogue)
+            hold = timedelta(days=settings.dislikes_hold)
+            people = PeopleReader(shares.people, redis, catalogue, dislikes_hold=hold)
             signer = Signer(secrets.token_hex(32))  # nothing here is signed
             turns = OneAtATime(Turns(), "lists")
             batch = BatchRecommender(catalogue, models, signer, people, shares.bulk, turns)

@@ -44,6 +44,7 @@ class EventType(StrEnum):
 
 
 PAID: Final = frozenset({EventType.PURCHASE, EventType.RETURN})
+OPINIONS: Final = frozenset({EventType.RATING, EventType.LIKE, EventType.DISLIKE})
 
 
 class Person(NamedTuple):
@@ -148,12 +149,20 @@ class Event(BaseModel):
 
     @property
     def cents(self) -> int:
-        """Hundredths of the currency this line moved: unit price times quantity, else the value of a purchase."""
+        """Hundredths of the currency this line moved: unit price times quantity, else the value of a purchase.
+
+        Of a rating, hundredths of its value.
+        """
+        if self.type is EventType.RATING:
+            return cents_of(self.value) if self.value is not None else 0
         if self.unit_price is not None:
             return cents_of(self.unit_price * (self.quantity or 1))
         return cents_of(self.value) if self.value is not None and self.type in PAID else 0
 
     @property
     def order(self) -> int:
-        """The order as a number: an unsigned 64-bit hash of `orderId`, 0 without one."""
-        return order_of(self.order_id)
+        """The order as a number: an unsigned 64-bit hash of `orderId`, 0 without one.
+
+        Of an opinion, the microseconds of its second instead: they order what a person said within a second.
+        """
+        return self.occurred_at.microsecond if self.type in OPINIONS else order_of(self.order_id)

@@ -53,10 +53,16 @@ class Stores(_Concern):
     )
 
 
-class Popular(_Concern):
-    """The list of popular items, in every process that makes lists."""
+class Lists(_Concern):
+    """Lists of items, in every process that makes them."""
 
     popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
+    dislikes_hold: int = Field(
+        365,
+        ge=1,
+        le=3_653,
+        description="Days that a disliked item stays hidden from the person's lists, unless they like or buy it later.",
+    )
 
 
 class Gateway(_Concern):
@@ -199,8 +205,8 @@ class Settings:
         return Gateway()
 
     @cached_property
-    def popular(self) -> Popular:
-        return Popular()
+    def lists(self) -> Lists:
+        return Lists()
 
     @cached_property
     def ingest(self) -> Ingest:

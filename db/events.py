@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 
 from core import telemetry
-from core.contract import PAID, Event, EventType, Person, identity_of, order_of
+from core.contract import OPINIONS, PAID, Event, EventType, Person, identity_of, order_of
 from db.merged_users import OWNER
 from db.postgres import Connection, transaction
 
@@ -191,7 +191,8 @@ async def events_for_items(
 _STATE_EVENTS: Final = (
     "SELECT user_id, events.source, events.id, occurred_at, type, coalesce(items.number, 0) AS item,"
     " floor(extract(epoch FROM occurred_at))::bigint AS occurred, coalesce(quantity, 1) AS quantity,"
-    " (round(CASE WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
+    " (round(CASE WHEN type = 'RATING' THEN coalesce(value, 0) * 100"
+    "   WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
     "   WHEN type = ANY($2::text[]::event_type[]) THEN coalesce(value, 0) * 100 ELSE 0 END))::bigint AS cents,"
     " order_id, received_at FROM events LEFT JOIN items ON items.id = events.item_id WHERE"
 )
@@ -272,6 +273,6 @@ def _state_event(row: Any) -> StateEvent:
         row["occurred"],
         row["quantity"],
         row["cents"],
-        order_of(row["order_id"]),
+        row["occurred_at"].microsecond if row["type"] in OPINIONS else order_of(row["order_id"]),
         row["received_at"],
     )

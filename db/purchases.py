@@ -1,13 +1,14 @@
-"""Purchases in bulk: NumPy columns for training, and the most bought items."""
+"""Purchases, and what people said of items and returned, in bulk for training; and the most bought items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.contract import OPINIONS, EventType
 from db.postgres import Connection, Pool
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,41 +23,114 @@ _FIELDS = (
     ("quantity", ">i4"),
     ("cents", ">i8"),
     ("order", ">i8"),
+    ("type", ">i4"),
 )
+SIGNALS: Final = (EventType.RETURN, *sorted(OPINIONS))
+"""The events beside purchases that training reads."""
+CODE: Final = {type: code for code, type in enumerate(EventType)}
 _ROW = np.dtype(
     [("fields", ">i2"), *((name + part, kind) for name, of in _FIELDS for part, kind in (("_size", ">i4"), ("", of)))]
 )
 
 _PERSON = "CASE WHEN user_id IS NULL THEN hashtextextended(anonymous_id, 1) ELSE hashtextextended(user_id, 0) END"
-_BOUGHT = "FROM events WHERE type = 'PURCHASE' AND item_id IS NOT NULL AND occurred_at < $1 AND occurred_at >= $2"
+_OPINIONS = ", ".join(f"'{type}'" for type in sorted(OPINIONS))
+_SPAN = "item_id IS NOT NULL AND occurred_at < $1 AND occurred_at >= $2"
+_BOUGHT = f"FROM events WHERE type = 'PURCHASE' AND {_SPAN}"
+TYPE_CODE = " ".join(
+    ["CASE type", *(f"WHEN '{type}' THEN {CODE[type]}" for type in (EventType.PURCHASE, *SIGNALS)), "END"]
+)
+LISTED = ", ".join(f"'{type}'" for type in (EventType.PURCHASE, *SIGNALS))
 _ROWS = f"""
-    WITH bought AS (SELECT *, {_PERSON} AS person {_BOUGHT})
+    WITH wanted AS (SELECT *, {_PERSON} AS person FROM events WHERE type IN ({LISTED}) AND {_SPAN})
     SELECT person, coalesce(number, 0), occurred_at, coalesce(quantity, 1),
-        round(coalesce(unit_price * coalesce(quantity, 1), value, 0) * 100)::bigint,
-        CASE WHEN order_id IS NULL THEN hashint8extended((date_part('epoch', occurred_at) * 1000000)::bigint, person)
-             ELSE hashtextextended(order_id, person) END
-    FROM bought LEFT JOIN items ON items.id = item_id
+        round(CASE WHEN type = 'RATING' THEN coalesce(value, 0)
+                   ELSE coalesce(unit_price * coalesce(quantity, 1), value, 0) END * 100)::bigint,
+        CASE WHEN type IN ({_OPINIONS}) THEN (date_part('epoch', occurred_at) * 1000000)::bigint % 1000000
+             WHEN order_id IS NOT NULL THEN hashtextextended(order_id, person)
+             WHEN type = 'PURCHASE' THEN hashint8extended((date_part('epoch', occurred_at) * 1000000)::bigint, person)
+             ELSE 0 END,
+        {TYPE_CODE}::integer
+    FROM wanted LEFT JOIN items ON items.id = item_id
 """
 _PEOPLE = f"""
     SELECT DISTINCT {_PERSON} AS person,
         CASE WHEN user_id IS NULL THEN 'guest:' || anonymous_id ELSE 'user:' || user_id END AS name
     {_BOUGHT}
 """
-_POPULAR = """
-    SELECT items.id, number, people
-    FROM (
-        SELECT item_id, count(DISTINCT coalesce('u' || user_id, 'g' || anonymous_id)) AS people
+_WHO = "coalesce('u' || user_id, 'g' || anonymous_id)"
+# `gone` are people who returned all that they bought of an item; returns count as `ml.returns` says. A return takes at
+# most the units that are there, so what is left of `moved` is the last sum above the lowest (Lindley 1952).
+_POPULAR = f"""
+    WITH bought AS (
+        SELECT item_id, count(DISTINCT {_WHO}) AS people
         FROM events WHERE type = 'PURCHASE' AND occurred_at >= $1 GROUP BY item_id
-    ) AS bought JOIN items ON items.id = item_id AND removed_at IS NULL
+    ), returns AS MATERIALIZED (
+        SELECT {_WHO} AS person, user_id, anonymous_id, item_id, order_id, occurred_at, coalesce(quantity, 1) AS units
+        FROM events WHERE type = 'RETURN' AND item_id IS NOT NULL AND occurred_at >= $1
+    ), lines AS MATERIALIZED (
+        SELECT {_WHO} AS person, item_id, order_id, occurred_at, coalesce(quantity, 1) AS units
+        FROM events WHERE type = 'PURCHASE' AND item_id IS NOT NULL AND occurred_at >= $1
+            AND ({_WHO}, item_id) IN (SELECT person, item_id FROM returns)
+    ), orders AS (
+        SELECT person, item_id, order_id, max(occurred_at) AS occurred_at, sum(units) AS units
+        FROM lines WHERE order_id IS NOT NULL GROUP BY person, item_id, order_id
+    ), moved AS (
+        SELECT person, item_id, occurred_at, 1 AS up, units FROM lines WHERE order_id IS NULL
+        UNION ALL
+        SELECT person, item_id, occurred_at, 1, greatest(units - coalesce(returned, 0), 0)
+        FROM orders LEFT JOIN (
+            SELECT person, item_id, order_id, sum(units) AS returned FROM returns GROUP BY person, item_id, order_id
+        ) AS by_order USING (person, item_id, order_id)
+        UNION ALL
+        SELECT person, item_id, occurred_at, 0, -units FROM returns
+        WHERE (person, item_id) IN (SELECT person, item_id FROM lines)
+            AND NOT EXISTS (
+                SELECT FROM orders
+                WHERE (orders.person, orders.item_id, orders.order_id)
+                    = (returns.person, returns.item_id, returns.order_id)
+            ) AND NOT EXISTS (  -- an order from before the window
+                SELECT FROM events
+                WHERE type = 'PURCHASE' AND events.occurred_at < $1
+                    AND (events.item_id, events.order_id) = (returns.item_id, returns.order_id)
+                    AND (events.user_id = returns.user_id OR events.user_id IS NULL AND returns.user_id IS NULL
+                         AND events.anonymous_id = returns.anonymous_id)
+            )
+    ), sums AS (
+        SELECT person, item_id, units,
+            sum(units) OVER (
+                PARTITION BY person, item_id ORDER BY occurred_at, up DESC ROWS UNBOUNDED PRECEDING
+            ) AS so_far
+        FROM moved
+    ), gone AS (
+        SELECT item_id, count(*) AS people FROM (
+            SELECT item_id FROM sums GROUP BY person, item_id HAVING sum(units) <= least(0, min(so_far))
+        ) AS each GROUP BY item_id
+    )
+    SELECT items.id, number, bought.people - coalesce(gone.people, 0) AS people
+    FROM bought LEFT JOIN gone USING (item_id) JOIN items ON items.id = item_id AND removed_at IS NULL
+    WHERE bought.people > coalesce(gone.people, 0)
     ORDER BY people DESC, items.id LIMIT $2
 """
 
 
 @dataclass(frozen=True, slots=True)
-class PurchaseLog:
-    """Every line bought in a span of time, sorted by person, time, order and item.
+class Signals:
+    """What the people of a log returned and said of items, sorted by person and time. Arrays are of one length."""
 
-    All arrays but the last two are as long as there are lines.
+    person: NDArray[np.int32]  # index into the log's people
+    item: NDArray[np.int32]  # item number
+    occurred: NDArray[np.int64]  # Unix seconds
+    quantity: NDArray[np.int32]
+    cents: NDArray[np.int64]  # of a rating, hundredths of its value
+    order: NDArray[np.int64]  # of a return as in the log, -1 for no order of the log; of an opinion its microseconds
+    type: NDArray[np.int32]  # index in EventType
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseLog:
+    """Every line bought in a span of time, sorted by person, time, order and item; returns are not deducted.
+
+    All arrays but `item_numbers` are as long as there are lines.
     """
 
     people: list[str]  # "user:ID" or "guest:ID", sorted
@@ -69,10 +143,11 @@ class PurchaseLog:
     item_numbers: NDArray[np.int32]  # the catalogue, removed items too, ascending
     item_ids: list[str]  # beside item_numbers
     unknown: int  # lines left out because their item is not in the catalogue
+    signals: Signals
 
 
 class Bought(NamedTuple):
-    """Lines in no particular order, as columns by the names of `_FIELDS`, and their people's names by hash."""
+    """Lines and signals in no particular order, as columns by the names of `_FIELDS`; people's names by hash."""
 
     columns: dict[str, NDArray[Any]]
     names: dict[int, str]
@@ -110,7 +185,7 @@ async def read_items(connection: Connection) -> dict[str, int]:
 async def popular_items(
     connection: Connection, since: datetime, limit: int, *, timeout: float | None = None
 ) -> list[tuple[str, int, int]]:
-    """The live items that most people bought since then: (id, number, people), ties by id."""
+    """The live items that most people bought and kept since then: (id, number, people), ties by id."""
     rows = await connection.fetch(_POPULAR, since, limit, timeout=timeout)
     return [(row["id"], row["number"], row["people"]) for row in rows]
 
@@ -119,32 +194,58 @@ def log_of(several: Sequence[Bought], items: dict[str, int]) -> PurchaseLog:
     """The log of several sources together."""
     columns = {name: np.concatenate([bought.columns[name] for bought in several]) for name, _ in _FIELDS}
     names = {person: name for bought in several for person, name in bought.names.items()}
-    known = columns["item"] > 0
-    unknown = int(len(known) - known.sum())
-    columns = {name: column[known] for name, column in columns.items()}
-    columns["person"], people = _dense_people(columns["person"], names)
-    columns["order"] = np.unique(columns["order"], return_inverse=True)[1]
-    ordered = np.lexsort([columns[name] for name in ("cents", "quantity", "item", "order", "occurred", "person")])
-    columns = {name: column[ordered] for name, column in columns.items()}
+    is_bought, is_known = columns["type"] == CODE[EventType.PURCHASE], columns["item"] > 0
+    bought = _rows(columns, is_bought & is_known)
+    people, dense = _dense_people(np.unique(bought["person"]), names)
+    orders = np.unique(bought["order"])
+    signals = _rows(columns, ~is_bought & is_known)
+    signals = _rows(signals, _is_among(signals["person"], dense.hashes))
+    is_opinion = signals["type"] != CODE[EventType.RETURN]
+    microseconds = signals["order"]
+    for rows in (bought, signals):
+        is_listed = _is_among(rows["order"], orders)
+        rows["order"] = np.where(is_listed, np.searchsorted(orders, rows["order"]), -1)
+        rows["person"] = dense.ranks[np.searchsorted(dense.hashes, rows["person"])].astype(np.int32)
+        rows["occurred"] = rows["occurred"] // 1_000_000 + POSTGRES_EPOCH
+    signals["order"] = np.where(is_opinion, microseconds, signals["order"])
+    signals = _sorted(signals, ("cents", "quantity", "item", "order", "type", "occurred", "person"))
+    log = _sorted(bought, ("cents", "quantity", "item", "order", "occurred", "person"))
     return PurchaseLog(
         people=people,
-        person=columns["person"].astype(np.int32),
-        item=columns["item"],
-        occurred=columns["occurred"] // 1_000_000 + POSTGRES_EPOCH,
-        quantity=columns["quantity"],
-        cents=columns["cents"],
-        order=columns["order"],
+        **{name: log[name] for name in ("person", "item", "occurred", "quantity", "cents", "order")},
         item_numbers=np.array(list(items.values()), np.int32),
         item_ids=list(items),
-        unknown=unknown,
+        unknown=int((is_bought & ~is_known).sum()),
+        signals=Signals(**signals),
     )
 
 
-def _dense_people(hashes: NDArray[np.int64], name_of: dict[int, str]) -> tuple[NDArray[np.int64], list[str]]:
-    """The hashes as indices into the sorted names of the people who occur."""
-    distinct, inverse = np.unique(hashes, return_inverse=True)
-    names = [name_of[person] for person in distinct.tolist()]
+def _rows(columns: dict[str, NDArray[Any]], kept: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    return {name: column[kept] for name, column in columns.items()}
+
+
+def _sorted(columns: dict[str, NDArray[Any]], by: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The rows, sorted by the last column of `by` first."""
+    order = np.lexsort([columns[name] for name in by])
+    return {name: column[order] for name, column in columns.items()}
+
+
+def _is_among(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if not len(ascending):
+        return np.zeros(len(values), np.bool_)
+    found: NDArray[np.bool_] = ascending[np.minimum(ascending.searchsorted(values), len(ascending) - 1)] == values
+    return found
+
+
+class _Ranks(NamedTuple):
+    hashes: NDArray[np.int64]  # (people,) ascending
+    ranks: NDArray[np.int64]  # (people,) the index into the sorted names of each
+
+
+def _dense_people(hashes: NDArray[np.int64], name_of: dict[int, str]) -> tuple[list[str], _Ranks]:
+    """The sorted names of distinct people, and the index of each by hash."""
+    names = [name_of[person] for person in hashes.tolist()]
     by_name = sorted(range(len(names)), key=names.__getitem__)
-    rank = np.empty(len(names), np.int64)
-    rank[by_name] = np.arange(len(names))
-    return rank[inverse], [names[position] for position in by_name]
+    ranks = np.empty(len(names), np.int64)
+    ranks[by_name] = np.arange(len(names))
+    return [names[position] for position in by_name], _Ranks(hashes, ranks)

@@ -34,8 +34,8 @@ class Baskets:
 
 
 def first_baskets(log: Log, start: int, end: int | None = None) -> Baskets:
-    """The first order of each person from `start` on and before `end` (seconds)."""
-    after = log.between(start, end)
+    """The first order of each person from `start` on and before `end` (seconds), without what the log says returned."""
+    after = log.kept.between(start, end)
     people, first_line = np.unique(after.person, return_index=True)
     first_order = np.full(len(log.people), -1)
     first_order[people] = after.order[first_line]

@@ -13,7 +13,7 @@ from ml.log import Log
 from ml.metrics import coverage, hit_rate, interval, ndcg, recall, reciprocal_rank
 from ml.state import Table
 
-# (the person's purchases before a second as EVENT, that second) -> catalogue numbers of all items, best first
+# (the person's events before a second as EVENT, that second) -> catalogue numbers of all items, best first
 Method = Callable[[Table, int], NDArray[np.uint32]]
 
 
@@ -71,12 +71,12 @@ def evaluate(
     """
     log = log.of_items(numbers)
     baskets = first_baskets(log, cut)
-    known = baskets.of(np.unique(log.between(None, cut).person))
+    known = baskets.of(np.unique(log.between(None, cut).kept.person))
     lists: dict[str, list[NDArray[np.uint32]]] = {name: [] for name in methods}
     for index, person in enumerate(known.people.tolist()):
-        purchases = log.purchases(person, cut)
+        history = log.history(person, cut)
         for name, method in methods.items():
-            lists[name].append(method(purchases, cut))
+            lists[name].append(method(history, cut))
         report(index + 1, len(known))
     values = {name: _values(ranked, known) for name, ranked in lists.items()}
     scores = {

@@ -22,7 +22,7 @@ def best_supported(log: Log, most: int) -> NDArray[np.uint32]:
 
 def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int) -> Universe:
     """The universe of some items (ascending) as of a second; later lines are ignored."""
-    log = log.between(None, as_of).of_items(numbers)
+    log = log.between(None, as_of).of_items(numbers).kept
     items = len(numbers)
     rows = np.searchsorted(numbers, log.item).astype(np.int32)
     near, near_score = near_items(log, rows, items, as_of, NEAREST)

@@ -1,4 +1,8 @@
-"""One person's state: packed arrays that events are folded into, the same way in training and in serving."""
+"""One person's state: packed arrays that events are folded into, the same way in training and in serving.
+
+Purchases are counted as far as they were kept: `ml.returns` says how returns count. A dislike holds until the person
+likes the item, rates it well or buys it later.
+"""
 
 import struct
 import zlib
@@ -10,11 +14,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.amounts import LARGEST_SUM, bounded_sum
+from core.amounts import LARGEST_SUM
 from core.contract import EventType
 from core.errors import PenchantError
-
-Table = NDArray[Any]  # a structured array: its dtype is named beside it
+from ml.ledger import PLACED, Ledger, Sums, enter
+from ml.returns import LINE, is_in, net
+from ml.returns import Table as Table
 
 EVENT = np.dtype(
     [
@@ -23,38 +28,46 @@ EVENT = np.dtype(
         ("item", "<u4"),  # catalogue number; 0 = no item, or an unknown one
         ("occurred", "<i8"),  # seconds
         ("quantity", "<i4"),
-        ("cents", "<i8"),  # of the whole line
-        ("order", "<u8"),  # 0 = none given: lines of one second are one order
+        ("cents", "<i8"),  # of the whole line; of a rating its value in hundredths
+        ("order", "<u8"),  # 0 = none given: lines of one second are one order; of an opinion, its microseconds
     ]
 )
 ITEM = np.dtype(
     [
         ("item", "<u4"),
-        ("lines", "<u2"),  # purchases, at most 65,535
-        ("views", "<u2"),  # views, clicks, likes, ratings and cart adds, at most 65,535
+        ("lines", "<u2"),  # purchases that were kept, at most 65,535
+        ("views", "<u2"),  # views, clicks, likes, ratings that are not low and cart adds, at most 65,535
         ("first", "<u4"),  # seconds of the first purchase; 0 = never bought
         ("last", "<u4"),
         ("viewed", "<u4"),  # seconds of the last view or the like
         ("decayed", "<f4"),  # purchases, each halved every HALF_LIFE, as of `last`
-        ("spend", "<i8"),  # cents, returns deducted; at most LARGEST_SUM in either direction
+        ("spend", "<i8"),  # cents; at most LARGEST_SUM
     ]
 )
+OPINION = np.dtype([("item", "<u4"), ("disliked", "<u8"), ("liked", "<u8")])  # microseconds of the last, 0 = none
 RECENT = np.dtype([("item", "<u4"), ("type", "u1"), ("occurred", "<u4")])
 ORDER = np.dtype([("order", "<u8"), ("occurred", "<u4")])
 
 CODE = {kind: code for code, kind in enumerate(EventType)}
 PURCHASE, RETURN = CODE[EventType.PURCHASE], CODE[EventType.RETURN]
+RATING, LIKE, DISLIKE = CODE[EventType.RATING], CODE[EventType.LIKE], CODE[EventType.DISLIKE]
+LOW, GOOD = 200, 300  # hundredths of a star: a rating up to the one is a dislike, from the other on it is a like
 INTEREST = np.isin(  # by type code
     list(EventType), [EventType.VIEW, EventType.CLICK, EventType.ADD_TO_CART, EventType.RATING, EventType.LIKE]
 )
+PAID = np.isin(list(EventType), [EventType.PURCHASE, EventType.RETURN])  # by type code
 NOT_RECENT = np.isin(list(EventType), [EventType.SEARCH, EventType.IMPRESSION])  # by type code; not in `recent`
 
-MOST_ITEMS, MOST_RECENT, MOST_ORDERS, MOST_INCLUDED = 512, 32, 64, 1024
+MOST_ITEMS, MOST_RECENT, MOST_OPINIONS, MOST_INCLUDED = 512, 32, 128, 1024
 HALF_LIFE = 42 * 86_400.0  # seconds
+DISLIKES_HOLD = 365 * 86_400  # seconds, unless the shop sets another time
 VIEW_WEIGHT = 0.1  # of a viewed item against a bought one, when a person has more items than are kept
-LARGEST_COUNT = LATEST = 2**32 - 1  # of orders and lines; seconds
+LATEST = 2**32 - 1  # seconds
+MICROSECONDS = np.uint64(1_000_000)  # of a second
 _HEAD = struct.Struct("<4sHHHHIIIIq")
 _MAGIC = b"PST1"
+_MORE = struct.Struct("<4sHHHHHIIIIq")  # a second head with its tables; the release before does not read it
+_MORE_MAGIC = b"PLG1"
 
 
 class StateDamaged(PenchantError):
@@ -73,7 +86,10 @@ class State:
     lines: int = 0
     first: int = 0  # seconds of the first purchase; 0 = never bought
     last: int = 0
-    spend: int = 0  # cents, returns deducted; at most LARGEST_SUM in either direction
+    spend: int = 0  # cents; at most LARGEST_SUM
+    opinions: Table = field(default_factory=lambda: np.empty(0, OPINION))  # by item, the newest MOST_OPINIONS
+    ledger: Ledger = field(default_factory=Ledger)
+    settled: Table = field(default_factory=lambda: np.empty(0, ITEM))  # rows of items with open lines, without these
 
     @classmethod
     def empty(cls) -> Self:
@@ -84,6 +100,23 @@ class State:
     def bought(self) -> Table:
         """The rows of `items` with a purchase."""
         return self.items[self.items["lines"] > 0]
+
+    @cached_property
+    def disliked(self) -> NDArray[np.uint32]:
+        """The items that the person dislikes, ascending: neither liked later, nor bought later or in that second."""
+        against = self.opinions[self.opinions["disliked"] > self.opinions["liked"]]
+        if not len(against):
+            return against["item"]
+        place = np.minimum(np.searchsorted(self.items["item"], against["item"]), len(self.items) - 1)
+        if len(self.items):
+            last = np.where(self.items["item"][place] == against["item"], self.items["last"][place], 0)
+            against = against[against["disliked"] // MICROSECONDS > last]
+        return against["item"]
+
+    def without_dislikes_before(self, moment: int) -> Self:
+        """The state without dislikes from before a second."""
+        is_left = self.opinions["disliked"] // MICROSECONDS >= max(moment, 0)
+        return self if is_left.all() else replace(self, opinions=self.opinions[is_left])
 
     def with_included(self, identities: Sequence[int] | NDArray[np.uint64]) -> Self:
         """Remember identities (oldest first) as counted, so that `fold` skips them; the newest 1,024 are kept."""
@@ -96,8 +129,11 @@ class State:
             _MAGIC, len(self.items), len(self.recent), len(self.recent_orders), len(self.included),
             self.orders, self.lines, self.first, self.last, self.spend,
         )  # fmt: skip
+        ledger = self.ledger
         tables = (self.items, self.recent, self.recent_orders, self.included)
-        body = b"".join([head, *(table.tobytes() for table in tables)])
+        more = (self.settled, ledger.lines, ledger.returns, ledger.placed, self.opinions)
+        second = _MORE.pack(_MORE_MAGIC, *(len(table) for table in more), *ledger.settled)
+        body = b"".join([head, *(table.tobytes() for table in tables), second, *(table.tobytes() for table in more)])
         return body + zlib.crc32(body).to_bytes(4, "little")
 
     @classmethod
@@ -109,39 +145,54 @@ class State:
         if zlib.crc32(body) != int.from_bytes(packed[-4:], "little"):
             raise StateDamaged("the checksum of a packed state does not match its bytes")
         _, *counts, orders, lines, first, last, spend = _HEAD.unpack_from(body)
-        tables: list[Table] = []
-        offset = _HEAD.size
-        for dtype, count in zip((ITEM, RECENT, ORDER, np.dtype("<u8")), counts, strict=True):
-            tables.append(np.frombuffer(body, dtype, count, offset))
-            offset += dtype.itemsize * count
-        items, recent, recent_orders, included = tables
-        return cls(items, recent, recent_orders, included, orders, lines, first, last, spend)
+        offset, (items, recent, recent_orders, included) = _read_tables(
+            body, _HEAD.size, (ITEM, RECENT, ORDER, np.dtype("<u8")), counts
+        )
+        if body[offset : offset + 4] != _MORE_MAGIC:
+            raise StateDamaged("a packed state of the release before, without dislikes and returns")
+        _, *numbers = _MORE.unpack_from(body, offset)
+        _, (settled, open_lines, returns, placed, opinions) = _read_tables(
+            body, offset + _MORE.size, (ITEM, LINE, LINE, PLACED, OPINION), numbers[:5]
+        )
+        ledger = Ledger(open_lines, returns, placed, Sums(*numbers[5:]))
+        return cls(items, recent, recent_orders, included, orders, lines, first, last, spend, opinions, ledger, settled)
+
+
+def _read_tables(
+    body: bytes, offset: int, dtypes: Sequence[np.dtype[Any]], counts: Sequence[int]
+) -> tuple[int, list[Table]]:
+    """The tables from `offset` on, and where they end."""
+    tables: list[Table] = []
+    for dtype, count in zip(dtypes, counts, strict=True):
+        tables.append(np.frombuffer(body, dtype, count, offset))
+        offset += dtype.itemsize * count
+    return offset, tables
 
 
 def fold(state: State, events: Table) -> State:
     """The state after these events (dtype EVENT), which may come in any order.
 
     An identity counts once, also when it occurs twice or is in `state.included`. Folding in parts equals folding at
-    once (`decayed` to float precision), as long as the person has no more items and orders than are kept, and no count
-    or sum has reached its bound, where it stays.
+    once (`decayed` to float precision), as long as the person has no more items, orders, opinions, open lines and
+    returns than are kept, and no count or sum has reached its bound, where it stays.
     """
     events = _uncounted(state, events)
     if not len(events):
         return state
-    bought = events[events["type"] == PURCHASE]
-    orders, fresh = _fold_orders(state, bought)
-    times = bought["occurred"]
-    return State(
-        items=_fold_items(state.items, events[events["item"] > 0]),
-        recent=_fold_recent(state.recent, events[events["item"] > 0]),
-        recent_orders=orders,
-        included=state.included,
-        orders=min(state.orders + fresh, LARGEST_COUNT),
-        lines=min(state.lines + len(bought), LARGEST_COUNT),
-        first=_earliest(state.first, int(times.min())) if len(bought) else state.first,
-        last=max(state.last, int(times.max())) if len(bought) else state.last,
-        spend=bounded_sum(state.spend + _total(bought["cents"]) - _total(events["cents"][events["type"] == RETURN])),
+    about_items = events[events["item"] > 0]
+    interests = _interests(about_items)
+    state = replace(
+        state,
+        recent=_fold_recent(state.recent, about_items),
+        opinions=_fold_opinions(state.opinions, about_items),
+        settled=_merge(np.concatenate([state.settled, _of_items(interests, state.ledger.lines["item"])])),
     )
+    paid = events[PAID[events["type"]]]
+    if len(paid):
+        state, rows = _fold_paid(state, paid, interests)
+    else:
+        rows = np.concatenate([state.items, interests])
+    return replace(state, items=_most_relevant(_merge(rows)))
 
 
 def decayed(rows: Table, as_of: int) -> NDArray[np.float64]:
@@ -155,23 +206,34 @@ def age_of(moment: NDArray[np.uint32], as_of: int) -> NDArray[np.float64]:
     return np.maximum(as_of - moment.astype(np.float64), 0)
 
 
-def _earliest(first: int, other: int) -> int:
-    return min(first, other) if first else other
-
-
 def _uncounted(state: State, events: Table) -> Table:
     """The events not counted yet, once each, in an order that depends on the events alone."""
     identities, index = np.unique(events["identity"], return_index=True)
     if len(state.included):
-        index = index[~np.isin(identities, state.included)]
+        index = index[~is_in(identities, state.included)]
     events = events[index]
     events["occurred"] = np.minimum(events["occurred"], LATEST)
+    low = (events["type"] == RATING) & (events["cents"] > 0) & (events["cents"] <= LOW)  # 0 is no rating
+    events["type"][low] = DISLIKE
     return events[events["occurred"] > 0]
 
 
-def _total(cents: NDArray[np.int64]) -> int:
-    """The sum, exact beyond 64 bits."""
-    return (int((cents >> 32).sum()) << 32) + int((cents & 0xFFFF_FFFF).sum())
+def kept_purchases(events: Table) -> Table:
+    """The purchases among one person's events (EVENT) of which anything was kept."""
+    bought, returned = events[events["type"] == PURCHASE], events[events["type"] == RETURN]
+    kept: Table = bought[net(_lines(bought), _lines(returned)).kept > 0] if len(returned) else bought
+    return kept
+
+
+def _lines(events: Table) -> Table:
+    """Purchases or returns as LINE. Purchases without an order are one order per second."""
+    lines = np.zeros(len(events), LINE)
+    lines["item"], lines["occurred"] = events["item"], events["occurred"]
+    lines["units"] = np.maximum(events["quantity"], 1)
+    lines["cents"] = np.minimum(events["cents"], LARGEST_SUM)
+    second = np.where(events["type"] == PURCHASE, events["occurred"], 0).astype(np.uint64)
+    lines["order"] = np.where(events["order"] > 0, events["order"], second)
+    return lines
 
 
 def _totals(cents: NDArray[np.int64], starts: NDArray[np.intp]) -> NDArray[np.int64]:
@@ -182,20 +244,48 @@ def _totals(cents: NDArray[np.int64], starts: NDArray[np.intp]) -> NDArray[np.in
     return sums
 
 
-def _fold_items(items: Table, events: Table) -> Table:
-    kind, occurred = events["type"], events["occurred"].astype(np.uint32)
-    cents = np.minimum(events["cents"], LARGEST_SUM)
-    bought = kind == PURCHASE
-    interest = INTEREST[kind]
+def _fold_paid(state: State, events: Table, interests: Table) -> tuple[State, Table]:
+    """The state after purchases and returns, and the rows to merge for its items."""
+    kind = events["type"]
+    ledger, still_open, settled, sums, kept_orders = enter(
+        state.ledger, _lines(events[kind == PURCHASE]), _lines(events[kind == RETURN])
+    )
+    was_open = is_in(state.items["item"], np.sort(state.ledger.lines["item"]))
+    interests = interests[~is_in(interests["item"], np.sort(state.ledger.lines["item"]))]
+    without_open = np.concatenate([state.items[~was_open], interests, state.settled, _item_rows(settled)])
+    placed = ledger.placed[kept_orders]
+    recent_orders = np.empty(len(placed), ORDER)
+    recent_orders["order"], recent_orders["occurred"] = placed["order"], placed["occurred"]
+    after = replace(
+        state,
+        **sums._asdict(),
+        recent_orders=recent_orders,
+        ledger=ledger,
+        settled=_merge(_of_items(without_open, ledger.lines["item"])),
+    )
+    return after, np.concatenate([without_open, _item_rows(still_open)])
+
+
+def _of_items(rows: Table, numbers: NDArray[np.uint32]) -> Table:
+    return rows[is_in(rows["item"], np.sort(numbers))]
+
+
+def _interests(events: Table) -> Table:
+    """A row for each event that shows interest in an item."""
+    events = events[INTEREST[events["type"]]]
     rows = np.zeros(len(events), ITEM)
-    rows["item"] = events["item"]
-    rows["lines"] = rows["decayed"] = bought
-    rows["views"] = interest
-    rows["first"] = rows["last"] = np.where(bought, occurred, 0)
-    rows["viewed"] = np.where(interest, occurred, 0)
-    rows["spend"] = np.where(bought, cents, np.where(kind == RETURN, -cents, 0))
-    counted = bought | interest | (kind == RETURN)
-    return _most_relevant(_merge(np.concatenate([items, rows[counted]])))
+    rows["item"], rows["views"], rows["viewed"] = events["item"], 1, events["occurred"]
+    return rows
+
+
+def _item_rows(kept: Table) -> Table:
+    """A row for each line (LINE, as kept) of a known item."""
+    kept = kept[kept["item"] > 0]
+    rows = np.zeros(len(kept), ITEM)
+    rows["item"], rows["spend"] = kept["item"], kept["cents"]
+    rows["lines"] = rows["decayed"] = 1
+    rows["first"] = rows["last"] = kept["occurred"]
+    return rows
 
 
 def _merge(rows: Table) -> Table:
@@ -203,7 +293,9 @@ def _merge(rows: Table) -> Table:
     if len(rows) < 2:
         return rows
     rows = rows[np.argsort(rows["item"], kind="stable")]
-    starts = np.flatnonzero(np.diff(rows["item"], prepend=0))
+    starts = np.flatnonzero(np.append(True, rows["item"][1:] != rows["item"][:-1]))
+    if len(starts) == len(rows):
+        return rows
     merged = rows[starts]
     merged["lines"] = np.minimum(np.add.reduceat(rows["lines"], starts, dtype=np.int64), 65_535)
     merged["views"] = np.minimum(np.add.reduceat(rows["views"], starts, dtype=np.int64), 65_535)
@@ -236,20 +328,23 @@ def _fold_recent(recent: Table, events: Table) -> Table:
     return rows[np.lexsort((rows["type"], rows["item"], rows["occurred"]))[::-1][:MOST_RECENT]]
 
 
-def _fold_orders(state: State, bought: Table) -> tuple[Table, int]:
-    """The newest orders, and how many orders of `bought` are new.
-
-    Only the newest MOST_ORDERS orders are kept. A line older than all of them counts as a late line of an order that
-    was already counted.
-    """
-    rows = np.zeros(len(bought), ORDER)
-    rows["order"] = np.where(bought["order"] > 0, bought["order"], bought["occurred"].astype(np.uint64))
-    rows["occurred"] = bought["occurred"]
-    known = state.recent_orders
-    rows = np.concatenate([known, rows])
-    rows = rows[np.lexsort((rows["occurred"], rows["order"]))]
-    rows = rows[np.flatnonzero(np.diff(rows["order"], prepend=np.uint64(0)))]  # the earliest line dates an order
-    fresh = ~np.isin(rows["order"], known["order"])
-    if len(known) == MOST_ORDERS:
-        fresh &= rows["occurred"] >= known["occurred"].min()
-    return rows[np.lexsort((rows["order"], rows["occurred"]))[::-1][:MOST_ORDERS]], int(fresh.sum())
+def _fold_opinions(opinions: Table, events: Table) -> Table:
+    """The newest opinions, by item."""
+    kind = events["type"]
+    disliked, liked = kind == DISLIKE, (kind == LIKE) | ((kind == RATING) & (events["cents"] >= GOOD))
+    said = disliked | liked
+    if not said.any():
+        return opinions
+    rows = np.zeros(int(said.sum()), OPINION)
+    rows["item"] = events["item"][said]
+    moment = events["occurred"].astype(np.uint64) * MICROSECONDS + np.minimum(events["order"], MICROSECONDS - 1)
+    rows["disliked"] = np.where(disliked, moment, 0)[said]
+    rows["liked"] = np.where(liked, moment, 0)[said]
+    rows = np.concatenate([opinions, rows])
+    rows = rows[np.argsort(rows["item"], kind="stable")]
+    starts = np.flatnonzero(np.diff(rows["item"], prepend=0))
+    merged = rows[starts]
+    for name in ("disliked", "liked"):
+        merged[name] = np.maximum.reduceat(rows[name], starts)
+    newest = np.lexsort((merged["item"], np.maximum(merged["disliked"], merged["liked"])))[::-1][:MOST_OPINIONS]
+    return merged[np.sort(newest)]

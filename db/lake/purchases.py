@@ -1,4 +1,4 @@
-"""Purchases from the lake, by DuckDB: the same columns as from Postgres, to the last bit."""
+"""Purchases and signals from the lake, by DuckDB: the same columns as from Postgres, to the last bit."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
-from core.contract import microseconds
+from core.contract import OPINIONS, EventType, microseconds
 from core.errors import InvalidInput, StoreUnavailable
 from db.lake.day_contents import DAY, midnight
 from db.lake.days import paths_of, read_contents
@@ -21,8 +21,11 @@ from db.lake.location import Lake
 from db.postgres import Pool
 from db.purchases import (
     BULK_TIMEOUT,
+    CODE,
     EARLIEST,
+    LISTED,
     POSTGRES_EPOCH,
+    TYPE_CODE,
     Bought,
     PurchaseLog,
     log_of,
@@ -36,14 +39,17 @@ _OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
-_BOUGHT: Final = """
+_BOUGHT: Final = f"""
     SELECT coalesce(merged.into_id, events.user_id, joined.user_id) AS user_id, anonymous_id, item_id, order_id,
         epoch_us(occurred_at) AS occurred, coalesce(quantity, 1)::INTEGER AS quantity,
-        ((coalesce(CAST(unit_price * 10000 AS HUGEINT) * coalesce(quantity, 1), CAST(value * 10000 AS HUGEINT), 0)
-            + 50) // 100)::BIGINT AS cents
+        (((CASE WHEN type = 'RATING' THEN coalesce(CAST(value * 10000 AS HUGEINT), 0)
+                ELSE coalesce(CAST(unit_price * 10000 AS HUGEINT) * coalesce(quantity, 1),
+                              CAST(value * 10000 AS HUGEINT), 0) END)
+            + 50) // 100)::BIGINT AS cents,
+        ({TYPE_CODE})::INTEGER AS type
     FROM read_parquet($files) AS events LEFT JOIN joined USING (anonymous_id)
         LEFT JOIN merged ON merged.user_id = events.user_id
-    WHERE type = 'PURCHASE' AND item_id IS NOT NULL
+    WHERE type IN ({LISTED}) AND item_id IS NOT NULL
         AND epoch_us(occurred_at) >= $since AND epoch_us(occurred_at) < $until
 """
 _NOTHING: Final = pa.schema(
@@ -52,6 +58,7 @@ _NOTHING: Final = pa.schema(
         "occurred": pa.int64(),
         "quantity": pa.int32(),
         "cents": pa.int64(),
+        "type": pa.int32(),
     }
 ).empty_table()
 NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
@@ -125,6 +132,7 @@ def _bought(
         "quantity": lines["quantity"].to_numpy(),
         "cents": lines["cents"].to_numpy(),
         "order": _orders(lines, person, lines["occurred"].to_numpy()),
+        "type": lines["type"].to_numpy(),
     }
     return Bought(columns, names)
 
@@ -174,9 +182,12 @@ def _numbers(item_ids: Any, items: Mapping[str, int]) -> NDArray[np.int32]:
 
 
 def _orders(lines: pa.Table, person: NDArray[np.int64], occurred: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The hash of the order of each line: by its id, or else by its time."""
+    """The hash of the order of each line: by its id, or else by the time of a purchase; of opinions microseconds."""
     ids = lines["order_id"].combine_chunks()
     named = ids.is_valid().to_numpy(zero_copy_only=False)
-    orders = hash_integers(occurred, person)
+    type = lines["type"].to_numpy()
+    orders = np.where(type == CODE[EventType.PURCHASE], hash_integers(occurred, person), 0)
     orders[named] = hash_texts(ids.filter(pa.array(named)), person[named])
+    said = np.isin(type, [CODE[opinion] for opinion in OPINIONS])
+    orders[said] = occurred[said] % 1_000_000
     return orders

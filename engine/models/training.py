@@ -10,6 +10,7 @@ import numpy as np
 import structlog
 
 from core import clock
+from core.contract import EventType
 from core.settings import Stores
 from db.cache import connect_redis
 from db.identities import users_of_guests
@@ -20,6 +21,7 @@ from db.lake.purchases import purchase_log_with_lake
 from db.merged_users import owners_of_merged
 from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
+from db.purchases import Signals as StoredSignals
 from db.serving import Model
 from engine.models import leases
 from engine.models.learnable import check_learnable
@@ -28,7 +30,8 @@ from engine.models.promoting import decide_by_gate
 from ml.bundle import Bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict
-from ml.log import Log
+from ml.log import Log, Signals
+from ml.state import CODE, EVENT
 from ml.trainers import ReportProgress, Trained, trainer_for
 
 log = structlog.get_logger()
@@ -169,7 +172,17 @@ def as_log(stored: PurchaseLog, categories: Mapping[int, str]) -> Log:
         numbers=stored.item_numbers.astype(np.uint32),
         item_ids=stored.item_ids,
         category=np.array([-1 if name is None else codes.setdefault(name, len(codes)) for name in of], np.int32),
+        quantity=stored.quantity,
+        signals=_as_signals(stored.signals),
     )
+
+
+def _as_signals(stored: StoredSignals) -> Signals:
+    events = np.zeros(len(stored.item), EVENT)
+    for name in ("type", "item", "occurred", "quantity", "cents"):
+        events[name] = getattr(stored, name)
+    events["order"] = stored.order + (stored.type == CODE[EventType.RETURN])
+    return Signals(stored.person, events)
 
 
 def _logged(stage: str, done: int, of: int) -> None:

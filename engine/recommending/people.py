@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import structlog
 from redis.asyncio import Redis
 
+from core import clock
 from core.contract import Person
 from core.errors import StoreUnavailable
 from core.single_flight import SingleFlight
@@ -19,7 +21,7 @@ from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
 from db.users import person_known
 from engine.catalogue.catalogue import Catalogue
-from ml.state import EVENT, State, StateDamaged, Table, fold
+from ml.state import DISLIKES_HOLD, EVENT, State, StateDamaged, Table, fold
 
 log = structlog.get_logger()
 
@@ -52,8 +54,16 @@ class PeopleReader:
     missing.
     """
 
-    def __init__(self, pool: Connection, redis: Redis, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        pool: Connection,
+        redis: Redis,
+        catalogue: Catalogue,
+        *,
+        dislikes_hold: timedelta = timedelta(seconds=DISLIKES_HOLD),
+    ) -> None:
         self._pool, self._redis, self._catalogue = pool, redis, catalogue
+        self._dislikes_hold = dislikes_hold
         self._bases = SingleFlight(self._build)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
@@ -61,7 +71,8 @@ class PeopleReader:
 
         The state of a merged user is that of the user they are now: one more pipeline.
         """
-        return await self._state(person, [], follow=True)
+        state, degraded = await self._state(person, [], follow=True)
+        return self._without_old_dislikes(state), degraded
 
     async def _state(self, person: Person, others: Sequence[bytes], *, follow: bool) -> tuple[State, list[Degradation]]:
         """The state, with `others` as recent events too: those of an old user id may not be stored yet.
@@ -132,7 +143,10 @@ class PeopleReader:
         base, rows = read.base, read.history or ()
         if base is None:
             base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
-        return fold(base, self._fresh(read.delta)), read.degraded
+        return self._without_old_dislikes(fold(base, self._fresh(read.delta))), read.degraded
+
+    def _without_old_dislikes(self, state: State) -> State:
+        return state.without_dislikes_before(int((clock.now() - self._dislikes_hold).timestamp()))
 
     async def known(self, person: Person, state: State) -> bool:
         """Whether the shop sent traits or events about this person. False while Postgres is away."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence, find_candidates, gather_evidence
+from ml.affinity.dislikes import Dislikes, dislikes, without_items
 from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pair_features
@@ -43,9 +44,10 @@ class PersonView:
     ranker: Ranker | None
     state: State
     as_of: int
-    left_out: NDArray[np.uint32]  # catalogue numbers: bought too recently to be wanted again, or in the cart
+    left_out: NDArray[np.uint32]  # catalogue numbers: bought too recently to be wanted again, in the cart, or disliked
     lifts: Lifts
     evidence: ItemEvidence | None  # None without a model
+    dislikes: Dislikes
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +79,16 @@ def view_person(
     `kin` gives the neighbours of items that the model does not know.
     """
     universe = ranker.universe if ranker else None
+    against = dislikes(universe, state)
+    state = without_items(state, against.hidden)
     return PersonView(
         ranker,
         state,
         as_of,
-        np.concatenate([resting(universe, state, as_of), in_cart(state, as_of)]),
+        np.concatenate([resting(universe, state, as_of), in_cart(state, as_of), against.hidden]),
         lifts(universe, state, as_of, context, viewed, kin),
         gather_evidence(universe, state, as_of) if universe else None,
+        against,
     )
 
 
@@ -97,7 +102,7 @@ def score(view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | 
         numbers, own = _network_scores(view.ranker, view.evidence, view, allowed)
     else:
         numbers, own = _fallback_scores(view.lifts, allowed, fallback)
-    scores, order = _lifted(numbers, own, view.lifts)
+    scores, order = _lifted(numbers, view.dislikes.lower(numbers, own), view.lifts)
     return Scored(view, allowed, nameable, fallback, numbers, scores, order)
 
 

@@ -19,12 +19,12 @@ from ml.baselines.counting import MANDATORY, baseline_methods
 from ml.baskets import first_baskets
 from ml.evaluation import Evaluation, Method, evaluate
 from ml.fallback import Fallback
-from ml.log import Log, NothingToLearn
+from ml.log import Log, NothingToLearn, state_of
 from ml.masks import mask_of
 from ml.rfm import quintiles, rfm
 from ml.snapshot import best_supported, snapshot
 from ml.splits import holdout_cut, moments
-from ml.state import State, Table, fold
+from ml.state import Table
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -86,7 +86,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
     """
     log.require_lines()
     cut = holdout_cut(log, config.holdout) if cut is None else cut
-    numbers = best_supported(log.between(None, cut), config.item_limit)
+    numbers = best_supported(log.between(None, cut).kept, config.item_limit)
     log = log.of_items(numbers)
     past = log.between(None, cut)
     if not len(past):
@@ -124,10 +124,10 @@ def ranker_method(ranker: Ranker) -> Method:
     everything, none = mask_of(universe.numbers), np.empty(0, np.uint32)
     fallback = Fallback.popular(universe.popular_numbers)
 
-    def method(purchases: Table, as_of: int) -> NDArray[np.uint32]:
+    def method(history: Table, as_of: int) -> NDArray[np.uint32]:
         return rank(
             ranker,
-            fold(State.empty(), purchases),
+            state_of(history, as_of),
             as_of=as_of,
             allowed=everything,
             context=none,

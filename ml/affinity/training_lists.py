@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.candidates import find_candidates, gather_evidence
+from ml.affinity.dislikes import without_items
 from ml.affinity.pair_features import FEATURES, pair_features
 from ml.baskets import first_baskets
 from ml.log import Log
@@ -45,7 +46,9 @@ def candidate_features(log: Log, universe: Universe, person: int, as_of: int) ->
     state = log.state(person, as_of)
     if not state.orders:
         return None
-    allowed = without(mask_of(universe.numbers), resting(universe, state, as_of))
+    disliked = state.disliked
+    state = without_items(state, disliked)
+    allowed = without(mask_of(universe.numbers), np.concatenate([resting(universe, state, as_of), disliked]))
     evidence = gather_evidence(universe, state, as_of)
     found = find_candidates(universe, evidence, allowed, np.empty(0, np.uint32))
     if not len(found.numbers):

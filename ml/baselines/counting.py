@@ -7,28 +7,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.evaluation import Method
-from ml.state import Table
+from ml.state import Table, kept_purchases
 from ml.universe import DAY, Universe
 
 HALF_LIFE = 120 * DAY  # of a purchase in the decayed frequency; the best of 14 to 180 days on the demo log
 
 Numbers = NDArray[np.uint32]
-# (universe, the person's purchases before a second as EVENT, that second) -> all catalogue numbers, best first
+# (universe, the person's events before a second as EVENT, that second) -> all catalogue numbers, best first
 Baseline = Callable[[Universe, Table, int], Numbers]
 
 
-def popularity(universe: Universe, purchases: Table, as_of: int) -> Numbers:
+def popularity(universe: Universe, history: Table, as_of: int) -> Numbers:
     """The items that most people bought in the last four weeks."""
     return universe.popular_numbers
 
 
-def personal_frequency(universe: Universe, purchases: Table, as_of: int) -> Numbers:
-    """The items that the person bought most often, then popular ones."""
+def personal_frequency(universe: Universe, history: Table, as_of: int) -> Numbers:
+    """The items that the person bought most often and kept, then popular ones."""
+    purchases = kept_purchases(history)
     return _by_weight(universe, purchases, np.ones(len(purchases)))
 
 
-def decayed_frequency(universe: Universe, purchases: Table, as_of: int) -> Numbers:
+def decayed_frequency(universe: Universe, history: Table, as_of: int) -> Numbers:
     """The same, each purchase halved every HALF_LIFE."""
+    purchases = kept_purchases(history)
     return _by_weight(universe, purchases, np.exp2((purchases["occurred"] - as_of) / HALF_LIFE))
 
 

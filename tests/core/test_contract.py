@@ -190,7 +190,7 @@ def test_cents_are_price_times_quantity_else_the_value_of_a_purchase() -> None:
     assert read(type="PURCHASE", unitPrice="0.335", quantity=3).cents == 101
     assert read(type="PURCHASE", unitPrice="0.005").cents == 1
     assert read(type="PURCHASE", value="12.34").cents == 1234
-    assert read(type="RATING", value="5").cents == 0
+    assert read(type="RATING", value="4.5", unitPrice="12").cents == 450, "of a rating, hundredths of its value"
     assert read(type="PURCHASE").cents == 0
 
 

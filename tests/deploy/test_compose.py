@@ -86,7 +86,8 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     passed = {
         name: {key for key, value in SERVICES[name].get("environment", {}).items() if value is None} for name in OURS
     }
-    assert passed["gateway"] == {"PENCHANT_PROBE_PORT", "PENCHANT_PERSON_EVENTS_BACK", "PENCHANT_EVENTS_KEEP"}
+    asked = {"PENCHANT_PROBE_PORT", "PENCHANT_PERSON_EVENTS_BACK", "PENCHANT_EVENTS_KEEP", "PENCHANT_DISLIKES_HOLD"}
+    assert passed["gateway"] == asked
     assert passed["worker"] == passed["trainer"] == {"PENCHANT_EVENTS_KEEP"}
     assert set.union(*passed.values()) <= FIELDS.keys()
 

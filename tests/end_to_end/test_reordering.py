@@ -32,6 +32,7 @@ PEOPLE = [Person("user", f"u{number}") for number in range(8)] + [Person("guest"
 ITEMS = [f"item {number}" for number in range(20)]
 EVENTS, HOURS, BATCH = 900, 48, 40
 KINDS = [EventType.PURCHASE, EventType.VIEW, EventType.ADD_TO_CART, EventType.RETURN, EventType.LIKE, EventType.SEARCH]
+KINDS += [EventType.DISLIKE, EventType.RATING]
 ROWS = (
     "SELECT source, id, occurred_at, type, user_id, anonymous_id, item_id, order_id, quantity, unit_price, currency,"
     " query, properties, digest FROM events ORDER BY source, id, occurred_at"
@@ -55,7 +56,10 @@ def events_in_order(seed: int = 3) -> list[Event]:
 
 
 def make_event(number: int, second: int, random: np.random.Generator) -> Event:
-    kind, person = KINDS[random.choice(len(KINDS), p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.05])], PEOPLE[random.choice(9)]
+    kind, person = (
+        KINDS[random.choice(len(KINDS), p=[0.35, 0.25, 0.1, 0.15, 0.05, 0.02, 0.04, 0.04])],
+        PEOPLE[random.choice(9)],
+    )
     at = NOW - timedelta(hours=HOURS) + timedelta(seconds=second)
     raw: dict[str, Any] = {"id": f"e{number}", "type": kind, "occurredAt": at.isoformat(), "properties": {"n": number}}
     raw["userId" if person.kind == "user" else "anonymousId"] = person.id
@@ -63,6 +67,8 @@ def make_event(number: int, second: int, random: np.random.Generator) -> Event:
         raw["query"] = "tea"
     else:
         raw["itemId"] = ITEMS[min(random.geometric(0.15), len(ITEMS)) - 1]
+    if kind is EventType.RATING:
+        raw["value"] = str(random.integers(1, 6))
     if kind in (EventType.PURCHASE, EventType.RETURN):
         raw |= {"orderId": f"{person.id} {second // 7200}", "quantity": int(random.integers(1, 4))}
         raw |= {"unitPrice": f"{random.integers(50, 900) / 100:.2f}", "currency": "EUR"}
@@ -151,6 +157,7 @@ def assert_same_states(ours: State, theirs: State) -> None:
     np.testing.assert_allclose(ours.items["decayed"], theirs.items["decayed"], rtol=1e-5)
     assert ours.recent.tolist() == theirs.recent.tolist()
     assert ours.recent_orders.tolist() == theirs.recent_orders.tolist()
+    assert ours.opinions.tolist() == theirs.opinions.tolist()
 
 
 async def test_rows_states_and_features_do_not_depend_on_how_often_and_in_which_order_events_are_sent(
@@ -160,6 +167,8 @@ async def test_rows_states_and_features_do_not_depend_on_how_often_and_in_which_
     await send(stores, redis, people, batches(events), reading=False)
     clean = await stored(pool, people)
     assert len(clean.rows) == EVENTS and all(state.orders > 3 for state in clean.states)
+    assert sum(len(state.disliked) for state in clean.states) > 10
+    assert sum(state.lines < np.sum(state.ledger.lines["units"] > 0) for state in clean.states) > 4, "some is returned"
     await pool.execute("TRUNCATE events")
     await redis.flushdb()
     await send(stores, redis, people, batches(thrice_and_out_of_order(events)), reading=True)

@@ -54,7 +54,7 @@ class Event:
     unit_price: Decimal | None = strawberry.field(description="The price of one unit; null when unknown.")
     currency: str | None = strawberry.field(description="The ISO 4217 code of the prices, such as EUR.")
     value: Decimal | None = strawberry.field(
-        description="The worth of the line in `currency`; for a RATING, the rating."
+        description="The worth of the line in `currency`; for a RATING, the stars: 1 to 5."
     )
     query: str | None = strawberry.field(description="The search text, for a SEARCH.")
     impression_id: strawberry.ID | None = strawberry.field(
@@ -166,7 +166,7 @@ class EventInput:
     )
     value: Decimal | None = strawberry.field(
         default=strawberry.UNSET,
-        description="The worth of the line when `unitPrice` is not given; for a RATING, the rating.",
+        description="The worth of the line when `unitPrice` is not given; for a RATING, the stars: 1 to 5.",
     )
     query: str | None = strawberry.field(default=strawberry.UNSET, description="The search text; required by SEARCH.")
     impression_id: strawberry.ID | None = strawberry.field(

@@ -39,7 +39,7 @@ class Rfm:
     recency: float = strawberry.field(description="Days since the last order, with fractions.")
     frequency: int = strawberry.field(description="The number of orders ever.")
     monetary: Decimal = strawberry.field(
-        description="The money spent ever, minus returns, in the shop's own currency: negative when more was returned,"
+        description="The money spent ever on what was not returned, in the shop's own currency: never negative,"
         " and never beyond 90,071,992,547,409.91."
     )
     recency_score: int = strawberry.field(description="5 for the fifth of customers with the latest last order.")

@@ -16,7 +16,7 @@ from db.lake.hashing import hash_integers, hash_texts
 from db.lake.location import Lake
 from db.lake.purchases import gaps, purchase_log_with_lake
 from db.postgres import Pool
-from db.purchases import PurchaseLog, purchase_log
+from db.purchases import PurchaseLog, Signals, purchase_log
 from tests.db.lake.conftest import DAY, NOON, NOW, event, export, store
 from tests.db.lake.test_retention import LATER, drop
 
@@ -27,11 +27,15 @@ def equal(one: PurchaseLog, other: PurchaseLog) -> bool:
     for name in (field.name for field in fields(PurchaseLog)):
         ours, theirs = getattr(one, name), getattr(other, name)
         assert type(ours) is type(theirs), name
-        if isinstance(ours, np.ndarray):
+        if isinstance(ours, Signals):
+            for column in (field.name for field in fields(Signals)):
+                mine, others = getattr(ours, column), getattr(theirs, column)
+                assert (mine.dtype, mine.tolist()) == (others.dtype, others.tolist()), column
+        elif isinstance(ours, np.ndarray):
             assert (ours.dtype, ours.tolist()) == (theirs.dtype, theirs.tolist()), name
         else:
             assert ours == theirs, name
-    return len(one.item) > 0
+    return len(one.item) > 0 and len(one.signals.item) > 0
 
 
 def shop(count: int = 400) -> list[Any]:
@@ -39,19 +43,20 @@ def shop(count: int = 400) -> list[Any]:
     chance = random.Random(1)  # noqa: S311 -- no secret
     found = []
     for number in range(count):
+        type = chance.choice(["PURCHASE"] * 6 + ["RETURN", "RATING", "LIKE", "DISLIKE", "VIEW"])
         who = chance.choice([("u", None), (None, "g"), ("u", "g")])
         found.append(
             event(
                 number,
                 NOON + timedelta(minutes=chance.randrange(10 * 1440)) if number % 3 else NOON,
-                type="PURCHASE" if number % 7 else "VIEW",
+                type=type,
                 userId=who[0] and f"{who[0]}{chance.randrange(30)}é",
                 anonymousId=who[1] and f"{who[1]}{chance.randrange(30)}",
                 itemId=chance.choice(["tea", "cup", "pot", "unknown item"]),
                 orderId=chance.choice([None, f"o{chance.randrange(40)}", "a much longer name of an order"]),
                 quantity=chance.choice([None, 1, 3, 1_000_000]),
                 unitPrice=chance.choice([None, "0.005", "2.3449", "2.345", "99999.9999"]),
-                value=chance.choice([None, "7.5", "0.0050"]),
+                value=chance.choice(["2.004" if type == "RATING" else None, "7.5", "0.0050"]),
                 currency="EUR",
             )
         )
@@ -110,13 +115,13 @@ async def test_months_that_postgres_dropped_are_read_from_the_lake_and_counted_o
 async def test_purchases_of_a_guest_who_became_a_user_are_the_users(stocked: Pool, lake: Lake) -> None:
     await store(stocked, *shop())
     await export(stocked, lake)
-    joined = {"g1": "u1é", "g2": "somebody new", "nobody": "u5é"}
+    joined = {"g10": "u1é", "g12": "somebody new", "nobody": "u5é"}
     plain = await purchase_log_with_lake(stocked, lake, END)
     from_lake = await purchase_log_with_lake(stocked, lake, END, joined=joined)
     for guest, user in joined.items():
         await stocked.execute("UPDATE events SET user_id = $2 WHERE anonymous_id = $1 AND user_id IS NULL", guest, user)
     assert equal(from_lake, await purchase_log(stocked, END))
-    assert "guest:g1" in plain.people and "guest:g1" not in from_lake.people
+    assert "guest:g10" in plain.people and "guest:g10" not in from_lake.people
     assert (await export(stocked, lake)).days == 0  # files keep what was known
 
 
