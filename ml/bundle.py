@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from core.errors import PenchantError
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+WRITING, DELETING = ".writing-", ".deleting-"  # how the names of unfinished folders begin
 RETRAIN = "train a new one with `penchant train`"
 
 
@@ -113,12 +115,18 @@ def write(folder: Path, kind: str, parts: Mapping[str, Any], created_at: datetim
     files are written and synced under a temporary name, which is then renamed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    temporary = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
     try:
         return _seal(temporary, kind, {name: _save(temporary, name, parts[name]) for name in sorted(parts)}, created_at)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def delete_bundle(path: Path) -> None:
+    """Delete a bundle: at once it is not there any more, then its files go."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(path.rename(path.with_name(f"{DELETING}{path.name}")), ignore_errors=True)
 
 
 def _save(folder: Path, name: str, value: Any) -> BundlePart:

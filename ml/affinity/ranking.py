@@ -4,7 +4,7 @@
 allows: once per filter. `select` cuts a list of any length from them and is cheap to call again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence, find_candidates, gather_evidence
+from ml.affinity.chances import Chance
 from ml.affinity.lifts import Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pair_features
@@ -30,6 +31,7 @@ class Ranker:
 
     universe: Universe
     network: Network
+    chance: Chance | None = field(default=None, kw_only=True)  # None: nothing is calibrated
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,8 @@ def select(scored: Scored, first: int) -> Ranked:
     numbers, scores = fill(scored.numbers[best], scored.scores[best], scored.allowed, scored.popular, first)
     if scored.view.ranker is None:
         return Ranked(numbers, scores, explain_as("POPULAR"))
-    return Ranked(numbers, scores, partial(_explain, scored, scored.view.ranker.universe))
+    ranker = scored.view.ranker
+    return Ranked(numbers, scores, partial(_explain, scored, ranker.universe), partial(_chances, scored, ranker.chance))
 
 
 def rank(
@@ -147,6 +150,17 @@ def _lifted(
     weight = np.where(hit, lift.weight[place], np.float32(0))
     lifted_by[hit] = lift.because[place[hit]]
     return 1 - (1 - scores) * (1 - weight), lifted_by
+
+
+def _chances(scored: Scored, chance: Chance | None, numbers: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """(k,) the probability of each item; NaN for lifted items, items that fill the list, and people without orders."""
+    found = np.full(len(numbers), np.nan, np.float32)
+    if chance is None or not scored.view.state.orders or not len(scored.numbers):
+        return found
+    place = np.minimum(np.searchsorted(scored.numbers, numbers), len(scored.numbers) - 1)
+    own = (scored.numbers[place] == numbers) & (scored.lifted_by[place] == 0)
+    found[own] = chance.of(scored.scores[place[own]])
+    return found
 
 
 def _explain(scored: Scored, universe: Universe, numbers: NDArray[np.uint32]) -> Explained:
