@@ -35,6 +35,11 @@ class Model:
         """The baseline that this model is; None for a trained one."""
         return self.evaluation.get("baseline")
 
+    @property
+    def horizon(self) -> int | None:
+        """The seconds within which its probabilities expect a purchase; None without calibrated probabilities."""
+        return self.evaluation.get("horizon")
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:

@@ -2,7 +2,11 @@
 
 
 def trainer() -> None:
-    """Train whenever a training waits, one at a time, until SIGTERM (a training that has begun is finished)."""
+    """Train whenever a training waits, one at a time, until SIGTERM.
+
+    SIGTERM to this process alone lets a training that has begun end. SIGTERM to its process group, or Ctrl-C, stops it,
+    and its job waits for the next trainer.
+    """
     from cli.services.celery_worker import prepare_celery, run_worker
     from cli.services.startup import read_settings
     from workers.app import create_trainer

@@ -87,7 +87,12 @@ class TrainedAffinity(Ranker):
             self.network,
             item_ids=self.item_ids,
             rfm_edges=self.rfm_edges,
-            evaluation={**self.evaluation.document(), "parity": self.parity, "probability": self.checked_chance},
+            evaluation={
+                **self.evaluation.document(),
+                "parity": self.parity,
+                "horizon": self.chance and self.chance.horizon,  # seconds
+                "probability": self.checked_chance,
+            },
             created_at=created_at,
             training=self.training,
             chance=self.chance,
