@@ -9,7 +9,7 @@ from bus.envelope import Kind
 from bus.messages import train as train_message
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.errors import PenchantError, StoreUnavailable
-from core.settings import EventLake, Stores
+from core.settings import Bundles, EventLake, Stores
 from core.stores import log_unavailable
 from engine.models.leases import TrainingStopped
 from engine.models.training import train_waiting
@@ -19,7 +19,7 @@ from workers.process import CONFIRM_TIMEOUT
 log = structlog.get_logger()
 
 
-def register(app: Celery, stores: Stores, lake: EventLake) -> None:
+def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles) -> None:
     """Add the task to the application. Only the process that runs it imports TensorFlow, which a fork would break."""
 
     @app.task(name=Kind.TRAIN, bind=True, acks_late=False)  # type: ignore[untyped-decorator]
@@ -27,7 +27,7 @@ def register(app: Celery, stores: Stores, lake: EventLake) -> None:
         """Carry out the oldest waiting training of this kind, if there is one."""
         with observed(Kind.TRAIN, task.request.id, task.request.get("traceparent")):
             try:
-                asyncio.run(train_waiting(stores, kind, lake.lake_url if lake.lake_training else None))
+                asyncio.run(train_waiting(stores, kind, lake.lake_url if lake.lake_training else None, bundles))
             except TrainingStopped:
                 log.info("training_stopped", kind=kind)
                 asyncio.run(_notify_next(stores, kind))

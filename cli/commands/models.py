@@ -34,7 +34,7 @@ def list_all(
         row = await current_serving(pool)
         models = await list_models(pool, first)
         decisions = await newest_decisions(pool, [model.id for model in models])
-        return [summary_of(model, decisions.get(model.id), row and row.bundle) for model in models]
+        return [summary_of(model, decisions.get(model.id), row.bundle if row else None) for model in models]
 
     models = on_pool(read)
     if as_json:
@@ -57,7 +57,7 @@ def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson
             raise Refused(f"There is no model {model_id!r}.")
         row = await current_serving(pool)
         decision = (await newest_decisions(pool, [model.id])).get(model.id)
-        summary = summary_of(model, decision, row and row.bundle)
+        summary = summary_of(model, decision, row.bundle if row else None)
         return {**summary, "evaluation": model.evaluation, "training": model.training}
 
     found = on_pool(read)

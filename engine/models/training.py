@@ -11,8 +11,9 @@ import numpy as np
 import structlog
 
 from core import clock
-from core.errors import PenchantError
-from core.settings import Stores
+from core.errors import PenchantError, StoreUnavailable
+from core.settings import Bundles, Stores
+from core.stores import log_unavailable
 from db.cache import connect_redis
 from db.identities import users_of_guests
 from db.jobs import AFFINITY, Job, LeaseLost, lease_job
@@ -25,6 +26,7 @@ from engine.models import leases
 from engine.models.learnable import check_learnable
 from engine.models.leases import HeldJob, hold, stopped_by_signals
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
+from engine.models.pruning import prune_bundles
 from ml.bundle import Bundle, delete_bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict, why_baseline
@@ -60,10 +62,13 @@ def last_weeks(log: Log) -> tuple[Log, int | None]:
     return log, None
 
 
-async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None = None) -> TrainingOutcome | None:
+async def train_waiting(
+    stores: Stores, kind: str = AFFINITY, lake: str | None = None, bundles: Bundles | None = None
+) -> TrainingOutcome | None:
     """Carry out the oldest training that waits or whose lease has ended; None when there is none.
 
-    At SIGTERM or Ctrl-C its job waits again, and this raises TrainingStopped.
+    Old bundles are deleted after it, if `bundles` says how many stay. At SIGTERM or Ctrl-C the job waits again, and
+    this raises TrainingStopped.
     """
     async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         job = await lease_job(pool, kind, leases.LEASE)
@@ -77,7 +82,19 @@ async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None =
         stands_in = outcome.baseline and outcome.baseline.name
         promoted = outcome.verdict.promote
         log.info("training_ended", job=job.id, bundle=outcome.path.name, promoted=promoted, baseline=stands_in)
+        if bundles is not None:
+            await _prune(pool, stores.bundles, bundles)
         return outcome
+
+
+async def _prune(pool: Pool, folder: Path, bundles: Bundles) -> None:
+    """Delete old bundles; when that fails, the periodic task or the next training does it."""
+    try:
+        await prune_bundles(pool, folder, bundles, clock.now())
+    except StoreUnavailable as error:
+        log_unavailable(error, doing="delete old bundles")
+    except OSError as error:
+        log.warning("bundles_not_deleted", error=type(error).__name__)
 
 
 async def train(

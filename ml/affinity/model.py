@@ -13,7 +13,7 @@ from ml.affinity.chances import Chance
 from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES
 from ml.affinity.ranking import Ranker
-from ml.bundle import RETRAIN, Bundle, BundleRefused
+from ml.bundle import RETRAIN, Bundle, BundleRefused, Reading
 from ml.universe import COLUMNS, Universe
 
 KIND = "affinity"
@@ -31,6 +31,7 @@ class AffinityModel(Ranker):
     rfm_edges: NDArray[np.float64]  # (3, 4), for ml.rfm.score
     evaluation: dict[str, Any]
     training: dict[str, Any]  # seed, settings, code and data; empty in bundles of earlier versions
+    reading: Reading | None  # its files are not deleted while this object lives
 
     @property
     def numbers(self) -> NDArray[np.uint32]:
@@ -60,6 +61,7 @@ class AffinityModel(Ranker):
             rfm_edges=opened.array("rfm_edges"),
             evaluation=opened.json("evaluation"),
             training=opened.json("training") if "training" in opened.parts else {},
+            reading=opened.reading,
             chance=_chance(opened),
         )
         if not _fits(model):
