@@ -27,12 +27,17 @@ def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles) -> 
         """Carry out the oldest waiting training of this kind, if there is one."""
         with observed(Kind.TRAIN, task.request.id, task.request.get("traceparent")):
             try:
-                asyncio.run(train_waiting(stores, kind, lake.lake_url if lake.lake_training else None, bundles))
-            except TrainingStopped:
-                log.info("training_stopped", kind=kind)
-                asyncio.run(_notify_next(stores, kind))
+                asyncio.run(_train(stores, kind, lake.lake_url if lake.lake_training else None, bundles))
             except (PenchantError, OSError) as error:
                 log.warning("training_failed", error=f"{type(error).__name__}: {error}")
+
+
+async def _train(stores: Stores, kind: str, lake: str | None, bundles: Bundles) -> None:
+    try:
+        await train_waiting(stores, kind, lake, bundles)
+    except TrainingStopped:
+        log.info("training_stopped", kind=kind)
+        await _notify_next(stores, kind)
 
 
 async def _notify_next(stores: Stores, kind: str) -> None:

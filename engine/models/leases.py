@@ -69,7 +69,10 @@ async def hold(pool: Pool, job: Job) -> AsyncIterator[HeldJob]:
 
 @asynccontextmanager
 async def stopped_by_signals() -> AsyncIterator[None]:
-    """Cancel the block at the first SIGTERM or SIGINT (Ctrl-C); then raise TrainingStopped. For a main thread only."""
+    """Cancel the block at the first SIGTERM or SIGINT (Ctrl-C); then raise TrainingStopped. For a main thread only.
+
+    Later signals are ignored until the event loop is closed: what follows on the stop is not interrupted.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     stopped = False
@@ -90,8 +93,9 @@ async def stopped_by_signals() -> AsyncIterator[None]:
         task.uncancel()
         raise TrainingStopped from None
     finally:
-        for each in STOP_SIGNALS:
-            loop.remove_signal_handler(each)
+        if not stopped:
+            for each in STOP_SIGNALS:
+                loop.remove_signal_handler(each)
 
 
 async def _send_heartbeats(pool: Pool, held: HeldJob) -> None:

@@ -198,22 +198,31 @@ def busy(cut):
 training.trainer_for = busy"""
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-async def test_a_training_whose_process_group_is_stopped_waits_again_and_the_next_trainer_takes_it_at_once(
-    pool: Pool, broker: RabbitPublisher, stores: Stores, start_worker: StartWorker, stop: signal.Signals
+@pytest.mark.parametrize(
+    ("send", "stop"),
+    [(os.killpg, signal.SIGTERM), (os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    ids=["SIGTERM to the process group", "Ctrl-C", "SIGTERM to the trainer alone"],
+)
+async def test_a_training_that_is_stopped_waits_again_and_the_next_trainer_takes_it_at_once(
+    pool: Pool,
+    broker: RabbitPublisher,
+    stores: Stores,
+    start_worker: StartWorker,
+    send: Callable[[int, int], None],
+    stop: signal.Signals,
 ) -> None:
     await small_shop(pool)
-    before = list(stores.bundles.iterdir())
+    before = set(stores.bundles.iterdir())
     asked = await request_job(pool, AFFINITY, "new data", "ada")
     trainer = start_worker(BUSY, command=TRAINER)
     await broker.publish(train(AFFINITY))
     await eventually(running(pool, asked.id, 1), within=60)
-    os.killpg(trainer.pid, stop)
+    send(trainer.pid, stop)
     await eventually(waiting(pool, asked.id), within=20)
     assert await asyncio.to_thread(trainer.wait, 30) == 0
     stopped = await job(pool, asked.id)
     assert (stopped.state, stopped.error, stopped.stops) == ("QUEUED", "stopped: its trainer was told to end", 1)
-    assert list(stores.bundles.iterdir()) == before
+    assert set(stores.bundles.iterdir()) == before
     await pool.execute("TRUNCATE events")
     start_worker(QUICK, command=TRAINER)  # no beat runs, which would announce the job a minute later
     await eventually(ended(pool, asked.id), within=60)
