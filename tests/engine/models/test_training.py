@@ -218,8 +218,8 @@ async def test_a_training_that_is_stopped_waits_again_and_the_next_trainer_takes
     await broker.publish(train(AFFINITY))
     await eventually(running(pool, asked.id, 1), within=60)
     send(trainer.pid, stop)
-    await eventually(waiting(pool, asked.id), within=20)
-    assert await asyncio.to_thread(trainer.wait, 30) == 0
+    await eventually(waiting(pool, asked.id), within=60)
+    assert await asyncio.to_thread(trainer.wait, 60) == 0
     stopped = await job(pool, asked.id)
     assert (stopped.state, stopped.error, stopped.stops) == ("QUEUED", "stopped: its trainer was told to end", 1)
     assert set(stores.bundles.iterdir()) == before
