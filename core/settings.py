@@ -165,6 +165,15 @@ class Schedule(_Concern):
     retrain_at: time = Field(time(3), description="Time of day, in UTC, of the daily training, as HH:MM.")
 
 
+class Bundles(_Concern):
+    """How long trained bundles are kept. The one that serves and the one a rollback leads to always are."""
+
+    bundles_keep: int = Field(10, ge=1, le=10_000, description="Newest bundles that are kept, refused ones included.")
+    bundles_keep_served: int = Field(
+        90, ge=1, le=3_653, description="Days that a bundle is kept after it last served, however many are newer."
+    )
+
+
 class EventLake(_Concern):
     """The events as files, at an address of your own. Its credentials are in the storage's own variables."""
 
@@ -227,6 +236,10 @@ class Settings:
     @cached_property
     def schedule(self) -> Schedule:
         return Schedule()
+
+    @cached_property
+    def bundles(self) -> Bundles:
+        return Bundles()
 
     @cached_property
     def lake(self) -> EventLake:

@@ -10,13 +10,13 @@ from db.postgres import Connection, transaction
 
 AFFINITY = "affinity"  # the kind of training
 LEASE = timedelta(minutes=2)
-MOST_LEASES = 3  # a job whose worker ended this often without a result is given up
+MOST_LEASES = 3  # a job whose worker ended this often without a result is given up; orderly stops do not count
 ANNOUNCE_AGAIN_AFTER = timedelta(minutes=1)  # a job that waits longer while no trainer works is announced again
 JobState = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED"]
 
 _JOB = (
     "id, kind, state, reason, requested_by, requested_at, started_at, finished_at, lease_until, fencing_token,"
-    " bundle, error"
+    " bundle, error, stops"
 )
 
 
@@ -39,7 +39,8 @@ class Job:
     lease_until: datetime | None
     fencing_token: int
     bundle: str | None
-    error: str | None
+    error: str | None  # why it failed, or why it waits again
+    stops: int  # how many of its leases were returned, because the trainer was told to end
 
 
 async def request_job(connection: Connection, kind: str, reason: str, requested_by: str) -> Job:
@@ -86,10 +87,10 @@ async def lease_job(
     row = await connection.fetchrow(
         f"""
         UPDATE training_jobs SET state = 'RUNNING', started_at = now(), lease_until = now() + $2,
-            fencing_token = fencing_token + 1
+            fencing_token = fencing_token + 1, error = NULL
         WHERE id = (
             SELECT id FROM training_jobs
-            WHERE kind = $1 AND ($3::bigint IS NULL OR id = $3) AND fencing_token < $4
+            WHERE kind = $1 AND ($3::bigint IS NULL OR id = $3) AND fencing_token - stops < $4
                 AND (state = 'QUEUED' OR state = 'RUNNING' AND lease_until < now())
             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
         )
@@ -123,8 +124,8 @@ async def give_up_jobs(connection: Connection) -> list[int]:
     """Fail the jobs whose workers ended MOST_LEASES times without a result; returns their ids."""
     rows = await connection.fetch(
         "UPDATE training_jobs SET state = 'FAILED', finished_at = now(), lease_until = NULL, error ="
-        " 'given up: its worker ended without a result ' || fencing_token || ' times'"
-        " WHERE state = 'RUNNING' AND lease_until < now() AND fencing_token >= $1 RETURNING id",
+        " 'given up: its worker ended without a result ' || fencing_token - stops || ' times'"
+        " WHERE state = 'RUNNING' AND lease_until < now() AND fencing_token - stops >= $1 RETURNING id",
         MOST_LEASES,
     )
     return [row["id"] for row in rows]
@@ -143,6 +144,11 @@ async def finish_job(connection: Connection, job: Job, bundle: str) -> None:
 async def fail_job(connection: Connection, job: Job, error: str) -> None:
     """End the job as failed. Raises LeaseLost."""
     await _change(connection, job, "state = 'FAILED', finished_at = now(), lease_until = NULL, error = $3", error)
+
+
+async def requeue_job(connection: Connection, job: Job, reason: str) -> None:
+    """Let the job wait again, with the reason; the lease does not count as an attempt. Raises LeaseLost."""
+    await _change(connection, job, "state = 'QUEUED', lease_until = NULL, stops = stops + 1, error = $3", reason)
 
 
 async def job_by_id(connection: Connection, id: int) -> Job | None:

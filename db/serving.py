@@ -1,7 +1,7 @@
 """Models, the serving row, and decisions: the serving row changes only together with a decision."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from db.postgres import Connection, transaction
 _SLOT = "main"  # the row of `serving` that gateways follow; the table has room for others
 Action = Literal["PROMOTED", "REFUSED", "ROLLED_BACK"]
 
-_MODEL = "id, kind, created_at, digest, evaluation, registry_version"
+_MODEL = "id, kind, created_at, digest, evaluation, registry_version, training, pruned_at"
 _SERVING = "bundle, generation, changed_at"
 _DECISION = "id, decided_at, action, bundle, previous, reason, evidence, decided_by"
 
@@ -27,6 +27,18 @@ class Model:
     digest: str
     evaluation: dict[str, Any]
     registry_version: str | None
+    training: dict[str, Any] = field(default_factory=dict)  # where it comes from; empty in models of earlier versions
+    pruned_at: datetime | None = None  # when the files of its bundle were deleted
+
+    @property
+    def baseline(self) -> str | None:
+        """The baseline that this model is; None for a trained one."""
+        return self.evaluation.get("baseline")
+
+    @property
+    def horizon(self) -> int | None:
+        """The seconds within which its probabilities expect a purchase; None without calibrated probabilities."""
+        return self.evaluation.get("horizon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,8 @@ class Decision:
 async def register_model(connection: Connection, model: Model) -> None:
     """Register a written bundle; registering it again changes only its registry version."""
     await connection.execute(
-        f"INSERT INTO models ({_MODEL}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE"
+        "INSERT INTO models (id, kind, created_at, digest, evaluation, registry_version, training)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE"
         " SET registry_version = coalesce(EXCLUDED.registry_version, models.registry_version)",
         model.id,
         model.kind,
@@ -63,6 +76,7 @@ async def register_model(connection: Connection, model: Model) -> None:
         model.digest,
         model.evaluation,
         model.registry_version,
+        model.training,
     )
 
 
@@ -131,6 +145,60 @@ async def decision_about(connection: Connection, bundle: str) -> Decision | None
     return row and Decision(**row)
 
 
+async def newest_decisions(connection: Connection, bundles: Sequence[str]) -> dict[str, Decision]:
+    """The newest decision about each of some bundles; a bundle without one is left out."""
+    rows = await connection.fetch(
+        f"SELECT DISTINCT ON (bundle) {_DECISION} FROM decisions WHERE slot = $1 AND bundle = ANY($2)"
+        " ORDER BY bundle, id DESC",
+        _SLOT,
+        list(bundles),
+    )
+    return {row["bundle"]: Decision(**row) for row in rows}
+
+
+async def lock_decisions(connection: Connection) -> None:
+    """Until the end of the transaction no other one decides what serves."""
+    await _one_decision_at_a_time(connection)
+
+
+async def prunable_bundles(connection: Connection, keep: int, served_since: datetime) -> list[str]:
+    """Bundles that may be deleted, oldest first.
+
+    Those that are not among the newest `keep`, do not serve, are not what a rollback leads to, and have not served
+    since then.
+    """
+    before = await bundle_before(connection)
+    rows = await connection.fetch(
+        """
+        SELECT id FROM models
+        WHERE pruned_at IS NULL
+            AND id NOT IN (SELECT id FROM models ORDER BY created_at DESC, id DESC LIMIT $1)
+            AND id NOT IN (SELECT bundle FROM serving)
+            AND id IS DISTINCT FROM $2
+            AND NOT EXISTS (
+                SELECT FROM decisions WHERE action <> 'REFUSED' AND decided_at >= $3
+                    AND (bundle = models.id OR previous = models.id)
+            )
+        ORDER BY created_at, id
+        """,
+        keep,
+        before,
+        served_since,
+    )
+    return [row["id"] for row in rows]
+
+
+async def mark_pruned(connection: Connection, bundle: str) -> None:
+    """Record that the files of this bundle are deleted: it cannot be promoted any more."""
+    await connection.execute("UPDATE models SET pruned_at = now() WHERE id = $1", bundle)
+
+
+async def registered(connection: Connection, bundles: Sequence[str]) -> set[str]:
+    """Those of some names that are registered bundles."""
+    rows = await connection.fetch("SELECT id FROM models WHERE id = ANY($1)", list(bundles))
+    return {row["id"] for row in rows}
+
+
 async def current_serving(connection: Connection) -> Serving | None:
     """The bundle that serves now; None before the first promotion."""
     row = await connection.fetchrow(f"SELECT {_SERVING} FROM serving WHERE slot = $1", _SLOT)
@@ -166,8 +234,11 @@ async def list_decisions(connection: Connection, first: int, before: int | None 
 
 async def _lock(connection: Connection, bundle: str) -> None:
     await _one_decision_at_a_time(connection)
-    if not await connection.fetchval("SELECT EXISTS (SELECT FROM models WHERE id = $1)", bundle):
+    row = await connection.fetchrow("SELECT pruned_at FROM models WHERE id = $1", bundle)
+    if row is None:
         raise InvalidInput(f"There is no model {bundle!r}.", field="id")
+    if row["pruned_at"] is not None:
+        raise InvalidInput(f"The files of the model {bundle!r} were deleted, because it is old.", field="id")
 
 
 async def _one_decision_at_a_time(connection: Connection) -> None:

@@ -3,12 +3,16 @@
 This module is the same for every kind of model. Each model defines its own parts.
 """
 
+import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +25,7 @@ from core.errors import PenchantError
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+WRITING, DELETING = ".writing-", ".deleting-"  # how the names of unfinished folders begin
 RETRAIN = "train a new one with `penchant train`"
 
 
@@ -64,6 +69,30 @@ class BundlePart(NamedTuple):
     sha256: str
 
 
+class Reading:
+    """A shared lock on a bundle, from its opening until nobody refers to this object: `delete_bundle` leaves it alone.
+
+    Another machine must not pull the files away from under the arrays that are mapped here.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        weakref.finalize(self, os.close, descriptor)
+
+    @classmethod
+    def of(cls, path: Path) -> Self | None:
+        """The lock; None where there is no manifest or the file system knows no locks. Raises `BundleRefused`."""
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            reading = cls(descriptor := os.open(path / MANIFEST, os.O_RDONLY))
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BundleRefused(f"bundle {path.name}: it is being deleted") from error
+            except OSError:
+                return None
+            return reading
+        return None
+
+
 @dataclass(frozen=True, eq=False)
 class Bundle:
     """An opened bundle. Arrays are memory-mapped, read-only, and shared between processes."""
@@ -73,10 +102,12 @@ class Bundle:
     created_at: datetime
     digest: str  # sha256 over the names, types and digests of all parts
     parts: Mapping[str, Any]
+    reading: Reading | None  # keep it as long as the arrays are used
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Check every part against the manifest and load it. Raises `BundleRefused` naming what is wrong."""
+        reading = Reading.of(path)
         manifest = _read_manifest(path)
         for part in manifest.parts.values():
             _check(path / part.file, part.sha256)
@@ -84,7 +115,8 @@ class Bundle:
             loaded = {name: TYPES[part.type].load(path / part.file) for name, part in manifest.parts.items()}
         except (KeyError, ValueError, OSError) as error:
             raise BundleRefused(f"bundle {path.name}: {error}") from error
-        return cls(path.name, manifest.kind, manifest.created_at, manifest.digest, {**manifest.inline, **loaded})
+        parts = {**manifest.inline, **loaded}
+        return cls(path.name, manifest.kind, manifest.created_at, manifest.digest, parts, reading)
 
     def array(self, name: str) -> NDArray[Any]:
         """An array. Raises `BundleRefused` when there is none of this name."""
@@ -113,12 +145,67 @@ def write(folder: Path, kind: str, parts: Mapping[str, Any], created_at: datetim
     files are written and synced under a temporary name, which is then renamed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    temporary = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
     try:
         return _seal(temporary, kind, {name: _save(temporary, name, parts[name]) for name in sorted(parts)}, created_at)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def delete_bundle(path: Path) -> None:
+    """Delete a bundle: at once it is not there any more, then its files go."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(path.rename(path.with_name(f"{DELETING}{path.name}")), ignore_errors=True)
+
+
+@contextmanager
+def unread(path: Path) -> Iterator[bool]:
+    """Whether nobody reads the bundle; while the block runs, nobody begins to."""
+    try:
+        descriptor = os.open(path / MANIFEST, os.O_RDONLY)
+    except OSError:  # no bundle: nobody can open it
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        except OSError:  # the file system knows no locks
+            yield True
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def unfinished(folder: Path, before: float) -> list[Path]:
+    """Folders that were half written or half deleted before a second, by a process that was killed."""
+    return [path for path in _folders(folder) if _is_unfinished(path) and _changed(path) < before]
+
+
+def bundles_in(folder: Path) -> list[Path]:
+    """The complete bundles in a folder."""
+    return [path for path in _folders(folder) if not _is_unfinished(path) and (path / MANIFEST).is_file()]
+
+
+def _is_unfinished(path: Path) -> bool:
+    return path.name.startswith((WRITING, DELETING))
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    except FileNotFoundError:
+        return []
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _save(folder: Path, name: str, value: Any) -> BundlePart:

@@ -35,13 +35,15 @@ class Evaluation:
     items: int
     basket: float  # mean distinct items of a basket
     methods: dict[str, dict[str, Score]]  # method -> metric -> score
-    ahead: dict[str, Score]  # mandatory baseline -> the candidate's NDCG@10 above it, paired by person
+    ahead: dict[str, Score]  # baseline -> the candidate's NDCG@10 above it, paired by person
     candidate: str  # the method that may be promoted
+    tied: float = 0.0  # mean share of the candidate's first ten scores that equal another one there
+    baseline: str | None = None  # the baseline that the candidate is; None for a trained model
 
     @property
-    def better(self) -> bool:
-        """Whether the candidate is better on average than each mandatory baseline."""
-        return all(score.value > 0 for score in self.ahead.values())
+    def best_baseline(self) -> str:
+        """The baseline with the highest NDCG@10; of equal ones the first, which is the simplest."""
+        return max(self.ahead, key=lambda name: self.methods[name]["ndcg_at_10"].value)
 
     def document(self) -> dict[str, Any]:
         """The evaluation as JSON, with its protocol in words."""
@@ -60,14 +62,15 @@ def evaluate(
     methods: Mapping[str, Method],
     *,
     candidate: str,
-    mandatory: Collection[str],
+    baselines: Collection[str],
     seed: int,
     report: Callable[[int, int], None],
+    tied: float = 0.0,
 ) -> Evaluation:
     """Rank the items `numbers` for every person as of the cut, and compare with the person's first order after it.
 
     `log` holds lines before and after the cut. Methods see only those before it; the baskets are from those after it.
-    `candidate` and the `mandatory` baselines are names of `methods`.
+    `candidate` and the `baselines`, the simplest first, are names of `methods`.
     """
     log = log.of_items(numbers)
     baskets = first_baskets(log, cut)
@@ -85,9 +88,9 @@ def evaluate(
         for name in methods
     }
     ours = values[candidate]["ndcg_at_10"]
-    ahead = {name: _score(ours - values[name]["ndcg_at_10"], seed) for name in mandatory}
+    ahead = {name: _score(ours - values[name]["ndcg_at_10"], seed) for name in baselines}
     basket = len(known.items) / max(len(known), 1)
-    return Evaluation(cut, len(known), len(numbers), basket, scores, ahead, candidate)
+    return Evaluation(cut, len(known), len(numbers), basket, scores, ahead, candidate, tied)
 
 
 def _values(lists: list[NDArray[np.uint32]], baskets: Baskets) -> dict[str, NDArray[np.float64]]:

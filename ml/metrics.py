@@ -54,6 +54,17 @@ def coverage(lists: Sequence[NDArray[np.uint32]], items: int) -> float:
     return len(np.unique(np.concatenate(lists))) / items if lists else 0.0
 
 
+def tied(scores: NDArray[np.float32], k: int = 10) -> float:
+    """The share of the k highest scores of a list that equal another one among them.
+
+    >>> tied(np.array([0.1, 0.9, 0.5, 0.5], np.float32))
+    0.5
+    """
+    top = np.sort(scores)[::-1][:k]
+    _, times = np.unique(top, return_counts=True)
+    return float(times[times > 1].sum() / max(len(top), 1))
+
+
 def interval(values: NDArray[np.float64], seed: int, draws: int = 2_000) -> tuple[float, float]:
     """The 95 % interval of the mean, by the bootstrap: people are drawn with replacement."""
     if not len(values):

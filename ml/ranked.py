@@ -23,6 +23,12 @@ class Explained(NamedTuple):
 
 
 Explain = Callable[[NDArray[np.uint32]], Explained]  # the reasons for items, by catalogue number
+Chances = Callable[[NDArray[np.uint32]], NDArray[np.float32]]  # the probabilities of items, by catalogue number
+
+
+def not_calibrated(numbers: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """No probability for any item."""
+    return np.full(len(numbers), np.nan, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +38,21 @@ class Ranked:
     numbers: NDArray[np.uint32]  # (k,) catalogue numbers
     scores: NDArray[np.float32]  # (k,) in [0, 1], falling
     explain: Explain
+    chances: Chances = not_calibrated
 
     def take(self, positions: NDArray[np.intp]) -> Self:
         """The items at some positions of the list."""
-        return type(self)(self.numbers[positions], self.scores[positions], self.explain)
+        return type(self)(self.numbers[positions], self.scores[positions], self.explain, self.chances)
 
     @cached_property
     def explained(self) -> Explained:
         """The reasons for the items of the list."""
         return self.explain(self.numbers)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """(k,) that the person buys the item within the model's horizon; NaN where nothing is calibrated."""
+        return self.chances(self.numbers)
 
     @property
     def reasons(self) -> NDArray[np.uint8]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
 from core.errors import InvalidInput
 from ml.evaluation import Evaluation
 from ml.log import Log
+from ml.quiet_import import quiet_import
 
 ReportProgress = Callable[[str, int, int], None]  # (stage, done, of)
 
@@ -25,6 +25,9 @@ class Trained(Protocol):
     @property
     def parity(self) -> float:
         """The largest difference of a probability between the trained network and the exported one."""
+
+    def best_baseline(self, report: ReportProgress) -> "Trained":
+        """The best baseline of the evaluation, ready to serve where this model is refused; evaluated as it serves."""
 
     def write(self, folder: Path, created_at: datetime) -> Path:
         """Write the bundle below `folder`; returns its path."""
@@ -44,4 +47,4 @@ def trainer_for(kind: str) -> Trainer:
         known = ", ".join(repr(name) for name in sorted(TRAINERS))
         raise UnknownKind(f"There is no trainer for the kind {kind!r}; known: {known}.", field="kind")
     module, function = TRAINERS[kind].split(":")
-    return cast(Trainer, getattr(import_module(module), function))
+    return cast(Trainer, getattr(quiet_import(module), function))

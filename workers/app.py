@@ -66,7 +66,7 @@ def create_trainer(settings: Settings) -> Celery:
 
     app = _create(settings)
     app.conf.update(TRAINER)
-    train.register(app, settings.stores, settings.lake)
+    train.register(app, settings.stores, settings.lake, settings.bundles)
     export_events.register(app, settings)
     return app
 

@@ -1,8 +1,10 @@
 """The periodic task, and the schedule by which beat sends it."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from celery import Celery, Task
 from redis.asyncio import Redis
 
@@ -12,7 +14,7 @@ from bus.publisher import Publisher
 from bus.rabbitmq.topology import PERIODIC
 from core import clock
 from core.errors import StoreUnavailable
-from core.settings import EventLake, Schedule, Settings
+from core.settings import Bundles, EventLake, Schedule, Settings
 from core.stores import log_unavailable
 from db.postgres import Pool
 from engine.maintenance.periodic import do_periodic_work, due_export
@@ -21,6 +23,8 @@ from engine.privacy.guests import settle_guests
 from engine.privacy.merging import settle_merges
 from workers.observation import observed
 from workers.process import Connections, WorkerProcess
+
+log = structlog.get_logger()
 
 PERIOD: Final = 15.0  # seconds
 NAME_BEFORE: Final = "penchant.look_around"  # in messages of the release before
@@ -40,7 +44,7 @@ BEAT_SETTINGS: Final[dict[str, Any]] = {
 
 def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
     """Add the task to the application. A wrong setting ends the worker here instead of failing each run."""
-    schedule, lake = settings.schedule, settings.lake
+    schedule, lake, bundles, folder = settings.schedule, settings.lake, settings.bundles, settings.stores.bundles
 
     @app.task(name=Kind.PERIODIC, bind=True)  # type: ignore[untyped-decorator]
     def periodic(task: Task) -> None:
@@ -48,6 +52,8 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
         with observed(Kind.PERIODIC, task.request.id, task.request.get("traceparent")):
             try:
                 process.run(_run(process.connections, schedule, lake))
+                if folder.is_dir():
+                    process.run(_prune(process.connections, folder, bundles))
             except StoreUnavailable as error:
                 log_unavailable(error, doing="run periodic work")
 
@@ -64,6 +70,16 @@ async def _run(connections: Connections, schedule: Schedule, lake: EventLake) ->
             await publisher.publish(train(kind))
         if period is not None:
             await publisher.publish(export_events(period))
+
+
+async def _prune(connections: Connections, folder: Path, bundles: Bundles) -> None:
+    """Delete old bundles."""
+    from engine.models.pruning import prune_bundles  # NumPy, which workers that see no bundles do without
+
+    try:
+        await prune_bundles(await connections.pool(), folder, bundles, clock.now())
+    except OSError as error:
+        log.warning("bundles_not_deleted", error=type(error).__name__)
 
 
 async def _settle_people(pool: Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool) -> None:

@@ -6,15 +6,20 @@ import structlog
 from celery import Celery, Task
 
 from bus.envelope import Kind
-from core.errors import PenchantError
-from core.settings import EventLake, Stores
+from bus.messages import train as train_message
+from bus.rabbitmq.publisher import RabbitPublisher
+from core.errors import PenchantError, StoreUnavailable
+from core.settings import Bundles, EventLake, Stores
+from core.stores import log_unavailable
+from engine.models.leases import TrainingStopped
 from engine.models.training import train_waiting
 from workers.observation import observed
+from workers.process import CONFIRM_TIMEOUT
 
 log = structlog.get_logger()
 
 
-def register(app: Celery, stores: Stores, lake: EventLake) -> None:
+def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles) -> None:
     """Add the task to the application. Only the process that runs it imports TensorFlow, which a fork would break."""
 
     @app.task(name=Kind.TRAIN, bind=True, acks_late=False)  # type: ignore[untyped-decorator]
@@ -22,6 +27,25 @@ def register(app: Celery, stores: Stores, lake: EventLake) -> None:
         """Carry out the oldest waiting training of this kind, if there is one."""
         with observed(Kind.TRAIN, task.request.id, task.request.get("traceparent")):
             try:
-                asyncio.run(train_waiting(stores, kind, lake.lake_url if lake.lake_training else None))
+                asyncio.run(_train(stores, kind, lake.lake_url if lake.lake_training else None, bundles))
             except (PenchantError, OSError) as error:
                 log.warning("training_failed", error=f"{type(error).__name__}: {error}")
+
+
+async def _train(stores: Stores, kind: str, lake: str | None, bundles: Bundles) -> None:
+    try:
+        await train_waiting(stores, kind, lake, bundles)
+    except TrainingStopped:
+        log.info("training_stopped", kind=kind)
+        await _notify_next(stores, kind)
+
+
+async def _notify_next(stores: Stores, kind: str) -> None:
+    """Send the message again that this trainer has taken: the next trainer starts with it."""
+    publisher = RabbitPublisher(stores.broker_url.get_secret_value(), CONFIRM_TIMEOUT)
+    try:
+        await publisher.publish(train_message(kind))
+    except StoreUnavailable as error:  # the periodic task sends it later
+        log_unavailable(error, doing="notify the next trainer")
+    finally:
+        await publisher.close()

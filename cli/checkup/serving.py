@@ -11,8 +11,9 @@ from cli.gateway_client import opener_for
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import Gateway, Stores
-from db.postgres import connect_pool
-from db.serving import Model, current_serving, model_by_id
+from db.jobs import latest_jobs
+from db.postgres import Pool, connect_pool
+from db.serving import Model, current_serving, decision_about, list_decisions, model_by_id
 from ml.affinity.model import AffinityModel
 from ml.bundle import BundleRefused
 
@@ -30,15 +31,28 @@ async def check_bundle(stores: Stores) -> list[Finding]:
     async with pool:
         row = await current_serving(pool)
         model = await model_by_id(pool, row.bundle) if row else None
-    if row is None or model is None:
-        return [
-            warn(
-                "bundle",
-                "no model serves: everybody gets the popular items",
-                "Load data and run `penchant train`.",
-            )
-        ]
-    return [await asyncio.to_thread(_check_files, stores, model)]
+        if row is None or model is None:
+            return [await _why_none_serves(pool)]
+        decision = await decision_about(pool, model.id) if model.baseline else None
+    checked = await asyncio.to_thread(_check_files, stores, model)
+    if decision is None or checked.verdict == "FAIL":
+        return [checked]
+    advice = "See `penchant models list`. Train again when there are more orders, with `penchant train`."
+    return [warn("bundle", f"{model.id}: no trained model serves. {decision.reason}", advice)]
+
+
+async def _why_none_serves(pool: Pool) -> Finding:
+    """No model serves: because of the gate, of the last training, or because there was none."""
+    refused = [each for each in await list_decisions(pool, 1) if each.action == "REFUSED"]
+    failed = [job for job in await latest_jobs(pool) if job.state == "FAILED"]
+    says = "no model serves, everybody gets the popular items"
+    if refused:
+        advice = "See `penchant models list`. Train again when there are more orders, with `penchant train`."
+        return warn("bundle", f"{says}: {refused[0].bundle} was refused, {refused[0].reason}", advice)
+    if failed:
+        advice = "Load more purchases, then run `penchant train`."
+        return warn("bundle", f"{says}: the last training failed. {failed[-1].error}", advice)
+    return warn("bundle", f"{says}: no training has ended", "Load data and run `penchant train`.")
 
 
 def _check_files(stores: Stores, model: Model) -> Finding:

@@ -1,23 +1,25 @@
-"""`penchant models`: lists the models, promotes one, rolls back to the one before."""
+"""`penchant models`: lists and shows the models, promotes one, rolls back to the one before."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.database import on_pool
-from cli.errors import refusals
+from cli.errors import Refused, refusals
 from cli.interface import AsJson, command_group, operator_of, print_json, print_json_line
+from core.contract import check_id
 from core.settings import Stores
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from db.postgres import Pool
-    from db.serving import Serving
+    from db.serving import Decision, Model, Serving
 
 MOST = 100
 OPERATOR = "penchant models"
-app = command_group("List models, promote one, go back to the one before.")
+BASELINES = ("popularity", "personal_frequency", "decayed_frequency")  # of an evaluation that compares with none
+app = command_group("List and show models, promote one, go back to the one before.")
 Why = Annotated[str, typer.Option(help="Why, for the record of decisions.")]
 
 
@@ -25,23 +27,99 @@ Why = Annotated[str, typer.Option(help="Why, for the record of decisions.")]
 def list_all(
     first: Annotated[int, typer.Option(min=1, max=MOST, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
-    """List the newest models; the one that serves is marked."""
-    from db.serving import current_serving, list_models
+    """List the newest models: their NDCG@10, the best baseline, what was decided; the one that serves is marked."""
+    from db.serving import current_serving, list_models, newest_decisions
 
     async def read(pool: "Pool") -> list[dict[str, Any]]:
         row = await current_serving(pool)
-        serving = row and row.bundle
-        return [
-            {"id": model.id, "kind": model.kind, "created_at": model.created_at, "serving": model.id == serving}
-            for model in await list_models(pool, first)
-        ]
+        models = await list_models(pool, first)
+        decisions = await newest_decisions(pool, [model.id for model in models])
+        return [summary_of(model, decisions.get(model.id), row.bundle if row else None) for model in models]
 
     models = on_pool(read)
     if as_json:
         print_json(models)
         return
     for model in models:
-        typer.echo(f"{'*' if model['serving'] else ' '} {model['id']}  {model['kind']}  {model['created_at']:%F %R}")
+        typer.echo(_line(model))
+    if not models:
+        typer.echo("There are no models: load data and run `penchant train`.")
+
+
+@app.command()
+def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
+    """Show one model: why it was promoted or refused, its metrics, and the data, code and settings that made it."""
+    from db.serving import current_serving, model_by_id, newest_decisions
+
+    async def read(pool: "Pool") -> dict[str, Any]:
+        model = await model_by_id(pool, check_id(model_id, "id"))
+        if model is None:
+            raise Refused(f"There is no model {model_id!r}.")
+        row = await current_serving(pool)
+        decision = (await newest_decisions(pool, [model.id])).get(model.id)
+        summary = summary_of(model, decision, row.bundle if row else None)
+        return {**summary, "evaluation": model.evaluation, "training": model.training}
+
+    found = on_pool(read)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def summary_of(model: "Model", decision: "Decision | None", serving: str | None) -> dict[str, Any]:
+    """A model in a few words: what it is, its NDCG@10 and that of the best baseline, and what was decided."""
+    evaluation = model.evaluation
+    methods = evaluation.get("methods", {})
+    baselines = {
+        name: methods[name]["ndcg_at_10"]["value"]
+        for name in evaluation.get("ahead", ()) or BASELINES
+        if name in methods
+    }
+    best = max(baselines, key=baselines.__getitem__, default=None)
+    return {
+        "id": model.id,
+        "kind": model.kind,
+        "created_at": model.created_at,
+        "serving": model.id == serving,
+        "baseline": model.baseline,
+        "decision": decision and decision.action,
+        "reason": decision and decision.reason,
+        "decided_by": decision and decision.decided_by,
+        "people": evaluation.get("people"),
+        "ndcg_at_10": methods.get(evaluation.get("candidate"), {}).get("ndcg_at_10"),
+        "best_baseline": best and {"name": best, "ndcg_at_10": baselines[best]},
+        "deleted_at": model.pruned_at,
+    }
+
+
+def _line(model: dict[str, Any]) -> str:
+    """One line about a model."""
+    words = [f"{'*' if model['serving'] else ' '} {model['id']}  {model['created_at']:%F %R}"]
+    verdict = (model["decision"] or "not judged").replace("_", " ").lower()
+    words.append(f"{verdict}{' (' + model['baseline'].replace('_', ' ') + ')' if model['baseline'] else ''}")
+    if score := model["ndcg_at_10"]:
+        measured = (
+            f"NDCG@10 {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}] on {model['people']:,} people"
+        )
+        best = model["best_baseline"]
+        words.append(f"{measured}; {best['name'].replace('_', ' ')} {best['ndcg_at_10']:.4f}" if best else measured)
+    if model["deleted_at"]:
+        words.append("files deleted")
+    return "  ".join(words)
+
+
+def _show(model: dict[str, Any]) -> None:
+    typer.echo(_line(model))
+    typer.echo(f"  {model['reason'] or 'The gate has not judged this model.'}")
+    if model["decided_by"]:
+        typer.echo(f"  Decided by {model['decided_by']}.")
+    for method, scores in model["evaluation"].get("methods", {}).items():
+        figures = ", ".join(f"{name.replace('_', ' ')} {score['value']:.4f}" for name, score in scores.items())
+        typer.echo(f"  {method.replace('_', ' ')}: {figures}")
+    for part, values in model["training"].items():
+        text = ", ".join(f"{name} {value}" for name, value in values.items()) if isinstance(values, dict) else values
+        typer.echo(f"  {part}: {text}")
 
 
 @app.command()

@@ -1,7 +1,7 @@
-"""`penchant train`: trains on the stored purchases, evaluates, writes one bundle, and promotes it or says why not.
+"""`penchant train`: trains on the stored purchases, evaluates, writes a bundle, and promotes it or says why not.
 
-Exit codes: 0 a bundle was written and judged, 1 there is nothing to learn from or the export differs, 2 the command is
-wrong, 3 a store cannot be reached.
+Exit codes: 0 a bundle was written and judged, 1 there is nothing to learn from, the export differs or the training was
+stopped (its job waits then), 2 the command is wrong, 3 a store cannot be reached.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ def train(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train on the stored purchases and let the model serve if it beats the simple baselines."""
+    """Train on the stored purchases; the model serves if it beats the simple baselines, else the best of them does."""
     outcome = asyncio.run(_train(Stores(), holdout, bundles, lake or _lake_of_settings()))
     if outcome.warning:
         typer.echo(f"warning: {outcome.warning}", err=True)
@@ -55,12 +55,13 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
     from db.lake.location import Lake
     from db.postgres import connect_pool
     from engine.models import leases
+    from engine.models.leases import stopped_by_signals
     from engine.models.training import last_weeks
     from engine.models.training import train as carry_out
 
     if lake is not None:
         Lake.at(lake)  # raises for a wrong address before a job is requested
-    async with await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
+    async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         asked = await request_once(pool, AFFINITY, "asked for by a person", BY)
         job = await lease_job(pool, AFFINITY, leases.LEASE, id=asked.id)
         if job is None:
@@ -82,6 +83,7 @@ def _document(outcome: "TrainingOutcome") -> dict[str, Any]:
         "path": str(outcome.path),
         "promoted": outcome.verdict.promote,
         "reason": outcome.verdict.reason,
+        "baseline": outcome.baseline and outcome.baseline.name,
         "warning": outcome.warning,
         "evaluation": outcome.evaluation.document(),
     }
@@ -109,3 +111,8 @@ def _print(outcome: "TrainingOutcome") -> None:
     console.print(
         f"{'Promoted' if verdict.promote else 'Refused'} {outcome.path.name}: {verdict.reason}", highlight=False
     )
+    if outcome.baseline:
+        best = evaluation.best_baseline.replace("_", " ")
+        console.print(f"The best baseline serves instead: {best}, as {outcome.baseline.name}", highlight=False)
+    elif not verdict.promote:
+        console.print("The model that served before still serves.", highlight=False)

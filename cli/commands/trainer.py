@@ -2,11 +2,15 @@
 
 
 def trainer() -> None:
-    """Train whenever a training waits, one at a time, until SIGTERM (a training that has begun is finished)."""
-    from cli.services.celery_worker import prepare_celery, run_worker
+    """Train whenever a training waits, one at a time, until SIGTERM or Ctrl-C.
+
+    These stop a training that has begun: its job waits, and the next trainer takes it at once.
+    """
+    from cli.services.celery_worker import prepare_celery, run_worker, stop_trainings_with_worker
     from cli.services.startup import read_settings
     from workers.app import create_trainer
 
     settings = read_settings()
     prepare_celery()
+    stop_trainings_with_worker()
     run_worker(create_trainer(settings), processes=1)

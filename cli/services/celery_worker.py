@@ -1,7 +1,10 @@
 """How a Celery worker of ours runs: with our logs, our traces, and processes of its own."""
 
 import logging
+import os
+import signal
 import warnings
+from contextlib import suppress
 from typing import Any
 
 
@@ -20,6 +23,22 @@ def run_worker(app: Any, processes: int) -> None:
     """Run the application's tasks in so many processes until SIGTERM; tasks that have begun are finished."""
     concurrency = ["--pool=prefork", f"--concurrency={processes}"]
     app.worker_main(["--quiet", "worker", *concurrency, "--without-gossip", "--without-mingle"])
+
+
+def stop_trainings_with_worker() -> None:
+    """Stop a training that has begun when the worker is told to end, even if the signal reaches the worker alone."""
+    from celery import signals
+
+    signals.worker_shutting_down.connect(_interrupt_children, weak=False)
+
+
+def _interrupt_children(**_: object) -> None:
+    """Celery's processes ignore SIGINT; only a training listens to it. An export is finished."""
+    from billiard import active_children  # type: ignore[import-untyped]  # it ships no types
+
+    for child in active_children():
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGINT)
 
 
 def _keep_our_logs(**_: object) -> None:

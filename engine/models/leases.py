@@ -1,6 +1,7 @@
-"""Holds the lease of a training job: a heartbeat renews it, and a worker that lost it stops."""
+"""Holds the lease of a training job: a heartbeat renews it, a worker that lost it stops, one that stops returns it."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,24 +12,30 @@ from core.errors import PenchantError, StoreUnavailable
 from core.stores import log_unavailable
 from core.tasks import end
 from db import jobs
-from db.jobs import Job, LeaseLost, fail_job, heartbeat
+from db.jobs import Job, LeaseLost, fail_job, heartbeat, requeue_job
 from db.postgres import Pool
 
 log = structlog.get_logger()
 
 LEASE = jobs.LEASE
 HEARTBEAT = 30.0  # seconds, well within the lease
+STOPPED = "stopped: its trainer was told to end"
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class TrainingStopped(PenchantError):
+    """The training was stopped before its end; its job waits for the next trainer."""
 
 
 @dataclass
 class HeldJob:
-    """A leased job. `lost`: another worker may have it."""
+    """A leased job. `lost`: it was stopped, or another worker may have it."""
 
     job: Job
     lost: bool = False
 
     def check(self) -> None:
-        """Raise LeaseLost once another worker may have the job."""
+        """Raise LeaseLost once the job was stopped or another worker may have it."""
         if self.lost:
             raise LeaseLost
 
@@ -37,7 +44,8 @@ class HeldJob:
 async def hold(pool: Pool, job: Job) -> AsyncIterator[HeldJob]:
     """Renew the lease while the block runs. When the block fails, the job fails with the reason.
 
-    The job does not fail when a store was away: its lease ends, and another worker starts it again.
+    The job does not fail when a store was away: its lease ends, and another worker starts it again. When the block is
+    cancelled, the job waits again at once, and the stop does not count as one of its attempts.
     """
     held = HeldJob(job)
     heartbeats = asyncio.create_task(_send_heartbeats(pool, held))
@@ -45,12 +53,49 @@ async def hold(pool: Pool, job: Job) -> AsyncIterator[HeldJob]:
         yield held
     except (LeaseLost, StoreUnavailable, OSError):  # an OSError: the folder of the bundles is away
         raise
+    except asyncio.CancelledError:
+        held.lost = True  # for its thread
+        with suppress(PenchantError):
+            await requeue_job(pool, job, STOPPED)
+        raise
     except BaseException as error:
         with suppress(PenchantError):
             await fail_job(pool, job, str(error) if isinstance(error, PenchantError) else type(error).__name__)
         raise
     finally:
+        held.lost = True
         await end([heartbeats])
+
+
+@asynccontextmanager
+async def stopped_by_signals() -> AsyncIterator[None]:
+    """Cancel the block at the first SIGTERM or SIGINT (Ctrl-C); then raise TrainingStopped. For a main thread only.
+
+    Later signals are ignored until the event loop is closed: what follows on the stop is not interrupted.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            task.cancel()
+
+    for each in STOP_SIGNALS:
+        loop.add_signal_handler(each, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+        task.uncancel()
+        raise TrainingStopped from None
+    finally:
+        if not stopped:
+            for each in STOP_SIGNALS:
+                loop.remove_signal_handler(each)
 
 
 async def _send_heartbeats(pool: Pool, held: HeldJob) -> None:

@@ -1,6 +1,7 @@
 """Decides which model serves, by the gate or by a person, and hints the gateways after every change."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from db.serving import (
     Model,
     Serving,
     bundle_before,
+    current_serving,
     decision_about,
     model_by_id,
     promote,
@@ -35,6 +37,15 @@ class CannotServe(InvalidInput):
     """The model's bundle cannot be opened."""
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A registered baseline that may serve in place of a refused model, and why."""
+
+    model: Model
+    reason: str
+    evidence: dict[str, Any]
+
+
 async def decide_by_gate(
     pool: Connection,
     redis: Redis,
@@ -43,17 +54,32 @@ async def decide_by_gate(
     verdict: Verdict,
     evidence: dict[str, Any],
     decided_by: str,
-) -> None:
+    baseline: Baseline | None = None,
+) -> bool:
     """Register the model of a leased job and promote or refuse it, in the transaction that ends the job.
 
-    Raises LeaseLost when another worker has taken the job; nothing is registered in that case.
+    The best baseline serves in place of a refused model, unless a trained model serves. Returns whether it does. Raises
+    LeaseLost when another worker has taken the job; nothing is registered in that case.
     """
+    stands_in = False
     async with transaction(pool) as inside:
         await register_model(inside, model)
         await (promote if verdict.promote else refuse)(inside, model.id, verdict.reason, evidence, decided_by)
+        if baseline is not None and not await trained_model_serves(inside):  # no decision can come between
+            stands_in = True
+            await register_model(inside, baseline.model)
+            await promote(inside, baseline.model.id, baseline.reason, baseline.evidence, decided_by)
         await finish_job(inside, job, model.id)
-    if verdict.promote:
+    if verdict.promote or stands_in:
         await hint_serving(redis)
+    return stands_in
+
+
+async def trained_model_serves(connection: Connection) -> bool:
+    """Whether what serves was promoted as a trained model: a refused one does not replace it, nor does a baseline."""
+    row = await current_serving(connection)
+    serving = await model_by_id(connection, row.bundle) if row else None
+    return serving is not None and serving.baseline is None
 
 
 async def promote_model(

@@ -1,41 +1,46 @@
 """One training, from the leased job to the decision about its model: for the trainer and for `penchant train`."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
 
 from core import clock
 from core.contract import EventType
-from core.settings import Stores
+from core.errors import PenchantError, StoreUnavailable
+from core.settings import Bundles, Stores
+from core.stores import log_unavailable
 from db.cache import connect_redis
 from db.identities import users_of_guests
 from db.items import last_categories
-from db.jobs import AFFINITY, Job, lease_job
+from db.jobs import AFFINITY, Job, LeaseLost, lease_job
 from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
 from db.merged_users import owners_of_merged
 from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.purchases import Signals as StoredSignals
-from db.serving import Model
+from db.serving import Model, registered
 from engine.models import leases
 from engine.models.learnable import check_learnable
-from engine.models.leases import HeldJob, hold
-from engine.models.promoting import decide_by_gate
-from ml.bundle import Bundle
+from engine.models.leases import HeldJob, hold, stopped_by_signals
+from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
+from engine.models.pruning import prune_bundles
+from ml.bundle import Bundle, delete_bundle
 from ml.evaluation import Evaluation
-from ml.gate import Verdict, verdict
+from ml.gate import Verdict, verdict, why_baseline
 from ml.log import Log, Signals
 from ml.state import CODE, EVENT
 from ml.trainers import ReportProgress, Trained, trainer_for
 
 log = structlog.get_logger()
 
+Write = Callable[[Trained], Awaitable[Path]]
 Cut = Callable[[Log], tuple[Log, int | None]]  # the log to learn from, and the second at which the test span begins
 
 
@@ -47,6 +52,14 @@ class TrainingOutcome:
     evaluation: Evaluation
     verdict: Verdict
     warning: str | None = None  # what is odd about the purchases
+    baseline: Path | None = None  # the bundle of the best baseline, if that serves in place of the refused model
+
+
+class _StandIn(NamedTuple):
+    """A written baseline that may serve in place of the refused model, and why."""
+
+    path: Path
+    reason: str
 
 
 def last_weeks(log: Log) -> tuple[Log, int | None]:
@@ -54,9 +67,15 @@ def last_weeks(log: Log) -> tuple[Log, int | None]:
     return log, None
 
 
-async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None = None) -> TrainingOutcome | None:
-    """Carry out the oldest training that waits or whose lease has ended; None when there is none."""
-    async with await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
+async def train_waiting(
+    stores: Stores, kind: str = AFFINITY, lake: str | None = None, bundles: Bundles | None = None
+) -> TrainingOutcome | None:
+    """Carry out the oldest training that waits or whose lease has ended; None when there is none.
+
+    Old bundles are deleted after it, if `bundles` says how many stay. At SIGTERM or Ctrl-C the job waits again, and
+    this raises TrainingStopped.
+    """
+    async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         job = await lease_job(pool, kind, leases.LEASE)
         if job is None:
             log.info("no_training_waits", kind=kind)
@@ -65,8 +84,22 @@ async def train_waiting(stores: Stores, kind: str = AFFINITY, lake: str | None =
         outcome = await train(pool, stores, job, _logged, lake=lake)
         if outcome.warning:
             log.warning("few_purchases_name_known_items", job=job.id, detail=outcome.warning)
-        log.info("training_ended", job=job.id, bundle=outcome.path.name, promoted=outcome.verdict.promote)
+        stands_in = outcome.baseline and outcome.baseline.name
+        promoted = outcome.verdict.promote
+        log.info("training_ended", job=job.id, bundle=outcome.path.name, promoted=promoted, baseline=stands_in)
+        if bundles is not None:
+            await _prune(pool, stores.bundles, bundles)
         return outcome
+
+
+async def _prune(pool: Pool, folder: Path, bundles: Bundles) -> None:
+    """Delete old bundles; when that fails, the periodic task or the next training does it."""
+    try:
+        await prune_bundles(pool, folder, bundles, clock.now())
+    except StoreUnavailable as error:
+        log_unavailable(error, doing="delete old bundles")
+    except OSError as error:
+        log.warning("bundles_not_deleted", error=type(error).__name__)
 
 
 async def train(
@@ -88,15 +121,25 @@ async def train(
     errors of the training; the job then has failed with the reason.
     """
     async with hold(pool, job) as held:
-        trained, warning = await _learn(pool, job.kind, cut, report, held, lake)
-        path = await asyncio.to_thread(trained.write, (folder or stores.bundles).resolve(), clock.now())
-        held.check()
-        judged = await _decide(pool, stores, job, path, trained, decided_by)
-    return TrainingOutcome(path, trained.evaluation, judged, warning)
+
+        def report_held(stage: str, done: int, of: int) -> None:
+            held.check()
+            report(stage, done, of)
+
+        trained, warning = await _learn(pool, job.kind, cut, report_held, lake)
+        judged = verdict(trained.evaluation)
+        async with _written(pool, held, (folder or stores.bundles).resolve()) as write:
+            path = await write(trained)
+            stands_in = None
+            if not judged.promote and not await trained_model_serves(pool):
+                stands_in = await _best_baseline(trained, judged, write, report_held)
+            held.check()
+            serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by)
+    return TrainingOutcome(path, trained.evaluation, judged, warning, stands_in.path if stands_in and serves else None)
 
 
 async def _learn(
-    pool: Pool, kind: str, cut: Cut, report: ReportProgress, held: HeldJob, lake: str | None
+    pool: Pool, kind: str, cut: Cut, report: ReportProgress, lake: str | None
 ) -> tuple[Trained, str | None]:
     """Train in a thread, so that the lease is renewed meanwhile; and what is odd about the purchases."""
     report("reading the purchases", 0, 1)
@@ -105,14 +148,41 @@ async def _learn(
     bought, second = cut(as_log(stored, await last_categories(pool)))
     report("reading the purchases", 1, 1)
 
-    def report_held(stage: str, done: int, of: int) -> None:
-        held.check()
-        report(stage, done, of)
-
     def learn() -> Trained:
-        return trainer_for(kind)(bought, second, report_held)  # imports TensorFlow, so only inside a training
+        return trainer_for(kind)(bought, second, report)  # imports TensorFlow, so only inside a training
 
     return await asyncio.to_thread(learn), warning
+
+
+@asynccontextmanager
+async def _written(pool: Pool, held: HeldJob, folder: Path) -> AsyncIterator[Write]:
+    """Writes bundles below the folder in a thread. When the block fails, those that are not registered are deleted."""
+    paths: list[Path] = []
+
+    def write_held(trained: Trained) -> Path:
+        path = trained.write(folder, clock.now())
+        paths.append(path)
+        if held.lost:  # the block has ended
+            delete_bundle(path)
+            raise LeaseLost
+        return path
+
+    try:
+        yield lambda trained: asyncio.to_thread(write_held, trained)
+    except BaseException:
+        held.lost = True
+        with suppress(PenchantError):
+            kept = await registered(pool, [path.name for path in paths])
+            for path in paths:
+                if path.name not in kept:
+                    await asyncio.to_thread(delete_bundle, path)
+        raise
+
+
+async def _best_baseline(trained: Trained, judged: Verdict, write: Write, report: ReportProgress) -> _StandIn:
+    """The bundle of the best baseline of the evaluation, and why it serves."""
+    baseline = await asyncio.to_thread(trained.best_baseline, report)
+    return _StandIn(await write(baseline), why_baseline(baseline.evaluation, judged.reason))
 
 
 async def _purchases(pool: Pool, lake: str | None) -> PurchaseLog:
@@ -122,33 +192,54 @@ async def _purchases(pool: Pool, lake: str | None) -> PurchaseLog:
     return await purchase_log_with_lake(pool, Lake.at(lake), clock.now(), joined=joined, merged=merged)
 
 
-async def _decide(pool: Pool, stores: Stores, job: Job, path: Path, trained: Trained, decided_by: str) -> Verdict:
-    """Open the written bundle, register it in MLflow, and let the gate decide."""
-    written = Bundle.open(path)
-    registry, version = await asyncio.to_thread(_registered, stores, written, path)
-    judged = verdict(trained.evaluation)
-    evaluation = written.json("evaluation")
-    evidence = {"ahead": evaluation["ahead"], "parity": trained.parity, "job": job.id}
-    model = Model(written.id, job.kind, written.created_at, written.digest, evaluation, version)
+async def _decide(
+    pool: Pool,
+    stores: Stores,
+    job: Job,
+    path: Path,
+    judged: Verdict,
+    stand_in: _StandIn | None,
+    decided_by: str,
+) -> bool:
+    """Register the written bundles, in MLflow too, and let the gate decide; whether the baseline serves."""
+    registry = await asyncio.to_thread(_registry, stores)
+    model = await asyncio.to_thread(_registered, registry, job.kind, path)
+    baseline = None
+    if stand_in is not None:
+        other = await asyncio.to_thread(_registered, registry, job.kind, stand_in.path)
+        baseline = Baseline(other, stand_in.reason, {"baseline": other.baseline, "refused": model.id, "job": job.id})
+    evidence = {name: model.evaluation[name] for name in ("ahead", "people", "tied", "parity")} | {"job": job.id}
     async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
-        await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by)
-    if registry and version and judged.promote:
-        await asyncio.to_thread(_set_champion, registry, version)
-    return judged
+        stands_in = await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by, baseline)
+    champion = model if judged.promote else baseline.model if baseline and stands_in else None
+    if registry and champion and champion.registry_version:
+        await asyncio.to_thread(_set_champion, registry, champion.registry_version)
+    return stands_in
 
 
-def _registered(stores: Stores, written: Bundle, path: Path) -> tuple[Any, str | None]:
-    """MLflow's client and the new version, where MLflow is configured. While it is away there is no version."""
+def _registry(stores: Stores) -> Any:
+    """MLflow's client, where MLflow is configured and can be reached."""
     if stores.mlflow_url is None:
-        return None, None
+        return None
     from engine.models.registry import Registry
 
     try:
-        registry = Registry(stores.mlflow_url.get_secret_value())
-        return registry, registry.register(written.id, path, written.json("evaluation"))
+        return Registry(stores.mlflow_url.get_secret_value())
     except Exception as error:  # of MLflow, its database driver or the network
         log.warning("registry_unavailable", error=type(error).__name__)
-        return None, None
+        return None
+
+
+def _registered(registry: Any, kind: str, path: Path) -> Model:
+    """The written bundle as a model, with its version in MLflow. While that is away there is no version."""
+    written = Bundle.open(path)
+    version = None
+    try:
+        version = registry and registry.register(written.id, path, written.json("evaluation"))
+    except Exception as error:
+        log.warning("registry_unavailable", error=type(error).__name__)
+    evaluation, training = written.json("evaluation"), written.json("training")
+    return Model(written.id, kind, written.created_at, written.digest, evaluation, version, training)
 
 
 def _set_champion(registry: Any, version: str) -> None:

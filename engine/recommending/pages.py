@@ -41,6 +41,7 @@ class Page:
     pin: Pin
     numbers: list[int]
     scores: list[float]
+    probabilities: list[float | None]  # None where nothing is calibrated
     reasons: list[int]  # index in ml.ranked.REASONS
     because: list[int]  # item number, 0 for none
     more: bool
@@ -94,6 +95,7 @@ def cut_page(
         pin=pin,
         numbers=best.numbers.tolist(),
         scores=(np.minimum.accumulate(best.scores) if len(shown) else best.scores).tolist(),
+        probabilities=[None if chance != chance else chance for chance in best.probabilities.tolist()],  # not NaN
         reasons=best.reasons.tolist(),
         because=best.because.tolist(),
         more=len(kept) > first and len(pin.seen) + len(best.numbers) < MAX_ITEMS,

@@ -1,9 +1,6 @@
 """The affinity ranker in Keras: a small dense network over pair features, fitted to rank bought items first."""
 
-import os
 from collections.abc import Callable
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
@@ -13,6 +10,8 @@ from ml.affinity.pair_features import FEATURES
 from ml.affinity.training_lists import TrainingLists
 
 LISTWISE = 0.04  # weight of the listwise part of the loss
+LEAST_VARIANCE = 1e-6  # a feature that varies less is constant: nothing can be learned from it
+IGNORED = 1e12  # the variance given to it; with its own, another value in serving would drown all other features
 
 
 def ranking_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -53,7 +52,8 @@ def fit(
     """A ranker fitted to lists; the same seed gives the same weights on the same machine."""
     keras.utils.set_random_seed(seed)
     real = lists.features[lists.labels >= 0]
-    model = build_ranker(real.mean(0), real.var(0) + 1e-6, hidden)
+    mean, variance = real.mean(0, dtype=np.float64), real.var(0, dtype=np.float64)
+    model = build_ranker(mean, np.where(variance < LEAST_VARIANCE, IGNORED, variance + 1e-6), hidden)
     steps = max(1, -(-len(lists) // batch) * epochs)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     model.compile(keras.optimizers.Adam(schedule), ranking_loss)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import bundle
+from ml.affinity.chances import Chance
 from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES
 from ml.affinity.ranking import Ranker
-from ml.bundle import RETRAIN, Bundle, BundleRefused
+from ml.bundle import RETRAIN, Bundle, BundleRefused, Reading
 from ml.universe import COLUMNS, Universe
 
 KIND = "affinity"
@@ -29,6 +30,8 @@ class AffinityModel(Ranker):
     item_ids: list[str]  # of universe.numbers, in order
     rfm_edges: NDArray[np.float64]  # (3, 4), for ml.rfm.score
     evaluation: dict[str, Any]
+    training: dict[str, Any]  # seed, settings, code and data; empty in bundles of earlier versions
+    reading: Reading | None  # its files are not deleted while this object lives
 
     @property
     def numbers(self) -> NDArray[np.uint32]:
@@ -57,6 +60,9 @@ class AffinityModel(Ranker):
             item_ids=opened.json("items"),
             rfm_edges=opened.array("rfm_edges"),
             evaluation=opened.json("evaluation"),
+            training=opened.json("training") if "training" in opened.parts else {},
+            reading=opened.reading,
+            chance=_chance(opened),
         )
         if not _fits(model):
             raise BundleRefused(f"bundle {model.id}: its arrays do not fit together")
@@ -72,6 +78,8 @@ def write(
     rfm_edges: NDArray[np.float64],
     evaluation: dict[str, Any],
     created_at: datetime,
+    training: dict[str, Any] | None = None,
+    chance: Chance | None = None,
 ) -> Path:
     """Write a bundle of this kind below `folder` and return its path, whose name is the bundle's id."""
     parts = {
@@ -82,6 +90,8 @@ def write(
         "items": item_ids,
         "evaluation": evaluation,
         "names": _NAMES,
+        **({} if training is None else {"training": training}),
+        **({} if chance is None else {"chance": chance.document()}),
     }
     return bundle.write(folder, KIND, parts, created_at)
 
@@ -100,6 +110,15 @@ def _network(opened: Bundle) -> Network:
         kernels=tuple(opened.array(f"kernel_{index}") for index in layers),
         biases=tuple(opened.array(f"bias_{index}") for index in layers),
     )
+
+
+def _chance(opened: Bundle) -> Chance | None:
+    if "chance" not in opened.parts:
+        return None
+    try:
+        return Chance.read(opened.json("chance"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleRefused(f"bundle {opened.id}: its part 'chance' is not as expected ({error!r})") from error
 
 
 def _fits(model: AffinityModel) -> bool:

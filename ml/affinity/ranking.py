@@ -4,7 +4,7 @@
 allows: once per filter. `select` cuts a list of any length from them and is cheap to call again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence, find_candidates, gather_evidence
+from ml.affinity.chances import Chance
 from ml.affinity.dislikes import Dislikes, dislikes, without_items
 from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
@@ -35,6 +36,7 @@ class Ranker:
 
     universe: Universe
     network: Network
+    chance: Chance | None = field(default=None, kw_only=True)  # None: nothing is calibrated
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,7 @@ class Scored:
     nameable: Mask | None  # items that a reason may name; None: any
     fallback: Fallback  # fills the list; without a model it is the list
     numbers: NDArray[np.uint32]  # (candidates,) catalogue numbers, ascending
+    own: NDArray[np.float32]  # (candidates,) what the ranker says; NaN where a dislike lowers it
     scores: NDArray[np.float32]  # (candidates,)
     order: NDArray[np.intp]  # (candidates,) positions, best first
 
@@ -102,8 +105,10 @@ def score(view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | 
         numbers, own = _network_scores(view.ranker, view.evidence, view, allowed)
     else:
         numbers, own = _fallback_scores(view.lifts, allowed, fallback)
-    scores, order = _lifted(numbers, view.dislikes.lower(numbers, own), view.lifts)
-    return Scored(view, allowed, nameable, fallback, numbers, scores, order)
+    lowered = view.dislikes.lower(numbers, own)
+    scores, order = _lifted(numbers, lowered, view.lifts)
+    own = np.where(lowered == own, own, np.float32(np.nan))
+    return Scored(view, allowed, nameable, fallback, numbers, own, scores, order)
 
 
 def select(scored: Scored, first: int) -> Ranked:
@@ -113,7 +118,10 @@ def select(scored: Scored, first: int) -> Ranked:
     """
     best = scored.order[:first]
     numbers, scores = fill(scored.numbers[best], scored.scores[best], scored.allowed, scored.fallback, first)
-    return Ranked(numbers, scores, partial(_explain, scored.view, scored.nameable, scored.fallback))
+    explain = partial(_explain, scored.view, scored.nameable, scored.fallback)
+    if scored.view.ranker is None:
+        return Ranked(numbers, scores, explain)
+    return Ranked(numbers, scores, explain, partial(_chances, scored, scored.view.ranker.chance))
 
 
 def rank(
@@ -179,6 +187,17 @@ def _in_turn(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]
     turn[other] = 2 * np.arange(len(other)) + 1
     turn[one] = np.minimum(turn[one], 2 * np.arange(len(one)))
     return np.argsort(turn)
+
+
+def _chances(scored: Scored, chance: Chance | None, numbers: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """(k,) the probability of each item; NaN for one that is lifted, lowered or fills the list, and without orders."""
+    found = np.full(len(numbers), np.nan, np.float32)
+    if chance is None or not scored.view.state.orders or not len(scored.numbers):
+        return found
+    place = np.minimum(np.searchsorted(scored.numbers, numbers), len(scored.numbers) - 1)
+    own = (scored.numbers[place] == numbers) & ~np.isin(numbers, scored.view.lifts.numbers)
+    found[own] = chance.of(scored.own[place[own]])
+    return found
 
 
 def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, numbers: NDArray[np.uint32]) -> Explained:

@@ -1,26 +1,34 @@
 """Training of the affinity model: look back at earlier moments, fit a ranker to them, export it, evaluate it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.affinity import export, fitting, model
+from ml.affinity.baseline_networks import baseline_network
 from ml.affinity.calibration import platt
-from ml.affinity.network import Network
+from ml.affinity.chance_fitting import check_chance, fit_chance
+from ml.affinity.chances import Chance
+from ml.affinity.network import Network, sigmoid
 from ml.affinity.ranking import Ranker, rank
 from ml.affinity.training_lists import TrainingLists, candidate_features, training_lists
-from ml.baselines.counting import MANDATORY, baseline_methods
+from ml.baselines.counting import BASELINES, baseline_methods
 from ml.baskets import first_baskets
 from ml.evaluation import Evaluation, Method, evaluate
 from ml.fallback import Fallback
 from ml.log import Log, NothingToLearn, state_of
 from ml.masks import mask_of
+from ml.metrics import tied
+from ml.provenance import code_identity, data_identity
 from ml.rfm import quintiles, rfm
 from ml.snapshot import best_supported, snapshot
 from ml.splits import holdout_cut, moments
@@ -29,6 +37,8 @@ from ml.trainers import ReportProgress
 from ml.universe import Universe
 
 RANKER = "ranker"  # the model's name among the evaluated methods
+SERVED = "served"  # that of a baseline as it serves: among the same candidates, without resting items
+_PACKAGES = {"numpy": np.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
 THREADS = 2  # that look back at once; sparse products and partitions release the interpreter
 
 
@@ -56,12 +66,19 @@ DEFAULT = TrainingConfig()
 
 @dataclass(frozen=True, eq=False)
 class TrainedAffinity(Ranker):
-    """A trained model with everything that its bundle needs."""
+    """A trained model, or a baseline in its place, with everything that its bundle needs."""
 
     item_ids: list[str]
     rfm_edges: NDArray[np.float64]
     evaluation: Evaluation
     parity: float  # largest difference of a probability between Keras and the export
+    training: dict[str, Any]  # where it comes from
+    make_baseline: Callable[["TrainedAffinity", ReportProgress], "TrainedAffinity"]
+    checked_chance: dict[str, Any] | None = None  # the probabilities against what was bought after the cut
+
+    def best_baseline(self, report: ReportProgress) -> "TrainedAffinity":
+        """The best baseline of the evaluation, ready to serve where this model is refused."""
+        return self.make_baseline(self, report)
 
     def write(self, folder: Path, created_at: datetime) -> Path:
         """Write the bundle below `folder`. Raises `BundleRefused` if it could not serve."""
@@ -71,11 +88,28 @@ class TrainedAffinity(Ranker):
             self.network,
             item_ids=self.item_ids,
             rfm_edges=self.rfm_edges,
-            evaluation={**self.evaluation.document(), "parity": self.parity},
+            evaluation={
+                **self.evaluation.document(),
+                "parity": self.parity,
+                "horizon": self.chance and self.chance.horizon,  # seconds
+                "probability": self.checked_chance,
+            },
             created_at=created_at,
+            training=self.training,
+            chance=self.chance,
         )
         model.AffinityModel.open(path)
         return path
+
+
+class _Lesson(NamedTuple):
+    """What is learned from, after the cut is chosen."""
+
+    log: Log  # the lines of the items that may be ranked, before and after the cut
+    past: Log  # those before it
+    cut: int  # seconds
+    latest: Universe  # as of the latest earlier moment
+    config: TrainingConfig
 
 
 def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingConfig = DEFAULT) -> TrainedAffinity:
@@ -86,6 +120,12 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
     """
     log.require_lines()
     cut = holdout_cut(log, config.holdout) if cut is None else cut
+    training = {
+        "seed": config.seed,
+        "settings": asdict(config),
+        "code": code_identity(_PACKAGES),
+        "data": data_identity(log, cut),
+    }
     numbers = best_supported(log.between(None, cut).kept, config.item_limit)
     log = log.of_items(numbers)
     past = log.between(None, cut)
@@ -102,20 +142,53 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
         epoch_done=lambda done: report("fitting the ranker", done, config.epochs),
     )
     universe = snapshot(past, numbers, cut)
-    network, parity = _exported(fitted, past, latest, universe, cut, config)
+    lesson = _Lesson(log, past, cut, latest, config)
+    network, parity, equal = _exported(fitted, universe, lesson)
     evaluation = evaluate(
         log,
         numbers,
         cut,
         {RANKER: ranker_method(Ranker(universe, network)), **baseline_methods(universe)},
         candidate=RANKER,
-        mandatory=MANDATORY,
+        baselines=BASELINES,
         seed=config.seed,
         report=lambda done, of: report("evaluating", done, of),
+        tied=equal,
     )
     id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
-    item_ids = [id_of[number] for number in numbers.tolist()]
-    return TrainedAffinity(universe, network, item_ids, _rfm_edges(past, cut), evaluation, parity)
+    chance = _fitted_chance(network, lesson)
+    return TrainedAffinity(
+        universe,
+        network,
+        [id_of[number] for number in numbers.tolist()],
+        _rfm_edges(past, cut),
+        evaluation,
+        parity,
+        training,
+        partial(_baseline, lesson=lesson),
+        _checked_chance(chance, network, universe, lesson) if chance else None,
+        chance=chance,
+    )
+
+
+def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Lesson) -> TrainedAffinity:
+    """The best baseline of the evaluation as a model of the same items, evaluated as it would serve."""
+    name, universe = refused.evaluation.best_baseline, refused.universe
+    network = baseline_network(name)
+    network = export.calibrated(network, *_calibration(network, lesson))
+    served = evaluate(
+        lesson.log,
+        universe.numbers,
+        lesson.cut,
+        {SERVED: ranker_method(Ranker(universe, network))},
+        candidate=SERVED,
+        baselines=(),
+        seed=lesson.config.seed,
+        report=lambda done, of: report("evaluating the best baseline", done, of),
+    )
+    methods = served.methods | refused.evaluation.methods
+    evaluation = replace(served, methods=methods, baseline=name)
+    return replace(refused, network=network, evaluation=evaluation, parity=0.0, checked_chance=None, chance=None)
 
 
 def ranker_method(ranker: Ranker) -> Method:
@@ -171,35 +244,45 @@ def _look_back(
     return lists, latest
 
 
-def _exported(
-    fitted: keras.Model, log: Log, latest: Universe, universe: Universe, cut: int, config: TrainingConfig
-) -> tuple[Network, float]:
-    """The serving network with calibrated scores, and its largest difference from the Keras model."""
+def _exported(fitted: keras.Model, universe: Universe, lesson: _Lesson) -> tuple[Network, float, float]:
+    """The serving network with calibrated scores, its largest difference from the Keras model, and its tied scores."""
     network = export.exported(fitted)
-    earlier, end = next(training_moments(log, cut, config))
-    slope, shift = _calibration(network, log, latest, earlier, end, config)
+    slope, shift = _calibration(network, lesson)
     network = export.calibrated(network, slope, shift)
-    random = np.random.default_rng(config.seed)
-    people = random.permutation(np.unique(log.person))[: config.histories].tolist()
-    histories = [found.features for person in people if (found := candidate_features(log, universe, person, cut))]
-    return network, export.check_parity(fitted, network, slope, shift, histories)
+    random = np.random.default_rng(lesson.config.seed)
+    people = random.permutation(np.unique(lesson.past.person))[: lesson.config.histories].tolist()
+    found = (candidate_features(lesson.past, universe, person, lesson.cut) for person in people)
+    histories = [each.features for each in found if each]
+    parity = export.check_parity(fitted, network, slope, shift, histories)
+    equal = [tied(sigmoid(network.logits(features))) for features in histories]
+    return network, parity, float(np.mean(equal)) if equal else 0.0
 
 
-def _calibration(
-    network: Network, log: Log, universe: Universe, earlier: int, end: int, config: TrainingConfig
-) -> tuple[float, float]:
+def _calibration(network: Network, lesson: _Lesson) -> tuple[float, float]:
     """Slope and shift, fitted on whole candidate lists of one earlier cut.
 
     Training lists would not do: they hold too few items that were not bought.
     """
-    baskets = first_baskets(log, earlier, end)
+    earlier, end = next(training_moments(lesson.past, lesson.cut, lesson.config))
+    baskets = first_baskets(lesson.past, earlier, end)
     logits, bought = [], []
-    random = np.random.default_rng(config.seed)
-    for index in random.permutation(len(baskets))[: config.histories].tolist():
-        if found := candidate_features(log, universe, int(baskets.people[index]), earlier):
+    random = np.random.default_rng(lesson.config.seed)
+    for index in random.permutation(len(baskets))[: lesson.config.histories].tolist():
+        if found := candidate_features(lesson.past, lesson.latest, int(baskets.people[index]), earlier):
             logits.append(network.logits(found.features))
             bought.append(np.isin(found.numbers, baskets[index]))
     return platt(np.concatenate(logits), np.concatenate(bought)) if logits else (1.0, 0.0)
+
+
+def _fitted_chance(network: Network, lesson: _Lesson) -> Chance | None:
+    earlier, end = next(training_moments(lesson.past, lesson.cut, lesson.config))
+    config = lesson.config
+    return fit_chance(network, lesson.past, lesson.latest, earlier, end, people=config.histories, seed=config.seed)
+
+
+def _checked_chance(chance: Chance, network: Network, universe: Universe, lesson: _Lesson) -> dict[str, Any] | None:
+    config = lesson.config
+    return check_chance(chance, network, lesson.log, universe, lesson.cut, people=config.histories, seed=config.seed)
 
 
 def _rfm_edges(log: Log, as_of: int) -> NDArray[np.float64]:

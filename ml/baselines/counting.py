@@ -42,8 +42,11 @@ def _by_weight(universe: Universe, purchases: Table, weights: NDArray[np.float64
     return universe.numbers[np.lexsort((rank, -total))]
 
 
-MANDATORY: Mapping[str, Baseline] = {"popularity": popularity, "personal_frequency": personal_frequency}
-BASELINES: Mapping[str, Baseline] = {**MANDATORY, "decayed_frequency": decayed_frequency}
+BASELINES: Mapping[str, Baseline] = {  # the simplest first
+    "popularity": popularity,
+    "personal_frequency": personal_frequency,
+    "decayed_frequency": decayed_frequency,
+}
 
 
 def baseline_methods(universe: Universe) -> dict[str, Method]:

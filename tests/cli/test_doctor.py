@@ -18,9 +18,10 @@ from core import clock
 from core.settings import Stores
 from db.dead_events import DeadReason, insert_dead_events
 from db.erasures import begin_erasure
-from db.jobs import lease_job, request_job
+from db.jobs import fail_job, lease_job, request_job
 from db.outbox import keep_envelope
-from db.serving import Model, promote, register_model
+from db.postgres import Pool
+from db.serving import Model, promote, refuse, register_model
 from engine.dead_events.records import of_message
 from ml.affinity.model import AffinityModel, write
 from ml.affinity.network import Network
@@ -263,3 +264,24 @@ def make_bundle(folder: Path) -> Path:
     return write(
         folder, universe, network, item_ids=["i1"], rfm_edges=FALLBACK_EDGES, evaluation={}, created_at=clock.now()
     )
+
+
+def test_why_no_trained_model_serves_is_said(on_database: OnDatabase, folder: Path) -> None:
+    async def fail(pool: Pool) -> None:
+        await request_job(pool, "affinity", "new data", "ada")
+        job = await lease_job(pool, "affinity")
+        assert job
+        await fail_job(pool, job, "The purchase log is empty.")
+
+    async def refused(pool: Pool) -> None:
+        await register_model(pool, Model("affinity-1", "affinity", clock.now(), "d", {}, None))
+        await refuse(pool, "affinity-1", "too few people: 2", {}, "trainer")
+
+    assert "no training has ended" in examine()[1]["bundle"][1]
+    on_database(fail)
+    assert "the last training failed. The purchase log is empty." in examine()[1]["bundle"][1]
+    on_database(refused)
+    verdict, says, advice = examine()[1]["bundle"]
+    assert verdict == "WARN"
+    assert "affinity-1 was refused, too few people: 2" in says
+    assert "penchant models list" in advice

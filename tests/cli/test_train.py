@@ -1,5 +1,6 @@
 """`penchant train`: what it stores, which model it promotes, and its errors."""
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import Result
 
 from cli.holdout import with_holdout
 from core import clock
@@ -20,6 +22,7 @@ from db.lake.retention import drop_exported_months
 from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
 from ml.affinity.model import AffinityModel
+from ml.baselines.counting import BASELINES
 from ml.log import Log
 from tests.commands import invoke, run_penchant
 from tests.running import without_settings
@@ -47,7 +50,7 @@ def train(pool: Pool, postgres_url: str, tmp_path: Path) -> Train:
     return run
 
 
-def lines(start: int, end: int, people: int = 40, seed: int = 0) -> list[str]:
+def lines(start: int, end: int, people: int = 120, seed: int = 0) -> list[str]:
     """Purchases on days counted from NOW: each person has six favourites of sixty items, new ones every 100 days."""
     random = np.random.default_rng(seed)
     found = []
@@ -93,7 +96,8 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     assert serving is not None and serving.bundle == opened.id
     (decision,) = await list_decisions(pool, 10)
     assert decision.action == "PROMOTED"
-    assert "better on average" in decision.reason
+    assert "better than every baseline" in decision.reason
+    assert result["baseline"] is None
     assert decision.evidence["ahead"]["personal_frequency"]["value"] > 0
     finished = await job_by_id(pool, 1)
     assert finished is not None
@@ -112,10 +116,74 @@ async def test_a_model_that_is_not_better_is_refused_and_recorded(
     ended = train("--holdout", rows)
     assert ended.returncode == 0, ended.stderr
     assert "Refused" in ended.stdout
-    assert await current_serving(pool) is None
-    (decision,) = await list_decisions(pool, 10)
-    assert decision.action == "REFUSED"
-    assert len(await list_models(pool, 10)) == 1
+    assert "The best baseline serves instead: " in ended.stdout
+    promoted, refused = await list_decisions(pool, 10)
+    assert (refused.action, promoted.action) == ("REFUSED", "PROMOTED")
+    assert "too few people: 1 with" in refused.reason
+    assert refused.reason in promoted.reason
+    serving = await current_serving(pool)
+    assert serving is not None
+    assert serving.bundle == promoted.bundle != refused.bundle
+    models = {model.id: model for model in await list_models(pool, 10)}
+    assert models[promoted.bundle].baseline in BASELINES
+    assert models[refused.bundle].baseline is None
+    assert models[refused.bundle].training["data"]["people"] == 120
+    opened = AffinityModel.open(tmp_path / "bundles" / promoted.bundle)
+    assert opened.evaluation["baseline"] == models[promoted.bundle].baseline
+
+
+TINY = [
+    f"PURCHASE,{(NOW - timedelta(days=35 - day)).isoformat()},u{day % 8},i{day % 5 + day % 3},o{day},1,2.50,EUR"
+    for day in range(34)
+]
+
+
+async def said(*words: str) -> Result:
+    """A command, beside the test's own event loop."""
+    return await asyncio.to_thread(invoke, *words)
+
+
+@pytest.fixture
+def tiny_shop(pool: Pool, database: str, tmp_path: Path) -> None:
+    """Eight people and seven items, loaded."""
+    (tmp_path / "items.csv").write_text("id,title\n" + "".join(f"i{item},Item {item}\n" for item in range(7)))
+    write(tmp_path / "events.csv", TINY)
+    for kind in ("items", "events"):
+        assert invoke("load", kind, tmp_path / f"{kind}.csv").exit_code == 0
+
+
+@pytest.mark.timeout(300)
+async def test_a_tiny_log_is_refused_the_best_baseline_serves_and_every_command_says_so(
+    train: Train, tiny_shop: None, pool: Pool
+) -> None:
+    ended = train("--json")
+    assert ended.returncode == 0, ended.stderr
+    assert not any(line.startswith(("I0000", "W0000", "WARNING: All log")) for line in ended.stderr.splitlines())
+    result = json.loads(ended.stdout)
+    assert not result["promoted"]
+    assert "too few people" in result["reason"]
+    ndcg = {name: scores["ndcg_at_10"]["value"] for name, scores in result["evaluation"]["methods"].items()}
+    best = max(BASELINES, key=lambda name: ndcg[name])
+    serving = await current_serving(pool)
+    assert serving is not None
+    assert serving.bundle == result["baseline"]
+
+    listed = json.loads((await said("models", "list", "--json")).stdout)
+    by_id = {each["id"]: each for each in listed}
+    served, refused = by_id[result["baseline"]], by_id[result["bundle"]]
+    assert (served["decision"], served["baseline"], served["serving"]) == ("PROMOTED", best, True)
+    assert (refused["decision"], refused["baseline"], refused["serving"]) == ("REFUSED", None, False)
+    assert refused["ndcg_at_10"]["value"] == ndcg["ranker"]
+    assert refused["best_baseline"] == {"name": best, "ndcg_at_10": ndcg[best]}
+    text = (await said("models", "list")).stdout
+    assert f"refused  NDCG@10 {ndcg['ranker']:.4f}" in text
+    assert f"promoted ({best.replace('_', ' ')})" in text
+
+    shown = (await said("models", "show", refused["id"])).stdout
+    assert "too few people" in shown
+    assert "seed: 7" in shown
+    assert "lines 34" in shown
+    assert (await said("models", "show", "nothing")).exit_code == 1
 
 
 @pytest.mark.timeout(300)
@@ -130,7 +198,7 @@ async def test_a_training_learns_from_events_that_only_the_lake_has(
     assert "The purchase log is empty." in train("--holdout", shop).stderr
     ended = train("--holdout", shop, "--json", PENCHANT_LAKE_TRAINING="true", PENCHANT_LAKE_URL=lake.url)
     assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["evaluation"]["people"] == 40
+    assert json.loads(ended.stdout)["evaluation"]["people"] == 120
 
 
 def test_a_wrong_address_of_a_lake_is_a_wrong_command(train: Train) -> None:

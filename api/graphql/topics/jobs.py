@@ -43,11 +43,14 @@ class Job(Node):
     requested_at: datetime = strawberry.field(description="When it was requested.")
     started_at: datetime | None = strawberry.field(description="When a trainer last started it; null before.")
     finished_at: datetime | None = strawberry.field(description="When it ended; null before.")
-    attempts: int = strawberry.field(description="How many times a trainer started it.")
+    attempts: int = strawberry.field(
+        description="How many times a trainer started it, without the times it was stopped because the trainer was told"
+        " to end."
+    )
     model_id: strawberry.ID | None = strawberry.field(
         description="The model it made; null without one. `decisions` shows whether the model was promoted."
     )
-    error: str | None = strawberry.field(description="Why it failed; null when it did not.")
+    error: str | None = strawberry.field(description="Why it failed, or why it waits again; null otherwise.")
 
     @classmethod
     def of(cls, record: stored.Job) -> Self:
@@ -62,7 +65,7 @@ class Job(Node):
             requested_at=record.requested_at,
             started_at=record.started_at,
             finished_at=record.finished_at,
-            attempts=record.fencing_token,  # it grows by one each time the job is started
+            attempts=record.fencing_token - record.stops,
             model_id=None if record.bundle is None else strawberry.ID(record.bundle),
             error=record.error,
         )

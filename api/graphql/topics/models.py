@@ -1,6 +1,7 @@
 """Models, and the decisions to promote them, refuse them or roll them back."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -12,6 +13,7 @@ from api.graphql.types.connections import After, Connection, Edge, First, check_
 from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires
 from core.contract import check_id
+from db import postgres
 from db import serving as stored
 from engine.cursors import read_cursor, write_cursor
 
@@ -27,10 +29,31 @@ class Model(Node):
         description="Its metrics on orders from after its training data, and those of the baselines."
     )
     serving: bool = strawberry.field(description="Whether lists are made with this model now.")
+    horizon: timedelta | None = strawberry.field(
+        description="The time within which `probability` of a list expects the purchase; null for a model without"
+        " calibrated probabilities."
+    )
+    baseline: str | None = strawberry.field(
+        description="The simple baseline that this model is, such as personal_frequency: it serves in place of a"
+        " refused model. Null for a trained model."
+    )
+    training: JSON = strawberry.field(
+        description="Where the model comes from: seed, settings, code version, and the digest and counts of its data."
+        " Empty for models of earlier versions."
+    )
+    deleted_at: datetime | None = strawberry.field(
+        description="When its files were deleted, because it was old; it cannot be promoted any more. Null while they"
+        " are kept."
+    )
+    decision: "Decision | None" = strawberry.field(
+        description="The newest decision about this model: whether it was promoted or refused, and why. Null before the"
+        " first."
+    )
 
     @classmethod
-    def of(cls, record: stored.Model, serving: frozenset[str]) -> Self:
+    def of(cls, record: stored.Model, serving: frozenset[str], decisions: Mapping[str, stored.Decision]) -> Self:
         """The public shape of a registered model."""
+        decision = decisions.get(record.id)
         return cls(
             node_id=node_id_of("Model", record.id),
             id=strawberry.ID(record.id),
@@ -38,6 +61,11 @@ class Model(Node):
             created_at=record.created_at,
             evaluation=JSON(record.evaluation),
             serving=record.id in serving,
+            horizon=None if record.horizon is None else timedelta(seconds=record.horizon),
+            baseline=record.baseline,
+            training=JSON(record.training),
+            deleted_at=record.pruned_at,
+            decision=None if decision is None else Decision.of(decision),
         )
 
 
@@ -98,10 +126,11 @@ class ModelQuery:
             before = (datetime.fromisoformat(moment), id)
         records = await stored.list_models(info.context.reads, first + 1, before)
         serving = await serving_models(info.context)
+        decisions = await stored.newest_decisions(info.context.reads, [record.id for record in records[:first]])
         edges = [
             Edge(
                 cursor=write_cursor(gateway.signer, "models", [record.created_at.isoformat(), record.id]),
-                node=Model.of(record, serving),
+                node=Model.of(record, serving, decisions),
             )
             for record in records[:first]
         ]
@@ -114,8 +143,7 @@ class ModelQuery:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id of the model.")]
     ) -> Model | None:
         """The registered model with this id."""
-        record = await stored.model_by_id(info.context.reads, check_id(id, "id"))
-        return None if record is None else Model.of(record, await serving_models(info.context))
+        return await find_model(info.context, check_id(id, "id"))
 
     @strawberry.field(permission_classes=[requires("models:read")], description="Decisions about models, newest first.")
     async def decisions(self, info: Info, first: First = 20, after: After = None) -> Connection[Decision] | None:
@@ -128,6 +156,15 @@ class ModelQuery:
             for record in records[:first]
         ]
         return Connection.of(edges, after, more=len(records) > first)
+
+
+async def find_model(context: Context, id: str, source: postgres.Connection | None = None) -> Model | None:
+    """The registered model with this id, or None. Reads from `source`, by default the caller's share."""
+    source = source or context.reads
+    record = await stored.model_by_id(source, id)
+    if record is None:
+        return None
+    return Model.of(record, await serving_models(context), await stored.newest_decisions(source, [id]))
 
 
 async def serving_models(context: Context) -> frozenset[str]:

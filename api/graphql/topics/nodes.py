@@ -7,7 +7,7 @@ import strawberry
 from api.graphql.context import Context, Info
 from api.graphql.topics.items import Item
 from api.graphql.topics.jobs import find_job
-from api.graphql.topics.models import Decision, Model, serving_models
+from api.graphql.topics.models import Decision, Model, find_model
 from api.graphql.topics.people import User, visible_person
 from api.graphql.types.nodes import Node, read_node_id
 from api.graphql.types.permissions import ScopePermission
@@ -78,8 +78,7 @@ def _user(context: Context, id: str) -> User:
 
 
 async def _model(context: Context, id: str) -> Model | None:
-    record = await stored.model_by_id(context.reads, check_id(id, "nodeId"))
-    return None if record is None else Model.of(record, await serving_models(context))
+    return await find_model(context, check_id(id, "nodeId"))
 
 
 async def _decision(context: Context, id: str) -> Decision | None:

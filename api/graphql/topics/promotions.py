@@ -6,7 +6,7 @@ from typing import Annotated
 import strawberry
 
 from api.graphql.context import Info
-from api.graphql.topics.models import Model, serving_models
+from api.graphql.topics.models import Model, find_model
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
 from api.graphql.types.viewers import recorded_name
@@ -81,9 +81,7 @@ async def _serving_after(info: Info, change: Awaitable[stored.Serving]) -> tuple
         serving = await change
     except InvalidInput as error:
         return None, [UserError.of(error, _CODES.get(type(error), "BAD_USER_INPUT"))]
-    record = await stored.model_by_id(info.context.gateway.shares.bulk, serving.bundle)
-    assert record is not None
-    return Model.of(record, await serving_models(info.context)), []
+    return await find_model(info.context, serving.bundle, info.context.gateway.shares.bulk), []
 
 
 _CODES = {GateRefused: "GATE_REFUSED", CannotServe: "CANNOT_SERVE"}

@@ -134,7 +134,16 @@ class RecommendationEdge:
     )
     rank: int = strawberry.field(description="The position in the list over all pages, from 1.")
     score: float = strawberry.field(
-        description="How likely the person wants the item, 0 to 1. Comparable within one list only."
+        description="What the list is ordered by, 0 to 1. It is not a probability, and is comparable within one list"
+        " only.",
+        deprecation_reason="Since 2026-11-28; removed on 2027-06-01 at the earliest. Use `probability`, or `rank` for"
+        " the order.",
+    )
+    probability: float | None = strawberry.field(
+        description="How likely the person buys the item within the horizon of the model, 0 to 1: 14 days, fewer where"
+        " the log that it learned from is short (`Model.horizon`). It is calibrated on what people with earlier orders"
+        " then bought. Null where nothing is calibrated: popular, trending and similar items, items that were just"
+        " looked at and their neighbours, people without orders, and baselines that serve in place of a model."
     )
     reason: Reason = strawberry.field(description="Why the item is listed.")
     node: Item = strawberry.field(description="The item.")
@@ -221,6 +230,7 @@ def _edges(
                 impression_id=impression,
                 rank=len(page.pin.seen) + position + 1,
                 score=page.scores[position],
+                probability=page.probabilities[position],
                 reason=reason,
                 node=Item.of(one),
                 page=page,

@@ -1,10 +1,12 @@
 """Trainings from the request to the decision, in real trainer processes."""
 
+import asyncio
 import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -17,9 +19,10 @@ from core.contract import Event, read_event
 from core.settings import Stores
 from db.events import insert_events
 from db.items import upsert_items
-from db.jobs import AFFINITY, Job, LeaseLost, job_by_id, lease_job, request_job
+from db.jobs import AFFINITY, MOST_LEASES, Job, LeaseLost, give_up_jobs, job_by_id, lease_job, request_job
 from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
+from engine.models import training
 from engine.models.leases import hold
 from tests.faults import eventually
 from tests.fixtures.worker import BEAT, OFTEN, StartWorker
@@ -181,3 +184,97 @@ async def test_a_failed_job_has_its_reason_and_a_job_whose_store_was_away_is_lef
                 raise error
     assert ((await job(pool, first.id)).state, (await job(pool, first.id)).error) == ("FAILED", "ZeroDivisionError")
     assert (await job(pool, second.id)).state == "RUNNING"
+
+
+BUSY = f"""{QUICK}
+import time
+from engine.models import training
+def busy(cut):
+    def stand_in(log, second, report):
+        while True:
+            report("busy", 0, 2)
+            time.sleep(0.05)
+    return stand_in
+training.trainer_for = busy"""
+
+
+@pytest.mark.parametrize(
+    ("send", "stop"),
+    [(os.killpg, signal.SIGTERM), (os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    ids=["SIGTERM to the process group", "Ctrl-C", "SIGTERM to the trainer alone"],
+)
+async def test_a_training_that_is_stopped_waits_again_and_the_next_trainer_takes_it_at_once(
+    pool: Pool,
+    broker: RabbitPublisher,
+    stores: Stores,
+    start_worker: StartWorker,
+    send: Callable[[int, int], None],
+    stop: signal.Signals,
+) -> None:
+    await small_shop(pool)
+    before = set(stores.bundles.iterdir())
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    trainer = start_worker(BUSY, command=TRAINER)
+    await broker.publish(train(AFFINITY))
+    await eventually(running(pool, asked.id, 1), within=60)
+    send(trainer.pid, stop)
+    await eventually(waiting(pool, asked.id), within=60)
+    assert await asyncio.to_thread(trainer.wait, 60) == 0
+    stopped = await job(pool, asked.id)
+    assert (stopped.state, stopped.error, stopped.stops) == ("QUEUED", "stopped: its trainer was told to end", 1)
+    assert set(stores.bundles.iterdir()) == before
+    await pool.execute("TRUNCATE events")
+    start_worker(QUICK, command=TRAINER)  # no beat runs, which would announce the job a minute later
+    await eventually(ended(pool, asked.id), within=60)
+    again = await job(pool, asked.id)
+    assert (again.fencing_token, again.error) == (2, "The purchase log is empty.")
+
+
+def waiting(pool: Pool, id: int) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        job = await job_by_id(pool, id)
+        return job is not None and job.state == "QUEUED"
+
+    return holds
+
+
+async def test_a_job_that_was_stopped_often_is_not_given_up(pool: Pool) -> None:
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    for _ in range(2 * MOST_LEASES):
+        leased = await lease_job(pool, AFFINITY)
+        assert leased
+        with pytest.raises(asyncio.CancelledError):
+            async with hold(pool, leased):
+                raise asyncio.CancelledError
+    assert (await job(pool, asked.id)).state == "QUEUED"
+    for _ in range(MOST_LEASES):
+        assert await lease_job(pool, AFFINITY, timedelta(seconds=-1))
+    assert await lease_job(pool, AFFINITY) is None
+    assert await give_up_jobs(pool) == [asked.id]
+    assert (await job(pool, asked.id)).error == f"given up: its worker ended without a result {MOST_LEASES} times"
+
+
+async def test_bundles_of_a_training_that_is_stopped_before_its_decision_are_deleted(
+    pool: Pool, stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    leased = await lease_job(pool, AFFINITY)
+    assert leased
+
+    class Written:
+        evaluation = None
+
+        def write(self, folder: Path, created_at: datetime) -> Path:
+            path = folder / "affinity-1"
+            path.mkdir(parents=True)
+            return path
+
+    async def stopped() -> None:
+        async with hold(pool, leased) as held, training._written(pool, held, tmp_path / "bundles") as write:
+            assert (await write(Written())).exists()  # type: ignore[arg-type]
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await stopped()
+    assert list((tmp_path / "bundles").iterdir()) == []
+    assert (await job(pool, asked.id)).state == "QUEUED"

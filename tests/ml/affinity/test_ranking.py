@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from core.contract import EventType
+from ml.affinity.chances import Chance
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import rank, score, select, view_person
 from ml.carts import CART_TIME
@@ -269,3 +270,21 @@ def test_an_item_newer_than_the_model_can_be_recommended(
     state = fold(regular, np.concatenate([make_events(500, at=now - week * 7 * DAY) for week in range(1, 9)]))
     ranked = ask(model, state, now, allowed=np.ones(501, np.bool_))
     assert 500 in ranked.numbers
+
+
+def test_a_probability_is_calibrated_or_not_given(
+    model: AffinityModel, regular: State, make_events: MakeEvents, now: int
+) -> None:
+    assert np.isnan(ask(model, regular, now, first=80).probabilities).all(), "nothing is calibrated"
+    calibrated = replace(model, chance=Chance(slope=1.0, shift=-1.0, horizon=14 * DAY))
+    ranked = ask(calibrated, regular, now, first=80)
+    given = ~np.isnan(ranked.probabilities)
+    assert given[:10].all()
+    odds = ranked.scores[given] / (1 - ranked.scores[given]) * np.exp(-1)
+    np.testing.assert_allclose(ranked.probabilities[given], odds / (1 + odds), rtol=1e-3)
+    assert np.isnan(ask(calibrated, State.empty(), now).probabilities).all(), "a person without orders"
+    looked = ask(calibrated, fold(regular, make_events(40, at=now - 5, type=CODE[EventType.VIEW])), now, first=80)
+    assert np.isnan(looked.probabilities[looked.numbers.tolist().index(40)]), "lifted"
+    assert np.isnan(ask(None, regular, now).probabilities).all(), "without a model"
+    taken = ranked.take(np.array([2, 0]))
+    assert taken.probabilities.tolist() == ranked.probabilities[[2, 0]].tolist()

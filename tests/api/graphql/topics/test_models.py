@@ -7,6 +7,7 @@ import pytest
 from api.gateway import Gateway
 from core import clock
 from db.items import upsert_items
+from db.serving import Model, mark_pruned, refuse, register_model
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 MODELS = """query ($first: Int! = 20, $after: String) { models(first: $first, after: $after) {
@@ -17,6 +18,7 @@ DECISIONS = """query ($first: Int! = 20, $after: String) { decisions(first: $fir
 
   pageInfo { hasNextPage endCursor } } }"""
 MODEL = "query ($id: ID!) { model(id: $id) { id serving } }"
+VERDICTS = "{ models { nodes { id baseline horizon training deletedAt decision { action reason } } } }"
 
 
 @pytest.fixture
@@ -33,6 +35,30 @@ async def test_models_have_their_metrics_and_say_which_one_serves(ask: Ask, thre
     assert [node["id"] for node in nodes if node["serving"]] == [three[-1]]
     assert all(node["kind"] == "affinity" and node["evaluation"]["ndcg_at_10"] == 0.2 for node in nodes)
     assert all(node["createdAt"] == "2026-01-05T00:00:00Z" for node in nodes)
+
+
+async def test_a_refused_model_and_a_baseline_are_told_from_others(
+    ask: Ask, gateway: Gateway, three: list[str]
+) -> None:
+    refused, at = three[0], clock.now()
+    await refuse(gateway.pool, refused, "too few people", {}, "gate")
+    made = {"seed": 7}
+    simple = Model("simple", "affinity", at, "d", {"baseline": "popularity"}, None, made)
+    await register_model(gateway.pool, simple)
+    await register_model(gateway.pool, Model("trained", "affinity", at, "d", {"horizon": 1_209_600}, None))
+    await mark_pruned(gateway.pool, three[1])
+    found = {node["id"]: node for node in (await ask(VERDICTS)).data["models"]["nodes"]}
+    assert found[refused]["decision"] == {"action": "REFUSED", "reason": "too few people"}
+    assert found[three[2]]["decision"]["action"] == "PROMOTED"
+    assert found["simple"]["decision"] is None
+    assert (found["simple"]["baseline"], found["simple"]["training"], found["simple"]["horizon"]) == (
+        "popularity",
+        made,
+        None,
+    )
+    assert (found["trained"]["baseline"], found["trained"]["horizon"]) == (None, "P14D")
+    assert found[three[1]]["deletedAt"]
+    assert found[three[2]]["deletedAt"] is None
 
 
 async def test_models_are_paged(ask: Ask, three: list[str]) -> None:

@@ -25,7 +25,7 @@ LIST = """query ($id: ID! = "anna", $first: Int! = 5, $after: String, $context: 
   user(id: $id) { known recommendations(first: $first, after: $after, context: $context, filter: $filter,
     exclude: $exclude, among: $among, placement: $placement, preview: $preview) {
     impressionId placement modelVersion asOf degraded nodes { id }
-    edges { cursor impressionId rank score node { id } reason { code text item { id } } }
+    edges { cursor impressionId rank score probability node { id } reason { code text item { id } } }
     pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } } }"""
 
 
@@ -132,6 +132,7 @@ async def test_a_list_has_its_model_placement_and_time(ask: Ask, shop: Gateway, 
     assert [edge["rank"] for edge in found["edges"]] == [1, 2, 3, 4, 5]
     scores = [edge["score"] for edge in found["edges"]]
     assert scores == sorted(scores, reverse=True)
+    assert [edge["probability"] for edge in found["edges"]] == [None] * 5, "this bundle is not calibrated"
     assert {edge["impressionId"] for edge in found["edges"]} == {found["impressionId"]}
     assert shop.signer.open("impression", found["impressionId"])
 
