@@ -57,8 +57,10 @@ def merged_keys(stored: str, change: str) -> str:
 def merged_offers(stored: str, change: str) -> str:
     """SQL: the JSON list of offers `stored` after `change`, in their order, with new markets behind them."""
     base = f"CASE WHEN ({change}->'cleared')::boolean THEN '[]' ELSE coalesce({stored}, '[]') END"
+    marks = "CASE WHEN other.value->'offer' ? 'available' THEN 'omitted' ELSE '' END"  # see `db/complete_files.py`
+    kept = f"(coalesce(one.value, '{_NEW}') - {marks})"
     return f"""(
-        SELECT coalesce(jsonb_agg(coalesce(one.value, '{_NEW}') || coalesce(other.value->'offer', '{{}}')
+        SELECT coalesce(jsonb_agg({kept} || coalesce(other.value->'offer', '{{}}')
                                   ORDER BY one.place, (other.value->'place')::integer), '[]')
         FROM jsonb_array_elements({base}) WITH ORDINALITY AS one(value, place)
         FULL JOIN jsonb_each({change}->'given') AS other(market, value)

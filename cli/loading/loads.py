@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,6 +29,7 @@ from core import clock
 from db.history import HistoryCopier, LoadProgress, begin_load, first_started_at, save_load
 
 T = TypeVar("T")
+NotePatches = Callable[[Patches, list[Reject]], Awaitable[None]]
 _CONFLICT = "its source, id and occurredAt are stored with another body"
 _ERASED = "events of this person from before their erasure are not stored"
 
@@ -42,6 +43,8 @@ class Load:
     rejects: Path
     source: str = "load"
     reading: Reading = field(default_factory=Reading)
+    complete: bool = False  # whether items that the file leaves out become unavailable
+    force: bool = False  # also if they are many
 
 
 class LoadCounts(NamedTuple):
@@ -113,8 +116,11 @@ async def load_patches(connection: asyncpg.Connection, load: Load, report: FileP
     return await _ended(connection, load, tally, rejects, counts, named)
 
 
-async def check_file(load: Load, report: FileProgress) -> Loaded:
-    """Read and check the whole file, storing nothing; `stored` counts the valid lines. Raises WrongFile."""
+async def check_file(load: Load, report: FileProgress, note: NotePatches | None = None) -> Loaded:
+    """Read and check the whole file, storing nothing; `stored` counts the valid lines. Raises WrongFile.
+
+    `note` gets the items or users of each chunk, and its rejects.
+    """
     counts, tally = LoadCounts(), Tally(load.reading.zone)
     check = partial(_events, tally=tally) if load.kind == Kind.EVENTS else _patches
     async with _read(load, check, clock.now()) as steps:
@@ -123,6 +129,8 @@ async def check_file(load: Load, report: FileProgress) -> Loaded:
                 rejects.write(refused)
                 if isinstance(good, Patches):
                     tally.add_patches(good.patches)
+                    if note is not None:
+                        await note(good, refused)
                 lines = good.lines if isinstance(good, Patches | Rows) else ()
                 counts = counts.plus(len(lines), 0, len(refused)).plus_chunk(chunk)
                 report(chunk.read, chunk.last_line)
