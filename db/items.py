@@ -5,13 +5,23 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
+from core import clock
 from core.uploads import ItemPatch, Offer
 from db.locks import AdvisoryLock, lock_transaction
+from db.patching import (
+    AT_ONCE,
+    NO_CHANGE,
+    UpsertOutcome,
+    fits,
+    keys_change,
+    merged_keys,
+    merged_offers,
+    moment_of,
+    offers_change,
+)
 from db.postgres import Connection, transaction
-
-UpsertOutcome = Literal["ACCEPTED", "STALE"]
 
 PAGE = 5_000
 BULK_TIMEOUT = 900.0  # seconds, to read the whole table
@@ -19,26 +29,36 @@ CHANGES = 1_000  # rows that are read at once while a gateway answers
 _FIELDS = (
     "group_id", "title", "description", "categories", "brand", "image_url", "url", "app_url", "attributes", "offers",
 )  # fmt: skip
-_EMPTY: Mapping[str, Any] = {"categories": [], "attributes": {}, "offers": []}
 _COLUMNS = f"id, number, {', '.join(_FIELDS)}, changed_seq, created_at"
-_GIVEN: Mapping[str, str] = {field: f"patch->>'{field}'" for field in _FIELDS} | {
+_MERGED: Mapping[str, str] = {field: f"patch->>'{field}'" for field in _FIELDS} | {
     "categories": "ARRAY(SELECT jsonb_array_elements_text(patch->'categories'))",
-    "attributes": "coalesce(patch->'attributes', '{}')",
-    "offers": "coalesce(patch->'offers', '[]')",
-}  # the value of a field in a patch
+    "attributes": merged_keys("stored.attributes", "(patch->'attributes')"),
+    "offers": merged_offers("stored.offers", "(patch->'offers')"),
+}  # the value of a field that a patch names
+_NOT_NAMED: Mapping[str, str] = dict.fromkeys(_FIELDS, "NULL") | {
+    "categories": "'{}'::text[]", "attributes": "'{}'::jsonb", "offers": "'[]'::jsonb"
+}  # fmt: skip
 _PATCHED = ", ".join(
     f"{field} = CASE WHEN patch ? '{field}' THEN given.{field} ELSE items.{field} END" for field in _FIELDS
 )
 # Not INSERT .. ON CONFLICT: it uses up an item number for each row that it only updates, and masks grow with numbers.
 _UPSERT = f"""
     MERGE INTO items USING (
-        SELECT patch, patch->>'id' AS id, (patch->>'updated_at')::timestamptz AS updated_at,
-               {", ".join(f"{value} AS {field}" for field, value in _GIVEN.items())}
-        FROM jsonb_array_elements($1::jsonb) AS patches(patch)
+        SELECT patch, patch->>'id' AS id, (patch->>'updated_at')::timestamptz AS updated_at, {
+    ", ".join(
+        f"CASE WHEN patch ? '{field}' THEN {value} ELSE {_NOT_NAMED[field]} END AS {field}"
+        for field, value in _MERGED.items()
+    )
+}
+        FROM jsonb_array_elements($1::jsonb) AS patches(patch) LEFT JOIN items AS stored ON stored.id = patch->>'id'
+        OFFSET 0  -- so that merged values are computed once
     ) AS given ON items.id = given.id
-    WHEN MATCHED THEN UPDATE SET updated_at = given.updated_at, removed_at = NULL, {_PATCHED}
-    WHEN NOT MATCHED THEN INSERT (id, updated_at, {", ".join(_FIELDS)}, changed_seq)
+    WHEN MATCHED AND {fits("given.attributes", "given.offers")}
+        THEN UPDATE SET updated_at = given.updated_at, removed_at = NULL, {_PATCHED}
+    WHEN NOT MATCHED AND {fits("given.attributes", "given.offers")}
+        THEN INSERT (id, updated_at, {", ".join(_FIELDS)}, changed_seq)
         VALUES (given.id, given.updated_at, {", ".join(f"given.{field}" for field in _FIELDS)}, 0)
+    RETURNING items.id
 """
 
 
@@ -63,17 +83,18 @@ class Item:
 
 
 async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> list[UpsertOutcome]:
-    """Apply the patches in their order, one outcome each: STALE when the item has a newer `updated_at`.
+    """Apply the patches in their order, one outcome each.
 
-    A removed item that is patched becomes live again. An item that appears twice is patched twice.
+    A removed item that is patched becomes live again. Patches of one item are one change: all are TOO_LARGE, or none.
     """
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.ITEM_WRITERS)
         updated = await _update_times(inside, [patch["id"] for patch in patches])
-        merged: dict[str, dict[str, Any]] = {}
-        outcomes = [_apply(updated, merged, patch) for patch in patches]
-        await inside.execute(_UPSERT, [merged[id] for id in sorted(merged)])
-    return outcomes
+        return [
+            outcome
+            for start in range(0, len(patches), AT_ONCE)
+            for outcome in await _upsert(inside, updated, patches[start : start + AT_ONCE])
+        ]
 
 
 async def remove_items(connection: Connection, ids: Sequence[str]) -> list[bool]:
@@ -127,37 +148,46 @@ async def items_changed_since(connection: Connection, seq: int) -> tuple[list[It
     return live, removed, rows[-1]["changed_seq"] if rows else seq
 
 
+async def _upsert(
+    connection: Connection, updated: dict[str, datetime], patches: Sequence[ItemPatch]
+) -> list[UpsertOutcome]:
+    now = clock.now()
+    joined: dict[str, dict[str, Any]] = {}
+    outcomes = [_apply(updated, joined, patch, now) for patch in patches]
+    rows = await connection.fetch(_UPSERT, [joined[id] for id in sorted(joined)])
+    stored = {row["id"] for row in rows}
+    return [
+        "TOO_LARGE" if outcome == "ACCEPTED" and patch["id"] not in stored else outcome
+        for patch, outcome in zip(patches, outcomes, strict=True)
+    ]
+
+
 async def _update_times(connection: Connection, ids: list[str]) -> dict[str, datetime]:
     return dict(await connection.fetch("SELECT id, updated_at FROM items WHERE id = ANY($1)", ids))
 
 
-def _apply(updated: dict[str, datetime], merged: dict[str, dict[str, Any]], patch: ItemPatch) -> UpsertOutcome:
-    """Merge the patch with the earlier ones of its item. What is stored is not read: it may be much larger."""
-    id, moment = patch["id"], patch["updated_at"]
+def _apply(
+    updated: dict[str, datetime], joined: dict[str, dict[str, Any]], patch: ItemPatch, now: datetime
+) -> UpsertOutcome:
+    """Join the patch with the earlier ones of its item. What is stored is not read: it may be much larger."""
+    id = patch["id"]
+    moment = moment_of(patch, updated.get(id), now)
     if id in updated and moment < updated[id]:
         return "STALE"
     updated[id] = moment
-    given = {field: _stored(field, value) for field, value in patch.items()}
-    merged[id] = {**merged.get(id, {}), **given, "updated_at": moment.isoformat()}
+    before = joined.get(id, {})
+    given = {field: _change(field, value, before.get(field, NO_CHANGE)) for field, value in patch.items()}
+    joined[id] = {**before, **given, "updated_at": moment.isoformat()}
     return "ACCEPTED"
 
 
-def _stored(field: str, value: Any) -> Any:
-    if value is None:
-        return _EMPTY.get(field)
+def _change(field: str, value: Any, before: Any) -> Any:
+    """The value of a field after the patches `before`, as JSON."""
+    if field == "attributes":
+        return keys_change(before, value)
     if field == "offers":
-        return [_offer_row(offer) for offer in value]
-    return list(value) if field == "categories" else value
-
-
-def _offer_row(offer: Offer) -> dict[str, Any]:
-    return {
-        "market": offer.market,
-        "price": None if offer.price is None else format(offer.price, "f"),
-        "listPrice": None if offer.list_price is None else format(offer.list_price, "f"),
-        "currency": offer.currency,
-        "available": offer.available,
-    }
+        return offers_change(before, value)
+    return list(value or ()) if field == "categories" else value
 
 
 def _offer(row: Mapping[str, Any]) -> Offer:

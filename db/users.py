@@ -2,23 +2,30 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from datetime import datetime
+from typing import Any, Final
 
+from core import clock
 from core.contract import Person
 from core.uploads import UserPatch
 from db.merged_users import IDS, OWNER, owners_of_merged
+from db.patching import AT_ONCE, NO_CHANGE, UpsertOutcome, fits, keys_change, merged_keys
 from db.postgres import Connection, transaction
 
-UpsertOutcome = Literal["ACCEPTED", "STALE"]
-
-_UPSERT = """
-    INSERT INTO users (id, updated_at, traits) SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::jsonb[])
-    ON CONFLICT (id) DO UPDATE SET updated_at = EXCLUDED.updated_at, traits = {traits}
-    WHERE users.updated_at <= EXCLUDED.updated_at
+_GIVEN = "$1::jsonb->EXCLUDED.id"  # the patch of the row
+_TRAITS = f"({_GIVEN}->'traits')"
+_MERGED = f"(CASE WHEN {_GIVEN} ? 'traits' THEN {merged_keys('users.traits', _TRAITS)} ELSE users.traits END)"
+_UPSERT = f"""
+    INSERT INTO users (id, updated_at, traits)
+    SELECT * FROM (
+        SELECT id, (patch->>'updated_at')::timestamptz,
+               {merged_keys("NULL::jsonb", "coalesce(patch->'traits', $2::jsonb)")} AS traits
+        FROM jsonb_each($1::jsonb) AS patches(id, patch) ORDER BY id
+    ) AS given WHERE {fits("given.traits")}
+    ON CONFLICT (id) DO UPDATE SET updated_at = greatest(users.updated_at, EXCLUDED.updated_at), traits = {_MERGED}
+    WHERE (users.updated_at <= EXCLUDED.updated_at OR ({_GIVEN}->'untimed')::boolean) AND {fits(_MERGED)}
     RETURNING id
 """
-_UPSERT_TRAITS = _UPSERT.format(traits="EXCLUDED.traits")
-_UPSERT_TOUCH = _UPSERT.format(traits="users.traits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +37,13 @@ class User:
 
 
 async def upsert_users(connection: Connection, patches: Sequence[UserPatch]) -> list[UpsertOutcome]:
-    """Apply the patches, one outcome each: STALE when the user has a newer `updated_at`.
-
-    Patches of one user are applied in their order.
-    """
-    outcomes: list[UpsertOutcome] = ["STALE"] * len(patches)
+    """Apply the patches, one outcome each. Patches of one user are applied in their order."""
+    outcomes: list[UpsertOutcome] = ["TOO_LARGE"] * len(patches)
     async with transaction(connection) as inside:
+        now = clock.now()
         for wave in _waves(patches):
-            for position in await _upsert(inside, wave):
-                outcomes[position] = "ACCEPTED"
+            for id, outcome in (await _upsert(inside, wave, now)).items():
+                outcomes[wave[id][0]] = outcome
     return outcomes
 
 
@@ -49,23 +54,30 @@ def _waves(patches: Sequence[UserPatch]) -> Iterator[dict[str, tuple[int, UserPa
         wave: dict[str, tuple[int, UserPatch]] = {}
         later = [
             (position, patch)
-            for position, patch in waiting
+            for position, patch in waiting[:AT_ONCE]
             if wave.setdefault(patch["id"], (position, patch))[0] != position
         ]
         yield dict(sorted(wave.items()))
-        waiting = later
+        waiting = later + waiting[AT_ONCE:]
 
 
-async def _upsert(connection: Connection, wave: dict[str, tuple[int, UserPatch]]) -> list[int]:
-    positions: list[int] = []
-    for query, with_traits in ((_UPSERT_TRAITS, True), (_UPSERT_TOUCH, False)):
-        patches = [patch for _, patch in wave.values() if ("traits" in patch) == with_traits]
-        columns = zip(
-            *((patch["id"], patch["updated_at"], patch.get("traits") or {}) for patch in patches), strict=True
-        )
-        rows = await connection.fetch(query, *(list(column) for column in columns)) if patches else []
-        positions += [wave[row["id"]][0] for row in rows]
-    return positions
+async def _upsert(
+    connection: Connection, wave: dict[str, tuple[int, UserPatch]], now: datetime
+) -> dict[str, UpsertOutcome]:
+    """The outcomes of patches of different users, by user; a user without one has TOO_LARGE."""
+    rows = await connection.fetch(_UPSERT, {id: _row(patch, now) for id, (_, patch) in wave.items()}, dict(NO_CHANGE))
+    outcomes: dict[str, UpsertOutcome] = {row["id"]: "ACCEPTED" for row in rows}
+    left = [id for id in wave if id not in outcomes]
+    newer = await connection.fetch("SELECT id, updated_at FROM users WHERE id = ANY($1)", left) if left else []
+    for id, stored in newer:
+        if stored > wave[id][1].get("updated_at", stored):
+            outcomes[id] = "STALE"
+    return outcomes
+
+
+def _row(patch: UserPatch, now: datetime) -> dict[str, Any]:
+    row = {"updated_at": patch.get("updated_at", now).isoformat(), "untimed": "updated_at" not in patch}
+    return {**row, "traits": keys_change(NO_CHANGE, patch["traits"])} if "traits" in patch else row
 
 
 async def user_by_id(connection: Connection, id: str) -> User | None:

@@ -95,6 +95,13 @@ def _plainly(name: str, value: Any) -> Any:
     return re.sub(r"^\.", "0.", re.sub(r"\.$", "", value)) if isinstance(value, str) and len(value) > 1 else value
 
 
+def in_long_form(element: Mapping[str, Any]) -> dict[str, Any]:
+    """The item with objects for plain prices and links, as GraphQL writes them; over HTTP the plain ones are short."""
+    inside = {"price": "amount", "listPrice": "amount", "image": "url"}
+    short = {name for name in inside.keys() & element.keys() if isinstance(element[name], str | int | float)}
+    return dict(element) | {name: {inside[name]: element[name]} for name in short}
+
+
 def literal(value: Any) -> str | None:
     """The value as GraphQL writes it in a document; None when it has a key that cannot be written there."""
     if isinstance(value, dict):

@@ -5,6 +5,7 @@ the command is wrong, 3 a store cannot be reached.
 """
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -52,6 +53,12 @@ def load(
         typer.Option(help="Delimiter of a CSV file, `whitespace` for blanks; found in its header by default."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check every line, store nothing.")] = False,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Items: make those that the file leaves out unavailable.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --complete: also when more than 20 % of the items are left out.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Load a file of items, users or events; its columns are named as in the GraphQL inputs, or by a recipe.
@@ -62,9 +69,13 @@ def load(
     from cli.loading.chunks import WrongFile
 
     began = monotonic()
+    if complete and (kind != Kind.ITEMS or dry_run):
+        raise WrongCommand("--complete is for items, and not for a dry run")
+    if force and not complete:
+        raise WrongCommand("--force needs --complete")
     try:
         reading = _reading(kind, recipe, timezone, encoding, delimiter)
-        job = _load_of(kind, file, source, rejects, reading)
+        job = replace(_load_of(kind, file, source, rejects, reading), complete=complete, force=force)
         ended = asyncio.run(_run(job, dry_run=dry_run))
     except (WrongFile, InvalidInput) as error:
         raise WrongCommand(f"{file}: {error}") from error
@@ -117,10 +128,11 @@ async def _run(load: "Load", *, dry_run: bool) -> "Loaded":
 
 
 async def _store(load: "Load", report: "FileProgress") -> "Loaded":
+    from cli.loading.complete import load_complete
     from cli.loading.loads import load_events, load_patches
     from db.postgres import connect_pool
 
-    store = load_events if load.kind == Kind.EVENTS else load_patches
+    store = load_events if load.kind == Kind.EVENTS else load_complete if load.complete else load_patches
     async with (
         await connect_pool(postgres_url(), size=1, timeout=STATEMENT_TIMEOUT) as pool,
         pool.acquire() as connection,

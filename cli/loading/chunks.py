@@ -31,11 +31,12 @@ class WrongFile(WrongCommand):
 
 
 class Reject(NamedTuple):
-    """A line that is set aside: its number, the wrong field as the sender writes it, and the reason."""
+    """A line that is set aside: its number, the wrong field as its sender writes it, the reason, and a known id."""
 
     line: int
     field: str | None
     reason: str
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Chunk:
     skipped: Mapping[str, int] = field(default_factory=dict)  # lines left out by a recipe's rules, by their column
     last: int = 0  # the last line that was read for it, when it is not in `lines`
     rounded: int = 0  # amounts with more decimal places than are kept
+    cleared: frozenset[str] = frozenset()  # columns whose empty cells clear what is stored
 
     @property
     def last_line(self) -> int:

@@ -40,8 +40,7 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 _EVENT: Final = {name: annotation for name, annotation in _names(Event).items() if name != "receivedAt"}
 _ITEM, _USER = _names(ItemUpload), _names(UserUpload)
-_OFFER: Final = {name: annotation for name, annotation in _names(OfferUpload).items() if name != "market"}
-_ALL: Final = [*_EVENT.items(), *_ITEM.items(), *_USER.items(), *_OFFER.items()]
+_ALL: Final = [*_EVENT.items(), *_ITEM.items(), *_USER.items(), *_names(OfferUpload).items()]
 
 
 def _holding(type: Any) -> frozenset[str]:
@@ -49,11 +48,9 @@ def _holding(type: Any) -> frozenset[str]:
     return frozenset(name for name, annotation in _ALL if type in _types(annotation))
 
 
-OFFER: Final = frozenset(_OFFER)
-"""Columns of items that together make the offer of the default market."""
 FIELDS: Final[dict[Kind, frozenset[str]]] = {
     Kind.EVENTS: frozenset(_EVENT),
-    Kind.ITEMS: frozenset({*_ITEM, *OFFER, "image"}),
+    Kind.ITEMS: frozenset(_ITEM),
     Kind.USERS: frozenset(_USER),
 }
 REQUIRED: Final[dict[Kind, tuple[tuple[str, ...], ...]]] = {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cli.loading.chunks import TIME, Chunk, Reject
 from cli.loading.column_checks import AMOUNT
 from cli.loading.columns import IDS, SPREAD, Kind
-from cli.loading.patches import BOOLEANS, item_of
+from cli.loading.patches import BOOLEANS, id_in, item_of
 from cli.loading.typed_columns import recorder
 from core import clock
 from core.contract import AHEAD, LONGEST_ID
@@ -35,10 +35,11 @@ def without_wrong_items(chunk: Chunk) -> Chunk:
     rejects: list[Reject] = []
     wrong: list[int] = []
     for place in doubtful.tolist():
+        record = chunk.record(place)
         try:
-            item_of(chunk.record(place))
+            item_of(record)
         except InvalidInput as error:
-            rejects.append(Reject(int(chunk.lines[place]), error.field, str(error)))
+            rejects.append(Reject(int(chunk.lines[place]), error.field, str(error), id_in(record)))
             wrong.append(place)
     if not wrong:
         return chunk
@@ -47,8 +48,8 @@ def without_wrong_items(chunk: Chunk) -> Chunk:
     mask = pa.array(good)
     columns = {name: column.filter(mask) for name, column in chunk.columns.items()}
     return Chunk(
-        chunk.lines[good], columns, recorder(columns), chunk.rejects + rejects, chunk.read, chunk.skipped,
-        chunk.last_line, chunk.rounded,
+        chunk.lines[good], columns, recorder(columns, chunk.cleared), chunk.rejects + rejects, chunk.read,
+        chunk.skipped, chunk.last_line, chunk.rounded, chunk.cleared,
     )  # fmt: skip
 
 

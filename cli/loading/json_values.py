@@ -34,7 +34,7 @@ def read_records(kind: Kind, numbered: dict[int, dict[str, Any]], zone: ZoneInfo
     names = sorted(set().union(*records) & FIELDS[kind] - _UNREAD)
     columns = {name: pa.array([_text(name, record.get(name)) for record in records], pa.string()) for name in names}
     values = read_values(columns, Rules(zone))
-    rejects = rejects_of(lines, values.faults)
+    rejects = rejects_of(lines, values)
     for name, column in values.columns.items():
         _write_back(name, records, column)
     good, kept = without_faults(lines, values)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from cli.loading.events import EventReader, Rows
 from cli.loading.files import Reading, chunks_of, fingerprint
 from cli.loading.named_items import NamedItems
 from cli.loading.occurrences import Occurrences
-from cli.loading.patches import Patch, patches_of, store_patches
+from cli.loading.patches import Patches, patches_of, store_patches
 from cli.loading.rejects import RejectFile
 from cli.loading.summary import Summary
 from cli.loading.tallies import Tally
@@ -29,6 +29,7 @@ from core import clock
 from db.history import HistoryCopier, LoadProgress, begin_load, first_started_at, save_load
 
 T = TypeVar("T")
+NotePatches = Callable[[Patches, list[Reject]], Awaitable[None]]
 _CONFLICT = "its source, id and occurredAt are stored with another body"
 _ERASED = "events of this person from before their erasure are not stored"
 
@@ -42,6 +43,8 @@ class Load:
     rejects: Path
     source: str = "load"
     reading: Reading = field(default_factory=Reading)
+    complete: bool = False  # whether items that the file leaves out become unavailable
+    force: bool = False  # also if they are many
 
 
 class LoadCounts(NamedTuple):
@@ -102,28 +105,34 @@ async def load_patches(connection: asyncpg.Connection, load: Load, report: FileP
     async with _read(load, _patches, clock.now()) as steps:
         with RejectFile(load.rejects) as rejects:
             async for chunk, patches, refused in steps:
-                stored = await store_patches(connection, load.kind, patches) if patches else 0
-                tally.add_patches(patches)
-                rejects.write(refused)
-                counts = counts.plus(stored, len(patches) - stored, len(refused)).plus_chunk(chunk)
+                stored, grown = await store_patches(connection, load.kind, patches)
+                tally.add_patches(patches.patches)
+                rejects.write(refused + grown)
+                older = len(patches.patches) - stored - len(grown)
+                counts = counts.plus(stored, older, len(refused) + len(grown)).plus_chunk(chunk)
                 report(chunk.read, chunk.last_line)
     if load.kind == Kind.ITEMS:
         await named.sample(connection)
     return await _ended(connection, load, tally, rejects, counts, named)
 
 
-async def check_file(load: Load, report: FileProgress) -> Loaded:
-    """Read and check the whole file, storing nothing; `stored` counts the valid lines. Raises WrongFile."""
+async def check_file(load: Load, report: FileProgress, note: NotePatches | None = None) -> Loaded:
+    """Read and check the whole file, storing nothing; `stored` counts the valid lines. Raises WrongFile.
+
+    `note` gets the items or users of each chunk, and its rejects.
+    """
     counts, tally = LoadCounts(), Tally(load.reading.zone)
     check = partial(_events, tally=tally) if load.kind == Kind.EVENTS else _patches
     async with _read(load, check, clock.now()) as steps:
         with RejectFile(load.rejects) as rejects:
             async for chunk, good, refused in steps:
                 rejects.write(refused)
-                if isinstance(good, list):
-                    tally.add_patches(good)
-                count = len(good.lines) if isinstance(good, Rows) else len(good)
-                counts = counts.plus(count, 0, len(refused)).plus_chunk(chunk)
+                if isinstance(good, Patches):
+                    tally.add_patches(good.patches)
+                    if note is not None:
+                        await note(good, refused)
+                lines = good.lines if isinstance(good, Patches | Rows) else ()
+                counts = counts.plus(len(lines), 0, len(refused)).plus_chunk(chunk)
                 report(chunk.read, chunk.last_line)
     return Loaded(counts, Summary(load.kind, tally, counts.rounded, rejects.reasons))
 
@@ -155,7 +164,7 @@ def _events(load: Load, chunks: Iterator[Chunk], tally: Tally) -> Iterator[tuple
             yield chunk, *reader.rows(chunk)
 
 
-def _patches(load: Load, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, list[Patch], list[Reject]]]:
+def _patches(load: Load, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Patches, list[Reject]]]:
     for chunk in chunks:
         yield chunk, *patches_of(load.kind, chunk)
 

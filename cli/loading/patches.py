@@ -1,11 +1,12 @@
 """Items and users of a chunk as patches, each checked by the contract of uploads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, cast
 
 from cli.loading.chunks import Chunk, Reject
-from cli.loading.columns import OFFER, Kind
+from cli.loading.columns import Kind
 from cli.loading.lists import values_of
 from core.amounts import DECIMAL_PLACES
 from core.errors import InvalidInput
@@ -17,56 +18,69 @@ from db.users import upsert_users
 BOOLEANS: Final = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True,
                     "false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False}  # fmt: skip
 
-_OFFER: Final = "offers.0."
+_TOO_LARGE: Final = "would be too large together with what is stored"
+_AMOUNTS: Final = ("price", "listPrice")
 
 Patch = ItemPatch | UserPatch
 
 
-def patches_of(kind: Kind, chunk: Chunk) -> tuple[list[Patch], list[Reject]]:
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """The patches of a chunk, and the line of each."""
+
+    patches: Sequence[Patch] = ()
+    lines: Sequence[int] = ()
+
+
+def patches_of(kind: Kind, chunk: Chunk) -> tuple[Patches, list[Reject]]:
     """The patches of the chunk, and its rejects, with the lines that could not be read."""
     read = item_of if kind == Kind.ITEMS else read_user
     patches: list[Patch] = []
+    lines: list[int] = []
     rejects: list[Reject] = []
     for place, line in enumerate(chunk.lines.tolist()):
+        record = chunk.record(place)
         try:
-            patches.append(read(chunk.record(place)))
+            patches.append(read(record))
         except InvalidInput as error:
-            rejects.append(Reject(line, error.field, str(error)))
-    return patches, chunk.rejects + rejects
+            rejects.append(Reject(line, error.field, str(error), id_in(record)))
+        else:
+            lines.append(line)
+    return Patches(patches, lines), chunk.rejects + rejects
 
 
-async def store_patches(connection: Connection, kind: Kind, patches: list[Patch]) -> int:
-    """Apply the patches; how many of them were not older than what is stored."""
+def id_in(record: Mapping[str, Any]) -> str | None:
+    """The id of a record that is rejected, if it has one."""
+    id = record.get("id")
+    return id if isinstance(id, str) and id else None
+
+
+async def store_patches(connection: Connection, kind: Kind, patches: Patches) -> tuple[int, list[Reject]]:
+    """Apply the patches; how many were not older than what is stored, and those that grow a row too large."""
+    if not patches.patches:
+        return 0, []
     if kind == Kind.ITEMS:
-        outcomes = await upsert_items(connection, cast("list[ItemPatch]", patches))
+        outcomes = await upsert_items(connection, cast("list[ItemPatch]", patches.patches))
     else:
-        outcomes = await upsert_users(connection, cast("list[UserPatch]", patches))
-    return outcomes.count("ACCEPTED")
+        outcomes = await upsert_users(connection, cast("list[UserPatch]", patches.patches))
+    grown = [
+        Reject(line, None, _TOO_LARGE, patch["id"])
+        for line, patch, outcome in zip(patches.lines, patches.patches, outcomes, strict=True)
+        if outcome == "TOO_LARGE"
+    ]
+    return outcomes.count("ACCEPTED"), grown
 
 
 def item_of(record: Mapping[str, Any]) -> ItemPatch:
-    """The patch of a record, whose columns of OFFER make the offer of the default market. Raises InvalidInput."""
+    """The patch of a record. Raises InvalidInput."""
     raw = dict(record)
-    if "image" in raw:
-        raw["imageUrl"] = raw.pop("image")
     if isinstance(raw.get("categories"), str):
         raw["categories"] = _categories(raw["categories"])
+    if isinstance(raw.get("available"), str):
+        raw["available"] = _available(raw["available"])
     if isinstance(raw.get("offers"), list):
         raw["offers"] = [_with_exact_amounts(offer) for offer in raw["offers"]]
-    flat: dict[str, Any] = {name: raw.pop(name) for name in sorted(OFFER & raw.keys())}
-    if flat:
-        if "offers" in raw:
-            raise InvalidInput(f"offers cannot be given together with {', '.join(flat)}", "offers")
-        raw["offers"] = [{**flat, **_available(flat)}]
-    try:
-        return read_item(raw)
-    except InvalidInput as error:
-        raise _as_written(error) if flat else error from None
-
-
-def _as_written(error: InvalidInput) -> InvalidInput:
-    """The error about the columns of the default market's offer."""
-    return InvalidInput(str(error).replace(_OFFER, ""), (error.field or "").removeprefix(_OFFER) or None)
+    return read_item(raw | {name: _with_exact_amounts(raw[name]) for name in _AMOUNTS if name in raw})
 
 
 def _categories(text: str) -> list[str]:
@@ -76,21 +90,18 @@ def _categories(text: str) -> list[str]:
         raise InvalidInput(f"categories {error}", "categories") from None
 
 
-def _with_exact_amounts(offer: Any) -> Any:
-    """The offer with texts for floats, rounded as columns of amounts are: the contract takes no floats."""
-    if not isinstance(offer, dict):
-        return offer
-    return {name: _amount_text(value) if isinstance(value, float) else value for name, value in offer.items()}
+def _with_exact_amounts(inside: Any) -> Any:
+    """An object with texts for floats, rounded as columns of amounts are: the contract takes no floats."""
+    if not isinstance(inside, dict):
+        return inside
+    return {name: _amount_text(value) if isinstance(value, float) else value for name, value in inside.items()}
 
 
 def _amount_text(amount: float) -> str:
     return format(Decimal(repr(round(amount, DECIMAL_PLACES))), "f")
 
 
-def _available(flat: Mapping[str, Any]) -> dict[str, Any]:
-    value = flat.get("available")
-    if not isinstance(value, str):
-        return {}
-    if value.strip().lower() not in BOOLEANS:
+def _available(text: str) -> bool:
+    if text.strip().lower() not in BOOLEANS:
         raise InvalidInput("available must be true or false", "available")
-    return {"available": BOOLEANS[value.strip().lower()]}
+    return BOOLEANS[text.strip().lower()]

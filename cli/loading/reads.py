@@ -1,13 +1,15 @@
 """What a recipe reads for files of one kind, and when its rules apply."""
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cli.loading.chunks import WrongFile
 from cli.loading.columns import Kind
 from cli.loading.joined_files import LEAD
 from cli.loading.paths import EVERY, path_of
 from cli.loading.recipes import Cell, Each, Join, Recipe
+
+_NEVER_CLEARED: Final = frozenset({"id", "updatedAt", "market"})
 
 
 class Rule(NamedTuple):
@@ -86,6 +88,16 @@ class Reads:
     def joined_optional(self) -> frozenset[str]:
         """The columns that the joined file need not have."""
         return frozenset(name.removeprefix(LEAD) for name in self.optional if self._is_joined(name))
+
+    @cached_property
+    def clearing(self) -> dict[str, tuple[str, ...]]:
+        """Our columns whose empty cells clear what is stored, and the columns of the file that each reads."""
+        always = self._recipe.empty
+        return {
+            name: cell.read
+            for name, cell in self.cells.items()
+            if (cell.empty or always) == "clear" and cell.value is None and name not in _NEVER_CLEARED
+        }
 
     @cached_property
     def each(self) -> Each | None:

@@ -88,6 +88,7 @@ def _as_text(value: Any) -> Any:
 Pattern = Annotated[str, AfterValidator(_pattern)]  # of RE2, for the whole text
 Text = Annotated[str, BeforeValidator(_as_text)]
 Rules = dict[str, Pattern]  # by column
+Empty = Literal["keep", "clear"]  # what an empty cell does to what is stored
 
 
 class _Part(BaseModel):
@@ -112,6 +113,7 @@ class Cell(_Part):
     prefix: str | None = None
     separator: str | None = None
     levels: str | None = None
+    empty: Empty | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -190,7 +192,19 @@ class Join(_Part):
         return (self.on, self.on) if isinstance(self.on, str) else next(iter(self.on.items()))
 
 
-_ABOVE: Final = {"each", "fill_down", "join", "timezone", "delimiter", "encoding", "decimal", "clock", "cut", "shift"}
+_ABOVE: Final = {
+    "each",
+    "fill_down",
+    "join",
+    "timezone",
+    "delimiter",
+    "encoding",
+    "decimal",
+    "clock",
+    "cut",
+    "shift",
+    "empty",
+}
 
 
 class Section(_Part):
@@ -226,6 +240,7 @@ class Recipe(_Part):
     fill_down: FillDown | None = None
     join: Join | None = None
     missing: tuple[str, ...] | None = None
+    empty: Empty | None = None
     keep: Rules = Field(default_factory=dict)
     skip: Rules = Field(default_factory=dict)
     events: Section | None = None

@@ -11,6 +11,7 @@ import orjson
 from cli.loading.chunks import Reject
 
 _MOST_REASONS = 1000
+_WRITTEN = ("line", "field", "reason")
 
 
 class RejectFile:
@@ -45,7 +46,9 @@ class RejectFile:
             self._file = self.path.open("ab")
         self._count(reject.reason for reject in rejects)
         in_order = sorted(rejects, key=lambda reject: reject.line)
-        self._file.write(b"".join(orjson.dumps(reject._asdict()) + b"\n" for reject in in_order))
+        self._file.write(
+            b"".join(orjson.dumps(dict(zip(_WRITTEN, reject, strict=False))) + b"\n" for reject in in_order)
+        )
         self._file.flush()
 
     def _count(self, reasons: Iterable[str]) -> None:

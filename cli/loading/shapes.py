@@ -118,8 +118,16 @@ class ByRecipe:
         values = self._values(lines, columns)
         good, kept = without_faults(lines, values)
         kept = self._timed(kept)
-        rejects = rejects + refused + rejects_of(lines, values.faults)
-        return Chunk(good, kept, recorder(kept), rejects, read, skipped, last, values.rounded)
+        rejects = rejects + refused + rejects_of(lines, values)
+        record = recorder(kept, self._cleared)
+        return Chunk(good, kept, record, rejects, read, skipped, last, values.rounded, self._cleared)
+
+    @property
+    def _cleared(self) -> frozenset[str]:
+        """Our columns whose empty cells clear what is stored. A column that the file does not have clears nothing."""
+        if self.kind == Kind.EVENTS or not self.reads.clearing:
+            return frozenset()
+        return frozenset(name for name, read in self.reads.clearing.items() if self._sources.has_any(read))
 
     def _selected(
         self, lines: Lines, columns: Mapping[str, pa.Array]

@@ -23,6 +23,7 @@ class Sources:
         self._used = sorted(used)
         self._optional = frozenset(optional)
         self._paths: dict[str, Path] = {}
+        self._there: set[str] = set()  # columns of the recipe that the file has
         self._seen = False  # whether the start of the file was looked at
 
     def in_header(self, names: Sequence[str]) -> list[str]:
@@ -33,6 +34,7 @@ class Sources:
                 raise WrongFile(f"the recipe reads the column {path[0]!r}, which is there twice; rename one of them")
             if path[0] in names:
                 self._paths[name] = path
+                self._there.add(name)
             elif name not in self._optional:
                 raise WrongFile(
                     f"the recipe reads the column {name!r}, which is not in the file; {_there(name, names)}"
@@ -58,7 +60,12 @@ class Sources:
             self._paths = {name: (name,) if name in names else path_of(name) for name in self._used}
             check_one_list(self._paths)
             self._check(records, self._paths)
+            self._there = {name for name, path in self._paths.items() if occurs(records[:SAMPLE], path)}
         return self._whole(columns_of(records, self._paths), len(records))
+
+    def has_any(self, names: Iterable[str]) -> bool:
+        """Whether the file has one of these columns of the recipe, or they come from elsewhere."""
+        return any(name in self._there or name not in self._used for name in names)
 
     def _check(self, records: Sequence[Mapping[str, Any]], paths: Mapping[str, Path]) -> None:
         if self._seen or not records:

@@ -27,6 +27,8 @@ class Summary:
     known: int = 0  # events that name an item of the catalogue
     unknown: int = 0  # events that name another item
     naming: str | None = None  # the same in words
+    omitted: int | None = None  # items that a complete file leaves out, made unavailable
+    returned: int = 0  # items that an earlier complete file left out, available again
 
     def lines(self) -> Iterator[str]:
         """The summary in words."""
@@ -38,6 +40,8 @@ class Summary:
             yield f"rejected: {lines:,} because {reason}"
         if self.naming:
             yield self.naming
+        if self.omitted is not None:
+            yield f"{self.omitted:,} items that the file leaves out are now unavailable, {self.returned:,} are back."
         for odd in self.odd():
             yield f"odd: {odd}"
 
@@ -50,8 +54,9 @@ class Summary:
             "from": span and span[0], "to": span and span[1],
         } if self.kind == Kind.EVENTS else {}  # fmt: skip
         counts = {"users" if self.kind == Kind.USERS else "items": tally.items.count}
+        completed = {} if self.omitted is None else {"omitted": self.omitted, "returned": self.returned}
         return {
-            **counts, **events, "approximate": not self._is_exact(), "rounded": self.rounded,
+            **counts, **events, **completed, "approximate": not self._is_exact(), "rounded": self.rounded,
             "reasons": dict(self.reasons), "knownItemShare": self.known / named if named else None,
             "naming": self.naming, "odd": list(self.odd()),
         }  # fmt: skip

@@ -102,9 +102,10 @@ class Tally:
         self.lines += len(patches)
         self.items.add([patch["id"] for patch in patches])
         offers = [offer for patch in patches for offer in patch.get("offers") or ()]
-        self.prices.add(np.array([float(offer.price) for offer in offers if offer.price is not None]))
-        self.currencies |= {offer.currency for offer in offers if offer.currency is not None}
-        self.early += sum(patch["updated_at"] < EARLIEST for patch in patches)
+        prices = [price for offer in offers if (price := offer.get("price")) is not None]
+        self.prices.add(np.array(prices, np.float64))
+        self.currencies |= {currency for offer in offers if (currency := offer.get("currency")) is not None}
+        self.early += sum(patch.get("updated_at", EARLIEST) < EARLIEST for patch in patches)
 
     def _span(self, first: int, last: int) -> None:
         self.first = first if self.first is None else min(self.first, first)

@@ -43,12 +43,15 @@ def _whole_number_texts(column: pa.Array) -> pa.Array:
     return pc.if_else(whole, column, None).cast(pa.int64()).cast(pa.string())
 
 
-def recorder(columns: Mapping[str, pa.Array]) -> Callable[[int], dict[str, Any]]:
-    """Returns a function that gives one line of the columns as its sender could have written it."""
+def recorder(columns: Mapping[str, pa.Array], cleared: frozenset[str] = frozenset()) -> Callable[[int], dict[str, Any]]:
+    """Returns a function that gives one line of the columns as its sender could have written it.
+
+    An empty cell is not named, or null in the columns of `cleared`.
+    """
 
     def record(place: int) -> dict[str, Any]:
         values = ((name, column[place].as_py()) for name, column in columns.items())
-        return _nested({name: _value(name, value) for name, value in values if value is not None})
+        return _nested({name: _value(name, value) for name, value in values if value is not None or name in cleared})
 
     return record
 
@@ -57,7 +60,9 @@ def _nested(record: dict[str, Any]) -> dict[str, Any]:
     """Columns like `traits.city` become keys of `traits`."""
     for name in [name for name in record if "." in name]:
         whole, _, key = name.partition(".")
-        inside = record.setdefault(whole, {})
+        if record.get(whole) is None:
+            record[whole] = {}
+        inside = record[whole]
         if isinstance(inside, dict):
             inside[key] = record.pop(name)
     return record

@@ -44,7 +44,7 @@ def chunk_of(lines: Lines, columns: Mapping[str, pa.Array], rules: Rules, reject
     """
     values = read_values(columns, rules)
     good, kept = without_faults(lines, values)
-    return Chunk(good, kept, recorder(kept), rejects + rejects_of(lines, values.faults), read, rounded=values.rounded)
+    return Chunk(good, kept, recorder(kept), rejects + rejects_of(lines, values), read, rounded=values.rounded)
 
 
 def read_values(columns: Mapping[str, pa.Array], rules: Rules) -> Values:
@@ -81,9 +81,13 @@ def without_faults(lines: Lines, values: Values) -> tuple[Lines, dict[str, pa.Ar
     return lines[good], {name: column.filter(mask) for name, column in values.columns.items()}
 
 
-def rejects_of(lines: Lines, faults: Faults) -> list[Reject]:
+def rejects_of(lines: Lines, values: Values) -> list[Reject]:
     """A reject for each place that cannot be read."""
-    return [Reject(int(lines[place]), name, f"{name} {reason}") for place, (name, reason) in sorted(faults.items())]
+    ids = values.columns.get("id")
+    return [
+        Reject(int(lines[place]), name, f"{name} {reason}", None if ids is None else ids[place].as_py())
+        for place, (name, reason) in sorted(values.faults.items())
+    ]
 
 
 def _read(name: str, column: pa.Array, rules: Rules) -> Meanings:

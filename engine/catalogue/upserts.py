@@ -9,11 +9,13 @@ from core.errors import InvalidInput, StoreUnavailable
 from core.stores import log_unavailable
 from core.uploads import read_item, read_user
 from db.items import remove_items, upsert_items
+from db.patching import UpsertOutcome
 from db.postgres import Connection
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
 from engine.outcomes import Outcome, Result, check_count, valid_id
 
+_GROWING: Final = ("attributes", "traits", "offers", "price", "listPrice", "currency", "available", "id")
 SLICE: Final = 5  # elements that are checked between two turns of the event loop: one item may have 500 offers
 
 
@@ -54,7 +56,7 @@ async def store_users(pool: Connection, raws: Sequence[Mapping[str, Any]]) -> li
 async def _store(
     raws: Sequence[Mapping[str, Any]],
     read: Callable[[Mapping[str, Any]], Any],
-    store: Callable[[list[Any]], Awaitable[Sequence[str]]],
+    store: Callable[[list[Any]], Awaitable[Sequence[UpsertOutcome]]],
     *,
     doing: str,
 ) -> list[Result]:
@@ -77,7 +79,7 @@ async def _store(
         log_unavailable(error, doing=doing, elements=len(patches))
         return [results.get(index) or _retry(index, patches[index]["id"]) for index in range(len(raws))]
     for (index, patch), outcome in zip(patches.items(), stored, strict=True):
-        results[index] = Result(index, Outcome.ACCEPTED, patch["id"]) if outcome == "ACCEPTED" else _stale(index, patch)
+        results[index] = _result(index, raws[index], patch["id"], outcome)
     return [results[index] for index in range(len(raws))]
 
 
@@ -88,9 +90,15 @@ async def _refresh(catalogue: Catalogue) -> None:
         log_unavailable(error, doing="refresh the catalogue")
 
 
-def _stale(index: int, patch: Mapping[str, Any]) -> Result:
-    message = "The stored one was updated later than this."
-    return Result(index, Outcome.CONFLICT, patch["id"], "STALE", ["updatedAt"], message)
+def _result(index: int, raw: Mapping[str, Any], id: str, outcome: UpsertOutcome) -> Result:
+    if outcome == "STALE":
+        message = "The stored one was updated later than this."
+        return Result(index, Outcome.CONFLICT, id, "STALE", ["updatedAt"], message)
+    if outcome == "TOO_LARGE":
+        field = next(name for name in _GROWING if name in raw)
+        message = f"{field} would be too large together with what is stored: clear some of it"
+        return Result(index, Outcome.REJECTED, id, "BAD_USER_INPUT", [field], message)
+    return Result(index, Outcome.ACCEPTED, id)
 
 
 def _retry(index: int, id: str) -> Result:

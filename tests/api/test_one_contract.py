@@ -17,6 +17,7 @@ from db.postgres import Pool
 from tests.in_process import Configured, asked
 from tests.odd_elements import (
     as_read,
+    in_long_form,
     in_plain_notation,
     input_type,
     is_readable,
@@ -120,7 +121,7 @@ def uploads(name: str) -> list[dict[str, Any]]:
     if name == "ItemInput":
         offers = odd_elements(input_type("OfferInput"), {})
         elements += [{"updatedAt": MOMENT, "offers": [offer]} for offer in offers]
-    timed = [one for one in elements if one["updatedAt"] is not None]
+    timed = [in_long_form(one) for one in elements if one["updatedAt"] is not None]
     return [one if "id" in one else {**one, "id": f"i{at}"} for at, one in enumerate(timed)]
 
 

@@ -169,7 +169,7 @@ def by_loader(path: Path) -> list[Verdict]:
     verdicts: dict[int, Verdict] = {
         line: ("accepted", None, digest) for line, digest in zip(rows.lines.tolist(), digests, strict=True)
     }
-    verdicts |= {line: ("rejected", field, None) for line, field, _ in rejects}
+    verdicts |= {line: ("rejected", field, None) for line, field, *_ in rejects}
     return [verdict for _, verdict in sorted(verdicts.items())]
 
 

@@ -16,9 +16,33 @@ from engine.catalogue.upserts import drop_items, store_items
 
 
 @as_read
-@strawberry.input(description="The price and availability of an item in one market.")
+@strawberry.input(description="An amount of money, as `Money` is read.")
+class MoneyInput:
+    """An amount of money."""
+
+    amount: Decimal = strawberry.field(
+        description="The exact amount, in units of the currency; not negative, at most 4 decimal places."
+    )
+    currency: str | None = strawberry.field(
+        default=strawberry.UNSET, description="The ISO 4217 code, such as EUR; left out: the stored one is kept."
+    )
+
+
+@as_read
+@strawberry.input(description="A picture, as `Image` is read.")
+class ImageInput:
+    """The picture of an item."""
+
+    url: str = strawberry.field(description="The http or https address of the picture.")
+
+
+@as_read
+@strawberry.input(
+    description="A patch of the offer in one market: a field left out keeps its value, null clears it. An offer whose"
+    " four fields are all cleared is removed."
+)
 class OfferInput:
-    """An offer of an item."""
+    """A patch of an offer."""
 
     market: strawberry.ID | None = strawberry.field(
         default=strawberry.UNSET,
@@ -26,7 +50,7 @@ class OfferInput:
     )
     price: Decimal | None = strawberry.field(
         default=strawberry.UNSET,
-        description="The price of one unit, not negative, at most 4 decimal places; null or left out when unknown.",
+        description="The price of one unit, not negative, at most 4 decimal places; null when unknown.",
     )
     list_price: Decimal | None = strawberry.field(
         default=strawberry.UNSET, description="The price of one unit without a discount; same bounds as `price`."
@@ -34,7 +58,10 @@ class OfferInput:
     currency: str | None = strawberry.field(
         default=strawberry.UNSET, description="The ISO 4217 code of the prices, such as EUR."
     )
-    available: bool = strawberry.field(default=True, description="Whether the item can be bought in this market.")
+    available: bool | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Whether the item can be bought in this market; a new offer is available unless it says otherwise.",
+    )
 
 
 @as_read
@@ -60,8 +87,11 @@ class ItemInput:
         default=strawberry.UNSET, description="The categories of the item, the widest first."
     )
     brand: str | None = strawberry.field(default=strawberry.UNSET, description="The brand of the item.")
+    image: ImageInput | None = strawberry.field(default=strawberry.UNSET, description="Its picture.")
     image_url: str | None = strawberry.field(
-        default=strawberry.UNSET, description="The http or https address of its picture."
+        default=strawberry.UNSET,
+        description="The http or https address of its picture.",
+        deprecation_reason="Since 2026-11-28. Use `image { url }`.",
     )
     url: str | None = strawberry.field(
         default=strawberry.UNSET, description="The http or https address of its page in the shop."
@@ -71,12 +101,32 @@ class ItemInput:
     )
     attributes: JSON | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Any other attributes: a JSON object of at most 16 kB. It replaces the stored object as a whole.",
+        description="Any other attributes: a JSON object of at most 16 kB. A key left out keeps its value, a key"
+        " that is null is cleared; null clears all.",
+    )
+    market: strawberry.ID | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="The market of `price`, `listPrice`, `currency` and `available`; null or left out for all markets"
+        " that have no offer of their own.",
+    )
+    price: MoneyInput | None = strawberry.field(
+        default=strawberry.UNSET, description="The price of one unit in `market`; null when unknown."
+    )
+    list_price: MoneyInput | None = strawberry.field(
+        default=strawberry.UNSET, description="The price of one unit in `market` without a discount."
+    )
+    currency: str | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="The ISO 4217 code of `price` and `listPrice`, if they name none themselves.",
+    )
+    available: bool | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Whether the item can be bought in `market`; a new offer is available unless it says otherwise.",
     )
     offers: list[OfferInput] | None = strawberry.field(
         default=strawberry.UNSET,
-        description="All offers of the item, one per market; they replace the stored ones. An item without offers is"
-        " always available.",
+        description="Patches of the offers in several markets, instead of the five fields above. A market left out"
+        " keeps its offer; null clears all offers. An item without offers is always available.",
     )
 
 

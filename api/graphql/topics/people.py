@@ -215,7 +215,8 @@ class UserInput:
     )
     traits: JSON | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Any traits of the user: a JSON object of at most 16 kB. It replaces the stored object as a whole.",
+        description="Any traits of the user: a JSON object of at most 16 kB. A key left out keeps its value, a key that"
+        " is null is cleared; null clears all.",
     )
 
 

@@ -188,10 +188,12 @@ async def test_the_same_event_is_a_duplicate_over_http_and_over_graphql(http: ht
 async def test_items_and_people_are_stored_and_shown(http: httpx.AsyncClient, pool: Pool) -> None:
     items: list[dict[str, Any]] = [
         {"id": "i1", "title": "One", "offers": [{"price": "1.50", "currency": "EUR"}]},
-        {"id": "i2", "price": 1},
+        {"id": "i2", "price": "dear"},
     ]
     reported = (await post(http, "/items", lines(items))).json()
     assert [result["outcome"] for result in reported["results"]] == ["ACCEPTED", "REJECTED"]
+    wrong = reported["results"][1]
+    assert (wrong["field"], wrong["message"]) == (["price"], 'price must be a number in plain digits, such as "12.50"')
     assert reported["results"][1]["field"] == ["price"]
     query = '{ item(id: "i1") { title price { amount currency } } }'
     shown = (await http.post("/graphql", json={"query": query})).json()

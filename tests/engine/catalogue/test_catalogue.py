@@ -131,6 +131,18 @@ async def test_prices_are_filtered_by_the_offers_of_the_market(pool: Pool) -> No
     assert ids(catalogue, catalogue.mask(Filter(low=5), "at")) == set()
 
 
+async def test_a_refresh_shows_what_a_patch_did_not_name(pool: Pool) -> None:
+    catalogue = await shelf(pool)
+    await upsert_items(pool, [patch("vase", offers=[{"market": "de", "available": False}], attributes={"tall": True})])
+    await catalogue.refresh()
+    number = catalogue.number_of("vase")
+    assert number is not None and (vase := catalogue.item(number)) is not None
+    de = offer("de", "8.99", available=False)
+    assert vase.offers == (offer(price="9.99", available=False), de, offer("at", available=False))
+    assert ids(catalogue, catalogue.sellable(None, "de")) == ids(catalogue, catalogue.sellable(None, "at"))
+    assert ids(catalogue, catalogue.mask(Filter(attributes=(("tall", ("true",)),)))) == {"vase"}
+
+
 async def test_a_refresh_applies_changes_and_removals(pool: Pool) -> None:
     catalogue = await shelf(pool)
     assert ids(catalogue, catalogue.mask(Filter(categories=("dairy",)))) == {"milk"}

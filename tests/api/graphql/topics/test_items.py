@@ -73,6 +73,37 @@ async def test_a_patch_keeps_fields_left_out_and_clears_fields_set_to_null(ask: 
     assert (item["description"], item["categories"]) == (SOAP["description"], SOAP["categories"])
 
 
+async def test_a_patch_keeps_offers_and_attributes_that_it_does_not_name(ask: Ask, soap: None) -> None:
+    sold_out = {"id": "soap", "available": False, "attributes": {"scent": "lime", "pieces": None}}
+    await ask(UPSERT, {"items": [sold_out, {"id": "soap", "market": "uk", "price": {"amount": "2.20"}}]})
+    item = (await ask(ITEM, {"id": "soap"})).data["item"]
+    assert (item["price"], item["listPrice"], item["available"]) == (
+        {"amount": "2.50", "currency": "EUR"}, {"amount": "3.00"}, False,
+    )  # fmt: skip
+    assert item["attributes"] == {"scent": "lime", "uses": ["hands", "face"]}
+    uk = (await ask(ITEM, {"id": "soap", "market": "uk"})).data["item"]
+    assert (uk["price"], uk["available"]) == ({"amount": "2.20", "currency": "GBP"}, False)
+
+
+async def test_an_item_may_be_written_as_it_was_read(ask: Ask, soap: None) -> None:
+    query = """query ($id: ID!) { item(id: $id) { title categories attributes image { url } price(market: "uk") { amount
+      currency } listPrice(market: "uk") { amount currency } available(market: "uk") } }"""
+    read = (await ask(query, {"id": "soap"})).data["item"]
+    await ask(UPSERT, {"items": [{"id": "copy", "market": "uk", **read}]})
+    assert (await ask(query, {"id": "copy"})).data["item"] == read
+    literal = '{ upsertItems(items: {id: "copy", market: "uk", price: {amount: "9", currency: "EUR"}}) { accepted } }'
+    assert (await ask(f"mutation {literal}")).data["upsertItems"] == {"accepted": 1}
+    assert (await ask(query, {"id": "copy"})).data["item"]["price"] == {"amount": "9", "currency": "EUR"}
+
+
+async def test_patches_that_grow_an_item_too_large_are_rejected_with_their_field(ask: Ask, soap: None) -> None:
+    grown = [{"id": "soap", "attributes": {key: "x" * 16_000}} for key in "abcd"]
+    assert (await ask(UPSERT, {"items": grown})).data["upsertItems"]["accepted"] == 4
+    payload = (await ask(UPSERT, {"items": [{**grown[0], "attributes": {"e": "x" * 16_000}}]})).data["upsertItems"]
+    (result,) = payload["results"]
+    assert (result["outcome"], result["code"], result["field"]) == ("REJECTED", "BAD_USER_INPUT", ["attributes"])
+
+
 async def test_an_older_patch_is_a_conflict(ask: Ask, soap: None) -> None:
     patch = {"id": "soap", "updatedAt": "2026-01-04T00:00:00Z", "title": "Old"}
     (result,) = (await ask(UPSERT, {"items": [patch]})).data["upsertItems"]["results"]
@@ -90,6 +121,9 @@ BAD = {
     "a negative price": ({"id": "a", "offers": [{"price": "-1"}]}, ["offers", "0", "price"]),
     "a price that is no number": ({"id": "a", "offers": [{"price": "NaN"}]}, ["offers", "0", "price"]),
     "a currency nobody uses": ({"id": "a", "offers": [{"price": "1", "currency": "XXY"}]}, ["offers", "0", "currency"]),
+    "a short price below zero": ({"id": "a", "price": {"amount": "-1"}}, ["price", "amount"]),
+    "a short currency nobody uses": ({"id": "a", "currency": "XXY"}, ["currency"]),
+    "a picture that is a script": ({"id": "a", "image": {"url": "javascript:alert(1)"}}, ["image", "url"]),
     "two offers for a market": ({"id": "a", "offers": [{}, {}]}, ["offers"]),
     "attributes that are a list": ({"id": "a", "attributes": [1]}, ["attributes"]),
     "attributes with a NUL": ({"id": "a", "attributes": {"x": "\0"}}, ["attributes"]),

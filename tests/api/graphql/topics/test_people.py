@@ -142,11 +142,12 @@ async def test_history_is_newest_first(ask: Ask, anna: None) -> None:
     assert not history["pageInfo"]["hasNextPage"]
 
 
-async def test_traits_are_replaced_cleared_or_kept(ask: Ask, anna: None) -> None:
+async def test_traits_are_merged_cleared_or_kept(ask: Ask, anna: None) -> None:
     query = '{ user(id: "anna") { traits } }'
     for patch, expected in (
         ({}, {"city": "Bern"}),
-        ({"traits": {"age": 40}}, {"age": 40}),
+        ({"traits": {"age": 40}}, {"city": "Bern", "age": 40}),
+        ({"traits": {"city": None}}, {"age": 40}),
         ({"traits": None}, {}),
     ):
         await ask(UPSERT, {"users": [{"id": "anna", **patch}]})
