@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import date
 from typing import Final
 
-import structlog
 from redis.asyncio import Redis
 
 from core.errors import PenchantError
@@ -19,8 +18,6 @@ from db.loads.deleting import delete_loaded, only_named_by
 from db.loads.manifests import Manifest
 from db.loads.records import EVENTS, LoadRecord, begin_undo, claimed_load, finish_undo, other_loads
 from db.postgres import Pool
-
-log = structlog.get_logger()
 
 Report = Callable[[str, int, int], None]  # (stage, done, of)
 _STAGE: Final = "taking back"
@@ -59,7 +56,6 @@ async def undo_load(pool: Pool, id: str, lake: Lake | None, redis: Redis | None,
             if redis is not None:
                 await forget_bases(redis)
             load = await finish_undo(connection, id)
-            log.info("load_undone", load=id, events=load.taken_back)
         await asyncio.to_thread(manifest.remove)
         return load
 
