@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from db.events import ensure_months
+from db.events import ensure_months, hold_months
 from db.tombstones import ERASED_WHEN, HASH_OF_EVENT
 
 COLUMNS: Final = (
@@ -80,8 +80,7 @@ class HistoryCopier:
         except asyncpg.CheckViolationError:
             await ensure_months(self.connection, months)
             async with self.connection.transaction():
-                await self.connection.execute("LOCK TABLE ONLY events IN ROW EXCLUSIVE MODE")
-                await ensure_months(self.connection, months)
+                await hold_months(self.connection, months)
                 await save(await self.copy(rows))
 
     async def copy(self, rows: bytes) -> CopyResult:

@@ -7,7 +7,9 @@ the command is wrong, 3 a store cannot be reached, or a file cannot be written.
 """
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from cli.progress import FileProgress
 
 STATEMENT_TIMEOUT = 600.0  # seconds
+OBJECTS = 500_000  # more than a chunk has; so many new ones start a collection of garbage
 app = command_group("Load files of items, users or events, list the loads, take one back.")
 
 
@@ -67,7 +70,8 @@ def _command(kind: Kind) -> Callable[..., None]:
         try:
             reading = _reading(kind, recipe, timezone, encoding, delimiter)
             job = _load_of(kind, file, source, rejects, reading)
-            ended = asyncio.run(_run(job, dry_run=dry_run))
+            with _few_collections():
+                ended = asyncio.run(_run(job, dry_run=dry_run))
         except (WrongFile, InvalidInput) as error:
             raise WrongCommand(f"{file}: {error}") from error
         except StoreUnavailable as error:
@@ -124,6 +128,17 @@ def _reading(
     except LookupError:
         raise InvalidInput(f"there is no encoding {encoding!r}", "encoding") from None
     return Reading(zone, encoding, delimiter or defaults.delimiter, followed)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the garbage collector rest while the objects of a chunk are made: none of them is in a cycle."""
+    before = gc.get_threshold()
+    gc.set_threshold(OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 async def _run(load: "Load", *, dry_run: bool) -> "Loaded":
