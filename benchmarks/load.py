@@ -1,8 +1,8 @@
 """`penchant load events` into Postgres, compared with a binary COPY of the same rows into the same table.
 
 The log is generated from the seed: purchases of 20,000 people over 150 days in time order, no ids, as Parquet. The
-loader runs as its own process: it reads, checks and stores. The reference is one COPY of the rows it stored, already
-encoded, over one connection into the emptied table with the same partitions, keys and indexes.
+loader runs as its own process: it reads, checks, stores, and writes its manifest. The reference is one COPY of the rows
+it stored, already encoded, over one connection into the emptied table with the same partitions, keys and indexes.
 """
 
 import asyncio
@@ -88,9 +88,8 @@ async def _once(url: str, log: Path) -> tuple[float, float]:
 def _load(url: str, log: Path) -> float:
     """Events a second of `penchant load`, by the duration that it reports."""
     words = [sys.executable, "-c", "from cli.main import app; app()", "load", "events", str(log), "--json"]
-    done = subprocess.run(
-        words, env={**os.environ, "PENCHANT_POSTGRES_URL": url}, capture_output=True, check=True, text=True
-    )
+    stores = {"PENCHANT_POSTGRES_URL": url, "PENCHANT_LOADS_URL": str(log.parent / "loads")}
+    done = subprocess.run(words, env={**os.environ, **stores}, capture_output=True, check=True, text=True)
     report = json.loads(done.stdout)
     if report["stored"] != EVENTS:
         raise RuntimeError(f"penchant load stored {report['stored']} of {EVENTS} events")

@@ -1,14 +1,19 @@
-"""The database that commands work on: its address, and one connection for one piece of work."""
+"""The stores that commands work on: the database's address, one connection for one piece of work, and Redis."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from cli.errors import NoDatabase
 from core.secret_files import read_secret
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from db.postgres import Pool
+
+REDIS_TIMEOUT = 5.0  # seconds
 
 T = TypeVar("T")
 
@@ -35,3 +40,19 @@ def on_pool(work: "Callable[[Pool], Awaitable[T]]", url: str | None = None) -> T
             return await work(pool)
 
     return asyncio.run(run())
+
+
+@asynccontextmanager
+async def redis_of_settings() -> "AsyncIterator[Redis | None]":
+    """Redis for a block, None where the settings name none."""
+    from db.cache import connect_redis
+
+    url = read_secret("PENCHANT_REDIS_URL")
+    if not url:
+        yield None
+        return
+    redis = connect_redis(url, timeout=REDIS_TIMEOUT)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()

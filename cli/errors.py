@@ -20,6 +20,10 @@ class NoDatabase(PenchantError):
     """No stack runs here: start `make demo` or `penchant up`, or set PENCHANT_POSTGRES_URL."""
 
 
+class CannotWrite(PenchantError):
+    """A file cannot be written."""
+
+
 class GatewayUnreachable(PenchantError):
     """The gateway did not answer."""
 
@@ -28,7 +32,8 @@ def exit_code(error: PenchantError) -> int:
     """The exit code of a command that ends with this error."""
     if isinstance(error, InvalidInput | WrongCommand):
         return WRONG_COMMAND
-    return UNREACHABLE if isinstance(error, StoreUnavailable | GatewayUnreachable | NoDatabase) else REFUSED
+    unreachable = StoreUnavailable | GatewayUnreachable | NoDatabase | CannotWrite
+    return UNREACHABLE if isinstance(error, unreachable) else REFUSED
 
 
 @contextmanager

@@ -16,7 +16,7 @@ COMMANDS = {
     "demo": "cli.commands.demo:demo",
     "up": "cli.commands.up:up",
     "migrate": "cli.commands.migrate:migrate",
-    "load": "cli.commands.load:load",
+    "load": "cli.commands.load:app",
     "train": "cli.commands.train:train",
     "gateway": "cli.commands.gateway:gateway",
     "worker": "cli.commands.worker:worker",

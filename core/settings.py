@@ -181,6 +181,10 @@ class EventLake(_Concern):
         None,
         description="Address of the export, as file:///folder or s3://bucket/folder; unset: no export.",
     )
+    loads_url: str | None = Field(
+        None,
+        description="Address for the manifests of loaded files, by which a load is taken back; unset: beside the lake.",
+    )
     lake_at: time = Field(time(2), description="Time of day, in UTC, of the daily export, as HH:MM.")
     lake_training: bool = Field(
         False, description="Whether trainings read the exported days from the lake and the other days from Postgres."
@@ -193,7 +197,7 @@ class EventLake(_Concern):
         " that arrive are rejected. Unset: all stay.",
     )
 
-    @field_validator("lake_url")
+    @field_validator("lake_url", "loads_url")
     @classmethod
     def _same_everywhere(cls, url: str | None) -> str | None:
         """Refuse a relative path: each process has its own current folder."""

@@ -100,13 +100,11 @@ async def _insert_with_months(
 ) -> list[Any]:
     """Make the missing months, each in a transaction of its own: many would need too many locks at once. Then insert.
 
-    An empty month may be dropped again before the insert. So the table is locked against that, and the months are made
-    once more. Without this lock Postgres may also answer from its cache that a dropped month exists.
+    An empty month may be dropped again before the insert, so the months are made once more and held.
     """
     await ensure_months(connection, moments)
     async with transaction(connection) as inside:
-        await inside.execute("LOCK TABLE ONLY events IN ROW EXCLUSIVE MODE")
-        await ensure_months(inside, moments)
+        await hold_months(inside, moments)
         return await inside.fetch(_INSERT, *columns)
 
 
@@ -140,6 +138,19 @@ async def ensure_months(connection: Connection, moments: Iterable[datetime]) -> 
     for year, month in sorted({(moment.year, moment.month) for moment in moments}):
         first = datetime(year, month, 1, tzinfo=UTC)
         await ensure_partitions(connection, first, first)
+
+
+async def hold_months(inside: Connection, moments: Sequence[datetime]) -> None:
+    """Make the months of these moments, and keep them until the transaction that is open ends.
+
+    Nobody drops a month while the table is locked. Without the lock, Postgres may also answer from its cache that a
+    dropped month exists. A connection may also go on with a list of partitions that lacks a month, because the month
+    was attached while the list was read; however often the insert is repeated, it fails. Setting a column's statistics
+    to what they are changes nothing and makes the connection read the list again.
+    """
+    await inside.execute("LOCK TABLE ONLY events IN ROW EXCLUSIVE MODE")
+    await ensure_months(inside, moments)
+    await inside.execute("ALTER TABLE ONLY events ALTER COLUMN id SET STATISTICS -1")
 
 
 async def events_of_person(

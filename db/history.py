@@ -1,7 +1,6 @@
 """History from a loader: batches of events are copied in, and every line is counted exactly once."""
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
@@ -9,17 +8,15 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from db.events import ensure_months
-from db.locks import AdvisoryLock, lock_session_shared, try_lock_session
+from db.events import ensure_months, hold_months
 from db.tombstones import ERASED_WHEN, HASH_OF_EVENT
 
-ATTEMPTS, PAUSE = 25, 0.2  # attempts to claim a load; seconds between them
 COLUMNS: Final = (
     "source", "id", "occurred_at", "type", "user_id", "anonymous_id", "item_id", "item_ids", "order_id", "quantity",
     "unit_price", "currency", "value", "query", "impression_id", "session_id", "properties", "digest",
 )  # fmt: skip
 _NAMES: Final = ", ".join(COLUMNS)
-_STAGE: Final = "CREATE TEMP TABLE incoming (position integer GENERATED ALWAYS AS IDENTITY, LIKE events)"
+_STAGE: Final = "CREATE TEMP TABLE IF NOT EXISTS incoming (position integer GENERATED ALWAYS AS IDENTITY, LIKE events)"
 _STORE: Final = f"""
     WITH stored AS (
         INSERT INTO events ({_NAMES}) SELECT {_NAMES} FROM incoming ORDER BY position ON CONFLICT DO NOTHING RETURNING 1
@@ -48,15 +45,6 @@ _DROP_ERASED: Final = f"""
 """
 
 
-class LoadProgress(NamedTuple):
-    """How far a file is loaded: `lines` are done, the other numbers count outcomes of its events."""
-
-    lines: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    rejected: int = 0
-
-
 class CopyResult(NamedTuple):
     """The outcome of a batch. `conflicts` are positions of rows whose identity is stored with another body.
 
@@ -81,6 +69,25 @@ class HistoryCopier:
     straight: bool = True
     _months: set[datetime] = field(default_factory=set)
 
+    async def store(
+        self, rows: bytes, months: Sequence[datetime], save: Callable[[CopyResult], Awaitable[None]]
+    ) -> None:
+        """Copy the rows and `save` the outcome in one transaction; `months` are the first moments of their months.
+
+        A month may be dropped after it was made. Then all are made again, first each in a transaction of its own, as
+        many would need too many locks at once; then in the transaction that keeps them until it ends.
+        """
+        await self.prepare_months(months)
+        try:
+            async with self.connection.transaction():
+                copied = await self.copy(rows)
+                await save(copied)
+        except asyncpg.CheckViolationError:
+            await ensure_months(self.connection, months)
+            async with self.connection.transaction():
+                await hold_months(self.connection, months)
+                await save(await self.copy(rows))
+
     async def copy(self, rows: bytes) -> CopyResult:
         """Store the rows, CSV in the order of COLUMNS, inside the transaction that is open."""
         if not rows:
@@ -91,9 +98,7 @@ class HistoryCopier:
                     return CopyResult(await self._copy_into("events", rows), 0, [], [])
             except asyncpg.UniqueViolationError:
                 pass  # the whole batch goes through the temporary table, which skips stored events
-        if self.straight:
-            self.straight = False
-            await self.connection.execute(_STAGE)
+        self.straight = False
         return await self._copy_new(rows)
 
     async def prepare_months(self, months: Iterable[datetime]) -> None:
@@ -104,6 +109,7 @@ class HistoryCopier:
 
     async def _copy_new(self, rows: bytes) -> CopyResult:
         # The nested loop over the primary key finds conflicts without reading partitions as a whole.
+        await self.connection.execute(_STAGE)
         await self.connection.execute(
             "TRUNCATE incoming RESTART IDENTITY; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
         )
@@ -121,49 +127,3 @@ class HistoryCopier:
             table, source=BytesIO(rows), columns=COLUMNS, format="csv", null=""
         )
         return int(tag.rpartition(" ")[2])
-
-
-async def _claimed(connection: asyncpg.Connection, id: str) -> bool:
-    """Take the load's lock; False if it stays taken. A killed process holds it until its last statement ends."""
-    for _ in range(ATTEMPTS):
-        if await try_lock_session(connection, AdvisoryLock.LOADS, id):
-            return True
-        await asyncio.sleep(PAUSE)
-    return False
-
-
-async def begin_load(connection: asyncpg.Connection, id: str, file: str) -> LoadProgress | None:
-    """Claim a load for as long as the connection lives. Returns its progress, or None when another process has it.
-
-    A finished load starts from the beginning.
-    """
-    if not await _claimed(connection, id):
-        return None
-    await lock_session_shared(connection, AdvisoryLock.MONTHS_IN_USE)
-    row = await connection.fetchrow(
-        "INSERT INTO loads (id, file) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET file = EXCLUDED.file"
-        " RETURNING lines, stored, duplicate, rejected, finished_at",
-        id,
-        file,
-    )
-    if row["finished_at"] is None:
-        return LoadProgress(*tuple(row)[:4])
-    await save_load(connection, id, LoadProgress())
-    return LoadProgress()
-
-
-async def first_started_at(connection: asyncpg.Connection, id: str) -> datetime:
-    """When this load was started for the first time."""
-    begun: datetime = await connection.fetchval("SELECT started_at FROM loads WHERE id = $1", id)
-    return begun
-
-
-async def save_load(connection: asyncpg.Connection, id: str, progress: LoadProgress, *, finished: bool = False) -> None:
-    """Store the progress of the load."""
-    await connection.execute(
-        "UPDATE loads SET lines = $2, stored = $3, duplicate = $4, rejected = $5,"
-        " finished_at = CASE WHEN $6 THEN now() END WHERE id = $1",
-        id,
-        *progress,
-        finished,
-    )

@@ -23,7 +23,10 @@ class AdvisoryLock(IntEnum):
     BEAT = 7305007
     """One beat sends the periodic tasks; held as long as its connection."""
     MONTHS_IN_USE = 7305008
-    """Loads share it, so that the months they make stay until they are filled. Who drops empty months has it alone."""
+    """Loads share it, so that the months they make stay until they are filled. Who drops empty months has it alone.
+
+    So has who takes a load back: no load then finds an event known that is about to be deleted.
+    """
     USERS = 7305010
     """One transaction joins guests to a user, or erases the user, at a time; with a hash of the user's id."""
     MERGES = 7305012
@@ -47,9 +50,9 @@ async def lock_transaction_shared(connection: Connection, lock: AdvisoryLock) ->
     await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", lock)
 
 
-async def lock_session_shared(connection: Connection, lock: AdvisoryLock) -> None:
-    """Wait until nobody has the lock alone; it is shared until the connection is closed."""
-    await connection.execute("SELECT pg_advisory_lock_shared($1)", lock)
+async def try_lock_session_shared(connection: Connection, lock: AdvisoryLock) -> bool:
+    """Whether nobody has the lock alone; then it is shared until the connection is closed."""
+    return bool(await connection.fetchval("SELECT pg_try_advisory_lock_shared($1)", lock))
 
 
 async def try_lock_transaction(connection: Connection, lock: AdvisoryLock) -> bool:

@@ -27,6 +27,7 @@ from cli.loading.tallies import Tally
 from core.contract import BODY, Event, read_event
 from core.errors import InvalidInput
 from db.history import COLUMNS
+from db.lake.event_keys import KEYS
 
 _TYPES: Final = {"occurred_at": TIME, "quantity": pa.int32(), "digest": pa.int64()}
 _SCHEMA: Final = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
@@ -35,12 +36,13 @@ _CSV: Final = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
 
 
 class Rows(NamedTuple):
-    """Rows to copy: their line numbers, the CSV, the first day of every month, and how many name each item."""
+    """Rows to copy: their line numbers, the CSV, the first day of every month, how many name each item, their keys."""
 
     lines: NDArray[np.int64]
     csv: bytes
     months: list[datetime]
     items: dict[str, int]
+    keys: pa.Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class EventReader:
         table, repeated = self._with_ids(pa.concat_tables([fast, _event_table(events)]).combine_chunks())
         items = self.tally.add_events(table, repeated)
         every = np.concatenate((chunk.lines[passed], np.array(lines, np.int64)))
-        return Rows(every, _csv(table), _months(table["occurred_at"]), items), chunk.rejects + rejects
+        keys = table.select(KEYS.names)
+        return Rows(every, _csv(table), _months(table["occurred_at"]), items, keys), chunk.rejects + rejects
 
     def _table(self, columns: dict[str, pa.Array | None], passed: NDArray[np.bool_]) -> pa.Table:
         count = int(passed.sum())

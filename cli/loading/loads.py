@@ -10,9 +10,9 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
-import asyncpg
+import pyarrow as pa
 
 from cli.loading.chunks import Chunk, Reject, WrongFile
 from cli.loading.columns import Kind
@@ -26,7 +26,10 @@ from cli.loading.summary import Summary
 from cli.loading.tallies import Tally
 from cli.progress import FileProgress
 from core import clock
-from db.history import HistoryCopier, LoadProgress, begin_load, first_started_at, save_load
+from db.history import CopyResult, HistoryCopier
+from db.loads.manifests import IDS, Manifest, encoded
+from db.loads.records import Begun, LoadBusy, LoadProgress, begin_load, finish_load, save_load
+from db.postgres import Connection
 
 T = TypeVar("T")
 NotePatches = Callable[[Patches, list[Reject]], Awaitable[None]]
@@ -36,7 +39,7 @@ _ERASED = "events of this person from before their erasure are not stored"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One file to load, and how."""
+    """One file to load, and how. `manifests`: the address for its manifest, None where there is no place for it."""
 
     kind: Kind
     file: Path
@@ -45,6 +48,7 @@ class Load:
     reading: Reading = field(default_factory=Reading)
     complete: bool = False  # whether items that the file leaves out become unavailable
     force: bool = False  # also if they are many
+    manifests: str | None = None
 
 
 class LoadCounts(NamedTuple):
@@ -72,48 +76,68 @@ class LoadCounts(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A load that has ended."""
+    """A load that has ended. Without a manifest it cannot be taken back; a dry run has no id either."""
 
     counts: LoadCounts
     summary: Summary
+    id: str | None = None
+    manifest: str | None = None
 
 
-async def load_events(connection: asyncpg.Connection, load: Load, report: FileProgress) -> Loaded:
+async def load_events(connection: Any, load: Load, report: FileProgress) -> Loaded:
     """Store the events of the file once; a load that was stopped resumes where it stopped. Raises WrongFile."""
-    id = _load_id(load)
-    begun = await begin_load(connection, id, load.file.name)
-    if begun is None:
-        raise WrongFile("another process is loading it")
-    history, progress, counts = HistoryCopier(connection), begun, LoadCounts(resumed_after=begun.lines)
-    tally, named = Tally(load.reading.zone), NamedItems()
-    async with _read(load, partial(_events, tally=tally), await first_started_at(connection, id)) as steps:
-        with RejectFile(load.rejects, begun.lines) as rejects:
+    id, begun, manifest = await _begin(connection, load)
+    counts, tally, named = LoadCounts(resumed_after=begun.progress.lines), Tally(load.reading.zone), NamedItems()
+    async with _read(load, partial(_events, tally=tally), begun.started_at) as steps:
+        with RejectFile(load.rejects, begun.progress.lines) as rejects:
+            store = EventStore(HistoryCopier(connection), id, begun.progress, rejects, manifest)
             async for chunk, rows, refused in steps:
                 counts = counts.plus_chunk(chunk)
                 await named.count(connection, rows.items)
-                if chunk.last_line > begun.lines:
-                    await history.prepare_months(rows.months)
-                    progress = await _store(history, id, progress, chunk, rows, refused, rejects)
+                if chunk.last_line > begun.progress.lines:
+                    await store.add(chunk, rows, refused)
                 report(chunk.read, chunk.last_line)
-    await save_load(connection, id, progress, finished=True)
-    return await _ended(connection, load, tally, rejects, counts.plus(*progress[1:]), named)
+    await finish_load(connection, id, store.progress, begun.manifest)
+    summary = await _summary(connection, load, tally, rejects, counts.rounded, named)
+    return Loaded(counts.plus(*store.progress[1:]), summary, id, manifest.url if manifest else None)
 
 
-async def load_patches(connection: asyncpg.Connection, load: Load, report: FileProgress) -> Loaded:
+async def load_patches(connection: Any, load: Load, report: FileProgress) -> Loaded:
     """Apply the items or users of the file as patches. Raises WrongFile."""
-    counts, tally, named = LoadCounts(), Tally(), NamedItems()
+    id, begun, manifest = await _begin(connection, load)
+    counts, tally, named, last = LoadCounts(), Tally(), NamedItems(), 0
     async with _read(load, _patches, clock.now()) as steps:
         with RejectFile(load.rejects) as rejects:
             async for chunk, patches, refused in steps:
+                if manifest and patches.patches:
+                    ids = pa.table([[patch["id"] for patch in patches.patches]], schema=IDS)
+                    await asyncio.to_thread(manifest.add, chunk.last_line, encoded(ids))
                 stored, grown = await store_patches(connection, load.kind, patches)
                 tally.add_patches(patches.patches)
                 rejects.write(refused + grown)
                 older = len(patches.patches) - stored - len(grown)
                 counts = counts.plus(stored, older, len(refused) + len(grown)).plus_chunk(chunk)
-                report(chunk.read, chunk.last_line)
+                last = chunk.last_line
+                report(chunk.read, last)
+    progress = LoadProgress(last, counts.stored, counts.duplicate, counts.rejected)
+    await finish_load(connection, id, progress, begun.manifest)
     if load.kind == Kind.ITEMS:
         await named.sample(connection)
-    return await _ended(connection, load, tally, rejects, counts, named)
+    summary = await _summary(connection, load, tally, rejects, counts.rounded, named)
+    return Loaded(counts, summary, id, manifest.url if manifest else None)
+
+
+async def _begin(connection: Connection, load: Load) -> tuple[str, Begun, Manifest | None]:
+    """Claim the load; its id, its progress and its manifest. Raises WrongFile while others work on it."""
+    id = _load_id(load)
+    try:
+        begun = await begin_load(connection, id, load.file.name, load.kind, load.manifests)
+    except LoadBusy as error:
+        raise WrongFile(str(error)) from None
+    manifest = Manifest.at(begun.manifest, id) if begun.manifest else None
+    if manifest and begun.anew:
+        await asyncio.to_thread(manifest.remove)
+    return id, begun, manifest
 
 
 async def check_file(load: Load, report: FileProgress, note: NotePatches | None = None) -> Loaded:
@@ -137,12 +161,11 @@ async def check_file(load: Load, report: FileProgress, note: NotePatches | None 
     return Loaded(counts, Summary(load.kind, tally, counts.rounded, rejects.reasons))
 
 
-async def _ended(
-    connection: asyncpg.Connection, load: Load, tally: Tally, rejects: RejectFile, counts: LoadCounts, named: NamedItems
-) -> Loaded:
+async def _summary(
+    connection: Connection, load: Load, tally: Tally, rejects: RejectFile, rounded: int, named: NamedItems
+) -> Summary:
     words = await named.words(connection)
-    summary = Summary(load.kind, tally, counts.rounded, rejects.reasons, named.known, named.unknown, words)
-    return Loaded(counts, summary)
+    return Summary(load.kind, tally, rounded, rejects.reasons, named.known, named.unknown, words)
 
 
 @asynccontextmanager
@@ -169,29 +192,46 @@ def _patches(load: Load, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Patch
         yield chunk, *patches_of(load.kind, chunk)
 
 
-async def _store(
-    history: HistoryCopier,
-    id: str,
-    before: LoadProgress,
-    chunk: Chunk,
-    rows: Rows,
-    refused: list[Reject],
-    rejects: RejectFile,
-) -> LoadProgress:
-    """Store a chunk and the progress, both or neither; the rejects are written before."""
-    async with history.connection.transaction():
-        copied = await history.copy(rows.csv)
-        refused = refused + [Reject(int(rows.lines[place]), "id", _CONFLICT) for place in copied.conflicts]
-        refused += [Reject(int(rows.lines[place]), "occurredAt", _ERASED) for place in copied.erased]
-        rejects.write(refused)
+@dataclass(slots=True)
+class EventStore:
+    """Stores the chunks of a load: first keys and rejects, then events and progress in one transaction."""
+
+    history: HistoryCopier
+    id: str
+    progress: LoadProgress
+    rejects: RejectFile
+    manifest: Manifest | None
+
+    async def add(self, chunk: Chunk, rows: Rows, refused: list[Reject]) -> None:
+        """Store a chunk. Raises StoreUnavailable."""
+        written = asyncio.create_task(asyncio.to_thread(self._write_keys, chunk, rows))
+
+        async def save(copied: CopyResult) -> None:
+            more = [Reject(int(rows.lines[place]), "id", _CONFLICT) for place in copied.conflicts]
+            more += [Reject(int(rows.lines[place]), "occurredAt", _ERASED) for place in copied.erased]
+            await written
+            self.rejects.write(refused + more)
+            await self._save(chunk, copied, len(refused) + len(more))
+
+        try:
+            await self.history.store(rows.csv, rows.months, save)
+        finally:
+            await asyncio.wait([written])
+
+    def _write_keys(self, chunk: Chunk, rows: Rows) -> None:
+        if self.manifest and len(rows.keys):
+            self.manifest.add(chunk.last_line, encoded(rows.keys))
+
+    async def _save(self, chunk: Chunk, copied: CopyResult, rejected: int) -> None:
+        before = self.progress
         progress = LoadProgress(
             chunk.last_line,
             before.stored + copied.stored,
             before.duplicate + copied.duplicate,
-            before.rejected + len(refused),
+            before.rejected + rejected,
         )
-        await save_load(history.connection, id, progress)
-    return progress
+        await save_load(self.history.connection, self.id, progress)
+        self.progress = progress
 
 
 def _load_id(load: Load) -> str:

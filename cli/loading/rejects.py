@@ -1,13 +1,16 @@
 """The file of rejects: the lines that were not stored, each as a JSON object with `line`, `field` and `reason`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import orjson
 
+from cli.errors import CannotWrite
 from cli.loading.chunks import Reject
 
 _MOST_REASONS = 1000
@@ -21,13 +24,14 @@ class RejectFile:
         """Keep the rejects of the first `keep_until` lines and write behind them."""
         self.path = path
         self.reasons: Counter[str] = Counter()
-        kept = _kept(path, keep_until)
-        self._file: BinaryIO | None = None
-        if kept:
-            path.write_bytes(b"".join(kept))
-            self._count(orjson.loads(line)["reason"] for line in kept)
-        else:
-            path.unlink(missing_ok=True)
+        self._file: FileIO | None = None
+        with self._translated():
+            kept = _kept(path, keep_until)
+            if kept:
+                path.write_bytes(b"".join(kept))
+            else:
+                path.unlink(missing_ok=True)
+        self._count(orjson.loads(line)["reason"] for line in kept)
 
     def __enter__(self) -> Self:
         return self
@@ -39,17 +43,26 @@ class RejectFile:
             self._file.close()
 
     def write(self, rejects: Sequence[Reject]) -> None:
-        """Add these, in the order of their lines, and flush them."""
+        """Add these, in the order of their lines. Raises CannotWrite."""
         if not rejects:
             return
-        if self._file is None:
-            self._file = self.path.open("ab")
         self._count(reject.reason for reject in rejects)
         in_order = sorted(rejects, key=lambda reject: reject.line)
-        self._file.write(
-            b"".join(orjson.dumps(dict(zip(_WRITTEN, reject, strict=False))) + b"\n" for reject in in_order)
-        )
-        self._file.flush()
+        with self._translated():
+            if self._file is None:
+                self._file = self.path.open("ab", buffering=0)  # nothing is left to write when it is closed
+            lines = (orjson.dumps(dict(zip(_WRITTEN, reject, strict=False))) for reject in in_order)
+            content = memoryview(b"".join(line + b"\n" for line in lines))
+            while content:
+                content = content[self._file.write(content) :]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            words = f"the rejects cannot be written to {self.path}: {error.strerror or error}"
+            raise CannotWrite(f"{words} (--rejects names another file; the same command resumes)") from error
 
     def _count(self, reasons: Iterable[str]) -> None:
         """Count the reasons; those beyond many different ones together."""

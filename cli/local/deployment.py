@@ -59,6 +59,9 @@ class Deployment:
             **environment(urls),
             "PENCHANT_SECRET": read_secret("PENCHANT_SECRET") or self.folder.secret("gateway"),
             "PENCHANT_BUNDLES": os.environ.get("PENCHANT_BUNDLES") or str(self.folder.path / "bundles"),
+            "PENCHANT_LOADS_URL": os.environ.get("PENCHANT_LOADS_URL")
+            or os.environ.get("PENCHANT_LAKE_URL")
+            or str(self.folder.path / "loads"),
             "PENCHANT_HOST": "127.0.0.1",
             "PENCHANT_PORT": str(self.port),
             "PENCHANT_PUBLIC_URL": self.base_url,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
 from uuid import uuid4
@@ -26,10 +26,13 @@ class Lake:
     root: str
 
     @classmethod
-    def at(cls, url: str) -> Self:
-        """The lake at this address; nothing is opened yet. Raises InvalidInput for an address that cannot be opened."""
+    def at(cls, url: str, folder: str = EVENTS) -> Self:
+        """The lake at this address; nothing is opened yet. Raises InvalidInput for an address that cannot be opened.
+
+        `folder` is where its files are below the address: the events', unless another is named.
+        """
         files, path = _opened(url)
-        return cls(url.rstrip("/"), files, f"{path.rstrip('/')}/{EVENTS}")
+        return cls(url.rstrip("/"), files, f"{path.rstrip('/')}/{folder}")
 
     @classmethod
     def of_file(cls, url: str) -> tuple[Self, str]:
@@ -54,11 +57,11 @@ class Lake:
         """The storage's own name of a file."""
         return f"{self.root}/{name}"
 
-    def sizes(self) -> dict[str, int]:
-        """Every file, with its bytes."""
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Every file, or those in a folder, with its bytes."""
         with self.translated():
             self.files.invalidate_cache()
-            found = self.files.find(self.root, detail=True)
+            found = self.files.find(self.path(folder).rstrip("/"), detail=True)
         return {path.removeprefix(f"{self.root}/"): int(about["size"] or 0) for path, about in found.items()}
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
@@ -89,9 +92,15 @@ class Lake:
     def write(self, folder: str, name: str, content: bytes) -> None:
         """Write a small file, as a whole or not at all."""
         temporary, file = self.create(folder)
-        with self.translated():
-            file.write(content)
-            finish(file)
+        try:
+            with self.translated():
+                file.write(content)
+                finish(file)
+        except BaseException:
+            with suppress(Exception):  # the first error is the cause
+                discard(file)
+                self.remove([temporary])
+            raise
         self.name(temporary, f"{folder}/{name}")
 
     def remove(self, names: Iterable[str]) -> None:

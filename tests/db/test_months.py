@@ -10,8 +10,8 @@ import pytest
 
 from core.contract import Event, read_event
 from db.events import ensure_months, insert_events
-from db.history import begin_load
 from db.lake.owner import sole_writer
+from db.loads.records import begin_load
 from db.months import KEPT, MOST_CHECKED, MOST_DROPPED, _drop, drop_empty_months, months_of_events
 from db.postgres import Pool
 
@@ -95,7 +95,7 @@ async def test_nothing_is_dropped_while_a_file_is_loaded_or_the_lake_is_written(
     await ensure_months(months, [OLD])
     loader = await asyncpg.connect(postgres_url)
     try:
-        assert await begin_load(loader, "load", "file.csv") is not None
+        await begin_load(loader, "load", "file.csv", "events", None)
         assert await drop_empty_months(months, NOW) == []
     finally:
         await loader.close()

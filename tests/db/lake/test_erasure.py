@@ -86,7 +86,7 @@ async def test_an_erasure_that_was_killed_is_continued(pool: Pool, lake: Lake, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("db.lake.erasure.write_day", killed)
+        patched.setattr("db.lake.rewriting.write_day", killed)
         with pytest.raises(KeyboardInterrupt):
             erase_people(lake, {ADA})
     assert ("ada", "g2") in people(lake)  # readers go by the manifest
