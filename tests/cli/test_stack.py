@@ -113,6 +113,16 @@ def test_a_killed_supervisor_leaves_no_process(holder: Callable[..., subprocess.
     until(lambda: not running_in(folder), "its processes have ended", 20)
 
 
+def test_two_schedulers_are_an_option_of_erlang_and_not_of_a_program_that_it_runs(
+    holder: Callable[..., subprocess.Popen[str]],
+) -> None:
+    folder, _ = address(holder())
+    (broker,) = (words for line in running_in(folder) if "beam.smp" in (words := line.split())[0])
+    options = " ".join(broker[: broker.index("--")])
+    assert "-S 2:2" in options
+    assert "+sbwt" not in broker and "-S" not in broker[broker.index("--") :]
+
+
 def test_a_normal_user_without_a_home_runs_a_stack_too(holder: Callable[..., subprocess.Popen[str]]) -> None:
     as_root = os.geteuid() == 0
     process = holder(*[NOBODY] * as_root, HOME="/nonexistent", XDG_CACHE_HOME="")
