@@ -7,6 +7,6 @@ def trainer() -> None:
     from cli.services.startup import read_settings
     from workers.app import create_trainer
 
-    settings = read_settings()
+    settings = read_settings("stores", "lake")
     prepare_celery()
     run_worker(create_trainer(settings), processes=1)

@@ -20,6 +20,7 @@ from cli.stack.folder import Folder
 from cli.stack.processes import Command, Process, Processes, is_starting, wait_until
 from cli.stack.stores import Stack
 from core.secret_files import read_secret
+from core.setting_faults import SettingsRefused
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)  # SIGALRM: a stop that was postponed
 POSTPONED = 0.05  # seconds
@@ -106,9 +107,11 @@ def open_deployment(path: Path, port: int) -> Iterator[Deployment]:
     """A deployment that no other process runs. Everything it started has ended when the block has.
 
     Raises:
+        SettingsRefused: a setting in the environment is wrong.
         Busy: another process runs it.
         typer.Exit: it was stopped, by Ctrl-C, a signal, or closing the terminal; code 130 before it was ready.
     """
+    _refuse_wrong_settings()
     os.umask(0o077)
     with _stoppable(), Folder.open(path).held() as folder:
         deployment = Deployment(folder, Processes(), port)
@@ -122,6 +125,15 @@ def open_deployment(path: Path, port: int) -> Iterator[Deployment]:
                 signal.signal(each, signal.SIG_IGN)
             deployment.processes.stop(STOP_TIMEOUT)
             deployment.reserved.close()
+
+
+def _refuse_wrong_settings() -> None:
+    """Refuse settings that a service would refuse. Those that are missing are set when the stores have started."""
+    from core.settings import CONCERNS, Settings
+
+    faults = [fault for fault in Settings().faults(*CONCERNS) if not fault.missing]
+    if faults:
+        raise SettingsRefused(faults)
 
 
 def _without_files_of(settings: dict[str, str]) -> dict[str, str]:
