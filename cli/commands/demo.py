@@ -22,4 +22,5 @@ def demo(port: Port = 8000, folder: Folder = Path(".penchant")) -> None:
             run.show_answer(client)
             run.train(client, installing)
             run.show_how_to_ask(client)
+            deployment.start_background()  # not earlier: the trainer imports what is being installed until then
             deployment.watch()
