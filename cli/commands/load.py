@@ -30,7 +30,7 @@ REDIS_TIMEOUT = 5.0  # seconds
 
 def load(
     kind: Annotated[Kind, typer.Argument(help="What the file holds.")],
-    file: Annotated[Path, typer.Argument(help="Parquet, CSV, JSON or XML, also compressed: docs/loading.md.")],
+    file: Annotated[Path, typer.Argument(help="Parquet, CSV, JSON or XML, also compressed; - is standard input.")],
     recipe: Annotated[
         Path | None, typer.Option(help="A TOML file that maps the file's columns to ours: docs/loading.md.")
     ] = None,
@@ -76,8 +76,10 @@ def load(
 
 def _load_of(kind: Kind, file: Path, source: str, rejects: Path | None, reading: "Reading") -> "Load":
     from cli.loading.loads import Load
+    from cli.loading.standard_input import as_file
     from core.contract import check_id
 
+    file = as_file(file)
     return Load(kind, file, rejects or Path(f"{file.name}.rejects.jsonl"), check_id(source, "source"), reading)
 
 
