@@ -208,3 +208,7 @@ def test_the_image_version_is_the_version_of_the_project() -> None:
     assert version
     tags = {service["image"].partition(":")[2] for service in SERVICES.values() if "build" in service}
     assert tags == {f"${{PENCHANT_VERSION:-{version[1]}}}"}
+
+
+def test_mlflow_runs_without_its_job_processes() -> None:
+    assert SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
