@@ -53,7 +53,7 @@ bench: setup
 	$(BIN)/python -m benchmarks --quick
 
 # The locks have hashes and no addresses. `train` and `dev` pin tensorflow-cpu instead of tensorflow.
-COMPILE := $(BIN)/uv -q pip compile --generate-hashes --no-header --no-annotate --python-version 3.11
+COMPILE := $(BIN)/uv -q pip compile --generate-hashes --no-header --no-annotate --universal --python-version 3.11
 CPU := requirements/cpu.in --override requirements/overrides.txt
 lock: setup
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
@@ -83,11 +83,11 @@ $(VENV)/ready-demo: $(BIN)/uv pyproject.toml requirements/build.txt requirements
 	@touch $@
 
 $(BIN)/uv: requirements/uv.txt
-	@for python in $(PYTHON) python3.11 python3 python; do \
-	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then break; fi; \
+	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
+	    if $$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then break; fi; \
 	    python=; \
 	done; \
-	if [ -z "$$python" ]; then echo "Penchant needs Python 3.11 with venv (Debian: python3.11-venv). To name it: make PYTHON=/path/to/python3.11"; exit 1; fi; \
+	if [ -z "$$python" ]; then echo "Penchant needs Python 3.11, 3.12 or 3.13 with venv (Debian and Ubuntu: python3-venv). To name it: make PYTHON=/path/to/python3"; exit 1; fi; \
 	$$python -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@

@@ -1,8 +1,9 @@
 """`penchant`: imports a command when it is called, so that no command waits for the imports of another."""
 
-from importlib import import_module
+import os
+from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -11,6 +12,8 @@ from typer.core import TyperGroup
 from cli.errors import REFUSED, UNREACHABLE, WRONG_COMMAND, exit_code
 from cli.local.stack_files import adopt_running_stack
 from core.errors import PenchantError
+from core.secret_files import PREFIX
+from core.setting_faults import SettingsRefused, faults_in
 
 COMMANDS = {
     "demo": "cli.commands.demo:demo",
@@ -33,7 +36,8 @@ COMMANDS = {
     "doctor": "cli.commands.doctor:doctor",
 }
 STARTERS = frozenset({"demo", "up"})
-RUNNERS = STARTERS | {"migrate", "gateway", "worker", "trainer", "beat"}
+SERVICES = frozenset({"gateway", "worker", "trainer", "beat"})
+RUNNERS = STARTERS | SERVICES | {"migrate"}
 """They run Penchant itself: whatever stops them, they end with 1, and a supervisor starts them again."""
 
 
@@ -62,34 +66,48 @@ class Commands(TyperGroup):
         """Run the command; an error of ours becomes one line on standard error and an exit code."""
         try:
             return super().invoke(ctx)
+        except SettingsRefused as error:
+            self._refuse(ctx, error)
+        except ValidationError as error:
+            self._refuse(ctx, SettingsRefused(faults_in(error)))
         except PenchantError as error:
             typer.echo(f"penchant: {error}", err=True)
             raise typer.Exit(REFUSED if ctx.invoked_subcommand in RUNNERS else exit_code(error)) from error
-        except ValidationError as error:
-            typer.echo(f"penchant: {_faulty_settings(error)}", err=True)
-            absent = _are_missing(error) and ctx.invoked_subcommand not in RUNNERS
-            raise typer.Exit(UNREACHABLE if absent else WRONG_COMMAND) from error
+
+    def _refuse(self, ctx: Any, error: SettingsRefused) -> NoReturn:
+        typer.echo(f"penchant: {error}", err=True)
+        absent = error.lacks and ctx.invoked_subcommand not in RUNNERS
+        if error.lacks:
+            typer.echo("No stack runs here: `make demo` and `penchant up` start one, and set them.", err=True)
+        raise typer.Exit(UNREACHABLE if absent else WRONG_COMMAND) from error
 
 
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"penchant {metadata.version('penchant')}")
+        raise typer.Exit
+
+
 @app.callback(help="A self-hosted real-time personalization engine.")
-def entry(context: typer.Context) -> None:
+def entry(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Inside a checkout where a stack runs, its addresses are the settings unless the environment says otherwise."""
+    if context.invoked_subcommand not in SERVICES | {"doctor"}:
+        _warn_of_unknown_settings()
     if context.invoked_subcommand not in STARTERS:
         adopt_running_stack(Path.cwd())
 
 
-def _faulty_settings(error: ValidationError) -> str:
-    """The settings that are missing or wrong, never their values."""
-    faults = [f"PENCHANT_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors() if fault["loc"]]
-    text = "these settings are missing or wrong (core/settings.py explains them)\n  " + "\n  ".join(faults)
-    if not _are_missing(error):
-        return text
-    return f"{text}\nNo stack runs here: `make demo` and `penchant up` start one, and set them."
+def _warn_of_unknown_settings() -> None:
+    if any(name.upper().startswith(PREFIX) for name in os.environ):
+        from core.setting_names import unknown_names, warning_of
 
-
-def _are_missing(error: ValidationError) -> bool:
-    """Whether the settings lack a store, as where no stack runs."""
-    return any(fault["type"] == "missing" for fault in error.errors())
+        for name, nearest in unknown_names().items():
+            typer.echo(f"penchant: warning: {warning_of(name, nearest)}", err=True)

@@ -7,12 +7,14 @@ from datetime import time
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from core.secret_files import PREFIX, SecretFiles
+from core.secret_files import PREFIX, SECRET_REFUSED, SecretFiles, UnreadableSecret
+from core.setting_faults import Fault, SettingsRefused, faults_in
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -31,6 +33,14 @@ class _Concern(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Values given in code win over files of secrets, and these over the environment."""
         return init_settings, SecretFiles(settings_cls), env_settings
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _readable(cls, value: object) -> object:
+        """Report a secret that cannot be read as every other fault."""
+        if isinstance(value, UnreadableSecret):
+            raise PydanticCustomError(SECRET_REFUSED, "{reason}", {"reason": value.reason})
+        return value
 
 
 class Stores(_Concern):
@@ -209,6 +219,21 @@ class EventLake(_Concern):
 class Settings:
     """All concerns, each read from the environment when it is first used: a worker needs no gateway secret."""
 
+    def check(self, *concerns: str) -> None:
+        """Read these concerns now. Raises SettingsRefused, which names everything that is missing or wrong in them."""
+        if faults := self.faults(*concerns):
+            raise SettingsRefused(faults)
+
+    def faults(self, *concerns: str) -> list[Fault]:
+        """Everything that is missing or wrong in these concerns."""
+        found: list[Fault] = []
+        for name in concerns:
+            try:
+                getattr(self, name)
+            except ValidationError as error:
+                found += faults_in(error)
+        return found
+
     @cached_property
     def stores(self) -> Stores:
         return Stores()
@@ -248,3 +273,6 @@ class Settings:
     @cached_property
     def lake(self) -> EventLake:
         return EventLake()
+
+
+CONCERNS: Final = tuple(name for name, kind in vars(Settings).items() if isinstance(kind, cached_property))

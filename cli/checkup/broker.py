@@ -37,14 +37,14 @@ def _check(url: str) -> list[Finding]:
             advice = "Start it, or correct PENCHANT_BROKER_URL; until then events wait in the outbox."
             return [fail("broker", f"{address(url)}: {error or type(error).__name__}", advice)]
         return [
-            _check_server(address(url), connection),
+            check_version(address(url), connection.connection.server_properties),
             *map(partial(_check_queue, connection), READERS),
             _check_dead(connection),
         ]
 
 
-def _check_server(where: str, connection: Any) -> Finding:
-    properties = connection.connection.server_properties
+def check_version(where: str, properties: dict[str, Any]) -> Finding:
+    """Whether a broker with these properties can be used."""
     version = str(properties.get("version", ""))
     says = f"{where}, {properties.get('product', 'a broker')} {version}"
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_VERSION:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from cli.checkup.findings import Finding, address, fail, ok, warn
-from core.errors import PenchantError
+from core.setting_faults import faults_in
+from core.setting_names import unknown_names, warning_of
 from core.settings import Gateway, Stores
 from core.telemetry import ENDPOINTS
 
@@ -33,10 +34,14 @@ def read_concern(kind: type[Concern]) -> tuple[Concern | None, list[Finding]]:
         return kind(), []
     except ValidationError as error:
         advice = "Set it in the environment; core/settings.py explains it."
-        faults = [(f"PENCHANT_{str(fault['loc'][0]).upper()}", fault["msg"]) for fault in error.errors()]
-        return None, [fail("settings", f"{name}: {message}", advice) for name, message in faults]
-    except PenchantError as error:
-        return None, [fail("settings", str(error), "Correct the file, or name another one.")]
+        return None, [fail("settings", str(fault), advice) for fault in faults_in(error)]
+
+
+def check_names() -> list[Finding]:
+    """Environment variables that look like settings and are none."""
+    unknown = unknown_names()
+    advice = "Correct its name, or remove it; core/settings.py has all names."
+    return [warn("settings", warning_of(name, nearest), advice) for name, nearest in unknown.items()]
 
 
 def check_gateway_settings(gateway: Gateway) -> list[Finding]:

@@ -38,7 +38,7 @@ async def check_postgres(stores: Stores) -> list[Finding]:
         server = await checkup.server(pool)
         took = timedelta(seconds=perf_counter() - began)
         found = [*_check_server(where, server, took), _check_clock(server.now - (before + took / 2))]
-        schema = await _check_schema(pool)
+        schema = await check_schema(pool)
         if schema.verdict == "FAIL":
             return [*found, schema]
         found += [schema, *await _check_partitions(pool), await _check_outbox(pool), await _check_dead(pool)]
@@ -47,16 +47,20 @@ async def check_postgres(stores: Stores) -> list[Finding]:
 
 
 def _check_server(where: str, server: Server, took: timedelta) -> list[Finding]:
-    says = f"{where}, version {server.version}, answers in {took.total_seconds() * 1000:.1f} ms"
-    if server.number < OLDEST_VERSION:
-        return [fail("postgres", says, "Upgrade it: 15 is the oldest version that works.")]
+    found = check_version(f"{where}, version {server.version}", server.number, took)
+    if found.verdict == "FAIL":
+        return [found]
     used = f"{server.connections} of {server.most_connections} connections are in use"
     if server.connections > 0.8 * server.most_connections:
-        return [
-            ok("postgres", says),
-            warn("connections", used, "Raise max_connections or lower PENCHANT_POSTGRES_POOL."),
-        ]
-    return [ok("postgres", says), ok("connections", used)]
+        return [found, warn("connections", used, "Raise max_connections or lower PENCHANT_POSTGRES_POOL.")]
+    return [found, ok("connections", used)]
+
+
+def check_version(says: str, number: int, took: timedelta) -> Finding:
+    """Whether a server of this version, as 180001, can be used."""
+    if number < OLDEST_VERSION:
+        return fail("postgres", says, "Upgrade it: 15 is the oldest version that works.")
+    return ok("postgres", f"{says}, answers in {took.total_seconds() * 1000:.1f} ms")
 
 
 def _check_clock(skew: timedelta) -> Finding:
@@ -67,7 +71,8 @@ def _check_clock(skew: timedelta) -> Finding:
     return warn("clock", says, advice) if abs(skew) > SKEW_TO_WARN else ok("clock", says)
 
 
-async def _check_schema(connection: Connection) -> Finding:
+async def check_schema(connection: Connection) -> Finding:
+    """Whether the schema is the one that this program needs."""
     found, newest = await checkup.revision(connection), head()
     if found is None:
         return fail("schema", "the database is empty", "Run `penchant migrate`.")

@@ -27,10 +27,11 @@ async def check_redis(stores: Stores) -> list[Finding]:
         return [fail("redis", f"{address(url)}: {error}", "Start it, or correct PENCHANT_REDIS_URL.")]
     finally:
         await redis.aclose()
-    return [_check_server(address(url), info, took), _check_memory(info)]
+    return [check_version(address(url), info, took), _check_memory(info)]
 
 
-def _check_server(where: str, info: dict[str, Any], took: float) -> Finding:
+def check_version(where: str, info: dict[str, Any], took: float) -> Finding:
+    """Whether a server that reports this about itself can be used."""
     name, version = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
     says = f"{where}, {name} {version}, answers in {took * 1000:.1f} ms"
     if int(str(version).partition(".")[0]) < OLDEST_VERSION:

@@ -14,7 +14,7 @@ def beat() -> None:
     from workers.app import create_beat
     from workers.beat import run
 
-    settings = read_settings()
+    settings = read_settings("stores")
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     run(create_beat(settings), settings.stores)

@@ -1,5 +1,6 @@
 """`penchant demo`: ten months of a real shop, answered at once from what is popular, then from a trained model."""
 
+import os
 from pathlib import Path
 
 from cli.commands.up import Folder, Port
@@ -13,6 +14,7 @@ def demo(port: Port = 8000, folder: Folder = Path(".penchant")) -> None:
         run = Demo(deployment)
         making = run.begin_making_files()
         deployment.start_stores(run.say)
+        deployment.settings["PENCHANT_RETRAIN_DAILY"] = os.environ.get("PENCHANT_RETRAIN_DAILY", "false")
         run.load(making)
         installing = run.begin_installing()
         client = run.client()
@@ -22,4 +24,5 @@ def demo(port: Port = 8000, folder: Folder = Path(".penchant")) -> None:
             run.show_answer(client)
             run.train(client, installing)
             run.show_how_to_ask(client)
+            deployment.start_background()  # not earlier: the trainer imports what is being installed until then
             deployment.watch()

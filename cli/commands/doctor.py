@@ -32,8 +32,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 async def _check_all() -> "list[Finding]":
-    from cli.checkup.configuration import check_collector, check_versions, read_concern
-    from core.settings import EventLake, Gateway, Schedule, Stores
+    from cli.checkup.configuration import check_collector, check_names, check_versions, read_concern
+    from core.settings import EventLake, Gateway, Ingest, Logging, Schedule, Stores, Tokens, Watching
 
     stores, no_stores = read_concern(Stores)
     gateway, no_gateway = read_concern(Gateway)
@@ -43,8 +43,12 @@ async def _check_all() -> "list[Finding]":
         *check_versions(),
         *no_stores,
         *no_gateway,
-        *read_concern(Schedule)[1],
-        *read_concern(EventLake)[1],
+        *(
+            fault
+            for kind in (Ingest, Tokens, Logging, Watching, Schedule, EventLake)
+            for fault in read_concern(kind)[1]
+        ),
+        *check_names(),
         *check_collector(),
         *(each for part in checked for each in part),
     ]

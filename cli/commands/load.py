@@ -40,7 +40,7 @@ def _command(kind: Kind) -> Callable[..., None]:
     """The command that loads files of one kind."""
 
     def load(
-        file: Annotated[Path, typer.Argument(help="Parquet, CSV, JSON or XML, also compressed: docs/loading.md.")],
+        file: Annotated[Path, typer.Argument(help="Parquet, CSV, JSON or XML, also compressed; - is standard input.")],
         recipe: Annotated[
             Path | None, typer.Option(help="A TOML file that maps the file's columns to ours: docs/loading.md.")
         ] = None,
@@ -108,9 +108,10 @@ app.command("undo")(undo)
 
 def _load_of(kind: Kind, file: Path, source: str, rejects: Path | None, reading: "Reading") -> "Load":
     from cli.loading.loads import Load
+    from cli.loading.standard_input import as_file
     from core.contract import check_id
 
-    settings = EventLake()
+    file, settings = as_file(file), EventLake()
     return Load(
         kind,
         file,

@@ -1,4 +1,4 @@
-"""`penchant up`: runs the stores, the gateway and the worker on this machine, until it is stopped."""
+"""`penchant up`: runs the stores and every part of Penchant on this machine, until it is stopped."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,4 +23,5 @@ def up(port: Port = 8000, folder: Folder = Path(".penchant")) -> None:
             leave_credentials(deployment, register_own_client(deployment, CLIENT))
             url = deployment.base_url
             typer.echo(f"Penchant answers at {url}/graphql; `penchant load` brings your data. Ctrl-C stops.")
+            deployment.start_background()
             deployment.watch()

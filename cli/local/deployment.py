@@ -1,12 +1,13 @@
-"""A whole Penchant on one machine: the stores, the gateway and the worker, under one supervisor."""
+"""A whole Penchant on one machine: the stores, gateway, worker, beat and trainer, under one supervisor."""
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -20,11 +21,13 @@ from cli.stack.folder import Folder
 from cli.stack.processes import Command, Process, Processes, is_starting, wait_until
 from cli.stack.stores import Stack
 from core.secret_files import read_secret
+from core.setting_faults import SettingsRefused
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)  # SIGALRM: a stop that was postponed
 POSTPONED = 0.05  # seconds
 STOP_TIMEOUT = 35.0  # seconds; gateway and worker promise to end in 30
 WATCH_INTERVAL = 0.3  # seconds
+BACKGROUND_NICENESS = 5
 
 
 class Deployment:
@@ -50,11 +53,13 @@ class Deployment:
         return self.settings[GIVEN["postgres"]]
 
     def start_stores(self, say: Callable[[str], None]) -> None:
-        """Start the stores, migrate the database, and fix every setting."""
-        from db.migrate import upgrade
+        """Start the stores, check their versions, migrate the database, and fix every setting.
 
+        Raises:
+            StackError: a store did not start, or its version is too old.
+        """
         urls = self.stack.start(say=say)
-        upgrade(urls["postgres"])
+        _migrate(urls, say)
         self.settings = {
             **environment(urls),
             "PENCHANT_SECRET": read_secret("PENCHANT_SECRET") or self.folder.secret("gateway"),
@@ -76,7 +81,12 @@ class Deployment:
         port = os.environ.get("PENCHANT_PROBE_PORT") or self.port
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), [gateway], 60)
 
-    def command(self, *words: str | Path, shown: bool = False, niceness: int = 0) -> Command:
+    def start_background(self) -> None:
+        """Start beat and trainer, which no answer waits for, at low priority."""
+        for name in ("beat", "trainer"):
+            self.processes.start(self.command(name, niceness=BACKGROUND_NICENESS, to_session=True))
+
+    def command(self, *words: str | Path, shown: bool = False, niceness: int = 0, to_session: bool = False) -> Command:
         """One of our own commands, with the settings of this deployment."""
         return Command(
             [Path(sys.executable).with_name("penchant"), *words],
@@ -84,6 +94,7 @@ class Deployment:
             environment={**_without_files_of(self.settings), **self.settings, "PYTHONUNBUFFERED": "1"},
             shown=shown,
             niceness=niceness,
+            to_session=to_session,
         )
 
     def watch(self) -> None:
@@ -109,9 +120,11 @@ def open_deployment(path: Path, port: int) -> Iterator[Deployment]:
     """A deployment that no other process runs. Everything it started has ended when the block has.
 
     Raises:
+        SettingsRefused: a setting in the environment is wrong.
         Busy: another process runs it.
         typer.Exit: it was stopped, by Ctrl-C, a signal, or closing the terminal; code 130 before it was ready.
     """
+    _refuse_wrong_settings()
     os.umask(0o077)
     with _stoppable(), Folder.open(path).held() as folder:
         deployment = Deployment(folder, Processes(), port)
@@ -125,6 +138,31 @@ def open_deployment(path: Path, port: int) -> Iterator[Deployment]:
                 signal.signal(each, signal.SIG_IGN)
             deployment.processes.stop(STOP_TIMEOUT)
             deployment.reserved.close()
+
+
+def _migrate(urls: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Migrate the database of servers that are new enough. A schema that is newer than this program is left alone."""
+    from cli.checkup.versions import check_versions
+    from db.migrate import upgrade
+
+    found = asyncio.run(check_versions(urls["postgres"], urls["valkey"], urls["rabbitmq"]))
+    old = [each for each in found if each.verdict == "FAIL" and each.about != "schema"]
+    if old:
+        raise StackError("\n".join(f"{each.about}: {each.says}. {each.advice}" for each in old))
+    newer = [each for each in found if each.verdict == "WARN"]
+    for each in newer:
+        say(f"{each.about}: {each.says}. {each.advice}")
+    if not newer:
+        upgrade(urls["postgres"])
+
+
+def _refuse_wrong_settings() -> None:
+    """Refuse settings that a service would refuse. Those that are missing are set when the stores have started."""
+    from core.settings import CONCERNS, Settings
+
+    faults = [fault for fault in Settings().faults(*CONCERNS) if not fault.missing]
+    if faults:
+        raise SettingsRefused(faults)
 
 
 def _without_files_of(settings: dict[str, str]) -> dict[str, str]:

@@ -27,7 +27,8 @@ class Command:
     """A program to run: its words, the file for its output, and the signal that stops it.
 
     `shown`: its output goes to ours. `misses_signals`: it may miss a signal while it starts, so the stop signal is
-    sent again and again. `unprivileged`: it runs as the user NOBODY.
+    sent again and again. `to_session`: its children get the stop signal too, as by Ctrl-C in a terminal.
+    `unprivileged`: it runs as the user NOBODY.
     """
 
     words: Sequence[str | Path]
@@ -39,6 +40,7 @@ class Command:
     niceness: int = 0
     stop_signal: signal.Signals = signal.SIGTERM
     misses_signals: bool = False
+    to_session: bool = False
 
     @property
     def name(self) -> str:
@@ -72,10 +74,17 @@ class Process:
         """Send the stop signal, kill after `timeout` seconds; the rest of its session is killed too."""
         deadline = time.monotonic() + timeout
         while self.exit_code is None and (left := deadline - time.monotonic()) > 0:
-            self._child.send_signal(self.command.stop_signal)
+            self._send_stop_signal()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(min(left, SIGNAL_INTERVAL) if self.command.misses_signals else left)
         self.kill()
+
+    def _send_stop_signal(self) -> None:
+        if self.command.to_session:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, self.command.stop_signal)
+        else:
+            self._child.send_signal(self.command.stop_signal)
 
     def kill(self) -> None:
         """Kill the child and its session at once, as a crash would: it finishes nothing."""

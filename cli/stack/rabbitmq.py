@@ -20,7 +20,7 @@ from cli.stack.processes import Command, Process, Processes, wait_until
 USER = "penchant"
 INSTALLED = Path("/usr/lib/rabbitmq/bin")  # not /usr/sbin/rabbitmq-server, which changes to another user
 LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
-IDLE_QUIETLY = "-S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+IDLE_QUIETLY = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
 
 
 class RabbitMQ:

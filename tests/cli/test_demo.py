@@ -87,7 +87,7 @@ def answer_of_printed_curl(demo: RunningDemo) -> dict[str, Any]:
 
 @pytest.mark.timeout(400)
 def test_the_demo_answers_trains_and_starts_quickly_the_second_time(shop: Path) -> None:
-    assert shutil.which("curl")
+    assert shutil.which("curl"), "the tests need curl (README.md)"
     first = start(shop)
     try:
         first.until_printed("by what is popular")

@@ -81,6 +81,19 @@ def test_working_stores_are_ok() -> None:
     }
 
 
+def test_every_wrong_setting_and_every_unknown_name_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENCHANT_LINGER", "soon")
+    monkeypatch.setenv("PENCHANT_LOG_LEVEL", "LOUD")
+    monkeypatch.setenv("PENCHANT_SECRETT", "x")
+    findings = json.loads(invoke("doctor", "--json").stdout)["findings"]
+    found = {each["says"].partition(":")[0]: each["verdict"] for each in findings if each["about"] == "settings"}
+    assert found == {
+        "PENCHANT_LINGER": "FAIL",
+        "PENCHANT_LOG_LEVEL": "FAIL",
+        "PENCHANT_SECRETT is not a setting; did you mean PENCHANT_SECRET?": "WARN",
+    }
+
+
 def test_people_get_a_line_for_each_finding_and_advice() -> None:
     done = invoke("doctor")
     lines = done.stdout.splitlines()

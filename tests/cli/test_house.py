@@ -70,6 +70,7 @@ def test_the_ci_script_runs_the_checks_and_all_tests() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     assert "make check" in script
     assert "make test-all" in script
+    assert "PYTHON" in script  # the oldest and the newest that are supported
 
 
 def test_every_folder_has_one_docstring_and_nothing_else_in_its_init() -> None:

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from cli.stack import processes
 from cli.stack.errors import Busy, StackError
-from cli.stack.folder import Folder, remove_abandoned
+from cli.stack.folder import Folder, passable, remove_abandoned
 from cli.stack.processes import Command, Processes, is_starting
 from cli.stack.stores import temporary_stack
 from core import clock
@@ -113,11 +113,21 @@ def test_a_killed_supervisor_leaves_no_process(holder: Callable[..., subprocess.
     until(lambda: not running_in(folder), "its processes have ended", 20)
 
 
+def test_two_schedulers_are_an_option_of_erlang_and_not_of_a_program_that_it_runs(
+    holder: Callable[..., subprocess.Popen[str]],
+) -> None:
+    folder, _ = address(holder())
+    (broker,) = (words for line in running_in(folder) if "beam.smp" in (words := line.split())[0])
+    options = " ".join(broker[: broker.index("--")])
+    assert "-S 2:2" in options
+    assert "+sbwt" not in broker and "-S" not in broker[broker.index("--") :]
+
+
 def test_a_normal_user_without_a_home_runs_a_stack_too(holder: Callable[..., subprocess.Popen[str]]) -> None:
-    as_root = os.geteuid() == 0
-    process = holder(*[NOBODY] * as_root, HOME="/nonexistent", XDG_CACHE_HOME="")
+    user = NOBODY if os.geteuid() == 0 and passable(Path(sys.prefix)) else os.geteuid()  # one who may read the program
+    process = holder(*[user] * (user != os.geteuid()), HOME="/nonexistent", XDG_CACHE_HOME="")
     folder, urls = address(process)
-    assert Path(folder).stat().st_uid == (NOBODY if as_root else os.geteuid())
+    assert Path(folder).stat().st_uid == user
     assert set(urls) == {"postgres", "valkey", "rabbitmq"}
     process.communicate("end\n")
     assert not running_in(folder)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from cli.gateway_client import answers
@@ -97,6 +98,23 @@ def test_up_serves_other_commands_find_it_and_it_stops_completely(up: Up, taken_
     assert up.processes() == []
     assert not answers(settings["PENCHANT_PUBLIC_URL"] + "/healthz")
     assert not (up.folder / "running.json").exists()
+
+
+def test_a_training_that_waits_is_carried_out(up: Up) -> None:
+    url = up.settings()["PENCHANT_POSTGRES_URL"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        (id,) = connection.execute(
+            "INSERT INTO training_jobs (kind, state, reason, requested_by, requested_at)"
+            " VALUES ('affinity', 'QUEUED', 'asked', 'a test', now() - interval '5 minutes') RETURNING id"
+        ).fetchone() or (None,)
+
+        def ended() -> bool:
+            row = connection.execute("SELECT state FROM training_jobs WHERE id = %s", [id]).fetchone()
+            return row == ("FAILED",)  # there is nothing to learn from
+
+        until(ended, "beat, worker and trainer carry out the training", 150)
+    assert up.stop(signal.SIGTERM) == 0
+    assert up.processes() == []
 
 
 def test_a_service_that_ends_stops_everything_and_is_named(up: Up) -> None:

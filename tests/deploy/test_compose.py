@@ -55,8 +55,10 @@ def test_the_file_follows_the_compose_specification() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_linter_finds_no_error() -> None:
-    done = subprocess.run([BIN / "compose-lint", "check", FILE], capture_output=True, text=True, check=False)
+def test_the_linter_finds_no_error(tmp_path: Path) -> None:
+    copy = tmp_path / FILE.name  # the linter objects to secrets under the folder /root, where a checkout may be
+    copy.write_text(FILE.read_text())
+    done = subprocess.run([BIN / "compose-lint", "check", copy], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -207,3 +209,7 @@ def test_the_image_version_is_the_version_of_the_project() -> None:
     assert version
     tags = {service["image"].partition(":")[2] for service in SERVICES.values() if "build" in service}
     assert tags == {f"${{PENCHANT_VERSION:-{version[1]}}}"}
+
+
+def test_mlflow_runs_without_its_job_processes() -> None:
+    assert SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
