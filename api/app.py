@@ -169,7 +169,7 @@ async def _open_gateway(
         models=models,
         people=PeopleReader(shares.people, redis, catalogue),
         ingest=ingest,
-        signer=Signer(edge.secret.get_secret_value()),
+        signer=Signer(*edge.secrets),
         broker=broker,
         verifier=verifier,
     )
