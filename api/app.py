@@ -42,6 +42,7 @@ from db.postgres import Pool, connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.ingest import EventIntake
+from engine.maintenance.vitals import Vitals
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
@@ -119,7 +120,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
         gc.collect()
         gc.freeze()  # the catalogue lives as long as the process: collections can skip it
         log.info("gateway_ready", items=len(gateway.catalogue))
-        probes = StoreProbes(pool, gateway.redis, broker, gateway.catalogue)
+        probes = StoreProbes(pool, gateway.redis, broker, gateway.catalogue, gateway.vitals.full)
         stack.callback(probes.close)
         yield LifespanState(
             gateway=gateway,
@@ -159,7 +160,9 @@ async def _open_gateway(
     )
     ingest.open()
     stack.push_async_callback(ingest.close)
-    await stack.enter_async_context(_run_beside(catalogue.run, models.run))
+    vitals = Vitals(pool, redis)
+    await vitals.check()
+    await stack.enter_async_context(_run_beside(catalogue.run, models.run, vitals.run))
     return Gateway(
         settings=settings,
         pool=pool,
@@ -167,7 +170,8 @@ async def _open_gateway(
         redis=redis,
         catalogue=catalogue,
         models=models,
-        people=PeopleReader(shares.people, redis, catalogue),
+        people=PeopleReader(shares.people, redis, catalogue, vitals.full),
+        vitals=vitals,
         ingest=ingest,
         signer=Signer(*edge.secrets),
         broker=broker,

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from cli.errors import REFUSED, UNREACHABLE, WRONG_COMMAND, exit_code
 from cli.local.stack_files import adopt_running_stack
+from core.disks import FULL, disk_full
 from core.errors import PenchantError
 
 COMMANDS = {
@@ -64,6 +65,11 @@ class Commands(TyperGroup):
         except PenchantError as error:
             typer.echo(f"penchant: {error}", err=True)
             raise typer.Exit(REFUSED if ctx.invoked_subcommand in RUNNERS else exit_code(error)) from error
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            typer.echo(f"penchant: {disk_full(error)}", err=True)
+            raise typer.Exit(REFUSED) from error
         except ValidationError as error:
             typer.echo(f"penchant: {_faulty_settings(error)}", err=True)
             absent = _are_missing(error) and ctx.invoked_subcommand not in RUNNERS

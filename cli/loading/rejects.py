@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import orjson
 
 from cli.loading.chunks import Reject
+from core.disks import disk_errors
 
 _MOST_REASONS = 1000
 
@@ -21,9 +23,10 @@ class RejectFile:
         self.path = path
         self.reasons: Counter[str] = Counter()
         kept = _kept(path, keep_until)
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         if kept:
-            path.write_bytes(b"".join(kept))
+            with disk_errors(path):
+                path.write_bytes(b"".join(kept))
             self._count(orjson.loads(line)["reason"] for line in kept)
         else:
             path.unlink(missing_ok=True)
@@ -38,21 +41,27 @@ class RejectFile:
             self._file.close()
 
     def write(self, rejects: Sequence[Reject]) -> None:
-        """Add these, in the order of their lines, and flush them."""
+        """Add these, in the order of their lines. Raises DiskFull."""
         if not rejects:
             return
-        if self._file is None:
-            self._file = self.path.open("ab")
         self._count(reject.reason for reject in rejects)
         in_order = sorted(rejects, key=lambda reject: reject.line)
-        self._file.write(b"".join(orjson.dumps(reject._asdict()) + b"\n" for reject in in_order))
-        self._file.flush()
+        with disk_errors(self.path):
+            if self._file is None:
+                self._file = self.path.open("ab", buffering=0)
+            _write_all(self._file, b"".join(orjson.dumps(reject._asdict()) + b"\n" for reject in in_order))
 
     def _count(self, reasons: Iterable[str]) -> None:
         """Count the reasons; those beyond many different ones together."""
         for reason in reasons:
             known = reason in self.reasons or len(self.reasons) < _MOST_REASONS
             self.reasons[reason if known else "of other reasons"] += 1
+
+
+def _write_all(file: FileIO, lines: bytes) -> None:
+    """Write without a buffer: a buffer that a full disk refuses would fail again when the file is closed."""
+    while lines:
+        lines = lines[file.write(lines) :]
 
 
 def _kept(path: Path, until: int) -> list[bytes]:

@@ -1,7 +1,7 @@
 """The state of a person: the base, built from Postgres, and on top of it the recent events in Redis."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -9,7 +9,7 @@ import structlog
 from redis.asyncio import Redis
 
 from core.contract import Person
-from core.errors import StoreUnavailable
+from core.errors import StoreName, StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import read_person, unpack_recent, write_base
@@ -32,28 +32,34 @@ class Degradation(StrEnum):
     NO_MODEL = "NO_MODEL"
     NO_CACHE = "NO_CACHE"
     NO_HISTORY = "NO_HISTORY"
+    STORE_FULL = "STORE_FULL"
 
 
 class PeopleReader:
     """Reads states as of the last accepted event.
 
     Without Redis it reads Postgres, which is slower. Without Postgres and without a base in Redis, the history is
-    missing.
+    missing. `full`: the stores that take no writes now.
     """
 
-    def __init__(self, pool: Connection, redis: Redis, catalogue: Catalogue) -> None:
-        self._pool, self._redis, self._catalogue = pool, redis, catalogue
+    def __init__(
+        self, pool: Connection, redis: Redis, catalogue: Catalogue, full: Container[StoreName] = frozenset()
+    ) -> None:
+        self._pool, self._redis, self._catalogue, self._full = pool, redis, catalogue, full
         self._bases = SingleFlight(self._build)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state: one Redis pipeline, and one Postgres query if there is no base."""
-        degraded: list[Degradation] = []
+        degraded = [Degradation.STORE_FULL] if "postgres" in self._full else []
         packed, delta = None, list[bytes]()
         try:
             packed, delta = await read_person(self._redis, person)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read a person's state")
             degraded.append(Degradation.NO_CACHE)
+        else:
+            if "redis" in self._full:
+                degraded.append(Degradation.NO_CACHE)
         fresh = self._fresh(delta)
         base = _unpack(packed)
         if base is not None:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,22 @@ class Site:
         self._lock = threading.Lock()
         self._turn = 0
 
-    def replace(self, **settings: str) -> None:
-        """Replace the gateways one after the other by ones with these settings."""
+    def replace(self, wait: Callable[[], None] = lambda: None, **settings: str) -> None:
+        """Replace the gateways one after the other by ones with these settings; `wait` in between."""
         for place in (0, 1):
             with self._lock:
                 old = self._gateways.pop(place, None)
             if old is not None:
-                until(lambda place=place: self._asking[place] == 0, "the requests of the gateway have ended")
+                until(partial(self._is_idle, place), "the requests of the gateway have ended")
                 old.stop()
             log = self._folder / f"gateway-{place}.log"
             started = self._stack.enter_context(running_gateway(self._stores, log, **settings))
             with self._lock:
                 self._gateways[place] = started
+            wait()
+
+    def _is_idle(self, place: int) -> bool:
+        return self._asking[place] == 0
 
     def token(self) -> str:
         """A token that lives longer than the test."""
@@ -77,7 +82,7 @@ class Callers:
     def __init__(self, site: Site, token: str) -> None:
         self._site, self._headers = site, {"Authorization": f"Bearer {token}"}
         self.secrets = [SECRET]
-        self.cursors: deque[str | None] = deque([None], maxlen=50)
+        self.cursors: deque[str | None] = deque([None], maxlen=10)
         self.failed: list[str] = []
         self.answered = 0
         self._stop = threading.Event()
@@ -119,8 +124,8 @@ class Callers:
         found: dict[str, Any] = answer.json()
         if answer.status_code != 200 or "errors" in found:
             self.failed.append(answer.text)
-        elif cursor := found["data"]["items"]["pageInfo"]["endCursor"]:
-            self.cursors.append(cursor)
+        else:
+            self.cursors.append(found["data"]["items"]["pageInfo"]["endCursor"])  # None after the last page
 
     def _token(self, client: httpx.Client, url: str, turn: int) -> None:
         secret = self.secrets[turn % len(self.secrets)]
@@ -141,17 +146,15 @@ async def test_no_request_fails_while_every_secret_is_changed(
         callers = Callers(site, site.token())
         with callers.asking():
             callers.some_more()
+            assert len(callers.cursors) > 1, callers.failed
             assert await rotate_secret(pool, CLIENT, hash_secret(NEW_SECRET), timedelta(hours=1))
             callers.secrets = [SECRET, NEW_SECRET]
-            site.replace(**FIRST)
-            callers.some_more()
-            site.replace(**SECOND)
-            callers.some_more()
-            callers.cursors = deque([None], maxlen=50)  # the documented pause: nobody has a cursor of the old secret
+            site.replace(callers.some_more, **FIRST)
+            site.replace(callers.some_more, **SECOND)
+            callers.cursors = deque([None], maxlen=10)  # the documented pause: nobody has a cursor of the old secret
             callers.some_more()
             callers.secrets = [NEW_SECRET]
             assert await rotate_secret(pool, CLIENT, hash_secret("a-third-one-of-the-client"), timedelta(hours=1))
-            site.replace(**LAST)
-            callers.some_more()
+            site.replace(callers.some_more, **LAST)
     assert callers.failed == []
     assert await pool.fetchval("SELECT count(*) FROM oauth_keys") == 1, "the key was kept, and sealed anew"

@@ -28,7 +28,12 @@ def test_during_an_overlap_both_secrets_are_the_clients_and_each_is_hashed_once(
 ) -> None:
     runs: list[str] = []
     real = secrets._matches
-    monkeypatch.setattr(secrets, "_matches", lambda stored, secret: runs.append(stored) or real(stored, secret))
+
+    def matches(stored: str, secret: str) -> bool:
+        runs.append(stored)
+        return real(stored, secret)
+
+    monkeypatch.setattr(secrets, "_matches", matches)
     checker, new, old = SecretChecker(), hash_secret("the-new-secret"), hash_secret("the-old-secret")
     both = Client("shop", new, (), (), previous_hash=old)
     for _ in range(3):
