@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "cli.commands.export:app",
     "models": "cli.commands.models:app",
     "events": "cli.commands.events:app",
+    "erasures": "cli.commands.erasures:app",
     "clients": "cli.commands.clients:app",
     "token": "cli.commands.token:token",
     "recommend": "cli.commands.recommend:recommend",
