@@ -125,6 +125,12 @@ class StoreProbes:
         up = {("postgres",): outbox is not None, ("redis",): redis is not None, ("broker",): queues is not None}
         found = [
             gauge("penchant_store_up", "1 while the store answers.", up, "store"),
+            gauge(
+                "penchant_store_full",
+                "1 while the store answers and takes no new data.",
+                {(store,): store in self._full for store in DOWN},
+                "store",
+            ),
             gauge("penchant_catalogue_items", "Items in the catalogue of the process.", {(): len(self._catalogue)}),
         ]
         if outbox is not None:

@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import pytest
@@ -43,10 +44,9 @@ def test_rejects_on_a_full_disk_are_one_error(tmp_path: Path) -> None:
 def test_a_bundle_on_a_full_disk_is_one_error_and_leaves_nothing(
     part: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Path.open
-
-    def full(path: Path, *words: str) -> object:
-        return real(Path("/dev/full") if "w" in words[0] else path, *words)
+    def full(path: Path, mode: str = "r") -> IO[bytes]:
+        """Every file that is written is one of a full disk."""
+        return cast("IO[bytes]", open("/dev/full" if "w" in mode else path, mode))  # noqa: PTH123
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(DiskFull, match=f"bundles cannot be written: {FULL}"):

@@ -157,7 +157,7 @@ async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Serv
     await insert_dead_events(pool, [of_message(b"?", None, DeadReason.UNREADABLE, "a test says so")])
     numbers = await served.scrape()
     for store in ("postgres", "redis", "broker"):
-        assert numbers["penchant_store_up", store] == 1
+        assert (numbers["penchant_store_up", store], numbers["penchant_store_full", store]) == (1, 0)
     assert numbers["penchant_queue_messages", topology.DEAD_LETTERS.name] == 0
     assert numbers["penchant_queue_consumers", topology.EVENTS.name] == 0
     assert numbers[("penchant_outbox_messages",)] == 0
