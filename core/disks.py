@@ -23,6 +23,15 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise disk_full(error, path) from error
 
 
+@contextmanager
+def temporary_errors() -> Iterator[None]:
+    """Around code that makes a temporary file or folder: when no folder for them takes one, this is DiskFull."""
+    try:
+        yield
+    except FileNotFoundError as error:  # `tempfile` has tried to write into each
+        raise DiskFull("No temporary file can be written: free space, or name another folder in TMPDIR.") from error
+
+
 def disk_full(error: OSError, path: Path | None = None) -> DiskFull:
     """The error for one whose number is in FULL; without `path` it names the file that the system names, if any."""
     where = path or error.filename

@@ -165,3 +165,67 @@ def test_without_broker_and_with_a_full_outbox_the_sender_must_send_again(own_st
             assert caller.view() == {"outcome": "RETRY", "code": "SERVICE_UNAVAILABLE"}
         assert caller.view()["outcome"] == "ACCEPTED"
     assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_load_into_a_full_postgres_ends_with_one_sentence_and_can_be_repeated(
+    own_stores: Stores, tmp_path: Path
+) -> None:
+    now, lines = clock.now(), tmp_path / "views.csv"
+    lines.write_text("type,userId,itemId,occurredAt\n" + f"VIEW,anna,milk,{now.isoformat()}\n" * 3)
+    with full_postgres(own_stores.postgres_url.get_secret_value(), f"events_{now:%Y_%m}"):
+        refused = load(own_stores, lines)
+    assert refused.returncode == 3
+    assert_one_sentence(refused.stderr, "Postgres takes no new data: its disk is full.")
+    again = load(own_stores, lines)
+    assert again.returncode == 0, again.stderr
+    assert stored(own_stores) == json.loads(again.stdout)["stored"] > 0
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("limit", "command", "code", "ending"),
+    [
+        (0, "load events lines.csv --json", 1, "No temporary file can be written"),
+        (1, "load events lines.csv --json", 1, "lines.csv.rejects.jsonl cannot be written: File too large."),
+        (0, "export events --to file:///$PWD/lake", 3, "File too large"),
+        (0, "erasures save erased.jsonl", 1, "erased.jsonl cannot be written: File too large."),
+    ],
+)
+def test_a_command_that_cannot_write_its_file_ends_with_one_sentence(
+    own_stores: Stores, tmp_path: Path, limit: int, command: str, code: int, ending: str
+) -> None:
+    with psycopg.connect(own_stores.postgres_url.get_secret_value()) as connection:
+        connection.execute("INSERT INTO erasure_keys (inner_pad, outer_pad) VALUES ('a', 'b')")
+    good = "VIEW,anna,milk,2026-01-05T12:00:00Z\n"
+    (tmp_path / "good.csv").write_text("type,userId,itemId,occurredAt\n" + good)
+    (tmp_path / "lines.csv").write_text("type,userId,itemId,occurredAt\n" + good + 50 * "VIEW,anna,milk,no-time\n")
+    assert load(own_stores, tmp_path / "good.csv").returncode == 0
+    penchant = f"{PROGRAM[0]} -c '{PROGRAM[2]}'"
+    words = ["sh", "-c", f"ulimit -f {limit}; exec {penchant} {command}"]  # blocks of 512 bytes
+    settings = environment(own_stores) | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(words, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert_one_sentence(done.stderr, ending)
+
+
+def assert_one_sentence(stderr: str, ending: str) -> None:
+    """After lines of progress, one line says what is wrong."""
+    *progress, last = stderr.splitlines()
+    assert last.startswith("penchant: "), stderr
+    assert ending in last
+    assert not [line for line in progress if "Error" in line or "Traceback" in line], stderr
+
+
+def load(stores: Stores, file: Path) -> subprocess.CompletedProcess[str]:
+    """Load events."""
+    words = [*PROGRAM, "load", "events", str(file), "--json"]
+    return subprocess.run(
+        words,
+        cwd=file.parent,
+        env=environment(stores),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
