@@ -41,6 +41,7 @@ from db.postgres import Pool, connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.intake.ingest import EventIntake
+from engine.maintenance.vitals import Vitals
 from engine.privacy.archive import Archive
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
@@ -121,7 +122,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
         gc.freeze()  # the catalogue lives as long as the process: collections can skip it
         gc.set_threshold(*COLLECTIONS)
         log.info("gateway_ready", items=len(gateway.catalogue))
-        probes = StoreProbes(pool, gateway.redis, broker, gateway.catalogue)
+        probes = StoreProbes(pool, gateway.redis, broker, gateway.catalogue, gateway.vitals.full)
         stack.callback(probes.close)
         yield LifespanState(
             gateway=gateway,
@@ -163,7 +164,9 @@ async def _open_gateway(
     stack.push_async_callback(ingest.close)
     archive = Archive(settings.lake.lake_url)
     stack.callback(archive.close)
-    await stack.enter_async_context(_run_beside(catalogue.run, models.run))
+    vitals = Vitals(pool, redis)
+    await vitals.check()
+    await stack.enter_async_context(_run_beside(catalogue.run, models.run, vitals.run))
     return Gateway(
         settings=settings,
         pool=pool,
@@ -172,10 +175,15 @@ async def _open_gateway(
         catalogue=catalogue,
         models=models,
         people=PeopleReader(
-            shares.people, redis, catalogue, dislikes_hold=timedelta(days=settings.lists.dislikes_hold)
+            shares.people,
+            redis,
+            catalogue,
+            vitals.full,
+            dislikes_hold=timedelta(days=settings.lists.dislikes_hold),
         ),
+        vitals=vitals,
         ingest=ingest,
-        signer=Signer(edge.secret.get_secret_value()),
+        signer=Signer(*edge.secrets),
         broker=broker,
         verifier=verifier,
         archive=archive,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from db.shares import Shares
     from engine.catalogue.catalogue import Catalogue
     from engine.intake.ingest import EventIntake
+    from engine.maintenance.vitals import Vitals
     from engine.recommending.people import PeopleReader
     from engine.recommending.serving_models import ServingModels
     from engine.signing import Signer
@@ -35,6 +36,7 @@ class Gateway:
     catalogue: Catalogue
     models: ServingModels
     people: PeopleReader
+    vitals: Vitals
     ingest: EventIntake
     signer: Signer
     broker: Publisher

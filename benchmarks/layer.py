@@ -26,6 +26,7 @@ from db.cache import connect_redis
 from db.postgres import connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
+from engine.maintenance.vitals import Vitals
 from engine.recommending.people import PeopleReader
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
 from engine.recommending.serving_models import ServingModels
@@ -86,7 +87,8 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     models = ServingModels(pool, bundles, catalogue, poll=60, trends=trends)
     await models.load()
     people, signer, none = PeopleReader(shares.people, redis, catalogue), Signer("of a benchmark"), cast(Any, None)
-    return Gateway(Settings(), pool, shares, redis, catalogue, models, people, none, signer, none, none)
+    vitals = Vitals(pool, redis)
+    return Gateway(Settings(), pool, shares, redis, catalogue, models, people, vitals, none, signer, none, none)
 
 
 def objects(catalogue: Catalogue, listed: RecommendedList) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from cli.errors import REFUSED, UNREACHABLE, WRONG_COMMAND, exit_code
 from cli.local.stack_files import adopt_running_stack
+from core.disks import FULL, disk_full
 from core.errors import PenchantError
 from core.secret_files import PREFIX
 from core.setting_faults import SettingsRefused, faults_in
@@ -29,6 +30,7 @@ COMMANDS = {
     "models": "cli.commands.models:app",
     "events": "cli.commands.events:app",
     "users": "cli.commands.users:app",
+    "erasures": "cli.commands.erasures:app",
     "clients": "cli.commands.clients:app",
     "token": "cli.commands.token:token",
     "recommend": "cli.commands.recommend:recommend",
@@ -73,6 +75,11 @@ class Commands(TyperGroup):
         except PenchantError as error:
             typer.echo(f"penchant: {error}", err=True)
             raise typer.Exit(REFUSED if ctx.invoked_subcommand in RUNNERS else exit_code(error)) from error
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            typer.echo(f"penchant: {disk_full(error)}", err=True)
+            raise typer.Exit(REFUSED) from error
 
     def _refuse(self, ctx: Any, error: SettingsRefused) -> NoReturn:
         typer.echo(f"penchant: {error}", err=True)

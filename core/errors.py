@@ -29,6 +29,14 @@ class StoreUnavailable(PenchantError):
         self.store = store
 
 
+class StoreFull(StoreUnavailable):
+    """A store takes no new data: its disk or its memory is full. What it holds can still be read."""
+
+
+class DiskFull(PenchantError):
+    """A file cannot be written."""
+
+
 class Unanswerable(StoreUnavailable):
     """The requested data cannot be read now. Unlike the message of its parent, this one is sent to callers."""
 

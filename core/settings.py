@@ -100,6 +100,12 @@ class Gateway(_Concern):
         min_length=32,
         description="At least 32 random characters: signs cursors and impressions, encrypts signing keys.",
     )
+    secret_previous: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="A second secret that is accepted and never used for new texts, while PENCHANT_SECRET is changed"
+        " (docs/operating.md).",
+    )
     graphiql: bool = Field(False, description="Whether /graphql serves browsers a page to try queries.")
     request_timeout: float = Field(
         5.0, gt=0, description="Seconds a GraphQL request may run, and seconds to receive its body."
@@ -108,6 +114,11 @@ class Gateway(_Concern):
     serving_poll: float = Field(
         2.0, gt=0, description="Seconds between two checks of the serving row and of the catalogue's changes."
     )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secrets that are accepted. The first one signs and encrypts."""
+        return tuple(secret.get_secret_value() for secret in (self.secret, self.secret_previous) if secret is not None)
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

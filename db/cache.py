@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from core.contract import Event, EventType, Person, microseconds
-from core.errors import StoreUnavailable
+from core.errors import StoreFull, StoreUnavailable
 from db.shared_connection import Command, SharedConnection
 
 _UNAVAILABLE: Final = (RedisError, OSError)  # TimeoutError is an OSError
@@ -28,6 +28,14 @@ HINT_TTL: Final = 86_400  # seconds an acknowledged event is remembered
 SERVING_CHANGED: Final = "serving:changed"  # a channel
 BASES: Final = "person:*:base"
 LINEAGE: Final = "lineage"  # holds the id of the server run that wrote the data
+
+_REFUSES_WRITES: Final = {  # by the words of Redis' own error, which it may wrap in the error of a script
+    "maxmemory": "its memory is full, and maxmemory-policy lets it drop nothing",
+    "MISCONF": "it cannot save to its disk",
+    "read only replica": "it is a replica",
+}
+_PROBE: Final = "probe"  # a key that is written to see whether Redis takes writes
+_PROBE_TTL: Final = 60  # seconds
 
 _TYPES: Final = tuple(EventType)
 _CODES: Final = {type: code for code, type in enumerate(_TYPES)}
@@ -98,6 +106,10 @@ class _Client(Redis):
 
 
 def _unavailable(error: BaseException) -> StoreUnavailable:
+    if isinstance(error, ResponseError):
+        for mark, reason in _REFUSES_WRITES.items():
+            if mark in str(error):
+                return StoreFull("redis", f"Redis takes no new data: {reason}.")
     return StoreUnavailable("redis", f"Redis did not answer: {str(error) or type(error).__name__}")
 
 
@@ -323,6 +335,11 @@ def _seen(identity: int) -> str:
 def _score(event: Event) -> float:
     assert event.received_at is not None
     return microseconds(event.received_at) / 1_000_000
+
+
+async def check_writes(redis: Redis) -> None:
+    """Write a small key. Raises StoreFull when Redis takes no writes, StoreUnavailable when it does not answer."""
+    await redis.set(_PROBE, b"", ex=_PROBE_TTL)
 
 
 async def hint_serving(redis: Redis) -> None:

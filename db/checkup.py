@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from db.postgres import Connection, SchemaOutdated
+from db.postgres import Connection, SchemaOutdated, transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,17 @@ async def server(connection: Connection) -> Server:
         " (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections"
     )
     return Server(**row)
+
+
+async def check_space(connection: Connection) -> None:
+    """Let Postgres write a temporary file of some 300 kB. Raises StoreFull when its disk is full.
+
+    No other small write needs new space for sure: a row may go into a page, and the log into a file, that exist. Where
+    `temp_tablespaces` puts temporary files elsewhere, this is the space there.
+    """
+    async with transaction(connection) as held:
+        await held.execute("SET LOCAL work_mem = '64kB'")
+        await held.execute("SELECT count(*) FROM generate_series(1, 20000)")
 
 
 async def revision(connection: Connection) -> str | None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import psycopg
 from psycopg.rows import dict_row
@@ -13,7 +13,10 @@ from db.postgres import Connection
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client as stored. `secret_hash` is None for a public client, `access_ttl` (seconds) None for the default."""
+    """A client as stored. `secret_hash` is None for a public client, `access_ttl` (seconds) None for the default.
+
+    `previous_hash` is of the secret before, while it is still valid: until `previous_until`.
+    """
 
     id: str
     secret_hash: str | None
@@ -24,6 +27,13 @@ class Client:
     access_ttl: int | None = None
     created_at: datetime | None = None
     disabled_at: datetime | None = None
+    previous_hash: str | None = None
+    previous_until: datetime | None = None
+
+
+_COLUMNS: Final = """id, secret_hash, grants, scopes, redirect_uris, origins, access_ttl, created_at, disabled_at,
+    CASE WHEN previous_until > now() THEN previous_hash END AS previous_hash,
+    CASE WHEN previous_until > now() THEN previous_until END AS previous_until"""
 
 
 async def create_client(connection: Connection, client: Client) -> bool:
@@ -44,7 +54,24 @@ async def create_client(connection: Connection, client: Client) -> bool:
 
 async def list_clients(connection: Connection) -> list[Client]:
     """All clients, by id, disabled ones too."""
-    return [_client(row) for row in await connection.fetch("SELECT * FROM oauth_clients ORDER BY id")]
+    return [_client(row) for row in await connection.fetch(f"SELECT {_COLUMNS} FROM oauth_clients ORDER BY id")]
+
+
+async def rotate_secret(
+    connection: Connection, client_id: str, secret_hash: str, overlap: timedelta
+) -> datetime | None:
+    """Give an enabled confidential client a new secret; the one it has stays valid for `overlap`.
+
+    Returns until when. None, changing nothing, when there is no such client. A secret from before the last one ends.
+    """
+    until: datetime | None = await connection.fetchval(
+        """UPDATE oauth_clients SET previous_hash = secret_hash, previous_until = now() + $3::interval, secret_hash = $2
+           WHERE id = $1 AND disabled_at IS NULL AND secret_hash IS NOT NULL RETURNING previous_until""",
+        client_id,
+        secret_hash,
+        overlap,
+    )
+    return until
 
 
 async def disable_client(connection: Connection, client_id: str) -> bool:
@@ -66,7 +93,7 @@ async def allowed_origins(connection: Connection) -> frozenset[str]:
 def find_client(connection: psycopg.Connection[Any], client_id: str) -> Client | None:
     """The enabled client of that id. Blocks: for the threads that run grants."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute("SELECT * FROM oauth_clients WHERE id = %s AND disabled_at IS NULL", (client_id,))
+        cursor.execute(f"SELECT {_COLUMNS} FROM oauth_clients WHERE id = %s AND disabled_at IS NULL", (client_id,))
         row = cursor.fetchone()
     return _client(row) if row else None
 
@@ -82,4 +109,6 @@ def _client(row: Mapping[str, Any]) -> Client:
         access_ttl=row["access_ttl"],
         created_at=row["created_at"],
         disabled_at=row["disabled_at"],
+        previous_hash=row["previous_hash"],
+        previous_until=row["previous_until"],
     )

@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import OperationalError
 
-from core.errors import StoreUnavailable
+from db.psycopg_errors import psycopg_errors
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ALEMBIC_LOCK = Lock()  # Alembic keeps its context in globals
@@ -65,4 +65,5 @@ def _run(step: _Step, url: str, revision: str) -> None:
         with _ALEMBIC_LOCK:
             step(config, revision)
     except OperationalError as error:
-        raise StoreUnavailable("postgres", f"Postgres did not answer: {error.orig}") from error
+        with psycopg_errors():
+            raise error.orig or error from error

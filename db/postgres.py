@@ -8,7 +8,7 @@ import asyncpg
 import asyncpg.pool
 import orjson
 
-from core.errors import StoreUnavailable
+from core.errors import StoreFull, StoreUnavailable
 
 _UNAVAILABLE: Final = (
     OSError,  # TimeoutError is one: the statement took longer than the pool allows
@@ -21,6 +21,7 @@ _UNAVAILABLE: Final = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
 )
+POSTGRES_FULL: Final = "Postgres takes no new data: its disk is full."
 _CONTENDED: Final = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
 _OUTDATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 _TRANSLATED: Final = (*_UNAVAILABLE, *_CONTENDED, *_OUTDATED)
@@ -190,4 +191,6 @@ def _unavailable(error: BaseException) -> StoreUnavailable:
         return SchemaOutdated("postgres")
     if isinstance(error, _CONTENDED):
         return Contended("postgres")
+    if isinstance(error, asyncpg.DiskFullError):
+        return StoreFull("postgres", POSTGRES_FULL)
     return StoreUnavailable("postgres", f"Postgres did not answer: {str(error) or type(error).__name__}")

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import psycopg
 
-from core.errors import StoreUnavailable
+from core.errors import StoreFull, StoreUnavailable
+from db.postgres import POSTGRES_FULL
 
 
 @contextmanager
@@ -16,5 +17,7 @@ def psycopg_errors() -> Iterator[None]:
     """
     try:
         yield
+    except psycopg.errors.DiskFull as error:
+        raise StoreFull("postgres", POSTGRES_FULL) from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise StoreUnavailable("postgres", f"Postgres did not answer: {str(error).strip()}") from error

@@ -48,6 +48,21 @@ async def make_first_key(
         return True
 
 
+async def reseal_keys(
+    connection: Connection, verify_for: timedelta, resealed: Callable[[StoredKey], StoredKey | None]
+) -> int:
+    """Replace each key for which `resealed` returns it sealed anew; returns how many were replaced.
+
+    The keys are those of `list_keys`. `created_at` stays, so the same key goes on signing.
+    """
+    async with transaction(connection) as held:
+        await lock_transaction(held, AdvisoryLock.SIGNING_KEYS)
+        changed = [key for stored in await list_keys(held, verify_for) if (key := resealed(stored)) is not None]
+        for key in changed:
+            await held.execute("UPDATE oauth_keys SET sealed = $2 WHERE kid = $1", key.kid, key.sealed)
+    return len(changed)
+
+
 async def _insert(connection: Connection, key: StoredKey) -> None:
     await connection.execute(
         "INSERT INTO oauth_keys (kid, sealed, public) VALUES ($1, $2, $3)", key.kid, key.sealed, key.public

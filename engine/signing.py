@@ -14,9 +14,39 @@ _CHANGED = "This text was changed, or another server signed it."
 
 
 class Signer:
+    """Signs and seals with the first of its secrets. It opens what was signed or sealed with any of them."""
+
+    def __init__(self, secret: str, *accepted: str) -> None:
+        self._key = _Key(secret)
+        self._keys = (self._key, *map(_Key, accepted))
+
+    def sign(self, purpose: str, payload: bytes) -> str:
+        """The payload with its signature, as URL-safe base64 without padding. It is signed, not encrypted."""
+        return self._key.sign(purpose, payload)
+
+    def open(self, purpose: str, text: str) -> bytes:
+        """The payload of a text signed for this purpose; raises InvalidInput for any other text."""
+        for key in self._keys:
+            if (payload := key.open(purpose, text)) is not None:
+                return payload
+        raise InvalidInput(_CHANGED)
+
+    def seal(self, purpose: str, payload: bytes) -> str:
+        """The payload encrypted and authenticated, as URL-safe base64 without padding. Only its length shows."""
+        return self._key.seal(purpose, payload)
+
+    def unseal(self, purpose: str, text: str) -> bytes:
+        """The payload of a text sealed for this purpose; raises InvalidInput for any other text."""
+        for key in self._keys:
+            if (payload := key.unseal(purpose, text)) is not None:
+                return payload
+        raise InvalidInput(_CHANGED)
+
+
+class _Key:
     """Signs with HMAC-SHA256, seals with AES-SIV (RFC 5297), which needs no nonce: equal payloads have equal texts.
 
-    Each purpose has its own key, derived from the gateway's secret (HKDF, RFC 5869).
+    Each purpose has its own key, derived from the secret (HKDF, RFC 5869).
     """
 
     def __init__(self, secret: str) -> None:
@@ -24,36 +54,25 @@ class Signer:
         self._keys: dict[str, bytes] = {}
 
     def sign(self, purpose: str, payload: bytes) -> str:
-        """The payload with its signature, as URL-safe base64 without padding. It is signed, not encrypted."""
-        return _encode(self._mac(purpose, payload) + payload)
+        return _encode(hmac.digest(self._of(purpose), payload, hashlib.sha256)[:_MAC_BYTES] + payload)
 
-    def open(self, purpose: str, text: str) -> bytes:
-        """The payload of a text signed for this purpose; raises InvalidInput for any other text."""
+    def open(self, purpose: str, text: str) -> bytes | None:
         payload = _decode(text)[_MAC_BYTES:]
         # Base64 has several texts for the same bytes (stray characters, padding bits): only ours is taken.
-        if not hmac.compare_digest(self.sign(purpose, payload).encode(), text.encode()):
-            raise InvalidInput(_CHANGED)
-        return payload
+        return payload if hmac.compare_digest(self.sign(purpose, payload).encode(), text.encode()) else None
 
     def seal(self, purpose: str, payload: bytes) -> str:
-        """The payload encrypted and authenticated, as URL-safe base64 without padding. Only its length shows."""
-        return _encode(AESSIV(self._key(f"sealed {purpose}")).encrypt(payload, None))
+        return _encode(AESSIV(self._of(f"sealed {purpose}")).encrypt(payload, None))
 
-    def unseal(self, purpose: str, text: str) -> bytes:
-        """The payload of a text sealed for this purpose; raises InvalidInput for any other text."""
+    def unseal(self, purpose: str, text: str) -> bytes | None:
         sealed = _decode(text)
         try:
-            payload = AESSIV(self._key(f"sealed {purpose}")).decrypt(sealed, None)
+            payload = AESSIV(self._of(f"sealed {purpose}")).decrypt(sealed, None)
         except InvalidTag:
-            raise InvalidInput(_CHANGED) from None
-        if _encode(sealed) != text:  # another base64 text of the same bytes, as in `open`
-            raise InvalidInput(_CHANGED)
-        return payload
+            return None
+        return payload if _encode(sealed) == text else None  # another base64 text of the same bytes, as in `open`
 
-    def _mac(self, purpose: str, payload: bytes) -> bytes:
-        return hmac.digest(self._key(purpose), payload, hashlib.sha256)[:_MAC_BYTES]
-
-    def _key(self, purpose: str) -> bytes:
+    def _of(self, purpose: str) -> bytes:
         if purpose not in self._keys:
             self._keys[purpose] = hmac.digest(self._root, purpose.encode() + b"\x01", hashlib.sha256)
         return self._keys[purpose]

@@ -3,6 +3,7 @@
 This module is the same for every kind of model. Each model defines its own parts.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from core.disks import disk_errors
 from core.errors import PenchantError
 
 FORMAT = 2
@@ -142,15 +144,17 @@ def write(folder: Path, kind: str, parts: Mapping[str, Any], created_at: datetim
     """Write a bundle below `folder` and return its path, whose name is the bundle's id.
 
     A part is an array, a text, or a JSON object or list, by the type of its value. The bundle is complete or absent:
-    files are written and synced under a temporary name, which is then renamed.
+    files are written and synced under a temporary name, which is then renamed. Raises DiskFull.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
-    try:
-        return _seal(temporary, kind, {name: _save(temporary, name, parts[name]) for name in sorted(parts)}, created_at)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
+        try:
+            saved = {name: _save(temporary, name, parts[name]) for name in sorted(parts)}
+            return _seal(temporary, kind, saved, created_at)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def delete_bundle(path: Path) -> None:
@@ -236,7 +240,12 @@ def _seal(temporary: Path, kind: str, parts: Mapping[str, BundlePart], created_a
 
 def _write(path: Path, save: Callable[[BinaryIO], Any]) -> None:
     with path.open("wb") as file:
-        save(file)
+        try:
+            save(file)
+        except OSError as error:
+            if error.errno is None:  # NumPy's error when a disk takes a part of an array
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise
         file.flush()
         os.fsync(file.fileno())
 

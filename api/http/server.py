@@ -9,6 +9,7 @@ from functools import partial
 
 import uvicorn
 
+DRAINING = "draining"  # in the state of requests that come after SIGTERM
 ACCEPTED_AT_ONCE = 16  # connections that one iteration of the event loop accepts
 LAST_REQUEST_TIMEOUT = 1.0  # seconds in which an open connection may still send one request, its last
 SHUTDOWN_TIMEOUT = 28  # seconds after that for the requests still running; both together are less than 30
@@ -49,6 +50,7 @@ class GatewayServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, answer one more request per open connection with `connection: close`, finish the rest."""
+        self.lifespan.state[DRAINING] = True
         for _ in range(self.config.backlog // ACCEPTED_AT_ONCE):
             await asyncio.sleep(0)  # accept the connections that wait in the backlog: closing now would reset them
         for server in self.servers:

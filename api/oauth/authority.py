@@ -88,7 +88,7 @@ class Authority:
 async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[Authority]:
     """Open the authorization server; make the first signing key if there is none. Raises StoreUnavailable."""
     issuer = issuer_of(settings.gateway.public_url)
-    keys = SigningKeys(Sealer(settings.gateway.secret.get_secret_value()))
+    keys = SigningKeys(Sealer(*settings.gateway.secrets))
     await keys.start(pool)
     stores = settings.stores
     blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, 2 * THREADS)

@@ -1,8 +1,8 @@
 """Probes: what the stores answer, read on demand and remembered for a few seconds, and the text of all metrics."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Generic, TypeVar, cast
 
 import structlog
 from prometheus_client.core import Metric
@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from api.routes.gauges import dead_event_gauge, gauge, queue_gauges, training_gauges
 from bus.publisher import Publisher
 from core import metrics
-from core.errors import StoreUnavailable
+from core.errors import StoreName, StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.dead_events import count_dead_events
@@ -26,6 +26,11 @@ Found = TypeVar("Found")
 MAX_AGE = 5.0  # seconds an answer is used for
 MAX_AGE_OF_READINESS = 1.0  # seconds, where /readyz tells a load balancer to send no more requests
 MAX_AGE_OF_TEXT = 1.0  # seconds the text of all metrics is used for
+DOWN: Final[Mapping[StoreName, str]] = {
+    "postgres": "Postgres does not answer: tokens that were not seen before are refused, histories are missing.",
+    "redis": "Redis does not answer: answers are slower, and events of the last moments may be missing.",
+    "broker": "The broker does not answer or lacks our queues: events wait in the outbox.",
+}
 PROBE_TIMEOUT = 1.0  # seconds a caller waits for an answer
 
 
@@ -65,8 +70,10 @@ class Probe(Generic[Found]):
 class StoreProbes:
     """The probes of one gateway process: stores, queues, outbox, dead events, trainings."""
 
-    def __init__(self, pool: Pool, redis: Redis, broker: Publisher, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(
+        self, pool: Pool, redis: Redis, broker: Publisher, catalogue: Catalogue, full: Mapping[StoreName, str]
+    ) -> None:
+        self._catalogue, self._full = catalogue, full
         self._postgres = Probe("postgres", lambda: pool.fetchval("SELECT 1"), max_age=MAX_AGE_OF_READINESS)
         self._redis = Probe("redis", redis.ping, max_age=MAX_AGE_OF_READINESS)
         self._outbox = Probe("postgres", lambda: count_envelopes(pool))
@@ -76,12 +83,18 @@ class StoreProbes:
         self._writing = SingleFlight(self._write)
         self._text, self._written_at = b"", float("-inf")
 
-    async def answering(self) -> dict[str, bool]:
-        """Which stores answer; the broker only when it has our queues."""
+    async def problems(self) -> dict[StoreName, tuple[str, str]]:
+        """For each store that is not well: "down" or "full", and a sentence. The broker is well when it has our queues.
+
+        Whether a store is full is checked by `Vitals`.
+        """
         postgres, redis, queues = await asyncio.gather(
             self._postgres.value(), self._redis.value(), self._broker.value()
         )
-        return {"postgres": postgres is not None, "redis": redis is not None, "broker": queues is not None}
+        found: dict[StoreName, tuple[str, str]] = {store: ("full", reason) for store, reason in self._full.items()}
+        answers: dict[StoreName, object] = {"postgres": postgres, "redis": redis, "broker": queues}
+        down = [store for store, answer in answers.items() if answer is None]
+        return found | {store: ("down", DOWN[store]) for store in down}
 
     async def exposition(self) -> bytes:
         """All metrics in Prometheus' text format, at most `MAX_AGE_OF_TEXT` seconds old."""
@@ -112,6 +125,12 @@ class StoreProbes:
         up = {("postgres",): outbox is not None, ("redis",): redis is not None, ("broker",): queues is not None}
         found = [
             gauge("penchant_store_up", "1 while the store answers.", up, "store"),
+            gauge(
+                "penchant_store_full",
+                "1 while the store answers and takes no new data.",
+                {(store,): store in self._full for store in DOWN},
+                "store",
+            ),
             gauge("penchant_catalogue_items", "Items in the catalogue of the process.", {(): len(self._catalogue)}),
         ]
         if outbox is not None:

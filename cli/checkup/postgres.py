@@ -7,7 +7,7 @@ import asyncpg
 
 from cli.checkup.findings import Finding, address, fail, ok, warn
 from core import clock
-from core.errors import StoreUnavailable
+from core.errors import StoreFull, StoreUnavailable
 from core.settings import Stores
 from db import checkup
 from db.checkup import Server
@@ -38,6 +38,7 @@ async def check_postgres(stores: Stores) -> list[Finding]:
         server = await checkup.server(pool)
         took = timedelta(seconds=perf_counter() - began)
         found = [*_check_server(where, server, took), _check_clock(server.now - (before + took / 2))]
+        found.append(await _check_space(pool))
         schema = await check_schema(pool)
         if schema.verdict == "FAIL":
             return [*found, schema]
@@ -69,6 +70,17 @@ def _check_clock(skew: timedelta) -> Finding:
     if abs(skew) > SKEW_TO_FAIL:
         return fail("clock", says, advice)
     return warn("clock", says, advice) if abs(skew) > SKEW_TO_WARN else ok("clock", says)
+
+
+async def _check_space(connection: Connection) -> Finding:
+    try:
+        await checkup.check_space(connection)
+    except StoreFull as error:
+        advice = "Free space on its disk, or enlarge it: until then events wait in the broker, none is lost."
+        return fail("postgres disk", str(error), advice)
+    except StoreUnavailable as error:
+        return warn("postgres disk", f"could not be checked: {error}", "Let Postgres write temporary files of 1 MB.")
+    return ok("postgres disk", "takes new data")
 
 
 async def check_schema(connection: Connection) -> Finding:

@@ -3,10 +3,12 @@
 from time import perf_counter
 from typing import Any
 
+from redis.asyncio import Redis
+
 from cli.checkup.findings import Finding, address, fail, ok, warn
-from core.errors import StoreUnavailable
+from core.errors import StoreFull, StoreUnavailable
 from core.settings import Stores
-from db.cache import connect_redis
+from db.cache import check_writes, connect_redis
 
 OLDEST_VERSION = 7
 FULL = 0.9
@@ -23,11 +25,12 @@ async def check_redis(stores: Stores) -> list[Finding]:
         began = perf_counter()
         info: dict[str, Any] = await redis.info()
         took = perf_counter() - began
+        writes = await _check_writes(redis)
     except StoreUnavailable as error:
         return [fail("redis", f"{address(url)}: {error}", "Start it, or correct PENCHANT_REDIS_URL.")]
     finally:
         await redis.aclose()
-    return [check_version(address(url), info, took), _check_memory(info)]
+    return [check_version(address(url), info, took), _check_memory(info), writes]
 
 
 def check_version(where: str, info: dict[str, Any], took: float) -> Finding:
@@ -37,6 +40,15 @@ def check_version(where: str, info: dict[str, Any], took: float) -> Finding:
     if int(str(version).partition(".")[0]) < OLDEST_VERSION:
         return fail("redis", says, f"Upgrade it: {OLDEST_VERSION} is the oldest version that works.")
     return ok("redis", says)
+
+
+async def _check_writes(redis: Redis) -> Finding:
+    try:
+        await check_writes(redis)
+    except StoreFull as error:
+        advice = "Give it room, or set maxmemory-policy volatile-lru. Until then answers are slower; no event is lost."
+        return fail("redis writes", str(error), advice)
+    return ok("redis writes", "takes new data")
 
 
 def _check_memory(info: dict[str, Any]) -> Finding:

@@ -78,9 +78,11 @@ async def check_gateway(gateway: Gateway) -> list[Finding]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         return [warn("gateway", f"{url} does not answer: {reason}", "Start `penchant gateway`, if it should run here.")]
-    down = [store for store in ("postgres", "redis", "broker") if report.get(store) != "ok"]
-    if down:
+    states = {store: report.get(store) for store in ("postgres", "redis", "broker")}
+    if down := [store for store, state in states.items() if state not in ("ok", "full")]:
         return [warn("gateway", f"{url} does not reach {', '.join(down)}", "Compare its settings with these.")]
+    if full := [store for store, state in states.items() if state == "full"]:
+        return [warn("gateway", f"{url} finds {', '.join(full)} full", "See the findings about the stores.")]
     if report.get("bundleRefused"):
         return [
             warn(

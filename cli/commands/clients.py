@@ -1,18 +1,22 @@
-"""`penchant clients`: registers, lists and disables OAuth clients."""
+"""`penchant clients`: registers and lists OAuth clients, changes their secrets, disables them."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
-from api.oauth.clients.registration import new_secret, register
+from api.oauth.clients.registration import check_secret, new_secret, register
+from api.oauth.clients.secrets import hash_secret
 from cli.database import on_pool
 from cli.errors import Refused, WrongCommand
 from cli.interface import AsJson, SecretFromStdin, command_group, print_json, secret_from_stdin
 from cli.local.stack_files import read_credentials
 from core.secret_files import read_secret
-from db.clients import Client, create_client, disable_client, list_clients
+from db.clients import Client, create_client, disable_client, list_clients, rotate_secret
 
-app = command_group("Register, list and disable OAuth clients.")
+app = command_group("Register and list OAuth clients, change their secrets, disable them.")
+
+DEFAULT_OVERLAP, MAX_OVERLAP = 86_400, 30 * 86_400  # seconds
 
 
 @app.command()
@@ -61,6 +65,29 @@ def list_all(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def rotate(
+    client_id: Annotated[str, typer.Argument(metavar="ID")],
+    overlap: Annotated[
+        int, typer.Option(min=0, max=MAX_OVERLAP, help="Seconds the secret it has now stays valid.")
+    ] = DEFAULT_OVERLAP,
+    secret_stdin: SecretFromStdin = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a client a new secret. Without --secret-stdin a random one is made and printed, this once."""
+    secret = check_secret(secret_from_stdin()) if secret_stdin else new_secret()
+    hash, valid = hash_secret(secret), timedelta(seconds=overlap)
+    until = on_pool(lambda pool: rotate_secret(pool, client_id, hash, valid), _database())
+    if until is None:
+        raise Refused(f"There is no enabled client {client_id} with a secret.")
+    made = {"client_id": client_id, "old_secret_valid_until": until.isoformat(timespec="seconds")}
+    made |= {} if secret_stdin else {"client_secret": secret}
+    if as_json:
+        print_json(made)
+    else:
+        typer.echo("\n".join(f"{name}: {value}" for name, value in made.items()))
+
+
+@app.command()
 def disable(client_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Refuse a client and all its tokens, in every process within three seconds."""
     if not on_pool(lambda pool: disable_client(pool, client_id), _database()):
@@ -76,6 +103,7 @@ def _shown(client: Client) -> dict[str, Any]:
         "origins": list(client.origins),
         "redirect_uris": list(client.redirect_uris),
         "ttl": client.access_ttl,
+        "old_secret_valid_until": client.previous_until and client.previous_until.isoformat(timespec="seconds"),
     }
 
 

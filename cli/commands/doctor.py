@@ -111,7 +111,7 @@ def _secrets(stores: "Stores | None", gateway: "Gateway | None") -> list[str]:
     urls += (
         [url.get_secret_value() for url in (stores.postgres_url, stores.redis_url, stores.broker_url)] if stores else []
     )
-    own = [gateway.secret.get_secret_value()] if gateway else []
+    own = gateway.secrets if gateway else ()
     found = [secret for secret in (*map(password, urls), *own) if secret and len(secret) > 3]
     return [*found, *map(unquote, found)]
 

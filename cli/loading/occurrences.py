@@ -8,6 +8,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from core.disks import temporary_errors
+
 RUN = 1 << 22  # hashes in memory, 32 MB; full runs are kept sorted in a temporary file
 
 
@@ -17,7 +19,8 @@ class Occurrences:
     def __init__(self, run: int = RUN) -> None:
         self._run = run
         self._recent: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
+        with temporary_errors():
+            self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
         self._ends = [0]  # of the runs in the file, in hashes
 
     def close(self) -> None:

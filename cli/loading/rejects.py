@@ -52,9 +52,7 @@ class RejectFile:
             if self._file is None:
                 self._file = self.path.open("ab", buffering=0)  # nothing is left to write when it is closed
             lines = (orjson.dumps(dict(zip(_WRITTEN, reject, strict=False))) for reject in in_order)
-            content = memoryview(b"".join(line + b"\n" for line in lines))
-            while content:
-                content = content[self._file.write(content) :]
+            _write_all(self._file, b"".join(line + b"\n" for line in lines))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -69,6 +67,12 @@ class RejectFile:
         for reason in reasons:
             known = reason in self.reasons or len(self.reasons) < _MOST_REASONS
             self.reasons[reason if known else "of other reasons"] += 1
+
+
+def _write_all(file: FileIO, lines: bytes) -> None:
+    """Write without a buffer: a buffer that a full disk refuses would fail again when the file is closed."""
+    while lines:
+        lines = lines[file.write(lines) :]
 
 
 def _kept(path: Path, until: int) -> list[bytes]:

@@ -5,11 +5,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from core.disks import temporary_errors
+
 
 @contextmanager
 def shared_metrics() -> Iterator[None]:
     """Processes forked inside the block share their metrics. Enter it before `core.metrics` is imported."""
-    with tempfile.TemporaryDirectory(prefix="penchant-metrics-") as folder:
+    with temporary_errors():
+        made = tempfile.TemporaryDirectory(prefix="penchant-metrics-")
+    with made as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         try:
             yield

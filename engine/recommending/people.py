@@ -1,7 +1,7 @@
 """The state of a person: the base, built from Postgres, and on top of it the recent events in Redis."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from core import clock
 from core.contract import Person
-from core.errors import StoreUnavailable
+from core.errors import StoreName, StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import owner_in, read_people, read_person, unpack_recent, write_base, write_owner
@@ -36,6 +36,7 @@ class Degradation(StrEnum):
     NO_MODEL = "NO_MODEL"
     NO_CACHE = "NO_CACHE"
     NO_HISTORY = "NO_HISTORY"
+    STORE_FULL = "STORE_FULL"
 
 
 class ReadPerson(NamedTuple):
@@ -51,7 +52,7 @@ class PeopleReader:
     """Reads states as of the last accepted event.
 
     Without Redis it reads Postgres, which is slower. Without Postgres and without a base in Redis, the history is
-    missing.
+    missing. `full`: the stores that take no writes now.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class PeopleReader:
         pool: Connection,
         redis: Redis,
         catalogue: Catalogue,
+        full: Container[StoreName] = frozenset(),
         *,
         dislikes_hold: timedelta = timedelta(seconds=DISLIKES_HOLD),
     ) -> None:
-        self._pool, self._redis, self._catalogue = pool, redis, catalogue
+        self._pool, self._redis, self._catalogue, self._full = pool, redis, catalogue, full
         self._dislikes_hold = dislikes_hold
         self._bases = SingleFlight(self._build)
 
@@ -79,13 +81,7 @@ class PeopleReader:
 
         Without `follow`, Postgres says who the owner is: Redis may still name an earlier one.
         """
-        degraded: list[Degradation] = []
-        packed, delta = None, list[bytes]()
-        try:
-            packed, delta = await read_person(self._redis, person)
-        except StoreUnavailable as error:
-            log_unavailable(error, doing="read a person's state")
-            degraded.append(Degradation.NO_CACHE)
+        packed, delta, degraded = await self._cached(person)
         delta = [*delta, *others]
         owner = owner_in(packed)
         if owner is not None and follow:
@@ -108,6 +104,16 @@ class PeopleReader:
             return fold(found, fresh), degraded
         state, more = await self._state(found, delta, follow=False)
         return state, list(dict.fromkeys([*degraded, *more]))
+
+    async def _cached(self, person: Person) -> tuple[bytes | None, list[bytes], list[Degradation]]:
+        """The packed base and the recent events, and what is known to be missing in them."""
+        degraded = [Degradation.STORE_FULL] if "postgres" in self._full else []
+        try:
+            packed, delta = await read_person(self._redis, person)
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read a person's state")
+            return None, [], [*degraded, Degradation.NO_CACHE]
+        return packed, delta, [*degraded, Degradation.NO_CACHE] if "redis" in self._full else degraded
 
     async def read_many(self, people: Sequence[Person], history: Connection) -> dict[Person, ReadPerson]:
         """What the states of these users are folded from: one Redis pipeline and two queries of `history` for all.

@@ -139,7 +139,7 @@ async def test_health_and_readiness_report_the_stores(http: httpx.AsyncClient) -
     ready = await http.get("/readyz")
     assert ready.status_code == 200
     stores = {"postgres": "ok", "redis": "ok", "broker": "ok"}
-    assert ready.json() == {"status": "ready", **stores, "bundle": None, "bundleRefused": False}
+    assert ready.json() == {"status": "ready", **stores, "bundle": None, "bundleRefused": False, "problems": []}
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/graphql/"])

@@ -1,6 +1,7 @@
 """`penchant clients`: registers, lists and disables clients, refuses wrong input, and never shows a stored secret."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,31 @@ def test_a_weak_or_odd_secret_is_refused_and_not_repeated(secret: str, stored: A
 def test_redirects_may_go_to_the_scheme_of_an_app_or_to_this_machine(stored: Any) -> None:
     for uri in ("com.shop.app:/back", "http://127.0.0.1:9000/back"):
         assert run("create", f"c{len(stored())}", *MACHINE, "--redirect-uri", uri).exit_code == 0
+
+
+def test_a_new_secret_leaves_the_old_one_valid_for_the_overlap(stored: Any) -> None:
+    run("create", "shop", *MACHINE, "--secret-stdin", stdin="the-first-secret\n")
+    made = json.loads(run("rotate", "shop", "--overlap", "3600", "--json").stdout)
+    (client,) = stored()
+    assert PasswordHasher().verify(client.secret_hash, made["client_secret"])
+    assert PasswordHasher().verify(client.previous_hash, "the-first-secret")
+    assert timedelta(minutes=59) < client.previous_until - datetime.now(UTC) < timedelta(minutes=61)
+    assert json.loads(run("list", "--json").stdout)[0]["old_secret_valid_until"] == made["old_secret_valid_until"]
+    again = run("rotate", "shop", "--overlap", "0", "--secret-stdin", stdin="the-third-secret\n")
+    assert again.exit_code == 0 and "the-third-secret" not in again.output
+    (client,) = stored()
+    assert PasswordHasher().verify(client.secret_hash, "the-third-secret")
+    assert client.previous_hash is client.previous_until is None, "without an overlap the old secret ends at once"
+
+
+def test_a_secret_can_be_changed_for_enabled_clients_only(stored: Any) -> None:
+    run("create", "shop", *MACHINE)
+    before = stored()
+    assert run("rotate", "nobody").exit_code == 1
+    assert run("rotate", "shop", "--secret-stdin", stdin="short\n").exit_code == 2
+    assert stored() == before
+    run("disable", "shop")
+    assert run("rotate", "shop").exit_code == 1
 
 
 def test_a_disabled_client_shows_as_disabled(stored: Any) -> None:

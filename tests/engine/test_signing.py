@@ -63,3 +63,13 @@ def test_a_text_sealed_otherwise_or_changed_is_refused() -> None:
     for text in [*others, *changed, *spellings, *(sealed[:end] for end in range(len(sealed))), "ä", "A" * 10_000]:
         with pytest.raises(InvalidInput):
             SIGNER.unseal("cursor", text)
+
+
+def test_while_the_secret_is_changed_texts_of_both_secrets_are_opened_and_new_ones_are_of_the_first() -> None:
+    old, new, both = Signer("x" * 32), Signer("y" * 32), Signer("y" * 32, "x" * 32)
+    assert both.open("cursor", old.sign("cursor", b"17")) == both.open("cursor", new.sign("cursor", b"17")) == b"17"
+    assert both.unseal("cursor", old.seal("cursor", b"17")) == both.unseal("cursor", new.seal("cursor", b"17")) == b"17"
+    assert new.open("cursor", both.sign("cursor", b"17")) == new.unseal("cursor", both.seal("cursor", b"17")) == b"17"
+    for text in (Signer("z" * 32).sign("cursor", b"17"), old.sign("impression", b"17"), ""):
+        with pytest.raises(InvalidInput):
+            both.open("cursor", text)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.errors import DiskFull
 from ml.bundle import MANIFEST, Bundle, BundleRefused, write
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -141,6 +142,6 @@ def test_a_bundle_that_could_not_be_written_leaves_nothing(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFull, match="bundles cannot be written: No space"):
         write(tmp_path / "bundles", "thing", PARTS, CREATED)
     assert list((tmp_path / "bundles").iterdir()) == []

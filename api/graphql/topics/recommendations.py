@@ -77,7 +77,8 @@ strawberry.enum(
     Degradation,
     description="Why a list is less personal or less fresh than usual. UNKNOWN_PERSON: nothing is stored about this"
     " person, so the list is the popular one. NO_MODEL: no trained model serves yet. NO_CACHE: events of the last"
-    " moments may be missing. NO_HISTORY: the person's history could not be read.",
+    " moments may be missing. NO_HISTORY: the person's history could not be read. STORE_FULL: the database takes no"
+    " new data, so events wait to be stored.",
 )
 
 

@@ -44,9 +44,7 @@ def register(
         raise InvalidInput(
             "A client id has 1 to 128 letters, digits or . _ ~ - and begins with a letter or digit", "id"
         )
-    if not _SECRET.fullmatch(secret):
-        length = f"{SHORTEST_SECRET} to {MAX_SECRET}"
-        raise InvalidInput(f"A secret has {length} printable ASCII characters and no spaces", "secret")
+    check_secret(secret)
     if ttl is not None and not SHORTEST_TTL <= ttl <= MAX_TTL:
         raise InvalidInput(f"The lifetime of tokens must be {SHORTEST_TTL} to {MAX_TTL} seconds", "ttl")
     return Client(
@@ -58,6 +56,14 @@ def register(
         origins=tuple(dict.fromkeys(map(check_origin, origins))),
         access_ttl=ttl,
     )
+
+
+def check_secret(secret: str) -> str:
+    """The secret, unchanged. Raises InvalidInput for one that is too short, too long or cannot be sent."""
+    if not _SECRET.fullmatch(secret):
+        length = f"{SHORTEST_SECRET} to {MAX_SECRET}"
+        raise InvalidInput(f"A secret has {length} printable ASCII characters and no spaces", "secret")
+    return secret
 
 
 def check_grant(grant: str) -> str:

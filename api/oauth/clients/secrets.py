@@ -20,35 +20,36 @@ def hash_secret(secret: str) -> str:
 
 
 class SecretChecker:
-    """Checks secrets. It remembers the last correct one of each client, so only the first use costs an argon2 run.
+    """Checks secrets. It remembers the last correct ones of each client, so only the first use costs an argon2 run.
 
-    It remembers an HMAC under a key of this process, with the stored hash that the secret matched. A changed secret or
+    It remembers an HMAC under a key of this process for the stored hash that the secret matched. A changed secret or
     a disabled client counts at once, because the client itself is read from Postgres each time.
     """
 
     def __init__(self) -> None:
         self._key = os.urandom(32)
-        self._good: dict[str, tuple[str, bytes]] = {}
+        self._good: dict[str, dict[str, bytes]] = {}  # by client, by stored hash
 
     def check(self, client: Client | None, secret: str) -> bool:
         """Whether `secret` is the client's. An unknown client takes as long as a wrong secret. Blocks."""
-        stored = client.secret_hash if client else None
-        if client is None or stored is None:
+        if client is None or client.secret_hash is None:
             _matches(_DUMMY_HASH, secret)
             return False
+        stored = [hash for hash in (client.secret_hash, client.previous_hash) if hash is not None]
         fingerprint = self._fingerprint(secret)
-        remembered_hash, remembered = self._good.get(client.id, ("", b""))
-        if remembered_hash == stored and hmac.compare_digest(remembered, fingerprint):
+        good = self._good.get(client.id, {})
+        if any(hmac.compare_digest(good.get(hash, b""), fingerprint) for hash in stored):
             return True
-        if not _matches(stored, secret):
+        matched = next((hash for hash in stored if _matches(hash, secret)), None)
+        if matched is None:
             return False
-        self._remember(client.id, stored, fingerprint)
+        self._remember(client.id, {hash: good[hash] for hash in stored if hash in good} | {matched: fingerprint})
         return True
 
     def remembers(self, client_id: str, secret: str) -> bool:
         """Whether `secret` was the client's when it was checked last. Costs no argon2 run and proves nothing."""
-        _, remembered = self._good.get(client_id, ("", b""))
-        return hmac.compare_digest(remembered, self._fingerprint(secret))
+        fingerprint = self._fingerprint(secret)
+        return any(hmac.compare_digest(good, fingerprint) for good in self._good.get(client_id, {}).values())
 
     def forget(self, client_id: str, secret: str) -> None:
         """Forget a secret that is not the client's any more. A wrong secret makes no right one forgotten."""
@@ -58,11 +59,11 @@ class SecretChecker:
     def _fingerprint(self, secret: str) -> bytes:
         return hmac.digest(self._key, secret.encode(), "sha256")
 
-    def _remember(self, client_id: str, stored: str, fingerprint: bytes) -> None:
+    def _remember(self, client_id: str, good: dict[str, bytes]) -> None:
         self._good.pop(client_id, None)
         if len(self._good) >= MAX_REMEMBERED:
             self._good.pop(next(iter(self._good)), None)  # the one that was checked first
-        self._good[client_id] = (stored, fingerprint)
+        self._good[client_id] = good
 
 
 def _matches(stored: str, secret: str) -> bool:

@@ -17,7 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey, RSAKey
 
 from db.postgres import Connection
-from db.signing_keys import StoredKey, list_keys, make_first_key
+from db.signing_keys import StoredKey, list_keys, make_first_key, reseal_keys
 
 log = structlog.get_logger()
 
@@ -29,25 +29,42 @@ _SEALING = ["dir", "A256GCM"]
 
 
 class Sealer:
-    """Encrypts private keys for storage: JWE with AES-256-GCM, under a key derived from the gateway's secret."""
+    """Encrypts private keys for storage: JWE with AES-256-GCM, under a key derived from the gateway's secret.
 
-    def __init__(self, secret: str) -> None:
-        self._key = OctKey.import_key(hmac.digest(secret.encode(), b"penchant: seal signing keys, version 1", "sha256"))
+    It opens what was sealed with any of its secrets, and seals with the first.
+    """
+
+    def __init__(self, secret: str, *accepted: str) -> None:
+        self._keys = tuple(map(_sealing_key, (secret, *accepted)))
 
     def seal(self, key: RSAKey) -> StoredKey:
         """The key, encrypted for storage."""
         header = {"alg": "dir", "enc": "A256GCM", "kid": key.kid}
-        sealed = jwe.encrypt_compact(header, orjson.dumps(key.as_dict(private=True)), self._key, algorithms=_SEALING)
-        return StoredKey(key.kid or "", sealed, public_jwk(key))
+        plain = orjson.dumps(key.as_dict(private=True))
+        return StoredKey(
+            key.kid or "", jwe.encrypt_compact(header, plain, self._keys[0], algorithms=_SEALING), public_jwk(key)
+        )
 
     def open(self, stored: StoredKey) -> RSAKey | None:
-        """The private key; None when it was sealed with another secret, or was damaged or renamed."""
-        try:
-            found = jwe.decrypt_compact(stored.sealed, self._key, algorithms=_SEALING)
-            key = RSAKey.import_key(orjson.loads(found.plaintext or b""))
-        except (JoseError, ValueError):
-            return None
-        return key if key.kid == stored.kid and key.is_private else None
+        """The private key; None when it was sealed with an unknown secret, or was damaged or renamed."""
+        return next((key for sealing in self._keys if (key := _opened(stored, sealing)) is not None), None)
+
+    def is_current(self, stored: StoredKey) -> bool:
+        """Whether the key was sealed with the first secret."""
+        return _opened(stored, self._keys[0]) is not None
+
+
+def _sealing_key(secret: str) -> OctKey:
+    return OctKey.import_key(hmac.digest(secret.encode(), b"penchant: seal signing keys, version 1", "sha256"))
+
+
+def _opened(stored: StoredKey, sealing: OctKey) -> RSAKey | None:
+    try:
+        found = jwe.decrypt_compact(stored.sealed, sealing, algorithms=_SEALING)
+        key = RSAKey.import_key(orjson.loads(found.plaintext or b""))
+    except (JoseError, ValueError):
+        return None
+    return key if key.kid == stored.kid and key.is_private else None
 
 
 class SigningKeys:
@@ -55,12 +72,14 @@ class SigningKeys:
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
-        self._opened: dict[str, RSAKey | None] = {}
+        self._opened: dict[str, tuple[str, RSAKey | None]] = {}  # by kid: the sealed text that was read last, the key
         self._signing: RSAKey | None = None
         self._verifying: dict[str, RSAKey] = {}
 
     async def start(self, connection: Connection) -> None:
-        """Make the first key if this process can open none, then read them all."""
+        """Seal the keys anew that another accepted secret seals; make the first key if there is none; read them all."""
+        if resealed := await reseal_keys(connection, VERIFY_FOR, self._resealed):
+            log.info("signing_keys_sealed_anew", keys=resealed)
         if await make_first_key(connection, lambda stored: self._open(stored) is not None, self._make):
             log.info("signing_key_made")
         await self.refresh(connection)
@@ -71,7 +90,7 @@ class SigningKeys:
         opened = [(entry, key) for entry in stored if (key := self._open(entry)) is not None]
         self._verifying = {entry.kid: key for entry, key in opened}
         self._signing = _signing_key(opened)
-        self._opened = {entry.sealed: self._opened[entry.sealed] for entry in stored}
+        self._opened = {entry.kid: self._opened[entry.kid] for entry in stored}
 
     @property
     def signing(self) -> RSAKey:
@@ -90,16 +109,28 @@ class SigningKeys:
     async def _make(self) -> StoredKey:
         return self._sealer.seal(await asyncio.to_thread(generate_key))
 
+    def _resealed(self, stored: StoredKey) -> StoredKey | None:
+        """The key under the first secret; None when nothing has to change, or when it cannot be opened."""
+        if self._sealer.is_current(stored) or (key := self._sealer.open(stored)) is None:
+            return None
+        return self._sealer.seal(key)
+
     def _open(self, stored: StoredKey) -> RSAKey | None:
-        if stored.sealed not in self._opened:
-            self._opened[stored.sealed] = self._sealer.open(stored)
-            if self._opened[stored.sealed] is None:
+        """The private key. One that was opened stays open: a newer process may seal it anew with a secret of its own.
+
+        That is safe, because a key's id is the thumbprint of the key.
+        """
+        sealed, key = self._opened.get(stored.kid, ("", None))
+        if sealed != stored.sealed:
+            key = self._sealer.open(stored) or key
+            self._opened[stored.kid] = stored.sealed, key
+            if key is None:
                 log.error(
                     "signing_key_unreadable",
                     kid=stored.kid,
                     hint="another PENCHANT_SECRET, or damaged",
                 )
-        return self._opened[stored.sealed]
+        return key
 
 
 def generate_key() -> RSAKey:

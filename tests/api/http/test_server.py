@@ -49,7 +49,8 @@ async def started() -> AsyncIterator[Started]:
         entered.set()
         await release.wait()
         headers = [(b"content-length", b"2")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        status = 503 if scope["state"].get(server.DRAINING) else 200
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"ok"})
 
     config = uvicorn.Config(app, port=0, ws="none", lifespan="off", log_config=None, proxy_headers=False)
@@ -78,7 +79,9 @@ async def test_an_open_connection_may_send_one_more_request_during_shutdown(
     assert b"connection: close" not in await read_answer(reader)
     await started.stop_accepting()
     writer.write(GET)
-    assert b"connection: close" in await read_answer(reader)
+    last = await read_answer(reader)
+    assert b"connection: close" in last
+    assert last.startswith(b"http/1.1 503"), "the request can see that the server stops"
     async with asyncio.timeout(DEADLINE):
         assert await reader.read() == b""
         await started.running

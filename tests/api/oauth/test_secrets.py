@@ -21,3 +21,25 @@ def test_forgetting_a_secret_changes_no_answer(monkeypatch: pytest.MonkeyPatch) 
 def test_a_client_without_a_secret_is_never_authenticated() -> None:
     assert not SecretChecker().check(Client("pages", None, (), ()), "")
     assert not SecretChecker().check(None, "a-secret")
+
+
+def test_during_an_overlap_both_secrets_are_the_clients_and_each_is_hashed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs: list[str] = []
+    real = secrets._matches
+
+    def matches(stored: str, secret: str) -> bool:
+        runs.append(stored)
+        return real(stored, secret)
+
+    monkeypatch.setattr(secrets, "_matches", matches)
+    checker, new, old = SecretChecker(), hash_secret("the-new-secret"), hash_secret("the-old-secret")
+    both = Client("shop", new, (), (), previous_hash=old)
+    for _ in range(3):
+        assert checker.check(both, "the-old-secret") and checker.check(both, "the-new-secret")
+        assert not checker.check(both, "another-secret")
+    first, wrong = [new, old, new], [new, old]
+    assert runs == [*first, *3 * wrong]
+    after = Client("shop", new, (), ())
+    assert checker.check(after, "the-new-secret") and not checker.check(after, "the-old-secret")

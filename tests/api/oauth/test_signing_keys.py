@@ -105,6 +105,28 @@ async def test_another_secret_gets_a_key_of_its_own(pool: Pool) -> None:
     assert (await started(pool)).signing.kid == first.signing.kid
 
 
+async def test_a_changed_secret_keeps_the_key_and_seals_it_anew(pool: Pool) -> None:
+    first = await started(pool)
+    secret, created = "q" * 32, await pool.fetchval("SELECT created_at FROM oauth_keys")
+    both = SigningKeys(Sealer(secret, SECRET))
+    await both.start(pool)
+    assert both.signing.kid == first.signing.kid
+    after = await started(pool, secret)
+    assert after.signing.kid == first.signing.kid, "the secret before is not needed any more"
+    assert await pool.fetchval("SELECT created_at FROM oauth_keys") == created
+    await first.refresh(pool)
+    assert first.signing.kid == after.signing.kid, "a process that knows the old secret only goes on"
+    assert first.verifying(str(after.signing.kid)) is not None
+
+
+async def test_a_key_that_no_accepted_secret_opens_is_left_alone(pool: Pool) -> None:
+    await started(pool)
+    sealed = await pool.fetchval("SELECT sealed FROM oauth_keys")
+    both = SigningKeys(Sealer("q" * 32, "r" * 32))
+    await both.start(pool)
+    assert sealed in [row["sealed"] for row in await pool.fetch("SELECT sealed FROM oauth_keys")]
+
+
 async def test_a_restart_keeps_the_key(pool: Pool) -> None:
     assert (await started(pool)).signing.kid == (await started(pool)).signing.kid
 

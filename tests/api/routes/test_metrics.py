@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from starlette.types import Receive, Scope, Send
 
 from api.app import create_app
+from api.http.server import DRAINING
 from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS
 from api.routes import probes
@@ -29,7 +30,7 @@ from db.postgres import Pool
 from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
 from engine.scopes import SCOPES
-from tests.faults import eventually
+from tests.faults import Relay, eventually
 
 BASE, SECRET, TOKEN = "http://shop.example", "a-secret-of-the-client", "a-token-for-prometheus"
 TRACK = "mutation($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
@@ -156,7 +157,7 @@ async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Serv
     await insert_dead_events(pool, [of_message(b"?", None, DeadReason.UNREADABLE, "a test says so")])
     numbers = await served.scrape()
     for store in ("postgres", "redis", "broker"):
-        assert numbers["penchant_store_up", store] == 1
+        assert (numbers["penchant_store_up", store], numbers["penchant_store_full", store]) == (1, 0)
     assert numbers["penchant_queue_messages", topology.DEAD_LETTERS.name] == 0
     assert numbers["penchant_queue_consumers", topology.EVENTS.name] == 0
     assert numbers[("penchant_outbox_messages",)] == 0
@@ -189,6 +190,28 @@ async def test_stores_that_are_away_are_reported_at_once(stores: Stores, pool: P
     assert [numbers["penchant_store_up", store] for store in ("postgres", "redis", "broker")] == [1, 0, 0]
     assert not any(key[0] == "penchant_queue_messages" for key in numbers)
     assert (ready["status"], ready["postgres"], ready["redis"], ready["broker"]) == ("ready", "ok", "down", "down")
+
+
+async def test_a_gateway_without_postgres_stays_ready_and_says_so(stores: Stores, pool: Pool) -> None:
+    relay = Relay(stores.postgres_url.get_secret_value())
+    served = Served(Configured(stores.model_copy(update={"postgres_url": SecretStr(await relay.open())})))
+    async with served.app.router.lifespan_context(served.app) as served.state:
+        await relay.close()
+
+        async def is_reported() -> bool:
+            ready = await served.local.get("/readyz")
+            assert ready.status_code == 200
+            return bool(ready.json()["postgres"] == "down")
+
+        await eventually(is_reported)
+        (problem,) = (await served.local.get("/readyz")).json()["problems"]
+        assert problem.startswith("Postgres does not answer")
+
+
+async def test_a_gateway_that_stops_is_not_ready(served: Served) -> None:
+    served.state = {**served.state, DRAINING: True}
+    ready = await served.local.get("/readyz")
+    assert (ready.status_code, ready.json()["status"], ready.headers["retry-after"]) == (503, "stopping", "1")
 
 
 async def test_without_a_token_only_this_machine_is_answered(served: Served) -> None:
