@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 from celery import Celery, Task
+from celery.signals import worker_ready
 
 from bus.envelope import Kind
 from bus.messages import train as train_message
@@ -11,6 +12,7 @@ from bus.rabbitmq.publisher import RabbitPublisher
 from core.errors import PenchantError, StoreUnavailable
 from core.settings import Bundles, EventLake, Stores
 from core.stores import log_unavailable
+from db.jobs import AFFINITY
 from engine.models.leases import TrainingStopped
 from engine.models.training import train_waiting
 from workers.observation import observed
@@ -30,6 +32,14 @@ def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles) -> 
                 asyncio.run(_train(stores, kind, lake.lake_url if lake.lake_training else None, bundles))
             except (PenchantError, OSError) as error:
                 log.warning("training_failed", error=f"{type(error).__name__}: {error}")
+
+
+def notify_at_start(stores: Stores) -> None:
+    """Once this trainer takes messages, send it one: a job may wait whose message another trainer lost at its end."""
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+    def notify(**_: object) -> None:
+        asyncio.run(_notify_next(stores, AFFINITY))
 
 
 async def _train(stores: Stores, kind: str, lake: str | None, bundles: Bundles) -> None:

@@ -1,6 +1,7 @@
 """The whole catalogue in memory, by item number: packed items and columns for filters, refreshed every few seconds."""
 
 import asyncio
+import gc
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 
 UNPACKED_KEPT = 4_096  # items kept unpacked; any other is unpacked when it is read
 MASKS_KEPT = 64  # masks, each of one filter in one market
+MANY_OBJECTS = 20_000  # items and offers that changes brought
 SLICE = 5_000  # offers and terms that are applied between two turns of the event loop, about
 _TERM = 5  # bytes of attributes that may make a term
 _LEAST_GROWTH = 1_024  # item numbers, when the columns grow
@@ -44,6 +46,7 @@ class Catalogue:
         self._index, self._offers = InvertedIndex(), Offers()
         self._unpacked: dict[int, Item] = {}
         self._refreshing = asyncio.Lock()
+        self._unfrozen = 0
         self._masks: dict[tuple[Filter | None, str | None], NDArray[np.bool_]] = {}
 
     def __len__(self) -> int:
@@ -80,9 +83,13 @@ class Catalogue:
                 if seq == self._seq:
                     return
                 self._change([], [number for _, number in removed])
+                self._unfrozen += sum(1 + len(item.offers) for item in live)
                 for items in _slices(live):
                     self._change(items, [])
                     await asyncio.sleep(0)
+                if self._unfrozen >= MANY_OBJECTS:
+                    gc.freeze()  # they live long, and each collection of garbage would look at all of them
+                    self._unfrozen = 0
                 self._seq = seq
                 log.debug("catalogue_changed", changed=len(live), removed=len(removed))
 

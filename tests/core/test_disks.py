@@ -8,8 +8,6 @@ from typing import IO, cast
 import numpy as np
 import pytest
 
-from cli.loading.chunks import Reject
-from cli.loading.rejects import RejectFile
 from core import clock
 from core.disks import disk_errors
 from core.errors import DiskFull
@@ -30,14 +28,6 @@ def test_an_error_of_a_disk_names_the_file(number: int) -> None:
         disk_errors(Path("/data/file")),
     ):
         raise OSError(number, os.strerror(number))
-
-
-def test_rejects_on_a_full_disk_are_one_error(tmp_path: Path) -> None:
-    path = tmp_path / "orders.csv.rejects.jsonl"
-    with RejectFile(path) as rejects:
-        path.symlink_to("/dev/full")
-        with pytest.raises(DiskFull, match=f"{path.name} cannot be written: {FULL}"):
-            rejects.write([Reject(1, "price", "it is no number")])
 
 
 @pytest.mark.parametrize("part", [np.zeros(100_000), "text " * 100_000, ["json"] * 100_000])
