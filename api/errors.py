@@ -106,7 +106,7 @@ def _public(error: GraphQLError, request_id: str, default: str | None) -> dict[s
         return _error(error, MASKED, {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id})
     extensions: dict[str, Any] = {"code": code}
     if isinstance(cause, InvalidInput) and cause.field:
-        extensions["field"] = public_text(cause.field)
+        extensions["field"] = [public_text(name) for name in cause.field.split(".")]
     return _error(error, error.message, extensions)
 
 

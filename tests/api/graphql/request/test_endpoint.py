@@ -288,7 +288,7 @@ async def test_a_missing_object_is_not_found(client: httpx.AsyncClient) -> None:
 
 async def test_an_error_about_an_argument_has_its_name_as_field(client: httpx.AsyncClient) -> None:
     response = await ask(client, "{ bounded(first: 0) }")
-    assert response.json()["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": "first"}
+    assert response.json()["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": ["first"]}
 
 
 @pytest.mark.parametrize("field", ["broken", "mistyped", "missing"])

@@ -18,8 +18,10 @@ from engine.intake.ingest import EventIntake
 from tests.fixtures.gateway import Ask
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+COUNTS = ("accepted", "rejected", "duplicate", "conflict", "retry")
 TRACK = """mutation ($events: [EventInput!]!, $only: [Outcome!]) { trackEvents(events: $events) {
-  accepted rejected results(only: $only) { index id outcome code field message } } }"""
+  accepted rejected duplicate conflict retry
+  results(only: $only) { index id outcome code field message } } }"""
 HISTORY = """query ($id: ID!, $types: [EventType!], $first: Int! = 20, $after: String) { user(id: $id) {
   history(types: $types, first: $first, after: $after) { pageInfo { hasNextPage hasPreviousPage endCursor }
     edges { cursor node { id } }
@@ -102,8 +104,10 @@ async def test_every_field_of_an_event_is_read(tracking: Gateway, ask: Ask) -> N
         "properties": {"a": None},
     }  # fmt: skip
     answer = await ask(TRACK, {"events": [whole, {**whole, "itemId": "i2"}, whole]})
-    outcomes = [result["outcome"] for result in answer.data["trackEvents"]["results"]]
-    assert answer.codes == [] and outcomes == ["ACCEPTED", "CONFLICT", "DUPLICATE"]
+    payload = answer.data["trackEvents"]
+    assert answer.codes == []
+    assert [result["outcome"] for result in payload["results"]] == ["ACCEPTED", "CONFLICT", "DUPLICATE"]
+    assert {name: payload[name] for name in COUNTS} == dict(zip(COUNTS, (1, 1, 1, 1, 0), strict=True))
 
 
 async def test_events_may_be_written_into_the_document(tracking: Gateway, ask: Ask) -> None:

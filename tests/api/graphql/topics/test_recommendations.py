@@ -397,3 +397,14 @@ async def test_trends_follow_filter_and_window(ask: Ask, shop: Gateway) -> None:
     assert ids((await ask(TRENDING, {"window": "PT1H"})).data["trending"]) == []
     for window in ("PT1M", "P3650D"):
         assert (await ask(TRENDING, {"window": window})).codes == ["BAD_USER_INPUT"]
+
+
+@pytest.mark.parametrize("price", ["{min: 5, max: 4.99}", "{min: -1}", "{max: -0.01}"])
+async def test_a_price_range_that_no_price_is_in_is_refused(shop: Gateway, ask: Ask, price: str) -> None:
+    inside = f"{{anyOf: [{{not: {{price: {price}}}}}]}}"
+    for filter in (f"{{price: {price}}}", inside):
+        answer = await ask(f"{{ items(filter: {filter}) {{ nodes {{ id }} }} }}")
+        assert answer.codes == ["BAD_USER_INPUT"]
+        assert "price range" in answer.messages[0] or "No price is in this range" in answer.messages[0]
+    answer = await ask("{ items(filter: {price: {min: 5, max: 5}}) { nodes { id } } }")
+    assert answer.codes == []
