@@ -37,7 +37,10 @@ def with_holdout(log: Log, file: Path) -> tuple[Log, int]:
         name: np.concatenate([getattr(past, name), column.astype(getattr(past, name).dtype)])
         for name, column in columns.items()
     }
-    return Log.of(people=log.people, numbers=log.numbers, item_ids=log.item_ids, **together), cut
+    return (
+        Log.of(people=log.people, numbers=log.numbers, item_ids=log.item_ids, category=log.category, **together),
+        cut,
+    )
 
 
 def _checked(chunk: Chunk, file: Path) -> Chunk:

@@ -14,12 +14,13 @@ from db.postgres import Connection, transaction
 UpsertOutcome = Literal["ACCEPTED", "STALE"]
 
 PAGE = 5_000
+BULK_TIMEOUT = 900.0  # seconds, to read the whole table
 CHANGES = 1_000  # rows that are read at once while a gateway answers
 _FIELDS = (
     "group_id", "title", "description", "categories", "brand", "image_url", "url", "app_url", "attributes", "offers",
 )  # fmt: skip
 _EMPTY: Mapping[str, Any] = {"categories": [], "attributes": {}, "offers": []}
-_COLUMNS = f"id, number, {', '.join(_FIELDS)}, changed_seq"
+_COLUMNS = f"id, number, {', '.join(_FIELDS)}, changed_seq, created_at"
 _GIVEN: Mapping[str, str] = {field: f"patch->>'{field}'" for field in _FIELDS} | {
     "categories": "ARRAY(SELECT jsonb_array_elements_text(patch->'categories'))",
     "attributes": "coalesce(patch->'attributes', '{}')",
@@ -58,6 +59,7 @@ class Item:
     attributes: dict[str, Any]
     offers: tuple[Offer, ...]
     changed_seq: int
+    added: int  # Unix seconds; 0: before this was recorded
 
 
 async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> list[UpsertOutcome]:
@@ -95,6 +97,15 @@ async def stream_items(connection: Connection) -> AsyncIterator[list[Item]]:
     ):
         yield [_item(row) for row in rows]
         number = rows[-1]["number"]
+
+
+async def last_categories(connection: Connection) -> dict[int, str]:
+    """The last, most specific category of each item by its number; of removed items, too."""
+    rows = await connection.fetch(
+        "SELECT number, categories[cardinality(categories)] AS category FROM items WHERE cardinality(categories) > 0",
+        timeout=BULK_TIMEOUT,
+    )
+    return {row["number"]: row["category"] for row in rows}
 
 
 async def catalogue_version(connection: Connection) -> int:
@@ -175,4 +186,5 @@ def _item(row: Any) -> Item:
         attributes=row["attributes"],
         offers=tuple(_offer(offer) for offer in row["offers"]),
         changed_seq=row["changed_seq"],
+        added=int(row["created_at"].timestamp()) if row["created_at"] else 0,
     )

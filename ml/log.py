@@ -27,6 +27,7 @@ class Log:
     order: NDArray[np.int64]  # lines of one order share it
     numbers: NDArray[np.uint32]  # (items,) catalogue numbers, ascending
     item_ids: list[str]  # (items,) beside numbers
+    category: NDArray[np.int32] | None = None  # (items,) beside numbers: a code, -1 = none; None: not known
 
     @classmethod
     def of(
@@ -39,6 +40,8 @@ class Log:
         order: NDArray[np.int64],
         numbers: NDArray[np.uint32],
         item_ids: list[str],
+        *,
+        category: NDArray[np.int32] | None = None,
     ) -> Self:
         """A log of columns in any order. Raises `InvalidInput` when they do not fit together."""
         if len({len(column) for column in (person, item, occurred, cents, order)}) != 1:
@@ -46,7 +49,7 @@ class Log:
         if not np.isin(item, numbers).all():
             raise InvalidInput("the purchase log names items that its catalogue does not have", "item")
         by = np.lexsort((item, order, occurred, person))
-        return cls(people, person[by], item[by], occurred[by], cents[by], order[by], numbers, item_ids)
+        return cls(people, person[by], item[by], occurred[by], cents[by], order[by], numbers, item_ids, category)
 
     def require_lines(self) -> None:
         """Raise `NothingToLearn` when the log is empty."""

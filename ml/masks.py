@@ -1,10 +1,11 @@
 """Masks by catalogue number: which items may be in a list."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Number = TypeVar("Number", bound=np.integer[Any])
 Mask = NDArray[np.bool_]  # (largest number + 1,) at least as long as needed; a number beyond it is not allowed
 
 
@@ -27,3 +28,10 @@ def without(allowed: Mask, numbers: NDArray[np.uint32]) -> Mask:
     mask = allowed.copy()
     mask[numbers[numbers < len(mask)]] = False
     return mask
+
+
+def first_allowed(numbers: NDArray[Number], allowed: Mask, most: int) -> NDArray[Number]:
+    """The first allowed numbers of an order. Reads the whole order only if its head has too few allowed ones."""
+    head = numbers[: 2 * most]
+    found = head[is_allowed(head, allowed)][:most]
+    return found if len(found) == most else numbers[is_allowed(numbers, allowed)][:most]

@@ -8,11 +8,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.masks import Mask, is_allowed, without
-
 REASONS = (
     "BOUGHT_BEFORE", "DUE_AGAIN", "SIMILAR_TO", "BOUGHT_TOGETHER", "AFFINITY", "SEQUENCE",
-    "POPULAR", "TRENDING", "NEW", "PINNED", "EXPLORATION",
+    "POPULAR", "TRENDING", "NEW", "PINNED", "EXPLORATION", "VIEWED", "BOUGHT_BY_OTHERS", "OTHER",
 )  # fmt: skip
 REASON = {name: code for code, name in enumerate(REASONS)}
 
@@ -67,23 +65,3 @@ def explain_as(reason: str, because: int = 0) -> Explain:
 def best_first(scores: NDArray[np.float32], numbers: NDArray[Any]) -> NDArray[np.intp]:
     """Positions by falling score; of equal scores the lowest catalogue number first."""
     return np.lexsort((numbers, -scores))
-
-
-def fill(
-    numbers: NDArray[np.uint32], scores: NDArray[np.float32], allowed: Mask, popular: NDArray[np.uint32], first: int
-) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """The list (numbers, scores) extended to `first` items: popular ones, then any other allowed one.
-
-    The added scores fall evenly from the last score of the list towards 0.
-    """
-    missing = first - len(numbers)
-    if missing <= 0:
-        return numbers, scores
-    left = without(allowed, numbers)
-    more = popular[is_allowed(popular, left)][:missing].astype(np.uint32)
-    if len(more) < missing:
-        rest = np.flatnonzero(without(left, more))
-        more = np.concatenate([more, rest[rest > 0][: missing - len(more)].astype(np.uint32)])
-    least = scores[-1] if len(scores) else np.float32(0.01)
-    steps = np.linspace(1, 0, len(more) + 2, dtype=np.float32)[1:-1]
-    return np.concatenate([numbers, more]), np.concatenate([scores, least * steps])

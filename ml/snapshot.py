@@ -7,7 +7,7 @@ from ml.log import Log, gaps
 from ml.neighbours import near_items
 from ml.rests import quantile_by_row, rest_times
 from ml.rules import following_items
-from ml.universe import COLUMNS, DAY, Universe
+from ml.universe import COLUMNS, DAY, REBOUGHT, Universe
 
 RECENT = 28 * DAY  # purchases that count for what is popular now
 NEAREST, FOLLOWING = 64, 32  # lengths of the lists kept per item
@@ -40,6 +40,7 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int) -> Universe:
         next=following,
         next_score=following_score,
         popular=np.lexsort((-people, -recent_people)).astype(np.int32),
+        rebought=_rebought(log, rows, numbers),
     )
 
 
@@ -74,6 +75,31 @@ def _columns(
     columns[:-1] = np.stack(COLUMNS.ordered(known), axis=1)
     columns[-1] = COLUMNS.ordered(outside)
     return columns
+
+
+def _rebought(log: Log, rows: NDArray[np.int32], numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """(items + 1,) whether, of those who bought an item of its category, a share of REBOUGHT bought that item again.
+
+    An item without a category is a category of its own. False for items outside.
+    """
+    items = len(numbers)
+    pair = rows.astype(np.int64) << 32 | log.person
+    by = np.lexsort((log.order, pair))
+    pair, order = pair[by], log.order[by]
+    first = np.diff(pair, prepend=-1) != 0
+    another = ~first & (np.diff(order, prepend=-1) != 0)
+    row = pair[first] >> 32
+    again = np.zeros(len(row), np.bool_)
+    again[np.cumsum(first)[another] - 1] = True
+    category = np.full(items, -1)
+    if log.category is not None:
+        category = log.category[np.searchsorted(log.numbers, numbers)].astype(np.int64)
+    category = np.where(category < 0, category.max(initial=0) + 1 + np.arange(items), category)
+    of = np.unique(category, return_inverse=True)[1]
+    buyers, rebuyers = (np.bincount(of[some], minlength=items) for some in (row, row[again]))
+    general = rebuyers.sum() / max(buyers.sum(), 1)
+    share = (rebuyers + PRIOR * general) / (buyers + PRIOR)
+    return np.append(share[of] >= REBOUGHT, False)
 
 
 def _people(person: NDArray[np.int32], rows: NDArray[np.int32], items: int, at_least: int = 1) -> NDArray[np.int64]:

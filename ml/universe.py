@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ml.columns import Columns
 
 HOUR, DAY = 3_600.0, 86_400.0
+REBOUGHT = 0.1  # people buy items of a category again when this share of its buyers did
 
 COLUMNS = Columns(
     (
@@ -34,6 +35,7 @@ class Universe:
     next: NDArray[np.int32]  # (n + 1, k) rows of the items bought in the following orders, padded with n
     next_score: NDArray[np.float32]  # (n + 1, k)
     popular: NDArray[np.int32]  # (n,) rows, most people of the last four weeks first
+    rebought: NDArray[np.bool_] | None = None  # (n + 1,) whether people buy items of its category again; older: None
 
     @cached_property
     def _row_of(self) -> NDArray[np.int32]:
@@ -50,6 +52,18 @@ class Universe:
         """The row of each catalogue number; n for a number outside the universe."""
         rows: NDArray[np.int32] = self._row_of[np.minimum(numbers, len(self._row_of) - 1)]
         return rows
+
+    @cached_property
+    def bought(self) -> NDArray[np.uint32]:
+        """Catalogue numbers of the items that anybody bought, most people of the last four weeks first."""
+        return self.popular_numbers[self.column("people")[self.popular] > 0]
+
+    def are_rebought(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether people buy each item, or others of its category, again; an older universe knows the items alone."""
+        if self.rebought is not None:
+            return self.rebought[rows]
+        known: NDArray[np.bool_] = (self.column("rebuy")[rows] >= REBOUGHT) & (rows < len(self.numbers))
+        return known
 
     def column(self, name: str) -> NDArray[np.float32]:
         """(n + 1,) one of COLUMNS."""

@@ -53,7 +53,7 @@ def _print(user: str, person: dict[str, Any]) -> None:
     from rich.table import Table
 
     found = person["recommendations"]
-    model = found["modelVersion"] or "what is popular: no model serves yet"
+    model = found["modelVersion"] or "what people bought: no model serves yet"
     table = Table(title=f"What {escape(user)} may want next", caption=f"by {model}, as of {found['asOf']}")
     for heading in ("", "item", "score", "why"):
         table.add_column(heading, justify="right" if heading in {"", "score"} else "left")

@@ -38,6 +38,9 @@ class Catalogue:
         self._alive = np.zeros(_LEAST_GROWTH, bool)
         self._group = np.zeros(_LEAST_GROWTH, np.uint32)  # code of the item's variant group; 0 for none
         self._groups: dict[str, int] = {}
+        self._category = np.zeros(_LEAST_GROWTH, np.uint32)  # code of the item's last category; 0 for none
+        self._categories: dict[str, int] = {}
+        self._added = np.zeros(_LEAST_GROWTH, np.uint32)  # seconds; 0 for not known
         self._index, self._offers = InvertedIndex(), Offers()
         self._unpacked: dict[int, Item] = {}
         self._refreshing = asyncio.Lock()
@@ -137,6 +140,11 @@ class Catalogue:
         """By item number: whether the item is in one of these variant groups. Code 0 is ignored."""
         return np.isin(self._group, codes[codes > 0])
 
+    def order_columns(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]:
+        """Of every live item, as new arrays: its number, the code of its last category, and when it was added."""
+        numbers = np.flatnonzero(self._alive).astype(np.uint32)
+        return numbers, self._category[numbers], self._added[numbers]
+
     def mask(self, wanted: Filter | None = None, market: str | None = None) -> NDArray[np.bool_]:
         """By item number: live items that match `wanted`, by the offers of `market`. Do not write to it."""
         key = (wanted, market)
@@ -206,7 +214,10 @@ class Catalogue:
             more = max(more, _LEAST_GROWTH, self.size // 4)
             self._packed.extend([None] * more)
             self._alive = np.concatenate([self._alive, np.zeros(more, bool)])
-            self._group = np.concatenate([self._group, np.zeros(more, np.uint32)])
+            self._group, self._category, self._added = (
+                np.concatenate([column, np.zeros(more, np.uint32)])
+                for column in (self._group, self._category, self._added)
+            )
 
     def _remove(self, numbers: Sequence[int]) -> None:
         if not numbers:
@@ -228,6 +239,9 @@ class Catalogue:
         self._packed[number] = _pack(item)
         self._alive[number] = True
         self._group[number] = self._groups.setdefault(item.group_id, len(self._groups) + 1) if item.group_id else 0
+        last = item.categories[-1] if item.categories else None
+        self._category[number] = self._categories.setdefault(last, len(self._categories) + 1) if last else 0
+        self._added[number] = item.added
         self._index.add(number, set(_terms(item)))
         self._offers.add(number, item.offers)
 
@@ -282,7 +296,7 @@ def _pack(item: Item) -> bytes:
     packed = orjson.dumps(
         (
             item.id, item.group_id, item.title, item.description, item.categories, item.brand, item.image_url, item.url,
-            item.app_url, item.attributes, offers, item.changed_seq,
+            item.app_url, item.attributes, offers, item.changed_seq, item.added,
         )
     )  # fmt: skip
     return bytes(memoryview(packed))  # an exact copy: the bytes of orjson keep a buffer of 4 kB
@@ -293,11 +307,12 @@ def _text(amount: Decimal | None) -> str | None:
 
 
 def _unpack(number: int, packed: bytes) -> Item:
-    id, group, title, description, categories, brand, image, url, app, attributes, offers, seq = orjson.loads(packed)
+    id, group, title, description, categories, brand, image, url, app, attributes, offers, *rest = orjson.loads(packed)
+    seq, added = rest
     return Item(
         id=id, number=number, group_id=group, title=title, description=description, categories=tuple(categories),
         brand=brand, image_url=image, url=url, app_url=app, attributes=attributes,
-        offers=tuple(_offer(*offer) for offer in offers), changed_seq=seq,
+        offers=tuple(_offer(*offer) for offer in offers), changed_seq=seq, added=added,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """One training, from the leased job to the decision about its model: for the trainer and for `penchant train`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from core import clock
 from core.settings import Stores
 from db.cache import connect_redis
 from db.identities import users_of_guests
+from db.items import last_categories
 from db.jobs import AFFINITY, Job, lease_job
 from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
@@ -97,7 +98,7 @@ async def _learn(
     report("reading the purchases", 0, 1)
     stored = await _purchases(pool, lake)
     warning = await check_learnable(pool, stored)
-    bought, second = cut(as_log(stored))
+    bought, second = cut(as_log(stored, await last_categories(pool)))
     report("reading the purchases", 1, 1)
 
     def report_held(stage: str, done: int, of: int) -> None:
@@ -152,8 +153,10 @@ def _set_champion(registry: Any, version: str) -> None:
         log.warning("registry_unavailable", error=type(error).__name__)
 
 
-def as_log(stored: PurchaseLog) -> Log:
-    """The stored purchases as the log that training reads."""
+def as_log(stored: PurchaseLog, categories: Mapping[int, str]) -> Log:
+    """The stored purchases as the log that training reads; `categories` by item number."""
+    codes: dict[str, int] = {}
+    of = [categories.get(number) for number in stored.item_numbers.tolist()]
     return Log.of(
         people=stored.people,
         person=stored.person,
@@ -163,6 +166,7 @@ def as_log(stored: PurchaseLog) -> Log:
         order=stored.order,
         numbers=stored.item_numbers.astype(np.uint32),
         item_ids=stored.item_ids,
+        category=np.array([-1 if name is None else codes.setdefault(name, len(codes)) for name in of], np.int32),
     )
 
 

@@ -64,15 +64,27 @@ def read_pin(signer: Signer, name: str, after: str | None, *, bundle: str | None
     return Pin(as_of, pinned, seen)
 
 
-def cut_page(catalogue: Catalogue, name: str, pin: Pin, allowed: Mask, first: int, score: Score) -> Page:
-    """The next `first` allowed items: none of the pages before, none of their variants, one per variant group."""
+def cut_page(
+    catalogue: Catalogue,
+    name: str,
+    pin: Pin,
+    allowed: Mask,
+    first: int,
+    score: Score,
+    elsewhere: NDArray[np.uint32] | None = None,
+) -> Page:
+    """The next `first` allowed items: none of the pages before, none of their variants, one per variant group.
+
+    Items that are shown `elsewhere` on the page, and their variants, come after all others.
+    """
     allowed = _without_seen(catalogue, allowed, pin.seen)
     select = score(allowed)
     wanted = first + 1  # one more tells whether there is a next page
-    length = 2 * wanted if catalogue.has_groups else wanted
+    shown = np.empty(0, np.uint32) if elsewhere is None else elsewhere
+    length = (2 * wanted if catalogue.has_groups else wanted) + len(shown)
     while True:
         ranked = select(length)
-        kept = _one_per_group(catalogue.groups(ranked.numbers))
+        kept = _one_per_group(catalogue, ranked.numbers, shown)
         if len(kept) >= wanted or len(ranked.numbers) < length:
             break
         length *= 4
@@ -81,7 +93,7 @@ def cut_page(catalogue: Catalogue, name: str, pin: Pin, allowed: Mask, first: in
         name=name,
         pin=pin,
         numbers=best.numbers.tolist(),
-        scores=best.scores.tolist(),
+        scores=(np.minimum.accumulate(best.scores) if len(shown) else best.scores).tolist(),
         reasons=best.reasons.tolist(),
         because=best.because.tolist(),
         more=len(kept) > first and len(pin.seen) + len(best.numbers) < MAX_ITEMS,
@@ -98,11 +110,19 @@ def _without_seen(catalogue: Catalogue, allowed: Mask, seen: Sequence[int]) -> M
     return allowed
 
 
-def _one_per_group(codes: NDArray[np.uint32]) -> NDArray[np.intp]:
-    """Positions of the items without a group, and of the first item of each group."""
+def _one_per_group(catalogue: Catalogue, numbers: NDArray[np.uint32], shown: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Positions of the items without a group, and of the first item of each group; of those shown elsewhere last."""
+    codes = catalogue.groups(numbers)
+    order = np.arange(len(numbers))
+    if len(shown):
+        shown_codes = catalogue.groups(shown[shown < catalogue.size])
+        repeated = np.isin(numbers, shown) | ((codes > 0) & np.isin(codes, shown_codes))
+        order = np.argsort(repeated, kind="stable")
+        codes = codes[order]
     kept = codes == 0
     kept[np.unique(codes, return_index=True)[1]] = True
-    return np.flatnonzero(kept)
+    positions: NDArray[np.intp] = order[kept]
+    return positions
 
 
 def _short_hash(name: str) -> str:

@@ -24,12 +24,14 @@ from engine.signing import Signer
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, score, select, view_person
 from ml.affinity.similar import similar
+from ml.fallback import Fallback, fill
 from ml.masks import Mask
 from ml.ranked import REASON, Explained, Ranked, explain_as
 from ml.state import State
 
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
+KIN = 16  # items of a category that a view of one of them lifts, when the model does not know that one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +43,18 @@ class ListRequest:
     filter: Filter | None = None
     market: str | None = None
     category: str | None = None
-    context_items: Sequence[str] = ()  # on the page or in the cart: their neighbours are lifted
+    context_items: Sequence[str] = ()  # on the page or in the cart: left out, and their neighbours are lifted
+    viewed_items: Sequence[str] = ()  # just looked at: their neighbours are lifted
     exclude: Sequence[str] = ()
     among: Sequence[str] | None = None
     personalize: bool = True
+    shelf: str | None = None  # where the list is shown; None: nobody sees it
 
     @property
     def items(self) -> tuple[Hashable, ...]:
         """Everything that decides which items are allowed."""
         among = None if self.among is None else tuple(self.among)
-        return self.filter, self.market, self.category, tuple(self.exclude), among
+        return self.filter, self.market, self.category, tuple(self.exclude), tuple(self.context_items), among
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +73,9 @@ class RecommendedList:
 class Recommender:
     """Makes the lists of one request, all with the same bundle, even if another is promoted meanwhile.
 
-    Equal lists of a person, for example for two placements, are scored once.
+    Equal lists of a person, for example for two placements, are scored once. Lists of a person for different placements
+    do not repeat each other's items on their first pages, unless there is nothing else; nor does a list repeat what an
+    item of its context lists as similar. The first computed has them.
     """
 
     def __init__(
@@ -86,6 +92,8 @@ class Recommender:
         self.bundle = models.current
         self._views: dict[tuple[Hashable, ...], PersonView] = {}
         self._scored: dict[tuple[Hashable, ...], Scored] = {}
+        self._shelves: dict[Person, dict[str, NDArray[np.uint32]]] = {}  # what the first page of each placement shows
+        self._similar: dict[str, NDArray[np.uint32]] = {}  # what the first page like each item shows
 
     async def for_person(self, person: Person, request: ListRequest) -> RecommendedList:
         """The items that this person most likely wants next.
@@ -108,22 +116,41 @@ class Recommender:
     def _page_for(
         self, person: Person, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None, state: State
     ) -> Page:
-        context = _check_count(request.context_items, "context", MAX_CONTEXT_ITEMS)
-        viewed = (person, bundle and bundle.id, pin.as_of, request.personalize, *context)
+        context, looked_at = request.context_items, request.viewed_items
+        _check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
+        viewed = (person, bundle and bundle.id, pin.as_of, request.personalize, tuple(context), tuple(looked_at))
+        numbers = self._catalogue.numbers_of(context)
+        fallback = self._models.fallback(bundle)
         if viewed not in self._views:
-            numbers = self._catalogue.numbers_of(context)
-            self._views[viewed] = view_person(bundle, state, as_of=pin.as_of, context=numbers)
+            self._views[viewed] = view_person(
+                bundle,
+                state,
+                as_of=pin.as_of,
+                context=numbers,
+                viewed=self._catalogue.numbers_of(looked_at),
+                kin=partial(_kin, self._catalogue, fallback),
+            )
         view = self._views[viewed]
+        allowed, nameable = allowed_by(self._catalogue, request)
+        allowed[numbers] = False
+        _exclude_variants(self._catalogue, allowed, view.left_out)
 
         def score_allowed(allowed: Mask) -> Select:
             key = (viewed, request.items, tuple(pin.seen), self._catalogue.version)
             if key not in self._scored:
-                self._scored[key] = score(view, allowed, self._models.fallback(bundle))
+                self._scored[key] = score(view, allowed, fallback, nameable)
             return partial(select, self._scored[key])
 
-        allowed = allowed_by(self._catalogue, request)
-        _exclude_variants(self._catalogue, allowed, view.resting)
-        return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
+        if request.shelf is None or request.after is not None:
+            return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
+        shelves = self._shelves.setdefault(person, {})
+        shown = [*(of for shelf, of in shelves.items() if shelf != request.shelf)]
+        shown += [self._similar[id] for id in context if id in self._similar]
+        elsewhere = np.concatenate(shown) if shown else None
+        page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed, elsewhere)
+        before = shelves.get(request.shelf, np.empty(0, np.uint32))
+        shelves[request.shelf] = np.concatenate([before, np.array(page.numbers, np.uint32)])
+        return page
 
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
@@ -134,17 +161,20 @@ class Recommender:
         return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
 
     def _page_like(self, item: Item, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None) -> Page:
-        catalogue = self._catalogue
-        allowed = allowed_by(catalogue, request)
+        catalogue, fallback = self._catalogue, self._models.fallback(bundle)
+        allowed, _ = allowed_by(catalogue, request)
         allowed[item.number] = False
         allowed &= ~catalogue.in_groups(catalogue.groups(np.array([item.number], np.uint32)))
 
         def score_allowed(allowed: Mask) -> Select:
             if bundle is not None and item.number in bundle.numbers:
-                return partial(similar, bundle.universe, item.number, allowed)
-            return partial(_same_category, catalogue, item, self._models.fallback(bundle), allowed)
+                return partial(similar, bundle.universe, item.number, allowed, fallback)
+            return partial(_same_category, catalogue, item, fallback, allowed)
 
-        return cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
+        page = cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
+        if request.after is None:
+            self._similar.setdefault(item.id, np.array(page.numbers, np.uint32))
+        return page
 
     async def trending(self, window: timedelta, request: ListRequest) -> RecommendedList:
         """The items that most people bought within `window`, or the next longer window that is counted.
@@ -165,7 +195,7 @@ class Recommender:
             return partial(_most_bought, popular, allowed)
 
         async with self._turns:
-            allowed = allowed_by(self._catalogue, request)
+            allowed, _ = allowed_by(self._catalogue, request)
             page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
         return RecommendedList(page, None, [])
 
@@ -175,22 +205,28 @@ class Recommender:
         return pin, (self._models.by_id(pin.bundle) if pin.bundle else None) or self.bundle
 
 
-def allowed_by(catalogue: Catalogue, request: ListRequest) -> Mask:
-    """A new mask by item number: the items that the request allows and that are available."""
+def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
+    """New masks by item number: the available items that the request allows, and those that its reasons may name.
+
+    A reason may name what a filter allows, and what the page shows; not what is excluded.
+    """
     allowed = catalogue.sellable(request.filter, request.market)
+    nameable = allowed.copy()
     if request.category is not None:
         allowed &= catalogue.mask(Filter(categories=(request.category,)))
     if request.among is not None:
         named = np.zeros_like(allowed)
         named[catalogue.numbers_of(_check_count(request.among, "among", MAX_IDS))] = True
         allowed &= named
-    allowed[catalogue.numbers_of(_check_count(request.exclude, "exclude", MAX_IDS))] = False
-    return allowed
+    excluded = catalogue.numbers_of(_check_count(request.exclude, "exclude", MAX_IDS))
+    allowed[excluded] = nameable[excluded] = False
+    nameable[catalogue.numbers_of(request.context_items)] = True
+    return allowed, nameable
 
 
-def _exclude_variants(catalogue: Catalogue, allowed: Mask, resting: NDArray[np.uint32]) -> None:
-    """Take the variants of items that were just bought out of the mask."""
-    known = resting[resting < catalogue.size]
+def _exclude_variants(catalogue: Catalogue, allowed: Mask, left_out: NDArray[np.uint32]) -> None:
+    """Take the variants of items that were just bought, or are in the cart, out of the mask."""
+    known = left_out[left_out < catalogue.size]
     if catalogue.has_groups and len(known):
         allowed &= ~catalogue.in_groups(catalogue.groups(known))
 
@@ -201,21 +237,27 @@ def _check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
     return ids
 
 
-def _same_category(catalogue: Catalogue, item: Item, popular: NDArray[np.uint32], allowed: Mask, first: int) -> Ranked:
-    """Items of the item's last category, popular ones first; then popular items of any category."""
+def _kin(catalogue: Catalogue, fallback: Fallback, number: int) -> NDArray[np.uint32]:
+    """The first available items of an item's last category, in the order of the fallback."""
+    item = catalogue.item(number)
+    if item is None or not item.categories:
+        return np.empty(0, np.uint32)
+    inside = catalogue.sellable(Filter(categories=item.categories[-1:]))
+    return fill(np.empty(0, np.uint32), np.empty(0, np.float32), inside, fallback, KIN)[0]
+
+
+def _same_category(catalogue: Catalogue, item: Item, fallback: Fallback, allowed: Mask, first: int) -> Ranked:
+    """Items of the item's last category in the order of the fallback; then items of any category."""
     inside = allowed & catalogue.mask(Filter(categories=item.categories[-1:]))
-    bought = popular[popular < len(allowed)]
-    others = np.flatnonzero(inside).astype(np.uint32)
-    ordered = np.concatenate([bought[inside[bought]], others, bought[allowed[bought]]])
-    numbers, positions = np.unique(ordered, return_index=True)
-    numbers = numbers[np.argsort(positions)][:first]
+    numbers, scores = fill(np.empty(0, np.uint32), np.empty(0, np.float32), inside, fallback, first)
+    numbers, scores = fill(numbers, scores, allowed, fallback, first)
 
     def explain(numbers: NDArray[np.uint32]) -> Explained:
-        same = inside[numbers]
-        reasons = np.where(same, REASON["SIMILAR_TO"], REASON["POPULAR"]).astype(np.uint8)
-        return Explained(reasons, np.where(same, item.number, 0).astype(np.uint32))
+        found, same = fallback.explain(numbers), inside[numbers]
+        found.reasons[same], found.because[same] = REASON["SIMILAR_TO"], item.number
+        return found
 
-    return Ranked(numbers, np.linspace(0.1, 0, len(numbers) + 1, dtype=np.float32)[:-1], explain)
+    return Ranked(numbers, scores, explain)
 
 
 def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:

@@ -5,9 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
@@ -18,9 +16,11 @@ from db.cache import await_hint
 from db.postgres import Pool
 from db.serving import Serving, current_serving
 from engine.catalogue.catalogue import Catalogue
+from engine.recommending.fallbacks import Fallbacks
 from engine.recommending.trends import Trends
 from ml.affinity.model import AffinityModel
 from ml.bundle import BundleRefused
+from ml.fallback import Fallback
 
 log = structlog.get_logger()
 
@@ -42,6 +42,7 @@ class ServingModels:
         redis: Redis | None = None,
     ) -> None:
         self.trends = trends
+        self._fallbacks = Fallbacks(catalogue, trends)
         self._redis = redis
         self._pool, self._bundles, self._catalogue, self._poll = pool, bundles, catalogue, poll
         self._held: tuple[AffinityModel, ...] = ()  # the current one first
@@ -58,28 +59,31 @@ class ServingModels:
         """One of the kept bundles; None for any other."""
         return next((bundle for bundle in self._held if bundle.id == id), None)
 
-    def fallback(self, bundle: AffinityModel | None) -> NDArray[np.uint32]:
-        """Item numbers that fill a list, most bought first: of the recent window, else those of `bundle`."""
-        recent = self.trends.usual
-        if recent is not None and len(recent.numbers):
-            return recent.numbers
-        return bundle.popular if bundle else np.zeros(0, np.uint32)
+    def fallback(self, bundle: AffinityModel | None) -> Fallback:
+        """What fills the lists that `bundle` makes, or those without one."""
+        return self._fallbacks.of(bundle)
 
     async def load(self) -> None:
         """Read the serving row and the popular items once, before the first request."""
         await self._follow_serving_row()
-        await self.trends.refresh()
+        await self._refresh_fallbacks()
 
     async def run(self) -> None:
         """Follow the serving row and refresh the popular items until cancelled. Neither waits for the other."""
         pubsub = self._redis.pubsub() if self._redis else None
         try:
             follow = self._repeat(self._follow_serving_row, partial(self._wait_for_hint, pubsub))
-            refresh = self._repeat(self.trends.refresh, partial(asyncio.sleep, self._poll))
+            refresh = self._repeat(self._refresh_fallbacks, partial(asyncio.sleep, self._poll))
             await asyncio.gather(follow, refresh)
         finally:
             if pubsub is not None:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def _refresh_fallbacks(self) -> None:
+        try:
+            await self.trends.refresh()
+        finally:
+            await self._fallbacks.refresh(with_model=self.current is not None)
 
     async def _repeat(self, read: Callable[[], Awaitable[object]], wait: Callable[[], Awaitable[object]]) -> None:
         while True:

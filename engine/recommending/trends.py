@@ -45,7 +45,7 @@ class Trends:
 
     def __init__(self, expensive: Connection, window: timedelta, *, empty_age: float) -> None:
         """`window` is one more window; `empty_age` is in seconds how long a count without any purchase is used."""
-        self._expensive, self._window, self._empty_age = expensive, window, empty_age
+        self.expensive, self._window, self.empty_age = expensive, window, empty_age
         self._windows = sorted({*WINDOWS, window})
         self._kept: dict[timedelta, Popular] = {}
         self._paused: dict[timedelta, tuple[float, float]] = {}  # after a failure: how long, until when
@@ -104,7 +104,7 @@ class Trends:
             began = _now()
             try:
                 since = clock.now() - window
-                rows = await popular_items(self._expensive, since, MAX_POPULAR, timeout=COUNT_TIMEOUT)
+                rows = await popular_items(self.expensive, since, MAX_POPULAR, timeout=COUNT_TIMEOUT)
             except ShareFull:
                 raise
             except StoreUnavailable:
@@ -113,7 +113,7 @@ class Trends:
                 raise
         self._paused.pop(window, None)
         numbers, people = (np.array([row[at] for row in rows], np.uint32) for at in (1, 2))
-        age = max(LEAST_AGE, LEAST_AGE * (window / LONG)) if rows else self._empty_age
+        age = max(LEAST_AGE, LEAST_AGE * (window / LONG)) if rows else self.empty_age
         age = max(age, REST * (_now() - began))
         popular = self._kept[window] = Popular(numbers, people, began + age, began + 2 * age)
         return popular

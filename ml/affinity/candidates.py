@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.masks import Mask, is_allowed
+from ml.masks import Mask, first_allowed, is_allowed
 from ml.state import State, Table, decayed
 from ml.universe import DAY, Universe
 
@@ -56,7 +56,7 @@ def find_candidates(universe: Universe, evidence: ItemEvidence, allowed: Mask, e
     parts = [
         universe.numbers[_largest(evidence.near[:-1], mask, NEAREST)],
         universe.numbers[_largest(evidence.following[:-1], mask, FOLLOWING)],
-        universe.numbers[_first_allowed(universe.popular, mask, POPULAR)],
+        universe.numbers[first_allowed(universe.popular, mask, POPULAR)],
     ]
     given = np.concatenate([evidence.bought["item"], extra]).astype(np.uint32)
     numbers = np.unique(np.concatenate([given[is_allowed(given, allowed)], *parts]))
@@ -88,10 +88,3 @@ def _largest(scores: NDArray[np.float32], mask: NDArray[np.bool_], most: int) ->
     if len(rows) <= most:
         return rows
     return rows[np.argpartition(-scores[rows], most)[:most]]
-
-
-def _first_allowed(order: NDArray[np.int32], mask: NDArray[np.bool_], most: int) -> NDArray[np.int32]:
-    """The first allowed rows of an order. Reads the whole order only if its head has too few allowed rows."""
-    head = order[: 2 * most]
-    found = head[mask[head]][:most]
-    return found if len(found) == most else order[mask[order]][:most]

@@ -49,7 +49,7 @@ class AffinityModel(Ranker):
         if opened.json("names") != _NAMES:
             raise BundleRefused(f"bundle {opened.id}: made for other features than this version computes: {RETRAIN}")
         model = cls(
-            universe=Universe(**{field.name: opened.array(field.name) for field in fields(Universe)}),
+            universe=_universe(opened),
             network=_network(opened),
             id=opened.id,
             created_at=opened.created_at,
@@ -75,7 +75,7 @@ def write(
 ) -> Path:
     """Write a bundle of this kind below `folder` and return its path, whose name is the bundle's id."""
     parts = {
-        **{field.name: getattr(universe, field.name) for field in fields(Universe)},
+        **{field.name: part for field in fields(Universe) if (part := getattr(universe, field.name)) is not None},
         **{f"kernel_{index}": kernel for index, kernel in enumerate(network.kernels)},
         **{f"bias_{index}": bias for index, bias in enumerate(network.biases)},
         "rfm_edges": rfm_edges,
@@ -84,6 +84,14 @@ def write(
         "names": _NAMES,
     }
     return bundle.write(folder, KIND, parts, created_at)
+
+
+def _universe(opened: Bundle) -> Universe:
+    """The universe; a bundle of an earlier release has no part `rebought`."""
+    names = {field.name for field in fields(Universe)}
+    if "rebought" not in opened.parts:
+        names.remove("rebought")
+    return Universe(**{name: opened.array(name) for name in names})
 
 
 def _network(opened: Bundle) -> Network:
@@ -101,6 +109,7 @@ def _fits(model: AffinityModel) -> bool:
         len(model.item_ids) == n
         and len(universe.popular) == n
         and universe.columns.shape == (n + 1, len(COLUMNS))
+        and (universe.rebought is None or universe.rebought.shape == (n + 1,))
         and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
         and len(model.network.kernels) > 0
         and model.network.kernels[0].shape[0] == len(FEATURES)

@@ -12,16 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence, find_candidates, gather_evidence
-from ml.affinity.lifts import Lifts, lifts
+from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pair_features
+from ml.carts import in_cart
+from ml.fallback import Fallback, fill
 from ml.masks import Mask, is_allowed, without
-from ml.ranked import REASON, Explained, Ranked, best_first, explain_as, fill
+from ml.ranked import REASON, Explained, Ranked
 from ml.rests import resting
 from ml.state import State
 from ml.universe import DAY, Universe
 
 DUE = 0.9  # an item is due when this share of the usual time between two purchases has passed
+TURN = 0.05  # items with a greater lift take turns with the others: no purchase lifts so much
+HEAD = 100  # items of the fallback that take turns with lifted ones when there is no model
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +43,7 @@ class PersonView:
     ranker: Ranker | None
     state: State
     as_of: int
-    resting: NDArray[np.uint32]  # catalogue numbers of items bought too recently to be wanted again
+    left_out: NDArray[np.uint32]  # catalogue numbers: bought too recently to be wanted again, or in the cart
     lifts: Lifts
     evidence: ItemEvidence | None  # None without a model
 
@@ -49,44 +53,52 @@ class Scored:
     """The candidates that a filter allows, with their scores."""
 
     view: PersonView
-    allowed: Mask  # items that may be in the list: the filter without resting items
-    popular: NDArray[np.uint32]  # fills the list
+    allowed: Mask  # items that may be in the list: the filter without what is left out
+    nameable: Mask | None  # items that a reason may name; None: any
+    fallback: Fallback  # fills the list; without a model it is the list
     numbers: NDArray[np.uint32]  # (candidates,) catalogue numbers, ascending
     scores: NDArray[np.float32]  # (candidates,)
-    lifted_by: NDArray[np.uint32]  # (candidates,) the cause of the item's lift, 0 = not lifted
     order: NDArray[np.intp]  # (candidates,) positions, best first
 
 
-def view_person(ranker: Ranker | None, state: State, *, as_of: int, context: NDArray[np.uint32]) -> PersonView:
+def view_person(
+    ranker: Ranker | None,
+    state: State,
+    *,
+    as_of: int,
+    context: NDArray[np.uint32],
+    viewed: NDArray[np.uint32] = NONE,
+    kin: Kin | None = None,
+) -> PersonView:
     """One person as of a second, for `score`.
 
     `context` are catalogue numbers of the items on the page or in the cart: they lift their neighbours (leave them out
-    of `allowed` to hide them).
+    of `allowed` to hide them). `viewed` are those just looked at that no event reports yet: they lift theirs, too.
+    `kin` gives the neighbours of items that the model does not know.
     """
     universe = ranker.universe if ranker else None
     return PersonView(
         ranker,
         state,
         as_of,
-        resting(universe, state, as_of),
-        lifts(universe, state, as_of, context),
+        np.concatenate([resting(universe, state, as_of), in_cart(state, as_of)]),
+        lifts(universe, state, as_of, context, viewed, kin),
         gather_evidence(universe, state, as_of) if universe else None,
     )
 
 
-def score(view: PersonView, allowed: Mask, popular: NDArray[np.uint32]) -> Scored:
-    """The candidates among the allowed items that do not rest, scored.
+def score(view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None = None) -> Scored:
+    """The candidates among the allowed items that the person's view does not leave out, scored.
 
-    `allowed` is a mask by catalogue number. `popular` (catalogue numbers, best first) fills the list; without a model
-    it is the list.
+    Masks are by catalogue number. A reason names only nameable items: not those that nobody should see.
     """
-    allowed = without(allowed, view.resting)
-    if view.ranker is None or view.evidence is None:
-        numbers, scores = _popular_scores(view.lifts, allowed, popular)
+    allowed = without(allowed, view.left_out)
+    if view.ranker is not None and view.evidence is not None:
+        numbers, own = _network_scores(view.ranker, view.evidence, view, allowed)
     else:
-        numbers, scores = _network_scores(view.ranker, view.evidence, view, allowed)
-    scores, lifted_by = _lifted(numbers, scores, view.lifts)
-    return Scored(view, allowed, popular, numbers, scores, lifted_by, best_first(scores, numbers))
+        numbers, own = _fallback_scores(view.lifts, allowed, fallback)
+    scores, order = _lifted(numbers, own, view.lifts)
+    return Scored(view, allowed, nameable, fallback, numbers, scores, order)
 
 
 def select(scored: Scored, first: int) -> Ranked:
@@ -95,10 +107,8 @@ def select(scored: Scored, first: int) -> Ranked:
     Reasons are computed when they are read. The scores of items that only fill the list depend on its length.
     """
     best = scored.order[:first]
-    numbers, scores = fill(scored.numbers[best], scored.scores[best], scored.allowed, scored.popular, first)
-    if scored.view.ranker is None:
-        return Ranked(numbers, scores, explain_as("POPULAR"))
-    return Ranked(numbers, scores, partial(_explain, scored, scored.view.ranker.universe))
+    numbers, scores = fill(scored.numbers[best], scored.scores[best], scored.allowed, scored.fallback, first)
+    return Ranked(numbers, scores, partial(_explain, scored.view, scored.nameable, scored.fallback))
 
 
 def rank(
@@ -108,11 +118,11 @@ def rank(
     as_of: int,
     allowed: Mask,
     context: NDArray[np.uint32],
-    popular: NDArray[np.uint32],
+    fallback: Fallback,
     first: int,
 ) -> Ranked:
     """The `first` items this person most likely wants next, as of a second: the three steps in one."""
-    return select(score(view_person(ranker, state, as_of=as_of, context=context), allowed, popular), first)
+    return select(score(view_person(ranker, state, as_of=as_of, context=context), allowed, fallback), first)
 
 
 def _network_scores(
@@ -124,85 +134,112 @@ def _network_scores(
     return found.numbers, sigmoid(ranker.network.logits(features))
 
 
-def _popular_scores(
-    lift: Lifts, allowed: Mask, popular: NDArray[np.uint32]
-) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """Without a model: popular and lifted items, ascending, scored by their place in the popular list."""
-    numbers, places = np.unique(np.concatenate([popular, lift.numbers]), return_index=True)
-    scores = np.empty(len(numbers), np.float32)
-    scores[np.argsort(places)] = 0.1 / (1 + np.arange(len(numbers)))
-    kept = is_allowed(numbers, allowed)
-    return numbers[kept].astype(np.uint32), scores[kept]
+def _fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Without a model: if anything is lifted, that and the head of the fallback, ascending; else nothing."""
+    lifted = lift.numbers[is_allowed(lift.numbers, allowed)]
+    if not len(lifted):
+        return NONE, np.empty(0, np.float32)
+    numbers, scores = fill(NONE, np.empty(0, np.float32), allowed, fallback, HEAD)
+    lifted = lifted[~np.isin(lifted, numbers)]
+    numbers = np.concatenate([numbers, lifted])
+    scores = np.concatenate([scores, np.zeros(len(lifted), np.float32)])
+    ascending = np.argsort(numbers)
+    return numbers[ascending], scores[ascending]
 
 
 def _lifted(
-    numbers: NDArray[np.uint32], scores: NDArray[np.float32], lift: Lifts
-) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
-    """Scores after the lift, as if either reason alone were enough; and the cause of each lift, 0 = not lifted."""
-    lifted_by = np.zeros(len(numbers), np.uint32)
+    numbers: NDArray[np.uint32], own: NDArray[np.float32], lift: Lifts
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Scores after the lift, and positions best first; `numbers` are ascending, so the lowest comes first of equals.
+
+    A lifted score is as if either reason alone were enough. Much lifted items take turns with what the person likes.
+    """
+    by_taste = np.argsort(-own, kind="stable")
     if not len(lift.numbers) or not len(numbers):
-        return scores, lifted_by
+        return own, by_taste
     place = np.minimum(np.searchsorted(lift.numbers, numbers), len(lift.numbers) - 1)
-    hit = lift.numbers[place] == numbers
-    weight = np.where(hit, lift.weight[place], np.float32(0))
-    lifted_by[hit] = lift.because[place[hit]]
-    return 1 - (1 - scores) * (1 - weight), lifted_by
+    weight = np.where(lift.numbers[place] == numbers, lift.weight[place], np.float32(0))
+    scores = 1 - (1 - own) * (1 - weight)
+    much = weight > TURN
+    order = np.argsort(-(scores + much), kind="stable")
+    if much.any():
+        order = _in_turn(order, by_taste)
+        scores[order] = np.minimum.accumulate(scores[order])
+    return scores, order
 
 
-def _explain(scored: Scored, universe: Universe, numbers: NDArray[np.uint32]) -> Explained:
-    """Reasons for items of the list: candidates by their evidence, items that fill the list are POPULAR."""
-    found = explain_as("POPULAR")(numbers)
-    if not len(scored.numbers) or scored.view.evidence is None:
-        return found
-    place = np.minimum(np.searchsorted(scored.numbers, numbers), len(scored.numbers) - 1)
-    known = np.flatnonzero(scored.numbers[place] == numbers)
-    lifted_by = scored.lifted_by[place[known]]
-    reasons, because = _candidate_reasons(universe, scored.view.evidence, scored.view.as_of, numbers[known], lifted_by)
-    found.reasons[known], found.because[known] = reasons, because
-    return found
+def _in_turn(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Two orders of the same positions as one that takes from both in turn, from `one` first."""
+    turn = np.empty(len(one), np.intp)
+    turn[other] = 2 * np.arange(len(other)) + 1
+    turn[one] = np.minimum(turn[one], 2 * np.arange(len(one)))
+    return np.argsort(turn)
 
 
-def _candidate_reasons(
-    universe: Universe, evidence: ItemEvidence, as_of: int, numbers: NDArray[np.uint32], lifted_by: NDArray[np.uint32]
-) -> Explained:
-    """Bought before, near to something bought or looked at, or popular; and the item the reason names."""
-    code, because = _closest(universe, evidence, numbers)
-    because = np.where(lifted_by > 0, lifted_by, because)
-    code = np.where(lifted_by > 0, np.uint8(REASON["SIMILAR_TO"]), code)
-    bought = evidence.bought
+def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, numbers: NDArray[np.uint32]) -> Explained:
+    """The reason for each item.
+
+    The first that holds: bought before; near to what was looked at; near to what was bought; the fallback's claim.
+    """
+    reasons, because = fallback.explain(numbers)
+    universe, bought = view.ranker.universe if view.ranker else None, view.state.bought
+    if universe is not None and view.evidence is not None:
+        near, because[near], reasons[near] = _closest(universe, view.evidence, numbers, nameable)
+    near, because[near], reasons[near] = _lifted_by(view.lifts, numbers, nameable)
     if len(bought) and len(numbers):
         place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
         own = bought["item"][place] == numbers
-        due = _is_due(universe, bought[place], as_of)
-        code = np.where(own, np.where(due, REASON["DUE_AGAIN"], REASON["BOUGHT_BEFORE"]), code)
-        because = np.where(own, 0, because)
-    return Explained(code.astype(np.uint8), because.astype(np.uint32))
+        due = _is_due(universe, view.state.orders, bought[place[own]], view.as_of)
+        reasons[own] = np.where(due, REASON["DUE_AGAIN"], REASON["BOUGHT_BEFORE"])
+        because[own] = 0
+    return Explained(reasons, because)
 
 
-def _is_due(universe: Universe, rows: NDArray[Any], as_of: int) -> NDArray[np.bool_]:
-    """Whether the usual time between purchases of an item, by the person or by all people, has nearly passed."""
-    usual = np.expm1(universe.column("gap")[universe.rows(rows["item"])]) * DAY
-    own = (rows["last"] - rows["first"]) / np.maximum(rows["lines"].astype(np.float64) - 1, 1)
-    gap = np.where(rows["lines"] > 1, own, usual)
-    result: NDArray[np.bool_] = as_of - rows["last"].astype(np.float64) >= DUE * gap
-    return result
+def _is_due(universe: Universe | None, orders: int, rows: NDArray[Any], as_of: int) -> NDArray[np.bool_]:
+    """Whether the usual time between two purchases of each item has nearly passed.
+
+    It is the person's own if they bought the item at two times; else that of all people, if those buy items of its
+    category again, as far as a model knows.
+    """
+    again = rows["last"] > rows["first"]
+    times = np.minimum(rows["lines"].astype(np.float64), orders)  # an order may have several lines of an item
+    own = (rows["last"] - rows["first"]) / np.maximum(times - 1, 1)
+    quiet = as_of - rows["last"].astype(np.float64)
+    due: NDArray[np.bool_] = again & (quiet >= DUE * own)
+    if universe is None:
+        return due
+    at = universe.rows(rows["item"])
+    usual = np.expm1(universe.column("gap")[at]) * DAY
+    return due | (~again & universe.are_rebought(at) & (quiet >= DUE * usual))
 
 
-def _closest(
-    universe: Universe, evidence: ItemEvidence, numbers: NDArray[np.uint32]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """For each item the bought item with the strongest evidence: SIMILAR_TO that one; POPULAR without any."""
-    code, because = explain_as("POPULAR")(numbers)
-    sources = evidence.sources["item"]
+_Caused = tuple[NDArray[np.intp], NDArray[np.uint32], Any]  # positions of items, the cause of each, the reason
+
+
+def _lifted_by(lift: Lifts, numbers: NDArray[np.uint32], nameable: Mask | None) -> _Caused:
+    """Which items are lifted, by what."""
+    if not len(lift.numbers):
+        return np.empty(0, np.intp), NONE, 0
+    place = np.minimum(np.searchsorted(lift.numbers, numbers), len(lift.numbers) - 1)
+    hit = lift.numbers[place] == numbers
+    if nameable is not None:
+        hit &= is_allowed(lift.because[place], nameable)
+    return np.flatnonzero(hit), lift.because[place[hit]], lift.reasons[place[hit]]
+
+
+def _closest(universe: Universe, evidence: ItemEvidence, numbers: NDArray[np.uint32], nameable: Mask | None) -> _Caused:
+    """Which items are near to bought ones, and the bought item with the strongest evidence for each."""
+    sources, weights = evidence.sources["item"], evidence.weights
+    if nameable is not None:
+        kept = is_allowed(sources, nameable)
+        sources, weights = sources[kept], weights[kept]
     rows = universe.rows(sources)
     place = np.full(len(universe.numbers) + 1, -1, np.int32)
     place[universe.rows(numbers)] = np.arange(len(numbers))
     place[-1] = -1
     wanted = place[universe.near[rows]]  # (sources, k)
     causes, _ = hits = np.nonzero(wanted >= 0)
-    strength = evidence.weights[causes] * universe.near_score[rows][hits]
+    strength = weights[causes] * universe.near_score[rows][hits]
     order = np.lexsort((sources[causes], -strength))
     targets, firsts = np.unique(wanted[hits][order], return_index=True)
-    code[targets] = REASON["SIMILAR_TO"]
-    because[targets] = sources[causes[order[firsts]]]
-    return code, because
+    return targets.astype(np.intp), sources[causes[order[firsts]]], REASON["SIMILAR_TO"]

@@ -18,6 +18,7 @@ from ml.affinity.training_lists import TrainingLists, candidate_features, traini
 from ml.baselines.counting import MANDATORY, baseline_methods
 from ml.baskets import first_baskets
 from ml.evaluation import Evaluation, Method, evaluate
+from ml.fallback import Fallback
 from ml.log import Log, NothingToLearn
 from ml.masks import mask_of
 from ml.rfm import quintiles, rfm
@@ -121,6 +122,7 @@ def ranker_method(ranker: Ranker) -> Method:
     """The ranker as a method to be evaluated: all items of its universe except resting items."""
     universe = ranker.universe
     everything, none = mask_of(universe.numbers), np.empty(0, np.uint32)
+    fallback = Fallback.popular(universe.popular_numbers)
 
     def method(purchases: Table, as_of: int) -> NDArray[np.uint32]:
         return rank(
@@ -129,7 +131,7 @@ def ranker_method(ranker: Ranker) -> Method:
             as_of=as_of,
             allowed=everything,
             context=none,
-            popular=universe.popular_numbers,
+            fallback=fallback,
             first=len(universe.numbers),
         ).numbers
 

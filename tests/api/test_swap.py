@@ -46,9 +46,10 @@ def bundle_of(folder: Path, numbers: dict[str, int], shelf: int, per_shelf: int 
     ids = sorted(["seen", *(f"{shelf}-{place}" for place in range(per_shelf))], key=numbers.__getitem__)
     n = len(ids)
     near = np.tile(np.arange(2, dtype=np.int32), (n + 1, 1))  # too few for a list: popular items fill it
+    known = dict.fromkeys(COLUMNS, 0.0) | {"people": 1.0}
     universe = Universe(
         numbers=np.array([numbers[id] for id in ids], np.uint32),
-        columns=np.zeros((n + 1, len(COLUMNS)), np.float32),
+        columns=np.tile(np.array(COLUMNS.ordered(known), np.float32), (n + 1, 1)),
         rest=np.full(n + 1, 6 * 3600, np.float32),
         near=near,
         near_score=np.full(near.shape, 0.9, np.float32),

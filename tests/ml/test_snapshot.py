@@ -1,7 +1,7 @@
 """The universe as of a moment uses no later line."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from ml.log import Log, gaps
 from ml.rests import NEVER, SHORTEST_REST, rest_times
 from ml.snapshot import best_supported, snapshot
-from ml.universe import COLUMNS, DAY, Universe
+from ml.universe import COLUMNS, DAY, REBOUGHT, Universe
 
 MakeLog = Callable[..., Log]
 
@@ -97,3 +97,25 @@ def test_no_item_rests_for_less_than_six_hours() -> None:
 
 def test_without_any_rebuy_a_bought_item_rests_for_a_year() -> None:
     assert (rest_times(np.empty(0, np.int32), np.empty(0), items=2) == NEVER).all()
+
+
+def test_a_category_is_bought_again_when_a_tenth_of_its_buyers_do() -> None:
+    lines = [(person, 1 + person % 3, 1.0, person) for person in range(90)]  # items 1 to 3: one category
+    lines += [(person, 1, 9.0, 100 + person) for person in range(0, 90, 3)]  # item 1 is bought again by all its buyers
+    lines += [(person, 4, 1.0, person) for person in range(90)]  # item 4, alone, by nobody
+    lines += [(person, 4, 1.0, person) for person in range(90)]  # two lines of one order are one purchase
+    categories = np.full(50, -1, np.int32)
+    categories[:3] = 5
+    items = np.array([1, 2, 3, 4], np.uint32)
+    log = small_log(*lines)
+    by_category = snapshot(replace(log, category=categories), items, int(20 * DAY))
+    assert by_category.are_rebought(np.array([0, 1, 2, 3, 4], np.int32)).tolist() == [True, True, True, False, False]
+    by_item = snapshot(log, items, int(20 * DAY))
+    assert by_item.are_rebought(np.array([0, 1, 2, 3, 4], np.int32)).tolist() == [True, False, False, False, False]
+
+
+def test_a_universe_of_an_earlier_release_knows_what_is_bought_again_by_item(make_log: MakeLog, now: int) -> None:
+    universe = replace(snapshot(make_log(), best_supported(make_log(), 80), now), rebought=None)
+    rows = np.arange(81, dtype=np.int32)
+    expected = [bool(share >= REBOUGHT) for share in universe.column("rebuy")[:-1]]
+    assert universe.are_rebought(rows).tolist() == [*expected, False]

@@ -87,7 +87,10 @@ class User(Node):
 
     @strawberry.field(
         permission_classes=[requires("recommendations:read")],
-        description="The items that this person most likely wants next, best first. Only available items are listed.",
+        description="The items that this person most likely wants next, best first. Only available items are listed."
+        " What is in the person's cart is left out: added in the last 7 days, and neither removed nor bought since, by"
+        " their last 32 events. Lists of one operation with different placements do not repeat items on their first"
+        " pages, unless there is nothing else: the first computed has them.",
     )
     async def recommendations(
         self,

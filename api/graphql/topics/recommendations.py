@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from enum import Enum
 from typing import Annotated, Self
 
 import orjson
@@ -37,34 +37,44 @@ _TEXTS = {
     "NEW": "{item} is new.",
     "PINNED": "{item} was chosen by the shop.",
     "EXPLORATION": "{item} is something different to discover.",
+    "VIEWED": "You looked at {cause}.",
+    "BOUGHT_BY_OTHERS": "Other customers have bought {item}.",
+    "OTHER": "Also in the shop: {item}.",
 }
+_NOT_GIVEN = "2026-11-28: no list gives this reason yet. The mark goes when one does."
 
 
 @strawberry.enum(
-    description="Why an item is listed. BOUGHT_BEFORE: the person bought it. DUE_AGAIN: the person bought it and"
-    " usually buys it again about now. SIMILAR_TO: it is similar to an item the person bought or looked at."
-    " BOUGHT_TOGETHER: it is often bought together with such an item. AFFINITY: it fits what the person usually buys."
-    " SEQUENCE: it is often bought after such an item. POPULAR: many people buy it. TRENDING: many people bought it"
-    " lately. NEW: it is new in the catalogue. PINNED: the shop chose it. EXPLORATION: it is listed to learn what the"
-    " person likes."
+    description="Why an item is listed. BOUGHT_BEFORE: the person bought it. DUE_AGAIN: the person bought it, and it is"
+    " about time to buy it again: they did so before, or people buy items of its category again. SIMILAR_TO: it is"
+    " similar to an item that the person bought or that the page shows. VIEWED: it is similar to an item that the"
+    " person just looked at. BOUGHT_TOGETHER: it is often bought together with such an item. AFFINITY: it fits what the"
+    " person usually buys. SEQUENCE: it is often bought after such an item. POPULAR: people bought it lately, within"
+    " `PENCHANT_POPULAR_WINDOW`; the most bought rank first. TRENDING: many people bought it in the window asked for."
+    " BOUGHT_BY_OTHERS: people bought it, but none lately. NEW: it was added to the catalogue in the last 30 days."
+    " PINNED: the shop chose it. EXPLORATION: it is listed to learn what the person likes. OTHER: the shop has it, and"
+    " nothing more is known."
 )
-class ReasonCode(StrEnum):
+class ReasonCode(Enum):
     """The same as `ml.ranked.REASONS`, in the same order."""
 
     BOUGHT_BEFORE = "BOUGHT_BEFORE"
     DUE_AGAIN = "DUE_AGAIN"
     SIMILAR_TO = "SIMILAR_TO"
-    BOUGHT_TOGETHER = "BOUGHT_TOGETHER"
-    AFFINITY = "AFFINITY"
-    SEQUENCE = "SEQUENCE"
+    BOUGHT_TOGETHER = strawberry.enum_value("BOUGHT_TOGETHER", deprecation_reason=_NOT_GIVEN)
+    AFFINITY = strawberry.enum_value("AFFINITY", deprecation_reason=_NOT_GIVEN)
+    SEQUENCE = strawberry.enum_value("SEQUENCE", deprecation_reason=_NOT_GIVEN)
     POPULAR = "POPULAR"
     TRENDING = "TRENDING"
     NEW = "NEW"
-    PINNED = "PINNED"
-    EXPLORATION = "EXPLORATION"
+    PINNED = strawberry.enum_value("PINNED", deprecation_reason=_NOT_GIVEN)
+    EXPLORATION = strawberry.enum_value("EXPLORATION", deprecation_reason=_NOT_GIVEN)
+    VIEWED = "VIEWED"
+    BOUGHT_BY_OTHERS = "BOUGHT_BY_OTHERS"
+    OTHER = "OTHER"
 
 
-_CODES = tuple(ReasonCode(name) for name in REASONS)
+_CODES = tuple(ReasonCode[name] for name in REASONS)
 
 strawberry.enum(
     Degradation,
@@ -92,13 +102,12 @@ class Reason:
         ] = None,
     ) -> str:
         """The reason in words."""
-        if self.code is ReasonCode.SIMILAR_TO and self.cause.id == self.shown.id:
-            return f"You looked at {_title(self.shown)} lately."
         return _TEXTS[self.code.value].format(item=_title(self.shown), cause=_title(self.cause))
 
     @strawberry.field(
         description="The item that the reason is about: the one bought, looked at or similar; else the listed item"
-        " itself."
+        " itself. It is one that this list could show: live, available in the market, matching `filter` and not in"
+        " `exclude`; or an item of the context. Without such an item there is another reason."
     )
     def item(self) -> Item | None:
         """The item of the reason."""
@@ -236,16 +245,18 @@ class RecommendationContext:
 
     item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
-        description="The ids of items that the page shows: similar items rank higher, they themselves are left out."
-        " At most 100 ids in `itemIds`, `cartItemIds` and `recentItemIds` together.",
+        description="The ids of items that the page shows: similar items take turns with what the person likes, they"
+        " themselves are left out. At most 100 ids in `itemIds`, `cartItemIds` and `recentItemIds` together.",
     )
     cart_item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
-        description="The ids of items in the cart: similar items rank higher, they themselves are left out.",
+        description="The ids of items in the cart: similar items take turns with what the person likes, they"
+        " themselves are left out. What events say is in the cart is left out, too.",
     )
     recent_item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
-        description="The ids of items just looked at, before an event reports it: similar items rank higher.",
+        description="The ids of items just looked at, before an event reports it: similar items take turns with what"
+        " the person likes.",
     )
     category: str | None = strawberry.field(
         default=None, description="The category of the page: only its items are listed."
@@ -284,10 +295,12 @@ async def recommend(
         filter=read_filter(filter),
         market=where.market,
         category=where.category,
-        context_items=[*shown, *(where.recent_item_ids or ())],
-        exclude=[*shown, *(exclude or ())],
+        context_items=shown,
+        viewed_items=where.recent_item_ids or (),
+        exclude=exclude or (),
         among=among,
         personalize=where.personalize is not False,
+        shelf=None if preview else placement,
     )
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(context, listed, placement, person, preview=preview)

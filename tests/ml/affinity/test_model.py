@@ -119,6 +119,7 @@ def test_a_bundle_of_another_kind_is_refused(bundle_path: Path, tmp_path: Path) 
     ("part", "value"),
     [
         ("rest", np.zeros(3, np.float32)),
+        ("rebought", np.zeros(3, np.bool_)),
         ("columns", np.zeros((81, 4), np.float32)),
         ("kernel_0", np.zeros((3, 1), np.float32)),
         ("items", ["item 1"]),
@@ -135,6 +136,15 @@ def test_a_bundle_without_one_of_its_parts_is_refused_by_name(bundle_path: Path,
     parts = {name: part for name, part in opened.parts.items() if name != "near_score"}
     with pytest.raises(BundleRefused, match="'near_score'"):
         AffinityModel.open(bundle.write(tmp_path / "other", "affinity", parts, opened.created_at))
+
+
+def test_a_bundle_of_an_earlier_release_opens_without_what_is_bought_again(bundle_path: Path, tmp_path: Path) -> None:
+    opened = Bundle.open(bundle_path)
+    assert opened.array("rebought").dtype == np.bool_
+    parts = {name: part for name, part in opened.parts.items() if name != "rebought"}
+    older = AffinityModel.open(bundle.write(tmp_path / "other", "affinity", parts, opened.created_at))
+    assert older.universe.rebought is None
+    assert older.universe.are_rebought(np.array([0], np.int32)).shape == (1,)
 
 
 def test_a_bundle_of_no_items_opens(write_bundle: WriteBundle, universe: Universe, tmp_path: Path) -> None:

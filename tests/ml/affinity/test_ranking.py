@@ -1,6 +1,7 @@
 """One person's list."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,14 +9,16 @@ from numpy.typing import NDArray
 
 from core.contract import EventType
 from ml.affinity.model import AffinityModel
-from ml.affinity.ranking import rank
+from ml.affinity.ranking import rank, score, select, view_person
+from ml.carts import CART_TIME
+from ml.fallback import Fallback
 from ml.ranked import REASONS, Ranked
 from ml.state import CODE, State, Table, fold
 from ml.universe import HOUR, Universe
 
 MakeEvents = Callable[..., Table]
 DAY = 86_400
-POPULAR = np.arange(80, 0, -1, dtype=np.uint32)
+POPULAR = Fallback.popular(np.arange(80, 0, -1, dtype=np.uint32))
 
 
 def everything() -> NDArray[np.bool_]:
@@ -39,7 +42,7 @@ def ask(
         as_of=now,
         allowed=everything() if allowed is None else allowed,
         context=np.array(context, np.uint32),
-        popular=POPULAR,
+        fallback=POPULAR,
         first=first,
     )
 
@@ -113,21 +116,70 @@ def test_items_beyond_the_mask_are_not_returned(either: AffinityModel | None, re
 
 
 @pytest.mark.parametrize("type", [EventType.VIEW, EventType.CLICK, EventType.ADD_TO_CART, EventType.LIKE])
-def test_an_event_about_any_item_changes_the_list(
-    either: AffinityModel | None, regular: State, make_events: MakeEvents, now: int, type: EventType
+def test_an_event_about_any_item_lifts_its_neighbours(
+    model: AffinityModel, regular: State, make_events: MakeEvents, now: int, type: EventType
 ) -> None:
+    before = ask(model, regular, now)
     for number in range(10, 30):
-        before = ask(either, regular, now)
-        looked = ask(either, fold(regular, make_events(number, at=now - 5, type=CODE[type])), now)
-        assert before.numbers.tolist() != looked.numbers.tolist() or before.scores.tolist() != looked.scores.tolist()
-        assert number in looked.numbers
+        looked = ask(model, fold(regular, make_events(number, at=now - 5, type=CODE[type])), now)
+        assert before.numbers.tolist() != looked.numbers.tolist()
+        assert neighbours(model, number)[0] in looked.numbers[:6]
+        expected = "VIEWED" if type in (EventType.VIEW, EventType.CLICK) else "SIMILAR_TO"
+        named = [REASONS[code] for code, cause in zip(looked.reasons, looked.because, strict=True) if cause == number]
+        assert set(named) == {expected}
+
+
+def neighbours(model: AffinityModel, number: int) -> list[int]:
+    """The items nearest to an item, best first."""
+    universe = model.universe
+    row = universe.rows(np.array([number]))[0]
+    found: list[int] = universe.numbers[universe.near[row][universe.near_score[row] > 0]].tolist()
+    return found
+
+
+def test_a_viewed_item_ranks_by_merit_alone(
+    either: AffinityModel | None, regular: State, make_events: MakeEvents, now: int
+) -> None:
+    whole = ask(either, regular, now, first=80).numbers.tolist()
+    for number in (5, *range(10, 30)):
+        looked = fold(regular, make_events(number, at=now - 5, type=CODE[EventType.VIEW]))
+        assert ask(either, looked, now, first=80).numbers.tolist().index(number) >= whole.index(number)
+
+
+def test_items_viewed_together_do_not_lift_each_other(
+    model: AffinityModel, regular: State, make_events: MakeEvents, now: int
+) -> None:
+    near = neighbours(model, 40)[0]
+    looked = fold(regular, make_events(40, near, at=now - 5, type=CODE[EventType.VIEW]))
+    before, after = (ask(model, state, now, first=80).numbers.tolist() for state in (regular, looked))
+    assert after.index(near) >= before.index(near)
+
+
+def test_an_item_in_the_cart_is_in_no_list_until_it_is_removed_or_forgotten(
+    either: AffinityModel | None, regular: State, make_events: MakeEvents, now: int
+) -> None:
+    def added(*later: Table) -> State:
+        put = make_events(40, at=now - 60, type=CODE[EventType.ADD_TO_CART])
+        return fold(regular, np.concatenate([put, *later]))
+
+    def listed(state: State, at: int = now) -> bool:
+        return 40 in ask(either, state, at, first=80).numbers
+
+    assert not listed(added())
+    assert not listed(added(make_events(40, at=now - 30, type=CODE[EventType.VIEW])))
+    assert listed(added(make_events(40, at=now - 30, type=CODE[EventType.REMOVE_FROM_CART])))
+    assert not listed(added(make_events(40, at=now - 30, type=CODE[EventType.REMOVE_FROM_CART]),
+                            make_events(40, at=now - 10, type=CODE[EventType.ADD_TO_CART])))  # fmt: skip
+    assert listed(added(), now + int(CART_TIME))
+    assert listed(added(make_events(40, at=now - 30)), now + 400 * DAY), "bought and rested"
 
 
 def test_a_lift_fades(model: AffinityModel, regular: State, make_events: MakeEvents, now: int) -> None:
     looked = fold(regular, make_events(40, at=now, type=CODE[EventType.VIEW]))
-    places = [ask(model, looked, now + hour * int(HOUR), first=80).numbers.tolist().index(40) for hour in (0, 12, 30)]
-    assert places[0] < places[1] <= places[2]
-    assert places[2] == ask(model, regular, now + 30 * int(HOUR), first=80).numbers.tolist().index(40)
+    near = neighbours(model, 40)[0]
+    after = [ask(model, looked, now + hour * int(HOUR), first=80).numbers.tolist().index(near) for hour in (0, 12, 30)]
+    assert after[0] < after[1] <= after[2]
+    assert after[2] == ask(model, regular, now + 30 * int(HOUR), first=80).numbers.tolist().index(near)
 
 
 def test_removing_an_item_from_the_cart_removes_its_lift(
@@ -138,14 +190,23 @@ def test_removing_an_item_from_the_cart_removes_its_lift(
     assert ask(model, removed, now).numbers.tolist() == ask(model, regular, now).numbers.tolist()
 
 
-def test_the_items_of_the_page_lift_their_neighbours(
-    model: AffinityModel, universe: Universe, regular: State, now: int
-) -> None:
-    neighbours = universe.numbers[universe.near[universe.rows(np.array([50]))[0], :3]]
+def test_the_items_of_the_page_lift_their_neighbours(model: AffinityModel, regular: State, now: int) -> None:
+    near = neighbours(model, 50)[:3]
     ranked = ask(model, State.empty(), now, context=(50,))
-    assert set(neighbours.tolist()) <= set(ranked.numbers.tolist())
-    assert reason(ranked, int(neighbours[0])) == "SIMILAR_TO"
-    assert ranked.because[ranked.numbers.tolist().index(int(neighbours[0]))] == 50
+    assert set(near) <= set(ranked.numbers.tolist())
+    assert reason(ranked, near[0]) == "SIMILAR_TO"
+    assert ranked.because[ranked.numbers.tolist().index(near[0])] == 50
+
+
+def test_a_page_of_one_item_shows_its_neighbours_and_what_the_person_likes(
+    model: AffinityModel, regular: State, now: int
+) -> None:
+    own = ask(model, regular, now, first=80).numbers.tolist()
+    for number in range(40, 60):
+        near = [item for item in neighbours(model, number) if item not in own[:3]]
+        ranked = ask(model, regular, now, context=(number,), first=6).numbers.tolist()
+        assert len(set(ranked) & {*own[:3]}) >= 2
+        assert len(set(ranked) & set(near)) >= min(2, len(near))
 
 
 def test_an_unknown_person_gets_popular_items(either: AffinityModel | None, now: int) -> None:
@@ -162,13 +223,44 @@ def test_a_reason_names_only_items_of_the_person(model: AffinityModel, regular: 
     np.testing.assert_array_equal(ranked.reasons == REASONS.index("SIMILAR_TO"), ranked.because > 0)
 
 
-def test_an_item_just_added_to_the_cart_is_its_own_reason(
+def test_a_reason_names_no_item_that_must_not_be_named(
     model: AffinityModel, regular: State, make_events: MakeEvents, now: int
 ) -> None:
-    ranked = ask(model, fold(regular, make_events(40, at=now - 5, type=CODE[EventType.ADD_TO_CART])), now)
-    place = ranked.numbers.tolist().index(40)
-    assert ranked.because[place] == 40
-    assert REASONS[ranked.reasons[place]] == "SIMILAR_TO"
+    looked = fold(regular, make_events(40, at=now - 5, type=CODE[EventType.VIEW]))
+    view = view_person(model, looked, as_of=now, context=np.empty(0, np.uint32))
+    whole = select(score(view, everything(), POPULAR), 80)
+    assert {5, 6, 7, 40} <= set(whole.because.tolist())
+    for hidden in ([40], [5, 6], [5, 6, 7, 40]):
+        nameable = everything()
+        nameable[hidden] = False
+        ranked = select(score(view, everything(), POPULAR, nameable), 80)
+        np.testing.assert_array_equal(ranked.numbers, whole.numbers)
+        assert not set(ranked.because.tolist()) & set(hidden)
+        kept = ~np.isin(whole.because, hidden)
+        np.testing.assert_array_equal(ranked.reasons[kept], whole.reasons[kept])
+        np.testing.assert_array_equal(ranked.because[kept], whole.because[kept])
+    assert set(ranked.because.tolist()) == {0}
+    assert {REASONS[code] for code in ranked.reasons} <= {"POPULAR", "BOUGHT_BEFORE", "DUE_AGAIN"}
+
+
+def test_an_item_bought_once_is_due_only_where_people_buy_again(
+    universe: Universe, model: AffinityModel, make_events: MakeEvents, now: int
+) -> None:
+    never = np.zeros(len(universe.numbers) + 1, np.bool_)
+    row = universe.rows(np.array([20]))[0]
+    some = never.copy()
+    some[row] = True
+    once = fold(State.empty(), np.concatenate([make_events(20, 20, 20, at=now - 300 * DAY, apart=0)]))  # one order
+    twice = fold(once, make_events(20, at=now - 100 * DAY))
+    for rebought, state, expected in (
+        (never, once, "BOUGHT_BEFORE"),
+        (some, once, "DUE_AGAIN"),
+        (never, twice, "BOUGHT_BEFORE"),
+    ):
+        ranker = replace(model, universe=replace(universe, rebought=rebought))
+        assert reason(ask(ranker, state, now, first=80), 20) == expected
+    ranker = replace(model, universe=replace(universe, rebought=never))
+    assert reason(ask(ranker, twice, now + 150 * DAY, first=80), 20) == "DUE_AGAIN"
 
 
 def test_an_item_newer_than_the_model_can_be_recommended(

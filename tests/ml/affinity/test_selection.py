@@ -13,7 +13,9 @@ from ml.affinity.candidates import find_candidates, gather_evidence
 from ml.affinity.lifts import lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import FEATURES, pair_features
-from ml.affinity.ranking import DUE, Ranker, rank, score, select, view_person
+from ml.affinity.ranking import DUE, TURN, Ranker, rank, score, select, view_person
+from ml.carts import in_cart
+from ml.fallback import Fallback
 from ml.log import Log
 from ml.ranked import REASONS
 from ml.rests import resting
@@ -66,55 +68,78 @@ def plain_ranking(
 ) -> list[Entry]:
     """The list in plain Python: candidates sorted by score, then popular ones, then any other."""
     universe = ranker.universe if ranker else None
-    free = set(np.flatnonzero(allowed).tolist()) - set(resting(universe, state, now).tolist())
+    left_out = {*resting(universe, state, now).tolist(), *in_cart(state, now).tolist()}
+    free = set(np.flatnonzero(allowed).tolist()) - left_out
     mask = np.isin(np.arange(len(allowed)), list(free))
     lifted = lifts(universe, state, now, context)
-    if ranker is None:
-        numbers = list(dict.fromkeys([*popular.tolist(), *lifted.numbers.tolist()]))
-        scores = dict(zip(numbers, (0.1 / (1 + np.arange(len(numbers)))).astype(np.float32), strict=True))
-        scores = {number: scores[number] for number in numbers if number in free}
-    else:
+    own: dict[int, np.float32] = {}
+    if ranker is not None:
         found = find_candidates(ranker.universe, gather_evidence(ranker.universe, state, now), mask, lifted.numbers)
         features = pair_features(ranker.universe, state, found.numbers, found.near, found.following, now)
-        scores = dict(zip(found.numbers.tolist(), sigmoid(ranker.network.logits(features)), strict=True))
+        own = dict(zip(found.numbers.tolist(), sigmoid(ranker.network.logits(features)), strict=True))
     lift = dict(zip(lifted.numbers.tolist(), lifted.weight, strict=True))
-    cause = dict(zip(lifted.numbers.tolist(), lifted.because.tolist(), strict=True))
-    if lift:  # 1 - (1 - score) rounds, so an item without a lift is lifted by 0
-        scores = {number: 1 - (1 - s) * (1 - lift.get(number, np.float32(0))) for number, s in scores.items()}
-    chosen = sorted(scores, key=lambda number: (-scores[number], number))[:first]
-    reasons = {number: reason_for(ranker, state, now, number, cause.get(number, 0)) for number in chosen}
-    listed = [(number, float(scores[number]), *reasons[number]) for number in chosen]
+    causes = dict(
+        zip(lifted.numbers.tolist(), zip(lifted.reasons.tolist(), lifted.because.tolist(), strict=True), strict=True)
+    )
+    # 1 - (1 - score) rounds, so an item without a lift is lifted by 0
+    scores = own
+    if lift:
+        scores = {number: 1 - (1 - s) * (1 - lift.get(number, np.float32(0))) for number, s in own.items()}
+    near = {number for number in scores if lift.get(number, 0) > TURN}
+    chosen = sorted(scores, key=lambda number: (-(scores[number] + np.float32(number in near)), number))
+    if near:
+        chosen = in_turn(chosen, sorted(own, key=lambda number: (-own[number], number)))
+    chosen = chosen[:first]
+    falling = np.minimum.accumulate([scores[number] for number in chosen]) if chosen else np.empty(0, np.float32)
     left = (number for number in [*popular.tolist(), *sorted(free)] if number in free and number not in chosen)
     more = list(islice(dict.fromkeys(left), first - len(chosen)))
-    least = scores[chosen[-1]] if chosen else np.float32(0.01)
+    least = falling[-1] if chosen else np.float32(0.01)
     steps = np.linspace(1, 0, len(more) + 2, dtype=np.float32)[1:-1]
-    return listed + [(number, float(least * step), "POPULAR", 0) for number, step in zip(more, steps, strict=True)]
+    scored = [*zip(chosen, falling.tolist(), strict=True), *zip(more, (least * steps).tolist(), strict=True)]
+    claims = dict.fromkeys(popular.tolist(), "POPULAR")
+    return [
+        (number, score, *reason_for(ranker, state, now, number, causes.get(number), claims.get(number, "OTHER")))
+        for number, score in scored
+    ]
 
 
-def reason_for(ranker: Ranker | None, state: State, now: int, number: int, cause: int) -> tuple[str, int]:
-    if ranker is None:
-        return "POPULAR", 0
-    universe = ranker.universe
-    row = int(universe.rows(np.array([number]))[0])
+def in_turn(one: list[int], other: list[int]) -> list[int]:
+    """Taken from both in turn: the place of an item is the better of its two places."""
+    return sorted(one, key=lambda number: min(2 * one.index(number), 2 * other.index(number) + 1))
+
+
+def reason_for(
+    ranker: Ranker | None, state: State, now: int, number: int, lifted: tuple[int, int] | None, claim: str
+) -> tuple[str, int]:
+    universe = ranker.universe if ranker else None
     own = state.bought[state.bought["item"] == number]
     if len(own):
-        return ("DUE_AGAIN" if is_due(universe, own[0], row, now) else "BOUGHT_BEFORE"), 0
-    if cause:
-        return "SIMILAR_TO", cause
+        return ("DUE_AGAIN" if is_due(universe, state, own[0], now) else "BOUGHT_BEFORE"), 0
+    if lifted:
+        return REASONS[lifted[0]], lifted[1]
+    if universe is None:
+        return claim, 0
+    row = int(universe.rows(np.array([number]))[0])
     evidence = gather_evidence(universe, state, now)
     strongest = (0.0, 0)
     for source, weight in zip(evidence.sources["item"].tolist(), evidence.weights, strict=True):
         source_row = int(universe.rows(np.array([source]))[0])
         for place in np.flatnonzero((universe.near[source_row] == row) & (universe.near_score[source_row] > 0)):
             strongest = max(strongest, (float(weight * universe.near_score[source_row, place]), -source))
-    return ("SIMILAR_TO", -strongest[1]) if strongest[1] else ("POPULAR", 0)
+    return ("SIMILAR_TO", -strongest[1]) if strongest[1] else (claim, 0)
 
 
-def is_due(universe: Universe, own: np.void, row: int, now: int) -> bool:
-    if own["lines"] > 1:
-        gap = (int(own["last"]) - int(own["first"])) / (int(own["lines"]) - 1)
-    else:
+def is_due(universe: Universe | None, state: State, own: np.void, now: int) -> bool:
+    if own["last"] > own["first"]:
+        times = max(min(int(own["lines"]), state.orders), 2)
+        gap = (int(own["last"]) - int(own["first"])) / (times - 1)
+    elif universe is None:
+        return False
+    elif universe.are_rebought(universe.rows(own["item"][None]))[0]:
+        row = int(universe.rows(own["item"]))
         gap = float(np.expm1(universe.column("gap")[row]) * DAY)
+    else:
+        return False
     return bool(now - int(own["last"]) >= DUE * gap)
 
 
@@ -126,7 +151,9 @@ def test_a_selection_equals_a_plain_ranking(ranker: Ranker, now: int, seed: int,
     context = random.integers(1, ITEMS + 20, int(random.integers(0, 3))).astype(np.uint32)
     popular = random.permutation(np.arange(1, ITEMS, dtype=np.uint32))[: int(random.integers(0, ITEMS))]
     used = ranker if with_model else None
-    ranked = rank(used, state, as_of=now, allowed=allowed, context=context, popular=popular, first=first)
+    ranked = rank(
+        used, state, as_of=now, allowed=allowed, context=context, fallback=Fallback.popular(popular), first=first
+    )
     expected = plain_ranking(used, state, now, allowed, context, popular, first)
     assert ranked.numbers.tolist() == [entry[0] for entry in expected]
     np.testing.assert_array_equal(ranked.scores, np.array([entry[1] for entry in expected], np.float32))
@@ -142,9 +169,9 @@ def test_a_shorter_selection_is_the_head_of_a_longer_one(
     random = np.random.default_rng(seed)
     allowed = some_mask(random)
     view = view_person(ranker if with_model else None, some_state(random, now), as_of=now, context=NONE)
-    scored = score(view, allowed, ranker.universe.popular_numbers)
+    scored = score(view, allowed, Fallback.popular(ranker.universe.popular_numbers))
     short, long = select(scored, first), select(scored, 4 * first)
-    free = np.setdiff1d(np.flatnonzero(allowed), view.resting)
+    free = np.setdiff1d(np.flatnonzero(allowed), view.left_out)
     assert len(short.numbers) == min(first, len(free))
     assert np.isin(long.numbers, free).all()
     for name in ("numbers", "reasons", "because"):
@@ -158,7 +185,8 @@ def test_a_shorter_selection_is_the_head_of_a_longer_one(
 def test_reasons_of_items_taken_from_a_list_are_those_of_the_whole_list(ranker: Ranker, now: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     view = view_person(ranker, some_state(random, now), as_of=now, context=NONE)
-    whole = select(score(view, some_mask(random), ranker.universe.popular_numbers), 300)
+    fallback = Fallback.popular(ranker.universe.popular_numbers)
+    whole = select(score(view, some_mask(random), fallback), 300)
     positions = np.flatnonzero(random.random(len(whole.numbers)) < 0.1)
     taken = whole.take(positions)
     np.testing.assert_array_equal(taken.numbers, whole.numbers[positions])

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ml.affinity.similar import similar
+from ml.fallback import Fallback
 from ml.masks import mask_of
 from ml.ranked import REASONS
 from ml.universe import Universe
@@ -11,7 +12,7 @@ EVERYTHING = mask_of(np.arange(1, 81, dtype=np.uint32))
 
 
 def test_similar_items_are_the_nearest_and_never_the_item_itself(universe: Universe) -> None:
-    ranked = similar(universe, 50, EVERYTHING, 5)
+    ranked = similar(universe, 50, EVERYTHING, Fallback.popular(universe.popular_numbers), 5)
     row = universe.rows(np.array([50]))[0]
     assert ranked.numbers[0] == universe.numbers[universe.near[row, 0]]
     assert 50 not in ranked.numbers
@@ -19,7 +20,7 @@ def test_similar_items_are_the_nearest_and_never_the_item_itself(universe: Unive
 
 
 def test_items_that_are_not_near_fill_the_list_as_popular_ones(universe: Universe) -> None:
-    ranked = similar(universe, 50, EVERYTHING, 79)
+    ranked = similar(universe, 50, EVERYTHING, Fallback.popular(universe.popular_numbers), 79)
     row = universe.rows(np.array([50]))[0]
     near = np.isin(ranked.numbers, universe.numbers[universe.near[row][universe.near_score[row] > 0]])
     np.testing.assert_array_equal(ranked.reasons == REASONS.index("SIMILAR_TO"), near)
@@ -29,5 +30,5 @@ def test_items_that_are_not_near_fill_the_list_as_popular_ones(universe: Univers
 
 def test_similar_items_are_filtered_before_they_are_counted(universe: Universe) -> None:
     allowed = mask_of(np.arange(1, 9, dtype=np.uint32))
-    ranked = similar(universe, 50, allowed, 8)
+    ranked = similar(universe, 50, allowed, Fallback.popular(universe.popular_numbers), 8)
     assert sorted(ranked.numbers.tolist()) == list(range(1, 9))

@@ -14,6 +14,7 @@ from ml.affinity.model import AffinityModel
 from ml.affinity.pair_features import FEATURES
 from ml.affinity.ranking import rank
 from ml.baskets import first_baskets
+from ml.fallback import Fallback
 from ml.gate import verdict
 from ml.log import Log, NothingToLearn
 from ml.masks import mask_of
@@ -73,7 +74,7 @@ def test_a_trained_bundle_serves(make_log: MakeLog, trained: Callable[[Log], Tra
         as_of=now,
         allowed=EVERYTHING,
         context=np.empty(0, np.uint32),
-        popular=opened.popular,
+        fallback=Fallback.popular(opened.popular),
         first=10,
     )
     favourites = set(state.items["item"][np.argsort(-state.items["lines"])[:6]].tolist())
@@ -153,7 +154,7 @@ def rank_all(model: TrainedAffinity, state: State, as_of: int) -> Ranked:
         as_of=as_of,
         allowed=EVERYTHING,
         context=np.empty(0, np.uint32),
-        popular=model.universe.popular_numbers,
+        fallback=Fallback.popular(model.universe.popular_numbers),
         first=80,
     )
 
