@@ -154,8 +154,15 @@ async def _open_gateway(
     stack.push_async_callback(trends.close)
     models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, trends=trends, redis=redis)
     await models.load()
+    signer = Signer(edge.secret.get_secret_value())
     ingest = EventIntake(
-        settings.ingest, shares.people, redis, broker, settings.lake.events_keep, catching_up=shares.bulk
+        settings.ingest,
+        shares.people,
+        redis,
+        broker,
+        settings.lake.events_keep,
+        catching_up=shares.bulk,
+        signer=signer,
     )
     ingest.open()
     stack.push_async_callback(ingest.close)
@@ -169,7 +176,7 @@ async def _open_gateway(
         models=models,
         people=PeopleReader(shares.people, redis, catalogue),
         ingest=ingest,
-        signer=Signer(edge.secret.get_secret_value()),
+        signer=signer,
         broker=broker,
         verifier=verifier,
     )

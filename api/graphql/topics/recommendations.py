@@ -1,12 +1,10 @@
 """Lists of recommended items: each item with its rank, its score and the reason why it is listed."""
 
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Annotated, Self
 
-import orjson
 import strawberry
 
 from api.graphql.context import Context, Info
@@ -18,6 +16,7 @@ from api.graphql.types.permissions import requires, requires_or_oneself
 from core.contract import Person
 from core.errors import InvalidInput
 from db import items as stored
+from engine.impressions import new_impression
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList
@@ -193,7 +192,8 @@ class RecommendationConnection:
     ) -> Self:
         """The public shape of a page."""
         page, model = listed.page, strawberry.ID(listed.bundle.id) if listed.bundle else None
-        impression = None if preview else _impression(context, placement, model, page)
+        signer = context.gateway.signer
+        impression = None if preview else strawberry.ID(new_impression(signer, placement, model, page))
         edges = _edges(context, page, impression, person)
         return cls(
             impression_id=impression,
@@ -231,12 +231,6 @@ def _edges(
             )
         )
     return edges
-
-
-def _impression(context: Context, placement: str, model: str | None, page: Page) -> strawberry.ID:
-    """The signed id of a list. The nonce makes the ids of two equal lists differ."""
-    identity = orjson.dumps([placement, model, page.pin.as_of, len(page.pin.seen), secrets.token_hex(6)])
-    return strawberry.ID(context.gateway.signer.sign("impression", identity))
 
 
 @strawberry.input(description="What the person is looking at now.")

@@ -252,6 +252,14 @@ async def test_another_encoding_is_415_and_the_answer_names_gzip(http: httpx.Asy
     assert refused.headers["accept-encoding"] == "gzip"
 
 
+async def test_a_forged_impression_is_rejected_and_the_other_events_are_accepted(http: httpx.AsyncClient) -> None:
+    event = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
+    reported = (await post(http, "/events", lines([{**event, "impressionId": "forged"}, event]))).json()
+    assert [result["outcome"] for result in reported["results"]] == ["REJECTED", "ACCEPTED"]
+    forged = reported["results"][0]
+    assert (forged["code"], forged["field"]) == ("UNKNOWN_IMPRESSION", ["impressionId"])
+
+
 async def test_an_empty_body_has_an_empty_result(http: httpx.AsyncClient) -> None:
     for body, kind in ((b"", LINES), (b"\n \n", LINES), (b"[]", "application/json")):
         assert (await post(http, "/events", body, kind)).json() == NOTHING

@@ -407,9 +407,7 @@ async def test_trends_follow_filter_and_window(ask: Ask, shop: Gateway) -> None:
         ('{max: "-0.01"}', "The bounds of a price range must not be negative."),
     ],
 )
-async def test_a_price_range_that_no_price_is_in_is_refused(
-    shop: Gateway, ask: Ask, price: str, message: str
-) -> None:
+async def test_a_price_range_that_no_price_is_in_is_refused(shop: Gateway, ask: Ask, price: str, message: str) -> None:
     inside = f"{{anyOf: [{{not: {{price: {price}}}}}]}}"
     for filter in (f"{{price: {price}}}", inside):
         answer = await ask(f"{{ items(filter: {filter}) {{ nodes {{ id }} }} }}")
