@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from api.http.json_body import HeavyBodies
 from core.turns import Turns
+from engine.reasons.texts import ReasonTexts
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -38,5 +39,6 @@ class Gateway:
     signer: Signer
     broker: Publisher
     verifier: TokenVerifier
+    reason_texts: ReasonTexts = field(default_factory=ReasonTexts.own)
     turns: Turns = field(default_factory=Turns)
     heavy_bodies: HeavyBodies = field(default_factory=HeavyBodies)

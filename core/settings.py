@@ -86,6 +86,9 @@ class Gateway(_Concern):
     serving_poll: float = Field(
         2.0, gt=0, description="Seconds between two checks of the serving row and of the catalogue's changes."
     )
+    reason_texts: Path | None = Field(
+        None, description="A TOML file with the shop's own texts of reasons (docs/lists.md). Unset: ours alone."
+    )
     popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
 
     @field_validator("trusted_proxies", mode="before")

@@ -17,6 +17,7 @@ from core.contract import Person
 from core.errors import InvalidInput
 from db import items as stored
 from engine.impressions import new_impression
+from engine.reasons.texts import ReasonTexts
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList
@@ -24,22 +25,6 @@ from ml.ranked import REASONS
 
 MAX_PLACEMENT = 64  # characters
 
-_TEXTS = {
-    "BOUGHT_BEFORE": "You have bought {item} before.",
-    "DUE_AGAIN": "It may be time for {item} again.",
-    "SIMILAR_TO": "Similar to {cause}.",
-    "BOUGHT_TOGETHER": "Often bought together with {cause}.",
-    "AFFINITY": "{item} fits what you usually choose.",
-    "SEQUENCE": "Often bought after {cause}.",
-    "POPULAR": "{item} is popular with other customers.",
-    "TRENDING": "Many people are buying {item}.",
-    "NEW": "{item} is new.",
-    "PINNED": "{item} was chosen by the shop.",
-    "EXPLORATION": "{item} is something different to discover.",
-    "VIEWED": "You looked at {cause}.",
-    "BOUGHT_BY_OTHERS": "Other customers have bought {item}.",
-    "OTHER": "Also in the shop: {item}.",
-}
 _NOT_GIVEN = "2026-11-28: no list gives this reason yet. The mark goes when one does."
 
 
@@ -91,17 +76,24 @@ class Reason:
     person: strawberry.Private[Person | None]
     shown: strawberry.Private[stored.Item]
     cause: strawberry.Private[stored.Item]
+    texts: strawberry.Private[ReasonTexts]
 
-    @strawberry.field(description="The reason as a sentence to show to the person, in English.")
+    @strawberry.field(
+        description="The reason as a short sentence to show to the person. It is plain text: escape it as you escape"
+        " titles."
+    )
     def text(
         self,
         language: Annotated[
             str | None,
-            strawberry.argument(description="The BCP 47 tag of the wanted language. Only English exists so far."),
+            strawberry.argument(
+                description="The BCP 47 tag of the wanted language, such as `de` or `de-AT`: en, de, fr, es, it, nl,"
+                " pt, pl, or one that the shop added. `de-AT` falls back to `de`; a language without texts, to English."
+            ),
         ] = None,
     ) -> str:
         """The reason in words."""
-        return _TEXTS[self.code.value].format(item=_title(self.shown), cause=_title(self.cause))
+        return self.texts.text(self.code.value, language, _title(self.shown), _title(self.cause))
 
     @strawberry.field(
         description="The item that the reason is about: the one bought, looked at or similar; else the listed item"
@@ -218,7 +210,7 @@ def _edges(
     for position, (one, cause) in enumerate(zip(shown, causes, strict=True)):
         assert one is not None
         code = _CODES[page.reasons[position]]
-        reason = Reason(code=code, person=person, shown=one, cause=cause or one)
+        reason = Reason(code=code, person=person, shown=one, cause=cause or one, texts=context.gateway.reason_texts)
         edges.append(
             RecommendationEdge(
                 impression_id=impression,

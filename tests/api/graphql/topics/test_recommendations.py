@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from core.uploads import Offer
 from db.cache import add_recent
 from db.events import insert_events
 from db.items import remove_items, upsert_items
+from engine.reasons.texts import ReasonTexts
 from ml.ranked import REASONS
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
@@ -423,3 +425,17 @@ async def test_a_price_with_a_fraction_that_is_not_a_string_is_refused_with_the_
     assert answer.messages == [
         'This is not a Decimal (a string of plain digits, such as "12.90", or a whole number): 4.99'
     ]
+
+
+async def test_a_reason_is_said_in_the_language_asked(ask: Ask, shop: Gateway, tmp_path: Path) -> None:
+    await insert_events(shop.pool, [event("PURCHASE", "i0", days=0)])
+    query = """query ($language: String) { trending { edges { reason { german: text(language: "de-AT")
+      text finnish: text(language: $language) } } } }"""
+    reason = (await ask(query, {"language": "fi"})).data["trending"]["edges"][0]["reason"]
+    assert reason["german"] == "Wird gerade viel gekauft: Item 0."
+    assert reason["text"] == reason["finnish"] == "Many people are buying Item 0."
+    path = tmp_path / "reasons.toml"
+    path.write_text('[fi]\nTRENDING = "Suosittu: {item}"\n', encoding="utf-8")
+    shop.reason_texts = ReasonTexts.with_file(path)
+    reason = (await ask(query, {"language": "fi"})).data["trending"]["edges"][0]["reason"]
+    assert reason["finnish"] == "Suosittu: Item 0"
