@@ -57,13 +57,18 @@ class ReasonTexts:
 
         `item` and `cause` are titles. They are inserted as they are, without line breaks and cut to 100 characters.
         """
-        titles = {"item": item, "cause": cause}
-        pieces = _find(self._languages, language or "en")[reason]
-        return "".join(text + _shortened(titles[name]) if name else text for text, name in pieces)
+        said = ""
+        for text, name in _find(self._languages, language or "en")[reason]:
+            said += text
+            if name:
+                said += _shortened(item if name == "item" else cause)
+        return said
 
 
 def _find(languages: Mapping[str, Mapping[str, Pieces]], tag: str) -> Mapping[str, Pieces]:
     """The texts for a BCP 47 tag, by the lookup of RFC 4647, section 3.4; English for any other text."""
+    if tag in languages:
+        return languages[tag]
     wanted = tag[:35].lower().replace("_", "-")
     while wanted:
         if wanted in languages:
@@ -73,6 +78,8 @@ def _find(languages: Mapping[str, Mapping[str, Pieces]], tag: str) -> Mapping[st
 
 
 def _shortened(title: str) -> str:
+    if len(title) <= LONGEST_TITLE and title.isprintable():
+        return title
     line = " ".join(title[: 10 * LONGEST_TITLE].split())
     return line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1].rstrip()}…"
 

@@ -233,7 +233,9 @@ async def test_other_methods_are_405(client: httpx.AsyncClient, method: str) -> 
     [
         ("{ hello", "GRAPHQL_PARSE_FAILED"),
         ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
-        ("{ number(count: true) }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ number(count: true) }", "BAD_USER_INPUT"),
+        ("{ number(count: 1, other: 2) }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{ nothing number(count: true) }", "GRAPHQL_VALIDATION_FAILED"),
         ("query($n: Int!) { number(count: $n) }", "BAD_USER_INPUT"),
         ("{ " + "hello " * 21 + "}", "QUERY_TOO_COMPLEX"),
     ],
