@@ -77,6 +77,7 @@ class Reason:
     shown: strawberry.Private[stored.Item]
     cause: strawberry.Private[stored.Item]
     texts: strawberry.Private[ReasonTexts]
+    market: strawberry.Private[str | None]
 
     @strawberry.field(
         description="The reason as a short sentence to show to the person. It is plain text: escape it as you escape"
@@ -102,7 +103,7 @@ class Reason:
     )
     def item(self) -> Item | None:
         """The item of the reason."""
-        return Item.of(self.cause)
+        return Item.of(self.cause, self.market)
 
     @strawberry.field(
         permission_classes=[requires_or_oneself("profiles:read")],
@@ -180,13 +181,20 @@ class RecommendationConnection:
 
     @classmethod
     def of(
-        cls, context: Context, listed: RecommendedList, placement: str, person: Person | None, *, preview: bool = False
+        cls,
+        context: Context,
+        listed: RecommendedList,
+        placement: str,
+        person: Person | None,
+        market: str | None,
+        *,
+        preview: bool = False,
     ) -> Self:
         """The public shape of a page."""
         page, model = listed.page, strawberry.ID(listed.bundle.id) if listed.bundle else None
         signer = context.gateway.signer
         impression = None if preview else strawberry.ID(new_impression(signer, placement, model, page))
-        edges = _edges(context, page, impression, person)
+        edges = _edges(context, page, impression, person, market)
         return cls(
             impression_id=impression,
             placement=placement,
@@ -200,24 +208,24 @@ class RecommendationConnection:
 
 
 def _edges(
-    context: Context, page: Page, impression: strawberry.ID | None, person: Person | None
+    context: Context, page: Page, impression: strawberry.ID | None, person: Person | None, market: str | None
 ) -> list[RecommendationEdge]:
     """The edges of a page. There is no await between the mask and here, so every item still exists."""
-    item = context.gateway.catalogue.item
+    item, texts = context.gateway.catalogue.item, context.gateway.reason_texts
     shown = [item(number) for number in page.numbers]
     causes = [item(cause) if cause else None for cause in page.because]
     edges = []
     for position, (one, cause) in enumerate(zip(shown, causes, strict=True)):
         assert one is not None
         code = _CODES[page.reasons[position]]
-        reason = Reason(code=code, person=person, shown=one, cause=cause or one, texts=context.gateway.reason_texts)
+        reason = Reason(code=code, person=person, shown=one, cause=cause or one, texts=texts, market=market)
         edges.append(
             RecommendationEdge(
                 impression_id=impression,
                 rank=len(page.pin.seen) + position + 1,
                 score=page.scores[position],
                 reason=reason,
-                node=Item.of(one),
+                node=Item.of(one, market),
                 page=page,
                 position=position,
             )
@@ -248,7 +256,10 @@ class RecommendationContext:
         default=None, description="The category of the page: only its items are listed."
     )
     market: strawberry.ID | None = strawberry.field(
-        default=None, description="The market the person buys in: only items available there are listed."
+        default=None,
+        description="The market the person buys in: only items available there are listed.",
+        deprecation_reason="Since 2026-11-28; removed on 2027-06-01 at the earliest. Use the argument `market` of"
+        " `recommendations`, which means the same.",
     )
     personalize: bool | None = strawberry.field(
         default=True,
@@ -265,6 +276,7 @@ async def recommend(
     first: int,
     after: str | None,
     where: RecommendationContext | None,
+    market: str | None,
     filter: ItemFilter | None,
     exclude: Sequence[str] | None,
     among: Sequence[str] | None,
@@ -274,12 +286,13 @@ async def recommend(
     if not 0 < len(placement) <= MAX_PLACEMENT:
         raise InvalidInput(f"placement must have 1 to {MAX_PLACEMENT} characters.", field="placement")
     where = where or RecommendationContext()
+    market = _market(market, where.market)
     shown = [*(where.item_ids or ()), *(where.cart_item_ids or ())]
     request = ListRequest(
         first=check_first(first),
         after=after,
         filter=read_filter(filter),
-        market=where.market,
+        market=market,
         category=where.category,
         context_items=shown,
         viewed_items=where.recent_item_ids or (),
@@ -289,7 +302,14 @@ async def recommend(
         shelf=None if preview else placement,
     )
     listed = await context.recommender.for_person(person, request)
-    return RecommendationConnection.of(context, listed, placement, person, preview=preview)
+    return RecommendationConnection.of(context, listed, placement, person, market, preview=preview)
+
+
+def _market(market: str | None, of_context: str | None) -> str | None:
+    """The market of a list, given in either place. Raises InvalidInput for two markets."""
+    if None not in (market, of_context) and market != of_context:
+        raise InvalidInput("market and context.market name two markets: send market alone.", field="market")
+    return of_context if market is None else market
 
 
 async def similar_to(
@@ -297,9 +317,10 @@ async def similar_to(
 ) -> RecommendationConnection | None:
     """A page of the items that are most similar to an item."""
     context, item = info.context, root.record
-    request = ListRequest(check_first(first), after, read_filter(filter), market)
+    wanted = root.market if market is None else market
+    request = ListRequest(check_first(first), after, read_filter(filter), wanted)
     listed = await context.recommender.like_item(item, request)
-    return RecommendationConnection.of(context, listed, "similar", context.viewer.person)
+    return RecommendationConnection.of(context, listed, "similar", context.viewer.person, wanted)
 
 
 SIMILAR = strawberry.field(
@@ -339,4 +360,4 @@ class RecommendationQuery:
         context = info.context
         request = ListRequest(check_first(first), after, read_filter(filter), market)
         listed = await context.recommender.trending(window, request)
-        return RecommendationConnection.of(context, listed, "trending", context.viewer.person)
+        return RecommendationConnection.of(context, listed, "trending", context.viewer.person, market)
