@@ -43,6 +43,7 @@ from engine.catalogue.catalogue import Catalogue
 from engine.intake.ingest import EventIntake
 from engine.maintenance.vitals import Vitals
 from engine.privacy.archive import Archive
+from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
@@ -157,8 +158,15 @@ async def _open_gateway(
     stack.push_async_callback(trends.close)
     models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, trends=trends, redis=redis)
     await models.load()
+    signer = Signer(*edge.secrets)
     ingest = EventIntake(
-        settings.ingest, shares.people, redis, broker, settings.lake.events_keep, catching_up=shares.bulk
+        settings.ingest,
+        shares.people,
+        redis,
+        broker,
+        settings.lake.events_keep,
+        catching_up=shares.bulk,
+        signer=signer,
     )
     ingest.open()
     stack.push_async_callback(ingest.close)
@@ -183,10 +191,11 @@ async def _open_gateway(
         ),
         vitals=vitals,
         ingest=ingest,
-        signer=Signer(*edge.secrets),
+        signer=signer,
         broker=broker,
         verifier=verifier,
         archive=archive,
+        reason_texts=ReasonTexts.own() if edge.reason_texts is None else ReasonTexts.with_file(edge.reason_texts),
     )
 
 

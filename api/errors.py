@@ -38,6 +38,10 @@ class RequestRefused(PenchantError):
         self.status = status
 
 
+class WrongLiteral(GraphQLError):
+    """A value in the document that its type refuses. Its code is that of a variable with this value."""
+
+
 _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (InvalidInput, "BAD_USER_INPUT"),
     (Forbidden, "FORBIDDEN"),
@@ -100,13 +104,13 @@ def _public(error: GraphQLError, request_id: str, default: str | None) -> dict[s
         log_unavailable(cause, doing="answer a field", request_id=request_id, path=error.path)
         message = error.message if isinstance(cause, Unanswerable) else STORE_AWAY
         return _error(error, message, {"code": "SERVICE_UNAVAILABLE"})
-    code = default or _code_of_field_error(error)
+    code = "BAD_USER_INPUT" if isinstance(error, WrongLiteral) else default or _code_of_field_error(error)
     if code is None:
         log.error("request_failed", request_id=request_id, path=error.path, exc_info=cause or error)
         return _error(error, MASKED, {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id})
     extensions: dict[str, Any] = {"code": code}
     if isinstance(cause, InvalidInput) and cause.field:
-        extensions["field"] = public_text(cause.field)
+        extensions["field"] = [public_text(name) for name in cause.field.split(".")]
     return _error(error, error.message, extensions)
 
 

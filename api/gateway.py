@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from api.http.json_body import HeavyBodies
 from core.turns import Turns
 from engine.privacy.archive import Archive
+from engine.reasons.texts import ReasonTexts
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -42,5 +43,6 @@ class Gateway:
     broker: Publisher
     verifier: TokenVerifier
     archive: Archive = field(default_factory=Archive)
+    reason_texts: ReasonTexts = field(default_factory=ReasonTexts.own)
     turns: Turns = field(default_factory=Turns)
     heavy_bodies: HeavyBodies = field(default_factory=HeavyBodies)

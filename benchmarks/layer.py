@@ -19,7 +19,6 @@ from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
-from api.graphql.topics.recommendations import _TEXTS
 from core.contract import Person
 from core.settings import Settings
 from db.cache import connect_redis
@@ -27,6 +26,7 @@ from db.postgres import connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.maintenance.vitals import Vitals
+from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
 from engine.recommending.serving_models import ServingModels
@@ -36,6 +36,7 @@ from engine.signing import Signer
 from engine.viewer import Viewer
 from ml.ranked import REASONS
 
+TEXTS = ReasonTexts.own()
 VIEWER = Viewer("benchmark", frozenset(SCOPES), None, 2**33)
 
 
@@ -106,7 +107,7 @@ def objects(catalogue: Catalogue, listed: RecommendedList) -> dict[str, Any]:
                 "score": page.scores[at],
                 "reason": {
                     "code": code,
-                    "text": _TEXTS[code].format(item=item.title, cause=cause.title),
+                    "text": TEXTS.text(code, None, item.title or item.id, cause.title or cause.id),
                 },
                 "node": {
                     "id": item.id,

@@ -114,6 +114,9 @@ class Gateway(_Concern):
     serving_poll: float = Field(
         2.0, gt=0, description="Seconds between two checks of the serving row and of the catalogue's changes."
     )
+    reason_texts: Path | None = Field(
+        None, description="A TOML file with the shop's own texts of reasons (docs/lists.md). Unset: ours alone."
+    )
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The scopes a token may carry. Every field of the schema that needs a scope names one of these."""
+"""The scopes a token may carry. Each is needed by a field of the schema or by a route, and by nothing else."""
 
 import re
 
@@ -6,29 +6,28 @@ from core.errors import InvalidInput
 
 SCOPES: dict[str, str] = {
     "recommendations:read": "Read recommendations, similar items and trends.",
-    "profiles:read": "Read people: traits, history, RFM, forecasts.",
+    "profiles:read": "Read people: traits, history, RFM.",
     "profiles:write": "Write people and join guests to them.",
     "profiles:erase": "Erase and export people.",
-    "segments:read": "Read segments and their members.",
     "catalog:read": "Read items.",
     "catalog:write": "Write and remove items.",
     "events:write": "Send events.",
     "orders:write": "Send events about money: purchases and returns.",
     "events:admin": "Replay or discard events that could not be stored.",
-    "metrics:read": "Read drift, key figures and alerts.",
-    "alerts:write": "Acknowledge alerts.",
-    "models:read": "Read models, training jobs, decisions and explanations.",
+    "metrics:read": "Read which events could not be stored, and why.",
+    "models:read": "Read models, training jobs and decisions.",
     "models:write": "Request training, promote models and roll them back.",
-    "placements:write": "Change placements and their rules.",
-    "clients:admin": "Register and disable clients.",
     "schema:read": "Read the GraphQL schema by introspection.",
-    "openid": "Sign a person in.",
-    "profile": "Read a signed-in person's name.",
-    "offline_access": "Keep access by a refresh token.",
 }
 
+# Earlier releases offered these. They allow nothing; clients that have them may still ask for them.
+RETIRED = frozenset(
+    {"segments:read", "alerts:write", "placements:write", "clients:admin", "openid", "profile", "offline_access"}
+)
+RETIRED_FOR_PEOPLE = frozenset({"openid"})
+
 # A token of a user or a guest never carries another scope, whatever its client has and asks for.
-PEOPLE = frozenset({"recommendations:read", "profiles:read", "events:write", "orders:write", "openid"})
+PEOPLE = frozenset({"recommendations:read", "profiles:read", "events:write", "orders:write"})
 # These it carries only when its client asks for them by name.
 NAMED_FOR_PEOPLE = frozenset({"orders:write"})
 

@@ -1,10 +1,12 @@
-"""The metadata of the authorization server (RFC 8414, OpenID Connect Discovery). It lists only what exists."""
+"""The metadata of the authorization server (RFC 8414), also at OpenID Connect's address. It lists only what exists.
+
+No ID tokens are issued, so it says nothing about them.
+"""
 
 from typing import Any
 
 from api.oauth.clients.credentials import METHODS
 from api.oauth.grant_types import ISSUED
-from api.oauth.tokens.signing_keys import ALGORITHM
 from engine.scopes import SCOPES
 
 
@@ -18,6 +20,4 @@ def metadata(issuer: str) -> dict[str, Any]:
         "response_types_supported": [],
         "grant_types_supported": list(ISSUED),
         "token_endpoint_auth_methods_supported": METHODS,
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [ALGORITHM],
     }

@@ -18,7 +18,7 @@ from api.oauth.grants import ClientCredentials, TokenExchange
 from api.oauth.tokens.issuing import AccessTokens
 from core.errors import InvalidInput
 from db.clients import Client, find_client
-from engine.scopes import SCOPES, read_scopes
+from engine.scopes import RETIRED, SCOPES, read_scopes
 
 
 class TokenRequest(OAuth2Request):  # type: ignore[misc]  # authlib ships no types
@@ -81,7 +81,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
     def validate_requested_scope(self, scope: str | None) -> None:
         """Raise InvalidScopeError for a malformed list and for a scope that does not exist."""
         try:
-            known = scope is None or SCOPES.keys() >= set(read_scopes(scope))
+            known = scope is None or set(read_scopes(scope)) <= SCOPES.keys() | RETIRED
         except InvalidInput:
             known = False
         if not known:

@@ -106,6 +106,9 @@ def _answer_of(results: Sequence[Result], only: frozenset[str] | None) -> dict[s
     return {
         "accepted": outcomes.count(Outcome.ACCEPTED),
         "rejected": outcomes.count(Outcome.REJECTED) + outcomes.count(Outcome.CONFLICT),
+        "duplicate": outcomes.count(Outcome.DUPLICATE),
+        "conflict": outcomes.count(Outcome.CONFLICT),
+        "retry": outcomes.count(Outcome.RETRY),
         "results": [result for result in results if only is None or result.outcome in only],
     }
 

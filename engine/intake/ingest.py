@@ -30,6 +30,7 @@ from engine.intake.batching import Batcher, PendingCall
 from engine.intake.judging import Call, Reach, erased_result, judge, known_result, repeat_result
 from engine.intake.outbox import drain_outbox, keep_in_outbox
 from engine.outcomes import Outcome, Result, check_count
+from engine.signing import Signer
 from engine.viewer import Viewer
 
 log = structlog.get_logger()
@@ -46,6 +47,7 @@ class EventIntake:
 
     `events_keep`: days events stay in Postgres, None for all. Older ones are rejected.
     `catching_up`: what the outbox is drained with, which holds a connection while it publishes; None: `pool`.
+    `signer`: signed the `impressionId` that an event may name; None: those are not checked.
     """
 
     def __init__(
@@ -57,10 +59,11 @@ class EventIntake:
         events_keep: int | None = None,
         *,
         catching_up: Connection | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self._pool, self._bulk = pool, catching_up or pool
         self._reach = _reach(settings.person_events_back, events_keep or CLIENT_EVENTS_BACK)
-        self._broker = broker
+        self._broker, self._signer = broker, signer
         self._accepted = AcceptedEvents(redis)
         self._batcher = Batcher(settings, self._send_batch)
         self._outbox_filled = asyncio.Event()
@@ -88,7 +91,7 @@ class EventIntake:
         Raises TooManyElements for more than 500 events, and Overloaded, with no event taken, while too many wait.
         """
         check_count(len(raws))
-        call = judge(viewer, raws, self._reach)
+        call = judge(viewer, raws, self._reach, self._signer)
         await self._reject_erased(call)
         await self._find_known(call)
         if call.events:

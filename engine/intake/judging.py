@@ -9,7 +9,9 @@ from core import clock
 from core.contract import PAID, Event, Person, read_event
 from core.errors import InvalidInput
 from core.sources import namespace_of
+from engine.impressions import UnknownImpression, check_impression
 from engine.outcomes import Outcome, Result, valid_id
+from engine.signing import Signer
 from engine.viewer import Viewer
 
 
@@ -43,8 +45,11 @@ class _NotAllowed(InvalidInput):
         self.code = code
 
 
-def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]], reach: Reach) -> Call:
-    """Check each event of a call from this viewer. One that is wrong gets its result; the others are to be sent."""
+def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]], reach: Reach, signer: Signer | None = None) -> Call:
+    """Check each event of a call from this viewer. One that is wrong gets its result; the others are to be sent.
+
+    An `impressionId` must be one that `signer` signed; None: any.
+    """
     call, now = Call(), clock.now()
     namespace, back = namespace_of(viewer.client_id, viewer.person), reach.of(viewer)
     first: dict[int, int] = {}
@@ -52,6 +57,8 @@ def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]], reach: Reach) -> Ca
         try:
             event = _read(viewer, raw, namespace, now)
             _check_age(event, now, back)
+            if signer is not None and event.impression_id is not None:
+                check_impression(signer, event.impression_id)
         except InvalidInput as error:
             call.results[index] = _rejected(index, raw, error)
             continue
@@ -115,7 +122,11 @@ def erased_result(index: int, event: Event) -> Result:
 
 
 def _rejected(index: int, raw: Mapping[str, Any], error: InvalidInput) -> Result:
-    code = error.code if isinstance(error, _NotAllowed) else "BAD_USER_INPUT"
-    return Result(
-        index, Outcome.REJECTED, valid_id(raw.get("id")), code, [error.field] if error.field else None, str(error)
-    )
+    field = [error.field] if error.field else None
+    return Result(index, Outcome.REJECTED, valid_id(raw.get("id")), _code(error), field, str(error))
+
+
+def _code(error: InvalidInput) -> str:
+    if isinstance(error, UnknownImpression):
+        return "UNKNOWN_IMPRESSION"
+    return error.code if isinstance(error, _NotAllowed) else "BAD_USER_INPUT"

@@ -25,6 +25,7 @@ from core.errors import StoreUnavailable
 from core.settings import Stores
 from db.clients import create_client
 from db.postgres import Pool
+from engine.reasons.texts import WrongReasonTexts
 from engine.scopes import SCOPES
 from tests.faults import eventually
 from tests.in_process import BASE, Configured, asked
@@ -155,6 +156,18 @@ async def test_without_postgres_the_gateway_does_not_start(stores: Stores) -> No
     with pytest.raises(StoreUnavailable):
         async with app.router.lifespan_context(app):
             pytest.fail("it started")
+
+
+async def test_a_gateway_does_not_start_with_a_wrong_file_of_reason_texts(stores: Stores, tmp_path: Path) -> None:
+    settings, path = Configured(stores), tmp_path / "reasons.toml"
+    settings.gateway = settings.gateway.model_copy(update={"reason_texts": path})
+    path.write_text('[de]\nNEW = "{cause}"', encoding="utf-8")
+    with pytest.raises(WrongReasonTexts, match="cannot be used here"):
+        async with asked(settings):
+            pass
+    path.write_text('[de]\nNEW = "{item}"', encoding="utf-8")
+    async with asked(settings) as client:
+        assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_without_redis_and_broker_the_gateway_starts_and_answers(stores: Stores, pool: Pool) -> None:

@@ -13,6 +13,7 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
+    ValuesOfCorrectTypeRule,
     specified_rules,
     validate,
 )
@@ -21,16 +22,21 @@ from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from api.errors import RequestRefused, refusal_of
+from api.errors import RequestRefused, WrongLiteral, refusal_of
 from api.graphql.execution.executor import Selections
 from api.graphql.request.limits import Measurement, check_limits, measure
+from api.graphql.request.literals import LiteralsOfCorrectType
 from api.graphql.request.parsing import DocumentInvalid, count_tokens, drop_tokens, parse_document
 from api.graphql.request.variables import Inputs, read_inputs
 from core.errors import TooManyElements
 
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 100_000  # 500,000 would take a second
 
-RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+RULES = (
+    *(LiteralsOfCorrectType if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules),
+    MaybeNullValidationRule,
+    OneOfInputValidationRule,
+)
 _LISTS = ("recommendations", "similar")  # fields that decide how long an answer takes
 _MAX_COSTS = 16  # per operation
 _MAX_INPUTS = 8  # per operation
@@ -137,7 +143,8 @@ class Documents:
         if any(error.message == "Validation aborted." for error in errors):  # what graphql-core says at its own limits
             raise RequestRefused("QUERY_TOO_COMPLEX", "The document repeats its fields too often.")
         if errors:
-            raise DocumentInvalid("GRAPHQL_VALIDATION_FAILED", errors)
+            only_literals = all(isinstance(error, WrongLiteral) for error in errors)
+            raise DocumentInvalid("BAD_USER_INPUT" if only_literals else "GRAPHQL_VALIDATION_FAILED", errors)
         fragments = {
             definition.name.value: FragmentDetails(definition)
             for definition in node.definitions

@@ -26,7 +26,7 @@ class DocumentInvalid(RequestRefused):
     """The document or its variables are wrong; `errors` has every reason.
 
     GRAPHQL_PARSE_FAILED: the text is not GraphQL. GRAPHQL_VALIDATION_FAILED: it does not match the schema.
-    BAD_USER_INPUT: the variables do not match the operation.
+    BAD_USER_INPUT: the variables, or values written into the document, do not match their types.
     """
 
     def __init__(self, code: str, errors: list[GraphQLError]) -> None:

@@ -170,7 +170,9 @@ class EventInput:
     )
     query: str | None = strawberry.field(default=strawberry.UNSET, description="The search text; required by SEARCH.")
     impression_id: strawberry.ID | None = strawberry.field(
-        default=strawberry.UNSET, description="The `impressionId` of the list that led to the event."
+        default=strawberry.UNSET,
+        description="The `impressionId` of the list that led to the event. An event with any other text is REJECTED"
+        " with the code UNKNOWN_IMPRESSION.",
     )
     session_id: strawberry.ID | None = strawberry.field(
         default=strawberry.UNSET, description="The visit it belongs to."

@@ -17,6 +17,7 @@ from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires
 from core.contract import check_id
 from core.errors import InvalidInput
+from core.uploads import Offer
 from db import items as stored
 from engine.catalogue.catalogue import Catalogue, attribute_texts
 from engine.catalogue.offers import is_available, offer_in
@@ -43,8 +44,9 @@ class Image:
 Market = Annotated[
     strawberry.ID | None,
     strawberry.argument(
-        description="The market whose offer counts; null or left out: the offer for all markets, or the item's first"
-        " offer when it has none for all markets."
+        description="The market whose offers count; null or left out: that of the list or item that this is a part of,"
+        " which is the one place to give it. Without any: the offer for all markets, or the item's first offer when it"
+        " has none for all markets."
     ),
 ]
 
@@ -66,17 +68,18 @@ class Item(Node):
     app_url: str | None = strawberry.field(description="The link to its page in the shop's app.")
     attributes: JSON | None = strawberry.field(description="All other attributes that the shop gave, as a JSON object.")
     record: strawberry.Private[stored.Item]
+    market: strawberry.Private[str | None] = None
 
     @classmethod
-    def live(cls, catalogue: Catalogue, id: str) -> Self | None:
-        """The live item with this id; None when there is none."""
+    def live(cls, catalogue: Catalogue, id: str, market: str | None = None) -> Self | None:
+        """The live item with this id, by the offers of `market`; None when there is none."""
         number = catalogue.number_of(id)
         record = None if number is None else catalogue.item(number)
-        return None if record is None else cls.of(record)
+        return None if record is None else cls.of(record, market)
 
     @classmethod
-    def of(cls, record: stored.Item) -> Self:
-        """The public shape of a stored item."""
+    def of(cls, record: stored.Item, market: str | None = None) -> Self:
+        """The public shape of a stored item, by the offers of `market` where a field names no other."""
         return cls(
             node_id=node_id_of("Item", record.id),
             id=strawberry.ID(record.id),
@@ -90,29 +93,30 @@ class Item(Node):
             app_url=record.app_url,
             attributes=JSON(record.attributes),
             record=record,
+            market=market,
         )
 
     @strawberry.field(description="The price of one unit; null when the shop gave none.")
     def price(self, market: Market = None) -> Money | None:
         """The offer's price in `market`."""
-        offer = offer_in(self.record.offers, market)
+        offer = self._offer(market)
         return None if offer is None or offer.price is None else Money(amount=offer.price, currency=offer.currency)
 
     @strawberry.field(description="The price of one unit without a discount; null when the shop gave none.")
     def list_price(self, market: Market = None) -> Money | None:
         """The offer's list price in `market`."""
-        offer = offer_in(self.record.offers, market)
+        offer = self._offer(market)
         if offer is None or offer.list_price is None:
             return None
         return Money(amount=offer.list_price, currency=offer.currency)
 
     @strawberry.field(
-        description="Whether the item can be bought in `market`; null or left out: in any market. An item without"
-        " offers is always available."
+        description="Whether the item can be bought in `market`; null or left out: in the market of the list or item"
+        " that this is a part of, or else in any market. An item without offers is always available."
     )
     def available(self, market: Market = None) -> bool:
         """Whether it can be bought in `market`."""
-        return is_available(self.record.offers, market)
+        return is_available(self.record.offers, self.market if market is None else market)
 
     @strawberry.field(
         description="One attribute as text; null when the item does not have it. A list is joined by commas; numbers,"
@@ -124,6 +128,16 @@ class Item(Node):
         """The attribute named `key`; None when the item does not have it."""
         texts = attribute_texts(self.record.attributes.get(key))
         return ", ".join(texts) if texts else None
+
+    def _offer(self, market: str | None) -> Offer | None:
+        return offer_in(self.record.offers, self.market if market is None else market)
+
+
+@strawberry.type(description="A page of items.")
+class ItemConnection(Connection[Item]):
+    """A page of items, and how many there are."""
+
+    total_count: int = strawberry.field(description="How many items match, on all pages together.")
 
 
 @strawberry.type
@@ -137,9 +151,10 @@ class ItemQuery:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The shop's own id of the item.")],
+        market: Market = None,
     ) -> Item | None:
         """The live item with this id."""
-        return Item.live(info.context.gateway.catalogue, check_id(id, "id"))
+        return Item.live(info.context.gateway.catalogue, check_id(id, "id"), market)
 
     @strawberry.field(
         permission_classes=[requires("catalog:read")],
@@ -156,20 +171,26 @@ class ItemQuery:
         filter: FilterBy = None,
         first: First = 20,
         after: After = None,
-    ) -> Connection[Item] | None:
+        market: Market = None,
+    ) -> ItemConnection | None:
         """A page of the live items that match."""
         gateway, first = info.context.gateway, check_first(first)
         start = -1 if after is None else int(read_cursor(gateway.signer, "items", after))
         async with info.context.turns:
-            mask = gateway.catalogue.mask(read_filter(filter))
-            found = _following(mask, start) if ids is None else _named(gateway.catalogue, mask, ids, start)
+            mask = gateway.catalogue.mask(read_filter(filter), market)
+            if ids is None:
+                total, found = int(np.count_nonzero(mask)), _following(mask, start)
+            else:
+                named = _named(gateway.catalogue, mask, ids)
+                total, found = len(named), (one for one in named if one[0] > start)
             places = list(islice(found, first + 1))
             edges = [
-                Edge(cursor=write_cursor(gateway.signer, "items", place), node=Item.of(record))
+                Edge(cursor=write_cursor(gateway.signer, "items", place), node=Item.of(record, market))
                 for place, number in places[:first]
                 if (record := gateway.catalogue.item(number)) is not None
             ]
-        return Connection.of(edges, after, more=len(places) > first)
+        page = Connection.of(edges, after, more=len(places) > first)
+        return ItemConnection(edges=edges, nodes=page.nodes, page_info=page.page_info, total_count=total)
 
 
 def _following(mask: NDArray[np.bool_], start: int) -> Iterator[tuple[int, int]]:
@@ -178,11 +199,9 @@ def _following(mask: NDArray[np.bool_], start: int) -> Iterator[tuple[int, int]]
         yield start + 1 + int(offset), start + 1 + int(offset)
 
 
-def _named(catalogue: Catalogue, mask: NDArray[np.bool_], ids: Sequence[str], start: int) -> Iterator[tuple[int, int]]:
-    """(place, number) of the items of `ids` after place `start`, each once. The place is the index in `ids`."""
+def _named(catalogue: Catalogue, mask: NDArray[np.bool_], ids: Sequence[str]) -> list[tuple[int, int]]:
+    """(place, number) of the items of `ids`, each once. The place is the index in `ids`."""
     if len(ids) > MAX_IDS:
         raise InvalidInput(f"ids may have at most {MAX_IDS} elements.", field="ids")
-    for place, id in list(enumerate(dict.fromkeys(ids)))[start + 1 :]:
-        number = catalogue.number_of(id)
-        if number is not None and mask[number]:
-            yield place, number
+    numbers = enumerate(map(catalogue.number_of, dict.fromkeys(ids)))
+    return [(place, number) for place, number in numbers if number is not None and mask[number]]

@@ -120,6 +120,13 @@ class User(Node):
             list[strawberry.ID] | None,
             strawberry.argument(description="List only items with these ids, at most 500; null for all items."),
         ] = None,
+        market: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(
+                description="The market the person buys in: only items available there are listed, with its offers;"
+                " null for all markets."
+            ),
+        ] = None,
         preview: Annotated[
             bool, strawberry.argument(description="True when no person will see the list: it gets no `impressionId`.")
         ] = False,
@@ -127,7 +134,7 @@ class User(Node):
         """A page of this person's list."""
         return await recommend(
             info.context, self.person, placement=placement, first=first, after=after, where=context, filter=filter,
-            exclude=exclude, among=among, preview=preview,
+            exclude=exclude, among=among, market=market, preview=preview,
         )  # fmt: skip
 
     @strawberry.field(

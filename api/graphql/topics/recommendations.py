@@ -1,12 +1,10 @@
 """Lists of recommended items: each item with its rank, its score and the reason why it is listed."""
 
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Annotated, Self
 
-import orjson
 import strawberry
 
 from api.graphql.context import Context, Info
@@ -16,28 +14,15 @@ from api.graphql.types.connections import After, First, PageInfo, check_first
 from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core.contract import Person
+from core.errors import InvalidInput
 from db import items as stored
+from engine.impressions import new_impression
+from engine.reasons.texts import ReasonTexts
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList, check_placement
 from ml.ranked import REASONS
 
-_TEXTS = {
-    "BOUGHT_BEFORE": "You have bought {item} before.",
-    "DUE_AGAIN": "It may be time for {item} again.",
-    "SIMILAR_TO": "Similar to {cause}.",
-    "BOUGHT_TOGETHER": "Often bought together with {cause}.",
-    "AFFINITY": "{item} fits what you usually choose.",
-    "SEQUENCE": "Often bought after {cause}.",
-    "POPULAR": "{item} is popular with other customers.",
-    "TRENDING": "Many people are buying {item}.",
-    "NEW": "{item} is new.",
-    "PINNED": "{item} was chosen by the shop.",
-    "EXPLORATION": "{item} is something different to discover.",
-    "VIEWED": "You looked at {cause}.",
-    "BOUGHT_BY_OTHERS": "Other customers have bought {item}.",
-    "OTHER": "Also in the shop: {item}.",
-}
 _NOT_GIVEN = "2026-11-28: no list gives this reason yet. The mark goes when one does."
 
 
@@ -90,17 +75,25 @@ class Reason:
     person: strawberry.Private[Person | None]
     shown: strawberry.Private[stored.Item]
     cause: strawberry.Private[stored.Item]
+    texts: strawberry.Private[ReasonTexts]
+    market: strawberry.Private[str | None]
 
-    @strawberry.field(description="The reason as a sentence to show to the person, in English.")
+    @strawberry.field(
+        description="The reason as a short sentence to show to the person. It is plain text: escape it as you escape"
+        " titles."
+    )
     def text(
         self,
         language: Annotated[
             str | None,
-            strawberry.argument(description="The BCP 47 tag of the wanted language. Only English exists so far."),
+            strawberry.argument(
+                description="The BCP 47 tag of the wanted language, such as `de` or `de-AT`: en, de, fr, es, it, nl,"
+                " pt, pl, or one that the shop added. `de-AT` falls back to `de`; a language without texts, to English."
+            ),
         ] = None,
     ) -> str:
         """The reason in words."""
-        return _TEXTS[self.code.value].format(item=_title(self.shown), cause=_title(self.cause))
+        return self.texts.text(self.code.value, language, _title(self.shown), _title(self.cause))
 
     @strawberry.field(
         description="The item that the reason is about: the one bought, looked at or similar; else the listed item"
@@ -109,7 +102,7 @@ class Reason:
     )
     def item(self) -> Item | None:
         """The item of the reason."""
-        return Item.of(self.cause)
+        return Item.of(self.cause, self.market)
 
     @strawberry.field(
         permission_classes=[requires_or_oneself("profiles:read")],
@@ -196,12 +189,20 @@ class RecommendationConnection:
 
     @classmethod
     def of(
-        cls, context: Context, listed: RecommendedList, placement: str, person: Person | None, *, preview: bool = False
+        cls,
+        context: Context,
+        listed: RecommendedList,
+        placement: str,
+        person: Person | None,
+        market: str | None,
+        *,
+        preview: bool = False,
     ) -> Self:
         """The public shape of a page."""
         page, model = listed.page, strawberry.ID(listed.bundle.id) if listed.bundle else None
-        impression = None if preview else _impression(context, placement, model, page)
-        edges = _edges(context, page, impression, person)
+        signer = context.gateway.signer
+        impression = None if preview else strawberry.ID(new_impression(signer, placement, model, page))
+        edges = _edges(context, page, impression, person, market)
         return cls(
             impression_id=impression,
             placement=placement,
@@ -215,17 +216,17 @@ class RecommendationConnection:
 
 
 def _edges(
-    context: Context, page: Page, impression: strawberry.ID | None, person: Person | None
+    context: Context, page: Page, impression: strawberry.ID | None, person: Person | None, market: str | None
 ) -> list[RecommendationEdge]:
     """The edges of a page. There is no await between the mask and here, so every item still exists."""
-    item = context.gateway.catalogue.item
+    item, texts = context.gateway.catalogue.item, context.gateway.reason_texts
     shown = [item(number) for number in page.numbers]
     causes = [item(cause) if cause else None for cause in page.because]
     edges = []
     for position, (one, cause) in enumerate(zip(shown, causes, strict=True)):
         assert one is not None
         code = _CODES[page.reasons[position]]
-        reason = Reason(code=code, person=person, shown=one, cause=cause or one)
+        reason = Reason(code=code, person=person, shown=one, cause=cause or one, texts=texts, market=market)
         edges.append(
             RecommendationEdge(
                 impression_id=impression,
@@ -233,18 +234,12 @@ def _edges(
                 score=page.scores[position],
                 probability=page.probabilities[position],
                 reason=reason,
-                node=Item.of(one),
+                node=Item.of(one, market),
                 page=page,
                 position=position,
             )
         )
     return edges
-
-
-def _impression(context: Context, placement: str, model: str | None, page: Page) -> strawberry.ID:
-    """The signed id of a list. The nonce makes the ids of two equal lists differ."""
-    identity = orjson.dumps([placement, model, page.pin.as_of, len(page.pin.seen), secrets.token_hex(6)])
-    return strawberry.ID(context.gateway.signer.sign("impression", identity))
 
 
 @strawberry.input(description="What the person is looking at now.")
@@ -270,7 +265,10 @@ class RecommendationContext:
         default=None, description="The category of the page: only its items are listed."
     )
     market: strawberry.ID | None = strawberry.field(
-        default=None, description="The market the person buys in: only items available there are listed."
+        default=None,
+        description="The market the person buys in: only items available there are listed.",
+        deprecation_reason="Since 2026-11-28; removed on 2027-06-01 at the earliest. Use the argument `market` of"
+        " `recommendations`, which means the same.",
     )
     personalize: bool | None = strawberry.field(
         default=True,
@@ -287,6 +285,7 @@ async def recommend(
     first: int,
     after: str | None,
     where: RecommendationContext | None,
+    market: str | None,
     filter: ItemFilter | None,
     exclude: Sequence[str] | None,
     among: Sequence[str] | None,
@@ -295,12 +294,13 @@ async def recommend(
     """A page of the items that this person most likely wants next."""
     check_placement(placement)
     where = where or RecommendationContext()
+    market = _market(market, where.market)
     shown = [*(where.item_ids or ()), *(where.cart_item_ids or ())]
     request = ListRequest(
         first=check_first(first),
         after=after,
         filter=read_filter(filter),
-        market=where.market,
+        market=market,
         category=where.category,
         context_items=shown,
         viewed_items=where.recent_item_ids or (),
@@ -310,7 +310,14 @@ async def recommend(
         shelf=None if preview else placement,
     )
     listed = await context.recommender.for_person(person, request)
-    return RecommendationConnection.of(context, listed, placement, person, preview=preview)
+    return RecommendationConnection.of(context, listed, placement, person, market, preview=preview)
+
+
+def _market(market: str | None, of_context: str | None) -> str | None:
+    """The market of a list, given in either place. Raises InvalidInput for two markets."""
+    if None not in (market, of_context) and market != of_context:
+        raise InvalidInput("market and context.market name two markets: send market alone.", field="market")
+    return of_context if market is None else market
 
 
 async def similar_to(
@@ -318,9 +325,10 @@ async def similar_to(
 ) -> RecommendationConnection | None:
     """A page of the items that are most similar to an item."""
     context, item = info.context, root.record
-    request = ListRequest(check_first(first), after, read_filter(filter), market)
+    wanted = root.market if market is None else market
+    request = ListRequest(check_first(first), after, read_filter(filter), wanted)
     listed = await context.recommender.like_item(item, request)
-    return RecommendationConnection.of(context, listed, "similar", context.viewer.person)
+    return RecommendationConnection.of(context, listed, "similar", context.viewer.person, wanted)
 
 
 SIMILAR = strawberry.field(
@@ -360,4 +368,4 @@ class RecommendationQuery:
         context = info.context
         request = ListRequest(check_first(first), after, read_filter(filter), market)
         listed = await context.recommender.trending(window, request)
-        return RecommendationConnection.of(context, listed, "trending", context.viewer.person)
+        return RecommendationConnection.of(context, listed, "trending", context.viewer.person, market)

@@ -65,6 +65,21 @@ class BatchPayload:
         """How many elements will never be accepted."""
         return self._count(Outcome.REJECTED, Outcome.CONFLICT)
 
+    @strawberry.field(description="How many elements are DUPLICATE: they were stored before, and nothing changed.")
+    def duplicate(self) -> int:
+        """How many elements were known."""
+        return self._count(Outcome.DUPLICATE)
+
+    @strawberry.field(description="How many elements are CONFLICT. They count as `rejected` too.")
+    def conflict(self) -> int:
+        """How many elements have the identity of something else."""
+        return self._count(Outcome.CONFLICT)
+
+    @strawberry.field(description="How many elements are RETRY: send these again, unchanged.")
+    def retry(self) -> int:
+        """How many elements could not be stored now."""
+        return self._count(Outcome.RETRY)
+
     @strawberry.field(description="The outcome of each element, in the order of the batch.")
     def results(
         self,

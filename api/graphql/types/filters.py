@@ -124,6 +124,10 @@ def _convert(filter: Mapping[str, Any]) -> Filter:
     low, high = price.get("min"), price.get("max")
     if not all(bound.is_finite() for bound in (low, high) if bound is not None):
         raise InvalidInput("The bounds of a price range must be finite numbers.", field="filter.price")
+    if any(bound < 0 for bound in (low, high) if bound is not None):
+        raise InvalidInput("The bounds of a price range must not be negative.", field="filter.price")
+    if low is not None and high is not None and low > high:
+        raise InvalidInput("No price is in this range: min is greater than max.", field="filter.price")
     without, any_of = filter.get("not"), filter.get("anyOf")
     return Filter(
         ids=_tuple(filter.get("ids")),

@@ -63,7 +63,7 @@ def read_decimal(value: object) -> Decimal:
     try:
         return amounts.read_decimal(value)
     except ValueError:
-        _refuse('a Decimal (a string such as "12.90")', value)
+        _refuse('a Decimal (a string of plain digits, such as "12.90", or a whole number)', value)
 
 
 def write_decimal(value: Decimal) -> str:

@@ -20,4 +20,4 @@ class UserError:
     @classmethod
     def of(cls, error: InvalidInput, code: str = "BAD_USER_INPUT") -> Self:
         """The UserError of an InvalidInput."""
-        return cls(code=code, field=[error.field] if error.field else None, message=str(error))
+        return cls(code=code, field=error.field.split(".") if error.field else None, message=str(error))

@@ -1,6 +1,7 @@
 """The rules of the schema: root and private fields need scopes, and a field with a scope or store is nullable."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from graphql import (
@@ -17,10 +18,18 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
 from api.graphql.schema import SCHEMA, build_schema
+from api.graphql.topics.nodes import NODE_SCOPES
 from api.graphql.types.bounds import bound_of
 from api.graphql.types.permissions import ScopePermission
-from engine.scopes import SCOPES
+from api.routes.bulk import BulkEndpoint
+from api.routes.bulk import routes as bulk_routes
+from engine.scopes import RETIRED, SCOPES
 
+ROOT = Path(__file__).parents[3]
+ELSEWHERE = {  # scopes that neither a field nor a route needs as a whole
+    "orders:write": "engine/intake/judging.py",
+    "schema:read": "api/graphql/request/endpoint.py",
+}
 ROOTS = ("Query", "Mutation")
 PRIVATE = {"User": ("traits", "history", "rfm"), "Reason": ("events",)}
 OWN_STORE = {("Item", "similar"), ("User", "recommendations"), ("Query", "trending")}
@@ -60,8 +69,14 @@ def test_every_private_field_needs_a_scope() -> None:
             assert "profiles:read" in found[type_, name], f"{type_}.{name}"
 
 
-def test_no_field_needs_an_unknown_scope() -> None:
-    assert {scope for _, _, field in fields() for scope in scopes(field)} <= SCOPES.keys()
+def test_every_scope_is_needed_somewhere_and_every_needed_scope_exists() -> None:
+    needed = {scope for _, _, field in fields() for scope in scopes(field)} | set(NODE_SCOPES.values())
+    routes = bulk_routes(max_body=1, timeout=1)
+    needed |= {route.app.scope for route in routes if isinstance(route.app, BulkEndpoint)}
+    for scope, file in ELSEWHERE.items():
+        assert f'"{scope}"' in (ROOT / file).read_text(encoding="utf-8")
+    assert needed | ELSEWHERE.keys() == SCOPES.keys()
+    assert not RETIRED & SCOPES.keys()
 
 
 def test_a_field_with_its_own_scope_or_store_is_nullable() -> None:

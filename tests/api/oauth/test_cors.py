@@ -67,7 +67,9 @@ async def test_a_page_can_read_the_rate_limit_headers(http: httpx.AsyncClient, r
     answer = await http.post("/oauth/token", headers={"Origin": PAGE})
     assert answer.status_code == 400
     assert answer.headers["access-control-allow-origin"] == PAGE
-    assert {"Retry-After", "RateLimit"} <= set(answer.headers["access-control-expose-headers"].split(", "))
+    assert {"Retry-After", "RateLimit", "X-Request-Id"} <= set(
+        answer.headers["access-control-expose-headers"].split(", ")
+    )
     assert answer.headers["vary"] == "Origin"
 
 

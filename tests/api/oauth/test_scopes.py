@@ -10,7 +10,9 @@ from api.oauth.authority import Authority
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.grant_types import ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
 from core.contract import Person
-from engine.scopes import PEOPLE, SCOPES
+from core.errors import InvalidInput
+from db.postgres import Pool
+from engine.scopes import PEOPLE, RETIRED, SCOPES
 
 OWN = {"grant_type": "client_credentials"}
 EXCHANGE = {"grant_type": TOKEN_EXCHANGE, "subject_token": "u1", "subject_token_type": USER_ID}
@@ -24,7 +26,7 @@ async def test_a_persons_token_has_the_clients_scopes_for_people_and_money_only_
     http: httpx.AsyncClient, registered: Any
 ) -> None:
     await registered(scope=" ".join(SCOPES))
-    default = {"recommendations:read", "profiles:read", "events:write", "openid"}
+    default = {"recommendations:read", "profiles:read", "events:write"}
     for form in (EXCHANGE, EXCHANGE | {"scope": ""}, EXCHANGE | {"subject_token_type": ANONYMOUS_ID}):
         assert set((await ask(http, form)).json()["scope"].split(" ")) == default
     named = await ask(http, EXCHANGE | {"scope": "events:write orders:write"})
@@ -59,6 +61,34 @@ async def test_a_grant_that_forgets_the_rule_cannot_issue_a_person_another_scope
     for scope in (None, "models:write", "events:write models:write"):
         with pytest.raises(InvalidScopeError):
             authority.server.generate_token(TOKEN_EXCHANGE, client, user=Person("user", "u1"), scope=scope)
+
+
+async def test_a_stored_client_with_scopes_of_an_earlier_release_keeps_working(
+    http: httpx.AsyncClient, registered: Any, pool: Pool
+) -> None:
+    await registered(scope="recommendations:read events:write")
+    stored = ["recommendations:read", "events:write", *sorted(RETIRED)]
+    await pool.execute("UPDATE oauth_clients SET scopes = $1", stored)
+    answer = await ask(http, OWN)
+    assert (answer.status_code, set(answer.json()["scope"].split(" "))) == (200, set(stored))
+    for scope in RETIRED:
+        answer = await ask(http, OWN | {"scope": f"{scope} events:write"})
+        assert (answer.status_code, answer.json()["scope"]) == (200, f"{scope} events:write")
+    assert set((await ask(http, EXCHANGE)).json()["scope"].split(" ")) == {"recommendations:read", "events:write"}
+    answer = await ask(http, EXCHANGE | {"scope": "recommendations:read openid"})
+    assert answer.json()["scope"] == "recommendations:read openid"
+    for scope in RETIRED - {"openid"}:
+        assert (await ask(http, EXCHANGE | {"scope": scope})).json()["error"] == "invalid_scope"
+
+
+@pytest.mark.parametrize("scope", sorted(RETIRED))
+async def test_no_new_client_gets_a_scope_of_an_earlier_release(
+    http: httpx.AsyncClient, registered: Any, scope: str
+) -> None:
+    with pytest.raises(InvalidInput, match=f"Unknown scopes: {scope}. Known scopes: recommendations:read"):
+        await registered(scope=f"events:write {scope}")
+    await registered(scope="events:write")
+    assert (await ask(http, OWN | {"scope": scope})).json()["error"] == "invalid_scope"
 
 
 MALFORMED = [

@@ -11,11 +11,12 @@ from joserfc.jwk import KeySet
 
 from api.oauth.authority import MAX_WAITING, Authority
 from api.oauth.blocking_pool import BlockingPool
-from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
+from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, GRANTS, TOKEN_EXCHANGE, USER_ID
 from core import clock
 from core.contract import Person
 from db.clients import disable_client
 from db.postgres import Pool
+from engine.scopes import SCOPES
 
 Claims = dict[str, Any]
 SECRET = "a-secret-of-the-client"
@@ -309,7 +310,16 @@ async def test_the_metadata_lists_what_exists(http: httpx.AsyncClient) -> None:
     assert document["jwks_uri"] == "https://shop.example/.well-known/jwks.json"
     assert document["grant_types_supported"] == ["client_credentials", TOKEN_EXCHANGE]
     assert document["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
-    assert "schema:read" in document["scopes_supported"]
+    assert document["scopes_supported"] == list(SCOPES)
+    assert not [name for name in document if "id_token" in name or "subject" in name], "no ID tokens are issued"
+
+
+async def test_each_grant_of_the_metadata_is_answered_and_no_other(http: httpx.AsyncClient, registered: Any) -> None:
+    await registered(grants=list(GRANTS))
+    named = (await http.get("/.well-known/oauth-authorization-server")).json()["grant_types_supported"]
+    for grant in GRANTS.values():
+        answer = (await http.post("/oauth/token", data={"grant_type": grant}, auth=BASIC)).json()
+        assert (answer.get("error") == "unsupported_grant_type") == (grant not in named), answer
 
 
 async def test_the_published_keys_have_no_private_half(http: httpx.AsyncClient) -> None:

@@ -254,9 +254,17 @@ async def test_another_encoding_is_415_and_the_answer_names_gzip(http: httpx.Asy
     assert refused.headers["accept-encoding"] == "gzip"
 
 
+async def test_a_forged_impression_is_rejected_and_the_other_events_are_accepted(http: httpx.AsyncClient) -> None:
+    event = {"type": "VIEW", "userId": "u1", "itemId": "i1"}
+    reported = (await post(http, "/events", lines([{**event, "impressionId": "forged"}, event]))).json()
+    assert [result["outcome"] for result in reported["results"]] == ["REJECTED", "ACCEPTED"]
+    forged = reported["results"][0]
+    assert (forged["code"], forged["field"]) == ("UNKNOWN_IMPRESSION", ["impressionId"])
+
+
 async def test_an_empty_body_has_an_empty_result(http: httpx.AsyncClient) -> None:
     for body, kind in ((b"", LINES), (b"\n \n", LINES), (b"[]", "application/json")):
-        assert (await post(http, "/events", body, kind)).json() == {"accepted": 0, "rejected": 0, "results": []}
+        assert (await post(http, "/events", body, kind)).json() == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -296,6 +304,9 @@ async def test_pages_of_registered_origins_may_post_events(http: httpx.AsyncClie
     answer = await post(http, "/events", GOOD, headers={"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["vary"] == "Origin"
+
+
+NOTHING = {"accepted": 0, "rejected": 0, "duplicate": 0, "conflict": 0, "retry": 0, "results": []}
 
 
 async def upload_to(store: StoreElements) -> httpx.Response:

@@ -15,11 +15,14 @@ from core.settings import Ingest as IngestSettings
 from db.events import insert_events
 from db.postgres import Pool
 from engine.intake.ingest import EventIntake
+from engine.signing import Signer
 from tests.fixtures.gateway import Ask
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+COUNTS = ("accepted", "rejected", "duplicate", "conflict", "retry")
 TRACK = """mutation ($events: [EventInput!]!, $only: [Outcome!]) { trackEvents(events: $events) {
-  accepted rejected results(only: $only) { index id outcome code field message } } }"""
+  accepted rejected duplicate conflict retry
+  results(only: $only) { index id outcome code field message } } }"""
 HISTORY = """query ($id: ID!, $types: [EventType!], $first: Int! = 20, $after: String) { user(id: $id) {
   history(types: $types, first: $first, after: $after) { pageInfo { hasNextPage hasPreviousPage endCursor }
     edges { cursor node { id } }
@@ -30,7 +33,8 @@ HISTORY = """query ($id: ID!, $types: [EventType!], $first: Int! = 20, $after: S
 async def tracking(gateway: Gateway, broker_url: str) -> AsyncIterator[Gateway]:
     """The gateway with ingest."""
     broker = RabbitPublisher(broker_url, 5)
-    gateway.ingest = EventIntake(IngestSettings.model_validate({}), gateway.pool, gateway.redis, broker)
+    settings = IngestSettings.model_validate({})
+    gateway.ingest = EventIntake(settings, gateway.pool, gateway.redis, broker, signer=gateway.signer)
     gateway.ingest.open()
     yield gateway
     await gateway.ingest.close()
@@ -94,16 +98,35 @@ async def test_an_invalid_event_is_rejected_with_its_index_and_field_and_the_oth
     assert before["outcome"] == after["outcome"] == "ACCEPTED"
 
 
+async def test_an_event_may_name_only_a_list_that_this_server_made(tracking: Gateway, ask: Ask) -> None:
+    listed = await ask('{ user(id: "u1") { recommendations { impressionId } } }')
+    shown = listed.data["user"]["recommendations"]["impressionId"]
+    changed = f"{shown[:-8]}{'A' if shown[-8] != 'A' else 'B'}{shown[-7:]}"
+    foreign = Signer("the secret of another server").sign("impression", b"[]")
+    cursor = tracking.signer.sign("cursor", b"[]")
+    event = {"type": "CLICK", "userId": "u1", "itemId": "i1"}
+    ids = [shown, None, changed, foreign, cursor, "imp", "é", f"{shown}="]
+    answer = await ask(TRACK, {"events": [event, *({**event, "impressionId": id} for id in ids)]})
+    results = answer.data["trackEvents"]["results"]
+    assert [result["outcome"] for result in results] == ["ACCEPTED"] * 3 + ["REJECTED"] * 6
+    for result in results[3:]:
+        assert (result["code"], result["field"]) == ("UNKNOWN_IMPRESSION", ["impressionId"])
+        assert result["message"].startswith("No list of this server has this impressionId.")
+
+
 async def test_every_field_of_an_event_is_read(tracking: Gateway, ask: Ask) -> None:
+    shown = tracking.signer.sign("impression", b"[]")
     whole = {
         "id": "🛒", "source": "till", "type": "PURCHASE", "occurredAt": "2026-03-01T12:00:00.5Z", "userId": "u1",
         "anonymousId": "g1", "itemId": "i1", "itemIds": ["i1"], "orderId": "o1", "quantity": 2, "unitPrice": "1.50",
-        "currency": "EUR", "value": "3", "query": "tea", "impressionId": "imp", "sessionId": "s1",
+        "currency": "EUR", "value": "3", "query": "tea", "impressionId": shown, "sessionId": "s1",
         "properties": {"a": None},
     }  # fmt: skip
     answer = await ask(TRACK, {"events": [whole, {**whole, "itemId": "i2"}, whole]})
-    outcomes = [result["outcome"] for result in answer.data["trackEvents"]["results"]]
-    assert answer.codes == [] and outcomes == ["ACCEPTED", "CONFLICT", "DUPLICATE"]
+    payload = answer.data["trackEvents"]
+    assert answer.codes == []
+    assert [result["outcome"] for result in payload["results"]] == ["ACCEPTED", "CONFLICT", "DUPLICATE"]
+    assert {name: payload[name] for name in COUNTS} == dict(zip(COUNTS, (1, 1, 1, 1, 0), strict=True))
 
 
 async def test_events_may_be_written_into_the_document(tracking: Gateway, ask: Ask) -> None:

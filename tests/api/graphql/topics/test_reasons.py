@@ -169,7 +169,7 @@ async def test_only_an_item_added_lately_to_an_older_catalogue_is_new(ask: Ask, 
         "i07": "NEW",
     }
     assert ids(found)[:2] == ["i05", "i07"], "the newest first of what nobody bought"
-    assert reason(found, "i07")[2] == "Item 7 is new."
+    assert reason(found, "i07")[2] == "New in the shop: Item 7."
 
 
 async def test_similar_items_claim_no_more_than_is_true(ask: Ask, trained: Gateway) -> None:

@@ -1,0 +1,1 @@
+"""The sentences that say to a person why an item is listed, in several languages."""

@@ -1,0 +1,95 @@
+"""`docs/limits.md` says what the code enforces."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from api import errors
+from api.graphql import context
+from api.graphql.request import documents, limits, parsing
+from api.graphql.types import connections, filters
+from api.http import json_body
+from api.oauth import form
+from api.oauth.clients import guesses, registration
+from api.oauth.tokens import verifier
+from api.routes import bulk
+from core import amounts, events, events_v1, texts, uploads
+from core.settings import Gateway, Ingest, Tokens
+from engine import outcomes, scopes
+from engine.intake import ingest
+from engine.reasons import texts as reasons
+from engine.recommending import pages, recommendations
+from engine.recommending import recommendations as lists
+
+
+def longest(kind: Any) -> int:
+    """The `max_length` of a constrained text."""
+    return int(next(one.max_length for one in kind.__metadata__ if hasattr(one, "max_length")))
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
+ENFORCED = {
+    "elements of a page (`first`)": (connections.MAX_FIRST, ""),
+    "items of a list, all pages together": (pages.MAX_ITEMS, ""),
+    "ids in `ids`, `exclude` or `among`": (lists.MAX_IDS, ""),
+    "ids in the lists of a context, all together": (lists.MAX_CONTEXT_ITEMS, ""),
+    "`placement`": (recommendations.MAX_PLACEMENT, " characters"),
+    "filters in a filter, itself counted": (filters.MAX_FILTERS, ""),
+    "filters inside each other, the outermost counted": (filters.MAX_DEPTH, ""),
+    "values in a filter, all levels together": (filters.MAX_VALUES, ""),
+    "`events` of a reason": (context.MAX_EVENTS, ""),
+    "a title inside the text of a reason": (reasons.LONGEST_TITLE, " characters"),
+    "a shop's own text of a reason": (reasons.LONGEST_TEXT, " characters"),
+    "a document": (parsing.MAX_BYTES, " bytes"),
+    "tokens": (parsing.MAX_TOKENS, ""),
+    "brackets inside each other": (parsing.MAX_NESTING, ""),
+    "a name or a number": (parsing.MAX_NAME, " characters"),
+    "operations": (documents._MAX_OPERATIONS, ""),
+    "fields inside each other": (limits.MAX_DEPTH, ""),
+    "root fields": (limits.MAX_ROOT_FIELDS, ""),
+    "aliases": (limits.MAX_ALIASES, ""),
+    "directives": (limits.MAX_DIRECTIVES, ""),
+    "cost: 2 for an object, 1 for a scalar, times `first`": (limits.MAX_COST, ""),
+    "errors in an answer": (errors.MAX_ERRORS, ""),
+    "an error message": (errors.MAX_MESSAGE, " characters"),
+    "events, items, users or ids of a call": (outcomes.MAX_ELEMENTS, ""),
+    "a body, also after decompression (`PENCHANT_MAX_BODY`)": (Gateway.model_fields["max_body"].default, " bytes"),
+    "JSON values of a body": (json_body.MAX_NODES, ""),
+    "levels of JSON": (json_body.MAX_LEVELS, ""),
+    "parameters of a URL": (bulk.MAX_PARAMETERS, ""),
+    "an id, of whatever": (texts.LONGEST_ID, " characters"),
+    "`impressionId`, `query` of an event": (texts.LONGEST_TEXT, " characters"),
+    "`title`, `brand`, a category of an item": (longest(uploads.Line), " characters"),
+    "`description` of an item": (longest(uploads.LongText), " characters"),
+    "an address of an item": (longest(uploads.Link), " characters"),
+    "`itemIds` of an event": (events.MOST_ITEMS, ""),
+    "`properties` of an event": (events_v1.LARGEST_PROPERTIES, " bytes"),
+    "`attributes` of an item, `traits` of a user": (uploads.LARGEST_JSON, " bytes"),
+    "`categories` of an item": (uploads.MOST_CATEGORIES, ""),
+    "`offers` of an item": (uploads.MOST_OFFERS, ""),
+    "`quantity`": (events.LARGEST_QUANTITY, ""),
+    "`unitPrice` times `quantity`": (amounts.LARGEST_LINE, ""),
+    "digits of an amount before the point": (amounts.WHOLE_DIGITS, ""),
+    "digits of an amount after the point": (amounts.DECIMAL_PLACES, ""),
+    "days back of an event, with a person's token (`PENCHANT_PERSON_EVENTS_BACK`)": (
+        Ingest.model_fields["person_events_back"].default,
+        "",
+    ),
+    "days back of an event, with a client's token": (ingest.CLIENT_EVENTS_BACK, ""),
+    "the reason of a decision": (texts.LONGEST_REASON, " characters"),
+    "a client's secret": (registration.MAX_SECRET, " characters"),
+    "a list of scopes": (scopes.LONGEST_LIST, " characters"),
+    "lifetime of a token": (registration.MAX_TTL, " s"),
+    "lifetime of a person's token (`PENCHANT_PERSON_TTL`)": (Tokens.model_fields["person_ttl"].default, " s"),
+    "an access token": (verifier.MAX_LENGTH, " characters"),
+    "a form sent to `/oauth/token`": (form.MAX_BYTES, " bytes"),
+    "wrong secrets of a client from one address, a minute": (guesses.MAX_FAILURES, ""),
+    "wrong secrets from one address, a minute": (guesses.MAX_FAILURES_OF_ADDRESS, ""),
+}
+
+
+def test_the_page_of_limits_says_what_the_code_enforces() -> None:
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    said = dict(row for row in rows if row != ("what", "at most"))
+    assert said == {what: f"{most:,}{unit}" for what, (most, unit) in ENFORCED.items()}
+    assert len(rows) == len(said) + 5, "no row is there twice"
