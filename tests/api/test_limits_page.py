@@ -33,7 +33,7 @@ ENFORCED = {
     "items of a list, all pages together": (pages.MAX_ITEMS, ""),
     "ids in `ids`, `exclude` or `among`": (lists.MAX_IDS, ""),
     "ids in the lists of a context, all together": (lists.MAX_CONTEXT_ITEMS, ""),
-    "`placement`": (recommendations.MAX_PLACEMENT, " characters"),
+    "`placement`": (lists.MAX_PLACEMENT, " characters"),
     "filters in a filter, itself counted": (filters.MAX_FILTERS, ""),
     "filters inside each other, the outermost counted": (filters.MAX_DEPTH, ""),
     "values in a filter, all levels together": (filters.MAX_VALUES, ""),
