@@ -18,7 +18,7 @@ from core.settings import Gateway, Ingest, Tokens
 from engine import outcomes, scopes
 from engine.intake import ingest
 from engine.reasons import texts as reasons
-from engine.recommending import pages, recommendations
+from engine.recommending import pages
 from engine.recommending import recommendations as lists
 
 
