@@ -1,4 +1,4 @@
-"""What was bought at any time, for a shop in which nobody bought anything lately."""
+"""What was bought at any time, for a shop in which nobody bought anything lately. Returns do not count."""
 
 from datetime import datetime, timedelta
 

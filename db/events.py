@@ -223,8 +223,10 @@ async def state_events_of_users(connection: Connection, users: Sequence[str]) ->
     """What `state_events` returns of each of these users, none of whom was merged into another one."""
     rows = await connection.fetch(f"{_STATE_EVENTS} user_id = ANY($1::text[])", list(users), sorted(PAID))
     found: dict[str, list[StateEvent]] = {user: [] for user in users}
-    for row in rows:
-        found[row["user_id"]].append(_state_event(row))
+    for start in range(0, len(rows), SLICE):
+        for row in rows[start : start + SLICE]:
+            found[row["user_id"]].append(_state_event(row))
+        await asyncio.sleep(0)
     return found
 
 

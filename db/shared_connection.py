@@ -14,6 +14,7 @@ from redis.asyncio import Connection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+from core.single_flight import SingleFlight
 from core.tasks import end
 
 Command = tuple[Any, ...]
@@ -29,7 +30,7 @@ class SharedConnection:
     def __init__(self, pool: ConnectionPool, timeout: float) -> None:
         self._pool, self._timeout = pool, timeout
         self._link: _Link | None = None
-        self._opening = asyncio.Lock()
+        self._opening: SingleFlight[str, _Link] = SingleFlight(self._open)
         self._closed = False
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
@@ -42,6 +43,7 @@ class SharedConnection:
     async def close(self) -> None:
         """Close the connection for good. Whoever waits for an answer gets an error."""
         self._closed = True
+        await end(self._opening.cancel())
         if self._link is not None:
             await self._link.close()
 
@@ -59,15 +61,17 @@ class SharedConnection:
     async def _opened(self) -> "_Link":
         if self._link is not None and not self._link.lost:
             return self._link
-        async with self._opening:
-            if self._closed:
-                raise RedisConnectionError("The connection was closed.")
-            if self._link is None or self._link.lost:
-                connection: Connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-                await connection.connect()  # type: ignore[no-untyped-call]
-                connection.socket_timeout = None  # `ask` limits the time; a task for each command is not needed
-                self._link = _Link(connection)
-            return self._link
+        if self._closed:
+            raise RedisConnectionError("The connection was closed.")
+        return await self._opening.result("the only one")
+
+    async def _open(self, _: str) -> "_Link":
+        """Open a connection. It may take longer than a caller waits: a new server's old data is dropped first."""
+        connection: Connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()  # type: ignore[no-untyped-call]
+        connection.socket_timeout = None  # `ask` limits the time; a task for each command is not needed
+        self._link = _Link(connection)
+        return self._link
 
 
 class _Link:
@@ -88,10 +92,10 @@ class _Link:
         """The answers to these commands."""
         if self.lost:
             raise RedisConnectionError("The connection was lost.")
+        packed = self._connection.pack_commands(commands)
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((answer, len(commands)))
         try:
-            packed = self._connection.pack_commands(commands)
             await self._connection.send_packed_command(packed, check_health=False)
             return await answer
         finally:

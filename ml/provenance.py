@@ -22,11 +22,13 @@ def data_identity(log: Log, cut: int) -> dict[str, Any]:
     for texts in (log.people, log.item_ids):
         for text in texts:
             digest.update(text.encode() + b"\0")
-    for column in (log.numbers, log.person, log.item, log.occurred, log.cents, log.order):
-        digest.update(np.ascontiguousarray(column).data)
+    columns = (log.numbers, log.person, log.item, log.occurred, log.cents, log.order, log.quantity, log.signals.person)
+    for column in (*columns, log.signals.events, *(() if log.category is None else (log.category,))):
+        digest.update(np.ascontiguousarray(column).tobytes())
     return {
         "sha256": digest.hexdigest(),
         "lines": len(log),
+        "signals": len(log.signals.person),
         "orders": len(np.unique(log.order)),
         "people": len(np.unique(log.person)),
         "items": len(np.unique(log.item)),

@@ -109,7 +109,7 @@ async def load_patches(connection: Any, load: Load, report: FileProgress) -> Loa
     async with _read(load, _patches, clock.now()) as steps:
         with RejectFile(load.rejects) as rejects:
             async for chunk, patches, refused in steps:
-                if manifest and patches.patches:
+                if manifest and patches.patches and load.kind == Kind.ITEMS:  # no ids of people
                     ids = pa.table([[patch["id"] for patch in patches.patches]], schema=IDS)
                     await asyncio.to_thread(manifest.add, chunk.last_line, encoded(ids))
                 stored, grown = await store_patches(connection, load.kind, patches)

@@ -107,13 +107,17 @@ class PeopleReader:
 
     async def _cached(self, person: Person) -> tuple[bytes | None, list[bytes], list[Degradation]]:
         """The packed base and the recent events, and what is known to be missing in them."""
-        degraded = [Degradation.STORE_FULL] if "postgres" in self._full else []
         try:
             packed, delta = await read_person(self._redis, person)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read a person's state")
-            return None, [], [*degraded, Degradation.NO_CACHE]
-        return packed, delta, [*degraded, Degradation.NO_CACHE] if "redis" in self._full else degraded
+            return None, [], self._degraded(cached=False)
+        return packed, delta, self._degraded()
+
+    def _degraded(self, *, cached: bool = True) -> list[Degradation]:
+        """What full stores do to any state, and a cache that could not be read."""
+        full = [Degradation.STORE_FULL] if "postgres" in self._full else []
+        return full if cached and "redis" not in self._full else [*full, Degradation.NO_CACHE]
 
     async def read_many(self, people: Sequence[Person], history: Connection) -> dict[Person, ReadPerson]:
         """What the states of these users are folded from: one Redis pipeline and two queries of `history` for all.
@@ -121,12 +125,12 @@ class PeopleReader:
         Nothing is kept in Redis. Merged users are left out: read each with `state`. Raises StoreUnavailable when
         `history` is away.
         """
-        degraded: list[Degradation] = []
+        degraded = self._degraded()
         try:
             cached = await read_people(self._redis, people)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read the states of many people")
-            cached, degraded = [(None, [])] * len(people), [Degradation.NO_CACHE]
+            cached, degraded = [(None, [])] * len(people), self._degraded(cached=False)
         found = {
             person: ReadPerson(_unpack(packed), delta, None, degraded)
             for person, (packed, delta) in zip(people, cached, strict=True)

@@ -88,9 +88,12 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     passed = {
         name: {key for key, value in SERVICES[name].get("environment", {}).items() if value is None} for name in OURS
     }
-    asked = {"PENCHANT_PROBE_PORT", "PENCHANT_PERSON_EVENTS_BACK", "PENCHANT_EVENTS_KEEP", "PENCHANT_DISLIKES_HOLD"}
-    assert passed["gateway"] == asked
-    assert passed["worker"] == passed["trainer"] == {"PENCHANT_EVENTS_KEEP"}
+    lists = {"PENCHANT_DISLIKES_HOLD", "PENCHANT_POPULAR_WINDOW"}
+    events = {"PENCHANT_PERSON_EVENTS_BACK", "PENCHANT_EVENTS_KEEP"}
+    bundles = {"PENCHANT_BUNDLES_KEEP", "PENCHANT_BUNDLES_KEEP_SERVED"}
+    assert passed["gateway"] == {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", *lists, *events}
+    assert passed["worker"] == {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles}
+    assert passed["trainer"] == {"PENCHANT_EVENTS_KEEP", *bundles}
     assert set.union(*passed.values()) <= FIELDS.keys()
 
 
