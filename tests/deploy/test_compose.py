@@ -150,10 +150,11 @@ def test_addresses_and_stores_have_the_same_passwords(secrets_folder: Path) -> N
 
 
 def test_no_secret_is_in_the_file_or_in_a_default() -> None:
-    for name, service in SERVICES.items():
+    for service in SERVICES.values():
         for variable, value in service.get("environment", {}).items():
             secret = re.search(r"PASSWORD|SECRET|TOKEN|_URL$", variable)
-            assert not secret or variable.endswith("_FILE") or variable == "PENCHANT_PUBLIC_URL", f"{name}: {value}"
+            passed_on = value is None  # as on the host: nothing is in this file
+            assert not secret or passed_on or variable.endswith("_FILE") or variable == "PENCHANT_PUBLIC_URL", variable
     assert "secrets/" in (ROOT / ".gitignore").read_text().split()
 
 
