@@ -18,7 +18,7 @@ from core.stores import log_unavailable
 from db.cache import connect_redis
 from db.identities import users_of_guests
 from db.items import last_categories
-from db.jobs import AFFINITY, Job, LeaseLost, lease_job
+from db.jobs import AFFINITY, Job, LeaseLost, lease_job, requeue_job
 from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
 from db.merged_users import owners_of_merged
@@ -76,7 +76,7 @@ async def train_waiting(
     this raises TrainingStopped.
     """
     async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
-        job = await lease_job(pool, kind, leases.LEASE)
+        job = await _leased(pool, kind)
         if job is None:
             log.info("no_training_waits", kind=kind)
             return None
@@ -90,6 +90,18 @@ async def train_waiting(
         if bundles is not None:
             await _prune(pool, stores.bundles, bundles)
         return outcome
+
+
+async def _leased(pool: Pool, kind: str) -> Job | None:
+    """Lease the oldest job that waits. If this is cancelled meanwhile, the job waits again: nobody holds it yet."""
+    leasing = asyncio.create_task(lease_job(pool, kind, leases.LEASE))
+    try:
+        return await asyncio.shield(leasing)
+    except asyncio.CancelledError:
+        job = await leasing
+        if job is not None:
+            await requeue_job(pool, job, leases.STOPPED)
+        raise
 
 
 async def _prune(pool: Pool, folder: Path, bundles: Bundles) -> None:

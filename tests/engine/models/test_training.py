@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -237,6 +238,30 @@ def waiting(pool: Pool, id: int) -> Callable[[], Awaitable[bool]]:
         return job is not None and job.state == "QUEUED"
 
     return holds
+
+
+async def test_a_job_whose_trainer_is_stopped_while_it_leases_waits_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    leased, go_on = asyncio.Event(), asyncio.Event()
+
+    async def lease_slowly(*arguments: Any) -> Job | None:
+        job = await lease_job(*arguments)
+        leased.set()
+        await go_on.wait()
+        return job
+
+    monkeypatch.setattr(training, "lease_job", lease_slowly)
+    leasing = asyncio.create_task(training._leased(pool, AFFINITY))
+    await leased.wait()
+    assert (await job(pool, asked.id)).state == "RUNNING"
+    leasing.cancel()
+    asyncio.get_running_loop().call_soon(go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await leasing
+    stopped = await job(pool, asked.id)
+    assert (stopped.state, stopped.stops) == ("QUEUED", 1)
 
 
 async def test_a_job_that_was_stopped_often_is_not_given_up(pool: Pool) -> None:
