@@ -1,6 +1,7 @@
 """The task that carries out the oldest waiting training."""
 
 import asyncio
+import mmap
 
 import structlog
 from celery import Celery, Task
@@ -19,6 +20,13 @@ from workers.observation import observed
 from workers.process import CONFIRM_TIMEOUT
 
 log = structlog.get_logger()
+
+_stopping = mmap.mmap(-1, 1)  # shared with the processes that are forked later: 1 once the trainer is told to end
+
+
+def mark_stopping() -> None:
+    """No training begins in this trainer any more, not even one whose message it has already."""
+    _stopping[0] = 1
 
 
 def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles) -> None:
@@ -44,7 +52,7 @@ def notify_at_start(stores: Stores) -> None:
 
 async def _train(stores: Stores, kind: str, lake: str | None, bundles: Bundles) -> None:
     try:
-        await train_waiting(stores, kind, lake, bundles)
+        await train_waiting(stores, kind, lake, bundles, stopping=lambda: _stopping[0] == 1)
     except TrainingStopped:
         log.info("training_stopped", kind=kind)
         await _notify_next(stores, kind)

@@ -36,6 +36,9 @@ def _interrupt_children(**_: object) -> None:
     """Celery's processes ignore SIGINT; only a training listens to it. An export is finished."""
     from billiard import active_children  # type: ignore[import-untyped]  # it ships no types
 
+    from workers.train import mark_stopping
+
+    mark_stopping()  # before the signal: a child that begins now sees either this or the signal
     for child in active_children():
         with suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGINT)

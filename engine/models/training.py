@@ -28,7 +28,7 @@ from db.purchases import Signals as StoredSignals
 from db.serving import Model, registered
 from engine.models import leases
 from engine.models.learnable import check_learnable
-from engine.models.leases import HeldJob, hold, stopped_by_signals
+from engine.models.leases import HeldJob, TrainingStopped, hold, stopped_by_signals
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
 from ml.bundle import Bundle, delete_bundle
@@ -68,14 +68,21 @@ def last_weeks(log: Log) -> tuple[Log, int | None]:
 
 
 async def train_waiting(
-    stores: Stores, kind: str = AFFINITY, lake: str | None = None, bundles: Bundles | None = None
+    stores: Stores,
+    kind: str = AFFINITY,
+    lake: str | None = None,
+    bundles: Bundles | None = None,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome | None:
     """Carry out the oldest training that waits or whose lease has ended; None when there is none.
 
     Old bundles are deleted after it, if `bundles` says how many stay. At SIGTERM or Ctrl-C the job waits again, and
-    this raises TrainingStopped.
+    this raises TrainingStopped; also if the trainer is `stopping` already, because its signal may have come before.
     """
     async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
+        if stopping():
+            raise TrainingStopped
         job = await _leased(pool, kind)
         if job is None:
             log.info("no_training_waits", kind=kind)
