@@ -220,7 +220,7 @@ async def state_events(connection: Connection, person: Person) -> list[StateEven
 
 
 async def state_events_of_users(connection: Connection, users: Sequence[str]) -> dict[str, list[StateEvent]]:
-    """What `state_events` returns of each of these users, none of whom was merged into another one."""
+    """The events of each of these users, as `state_events` returns them. No user may be merged into another."""
     rows = await connection.fetch(f"{_STATE_EVENTS} user_id = ANY($1::text[])", list(users), sorted(PAID))
     found: dict[str, list[StateEvent]] = {user: [] for user in users}
     for start in range(0, len(rows), SLICE):

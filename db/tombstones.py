@@ -142,7 +142,7 @@ async def unknown_tombstones(connection: Connection, tombstones: Sequence[Tombst
 
 
 async def people_of(connection: Connection, tombstones: Sequence[Tombstone]) -> list[tuple[Person, datetime]]:
-    """The people of these tombstones of whom the database holds something. Reads every event: not for a request."""
+    """The erased people that the database still knows, by their tombstones. Reads every event: not for a request."""
     rows = await connection.fetch(
         "SELECT kind, id, given.erased_at FROM"
         " (SELECT 'user' AS kind, id FROM users UNION SELECT 'user', user_id FROM events WHERE user_id IS NOT NULL"

@@ -95,7 +95,7 @@ _NEXT_ID: Final = (
 
 
 async def stream_user_ids(connection: Connection, at_once: int = 1_000) -> AsyncIterator[list[str]]:
-    """The ids of all users whom the shop described or reported events of, in order. Old ids are left out."""
+    """The ids of all users with traits or events, in order. Old ids of merged users are left out."""
     after = ""
     while True:
         rows = await connection.fetch(

@@ -146,7 +146,7 @@ async def _owned(connection: Connection, events: Sequence[Event], plain_until: d
 
 
 async def _people_of(connection: Connection, event: Event) -> set[Person]:
-    """The person who sent the event, and the user whom the person became."""
+    """The person of the event, and the user that this person was joined to, if any."""
     (owned,) = await assign_to_users(connection, [event])
     return {event.person, owned.person}
 

@@ -149,7 +149,7 @@ class PeopleReader:
         return found
 
     async def fold_read(self, read: ReadPerson) -> tuple[State, list[Degradation]]:
-        """The state of a person whom `read_many` read: as `state` returns it."""
+        """The state of a person that `read_many` has read, as `state` returns it."""
         base, rows = read.base, read.history or ()
         if base is None:
             base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)

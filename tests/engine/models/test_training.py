@@ -24,7 +24,7 @@ from db.jobs import AFFINITY, MOST_LEASES, Job, LeaseLost, give_up_jobs, job_by_
 from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
 from engine.models import training
-from engine.models.leases import hold
+from engine.models.leases import TrainingStopped, hold
 from tests.faults import eventually
 from tests.fixtures.worker import BEAT, OFTEN, StartWorker
 
@@ -262,6 +262,14 @@ async def test_a_job_whose_trainer_is_stopped_while_it_leases_waits_again(
         await leasing
     stopped = await job(pool, asked.id)
     assert (stopped.state, stopped.stops) == ("QUEUED", 1)
+
+
+async def test_no_training_begins_in_a_trainer_that_is_told_to_end(pool: Pool, stores: Stores) -> None:
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    with pytest.raises(TrainingStopped):
+        await training.train_waiting(stores, stopping=lambda: True)
+    untouched = await job(pool, asked.id)
+    assert (untouched.state, untouched.fencing_token, untouched.stops) == ("QUEUED", 0, 0)
 
 
 async def test_a_job_that_was_stopped_often_is_not_given_up(pool: Pool) -> None:
