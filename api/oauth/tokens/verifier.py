@@ -10,6 +10,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from api.http.refresher import Refresher
+from api.oauth.foreign.issuers import ForeignIssuers, ForeignToken
 from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
@@ -32,6 +33,7 @@ class _Checked:
     viewer: Viewer
     jti: str
     kid: str
+    foreign: ForeignToken | None = None
 
 
 class Verifier:
@@ -44,6 +46,7 @@ class Verifier:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience_of(issuer)
+        self._foreign = ForeignIssuers(issuer)
         self._refused = RefusedTokens(frozenset(), frozenset())
         self._remembered: dict[bytes, _Checked] = {}
         self._max_age = max_age
@@ -52,13 +55,14 @@ class Verifier:
     async def verify(self, token: str) -> Viewer:
         """The viewer a token names.
 
-        Raises InvalidToken, and StoreUnavailable when revocations could not be read for five minutes.
+        Raises InvalidToken, StoreUnavailable when revocations could not be read for five minutes, and KeysUnavailable
+        while the keys of a foreign issuer cannot be read.
         """
         if len(token) > MAX_LENGTH or not token.isascii():
             raise InvalidToken()
         await self.refresh()
         digest = hashlib.sha256(token.encode("ascii")).digest()
-        checked = self._remembered.get(digest) or self._check(token)
+        checked = self._recall(digest) or await self._check_foreign(token) or self._check(token)
         if (refusal := self._refusal(checked)) is not None:
             self._remembered.pop(digest, None)
             raise InvalidToken(refusal)
@@ -73,18 +77,33 @@ class Verifier:
 
     async def close(self) -> None:
         """Stop reading."""
+        self._foreign.close()
         await self._refresher.close()
 
     async def _read_revocations(self) -> None:
         self._refused = await list_refused(self._pool)
         await self._keys.refresh(self._pool)
+        await self._foreign.refresh(self._pool)
+
+    def _recall(self, digest: bytes) -> _Checked | None:
+        """What is remembered of a token; not that of a foreign token which has to be verified anew."""
+        checked = self._remembered.get(digest)
+        if checked is not None and checked.foreign is not None and not self._foreign.holds(checked.foreign):
+            return None
+        return checked
 
     def _refusal(self, checked: _Checked) -> str | None:
         if checked.viewer.expires_at <= clock.now().timestamp():
             return "The access token has expired."
         if checked.jti in self._refused.tokens or checked.viewer.client_id in self._refused.clients:
             return "The access token was revoked."
-        return None if self._keys.verifying(checked.kid) else "The key of the access token was withdrawn."
+        if checked.foreign is None and not self._keys.verifying(checked.kid):
+            return "The key of the access token was withdrawn."
+        return None
+
+    async def _check_foreign(self, token: str) -> _Checked | None:
+        foreign = await self._foreign.check(token)
+        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, foreign)
 
     def _check(self, token: str) -> _Checked:
         try:
