@@ -90,6 +90,33 @@ async def enable_account(connection: Connection, login_key: str) -> bool:
     return status == "UPDATE 1"
 
 
+async def accounts_of(connection: Connection, user_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """All that the accounts of these users hold but for the passwords, as JSON."""
+    rows = await connection.fetch(
+        """SELECT login, user_id, created_at, password_set_at, disabled_at,
+               (SELECT coalesce(jsonb_agg(jsonb_build_object('signedInAt', auth_time, 'usedAt', used_at)
+                           ORDER BY auth_time), '[]')
+                FROM oauth_sessions WHERE account = oauth_accounts.id) AS sessions,
+               (SELECT coalesce(jsonb_agg(jsonb_build_object('client', client_id, 'scopes', scopes, 'at', given_at)
+                           ORDER BY given_at), '[]')
+                FROM oauth_consents WHERE account = oauth_accounts.id) AS consents
+           FROM oauth_accounts WHERE user_id = ANY($1::text[]) ORDER BY login_key""",
+        list(user_ids),
+    )
+    return [
+        {
+            "login": row["login"],
+            "userId": row["user_id"],
+            "createdAt": row["created_at"].isoformat(),
+            "passwordSetAt": row["password_set_at"].isoformat(),
+            "disabledAt": row["disabled_at"] and row["disabled_at"].isoformat(),
+            "sessions": row["sessions"],
+            "consents": row["consents"],
+        }
+        for row in rows
+    ]
+
+
 async def delete_accounts(connection: Connection, user_ids: Sequence[str]) -> int:
     """Delete the accounts of these users with their sessions, consents and addresses; returns how many there were."""
     status = await connection.execute("DELETE FROM oauth_accounts WHERE user_id = ANY($1::text[])", list(user_ids))

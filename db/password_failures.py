@@ -70,7 +70,7 @@ async def is_familiar(connection: Connection, account: int, address: bytes, sinc
 
 
 async def set_familiar(connection: Connection, account: int, address: bytes, now: datetime) -> None:
-    """Note that the owner of the account signed in from this address. The oldest beyond MOST_ADDRESSES are forgotten."""
+    """Note that the account's owner signed in from this address. The oldest beyond MOST_ADDRESSES are forgotten."""
     await connection.execute(
         """INSERT INTO oauth_familiar_addresses (account, address, signed_in_at) VALUES ($1, $2, $3)
            ON CONFLICT (account, address) DO UPDATE SET signed_in_at = EXCLUDED.signed_in_at""",

@@ -39,7 +39,7 @@ def check_password(password: str, login: str, user_id: str) -> str:
 
     There are no rules about kinds of characters (NIST SP 800-63B, section 3.1.1).
     """
-    if len(password) > LONGEST_PASSWORD or not SHORTEST_PASSWORD <= len(normal := normal_password(password)):
+    if len(password) > LONGEST_PASSWORD or not len(normal := normal_password(password)) >= SHORTEST_PASSWORD:
         raise InvalidInput(f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters", "password")
     if _CONTROL.search(password):
         raise InvalidInput("A password cannot have control characters: no form could send them", "password")

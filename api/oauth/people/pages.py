@@ -21,7 +21,7 @@ SECURITY: Final = {
 _PAGE: Final = Markup(
     '<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
-    '<title>{title} – {shop}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n<p class="shop">{shop}</p>\n'
+    '<title>{title} · {shop}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n<p class="shop">{shop}</p>\n'
     "<h1>{title}</h1>\n{body}\n</main>\n</body>\n</html>\n"
 )
 _FORM: Final = Markup('<form method="post" action="{action}">\n{hidden}\n{body}\n</form>')
@@ -105,10 +105,10 @@ class Pages:
 
     def consent(self, asking: Asking, login: str, scopes: Iterable[str], other_account: str) -> HTMLResponse:
         """Asks whether the client may have these scopes. `other_account` is the link to sign in with another one."""
-        say, client = self.language.say, asking.client
+        say = self.language.say
         allowed = dict.fromkeys(self.language.scope(scope) for scope in scopes)
         body = [
-            _TEXT.format(say("consent_asks", client=_NAME.format(client))),
+            _TEXT.format(say("consent_asks", client=_NAME.format(asking.client))),
             _LIST.format(Markup("\n").join(_ITEM.format(text) for text in allowed)),
             _QUIET.format(say("consent_returns", address=_NAME.format(shown_address(asking.redirect_uri or "")))),
             self._form(
@@ -123,7 +123,7 @@ class Pages:
             _QUIET.format(say("signed_in_as", login=_NAME.format(login))),
             _LINK.format(address=self.base + other_account, text=say("other_account")),
         ]
-        return self._page(say("consent_title", client=client), Markup("\n").join(body), asking.redirect_uri)
+        return self._page(say("consent_title"), Markup("\n").join(body), asking.redirect_uri)
 
     def sign_out(self, asking: Asking, login: str) -> HTMLResponse:
         """Asks whether to sign out."""
@@ -165,12 +165,12 @@ class Pages:
             value=value,
             autocomplete=autocomplete,
             label=self.language.say(f"{name}_label"),
-            state=state + Markup(" autofocus" if name == first else ""),
+            state=state + (Markup(" autofocus") if name == first else ""),
             wrong=_WRONG.format(name=name, text=self.language.say(f"{name}_missing")) if name in missing else "",
         )
 
     def _page(self, title: Markup, body: Markup, leads_to: str | None = None, status: int = 200) -> HTMLResponse:
-        html = _PAGE.format(language=self.language.tag, title=title, shop=self.shop, style=Markup(STYLE), body=body)
+        html = _PAGE.format(language=self.language.tag, title=title, shop=self.shop, style=STYLE, body=body)
         return HTMLResponse(html, status, SECURITY | {"Content-Security-Policy": _policy(leads_to)})
 
 

@@ -4,7 +4,9 @@ import hashlib
 from base64 import b64encode
 from typing import Final
 
-STYLE: Final = """
+from markupsafe import Markup
+
+STYLE: Final = Markup("""
 :root { color-scheme: light dark; --page: #f3f4f6; --card: #fff; --text: #1b1f24; --quiet: #535b66; --line: #7b8490;
   --main: #1f4fd1; --on-main: #fff; --wrong: #b3140f; --wrong-page: #fdecea }
 @media (prefers-color-scheme: dark) { :root { --page: #111418; --card: #1b2027; --text: #eceff3; --quiet: #b3bcc8;
@@ -17,6 +19,8 @@ main { width: 100%; max-width: 26rem; margin: auto; padding: 2rem; background: v
 .shop { margin: 0 0 1rem; color: var(--quiet); font-weight: 600 }
 h1 { margin: 0 0 .5rem; font-size: 1.5rem; line-height: 1.25 }
 p { margin: 0 0 1rem }
+form { margin: 0 0 1rem }
+main > :last-child { margin-bottom: 0 }
 ul { margin: 0 0 1rem; padding-left: 1.25rem }
 li { margin: .25rem 0 }
 .quiet { color: var(--quiet); font-size: .9375rem }
@@ -34,7 +38,7 @@ a { color: var(--main) }
 :focus-visible { outline: 3px solid var(--main); outline-offset: 2px }
 @media (max-width: 30rem) { body { background: var(--card) }
   main { margin: 0 auto; padding: 1.5rem 1rem; box-shadow: none; border-radius: 0 } }
-"""
+""")
 
 STYLE_SOURCE: Final = f"'sha256-{b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
 """How `style-src` of a Content-Security-Policy names the style."""
