@@ -33,6 +33,7 @@ COMMANDS = {
     "erasures": "cli.commands.erasures:app",
     "clients": "cli.commands.clients:app",
     "issuers": "cli.commands.issuers:app",
+    "accounts": "cli.commands.accounts:app",
     "token": "cli.commands.token:token",
     "recommend": "cli.commands.recommend:recommend",
     "schema": "cli.commands.schema:schema",
