@@ -97,8 +97,8 @@ def test_elements_of_lists_are_not_null() -> None:
 
 def test_the_printed_schema_shows_the_scopes_of_a_field() -> None:
     text = SCHEMA.as_str()
-    assert '@requires(scopes: ["recommendations:read"])' in text
-    assert '@requires(scopes: ["profiles:read"], orOneself: true)' in text
+    assert '@requiresScopes(scopes: [["recommendations:read"]])' in text
+    assert '@requiresScopes(scopes: [["profiles:read"]]) @orOneself' in text
 
 
 def test_everything_has_a_description() -> None:
