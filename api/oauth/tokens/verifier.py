@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-import orjson
 from joserfc import jws
 from joserfc.errors import JoseError
 
 from api.http.refresher import Refresher
+from api.oauth.compact import check_spelling, from_base64url, read_object
 from api.oauth.foreign.issuers import ForeignIssuers, ForeignToken
 from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
-from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
+from api.oauth.tokens.signing_keys import ALGORITHM, VERIFY_FOR, SigningKeys
 from core import clock
 from core.errors import InvalidInput, InvalidToken, Unanswerable
 from db.postgres import Connection
@@ -24,6 +24,7 @@ from engine.viewer import Viewer
 
 POLL = 2.0  # seconds between reads of revocations and keys: a revocation counts after three at most
 MAX_AGE = 300.0  # seconds to use the revocations read last while Postgres does not answer
+CLOCK_SKEW = 5.0  # seconds that the clock of another gateway may be ahead
 MAX_LENGTH = 8192  # characters of a token
 MAX_REMEMBERED = 10_000  # tokens
 
@@ -121,6 +122,11 @@ class Verifier:
             raise ValueError("another issuer or audience, or exp is not an integer")
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("sub, client_id, scope and jti must be strings")
+        latest = clock.now().timestamp() + CLOCK_SKEW
+        if not all(type(claims.get(name, 0)) is int and claims.get(name, 0) <= latest for name in ("iat", "nbf")):
+            raise ValueError("iat and nbf must be integers, and not in the future")
+        if claims["exp"] > latest + VERIFY_FOR.total_seconds():
+            raise ValueError("exp is later than that of any token of ours")
         scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
         viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
         return _Checked(viewer, claims["jti"], kid)
@@ -133,14 +139,12 @@ class Verifier:
 
 def _open(token: str, keys: SigningKeys) -> tuple[dict[str, Any], str]:
     """Claims and key id of a token with our header and signature. Raises JoseError or ValueError."""
+    check_spelling(token)
     signed = jws.extract_compact(token.encode("ascii"))
-    header = signed.headers()
+    header = read_object(from_base64url(token.partition(".")[0]))
     if header.keys() != {"alg", "typ", "kid"} or (header["alg"], header["typ"]) != (ALGORITHM, TYPE):
         raise ValueError("the header must be alg, typ and kid, with our algorithm and type")
     key = keys.verifying(header["kid"])
     if key is None or not jws.validate_compact(signed, key, algorithms=[ALGORITHM]):
         raise ValueError("not signed by one of our keys")
-    claims = orjson.loads(signed.payload)
-    if not isinstance(claims, dict):
-        raise ValueError("the claims must be an object")
-    return claims, header["kid"]
+    return read_object(signed.payload), header["kid"]

@@ -7,7 +7,7 @@ Revises: 0014
 from db.migrate import run_file, run_sql
 
 revision = "0017"
-down_revision = "0014"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

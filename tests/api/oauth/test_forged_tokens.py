@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from tests.running import register_client, running_gateway
 
 QUICK = 0.05  # seconds
 TRIES = 20  # the machine may be busy: one quick answer shows that the work is small
+QUERY = '{"query": "{ items(first: 1) { nodes { id } } }"}'
 CHALLENGE = 'Bearer realm="penchant", error="invalid_token"'
 
 
@@ -36,6 +38,9 @@ class Entrance:
         body = answer.read()
         return answer.status, answer.getheader("WWW-Authenticate"), body, time.perf_counter() - began
 
+    def close(self) -> None:
+        self._connection.close()
+
     def wrong(self, token: str) -> str | None:
         """What is wrong with the answer to a forged token."""
         status, challenge, body, seconds = self.ask(token)
@@ -51,13 +56,13 @@ class Entrance:
 async def test_every_forged_token_is_refused_at_once(stores: Stores, pool: Pool, tmp_path: Path) -> None:
     await register_client(pool)
     log = tmp_path / "gateway.log"
-    with running_gateway(stores, log) as gateway:
+    with running_gateway(stores, log) as gateway, ExitStack() as stack:
         keys = SigningKeys(Sealer("s" * 32))  # the secret of the gateways that tests run
         await keys.refresh(pool)
         metadata = (await asyncio.to_thread(httpx.get, f"{gateway.url}/.well-known/oauth-authorization-server")).json()
         forger = Forger(metadata["issuer"], keys.signing)
-        graphql = Entrance(gateway.url, "/graphql", '{"query": "{ items(first: 1) { nodes { id } } }"}')
-        events = Entrance(gateway.url, "/events", "[]")
+        graphql = stack.enter_context(closing(Entrance(gateway.url, "/graphql", QUERY)))
+        events = stack.enter_context(closing(Entrance(gateway.url, "/events", "[]")))
         assert graphql.ask(forger.token())[0] == 200, "a token of this forger is refused for what is forged in it only"
         forgeries = {name: token for table in FORGERIES for name, token in table(forger)}
         assert len(forgeries) > 200
