@@ -19,6 +19,7 @@ from db.postgres import Pool, connect_pool
 pytest_plugins = (
     "tests.fixtures.gateway",
     "tests.fixtures.log_watch",
+    "tests.fixtures.node",
     "tests.fixtures.over_http",
     "tests.fixtures.worker",
 )
