@@ -32,6 +32,7 @@ COMMANDS = {
     "users": "cli.commands.users:app",
     "erasures": "cli.commands.erasures:app",
     "clients": "cli.commands.clients:app",
+    "keys": "cli.commands.keys:app",
     "token": "cli.commands.token:token",
     "recommend": "cli.commands.recommend:recommend",
     "schema": "cli.commands.schema:schema",

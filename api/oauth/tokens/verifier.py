@@ -1,7 +1,8 @@
 """Verifies access tokens. It trusts our own keys, one algorithm, one issuer and one audience, nothing else."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -10,12 +11,14 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from api.http.refresher import Refresher
+from api.oauth.clients.activity import ClientActivity
 from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core import clock
 from core.errors import InvalidInput, InvalidToken, Unanswerable
+from db.clients import ChangedClient, list_changed
 from db.postgres import Connection
 from db.revocations import RefusedTokens, list_refused
 from engine.scopes import PEOPLE, read_scopes
@@ -25,6 +28,11 @@ POLL = 2.0  # seconds between reads of revocations and keys: a revocation counts
 MAX_AGE = 300.0  # seconds to use the revocations read last while Postgres does not answer
 MAX_LENGTH = 8192  # characters of a token
 MAX_REMEMBERED = 10_000  # tokens
+LONGEST_LIFE = timedelta(days=1, minutes=5)  # of an access token, and some time for clocks that differ
+EXPIRED = "The access token has expired."
+REVOKED = "The access token was revoked."
+WITHDRAWN = "The key of the access token was withdrawn."
+REASONS = {EXPIRED: "token_expired", REVOKED: "token_revoked", WITHDRAWN: "key_withdrawn"}  # in the audit trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +40,29 @@ class _Checked:
     viewer: Viewer
     jti: str
     kid: str
+    issued_at: int  # seconds
 
 
 class Verifier:
     """Verifies tokens. It remembers valid ones by digest, so a process checks the signature of a token once."""
 
     def __init__(
-        self, pool: Connection, keys: SigningKeys, issuer: str, *, poll: float = POLL, max_age: float = MAX_AGE
+        self,
+        pool: Connection,
+        keys: SigningKeys,
+        issuer: str,
+        activity: ClientActivity | None = None,
+        *,
+        poll: float = POLL,
+        max_age: float = MAX_AGE,
     ) -> None:
         self._pool = pool
         self._keys = keys
         self._issuer = issuer
+        self._activity = activity or ClientActivity()
         self._audience = audience_of(issuer)
         self._refused = RefusedTokens(frozenset(), frozenset())
+        self._changed: dict[str, ChangedClient] = {}
         self._remembered: dict[bytes, _Checked] = {}
         self._max_age = max_age
         self._refresher = Refresher("revocations", self._read_revocations, every=poll)
@@ -61,9 +79,11 @@ class Verifier:
         checked = self._remembered.get(digest) or self._check(token)
         if (refusal := self._refusal(checked)) is not None:
             self._remembered.pop(digest, None)
+            self._activity.note_refusal(checked.viewer.client_id, REASONS[refusal])
             raise InvalidToken(refusal)
         self._remember(digest, checked)
-        return checked.viewer
+        self._activity.note_use(checked.viewer.client_id)
+        return self._as_of_now(checked.viewer)
 
     async def refresh(self) -> None:
         """Read revocations and keys when the last read is two seconds old. Raises StoreUnavailable, see `verify`."""
@@ -77,14 +97,23 @@ class Verifier:
 
     async def _read_revocations(self) -> None:
         self._refused = await list_refused(self._pool)
+        self._changed = await list_changed(self._pool, LONGEST_LIFE)
         await self._keys.refresh(self._pool)
 
     def _refusal(self, checked: _Checked) -> str | None:
         if checked.viewer.expires_at <= clock.now().timestamp():
-            return "The access token has expired."
+            return EXPIRED
         if checked.jti in self._refused.tokens or checked.viewer.client_id in self._refused.clients:
-            return "The access token was revoked."
-        return None if self._keys.verifying(checked.kid) else "The key of the access token was withdrawn."
+            return REVOKED
+        changed = self._changed.get(checked.viewer.client_id)
+        if changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()):
+            return REVOKED
+        return None if self._keys.verifying(checked.kid) else WITHDRAWN
+
+    def _as_of_now(self, viewer: Viewer) -> Viewer:
+        """The viewer without the scopes that its client lost since the token was issued."""
+        changed = self._changed.get(viewer.client_id)
+        return viewer if changed is None else replace(viewer, scopes=viewer.scopes & changed.scopes)
 
     def _check(self, token: str) -> _Checked:
         try:
@@ -104,7 +133,7 @@ class Verifier:
             raise ValueError("sub, client_id, scope and jti must be strings")
         scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
         viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
-        return _Checked(viewer, claims["jti"], kid)
+        return _Checked(viewer, claims["jti"], kid, int(claims.get("iat", 0)))
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:
         if len(self._remembered) >= MAX_REMEMBERED and digest not in self._remembered:
