@@ -34,6 +34,7 @@ COMMANDS = {
     "clients": "cli.commands.clients:app",
     "issuers": "cli.commands.issuers:app",
     "accounts": "cli.commands.accounts:app",
+    "keys": "cli.commands.keys:app",
     "token": "cli.commands.token:token",
     "recommend": "cli.commands.recommend:recommend",
     "schema": "cli.commands.schema:schema",

@@ -157,6 +157,9 @@ class Tokens(_Concern):
 
     person_ttl: int = Field(900, ge=60, description="Seconds a person's access token is valid.")
     client_ttl: int = Field(3600, ge=60, description="Seconds a client's own access token is valid.")
+    signing_key_days: int = Field(
+        90, ge=0, le=3_653, description="Days after which a gateway makes a new key to sign tokens. 0: never."
+    )
 
 
 class SignIn(_Concern):

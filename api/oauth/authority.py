@@ -1,14 +1,17 @@
 """What one process needs to issue access tokens and to verify them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from starlette.responses import Response
 
 from api.http.cors import Origins
 from api.oauth.blocking_pool import BlockingPool
-from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
+from api.oauth.clients.activity import ClientActivity
+from api.oauth.clients.credentials import BadClient, Credentials, named_client, read_credentials
 from api.oauth.clients.guesses import Guesses
 from api.oauth.issuer import audience_of, issuer_of
 from api.oauth.lanes import Lane
@@ -16,11 +19,14 @@ from api.oauth.server import TokenServer, check_grant_type
 from api.oauth.tokens.issuing import AccessTokens
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
+from api.oauth.upkeep import Upkeep
 from core.settings import Settings
 from core.single_flight import SingleFlight
+from core.tasks import end
 from db.postgres import Connection
 
 THREADS = 2  # of each lane; an argon2 check takes 19 MiB and 30 ms in one
+LAST_WRITE = 2.0  # seconds to write, at the end, what clients did
 MAX_WAITING = 32  # token requests of each lane, running ones included
 
 
@@ -39,6 +45,7 @@ class Authority:
     server: TokenServer
     known: Lane
     unknown: Lane
+    activity: ClientActivity
     guesses: Guesses = field(default_factory=Guesses)
     _checks: SingleFlight[tuple[Credentials, str], bool] = field(init=False)
 
@@ -58,10 +65,16 @@ class Authority:
         client_id = credentials.client_id
         response = await self.known.run(("client", client_id), self.server.answer, form, headers)
         if response.status_code == 200:
+            self.activity.note_use(client_id)
             self.guesses.set_familiar(client_id, caller)
         elif response.status_code == BadClient.status_code:  # a remembered secret that was changed since
             self.guesses.add_failure(client_id, caller)
         return response
+
+    def note_refusal(self, form: Mapping[str, str], headers: Mapping[str, str], reason: str) -> None:
+        """Count a refused token request for the client that it names."""
+        if client_id := named_client(headers, form):
+            self.activity.note_refusal(client_id, reason)
 
     def close(self) -> None:
         """Stop checking secrets, and drop the requests that wait."""
@@ -93,19 +106,31 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     stores = settings.stores
     blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, 2 * THREADS)
     tokens = AccessTokens(issuer, audience_of(issuer), keys, settings.tokens)
+    activity = ClientActivity()
     authority = Authority(
         issuer=issuer,
         keys=keys,
-        verifier=Verifier(pool, keys, issuer),
+        verifier=Verifier(pool, keys, issuer, activity),
         origins=Origins(pool),
         server=TokenServer(issuer, tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
         unknown=Lane("oauth-unknown", THREADS, MAX_WAITING),
+        activity=activity,
     )
+    days = settings.tokens.signing_key_days
+    upkeep = asyncio.create_task(Upkeep(pool, keys, activity, timedelta(days=days) if days else None).run())
     try:
         yield authority
     finally:
+        await end([upkeep])
+        await _write_last(activity, pool)
         authority.close()
         await authority.verifier.close()
         await authority.origins.close()
         blocking_pool.close()
+
+
+async def _write_last(activity: ClientActivity, pool: Connection) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WRITE):
+            await activity.write(pool)

@@ -32,17 +32,23 @@ def routes() -> list[Route]:
 async def token(request: Request) -> Response:
     """Issue an access token, or answer with an error of RFC 6749, section 5.2."""
     authority: Authority = request.state.authority
+    form: dict[str, str] = {}
     try:
-        return await authority.answer(await read_form(request), request.headers, caller_of(request.scope))
+        form = await read_form(request)
+        answer = await authority.answer(form, request.headers, caller_of(request.scope))
     except OAuth2Error as error:
-        return authority.server.refuse(error)
+        answer = authority.server.refuse(error)
     except TooManyGuesses as error:
+        authority.note_refusal(form, request.headers, "slow_down")
         return _refuse("slow_down", 429, error.retry_after, str(error))
     except Overloaded:
         return _refuse("temporarily_unavailable", 503, 1)
     except (StoreUnavailable, TimeoutError) as error:
         log.warning("token_not_issued", reason=type(error).__name__, error=str(error))
         return _refuse("temporarily_unavailable", 503, 1)
+    if answer.status_code != 200:
+        authority.note_refusal(form, request.headers, orjson.loads(answer.body)["error"])
+    return answer
 
 
 async def jwks(request: Request) -> Response:

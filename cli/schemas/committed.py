@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cli.schemas.compatibility import narrowings
 from cli.schemas.event_schemas import FOLDER
@@ -78,8 +78,9 @@ def _for_queries(sdl: str) -> "GraphQLSchema":
     from graphql import GraphQLSchema, build_schema
 
     schema = build_schema(sdl)
+    parts: Any = schema.to_kwargs()
     directives = [one for one in schema.directives if any(place.name in IN_QUERIES for place in one.locations)]
-    return GraphQLSchema(**{**schema.to_kwargs(), "directives": directives})
+    return GraphQLSchema(**{**parts, "directives": directives})
 
 
 def check_events_unbroken(old: Mapping[Path, str], new: Mapping[Path, str]) -> None:

@@ -53,6 +53,15 @@ def read_credentials(headers: Mapping[str, str], form: Mapping[str, str]) -> Cre
     return Credentials("client_secret_post", form["client_id"], (form["client_secret"],))
 
 
+def named_client(headers: Mapping[str, str], form: Mapping[str, str]) -> str | None:
+    """The client id that a request names, whoever sends it; None when it names none, or no possible one."""
+    try:
+        return read_credentials(headers, form).client_id
+    except OAuth2Error:
+        named = form.get("client_id", "")
+        return named if CLIENT_ID.fullmatch(named) else None
+
+
 def _basic(authorization: str) -> Credentials:
     scheme, _, encoded = authorization.partition(" ")
     try:

@@ -1,7 +1,8 @@
 """Verifies access tokens. It trusts our own keys, one algorithm, one issuer and one audience, nothing else."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -9,6 +10,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from api.http.refresher import Refresher
+from api.oauth.clients.activity import ClientActivity
 from api.oauth.compact import check_spelling, from_base64url, read_object
 from api.oauth.foreign.issuers import ForeignIssuers, ForeignToken
 from api.oauth.issuer import audience_of
@@ -17,6 +19,7 @@ from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.signing_keys import ALGORITHM, VERIFY_FOR, SigningKeys
 from core import clock
 from core.errors import InvalidInput, InvalidToken, Unanswerable
+from db.clients import ChangedClient, list_changed
 from db.postgres import Connection
 from db.revocations import RefusedTokens, list_refused
 from engine.scopes import PEOPLE, read_scopes
@@ -27,6 +30,11 @@ MAX_AGE = 300.0  # seconds to use the revocations read last while Postgres does 
 CLOCK_SKEW = 5.0  # seconds that the clock of another gateway may be ahead
 MAX_LENGTH = 8192  # characters of a token
 MAX_REMEMBERED = 10_000  # tokens
+LONGEST_LIFE = timedelta(days=1, minutes=5)  # of an access token, and some time for clocks that differ
+EXPIRED = "The access token has expired."
+REVOKED = "The access token was revoked."
+WITHDRAWN = "The key of the access token was withdrawn."
+REASONS = {EXPIRED: "token_expired", REVOKED: "token_revoked", WITHDRAWN: "key_withdrawn"}  # in the audit trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class _Checked:
     viewer: Viewer
     jti: str
     kid: str
+    issued_at: int  # seconds
     foreign: ForeignToken | None = None
 
 
@@ -41,14 +50,23 @@ class Verifier:
     """Verifies tokens. It remembers valid ones by digest, so a process checks the signature of a token once."""
 
     def __init__(
-        self, pool: Connection, keys: SigningKeys, issuer: str, *, poll: float = POLL, max_age: float = MAX_AGE
+        self,
+        pool: Connection,
+        keys: SigningKeys,
+        issuer: str,
+        activity: ClientActivity | None = None,
+        *,
+        poll: float = POLL,
+        max_age: float = MAX_AGE,
     ) -> None:
         self._pool = pool
         self._keys = keys
         self._issuer = issuer
+        self._activity = activity or ClientActivity()
         self._audience = audience_of(issuer)
         self._foreign = ForeignIssuers(issuer)
         self._refused = RefusedTokens(frozenset(), frozenset())
+        self._changed: dict[str, ChangedClient] = {}
         self._remembered: dict[bytes, _Checked] = {}
         self._max_age = max_age
         self._refresher = Refresher("revocations", self._read_revocations, every=poll)
@@ -66,9 +84,11 @@ class Verifier:
         checked = self._recall(digest) or await self._check_foreign(token) or self._check(token)
         if (refusal := self._refusal(checked)) is not None:
             self._remembered.pop(digest, None)
+            self._activity.note_refusal(checked.viewer.client_id, REASONS[refusal])
             raise InvalidToken(refusal)
         self._remember(digest, checked)
-        return checked.viewer
+        self._activity.note_use(checked.viewer.client_id)
+        return self._as_of_now(checked)
 
     async def refresh(self) -> None:
         """Read revocations and keys when the last read is two seconds old. Raises StoreUnavailable, see `verify`."""
@@ -83,6 +103,7 @@ class Verifier:
 
     async def _read_revocations(self) -> None:
         self._refused = await list_refused(self._pool)
+        self._changed = await list_changed(self._pool, LONGEST_LIFE)
         await self._keys.refresh(self._pool)
         await self._foreign.refresh(self._pool)
 
@@ -95,16 +116,26 @@ class Verifier:
 
     def _refusal(self, checked: _Checked) -> str | None:
         if checked.viewer.expires_at <= clock.now().timestamp():
-            return "The access token has expired."
+            return EXPIRED
         if checked.jti in self._refused.tokens or checked.viewer.client_id in self._refused.clients:
-            return "The access token was revoked."
-        if checked.foreign is None and not self._keys.verifying(checked.kid):
-            return "The key of the access token was withdrawn."
-        return None
+            return REVOKED
+        if checked.foreign is not None:
+            return None
+        changed = self._changed.get(checked.viewer.client_id)
+        if changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()):
+            return REVOKED
+        return None if self._keys.verifying(checked.kid) else WITHDRAWN
+
+    def _as_of_now(self, checked: _Checked) -> Viewer:
+        """The viewer without the scopes that its client lost since the token was issued."""
+        viewer, changed = checked.viewer, self._changed.get(checked.viewer.client_id)
+        if changed is None or checked.foreign is not None:
+            return viewer
+        return replace(viewer, scopes=viewer.scopes & changed.scopes)
 
     async def _check_foreign(self, token: str) -> _Checked | None:
         foreign = await self._foreign.check(token)
-        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, foreign)
+        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, 0, foreign)
 
     def _check(self, token: str) -> _Checked:
         try:
@@ -129,7 +160,7 @@ class Verifier:
             raise ValueError("exp is later than that of any token of ours")
         scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
         viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
-        return _Checked(viewer, claims["jti"], kid)
+        return _Checked(viewer, claims["jti"], kid, int(claims.get("iat", 0)))
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:
         if len(self._remembered) >= MAX_REMEMBERED and digest not in self._remembered:
