@@ -18,7 +18,7 @@ from api.oauth.foreign.addresses import metadata_addresses
 from api.oauth.foreign.keys import UnreadableKeys
 from api.oauth.foreign.reading import read_keys
 from api.oauth.tokens.verifier import Verifier
-from core.errors import InvalidToken
+from core.errors import InvalidToken, KeysUnavailable
 from db.issuers import Issuer
 from tests.api.oauth.foreign.conftest import Trust
 from tests.identity_provider import AUDIENCE, IdentityProvider, b64, new_key
@@ -182,6 +182,18 @@ async def test_a_hundred_large_keys_do_not_hold_up_the_event_loop(
         with pytest.raises(InvalidToken):
             await verifier.verify(provider.forged())
     assert longest() < LONGEST_STRETCH
+
+
+async def test_a_token_waits_only_briefly_for_a_server_that_is_silent(
+    server: Server, provider: IdentityProvider, trust: Trust, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
+    monkeypatch.setattr(reading, "TOTAL_TIMEOUT", 2.0)
+    await trust(jwks_url=f"{server.url}/keys")
+    began = time.monotonic()
+    with pytest.raises(KeysUnavailable):
+        await verifier.verify(provider.forged())
+    assert time.monotonic() - began < 1.5
 
 
 class stretches:  # noqa: N801
