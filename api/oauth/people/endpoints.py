@@ -180,7 +180,8 @@ async def _sign_in_page(
     retry_after: int | None = None,
 ) -> Response:
     """The form. With `form`, as it was sent: with what is missing in it, or wrong, or for how long it is refused."""
-    asking, locales, hint = Asking(people.forms.token(browser.mark)), (), ""
+    asking, hint = Asking(people.forms.token(browser.mark)), ""
+    locales: tuple[str, ...] = ()
     if sealed is not None:
         pending = people.forms.unseal(ABOUT, sealed, None if browser.is_new else browser.mark)
         wanted = await people.authorizing.read(pending, caller_of(request.scope))
