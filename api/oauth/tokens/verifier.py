@@ -6,17 +6,15 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from joserfc import jws
 from joserfc.errors import JoseError
 
 from api.http.refresher import Refresher
 from api.oauth.clients.activity import ClientActivity
-from api.oauth.compact import check_spelling, from_base64url, read_object
 from api.oauth.foreign.issuers import ForeignIssuers, ForeignToken
 from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
-from api.oauth.tokens.issuing import TYPE
-from api.oauth.tokens.signing_keys import ALGORITHM, VERIFY_FOR, SigningKeys
+from api.oauth.tokens.opening import open_access_token
+from api.oauth.tokens.signing_keys import SigningKeys
 from core import clock
 from core.errors import InvalidInput, InvalidToken, Unanswerable
 from db.clients import ChangedClient, list_changed
@@ -27,7 +25,6 @@ from engine.viewer import Viewer
 
 POLL = 2.0  # seconds between reads of revocations and keys: a revocation counts after three at most
 MAX_AGE = 300.0  # seconds to use the revocations read last while Postgres does not answer
-CLOCK_SKEW = 5.0  # seconds that the clock of another gateway may be ahead
 MAX_LENGTH = 8192  # characters of a token
 MAX_REMEMBERED = 10_000  # tokens
 LONGEST_LIFE = timedelta(days=1, minutes=5)  # of an access token, and some time for clocks that differ
@@ -43,6 +40,7 @@ class _Checked:
     jti: str
     kid: str
     issued_at: int  # seconds
+    family: str | None = None
     foreign: ForeignToken | None = None
 
 
@@ -65,7 +63,7 @@ class Verifier:
         self._activity = activity or ClientActivity()
         self._audience = audience_of(issuer)
         self._foreign = ForeignIssuers(issuer)
-        self._refused = RefusedTokens(frozenset(), frozenset())
+        self._refused = RefusedTokens()
         self._changed: dict[str, ChangedClient] = {}
         self._remembered: dict[bytes, _Checked] = {}
         self._max_age = max_age
@@ -117,14 +115,17 @@ class Verifier:
     def _refusal(self, checked: _Checked) -> str | None:
         if checked.viewer.expires_at <= clock.now().timestamp():
             return EXPIRED
-        if checked.jti in self._refused.tokens or checked.viewer.client_id in self._refused.clients:
+        if self._is_revoked(checked):
             return REVOKED
-        if checked.foreign is not None:
-            return None
-        changed = self._changed.get(checked.viewer.client_id)
-        if changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()):
-            return REVOKED
-        return None if self._keys.verifying(checked.kid) else WITHDRAWN
+        withdrawn = checked.foreign is None and self._keys.verifying(checked.kid) is None
+        return WITHDRAWN if withdrawn else None
+
+    def _is_revoked(self, checked: _Checked) -> bool:
+        refused, client = self._refused, checked.viewer.client_id
+        if checked.jti in refused.tokens or client in refused.clients or checked.family in refused.families:
+            return True
+        changed = None if checked.foreign else self._changed.get(client)
+        return bool(changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()))
 
     def _as_of_now(self, checked: _Checked) -> Viewer:
         """The viewer without the scopes that its client lost since the token was issued."""
@@ -135,32 +136,13 @@ class Verifier:
 
     async def _check_foreign(self, token: str) -> _Checked | None:
         foreign = await self._foreign.check(token)
-        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, 0, foreign)
+        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, 0, None, foreign)
 
     def _check(self, token: str) -> _Checked:
         try:
-            return self._read_claims(*_open(token, self._keys))
+            return _checked(*open_access_token(token, self._keys, self._issuer, self._audience))
         except (JoseError, InvalidInput, ValueError, KeyError, TypeError) as error:
             raise InvalidToken() from error
-
-    def _read_claims(self, claims: dict[str, Any], kid: str) -> _Checked:
-        """Raises InvalidInput, ValueError, KeyError or TypeError for claims that our access tokens do not have.
-
-        The scopes of a person's token that are not for people do not count, whichever grant let them in.
-        """
-        texts = [claims[name] for name in ("sub", "client_id", "scope", "jti")]
-        if claims["iss"] != self._issuer or claims["aud"] != self._audience or type(claims["exp"]) is not int:
-            raise ValueError("another issuer or audience, or exp is not an integer")
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("sub, client_id, scope and jti must be strings")
-        latest = clock.now().timestamp() + CLOCK_SKEW
-        if not all(type(claims.get(name, 0)) is int and claims.get(name, 0) <= latest for name in ("iat", "nbf")):
-            raise ValueError("iat and nbf must be integers, and not in the future")
-        if claims["exp"] > latest + VERIFY_FOR.total_seconds():
-            raise ValueError("exp is later than that of any token of ours")
-        scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
-        viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
-        return _Checked(viewer, claims["jti"], kid, int(claims.get("iat", 0)))
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:
         if len(self._remembered) >= MAX_REMEMBERED and digest not in self._remembered:
@@ -168,14 +150,11 @@ class Verifier:
         self._remembered[digest] = checked
 
 
-def _open(token: str, keys: SigningKeys) -> tuple[dict[str, Any], str]:
-    """Claims and key id of a token with our header and signature. Raises JoseError or ValueError."""
-    check_spelling(token)
-    signed = jws.extract_compact(token.encode("ascii"))
-    header = read_object(from_base64url(token.partition(".")[0]))
-    if header.keys() != {"alg", "typ", "kid"} or (header["alg"], header["typ"]) != (ALGORITHM, TYPE):
-        raise ValueError("the header must be alg, typ and kid, with our algorithm and type")
-    key = keys.verifying(header["kid"])
-    if key is None or not jws.validate_compact(signed, key, algorithms=[ALGORITHM]):
-        raise ValueError("not signed by one of our keys")
-    return read_object(signed.payload), header["kid"]
+def _checked(claims: dict[str, Any], kid: str) -> _Checked:
+    """Raises InvalidInput, ValueError, KeyError or TypeError for claims that our access tokens do not have.
+
+    The scopes of a person's token that are not for people do not count, whichever grant let them in.
+    """
+    scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
+    viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
+    return _Checked(viewer, claims["jti"], kid, claims.get("iat", 0), claims.get("sid"))
