@@ -43,24 +43,26 @@ class Person:
     login: str = LOGIN
     password: str = PASSWORD
     decision: str = "allow"
-    browser: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, headers={"accept-language": "en"}))
     pages: list[str] = field(default_factory=list)  # the paths of the forms that were filled in
+    cookies: httpx.Cookies = field(default_factory=httpx.Cookies)
 
     def visit(self, url: str) -> str:
         """Open `url` and go on until the gateway sends the browser to another site; that address, not opened."""
         site = urlsplit(url).netloc
-        answer = self.browser.get(url)
-        for _ in range(MOST_PAGES):
-            if answer.is_redirect:
-                to = urljoin(str(answer.url), answer.headers["location"])
-                if urlsplit(to).netloc != site:
-                    return to
-                answer = self.browser.get(to)
-            else:
-                answer = self._fill_in(answer)
+        with httpx.Client(timeout=30, headers={"accept-language": "en"}, cookies=self.cookies) as browser:
+            answer = browser.get(url)
+            for _ in range(MOST_PAGES):
+                self.cookies = browser.cookies
+                if answer.is_redirect:
+                    to = urljoin(str(answer.url), answer.headers["location"])
+                    if urlsplit(to).netloc != site:
+                        return to
+                    answer = browser.get(to)
+                else:
+                    answer = self._fill_in(browser, answer)
         raise AssertionError(f"no way back after {self.pages}")
 
-    def _fill_in(self, page: httpx.Response) -> httpx.Response:
+    def _fill_in(self, browser: httpx.Client, page: httpx.Response) -> httpx.Response:
         assert page.status_code == 200, f"{page.status_code} {page.url}\n{page.text}"
         form = Form(page.text)
         assert form.action, page.text
@@ -71,7 +73,7 @@ class Person:
         assert decision in form.decisions, form.decisions
         origin = f"{page.url.scheme}://{page.url.netloc.decode()}"
         headers = {"origin": origin, "sec-fetch-site": "same-origin"}
-        return self.browser.post(address, data={**form.fields, **typed, "decision": decision}, headers=headers)
+        return browser.post(address, data={**form.fields, **typed, "decision": decision}, headers=headers)
 
 
 async def create_person(pool: Pool, login: str = LOGIN, password: str = PASSWORD, user: str = USER) -> None:

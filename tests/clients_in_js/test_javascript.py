@@ -72,7 +72,7 @@ async def test_openid_client_does_all_that_the_metadata_offers(
     issuer: Running, pool: Pool, clients_in_js: Path
 ) -> None:
     await create_person(pool)
-    redirect_uri = "https://shop.example/signed-in?from=penchant"
+    redirect_uri = "https://shop.example/signed-in"
     grants = ["authorization_code", "refresh_token", "client_credentials"]
     scope = f"{SCOPE} catalog:read"
     assert await create_client(
