@@ -188,12 +188,16 @@ def shown_address(uri: str) -> str:
 
 
 def _policy(leads_to: str | None) -> str:
-    sources = f"'self' {form_source(leads_to)}" if leads_to else "'self'"
+    sources = f"'self' {_scheme_of(leads_to)}" if leads_to else "'self'"
     return (
         f"default-src 'none'; style-src {STYLE_SOURCE}; form-action {sources}; frame-ancestors 'none'; base-uri 'none'"
     )
 
 
-def form_source(uri: str) -> str:
-    """How `form-action` names where a form may lead: Chromium applies it to the redirect that answers the form, too."""
+def _scheme_of(uri: str) -> str:
+    """How `form-action` names where a form may lead: by the scheme.
+
+    Chromium applies `form-action` to every redirect after a form, also to one that the app makes from its own address
+    to another of its origins. So naming the origin alone would break apps.
+    """
     return f"{urlsplit(uri).scheme}:"
