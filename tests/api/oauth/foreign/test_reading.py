@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -221,7 +222,7 @@ def test_no_redirect_is_followed(server: Server) -> None:
         metadata_server.answers["/latest"] = said(GOOD)
         for status in ("301 Moved", "302 Found", "307 Temporary", "308 Permanent"):
             head = f"HTTP/1.1 {status}\r\nLocation: {metadata_server.url}/latest\r\nContent-Length: 0\r\n\r\n"
-            server.answers["/keys"] = lambda head=head: [head.encode()]
+            server.answers["/keys"] = partial(iter, [head.encode()])
             with pytest.raises(UnreadableKeys, match=status[:3]):
                 read_keys(issuer_at(server.url, f"{server.url}/keys"))
         assert metadata_server.asked == []

@@ -362,3 +362,57 @@ async def test_remembered_tokens_are_bounded(
     for _ in range(6):
         await verifier.verify(provider.forged())
     assert len(verifier._remembered) == 3
+
+
+AUTH0 = {
+    "https://shop.example/user_id": "17850",
+    "sub": "auth0|507f1f77bcf86cd799439020",
+    "aud": [AUDIENCE, "https://shop.eu.auth0.com/userinfo"],
+    "azp": "my-app-id",
+    "scope": "openid profile recommendations:read",
+    "gty": "refresh_token",
+    "permissions": ["events:write"],
+}
+KEYCLOAK = {
+    "typ": "Bearer",
+    "sub": "a0b1c2d3-4e5f-6789-abcd-ef0123456789",
+    "shop_id": "17850",
+    "aud": [AUDIENCE, "account"],
+    "azp": "shop-app",
+    "sid": "c1c7dba4",
+    "acr": "1",
+    "allowed-origins": ["https://shop.example"],
+    "realm_access": {"roles": ["offline_access", "default-roles-shop"]},
+    "scope": "openid profile recommendations:read",
+    "preferred_username": "anna",
+}
+ENTRA = {
+    "aud": AUDIENCE,
+    "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ",
+    "oid": "17850",
+    "tid": "3338040d-6c67-4c5b-b112-36a304b66dad",
+    "azp": "6e74172b-be56-4843-9ff4-e66a39bb12e3",
+    "azpacr": "0",
+    "scp": "recommendations:read",
+    "ver": "2.0",
+    "uti": "fqiBqXLPj0eQa82S-IYFAA",
+    "rh": "0.ATEA",
+}
+
+
+@pytest.mark.parametrize(
+    ("claims", "registered"),
+    [
+        (AUTH0, {"subject_claim": "https://shop.example/user_id", "scope_claim": "scope"}),
+        (KEYCLOAK, {"subject_claim": "shop_id", "scope_claim": "scope"}),
+        (ENTRA, {"subject_claim": "oid", "scope_claim": "scp"}),
+    ],
+    ids=["Auth0", "Keycloak", "Entra ID"],
+)
+async def test_tokens_as_known_providers_write_them_work_with_the_documented_settings(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, claims: dict[str, Any], registered: dict[str, Any]
+) -> None:
+    await trust(**registered)
+    token = provider.forged(provider.claims(client_id=None, **claims), typ="JWT", x5t="i6lGk3FZzxRcUb2C3nEQ7syHJlY")
+    viewer = await verifier.verify(token)
+    assert (viewer.person, viewer.scopes) == (Person("user", "17850"), {"recommendations:read"})
