@@ -32,6 +32,7 @@ COMMANDS = {
     "users": "cli.commands.users:app",
     "erasures": "cli.commands.erasures:app",
     "clients": "cli.commands.clients:app",
+    "accounts": "cli.commands.accounts:app",
     "issuers": "cli.commands.issuers:app",
     "token": "cli.commands.token:token",
     "recommend": "cli.commands.recommend:recommend",

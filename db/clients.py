@@ -13,9 +13,11 @@ from db.postgres import Connection
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client as stored. `secret_hash` is None for a public client, `access_ttl` (seconds) None for the default.
+    """A client as stored. `access_ttl` (seconds) is None for the default lifetime.
 
-    `previous_hash` is of the secret before, while it is still valid: until `previous_until`.
+    It authenticates with a secret (`secret_hash`), with a key of `jwks`, its public keys, or not at all: then it is
+    public. `previous_hash` is of the secret before, while it is still valid: until `previous_until`. `name` is what
+    people see. `first_party` is the shop's own app, for which people are not asked for consent.
     """
 
     id: str
@@ -29,9 +31,20 @@ class Client:
     disabled_at: datetime | None = None
     previous_hash: str | None = None
     previous_until: datetime | None = None
+    name: str | None = None
+    first_party: bool = False
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    jwks: dict[str, Any] | None = None
+
+    @property
+    def public(self) -> bool:
+        """Whether it has nothing to authenticate with."""
+        return self.secret_hash is None and self.jwks is None
 
 
-_COLUMNS: Final = """id, secret_hash, grants, scopes, redirect_uris, origins, access_ttl, created_at, disabled_at,
+_COLUMNS: Final = """id, secret_hash, grants, scopes, redirect_uris, origins,
+    coalesce(token_ttl, access_ttl) AS access_ttl, created_at, disabled_at, name, first_party,
+    post_logout_redirect_uris, jwks,
     CASE WHEN previous_until > now() THEN previous_hash END AS previous_hash,
     CASE WHEN previous_until > now() THEN previous_until END AS previous_until"""
 
@@ -39,15 +52,21 @@ _COLUMNS: Final = """id, secret_hash, grants, scopes, redirect_uris, origins, ac
 async def create_client(connection: Connection, client: Client) -> bool:
     """Store a new client; False, changing nothing, when its id is taken."""
     status = await connection.execute(
-        """INSERT INTO oauth_clients (id, secret_hash, grants, scopes, redirect_uris, origins, access_ttl)
-           VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING""",
+        """INSERT INTO oauth_clients (id, secret_hash, grants, scopes, redirect_uris, origins, token_ttl, access_ttl,
+               name, first_party, post_logout_redirect_uris, jwks)
+           VALUES ($1, $2, $3, $4, $5, $6, $7::integer,
+               CASE WHEN $7 < 60 THEN 60 ELSE $7 END, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING""",
         client.id,
         client.secret_hash,
         list(client.grants),
         list(client.scopes),
         list(client.redirect_uris),
         list(client.origins),
-        client.access_ttl,
+        client.access_ttl,  # the release before reads `access_ttl`, which cannot be below 60
+        client.name,
+        client.first_party,
+        list(client.post_logout_redirect_uris),
+        client.jwks,
     )
     return status == "INSERT 0 1"
 
@@ -111,4 +130,8 @@ def _client(row: Mapping[str, Any]) -> Client:
         disabled_at=row["disabled_at"],
         previous_hash=row["previous_hash"],
         previous_until=row["previous_until"],
+        name=row["name"],
+        first_party=row["first_party"],
+        post_logout_redirect_uris=tuple(row["post_logout_redirect_uris"]),
+        jwks=row["jwks"],
     )

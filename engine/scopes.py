@@ -1,6 +1,7 @@
-"""The scopes a token may carry. Each is needed by a field of the schema or by a route, and by nothing else."""
+"""The scopes a token may carry. Each of SCOPES is needed by a field of the schema or a route, and by nothing else."""
 
 import re
+from collections.abc import Iterable
 
 from core.errors import InvalidInput
 
@@ -20,16 +21,20 @@ SCOPES: dict[str, str] = {
     "schema:read": "Read the GraphQL schema by introspection.",
 }
 
-# Earlier releases offered these. They allow nothing; clients that have them may still ask for them.
-RETIRED = frozenset(
-    {"segments:read", "alerts:write", "placements:write", "clients:admin", "openid", "profile", "offline_access"}
-)
-RETIRED_FOR_PEOPLE = frozenset({"openid"})
+# Scopes of OpenID Connect. They say what a client gets beside its access token, and allow no field.
+PROTOCOL: dict[str, str] = {
+    "openid": "Get an ID token: who signed in.",
+    "profile": "Know the person's user id.",
+    "offline_access": "Stay signed in: tokens can be refreshed after the person has signed out here.",
+}
 
-# A token of a user or a guest never carries another scope, whatever its client has and asks for.
+# Earlier releases offered these. They allow nothing; clients that have them may still ask for them.
+RETIRED = frozenset({"segments:read", "alerts:write", "placements:write", "clients:admin"})
+
+# A token of a user or a guest never carries another scope, but those of PROTOCOL, whatever its client has and asks for.
 PEOPLE = frozenset({"recommendations:read", "profiles:read", "events:write", "orders:write"})
 # These it carries only when its client asks for them by name.
-NAMED_FOR_PEOPLE = frozenset({"orders:write"})
+NAMED_FOR_PEOPLE = frozenset({"orders:write", "profile", "offline_access"})
 
 LONGEST_LIST = 1024  # characters
 _TOKEN = r"[\x21\x23-\x5b\x5d-\x7e]+"
@@ -49,3 +54,8 @@ def read_scopes(text: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise InvalidInput("A scope is repeated", "scope")
     return names
+
+
+def default_for_people(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Of a client's scopes, those that a person's token has when no scope is requested; in order."""
+    return tuple(scope for scope in scopes if scope in (PEOPLE | PROTOCOL.keys()) - NAMED_FOR_PEOPLE)

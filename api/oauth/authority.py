@@ -98,7 +98,7 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
         keys=keys,
         verifier=Verifier(pool, keys, issuer),
         origins=Origins(pool),
-        server=TokenServer(audience_of(issuer), tokens, blocking_pool),
+        server=TokenServer(issuer, tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
         unknown=Lane("oauth-unknown", THREADS, MAX_WAITING),
     )

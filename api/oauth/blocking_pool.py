@@ -50,6 +50,11 @@ class BlockingPool:
                 self._pool.drain()
                 return self._read(query)
 
+    def write(self, statement: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """The result of `statement`, which must not run twice: it is not tried again. Otherwise as `read`."""
+        with psycopg_errors():
+            return self._read(statement)
+
     def close(self) -> None:
         """Close the connections."""
         self._pool.close(timeout=0)

@@ -2,23 +2,16 @@
 
 from typing import Any
 
-from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error, UnauthorizedClientError
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, UnauthorizedClientError
 from authlib.oauth2.rfc6749.grants import BaseGrant, ClientCredentialsGrant, TokenEndpointMixin
-from authlib.oauth2.rfc6749.requests import OAuth2Request
 
 from api.oauth.clients.credentials import METHODS
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
+from api.oauth.parsed_request import check_target
 from core.contract import Person, check_id
 from core.errors import InvalidInput
 from core.texts import RESERVED
-from engine.scopes import NAMED_FOR_PEOPLE, PEOPLE
-
-
-class InvalidTarget(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
-    """The request names another audience or resource (RFC 8707)."""
-
-    error = "invalid_target"
-    description = "Tokens are for the GraphQL endpoint of this issuer only."
+from engine.scopes import default_for_people
 
 
 class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]
@@ -29,7 +22,7 @@ class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]
     def validate_token_request(self) -> None:
         """Authenticate the client, check grant, scope and audience."""
         super().validate_token_request()
-        check_target(self.request, self.server.audience)
+        check_target(self.request.form, self.server.audience)
 
 
 class TokenExchange(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
@@ -44,8 +37,8 @@ class TokenExchange(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
         if not self.request.client.check_grant_type(self.GRANT_TYPE):
             raise UnauthorizedClientError("The client is not authorized for token exchange.")
         self.validate_requested_scope()
-        check_target(self.request, self.server.audience)
-        self.request.user = read_subject(self.request.payload.data)
+        check_target(self.request.form, self.server.audience)
+        self.request.user = read_subject(self.request.form)
 
     def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
         """The answer of RFC 8693 section 2.2.1."""
@@ -60,17 +53,10 @@ class TokenExchange(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
         """
         if requested := self.request.payload.scope:
             return str(requested)
-        default = [scope for scope in self.request.client.record.scopes if scope in PEOPLE - NAMED_FOR_PEOPLE]
+        default = default_for_people(self.request.client.record.scopes)
         if not default:
             raise InvalidScopeError("The client has no scopes that a person's token gets without being named.")
         return " ".join(default)
-
-
-def check_target(request: OAuth2Request, audience: str) -> None:
-    """Raise InvalidTarget when `resource` or `audience` is not our GraphQL endpoint."""
-    data = request.payload.data
-    if {data.get("resource", audience), data.get("audience", audience)} != {audience}:
-        raise InvalidTarget()
 
 
 def read_subject(data: dict[str, str]) -> Person:

@@ -2,6 +2,8 @@
 
 from authlib.oauth2.rfc6749 import ClientMixin
 
+from api.oauth.clients.redirects import is_registered
+from api.oauth.grant_types import AUTHORIZATION_CODE
 from db.clients import Client
 from engine.scopes import read_scopes
 
@@ -20,3 +22,14 @@ class RegisteredClient(ClientMixin):  # type: ignore[misc]  # authlib ships no t
     def check_grant_type(self, grant_type: str) -> bool:
         """Whether the client is registered for this grant."""
         return grant_type in self.record.grants
+
+    def get_default_redirect_uri(self) -> None:
+        """None: every authorization request must name its redirect URI."""
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        """Whether the client registered this URI."""
+        return is_registered(redirect_uri, self.record.redirect_uris)
+
+    def check_response_type(self, response_type: str) -> bool:
+        """Whether the client may send people to the authorization endpoint."""
+        return self.check_grant_type(AUTHORIZATION_CODE)

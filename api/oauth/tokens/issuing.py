@@ -14,7 +14,7 @@ from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core import clock
 from core.contract import Person
 from core.settings import Tokens
-from engine.scopes import PEOPLE, RETIRED_FOR_PEOPLE, read_scopes
+from engine.scopes import PEOPLE, PROTOCOL, read_scopes
 
 TYPE = "at+jwt"
 
@@ -37,7 +37,7 @@ class AccessTokens(BearerTokenGenerator):  # type: ignore[misc]  # authlib ships
         return min(own or self._lifetimes.person_ttl, self._lifetimes.person_ttl)
 
     def _access_token(self, client: RegisteredClient, grant_type: str, user: Person | None, scope: str) -> str:
-        if user is not None and not set(read_scopes(scope)) <= PEOPLE | RETIRED_FOR_PEOPLE:
+        if user is not None and not set(read_scopes(scope)) <= PEOPLE | PROTOCOL.keys():
             raise InvalidScopeError(f"A person's token can only have the scopes {' '.join(sorted(PEOPLE))}.")
         key, now = self._keys.signing, int(clock.now().timestamp())
         claims: dict[str, Any] = {
