@@ -9,7 +9,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from core.errors import InvalidInput
 
-ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")  # the last two are names of one
 LONGEST_SET = 16_384  # characters
 MAX_KEYS = 10
 SMALLEST_RSA, LARGEST_RSA = 2048, 4096  # bits
@@ -49,7 +49,7 @@ def algorithms_of(jwk: Mapping[str, Any]) -> tuple[str, ...]:
     kinds: dict[tuple[Any, Any], tuple[str, ...]] = {
         ("RSA", None): ("RS256", "PS256"),
         ("EC", "P-256"): ("ES256",),
-        ("OKP", "Ed25519"): ("EdDSA",),
+        ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
     }
     kind = kinds.get((jwk.get("kty"), jwk.get("crv")), ())
     return kind if "alg" not in jwk else tuple(name for name in kind if name == jwk["alg"])

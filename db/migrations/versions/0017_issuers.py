@@ -1,13 +1,13 @@
 """Foreign issuers of access tokens.
 
 Revision ID: 0017
-Revises: 0014
+Revises: 0016
 """
 
 from db.migrate import run_file, run_sql
 
 revision = "0017"
-down_revision = "0014"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
