@@ -1,7 +1,7 @@
 """What one process needs to issue access tokens and to verify them."""
 
 from collections.abc import AsyncIterator, Hashable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from starlette.responses import Response
@@ -10,11 +10,13 @@ from api.http.cors import Origins
 from api.oauth.blocking_pool import BlockingPool
 from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
 from api.oauth.clients.guesses import Guesses
+from api.oauth.foreign.issuers import ForeignIssuers
 from api.oauth.issuer import issuer_of
 from api.oauth.lanes import Lane
 from api.oauth.server import Endpoint, TokenServer, check_grant_type
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
+from core.errors import StoreUnavailable
 from core.settings import Settings
 from core.single_flight import SingleFlight
 from db.postgres import Connection
@@ -110,10 +112,12 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     await keys.start(pool)
     stores = settings.stores
     blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, 3 * THREADS)
+    proxy = settings.gateway.issuers_proxy
+    foreign = ForeignIssuers(issuer, proxy and proxy.get_secret_value())
     authority = Authority(
         issuer=issuer,
         keys=keys,
-        verifier=Verifier(pool, keys, issuer),
+        verifier=Verifier(pool, keys, issuer, foreign),
         origins=Origins(pool),
         server=TokenServer(issuer, keys, settings.tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
@@ -121,6 +125,8 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
         open=Lane("oauth-open", THREADS, MAX_WAITING),
     )
     try:
+        with suppress(StoreUnavailable):  # the first token will try again
+            await authority.verifier.refresh()  # begins to read the keys of foreign issuers
         yield authority
     finally:
         authority.close()

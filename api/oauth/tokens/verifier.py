@@ -39,13 +39,20 @@ class Verifier:
     """Verifies tokens. It remembers valid ones by digest, so a process checks the signature of a token once."""
 
     def __init__(
-        self, pool: Connection, keys: SigningKeys, issuer: str, *, poll: float = POLL, max_age: float = MAX_AGE
+        self,
+        pool: Connection,
+        keys: SigningKeys,
+        issuer: str,
+        foreign: ForeignIssuers | None = None,
+        *,
+        poll: float = POLL,
+        max_age: float = MAX_AGE,
     ) -> None:
         self._pool = pool
         self._keys = keys
         self._issuer = issuer
         self._audience = audience_of(issuer)
-        self._foreign = ForeignIssuers(issuer)
+        self._foreign = foreign or ForeignIssuers(issuer)
         self._refused = RefusedTokens()
         self._remembered: dict[bytes, _Checked] = {}
         self._max_age = max_age
