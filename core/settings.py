@@ -106,6 +106,11 @@ class Gateway(_Concern):
         description="A second secret that is accepted and never used for new texts, while PENCHANT_SECRET is changed"
         " (docs/operating.md).",
     )
+    issuers_proxy: SecretStr | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Address of an HTTP proxy through which the keys of foreign issuers are read; unset: none.",
+    )
     graphiql: bool = Field(False, description="Whether /graphql serves browsers a page to try queries.")
     request_timeout: float = Field(
         5.0, gt=0, description="Seconds a GraphQL request may run, and seconds to receive its body."

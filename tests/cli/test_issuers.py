@@ -1,6 +1,8 @@
 """`penchant issuers`: registers, checks, disables and removes identity providers, and refuses what could not work."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +12,7 @@ from typer.testing import Result
 from api.oauth.foreign.registration import MOST_ISSUERS
 from db.issuers import list_issuers
 from tests.cli.conftest import OnDatabase
-from tests.commands import invoke
+from tests.commands import ROOT, invoke
 from tests.identity_provider import AUDIENCE, IdentityProvider, identity_provider
 
 URL = "https://id.shop.example/realms/shop"
@@ -146,6 +148,17 @@ def test_check_reads_the_keys_and_shows_them(provider: IdentityProvider) -> None
     assert (shown["keys_from"], shown["read_again_after"], shown["unusable"]) == (f"{provider.url}/keys", 1200, [])
     text = run("check", provider.url).stdout
     assert "k1  RS256" in text and f"{provider.url}/keys" in text
+
+
+def test_the_commands_and_options_of_the_documentation_exist(stored: Any) -> None:
+    page = (ROOT / "docs" / "auth" / "own-provider.md").read_text()
+    block = page.split("```")[1].replace("\\\n", " ")
+    add, check = (shlex.split(line)[2:] for line in block.strip().splitlines())
+    assert run(*add).exit_code == 0
+    assert stored()[0].url == check[1]
+    documented = set(re.findall(r"^\| `(--[a-z-]+)`", page, re.MULTILINE))
+    shown = run("add", "--help").stdout
+    assert documented == set(re.findall(r"--[a-z]+(?:-[a-z]+)*", shown)) - {"--json", "--help"}
 
 
 def test_check_says_what_is_wrong(provider: IdentityProvider) -> None:

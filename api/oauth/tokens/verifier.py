@@ -52,6 +52,7 @@ class Verifier:
         pool: Connection,
         keys: SigningKeys,
         issuer: str,
+        foreign: ForeignIssuers | None = None,
         activity: ClientActivity | None = None,
         *,
         poll: float = POLL,
@@ -62,7 +63,7 @@ class Verifier:
         self._issuer = issuer
         self._activity = activity or ClientActivity()
         self._audience = audience_of(issuer)
-        self._foreign = ForeignIssuers(issuer)
+        self._foreign = foreign or ForeignIssuers(issuer)
         self._refused = RefusedTokens()
         self._changed: dict[str, ChangedClient] = {}
         self._remembered: dict[bytes, _Checked] = {}

@@ -1,7 +1,7 @@
 """Foreign issuers of access tokens.
 
 Revision ID: 0017
-Revises: 0014
+Revises: 0016
 """
 
 from db.migrate import run_file, run_sql

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.jwk import ECKey, Key
 
 from api.oauth.clients.registration import register
+from api.oauth.foreign.tokens import viewer_of
 from api.oauth.grant_types import TOKEN_EXCHANGE
 from api.oauth.tokens import verifier as verifying
 from api.oauth.tokens.verifier import Verifier
@@ -175,6 +176,14 @@ async def test_claims_that_are_not_for_us_are_refused(
     claims = {name: value for name, value in right.items() if value is not None}
     assert await refused(verifier, provider.forged(claims))
     assert not await refused(verifier, provider.forged())
+
+
+async def test_the_verified_claims_count_not_those_that_chose_the_key(provider: IdentityProvider, trust: Trust) -> None:
+    issuer = await trust()
+    assert viewer_of(provider.claims(), issuer).person == Person("user", "u1")
+    for other in (OURS, provider.url + "/", None):
+        with pytest.raises(InvalidToken):
+            viewer_of(provider.claims(iss=other), issuer)
 
 
 async def test_an_audience_may_be_one_of_several_and_clocks_may_differ_a_little(
@@ -362,3 +371,57 @@ async def test_remembered_tokens_are_bounded(
     for _ in range(6):
         await verifier.verify(provider.forged())
     assert len(verifier._remembered) == 3
+
+
+AUTH0 = {
+    "https://shop.example/user_id": "17850",
+    "sub": "auth0|507f1f77bcf86cd799439020",
+    "aud": [AUDIENCE, "https://shop.eu.auth0.com/userinfo"],
+    "azp": "my-app-id",
+    "scope": "openid profile recommendations:read",
+    "gty": "refresh_token",
+    "permissions": ["events:write"],
+}
+KEYCLOAK = {
+    "typ": "Bearer",
+    "sub": "a0b1c2d3-4e5f-6789-abcd-ef0123456789",
+    "shop_id": "17850",
+    "aud": [AUDIENCE, "account"],
+    "azp": "shop-app",
+    "sid": "c1c7dba4",
+    "acr": "1",
+    "allowed-origins": ["https://shop.example"],
+    "realm_access": {"roles": ["offline_access", "default-roles-shop"]},
+    "scope": "openid profile recommendations:read",
+    "preferred_username": "anna",
+}
+ENTRA = {
+    "aud": AUDIENCE,
+    "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ",
+    "oid": "17850",
+    "tid": "3338040d-6c67-4c5b-b112-36a304b66dad",
+    "azp": "6e74172b-be56-4843-9ff4-e66a39bb12e3",
+    "azpacr": "0",
+    "scp": "recommendations:read",
+    "ver": "2.0",
+    "uti": "fqiBqXLPj0eQa82S-IYFAA",
+    "rh": "0.ATEA",
+}
+
+
+@pytest.mark.parametrize(
+    ("claims", "registered"),
+    [
+        (AUTH0, {"subject_claim": "https://shop.example/user_id", "scope_claim": "scope"}),
+        (KEYCLOAK, {"subject_claim": "shop_id", "scope_claim": "scope"}),
+        (ENTRA, {"subject_claim": "oid", "scope_claim": "scp"}),
+    ],
+    ids=["Auth0", "Keycloak", "Entra ID"],
+)
+async def test_tokens_as_known_providers_write_them_work_with_the_documented_settings(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, claims: dict[str, Any], registered: dict[str, Any]
+) -> None:
+    await trust(**registered)
+    token = provider.forged(provider.claims(client_id=None, **claims), typ="JWT", x5t="i6lGk3FZzxRcUb2C3nEQ7syHJlY")
+    viewer = await verifier.verify(token)
+    assert (viewer.person, viewer.scopes) == (Person("user", "17850"), {"recommendations:read"})
