@@ -18,8 +18,8 @@ from api.oauth.lanes import Lane
 from api.oauth.server import TokenServer, check_grant_type
 from api.oauth.tokens.issuing import AccessTokens
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
+from api.oauth.tokens.upkeep import Upkeep
 from api.oauth.tokens.verifier import Verifier
-from api.oauth.upkeep import Upkeep
 from core.settings import Settings
 from core.single_flight import SingleFlight
 from core.tasks import end
