@@ -1,5 +1,7 @@
 """The HTTP endpoints of the authorization server. They read `Authority` from the request's state."""
 
+from contextlib import suppress
+
 import orjson
 import structlog
 from authlib.oauth2.rfc6749.errors import OAuth2Error
@@ -52,8 +54,10 @@ async def token(request: Request) -> Response:
 
 
 async def jwks(request: Request) -> Response:
-    """The public keys that verify our tokens."""
+    """The public keys that verify our tokens, as of two seconds ago at most, or as of when Postgres last answered."""
     authority: Authority = request.state.authority
+    with suppress(StoreUnavailable):
+        await authority.verifier.refresh()
     return _json(authority.keys.jwks(), 200, CACHE_BRIEFLY)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from core.contract import check_id
 from core.errors import InvalidInput
 from db.clients import Client, count_clients
 from db.postgres import Connection
@@ -87,6 +88,7 @@ class ClientAdministration:
         Raises BeyondOwnScopes for a client that may do more than the viewer: its secret would let the viewer do so.
         """
         check_client(viewer)
+        check_id(client_id, "id")
         async with self._hashing:
             secret, hash = await asyncio.to_thread(self._registrar.new_secret)
 
@@ -98,6 +100,7 @@ class ClientAdministration:
     async def disable(self, pool: Connection, viewer: Viewer, client_id: str, *, force: bool) -> None:
         """Disable a client; the viewer's own only with `force`."""
         check_client(viewer)
+        check_id(client_id, "id")
         if client_id == viewer.client_id and not force:
             raise OwnClient("This is the client of the token: it could not enable itself again.", "id")
         await changing.disable(pool, client_id, viewer.client_id)
@@ -105,6 +108,7 @@ class ClientAdministration:
     async def enable(self, pool: Connection, viewer: Viewer, client_id: str) -> None:
         """Enable a client."""
         check_client(viewer)
+        check_id(client_id, "id")
         await changing.enable(pool, client_id, viewer.client_id)
 
     async def set_scopes(
@@ -112,6 +116,7 @@ class ClientAdministration:
     ) -> Client:
         """Change the scopes of a client; it may keep those that the viewer does not have, but gets none of them."""
         check_client(viewer)
+        check_id(client_id, "id")
         wanted = self._registrar.check_scopes(scopes)
         if client_id == viewer.client_id and ADMIN not in wanted and not force:
             raise OwnClient(f"This is the client of the token: it would lose {ADMIN}.", "scopes")

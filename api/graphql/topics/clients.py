@@ -10,6 +10,7 @@ from api.graphql.context import Info
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
+from core.contract import check_id
 from core.errors import InvalidInput
 from db import clients as stored
 from db.client_audit import AuditAction, AuditEntry, list_audit
@@ -241,7 +242,7 @@ class ClientQuery:
     async def client(self, info: Info, id: ClientId) -> Client | None:
         """The client with this id."""
         check_client(info.context.viewer)
-        record = await stored.client_by_id(info.context.reads, id)
+        record = await stored.client_by_id(info.context.reads, check_id(id, "id"))
         return None if record is None else Client.of(record)
 
 

@@ -196,6 +196,14 @@ async def test_clients_are_listed_in_pages(administer: Any, gateway: Gateway) ->
     assert await administer("query ($id: ID!) { client(id: $id) { id } }", id="nobody") is None
 
 
+@pytest.mark.parametrize("id", ["", "a" * 129, "\x00", "a\nb"])
+async def test_what_can_be_no_id_is_refused_before_postgres_sees_it(administer: Any, ask: Ask, id: str) -> None:
+    for query, more in ((ROTATE, {}), (DISABLE, {}), (ENABLE, {}), (SET_SCOPES, {"scopes": ["events:write"]})):
+        assert codes(await administer(query, id=id, **more)) == ["BAD_USER_INPUT"]
+    assert codes(await administer(CREATE, input=SHOP | {"id": id})) == ["BAD_USER_INPUT"]
+    assert (await ask(AUDIT, {"id": id}, scopes=ADMIN)).codes == ["BAD_USER_INPUT"]
+
+
 OPERATIONS: list[tuple[str, dict[str, Any]]] = [
     ("{ clients { nodes { id } } }", {}),
     (AUDIT, {"id": "shop"}),
