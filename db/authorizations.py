@@ -14,8 +14,8 @@ from psycopg.rows import class_row
 
 from db.postgres import Connection
 
-# A revoked family is remembered until its last access token has expired, and an hour more.
-AFTERLIFE: Final = timedelta(hours=25)
+KEPT: Final = timedelta(hours=1)  # how long a family is kept after its last token has ended
+MOST_AT_ONCE: Final = 1000  # rows deleted in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,14 @@ class Family:
     refresh_hash: bytes | None
     refresh_expired: bool
     refresh_issued_at: datetime | None
-    refresh_idle_at: datetime | None
+    refresh_ends_at: datetime | None  # the earlier of the two limits
     revoked: bool
 
 
 _COLUMNS: Final = """id, client_id, user_id, scopes, auth_time, redirect_uri, nonce, code_challenge,
     code_used_at IS NOT NULL AS code_used, code_expires_at <= now() AS code_expired, refresh_hash,
     coalesce(least(refresh_idle_at, refresh_ends_at) <= now(), true) AS refresh_expired, refresh_issued_at,
-    least(refresh_idle_at, refresh_ends_at) AS refresh_idle_at, revoked_at IS NOT NULL AS revoked"""
+    least(refresh_idle_at, refresh_ends_at) AS refresh_ends_at, revoked_at IS NOT NULL AS revoked"""
 
 
 def sha256(text: str) -> bytes:
@@ -111,14 +111,20 @@ def find_by_handle(connection: psycopg.Connection[Any], handle: bytes) -> Family
     return _find(connection, "refresh_handle", handle)
 
 
-def redeem_code(connection: psycopg.Connection[Any], family_id: str, refresh: RefreshToken | None) -> bool:
-    """Use the code and store the first refresh token, in one statement; False when the code is not valid. Blocks."""
+def redeem_code(
+    connection: psycopg.Connection[Any], family_id: str, refresh: RefreshToken | None, access_ttl: timedelta
+) -> bool:
+    """Use the code and store the first refresh token, in one statement; False when the code is not valid. Blocks.
+
+    `access_ttl` is the life of the access token that is issued with it.
+    """
     return _changed(
         connection,
         """UPDATE oauth_families SET code_used_at = now(), refresh_handle = %(handle)s, refresh_hash = %(hash)s,
                refresh_issued_at = now(), refresh_idle_at = now() + %(idle)s::interval,
                refresh_ends_at = now() + %(absolute)s::interval,
-               kept_until = now() + coalesce(%(absolute)s::interval, '0') + %(afterlife)s
+               tokens_until = now() + %(access)s,
+               kept_until = now() + greatest(%(absolute)s::interval, %(access)s) + %(kept)s
            WHERE id = %(id)s AND code_used_at IS NULL AND code_expires_at > now() AND revoked_at IS NULL
            RETURNING id""",
         id=family_id,
@@ -126,24 +132,28 @@ def redeem_code(connection: psycopg.Connection[Any], family_id: str, refresh: Re
         hash=refresh and refresh.hash,
         idle=refresh and refresh.idle,
         absolute=refresh and refresh.absolute,
-        afterlife=AFTERLIFE,
+        access=access_ttl,
+        kept=KEPT,
     )
 
 
 def rotate_refresh_token(
-    connection: psycopg.Connection[Any], family_id: str, used: bytes, new: bytes, idle: timedelta
+    connection: psycopg.Connection[Any], family_id: str, used: bytes, new: RefreshToken, access_ttl: timedelta
 ) -> bool:
     """Use a refresh token and store the next, in one statement; False when the used one is not valid. Blocks."""
     return _changed(
         connection,
         """UPDATE oauth_families SET refresh_hash = %(new)s, refresh_issued_at = now(),
-               refresh_idle_at = now() + %(idle)s
+               refresh_idle_at = now() + %(idle)s, tokens_until = greatest(tokens_until, now() + %(access)s),
+               kept_until = greatest(kept_until, now() + %(access)s + %(kept)s)
            WHERE id = %(id)s AND refresh_hash = %(used)s AND revoked_at IS NULL
              AND refresh_idle_at > now() AND refresh_ends_at > now() RETURNING id""",
         id=family_id,
         used=used,
-        new=new,
-        idle=idle,
+        new=new.hash,
+        idle=new.idle,
+        access=access_ttl,
+        kept=KEPT,
     )
 
 
@@ -151,10 +161,11 @@ def revoke_family(connection: psycopg.Connection[Any], family_id: str) -> None:
     """Refuse the code and all tokens of a family from now on. Blocks."""
     _changed(
         connection,
-        """UPDATE oauth_families SET revoked_at = clock_timestamp(), kept_until = clock_timestamp() + %(afterlife)s
+        """UPDATE oauth_families SET revoked_at = clock_timestamp(),
+               kept_until = greatest(tokens_until, clock_timestamp()) + %(kept)s
            WHERE id = %(id)s AND revoked_at IS NULL RETURNING id""",
         id=family_id,
-        afterlife=AFTERLIFE,
+        kept=KEPT,
     )
 
 
@@ -166,11 +177,12 @@ async def revoke_families(
     With `keep_offline`, a family stays for which the person approved `offline_access`: it is to outlast a sign-out.
     """
     tag = await connection.execute(
-        """UPDATE oauth_families SET revoked_at = clock_timestamp(), kept_until = clock_timestamp() + $2::interval
+        """UPDATE oauth_families SET revoked_at = clock_timestamp(),
+               kept_until = greatest(tokens_until, clock_timestamp()) + $2::interval
            WHERE user_id = ANY($1::text[]) AND revoked_at IS NULL AND ($3::text IS NULL OR client_id = $3)
              AND NOT ($4 AND 'offline_access' = ANY(scopes))""",
         list(user_ids),
-        AFTERLIFE,
+        KEPT,
         client_id,
         keep_offline,
     )
@@ -180,11 +192,21 @@ async def revoke_families(
 async def erase_families(connection: Connection, user_ids: Sequence[str]) -> int:
     """Revoke the families of these users and forget whose they were; returns how many.
 
-    The rows stay a day longer without a user id, so that access tokens that are still out there are refused.
+    The rows stay a while without a user id, so that access tokens that are still out there are refused.
     """
     await revoke_families(connection, user_ids)
     tag = await connection.execute(
         "UPDATE oauth_families SET user_id = NULL, nonce = NULL WHERE user_id = ANY($1::text[])", list(user_ids)
+    )
+    return int(tag.rpartition(" ")[2])
+
+
+async def delete_ended_families(connection: Connection) -> int:
+    """Delete families of which nothing can be valid any more, at most MOST_AT_ONCE; returns how many."""
+    tag = await connection.execute(
+        """DELETE FROM oauth_families WHERE id IN (
+               SELECT id FROM oauth_families WHERE kept_until < now() LIMIT $1 FOR UPDATE SKIP LOCKED)""",
+        MOST_AT_ONCE,
     )
     return int(tag.rpartition(" ")[2])
 

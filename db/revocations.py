@@ -1,25 +1,67 @@
 """Access tokens that are refused before they expire."""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import psycopg
 
 from db.postgres import Connection
+
+MOST_PER_CLIENT: Final = 2000  # revoked access tokens that have not expired; every gateway reads them all
+MOST_AT_ONCE: Final = 100  # expired rows deleted with each new one
+KEPT: Final = timedelta(minutes=1)  # after the token has expired: clocks differ
+_TOKEN, _CLIENT, _FAMILY = range(3)
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedTokens:
-    """Token ids that were revoked and have not expired, and clients whose every token is refused."""
+    """Token ids that were revoked and have not expired; clients, and families, whose every token is refused."""
 
-    tokens: frozenset[str]
-    clients: frozenset[str]
+    tokens: frozenset[str] = frozenset()
+    clients: frozenset[str] = frozenset()
+    families: frozenset[str] = frozenset()
 
 
 async def list_refused(connection: Connection) -> RefusedTokens:
-    """Every refused token and client, in one statement: gateways run it every two seconds."""
+    """Every refused token, client and family, in one statement: gateways run it every two seconds."""
     rows = await connection.fetch(
-        """SELECT true AS is_token, jti AS id FROM oauth_revocations WHERE expires_at > now()
-           UNION ALL SELECT false, id FROM oauth_clients WHERE disabled_at IS NOT NULL"""
+        """SELECT 0 AS kind, jti AS id FROM oauth_revocations WHERE expires_at > now()
+           UNION ALL SELECT 1, id FROM oauth_clients WHERE disabled_at IS NOT NULL
+           UNION ALL SELECT 2, id FROM oauth_families WHERE revoked_at IS NOT NULL AND tokens_until > now()"""
     )
-    return RefusedTokens(
-        tokens=frozenset(row["id"] for row in rows if row["is_token"]),
-        clients=frozenset(row["id"] for row in rows if not row["is_token"]),
+    tokens, clients, families = (
+        frozenset(row["id"] for row in rows if row["kind"] == kind) for kind in (_TOKEN, _CLIENT, _FAMILY)
     )
+    return RefusedTokens(tokens, clients, families)
+
+
+def revoke_token(connection: psycopg.Connection[Any], jti: str, client_id: str, life: timedelta) -> bool:
+    """Refuse an access token for the rest of its life; False when too many of the client's are revoked. Blocks.
+
+    It also deletes rows of tokens that have expired.
+    """
+    connection.execute(
+        """DELETE FROM oauth_revocations WHERE jti IN (
+               SELECT jti FROM oauth_revocations WHERE expires_at < now() LIMIT %s FOR UPDATE SKIP LOCKED)""",
+        (MOST_AT_ONCE,),
+    )
+    added = connection.execute(
+        """WITH counted AS (
+               SELECT count(*) AS revoked FROM oauth_revocations WHERE client_id = %(client)s AND expires_at > now())
+           INSERT INTO oauth_revocations (jti, client_id, expires_at)
+           SELECT %(jti)s, %(client)s, now() + %(life)s FROM counted WHERE revoked < %(most)s
+           ON CONFLICT (jti) DO UPDATE SET client_id = excluded.client_id RETURNING jti""",
+        {"jti": jti, "client": client_id, "life": life + KEPT, "most": MOST_PER_CLIENT},
+    )
+    return added.fetchone() is not None
+
+
+def is_refused(connection: psycopg.Connection[Any], jti: str, family_id: str | None) -> bool:
+    """Whether this access token, or the family it came from, was revoked. Blocks."""
+    found = connection.execute(
+        """SELECT EXISTS (SELECT FROM oauth_revocations WHERE jti = %(jti)s)
+               OR EXISTS (SELECT FROM oauth_families WHERE id = %(family)s AND revoked_at IS NOT NULL)""",
+        {"jti": jti, "family": family_id},
+    ).fetchone()
+    return bool(found and found[0])

@@ -1,7 +1,7 @@
 """What one process needs to issue access tokens and to verify them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,10 +13,9 @@ from api.oauth.blocking_pool import BlockingPool
 from api.oauth.clients.activity import ClientActivity
 from api.oauth.clients.credentials import BadClient, Credentials, named_client, read_credentials
 from api.oauth.clients.guesses import Guesses
-from api.oauth.issuer import audience_of, issuer_of
+from api.oauth.issuer import issuer_of
 from api.oauth.lanes import Lane
-from api.oauth.server import TokenServer, check_grant_type
-from api.oauth.tokens.issuing import AccessTokens
+from api.oauth.server import Endpoint, TokenServer, check_grant_type
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.upkeep import Upkeep
 from api.oauth.tokens.verifier import Verifier
@@ -35,7 +34,7 @@ class Authority:
     """The authorization server of one process, and the verifier of its tokens.
 
     Secrets that were not seen before are checked in a lane of their own: however many are guessed, clients that
-    authenticated before go on.
+    authenticated before go on. So are requests without a secret.
     """
 
     issuer: str
@@ -45,6 +44,7 @@ class Authority:
     server: TokenServer
     known: Lane
     unknown: Lane
+    open: Lane
     activity: ClientActivity
     guesses: Guesses = field(default_factory=Guesses)
     _checks: SingleFlight[tuple[Credentials, str], bool] = field(init=False)
@@ -52,35 +52,54 @@ class Authority:
     def __post_init__(self) -> None:
         self._checks = SingleFlight(self._check)
 
-    async def answer(self, form: Mapping[str, str], headers: Mapping[str, str], caller: str) -> Response:
-        """Answer a token request of `caller`, an address.
+    async def answer(
+        self, endpoint: Endpoint, form: Mapping[str, str], headers: Mapping[str, str], caller: str
+    ) -> Response:
+        """Answer a form that `caller`, an address, sent to an endpoint.
 
         Raises TooManyGuesses, Overloaded, StoreUnavailable, TimeoutError, OAuth2Error.
         """
-        check_grant_type(form)
+        if endpoint == "token":
+            check_grant_type(form)
         credentials = read_credentials(headers, form)
-        if not self.server.remembers(credentials) and not await self._checks.result((credentials, caller)):
-            raise BadClient()
+        lane, share = await self._admit(credentials, caller)
         await self.verifier.refresh()  # sign with the keys of now: another process may have made or retired one
-        client_id = credentials.client_id
-        response = await self.known.run(("client", client_id), self.server.answer, form, headers)
+        response = await lane.run(share, self.server.answer, endpoint, form, headers)
+        if response.status_code == BadClient.status_code:
+            self.guesses.add_failure(credentials.client_id, caller)
+        elif response.status_code == 200 and credentials.method != "none":
+            self.guesses.set_familiar(credentials.client_id, caller)
         if response.status_code == 200:
-            self.activity.note_use(client_id)
-            self.guesses.set_familiar(client_id, caller)
-        elif response.status_code == BadClient.status_code:  # a remembered secret that was changed since
-            self.guesses.add_failure(client_id, caller)
+            self.activity.note_use(credentials.client_id)
         return response
 
     def note_refusal(self, form: Mapping[str, str], headers: Mapping[str, str], reason: str) -> None:
-        """Count a refused token request for the client that it names."""
+        """Count a refused request for the client that it names."""
         if client_id := named_client(headers, form):
             self.activity.note_refusal(client_id, reason)
+
+    async def _admit(self, credentials: Credentials, caller: str) -> tuple[Lane, Hashable]:
+        """The lane in which the request runs, and whose places it takes there.
+
+        A secret is checked before. Without one there is nothing to check that costs much: the lane for those keeps
+        public clients, and forged assertions, from delaying clients that have authenticated.
+        """
+        who = credentials.client_id, caller
+        if credentials.secrets:
+            if not self.server.remembers(credentials) and not await self._checks.result((credentials, caller)):
+                raise BadClient()
+            return self.known, ("client", credentials.client_id)
+        if credentials.assertion and self.guesses.is_familiar(*who):
+            return self.known, ("client", credentials.client_id)
+        self.guesses.check(*who)
+        return self.open, ("address", caller)
 
     def close(self) -> None:
         """Stop checking secrets, and drop the requests that wait."""
         self._checks.cancel()
         self.known.close()
         self.unknown.close()
+        self.open.close()
 
     async def _check(self, attempt: tuple[Credentials, str]) -> bool:
         """Whether these credentials are right. Attempts with the same ones at the same time are one."""
@@ -104,17 +123,17 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     keys = SigningKeys(Sealer(*settings.gateway.secrets))
     await keys.start(pool)
     stores = settings.stores
-    blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, 2 * THREADS)
-    tokens = AccessTokens(issuer, audience_of(issuer), keys, settings.tokens)
+    blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, 3 * THREADS)
     activity = ClientActivity()
     authority = Authority(
         issuer=issuer,
         keys=keys,
         verifier=Verifier(pool, keys, issuer, activity),
         origins=Origins(pool),
-        server=TokenServer(issuer, tokens, blocking_pool),
+        server=TokenServer(issuer, keys, settings.tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
         unknown=Lane("oauth-unknown", THREADS, MAX_WAITING),
+        open=Lane("oauth-open", THREADS, MAX_WAITING),
         activity=activity,
     )
     days = settings.tokens.signing_key_days

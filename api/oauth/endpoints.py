@@ -1,6 +1,7 @@
 """The HTTP endpoints of the authorization server. They read `Authority` from the request's state."""
 
 from contextlib import suppress
+from functools import partial
 
 import orjson
 import structlog
@@ -14,6 +15,7 @@ from api.oauth.authority import Authority
 from api.oauth.clients.guesses import TooManyGuesses
 from api.oauth.form import read_form
 from api.oauth.metadata import metadata
+from api.oauth.server import Endpoint
 from core.errors import Overloaded, StoreUnavailable
 
 log = structlog.get_logger()
@@ -24,20 +26,22 @@ CACHE_BRIEFLY = {"Cache-Control": "public, max-age=300"}
 def routes() -> list[Route]:
     """All routes. The lifespan of the app yields `{"authority": Authority}`."""
     return [
-        Route("/oauth/token", token, methods=["POST"]),
+        Route("/oauth/token", partial(_answer, "token"), methods=["POST"]),
+        Route("/oauth/revoke", partial(_answer, "revocation"), methods=["POST"]),
+        Route("/oauth/introspect", partial(_answer, "introspection"), methods=["POST"]),
         Route("/.well-known/jwks.json", jwks),
         Route("/.well-known/oauth-authorization-server", metadata_document),
         Route("/.well-known/openid-configuration", metadata_document),
     ]
 
 
-async def token(request: Request) -> Response:
-    """Issue an access token, or answer with an error of RFC 6749, section 5.2."""
+async def _answer(endpoint: Endpoint, request: Request) -> Response:
+    """Answer a form: with tokens, or an error of RFC 6749, section 5.2."""
     authority: Authority = request.state.authority
     form: dict[str, str] = {}
     try:
         form = await read_form(request)
-        answer = await authority.answer(form, request.headers, caller_of(request.scope))
+        answer = await authority.answer(endpoint, form, request.headers, caller_of(request.scope))
     except OAuth2Error as error:
         answer = authority.server.refuse(error)
     except TooManyGuesses as error:
@@ -46,7 +50,7 @@ async def token(request: Request) -> Response:
     except Overloaded:
         return _refuse("temporarily_unavailable", 503, 1)
     except (StoreUnavailable, TimeoutError) as error:
-        log.warning("token_not_issued", reason=type(error).__name__, error=str(error))
+        log.warning("oauth_not_answered", endpoint=endpoint, reason=type(error).__name__, error=str(error))
         return _refuse("temporarily_unavailable", 503, 1)
     if answer.status_code != 200:
         authority.note_refusal(form, request.headers, orjson.loads(answer.body)["error"])

@@ -11,7 +11,6 @@ GRANTS = {  # short name on the command line -> full name in a token request
     "token-exchange": TOKEN_EXCHANGE,
 }
 OF_CONFIDENTIAL_CLIENTS = frozenset({CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
-ISSUED = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)  # the grants that the token endpoint answers
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 USER_ID = "urn:penchant:token-type:user-id"  # the subject token is the shop's id of a user
 ANONYMOUS_ID = "urn:penchant:token-type:anonymous-id"  # the subject token is the shop's id of a guest

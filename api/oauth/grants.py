@@ -5,7 +5,7 @@ from typing import Any
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, UnauthorizedClientError
 from authlib.oauth2.rfc6749.grants import BaseGrant, ClientCredentialsGrant, TokenEndpointMixin
 
-from api.oauth.clients.credentials import METHODS
+from api.oauth.clients.credentials import METHODS_OF_ALL
 from api.oauth.grant_types import ACCESS_TOKEN, ANONYMOUS_ID, TOKEN_EXCHANGE, USER_ID
 from api.oauth.parsed_request import check_target
 from core.contract import Person, check_id
@@ -17,7 +17,7 @@ from engine.scopes import default_for_people
 class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]
     """A shop's server gets a token for itself."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS_OF_ALL
 
     def validate_token_request(self) -> None:
         """Authenticate the client, check grant, scope and audience."""
@@ -29,7 +29,7 @@ class TokenExchange(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
     """A shop's server gets a short-lived token of one person, for that person's browser or app."""
 
     GRANT_TYPE = TOKEN_EXCHANGE
-    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS_OF_ALL
 
     def validate_token_request(self) -> None:
         """Authenticate the client, check grant, scope, audience and subject."""

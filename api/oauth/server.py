@@ -3,15 +3,15 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from secrets import token_urlsafe
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from authlib.oauth2.rfc6749 import AuthorizationServer
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error, UnsupportedGrantTypeError
 from starlette.responses import Response
 
-from api.oauth.authorizing.code_grant import CodeGrant, Pkce, RequestRules
+from api.oauth.authorizing.families import Families
+from api.oauth.authorizing.grants import CodeGrant, Pkce, RefreshGrant, RequestRules
 from api.oauth.authorizing.requests import (
     AuthorizationRequest,
     RefusedAuthorization,
@@ -23,36 +23,53 @@ from api.oauth.authorizing.requests import (
     location_of,
 )
 from api.oauth.blocking_pool import BlockingPool
+from api.oauth.clients.assertions import LEEWAY, BadAssertion, check_assertion
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
 from api.oauth.clients.registration import CLIENT_ID
 from api.oauth.clients.secrets import SecretChecker
-from api.oauth.grant_types import ISSUED
+from api.oauth.grant_types import GRANTS
 from api.oauth.grants import ClientCredentials, TokenExchange
 from api.oauth.issuer import audience_of
 from api.oauth.parsed_request import ParsedRequest
+from api.oauth.token_endpoints import Introspection, Revocation
+from api.oauth.tokens.id_tokens import IdTokens
 from api.oauth.tokens.issuing import AccessTokens
+from api.oauth.tokens.opening import read_access_token
+from api.oauth.tokens.signing_keys import SigningKeys
+from core import clock
 from core.errors import InvalidInput
-from db.authorizations import sha256, store_code
+from core.settings import Tokens
+from db.assertions import use_assertion
+from db.authorizations import sha256
 from db.clients import Client, find_client
+from db.revocations import is_refused, revoke_token
 from engine.scopes import PROTOCOL, RETIRED, SCOPES, read_scopes
 
-CODE_TTL = timedelta(seconds=60)
+Endpoint = Literal["token", "revocation", "introspection"]
 
 
 class TokenServer(AuthorizationServer):  # type: ignore[misc]
     """Answers authorization and token requests. Its tokens are for `audience`. It blocks: run it in a thread."""
 
-    def __init__(self, issuer: str, tokens: AccessTokens, pool: BlockingPool) -> None:
+    def __init__(self, issuer: str, keys: SigningKeys, lifetimes: Tokens, pool: BlockingPool) -> None:
         super().__init__(scopes_supported=list(SCOPES))
         self.audience = audience_of(issuer)
-        self._issuer = issuer
+        self.issuer = issuer
+        self._audiences = frozenset({issuer, f"{issuer}/oauth/token"})
         self._pool = pool
         self._secrets = SecretChecker()
-        self.register_token_generator("default", tokens)
+        self.families = Families(pool, lifetimes)
+        self.id_tokens = IdTokens(issuer, keys)
+        self._keys = keys
+        self._tokens = AccessTokens(issuer, self.audience, keys, lifetimes)
+        self.register_token_generator("default", self._tokens)
         self.register_grant(ClientCredentials)
         self.register_grant(TokenExchange)
         self.register_grant(CodeGrant, [RequestRules(), Pkce()])
+        self.register_grant(RefreshGrant)
+        self.register_endpoint(Revocation)
+        self.register_endpoint(Introspection)
 
     def read_authorization(self, parameters: Mapping[str, str], repeated: Collection[str] = ()) -> AuthorizationRequest:
         """The request in the parameters of the authorization endpoint. `repeated` names those that came twice.
@@ -72,7 +89,8 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
             if not error.redirect_uri:
                 raise UnsafeRedirect(describe(error)) from error
             raise RefusedAuthorization(error.error, self._location(error, echoed_state(given, repeated))) from error
-        return authorization_request(grant.request, redirect_uri)
+        hint = self.id_tokens.read_hint(given["id_token_hint"]) if "id_token_hint" in given else None
+        return authorization_request(grant.request, redirect_uri, None if hint is None else hint.user_id)
 
     def approve(self, request: AuthorizationRequest, user_id: str, auth_time: datetime, scopes: tuple[str, ...]) -> str:
         """Store a code for what the user approved. Returns where to send the browser. Raises StoreUnavailable.
@@ -81,24 +99,26 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         """
         if not set(scopes) <= set(request.scopes) or not scopes:
             raise ValueError("the client did not ask for these scopes")
-        code, approval = token_urlsafe(32), approval_of(request, user_id, auth_time, scopes)
-        self._pool.write(lambda connection: store_code(connection, token_urlsafe(16), approval, sha256(code), CODE_TTL))
-        return location_of(request.redirect_uri, code=code, state=request.state, iss=self._issuer)
+        code = self.families.approve(approval_of(request, user_id, auth_time, scopes))
+        return location_of(request.redirect_uri, code=code, state=request.state, iss=self.issuer)
 
     def refuse_authorization(self, request: AuthorizationRequest, error: str) -> str:
         """Where to send the browser with an error, such as access_denied, login_required or consent_required."""
-        return location_of(request.redirect_uri, error=error, state=request.state, iss=self._issuer)
+        return location_of(request.redirect_uri, error=error, state=request.state, iss=self.issuer)
 
-    def answer(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Response:
-        """The response to a token request. Raises StoreUnavailable when the client cannot be looked up."""
+    def answer(self, endpoint: Endpoint, form: Mapping[str, str], headers: Mapping[str, str]) -> Response:
+        """The response of an endpoint to a form. Raises StoreUnavailable when the client cannot be looked up."""
         request = ParsedRequest("POST", form, headers)
         try:
-            return self._grant(request)
+            if endpoint == "token":
+                return self._grant(request)
+            return self.handle_response(*self._endpoints[endpoint][0].create_endpoint_response(request))
         except OAuth2Error as error:
             return self.refuse(error)
 
     def refuse(self, error: OAuth2Error) -> Response:
         """The response to a request that failed with this error (RFC 6749, section 5.2)."""
+        error.description = describe(error) or None
         return self.handle_response(*error())
 
     def _grant(self, request: ParsedRequest) -> Response:
@@ -109,7 +129,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
     def authenticate_client(
         self, request: ParsedRequest, methods: list[str], endpoint: str = "token"
     ) -> RegisteredClient:
-        """The client whose secret the request carries. Raises BadClient, InvalidRequestError."""
+        """The client that the request proves to come from. Raises BadClient, InvalidRequestError."""
         credentials = read_credentials(request.headers, request.payload.data)
         record = self._authenticated(credentials)
         if record is None or credentials.method not in methods:
@@ -152,14 +172,44 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
     def _find(self, client_id: str) -> Client | None:
         return self._pool.read(lambda connection: find_client(connection, client_id))
 
+    def _use_assertion(self, client: Client, text: str) -> bool:
+        now = clock.now().timestamp()
+        try:
+            assertion = check_assertion(text, client, self._audiences, now)
+        except BadAssertion:
+            return False
+        id_hash, life = sha256(assertion.jti), timedelta(seconds=assertion.expires_at - now + LEEWAY)
+        return self._pool.write(lambda connection: use_assertion(connection, client.id, id_hash, life))
+
     def _location(self, error: OAuth2Error, state: str | None) -> str:
         return location_of(
-            error.redirect_uri, error=error.error, error_description=describe(error), state=state, iss=self._issuer
+            error.redirect_uri, error=error.error, error_description=describe(error), state=state, iss=self.issuer
         )
 
+    def read_access_token(self, text: str) -> dict[str, Any] | None:
+        """The claims of a valid access token of this issuer; None for any other text. Raises StoreUnavailable."""
+        claims = read_access_token(text, self._keys, self.issuer, self.audience)
+        if claims is None or self._pool.read(
+            lambda connection: is_refused(connection, claims["jti"], claims.get("sid"))
+        ):
+            return None
+        return claims
+
+    def revoke_access_token(self, jti: str, client_id: str, life: timedelta) -> bool:
+        """Refuse an access token for the rest of its life; False when too many are. Raises StoreUnavailable."""
+        return self._pool.read(lambda connection: revoke_token(connection, jti, client_id, life))
+
+    def access_ttl(self, client: RegisteredClient, grant_type: str) -> int:
+        """Seconds that an access token of this client and grant is valid."""
+        return self._tokens.lifetime(client, grant_type)
+
     def _authenticated(self, credentials: Credentials) -> Client | None:
-        """The client with this id and secret."""
+        """The client with this id and secret, or whose key signed the assertion, which is used up by that."""
         record = self._find(credentials.client_id)
+        if credentials.method == "none":
+            return record if record is not None and record.public else None
+        if credentials.method == "private_key_jwt":
+            return record if record is not None and self._use_assertion(record, credentials.assertion) else None
         for secret in credentials.secrets:
             if self._secrets.check(record, secret):
                 return record
@@ -172,7 +222,7 @@ def check_grant_type(form: Mapping[str, str]) -> None:
     grant_type = form.get("grant_type")
     if not grant_type:
         raise InvalidRequestError("grant_type is required.")
-    if grant_type not in ISSUED:
+    if grant_type not in GRANTS.values():
         raise UnsupportedGrantTypeError(grant_type)
 
 

@@ -66,7 +66,7 @@ class AuthorizationRequest:
     user_hint: str | None = None
 
 
-def authorization_request(request: ParsedRequest, redirect_uri: str) -> AuthorizationRequest:
+def authorization_request(request: ParsedRequest, redirect_uri: str, user_hint: str | None) -> AuthorizationRequest:
     """The request in one that authlib has validated."""
     data = request.payload.data
     return AuthorizationRequest(
@@ -81,6 +81,7 @@ def authorization_request(request: ParsedRequest, redirect_uri: str) -> Authoriz
         login_hint=data.get("login_hint"),
         ui_locales=tuple(data.get("ui_locales", "").split()),
         resource=data.get("resource"),
+        user_hint=user_hint,
     )
 
 

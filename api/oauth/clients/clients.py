@@ -3,7 +3,7 @@
 from authlib.oauth2.rfc6749 import ClientMixin
 
 from api.oauth.clients.redirects import is_registered
-from api.oauth.grant_types import AUTHORIZATION_CODE
+from api.oauth.grant_types import AUTHORIZATION_CODE, OF_CONFIDENTIAL_CLIENTS
 from db.clients import Client
 from engine.scopes import read_scopes
 
@@ -20,8 +20,8 @@ class RegisteredClient(ClientMixin):  # type: ignore[misc]  # authlib ships no t
         return " ".join(requested) if set(requested) <= set(self.record.scopes) else None
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """Whether the client is registered for this grant."""
-        return grant_type in self.record.grants
+        """Whether the client is registered for this grant. A public client cannot have some, whatever is stored."""
+        return grant_type in self.record.grants and not (self.record.public and grant_type in OF_CONFIDENTIAL_CLIENTS)
 
     def get_default_redirect_uri(self) -> None:
         """None: every authorization request must name its redirect URI."""

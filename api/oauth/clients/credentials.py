@@ -1,4 +1,4 @@
-"""Client authentication: reads `client_secret_basic` and `client_secret_post` from a request."""
+"""Client authentication: reads from a request who its client is, and how it wants to prove that."""
 
 from base64 import b64decode
 from collections.abc import Mapping
@@ -7,9 +7,11 @@ from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
+from api.oauth.clients.assertions import ASSERTION_TYPE, BadAssertion, client_of
 from api.oauth.clients.registration import CLIENT_ID
 
-METHODS = ["client_secret_basic", "client_secret_post"]
+METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+METHODS_OF_ALL = ["none", *METHODS]  # public clients too
 
 
 class BadClient(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
@@ -27,30 +29,46 @@ class BadClient(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
 class Credentials(NamedTuple):
     """The id and secret a client sends. `client_secret_basic` can be read in two ways, so there may be two `secrets`.
 
-    RFC 6749 wants id and secret percent-encoded before Base64, but many clients send them as they are.
+    RFC 6749 wants id and secret percent-encoded before Base64, but many clients send them as they are. `assertion` is
+    the JWT of private_key_jwt. The method `none` has neither.
     """
 
     method: str
     client_id: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
+    assertion: str = ""
 
 
 def read_credentials(headers: Mapping[str, str], form: Mapping[str, str]) -> Credentials:
     """The credentials in a request.
 
-    Raises BadClient when there are none or the id can be no client's, InvalidRequestError when there are two.
+    Raises BadClient when the id can be no client's, InvalidRequestError when there are two.
     """
     authorization = headers.get("authorization")
-    if authorization is not None:
-        if "client_secret" in form:
-            raise InvalidRequestError("The client must authenticate in one way only.")
-        credentials = _basic(authorization)
+    asserted = "client_assertion" in form or "client_assertion_type" in form
+    if (authorization is not None) + ("client_secret" in form) + asserted > 1:
+        raise InvalidRequestError("The client must authenticate in one way only.")
+    if authorization is not None or asserted:
+        credentials = _asserted(form) if authorization is None else _basic(authorization)
         if form.get("client_id", credentials.client_id) != credentials.client_id:
             raise InvalidRequestError("The request has two different client ids.")
         return credentials
-    if "client_secret" not in form or not CLIENT_ID.fullmatch(form.get("client_id", "")):
+    if not CLIENT_ID.fullmatch(form.get("client_id", "")):
         raise BadClient()
-    return Credentials("client_secret_post", form["client_id"], (form["client_secret"],))
+    if "client_secret" in form:
+        return Credentials("client_secret_post", form["client_id"], (form["client_secret"],))
+    return Credentials("none", form["client_id"])
+
+
+def _asserted(form: Mapping[str, str]) -> Credentials:
+    assertion = form.get("client_assertion", "")
+    try:
+        client_id = client_of(assertion)
+    except BadAssertion:
+        raise BadClient() from None
+    if form.get("client_assertion_type") != ASSERTION_TYPE or not CLIENT_ID.fullmatch(client_id):
+        raise BadClient()
+    return Credentials("private_key_jwt", client_id, assertion=assertion)
 
 
 def named_client(headers: Mapping[str, str], form: Mapping[str, str]) -> str | None:

@@ -74,12 +74,16 @@ class Guesses:
 
     def begin(self, client_id: str, caller: str) -> None:
         """Count an attempt as failed until `end` takes it back. Raises TooManyGuesses."""
+        self.check(client_id, caller)
+        self.add_failure(client_id, caller)
+
+    def check(self, client_id: str, caller: str) -> None:
+        """Raise TooManyGuesses when there were too many failures."""
         left = self._pairs.seconds_left((client_id, caller))
         if not self.is_familiar(client_id, caller):
             left = max(left, self._addresses.seconds_left(caller))
         if left > 0:
             raise TooManyGuesses(ceil(left))
-        self.add_failure(client_id, caller)
 
     def end(self, client_id: str, caller: str) -> None:
         """Take an attempt back that did not fail."""

@@ -3,6 +3,7 @@
 | token of | sub | person_kind |
 |---|---|---|
 | a user | the shop's user id, unchanged | `user` |
+| a user who signed in here | the same, and `auth_time` and `sid`, the family of the token | `user` |
 | a guest | `urn:penchant:guest:` and the anonymous id | `guest` |
 | a client | the client id | left out |
 
@@ -10,6 +11,8 @@ No user id may begin with `urn:penchant:`, so a program that reads `sub` alone c
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from core.contract import Person
@@ -18,10 +21,26 @@ from core.texts import RESERVED
 GUEST = RESERVED + "guest:"
 
 
-def subject_claims(person: Person | None, client_id: str) -> dict[str, str]:
-    """`sub` and `person_kind` of a token for `person`; for the client itself when that is None."""
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A user who signed in here, when, and the family of tokens that came of it."""
+
+    user_id: str
+    auth_time: datetime
+    family: str
+
+
+def subject_claims(person: Person | SignedIn | None, client_id: str) -> dict[str, Any]:
+    """Who a token is for: `person`, or the client itself when that is None."""
     if person is None:
         return {"sub": client_id}
+    if isinstance(person, SignedIn):
+        return {
+            "sub": person.user_id,
+            "person_kind": "user",
+            "auth_time": int(person.auth_time.timestamp()),
+            "sid": person.family,
+        }
     subject = GUEST + person.id if person.kind == "guest" else person.id
     return {"sub": subject, "person_kind": person.kind}
 

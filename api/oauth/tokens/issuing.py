@@ -9,7 +9,7 @@ from joserfc import jwt
 
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.grant_types import CLIENT_CREDENTIALS
-from api.oauth.tokens.claims import subject_claims
+from api.oauth.tokens.claims import SignedIn, subject_claims
 from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core import clock
 from core.contract import Person
@@ -23,20 +23,22 @@ class AccessTokens(BearerTokenGenerator):  # type: ignore[misc]  # authlib ships
     """Issues access tokens. authlib's own generator would put the client into `aud` and read the clock itself."""
 
     def __init__(self, issuer: str, audience: str, keys: SigningKeys, lifetimes: Tokens) -> None:
-        super().__init__(self._access_token, expires_generator=self._lifetime)
+        super().__init__(self._access_token, expires_generator=self.lifetime)
         self._issuer = issuer
         self._audience = audience
         self._keys = keys
         self._lifetimes = lifetimes
 
-    def _lifetime(self, client: RegisteredClient, grant_type: str) -> int:
+    def lifetime(self, client: RegisteredClient, grant_type: str) -> int:
         """Seconds. A client's own lifetime can shorten the tokens of persons, but not lengthen them."""
         own = client.record.access_ttl
         if grant_type == CLIENT_CREDENTIALS:
             return own or self._lifetimes.client_ttl
         return min(own or self._lifetimes.person_ttl, self._lifetimes.person_ttl)
 
-    def _access_token(self, client: RegisteredClient, grant_type: str, user: Person | None, scope: str) -> str:
+    def _access_token(
+        self, client: RegisteredClient, grant_type: str, user: Person | SignedIn | None, scope: str
+    ) -> str:
         if user is not None and not set(read_scopes(scope)) <= PEOPLE | PROTOCOL.keys():
             raise InvalidScopeError(f"A person's token can only have the scopes {' '.join(sorted(PEOPLE))}.")
         key, now = self._keys.signing, int(clock.now().timestamp())
@@ -48,7 +50,7 @@ class AccessTokens(BearerTokenGenerator):  # type: ignore[misc]  # authlib ships
             "scope": scope,
             "jti": token_urlsafe(16),
             "iat": now,
-            "exp": now + self._lifetime(client, grant_type),
+            "exp": now + self.lifetime(client, grant_type),
         }
         header = {"alg": ALGORITHM, "typ": TYPE, "kid": key.kid}
         return jwt.encode(header, claims, key, algorithms=[ALGORITHM])

@@ -6,16 +6,14 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-import orjson
-from joserfc import jws
 from joserfc.errors import JoseError
 
 from api.http.refresher import Refresher
 from api.oauth.clients.activity import ClientActivity
 from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
-from api.oauth.tokens.issuing import TYPE
-from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
+from api.oauth.tokens.opening import open_access_token
+from api.oauth.tokens.signing_keys import SigningKeys
 from core import clock
 from core.errors import InvalidInput, InvalidToken, Unanswerable
 from db.clients import ChangedClient, list_changed
@@ -40,6 +38,7 @@ class _Checked:
     viewer: Viewer
     jti: str
     kid: str
+    family: str | None
     issued_at: int  # seconds
 
 
@@ -61,7 +60,7 @@ class Verifier:
         self._issuer = issuer
         self._activity = activity or ClientActivity()
         self._audience = audience_of(issuer)
-        self._refused = RefusedTokens(frozenset(), frozenset())
+        self._refused = RefusedTokens()
         self._changed: dict[str, ChangedClient] = {}
         self._remembered: dict[bytes, _Checked] = {}
         self._max_age = max_age
@@ -103,7 +102,12 @@ class Verifier:
     def _refusal(self, checked: _Checked) -> str | None:
         if checked.viewer.expires_at <= clock.now().timestamp():
             return EXPIRED
-        if checked.jti in self._refused.tokens or checked.viewer.client_id in self._refused.clients:
+        refused = self._refused
+        if (
+            checked.jti in refused.tokens
+            or checked.viewer.client_id in refused.clients
+            or checked.family in refused.families
+        ):
             return REVOKED
         changed = self._changed.get(checked.viewer.client_id)
         if changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()):
@@ -117,23 +121,9 @@ class Verifier:
 
     def _check(self, token: str) -> _Checked:
         try:
-            return self._read_claims(*_open(token, self._keys))
+            return _checked(*open_access_token(token, self._keys, self._issuer, self._audience))
         except (JoseError, InvalidInput, ValueError, KeyError, TypeError) as error:
             raise InvalidToken() from error
-
-    def _read_claims(self, claims: dict[str, Any], kid: str) -> _Checked:
-        """Raises InvalidInput, ValueError, KeyError or TypeError for claims that our access tokens do not have.
-
-        The scopes of a person's token that are not for people do not count, whichever grant let them in.
-        """
-        texts = [claims[name] for name in ("sub", "client_id", "scope", "jti")]
-        if claims["iss"] != self._issuer or claims["aud"] != self._audience or type(claims["exp"]) is not int:
-            raise ValueError("another issuer or audience, or exp is not an integer")
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("sub, client_id, scope and jti must be strings")
-        scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
-        viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
-        return _Checked(viewer, claims["jti"], kid, int(claims.get("iat", 0)))
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:
         if len(self._remembered) >= MAX_REMEMBERED and digest not in self._remembered:
@@ -141,16 +131,11 @@ class Verifier:
         self._remembered[digest] = checked
 
 
-def _open(token: str, keys: SigningKeys) -> tuple[dict[str, Any], str]:
-    """Claims and key id of a token with our header and signature. Raises JoseError or ValueError."""
-    signed = jws.extract_compact(token.encode("ascii"))
-    header = signed.headers()
-    if header.keys() != {"alg", "typ", "kid"} or (header["alg"], header["typ"]) != (ALGORITHM, TYPE):
-        raise ValueError("the header must be alg, typ and kid, with our algorithm and type")
-    key = keys.verifying(header["kid"])
-    if key is None or not jws.validate_compact(signed, key, algorithms=[ALGORITHM]):
-        raise ValueError("not signed by one of our keys")
-    claims = orjson.loads(signed.payload)
-    if not isinstance(claims, dict):
-        raise ValueError("the claims must be an object")
-    return claims, header["kid"]
+def _checked(claims: dict[str, Any], kid: str) -> _Checked:
+    """Raises InvalidInput, ValueError, KeyError or TypeError for claims that our access tokens do not have.
+
+    The scopes of a person's token that are not for people do not count, whichever grant let them in.
+    """
+    scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
+    viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
+    return _Checked(viewer, claims["jti"], kid, claims.get("sid"), int(claims.get("iat", 0)))

@@ -26,12 +26,13 @@ CREATE TABLE oauth_families (
     refresh_issued_at timestamptz,
     refresh_idle_at timestamptz,  -- when it ends, if it is not used before
     refresh_ends_at timestamptz,  -- when the last one of the family ends
+    tokens_until timestamptz,  -- when the last access token that was issued expires
     revoked_at timestamptz,
     kept_until timestamptz NOT NULL  -- when nothing of the family can be valid any more, and the row may go
 );
 CREATE INDEX oauth_families_user ON oauth_families (user_id);
 CREATE INDEX oauth_families_kept ON oauth_families (kept_until);
-CREATE INDEX oauth_families_revoked ON oauth_families (revoked_at) WHERE revoked_at IS NOT NULL;
+CREATE INDEX oauth_families_revoked ON oauth_families (tokens_until) WHERE revoked_at IS NOT NULL;
 
 -- Whose tokens were revoked, so that one client cannot fill the table.
 ALTER TABLE oauth_revocations ADD COLUMN client_id text;

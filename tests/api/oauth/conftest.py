@@ -16,6 +16,7 @@ from api.oauth.endpoints import routes
 from core.settings import Gateway, Settings, Stores, Tokens
 from db.clients import Client, create_client
 from db.postgres import Pool
+from tests.approving import BACK
 
 ISSUER = "https://shop.example"
 SECRET = "a-secret-of-the-client"
@@ -73,3 +74,15 @@ def registered(pool: Pool) -> Register:
         return client
 
     return create
+
+
+@pytest.fixture
+async def app(registered: Register) -> Client:
+    """A public client with both grants for people: a mobile app."""
+    return await registered(
+        "app",
+        secret=None,
+        grants=["authorization_code", "refresh_token"],
+        scope="openid offline_access recommendations:read profiles:read events:write orders:write",
+        redirect_uris=[BACK],
+    )

@@ -31,9 +31,9 @@ async def test_one_client_takes_a_quarter_of_the_places(
         assert (await ask(http, OWN, (name, SECRET))).status_code == 200
     release, answer = threading.Event(), authority.server.answer
 
-    def answer_later(form: Any, headers: Any) -> Response:
+    def answer_later(*arguments: Any) -> Response:
         assert release.wait(DEADLINE)
-        return answer(form, headers)
+        return answer(*arguments)
 
     monkeypatch.setattr(authority.server, "answer", answer_later)
     flood = [asyncio.create_task(ask(http, OWN, ("greedy", SECRET))) for _ in range(100)]

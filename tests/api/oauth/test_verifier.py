@@ -234,7 +234,7 @@ async def test_expiry_is_checked_on_each_use(issuer: Issuer, monkeypatch: pytest
 async def test_a_signature_is_checked_once(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     token = issuer.token()
     first = await issuer.verifier.verify(token)
-    monkeypatch.setattr(verifier, "_open", None)
+    monkeypatch.setattr(verifier, "open_access_token", None)
     assert await issuer.verifier.verify(token) is first
 
 

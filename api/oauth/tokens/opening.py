@@ -1,0 +1,49 @@
+"""Opens a token of ours: its header, its signature, its claims."""
+
+from typing import Any
+
+import orjson
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from api.oauth.tokens.issuing import TYPE
+from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
+from core import clock
+
+
+def open_token(token: str, type: str, keys: SigningKeys) -> tuple[dict[str, Any], str]:
+    """Claims and key id of a token of this type with our header and signature. Raises JoseError or ValueError."""
+    signed = jws.extract_compact(token.encode("ascii"))
+    header = signed.headers()
+    if header.keys() != {"alg", "typ", "kid"} or (header["alg"], header["typ"]) != (ALGORITHM, type):
+        raise ValueError("the header must be alg, typ and kid, with our algorithm and this type")
+    key = keys.verifying(header["kid"])
+    if key is None or not jws.validate_compact(signed, key, algorithms=[ALGORITHM]):
+        raise ValueError("not signed by one of our keys")
+    claims = orjson.loads(signed.payload)
+    if not isinstance(claims, dict):
+        raise ValueError("the claims must be an object")
+    return claims, header["kid"]
+
+
+def open_access_token(token: str, keys: SigningKeys, issuer: str, audience: str) -> tuple[dict[str, Any], str]:
+    """Claims and key id of an access token of this issuer for this audience, expired or not.
+
+    Raises JoseError, ValueError, KeyError or TypeError for any other text.
+    """
+    claims, kid = open_token(token, TYPE, keys)
+    texts = [*(claims[name] for name in ("sub", "client_id", "scope", "jti")), claims.get("sid", "")]
+    if claims["iss"] != issuer or claims["aud"] != audience or type(claims["exp"]) is not int:
+        raise ValueError("another issuer or audience, or exp is not an integer")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("sub, client_id, scope, jti and sid must be strings")
+    return claims, kid
+
+
+def read_access_token(token: str, keys: SigningKeys, issuer: str, audience: str) -> dict[str, Any] | None:
+    """The claims of an access token that has not expired; None for any other text. It may have been revoked."""
+    try:
+        claims, _ = open_access_token(token, keys, issuer, audience)
+    except (JoseError, ValueError, KeyError, TypeError):
+        return None
+    return claims if claims["exp"] > clock.now().timestamp() else None
