@@ -27,6 +27,7 @@ from api.http.guard import EdgeGuard
 from api.http.probe_port import ProbePort
 from api.http.request_metrics import RequestMetrics
 from api.oauth.authority import Authority, open_authority
+from api.oauth.clients.registrar import OwnRegistrar
 from api.oauth.endpoints import routes as oauth_routes
 from api.oauth.people.endpoints import routes as people_routes
 from api.oauth.people.people import People, open_people
@@ -42,6 +43,7 @@ from db.cache import connect_redis
 from db.postgres import Pool, connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
+from engine.clients.administering import ClientAdministration
 from engine.intake.ingest import EventIntake
 from engine.maintenance.vitals import Vitals
 from engine.privacy.archive import Archive
@@ -200,6 +202,7 @@ async def _open_gateway(
         signer=signer,
         broker=broker,
         verifier=verifier,
+        clients=ClientAdministration(OwnRegistrar()),
         archive=archive,
         reason_texts=ReasonTexts.own() if edge.reason_texts is None else ReasonTexts.with_file(edge.reason_texts),
     )

@@ -162,14 +162,14 @@ class Tokens(_Concern):
 
     person_ttl: int = Field(900, ge=5, le=86_400, description="Seconds a person's access token is valid.")
     client_ttl: int = Field(3600, ge=5, le=86_400, description="Seconds a client's own access token is valid.")
+    signing_key_days: int = Field(
+        90, ge=0, le=3_653, description="Days after which a gateway makes a new key to sign tokens. 0: never."
+    )
     refresh_idle: int = Field(
         2_592_000, ge=60, description="Seconds a refresh token is valid if it is not used; 30 days."
     )
     refresh_absolute: int = Field(
         7_776_000, ge=60, description="Seconds after its sign-in that a person must sign in again; 90 days."
-    )
-    signing_key_days: int = Field(
-        90, ge=0, le=3_653, description="Days after which a gateway makes a new key to sign tokens. 0: never."
     )
 
 

@@ -133,6 +133,12 @@ async def list_client_page(connection: Connection, limit: int, after: str = "") 
     return [_client(row) for row in rows]
 
 
+async def count_clients(connection: Connection) -> int:
+    """How many clients there are, disabled ones too."""
+    count: int = await connection.fetchval("SELECT count(*) FROM oauth_clients")
+    return count
+
+
 async def last_uses(connection: Connection, client_ids: Sequence[str]) -> dict[str, datetime]:
     """When each of these clients was used last, to the minute; those that never were are left out."""
     rows = await connection.fetch(

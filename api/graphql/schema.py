@@ -6,6 +6,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from api.graphql.topics.catalogue import CatalogueMutation
+from api.graphql.topics.clients import ClientMutation, ClientQuery
 from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
 from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
 from api.graphql.topics.events import EventMutation
@@ -25,7 +26,17 @@ ADDED_FIELDS = {Item: [SIMILAR]}  # fields whose type refers back to the type th
 
 
 @strawberry.type(description="All queries. A field that needs scopes lists them with `@requiresScopes`.")
-class Query(PeopleQuery, ErasureQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, DeadEventQuery, NodeQuery):
+class Query(
+    PeopleQuery,
+    ErasureQuery,
+    ItemQuery,
+    RecommendationQuery,
+    ModelQuery,
+    JobQuery,
+    DeadEventQuery,
+    ClientQuery,
+    NodeQuery,
+):
     """All queries."""
 
 
@@ -39,6 +50,7 @@ class Mutation(
     JobMutation,
     ModelMutation,
     DeadEventMutation,
+    ClientMutation,
 ):
     """All mutations."""
 

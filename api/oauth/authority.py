@@ -18,8 +18,8 @@ from api.oauth.issuer import issuer_of
 from api.oauth.lanes import Lane
 from api.oauth.server import Endpoint, TokenServer, check_grant_type
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
+from api.oauth.tokens.upkeep import Upkeep
 from api.oauth.tokens.verifier import Verifier
-from api.oauth.upkeep import Upkeep
 from core.errors import StoreUnavailable
 from core.settings import Settings
 from core.single_flight import SingleFlight
@@ -46,8 +46,8 @@ class Authority:
     server: TokenServer
     known: Lane
     unknown: Lane
-    activity: ClientActivity
     open: Lane
+    activity: ClientActivity
     guesses: Guesses = field(default_factory=Guesses)
     _checks: SingleFlight[tuple[Credentials, str], bool] = field(init=False)
 
@@ -67,12 +67,12 @@ class Authority:
         lane, share = await self._admit(credentials, caller)
         await self.verifier.refresh()  # sign with the keys of now: another process may have made or retired one
         response = await lane.run(share, self.server.answer, endpoint, form, headers)
+        if response.status_code == BadClient.status_code:
+            self.guesses.add_failure(credentials.client_id, caller)
+        elif response.status_code == 200 and credentials.method != "none":
+            self.guesses.set_familiar(credentials.client_id, caller)
         if response.status_code == 200:
             self.activity.note_use(credentials.client_id)
-            if credentials.method != "none":
-                self.guesses.set_familiar(credentials.client_id, caller)
-        elif response.status_code == BadClient.status_code:
-            self.guesses.add_failure(credentials.client_id, caller)
         return response
 
     def note_refusal(self, form: Mapping[str, str], headers: Mapping[str, str], reason: str) -> None:
@@ -137,8 +137,8 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
         server=TokenServer(issuer, keys, settings.tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
         unknown=Lane("oauth-unknown", THREADS, MAX_WAITING),
-        activity=activity,
         open=Lane("oauth-open", THREADS, MAX_WAITING),
+        activity=activity,
     )
     days = settings.tokens.signing_key_days
     upkeep = asyncio.create_task(Upkeep(pool, keys, activity, timedelta(days=days) if days else None).run())

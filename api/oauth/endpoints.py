@@ -1,5 +1,6 @@
 """The HTTP endpoints of the authorization server. They read `Authority` from the request's state."""
 
+from contextlib import suppress
 from functools import partial
 
 import orjson
@@ -57,8 +58,10 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
 
 
 async def jwks(request: Request) -> Response:
-    """The public keys that verify our tokens."""
+    """The public keys that verify our tokens, as of two seconds ago at most, or as of when Postgres last answered."""
     authority: Authority = request.state.authority
+    with suppress(StoreUnavailable):
+        await authority.verifier.refresh()
     return _json(authority.keys.jwks(), 200, CACHE_BRIEFLY)
 
 

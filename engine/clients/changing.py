@@ -37,15 +37,24 @@ async def create(pool: Connection, client: Client, by: str) -> None:
         await record_change(held, client.id, AuditAction.CREATED, by, scopes=client.scopes)
 
 
-async def give_new_secret(pool: Connection, client_id: str, secret_hash: str, overlap: int, by: str) -> datetime:
+async def give_new_secret(
+    pool: Connection,
+    client_id: str,
+    secret_hash: str,
+    overlap: int,
+    by: str,
+    check: Callable[[Client], None] = lambda _: None,
+) -> datetime:
     """Give a client a new secret; until the returned time it has the one before, too.
 
-    `overlap` is in seconds. Raises NoSuchClient for one that does not exist, is disabled or has no secret, and
-    InvalidInput for a wrong overlap.
+    `overlap` is in seconds. `check` raises InvalidInput when the client may get none. Raises NoSuchClient for one that
+    does not exist, is disabled or has no secret, and InvalidInput for a wrong overlap.
     """
     if not 0 <= overlap <= MAX_OVERLAP:
         raise InvalidInput(f"The overlap must be 0 to {MAX_OVERLAP} seconds", "overlap")
     async with transaction(pool) as held:
+        if (client := await client_by_id(held, client_id, lock=True)) is not None:
+            check(client)
         until = await rotate_secret(held, client_id, secret_hash, timedelta(seconds=overlap))
         if until is None:
             raise NoSuchClient(f"There is no enabled client {client_id} with a secret.", "id")

@@ -39,8 +39,8 @@ class _Checked:
     viewer: Viewer
     jti: str
     kid: str
+    family: str | None
     issued_at: int  # seconds
-    family: str | None = None
     foreign: ForeignToken | None = None
 
 
@@ -137,7 +137,7 @@ class Verifier:
 
     async def _check_foreign(self, token: str) -> _Checked | None:
         foreign = await self._foreign.check(token)
-        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, 0, None, foreign)
+        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, None, 0, foreign)
 
     def _check(self, token: str) -> _Checked:
         try:
@@ -158,4 +158,4 @@ def _checked(claims: dict[str, Any], kid: str) -> _Checked:
     """
     scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
     viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
-    return _Checked(viewer, claims["jti"], kid, claims.get("iat", 0), claims.get("sid"))
+    return _Checked(viewer, claims["jti"], kid, claims.get("sid"), claims.get("iat", 0))

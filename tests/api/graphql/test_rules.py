@@ -21,6 +21,17 @@ ONESELF = "oneself"  # in place of a scope: the token of the person the field is
 Rule = frozenset[frozenset[str]]  # a token needs all scopes of one of them
 
 AS_REACHED = {
+    "ChangeClientPayload": "client userErrors",
+    "Client": (
+        "id name enabled public firstParty grants scopes redirectUris postLogoutRedirectUris origins tokenLifetime "
+        "createdAt disabledAt oldSecretValidUntil"
+    ),
+    "ClientAuditEntry": "at action by scopesBefore scopes reason day count",
+    "ClientAuditEntryConnection": "edges nodes pageInfo",
+    "ClientAuditEntryEdge": "cursor node",
+    "ClientConnection": "edges nodes pageInfo",
+    "ClientEdge": "cursor node",
+    "CreateClientPayload": "client clientSecret userErrors",
     "DeadEvent": "id diedAt reason message attempts state decidedAt decision task source eventId occurredAt type",
     "DeadEventConnection": "edges nodes pageInfo",
     "DeadEventEdge": "cursor node",
@@ -66,6 +77,7 @@ AS_REACHED = {
     "RequestTrainingPayload": "job",
     "Rfm": "recency frequency monetary recencyScore frequencyScore monetaryScore segment",
     "RollBackModelPayload": "model userErrors",
+    "RotateClientSecretPayload": "clientSecret oldSecretValidUntil userErrors",
     "TrackEventsPayload": "accepted rejected duplicate conflict retry results",
     "UpsertItemsPayload": "accepted rejected duplicate conflict retry results",
     "UpsertUsersPayload": "accepted rejected duplicate conflict retry results",
@@ -76,6 +88,8 @@ AS_REACHED = {
 """Fields without scopes of their own: whoever may read the field that returns the object may read them too."""
 
 PERSONAL = {
+    "Client": ["clients:admin"],
+    "ClientAuditEntry": ["clients:admin"],
     "DeadEvent": ["metrics:read"],
     "Erasure": ["profiles:erase"],
     "Event": [

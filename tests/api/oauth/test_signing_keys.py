@@ -10,7 +10,7 @@ from joserfc.jwk import RSAKey
 
 from api.oauth.clients.activity import ClientActivity
 from api.oauth.tokens.signing_keys import SIGNS_AFTER, SIGNS_SOON, Sealer, SigningKeys, generate_key
-from api.oauth.upkeep import Upkeep
+from api.oauth.tokens.upkeep import Upkeep
 from db.postgres import Pool, connect_pool
 from db.signing_keys import MAX_KEYS, KeysRefused
 
