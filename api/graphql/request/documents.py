@@ -41,7 +41,7 @@ _LISTS = ("recommendations", "similar")  # fields that decide how long an answer
 _MAX_COSTS = 16  # per operation
 _MAX_INPUTS = 8  # per operation
 _MAX_OPERATIONS = 20  # each is measured and validated with all fragments it uses
-_MAX_KEPT_TOKENS: Final = 30_000  # of all kept documents together
+_MAX_KEPT_TOKENS: Final = 15_000  # of all kept documents together: each garbage collection looks at all of them
 _OWN_TOKENS: Final = 20  # a document costs as much as these, besides its tokens
 
 
