@@ -43,6 +43,18 @@ class _Concern(BaseSettings):
         return value
 
 
+def _separated(text: object) -> object:
+    """The parts of a list with commas between."""
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+def _absolute(url: str | None) -> str | None:
+    """Refuse a relative path: each process has its own current folder."""
+    if url and "://" not in url and not url.startswith("/"):
+        raise ValueError("must be an absolute path or an address, as /data/lake or s3://bucket/folder")
+    return url
+
+
 class Stores(_Concern):
     """Where Postgres, Redis (or Valkey), RabbitMQ and the model bundles are."""
 
@@ -73,6 +85,27 @@ class Lists(_Concern):
         le=3_653,
         description="Days that a disliked item stays hidden from the person's lists, unless they like or buy it later.",
     )
+    lists_url: str | None = Field(
+        None,
+        description="Folder for the files of all users' lists that trainers write, as /data/lists or s3://bucket/lists;"
+        " unset: none are written.",
+    )
+    lists_daily: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], NoDecode] = Field(
+        (),
+        max_length=20,
+        description="Placements whose lists of all users are written every day, separated by commas.",
+    )
+    lists_at: time = Field(time(5), description="Time of day, in UTC, of these files, as HH:MM.")
+
+    @field_validator("lists_daily", mode="before")
+    @classmethod
+    def _split(cls, names: object) -> object:
+        return _separated(names)
+
+    @field_validator("lists_url")
+    @classmethod
+    def _same_everywhere(cls, url: str | None) -> str | None:
+        return _absolute(url)
 
 
 class Gateway(_Concern):
@@ -131,8 +164,7 @@ class Gateway(_Concern):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _split(cls, networks: object) -> object:
-        """Read a list with commas between."""
-        return [part.strip() for part in networks.split(",") if part.strip()] if isinstance(networks, str) else networks
+        return _separated(networks)
 
 
 class Ingest(_Concern):
@@ -252,10 +284,7 @@ class EventLake(_Concern):
     @field_validator("lake_url", "loads_url")
     @classmethod
     def _same_everywhere(cls, url: str | None) -> str | None:
-        """Refuse a relative path: each process has its own current folder."""
-        if url and "://" not in url and not url.startswith("/"):
-            raise ValueError("must be an absolute path or an address, as /data/lake or s3://bucket/folder")
-        return url
+        return _absolute(url)
 
 
 class Settings:
