@@ -11,7 +11,9 @@ OFF: Final = frozenset({"0", "off"})
 MOST_UNITS: Final = 1_000_000_000
 LONGEST_WINDOW: Final = 86_400  # seconds
 LONGEST_TEXT: Final = 64  # characters
-_RULE: Final = f"A rate is a number from 1 to {MOST_UNITS:,}, a slash and a time of at most a day, as 6000/minute; or off"
+_RULE: Final = (
+    f"A rate is a number from 1 to {MOST_UNITS:,}, a slash and a time of at most a day, as 6000/minute; or off"
+)
 
 
 def read_rate(text: str, field: str = "rate") -> "RateLimitItem | None":

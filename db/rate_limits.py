@@ -54,6 +54,7 @@ for at = 1, #KEYS do
         else
             used[at] = math.max(0, used[at] - math.max(0, now - since[at]) * most / window)
         end
+        used[at] = math.min(used[at], most)  -- the limit was lowered since
     end
     if used[at] + units > most then allowed = 0 end
 end

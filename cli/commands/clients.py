@@ -7,6 +7,7 @@ import typer
 
 from api.oauth.clients.registration import check_secret, new_secret, register
 from api.oauth.clients.secrets import hash_secret
+from cli.commands.client_limits import ClientId, Daily, Rate, show_or_set
 from cli.database import on_pool
 from cli.errors import Refused, WrongCommand
 from cli.interface import AsJson, SecretFromStdin, command_group, print_json, secret_from_stdin
@@ -92,6 +93,12 @@ def disable(client_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Refuse a client and all its tokens, in every process within three seconds."""
     if not on_pool(lambda pool: disable_client(pool, client_id), _database()):
         raise Refused(f"There is no enabled client {client_id}.")
+
+
+@app.command()
+def limits(client_id: ClientId, rate: Rate = None, daily: Daily = None, as_json: AsJson = False) -> None:
+    """Show or set the rate and the daily quota of a client. They count in every gateway within three seconds."""
+    show_or_set(_database(), client_id, rate, daily, as_json)
 
 
 def _shown(client: Client) -> dict[str, Any]:
