@@ -8,10 +8,14 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from api.oauth.clients.registration import register
+from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from core.settings import Rates, Stores
+from db.clients import create_client
 from db.postgres import Pool
+from engine.scopes import SCOPES
 from tests.in_process import Configured, asked
-from tests.running import CLIENT, SECRET, register_client
+from tests.running import CLIENT, SECRET
 
 Gateway = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
@@ -19,7 +23,8 @@ Gateway = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 @pytest.fixture
 async def limited(stores: Stores, pool: Pool, redis: Redis) -> Gateway:
     """Open a gateway with these rates; its HTTP client has a token with every scope."""
-    await register_client(pool)
+    grants = [CLIENT_CREDENTIALS, TOKEN_EXCHANGE]
+    await create_client(pool, register(CLIENT, SECRET, grants=grants, scope=" ".join(SCOPES)))
 
     @asynccontextmanager
     async def open_gateway(stores: Stores = stores, **rates: str) -> AsyncIterator[httpx.AsyncClient]:
