@@ -13,6 +13,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.errors import InvalidInput
+from core.rates import read_rate
 from core.secret_files import PREFIX, SECRET_REFUSED, SecretFiles, UnreadableSecret
 from core.setting_faults import Fault, SettingsRefused, faults_in
 
@@ -219,6 +221,29 @@ class SignIn(_Concern):
     )
 
 
+class Rates(_Concern):
+    """How much callers may ask for, in units: docs/clients.md says what a unit is. `off` or `0` sets no limit."""
+
+    rate_client: str = Field(
+        "12000000/minute", description="Units of one client with all people whose tokens it holds, in all gateways."
+    )
+    rate_person: str = Field("60000/minute", description="Units of one person's or guest's tokens, in all gateways.")
+    rate_address: str = Field(
+        "6000/minute",
+        description="Units of one address, in all gateways: requests without a valid token, and failed token requests.",
+    )
+
+    @field_validator("rate_client", "rate_person", "rate_address")
+    @classmethod
+    def _is_rate(cls, text: str) -> str:
+        """Refuse a text that is no rate."""
+        try:
+            read_rate(text)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+        return text
+
+
 class Logging(_Concern):
     """Logs: level and format."""
 
@@ -328,6 +353,10 @@ class Settings:
     @cached_property
     def sign_in(self) -> SignIn:
         return SignIn()
+
+    @cached_property
+    def rates(self) -> Rates:
+        return Rates()
 
     @cached_property
     def logging(self) -> Logging:

@@ -1,13 +1,13 @@
 """Keep what a job of lists writes, and how far it is.
 
 Revision ID: 0020
-Revises: 0014
+Revises: 0019
 """
 
 from db.migrate import run_file, run_sql
 
 revision = "0020"
-down_revision = "0014"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
