@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from db.postgres import Pool
     from db.shares import Shares
     from engine.catalogue.catalogue import Catalogue
+    from engine.clients.administering import ClientAdministration
     from engine.intake.ingest import EventIntake
     from engine.maintenance.vitals import Vitals
     from engine.recommending.people import PeopleReader
@@ -42,6 +43,7 @@ class Gateway:
     signer: Signer
     broker: Publisher
     verifier: TokenVerifier
+    clients: ClientAdministration
     archive: Archive = field(default_factory=Archive)
     reason_texts: ReasonTexts = field(default_factory=ReasonTexts.own)
     turns: Turns = field(default_factory=Turns)

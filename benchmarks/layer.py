@@ -89,7 +89,7 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     await models.load()
     people, signer, none = PeopleReader(shares.people, redis, catalogue), Signer("of a benchmark"), cast(Any, None)
     vitals = Vitals(pool, redis)
-    return Gateway(Settings(), pool, shares, redis, catalogue, models, people, vitals, none, signer, none, none)
+    return Gateway(Settings(), pool, shares, redis, catalogue, models, people, vitals, none, signer, none, none, none)
 
 
 def objects(catalogue: Catalogue, listed: RecommendedList) -> dict[str, Any]:

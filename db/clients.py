@@ -1,6 +1,6 @@
 """Registered OAuth clients. `find_client` is for psycopg: authlib's grants run in threads, not on the loop."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -99,6 +99,70 @@ async def disable_client(connection: Connection, client_id: str) -> bool:
         "UPDATE oauth_clients SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL", client_id
     )
     return status == "UPDATE 1"
+
+
+async def enable_client(connection: Connection, client_id: str) -> bool:
+    """Accept a disabled client again, but not its tokens from before; False when it does not exist or is enabled."""
+    status = await connection.execute(
+        "UPDATE oauth_clients SET disabled_at = NULL, enabled_at = now() WHERE id = $1 AND disabled_at IS NOT NULL",
+        client_id,
+    )
+    return status == "UPDATE 1"
+
+
+async def set_client_scopes(connection: Connection, client_id: str, scopes: Sequence[str]) -> None:
+    """Change what a client may ask for. Its tokens lose what it loses, see `list_changed`."""
+    await connection.execute(
+        "UPDATE oauth_clients SET scopes = $2, scopes_changed_at = now() WHERE id = $1", client_id, list(scopes)
+    )
+
+
+async def client_by_id(connection: Connection, client_id: str, *, lock: bool = False) -> Client | None:
+    """The client of that id, disabled or not; with `lock`, nobody else changes it before the transaction ends."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM oauth_clients WHERE id = $1{' FOR UPDATE' if lock else ''}", client_id
+    )
+    return _client(row) if row else None
+
+
+async def list_client_page(connection: Connection, limit: int, after: str = "") -> list[Client]:
+    """The first `limit` clients by id after the id `after`, disabled ones too."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM oauth_clients WHERE id > $2 ORDER BY id LIMIT $1", limit, after
+    )
+    return [_client(row) for row in rows]
+
+
+async def count_clients(connection: Connection) -> int:
+    """How many clients there are, disabled ones too."""
+    count: int = await connection.fetchval("SELECT count(*) FROM oauth_clients")
+    return count
+
+
+async def last_uses(connection: Connection, client_ids: Sequence[str]) -> dict[str, datetime]:
+    """When each of these clients was used last, to the minute; those that never were are left out."""
+    rows = await connection.fetch(
+        "SELECT client_id, used_at FROM oauth_client_uses WHERE client_id = ANY($1)", list(client_ids)
+    )
+    return {row["client_id"]: row["used_at"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedClient:
+    """What its older tokens must not outlive: the scopes it has now, and when it was enabled again."""
+
+    scopes: frozenset[str]
+    enabled_at: datetime | None
+
+
+async def list_changed(connection: Connection, within: timedelta) -> dict[str, ChangedClient]:
+    """The clients by id whose scopes were changed, or that were enabled, within that time: tokens from before exist."""
+    rows = await connection.fetch(
+        """SELECT id, scopes, enabled_at FROM oauth_clients
+           WHERE scopes_changed_at > now() - $1::interval OR enabled_at > now() - $1::interval""",
+        within,
+    )
+    return {row["id"]: ChangedClient(frozenset(row["scopes"]), row["enabled_at"]) for row in rows}
 
 
 async def allowed_origins(connection: Connection) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """What a resolver may reach: the viewer, the process's gateway, and this request's loaders."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from api.gateway import Gateway
 from core.contract import Event, Person
 from core.gathered_reads import GatheredReads
 from core.turns import OneAtATime
+from db.clients import last_uses
 from db.dead_events import bodies_of_dead_events
 from db.events import events_for_items
 from db.shares import Share
@@ -52,6 +54,11 @@ class Context:
     def dead_bodies(self) -> GatheredReads[int, bytes]:
         """The bodies of dead events by id: a query for all that this request shows."""
         return GatheredReads(partial(bodies_of_dead_events, self.reads))
+
+    @cached_property
+    def client_uses(self) -> GatheredReads[str, datetime]:
+        """When clients were used last, by id: a query for all that this request shows."""
+        return GatheredReads(partial(last_uses, self.reads))
 
     @cached_property
     def turns(self) -> OneAtATime:

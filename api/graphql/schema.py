@@ -6,6 +6,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from api.graphql.topics.catalogue import CatalogueMutation
+from api.graphql.topics.clients import ClientMutation, ClientQuery
 from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
 from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
 from api.graphql.topics.events import EventMutation
@@ -18,18 +19,28 @@ from api.graphql.topics.people import PeopleMutation, PeopleQuery
 from api.graphql.topics.promotions import ModelMutation
 from api.graphql.topics.recommendations import SIMILAR, RecommendationQuery
 from api.graphql.types.bounds import AtMost, add_bound
-from api.graphql.types.permissions import Requires
+from api.graphql.types.permissions import OrOneself, RequiresScopes, directives_of
 from api.graphql.types.scalars import SCALARS
 
 ADDED_FIELDS = {Item: [SIMILAR]}  # fields whose type refers back to the type they are a field of
 
 
-@strawberry.type(description="All queries. A field that needs scopes lists them with `@requires`.")
-class Query(PeopleQuery, ErasureQuery, ItemQuery, RecommendationQuery, ModelQuery, JobQuery, DeadEventQuery, NodeQuery):
+@strawberry.type(description="All queries. A field that needs scopes lists them with `@requiresScopes`.")
+class Query(
+    PeopleQuery,
+    ErasureQuery,
+    ItemQuery,
+    RecommendationQuery,
+    ModelQuery,
+    JobQuery,
+    DeadEventQuery,
+    ClientQuery,
+    NodeQuery,
+):
     """All queries."""
 
 
-@strawberry.type(description="All mutations. A field that needs scopes lists them with `@requires`.")
+@strawberry.type(description="All mutations. A field that needs scopes lists them with `@requiresScopes`.")
 class Mutation(
     EventMutation,
     IdentityMutation,
@@ -39,6 +50,7 @@ class Mutation(
     JobMutation,
     ModelMutation,
     DeadEventMutation,
+    ClientMutation,
 ):
     """All mutations."""
 
@@ -52,14 +64,16 @@ class Schema(strawberry.Schema):
         for field in fields:
             for declared in (field,) if type_definition.is_input else field.arguments:
                 add_bound(declared)
-            needed = [permission._schema_directive for permission in field.permission_classes]
-            field.directives = [*field.directives, *(one for one in needed if one and one not in field.directives)]
+            needed = [one for permission in field.permission_classes for one in directives_of(permission)]
+            field.directives = [*field.directives, *(one for one in needed if one not in field.directives)]
         return fields
 
 
 def build_schema() -> Schema:
     """The schema. Each call makes new GraphQL types, so build it once."""
-    return Schema(Query, Mutation, types=[Requires, AtMost], config=StrawberryConfig(scalar_map=SCALARS))
+    return Schema(
+        Query, Mutation, types=[RequiresScopes, OrOneself, AtMost], config=StrawberryConfig(scalar_map=SCALARS)
+    )
 
 
 SCHEMA = build_schema()

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.types import Receive, Send
 
 from api.errors import RequestRefused
-from core.errors import InvalidToken, StoreUnavailable
+from core.errors import InvalidToken, KeysUnavailable, StoreUnavailable
 from engine.viewer import TokenVerifier, Viewer
 
 _REALM = b'Bearer realm="penchant"'
@@ -68,7 +68,7 @@ async def viewer_of(verifier: TokenVerifier, headers: list[Header]) -> Viewer:
         return await verifier.verify(token)
     except InvalidToken as error:
         raise TokenRefused(b', error="invalid_token"', str(error)) from None
-    except StoreUnavailable:
+    except (StoreUnavailable, KeysUnavailable):
         raise RequestRefused("SERVICE_UNAVAILABLE", "Tokens cannot be checked now: send this again.", 503) from None
 
 
@@ -88,7 +88,7 @@ def refusal_headers(refusal: RequestRefused) -> list[Header]:
         return [(b"www-authenticate", refusal.challenge)]
     if isinstance(refusal, MethodRefused):
         return [(b"allow", refusal.allow.encode())]
-    return [(b"retry-after", b"1")] if refusal.status in (429, 503) else []
+    return [(b"retry-after", str(refusal.retry_after).encode())] if refusal.status in (429, 503) else []
 
 
 async def send_answer(send: Send, status: int, content_type: bytes, body: bytes, extra: list[Header]) -> None:

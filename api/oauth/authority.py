@@ -1,25 +1,33 @@
 """What one process needs to issue access tokens and to verify them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Hashable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from starlette.responses import Response
 
 from api.http.cors import Origins
 from api.oauth.blocking_pool import BlockingPool
-from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
+from api.oauth.clients.activity import ClientActivity
+from api.oauth.clients.credentials import BadClient, Credentials, named_client, read_credentials
 from api.oauth.clients.guesses import Guesses
+from api.oauth.foreign.issuers import ForeignIssuers
 from api.oauth.issuer import issuer_of
 from api.oauth.lanes import Lane
 from api.oauth.server import Endpoint, TokenServer, check_grant_type
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
+from api.oauth.tokens.upkeep import Upkeep
 from api.oauth.tokens.verifier import Verifier
+from core.errors import StoreUnavailable
 from core.settings import Settings
 from core.single_flight import SingleFlight
+from core.tasks import end
 from db.postgres import Connection
 
 THREADS = 2  # of each lane; an argon2 check takes 19 MiB and 30 ms in one
+LAST_WRITE = 2.0  # seconds to write, at the end, what clients did
 MAX_WAITING = 32  # token requests of each lane, running ones included
 
 
@@ -39,6 +47,7 @@ class Authority:
     known: Lane
     unknown: Lane
     open: Lane
+    activity: ClientActivity
     guesses: Guesses = field(default_factory=Guesses)
     _checks: SingleFlight[tuple[Credentials, str], bool] = field(init=False)
 
@@ -62,7 +71,14 @@ class Authority:
             self.guesses.add_failure(credentials.client_id, caller)
         elif response.status_code == 200 and credentials.method != "none":
             self.guesses.set_familiar(credentials.client_id, caller)
+        if response.status_code == 200:
+            self.activity.note_use(credentials.client_id)
         return response
+
+    def note_refusal(self, form: Mapping[str, str], headers: Mapping[str, str], reason: str) -> None:
+        """Count a refused request for the client that it names."""
+        if client_id := named_client(headers, form):
+            self.activity.note_refusal(client_id, reason)
 
     async def _admit(self, credentials: Credentials, caller: str) -> tuple[Lane, Hashable]:
         """The lane in which the request runs, and whose places it takes there.
@@ -110,20 +126,36 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     await keys.start(pool)
     stores = settings.stores
     blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, 3 * THREADS)
+    activity = ClientActivity()
+    proxy = settings.gateway.issuers_proxy
+    foreign = ForeignIssuers(issuer, proxy and proxy.get_secret_value())
     authority = Authority(
         issuer=issuer,
         keys=keys,
-        verifier=Verifier(pool, keys, issuer),
+        verifier=Verifier(pool, keys, issuer, foreign, activity),
         origins=Origins(pool),
         server=TokenServer(issuer, keys, settings.tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
         unknown=Lane("oauth-unknown", THREADS, MAX_WAITING),
         open=Lane("oauth-open", THREADS, MAX_WAITING),
+        activity=activity,
     )
+    days = settings.tokens.signing_key_days
+    upkeep = asyncio.create_task(Upkeep(pool, keys, activity, timedelta(days=days) if days else None).run())
     try:
+        with suppress(StoreUnavailable):  # the first token will try again
+            await authority.verifier.refresh()  # begins to read the keys of foreign issuers
         yield authority
     finally:
+        await end([upkeep])
+        await _write_last(activity, pool)
         authority.close()
         await authority.verifier.close()
         await authority.origins.close()
         blocking_pool.close()
+
+
+async def _write_last(activity: ClientActivity, pool: Connection) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WRITE):
+            await activity.write(pool)

@@ -4,12 +4,27 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cli.schemas.compatibility import narrowings
 from cli.schemas.event_schemas import FOLDER
 from core.errors import PenchantError
 
+if TYPE_CHECKING:
+    from graphql import GraphQLSchema
+
 GRAPHQL = Path("schema.graphql")
+IN_QUERIES = {
+    "QUERY",
+    "MUTATION",
+    "SUBSCRIPTION",
+    "FIELD",
+    "FRAGMENT_DEFINITION",
+    "FRAGMENT_SPREAD",
+    "INLINE_FRAGMENT",
+    "VARIABLE_DEFINITION",
+}
+"""The places of directives in operations and fragments."""
 
 
 class SchemaChanged(PenchantError):
@@ -43,16 +58,29 @@ def check_committed(files: Mapping[Path, str], committed: Mapping[Path, str]) ->
 
 
 def check_graphql_unbroken(old: str | None, new: str) -> None:
-    """Raise SchemaBroken naming every change that can break a query; without an `old` schema nothing can break."""
-    from graphql import build_schema, find_breaking_changes
+    """Raise SchemaBroken naming every change that can break a query; without an `old` schema nothing can break.
+
+    A directive that only definitions may have cannot be in a query, so it may change and go.
+    """
+    from graphql import find_breaking_changes
 
     if old is None:
         return
-    changes = find_breaking_changes(build_schema(old), build_schema(new))
+    changes = find_breaking_changes(_for_queries(old), _for_queries(new))
     if changes:
         raise SchemaBroken(
             "\n  ".join(["Queries written for the last schema break:", *(c.description for c in changes)])
         )
+
+
+def _for_queries(sdl: str) -> "GraphQLSchema":
+    """The schema, without the directives that no query can have."""
+    from graphql import GraphQLSchema, build_schema
+
+    schema = build_schema(sdl)
+    parts: Any = schema.to_kwargs()
+    directives = [one for one in schema.directives if any(place.name in IN_QUERIES for place in one.locations)]
+    return GraphQLSchema(**{**parts, "directives": directives})
 
 
 def check_events_unbroken(old: Mapping[Path, str], new: Mapping[Path, str]) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from joserfc.jwk import ECKey
 from typer.testing import Result
 
+from db.client_audit import MOST_CHANGES, AuditAction, record_change
 from db.clients import list_clients
+from db.postgres import Pool
 from tests.cli.conftest import OnDatabase
 from tests.commands import invoke
 
@@ -74,8 +77,8 @@ def test_a_client_id_can_be_registered_once(stored: Any) -> None:
         (["create", "a" * 129, *MACHINE], "client id"),
         (["create", "shop", "--grant", "password", "--scope", ""], "Unknown grant"),
         (["create", "shop", "--grant", "client_credentials", "--scope", "no:such"], "no:such"),
-        (["create", "shop", *MACHINE, "--ttl", "59"], "60 to 86400"),
-        (["create", "shop", *MACHINE, "--ttl", "86401"], "60 to 86400"),
+        (["create", "shop", *MACHINE, "--ttl", "4"], "5 to 86400"),
+        (["create", "shop", *MACHINE, "--ttl", "86401"], "5 to 86400"),
         (["create", "shop", *MACHINE, "--origin", "*"], "origin"),
         (["create", "shop", *MACHINE, "--origin", "null"], "origin"),
         (["create", "shop", *MACHINE, "--origin", "https://*.shop.example"], "origin"),
@@ -113,13 +116,13 @@ def test_redirects_may_go_to_the_scheme_of_an_app_or_to_this_machine(stored: Any
 
 def test_a_new_secret_leaves_the_old_one_valid_for_the_overlap(stored: Any) -> None:
     run("create", "shop", *MACHINE, "--secret-stdin", stdin="the-first-secret\n")
-    made = json.loads(run("rotate", "shop", "--overlap", "3600", "--json").stdout)
+    made = json.loads(run("rotate-secret", "shop", "--overlap", "3600", "--json").stdout)
     (client,) = stored()
     assert PasswordHasher().verify(client.secret_hash, made["client_secret"])
     assert PasswordHasher().verify(client.previous_hash, "the-first-secret")
     assert timedelta(minutes=59) < client.previous_until - datetime.now(UTC) < timedelta(minutes=61)
     assert json.loads(run("list", "--json").stdout)[0]["old_secret_valid_until"] == made["old_secret_valid_until"]
-    again = run("rotate", "shop", "--overlap", "0", "--secret-stdin", stdin="the-third-secret\n")
+    again = run("rotate-secret", "shop", "--overlap", "0", "--secret-stdin", stdin="the-third-secret\n")
     assert again.exit_code == 0 and "the-third-secret" not in again.output
     (client,) = stored()
     assert PasswordHasher().verify(client.secret_hash, "the-third-secret")
@@ -129,11 +132,11 @@ def test_a_new_secret_leaves_the_old_one_valid_for_the_overlap(stored: Any) -> N
 def test_a_secret_can_be_changed_for_enabled_clients_only(stored: Any) -> None:
     run("create", "shop", *MACHINE)
     before = stored()
-    assert run("rotate", "nobody").exit_code == 1
-    assert run("rotate", "shop", "--secret-stdin", stdin="short\n").exit_code == 2
+    assert run("rotate-secret", "nobody").exit_code == 1
+    assert run("rotate-secret", "shop", "--secret-stdin", stdin="short\n").exit_code == 2
     assert stored() == before
     run("disable", "shop")
-    assert run("rotate", "shop").exit_code == 1
+    assert run("rotate-secret", "shop").exit_code == 1
 
 
 def test_a_disabled_client_shows_as_disabled(stored: Any) -> None:
@@ -143,6 +146,87 @@ def test_a_disabled_client_shows_as_disabled(stored: Any) -> None:
     assert "disabled" in run("list").stdout
     for client_id in ("shop", "nobody"):
         assert run("disable", client_id).exit_code == 1
+
+
+def test_the_earlier_name_of_rotate_secret_says_that_it_is_deprecated(stored: Any) -> None:
+    run("create", "shop", *MACHINE)
+    result = run("rotate", "shop")
+    assert result.exit_code == 0 and "rotate-secret" in result.stderr and "client_secret: " in result.stdout
+    assert "rotate " not in run("--help").stdout
+
+
+def test_an_app_is_registered_without_a_secret_and_a_partner_with_public_keys(stored: Any, folder: Path) -> None:
+    back = ["--redirect-uri", "com.shop.app:/back", "--post-logout-uri", "https://shop.example/bye"]
+    flow = [
+        "--grant",
+        "authorization_code",
+        "--grant",
+        "refresh_token",
+        "--scope",
+        "openid offline_access events:write",
+    ]
+    app = run("create", "app", "--public", *flow, *back, "--name", "The Shop", "--first-party", "--ttl", "5", "--json")
+    assert (app.exit_code, json.loads(app.stdout)) == (0, {"client_id": "app"})
+    (folder / "keys.json").write_text(json.dumps({"keys": [ECKey.generate_key("P-256").as_dict(private=False)]}))
+    partner = run("create", "partner", *MACHINE, "--jwks", "keys.json")
+    assert (partner.exit_code, partner.stdout) == (0, "client_id: partner\n")
+    first, second = stored()
+    assert (first.public, first.name, first.first_party, first.access_ttl) == (True, "The Shop", True, 5)
+    assert first.post_logout_redirect_uris == ("https://shop.example/bye",)
+    assert (second.public, second.secret_hash, len(second.jwks["keys"])) == (False, None, 1)
+    for wrong in (["--jwks", "none.json"], ["--jwks", "keys.json", "--public"], ["--public", "--secret-stdin"]):
+        assert run("create", "third", *MACHINE, *wrong).exit_code == 2
+    assert run("create", "third", "--public", *MACHINE).exit_code == 2, "a public client has no token of its own"
+
+
+def audit(client_id: str) -> list[dict[str, Any]]:
+    """The audit trail of a client, oldest first."""
+    entries = json.loads(run("show", client_id, "--json").stdout)["audit"]
+    return list(reversed(entries))
+
+
+def test_the_audit_trail_says_what_was_done_to_a_client_and_by_whom(stored: Any) -> None:
+    secret = json.loads(run("create", "shop", *MACHINE, "--json").stdout)["client_secret"]
+    secret += json.loads(run("rotate-secret", "shop", "--json").stdout)["client_secret"]
+    assert run("scopes", "shop", "--scope", "catalog:read events:write").exit_code == 0
+    assert run("scopes", "shop", "--scope", "events:write catalog:read").exit_code == 0, "which changes nothing"
+    for command in ("disable", "enable"):
+        assert run(command, "shop").exit_code == 0
+    trail = audit("shop")
+    assert [entry["action"] for entry in trail] == [
+        "CREATED", "SECRET_ROTATED", "SCOPES_CHANGED", "DISABLED", "ENABLED"
+    ]  # fmt: skip
+    for entry, command in zip(trail, ("create", "rotate-secret", "scopes", "disable", "enable"), strict=True):
+        assert entry["by"].startswith(f"penchant clients {command}")
+    assert (trail[2]["scopes_before"], trail[2]["scopes"]) == ("events:write", "catalog:read events:write")
+    shown = run("show", "shop").stdout
+    assert "SCOPES_CHANGED" in shown and "last_used_at: \n" in shown
+    assert secret[:43] not in shown and "argon2" not in shown
+    assert len(json.loads(run("show", "shop", "--last", "2", "--json").stdout)["audit"]) == 2
+
+
+def test_what_is_refused_leaves_no_entry(stored: Any) -> None:
+    run("create", "shop", *MACHINE)
+    for refused in (["create", "shop", *MACHINE], ["enable", "shop"], ["show", "nobody"], ["scopes", "nobody"]):
+        assert run(*refused).exit_code == 1
+    for wrong in (["scopes", "shop", "--scope", "no:such"], ["rotate-secret", "shop", "--overlap", "-1"]):
+        assert run(*wrong).exit_code == 2
+    assert [entry["action"] for entry in audit("shop")] == ["CREATED"]
+    assert run("scopes", "shop").stdout == "client_id: shop\nscope: events:write\n"
+
+
+def test_the_oldest_changes_beyond_a_thousand_are_forgotten(stored: Any, on_database: OnDatabase) -> None:
+    run("create", "shop", *MACHINE)
+
+    async def many(pool: Pool) -> int:
+        for _ in range(MOST_CHANGES + 5):
+            await record_change(pool, "shop", AuditAction.DISABLED, "test")
+        await record_change(pool, "other", AuditAction.CREATED, "test")
+        kept: int = await pool.fetchval("SELECT count(*) FROM oauth_client_audit WHERE client_id = 'shop'")
+        return kept
+
+    assert on_database(many) == MOST_CHANGES
+    assert audit("shop")[0]["action"] == "DISABLED"
 
 
 def test_the_database_of_the_demo_is_used_inside_its_checkout(

@@ -95,6 +95,12 @@ def test_additions_are_accepted(new: str) -> None:
     check_graphql_unbroken(None, new)
 
 
+def test_a_directive_that_no_query_can_have_may_go_and_any_other_may_not() -> None:
+    check_graphql_unbroken(f"directive @rule(of: Int!) on FIELD_DEFINITION | OBJECT {OLD}", OLD)
+    with pytest.raises(SchemaBroken, match="@twice"):
+        check_graphql_unbroken(f"directive @twice on FIELD_DEFINITION | FIELD {OLD}", OLD)
+
+
 def test_the_last_schema_comes_from_the_last_commit(folder: Path) -> None:
     assert committed_at("HEAD") is None
     (folder / "schema.graphql").write_text(OLD)

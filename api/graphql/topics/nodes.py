@@ -32,6 +32,11 @@ class NodePermission(ScopePermission):
     required = False
 
     @classmethod
+    def alternatives(cls) -> tuple[tuple[str, ...], ...]:
+        """The scope of any of the types."""
+        return tuple((scope,) for scope in cls.scopes)
+
+    @classmethod
     def allows(cls, viewer: Viewer, source: Any) -> bool:
         """Always: the scope follows from an argument."""
         return True

@@ -1,4 +1,4 @@
-"""Permissions: classes on fields, checked before the resolver, printed in the schema as `@requires`."""
+"""Permissions: classes on fields, checked before the resolver, printed in the schema as `@requiresScopes`."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,20 +11,33 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.schema_directive import Location
 
 from api.graphql.context import Info
+from api.graphql.types.scalars import Scope
 from core.errors import Forbidden
 from engine.viewer import Viewer
 
 
 @strawberry.schema_directive(
-    locations=[Location.FIELD_DEFINITION],
-    description="The access token needs all of these scopes. With `orOneself`, the token of the person the field"
-    " is about needs none of them.",
+    locations=[
+        Location.FIELD_DEFINITION,
+        Location.OBJECT,
+        Location.INTERFACE,
+        Location.SCALAR,
+        Location.ENUM,
+    ],
+    description="The access token needs all scopes of one of these lists. It is declared as in Apollo Federation.",
 )
-class Requires:
-    """The scopes of a field, for readers of the schema."""
+class RequiresScopes:
+    """The scopes of a field, for readers of the schema: any of the outer lists, all of an inner list."""
 
-    scopes: list[str]
-    or_oneself: bool | None = strawberry.UNSET
+    scopes: list[list[Scope]]
+
+
+@strawberry.schema_directive(
+    locations=[Location.FIELD_DEFINITION],
+    description="The token of the person the field is about needs none of the scopes in `@requiresScopes`.",
+)
+class OrOneself:
+    """Marks a field that a person's own token may read without its scopes."""
 
 
 class ScopePermission(BasePermission):
@@ -32,6 +45,11 @@ class ScopePermission(BasePermission):
 
     scopes: ClassVar[tuple[str, ...]] = ()
     required: ClassVar[bool] = True  # whether no token may read the field without the scopes
+
+    @classmethod
+    def alternatives(cls) -> tuple[tuple[str, ...], ...]:
+        """The lists of scopes of which a token needs one."""
+        return (cls.scopes,)
 
     @classmethod
     def allows(cls, viewer: Viewer, source: Any) -> bool:
@@ -84,16 +102,22 @@ def is_oneself(viewer: Viewer, source: Any) -> bool:
 @cache
 def requires(*scopes: str) -> type[BasePermission]:
     """The permission class for fields that need every one of `scopes`."""
-    return _permission(ScopePermission, scopes, or_oneself=False)
+    return _permission(ScopePermission, scopes)
 
 
 @cache
 def requires_or_oneself(*scopes: str) -> type[BasePermission]:
     """As `requires`, but a person's own token needs no scope; the field's source must have `person: Person`."""
-    return _permission(OneselfPermission, scopes, or_oneself=True)
+    return _permission(OneselfPermission, scopes)
 
 
-def _permission(parent: type[ScopePermission], scopes: tuple[str, ...], *, or_oneself: bool) -> type[BasePermission]:
+def _permission(parent: type[ScopePermission], scopes: tuple[str, ...]) -> type[BasePermission]:
     name = parent.__name__ + "".join(part.capitalize() for scope in scopes for part in scope.split(":"))
-    directive = Requires(scopes=list(scopes), or_oneself=or_oneself or strawberry.UNSET)
-    return type(name, (parent,), {"scopes": scopes, "_schema_directive": directive})
+    return type(name, (parent,), {"scopes": scopes})
+
+
+def directives_of(permission: type[BasePermission]) -> list[object]:
+    """What the schema prints on a field with this permission class."""
+    assert issubclass(permission, ScopePermission), f"{permission.__name__} is no class of this module"
+    rule = RequiresScopes(scopes=[[Scope(scope) for scope in together] for together in permission.alternatives()])
+    return [rule, OrOneself()] if issubclass(permission, OneselfPermission) else [rule]

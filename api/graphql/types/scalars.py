@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, NewType, NoReturn
 
 import orjson
 import strawberry
@@ -119,6 +119,9 @@ def _literal(read: Callable[[Any], Any]) -> Callable[[ValueNode, Any], Any]:
     return read_literal
 
 
+Scope = NewType("Scope", str)
+"""A scope in a directive."""
+
 SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
@@ -152,5 +155,11 @@ SCALARS: dict[object, ScalarDefinition] = {
         serialize=write_json,
         parse_value=read_json,
         parse_literal=_literal(read_json),
+    ),
+    Scope: strawberry.scalar(
+        name="federation__Scope",
+        description="A scope of an access token, named as Apollo Federation names it.",
+        serialize=str,
+        parse_value=str,
     ),
 }

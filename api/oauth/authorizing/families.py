@@ -52,7 +52,7 @@ class Families:
         handle, _, secret = token.partition(".")
         return self._pool.read(lambda connection: find_by_handle(connection, sha256(handle))) if secret else None
 
-    def valid_of_refresh_token(self, token: str) -> Family | None:
+    def of_valid_refresh_token(self, token: str) -> Family | None:
         """The family of a refresh token that can be used."""
         family = self.of_refresh_token(token)
         if family is None or family.revoked or family.refresh_expired or family.refresh_hash != sha256(token):

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.util import urlsafe_b64decode
 
 from core.errors import InvalidInput
 
@@ -57,14 +58,14 @@ def algorithms_of(jwk: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _public_jwk(jwk: dict[str, Any]) -> dict[str, Any]:
     """Raises ValueError, TypeError or JoseError for a key that is not accepted."""
+    if jwk["kty"] == "RSA" and not SMALLEST_RSA <= 8 * len(urlsafe_b64decode(jwk["n"].encode())) <= LARGEST_RSA:
+        raise ValueError("too small or too large")
     key = _import(jwk)
     kid = jwk.get("kid")
     if key.is_private or not algorithms_of(jwk) or jwk.get("use", "sig") != "sig":
         raise ValueError("a private key, or one for something else")
     if kid is not None and (not isinstance(kid, str) or not 0 < len(kid) <= 128):
         raise ValueError("kid must be a short text")
-    if isinstance(key, RSAKey) and not SMALLEST_RSA <= key.raw_value.key_size <= LARGEST_RSA:
-        raise ValueError("too small or too large")
     wanted = ("kty", "crv", "n", "e", "x", "y", "kid", "alg")
     return {name: jwk[name] for name in wanted if name in jwk}
 

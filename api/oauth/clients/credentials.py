@@ -71,6 +71,15 @@ def _asserted(form: Mapping[str, str]) -> Credentials:
     return Credentials("private_key_jwt", client_id, assertion=assertion)
 
 
+def named_client(headers: Mapping[str, str], form: Mapping[str, str]) -> str | None:
+    """The client id that a request names, whoever sends it; None when it names none, or no possible one."""
+    try:
+        return read_credentials(headers, form).client_id
+    except OAuth2Error:
+        named = form.get("client_id", "")
+        return named if CLIENT_ID.fullmatch(named) else None
+
+
 def _basic(authorization: str) -> Credentials:
     scheme, _, encoded = authorization.partition(" ")
     try:

@@ -17,13 +17,14 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey, RSAKey
 
 from db.postgres import Connection
-from db.signing_keys import StoredKey, list_keys, make_first_key, reseal_keys
+from db.signing_keys import StoredKey, list_keys, make_first_key, reseal_keys, revoke_key, rotate_key
 
 log = structlog.get_logger()
 
 ALGORITHM = "RS256"
 BITS = 2048
-SIGNS_AFTER = timedelta(seconds=10)  # a new key signs once every process has had time to learn of it
+SIGNS_AFTER = timedelta(minutes=6)  # a new key signs once everybody knows it: the set may be cached for five minutes
+SIGNS_SOON = timedelta(seconds=10)  # once every process of ours knows it
 VERIFY_FOR = timedelta(days=1)  # the longest life of an access token
 _SEALING = ["dir", "A256GCM"]
 
@@ -80,7 +81,7 @@ class SigningKeys:
         """Seal the keys anew that another accepted secret seals; make the first key if there is none; read them all."""
         if resealed := await reseal_keys(connection, VERIFY_FOR, self._resealed):
             log.info("signing_keys_sealed_anew", keys=resealed)
-        if await make_first_key(connection, lambda stored: self._open(stored) is not None, self._make):
+        if await make_first_key(connection, self._usable, self._make):
             log.info("signing_key_made")
         await self.refresh(connection)
 
@@ -91,6 +92,21 @@ class SigningKeys:
         self._verifying = {entry.kid: key for entry, key in opened}
         self._signing = _signing_key(opened)
         self._opened = {entry.kid: self._opened[entry.kid] for entry in stored}
+
+    async def rotate(
+        self, connection: Connection, signs_after: timedelta, *, older_than: timedelta = timedelta(0)
+    ) -> str | None:
+        """Make a key that signs after that time, when the newest is older than `older_than`; its kid, or None.
+
+        Raises KeysRefused, see `db.signing_keys.rotate_key`.
+        """
+        return await rotate_key(
+            connection, VERIFY_FOR, self._usable, self._make, signs_after=signs_after, older_than=older_than
+        )
+
+    async def revoke(self, connection: Connection, kid: str) -> str:
+        """Refuse every token of this key; the kid of the one that signs now. Raises KeysRefused."""
+        return await revoke_key(connection, kid, self._usable, self._make)
 
     @property
     def signing(self) -> RSAKey:
@@ -108,6 +124,9 @@ class SigningKeys:
 
     async def _make(self) -> StoredKey:
         return self._sealer.seal(await asyncio.to_thread(generate_key))
+
+    def _usable(self, stored: StoredKey) -> bool:
+        return self._open(stored) is not None
 
     def _resealed(self, stored: StoredKey) -> StoredKey | None:
         """The key under the first secret; None when nothing has to change, or when it cannot be opened."""
@@ -147,5 +166,5 @@ def public_jwk(key: RSAKey) -> dict[str, Any]:
 
 def _signing_key(newest_first: Sequence[tuple[StoredKey, RSAKey]]) -> RSAKey | None:
     live = [(stored, key) for stored, key in newest_first if stored.live]
-    settled = [key for stored, key in live if stored.age >= SIGNS_AFTER]
-    return next(iter(settled or [key for _, key in live]), None)
+    begun = [key for stored, key in live if stored.begun]
+    return next(iter(begun or [key for _, key in live]), None)

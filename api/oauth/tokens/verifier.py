@@ -1,19 +1,23 @@
 """Verifies access tokens. It trusts our own keys, one algorithm, one issuer and one audience, nothing else."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
 from joserfc.errors import JoseError
 
 from api.http.refresher import Refresher
+from api.oauth.clients.activity import ClientActivity
+from api.oauth.foreign.issuers import ForeignIssuers, ForeignToken
 from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.opening import open_access_token
 from api.oauth.tokens.signing_keys import SigningKeys
 from core import clock
 from core.errors import InvalidInput, InvalidToken, Unanswerable
+from db.clients import ChangedClient, list_changed
 from db.postgres import Connection
 from db.revocations import RefusedTokens, list_refused
 from engine.scopes import PEOPLE, read_scopes
@@ -23,6 +27,11 @@ POLL = 2.0  # seconds between reads of revocations and keys: a revocation counts
 MAX_AGE = 300.0  # seconds to use the revocations read last while Postgres does not answer
 MAX_LENGTH = 8192  # characters of a token
 MAX_REMEMBERED = 10_000  # tokens
+LONGEST_LIFE = timedelta(days=1, minutes=5)  # of an access token, and some time for clocks that differ
+EXPIRED = "The access token has expired."
+REVOKED = "The access token was revoked."
+WITHDRAWN = "The key of the access token was withdrawn."
+REASONS = {EXPIRED: "token_expired", REVOKED: "token_revoked", WITHDRAWN: "key_withdrawn"}  # in the audit trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +40,32 @@ class _Checked:
     jti: str
     kid: str
     family: str | None
+    issued_at: int  # seconds
+    foreign: ForeignToken | None = None
 
 
 class Verifier:
     """Verifies tokens. It remembers valid ones by digest, so a process checks the signature of a token once."""
 
     def __init__(
-        self, pool: Connection, keys: SigningKeys, issuer: str, *, poll: float = POLL, max_age: float = MAX_AGE
+        self,
+        pool: Connection,
+        keys: SigningKeys,
+        issuer: str,
+        foreign: ForeignIssuers | None = None,
+        activity: ClientActivity | None = None,
+        *,
+        poll: float = POLL,
+        max_age: float = MAX_AGE,
     ) -> None:
         self._pool = pool
         self._keys = keys
         self._issuer = issuer
+        self._activity = activity or ClientActivity()
         self._audience = audience_of(issuer)
+        self._foreign = foreign or ForeignIssuers(issuer)
         self._refused = RefusedTokens()
+        self._changed: dict[str, ChangedClient] = {}
         self._remembered: dict[bytes, _Checked] = {}
         self._max_age = max_age
         self._refresher = Refresher("revocations", self._read_revocations, every=poll)
@@ -51,18 +73,21 @@ class Verifier:
     async def verify(self, token: str) -> Viewer:
         """The viewer a token names.
 
-        Raises InvalidToken, and StoreUnavailable when revocations could not be read for five minutes.
+        Raises InvalidToken, StoreUnavailable when revocations could not be read for five minutes, and KeysUnavailable
+        while the keys of a foreign issuer cannot be read.
         """
         if len(token) > MAX_LENGTH or not token.isascii():
             raise InvalidToken()
         await self.refresh()
         digest = hashlib.sha256(token.encode("ascii")).digest()
-        checked = self._remembered.get(digest) or self._check(token)
+        checked = self._recall(digest) or await self._check_foreign(token) or self._check(token)
         if (refusal := self._refusal(checked)) is not None:
             self._remembered.pop(digest, None)
+            self._activity.note_refusal(checked.viewer.client_id, REASONS[refusal])
             raise InvalidToken(refusal)
         self._remember(digest, checked)
-        return checked.viewer
+        self._activity.note_use(checked.viewer.client_id)
+        return self._as_of_now(checked)
 
     async def refresh(self) -> None:
         """Read revocations and keys when the last read is two seconds old. Raises StoreUnavailable, see `verify`."""
@@ -72,23 +97,47 @@ class Verifier:
 
     async def close(self) -> None:
         """Stop reading."""
+        self._foreign.close()
         await self._refresher.close()
 
     async def _read_revocations(self) -> None:
         self._refused = await list_refused(self._pool)
+        self._changed = await list_changed(self._pool, LONGEST_LIFE)
         await self._keys.refresh(self._pool)
+        await self._foreign.refresh(self._pool)
+
+    def _recall(self, digest: bytes) -> _Checked | None:
+        """What is remembered of a token; not that of a foreign token which has to be verified anew."""
+        checked = self._remembered.get(digest)
+        if checked is not None and checked.foreign is not None and not self._foreign.holds(checked.foreign):
+            return None
+        return checked
 
     def _refusal(self, checked: _Checked) -> str | None:
         if checked.viewer.expires_at <= clock.now().timestamp():
-            return "The access token has expired."
-        refused = self._refused
-        if (
-            checked.jti in refused.tokens
-            or checked.viewer.client_id in refused.clients
-            or checked.family in refused.families
-        ):
-            return "The access token was revoked."
-        return None if self._keys.verifying(checked.kid) else "The key of the access token was withdrawn."
+            return EXPIRED
+        if self._is_revoked(checked):
+            return REVOKED
+        withdrawn = checked.foreign is None and self._keys.verifying(checked.kid) is None
+        return WITHDRAWN if withdrawn else None
+
+    def _is_revoked(self, checked: _Checked) -> bool:
+        refused, client = self._refused, checked.viewer.client_id
+        if checked.jti in refused.tokens or client in refused.clients or checked.family in refused.families:
+            return True
+        changed = None if checked.foreign else self._changed.get(client)
+        return bool(changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()))
+
+    def _as_of_now(self, checked: _Checked) -> Viewer:
+        """The viewer without the scopes that its client lost since the token was issued."""
+        viewer, changed = checked.viewer, self._changed.get(checked.viewer.client_id)
+        if changed is None or checked.foreign is not None:
+            return viewer
+        return replace(viewer, scopes=viewer.scopes & changed.scopes)
+
+    async def _check_foreign(self, token: str) -> _Checked | None:
+        foreign = await self._foreign.check(token)
+        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, None, 0, foreign)
 
     def _check(self, token: str) -> _Checked:
         try:
@@ -109,4 +158,4 @@ def _checked(claims: dict[str, Any], kid: str) -> _Checked:
     """
     scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
     viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
-    return _Checked(viewer, claims["jti"], kid, claims.get("sid"))
+    return _Checked(viewer, claims["jti"], kid, claims.get("sid"), claims.get("iat", 0))

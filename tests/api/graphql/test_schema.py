@@ -97,8 +97,8 @@ def test_elements_of_lists_are_not_null() -> None:
 
 def test_the_printed_schema_shows_the_scopes_of_a_field() -> None:
     text = SCHEMA.as_str()
-    assert '@requires(scopes: ["recommendations:read"])' in text
-    assert '@requires(scopes: ["profiles:read"], orOneself: true)' in text
+    assert '@requiresScopes(scopes: [["recommendations:read"]])' in text
+    assert '@requiresScopes(scopes: [["profiles:read"]]) @orOneself' in text
 
 
 def test_everything_has_a_description() -> None:
@@ -120,7 +120,7 @@ def test_every_connection_has_a_first_of_20_and_an_after() -> None:
 
 def test_every_connection_has_relays_fields() -> None:
     connections = [type_ for type_ in types() if type_.name.endswith("Connection")]
-    assert len(connections) == 7
+    assert len(connections) == 9
     for type_ in connections:
         name = type_.name.removesuffix("Connection")
         edge = get_named_type(type_.fields["edges"].type)

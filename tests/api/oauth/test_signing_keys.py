@@ -8,8 +8,11 @@ import orjson
 import pytest
 from joserfc.jwk import RSAKey
 
-from api.oauth.tokens.signing_keys import Sealer, SigningKeys, generate_key
+from api.oauth.clients.activity import ClientActivity
+from api.oauth.tokens.signing_keys import SIGNS_AFTER, SIGNS_SOON, Sealer, SigningKeys, generate_key
+from api.oauth.tokens.upkeep import Upkeep
 from db.postgres import Pool, connect_pool
+from db.signing_keys import MAX_KEYS, KeysRefused
 
 SECRET = "k" * 32
 START = """
@@ -35,16 +38,20 @@ async def started(pool: Pool, secret: str = SECRET) -> SigningKeys:
 
 async def age(pool: Pool, by: timedelta) -> None:
     """Move the times of all keys into the past."""
-    await pool.execute("UPDATE oauth_keys SET created_at = created_at - $1::interval, retired_at = retired_at - $1", by)
-
-
-async def rotate(pool: Pool) -> None:
-    """Retire the keys a minute from now and add a new one."""
-    key = Sealer(SECRET).seal(generate_key())
-    await pool.execute("UPDATE oauth_keys SET retired_at = now() + interval '1 minute' WHERE retired_at IS NULL")
     await pool.execute(
-        "INSERT INTO oauth_keys (kid, sealed, public) VALUES ($1, $2, $3)", key.kid, key.sealed, key.public
+        "UPDATE oauth_keys SET created_at = created_at - $1::interval, retired_at = retired_at - $1,"
+        " signs_from = signs_from - $1, revoked_at = revoked_at - $1",
+        by,
     )
+
+
+async def rotate(pool: Pool) -> str | None:
+    """A new key that signs in ten seconds."""
+    return await SigningKeys(Sealer(SECRET)).rotate(pool, SIGNS_SOON)
+
+
+def kids(keys: SigningKeys) -> list[str]:
+    return [key["kid"] for key in keys.jwks()["keys"]]
 
 
 async def test_processes_that_start_at_once_share_one_key(pool: Pool, postgres_url: str) -> None:
@@ -168,6 +175,110 @@ async def test_another_process_learns_of_a_rotation(pool: Pool) -> None:
     await there.refresh(pool)
     await here.refresh(pool)
     assert here.signing.kid == there.signing.kid
+
+
+async def test_a_program_that_keeps_the_set_for_five_minutes_knows_every_key_that_signs(pool: Pool) -> None:
+    keys = await started(pool)
+    await keys.rotate(pool, SIGNS_AFTER)
+    for _ in range(4):
+        await keys.refresh(pool)
+        kept = kids(keys)
+        for _ in range(5):
+            await age(pool, timedelta(minutes=1))
+            await keys.refresh(pool)
+            assert keys.signing.kid in kept
+    assert len(kept) == 2
+
+
+async def test_keys_that_rotate_at_once_become_one(postgres_url: str, pool: Pool) -> None:
+    keys = await started(pool)
+    async with await connect_pool(postgres_url, size=8) as wide:
+        made = await asyncio.gather(*(rotate(wide) for _ in range(8)))
+    await keys.refresh(pool)
+    assert len(set(made)) == 1
+    assert set(kids(keys)) == {keys.signing.kid, made[0]}
+
+
+async def test_a_key_that_waits_can_be_brought_forward(pool: Pool) -> None:
+    keys = await started(pool)
+    old = keys.signing.kid
+    waiting = await keys.rotate(pool, SIGNS_AFTER)
+    await age(pool, timedelta(seconds=11))
+    await keys.refresh(pool)
+    assert keys.signing.kid == old
+    assert await keys.rotate(pool, SIGNS_SOON) == waiting
+    await age(pool, timedelta(seconds=11))
+    await keys.refresh(pool)
+    assert keys.signing.kid == waiting
+
+
+async def test_there_are_never_more_keys_than_can_be_published(pool: Pool) -> None:
+    keys = await started(pool)
+    for _ in range(MAX_KEYS - 1):
+        await rotate(pool)
+        await age(pool, timedelta(minutes=2))
+    with pytest.raises(KeysRefused, match="10 keys"):
+        await rotate(pool)
+    await keys.refresh(pool)
+    assert len(kids(keys)) == MAX_KEYS
+    await age(pool, timedelta(days=2))
+    assert await rotate(pool)
+
+
+async def test_another_secret_makes_no_key_that_the_gateways_could_not_open(pool: Pool) -> None:
+    keys = await started(pool)
+    stranger = SigningKeys(Sealer("q" * 32))
+    for change in (stranger.rotate(pool, SIGNS_SOON), stranger.revoke(pool, str(keys.signing.kid))):
+        with pytest.raises(KeysRefused, match="PENCHANT_SECRET"):
+            await change
+    assert await pool.fetchval("SELECT count(*) FROM oauth_keys WHERE revoked_at IS NULL AND retired_at IS NULL") == 1
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_the_tokens_of_a_revoked_key_are_refused_and_another_key_signs_at_once(pool: Pool, waiting: bool) -> None:
+    keys = await started(pool)
+    stolen = str(keys.signing.kid)
+    next_ = await keys.rotate(pool, SIGNS_AFTER) if waiting else None
+    successor = await keys.revoke(pool, stolen)
+    await keys.refresh(pool)
+    assert keys.verifying(stolen) is None and stolen not in kids(keys)
+    assert keys.signing.kid == successor == (next_ or successor) != stolen
+    await age(pool, timedelta(days=30))
+    await keys.refresh(pool)
+    assert keys.signing.kid == successor, "it is not retired with the one before it"
+    with pytest.raises(KeysRefused):
+        await keys.revoke(pool, stolen)
+    with pytest.raises(KeysRefused):
+        await keys.revoke(pool, "no-such-key")
+
+
+async def test_when_the_next_key_is_revoked_the_one_before_signs_on(pool: Pool) -> None:
+    keys = await started(pool)
+    old = keys.signing.kid
+    waiting = await rotate(pool)
+    assert await keys.revoke(pool, str(waiting)) == old
+    await age(pool, timedelta(days=30))
+    await keys.refresh(pool)
+    assert (keys.signing.kid, kids(keys)) == (old, [old])
+
+
+async def test_a_key_is_replaced_when_it_is_old_by_one_of_the_processes(pool: Pool, postgres_url: str) -> None:
+    keys = await started(pool)
+    first, activity = keys.signing.kid, ClientActivity()
+    for days, expected in ((None, 1), (90, 1)):
+        await Upkeep(pool, keys, activity, timedelta(days=days) if days else None).replace_old_key()
+        assert await pool.fetchval("SELECT count(*) FROM oauth_keys") == expected
+    await age(pool, timedelta(days=91))
+    await Upkeep(pool, keys, activity, None).replace_old_key()
+    assert await pool.fetchval("SELECT count(*) FROM oauth_keys") == 1
+    async with await connect_pool(postgres_url, size=4) as wide:
+        each = [Upkeep(wide, await started(wide), activity, timedelta(days=90)) for _ in range(4)]
+        await asyncio.gather(*(one.replace_old_key() for one in each))
+    await keys.refresh(pool)
+    assert len(kids(keys)) == 2 and keys.signing.kid == first
+    await age(pool, timedelta(minutes=7))
+    await keys.refresh(pool)
+    assert keys.signing.kid != first
 
 
 async def test_the_published_set_is_json(pool: Pool) -> None:

@@ -147,7 +147,7 @@ async def test_a_request_may_name_our_own_audience(http: httpx.AsyncClient, regi
         ({"grant_type": ""}, "invalid_request"),
         ({"grant_type": "password", "username": "a", "password": "b"}, "unsupported_grant_type"),
         ({"grant_type": 'é"\\'}, "unsupported_grant_type"),
-        ({"grant_type": "authorization_code", "code": "x"}, "unsupported_grant_type"),
+        ({"grant_type": "authorization_code", "code": "x"}, "unauthorized_client"),
         (OWN | {"scope": "no:such"}, "invalid_scope"),
         (OWN | {"scope": "events:write no:such"}, "invalid_scope"),
         (OWN | {"scope": "models:write"}, "invalid_scope"),
@@ -228,8 +228,10 @@ async def test_wrong_credentials_in_the_form_are_challenged_too(http: httpx.Asyn
 async def test_a_public_client_cannot_use_these_grants(http: httpx.AsyncClient, registered: Any, pool: Pool) -> None:
     await registered()
     await pool.execute("UPDATE oauth_clients SET secret_hash = NULL")
-    for extra in ({"client_id": "shop"}, {"client_id": "shop", "client_secret": SECRET}):
-        assert (await ask(http, OWN | extra, None)).status_code == 401
+    for form in (OWN, EXCHANGE):
+        answer = await ask(http, form | {"client_id": "shop"}, None)
+        assert (answer.status_code, answer.json()["error"]) == (400, "unauthorized_client")
+        assert (await ask(http, form | {"client_id": "shop", "client_secret": SECRET}, None)).status_code == 401
 
 
 async def test_a_disabled_client_is_refused_although_its_secret_was_good(
@@ -308,14 +310,28 @@ async def test_the_metadata_lists_what_exists(http: httpx.AsyncClient) -> None:
     assert document["issuer"] == "https://shop.example"
     assert document["token_endpoint"] == "https://shop.example/oauth/token"
     assert document["jwks_uri"] == "https://shop.example/.well-known/jwks.json"
-    assert document["grant_types_supported"] == ["client_credentials", TOKEN_EXCHANGE]
-    assert document["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
-    assert document["scopes_supported"] == list(SCOPES)
-    assert not [name for name in document if "id_token" in name or "subject" in name], "no ID tokens are issued"
+    paths = {"authorization": "authorize", "token": "token", "revocation": "revoke", "introspection": "introspect"}
+    for name, path in (paths | {"end_session": "logout"}).items():
+        assert document[f"{name}_endpoint"] == f"https://shop.example/oauth/{path}"
+    every = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
+    signed = ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
+    for name, methods in (("token", every), ("revocation", every), ("introspection", every[1:])):
+        assert document[f"{name}_endpoint_auth_methods_supported"] == methods
+        assert document[f"{name}_endpoint_auth_signing_alg_values_supported"] == signed
+    assert document["grant_types_supported"] == [
+        "authorization_code", "client_credentials", "refresh_token", TOKEN_EXCHANGE
+    ]  # fmt: skip
+    assert document["scopes_supported"] == [*SCOPES, "openid", "profile", "offline_access"]
+    assert (document["response_types_supported"], document["response_modes_supported"]) == (["code"], ["query"])
+    assert document["code_challenge_methods_supported"] == ["S256"]
+    assert document["authorization_response_iss_parameter_supported"] is True
+    assert document["id_token_signing_alg_values_supported"] == ["RS256"]
+    assert document["subject_types_supported"] == ["public"]
+    assert document["request_parameter_supported"] is document["request_uri_parameter_supported"] is False
 
 
 async def test_each_grant_of_the_metadata_is_answered_and_no_other(http: httpx.AsyncClient, registered: Any) -> None:
-    await registered(grants=list(GRANTS))
+    await registered(grants=list(GRANTS), redirect_uris=["https://shop.example/back"])
     named = (await http.get("/.well-known/oauth-authorization-server")).json()["grant_types_supported"]
     for grant in GRANTS.values():
         answer = (await http.post("/oauth/token", data={"grant_type": grant}, auth=BASIC)).json()

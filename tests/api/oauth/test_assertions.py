@@ -1,0 +1,233 @@
+"""private_key_jwt: a client proves itself with its key. Forged, old and repeated assertions are refused cheaply."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jws
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from api.oauth.authority import Authority
+from api.oauth.clients import secrets
+from api.oauth.clients.assertions import ASSERTION_TYPE
+from api.oauth.clients.guesses import MAX_FAILURES
+from core import clock
+from core.errors import InvalidInput
+from db.postgres import Pool
+
+ISSUER = "https://shop.example"
+RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
+EC = ECKey.generate_key("P-256", {"kid": "ec"})
+ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+STRANGE = ECKey.generate_key("P-256", {"kid": "ec"})
+SIGNING = {"RS256": RSA, "PS256": RSA, "ES256": EC, "EdDSA": ED, "Ed25519": ED}
+OWN = {"grant_type": "client_credentials"}
+
+
+def jwks(*keys: Any, private: bool = False) -> str:
+    return json.dumps({"keys": [key.as_dict(private=private) for key in keys]})
+
+
+@pytest.fixture
+async def partner(registered: Any) -> None:
+    """A client with a key of each kind, and no secret."""
+    await registered("partner", secret=None, jwks=jwks(RSA, EC, ED), grants=["client_credentials"])
+
+
+@pytest.fixture(autouse=True)
+def no_argon2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "_matches", None)
+
+
+ids = iter(range(1_000_000))
+
+
+class Quiet(jws.JWSRegistry):
+    """Signs with EdDSA without joserfc's warning, and whatever the header says."""
+
+    def check_header(self, header: dict[str, Any]) -> None:
+        """Take every header."""
+
+    def get_alg(self, name: str) -> Any:
+        """The algorithm."""
+        return self.algorithms[name]
+
+
+def assertion(algorithm: str = "ES256", key: Any = None, header: dict[str, Any] | None = None, **claims: Any) -> str:
+    """A valid assertion of the partner, with changes; a claim that is None is left out."""
+    now = clock.now().timestamp()
+    made = {"iss": "partner", "sub": "partner", "aud": ISSUER, "exp": int(now) + 60, "jti": f"j{next(ids)}"} | claims
+    key = key or SIGNING[algorithm]
+    head = {"alg": algorithm, "kid": key.kid} | (header or {})
+    head = {name: value for name, value in head.items() if value is not None}
+    body = json.dumps({name: value for name, value in made.items() if value is not None})
+    return jws.serialize_compact(head, body, key, registry=Quiet())
+
+
+async def ask(http: httpx.AsyncClient, text: str, path: str = "token", **more: str) -> httpx.Response:
+    form = OWN | {"client_assertion_type": ASSERTION_TYPE, "client_assertion": text} | more
+    return await http.post(f"/oauth/{path}", data=form)
+
+
+def refused(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]
+
+
+@pytest.mark.usefixtures("partner")
+@pytest.mark.parametrize("algorithm", list(SIGNING))
+async def test_a_client_authenticates_with_a_key_of_each_kind(http: httpx.AsyncClient, algorithm: str) -> None:
+    for text in (assertion(algorithm), assertion(algorithm, header={"kid": None, "typ": "JWT"})):
+        answer = await ask(http, text, client_id="partner")
+        assert answer.status_code == 200, answer.text
+    assert (
+        await ask(http, assertion(algorithm, aud=[f"{ISSUER}/oauth/token"], iat=int(clock.now().timestamp())))
+    ).is_success
+
+
+@pytest.mark.usefixtures("partner")
+async def test_it_revokes_and_introspects_with_assertions_too(http: httpx.AsyncClient) -> None:
+    token = (await ask(http, assertion())).json()["access_token"]
+    assert (await ask(http, assertion(), "introspect", token=token)).json()["active"]
+    assert (await ask(http, assertion(), "revoke", token=token)).status_code == 200
+    assert (await ask(http, assertion(), "introspect", token=token)).json() == {"active": False}
+    assert refused(await ask(http, assertion(key=STRANGE), "revoke", token=token)) == (401, "invalid_client")
+
+
+@pytest.mark.usefixtures("partner")
+async def test_an_assertion_counts_once_in_all_processes(http: httpx.AsyncClient, pool: Pool) -> None:
+    text = assertion()
+    answers = await asyncio.gather(*(ask(http, text) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [401] * 7
+    assert refused(await ask(http, text, "introspect", token="x")) == (401, "invalid_client")
+    await pool.execute("UPDATE oauth_assertions SET expires_at = now() - interval '1 second'")
+    assert (await ask(http, assertion())).status_code == 200
+    assert await pool.fetchval("SELECT count(*) FROM oauth_assertions") == 1
+
+
+def now_plus(seconds: float) -> int:
+    return int(clock.now().timestamp() + seconds)
+
+
+@pytest.mark.usefixtures("partner")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": STRANGE},
+        {"algorithm": "PS256", "header": {"kid": "ec"}},
+        {"header": {"kid": "other"}},
+        {"header": {"crit": ["exp"]}},
+        {
+            "key": OctKey.import_key(json.dumps(EC.as_dict(private=False))),
+            "algorithm": "HS256",
+            "header": {"kid": "ec"},
+        },
+        {"iss": "shop"},
+        {"sub": "shop"},
+        {"sub": None},
+        {"sub": ["partner"]},
+        {"aud": None},
+        {"aud": "https://elsewhere.example"},
+        {"aud": [{}, 1]},
+        {"aud": f"{ISSUER}/"},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": -1},
+        {"exp": 99_999_999_999},
+        {"nbf": 99_999_999_999},
+        {"iat": 99_999_999_999},
+        {"iat": "now"},
+        {"jti": None},
+        {"jti": ""},
+        {"jti": "j" * 257},
+        {"jti": 1},
+    ],
+)
+async def test_a_forged_or_odd_assertion_is_refused(
+    http: httpx.AsyncClient, registered: Any, change: dict[str, Any]
+) -> None:
+    assert refused(await ask(http, assertion(**change))) == (401, "invalid_client")
+
+
+@pytest.mark.usefixtures("partner")
+@pytest.mark.parametrize(
+    "text", ["", "x", "a.b", "a.b.c", "é.é.é", "x" * 5000, "e30.e30.e30", "eyJhbGciOiJub25lIn0.e30."]
+)
+async def test_a_text_that_is_no_assertion_is_refused(http: httpx.AsyncClient, text: str) -> None:
+    assert refused(await ask(http, text)) == (401, "invalid_client")
+
+
+@pytest.mark.usefixtures("partner")
+async def test_an_unsigned_assertion_and_one_of_another_type_are_refused(http: httpx.AsyncClient) -> None:
+    head, body, _ = assertion().split(".")
+    for forged in (f"{head}.{body}.", f"eyJhbGciOiJub25lIn0.{body}."):
+        assert refused(await ask(http, forged)) == (401, "invalid_client")
+    assert refused(await ask(http, assertion(), client_assertion_type="saml")) == (401, "invalid_client")
+    assert refused(await ask(http, assertion(), client_id="other")) == (400, "invalid_request")
+    assert refused(await ask(http, assertion(), client_secret="a-secret-of-the-client")) == (400, "invalid_request")
+
+
+async def test_a_client_authenticates_in_its_own_way_only(
+    http: httpx.AsyncClient, registered: Any, partner: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "_matches", lambda stored, secret: False)
+    await registered("shop")
+    as_shop = assertion(iss="shop", sub="shop")
+    assert refused(await ask(http, as_shop)) == (401, "invalid_client")
+    assert refused(await http.post("/oauth/token", data=OWN | {"client_id": "partner"})) == (401, "invalid_client")
+    basic = await http.post("/oauth/token", data=OWN, auth=("partner", "a-secret-of-the-client"))
+    assert refused(basic) == (401, "invalid_client")
+
+
+@pytest.mark.usefixtures("partner")
+async def test_many_forged_assertions_are_refused_before_they_are_read(
+    http: httpx.AsyncClient, authority: Authority
+) -> None:
+    answers = [await ask(http, assertion(key=STRANGE)) for _ in range(MAX_FAILURES + 1)]
+    assert [answer.status_code for answer in answers] == [401] * MAX_FAILURES + [429]
+    elsewhere = {"x-forwarded-for": "203.0.113.9"}
+    form = OWN | {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion()}
+    assert (await http.post("/oauth/token", data=form, headers=elsewhere)).status_code == 200
+    for _ in range(MAX_FAILURES + 1):
+        forged = form | {"client_assertion": assertion(key=STRANGE)}
+        assert (await http.post("/oauth/token", data=forged, headers=elsewhere)).status_code == 401
+    form["client_assertion"] = assertion()
+    assert (await http.post("/oauth/token", data=form, headers=elsewhere)).status_code == 200  # known at this address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"keys": []}',
+        '{"keys": [1]}',
+        '{"keys": {}}',
+        jwks(EC, private=True),
+        jwks(OctKey.generate_key(256), private=True),
+        json.dumps({"keys": [{"kty": "RSA", "e": "AQAB", "n": "_" * 171}]}),
+        json.dumps({"keys": [{"kty": "RSA", "e": "AQAB", "n": 5}]}),
+        jwks(ECKey.generate_key("P-384")),
+        jwks(EC, STRANGE),
+        jwks(*[ECKey.generate_key("P-256") for _ in range(11)]),
+        jwks(EC)[:-1],
+        '{"keys": [' + json.dumps(EC.as_dict(private=False) | {"use": "enc"}) + "]}",
+        '{"keys": [' + json.dumps(EC.as_dict(private=False) | {"alg": "RS256"}) + "]}",
+        '{"keys": [' + json.dumps(EC.as_dict(private=False) | {"kid": "k" * 129}) + "]}",
+        '{"keys": [' + json.dumps(EC.as_dict(private=False) | {"x": "AAAA"}) + "]}",
+        jwks(EC) + " " * 16_384,
+    ],
+)
+async def test_other_keys_are_not_registered(registered: Any, text: str) -> None:
+    with pytest.raises(InvalidInput, match="Public keys are"):
+        await registered("partner", secret=None, jwks=text, grants=["client_credentials"])
+
+
+async def test_only_the_public_parts_are_stored(registered: Any) -> None:
+    noted = json.dumps({"keys": [RSA.as_dict(private=False) | {"use": "sig", "note": "ours", "alg": "PS256"}]})
+    client = await registered("partner", secret=None, jwks=noted, grants=["client_credentials"])
+    (key,) = client.jwks["keys"]
+    assert key.keys() == {"kty", "n", "e", "kid", "alg"}
