@@ -10,10 +10,10 @@ from api.oauth.foreign import issuers as foreign
 from api.oauth.foreign.registration import register_issuer
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
-from core.errors import InvalidToken, KeysUnavailable
+from core.errors import KeysUnavailable
 from db.issuers import add_issuer, disable_issuer, enable_issuer, remove_issuer
 from db.postgres import Pool
-from tests.api.oauth.foreign.conftest import OURS, SCOPE, Trust
+from tests.api.oauth.foreign.conftest import OURS, SCOPE, Trust, refused
 from tests.identity_provider import AUDIENCE, IdentityProvider, identity_provider, new_key
 
 Later = Callable[[float], None]
@@ -30,14 +30,6 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Later:
 
     monkeypatch.setattr(foreign, "monotonic", lambda: monotonic() + ahead[0])
     return move
-
-
-async def refused(verifier: Verifier, token: str) -> bool:
-    try:
-        await verifier.verify(token)
-    except InvalidToken:
-        return True
-    return False
 
 
 async def until_keys_were_read(provider: IdentityProvider, times: int) -> None:
