@@ -106,6 +106,19 @@ async def test_many_tokens_at_once_read_the_keys_once(
     assert provider.keys_read == 1
 
 
+async def test_keys_that_did_not_change_leave_the_signatures_of_known_tokens_alone(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await trust()
+    token = provider.token_of("u1")
+    viewer = await verifier.verify(token)
+    later(HOUR + 1)
+    await verifier.refresh()
+    await until_keys_were_read(provider, 2)
+    monkeypatch.setattr(foreign, "read_claims", None)
+    assert await verifier.verify(token) is viewer
+
+
 async def test_unknown_keys_make_the_issuer_read_at_most_once_in_thirty_seconds(
     provider: IdentityProvider, trust: Trust, verifier: Verifier, later: Later
 ) -> None:
@@ -115,6 +128,8 @@ async def test_unknown_keys_make_the_issuer_read_at_most_once_in_thirty_seconds(
         assert await refused(verifier, provider.forged(kid=f"made-up-{number}"))
     assert provider.keys_read == 1
     later(foreign.RETRY)
+    assert await refused(verifier, provider.forged(kid="made-up", alg="ES256"))
+    assert provider.keys_read == 1, "no key could be for an algorithm that is not registered"
     many = [provider.forged(kid=f"made-up-{number}") for number in range(20)]
     assert all(await asyncio.gather(*(refused(verifier, token) for token in many)))
     assert provider.keys_read == 2
