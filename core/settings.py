@@ -229,7 +229,7 @@ class SignIn(_Concern):
 
 
 class Rates(_Concern):
-    """How much callers may ask for, in units: docs/clients.md says what a unit is. `off` or `0` sets no limit."""
+    """How much callers may ask for, in units: docs/rates.md says what a unit is. `off` or `0` sets no limit."""
 
     rate_client: str = Field(
         "12000000/minute", description="Units of one client with all people whose tokens it holds, in all gateways."

@@ -17,8 +17,8 @@ from api.oauth.foreign import registration as foreign_registration
 from api.oauth.foreign import tokens as foreign_tokens
 from api.oauth.tokens import verifier
 from api.routes import bulk
-from core import amounts, events, events_v1, texts, uploads
-from core.settings import Gateway, Ingest, Tokens
+from core import amounts, events, events_v1, rates, texts, uploads
+from core.settings import Gateway, Ingest, Rates, Tokens
 from engine import outcomes, scopes
 from engine.intake import ingest
 from engine.reasons import texts as reasons
@@ -29,6 +29,14 @@ from engine.recommending import recommendations as lists
 def longest(kind: Any) -> int:
     """The `max_length` of a constrained text."""
     return int(next(one.max_length for one in kind.__metadata__ if hasattr(one, "max_length")))
+
+
+def a_minute(setting: str) -> int:
+    """The units of a default rate, which is by the minute."""
+    rate = rates.read_rate(Rates.model_fields[setting].default)
+    assert rate is not None
+    assert rate.get_expiry() == 60
+    return rate.amount
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
@@ -93,6 +101,11 @@ ENFORCED = {
     "a form sent to `/oauth/token`": (form.MAX_BYTES, " bytes"),
     "wrong secrets of a client from one address, a minute": (guesses.MAX_FAILURES, ""),
     "wrong secrets from one address, a minute": (guesses.MAX_FAILURES_OF_ADDRESS, ""),
+    "units of a client, a minute (`PENCHANT_RATE_CLIENT`)": (a_minute("rate_client"), ""),
+    "units of a person, a minute (`PENCHANT_RATE_PERSON`)": (a_minute("rate_person"), ""),
+    "units of an address, a minute (`PENCHANT_RATE_ADDRESS`)": (a_minute("rate_address"), ""),
+    "units of a rate": (rates.MOST_UNITS, ""),
+    "time of a rate": (rates.LONGEST_WINDOW, " s"),
 }
 
 
@@ -100,4 +113,4 @@ def test_the_page_of_limits_says_what_the_code_enforces() -> None:
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     said = dict(row for row in rows if row != ("what", "at most"))
     assert said == {what: f"{most:,}{unit}" for what, (most, unit) in ENFORCED.items()}
-    assert len(rows) == len(said) + 5, "no row is there twice"
+    assert len(rows) == len(said) + 6, "no row is there twice"
