@@ -29,6 +29,8 @@ from api.http.request_metrics import RequestMetrics
 from api.oauth.authority import Authority, open_authority
 from api.oauth.clients.registrar import OwnRegistrar
 from api.oauth.endpoints import routes as oauth_routes
+from api.oauth.people.endpoints import routes as people_routes
+from api.oauth.people.people import People, open_people
 from api.oauth.tokens.verifier import Verifier
 from api.routes import batch, bulk, health, metrics
 from api.routes.probes import StoreProbes
@@ -63,6 +65,7 @@ class LifespanState(TypedDict):
 
     gateway: Gateway
     authority: Authority
+    people: People
     verifier: Verifier
     probes: StoreProbes
     trusted_proxies: tuple[Network, ...]
@@ -81,6 +84,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
         *bulk.routes(edge.max_body, edge.request_timeout),
         *batch.routes(edge.max_body),
         *oauth_routes(),
+        *people_routes(),
         *health.ROUTES,
         *metrics.routes(settings.watching),
     ]
@@ -115,6 +119,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
         try:
             pool = await _open_pool(settings, stack)
             authority = await stack.enter_async_context(open_authority(settings, pool))
+            people = stack.enter_context(open_people(settings, pool, authority))
             broker = _open_broker(settings, stack)
             gateway = await _open_gateway(settings, pool, broker, authority.verifier, catalogue, stack)
         except PenchantError as error:
@@ -130,6 +135,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
         yield LifespanState(
             gateway=gateway,
             authority=authority,
+            people=people,
             verifier=authority.verifier,
             probes=probes,
             trusted_proxies=settings.gateway.trusted_proxies,

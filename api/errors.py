@@ -11,6 +11,7 @@ from core.errors import (
     Forbidden,
     InvalidInput,
     InvalidToken,
+    KeysUnavailable,
     NotFound,
     Overloaded,
     PenchantError,
@@ -48,6 +49,7 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (NotFound, "NOT_FOUND"),
     (InvalidToken, "UNAUTHENTICATED"),
     (StoreUnavailable, "SERVICE_UNAVAILABLE"),
+    (KeysUnavailable, "SERVICE_UNAVAILABLE"),
     (StrawberryInputCoercionError, "BAD_USER_INPUT"),
 )
 

@@ -33,6 +33,8 @@ COMMANDS = {
     "erasures": "cli.commands.erasures:app",
     "clients": "cli.commands.clients:app",
     "keys": "cli.commands.keys:app",
+    "accounts": "cli.commands.accounts:app",
+    "issuers": "cli.commands.issuers:app",
     "token": "cli.commands.token:token",
     "recommend": "cli.commands.recommend:recommend",
     "schema": "cli.commands.schema:schema",

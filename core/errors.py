@@ -53,6 +53,10 @@ class InvalidToken(PenchantError):
     """The access token is not valid."""
 
 
+class KeysUnavailable(PenchantError):
+    """The keys of the token's issuer cannot be read now: send this again."""
+
+
 class TooManyElements(PenchantError):
     """The call has more elements than one call may have."""
 

@@ -168,6 +168,20 @@ class Tokens(_Concern):
     )
 
 
+class SignIn(_Concern):
+    """The pages where people sign in."""
+
+    shop_name: str | None = Field(
+        None, min_length=1, max_length=80, description="Name of the shop on the pages; unset: the host of public_url."
+    )
+    session_idle: int = Field(
+        86_400, ge=60, description="Seconds after which a person must sign in again who did not come back before."
+    )
+    session_lifetime: int = Field(
+        1_209_600, ge=60, le=31_536_000, description="Seconds after which everybody must sign in again."
+    )
+
+
 class Logging(_Concern):
     """Logs: level and format."""
 
@@ -276,6 +290,10 @@ class Settings:
     @cached_property
     def tokens(self) -> Tokens:
         return Tokens()
+
+    @cached_property
+    def sign_in(self) -> SignIn:
+        return SignIn()
 
     @cached_property
     def logging(self) -> Logging:

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from core.contract import Person, identity_of
+from db.accounts import delete_accounts
+from db.authorizations import erase_families
 from db.dead_events import erase_dead_events
 from db.postgres import Connection
 from db.receipts import PersonStore, StoreReport, StoreState
@@ -74,6 +76,8 @@ async def _delete_events(
 
 
 async def _delete_traits(connection: Connection, users: Sequence[str]) -> int:
-    """Delete traits, and replace the users' ids where they are recorded as requesters."""
+    """Delete traits, accounts and grants, and replace the users' ids where they are recorded as requesters."""
     tag = await connection.execute("DELETE FROM users WHERE id = ANY($1::text[])", users)
-    return int(tag.rpartition(" ")[2]) + await anonymize_requests(connection, users)
+    accounts = await delete_accounts(connection, users)
+    grants = await erase_families(connection, users)
+    return int(tag.rpartition(" ")[2]) + accounts + grants + await anonymize_requests(connection, users)

@@ -146,6 +146,8 @@ async def people_of(connection: Connection, tombstones: Sequence[Tombstone]) -> 
     rows = await connection.fetch(
         "SELECT kind, id, given.erased_at FROM"
         " (SELECT 'user' AS kind, id FROM users UNION SELECT 'user', user_id FROM events WHERE user_id IS NOT NULL"
+        " UNION SELECT 'user', user_id FROM oauth_accounts"
+        " UNION SELECT 'user', user_id FROM oauth_families WHERE user_id IS NOT NULL"
         " UNION SELECT 'user', user_id FROM identities UNION SELECT 'guest', anonymous_id FROM identities"
         " UNION SELECT 'guest', anonymous_id FROM events WHERE user_id IS NULL) AS held"
         " JOIN unnest($1::bytea[], $2::timestamptz[]) AS given (person, erased_at)"

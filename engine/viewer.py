@@ -11,6 +11,7 @@ from core.errors import Forbidden
 class Viewer:
     """The client and the person that an access token names.
 
+    `client_id` is the URL of a foreign issuer where that has no client; no client id has a colon or a slash.
     `person` is None in a client's own token; `expires_at` is in seconds since 1970.
     """
 
@@ -35,5 +36,8 @@ class TokenVerifier(Protocol):
     """Checks access tokens."""
 
     async def verify(self, token: str) -> Viewer:
-        """The viewer of a token; raises InvalidToken, and StoreUnavailable while tokens cannot be checked."""
+        """The viewer of a token.
+
+        Raises InvalidToken, and StoreUnavailable or KeysUnavailable while tokens cannot be checked.
+        """
         ...

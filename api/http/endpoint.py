@@ -6,7 +6,7 @@ from typing import Any
 from starlette.types import Receive, Send
 
 from api.errors import RequestRefused
-from core.errors import InvalidToken, StoreUnavailable
+from core.errors import InvalidToken, KeysUnavailable, StoreUnavailable
 from engine.viewer import TokenVerifier, Viewer
 
 _REALM = b'Bearer realm="penchant"'
@@ -68,7 +68,7 @@ async def viewer_of(verifier: TokenVerifier, headers: list[Header]) -> Viewer:
         return await verifier.verify(token)
     except InvalidToken as error:
         raise TokenRefused(b', error="invalid_token"', str(error)) from None
-    except StoreUnavailable:
+    except (StoreUnavailable, KeysUnavailable):
         raise RequestRefused("SERVICE_UNAVAILABLE", "Tokens cannot be checked now: send this again.", 503) from None
 
 

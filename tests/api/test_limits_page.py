@@ -11,6 +11,10 @@ from api.graphql.types import connections, filters
 from api.http import json_body
 from api.oauth import form
 from api.oauth.clients import guesses, registration
+from api.oauth.foreign import keys as foreign_keys
+from api.oauth.foreign import reading as foreign_reading
+from api.oauth.foreign import registration as foreign_registration
+from api.oauth.foreign import tokens as foreign_tokens
 from api.oauth.tokens import verifier
 from api.routes import bulk
 from core import amounts, events, events_v1, texts, uploads
@@ -82,6 +86,10 @@ ENFORCED = {
     "lifetime of a token": (registration.MAX_TTL, " s"),
     "lifetime of a person's token (`PENCHANT_PERSON_TTL`)": (Tokens.model_fields["person_ttl"].default, " s"),
     "an access token": (verifier.MAX_LENGTH, " characters"),
+    "foreign issuers": (foreign_registration.MOST_ISSUERS, ""),
+    "keys of a foreign issuer": (foreign_keys.MOST_KEYS, ""),
+    "a document of a foreign issuer": (foreign_reading.LARGEST, " bytes"),
+    "lifetime left of a foreign token": (foreign_tokens.LONGEST_LIFE, " s"),
     "a form sent to `/oauth/token`": (form.MAX_BYTES, " bytes"),
     "wrong secrets of a client from one address, a minute": (guesses.MAX_FAILURES, ""),
     "wrong secrets from one address, a minute": (guesses.MAX_FAILURES_OF_ADDRESS, ""),

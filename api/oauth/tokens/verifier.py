@@ -10,6 +10,7 @@ from joserfc.errors import JoseError
 
 from api.http.refresher import Refresher
 from api.oauth.clients.activity import ClientActivity
+from api.oauth.foreign.issuers import ForeignIssuers, ForeignToken
 from api.oauth.issuer import audience_of
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.opening import open_access_token
@@ -39,7 +40,8 @@ class _Checked:
     jti: str
     kid: str
     family: str | None
-    issued_at: int  # seconds
+    issued_at: int  # seconds; of a foreign token, 0
+    foreign: ForeignToken | None = None
 
 
 class Verifier:
@@ -60,6 +62,7 @@ class Verifier:
         self._issuer = issuer
         self._activity = activity or ClientActivity()
         self._audience = audience_of(issuer)
+        self._foreign = ForeignIssuers(issuer)
         self._refused = RefusedTokens()
         self._changed: dict[str, ChangedClient] = {}
         self._remembered: dict[bytes, _Checked] = {}
@@ -69,20 +72,21 @@ class Verifier:
     async def verify(self, token: str) -> Viewer:
         """The viewer a token names.
 
-        Raises InvalidToken, and StoreUnavailable when revocations could not be read for five minutes.
+        Raises InvalidToken, StoreUnavailable when revocations could not be read for five minutes, and KeysUnavailable
+        while the keys of a foreign issuer cannot be read.
         """
         if len(token) > MAX_LENGTH or not token.isascii():
             raise InvalidToken()
         await self.refresh()
         digest = hashlib.sha256(token.encode("ascii")).digest()
-        checked = self._remembered.get(digest) or self._check(token)
+        checked = self._recall(digest) or await self._check_foreign(token) or self._check(token)
         if (refusal := self._refusal(checked)) is not None:
             self._remembered.pop(digest, None)
             self._activity.note_refusal(checked.viewer.client_id, REASONS[refusal])
             raise InvalidToken(refusal)
         self._remember(digest, checked)
         self._activity.note_use(checked.viewer.client_id)
-        return self._as_of_now(checked.viewer)
+        return self._as_of_now(checked)
 
     async def refresh(self) -> None:
         """Read revocations and keys when the last read is two seconds old. Raises StoreUnavailable, see `verify`."""
@@ -92,12 +96,21 @@ class Verifier:
 
     async def close(self) -> None:
         """Stop reading."""
+        self._foreign.close()
         await self._refresher.close()
 
     async def _read_revocations(self) -> None:
         self._refused = await list_refused(self._pool)
         self._changed = await list_changed(self._pool, LONGEST_LIFE)
         await self._keys.refresh(self._pool)
+        await self._foreign.refresh(self._pool)
+
+    def _recall(self, digest: bytes) -> _Checked | None:
+        """What is remembered of a token; not that of a foreign token which has to be verified anew."""
+        checked = self._remembered.get(digest)
+        if checked is not None and checked.foreign is not None and not self._foreign.holds(checked.foreign):
+            return None
+        return checked
 
     def _refusal(self, checked: _Checked) -> str | None:
         if checked.viewer.expires_at <= clock.now().timestamp():
@@ -109,15 +122,24 @@ class Verifier:
             or checked.family in refused.families
         ):
             return REVOKED
+        if checked.foreign is not None:
+            return None
         changed = self._changed.get(checked.viewer.client_id)
         if changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()):
             return REVOKED
         return None if self._keys.verifying(checked.kid) else WITHDRAWN
 
-    def _as_of_now(self, viewer: Viewer) -> Viewer:
+    def _as_of_now(self, checked: _Checked) -> Viewer:
         """The viewer without the scopes that its client lost since the token was issued."""
+        viewer = checked.viewer
         changed = self._changed.get(viewer.client_id)
-        return viewer if changed is None else replace(viewer, scopes=viewer.scopes & changed.scopes)
+        if changed is None or checked.foreign is not None:  # the scopes of a foreign token are its issuer's
+            return viewer
+        return replace(viewer, scopes=viewer.scopes & changed.scopes)
+
+    async def _check_foreign(self, token: str) -> _Checked | None:
+        foreign = await self._foreign.check(token)
+        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, None, 0, foreign)
 
     def _check(self, token: str) -> _Checked:
         try:

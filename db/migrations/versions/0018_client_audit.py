@@ -1,13 +1,13 @@
 """What was done to clients, when they were used last, and when a signing key signs and is revoked.
 
 Revision ID: 0018
-Revises: 0015
+Revises: 0017
 """
 
 from db.migrate import run_file, run_sql
 
 revision = "0018"
-down_revision = "0015"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,1 @@
+"""Foreign issuers: the shop's identity providers, their keys, and their access tokens."""

@@ -1,0 +1,47 @@
+"""A second authorization server, and a verifier of our own that may trust it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from api.oauth.foreign.registration import register_issuer
+from api.oauth.tokens.signing_keys import Sealer, SigningKeys
+from api.oauth.tokens.verifier import Verifier
+from db.issuers import Issuer, add_issuer
+from db.postgres import Pool
+from tests.identity_provider import AUDIENCE, IdentityProvider, identity_provider
+
+OURS = "https://shop.example"
+SCOPE = "recommendations:read profiles:read events:write"
+
+Trust = Callable[..., Awaitable[Issuer]]
+
+
+@pytest.fixture
+def provider() -> Iterator[IdentityProvider]:
+    """The shop's identity provider."""
+    with identity_provider() as started:
+        yield started
+
+
+@pytest.fixture
+def trust(pool: Pool, provider: IdentityProvider) -> Trust:
+    """A coroutine function that registers the provider."""
+
+    async def register(**wanted: Any) -> Issuer:
+        issuer = register_issuer(**({"url": provider.url, "audience": AUDIENCE, "scope": SCOPE} | wanted))
+        assert await add_issuer(pool, issuer)
+        return issuer
+
+    return register
+
+
+@pytest.fixture
+async def verifier(pool: Pool) -> AsyncIterator[Verifier]:
+    """Our verifier; it reads what is registered at every use."""
+    keys = SigningKeys(Sealer("k" * 32))
+    await keys.start(pool)
+    opened = Verifier(pool, keys, OURS, poll=0.0)
+    yield opened
+    await opened.close()

@@ -1,0 +1,418 @@
+"""Which tokens of a real second issuer are accepted, for whom and with what, and every one that is refused."""
+
+import hmac
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from joserfc.jwk import ECKey, Key
+
+from api.oauth.clients.registration import register
+from api.oauth.grant_types import TOKEN_EXCHANGE
+from api.oauth.tokens import verifier as verifying
+from api.oauth.tokens.verifier import Verifier
+from core import clock
+from core.contract import Person
+from core.errors import InvalidToken
+from core.sources import namespace_of
+from db.clients import create_client, disable_client
+from db.postgres import Pool
+from tests.api.oauth.foreign.conftest import OURS, SCOPE, Trust
+from tests.identity_provider import AUDIENCE, IdentityProvider, b64, new_key
+
+
+async def refused(verifier: Verifier, token: str) -> bool:
+    try:
+        await verifier.verify(token)
+    except InvalidToken:
+        return True
+    return False
+
+
+async def test_a_person_who_signed_in_there_is_a_person_here(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    viewer = await verifier.verify(provider.token_of("17850"))
+    assert viewer.person == Person("user", "17850")
+    assert viewer.scopes == set(SCOPE.split())
+    assert viewer.client_id == provider.url
+    assert 880 < viewer.expires_at - clock.now().timestamp() <= 900
+
+
+async def test_an_issuer_that_is_not_registered_is_not_trusted(provider: IdentityProvider, verifier: Verifier) -> None:
+    assert await refused(verifier, provider.token_of("u1"))
+    assert provider.keys_read == 0, "an address never comes from a token"
+
+
+async def test_the_id_token_and_the_token_of_a_program_are_refused(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    assert await refused(verifier, provider.signed_in("u1")["id_token"])
+    assert await refused(verifier, provider.robots_token())
+
+
+async def test_an_id_token_for_the_right_audience_is_refused(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust(audience="app")
+    assert await refused(verifier, provider.signed_in("u1")["id_token"])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"client_id": "u1"},
+        {"azp": "u1"},
+        {"client_id": None, "azp": "robot", "sub": "robot@clients"},
+        {"gty": "client-credentials"},
+        {"idtyp": "app"},
+    ],
+)
+async def test_a_subject_that_is_a_program_is_refused(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, changed: dict[str, Any]
+) -> None:
+    await trust()
+    assert await refused(verifier, provider.forged(provider.claims(**changed)))
+
+
+async def test_the_registered_claim_names_the_person(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust(subject_claim="https://shop.example/user_id")
+    assert await refused(verifier, provider.token_of("auth0|1"))
+    provider.extra_claims = {"https://shop.example/user_id": "17850"}
+    assert (await verifier.verify(provider.token_of("auth0|1"))).person == Person("user", "17850")
+
+
+async def test_a_scope_claim_narrows_the_scopes_and_never_widens_them(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust(scope_claim="scp")
+    every = ["recommendations:read", "orders:write", "catalog:write", 7]
+    for listed, expected in (
+        ("recommendations:read catalog:write", {"recommendations:read"}),
+        (every, {"recommendations:read"}),
+        ("", set()),
+        ({"recommendations:read": 1}, set()),
+        (None, set()),
+    ):
+        token = provider.forged(provider.claims(scp=listed))
+        assert (await verifier.verify(token)).scopes == expected
+
+
+async def test_money_is_reported_only_where_the_operator_said_so(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust(scope="orders:write events:write")
+    assert (await verifier.verify(provider.token_of("u1"))).scopes == {"orders:write", "events:write"}
+
+
+async def test_people_of_an_issuer_with_a_client_share_its_namespace_and_its_end(
+    pool: Pool, provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    client = register("shop-app", "a-secret-of-the-client", grants=[TOKEN_EXCHANGE], scope=SCOPE)
+    await create_client(pool, client)
+    await trust(client=client)
+    token = provider.token_of("u1")
+    viewer = await verifier.verify(token)
+    assert namespace_of(viewer.client_id, viewer.person) == namespace_of("shop-app", ("user", "u1"))
+    await pool.execute("UPDATE oauth_clients SET scopes = '{events:write}'")
+    assert (await verifier.verify(token)).scopes == {"events:write"}, "never more than the client has"
+    await disable_client(pool, "shop-app")
+    assert await refused(verifier, token)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"iss": "https://attacker.example"},
+        {"iss": OURS},
+        {"iss": None},
+        {"iss": ["x"]},
+        {"aud": "another-api"},
+        {"aud": [AUDIENCE + "/"]},
+        {"aud": {AUDIENCE: 1}},
+        {"aud": None},
+        {"exp": None},
+        {"exp": "9999999999"},
+        {"exp": True},
+        {"exp": 1e300},
+        {"exp": 1},
+        {"exp_in": 90_000},
+        {"nbf_in": 60},
+        {"iat_in": 60},
+        {"nbf": "soon"},
+        {"iat": None, "nbf": False},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": 7},
+        {"sub": ["u1"]},
+        {"sub": "a\u001fb"},
+        {"sub": "\ud800"},
+        {"sub": "x" * 129},
+        {"sub": "urn:penchant:guest:g1"},
+        {"nonce": "n"},
+        {"at_hash": "h"},
+        {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
+        {"typ": "ID"},
+        {"typ": "Refresh"},
+        {"cnf": {"jkt": "x"}},
+    ],
+)
+async def test_claims_that_are_not_for_us_are_refused(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, changed: dict[str, Any]
+) -> None:
+    await trust()
+    now = int(clock.now().timestamp())
+    changed = {
+        name.removesuffix("_in"): now + value if name.endswith("_in") else value for name, value in changed.items()
+    }
+    right = provider.claims() | changed
+    claims = {name: value for name, value in right.items() if value is not None}
+    assert await refused(verifier, provider.forged(claims))
+    assert not await refused(verifier, provider.forged())
+
+
+async def test_an_audience_may_be_one_of_several_and_clocks_may_differ_a_little(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    now = int(clock.now().timestamp())
+    for claims in (
+        {"aud": ["another", AUDIENCE]},
+        {"iat": now + 4, "nbf": now + 4},
+        {"iat": None, "jti": None, "client_id": None},
+        {"exp": now + 60.5},
+    ):
+        assert not await refused(verifier, provider.forged(provider.claims(**claims)))
+
+
+async def test_claims_that_are_not_an_object_are_refused(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    for claims in (1, "x", [["iss", provider.url]]):
+        assert await refused(verifier, provider.forged(claims))
+
+
+@pytest.mark.parametrize("typ", [None, "JWT", "jwt", "at+jwt", "application/at+jwt"])
+async def test_types_of_access_tokens_are_accepted(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, typ: str | None
+) -> None:
+    await trust()
+    assert not await refused(verifier, provider.forged(typ=typ))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"typ": "ID"},
+        {"typ": "secevent+jwt"},
+        {"typ": "dpop+jwt"},
+        {"typ": 1},
+        {"alg": "RS512"},
+        {"alg": "PS256"},
+        {"alg": "ES256"},
+        {"alg": ["RS256"]},
+        {"alg": None},
+        {"kid": None},
+        {"kid": "unknown"},
+        {"kid": ["k1"]},
+        {"jwk": {"kty": "oct", "k": "AA"}},
+        {"jku": "http://127.0.0.1/keys"},
+        {"x5u": "https://attacker.example/cert"},
+        {"x5c": ["AA"]},
+        {"crit": ["exp"], "exp": 1},
+        {"b64": False, "crit": ["b64"]},
+        {"zip": "DEF"},
+        {"cty": "JWT"},
+        {"padding": "x" * 600},
+    ],
+)
+async def test_other_headers_are_refused(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, header: dict[str, Any]
+) -> None:
+    await trust()
+    assert await refused(verifier, provider.forged(**header))
+
+
+async def test_tokens_without_algorithm_are_refused(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    for algorithm in ("none", "None", "nOnE", "NONE", ""):
+        header = {"alg": algorithm, "typ": "JWT", "kid": "k1"}
+        assert await refused(verifier, f"{b64(header)}.{b64(provider.claims())}.")
+
+
+async def test_the_public_key_is_not_accepted_as_a_shared_secret(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    public: Any = provider.keys[0].get_op_key("verify")
+    for secret in (
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        json.dumps(provider.jwks()["keys"][0]).encode(),
+    ):
+        text = f"{b64({'alg': 'HS256', 'typ': 'JWT', 'kid': 'k1'})}.{b64(provider.claims())}"
+        assert await refused(verifier, f"{text}.{b64(hmac.digest(secret, text.encode(), 'sha256'))}")
+
+
+async def test_a_signature_of_another_key_is_refused(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    theirs = new_key("k1")
+    assert await refused(verifier, provider.forged(key=theirs))
+    token = provider.forged()
+    head, _, signature = token.rpartition(".")
+    other = provider.forged(provider.claims(sub="u2")).rpartition(".")[0]
+    for forged in (f"{head}.", f"{head}.{signature[:-8]}", f"{other}.{signature}", f"{head}.{signature}.x"):
+        assert await refused(verifier, forged)
+    assert not await refused(verifier, token)
+
+
+async def test_our_own_key_signs_no_foreign_token_and_theirs_none_of_ours(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    await verifier.refresh()
+    ours = {"iss": OURS, "aud": OURS + "/graphql", "person_kind": "user"}
+    assert await refused(verifier, provider.forged(provider.claims(**ours)))
+    client = provider.claims(iss=OURS, aud=OURS + "/graphql", sub="shop", client_id="shop")
+    assert await refused(verifier, provider.forged(client))
+    signing = verifier._keys.signing
+    assert await refused(verifier, provider.forged(key=signing, kid=signing.kid))
+
+
+async def test_a_registration_of_our_own_issuer_does_not_count(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust(url=OURS, jwks_url="https://127.0.0.1:1/keys")
+    claims = provider.claims(iss=OURS, aud=AUDIENCE)
+    assert await refused(verifier, provider.forged(claims))
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
+async def test_each_algorithm_works_when_it_is_registered_and_only_then(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, algorithm: str
+) -> None:
+    provider.keys = [new_key("good", algorithm), new_key("k1", "ES256" if algorithm == "RS256" else "RS256")]
+    await trust(algorithms=[algorithm])
+    assert not await refused(verifier, provider.forged())
+    assert await refused(verifier, provider.forged(key=provider.keys[1], kid="k1"))
+
+
+async def test_an_edwards_key_may_have_either_name(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    provider.keys = [new_key("e", "EdDSA")]
+    await trust(algorithms=["EdDSA"])
+    for name in ("EdDSA", "Ed25519"):
+        assert not await refused(verifier, provider.forged(alg=name))
+
+
+async def test_a_key_without_algorithm_has_exactly_one(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    without: Key = ECKey.generate_key("P-256", {"kid": "k1"})
+    rsa = new_key("k2")
+    provider.keys = [without, rsa]
+    await trust(algorithms=["PS256", "RS256", "ES256"])
+    assert not await refused(verifier, provider.forged(key=without, alg="ES256", sign_with="ES256"))
+    assert not await refused(verifier, provider.forged(key=rsa, kid="k2"))
+    assert await refused(verifier, provider.forged(key=rsa, kid="k2", alg="PS256", sign_with="PS256"))
+
+
+async def test_a_signature_is_checked_once_and_expiry_on_each_use(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await trust()
+    token = provider.token_of("u1")
+    first = await verifier.verify(token)
+    monkeypatch.setattr("api.oauth.foreign.issuers.read_claims", None)
+    assert await verifier.verify(token) is first
+    later = clock.now() + timedelta(seconds=901)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert await refused(verifier, token)
+
+
+async def test_a_token_id_that_was_revoked_here_is_refused(
+    pool: Pool, provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    token = provider.forged(provider.claims(jti="j1"))
+    assert not await refused(verifier, token)
+    await pool.execute(
+        "INSERT INTO oauth_revocations (jti, expires_at) VALUES ('j1', $1)", clock.now() + timedelta(hours=1)
+    )
+    assert await refused(verifier, token)
+
+
+async def test_remembered_tokens_are_bounded(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await trust()
+    monkeypatch.setattr(verifying, "MAX_REMEMBERED", 3)
+    for _ in range(6):
+        await verifier.verify(provider.forged())
+    assert len(verifier._remembered) == 3
+
+
+AUTH0 = {
+    "https://shop.example/user_id": "17850",
+    "sub": "auth0|507f1f77bcf86cd799439020",
+    "aud": [AUDIENCE, "https://shop.eu.auth0.com/userinfo"],
+    "azp": "my-app-id",
+    "scope": "openid profile recommendations:read",
+    "gty": "refresh_token",
+    "permissions": ["events:write"],
+}
+KEYCLOAK = {
+    "typ": "Bearer",
+    "sub": "a0b1c2d3-4e5f-6789-abcd-ef0123456789",
+    "shop_id": "17850",
+    "aud": [AUDIENCE, "account"],
+    "azp": "shop-app",
+    "sid": "c1c7dba4",
+    "acr": "1",
+    "allowed-origins": ["https://shop.example"],
+    "realm_access": {"roles": ["offline_access", "default-roles-shop"]},
+    "scope": "openid profile recommendations:read",
+    "preferred_username": "anna",
+}
+ENTRA = {
+    "aud": AUDIENCE,
+    "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ",
+    "oid": "17850",
+    "tid": "3338040d-6c67-4c5b-b112-36a304b66dad",
+    "azp": "6e74172b-be56-4843-9ff4-e66a39bb12e3",
+    "azpacr": "0",
+    "scp": "recommendations:read",
+    "ver": "2.0",
+    "uti": "fqiBqXLPj0eQa82S-IYFAA",
+    "rh": "0.ATEA",
+}
+
+
+@pytest.mark.parametrize(
+    ("claims", "registered"),
+    [
+        (AUTH0, {"subject_claim": "https://shop.example/user_id", "scope_claim": "scope"}),
+        (KEYCLOAK, {"subject_claim": "shop_id", "scope_claim": "scope"}),
+        (ENTRA, {"subject_claim": "oid", "scope_claim": "scp"}),
+    ],
+    ids=["Auth0", "Keycloak", "Entra ID"],
+)
+async def test_tokens_as_known_providers_write_them_work_with_the_documented_settings(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier, claims: dict[str, Any], registered: dict[str, Any]
+) -> None:
+    await trust(**registered)
+    token = provider.forged(provider.claims(client_id=None, **claims), typ="JWT", x5t="i6lGk3FZzxRcUb2C3nEQ7syHJlY")
+    viewer = await verifier.verify(token)
+    assert (viewer.person, viewer.scopes) == (Person("user", "17850"), {"recommendations:read"})
