@@ -19,7 +19,9 @@ from api.oauth.tokens import verifier
 from api.routes import bulk
 from core import amounts, events, events_v1, rates, texts, uploads
 from core.settings import Gateway, Ingest, Rates, Tokens
+from db import client_audit, signing_keys
 from engine import outcomes, scopes
+from engine.clients import administering, changing
 from engine.intake import ingest
 from engine.reasons import texts as reasons
 from engine.recommending import pages
@@ -91,6 +93,11 @@ ENFORCED = {
     "the reason of a decision": (texts.LONGEST_REASON, " characters"),
     "a client's secret": (registration.MAX_SECRET, " characters"),
     "a list of scopes": (scopes.LONGEST_LIST, " characters"),
+    "clients, for `createClient`": (administering.MAX_CLIENTS, ""),
+    "changes of a client in its audit trail": (client_audit.MOST_CHANGES, ""),
+    "days of refusals in an audit trail": (client_audit.DAYS_OF_REFUSALS, ""),
+    "the old secret beside a new one": (changing.MAX_OVERLAP, " s"),
+    "keys that verify tokens": (signing_keys.MAX_KEYS, ""),
     "lifetime of a token": (registration.MAX_TTL, " s"),
     "lifetime of a person's token (`PENCHANT_PERSON_TTL`)": (Tokens.model_fields["person_ttl"].default, " s"),
     "an access token": (verifier.MAX_LENGTH, " characters"),
