@@ -48,7 +48,7 @@ class Forger:
         right = {"alg": "RS256", "typ": TYPE, "kid": self.key.kid}
         return {name: value for name, value in (right | changed).items() if value is not None}
 
-    def token(self, claims: Any = None, key: RSAKey | None = None, **header: Any) -> str:
+    def token(self, claims: Any = None, key: Any = None, **header: Any) -> str:
         """Signed with RS256, whatever the header says."""
         return self.signed(b64(self.header(**header)), b64(self.claims() if claims is None else claims), key)
 

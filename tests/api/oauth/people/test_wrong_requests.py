@@ -141,8 +141,8 @@ async def test_what_was_sealed_for_one_use_is_good_for_no_other(browser: Browser
 
 
 async def test_while_postgres_is_away_the_page_says_so(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    from api.oauth.people import sessions  # noqa: PLC0415
-    from core.errors import StoreUnavailable  # noqa: PLC0415
+    from api.oauth.people import sessions
+    from core.errors import StoreUnavailable
 
     page = await browser.ask()
 
