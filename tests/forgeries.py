@@ -48,14 +48,16 @@ class Forger:
         right = {"alg": "RS256", "typ": TYPE, "kid": self.key.kid}
         return {name: value for name, value in (right | changed).items() if value is not None}
 
-    def token(self, claims: Any = None, key: RSAKey | None = None, **header: Any) -> str:
+    def token(self, claims: Any = None, key: Any = None, **header: Any) -> str:
         """Signed with RS256, whatever the header says."""
         return self.signed(b64(self.header(**header)), b64(self.claims() if claims is None else claims), key)
 
     def signed(self, header: str, payload: str, key: RSAKey | None = None) -> str:
         """RS256 over two parts as they are."""
         text = f"{header}.{payload}"
-        return f"{text}.{b64((key or self.key).private_key.sign(text.encode(), PKCS1v15(), SHA256()))}"
+        private = (key or self.key).private_key
+        assert private is not None
+        return f"{text}.{b64(private.sign(text.encode(), PKCS1v15(), SHA256()))}"
 
 
 def b64(value: Any) -> str:
@@ -67,13 +69,14 @@ def b64(value: Any) -> str:
 def by_algorithm(forger: Forger) -> Iterator[tuple[str, str]]:
     """Another algorithm than ours."""
     payload = b64(forger.claims())
-    for name in ("none", "None", "NONE", "nOnE", "", " none", None, 0, [], ["none"], {"alg": "none"}):
+    spellings: list[Any] = ["none", "None", "NONE", "nOnE", "", " none", None, 0, [], ["none"], {"alg": "none"}]
+    for name in spellings:
         unsigned = f"{b64(forger.header() | {'alg': name})}.{payload}"
         yield f"alg {name!r}, no signature", f"{unsigned}."
         yield f"alg {name!r}, our signature", forger.token(alg=name)
     public = forger.key.public_key
     jwk = dict(forger.key.as_dict(private=False))
-    secrets = {
+    secrets: dict[str, bytes] = {
         "PEM": public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         "PEM, stripped": public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).strip(),
         "PKCS1": public.public_bytes(Encoding.PEM, PublicFormat.PKCS1),
@@ -85,13 +88,14 @@ def by_algorithm(forger: Forger) -> Iterator[tuple[str, str]]:
     }
     for algorithm, digest in (("HS256", SHA256()), ("HS384", SHA384()), ("HS512", SHA512())):
         text = f"{b64(forger.header(alg=algorithm))}.{payload}"
-        for name, secret in secrets.items():
+        for kind, secret in secrets.items():
             mac = hmac.HMAC(secret, digest)
             mac.update(text.encode())
-            yield f"{algorithm} with the public key as {name}", f"{text}.{b64(mac.finalize())}"
+            yield f"{algorithm} with the public key as {kind}", f"{text}.{b64(mac.finalize())}"
     text = f"{b64(forger.header(alg='PS256'))}.{payload}"
-    signature = forger.key.private_key.sign(text.encode(), PSS(MGF1(SHA256()), 32), SHA256())
-    yield "PS256 with our key", f"{text}.{b64(signature)}"
+    private = forger.key.private_key
+    assert private is not None
+    yield "PS256 with our key", f"{text}.{b64(private.sign(text.encode(), PSS(MGF1(SHA256()), 32), SHA256()))}"
     for algorithm in ("RS384", "RS512", "ES256", "EdDSA", "rs256", "RS256 "):
         yield f"alg {algorithm}", forger.token(alg=algorithm)
     text = f"{b64(forger.header(alg='ES256'))}.{payload}"

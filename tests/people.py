@@ -1,8 +1,12 @@
 """A person with a browser: follows redirects, keeps cookies, and fills in the forms of the gateway by their labels."""
 
+import hashlib
+import secrets
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
 
@@ -79,3 +83,25 @@ class Person:
 async def create_person(pool: Pool, login: str = LOGIN, password: str = PASSWORD, user: str = USER) -> None:
     """An account as `penchant accounts create` makes it."""
     assert await create_account(pool, login_key(login), login, user, hash_secret(password))
+
+
+def tokens_of(person: Person, issuer: str, client_id: str, redirect_uri: str, scope: str) -> dict[str, Any]:
+    """What a public client gets after this person signed in: code with PKCE, redeemed at once."""
+    verifier = secrets.token_urlsafe(32)
+    challenge = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    asked = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "scope": scope,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+        "nonce": "n",
+    }
+    back = person.visit(f"{issuer}/oauth/authorize?{urlencode(asked)}")
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+    form |= {"client_id": client_id, "redirect_uri": redirect_uri}
+    answer = httpx.post(f"{issuer}/oauth/token", data=form, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
