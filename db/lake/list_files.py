@@ -64,6 +64,8 @@ class ListFile:
         else:
             with suppress(StoreUnavailable):
                 with self._folder.translated():
+                    if self._parquet is not None:
+                        self._parquet.close()
                     discard(self._file)
                 self._folder.remove([self._temporary])
 
