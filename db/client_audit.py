@@ -91,7 +91,8 @@ async def list_audits(connection: Connection, parts: Sequence[TrailPart]) -> dic
                WITH ORDINALITY AS wanted (client_id, most, before, part)
            CROSS JOIN LATERAL (
                SELECT id, at, action, done_by, scopes_before, scopes, day, reason, count
-               FROM oauth_client_audit AS audit WHERE audit.client_id = wanted.client_id AND (before IS NULL OR id < before)
+               FROM oauth_client_audit AS audit
+               WHERE audit.client_id = wanted.client_id AND (before IS NULL OR id < before)
                ORDER BY id DESC LIMIT most) AS found
            ORDER BY part, id DESC""",
         [part.client_id for part in parts],
