@@ -24,7 +24,7 @@ demo: $(VENV)/ready-demo
 	@exec $(BIN)/penchant demo
 
 test: setup
-	$(PYTEST) -m "not chaos and not browser"
+	$(PYTEST) -m "not chaos and not browser and not node"
 
 test-all: setup
 	$(PYTEST) -m "not chaos"
@@ -37,7 +37,7 @@ TESTS ?= tests
 coverage: export COVERAGE_FILE := $(CURDIR)/.cache/coverage/data
 coverage: setup
 	rm -rf .cache/coverage && mkdir -p .cache/coverage
-	-$(BIN)/coverage run -m pytest -q -n 2 -m "not chaos and not browser" $(TESTS)
+	-$(BIN)/coverage run -m pytest -q -n 2 -m "not chaos and not browser and not node" $(TESTS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --sort=cover | awk 'NR < 3 || /^TOTAL/ || $$NF + 0 < 80'
 

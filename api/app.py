@@ -26,6 +26,8 @@ from api.http.cors import Cors
 from api.http.guard import EdgeGuard
 from api.http.probe_port import ProbePort
 from api.http.request_metrics import RequestMetrics
+from api.limits.limits import Limits, open_limits
+from api.limits.middleware import RateLimiting
 from api.oauth.authority import Authority, open_authority
 from api.oauth.clients.registrar import OwnRegistrar
 from api.oauth.endpoints import routes as oauth_routes
@@ -69,6 +71,7 @@ class LifespanState(TypedDict):
     verifier: Verifier
     probes: StoreProbes
     trusted_proxies: tuple[Network, ...]
+    limits: Limits
 
 
 def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starlette:
@@ -95,6 +98,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
             Middleware(Cors),
             Middleware(EdgeGuard, max_body=edge.max_body, timeout=edge.request_timeout),
             *([Middleware(ProbePort, port=edge.probe_port)] if edge.probe_port else []),
+            Middleware(RateLimiting),
         ],
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_unexpected},
         lifespan=partial(_lifespan, settings=settings, catalogue=catalogue),
@@ -122,6 +126,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             people = stack.enter_context(open_people(settings, pool, authority))
             broker = _open_broker(settings, stack)
             gateway = await _open_gateway(settings, pool, broker, authority.verifier, catalogue, stack)
+            limits = await stack.enter_async_context(open_limits(settings.rates, gateway.redis, pool))
         except PenchantError as error:
             log.error("gateway_not_started", reason=str(error))
             raise
@@ -139,6 +144,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             verifier=authority.verifier,
             probes=probes,
             trusted_proxies=settings.gateway.trusted_proxies,
+            limits=limits,
         )
         log.info("gateway_stopping")
 

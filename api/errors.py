@@ -31,12 +31,16 @@ STORE_AWAY = "A store did not answer."
 
 
 class RequestRefused(PenchantError):
-    """The whole request is refused, with a public `code` and an HTTP `status`."""
+    """The whole request is refused, with a public `code` and an HTTP `status`.
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    `retry_after`: the seconds after which sending it again may help. Only answers with the status 429 or 503 say so.
+    """
+
+    def __init__(self, code: str, message: str, status: int = 400, *, retry_after: int = 1) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
+        self.retry_after = retry_after
 
 
 class WrongLiteral(GraphQLError):
@@ -76,9 +80,19 @@ def refusal_of(error: RequestRefused | TooManyElements | Overloaded | RateLimite
     return RequestRefused(code, str(error), status)
 
 
-def error_answer(code: str, message: str, **extensions: str) -> dict[str, Any]:
+def error_answer(code: str, message: str, **extensions: Any) -> dict[str, Any]:
     """The JSON body of an answer that is one error and nothing else."""
     return {"errors": [{"message": public_text(message), "extensions": {"code": code, **extensions}}]}
+
+
+def refusal_answer(refusal: RequestRefused) -> dict[str, Any]:
+    """The JSON body of an answer that refuses a request."""
+    return error_answer(refusal.code, str(refusal), **refusal_extensions(refusal))
+
+
+def refusal_extensions(refusal: RequestRefused) -> dict[str, Any]:
+    """What the error of a refusal says besides its code: `retryAfter`, in seconds, for too many requests."""
+    return {"retryAfter": refusal.retry_after} if refusal.status == 429 else {}
 
 
 def public_text(message: str) -> str:

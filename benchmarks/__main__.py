@@ -16,9 +16,19 @@ from rich.table import Table
 
 from benchmarks.figures import Figure
 
-NAMES = ("load", "answer", "events", "faults", "hostile", "quality-journey")
+NAMES = ("load", "answer", "events", "faults", "hostile", "oauth", "quality-journey")
 QUICK_MINUTES = 3.0
-REPORTED_VERSIONS = ("numpy", "asyncpg", "redis", "strawberry-graphql", "graphql-core", "tensorflow-cpu", "uvicorn")
+REPORTED_VERSIONS = (
+    "numpy",
+    "asyncpg",
+    "redis",
+    "strawberry-graphql",
+    "graphql-core",
+    "joserfc",
+    "cryptography",
+    "tensorflow-cpu",
+    "uvicorn",
+)
 
 
 class Benchmark(Protocol):

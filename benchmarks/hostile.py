@@ -151,7 +151,7 @@ def _peers(site: AttackedSite) -> Iterator[tuple[Connection, Connection]]:
     """The attacker and the honest caller, each in its own process."""
     with (
         _peer(_serve_attacks, site.target) as attacker,
-        _peer(light_caller.serve, site.target, site.token_request) as light,
+        _peer(light_caller.serve, site.honest_target, site.token_request) as light,
     ):
         yield attacker, light
 

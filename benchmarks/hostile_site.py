@@ -66,6 +66,11 @@ class AttackedSite:
         return [self.target.token] * 12 + [self.hostile.token(form) for form in (person, guest, few, named)]
 
     @property
+    def honest_target(self) -> Target:
+        """The gateway as the honest client calls it."""
+        return replace(self.target, token=self.honest.token())
+
+    @property
     def token_request(self) -> bytes:
         """How the honest client asks for a token."""
         credentials = base64.b64encode(f"{HONEST}:{self.honest.secret}".encode()).decode()

@@ -71,7 +71,7 @@ class _LightCaller:
         wire = None
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
-                wire = idle.pop() if idle else await self._opened()
+                wire = await self._opened_or(idle)
                 head, body = await wire.ask([request])
         except (TimeoutError, *BROKEN) as error:
             calls.failed.append(type(error).__name__)
@@ -84,7 +84,13 @@ class _LightCaller:
                 calls.failed.append(f"{status_of(head)} {body[:200].decode(errors='replace')}")
         calls.milliseconds.append((monotonic() - due) * 1000)
 
-    async def _opened(self) -> Wire:
+    async def _opened_or(self, idle: list[Wire]) -> Wire:
+        """An idle connection that the gateway has not closed meanwhile, or a new one."""
+        while idle:
+            wire = idle.pop()
+            if not wire.reader.at_eof():
+                return wire
+            wire.close()
         return Wire(*await asyncio.open_connection(self._target.host, self._target.port))
 
 

@@ -1,41 +1,31 @@
-"""Writes the lists of many users to a file: all users, or those that a file names."""
+"""Writes the lists of many users to a file, or lets a trainer do so."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 from cli.database import postgres_url
 from cli.errors import WrongCommand
 from core.settings import Lists, Stores
-from core.turns import OneAtATime, Turns
 from db.cache import connect_redis
-from db.lake.list_files import Format, ListFile
+from db.jobs import Job
+from db.lake.list_files import ListFile
+from db.list_jobs import Format
 from db.postgres import connect_pool
-from db.shares import share_out
-from db.users import stream_user_ids
-from engine.catalogue.catalogue import Catalogue
-from engine.recommending.batch import BatchRecommender, BatchRequest, RefusedUser
-from engine.recommending.people import PeopleReader
-from engine.recommending.serving_models import ServingModels
-from engine.recommending.trends import Trends
-from engine.signing import Signer
+from engine.recommending.batch import BatchRequest
+from engine.recommending.list_files import AT_ONCE, CONNECTIONS, TIMEOUT, Written
+from engine.recommending.list_files import write_lists as write
+from engine.recommending.list_jobs import request_lists
+from engine.recommending.wanted_lists import WantedLists
 
-AT_ONCE = 500  # ids in memory
-TIMEOUT = 60.0  # seconds of one statement: nobody waits for these
-CONNECTIONS = 4
+BY = "penchant recommend"
+CONFIRM_TIMEOUT = 5.0  # seconds
 
 
-class Written(NamedTuple):
-    """What was written: how many lists, by which model, how many were degraded, and how many ids are no user ids."""
-
-    lists: int
-    model: str | None
-    degraded: int
-    rejected: int
+def format_of(url: str) -> Format:
+    """The format that the end of a file's name means."""
+    return "parquet" if url.endswith(".parquet") else "jsonl"
 
 
 def write_lists(url: str, format: Format | None, request: BatchRequest, file: Path | None) -> Written:
@@ -43,46 +33,32 @@ def write_lists(url: str, format: Format | None, request: BatchRequest, file: Pa
 
     Raises WrongCommand for a file that cannot be read, InvalidInput for the address, StoreUnavailable.
     """
-    return asyncio.run(_write(url, format or ("parquet" if url.endswith(".parquet") else "jsonl"), request, file))
+    return asyncio.run(_write(url, format or format_of(url), request, file))
+
+
+def queue_lists(wanted: WantedLists) -> Job:
+    """Request the lists of all users from the trainers. Raises InvalidInput, RateLimited, StoreUnavailable."""
+    return asyncio.run(_queue(wanted))
 
 
 async def _write(url: str, format: Format, request: BatchRequest, file: Path | None) -> Written:
-    stores = Stores()
+    stores, settings = Stores(), Lists()
     redis = connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout)
     async with await connect_pool(postgres_url(), size=CONNECTIONS, timeout=TIMEOUT) as pool, redis:
-        shares = share_out(pool, TIMEOUT)
-        catalogue = Catalogue(pool, poll=1)
-        await catalogue.load()
-        settings = Lists()
-        trends = Trends(shares.expensive, timedelta(days=settings.popular_window), empty_age=1)
-        models = ServingModels(pool, stores.bundles, catalogue, poll=1, trends=trends)
-        try:
-            await models.load()
-            hold = timedelta(days=settings.dislikes_hold)
-            people = PeopleReader(shares.people, redis, catalogue, dislikes_hold=hold)
-            signer = Signer(secrets.token_hex(32))  # nothing here is signed
-            turns = OneAtATime(Turns(), "lists")
-            batch = BatchRecommender(catalogue, models, signer, people, shares.bulk, turns)
-            users = stream_user_ids(pool, AT_ONCE) if file is None else _named(file)
-            bundle = models.current
-            with ListFile.at(url, format) as lists:
-                counts = await _fill(lists, batch, users, request)
-        finally:
-            await trends.close()
-    return Written(counts[0], bundle.id if bundle else None, *counts[1:])
+        users = None if file is None else _named(file)
+        with ListFile.at(url, format) as lists:
+            return await write(pool, redis, stores.bundles, settings, lists, request, users=users)
 
 
-async def _fill(
-    lists: ListFile, batch: BatchRecommender, users: AsyncIterator[Sequence[str]], request: BatchRequest
-) -> tuple[int, int, int]:
-    made = degraded = rejected = 0
-    async for each in batch.lists(users, request):
-        if isinstance(each, RefusedUser):
-            rejected += 1
-            continue
-        made, degraded = made + 1, degraded + bool(each.degraded)
-        lists.add(each.as_json())
-    return made, degraded, rejected
+async def _queue(wanted: WantedLists) -> Job:
+    from bus.rabbitmq.publisher import RabbitPublisher
+
+    broker = RabbitPublisher(Stores().broker_url.get_secret_value(), CONFIRM_TIMEOUT)
+    try:
+        async with await connect_pool(postgres_url(), size=1) as pool:
+            return await request_lists(pool, broker, Lists().lists_url, wanted, "asked for by a person", BY)
+    finally:
+        await broker.close()
 
 
 async def _named(file: Path) -> AsyncIterator[Sequence[str]]:

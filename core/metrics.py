@@ -41,6 +41,15 @@ REQUESTS: Final = Histogram(
 ERRORS: Final = Counter(
     "penchant_errors", "Errors in GraphQL answers, by their public code.", ("code",), registry=_COUNTED
 )
+RATE_LIMITED: Final = Counter(
+    "penchant_rate_limited",
+    "Requests refused by a rate limit, by the name of the limit.",
+    ("limit",),
+    registry=_COUNTED,
+)
+LIMITED_LOCALLY: Final = Counter(
+    "penchant_limited_locally", "Requests limited in this process alone, while Redis did not answer.", registry=_COUNTED
+)
 DEGRADED: Final = Counter(
     "penchant_degraded", "Lists that were less than they could be, by reason.", ("reason",), registry=_COUNTED
 )

@@ -13,6 +13,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.errors import InvalidInput
+from core.rates import read_rate
 from core.secret_files import PREFIX, SECRET_REFUSED, SecretFiles, UnreadableSecret
 from core.setting_faults import Fault, SettingsRefused, faults_in
 
@@ -41,6 +43,18 @@ class _Concern(BaseSettings):
         if isinstance(value, UnreadableSecret):
             raise PydanticCustomError(SECRET_REFUSED, "{reason}", {"reason": value.reason})
         return value
+
+
+def _separated(text: object) -> object:
+    """The parts of a list with commas between."""
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+def _absolute(url: str | None) -> str | None:
+    """Refuse a relative path: each process has its own current folder."""
+    if url and "://" not in url and not url.startswith("/"):
+        raise ValueError("must be an absolute path or an address, as /data/lake or s3://bucket/folder")
+    return url
 
 
 class Stores(_Concern):
@@ -73,6 +87,27 @@ class Lists(_Concern):
         le=3_653,
         description="Days that a disliked item stays hidden from the person's lists, unless they like or buy it later.",
     )
+    lists_url: str | None = Field(
+        None,
+        description="Folder for the files of all users' lists that trainers write, as /data/lists or s3://bucket/lists;"
+        " unset: none are written.",
+    )
+    lists_daily: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], NoDecode] = Field(
+        (),
+        max_length=20,
+        description="Placements whose lists of all users are written every day, separated by commas.",
+    )
+    lists_at: time = Field(time(5), description="Time of day, in UTC, of these files, as HH:MM.")
+
+    @field_validator("lists_daily", mode="before")
+    @classmethod
+    def _split(cls, names: object) -> object:
+        return _separated(names)
+
+    @field_validator("lists_url")
+    @classmethod
+    def _same_everywhere(cls, url: str | None) -> str | None:
+        return _absolute(url)
 
 
 class Gateway(_Concern):
@@ -106,6 +141,11 @@ class Gateway(_Concern):
         description="A second secret that is accepted and never used for new texts, while PENCHANT_SECRET is changed"
         " (docs/operating.md).",
     )
+    issuers_proxy: SecretStr | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Address of an HTTP proxy through which the keys of foreign issuers are read; unset: none.",
+    )
     graphiql: bool = Field(False, description="Whether /graphql serves browsers a page to try queries.")
     request_timeout: float = Field(
         5.0, gt=0, description="Seconds a GraphQL request may run, and seconds to receive its body."
@@ -126,8 +166,7 @@ class Gateway(_Concern):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _split(cls, networks: object) -> object:
-        """Read a list with commas between."""
-        return [part.strip() for part in networks.split(",") if part.strip()] if isinstance(networks, str) else networks
+        return _separated(networks)
 
 
 class Ingest(_Concern):
@@ -180,6 +219,29 @@ class SignIn(_Concern):
     session_lifetime: int = Field(
         1_209_600, ge=60, le=31_536_000, description="Seconds after which everybody must sign in again."
     )
+
+
+class Rates(_Concern):
+    """How much callers may ask for, in units: docs/clients.md says what a unit is. `off` or `0` sets no limit."""
+
+    rate_client: str = Field(
+        "12000000/minute", description="Units of one client with all people whose tokens it holds, in all gateways."
+    )
+    rate_person: str = Field("60000/minute", description="Units of one person's or guest's tokens, in all gateways.")
+    rate_address: str = Field(
+        "6000/minute",
+        description="Units of one address, in all gateways: requests without a valid token, and failed token requests.",
+    )
+
+    @field_validator("rate_client", "rate_person", "rate_address")
+    @classmethod
+    def _is_rate(cls, text: str) -> str:
+        """Refuse a text that is no rate."""
+        try:
+            read_rate(text)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+        return text
 
 
 class Logging(_Concern):
@@ -247,10 +309,7 @@ class EventLake(_Concern):
     @field_validator("lake_url", "loads_url")
     @classmethod
     def _same_everywhere(cls, url: str | None) -> str | None:
-        """Refuse a relative path: each process has its own current folder."""
-        if url and "://" not in url and not url.startswith("/"):
-            raise ValueError("must be an absolute path or an address, as /data/lake or s3://bucket/folder")
-        return url
+        return _absolute(url)
 
 
 class Settings:
@@ -294,6 +353,10 @@ class Settings:
     @cached_property
     def sign_in(self) -> SignIn:
         return SignIn()
+
+    @cached_property
+    def rates(self) -> Rates:
+        return Rates()
 
     @cached_property
     def logging(self) -> Logging:

@@ -89,9 +89,11 @@ class _Client(Redis):
         return SharedConnection(self.connection_pool, timeout)
 
     async def ask(self, *commands: Command) -> list[Any]:
-        """The answers to reads that are sent together, on a connection that all callers share."""
+        """The answers to short commands that are sent together, on a connection that all callers share."""
         try:
             return await self._shared.ask(commands)
+        except NoScriptError:  # `db.rate_limits` sends the script, then
+            raise
         except _UNAVAILABLE as error:
             raise _unavailable(error) from error
 
@@ -169,10 +171,20 @@ def person_keys(person: Person) -> PersonKeys:
     return PersonKeys(f"person:{{{name}}}:base", f"person:{{{name}}}:delta")
 
 
+def rate_key(kind: str, whose: str) -> str:
+    """The key of the units that a client, person or address has used lately, over a hash of its name."""
+    return f"rate:{kind}:{blake2b(whose.encode(), digest_size=12).hexdigest()}"
+
+
+async def ask(redis: Redis, *commands: Command) -> list[Any]:
+    """The answers to short commands, on the connection that all callers share. Also raises NoScriptError."""
+    return await cast(_Client, redis).ask(*commands)
+
+
 async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[bytes]]:
     """The packed base (None when there is none) and the recent events, in one round trip."""
     keys = person_keys(person)
-    base, delta = await cast(_Client, redis).ask(("GET", keys.base), ("ZRANGE", keys.delta, 0, -1))
+    base, delta = await ask(redis, ("GET", keys.base), ("ZRANGE", keys.delta, 0, -1))
     return base, delta
 
 

@@ -1,8 +1,8 @@
-"""Training jobs: a lease with a fencing token, so that a worker whose lease ran out cannot finish the job."""
+"""Jobs, such as trainings: a lease with a fencing token, so that a worker that lost its lease cannot end the job."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import PenchantError
 from db.locks import AdvisoryLock, lock_transaction
@@ -14,9 +14,9 @@ MOST_LEASES = 3  # a job whose worker ended this often without a result is given
 ANNOUNCE_AGAIN_AFTER = timedelta(minutes=1)  # a job that waits longer while no trainer works is announced again
 JobState = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED"]
 
-_JOB = (
+COLUMNS = (
     "id, kind, state, reason, requested_by, requested_at, started_at, finished_at, lease_until, fencing_token,"
-    " bundle, error, stops"
+    " bundle, error, stops, list_request, list_progress"
 )
 
 
@@ -26,7 +26,7 @@ class LeaseLost(PenchantError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A requested training."""
+    """A requested training, or requested lists (`db/list_jobs.py`)."""
 
     id: int
     kind: str
@@ -41,12 +41,15 @@ class Job:
     bundle: str | None
     error: str | None  # why it failed, or why it waits again
     stops: int  # how many of its leases were returned, because the trainer was told to end
+    list_request: dict[str, Any] | None = None  # of a job of lists: what is written
+    list_progress: dict[str, Any] | None = None  # and how far it is
 
 
 async def request_job(connection: Connection, kind: str, reason: str, requested_by: str) -> Job:
     """Queue a training."""
     row = await connection.fetchrow(
-        f"INSERT INTO training_jobs (kind, state, reason, requested_by) VALUES ($1, 'QUEUED', $2, $3) RETURNING {_JOB}",
+        "INSERT INTO training_jobs (kind, state, reason, requested_by) VALUES ($1, 'QUEUED', $2, $3)"
+        f" RETURNING {COLUMNS}",
         kind,
         reason,
         requested_by,
@@ -59,7 +62,7 @@ async def request_once(connection: Connection, kind: str, reason: str, requested
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.JOB_REQUESTS)
         row = await inside.fetchrow(
-            f"SELECT {_JOB} FROM training_jobs WHERE kind = $1 AND state = 'QUEUED' ORDER BY id LIMIT 1", kind
+            f"SELECT {COLUMNS} FROM training_jobs WHERE kind = $1 AND state = 'QUEUED' ORDER BY id LIMIT 1", kind
         )
         return Job(**row) if row else await request_job(inside, kind, reason, requested_by)
 
@@ -72,7 +75,7 @@ async def schedule_job(connection: Connection, kind: str, period: str, requested
             "INSERT INTO training_jobs (kind, state, reason, requested_by, period)"
             " SELECT $1::text, 'QUEUED', 'scheduled for ' || $2, $3, $2"
             " WHERE NOT EXISTS (SELECT FROM training_jobs WHERE kind = $1 AND state = 'QUEUED')"
-            f" ON CONFLICT (kind, period) DO NOTHING RETURNING {_JOB}",
+            f" ON CONFLICT (kind, period) DO NOTHING RETURNING {COLUMNS}",
             kind,
             period,
             requested_by,
@@ -94,7 +97,7 @@ async def lease_job(
                 AND (state = 'QUEUED' OR state = 'RUNNING' AND lease_until < now())
             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
         )
-        RETURNING {_JOB}
+        RETURNING {COLUMNS}
         """,
         kind,
         lease,
@@ -133,34 +136,36 @@ async def give_up_jobs(connection: Connection) -> list[int]:
 
 async def heartbeat(connection: Connection, job: Job, lease: timedelta = LEASE) -> None:
     """Extend the lease. Raises LeaseLost."""
-    await _change(connection, job, "lease_until = now() + $3", lease)
+    await change_held(connection, job, "lease_until = now() + $3", lease)
 
 
 async def finish_job(connection: Connection, job: Job, bundle: str) -> None:
     """End the job with this registered bundle. Raises LeaseLost."""
-    await _change(connection, job, "state = 'SUCCEEDED', finished_at = now(), lease_until = NULL, bundle = $3", bundle)
+    await change_held(
+        connection, job, "state = 'SUCCEEDED', finished_at = now(), lease_until = NULL, bundle = $3", bundle
+    )
 
 
 async def fail_job(connection: Connection, job: Job, error: str) -> None:
     """End the job as failed. Raises LeaseLost."""
-    await _change(connection, job, "state = 'FAILED', finished_at = now(), lease_until = NULL, error = $3", error)
+    await change_held(connection, job, "state = 'FAILED', finished_at = now(), lease_until = NULL, error = $3", error)
 
 
 async def requeue_job(connection: Connection, job: Job, reason: str) -> None:
     """Let the job wait again, with the reason; the lease does not count as an attempt. Raises LeaseLost."""
-    await _change(connection, job, "state = 'QUEUED', lease_until = NULL, stops = stops + 1, error = $3", reason)
+    await change_held(connection, job, "state = 'QUEUED', lease_until = NULL, stops = stops + 1, error = $3", reason)
 
 
 async def job_by_id(connection: Connection, id: int) -> Job | None:
     """The job with this id."""
-    row = await connection.fetchrow(f"SELECT {_JOB} FROM training_jobs WHERE id = $1", id)
+    row = await connection.fetchrow(f"SELECT {COLUMNS} FROM training_jobs WHERE id = $1", id)
     return row and Job(**row)
 
 
 async def latest_jobs(connection: Connection) -> list[Job]:
     """The newest job of every kind, and the newest finished one; in the order of their requests."""
     rows = await connection.fetch(
-        f"SELECT * FROM (SELECT DISTINCT ON (kind, finished_at IS NULL) {_JOB} FROM training_jobs"
+        f"SELECT * FROM (SELECT DISTINCT ON (kind, finished_at IS NULL) {COLUMNS} FROM training_jobs"
         " ORDER BY kind, finished_at IS NULL, id DESC) AS newest ORDER BY id"
     )
     return [Job(**row) for row in rows]
@@ -169,14 +174,15 @@ async def latest_jobs(connection: Connection) -> list[Job]:
 async def list_jobs(connection: Connection, first: int, before: int | None = None) -> list[Job]:
     """At most `first` jobs, newest first; `before` is the id after which the page begins."""
     rows = await connection.fetch(
-        f"SELECT {_JOB} FROM training_jobs WHERE $2::bigint IS NULL OR id < $2 ORDER BY id DESC LIMIT $1",
+        f"SELECT {COLUMNS} FROM training_jobs WHERE $2::bigint IS NULL OR id < $2 ORDER BY id DESC LIMIT $1",
         first,
         before,
     )
     return [Job(**row) for row in rows]
 
 
-async def _change(connection: Connection, job: Job, change: str, value: object) -> None:
+async def change_held(connection: Connection, job: Job, change: str, value: object) -> None:
+    """Set these columns of a job whose lease is held; `value` is $3. Raises LeaseLost."""
     held = await connection.fetchval(
         f"UPDATE training_jobs SET {change} WHERE id = $1 AND fencing_token = $2 AND state = 'RUNNING' RETURNING true",
         job.id,

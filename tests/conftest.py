@@ -16,7 +16,13 @@ from core.settings import Stores
 from db.cache import connect_redis
 from db.postgres import Pool, connect_pool
 
-pytest_plugins = ("tests.fixtures.gateway", "tests.fixtures.over_http", "tests.fixtures.worker")
+pytest_plugins = (
+    "tests.fixtures.gateway",
+    "tests.fixtures.log_watch",
+    "tests.fixtures.node",
+    "tests.fixtures.over_http",
+    "tests.fixtures.worker",
+)
 
 SOCKET = "PENCHANT_TEST_STACK"
 MEMBER = os.environ.get("PYTEST_XDIST_WORKER", "main")

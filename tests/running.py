@@ -70,6 +70,18 @@ def running_gateway(stores: Stores, log: Path, *arguments: str, **settings: str)
 
 
 @contextmanager
+def running_issuer(stores: Stores, log: Path, **settings: str) -> Iterator[Running]:
+    """A gateway as `running_gateway` gives it, whose tokens name its own address as their issuer."""
+    with reserved_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        settings = {"PENCHANT_PUBLIC_URL": url} | settings
+        with running(stores, log, "gateway", "--port", str(port), **settings) as process:
+            started = Running(process, url, log)
+            until(lambda: _ready(started), "the gateway answers")
+            yield started
+
+
+@contextmanager
 def running_worker(stores: Stores, log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """`penchant worker` with one process; killed after the block."""
     with running(stores, log, "worker", "--processes", "1", **settings) as process:

@@ -41,7 +41,7 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
-# One training or export at a time, in a process that ends with it: so TensorFlow's memory is released.
+# One training, export or file of lists at a time, in a process that ends with it: so TensorFlow's memory is released.
 TRAINER: Final[dict[str, Any]] = {
     "task_queues": (TRAINING, LAKE),
     "task_default_queue": TRAINING.name,
@@ -66,7 +66,7 @@ def create_trainer(settings: Settings) -> Celery:
 
     app = _create(settings)
     app.conf.update(TRAINER)
-    train.register(app, settings.stores, settings.lake, settings.bundles)
+    train.register(app, settings.stores, settings.lake, settings.bundles, settings.lists)
     train.notify_at_start(settings.stores)
     export_events.register(app, settings)
     return app

@@ -14,7 +14,7 @@ from bus.publisher import Publisher
 from bus.rabbitmq.topology import PERIODIC
 from core import clock
 from core.errors import StoreUnavailable
-from core.settings import Bundles, EventLake, Schedule, Settings
+from core.settings import Bundles, EventLake, Lists, Schedule, Settings
 from core.stores import log_unavailable
 from db.postgres import Pool
 from engine.maintenance.periodic import do_periodic_work, due_export
@@ -44,14 +44,15 @@ BEAT_SETTINGS: Final[dict[str, Any]] = {
 
 def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
     """Add the task to the application. A wrong setting ends the worker here instead of failing each run."""
-    schedule, lake, bundles, folder = settings.schedule, settings.lake, settings.bundles, settings.stores.bundles
+    schedule, lists, lake = settings.schedule, settings.lists, settings.lake
+    bundles, folder = settings.bundles, settings.stores.bundles
 
     @app.task(name=Kind.PERIODIC, bind=True)  # type: ignore[untyped-decorator]
     def periodic(task: Task) -> None:
         """Do the work that is due, and send the trainers a message for each waiting training and export."""
         with observed(Kind.PERIODIC, task.request.id, task.request.get("traceparent")):
             try:
-                process.run(_run(process.connections, schedule, lake))
+                process.run(_run(process.connections, schedule, lists, lake))
                 if folder.is_dir():
                     process.run(_prune(process.connections, folder, bundles))
             except StoreUnavailable as error:
@@ -60,10 +61,10 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
     app.tasks[NAME_BEFORE] = periodic
 
 
-async def _run(connections: Connections, schedule: Schedule, lake: EventLake) -> None:
+async def _run(connections: Connections, schedule: Schedule, lists: Lists, lake: EventLake) -> None:
     pool, now = await connections.pool(), clock.now()
     async with connections.publisher() as publisher:
-        kinds = await do_periodic_work(pool, schedule, now)
+        kinds = await do_periodic_work(pool, schedule, lists, now)
         await _settle_people(pool, connections.redis, publisher, now, has_lake=lake.lake_url is not None)
         period = await due_export(pool, lake, clock.now())
         for kind in kinds:

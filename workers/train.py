@@ -1,4 +1,4 @@
-"""The task that carries out the oldest waiting training."""
+"""The task that carries out the oldest waiting training, or writes the lists that wait."""
 
 import asyncio
 import mmap
@@ -11,11 +11,13 @@ from bus.envelope import Kind
 from bus.messages import train as train_message
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.errors import PenchantError, StoreUnavailable
-from core.settings import Bundles, EventLake, Stores
+from core.settings import Bundles, EventLake, Lists, Stores
 from core.stores import log_unavailable
 from db.jobs import AFFINITY
+from db.list_jobs import LISTS
 from engine.models.leases import TrainingStopped
 from engine.models.training import train_waiting
+from engine.recommending.list_jobs import write_waiting_lists
 from workers.observation import observed
 from workers.process import CONFIRM_TIMEOUT
 
@@ -29,17 +31,21 @@ def mark_stopping() -> None:
     _stopping[0] = 1
 
 
-def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles) -> None:
+def _is_stopping() -> bool:
+    return _stopping[0] == 1
+
+
+def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles, lists: Lists) -> None:
     """Add the task to the application. Only the process that runs it imports TensorFlow, which a fork would break."""
 
     @app.task(name=Kind.TRAIN, bind=True, acks_late=False)  # type: ignore[untyped-decorator]
     def train(task: Task, kind: str) -> None:
-        """Carry out the oldest waiting training of this kind, if there is one."""
+        """Carry out the oldest waiting job of this kind, if there is one."""
         with observed(Kind.TRAIN, task.request.id, task.request.get("traceparent")):
             try:
-                asyncio.run(_train(stores, kind, lake.lake_url if lake.lake_training else None, bundles))
+                asyncio.run(_carry_out(stores, kind, lake.lake_url if lake.lake_training else None, bundles, lists))
             except (PenchantError, OSError) as error:
-                log.warning("training_failed", error=f"{type(error).__name__}: {error}")
+                log.warning("job_failed", kind=kind, error=f"{type(error).__name__}: {error}")
 
 
 def notify_at_start(stores: Stores) -> None:
@@ -50,9 +56,12 @@ def notify_at_start(stores: Stores) -> None:
         asyncio.run(_notify_next(stores, AFFINITY))
 
 
-async def _train(stores: Stores, kind: str, lake: str | None, bundles: Bundles) -> None:
+async def _carry_out(stores: Stores, kind: str, lake: str | None, bundles: Bundles, lists: Lists) -> None:
     try:
-        await train_waiting(stores, kind, lake, bundles, stopping=lambda: _stopping[0] == 1)
+        if kind == LISTS:
+            await write_waiting_lists(stores, lists, stopping=_is_stopping)
+        else:
+            await train_waiting(stores, kind, lake, bundles, stopping=_is_stopping)
     except TrainingStopped:
         log.info("training_stopped", kind=kind)
         await _notify_next(stores, kind)

@@ -10,9 +10,7 @@ from db.clients import allowed_origins
 from db.postgres import Connection
 
 PATHS = frozenset({"/graphql", "/events", "/items", "/users", "/oauth/token", "/oauth/revoke"})
-EXPOSED = (
-    "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
-)
+EXPOSED = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 MAX_AGE = "600"  # seconds a browser may remember a preflight
 POLL = 3.0  # seconds between reads of the clients
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*", re.ASCII)

@@ -88,7 +88,7 @@ def refusal_headers(refusal: RequestRefused) -> list[Header]:
         return [(b"www-authenticate", refusal.challenge)]
     if isinstance(refusal, MethodRefused):
         return [(b"allow", refusal.allow.encode())]
-    return [(b"retry-after", b"1")] if refusal.status in (429, 503) else []
+    return [(b"retry-after", str(refusal.retry_after).encode())] if refusal.status in (429, 503) else []
 
 
 async def send_answer(send: Send, status: int, content_type: bytes, body: bytes, extra: list[Header]) -> None:

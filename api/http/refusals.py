@@ -2,12 +2,12 @@
 
 import orjson
 
-from api.errors import RequestRefused, error_answer
+from api.errors import RequestRefused, refusal_answer
 
 
 def refusal_body(refusal: RequestRefused) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers and the JSON body of the answer."""
-    body = orjson.dumps(error_answer(refusal.code, str(refusal)))
+    body = orjson.dumps(refusal_answer(refusal))
     headers = [
         (b"content-type", b"application/json; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
@@ -15,5 +15,5 @@ def refusal_body(refusal: RequestRefused) -> tuple[list[tuple[bytes, bytes]], by
         (b"connection", b"close"),
     ]
     if refusal.status in (429, 503):
-        headers.append((b"retry-after", b"1"))
+        headers.append((b"retry-after", str(refusal.retry_after).encode()))
     return headers, body

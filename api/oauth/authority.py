@@ -13,12 +13,14 @@ from api.oauth.blocking_pool import BlockingPool
 from api.oauth.clients.activity import ClientActivity
 from api.oauth.clients.credentials import BadClient, Credentials, named_client, read_credentials
 from api.oauth.clients.guesses import Guesses
+from api.oauth.foreign.issuers import ForeignIssuers
 from api.oauth.issuer import issuer_of
 from api.oauth.lanes import Lane
 from api.oauth.server import Endpoint, TokenServer, check_grant_type
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.upkeep import Upkeep
 from api.oauth.tokens.verifier import Verifier
+from core.errors import StoreUnavailable
 from core.settings import Settings
 from core.single_flight import SingleFlight
 from core.tasks import end
@@ -125,10 +127,12 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     stores = settings.stores
     blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, 3 * THREADS)
     activity = ClientActivity()
+    proxy = settings.gateway.issuers_proxy
+    foreign = ForeignIssuers(issuer, proxy and proxy.get_secret_value())
     authority = Authority(
         issuer=issuer,
         keys=keys,
-        verifier=Verifier(pool, keys, issuer, activity),
+        verifier=Verifier(pool, keys, issuer, foreign, activity),
         origins=Origins(pool),
         server=TokenServer(issuer, keys, settings.tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
@@ -139,6 +143,8 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     days = settings.tokens.signing_key_days
     upkeep = asyncio.create_task(Upkeep(pool, keys, activity, timedelta(days=days) if days else None).run())
     try:
+        with suppress(StoreUnavailable):  # the first token will try again
+            await authority.verifier.refresh()  # begins to read the keys of foreign issuers
         yield authority
     finally:
         await end([upkeep])

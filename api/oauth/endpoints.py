@@ -1,7 +1,9 @@
 """The HTTP endpoints of the authorization server. They read `Authority` from the request's state."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 import orjson
 import structlog
@@ -11,7 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.http.addresses import caller_of
+from api.limits.limits import meter_of_address, meter_of_client
+from api.limits.meters import LimitReached, Meter
 from api.oauth.authority import Authority
+from api.oauth.clients.credentials import read_credentials
 from api.oauth.clients.guesses import TooManyGuesses
 from api.oauth.form import read_form
 from api.oauth.metadata import metadata
@@ -20,6 +25,7 @@ from core.errors import Overloaded, StoreUnavailable
 
 log = structlog.get_logger()
 
+TOKEN_UNITS: Final = 10  # of a client's limits; a token takes about as much computing as ten events
 CACHE_BRIEFLY = {"Cache-Control": "public, max-age=300"}
 
 
@@ -38,12 +44,17 @@ def routes() -> list[Route]:
 async def _answer(endpoint: Endpoint, request: Request) -> Response:
     """Answer a form: with tokens, or an error of RFC 6749, section 5.2."""
     authority: Authority = request.state.authority
+    meter = meter_of_address(request.scope)
     form: dict[str, str] = {}
     try:
         form = await read_form(request)
+        await _take(request, form, meter)
         answer = await authority.answer(endpoint, form, request.headers, caller_of(request.scope))
     except OAuth2Error as error:
         answer = authority.server.refuse(error)
+    except LimitReached as error:
+        authority.note_refusal(form, request.headers, "slow_down")
+        return _refuse("slow_down", 429, error.retry_after, str(error))
     except TooManyGuesses as error:
         authority.note_refusal(form, request.headers, "slow_down")
         return _refuse("slow_down", 429, error.retry_after, str(error))
@@ -69,6 +80,24 @@ async def metadata_document(request: Request) -> Response:
     """The metadata document."""
     authority: Authority = request.state.authority
     return _json(metadata(authority.issuer), 200, CACHE_BRIEFLY)
+
+
+async def _take(request: Request, form: Mapping[str, str], meter: Meter) -> None:
+    """Take the units of a token request: from a client that authenticated before, or from the address.
+
+    Else a guesser could use up the units of a client, and one wrong program those of a whole shop behind one address.
+    """
+    authority: Authority = request.state.authority
+    try:
+        credentials = read_credentials(request.headers, form)
+    except OAuth2Error:
+        await meter.take(1)
+        return
+    client_id = credentials.client_id
+    if authority.server.remembers(credentials) or authority.guesses.is_familiar(client_id, caller_of(request.scope)):
+        await (await meter_of_client(request.scope, client_id)).take(TOKEN_UNITS)
+    else:
+        await meter.take(1)
 
 
 def _refuse(error: str, status: int, retry_after: int, description: str | None = None) -> Response:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from math import ceil
 from time import perf_counter
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -12,7 +13,7 @@ import structlog
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.errors import REFUSALS, RequestRefused, error_answer, refusal_of
+from api.errors import REFUSALS, RequestRefused, refusal_answer, refusal_of
 from api.graphql.filter_text import read_filter_text
 from api.http.disconnects import Disconnected, while_connected
 from api.http.endpoint import (
@@ -23,9 +24,9 @@ from api.http.endpoint import (
     receive_body,
     refusal_headers,
     send_answer,
-    viewer_of,
 )
 from api.http.json_body import count_containers
+from api.limits.limits import admit, meter_of
 from api.routes.elements import JSON, unpack
 from core.bulkhead import Bulkhead, CallerBulkheads
 from core.errors import InvalidInput, Overloaded, RateLimited
@@ -38,6 +39,7 @@ log = structlog.get_logger()
 SCOPE: Final = "recommendations:read"
 MAX_IDS: Final = 10_000
 MAX_PARAMETERS: Final = 50  # of one query string
+ITEMS_OF_UNIT: Final = 2  # of a list: so many take one unit of the caller's limits
 AT_ONCE: Final = 2  # batches of a process; one of a caller
 SEND_TIMEOUT: Final = 30.0  # seconds that a caller may take to read on
 TIMEOUT: Final = 600.0  # seconds of one answer
@@ -77,7 +79,7 @@ class BatchEndpoint:
     async def _read(self, scope: Scope, receive: Receive) -> tuple[Viewer, list[str], BatchRequest]:
         if scope["method"] != "POST":
             raise MethodRefused("POST", "Use POST.")
-        viewer = await viewer_of(scope["state"]["verifier"], scope["headers"])
+        viewer = await admit(scope)
         if SCOPE not in viewer.scopes:
             detail = f', error="insufficient_scope", scope="{SCOPE}"'.encode()
             raise TokenRefused(detail, f"The token needs the scope {SCOPE}.", code="FORBIDDEN", status=403)
@@ -85,7 +87,9 @@ class BatchEndpoint:
             raise RequestRefused("FORBIDDEN", "This needs a client's own token.", 403)
         request = _request(scope["query_string"])
         kind, body = unpack(read_headers(scope), await receive_body(receive), self._max_body)
-        return viewer, _read_ids(kind, body), request
+        ids = _read_ids(kind, body)
+        await meter_of(scope).take(max(1, ceil(len(ids) * request.wanted.first / ITEMS_OF_UNIT)))
+        return viewer, ids, request
 
 
 async def _answer(
@@ -175,7 +179,7 @@ def _check_count(count: int) -> None:
 
 
 async def _refuse(send: Send, refusal: RequestRefused) -> None:
-    body = orjson.dumps(error_answer(refusal.code, str(refusal)))
+    body = orjson.dumps(refusal_answer(refusal))
     await send_answer(send, refusal.status, _REFUSED, body, refusal_headers(refusal))
 
 

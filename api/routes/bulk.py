@@ -10,7 +10,7 @@ import orjson
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.errors import REFUSALS, RequestRefused, error_answer, refusal_of
+from api.errors import REFUSALS, RequestRefused, refusal_answer, refusal_of
 from api.gateway import Gateway
 from api.http.endpoint import (
     Header,
@@ -20,8 +20,8 @@ from api.http.endpoint import (
     receive_body,
     refusal_headers,
     send_answer,
-    viewer_of,
 )
+from api.limits.limits import admit, meter_of
 from api.routes.elements import Element, read_elements, unpack
 from core.errors import StoreUnavailable
 from engine.catalogue.upserts import store_items, store_users
@@ -50,7 +50,7 @@ class BulkEndpoint:
         except REFUSALS as error:
             refusal = refusal_of(error)
             status, extra = refusal.status, refusal_headers(refusal)
-            answer = error_answer(refusal.code, str(refusal))
+            answer = refusal_answer(refusal)
         if status == 415:
             extra.append((b"accept-encoding", b"gzip"))
         await send_answer(send, status, _KIND, orjson.dumps(answer), extra)
@@ -58,7 +58,7 @@ class BulkEndpoint:
     async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         if scope["method"] != "POST":
             raise MethodRefused("POST", "Use POST.")
-        viewer = await viewer_of(scope["state"]["verifier"], scope["headers"])
+        viewer = await admit(scope)
         self._check(viewer)
         only = _read_only(scope["query_string"])
         gateway: Gateway = scope["state"]["gateway"]
@@ -66,7 +66,9 @@ class BulkEndpoint:
         await gateway.turns.take(viewer.caller)
         kind, body = unpack(read_headers(scope), packed, self.max_body)
         async with gateway.heavy_bodies.place(body, viewer.caller, gateway.turns):
-            return _answer_of(await self._store(gateway, viewer, read_elements(kind, body)), only)
+            elements = read_elements(kind, body)
+            await meter_of(scope).take(max(1, len(elements)))
+            return _answer_of(await self._store(gateway, viewer, elements), only)
 
     def _check(self, viewer: Viewer) -> None:
         if self.scope not in viewer.scopes:

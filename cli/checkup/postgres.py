@@ -14,6 +14,7 @@ from db.checkup import Server
 from db.dead_events import count_dead_events
 from db.erasures import overdue_erasures
 from db.jobs import latest_jobs
+from db.list_jobs import LISTS
 from db.migrate import head, revisions
 from db.postgres import Connection, connect_pool
 
@@ -131,13 +132,14 @@ async def _check_jobs(connection: Connection) -> list[Finding]:
     jobs = await latest_jobs(connection)
     found = []
     for job in {job.kind: job for job in jobs}.values():
-        name = f"training {job.kind}"
+        name = "lists" if job.kind == LISTS else f"training {job.kind}"
         if job.state == "RUNNING" and (job.lease_until or datetime.min.replace(tzinfo=UTC)) < clock.now():
-            advice = "Its process ended without finishing the job: the next training takes it over."
+            advice = "Its process ended without finishing the job: the next trainer takes it over."
             found.append(warn(name, f"job {job.id} holds a lease that ran out", advice))
         elif job.state == "FAILED":
             error = (job.error or "without a reason").strip().splitlines()[-1]
-            found.append(warn(name, f"job {job.id} failed: {error}", "Run `penchant train` and read its error."))
+            advice = f"Run `penchant {'recommend --all' if job.kind == LISTS else 'train'}` and read its error."
+            found.append(warn(name, f"job {job.id} failed: {error}", advice))
         else:
             found.append(ok(name, f"job {job.id}: {job.state.lower()}"))
     return found

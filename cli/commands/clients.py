@@ -15,6 +15,7 @@ from api.oauth.clients.registration import (
     register,
 )
 from api.oauth.clients.secrets import hash_secret
+from cli.commands.client_limits import Daily, Rate, show_or_set
 from cli.database import on_pool
 from cli.errors import Refused, WrongCommand, refusals
 from cli.interface import AsJson, SecretFromStdin, command_group, operator_of, print_json, secret_from_stdin
@@ -220,6 +221,12 @@ def _print(made: dict[str, Any], *, as_json: bool) -> None:
         print_json(made)
     else:
         typer.echo("\n".join(f"{name}: {value}" for name, value in made.items()))
+
+
+@app.command()
+def limits(client_id: ClientId, rate: Rate = None, daily: Daily = None, as_json: AsJson = False) -> None:
+    """Show or set the rate and the daily quota of a client. They count in every gateway within three seconds."""
+    show_or_set(_database(), client_id, rate, daily, as_json)
 
 
 def _shown(client: Client) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def gateway(
 def _answer(host: str | None, port: int | None, processes: int) -> None:
     from api.app import create_app
 
-    settings = read_settings("stores", "gateway", "lists", "ingest", "tokens", "sign_in", "watching", "lake")
+    settings = read_settings("stores", "gateway", "lists", "ingest", "tokens", "sign_in", "rates", "watching", "lake")
     where = host or settings.gateway.host, settings.gateway.port if port is None else port
     probe_port = settings.gateway.probe_port
     if processes == 1 and probe_port is None:

@@ -10,6 +10,7 @@ from cli.database import on_pool
 from cli.errors import Refused
 from cli.interface import AsJson, command_group, print_json
 from core.errors import InvalidInput
+from core.secret_files import read_secret
 from db.clients import Client, list_clients
 from db.issuers import Issuer, add_issuer, disable_issuer, enable_issuer, list_issuers, remove_issuer
 
@@ -88,7 +89,7 @@ def check(url: Url, as_json: AsJson = False) -> None:
     if issuer is None:
         raise Refused(f"There is no issuer {url}. `penchant issuers list` shows all.")
     try:
-        found = read_keys(issuer)
+        found = read_keys(issuer, read_secret("PENCHANT_ISSUERS_PROXY"))
     except UnreadableKeys as error:
         raise Refused(str(error)) from error
     if as_json:

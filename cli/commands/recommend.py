@@ -1,11 +1,11 @@
 """`penchant recommend USER`: asks the running gateway for this person's recommendations, and shows their reasons.
 
-`penchant recommend --all --to URL` writes those of all users to a file.
+`penchant recommend --all --to URL` writes those of all users to a file; with --queue, a trainer does.
 """
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,6 +15,9 @@ from cli.gateway_client import Client
 from cli.interface import AsJson, print_json, print_json_line
 from cli.local.stack_files import read_credentials
 from core.secret_files import read_secret
+
+if TYPE_CHECKING:
+    from engine.catalogue.filters import Filter
 
 _FIELDS = """known recommendations(first: $first, preview: true) {
     modelVersion asOf degraded
@@ -61,6 +64,9 @@ def recommend(
         str | None, typer.Option(metavar="JSON", help="Only such items in the file, as GraphQL's ItemFilter.")
     ] = None,
     market: Annotated[str | None, typer.Option(help="Only items available in this market in the file.")] = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="With --all: let a trainer write the file, below PENCHANT_LISTS_URL.")
+    ] = False,
     as_json: AsJson = False,
     client: ClientId = None,
     url: Url = None,
@@ -71,6 +77,11 @@ def recommend(
     stack in this folder. For --all and --users, the stores are read, and the lists are those that the gateway would
     give now. The file appears when it is complete.
     """
+    if queue:
+        if not every or any(each is not None for each in (user, users, to)) or guest:
+            raise WrongCommand("Say --all --queue, without USER, --users and --to.")
+        _queue(format, BatchAsked(placement, first, market, filter), as_json=as_json)
+        return
     if every or users is not None:
         if user is not None or guest or to is None or (every and users is not None):
             raise WrongCommand("Say --all or --users FILE, and --to URL, without USER.")
@@ -87,12 +98,7 @@ def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | 
     from engine.recommending.batch import BatchRequest
 
     configure_logs("WARNING")
-    filter = None
-    if asked.filter is not None:
-        from api.graphql.filter_text import read_filter_text
-
-        filter = read_filter_text(asked.filter)
-    request = BatchRequest.of(asked.placement, asked.first, asked.market, filter)
+    request = BatchRequest.of(asked.placement, asked.first, asked.market, _filter(asked))
     done = write_lists(to, None if format is None else format.value, request, users)
     if as_json:
         print_json_line(done._asdict())
@@ -101,6 +107,30 @@ def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | 
     typer.echo(f"{done.lists:,} lists written to {to}, by {model}. Degraded: {done.degraded:,}.")
     if done.rejected:
         typer.echo(f"Left out: {done.rejected:,} ids that are no user ids.", err=True)
+
+
+def _queue(format: ListFormat | None, asked: BatchAsked, *, as_json: bool) -> None:
+    from cli.lists import queue_lists
+    from core.logs import configure_logs
+    from engine.recommending.wanted_lists import WantedLists
+
+    configure_logs("ERROR")
+    wanted = WantedLists(
+        asked.placement, asked.first, asked.market, _filter(asked), "parquet" if format is None else format.value
+    )
+    job = queue_lists(wanted)
+    if as_json:
+        print_json_line({"job": job.id, "state": job.state})
+    else:
+        typer.echo(f"Job {job.id} waits for a trainer. `job(id: {job.id})` shows how far it is, and where the file is.")
+
+
+def _filter(asked: BatchAsked) -> "Filter | None":
+    if asked.filter is None:
+        return None
+    from api.graphql.filter_text import read_filter_text
+
+    return read_filter_text(asked.filter)
 
 
 def _show(user: str, first: int, client: str | None, url: str | None, *, guest: bool, as_json: bool) -> None:

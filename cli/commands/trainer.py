@@ -10,7 +10,7 @@ def trainer() -> None:
     from cli.services.startup import read_settings
     from workers.app import create_trainer
 
-    settings = read_settings("stores", "lake", "bundles")
+    settings = read_settings("stores", "lists", "lake", "bundles")
     prepare_celery()
     stop_trainings_with_worker()
     run_worker(create_trainer(settings), processes=1)

@@ -63,6 +63,11 @@ class Chunk:
         return max(int(self.lines[-1]) if len(self.lines) else 0, broken, self.last)
 
 
+def wrong_width(found: int, expected: int) -> str:
+    """The reason to reject a line with another number of values than the header."""
+    return f"has {found} value{'' if found == 1 else 's'}, not {expected}"
+
+
 def is_text(line: str) -> bool:
     """Whether every byte of the line could be decoded."""
     return not any("\udc80" <= letter <= "\udcff" for letter in line)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cli.loading.bounded_lines import ROOM, check_length
-from cli.loading.chunks import NOT_TEXT, Chunk, Reject, WrongFile, is_text
+from cli.loading.chunks import NOT_TEXT, Chunk, Reject, WrongFile, is_text, wrong_width
 from cli.loading.shapes import Shape
 from cli.loading.typed_columns import blank_is_null
 
@@ -166,11 +166,7 @@ def _faults(rows: list[list[str]], width: int) -> dict[int, str]:
     """The faults of rows with another number of values, by place; blank lines have an empty one."""
     if all(len(row) == width for row in rows):
         return {}
-    return {
-        place: f"has {len(row)} values, not {width}" if row else ""
-        for place, row in enumerate(rows)
-        if len(row) != width
-    }
+    return {place: wrong_width(len(row), width) if row else "" for place, row in enumerate(rows) if len(row) != width}
 
 
 def _decodable(

@@ -29,6 +29,7 @@ from cli.loading.merging import merged_by_id
 from cli.loading.recipes import Recipe
 from cli.loading.shapes import ByName, ByRecipe, Shape, with_synthetic_times
 from cli.loading.unquoted_lines import is_unquoted, names_of, unquoted_chunks
+from cli.loading.wrong_headers import check_header
 from cli.loading.xml_feeds import items_of
 
 _ENDS = 1 << 20  # bytes at each end of a file that identify it, together with its size
@@ -151,6 +152,8 @@ def _refuse_other_formats(start: bytes, path: Path) -> None:
             raise WrongFile(advice)
     if not start.strip():
         raise WrongFile("it is empty")
+    if start[257:262] == b"ustar":
+        raise WrongFile("it is a tar archive; unpack it and load its files one by one")
     if start.startswith(b"PAR1"):
         raise WrongFile("it is a compressed Parquet file; unpack it")
     if path.suffix in {".parquet", ".pq"}:
@@ -162,7 +165,8 @@ def _xml(stream: BinaryIO, raw: BinaryIO, letters: str, shape: AnyShape) -> Iter
         raise WrongFile("it is a web page, perhaps of a failed download")
     if isinstance(shape, ByName):
         raise WrongFile("it is an XML feed, which needs a recipe; docs/recipes/google-merchant.toml is one")
-    return record_chunks(items_of(stream), shape, raw.tell)
+    element = shape.recipe.element if isinstance(shape, ByRecipe) else None
+    return record_chunks(items_of(stream, element), shape, raw.tell)
 
 
 def _json(
@@ -203,8 +207,10 @@ def _text(text: TextIO, raw: BinaryIO, reading: Reading, shape: Shape) -> Iterat
         names = names or names_of(next(lines, ""), delimiter)
         return unquoted_chunks(lines, names, delimiter, shape, raw.tell, before + 1)
     if not names:
+        named = delimiter
         names, delimiter, read = header_of(lines, delimiter)
         before += read
+        check_header(names, shape, lines, named, before)
     return csv_chunks(lines, names, delimiter or ",", shape, raw.tell, before + 1)
 
 

@@ -194,6 +194,7 @@ class Join(_Part):
 
 _ABOVE: Final = {
     "each",
+    "element",
     "fill_down",
     "join",
     "timezone",
@@ -237,6 +238,7 @@ class Recipe(_Part):
     cut: AwareDatetime | None = None
     shift: Literal["none", "cut"] = "none"
     each: Each | None = None
+    element: Annotated[str, Field(min_length=1)] | None = None
     fill_down: FillDown | None = None
     join: Join | None = None
     missing: tuple[str, ...] | None = None

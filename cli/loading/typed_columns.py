@@ -1,5 +1,6 @@
 """Columns as texts, and the record of one line from columns."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from cli.loading.columns import LISTS, OBJECTS
 from cli.loading.money import plain_decimals
 
 _EXACT = 2.0**53  # up to it a float holds every whole number
+_FORMULA = re.compile(rb'="')
 
 
 def blank_is_null(texts: pa.Array) -> pa.Array:
@@ -28,7 +30,15 @@ def texts_of(column: pa.Array) -> pa.Array:
     texts = column.cast(pa.string())
     if pa.types.is_decimal(column.type):
         return plain_decimals(texts)
-    return blank_is_null(pc.utf8_trim_whitespace(texts))
+    return blank_is_null(pc.utf8_trim_whitespace(_shown(texts)))
+
+
+def _shown(texts: pa.Array) -> pa.Array:
+    """What Excel shows of a text that is written as a formula to keep its zeros: `="00123"` is 00123."""
+    letters = texts.buffers()[2]
+    if letters is None or not _FORMULA.search(letters):
+        return texts
+    return pc.replace_substring_regex(texts, r'^\s*="([^"]*)"\s*$', r"\1")
 
 
 def _floats(column: pa.Array) -> pa.Array:

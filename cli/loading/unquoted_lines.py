@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cli.loading.bounded_lines import taken
-from cli.loading.chunks import NOT_TEXT, Chunk, Lines, Reject, is_text
+from cli.loading.chunks import NOT_TEXT, Chunk, Lines, Reject, is_text, wrong_width
 from cli.loading.shapes import Shape
 from cli.loading.typed_columns import texts_of
 
@@ -71,7 +71,7 @@ def _columns(
     widths = pc.list_value_length(parts).to_numpy(zero_copy_only=False)
     wide = widths == len(names)
     rejects = [
-        Reject(int(number), None, f"has {width} values, not {len(names)}")
+        Reject(int(number), None, wrong_width(int(width), len(names)))
         for number, width in zip(numbers[~wide], widths[~wide], strict=True)
     ]
     whole = parts.filter(pa.array(wide))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import orjson
 import pyarrow as pa
@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from core.errors import StoreUnavailable
 from db.lake.location import Lake, discard, finish
 from db.lake.parts import HashingFile
+from db.list_jobs import Format
 
-Format = Literal["parquet", "jsonl"]
 ROWS_AT_ONCE: Final = 5_000
 
 SCHEMA: Final = pa.schema(

@@ -1,4 +1,4 @@
-"""Periodic work in Postgres: due trainings and exports, abandoned jobs, partitions, a check of the outbox."""
+"""Periodic work in Postgres: due trainings and exports, abandoned jobs, partitions, ended sign-ins, the outbox."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -6,13 +6,16 @@ from typing import Final
 
 import structlog
 
-from core.settings import EventLake, Schedule
+from core.settings import EventLake, Lists, Schedule
+from db.authorizations import delete_ended_families
 from db.events import MONTHS_AHEAD, ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
+from db.list_jobs import LISTS, request_list_job
 from db.months import drop_empty_months
 from db.outbox import oldest_envelope_age
 from db.postgres import Pool
+from engine.recommending.wanted_lists import WantedLists
 
 log = structlog.get_logger()
 
@@ -21,8 +24,8 @@ CATCH_UP: Final = timedelta(hours=6)  # how long after its hour a training or an
 OUTBOX_WARNING: Final = timedelta(minutes=5)
 
 
-async def do_periodic_work(pool: Pool, schedule: Schedule, now: datetime) -> list[str]:
-    """Do everything that is due at `now`; returns the kinds of training for which the trainers need a message.
+async def do_periodic_work(pool: Pool, schedule: Schedule, lists: Lists, now: datetime) -> list[str]:
+    """Do everything that is due at `now`; returns the kinds of jobs for which the trainers need messages.
 
     Twice, or twice at once, is the same as once.
     """
@@ -30,10 +33,12 @@ async def do_periodic_work(pool: Pool, schedule: Schedule, now: datetime) -> lis
     await drop_empty_months(pool, now)
     for job in await give_up_jobs(pool):
         log.error("training_given_up", job=job)
+    await delete_ended_families(pool)
     age = await oldest_envelope_age(pool)
     if age is not None and age > OUTBOX_WARNING:
         log.warning("outbox_waits", seconds=round(age.total_seconds()))
-    return sorted({*await unattended_kinds(pool), *await _schedule_training(pool, schedule, now)})
+    new = await _schedule_lists(pool, lists, now)
+    return sorted([*({*await unattended_kinds(pool), *await _schedule_training(pool, schedule, now)} - {*new}), *new])
 
 
 async def _schedule_training(pool: Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
@@ -42,6 +47,20 @@ async def _schedule_training(pool: Pool, schedule: Schedule, now: datetime) -> S
         return ()
     log.info("training_scheduled", period=period)
     return (AFFINITY,)
+
+
+async def _schedule_lists(pool: Pool, settings: Lists, now: datetime) -> Sequence[str]:
+    """Request the lists of the day, a file for each placement; a kind for each new job."""
+    period = due_period(settings.lists_at, now) if settings.lists_url else None
+    if period is None:
+        return ()
+    new = 0
+    for placement in settings.lists_daily:
+        wanted, reason = WantedLists(placement).as_json(), f"scheduled for {period}"
+        if await request_list_job(pool, wanted, reason, REQUESTED_BY, f"{period} {placement}") is not None:
+            log.info("lists_scheduled", period=period, placement=placement)
+            new += 1
+    return (LISTS,) * new
 
 
 async def due_export(pool: Pool, lake: EventLake, now: datetime) -> str | None:

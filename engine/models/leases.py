@@ -1,4 +1,4 @@
-"""Holds the lease of a training job: a heartbeat renews it, a worker that lost it stops, one that stops returns it."""
+"""Holds the lease of a job: a heartbeat renews it, a worker that lost it stops, one that stops returns it."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ from core.errors import PenchantError, StoreUnavailable
 from core.stores import log_unavailable
 from core.tasks import end
 from db import jobs
-from db.jobs import Job, LeaseLost, fail_job, heartbeat, requeue_job
+from db.jobs import Job, LeaseLost, fail_job, heartbeat, lease_job, requeue_job
 from db.postgres import Pool
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class TrainingStopped(PenchantError):
-    """The training was stopped before its end; its job waits for the next trainer."""
+    """The training, or the lists, were stopped before the end; the job waits for the next trainer."""
 
 
 @dataclass
@@ -38,6 +38,18 @@ class HeldJob:
         """Raise LeaseLost once the job was stopped or another worker may have it."""
         if self.lost:
             raise LeaseLost
+
+
+async def lease_waiting(pool: Pool, kind: str) -> Job | None:
+    """Lease the oldest job that waits. If this is cancelled meanwhile, the job waits again: nobody holds it yet."""
+    leasing = asyncio.create_task(lease_job(pool, kind, LEASE))
+    try:
+        return await asyncio.shield(leasing)
+    except asyncio.CancelledError:
+        job = await leasing
+        if job is not None:
+            await requeue_job(pool, job, STOPPED)
+        raise
 
 
 @asynccontextmanager

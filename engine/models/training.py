@@ -18,7 +18,7 @@ from core.stores import log_unavailable
 from db.cache import connect_redis
 from db.identities import users_of_guests
 from db.items import last_categories
-from db.jobs import AFFINITY, Job, LeaseLost, lease_job, requeue_job
+from db.jobs import AFFINITY, Job, LeaseLost
 from db.lake.location import Lake
 from db.lake.purchases import purchase_log_with_lake
 from db.merged_users import owners_of_merged
@@ -26,9 +26,8 @@ from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.purchases import Signals as StoredSignals
 from db.serving import Model, registered
-from engine.models import leases
 from engine.models.learnable import check_learnable
-from engine.models.leases import HeldJob, TrainingStopped, hold, stopped_by_signals
+from engine.models.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
 from ml.bundle import Bundle, delete_bundle
@@ -83,7 +82,7 @@ async def train_waiting(
     async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         if stopping():
             raise TrainingStopped
-        job = await _leased(pool, kind)
+        job = await lease_waiting(pool, kind)
         if job is None:
             log.info("no_training_waits", kind=kind)
             return None
@@ -97,18 +96,6 @@ async def train_waiting(
         if bundles is not None:
             await _prune(pool, stores.bundles, bundles)
         return outcome
-
-
-async def _leased(pool: Pool, kind: str) -> Job | None:
-    """Lease the oldest job that waits. If this is cancelled meanwhile, the job waits again: nobody holds it yet."""
-    leasing = asyncio.create_task(lease_job(pool, kind, leases.LEASE))
-    try:
-        return await asyncio.shield(leasing)
-    except asyncio.CancelledError:
-        job = await leasing
-        if job is not None:
-            await requeue_job(pool, job, leases.STOPPED)
-        raise
 
 
 async def _prune(pool: Pool, folder: Path, bundles: Bundles) -> None:

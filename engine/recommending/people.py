@@ -205,21 +205,21 @@ class PeopleReader:
 class PersonLoader:
     """The people of one request: reads each person once, however many fields ask.
 
-    A field that is cancelled leaves the reading to the others; without any the reading is cancelled.
+    A field that is cancelled leaves the reading to the next one that waits.
     """
 
     def __init__(self, reader: PeopleReader) -> None:
         self._reader = reader
-        self._reading = SingleFlight(reader.state)
+        self._reading: dict[Person, asyncio.Lock] = {}
         self._states: dict[Person, tuple[State, list[Degradation]]] = {}
         self._known: dict[Person, bool] = {}
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state, and why it is degraded."""
         if person not in self._states:
-            found = await self._reading.result_while_wanted(person)
-            assert found is not None  # there is no time limit
-            (self._states[person],) = found
+            async with self._reading.setdefault(person, asyncio.Lock()):  # a task for it would take three rounds more
+                if person not in self._states:
+                    self._states[person] = await self._reader.state(person)
         return self._states[person]
 
     async def known(self, person: Person) -> bool:

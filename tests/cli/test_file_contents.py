@@ -3,7 +3,9 @@
 import bz2
 import csv
 import gzip
+import io
 import lzma
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,6 +88,55 @@ def test_delimiters_are_found_outside_of_quotes(delimiter: str) -> None:
     recipe = '[items]\nid = "id"\ntitle = "title"\n'
     chunks = read(recipe, file_of(f"{header}\na{delimiter}Tea{delimiter}1\n"), Kind.ITEMS)
     assert records(chunks) == [{"id": "a", "title": "Tea"}]
+
+
+@pytest.mark.parametrize(
+    ("above", "header"),
+    [
+        ("Sales report;November\n\n", "id;title\n"),
+        ("Bericht vom 01.03.2026\n", "id\ttitle\r\n"),
+        ('"Report ""all"", ready"\nShop: Acme\n\n\n', '"id","title"\n'),
+        ("sep=;\nSales\n", "id;title\n"),
+    ],
+)
+def test_lines_above_a_header_are_named(above: str, header: str) -> None:
+    content = f"{above}{header}a;Tea\n"
+    number = content[: content.index(header)].count("\n") + 1
+    for read_file in (read_by_name, lambda file: read('[items]\nid = "id"\ntitle = "title"\n', file, Kind.ITEMS)):
+        with pytest.raises(WrongFile, match=f"^line {number} is its header; delete what stands above it$"):
+            read_file(file_of(content))
+
+
+@pytest.mark.parametrize(
+    ("header", "delimiter"), [("id~title", "'~'"), ("id::title", "'::'"), ("id    title", "whitespace")]
+)
+def test_a_delimiter_that_is_not_found_is_named(header: str, delimiter: str) -> None:
+    with pytest.raises(WrongFile, match=f"^its delimiter is not found; say --delimiter {delimiter}$"):
+        read_by_name(file_of(f"{header}\n{header.replace('id', 'a').replace('title', 'Tea')}\n"))
+
+
+def test_a_tar_archive_is_named() -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("items.csv"), io.BytesIO())
+    with pytest.raises(WrongFile, match=r"^it is a tar archive"):
+        read_by_name(file_of(packed.getvalue()))
+
+
+def test_texts_that_are_formulas_of_excel_are_what_excel_shows() -> None:
+    content = 'id,title,price,currency\r\n="00123",href="x","=""12,50""",EUR\r\n"=""B-2""", ="" ,1,EUR\r\n'
+    recipe = 'decimal = ","\n[items]\nid = "id"\ntitle = "title"\nprice = "price"\ncurrency = "currency"\n'
+    found = records(read(recipe, file_of(content), Kind.ITEMS))
+    assert [(each["id"], each.get("title"), each["price"]) for each in found] == [
+        ("00123", 'href="x"', "12.50"),
+        ("B-2", None, "1"),
+    ]
+    assert records(read_by_name(file_of('id,title\n="007",a\n')))[0]["id"] == "007"
+
+
+def test_a_file_without_a_header_is_refused_as_before() -> None:
+    with pytest.raises(WrongFile, match=r"^the column 'b' is not known for items"):
+        read_by_name(file_of("b,Tea\n" + "c,Cup\n" * 100 + "id,title\n"))
 
 
 def test_headers_and_cells_may_hold_line_ends_and_lines_keep_their_numbers() -> None:
@@ -246,6 +297,30 @@ def test_a_feed_in_atom_may_name_the_namespace_of_google_as_it_likes() -> None:
 def test_another_or_harmful_feed_is_one_clear_error(content: str, message: str) -> None:
     with pytest.raises(WrongFile, match=message):
         read('[items]\nid = "id"\n', file_of(content), Kind.ITEMS)
+
+
+def test_a_recipe_names_the_element_that_is_a_line() -> None:
+    feed = """<catalog><product id="a" on="no"><name>Tea</name><item>in it</item></product>
+        <vendors><vendor>Acme</vendor></vendors><product id="b"><name lang="de">Tasse</name></product></catalog>"""
+    recipe = 'element = "product"\n[items]\nid = "@id"\ntitle = "name"\n"attributes.lang" = "name@lang"\n'
+    assert records(read(recipe, file_of(feed), Kind.ITEMS)) == [
+        {"id": "a", "title": "Tea"},
+        {"id": "b", "title": "Tasse", "attributes": {"lang": "de"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ("", r'without an <item> or <entry>; name the element .* element = "g:product"'),
+        ('element = "Product"\n', "it is XML without a <Product>; did you mean <g:product>?"),
+    ],
+)
+def test_an_element_that_may_be_meant_is_named(head: str, message: str) -> None:
+    product = "<g:product><id>a</id><size>M</size><size>L</size></g:product>"
+    feed = f'<shop xmlns:g="http://base.google.com/ns/1.0"><name>Shop</name><products>{product * 2}</products></shop>'
+    with pytest.raises(WrongFile, match=message):
+        read(f'{head}[items]\nid = "id"\n', file_of(feed), Kind.ITEMS)
 
 
 def test_a_feed_needs_a_recipe() -> None:

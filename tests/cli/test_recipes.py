@@ -352,8 +352,8 @@ def test_a_wrong_recipe_ends_with_the_exit_code_of_a_wrong_command() -> None:
     assert (result.exit_code, result.stderr) == (
         2,
         "penchant: recipe.toml: line 1: the key 'colour' is not known; known are: clock, columns, cut, decimal,"
-        " delimiter, each, empty, encoding, events, fill_down, items, join, keep, missing, shift, skip, timezone,"
-        " users\n",
+        " delimiter, each, element, empty, encoding, events, fill_down, items, join, keep, missing, shift, skip,"
+        " timezone, users\n",
     )
 
 

@@ -15,13 +15,14 @@ import pytest
 from api.gateway import Gateway
 from core import clock
 from core.contract import read_event
-from core.settings import Stores
+from core.settings import Lists, Stores
 from core.uploads import Offer
 from db.events import insert_events
 from db.items import upsert_items
 from db.lake.list_files import ListFile
 from db.merged_users import merge_into
 from db.users import stream_user_ids, upsert_users
+from engine.recommending.list_jobs import write_waiting_lists
 from tests.commands import run_penchant
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
@@ -88,6 +89,27 @@ async def test_all_users_have_a_row_with_the_list_of_the_gateway(
         (row["userId"], [item["id"] for item in row["items"]]) for row in written
     ]
     assert sorted(path.name for path in lines.parent.iterdir()) == ["lists.jsonl", "lists.parquet"]
+
+
+async def test_a_trainer_is_asked_for_the_file(
+    shop: Gateway, penchant: Command, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--all", "--queue", "--first", "4", "--filter", '{"categories": ["c1"]}')
+    refused = await asyncio.to_thread(penchant, *words)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "penchant: PENCHANT_LISTS_URL names no place for files of lists.\n",
+    )
+    monkeypatch.setenv("PENCHANT_LISTS_URL", str(tmp_path / "out"))
+    done = await asyncio.to_thread(penchant, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "QUEUED"
+    file = await write_waiting_lists(stores.model_copy(update={"bundles": tmp_path / "bundles"}), Lists())
+    assert file
+    rows = pq.read_table(file).to_pylist()
+    assert [row["userId"] for row in rows] == ["described", "u1", "u2", "u3", "u4"]
+    assert {row["modelVersion"] for row in rows} == {shop.models.current.id}  # type: ignore[union-attr]
+    assert {item["id"] for row in rows for item in row["items"]} <= set(IDS[1::2])
 
 
 async def test_a_file_of_ids_stands_for_a_segment(shop: Gateway, penchant: Command, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ _LISTS = ("recommendations", "similar")  # fields that decide how long an answer
 _MAX_COSTS = 16  # per operation
 _MAX_INPUTS = 8  # per operation
 _MAX_OPERATIONS = 20  # each is measured and validated with all fragments it uses
-_MAX_KEPT_TOKENS: Final = 30_000  # of all kept documents together
+_MAX_KEPT_TOKENS: Final = 15_000  # of all kept documents together: each garbage collection looks at all of them
 _OWN_TOKENS: Final = 20  # a document costs as much as these, besides its tokens
 
 
@@ -50,15 +50,15 @@ class Operation:
     """One operation of a document.
 
     `inputs` are those of all fields, `inputs_by_scopes` those of the fields that tokens with other scopes may read.
-    `costs` has the refusal (None: allowed) for each tuple of `first` variables seen lately. `selections` is shared by
-    all requests for the operation; None when directives make selections differ from request to request.
+    `costs` has the cost and the refusal (None: allowed) for each tuple of `first` variables seen lately. `selections`
+    is shared by all requests for the operation; None when directives make selections differ from request to request.
     """
 
     node: OperationDefinitionNode
     measured: Measurement
     inputs: Inputs
     selections: Selections | None
-    costs: dict[tuple[Any, ...], str | None] = field(default_factory=dict)
+    costs: dict[tuple[Any, ...], tuple[int, str | None]] = field(default_factory=dict)
     inputs_by_scopes: dict[frozenset[str], Inputs] = field(default_factory=dict)
     label: str = ""  # its name in metrics and spans
 
@@ -158,18 +158,20 @@ class Documents:
         drop_tokens(node)
         return document
 
-    def check_cost(self, document: Document, operation: Operation, variables: Mapping[str, Any]) -> None:
-        """Raise RequestRefused when the operation costs too much with these values of its `first` variables."""
+    def cost(self, document: Document, operation: Operation, variables: Mapping[str, Any]) -> int:
+        """The cost of the operation with these values of its `first` variables. Raises RequestRefused for too much."""
         if not operation.measured.first_variables:
-            return
+            return operation.measured.size.cost
         key = tuple(_number(variables.get(name)) for name in sorted(operation.measured.first_variables))
         if key not in operation.costs:
             if len(operation.costs) >= _MAX_COSTS:
                 operation.costs.clear()
-            operation.costs[key] = _refusal(measure(self._schema, document.node, operation.node, variables))
-        refusal = operation.costs[key]
+            measured = measure(self._schema, document.node, operation.node, variables)
+            operation.costs[key] = measured.size.cost, _refusal(measured)
+        cost, refusal = operation.costs[key]
         if refusal is not None:
             raise RequestRefused("QUERY_TOO_COMPLEX", refusal)
+        return cost
 
     def inputs(self, document: Document, operation: Operation, scopes: frozenset[str]) -> Inputs:
         """The inputs of the fields that a token with these scopes may read."""

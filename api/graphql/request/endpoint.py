@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Hashable, Mapping
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from math import ceil
 from typing import Any, cast
 
 import orjson
@@ -15,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
-from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_of
+from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_extensions, refusal_of
 from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
@@ -45,9 +46,9 @@ from api.http.endpoint import (
     receive_body,
     refusal_headers,
     send_answer,
-    viewer_of,
 )
 from api.http.request_metrics import summary_of
+from api.limits.limits import admit, meter_of
 from core import telemetry
 from core.errors import TooManyElements
 from core.single_flight import SingleFlight
@@ -59,6 +60,7 @@ log = structlog.get_logger()
 _FIXED_STATUSES = {401, 405, 406, 413, 415, 429, 503, 504}  # sent also when the answer is application/json
 _METHODS = {"GET", "POST"}
 _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
+COST_OF_UNIT = 10  # of an operation: so much takes one unit of the caller's limits
 _VERY_FEW_NODES = 200  # JSON values; more are checked in a turn of the caller
 _FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
@@ -110,7 +112,7 @@ class GraphQLEndpoint:
         """The viewer. A caller without a valid token learns nothing about the rest of the request."""
         if scope["method"] not in _METHODS:
             raise MethodRefused("GET, POST", "Use POST; GET is for queries only.")
-        return await viewer_of(scope["state"]["verifier"], scope["headers"])
+        return await admit(scope)
 
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Headers, viewer: Viewer
@@ -141,15 +143,22 @@ class GraphQLEndpoint:
         document = await self._document(request.query, viewer, gateway.turns)
         operation = document.operation(request.operation_name)
         summary_of(scope).operation = operation.label
-        self._check(scope["method"], viewer, document, operation, request.variables)
+        cost = self._check(scope["method"], viewer, document, operation, request.variables)
+        meter, units = meter_of(scope), ceil(cost / COST_OF_UNIT)
+        if not operation.is_query:
+            units += self._documents.inputs(document, operation, viewer.scopes).count_elements(request.variables)
+            await meter.take(units)
         variables = await self._coerce(document, operation, request, viewer, gateway.turns)
-        if operation.is_query:  # a mutation keeps its elements, and the place of its body, to the end
-            await place.aclose()
         request_id = scope["state"].get("request_id", "")
         context = Context(viewer, gateway, request_id)
-        connected = while_connected(receive) if operation.is_query else nullcontext()  # a mutation is finished
-        with telemetry.span(f"{operation.node.operation.value} {operation.label}"), connected:
-            result = await self._run(document, operation, variables, context)
+        with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
+            if not operation.is_query:  # it is finished, and keeps its elements, and the place of its body, to the end
+                result = await self._run(document, operation, variables, context)
+            else:
+                await place.aclose()
+                async with meter.taking(units):
+                    with while_connected(receive):
+                        result = await self._run(document, operation, variables, context)
         return _answer_to_result(result, request_id)
 
     async def _document(self, text: str, viewer: Viewer, turns: Turns) -> Document:
@@ -188,12 +197,13 @@ class GraphQLEndpoint:
 
     def _check(
         self, method: str, viewer: Viewer, document: Document, operation: Operation, variables: Mapping[str, Any]
-    ) -> None:
+    ) -> int:
+        """The cost of an operation that this viewer may run."""
         if method == "GET" and not operation.is_query:
             raise MethodRefused("POST", "GET is for queries only: use POST.")
         if operation.measured.introspects and "schema:read" not in viewer.scopes:
             raise RequestRefused("FORBIDDEN", "Introspection needs the scope schema:read.", 403)
-        self._documents.check_cost(document, operation, variables)
+        return self._documents.cost(document, operation, variables)
 
     async def _run(
         self, document: Document, operation: Operation, variables: VariableValues, context: Context
@@ -245,6 +255,7 @@ def _answer_to_refusal(
 ) -> tuple[int, dict[str, Any], list[Header]]:
     errors = refusal.errors if isinstance(refusal, DocumentInvalid) else [GraphQLError(str(refusal))]
     answer = {"errors": public_errors(errors, request_id, default=refusal.code)}
+    answer["errors"][0]["extensions"].update(refusal_extensions(refusal))
     fixed = refusal.status in _FIXED_STATUSES or refusal.code == "BAD_REQUEST"
     status = refusal.status if fixed or kind == RESPONSE_JSON else 200
     return status, answer, refusal_headers(refusal)

@@ -14,6 +14,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     InlineFragmentNode,
+    ListValueNode,
     OperationDefinitionNode,
     OperationType,
     SelectionNode,
@@ -57,12 +58,23 @@ class Variable:
 class Inputs:
     """The variables that some fields of an operation use; `most_uses` is that of the variable used most often.
 
-    `scopes` are those that the fields need, of the person's own fields only what everybody needs.
+    `scopes` are those that the fields need, of the person's own fields only what everybody needs. `elements`: those of
+    the lists that a mutation takes, as far as they stand in the document.
     """
 
     variables: Sequence[Variable]
     most_uses: int
     scopes: frozenset[str]
+    elements: int = 0
+
+    def count_elements(self, values: Mapping[str, Any]) -> int:
+        """How many events, items, users or ids a mutation takes, each use of a variable counted."""
+        found = self.elements
+        for variable in self.variables:
+            value = values.get(variable.name)
+            if value.__class__ is list:
+                found += variable.uses * len(value)
+        return found
 
 
 def read_inputs(
@@ -79,7 +91,9 @@ def read_inputs(
     reading = _Reading(schema, fragments, operation, scopes)
     reading.read()
     used = [variable for variable in reading.variables.values() if variable.uses]
-    return Inputs(used, max((variable.uses for variable in used), default=0), frozenset(reading.needed))
+    return Inputs(
+        used, max((variable.uses for variable in used), default=0), frozenset(reading.needed), reading.elements
+    )
 
 
 def check_variables(inputs: Inputs, values: Mapping[str, Any], nodes: int) -> int:
@@ -115,6 +129,7 @@ class _Reading:
     scopes: frozenset[str] | None
     variables: dict[str, Variable] = field(default_factory=dict)
     needed: set[str] = field(default_factory=set)
+    elements: int = 0
     waiting: list[tuple[SelectionSetNode, GraphQLNamedType | None]] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
 
@@ -164,6 +179,8 @@ class _Reading:
             declared = definition.args.get(argument.name.value) if definition else None
             bound = list_bound(declared, batch=batch)
             bounds.check(argument.value, declared and declared.type, bound, argument.name.value, argument)
+            if batch and isinstance(argument.value, ListValueNode):
+                self.elements += len(argument.value.values)
         if node.selection_set:
             self.waiting.append((node.selection_set, get_named_type(definition.type) if definition else None))
 

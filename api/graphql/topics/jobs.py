@@ -1,26 +1,29 @@
-"""Training jobs: requested here, run by a trainer."""
+"""Jobs: trainings, and files of all users' lists; requested here, carried out by a trainer."""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import strawberry
 
 from api.graphql.context import Info
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
+from api.graphql.types.filters import ItemFilter, read_filter
 from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires
 from api.graphql.types.viewers import recorded_name
 from db import jobs as stored
 from engine.cursors import read_cursor, write_cursor
 from engine.models.requesting import request_training
+from engine.recommending.list_jobs import request_lists
+from engine.recommending.wanted_lists import WantedLists
 
 MAX_ID_DIGITS = 18  # fits Postgres's bigint
 
 
 @strawberry.enum(
-    description="The state of a training job. QUEUED: no trainer has started it. RUNNING: a trainer works on it."
-    " SUCCEEDED: it made a model. FAILED: it ended without a model."
+    description="The state of a job. QUEUED: no trainer has started it. RUNNING: a trainer works on it."
+    " SUCCEEDED: it made its model or file. FAILED: it ended without one."
 )
 class JobState(StrEnum):
     """The state of a job."""
@@ -31,14 +34,52 @@ class JobState(StrEnum):
     FAILED = "FAILED"
 
 
-@strawberry.type(description="A training job: one request to train a model.")
+@strawberry.enum(description="The format of a file of lists.")
+class ListFileFormat(StrEnum):
+    """The format of a file."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+
+
+@strawberry.type(description="A file with the lists of all users.")
+class ListFile:
+    """What a job of lists writes, and how far it is."""
+
+    placement: str = strawberry.field(description="Where the lists are shown.")
+    first: int = strawberry.field(description="How many items a list has at most.")
+    market: strawberry.ID | None = strawberry.field(description="The market in which all items are available.")
+    format: ListFileFormat = strawberry.field(description="The format of the file.")
+    lists: int = strawberry.field(description="How many lists are written so far.")
+    degraded: int = strawberry.field(description="How many of them are degraded.")
+    model_id: strawberry.ID | None = strawberry.field(
+        description="The model that made them; null before the first and where no model serves."
+    )
+    url: str | None = strawberry.field(description="Where the file is; null until it is complete.")
+
+    @classmethod
+    def of(cls, asked: dict[str, Any], progress: dict[str, Any]) -> Self:
+        """The public shape of what a job keeps."""
+        return cls(
+            placement=asked["placement"],
+            first=asked["first"],
+            market=asked["market"],
+            format=ListFileFormat(asked["format"]),
+            lists=progress.get("lists", 0),
+            degraded=progress.get("degraded", 0),
+            model_id=progress.get("model"),
+            url=progress.get("file"),
+        )
+
+
+@strawberry.type(description="A job: one request to train a model, or to write the lists of all users to a file.")
 class Job(Node):
-    """One training job."""
+    """One job."""
 
     id: strawberry.ID = strawberry.field(description="The id of the job.")
-    kind: str = strawberry.field(description="The kind of model to train, such as affinity.")
+    kind: str = strawberry.field(description="The kind of model to train, such as affinity; or `lists`.")
     state: JobState = strawberry.field(description="How far the job is.")
-    reason: str = strawberry.field(description="Why the training was requested.")
+    reason: str = strawberry.field(description="Why it was requested.")
     requested_by: str = strawberry.field(description="The client, and the person if any, that requested it.")
     requested_at: datetime = strawberry.field(description="When it was requested.")
     started_at: datetime | None = strawberry.field(description="When a trainer last started it; null before.")
@@ -51,6 +92,7 @@ class Job(Node):
         description="The model it made; null without one. `decisions` shows whether the model was promoted."
     )
     error: str | None = strawberry.field(description="Why it failed, or why it waits again; null otherwise.")
+    list_file: ListFile | None = strawberry.field(description="The file that it writes; null for trainings.")
 
     @classmethod
     def of(cls, record: stored.Job) -> Self:
@@ -68,6 +110,9 @@ class Job(Node):
             attempts=record.fencing_token - record.stops,
             model_id=None if record.bundle is None else strawberry.ID(record.bundle),
             error=record.error,
+            list_file=None
+            if record.list_request is None
+            else ListFile.of(record.list_request, record.list_progress or {}),
         )
 
 
@@ -80,13 +125,38 @@ class RequestTrainingPayload:
     )
 
 
+@strawberry.type(description="The outcome of `requestLists`.")
+class RequestListsPayload:
+    """The requested job."""
+
+    job: Job = strawberry.field(
+        description="The waiting job: the new one, or the one that was already waiting for the same lists. Query `job`"
+        " with its id."
+    )
+
+
+@strawberry.input(description="The lists that are to be written.")
+class RequestListsInput:
+    """The list that every user gets."""
+
+    placement: str = strawberry.field(default="home", description="Where the lists are shown: 1 to 64 characters.")
+    first: int = strawberry.field(default=20, description="How many items a list has at most: 1 to 100.")
+    market: strawberry.ID | None = strawberry.field(
+        default=None, description="Only items that are available in this market; null for all markets."
+    )
+    filter: ItemFilter | None = strawberry.field(default=None, description="Only items that match; null for all items.")
+    format: ListFileFormat = strawberry.field(default=ListFileFormat.PARQUET, description="The format of the file.")
+
+
 @strawberry.type
 class JobQuery:
-    """Queries of training jobs."""
+    """Queries of jobs."""
 
-    @strawberry.field(permission_classes=[requires("models:read")], description="Training jobs, newest first.")
+    @strawberry.field(
+        permission_classes=[requires("models:read")], description="Trainings and files of lists, newest first."
+    )
     async def jobs(self, info: Info, first: First = 20, after: After = None) -> Connection[Job] | None:
-        """A page of training jobs."""
+        """A page of jobs."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "jobs", after))
         records = await stored.list_jobs(info.context.reads, first + 1, before)
@@ -97,7 +167,7 @@ class JobQuery:
         return Connection.of(edges, after, more=len(records) > first)
 
     @strawberry.field(
-        permission_classes=[requires("models:read")], description="One training job; null when no job has this id."
+        permission_classes=[requires("models:read")], description="One job; null when no job has this id."
     )
     async def job(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id of the job.")]
@@ -108,7 +178,7 @@ class JobQuery:
 
 @strawberry.type
 class JobMutation:
-    """Mutations of training jobs."""
+    """Mutations of jobs."""
 
     @strawberry.mutation(
         permission_classes=[requires("models:write")],
@@ -126,6 +196,27 @@ class JobMutation:
         gateway, viewer = info.context.gateway, info.context.viewer
         job = await request_training(gateway.shares.bulk, gateway.broker, reason, recorded_name(viewer))
         return RequestTrainingPayload(job=Job.of(job))
+
+    @strawberry.mutation(
+        permission_classes=[requires("models:write")],
+        description="Let a trainer write the lists of all users to a file, below the address that the operator has set"
+        " (`PENCHANT_LISTS_URL`). If a job already waits for the same lists, that one is returned.",
+    )
+    async def request_lists(
+        self,
+        info: Info,
+        input: Annotated[RequestListsInput, strawberry.argument(description="The lists.")],
+        reason: Annotated[
+            str, strawberry.argument(description="Why they are requested, for the record: 1 to 500 characters.")
+        ] = "asked for by a person",
+    ) -> RequestListsPayload | None:
+        """Add a job of lists unless the same one waits, and notify the trainers."""
+        gateway, viewer = info.context.gateway, info.context.viewer
+        wanted = WantedLists(input.placement, input.first, input.market, read_filter(input.filter), input.format.value)
+        place = gateway.settings.lists.lists_url
+        pool, broker = gateway.shares.bulk, gateway.broker
+        job = await request_lists(pool, broker, place, wanted, reason, recorded_name(viewer))
+        return RequestListsPayload(job=Job.of(job))
 
 
 async def find_job(info: Info, id: str) -> Job | None:

@@ -29,6 +29,7 @@ RECEIVE_BUFFER = 65_536  # bytes of a connection that the system keeps: uvloop r
 HEAD_END = b"\r\n\r\n"
 LINGER = 1.0  # seconds a refused connection is read on, so that its caller gets the answer instead of a reset
 MAX_DISCARDED = 1_048_576  # bytes read in that time
+ONE_POLL = 0.001  # seconds; a timer of the event loop runs after its sockets were polled
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -44,6 +45,7 @@ class GatewayProtocol(HttpToolsProtocol):
     max_connections: ClassVar[int] = 10_000
     _unparsed_in_all: ClassVar[int] = 0
     _turns: ClassVar[WeakKeyDictionary[ServerState, Turns]] = WeakKeyDictionary()
+    _reading: "_Flow"
     _timer: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
     _unparsed: bytes = b""
@@ -60,7 +62,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer: uvicorn's keep-alive timer does not run before the first request."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self)
+        self.flow = self._reading = _Flow(transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         if len(self.connections) > self.max_connections:
             self._refusal = RequestRefused("SERVICE_UNAVAILABLE", "Too many connections are open.", 503)
@@ -99,9 +101,9 @@ class GatewayProtocol(HttpToolsProtocol):
         check_head(self.parser.get_http_version(), self.headers, bodiless=other_protocol)
         self._stop_timer()
         self._unset_keepalive_if_required()  # it runs when this head waited for the answer before it
+        self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         super().on_headers_complete()
         self._in_head, self._overhead = False, 0
-        self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         if other_protocol:
             self.cycle.keep_alive = False  # the parser cannot say where the next request begins
 
@@ -127,6 +129,10 @@ class GatewayProtocol(HttpToolsProtocol):
         elif self._refusal is None and self._unparsed:
             self._parse()
             self.flow.resume_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection after one more poll of the sockets: on a busy loop, a request may have come."""
+        self.timeout_keep_alive_task = self.loop.call_later(ONE_POLL, super().timeout_keep_alive_handler)
 
     @property
     def unparsed(self) -> int:
@@ -154,7 +160,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Start the app when it is this request's turn, unless the caller has left until then."""
         turns = self._turns.get(self.server_state) or self._turns.setdefault(self.server_state, Turns(self.loop))
         try:
-            turns.start(_lane(cycle.scope["path"]), self._caller(cycle), partial(self._start_now, cycle, app))
+            turns.start(self._lane(cycle.scope["path"]), self._caller(cycle), partial(self._start_now, cycle, app))
         except LaneFull:
             self.pipeline.clear()
             self._refusal = RequestRefused("SERVICE_UNAVAILABLE", "Too many requests are waiting: try again.", 503)
@@ -171,6 +177,13 @@ class GatewayProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, run_unless_left)
         return True
 
+    def _lane(self, path: str) -> Lane:
+        if self.unparsed > self._body_left:
+            return Lane.FOLLOWED
+        if path in PROBES:
+            return Lane.PROBE
+        return Lane.OAUTH if path.startswith("/oauth/") else Lane.OTHER
+
     def _caller(self, cycle: RequestResponseCycle) -> Hashable:
         """Who sends this request: the address and the Authorization header, as they are."""
         credentials = next((value for name, value in cycle.scope["headers"] if name == b"authorization"), b"")
@@ -185,16 +198,17 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._refusal is not None or not self.unparsed:
             self._forget_unparsed()
             return
+        self._reading.held = self.unparsed >= MAX_UNPARSED
         self._count(len(self._unparsed))
         if GatewayProtocol._unparsed_in_all > MAX_UNPARSED_IN_ALL:
             message = "Too many requests wait behind others: wait for an answer before you send the next request."
             self._refuse(RequestRefused("SERVICE_UNAVAILABLE", message, 503))
             self._forget_unparsed()
-        elif self.unparsed >= MAX_UNPARSED:
+        elif self._reading.held:
             self.flow.pause_reading()
 
     def _forget_unparsed(self) -> None:
-        self._unparsed, self._parsed = b"", 0
+        self._unparsed, self._parsed, self._reading.held = b"", 0, False
         self._count(0)
 
     def _count(self, size: int) -> None:
@@ -295,21 +309,16 @@ class GatewayProtocol(HttpToolsProtocol):
 
 
 class _Flow(FlowControl):
-    """Reads no more while much waits unparsed, even when an app waits for its caller to leave."""
+    """Reads no more while it is `held`, even when an app waits for its caller to leave.
 
-    def __init__(self, transport: asyncio.Transport, protocol: GatewayProtocol) -> None:
-        super().__init__(transport)
-        self._protocol = protocol
+    It knows no protocol: a connection in a cycle would wait for a garbage collection.
+    """
+
+    held = False  # much waits unparsed
 
     def resume_reading(self) -> None:
-        if self._protocol.unparsed < MAX_UNPARSED:
+        if not self.held:
             super().resume_reading()
-
-
-def _lane(path: str) -> Lane:
-    if path in PROBES:
-        return Lane.PROBE
-    return Lane.OAUTH if path.startswith("/oauth/") else Lane.OTHER
 
 
 def _too_large(message: str) -> RequestRefused:

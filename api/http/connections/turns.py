@@ -19,6 +19,7 @@ class Lane(Enum):
 
     PROBE = 2, "health and metrics"
     OAUTH = 3, "tokens"
+    FOLLOWED = 1, "any path, with more bytes behind it: browsers and proxies wait for an answer first"
     OTHER = 8, "all other paths"
 
 

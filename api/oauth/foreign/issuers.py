@@ -75,11 +75,12 @@ class _Known:
 class ForeignIssuers:
     """Verifies the tokens of registered issuers. Their keys are read in threads, ahead of need where possible.
 
-    `own` is the URL of our own issuer: a registration of it does not count.
+    `own` is the URL of our own issuer: a registration of it does not count. `proxy` is an HTTP proxy to them.
     """
 
-    def __init__(self, own: str) -> None:
+    def __init__(self, own: str, proxy: str | None = None) -> None:
         self._own = own
+        self._proxy = proxy
         self._known: dict[str, _Known] = {}
         self._threads = ThreadPoolExecutor(THREADS, "foreign-issuers")
         self._reading = SingleFlight(self._read)
@@ -149,7 +150,8 @@ class ForeignIssuers:
         known.tried_at, known.is_reading = monotonic(), True
         began = monotonic()
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, read_keys, known.issuer)
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._threads, read_keys, known.issuer, self._proxy)
         except UnreadableKeys as error:
             log.warning("issuer_keys_unreadable", issuer=url, error=str(error))
         except Exception:  # a bug must not end the keys that are known

@@ -1,7 +1,8 @@
 """Reads the keys of a foreign issuer over HTTP, with bounds on everything. Blocks: for a thread, never the event loop.
 
 A hostile answer costs CPU in small steps of Python, which a thread does without delaying the event loop. The addresses
-come from the operator and the issuer's own metadata, never from a token. Redirects and proxies are not followed.
+come from the operator and the issuer's own metadata, never from a token. Redirects are not followed, and a proxy of the
+environment is not used.
 """
 
 import asyncio
@@ -49,14 +50,17 @@ class _Absent(UnreadableKeys):
     """There is no such document here; it may be elsewhere."""
 
 
-def read_keys(issuer: Issuer) -> FoundKeys:
-    """Fetch the issuer's keys, by its metadata unless their address is registered. Raises UnreadableKeys."""
-    return asyncio.run(_read_keys(issuer))
+def read_keys(issuer: Issuer, proxy: str | None = None) -> FoundKeys:
+    """Fetch the issuer's keys, by its metadata unless their address is registered. Raises UnreadableKeys.
+
+    `proxy` is the address of an HTTP proxy that the operator wants.
+    """
+    return asyncio.run(_read_keys(issuer, proxy))
 
 
-async def _read_keys(issuer: Issuer) -> FoundKeys:
+async def _read_keys(issuer: Issuer, proxy: str | None) -> FoundKeys:
     try:
-        async with asyncio.timeout(TOTAL_TIMEOUT), _client() as client:
+        async with asyncio.timeout(TOTAL_TIMEOUT), _client(proxy) as client:
             address = issuer.jwks_url or await _find_address(client, issuer.url)
             found = await _fetch(client, address)
     except TimeoutError as error:
@@ -126,10 +130,10 @@ def _life_of(cache_control: list[str]) -> float:
 
 
 @asynccontextmanager
-async def _client() -> AsyncIterator[httpx.AsyncClient]:
+async def _client(proxy: str | None) -> AsyncIterator[httpx.AsyncClient]:
     timeout = httpx.Timeout(TOTAL_TIMEOUT, connect=CONNECT_TIMEOUT)
     async with httpx.AsyncClient(
-        verify=_trusted(), timeout=timeout, headers=_HEADERS, follow_redirects=False, trust_env=False
+        verify=_trusted(), timeout=timeout, headers=_HEADERS, follow_redirects=False, trust_env=False, proxy=proxy
     ) as client:
         yield client
 

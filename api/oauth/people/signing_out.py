@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import orjson
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
-from db.authorizations import revoke_families
 from joserfc import jws
 from joserfc.errors import JoseError
 
@@ -16,6 +15,7 @@ from api.oauth.people.sessions import Browser
 from api.oauth.server import TokenServer
 from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core.errors import PenchantError
+from db.authorizations import revoke_families
 from db.postgres import Connection
 from db.sessions import Session, end_session
 

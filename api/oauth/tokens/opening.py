@@ -2,28 +2,28 @@
 
 from typing import Any
 
-import orjson
 from joserfc import jws
 from joserfc.errors import JoseError
 
+from api.oauth.compact import check_spelling, from_base64url, read_object
 from api.oauth.tokens.issuing import TYPE
-from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
+from api.oauth.tokens.signing_keys import ALGORITHM, VERIFY_FOR, SigningKeys
 from core import clock
+
+CLOCK_SKEW = 5.0  # seconds that the clock of another gateway may be ahead
 
 
 def open_token(token: str, type: str, keys: SigningKeys) -> tuple[dict[str, Any], str]:
     """Claims and key id of a token of this type with our header and signature. Raises JoseError or ValueError."""
+    check_spelling(token)
     signed = jws.extract_compact(token.encode("ascii"))
-    header = signed.headers()
+    header = read_object(from_base64url(token.partition(".")[0]))
     if header.keys() != {"alg", "typ", "kid"} or (header["alg"], header["typ"]) != (ALGORITHM, type):
         raise ValueError("the header must be alg, typ and kid, with our algorithm and this type")
     key = keys.verifying(header["kid"])
     if key is None or not jws.validate_compact(signed, key, algorithms=[ALGORITHM]):
         raise ValueError("not signed by one of our keys")
-    claims = orjson.loads(signed.payload)
-    if not isinstance(claims, dict):
-        raise ValueError("the claims must be an object")
-    return claims, header["kid"]
+    return read_object(signed.payload), header["kid"]
 
 
 def open_access_token(token: str, keys: SigningKeys, issuer: str, audience: str) -> tuple[dict[str, Any], str]:
@@ -37,7 +37,17 @@ def open_access_token(token: str, keys: SigningKeys, issuer: str, audience: str)
         raise ValueError("another issuer or audience, or exp is not an integer")
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("sub, client_id, scope, jti and sid must be strings")
+    _check_times(claims)
     return claims, kid
+
+
+def _check_times(claims: dict[str, Any]) -> None:
+    """Refuse a token from the future, and one that lives longer than any of ours."""
+    latest = clock.now().timestamp() + CLOCK_SKEW
+    if not all(type(claims.get(name, 0)) is int and claims.get(name, 0) <= latest for name in ("iat", "nbf")):
+        raise ValueError("iat and nbf must be integers, and not in the future")
+    if claims["exp"] > latest + VERIFY_FOR.total_seconds():
+        raise ValueError("exp is later than that of any token of ours")
 
 
 def read_access_token(token: str, keys: SigningKeys, issuer: str, audience: str) -> dict[str, Any] | None:

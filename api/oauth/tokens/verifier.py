@@ -40,7 +40,7 @@ class _Checked:
     jti: str
     kid: str
     family: str | None
-    issued_at: int  # seconds; of a foreign token, 0
+    issued_at: int  # seconds
     foreign: ForeignToken | None = None
 
 
@@ -52,6 +52,7 @@ class Verifier:
         pool: Connection,
         keys: SigningKeys,
         issuer: str,
+        foreign: ForeignIssuers | None = None,
         activity: ClientActivity | None = None,
         *,
         poll: float = POLL,
@@ -62,7 +63,7 @@ class Verifier:
         self._issuer = issuer
         self._activity = activity or ClientActivity()
         self._audience = audience_of(issuer)
-        self._foreign = ForeignIssuers(issuer)
+        self._foreign = foreign or ForeignIssuers(issuer)
         self._refused = RefusedTokens()
         self._changed: dict[str, ChangedClient] = {}
         self._remembered: dict[bytes, _Checked] = {}
@@ -115,25 +116,22 @@ class Verifier:
     def _refusal(self, checked: _Checked) -> str | None:
         if checked.viewer.expires_at <= clock.now().timestamp():
             return EXPIRED
-        refused = self._refused
-        if (
-            checked.jti in refused.tokens
-            or checked.viewer.client_id in refused.clients
-            or checked.family in refused.families
-        ):
+        if self._is_revoked(checked):
             return REVOKED
-        if checked.foreign is not None:
-            return None
-        changed = self._changed.get(checked.viewer.client_id)
-        if changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()):
-            return REVOKED
-        return None if self._keys.verifying(checked.kid) else WITHDRAWN
+        withdrawn = checked.foreign is None and self._keys.verifying(checked.kid) is None
+        return WITHDRAWN if withdrawn else None
+
+    def _is_revoked(self, checked: _Checked) -> bool:
+        refused, client = self._refused, checked.viewer.client_id
+        if checked.jti in refused.tokens or client in refused.clients or checked.family in refused.families:
+            return True
+        changed = None if checked.foreign else self._changed.get(client)
+        return bool(changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()))
 
     def _as_of_now(self, checked: _Checked) -> Viewer:
         """The viewer without the scopes that its client lost since the token was issued."""
-        viewer = checked.viewer
-        changed = self._changed.get(viewer.client_id)
-        if changed is None or checked.foreign is not None:  # the scopes of a foreign token are its issuer's
+        viewer, changed = checked.viewer, self._changed.get(checked.viewer.client_id)
+        if changed is None or checked.foreign is not None:
             return viewer
         return replace(viewer, scopes=viewer.scopes & changed.scopes)
 
@@ -160,4 +158,4 @@ def _checked(claims: dict[str, Any], kid: str) -> _Checked:
     """
     scopes, person = frozenset(read_scopes(claims["scope"])), person_of(claims)
     viewer = Viewer(claims["client_id"], scopes if person is None else scopes & PEOPLE, person, claims["exp"])
-    return _Checked(viewer, claims["jti"], kid, claims.get("sid"), int(claims.get("iat", 0)))
+    return _Checked(viewer, claims["jti"], kid, claims.get("sid"), claims.get("iat", 0))

@@ -5,30 +5,49 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from core.settings import Schedule
+from core.settings import Lists, Schedule
 from db.jobs import AFFINITY, list_jobs
+from db.list_jobs import LISTS
 from db.postgres import Pool
 from engine.maintenance.periodic import do_periodic_work, due_period
 
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NEVER = Schedule(retrain_daily=False)
+NO_LISTS = Lists()
 
 
 async def test_periodic_work_done_twice_at_once_schedules_one_training_a_day(pool: Pool) -> None:
     daily, due = Schedule(retrain_at=time(3)), MONDAY.replace(hour=4)
-    assert await do_periodic_work(pool, daily, MONDAY.replace(hour=2)) == []
-    kinds = await asyncio.gather(*(do_periodic_work(pool, daily, due) for _ in range(4)))
+    assert await do_periodic_work(pool, daily, NO_LISTS, MONDAY.replace(hour=2)) == []
+    kinds = await asyncio.gather(*(do_periodic_work(pool, daily, NO_LISTS, due) for _ in range(4)))
     assert sorted(kinds) == [[], [], [], [AFFINITY]]
     (asked,) = await list_jobs(pool, 10)
     assert (asked.reason, asked.requested_by) == ("scheduled for 2026-01-05", "schedule")
     await pool.execute("UPDATE training_jobs SET state = 'FAILED'")
-    assert await do_periodic_work(pool, daily, due + timedelta(hours=1)) == []
-    assert await do_periodic_work(pool, NEVER, due + timedelta(days=1)) == []
-    assert await do_periodic_work(pool, daily, due + timedelta(days=1)) == [AFFINITY]
+    assert await do_periodic_work(pool, daily, NO_LISTS, due + timedelta(hours=1)) == []
+    assert await do_periodic_work(pool, NEVER, NO_LISTS, due + timedelta(days=1)) == []
+    assert await do_periodic_work(pool, daily, NO_LISTS, due + timedelta(days=1)) == [AFFINITY]
+
+
+async def test_the_lists_of_each_placement_are_requested_once_a_day(pool: Pool) -> None:
+    daily = Lists(lists_url="/data/lists", lists_daily="home, mail", lists_at=time(5))
+    assert await do_periodic_work(pool, NEVER, daily, MONDAY.replace(hour=4)) == []
+    kinds = await asyncio.gather(*(do_periodic_work(pool, NEVER, daily, MONDAY.replace(hour=5)) for _ in range(4)))
+    assert [kind for each in kinds for kind in each] == [LISTS, LISTS]
+    jobs = await list_jobs(pool, 10)
+    assert {(job.list_request["placement"], job.list_request["first"]) for job in jobs if job.list_request} == {
+        ("home", 20),
+        ("mail", 20),
+    }
+    assert (jobs[0].kind, jobs[0].reason, jobs[0].requested_by) == (LISTS, "scheduled for 2026-01-05", "schedule")
+    assert await do_periodic_work(pool, NEVER, daily, MONDAY.replace(hour=6)) == []
+    assert await do_periodic_work(pool, NEVER, daily, MONDAY.replace(hour=5) + timedelta(days=1)) == [LISTS, LISTS]
+    unset = Lists(lists_daily="home")
+    assert await do_periodic_work(pool, NEVER, unset, MONDAY.replace(hour=5) + timedelta(days=2)) == []
 
 
 async def test_periodic_work_makes_the_partitions_of_the_months_ahead(pool: Pool) -> None:
-    await do_periodic_work(pool, NEVER, datetime(2031, 5, 20, tzinfo=UTC))
+    await do_periodic_work(pool, NEVER, NO_LISTS, datetime(2031, 5, 20, tzinfo=UTC))
     assert await pool.fetchval("SELECT to_regclass('events_2031_07') IS NOT NULL")
 
 

@@ -23,7 +23,7 @@ from db.items import upsert_items
 from db.jobs import AFFINITY, MOST_LEASES, Job, LeaseLost, give_up_jobs, job_by_id, lease_job, request_job
 from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
-from engine.models import training
+from engine.models import leases, training
 from engine.models.leases import TrainingStopped, hold
 from tests.faults import eventually
 from tests.fixtures.worker import BEAT, OFTEN, StartWorker
@@ -252,8 +252,8 @@ async def test_a_job_whose_trainer_is_stopped_while_it_leases_waits_again(
         await go_on.wait()
         return job
 
-    monkeypatch.setattr(training, "lease_job", lease_slowly)
-    leasing = asyncio.create_task(training._leased(pool, AFFINITY))
+    monkeypatch.setattr(leases, "lease_job", lease_slowly)
+    leasing = asyncio.create_task(leases.lease_waiting(pool, AFFINITY))
     await leased.wait()
     assert (await job(pool, asked.id)).state == "RUNNING"
     leasing.cancel()

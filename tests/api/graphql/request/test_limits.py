@@ -21,7 +21,7 @@ def cost(text: str) -> int:
 def prepare(text: str, variables: dict[str, object]) -> None:
     documents = Documents(SCHEMA)
     document = documents.read(text)
-    documents.check_cost(document, document.operation(None), variables)
+    documents.cost(document, document.operation(None), variables)
 
 
 def refusal(text: str, **variables: object) -> str:
@@ -111,7 +111,7 @@ def test_a_cost_that_depends_on_variables_is_checked_per_request() -> None:
     text = "query($n: Int!) { people(first: $n) { friends(first: $n) { id name } } }"
     documents = Documents(SCHEMA)
     document = documents.read(text)
-    documents.check_cost(document, document.operation(None), {"n": 20})
+    documents.cost(document, document.operation(None), {"n": 20})
     assert "cost is 20202" in refusal(text, n=100)
     assert "cost is 20202" in refusal(text, n=1e300)
 
@@ -120,7 +120,7 @@ def test_a_cost_that_depends_on_variables_is_checked_per_request() -> None:
 def test_a_first_variable_of_another_type_is_left_to_the_executor(value: object) -> None:
     documents = Documents(SCHEMA)
     document = documents.read("query($n: Int) { people(first: $n) { id } }")
-    documents.check_cost(document, document.operation(None), {"n": value})
+    documents.cost(document, document.operation(None), {"n": value})
 
 
 def test_the_number_of_cached_costs_is_bounded() -> None:
@@ -128,7 +128,7 @@ def test_the_number_of_cached_costs_is_bounded() -> None:
     document = documents.read("query($n: Int!) { people(first: $n) { id } }")
     operation = document.operation(None)
     for number in range(5000):
-        documents.check_cost(document, operation, {"n": number})
+        documents.cost(document, operation, {"n": number})
     assert len(operation.costs) <= 256
 
 

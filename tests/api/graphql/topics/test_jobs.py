@@ -1,7 +1,10 @@
 """Training jobs over GraphQL: requested once, queried, paged."""
 
+import pytest
+
 from api.gateway import Gateway
 from core.contract import Person
+from core.settings import Lists
 from db.jobs import AFFINITY, fail_job, lease_job, request_job
 from tests.fixtures.gateway import Ask
 
@@ -47,6 +50,28 @@ async def test_a_job_shows_its_state_until_it_ends(ask: Ask, gateway: Gateway) -
 async def test_an_unknown_job_is_null(ask: Ask) -> None:
     for id in ("4711", "x", "9" * 30, "-1"):
         assert (await ask(JOB, {"id": id})).data == {"job": None}
+
+
+LISTS = """mutation ($input: RequestListsInput!) { requestLists(input: $input) { job { id kind state requestedBy
+  listFile { placement first market format lists degraded modelId url } } } }"""
+
+
+async def test_lists_are_requested_where_a_place_is_set(
+    ask: Ask, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"placement": "mail", "first": 5, "format": "JSONL", "filter": {"categories": ["tea"]}}
+    refused = await ask(LISTS, {"input": wanted})
+    assert (refused.codes, refused.data) == (["BAD_USER_INPUT"], {"requestLists": None})
+    monkeypatch.setitem(vars(gateway.settings), "lists", Lists(lists_url="/data/lists"))
+    job = (await ask(LISTS, {"input": wanted})).data["requestLists"]["job"]
+    assert (job["kind"], job["state"], job["requestedBy"]) == ("lists", "QUEUED", "tests")
+    assert job["listFile"] == {
+        "placement": "mail", "first": 5, "market": None, "format": "JSONL",
+        "lists": 0, "degraded": 0, "modelId": None, "url": None,
+    }  # fmt: skip
+    assert (await ask(LISTS, {"input": wanted})).data["requestLists"]["job"]["id"] == job["id"]
+    assert (await ask(LISTS, {"input": {"first": 0}})).codes == ["BAD_USER_INPUT"]
+    assert (await ask(LISTS, {"input": {}}, scopes=["models:read", "recommendations:read"])).codes == ["FORBIDDEN"]
 
 
 async def test_jobs_are_paged_newest_first(ask: Ask, gateway: Gateway) -> None:

@@ -1,13 +1,18 @@
 """Requests that wait on their connection: they start in turn, or not at all when their caller has left."""
 
 import asyncio
+import gc
 import socket
+import weakref
+from collections.abc import Hashable
+from functools import partial
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from api.http.connections import protocol, turns
 from api.http.connections.protocol import MAX_UNPARSED, GatewayProtocol
+from api.http.connections.turns import Lane
 from tests.faults import eventually
 from tests.http_protocol import CLOSE, GET, LARGEST_READ, MEGABYTE, App, CountedProtocol
 from tests.raw_http import DEADLINE, exchange, status
@@ -79,6 +84,57 @@ async def test_a_request_whose_caller_has_left_is_not_run(port: int, app: App) -
     assert [scope["path"] for scope in app.asked] == ["/first"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "lane"),
+    [
+        (GET + b"\r\n", Lane.OTHER),
+        (b"GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n", Lane.PROBE),
+        (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc", Lane.OTHER),
+        (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabcG", Lane.FOLLOWED),
+        (GET + b"\r\n" + GET + b"\r\n", Lane.FOLLOWED),
+        (b"GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n" * 2, Lane.FOLLOWED),
+    ],
+)
+async def test_a_request_with_bytes_behind_it_waits_in_a_lane_of_its_own(
+    port: int, app: App, sent: bytes, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes, start = list[Lane](), turns.Turns.start
+
+    def noted(self: turns.Turns, lane: Lane, caller: Hashable, starts: turns.Start) -> None:
+        lanes.append(lane)
+        start(self, lane, caller, starts)
+
+    monkeypatch.setattr(turns.Turns, "start", noted)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    await reader.readuntil(b";")
+    assert lanes[0] is lane
+    writer.close()
+
+
+async def test_a_connection_is_not_closed_as_idle_when_a_request_has_come_that_was_not_read_yet(port: int) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        caller.setblocking(False)
+        for _ in range(2):
+            caller.send(GET + b"\r\n")
+            if CountedProtocol.fed:
+                CountedProtocol.last.timeout_keep_alive_handler()  # the time is over before the loop has read
+            async with asyncio.timeout(DEADLINE):
+                assert status(await loop.sock_recv(caller, 65_536)) == 200
+
+
+async def test_a_closed_connection_is_freed_without_a_garbage_collection(port: int) -> None:
+    gc.disable()
+    try:
+        assert status(await exchange(port, GET, CLOSE, b"\r\n")) == 200
+        seen = weakref.ref(CountedProtocol.last)
+        del CountedProtocol.last
+        await eventually(partial(gone, seen))
+    finally:
+        gc.enable()
+
+
 async def test_more_requests_than_may_wait_are_refused(port: int, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "MAX_WAITING", 2)
     callers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
@@ -135,6 +191,10 @@ async def test_a_caller_that_does_not_read_its_answer_is_closed(port: int, app: 
 
 async def asked(app: App, count: int) -> bool:
     return len(app.asked) == count
+
+
+async def gone(seen: weakref.ref[CountedProtocol]) -> bool:
+    return seen() is None
 
 
 async def some_unparsed() -> bool:

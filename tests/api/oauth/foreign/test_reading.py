@@ -4,14 +4,23 @@ import asyncio
 import gzip
 import json
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from api.oauth.foreign import issuers as foreign
 from api.oauth.foreign import reading
@@ -19,6 +28,7 @@ from api.oauth.foreign.addresses import metadata_addresses
 from api.oauth.foreign.keys import UnreadableKeys
 from api.oauth.foreign.reading import read_keys
 from api.oauth.tokens.verifier import Verifier
+from core import clock
 from core.errors import InvalidToken, KeysUnavailable
 from db.issuers import Issuer
 from tests.api.oauth.foreign.conftest import Trust
@@ -234,6 +244,49 @@ def test_a_proxy_of_the_environment_is_not_used(server: Server, monkeypatch: pyt
     monkeypatch.setenv("NO_PROXY", "")
     server.answers["/keys"] = said(GOOD)
     assert list(read_keys(issuer_at(server.url, f"{server.url}/keys")).keys.usable) == ["k1"]
+
+
+def test_a_proxy_that_the_operator_names_is_used() -> None:
+    with _served() as proxy:
+        proxy.answers["http://127.0.0.1:1/keys"] = said(GOOD)
+        found = read_keys(issuer_at("http://127.0.0.1:1", "http://127.0.0.1:1/keys"), proxy.url)
+    assert list(found.keys.usable) == ["k1"]
+
+
+def test_the_certificate_of_a_server_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = self_signed(tmp_path)
+    issuer, secured = issuer_at("https://id.example"), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secured.load_cert_chain(authority)
+    with _served() as server:
+        server.socket = secured.wrap_socket(server.socket, server_side=True)
+        server.answers["/keys"] = said(GOOD)
+        port = server.server_address[1]
+        right = replace(issuer, jwks_url=f"https://localhost:{port}/keys")
+        with pytest.raises(UnreadableKeys):
+            read_keys(right)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        monkeypatch.setattr(reading, "_trusted", reading._trusted.__wrapped__)  # what it trusts is kept
+        assert list(read_keys(right).keys.usable) == ["k1"]
+        with pytest.raises(UnreadableKeys):  # the certificate is for another name
+            read_keys(replace(issuer, jwks_url=f"https://127.0.0.1:{port}/keys"))
+
+
+def self_signed(folder: Path) -> Path:
+    """A file with a new key and its certificate for `localhost`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(clock.now() - timedelta(days=1))
+        .not_valid_after(clock.now() + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, SHA256())
+    )
+    file = folder / "certificate.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return file
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.jwk import ECKey, Key
 
 from api.oauth.clients.registration import register
+from api.oauth.foreign.tokens import viewer_of
 from api.oauth.grant_types import TOKEN_EXCHANGE
 from api.oauth.tokens import verifier as verifying
 from api.oauth.tokens.verifier import Verifier
@@ -175,6 +176,14 @@ async def test_claims_that_are_not_for_us_are_refused(
     claims = {name: value for name, value in right.items() if value is not None}
     assert await refused(verifier, provider.forged(claims))
     assert not await refused(verifier, provider.forged())
+
+
+async def test_the_verified_claims_count_not_those_that_chose_the_key(provider: IdentityProvider, trust: Trust) -> None:
+    issuer = await trust()
+    assert viewer_of(provider.claims(), issuer).person == Person("user", "u1")
+    for other in (OURS, provider.url + "/", None):
+        with pytest.raises(InvalidToken):
+            viewer_of(provider.claims(iss=other), issuer)
 
 
 async def test_an_audience_may_be_one_of_several_and_clocks_may_differ_a_little(

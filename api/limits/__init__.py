@@ -1,0 +1,1 @@
+"""Rate limits of clients, people and addresses, shared by all gateways."""

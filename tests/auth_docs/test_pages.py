@@ -1,0 +1,129 @@
+"""Every block of code on the pages about tokens that can run here does what the page says."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from core import clock
+from core.settings import Stores
+from db.items import upsert_items
+from db.postgres import Pool
+from tests.auth_docs.pages import Reader, blocks
+from tests.commands import ROOT
+from tests.running import Running, environment, running_issuer
+
+PAGES = ["auth.md", *sorted(f"auth/{page.name}" for page in (ROOT / "docs" / "auth").glob("*.md"))]
+ELSEWHERE = {"swift", "kotlin"}  # languages that do not run here
+
+
+@pytest.fixture
+def gateway(stores: Stores, redis: Any, channel: Any, pool: Pool, tmp_path: Path) -> Iterator[Running]:
+    """A gateway without clients."""
+    with running_issuer(stores, tmp_path / "gateway.log") as running:
+        yield running
+
+
+@pytest.fixture
+def reader(gateway: Running, stores: Stores, tmp_path: Path) -> Reader:
+    """A reader beside that gateway."""
+    return Reader(gateway.url, tmp_path, environment(stores) | {"OAUTHLIB_INSECURE_TRANSPORT": "1"})
+
+
+def remember_secret(reader: Reader, printed: str) -> None:
+    """Set $SECRET to the secret that a command printed."""
+    found = re.search(r"^client_secret: (\S+)$", printed, re.MULTILINE)
+    assert found, printed
+    reader.variables["SECRET"] = found[1]
+
+
+def me(reader: Reader, token: str) -> dict[str, Any]:
+    """The person of a token, as the gateway sees them."""
+    headers = {"authorization": f"Bearer {token}"}
+    answer = httpx.post(f"{reader.url}/graphql", json={"query": "{ me { id } }"}, headers=headers, timeout=30)
+    return dict(answer.json()["data"]["me"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_only_blocks_that_a_test_runs_or_that_cannot_run_here(page: str) -> None:
+    counted = {name: len(blocks(page, name)) for name in ("sh", "python", "js", *ELSEWHERE)}
+    assert sum(counted.values()) == len(blocks(page)), "a block of another language"
+    assert counted == {**dict.fromkeys(counted, 0), **EXPECTED[page]}, "add the new block to a test below"
+
+
+EXPECTED: dict[str, dict[str, int]] = {
+    "auth.md": {"sh": 4},
+    "auth/accounts.md": {"sh": 1},
+    "auth/mobile.md": {"sh": 1, "swift": 1, "kotlin": 1},
+    "auth/partner.md": {"sh": 3, "python": 3, "js": 2},
+    "auth/web.md": {"sh": 1, "python": 1, "js": 2},
+}
+
+
+async def test_the_first_page_gets_a_token_in_two_minutes(reader: Reader, pool: Pool) -> None:
+    await upsert_items(pool, [{"id": "milk", "title": "Milk", "updated_at": clock.now()}])
+    register, ask, query, end = blocks("auth.md", "sh")
+    remember_secret(reader, reader.sh(register))
+    granted = json.loads(reader.sh(ask))
+    assert granted["expires_in"] == 3600
+    reader.variables["TOKEN"] = granted["access_token"]
+    assert "errors" not in json.loads(reader.sh(query))
+    introspect, revoke = end.splitlines()
+    assert json.loads(reader.sh(introspect))["active"] is True
+    assert json.loads(reader.sh(revoke)) == {}
+    assert json.loads(reader.sh(introspect)) == {"active": False}
+
+
+def test_a_web_shops_server_gets_a_token_of_one_person_in_python(reader: Reader) -> None:
+    (register,) = blocks("auth/web.md", "sh")
+    remember_secret(reader, reader.sh(register))
+    (server,) = blocks("auth/web.md", "python")
+    granted = ast.literal_eval(reader.python(server))
+    assert granted["expires_in"] == 900
+    assert me(reader, granted["access_token"]) == {"id": "17850"}
+
+
+@pytest.mark.node
+def test_a_web_shops_server_and_page_get_lists_in_node(reader: Reader, clients_in_js: Path) -> None:
+    (register,) = blocks("auth/web.md", "sh")
+    remember_secret(reader, reader.sh(register))
+    server, page = blocks("auth/web.md", "js")
+    granted = json.loads(reader.js(server, clients_in_js))
+    assert granted["expires_in"] == 900
+    asked = f"{page}\nconsole.log(JSON.stringify(await recommendations({json.dumps(granted['access_token'])}, 3)));"
+    assert json.loads(reader.js(asked, clients_in_js)) == []
+    refused = f"{page}\nconsole.log(JSON.stringify(await recommendations('wrong', 3)));"
+    assert json.loads(reader.js(refused, clients_in_js)) is None
+
+
+def test_a_partner_uploads_in_python(reader: Reader) -> None:
+    register, curl, _ = blocks("auth/partner.md", "sh")
+    remember_secret(reader, reader.sh(register))
+    assert json.loads(reader.sh(curl))["scope"] == "catalog:write"
+    assert ast.literal_eval(reader.python(blocks("auth/partner.md", "python")[0]))["accepted"] == 1
+
+
+@pytest.mark.node
+def test_a_partner_uploads_in_node(reader: Reader, clients_in_js: Path) -> None:
+    remember_secret(reader, reader.sh(blocks("auth/partner.md", "sh")[0]))
+    assert json.loads(reader.js(blocks("auth/partner.md", "js")[0], clients_in_js))["accepted"] == 1
+
+
+def test_a_partner_with_a_key_gets_a_token_in_python(reader: Reader) -> None:
+    _, make_key, ask = blocks("auth/partner.md", "python")
+    reader.python(make_key)
+    assert "client_secret" not in reader.sh(blocks("auth/partner.md", "sh")[2])
+    granted = ast.literal_eval(reader.python(ask))
+    assert granted["scope"] == "catalog:write" and granted["expires_in"] == 3600
+
+
+@pytest.mark.node
+def test_a_partner_with_a_key_gets_a_token_in_node(reader: Reader, clients_in_js: Path) -> None:
+    reader.python(blocks("auth/partner.md", "python")[1])
+    reader.sh(blocks("auth/partner.md", "sh")[2])
+    assert json.loads(reader.js(blocks("auth/partner.md", "js")[1], clients_in_js))["scope"] == "catalog:write"

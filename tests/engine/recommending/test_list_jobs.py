@@ -1,0 +1,180 @@
+"""Jobs that write the lists of all users: requested once, carried out once, with their progress."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow.parquet as pq
+import pytest
+
+from bus.envelope import Envelope
+from core import clock
+from core.contract import read_event
+from core.errors import InvalidInput, RateLimited, StoreUnavailable
+from core.settings import Lists, Stores
+from core.uploads import Offer
+from db.events import insert_events
+from db.items import upsert_items
+from db.jobs import Job, LeaseLost, job_by_id, lease_job
+from db.list_jobs import LISTS, MOST_WAITING, finish_list_job
+from db.postgres import Pool
+from engine.catalogue.filters import Filter
+from engine.models.leases import TrainingStopped
+from engine.recommending import list_files
+from engine.recommending.list_jobs import request_lists, write_waiting_lists
+from engine.recommending.wanted_lists import WantedLists
+
+MAIL = WantedLists("mail/de", 3, None, Filter(categories=("c1",), without=Filter(ids=("i1",))))
+
+
+class Sent(list[Envelope]):
+    """A publisher that remembers."""
+
+    async def publish(self, envelope: Envelope) -> None:
+        self.append(envelope)
+
+
+class Away:
+    """A publisher without a broker."""
+
+    async def publish(self, envelope: Envelope) -> None:
+        raise StoreUnavailable("broker", "The broker is away.")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Lists:
+    return Lists(lists_url=str(tmp_path / "lists"))
+
+
+@pytest.fixture
+async def shop(pool: Pool) -> None:
+    """Three users, eight items, no model."""
+    now = clock.now()
+    offers = [Offer(None, None, None, None, available=True)]
+    items: list[Any] = [
+        {"id": f"i{at}", "updated_at": now, "categories": [f"c{at % 2}"], "offers": offers} for at in range(8)
+    ]
+    await upsert_items(pool, items)
+    raws = [
+        {
+            "type": "PURCHASE",
+            "itemId": f"i{at}",
+            "occurredAt": now - timedelta(days=2),
+            "id": str(at),
+            "userId": f"u{at}",
+        }
+        for at in range(3)
+    ]
+    await insert_events(pool, [read_event(raw, source="shop", received_at=now) for raw in raws])
+
+
+async def requested(pool: Pool, place: Lists, wanted: WantedLists = MAIL, publisher: Any = None) -> Job:
+    return await request_lists(pool, publisher or Sent(), place.lists_url, wanted, "for the mail", "ada")
+
+
+async def again(pool: Pool, job: Job) -> Job:
+    found = await job_by_id(pool, job.id)
+    assert found
+    return found
+
+
+@pytest.mark.usefixtures("shop")
+async def test_a_job_writes_the_list_of_every_user_and_says_where(pool: Pool, stores: Stores, place: Lists) -> None:
+    job = await requested(pool, place)
+    file = await write_waiting_lists(stores, place)
+    assert file == f"{place.lists_url}/mail%2Fde/{job.requested_at:%Y-%m-%d}-{job.id}.parquet"
+    rows = pq.read_table(file).to_pylist()
+    assert [(row["userId"], row["placement"]) for row in rows] == [
+        ("u0", "mail/de"),
+        ("u1", "mail/de"),
+        ("u2", "mail/de"),
+    ]
+    assert {item["id"] for row in rows for item in row["items"]} == {"i3", "i5", "i7"}
+    done = await again(pool, job)
+    assert (done.state, done.list_progress) == (
+        "SUCCEEDED",
+        {"lists": 3, "model": None, "degraded": 3, "rejected": 0, "file": file},
+    )
+    assert await write_waiting_lists(stores, place) is None
+
+
+@pytest.mark.usefixtures("shop")
+async def test_lines_of_json_are_written_too(pool: Pool, stores: Stores, place: Lists) -> None:
+    await requested(pool, place, WantedLists(format="jsonl"))
+    file = await write_waiting_lists(stores, place)
+    assert file and file.endswith(".jsonl")
+    assert [json.loads(line)["userId"] for line in Path(unquote(file)).read_text().splitlines()] == ["u0", "u1", "u2"]
+
+
+async def test_one_job_waits_for_the_same_lists(pool: Pool, place: Lists) -> None:
+    sent = Sent()
+    jobs = await asyncio.gather(*(requested(pool, place, publisher=sent) for _ in range(5)))
+    assert len({job.id for job in jobs}) == 1 and {envelope.body for envelope in sent} == {b"lists"}
+    assert (await requested(pool, place, WantedLists("home"), Away())).id != jobs[0].id
+    assert WantedLists.of((await again(pool, jobs[0])).list_request) == MAIL
+    assert await lease_job(pool, LISTS)
+    assert (await requested(pool, place)).id not in {job.id for job in jobs}
+
+
+async def test_few_jobs_wait(pool: Pool, place: Lists) -> None:
+    for number in range(MOST_WAITING):
+        await requested(pool, place, WantedLists(f"p{number}"))
+    with pytest.raises(RateLimited, match=f"^{MOST_WAITING} files of lists wait already"):
+        await requested(pool, place, WantedLists("one more"))
+    assert (await requested(pool, place, WantedLists("p0"))).state == "QUEUED"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [(WantedLists(""), "placement"), (WantedLists("x" * 65), "placement"), (WantedLists(first=101), "first")],
+)
+async def test_wrong_lists_are_refused_before_a_job_waits(
+    pool: Pool, place: Lists, wanted: WantedLists, field: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await requested(pool, place, wanted)
+    assert refused.value.field == field
+    assert await lease_job(pool, LISTS) is None
+
+
+async def test_without_a_place_nothing_waits_and_a_job_of_before_fails(
+    pool: Pool, stores: Stores, place: Lists
+) -> None:
+    with pytest.raises(InvalidInput, match="^PENCHANT_LISTS_URL"):
+        await requested(pool, Lists())
+    job = await requested(pool, place)
+    with pytest.raises(InvalidInput):
+        await write_waiting_lists(stores, Lists())
+    failed = await again(pool, job)
+    assert (failed.state, failed.error) == ("FAILED", "PENCHANT_LISTS_URL names no place for files of lists.")
+
+
+@pytest.mark.usefixtures("shop")
+async def test_a_job_that_lost_its_lease_leaves_no_file(
+    pool: Pool, stores: Stores, place: Lists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await requested(pool, place)
+    kept = list_files._add_group
+
+    async def while_another_takes_it(*arguments: Any) -> list_files.Written:
+        await pool.execute("UPDATE training_jobs SET fencing_token = fencing_token + 1")
+        return await kept(*arguments)
+
+    monkeypatch.setattr(list_files, "_add_group", while_another_takes_it)
+    with pytest.raises(LeaseLost):
+        await write_waiting_lists(stores, place)
+    assert [path for path in (tmp_path / "lists").rglob("*") if path.is_file()] == []
+    held = await again(pool, job)
+    assert held.state == "RUNNING"
+    with pytest.raises(LeaseLost):
+        await finish_list_job(pool, job, {})
+
+
+async def test_a_trainer_that_ends_begins_no_lists(pool: Pool, stores: Stores, place: Lists) -> None:
+    job = await requested(pool, place)
+    with pytest.raises(TrainingStopped):
+        await write_waiting_lists(stores, place, stopping=lambda: True)
+    assert (await again(pool, job)).state == "QUEUED"
