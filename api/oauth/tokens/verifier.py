@@ -137,7 +137,7 @@ class Verifier:
 
     async def _check_foreign(self, token: str) -> _Checked | None:
         foreign = await self._foreign.check(token)
-        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, None, 0, foreign)
+        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.key.kid, None, 0, foreign)
 
     def _check(self, token: str) -> _Checked:
         try:

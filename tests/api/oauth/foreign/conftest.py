@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from api.oauth.foreign import issuers as foreign
+from api.oauth.foreign import reading
 from api.oauth.foreign.registration import register_issuer
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
+from core.errors import InvalidToken
 from db.issuers import Issuer, add_issuer
 from db.postgres import Pool
 from tests.identity_provider import AUDIENCE, IdentityProvider, identity_provider
@@ -16,6 +19,14 @@ OURS = "https://shop.example"
 SCOPE = "recommendations:read profiles:read events:write"
 
 Trust = Callable[..., Awaitable[Issuer]]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time for a busy machine: a test of the real times sets its own."""
+    monkeypatch.setattr(foreign, "PATIENCE", 30.0)
+    for name in ("CONNECT_TIMEOUT", "TOTAL_TIMEOUT"):
+        monkeypatch.setattr(reading, name, 30.0)
 
 
 @pytest.fixture
@@ -45,3 +56,12 @@ async def verifier(pool: Pool) -> AsyncIterator[Verifier]:
     opened = Verifier(pool, keys, OURS, poll=0.0)
     yield opened
     await opened.close()
+
+
+async def refused(verifier: Verifier, token: str) -> bool:
+    """Whether a token is refused as not valid."""
+    try:
+        await verifier.verify(token)
+    except InvalidToken:
+        return True
+    return False
