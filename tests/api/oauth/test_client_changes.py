@@ -132,7 +132,7 @@ async def test_refused_tokens_are_counted_and_uses_are_noted(
     (used,) = (await last_uses(pool, ["shop", "nobody"])).values()
     assert abs(used - clock.now()) < timedelta(minutes=1)
     await changing.disable(pool, "shop", "test")
-    verifier = Verifier(pool, authority.keys, authority.issuer, authority.activity, poll=0.0)
+    verifier = Verifier(pool, authority.keys, authority.issuer, activity=authority.activity, poll=0.0)
     for _ in range(2):
         with pytest.raises(InvalidToken):
             await verifier.verify(sent)
