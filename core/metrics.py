@@ -47,9 +47,6 @@ RATE_LIMITED: Final = Counter(
     ("limit",),
     registry=_COUNTED,
 )
-LIMITED_LOCALLY: Final = Counter(
-    "penchant_limited_locally", "Requests limited in this process alone, while Redis did not answer.", registry=_COUNTED
-)
 DEGRADED: Final = Counter(
     "penchant_degraded", "Lists that were less than they could be, by reason.", ("reason",), registry=_COUNTED
 )

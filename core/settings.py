@@ -143,7 +143,6 @@ class Gateway(_Concern):
     )
     issuers_proxy: SecretStr | None = Field(
         None,
-        pattern=r"^https?://",
         description="Address of an HTTP proxy through which the keys of foreign issuers are read; unset: none.",
     )
     graphiql: bool = Field(False, description="Whether /graphql serves browsers a page to try queries.")
@@ -162,6 +161,14 @@ class Gateway(_Concern):
     def secrets(self) -> tuple[str, ...]:
         """The secrets that are accepted. The first one signs and encrypts."""
         return tuple(secret.get_secret_value() for secret in (self.secret, self.secret_previous) if secret is not None)
+
+    @field_validator("issuers_proxy")
+    @classmethod
+    def _is_web_address(cls, proxy: SecretStr | None) -> SecretStr | None:
+        """Refuse an address that no request can be sent to."""
+        if proxy is not None and not proxy.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return proxy
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -222,7 +229,7 @@ class SignIn(_Concern):
 
 
 class Rates(_Concern):
-    """How much callers may ask for, in units: docs/clients.md says what a unit is. `off` or `0` sets no limit."""
+    """How much callers may ask for, in units: docs/rates.md says what a unit is. `off` or `0` sets no limit."""
 
     rate_client: str = Field(
         "12000000/minute", description="Units of one client with all people whose tokens it holds, in all gateways."

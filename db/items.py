@@ -25,6 +25,7 @@ from db.postgres import Connection, transaction
 
 PAGE = 5_000
 BULK_TIMEOUT = 900.0  # seconds, to read the whole table
+APPLIED_AT_ONCE = 20  # patches that are joined between two turns of the event loop: one may have 500 offers
 CHANGES = 1_000  # rows that are read at once while a gateway answers
 _FIELDS = (
     "group_id", "title", "description", "categories", "brand", "image_url", "url", "app_url", "attributes", "offers",
@@ -153,7 +154,11 @@ async def _upsert(
 ) -> list[UpsertOutcome]:
     now = clock.now()
     joined: dict[str, dict[str, Any]] = {}
-    outcomes = [_apply(updated, joined, patch, now) for patch in patches]
+    outcomes = []
+    for position, patch in enumerate(patches):
+        if position % APPLIED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        outcomes.append(_apply(updated, joined, patch, now))
     rows = await connection.fetch(_UPSERT, [joined[id] for id in sorted(joined)])
     stored = {row["id"] for row in rows}
     return [

@@ -3,6 +3,7 @@
 import hashlib
 from base64 import urlsafe_b64encode
 from datetime import datetime
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from api.oauth.authority import Authority
@@ -19,7 +20,7 @@ def code_of(
     client_id: str = "app",
     user_id: str = "u1",
     auth_time: datetime | None = None,
-    **more: str,
+    **more: Any,
 ) -> str:
     """The code that the client gets when the user approves what it asks for."""
     challenge = urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()

@@ -10,7 +10,8 @@ from functools import partial
 import uvicorn
 
 DRAINING = "draining"  # in the state of requests that come after SIGTERM
-ACCEPTED_AT_ONCE = 16  # connections that one iteration of the event loop accepts
+ACCEPTED_AT_ONCE = 32  # connections that one iteration of the event loop accepts
+RECEIVE_BUFFER = 65_536  # bytes that the system keeps of a connection, also of one that is not accepted yet
 LAST_REQUEST_TIMEOUT = 1.0  # seconds in which an open connection may still send one request, its last
 SHUTDOWN_TIMEOUT = 28  # seconds after that for the requests still running; both together are less than 30
 
@@ -34,6 +35,7 @@ class GatewayServer(uvicorn.Server):
         if not self.started:
             return
         for listening in [listening for server in self.servers for listening in server.sockets]:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             for _ in range(ACCEPTED_AT_ONCE - 1):
                 self.servers.append(await self._listen(socket.socket(fileno=os.dup(listening.fileno()))))
         if self._ready is not None:

@@ -10,7 +10,6 @@ from typing import Final
 from redis.asyncio import Redis
 
 from api.limits.policies import Bucket, Buckets
-from core import metrics
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db import rate_limits
@@ -129,7 +128,6 @@ class Limiter:
         return _verdict(buckets, taken.used, units, taken.now)
 
     def _take_locally(self, buckets: Buckets, units: int) -> Verdict:
-        metrics.LIMITED_LOCALLY.inc()
         used = [self._local.used(bucket) for bucket in buckets]
         allowed = all(units_ + units <= bucket.policy.most for bucket, units_ in zip(buckets, used, strict=True))
         if allowed:

@@ -11,7 +11,18 @@ from api.http.endpoint import refusal_headers, send_answer
 from api.http.guard import PROBES
 from api.limits.limits import meter_of, meter_of_address
 
-METERED: Final = frozenset({"/graphql", "/events", "/items", "/users", "/recommendations/batch", "/oauth/token", "/oauth/revoke", "/oauth/introspect"})
+METERED: Final = frozenset(
+    {
+        "/graphql",
+        "/events",
+        "/items",
+        "/users",
+        "/recommendations/batch",
+        "/oauth/token",
+        "/oauth/revoke",
+        "/oauth/introspect",
+    }
+)
 _KIND: Final = b"application/json; charset=utf-8"
 
 

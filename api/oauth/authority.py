@@ -128,7 +128,7 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     blocking_pool = BlockingPool(stores.postgres_url.get_secret_value(), stores.postgres_timeout, 3 * THREADS)
     activity = ClientActivity()
     proxy = settings.gateway.issuers_proxy
-    foreign = ForeignIssuers(issuer, proxy.get_secret_value() if proxy else None)
+    foreign = ForeignIssuers(issuer, None if proxy is None else proxy.get_secret_value())
     authority = Authority(
         issuer=issuer,
         keys=keys,

@@ -83,9 +83,9 @@ async def metadata_document(request: Request) -> Response:
 
 
 async def _take(request: Request, form: Mapping[str, str], meter: Meter) -> None:
-    """Take the units of a token request: from a client that authenticated before, or from the address.
+    """Take the units of a token request: from a client whose secret was right before, else from the address.
 
-    Else a guesser could use up the units of a client, and one wrong program those of a whole shop behind one address.
+    So a guesser uses up no units of a client. A client that is familiar at the address is not refused for others there.
     """
     authority: Authority = request.state.authority
     try:
@@ -94,10 +94,14 @@ async def _take(request: Request, form: Mapping[str, str], meter: Meter) -> None
         await meter.take(1)
         return
     client_id = credentials.client_id
-    if authority.server.remembers(credentials) or authority.guesses.is_familiar(client_id, caller_of(request.scope)):
+    if authority.server.remembers(credentials):
         await (await meter_of_client(request.scope, client_id)).take(TOKEN_UNITS)
-    else:
+        return
+    try:
         await meter.take(1)
+    except LimitReached:
+        if not authority.guesses.is_familiar(client_id, caller_of(request.scope)):
+            raise
 
 
 def _refuse(error: str, status: int, retry_after: int, description: str | None = None) -> Response:

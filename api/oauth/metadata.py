@@ -7,6 +7,7 @@ from api.oauth.clients.client_keys import ALGORITHMS
 from api.oauth.clients.credentials import METHODS, METHODS_OF_ALL
 from api.oauth.grant_types import GRANTS
 from api.oauth.tokens.signing_keys import ALGORITHM
+from engine.reasons.texts import LANGUAGES
 from engine.scopes import PROTOCOL, SCOPES
 
 
@@ -35,6 +36,7 @@ def metadata(issuer: str) -> dict[str, Any]:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [ALGORITHM],
         "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "sid"],
+        "ui_locales_supported": list(LANGUAGES),
         "prompt_values_supported": list(PROMPTS),
         "claims_parameter_supported": False,
         "request_parameter_supported": False,

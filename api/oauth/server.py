@@ -118,8 +118,9 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
 
     def refuse(self, error: OAuth2Error) -> Response:
         """The response to a request that failed with this error (RFC 6749, section 5.2)."""
-        error.description = describe(error) or None
-        return self.handle_response(*error())
+        status, body, headers = error()
+        described = {"error_description": description} if (description := describe(error)) else {}
+        return self.handle_response(status, dict(body) | described, headers)
 
     def _grant(self, request: ParsedRequest) -> Response:
         grant = self.get_token_grant(request)

@@ -1,5 +1,6 @@
 """Revocation (RFC 7009) and introspection (RFC 7662), each for the tokens of the client that asks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,7 +37,7 @@ class OwnAccessToken:
 
 @dataclass(frozen=True, slots=True)
 class OwnRefreshToken:
-    """The family of a valid refresh token of the client."""
+    """The family of a refresh token of the client."""
 
     family: Family
 
@@ -45,7 +46,7 @@ OwnToken = OwnAccessToken | OwnRefreshToken
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc]
-    """A client gives a token back. An access token ends alone, a refresh token with its family.
+    """A client gives a token back. An access token ends alone; a refresh token, used or not, ends its family.
 
     For a token that is unknown, expired or another client's, the answer is the same and nothing happens.
     """
@@ -54,7 +55,7 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc]
 
     def authenticate_token(self, request: ParsedRequest, client: RegisteredClient) -> OwnToken | None:
         """The token, if it is the client's. Raises InvalidRequestError without one."""
-        return own_token(self.server, request, client)
+        return own_token(self.server, request, client, self.server.families.of_refresh_token)
 
     def revoke_token(self, token: OwnToken, request: ParsedRequest) -> None:
         """Refuse the token from now on. Raises TooManyRevocations."""
@@ -73,7 +74,7 @@ class Introspection(IntrospectionEndpoint):  # type: ignore[misc]
 
     def authenticate_token(self, request: ParsedRequest, client: RegisteredClient) -> OwnToken | None:
         """The token, if it is the client's. Raises InvalidRequestError without one."""
-        return own_token(self.server, request, client)
+        return own_token(self.server, request, client, self.server.families.of_valid_refresh_token)
 
     def create_introspection_payload(self, token: OwnToken | None) -> dict[str, Any]:
         """What the token says, or that it is not active."""
@@ -95,10 +96,16 @@ class Introspection(IntrospectionEndpoint):  # type: ignore[misc]
         }
 
 
-def own_token(server: Any, request: ParsedRequest, client: RegisteredClient) -> OwnToken | None:
-    """The valid token in the request, if it was issued to this client. Raises InvalidRequestError without one.
+def own_token(
+    server: Any,
+    request: ParsedRequest,
+    client: RegisteredClient,
+    family_of: Callable[[str], Family | None],
+) -> OwnToken | None:
+    """The token in the request, if it was issued to this client. Raises InvalidRequestError without one.
 
-    `token_type_hint` is not needed: an access token is a JWT, and a refresh token is not.
+    `family_of` finds the family of a refresh token. `token_type_hint` is not needed: an access token is a JWT, and a
+    refresh token is not.
     """
     text = request.form.get("token")
     if text is None:
@@ -106,7 +113,7 @@ def own_token(server: Any, request: ParsedRequest, client: RegisteredClient) -> 
     claims = server.read_access_token(text)
     if claims is not None:
         return OwnAccessToken(claims) if claims["client_id"] == client.record.id else None
-    family = server.families.valid_of_refresh_token(text)
+    family = family_of(text)
     return OwnRefreshToken(family) if family is not None and family.client_id == client.record.id else None
 
 

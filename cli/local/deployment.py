@@ -64,6 +64,7 @@ class Deployment:
             **environment(urls),
             "PENCHANT_SECRET": read_secret("PENCHANT_SECRET") or self.folder.secret("gateway"),
             "PENCHANT_BUNDLES": os.environ.get("PENCHANT_BUNDLES") or str(self.folder.path / "bundles"),
+            "PENCHANT_LISTS_URL": os.environ.get("PENCHANT_LISTS_URL") or str(self.folder.path / "lists"),
             "PENCHANT_LOADS_URL": os.environ.get("PENCHANT_LOADS_URL")
             or os.environ.get("PENCHANT_LAKE_URL")
             or str(self.folder.path / "loads"),

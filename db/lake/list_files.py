@@ -64,7 +64,11 @@ class ListFile:
         else:
             with suppress(StoreUnavailable):
                 with self._folder.translated():
-                    discard(self._file)
+                    try:
+                        if self._parquet is not None:
+                            self._parquet.close()
+                    finally:
+                        discard(self._file)
                 self._folder.remove([self._temporary])
 
     def add(self, row: Mapping[str, Any]) -> None:

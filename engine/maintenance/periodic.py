@@ -1,4 +1,4 @@
-"""Periodic work in Postgres: due trainings and exports, abandoned jobs, partitions, a check of the outbox."""
+"""Periodic work in Postgres: due trainings and exports, abandoned jobs, partitions, ended sign-ins, the outbox."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from core.settings import EventLake, Lists, Schedule
+from db.authorizations import delete_ended_families
 from db.events import MONTHS_AHEAD, ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
@@ -32,6 +33,7 @@ async def do_periodic_work(pool: Pool, schedule: Schedule, lists: Lists, now: da
     await drop_empty_months(pool, now)
     for job in await give_up_jobs(pool):
         log.error("training_given_up", job=job)
+    await delete_ended_families(pool)
     age = await oldest_envelope_age(pool)
     if age is not None and age > OUTBOX_WARNING:
         log.warning("outbox_waits", seconds=round(age.total_seconds()))

@@ -37,7 +37,7 @@ async def request_lists(
 
     Raises InvalidInput, also where `place` is not set; RateLimited while too many wait.
     """
-    if place is None:
+    if not place:
         raise InvalidInput(NO_PLACE)
     request_of(wanted)  # raises InvalidInput
     job = await request_list_job(pool, wanted.as_json(), check_reason(reason), requested_by)
@@ -69,7 +69,7 @@ async def write_waiting_lists(
 
 
 async def _write(pool: Pool, stores: Stores, settings: Lists, held: HeldJob) -> str:
-    if settings.lists_url is None:
+    if not settings.lists_url:
         raise InvalidInput(NO_PLACE)
     wanted = WantedLists.of(held.job.list_request)
     file = file_of(settings.lists_url, wanted, held.job.requested_at, held.job.id)

@@ -17,9 +17,11 @@ from api.oauth.foreign import registration as foreign_registration
 from api.oauth.foreign import tokens as foreign_tokens
 from api.oauth.tokens import verifier
 from api.routes import bulk
-from core import amounts, events, events_v1, texts, uploads
-from core.settings import Gateway, Ingest, Tokens
+from core import amounts, events, events_v1, rates, texts, uploads
+from core.settings import Gateway, Ingest, Rates, Tokens
+from db import client_audit, signing_keys
 from engine import outcomes, scopes
+from engine.clients import administering, changing
 from engine.intake import ingest
 from engine.reasons import texts as reasons
 from engine.recommending import pages
@@ -29,6 +31,14 @@ from engine.recommending import recommendations as lists
 def longest(kind: Any) -> int:
     """The `max_length` of a constrained text."""
     return int(next(one.max_length for one in kind.__metadata__ if hasattr(one, "max_length")))
+
+
+def a_minute(setting: str) -> int:
+    """The units of a default rate, which is by the minute."""
+    rate = rates.read_rate(Rates.model_fields[setting].default)
+    assert rate is not None
+    assert rate.get_expiry() == 60
+    return rate.amount
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
@@ -83,6 +93,11 @@ ENFORCED = {
     "the reason of a decision": (texts.LONGEST_REASON, " characters"),
     "a client's secret": (registration.MAX_SECRET, " characters"),
     "a list of scopes": (scopes.LONGEST_LIST, " characters"),
+    "clients, for `createClient`": (administering.MAX_CLIENTS, ""),
+    "changes of a client in its audit trail": (client_audit.MOST_CHANGES, ""),
+    "days of refusals in an audit trail": (client_audit.DAYS_OF_REFUSALS, ""),
+    "the old secret beside a new one": (changing.MAX_OVERLAP, " s"),
+    "keys that verify tokens": (signing_keys.MAX_KEYS, ""),
     "lifetime of a token": (registration.MAX_TTL, " s"),
     "lifetime of a person's token (`PENCHANT_PERSON_TTL`)": (Tokens.model_fields["person_ttl"].default, " s"),
     "an access token": (verifier.MAX_LENGTH, " characters"),
@@ -93,6 +108,11 @@ ENFORCED = {
     "a form sent to `/oauth/token`": (form.MAX_BYTES, " bytes"),
     "wrong secrets of a client from one address, a minute": (guesses.MAX_FAILURES, ""),
     "wrong secrets from one address, a minute": (guesses.MAX_FAILURES_OF_ADDRESS, ""),
+    "units of a client, a minute (`PENCHANT_RATE_CLIENT`)": (a_minute("rate_client"), ""),
+    "units of a person, a minute (`PENCHANT_RATE_PERSON`)": (a_minute("rate_person"), ""),
+    "units of an address, a minute (`PENCHANT_RATE_ADDRESS`)": (a_minute("rate_address"), ""),
+    "units of a rate": (rates.MOST_UNITS, ""),
+    "time of a rate": (rates.LONGEST_WINDOW, " s"),
 }
 
 
@@ -100,4 +120,4 @@ def test_the_page_of_limits_says_what_the_code_enforces() -> None:
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     said = dict(row for row in rows if row != ("what", "at most"))
     assert said == {what: f"{most:,}{unit}" for what, (most, unit) in ENFORCED.items()}
-    assert len(rows) == len(said) + 5, "no row is there twice"
+    assert len(rows) == len(said) + 6, "no row is there twice"

@@ -170,7 +170,8 @@ def test_compressed_files_are_known_by_their_content(pack: object) -> None:
 
 @pytest.mark.parametrize("damaged", [gzip.compress(TABLE.encode() * 99)[:-20], bz2.compress(TABLE.encode() * 99)[:-20],
                                      pa.compress(TABLE.encode() * 99, codec="zstd", asbytes=True)[:-5],
-                                     gzip.compress(TABLE.encode() * 99)[:30] + b"xxxxxxxxxx"])  # fmt: skip
+                                     gzip.compress(TABLE.encode() * 99)[:30] + b"xxxxxxxxxx"],
+                         ids=["gzip", "bz2", "zstd", "overwritten"])  # fmt: skip
 def test_a_damaged_compression_is_one_clear_error(damaged: bytes) -> None:
     with pytest.raises(WrongFile, match="damaged"):
         read_by_name(file_of(damaged))

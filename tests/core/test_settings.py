@@ -66,3 +66,13 @@ def test_an_unknown_name_is_found_with_the_nearest_setting(name: str, meant: str
 def test_names_are_read_in_any_case_as_settings_are() -> None:
     assert unknown_names(["penchant_port", "Penchant_Secret"]) == {}
     assert {"PENCHANT_PORT", "PENCHANT_SECRET", "PENCHANT_SECRET_FILE", "PENCHANT_VERSION"} <= known_names()
+
+
+@pytest.mark.parametrize(("text", "accepted"), [("6000/minute", True), ("off", True), ("0", True), ("fast", False)])
+def test_a_rate_is_checked_when_the_settings_are_read(
+    monkeypatch: pytest.MonkeyPatch, text: str, accepted: bool
+) -> None:
+    monkeypatch.setenv("PENCHANT_RATE_PERSON", text)
+    faults = Settings().faults("rates")
+    assert [fault.name for fault in faults] == ([] if accepted else ["PENCHANT_RATE_PERSON"])
+    assert not faults or "6000/minute" in str(faults[0])

@@ -1,12 +1,24 @@
 """Items are patched by upserts, kept as removed rows, and every change is read once."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from core.uploads import ItemPatch, Offer
-from db.items import Item, catalogue_version, items_changed_since, remove_items, stream_items, upsert_items
+from db import items
+from db.items import (
+    APPLIED_AT_ONCE,
+    Item,
+    catalogue_version,
+    items_changed_since,
+    remove_items,
+    stream_items,
+    upsert_items,
+)
 from db.postgres import Pool
 from tests.fixtures.items import items_by_id
 
@@ -60,6 +72,28 @@ async def test_patches_of_one_item_in_one_batch_apply_in_their_order(pool: Pool)
     item = await only(pool)
     assert outcomes == ["ACCEPTED", "ACCEPTED", "STALE"]
     assert (item.title, item.brand) == ("2", "b")
+
+
+async def test_many_patches_leave_the_event_loop_free_in_between(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    applied, apply = Counter[int](), items._apply
+    rounds = 0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            await asyncio.sleep(0)
+            rounds += 1
+
+    def noted(*arguments: Any) -> Any:
+        applied[rounds] += 1
+        return apply(*arguments)
+
+    monkeypatch.setattr(items, "_apply", noted)
+    counting = asyncio.create_task(count())
+    outcomes = await upsert_items(pool, [patch(f"item-{number}") for number in range(3 * APPLIED_AT_ONCE)])
+    counting.cancel()
+    assert outcomes == ["ACCEPTED"] * (3 * APPLIED_AT_ONCE)
+    assert sorted(applied.values()) == [APPLIED_AT_ONCE] * 3
 
 
 async def test_a_removed_item_is_gone_and_keeps_its_number_when_it_returns(pool: Pool) -> None:

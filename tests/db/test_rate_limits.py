@@ -40,7 +40,9 @@ def charge(units: int = 1, most: int = 10, seconds: int = DAY, key: str = KEY, *
 
 async def stored(redis: Redis, key: str = KEY) -> tuple[float, float]:
     """The units that are used, and since when, in seconds."""
-    used, since = struct.unpack(">dd", await redis.get(key))
+    packed = await redis.get(key)
+    assert isinstance(packed, bytes)
+    used, since = struct.unpack(">dd", packed)
     return used, since / 1e6
 
 

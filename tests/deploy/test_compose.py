@@ -91,7 +91,8 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     lists = {"PENCHANT_DISLIKES_HOLD", "PENCHANT_POPULAR_WINDOW"}
     events = {"PENCHANT_PERSON_EVENTS_BACK", "PENCHANT_EVENTS_KEEP"}
     bundles = {"PENCHANT_BUNDLES_KEEP", "PENCHANT_BUNDLES_KEEP_SERVED"}
-    assert passed["gateway"] == {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", *lists, *events}
+    rates = {f"PENCHANT_RATE_{whose}" for whose in ("CLIENT", "PERSON", "ADDRESS")}
+    assert passed["gateway"] == {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", *lists, *events, *rates}
     assert passed["worker"] == {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles}
     assert passed["trainer"] == {"PENCHANT_EVENTS_KEEP", *bundles}
     assert set.union(*passed.values()) <= FIELDS.keys()

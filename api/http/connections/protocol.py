@@ -1,7 +1,6 @@
 """uvicorn's HTTP/1.1 protocol with limits on what one connection may send. uvicorn itself has none."""
 
 import asyncio
-import socket
 from collections.abc import Hashable
 from functools import partial
 from typing import Any, ClassVar
@@ -25,7 +24,6 @@ SLICE = 4_096  # bytes the parser gets at once: it stops between two slices only
 CHUNKED_SLICE = 512  # as SLICE, of a body whose end only the parser knows: requests may follow it
 MAX_UNPARSED = 32_768  # bytes that wait unparsed behind a request; from here on no more is read
 MAX_UNPARSED_IN_ALL = 16_777_216  # the same of all connections of a process
-RECEIVE_BUFFER = 65_536  # bytes of a connection that the system keeps: uvloop reads all of them at once
 HEAD_END = b"\r\n\r\n"
 LINGER = 1.0  # seconds a refused connection is read on, so that its caller gets the answer instead of a reset
 MAX_DISCARDED = 1_048_576  # bytes read in that time
@@ -55,6 +53,7 @@ class GatewayProtocol(HttpToolsProtocol):
     _overhead: int = 0  # bytes of this head, or of this body's framing
     _body_left: int = 0  # bytes of this body, where its length was sent
     _headers_seen: int = 0
+    _waits: bool = False  # the request of this connection has not started yet
     _refusal: RequestRefused | None = None
     _upgraded: bool = False
     _discarded: int = 0
@@ -63,7 +62,6 @@ class GatewayProtocol(HttpToolsProtocol):
         """Start the timer: uvicorn's keep-alive timer does not run before the first request."""
         super().connection_made(transport)
         self.flow = self._reading = _Flow(transport)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         if len(self.connections) > self.max_connections:
             self._refusal = RequestRefused("SERVICE_UNAVAILABLE", "Too many connections are open.", 503)
             self.transport.write(self._refusal_bytes(self._refusal))
@@ -159,12 +157,12 @@ class GatewayProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start the app when it is this request's turn, unless the caller has left until then."""
         turns = self._turns.get(self.server_state) or self._turns.setdefault(self.server_state, Turns(self.loop))
+        self._waits = True
         try:
             turns.start(self._lane(cycle.scope["path"]), self._caller(cycle), partial(self._start_now, cycle, app))
         except LaneFull:
             self.pipeline.clear()
-            self._refusal = RequestRefused("SERVICE_UNAVAILABLE", "Too many requests are waiting: try again.", 503)
-            self._drop(response_started=False)
+            self._refuse(RequestRefused("SERVICE_UNAVAILABLE", "Too many requests are waiting: try again.", 503))
 
     def _start_now(self, cycle: RequestResponseCycle, app: Any) -> bool:
         async def run_unless_left(scope: Any, receive: Any, send: Any) -> None:
@@ -174,6 +172,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
         if cycle.disconnected or self.transport.is_closing():
             return False
+        self._waits = False
         super()._start_asgi_task(cycle, run_unless_left)
         return True
 
@@ -201,8 +200,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._reading.held = self.unparsed >= MAX_UNPARSED
         self._count(len(self._unparsed))
         if GatewayProtocol._unparsed_in_all > MAX_UNPARSED_IN_ALL:
-            message = "Too many requests wait behind others: wait for an answer before you send the next request."
-            self._refuse(RequestRefused("SERVICE_UNAVAILABLE", message, 503))
+            self._refuse(_too_many_behind())
             self._forget_unparsed()
         elif self._reading.held:
             self.flow.pause_reading()
@@ -251,9 +249,11 @@ class GatewayProtocol(HttpToolsProtocol):
             self._refuse(RequestRefused("PAYLOAD_TOO_LARGE", message, 413))
 
     def _refuse(self, refusal: RequestRefused) -> None:
-        """Answer with `refusal` and close, after the answers to the requests before this one."""
+        """Answer with `refusal` and close, after the answers to requests that have started."""
         self._refusal = refusal
-        if not self._in_head and self.pipeline:
+        if self._waits and not self.pipeline:
+            self._drop(response_started=False)
+        elif not self._in_head and self.pipeline:
             self.pipeline.popleft()  # the request itself waits behind others: its app must not start
         elif not self._in_head and self.cycle is not None:
             self._drop(self.cycle.response_started)
@@ -270,11 +270,18 @@ class GatewayProtocol(HttpToolsProtocol):
             self._send_refusal(self._refusal)
 
     def _send_refusal(self, refusal: RequestRefused) -> None:
-        """Send the answer and end our side. The caller is read on briefly: closing now would reset the answer."""
+        """Send the answer and end our side. The caller is read on briefly: closing now would reset the answer.
+
+        Not one whose bytes had to wait: it is one of many, and reading them all on would delay everybody.
+        """
+        held = self._reading.held
         self._stop_timer()
         self._unset_keepalive_if_required()
         self._forget_unparsed()
         self.transport.write(self._refusal_bytes(refusal))
+        if held:
+            self.transport.close()
+            return
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
@@ -319,6 +326,11 @@ class _Flow(FlowControl):
     def resume_reading(self) -> None:
         if not self.held:
             super().resume_reading()
+
+
+def _too_many_behind() -> RequestRefused:
+    message = "Too many requests wait behind others: wait for an answer before you send the next request."
+    return RequestRefused("SERVICE_UNAVAILABLE", message, 503)
 
 
 def _too_large(message: str) -> RequestRefused:

@@ -23,6 +23,7 @@ from db.authorizations import (
 )
 
 CODE_TTL = timedelta(seconds=60)
+CLOCKS_DIFFER = timedelta(minutes=1)  # Postgres's from that of a gateway, which dates the access tokens
 
 
 class Families:
@@ -52,7 +53,7 @@ class Families:
         handle, _, secret = token.partition(".")
         return self._pool.read(lambda connection: find_by_handle(connection, sha256(handle))) if secret else None
 
-    def valid_of_refresh_token(self, token: str) -> Family | None:
+    def of_valid_refresh_token(self, token: str) -> Family | None:
         """The family of a refresh token that can be used."""
         family = self.of_refresh_token(token)
         if family is None or family.revoked or family.refresh_expired or family.refresh_hash != sha256(token):
@@ -81,7 +82,7 @@ class Families:
         handle = token_urlsafe(16)
         token = f"{handle}.{token_urlsafe(32)}"
         new = self._stored(handle, token) if refreshable else None
-        life = timedelta(seconds=access_ttl)
+        life = timedelta(seconds=access_ttl) + CLOCKS_DIFFER
         if not self._pool.write(lambda connection: redeem_code(connection, family.id, new, life)):
             self._refuse_replay(family)
         return token if refreshable else None
@@ -93,7 +94,7 @@ class Families:
         """
         handle = used.partition(".")[0]
         token = f"{handle}.{token_urlsafe(32)}"
-        new, life = self._stored(handle, token), timedelta(seconds=access_ttl)
+        new, life = self._stored(handle, token), timedelta(seconds=access_ttl) + CLOCKS_DIFFER
         if not self._pool.write(
             lambda connection: rotate_refresh_token(connection, family.id, sha256(used), new, life)
         ):

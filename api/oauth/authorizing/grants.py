@@ -4,7 +4,12 @@ import hmac
 import re
 from typing import Any
 
-from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError
+from authlib.oauth2.rfc6749.errors import (
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+    UnauthorizedClientError,
+)
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, BaseGrant, RefreshTokenGrant
 from authlib.oauth2.rfc7636 import CodeChallenge, create_s256_code_challenge
 
@@ -12,6 +17,7 @@ from api.oauth.authorizing.families import Held
 from api.oauth.authorizing.requests import check_parameters
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.clients.credentials import METHODS_OF_ALL
+from api.oauth.grant_types import AUTHORIZATION_CODE
 from api.oauth.parsed_request import ParsedRequest, check_target
 from api.oauth.tokens.claims import SignedIn
 from db.authorizations import Family
@@ -63,6 +69,17 @@ class CodeGrant(FamilyGrant, AuthorizationCodeGrant):  # type: ignore[misc]
     def check_authorization_endpoint(cls, request: ParsedRequest) -> bool:
         """Take every request: one for another response type is refused where the redirect URI is known."""
         return True
+
+    @staticmethod
+    def validate_authorization_redirect_uri(request: ParsedRequest, client: RegisteredClient) -> str:
+        """The redirect URI. Raises InvalidRequestError for one that is missing or not the client's.
+
+        authlib's own repeats the URI in its error, and fails when that has characters that no error may have.
+        """
+        uri = request.payload.redirect_uri
+        if not uri or not client.check_redirect_uri(uri):
+            raise InvalidRequestError("redirect_uri must be one that the client registered.")
+        return str(uri)
 
     def query_authorization_code(self, code: str, client: RegisteredClient) -> Held | None:
         """The family of a code, when it is the client's. Raises InvalidRequestError for missing parameters."""
@@ -135,6 +152,8 @@ class RequestRules:
     def check(self, grant: CodeGrant, redirect_uri: str) -> None:
         """Raise the OAuth2Error for what is wrong with the request."""
         parameters = grant.request.payload.data
+        if not grant.request.client.check_grant_type(AUTHORIZATION_CODE):
+            raise UnauthorizedClientError("The client may send nobody here.")
         check_parameters(parameters)
         check_target(parameters, grant.server.audience)
 

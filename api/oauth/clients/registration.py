@@ -164,4 +164,7 @@ def check_redirect_uri(uri: str) -> str:
 def _checked(texts: Sequence[str], check: Callable[[str], str], field: str) -> tuple[str, ...]:
     if len(texts) > MAX_URIS:
         raise InvalidInput(f"At most {MAX_URIS} are allowed", field)
-    return tuple(dict.fromkeys(map(check, texts)))
+    try:
+        return tuple(dict.fromkeys(map(check, texts)))
+    except InvalidInput as error:
+        raise InvalidInput(str(error), field) from None

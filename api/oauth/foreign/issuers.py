@@ -32,8 +32,7 @@ class ForeignToken:
     viewer: Viewer
     jti: str
     issuer: Issuer
-    kid: str
-    thumbprint: str
+    key: PublicKey
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +55,13 @@ class _Known:
     def may_read(self) -> bool:
         """Whether the last try is long enough ago."""
         return monotonic() - self.tried_at >= RETRY
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a token of an unknown key waits for a read: not longer because a read takes long."""
+        if self.is_reading:
+            return PATIENCE - (monotonic() - self.tried_at)
+        return PATIENCE if self.may_read else 0.0
 
     @property
     def has_keys(self) -> bool:
@@ -102,19 +108,18 @@ class ForeignIssuers:
         if not self._known or (url := unverified_issuer(token)) not in self._known or url is None:
             return None
         signed = read_header(token)
+        if signed.algorithm not in self._known[url].issuer.algorithms:
+            raise InvalidToken()
         key = await self._key(url, signed.kid)
         issuer = self._known[url].issuer
         claims = read_claims(signed, key)
         viewer, jti = viewer_of(claims, issuer), claims.get("jti")
-        return ForeignToken(viewer, jti if isinstance(jti, str) else "", issuer, key.kid, key.thumbprint)
+        return ForeignToken(viewer, jti if isinstance(jti, str) else "", issuer, key)
 
     def holds(self, token: ForeignToken) -> bool:
         """Whether a verified token would be verified by the same registration and key now."""
         known = self._known.get(token.issuer.url)
-        if known is None or known.issuer is not token.issuer:
-            return False
-        key = known.key(token.kid)
-        return key is not None and key.thumbprint == token.thumbprint
+        return known is not None and known.issuer is token.issuer and known.key(token.key.kid) == token.key
 
     def close(self) -> None:
         """Read no more keys. A read that runs ends by its own time-out."""
@@ -134,8 +139,8 @@ class ForeignIssuers:
         known = self._known[url]
         if (key := known.key(kid)) is not None:
             return key
-        if known.may_read or known.is_reading:
-            await self._reading.result_within(url, PATIENCE)
+        if (seconds := known.patience) > 0:
+            await self._reading.result_within(url, seconds)
         if (current := self._known.get(url)) is None:
             raise InvalidToken()
         if (key := current.key(kid)) is not None:

@@ -4,7 +4,7 @@ import re
 from base64 import urlsafe_b64decode
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from joserfc.errors import JoseError
@@ -41,12 +41,12 @@ class UnusableKey(PenchantError):
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key that verifies signatures, and the one algorithm that it is for."""
+    """A key that verifies signatures, and the one algorithm that it is for. `thumbprint` says which key it is."""
 
     kid: str
     algorithm: str
     thumbprint: str
-    key: Key
+    key: Key = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

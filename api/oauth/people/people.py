@@ -18,6 +18,7 @@ from api.oauth.people.pages import Pages
 from api.oauth.people.sessions import Sessions
 from api.oauth.people.signing_in import Passwords
 from api.oauth.people.signing_out import SigningOut
+from api.oauth.tokens.id_tokens import IdTokens
 from core.bulkhead import Bulkhead
 from core.settings import Settings
 from db.postgres import Pool
@@ -67,7 +68,7 @@ def open_people(settings: Settings, pool: Pool, authority: Authority) -> Iterato
         sessions=Sessions(share, authority.issuer, settings.sign_in),
         passwords=passwords,
         authorizing=Authorizing(authority.server, lane, share, forms, parts.path),
-        signing_out=SigningOut(authority.server, authority.keys, authority.issuer, lane, share),
+        signing_out=SigningOut(authority.server, IdTokens(authority.issuer, authority.keys), lane, share),
     )
     try:
         yield people

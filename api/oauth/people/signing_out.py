@@ -2,24 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
 
-import orjson
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
-from joserfc import jws
-from joserfc.errors import JoseError
 
 from api.oauth.authorizing.requests import location_of
 from api.oauth.lanes import Lane
 from api.oauth.people.sessions import Browser
 from api.oauth.server import TokenServer
-from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
+from api.oauth.tokens.id_tokens import IdTokens
 from core.errors import PenchantError
 from db.authorizations import revoke_families
 from db.postgres import Connection
 from db.sessions import Session, end_session
-
-LONGEST_HINT: Final = 8192  # characters
 
 
 class WrongReturn(PenchantError):
@@ -40,8 +34,7 @@ class SigningOut:
     """Reads requests to sign out, and ends sessions."""
 
     server: TokenServer
-    keys: SigningKeys
-    issuer: str
+    id_tokens: IdTokens
     lane: Lane
     pool: Connection
 
@@ -50,12 +43,12 @@ class SigningOut:
 
         Raises WrongReturn, InvalidRequestError, StoreUnavailable, Overloaded.
         """
-        claims = self._claims_of(parameters.get("id_token_hint"))
-        client_id = claims["aud"] if claims else parameters.get("client_id")
-        if claims and parameters.get("client_id", client_id) != client_id:
+        hint = self.id_tokens.read_hint(parameters.get("id_token_hint", ""))
+        client_id = hint.client_id if hint else parameters.get("client_id")
+        if hint and parameters.get("client_id", client_id) != client_id:
             raise InvalidRequestError("client_id is not the audience of id_token_hint.")
         return_to = await self._return_to(parameters, client_id, caller)
-        return SignOut(claims["sub"], client_id, return_to) if claims else SignOut(return_to=return_to)
+        return SignOut(hint.user_id, client_id, return_to) if hint else SignOut(return_to=return_to)
 
     def may_skip_question(self, wanted: SignOut, session: Session) -> bool:
         """Whether the person need not be asked: the client shows an ID token that it got for this very person."""
@@ -83,21 +76,3 @@ class SigningOut:
         if client is None or uri not in client.record.post_logout_redirect_uris:
             raise WrongReturn()
         return location_of(uri, state=parameters["state"]) if "state" in parameters else uri
-
-    def _claims_of(self, hint: str | None) -> dict[str, Any] | None:
-        """The claims of an ID token of ours, expired or not; None for any other text."""
-        if not hint or len(hint) > LONGEST_HINT or not hint.isascii():
-            return None
-        try:
-            signed = jws.extract_compact(hint.encode("ascii"))
-            header = signed.headers()
-            key = self.keys.verifying(header.get("kid", ""))
-            is_ours = (header.get("alg"), header.get("typ", "JWT")) == (ALGORITHM, "JWT") and key is not None
-            if not is_ours or not jws.validate_compact(signed, key, algorithms=[ALGORITHM]):
-                return None
-            claims = orjson.loads(signed.payload)
-        except (JoseError, ValueError, TypeError):
-            return None
-        if not isinstance(claims, dict) or claims.get("iss") != self.issuer:
-            return None
-        return claims if isinstance(claims.get("sub"), str) and isinstance(claims.get("aud"), str) else None

@@ -40,7 +40,7 @@ class _Checked:
     jti: str
     kid: str
     family: str | None
-    issued_at: int  # seconds
+    issued_at: int  # seconds; of a foreign token, 0
     foreign: ForeignToken | None = None
 
 
@@ -131,13 +131,13 @@ class Verifier:
     def _as_of_now(self, checked: _Checked) -> Viewer:
         """The viewer without the scopes that its client lost since the token was issued."""
         viewer, changed = checked.viewer, self._changed.get(checked.viewer.client_id)
-        if changed is None or checked.foreign is not None:
+        if changed is None:
             return viewer
         return replace(viewer, scopes=viewer.scopes & changed.scopes)
 
     async def _check_foreign(self, token: str) -> _Checked | None:
         foreign = await self._foreign.check(token)
-        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.kid, None, 0, foreign)
+        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.key.kid, None, 0, foreign)
 
     def _check(self, token: str) -> _Checked:
         try:

@@ -1,7 +1,7 @@
 """What was done to clients, when they were used last, and when a signing key signs and is revoked.
 
 Revision ID: 0018
-Revises: 0015
+Revises: 0017
 """
 
 from db.migrate import run_file, run_sql

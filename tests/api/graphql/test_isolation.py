@@ -90,7 +90,7 @@ def ids() -> Iterator[str]:
 
 
 def is_id(type_: Any) -> bool:
-    return get_named_type(type_).name == "ID"
+    return bool(get_named_type(type_).name == "ID")
 
 
 def test_every_id_in_the_schema_is_known_to_name_a_person_or_not() -> None:

@@ -208,7 +208,7 @@ def printed_rule(field: GraphQLField) -> Rule:
     found: set[frozenset[str]] = set()
     for directive in field.ast_node.directives or () if field.ast_node else ():
         if directive.name.value == "requiresScopes":
-            found |= set(map(frozenset, value_from_ast_untyped(directive.arguments[0].value)))
+            found |= set(map(frozenset, value_from_ast_untyped(next(iter(directive.arguments or ())).value)))
         elif directive.name.value == "orOneself":
             found.add(frozenset({ONESELF}))
     return frozenset(found or {frozenset()})

@@ -153,3 +153,9 @@ def test_one_iteration_of_uvloop_accepts_many_connections() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(run()) <= callers // server.ACCEPTED_AT_ONCE + 4
+
+
+async def test_the_system_keeps_little_of_a_connection_that_is_not_accepted_yet(started: Started) -> None:
+    for listening in started.server.servers:
+        kept = listening.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        assert kept <= 2 * server.RECEIVE_BUFFER  # Linux doubles it

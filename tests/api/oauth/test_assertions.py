@@ -220,6 +220,7 @@ async def test_many_forged_assertions_are_refused_before_they_are_read(
         '{"keys": [' + json.dumps(EC.as_dict(private=False) | {"x": "AAAA"}) + "]}",
         jwks(EC) + " " * 16_384,
     ],
+    ids=map(str, range(19)),  # keys are new in each process
 )
 async def test_other_keys_are_not_registered(registered: Any, text: str) -> None:
     with pytest.raises(InvalidInput, match="Public keys are"):

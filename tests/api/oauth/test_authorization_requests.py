@@ -8,6 +8,7 @@ import pytest
 
 from api.oauth.authority import Authority
 from api.oauth.authorizing.requests import AuthorizationRequest, RefusedAuthorization, UnsafeRedirect
+from api.oauth.tokens.claims import SignedIn
 from core import clock
 from core.errors import InvalidInput
 from db.postgres import Pool
@@ -77,6 +78,8 @@ async def test_without_scopes_it_asks_for_those_that_need_not_be_named(read: Any
         {"redirect_uri": "https://shop.example/back"},
         {"redirect_uri": BACK + "/"},
         {"redirect_uri": "https://evil.example/"},
+        {"redirect_uri": 'https://evil.example/"\\é'},
+        {"client_id": 'ap"\\é'},
         {"redirect_uri": "http://127.0.0.1:99999/cb"},
         {"redirect_uri": "http://127.0.0.1:80@evil.example/cb"},
         {"redirect_uri": "http://127.0.0.1:8080/other"},
@@ -159,9 +162,18 @@ async def test_our_own_audience_may_be_named(read: Any) -> None:
 
 async def test_a_client_without_the_grant_sends_nobody_here(read: Any, pool: Pool) -> None:
     await pool.execute("UPDATE oauth_clients SET grants = '{client_credentials}'")
-    with pytest.raises(RefusedAuthorization) as refused:
-        read()
-    assert query_of(refused.value.location)["error"] == "unauthorized_client"
+    for response_type in ("code", '"\\é'):
+        with pytest.raises(RefusedAuthorization) as refused:
+            read(response_type=response_type)
+        assert query_of(refused.value.location)["error"] == "unauthorized_client"
+
+
+async def test_an_id_token_of_ours_hints_at_its_user(read: Any, authority: Authority) -> None:
+    user = SignedIn("u1", clock.now(), "f1")
+    hint = authority.server.id_tokens.issue("app", user, "an-access-token", None)
+    assert read(id_token_hint=hint).user_hint == "u1"
+    for other in ("x", hint[:-4] + "AAAA"):
+        assert read(id_token_hint=other).user_hint is None
 
 
 async def test_an_approval_stores_the_hash_of_a_code_and_sends_the_browser_back(

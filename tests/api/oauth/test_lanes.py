@@ -75,3 +75,30 @@ async def test_unknown_secrets_of_one_address_take_a_quarter_of_the_places(
     release.set()
     assert (await honest).status_code == 200
     assert {(await task).status_code for task in flood} == {401, 503}
+
+
+async def test_requests_without_a_secret_take_no_place_of_those_with_one(
+    http: httpx.AsyncClient, registered: Any, app: Any, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registered()
+    assert (await ask(http, OWN)).status_code == 200
+    release, answer = threading.Event(), authority.server.answer
+
+    def answer_later(endpoint: Any, form: Any, headers: Any) -> Response:
+        assert "client_secret" in form or "authorization" in headers or release.wait(DEADLINE)
+        return answer(endpoint, form, headers)
+
+    monkeypatch.setattr(authority.server, "answer", answer_later)
+    form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": "a.b"}
+    flood = [
+        asyncio.create_task(http.post("/oauth/token", data=form, headers={"x-forwarded-for": f"203.0.113.{number}"}))
+        for number in range(100)
+    ]
+    async with asyncio.timeout(DEADLINE):
+        while sum(task.done() for task in flood) < 100 - MAX_WAITING:  # noqa: ASYNC110  # the refused ones
+            await asyncio.sleep(0.005)
+    assert authority.open.taken == MAX_WAITING
+    assert [(await ask(http, OWN)).status_code for _ in range(3)] == [200] * 3
+    release.set()
+    statuses = [(await task).status_code for task in flood]
+    assert (statuses.count(400), statuses.count(503)) == (MAX_WAITING, 100 - MAX_WAITING)

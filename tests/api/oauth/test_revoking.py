@@ -77,6 +77,15 @@ async def test_a_public_client_revokes_its_own_tokens(http: httpx.AsyncClient, a
     ).status_code == 400
 
 
+async def test_a_used_refresh_token_can_still_be_given_back(http: httpx.AsyncClient, authority: Authority) -> None:
+    first = await sign_in(http, authority)
+    form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": first["refresh_token"]}
+    second = (await post(http, "/oauth/token", form, None)).json()
+    form = {"token": first["refresh_token"], "client_id": "app"}
+    assert (await post(http, "/oauth/revoke", form, None)).status_code == 200
+    assert not await works(authority, second["access_token"])
+
+
 async def test_tokens_of_others_and_unknown_texts_are_answered_alike_without_effect(
     http: httpx.AsyncClient, authority: Authority, registered: Any, pool: Pool
 ) -> None:

@@ -327,6 +327,7 @@ async def test_the_metadata_lists_what_exists(http: httpx.AsyncClient) -> None:
     assert document["authorization_response_iss_parameter_supported"] is True
     assert document["id_token_signing_alg_values_supported"] == ["RS256"]
     assert document["subject_types_supported"] == ["public"]
+    assert {"en", "de", "pl"} <= set(document["ui_locales_supported"])
     assert document["request_parameter_supported"] is document["request_uri_parameter_supported"] is False
 
 

@@ -27,6 +27,7 @@ from api.oauth.tokens.verifier import Verifier
 from core import clock
 from core.contract import Person
 from core.errors import InvalidToken, StoreUnavailable
+from db.authorizations import revoke_families
 from db.clients import Client, create_client, disable_client
 from db.postgres import Pool, connect_pool
 from engine.scopes import PEOPLE, SCOPES
@@ -262,6 +263,30 @@ async def test_a_revoked_token_is_refused_within_three_seconds(issuer: Issuer, p
     )
     await until_refused(issuer, token)
     assert not await issuer.refused(other)
+
+
+async def test_all_tokens_of_a_revoked_family_are_refused_within_three_seconds(issuer: Issuer, pool: Pool) -> None:
+    await create_client(pool, Client("shop", None, (), ()))
+    for family in ("f1", "f2"):
+        await pool.execute(
+            "INSERT INTO oauth_families (id, client_id, user_id, scopes, auth_time, redirect_uri, code_challenge,"
+            " code_hash, code_expires_at, tokens_until, kept_until) VALUES ($1, 'shop', $1, '{openid}', now(), '', '',"
+            " $2, now(), now() + interval '1 hour', now() + interval '1 hour')",
+            family,
+            family.encode(),
+        )
+    first, second, other = (
+        issuer.token(issuer.claims(jti=jti, sid=sid)) for jti, sid in (("a", "f1"), ("b", "f1"), ("c", "f2"))
+    )
+    assert not await issuer.refused(first)
+    assert await revoke_families(pool, ["f1"]) == 1
+    await until_refused(issuer, first)
+    assert await issuer.refused(second)
+    assert not await issuer.refused(other)
+
+
+async def test_a_family_that_is_no_text_is_no_token_of_ours(issuer: Issuer) -> None:
+    assert await issuer.refused(issuer.token(issuer.claims(sid=1)))
 
 
 async def test_a_disabled_clients_tokens_are_refused_within_three_seconds(issuer: Issuer, pool: Pool) -> None:

@@ -1,12 +1,11 @@
 """Jobs that write the lists of all users: requested once, carried out once, with their progress."""
 
 import asyncio
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 import pytest
 
@@ -72,7 +71,9 @@ async def shop(pool: Pool) -> None:
 
 
 async def requested(pool: Pool, place: Lists, wanted: WantedLists = MAIL, publisher: Any = None) -> Job:
-    return await request_lists(pool, publisher or Sent(), place.lists_url, wanted, "for the mail", "ada")
+    return await request_lists(
+        pool, Sent() if publisher is None else publisher, place.lists_url, wanted, "for the mail", "ada"
+    )
 
 
 async def again(pool: Pool, job: Job) -> Job:
@@ -106,7 +107,7 @@ async def test_lines_of_json_are_written_too(pool: Pool, stores: Stores, place: 
     await requested(pool, place, WantedLists(format="jsonl"))
     file = await write_waiting_lists(stores, place)
     assert file and file.endswith(".jsonl")
-    assert [json.loads(line)["userId"] for line in Path(unquote(file)).read_text().splitlines()] == ["u0", "u1", "u2"]
+    assert pj.read_json(file).column("userId").to_pylist() == ["u0", "u1", "u2"]
 
 
 async def test_one_job_waits_for_the_same_lists(pool: Pool, place: Lists) -> None:
@@ -143,7 +144,7 @@ async def test_wrong_lists_are_refused_before_a_job_waits(
 async def test_without_a_place_nothing_waits_and_a_job_of_before_fails(
     pool: Pool, stores: Stores, place: Lists
 ) -> None:
-    with pytest.raises(InvalidInput, match="^PENCHANT_LISTS_URL"):
+    with pytest.raises(InvalidInput, match=r"^PENCHANT_LISTS_URL"):
         await requested(pool, Lists())
     job = await requested(pool, place)
     with pytest.raises(InvalidInput):

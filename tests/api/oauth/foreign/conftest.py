@@ -8,6 +8,7 @@ import pytest
 from api.oauth.foreign.registration import register_issuer
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
+from core.errors import InvalidToken
 from db.issuers import Issuer, add_issuer
 from db.postgres import Pool
 from tests.identity_provider import AUDIENCE, IdentityProvider, identity_provider
@@ -45,3 +46,12 @@ async def verifier(pool: Pool) -> AsyncIterator[Verifier]:
     opened = Verifier(pool, keys, OURS, poll=0.0)
     yield opened
     await opened.close()
+
+
+async def refused(verifier: Verifier, token: str) -> bool:
+    """Whether a token is refused as not valid."""
+    try:
+        await verifier.verify(token)
+    except InvalidToken:
+        return True
+    return False

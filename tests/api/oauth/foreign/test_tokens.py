@@ -1,13 +1,9 @@
-"""Which tokens of a real second issuer are accepted, for whom and with what, and every one that is refused."""
+"""Whose tokens of a real second issuer are accepted, for whom and with what, by their claims."""
 
-import hmac
-import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from joserfc.jwk import ECKey, Key
 
 from api.oauth.clients.registration import register
 from api.oauth.foreign.tokens import viewer_of
@@ -20,16 +16,8 @@ from core.errors import InvalidToken
 from core.sources import namespace_of
 from db.clients import create_client, disable_client
 from db.postgres import Pool
-from tests.api.oauth.foreign.conftest import OURS, SCOPE, Trust
-from tests.identity_provider import AUDIENCE, IdentityProvider, b64, new_key
-
-
-async def refused(verifier: Verifier, token: str) -> bool:
-    try:
-        await verifier.verify(token)
-    except InvalidToken:
-        return True
-    return False
+from tests.api.oauth.foreign.conftest import OURS, SCOPE, Trust, refused
+from tests.identity_provider import AUDIENCE, IdentityProvider
 
 
 async def test_a_person_who_signed_in_there_is_a_person_here(
@@ -208,147 +196,12 @@ async def test_claims_that_are_not_an_object_are_refused(
         assert await refused(verifier, provider.forged(claims))
 
 
-@pytest.mark.parametrize("typ", [None, "JWT", "jwt", "at+jwt", "application/at+jwt"])
-async def test_types_of_access_tokens_are_accepted(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier, typ: str | None
-) -> None:
-    await trust()
-    assert not await refused(verifier, provider.forged(typ=typ))
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        {"typ": "ID"},
-        {"typ": "secevent+jwt"},
-        {"typ": "dpop+jwt"},
-        {"typ": 1},
-        {"alg": "RS512"},
-        {"alg": "PS256"},
-        {"alg": "ES256"},
-        {"alg": ["RS256"]},
-        {"alg": None},
-        {"kid": None},
-        {"kid": "unknown"},
-        {"kid": ["k1"]},
-        {"jwk": {"kty": "oct", "k": "AA"}},
-        {"jku": "http://127.0.0.1/keys"},
-        {"x5u": "https://attacker.example/cert"},
-        {"x5c": ["AA"]},
-        {"crit": ["exp"], "exp": 1},
-        {"b64": False, "crit": ["b64"]},
-        {"zip": "DEF"},
-        {"cty": "JWT"},
-        {"padding": "x" * 600},
-    ],
-)
-async def test_other_headers_are_refused(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier, header: dict[str, Any]
-) -> None:
-    await trust()
-    assert await refused(verifier, provider.forged(**header))
-
-
-async def test_tokens_without_algorithm_are_refused(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier
-) -> None:
-    await trust()
-    for algorithm in ("none", "None", "nOnE", "NONE", ""):
-        header = {"alg": algorithm, "typ": "JWT", "kid": "k1"}
-        assert await refused(verifier, f"{b64(header)}.{b64(provider.claims())}.")
-
-
-async def test_the_public_key_is_not_accepted_as_a_shared_secret(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier
-) -> None:
-    await trust()
-    public: Any = provider.keys[0].get_op_key("verify")
-    for secret in (
-        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-        public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-        json.dumps(provider.jwks()["keys"][0]).encode(),
-    ):
-        text = f"{b64({'alg': 'HS256', 'typ': 'JWT', 'kid': 'k1'})}.{b64(provider.claims())}"
-        assert await refused(verifier, f"{text}.{b64(hmac.digest(secret, text.encode(), 'sha256'))}")
-
-
-async def test_a_signature_of_another_key_is_refused(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier
-) -> None:
-    await trust()
-    theirs = new_key("k1")
-    assert await refused(verifier, provider.forged(key=theirs))
-    token = provider.forged()
-    head, _, signature = token.rpartition(".")
-    other = provider.forged(provider.claims(sub="u2")).rpartition(".")[0]
-    for forged in (f"{head}.", f"{head}.{signature[:-8]}", f"{other}.{signature}", f"{head}.{signature}.x"):
-        assert await refused(verifier, forged)
-    assert not await refused(verifier, token)
-
-
-async def test_our_own_key_signs_no_foreign_token_and_theirs_none_of_ours(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier
-) -> None:
-    await trust()
-    await verifier.refresh()
-    ours = {"iss": OURS, "aud": OURS + "/graphql", "person_kind": "user"}
-    assert await refused(verifier, provider.forged(provider.claims(**ours)))
-    client = provider.claims(iss=OURS, aud=OURS + "/graphql", sub="shop", client_id="shop")
-    assert await refused(verifier, provider.forged(client))
-    signing = verifier._keys.signing
-    assert await refused(verifier, provider.forged(key=signing, kid=signing.kid))
-
-
 async def test_a_registration_of_our_own_issuer_does_not_count(
     provider: IdentityProvider, trust: Trust, verifier: Verifier
 ) -> None:
     await trust(url=OURS, jwks_url="https://127.0.0.1:1/keys")
     claims = provider.claims(iss=OURS, aud=AUDIENCE)
     assert await refused(verifier, provider.forged(claims))
-
-
-@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
-async def test_each_algorithm_works_when_it_is_registered_and_only_then(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier, algorithm: str
-) -> None:
-    provider.keys = [new_key("good", algorithm), new_key("k1", "ES256" if algorithm == "RS256" else "RS256")]
-    await trust(algorithms=[algorithm])
-    assert not await refused(verifier, provider.forged())
-    assert await refused(verifier, provider.forged(key=provider.keys[1], kid="k1"))
-
-
-async def test_an_edwards_key_may_have_either_name(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier
-) -> None:
-    provider.keys = [new_key("e", "EdDSA")]
-    await trust(algorithms=["EdDSA"])
-    for name in ("EdDSA", "Ed25519"):
-        assert not await refused(verifier, provider.forged(alg=name))
-
-
-async def test_a_key_without_algorithm_has_exactly_one(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier
-) -> None:
-    without: Key = ECKey.generate_key("P-256", {"kid": "k1"})
-    rsa = new_key("k2")
-    provider.keys = [without, rsa]
-    await trust(algorithms=["PS256", "RS256", "ES256"])
-    assert not await refused(verifier, provider.forged(key=without, alg="ES256", sign_with="ES256"))
-    assert not await refused(verifier, provider.forged(key=rsa, kid="k2"))
-    assert await refused(verifier, provider.forged(key=rsa, kid="k2", alg="PS256", sign_with="PS256"))
-
-
-async def test_a_signature_is_checked_once_and_expiry_on_each_use(
-    provider: IdentityProvider, trust: Trust, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await trust()
-    token = provider.token_of("u1")
-    first = await verifier.verify(token)
-    monkeypatch.setattr("api.oauth.foreign.issuers.read_claims", None)
-    assert await verifier.verify(token) is first
-    later = clock.now() + timedelta(seconds=901)
-    monkeypatch.setattr(clock, "now", lambda: later)
-    assert await refused(verifier, token)
 
 
 async def test_a_token_id_that_was_revoked_here_is_refused(
@@ -424,4 +277,5 @@ async def test_tokens_as_known_providers_write_them_work_with_the_documented_set
     await trust(**registered)
     token = provider.forged(provider.claims(client_id=None, **claims), typ="JWT", x5t="i6lGk3FZzxRcUb2C3nEQ7syHJlY")
     viewer = await verifier.verify(token)
-    assert (viewer.person, viewer.scopes) == (Person("user", "17850"), {"recommendations:read"})
+    assert viewer.person == Person("user", "17850")
+    assert viewer.scopes == {"recommendations:read"}

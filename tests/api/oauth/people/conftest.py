@@ -1,4 +1,4 @@
-"""A browser at a whole gateway with real stores: a client of the shop, an account, and forms that are filled in."""
+"""A browser at an authorization server with a real Postgres, an app, an account, and forms that are filled in."""
 
 import hashlib
 from base64 import urlsafe_b64encode
@@ -11,12 +11,17 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 from redis.asyncio import Redis
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.app import create_app
+from api.oauth.authority import open_authority
 from api.oauth.clients.registration import register
 from api.oauth.clients.secrets import hash_secret
+from api.oauth.endpoints import routes as oauth_routes
 from api.oauth.people.accounts import check_password, login_key
+from api.oauth.people.endpoints import routes as people_routes
+from api.oauth.people.people import open_people
 from core.settings import Gateway, SignIn, Stores
 from db.accounts import create_account
 from db.clients import Client, create_client
@@ -122,12 +127,44 @@ class Browser:
         raise AssertionError("too many redirects")
 
 
+def browser_of(app: ASGIApp, address: str = "203.0.113.1") -> Browser:
+    """A browser with no cookies that speaks English, at an address."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    headers = {"x-forwarded-for": address, "accept-language": "en"}
+    return Browser(httpx.AsyncClient(transport=transport, base_url=ISSUER, headers=headers))
+
+
 Open = Callable[..., Browser]
 
 
 @pytest.fixture
-async def app(stores: Stores, pool: Pool, redis: Redis) -> AsyncIterator[ASGIApp]:
-    """A gateway that starts and stops as in production."""
+async def people(stores: Stores, pool: Pool) -> AsyncIterator[dict[str, Any]]:
+    """The authorization server and the pages of one process, as the state of requests."""
+    settings = Shop(stores)
+    async with open_authority(settings, pool) as authority:
+        with open_people(settings, pool, authority) as people:
+            yield {
+                "authority": authority,
+                "people": people,
+                "trusted_proxies": settings.gateway.trusted_proxies,
+            }
+
+
+@pytest.fixture
+def app(people: dict[str, Any]) -> ASGIApp:
+    """Their endpoints, without the rest of the gateway."""
+    inner = Starlette(routes=[*oauth_routes(), *people_routes()])
+
+    async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = dict(people)
+        await inner(scope, receive, send)
+
+    return with_state
+
+
+@pytest.fixture
+async def whole_app(stores: Stores, pool: Pool, redis: Redis) -> AsyncIterator[ASGIApp]:
+    """A whole gateway that starts and stops as in production."""
     gateway = create_app(Shop(stores))
     async with gateway.router.lifespan_context(gateway) as state:
 
@@ -141,13 +178,7 @@ async def app(stores: Stores, pool: Pool, redis: Redis) -> AsyncIterator[ASGIApp
 @pytest.fixture
 def open_browser(app: ASGIApp) -> Open:
     """Opens a browser with no cookies, at an address."""
-
-    def opened(address: str = "203.0.113.1", base: str = ISSUER) -> Browser:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        headers = {"x-forwarded-for": address, "accept-language": "en"}
-        return Browser(httpx.AsyncClient(transport=transport, base_url=base, headers=headers))
-
-    return opened
+    return lambda address="203.0.113.1": browser_of(app, address)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Consent is asked once, remembered for one person, client and scopes, and given by the person who sees the question."""
+"""Consent is asked once, and remembered for one person, client and scopes; who sees the question answers it."""
 
 import pytest
 

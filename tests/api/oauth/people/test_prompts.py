@@ -72,7 +72,8 @@ async def test_the_name_is_filled_in_and_safe(browser: Browser) -> None:
     ("ui_locales", "accepted", "language"),
     [
         (None, "en", "en"), ("de-CH en", "en", "de"), ("xx pl", "en", "pl"), ("xx", "fr-CA;q=0.8, nl;q=0.9", "nl"),
-        (None, "it;q=0, pt-BR;q=0.1, *", "pt"), (None, "es;q=wrong,de", "de"), (None, "", "en"), (None, "x" * 5000, "en"),
+        (None, "it;q=0, pt-BR;q=0.1, *", "pt"), (None, "es;q=wrong,de", "de"), (None, "", "en"),
+        (None, "x" * 5000, "en"),
     ],
 )  # fmt: skip
 async def test_the_pages_speak_the_persons_language(

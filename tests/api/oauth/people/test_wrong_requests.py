@@ -92,9 +92,10 @@ async def test_other_methods_are_refused(browser: Browser, method: str) -> None:
 @pytest.mark.parametrize("value", ["x", "f" * 43, "%00", "é".encode().decode("latin-1"), "a" * 4000, '"', "=;,"])
 async def test_a_forged_cookie_is_no_session(browser: Browser, value: str) -> None:
     cookie = f"__Host-penchant={value}; __Host-penchant-browser={value}; __Host-penchant={value}"
-    answer = await browser.http.get("/login", headers={"cookie": cookie.encode("latin-1")})
+    headers = {b"cookie": cookie.encode("latin-1")}
+    answer = await browser.http.get("/login", headers=headers)
     check_page(answer, 200, "Sign in")
-    check_page(await browser.http.get("/oauth/consent", headers={"cookie": cookie.encode("latin-1")}), 400)
+    check_page(await browser.http.get("/oauth/consent", headers=headers), 400)
 
 
 async def test_a_form_needs_its_token_and_its_browser(browser: Browser, open_browser: Open) -> None:
