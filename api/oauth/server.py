@@ -1,5 +1,6 @@
 """authlib's authorization server on Starlette. The endpoint reads the form first; the grant runs in a thread."""
 
+import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -54,6 +55,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
 
     def __init__(self, issuer: str, keys: SigningKeys, lifetimes: Tokens, pool: BlockingPool) -> None:
         super().__init__(scopes_supported=list(SCOPES))
+        logging.getLogger("authlib").setLevel(logging.WARNING)  # at DEBUG it would log the tokens themselves
         self.audience = audience_of(issuer)
         self.issuer = issuer
         self._audiences = frozenset({issuer, f"{issuer}/oauth/token"})

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from base64 import urlsafe_b64encode
 from datetime import timedelta
 from typing import Any
@@ -188,6 +189,19 @@ async def test_no_secret_is_stored(http: httpx.AsyncClient, authority: Authority
     refresh = (await redeem(http, code)).json()["refresh_token"]
     stored = await pool.fetchval("SELECT oauth_families::text FROM oauth_families")
     assert not any(text in stored for text in (code, refresh, *refresh.split("."), VERIFIER))
+
+
+async def test_no_token_is_logged_at_any_level(
+    http: httpx.AsyncClient, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    code = code_of(authority)
+    first = (await redeem(http, code)).json()
+    form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": first["refresh_token"]}
+    second = (await http.post("/oauth/token", data=form)).json()
+    assert caplog.records
+    tokens = [body[name] for body in (first, second) for name in ("access_token", "refresh_token", "id_token")]
+    assert not [text for text in [code, VERIFIER, *tokens] if text in caplog.text]
 
 
 async def test_families_of_a_user_are_revoked_and_erased(
