@@ -189,6 +189,25 @@ async def revoke_families(
     return int(tag.rpartition(" ")[2])
 
 
+async def grants_of(connection: Connection, user_ids: Sequence[str], limit: int = 1000) -> list[dict[str, Any]]:
+    """What these users approved, the newest first, as JSON: which client may have which scopes, and since when."""
+    rows = await connection.fetch(
+        """SELECT client_id, scopes, auth_time, revoked_at FROM oauth_families WHERE user_id = ANY($1::text[])
+           ORDER BY auth_time DESC LIMIT $2""",
+        list(user_ids),
+        limit,
+    )
+    return [
+        {
+            "client": row["client_id"],
+            "scopes": row["scopes"],
+            "signedInAt": row["auth_time"].isoformat(),
+            "revokedAt": row["revoked_at"] and row["revoked_at"].isoformat(),
+        }
+        for row in rows
+    ]
+
+
 async def erase_families(connection: Connection, user_ids: Sequence[str]) -> int:
     """Revoke the families of these users and forget whose they were; returns how many.
 

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from db.accounts import accounts_of
+from db.authorizations import grants_of
 from db.dead_events import DeadEvent, dead_events_of_user
 from db.erasures import erasure_of
 from db.events import Span
@@ -47,6 +48,7 @@ async def personal_data_of(connection: Connection, user_id: str) -> dict[str, An
         "events": Span(*events),
         "deadEvents": [_dead_event(*found) for found in await dead_events_of_user(connection, user_id, MOST_DEAD)],
         "accounts": await accounts_of(connection, ids),
+        "grants": await grants_of(connection, ids),
         "asked": await requests_of(connection, ids),
         "erasure": erasure and {"id": str(erasure.id), "erasedAt": erasure.erased_at.isoformat()},
     }

@@ -15,11 +15,14 @@ from api.oauth.foreign import keys as foreign_keys
 from api.oauth.foreign import reading as foreign_reading
 from api.oauth.foreign import registration as foreign_registration
 from api.oauth.foreign import tokens as foreign_tokens
+from api.oauth.people import accounts
+from api.oauth.people import endpoints as people_pages
+from api.oauth.people import guesses as password_guesses
 from api.oauth.tokens import verifier
 from api.routes import bulk
 from core import amounts, events, events_v1, rates, texts, uploads
 from core.settings import Gateway, Ingest, Rates, Tokens
-from db import client_audit, signing_keys
+from db import client_audit, sessions, signing_keys
 from engine import outcomes, scopes
 from engine.clients import administering, changing
 from engine.intake import ingest
@@ -113,6 +116,16 @@ ENFORCED = {
     "units of an address, a minute (`PENCHANT_RATE_ADDRESS`)": (a_minute("rate_address"), ""),
     "units of a rate": (rates.MOST_UNITS, ""),
     "time of a rate": (rates.LONGEST_WINDOW, " s"),
+    "a login name": (accounts.LONGEST_LOGIN, " characters"),
+    "a password": (accounts.LONGEST_PASSWORD, " characters"),
+    "wrong passwords of a login name from one address, in 15 minutes": (password_guesses.MAX_FAILURES, ""),
+    "wrong passwords from one address, in 15 minutes": (password_guesses.MAX_FAILURES_OF_ADDRESS, ""),
+    "wrong passwords of a login name from addresses where its owner never signed in, an hour": (
+        password_guesses.MAX_FAILURES_OF_ACCOUNT,
+        "",
+    ),
+    "sessions of an account; the oldest end": (sessions.MOST_SESSIONS, ""),
+    "a query of a sign-in page": (people_pages.MAX_QUERY, " bytes"),
 }
 
 

@@ -23,6 +23,7 @@ async def test_an_erased_person_is_signed_out_and_forgotten(
     (shown,) = held["accounts"]
     assert (shown["login"], len(shown["sessions"]), shown["consents"][0]["client"]) == (LOGIN, 1, "app")
     assert "argon2" not in str(shown)
+    assert [(one["client"], one["revokedAt"]) for one in held["grants"]] == [("app", None)]
     erasure, deleted = await begin_erasure(pool, USER, "test", clock.now())
     assert deleted.reports(clock.now())[PersonStore.POSTGRES].status is StoreState.ERASED
     for text in (LOGIN, LOGIN.lower()):
@@ -32,7 +33,7 @@ async def test_an_erased_person_is_signed_out_and_forgotten(
     assert (await browser.ask(prompt="none")).status_code == 302
     assert query_of((await browser.ask(prompt="none")).headers["location"])["error"] == "login_required"
     assert await pool.fetchval("SELECT count(*) FROM oauth_families WHERE revoked_at IS NULL") == 0
-    assert (await personal_data_of(pool, USER))["accounts"] == []
+    assert (await personal_data_of(pool, USER))["accounts"] == (await personal_data_of(pool, USER))["grants"] == []
     assert erasure.people == [Person("user", USER)]
 
 
