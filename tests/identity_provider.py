@@ -34,6 +34,7 @@ AUDIENCE = "https://api.shop.example"
 APP, ROBOT, ROBOT_SECRET, BACK = "app", "robot", "a-secret-of-the-robot", "com.shop.app:/back"
 RSA_BITS = 2048
 LIFE = 900  # seconds of an access token
+TIMEOUT = 60.0  # seconds
 
 
 class _Quiet(WSGIRequestHandler):
@@ -158,7 +159,9 @@ class IdentityProvider:
             "code_challenge": create_s256_code_challenge(verifier),
             "code_challenge_method": "S256",
         }
-        sent_back = httpx.get(f"{self.url}/authorize", params={**asked, "user": user}).headers["location"]
+        sent_back = httpx.get(f"{self.url}/authorize", params={**asked, "user": user}, timeout=TIMEOUT).headers[
+            "location"
+        ]
         form = {
             "grant_type": "authorization_code",
             "code": parse_qs(urlsplit(sent_back).query)["code"][0],
@@ -166,7 +169,7 @@ class IdentityProvider:
             "client_id": APP,
             "code_verifier": verifier,
         }
-        answer = httpx.post(f"{self.url}/token", data=form)
+        answer = httpx.post(f"{self.url}/token", data=form, timeout=TIMEOUT)
         assert answer.status_code == 200, answer.text
         tokens: dict[str, Any] = answer.json()
         return tokens
@@ -178,7 +181,7 @@ class IdentityProvider:
     def robots_token(self) -> str:
         """An access token of a program for itself."""
         form = {"grant_type": "client_credentials", "scope": "recommendations:read"}
-        answer = httpx.post(f"{self.url}/token", data=form, auth=(ROBOT, ROBOT_SECRET))
+        answer = httpx.post(f"{self.url}/token", data=form, auth=(ROBOT, ROBOT_SECRET), timeout=TIMEOUT)
         return str(answer.json()["access_token"])
 
     def claims(self, **changed: Any) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from api.oauth.foreign import issuers as foreign
+from api.oauth.foreign import reading
 from api.oauth.foreign.registration import register_issuer
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from api.oauth.tokens.verifier import Verifier
@@ -17,6 +19,14 @@ OURS = "https://shop.example"
 SCOPE = "recommendations:read profiles:read events:write"
 
 Trust = Callable[..., Awaitable[Issuer]]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time for a busy machine: a test of the real times sets its own."""
+    monkeypatch.setattr(foreign, "PATIENCE", 30.0)
+    for name in ("CONNECT_TIMEOUT", "TOTAL_TIMEOUT"):
+        monkeypatch.setattr(reading, name, 30.0)
 
 
 @pytest.fixture
