@@ -11,6 +11,7 @@ from api.gateway import Gateway
 from core.contract import Event, Person
 from core.gathered_reads import GatheredReads
 from core.turns import OneAtATime
+from db.client_audit import AuditEntry, TrailPart, list_audits
 from db.clients import last_uses
 from db.dead_events import bodies_of_dead_events
 from db.events import events_for_items
@@ -59,6 +60,11 @@ class Context:
     def client_uses(self) -> GatheredReads[str, datetime]:
         """When clients were used last, by id: a query for all that this request shows."""
         return GatheredReads(partial(last_uses, self.reads))
+
+    @cached_property
+    def client_audits(self) -> GatheredReads[TrailPart, list[AuditEntry]]:
+        """Parts of the audit trails of clients: a query for all that this request shows."""
+        return GatheredReads(partial(list_audits, self.reads))
 
     @cached_property
     def turns(self) -> OneAtATime:

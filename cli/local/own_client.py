@@ -1,9 +1,11 @@
 """The OAuth client of a local deployment: registered at every start, its credentials left for the other commands."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cli.database import on_pool
 from cli.gateway_client import Client
+from cli.interface import operator_of
 from cli.local.deployment import Deployment
 from cli.local.stack_files import write_credentials
 from cli.stack.addresses import GIVEN
@@ -36,9 +38,11 @@ def leave_credentials(deployment: Deployment, client: Client, more: dict[str, An
 
 async def _register(pool: "Pool", id: str, secret: str) -> None:
     from api.oauth.clients.registration import register
-    from db.clients import create_client
+    from engine.clients.changing import ClientTaken, create
     from engine.scopes import SCOPES
 
     scopes = [name for name in SCOPES if name.endswith(":read")] + ["events:write", "orders:write"]
     grants = ["client_credentials", "token-exchange"]
-    await create_client(pool, register(id, secret, grants=grants, scope=" ".join(scopes), ttl=TOKEN_TTL))
+    client = register(id, secret, grants=grants, scope=" ".join(scopes), ttl=TOKEN_TTL)
+    with suppress(ClientTaken):  # an earlier start registered it
+        await create(pool, client, operator_of("penchant"))

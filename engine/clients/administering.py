@@ -72,7 +72,7 @@ class ClientAdministration:
     async def create(self, pool: Connection, viewer: Viewer, wanted: WantedClient) -> tuple[Client, str | None]:
         """Create a client. Returns it with its secret, which nothing shows again."""
         check_client(viewer)
-        _check_within(viewer, wanted.scopes)
+        _check_within(viewer, self._registrar.check_scopes(wanted.scopes))
         async with self._hashing:
             client, secret = await asyncio.to_thread(self._registrar.new_client, wanted)
         if await count_clients(pool) >= MAX_CLIENTS:

@@ -13,7 +13,7 @@ from api.graphql.types.user_errors import UserError
 from core.contract import check_id
 from core.errors import InvalidInput
 from db import clients as stored
-from db.client_audit import AuditAction, AuditEntry, list_audit
+from db.client_audit import AuditAction, AuditEntry, TrailPart
 from engine.clients.administering import BeyondOwnScopes, OwnClient, WantedClient
 from engine.clients.changing import DEFAULT_OVERLAP, ClientTaken, NoSuchClient
 from engine.cursors import read_cursor, write_cursor
@@ -141,7 +141,7 @@ class Client:
         context, first = info.context, check_first(first)
         signer, purpose = context.gateway.signer, f"client audit {self.id}"
         before = None if after is None else int(read_cursor(signer, purpose, after))
-        entries = await list_audit(context.reads, self.id, first + 1, before)
+        entries = await context.client_audits.get(TrailPart(self.id, first + 1, before)) or []
         edges = [
             Edge(cursor=write_cursor(signer, purpose, entry.id), node=ClientAuditEntry.of(entry))
             for entry in entries[:first]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -94,7 +95,8 @@ async def test_an_app_and_a_partner_with_keys_get_no_secret(administer: Any) -> 
     ("change", "code", "field"),
     [
         ({"scopes": ["models:write"]}, "BEYOND_OWN_SCOPES", ["scopes"]),
-        ({"scopes": ["no:such"]}, "BEYOND_OWN_SCOPES", ["scopes"]),
+        ({"scopes": ["no:such"]}, "BAD_USER_INPUT", ["scopes"]),
+        ({"scopes": ["x" * 2000]}, "BAD_USER_INPUT", ["scopes"]),
         ({"id": "tests"}, "CONFLICT", ["id"]),
         ({"id": "a b"}, "BAD_USER_INPUT", ["id"]),
         ({"grants": ["password"]}, "BAD_USER_INPUT", ["grants"]),
@@ -177,6 +179,29 @@ async def test_the_audit_trail_has_changes_and_counts_of_refusals_in_pages(admin
     assert (changed["scopesBefore"], changed["scopes"], changed["count"]) == (["events:write"], ["catalog:read"], None)
     assert await gateway.pool.fetchval("SELECT count(*) FROM oauth_client_audit WHERE client_id = 'nobody'") == 0
     assert await gateway.pool.fetchval("SELECT count(*) FROM oauth_client_uses") == 1
+
+
+async def test_the_trails_of_many_clients_are_one_query(administer: Any, gateway: Gateway) -> None:
+    for number in range(3):
+        await administer(CREATE, input=SHOP | {"id": f"client-{number}"})
+        await administer(DISABLE, id=f"client-{number}")
+    reads: list[str] = []
+
+    def note(record: Any) -> None:
+        reads.append(record.query)
+
+    query = "{ clients { nodes { id lastUsedAt audit(first: 1) { nodes { action } pageInfo { hasNextPage } } } } }"
+    async with AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(gateway.pool.acquire()) for _ in range(gateway.pool.get_max_size())]
+        for connection in held:
+            connection.raw._con.add_query_logger(note)
+    shown = await administer(query)
+    assert {node["id"]: node["audit"]["nodes"] for node in shown["nodes"]} == {
+        f"client-{number}": [{"action": "DISABLED"}] for number in range(3)
+    }
+    assert all(node["audit"]["pageInfo"]["hasNextPage"] for node in shown["nodes"])
+    for table in ("FROM oauth_clients", "FROM oauth_client_uses", "FROM oauth_client_audit"):
+        assert len([read for read in reads if table in read]) == 1, table
 
 
 async def test_a_cursor_of_one_audit_trail_is_not_one_of_another(administer: Any, ask: Ask, gateway: Gateway) -> None:
