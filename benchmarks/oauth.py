@@ -26,6 +26,7 @@ from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
 from api.oauth.tokens.signing_keys import BITS
 from api.oauth.tokens.verifier import Verifier
 from benchmarks.figures import Figure
+from benchmarks.oauth_browser import register_app, signing_in
 from cli.gateway_client import answers
 from cli.local.deployment import Deployment, open_deployment
 from cli.stack.folder import free_ports
@@ -87,6 +88,8 @@ def run(seed: int) -> dict[str, Figure]:
         tokens = [endpoint.token(OWN) for _ in range(MISSES)]
         private = rsa.generate_private_key(65537, BITS)  # for the references: of our keys' size
         figures = asyncio.run(_verifying(site, tokens, private)) | _issuing(endpoint, private)
+        asyncio.run(register_app(site))
+        figures |= signing_in(site)
         endpoint.close()
     return figures
 

@@ -83,7 +83,7 @@ def by_algorithm(forger: Forger) -> Iterator[tuple[str, str]]:
         "DER": public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         "JWK": json.dumps(jwk).encode(),
         "JWK, compact": json.dumps(jwk, separators=(",", ":")).encode(),
-        "modulus": base64.urlsafe_b64decode(jwk["n"] + "=="),
+        "modulus": base64.urlsafe_b64decode(f"{jwk['n']}=="),
         "nothing": b"\0",
     }
     for algorithm, digest in (("HS256", SHA256()), ("HS384", SHA384()), ("HS512", SHA512())):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -14,8 +15,9 @@ from core import clock
 from core.settings import Stores
 from db.items import upsert_items
 from db.postgres import Pool
-from tests.auth_docs.pages import Reader, blocks
+from tests.auth_docs.pages import PRINTED_URL, Reader, blocks
 from tests.commands import ROOT
+from tests.people import Person, tokens_of
 from tests.running import Running, environment, running_issuer
 
 PAGES = ["auth.md", *sorted(f"auth/{page.name}" for page in (ROOT / "docs" / "auth").glob("*.md"))]
@@ -60,6 +62,7 @@ EXPECTED: dict[str, dict[str, int]] = {
     "auth.md": {"sh": 4},
     "auth/accounts.md": {"sh": 1},
     "auth/mobile.md": {"sh": 1, "swift": 1, "kotlin": 1},
+    "auth/own-provider.md": {},
     "auth/partner.md": {"sh": 3, "python": 3, "js": 2},
     "auth/web.md": {"sh": 1, "python": 1, "js": 2},
 }
@@ -127,3 +130,32 @@ def test_a_partner_with_a_key_gets_a_token_in_node(reader: Reader, clients_in_js
     reader.python(blocks("auth/partner.md", "python")[1])
     reader.sh(blocks("auth/partner.md", "sh")[2])
     assert json.loads(reader.js(blocks("auth/partner.md", "js")[1], clients_in_js))["scope"] == "catalog:write"
+
+
+def test_a_person_with_an_account_signs_in_to_the_app_with_the_settings_of_its_page(reader: Reader) -> None:
+    """The settings table, the code for both systems, the metadata and the client that was registered agree."""
+    table = dict(
+        re.findall(r"^\| ([\w ]+) \| `([^`]+)`", (ROOT / "docs" / "auth" / "mobile.md").read_text(), re.MULTILINE)
+    )
+    metadata = httpx.get(f"{reader.url}/.well-known/openid-configuration", timeout=30).json()
+    assert table["issuer"].replace(PRINTED_URL, reader.url) == metadata["issuer"]
+    assert table["response type"] in metadata["response_types_supported"]
+    assert table["PKCE"] in metadata["code_challenge_methods_supported"]
+    assert table["token endpoint authentication"] in metadata["token_endpoint_auth_methods_supported"]
+    assert set(table["scopes"].split()) <= set(metadata["scopes_supported"])
+    assert {"authorization_endpoint", "revocation_endpoint", "end_session_endpoint"} <= metadata.keys()
+    for code in (*blocks("auth/mobile.md", "swift"), *blocks("auth/mobile.md", "kotlin")):
+        for setting in (table["issuer"], table["client id"], table["redirect URI"], *table["scopes"].split()):
+            assert f'"{setting}"' in code
+
+    assert "client_secret" not in reader.sh(blocks("auth/mobile.md", "sh")[0])
+    assert "correct horse" not in reader.sh(blocks("auth/accounts.md", "sh")[0])
+    person = Person("anna@shop.example", "correct horse battery")
+    got = tokens_of(person, reader.url, table["client id"], table["redirect URI"], table["scopes"])
+    assert person.pages == ["/login"], "the shop's own app needs no consent"
+    assert got["scope"] == table["scopes"] and got["id_token"]
+    assert me(reader, got["access_token"]) == {"id": "17850"}
+    ended = {"id_token_hint": got["id_token"], "post_logout_redirect_uri": table["end of session"], "state": "s"}
+    assert (
+        person.visit(f"{metadata['end_session_endpoint']}?{urlencode(ended)}") == f"{table['end of session']}?state=s"
+    )

@@ -51,6 +51,7 @@ def test_a_line_that_says_too_much_is_found(line: str, kind: str) -> None:
         '{"event": "signing_key_made", "kid": "kD3Jd-8", "level": "info"}',
         '{"event": "token_not_issued", "reason": "StoreUnavailable", "error": "postgres cannot be reached"}',
         "connected to amqp://penchant:**@127.0.0.1:5672/main and http://127.0.0.1:8000/graphql",
+        "celery@host.example ready; Logs: /tmp/logs/penchant@localhost.log",
         "grant_type refresh_token is not allowed; banana, annabel, joanna",
     ],
 )

@@ -6,9 +6,12 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from api.oauth.compact import check_spelling, from_base64url, read_object
+from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.signing_keys import ALGORITHM, VERIFY_FOR, SigningKeys
 from core import clock
+from core.errors import InvalidInput
+from engine.scopes import read_scopes
 
 CLOCK_SKEW = 5.0  # seconds that the clock of another gateway may be ahead
 
@@ -54,6 +57,8 @@ def read_access_token(token: str, keys: SigningKeys, issuer: str, audience: str)
     """The claims of an access token that has not expired; None for any other text. It may have been revoked."""
     try:
         claims, _ = open_access_token(token, keys, issuer, audience)
-    except (JoseError, ValueError, KeyError, TypeError):
+        read_scopes(claims["scope"])
+        person_of(claims)
+    except (JoseError, InvalidInput, ValueError, KeyError, TypeError):
         return None
     return claims if claims["exp"] > clock.now().timestamp() else None

@@ -10,15 +10,19 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from api.oauth.clients.registration import register
 from api.oauth.tokens.signing_keys import Sealer, SigningKeys
 from core.settings import Stores
+from db.clients import create_client
 from db.postgres import Pool
 from tests.forgeries import FORGERIES, Forger
-from tests.running import register_client, running_gateway
+from tests.people import Person, create_person, tokens_of
+from tests.running import CLIENT, SECRET, register_client, running_issuer
 
 QUICK = 0.05  # seconds
 TRIES = 20  # the machine may be busy: one quick answer shows that the work is small
 QUERY = '{"query": "{ items(first: 1) { nodes { id } } }"}'
+BACK, SCOPE = "https://app.example/back", "openid offline_access recommendations:read"
 CHALLENGE = 'Bearer realm="penchant", error="invalid_token"'
 
 
@@ -55,21 +59,31 @@ class Entrance:
 @pytest.mark.usefixtures("redis", "channel")
 async def test_every_forged_token_is_refused_at_once(stores: Stores, pool: Pool, tmp_path: Path) -> None:
     await register_client(pool)
+    await create_person(pool)
+    app = register("app", grants=["authorization_code", "refresh_token"], scope=SCOPE, redirect_uris=[BACK])
+    assert await create_client(pool, app)
     log = tmp_path / "gateway.log"
-    with running_gateway(stores, log) as gateway, ExitStack() as stack:
+    with ExitStack() as stack:
+        gateway = await asyncio.to_thread(stack.enter_context, running_issuer(stores, log, PENCHANT_RATE_ADDRESS="off"))
         keys = SigningKeys(Sealer("s" * 32))  # the secret of the gateways that tests run
         await keys.refresh(pool)
-        metadata = (await asyncio.to_thread(httpx.get, f"{gateway.url}/.well-known/oauth-authorization-server")).json()
-        forger = Forger(metadata["issuer"], keys.signing)
+        forger = Forger(gateway.url, keys.signing)
         graphql = stack.enter_context(closing(Entrance(gateway.url, "/graphql", QUERY)))
         events = stack.enter_context(closing(Entrance(gateway.url, "/events", "[]")))
         assert graphql.ask(forger.token())[0] == 200, "a token of this forger is refused for what is forged in it only"
         forgeries = {name: token for table in FORGERIES for name, token in table(forger)}
+        theirs = await asyncio.to_thread(tokens_of, Person(), gateway.url, "app", BACK, SCOPE)
+        forgeries["our ID token"], forgeries["our refresh token"] = theirs["id_token"], theirs["refresh_token"]
         assert len(forgeries) > 200
         for entrance in (graphql, events):
             found = {name: wrong for name, token in forgeries.items() if (wrong := entrance.wrong(token))}
             assert found == {}
-        assert graphql.ask(forger.token())[0] == 200
+        assert graphql.ask(forger.token())[0] == graphql.ask(theirs["access_token"])[0] == 200
+        async with httpx.AsyncClient(base_url=gateway.url, auth=(CLIENT, SECRET), timeout=30) as shop:
+            for name, token in forgeries.items():
+                answer = await shop.post("/oauth/introspect", data={"token": token or "x"})
+                assert (answer.status_code, answer.text) == (200, '{"active":false}'), name
+            assert (await shop.post("/oauth/introspect", data={"token": forger.token()})).json()["active"]
     lines = log.read_text()
     assert lines
     for name, token in forgeries.items():
