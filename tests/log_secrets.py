@@ -26,7 +26,7 @@ FORBIDDEN = {
     "a password in a URL": r"://[^\s/:@\"']*:[^\s/@\"'*]+@",
     "a secret parameter": r"\b(?:client_secret|client_assertion|password|code_verifier|refresh_token|subject_token)"
     r"(?:=|\": ?\")(?!\*)[^\s\"&]",
-    "an e-mail address": r"(?<![\w.+-])(?!(?:penchant|celery|gen\d+)@)[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # no name of a node
+    "an e-mail address": r"(?<![\w.+-])(?!(?:penchant|celery|gen\d+)@)[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # no node
 }
 _FORBIDDEN = re.compile("|".join(f"(?P<_{at}>{pattern})" for at, pattern in enumerate(FORBIDDEN.values())))
 _KINDS = tuple(FORBIDDEN)
