@@ -74,7 +74,8 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "Mutation.removeItems(ids)", "Mutation.promoteModel(id)", "Mutation.replayDeadEvents(ids)",
     "Mutation.discardDeadEvents(ids)", "EventInput.id", "EventInput.itemId", "EventInput.itemIds",
     "EventInput.orderId", "EventInput.impressionId", "EventInput.sessionId", "ItemInput.id", "ItemInput.groupId",
-    "ItemInput.market", "OfferInput.market", "Query.client(id)", "Mutation.rotateClientSecret(id)",
+    "ItemInput.market", "RequestListsInput.market", "OfferInput.market", "Query.client(id)",
+    "Mutation.rotateClientSecret(id)",
     "Mutation.disableClient(id)", "Mutation.enableClient(id)", "Mutation.setClientScopes(id)", "CreateClientInput.id",
 }  # fmt: skip
 
