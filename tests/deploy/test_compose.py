@@ -91,9 +91,11 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     lists = {"PENCHANT_DISLIKES_HOLD", "PENCHANT_POPULAR_WINDOW"}
     events = {"PENCHANT_PERSON_EVENTS_BACK", "PENCHANT_EVENTS_KEEP"}
     bundles = {"PENCHANT_BUNDLES_KEEP", "PENCHANT_BUNDLES_KEEP_SERVED"}
-    assert passed["gateway"] == {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", *lists, *events}
-    assert passed["worker"] == {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles}
-    assert passed["trainer"] == {"PENCHANT_EVENTS_KEEP", *bundles}
+    files = {"PENCHANT_LISTS_URL"}
+    daily = {"PENCHANT_LISTS_DAILY", "PENCHANT_LISTS_AT"}
+    assert passed["gateway"] == {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", *lists, *events, *files}
+    assert passed["worker"] == {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles, *files, *daily}
+    assert passed["trainer"] == {"PENCHANT_EVENTS_KEEP", *bundles, *lists, *files}
     assert set.union(*passed.values()) <= FIELDS.keys()
 
 
