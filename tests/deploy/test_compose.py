@@ -92,9 +92,12 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     events = {"PENCHANT_PERSON_EVENTS_BACK", "PENCHANT_EVENTS_KEEP"}
     bundles = {"PENCHANT_BUNDLES_KEEP", "PENCHANT_BUNDLES_KEEP_SERVED"}
     rates = {f"PENCHANT_RATE_{whose}" for whose in ("CLIENT", "PERSON", "ADDRESS")}
-    assert passed["gateway"] == {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", *lists, *events, *rates}
-    assert passed["worker"] == {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles}
-    assert passed["trainer"] == {"PENCHANT_EVENTS_KEEP", *bundles}
+    files = {"PENCHANT_LISTS_URL"}
+    daily = {"PENCHANT_LISTS_DAILY", "PENCHANT_LISTS_AT"}
+    own = {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", "PENCHANT_SHOP_NAME"}
+    assert passed["gateway"] == {*own, *lists, *events, *rates, *files}
+    assert passed["worker"] == {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles, *files, *daily}
+    assert passed["trainer"] == {"PENCHANT_EVENTS_KEEP", *bundles, *lists, *files}
     assert set.union(*passed.values()) <= FIELDS.keys()
 
 
