@@ -217,8 +217,8 @@ class Tokens(_Concern):
 class SignIn(_Concern):
     """The pages where people sign in."""
 
-    shop_name: str | None = Field(
-        None, min_length=1, max_length=80, description="Name of the shop on the pages; unset: the host of public_url."
+    shop_name: str = Field(
+        "", max_length=80, description="Name of the shop on the pages; unset or empty: the host of public_url."
     )
     session_idle: int = Field(
         86_400, ge=60, description="Seconds after which a person must sign in again who did not come back before."

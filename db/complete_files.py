@@ -3,7 +3,7 @@
 The ids are in temporary tables of the connection. An offer that was made unavailable so has the key `omitted`.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
 from db.locks import AdvisoryLock, lock_transaction
@@ -35,11 +35,21 @@ async def add_named(connection: Connection, ids: Sequence[str]) -> None:
 async def find_omitted(connection: Connection) -> Omitted:
     """Find the available items that the file does not name."""
     await connection.execute(
-        "CREATE TEMPORARY TABLE omitted AS SELECT id, changed_seq, row_number() OVER () AS place FROM items"
+        "CREATE TEMPORARY TABLE omitted AS SELECT id, changed_seq, row_number() OVER (ORDER BY id) AS place FROM items"
         f" WHERE {_AVAILABLE} AND NOT EXISTS (SELECT FROM pg_temp.named WHERE named.id = items.id)"
     )
     available = await connection.fetchval(f"SELECT count(*) FROM items WHERE {_AVAILABLE}")
     return Omitted(available, await connection.fetchval("SELECT count(*) FROM pg_temp.omitted"))
+
+
+async def stream_omitted(connection: Connection, at_once: int = 50_000) -> AsyncIterator[list[str]]:
+    """The ids of the items found by `find_omitted`."""
+    start = 0
+    while rows := await connection.fetch(
+        "SELECT id FROM pg_temp.omitted WHERE place > $1 AND place <= $1 + $2 ORDER BY place", start, at_once
+    ):
+        yield [row["id"] for row in rows]
+        start += at_once
 
 
 async def make_omitted_unavailable(connection: Connection) -> int:

@@ -181,6 +181,11 @@ async def list_jobs(connection: Connection, first: int, before: int | None = Non
     return [Job(**row) for row in rows]
 
 
+async def count_jobs(connection: Connection) -> int:
+    """How many jobs there are."""
+    return int(await connection.fetchval("SELECT count(*) FROM training_jobs"))
+
+
 async def change_held(connection: Connection, job: Job, change: str, value: object) -> None:
     """Set these columns of a job whose lease is held; `value` is $3. Raises LeaseLost."""
     held = await connection.fetchval(

@@ -232,6 +232,16 @@ async def list_decisions(connection: Connection, first: int, before: int | None 
     return [Decision(**row) for row in rows]
 
 
+async def count_models(connection: Connection) -> int:
+    """How many models are registered."""
+    return int(await connection.fetchval("SELECT count(*) FROM models"))
+
+
+async def count_decisions(connection: Connection) -> int:
+    """How many decisions there are."""
+    return int(await connection.fetchval("SELECT count(*) FROM decisions"))
+
+
 async def _lock(connection: Connection, bundle: str) -> None:
     await _one_decision_at_a_time(connection)
     row = await connection.fetchrow("SELECT pruned_at FROM models WHERE id = $1", bundle)

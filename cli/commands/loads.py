@@ -5,7 +5,7 @@ Exit codes of `undo`: 0 it is taken back, now or before, or what it touched is l
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,8 @@ from cli.interface import AsJson, print_json, print_json_line
 from core.settings import EventLake
 
 if TYPE_CHECKING:
-    from db.loads.manifests import Manifest
+    import pyarrow as pa
+
     from db.loads.records import LoadRecord
 
 MOST = 1_000  # loads that one list shows
@@ -89,23 +90,29 @@ async def _undo(id: str) -> "LoadRecord":
 
 def _print_touched(load: "LoadRecord", *, as_json: bool) -> None:
     """The ids that a load of items or users named: what it replaced is not kept, so nothing is restored."""
-    from db.loads.manifests import Manifest
+    from db.loads.manifests import IDS, Manifest
 
     if load.manifest is None:
         raise Refused(f"This load of {load.kind} has no manifest, so what it touched is not known.")
     manifest = Manifest.at(load.manifest, load.id)
-    ids = _touched(manifest)
+    touched, left_out = _ids(manifest.rows(IDS)), _ids(manifest.left_out())
     if as_json:
-        listed = list(islice(ids, LISTED))
-        print_json_line({**_document(load), "touched": listed, "more": next(ids, None) is not None})
+        document = _document(load) | _first("touched", "more", touched) | _first("leftOut", "moreLeftOut", left_out)
+        print_json_line(document)
         return
     typer.echo(f"{load.kind} are not restored: what this load replaced is not kept. It touched:", err=True)
-    for id in ids:
+    for id in touched:
+        typer.echo(id)
+    for place, id in enumerate(left_out):
+        if not place:
+            typer.echo("It left out these, which became unavailable:", err=True)
         typer.echo(id)
 
 
-def _touched(manifest: "Manifest") -> Iterator[str]:
-    from db.loads.manifests import IDS
+def _first(name: str, more: str, ids: Iterator[str]) -> dict[str, object]:
+    return {name: list(islice(ids, LISTED)), more: next(ids, None) is not None}
 
-    for rows in manifest.rows(IDS):
+
+def _ids(tables: "Iterable[pa.Table]") -> Iterator[str]:
+    for rows in tables:
         yield from rows.column("id").unique().to_pylist()

@@ -18,6 +18,7 @@ from db.complete_files import (
     find_omitted,
     make_named_available,
     make_omitted_unavailable,
+    stream_omitted,
 )
 from db.postgres import Connection
 
@@ -32,7 +33,7 @@ async def load_complete(connection: Connection, load: Load, report: FileProgress
     if not load.file.is_file():
         raise WrongFile("a complete file is read twice: save it first")
     await _find_omitted(connection, load, report)
-    loaded = await load_patches(connection, load, report)
+    loaded = await load_patches(connection, load, report, left_out=stream_omitted(connection))
     returned = await make_named_available(connection)
     omitted = await make_omitted_unavailable(connection)
     return loaded._replace(summary=replace(loaded.summary, omitted=omitted, returned=returned))

@@ -2,7 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -102,16 +112,23 @@ async def load_events(connection: Any, load: Load, report: FileProgress) -> Load
     return Loaded(counts.plus(*store.progress[1:]), summary, id, manifest.url if manifest else None)
 
 
-async def load_patches(connection: Any, load: Load, report: FileProgress) -> Loaded:
-    """Apply the items or users of the file as patches. Raises WrongFile."""
+async def load_patches(
+    connection: Any, load: Load, report: FileProgress, *, left_out: AsyncIterable[Sequence[str]] | None = None
+) -> Loaded:
+    """Apply the items or users of the file as patches. Raises WrongFile.
+
+    The manifest of a complete file also names the items that are `left_out`.
+    """
     id, begun, manifest = await _begin(connection, load)
+    if manifest and left_out is not None:
+        await _note_left_out(manifest, left_out)
     counts, tally, named, last = LoadCounts(), Tally(), NamedItems(), 0
     async with _read(load, _patches, clock.now()) as steps:
         with RejectFile(load.rejects) as rejects:
             async for chunk, patches, refused in steps:
                 if manifest and patches.patches and load.kind == Kind.ITEMS:  # no ids of people
-                    ids = pa.table([[patch["id"] for patch in patches.patches]], schema=IDS)
-                    await asyncio.to_thread(manifest.add, chunk.last_line, encoded(ids))
+                    ids = _encoded_ids([patch["id"] for patch in patches.patches])
+                    await asyncio.to_thread(manifest.add, chunk.last_line, ids)
                 stored, grown = await store_patches(connection, load.kind, patches)
                 tally.add_patches(patches.patches)
                 rejects.write(refused + grown)
@@ -125,6 +142,17 @@ async def load_patches(connection: Any, load: Load, report: FileProgress) -> Loa
         await named.sample(connection)
     summary = await _summary(connection, load, tally, rejects, counts.rounded, named)
     return Loaded(counts, summary, id, manifest.url if manifest else None)
+
+
+def _encoded_ids(ids: Sequence[str]) -> bytes:
+    return encoded(pa.table([list(ids)], schema=IDS))
+
+
+async def _note_left_out(manifest: Manifest, left_out: AsyncIterable[Sequence[str]]) -> None:
+    number = 0
+    async for ids in left_out:
+        await asyncio.to_thread(manifest.add_left_out, number, _encoded_ids(ids))
+        number += 1
 
 
 async def _begin(connection: Connection, load: Load) -> tuple[str, Begun, Manifest | None]:

@@ -1,7 +1,7 @@
 """The manifest of a load: Parquet files with the keys of every event that it stored or found known.
 
 A file is written before the events of its lines are committed. So a manifest may name events that were never stored; it
-never lacks one that was. The manifest of items or users has their ids.
+never lacks one that was. The manifest of items has their ids, and those that a complete file left out.
 """
 
 import re
@@ -19,6 +19,7 @@ from db.lake.location import Lake
 
 FOLDER: Final = "loads/v1"  # below the address, beside the lake's events
 _PART: Final = re.compile(r"part-[0-9]{12}-[0-9a-f]{16}\.parquet")
+_LEFT_OUT: Final = re.compile(r"left-out-[0-9]{12}\.parquet")
 IDS: Final = pa.schema([("id", pa.string())])
 
 
@@ -52,10 +53,13 @@ class Manifest:
         name = f"part-{first_line:012}-{blake2b(content, digest_size=8).hexdigest()}.parquet"
         self.place.write(self._folder, name, content)
 
+    def add_left_out(self, number: int, content: bytes) -> None:
+        """Write a file of the items that the loaded file left out. Raises StoreUnavailable."""
+        self.place.write(self._folder, f"left-out-{number:012}.parquet", content)
+
     def parts(self) -> list[str]:
         """The names of its files, in the order of the lines. Raises StoreUnavailable."""
-        names = (path.rpartition("/")[2] for path in self.place.sizes(self._folder))
-        return sorted(name for name in names if _PART.fullmatch(name))
+        return self._names(_PART)
 
     def read(self, part: str, schema: pa.Schema = KEYS) -> pa.Table:
         """The rows of one file. Raises StoreUnavailable."""
@@ -68,9 +72,17 @@ class Manifest:
         """The rows, file by file. Raises StoreUnavailable."""
         return (self.read(part, schema) for part in self.parts())
 
+    def left_out(self) -> Iterator[pa.Table]:
+        """The ids of the items that the loaded file left out. Raises StoreUnavailable."""
+        return (self.read(name, IDS) for name in self._names(_LEFT_OUT))
+
     def remove(self) -> None:
         """Remove every file. Raises StoreUnavailable."""
         self.place.remove(self.place.sizes(self._folder))
+
+    def _names(self, pattern: re.Pattern[str]) -> list[str]:
+        names = (path.rpartition("/")[2] for path in self.place.sizes(self._folder))
+        return sorted(name for name in names if pattern.fullmatch(name))
 
     @property
     def _folder(self) -> str:

@@ -168,10 +168,15 @@ def test_compressed_files_are_known_by_their_content(pack: object) -> None:
     assert found(b"".join(twice)) == FOUND
 
 
-@pytest.mark.parametrize("damaged", [gzip.compress(TABLE.encode() * 99)[:-20], bz2.compress(TABLE.encode() * 99)[:-20],
-                                     pa.compress(TABLE.encode() * 99, codec="zstd", asbytes=True)[:-5],
-                                     gzip.compress(TABLE.encode() * 99)[:30] + b"xxxxxxxxxx"],
-                         ids=["gzip", "bz2", "zstd", "overwritten"])  # fmt: skip
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(gzip.compress(TABLE.encode() * 99)[:-20], id="gzip"),  # named: its bytes hold the time
+        pytest.param(bz2.compress(TABLE.encode() * 99)[:-20], id="bzip2"),
+        pytest.param(pa.compress(TABLE.encode() * 99, codec="zstd", asbytes=True)[:-5], id="zstd"),
+        pytest.param(gzip.compress(TABLE.encode() * 99)[:30] + b"xxxxxxxxxx", id="gzip with other bytes"),
+    ],
+)
 def test_a_damaged_compression_is_one_clear_error(damaged: bytes) -> None:
     with pytest.raises(WrongFile, match="damaged"):
         read_by_name(file_of(damaged))

@@ -341,6 +341,21 @@ async def test_items_that_a_load_touched_are_listed_and_not_restored(load: Load,
     assert [(each["kind"], each["state"], each["stored"]) for each in await loads()] == [("items", "FINISHED", 2)]
 
 
+async def test_what_a_complete_file_left_out_is_listed(load: Load) -> None:
+    write("all.csv", "id", *ids("i", 10))
+    await run(invoke, "load", "items", "all.csv")
+    write("fewer.csv", "id", *ids("i", 8))
+    words = ("load", "items", "fewer.csv", "--complete", "--json")
+    done = json.loads((await run(invoke, *words)).stdout)
+    again = json.loads((await run(invoke, *words)).stdout)
+    assert again["id"] == done["id"]
+    listed = await undo(done["id"])
+    assert listed.stdout.split() == [*ids("i", 8), "i8", "i9"]
+    assert "It left out these, which became unavailable:" in listed.stderr
+    document = json.loads((await undo(done["id"], "--json")).stdout)
+    assert (document["touched"], document["leftOut"], document["moreLeftOut"]) == (ids("i", 8), ["i8", "i9"], False)
+
+
 async def test_an_unknown_load_is_refused(load: Load) -> None:
     refused = await undo("nothing")
     assert (refused.exit_code, "there is no load nothing" in refused.stderr) == (1, True)

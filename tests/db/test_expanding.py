@@ -18,7 +18,8 @@ REVISIONS = [
 CONTRACTING: frozenset[str] = frozenset()  # revisions that drop what the release before no longer uses
 PAIRS = [pair for pair in pairwise(REVISIONS) if pair[1] not in CONTRACTING]
 CONTRACTS = re.compile(
-    r"\bDROP\b|\bRENAME\b|\bALTER\s+(COLUMN\s+)?\w+\s+(SET\s+DATA\s+)?TYPE\b|\bSET\s+NOT\s+NULL\b|\bTRUNCATE\b|(?<!\bON )\bDELETE\b",  # ON DELETE says what a foreign key does
+    r"\bDROP\b|\bRENAME\b|\bALTER\s+(COLUMN\s+)?\w+\s+(SET\s+DATA\s+)?TYPE\b|\bSET\s+NOT\s+NULL\b|\bTRUNCATE\b"
+    r"|(?<!\bON )\bDELETE\b",  # ON DELETE says what a foreign key does
     re.IGNORECASE,
 )
 ADDS_WHAT_MUST_BE_GIVEN = re.compile(r"\bADD\s+COLUMN\b(?![^;,]*\bDEFAULT\b)[^;,]*\bNOT\s+NULL\b", re.IGNORECASE)

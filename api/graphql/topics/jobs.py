@@ -116,6 +116,16 @@ class Job(Node):
         )
 
 
+@strawberry.type(description="A page of jobs.")
+class JobConnection(Connection[Job]):
+    """A page of jobs, and how many there are."""
+
+    @strawberry.field(description="How many jobs there are, on all pages together.")
+    async def total_count(self, info: Info) -> int | None:
+        """Counted where it is asked for."""
+        return await stored.count_jobs(info.context.reads)
+
+
 @strawberry.type(description="The outcome of `requestTraining`.")
 class RequestTrainingPayload:
     """The requested job."""
@@ -155,7 +165,7 @@ class JobQuery:
     @strawberry.field(
         permission_classes=[requires("models:read")], description="Trainings and files of lists, newest first."
     )
-    async def jobs(self, info: Info, first: First = 20, after: After = None) -> Connection[Job] | None:
+    async def jobs(self, info: Info, first: First = 20, after: After = None) -> JobConnection | None:
         """A page of jobs."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "jobs", after))
@@ -164,7 +174,7 @@ class JobQuery:
             Edge(cursor=write_cursor(gateway.signer, "jobs", record.id), node=Job.of(record))
             for record in records[:first]
         ]
-        return Connection.of(edges, after, more=len(records) > first)
+        return JobConnection.of(edges, after, more=len(records) > first)
 
     @strawberry.field(
         permission_classes=[requires("models:read")], description="One job; null when no job has this id."

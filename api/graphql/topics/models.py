@@ -112,12 +112,32 @@ class Decision(Node):
         )
 
 
+@strawberry.type(description="A page of models.")
+class ModelConnection(Connection[Model]):
+    """A page of models, and how many there are."""
+
+    @strawberry.field(description="How many models there are, on all pages together.")
+    async def total_count(self, info: Info) -> int | None:
+        """Counted where it is asked for."""
+        return await stored.count_models(info.context.reads)
+
+
+@strawberry.type(description="A page of decisions.")
+class DecisionConnection(Connection[Decision]):
+    """A page of decisions, and how many there are."""
+
+    @strawberry.field(description="How many decisions there are, on all pages together.")
+    async def total_count(self, info: Info) -> int | None:
+        """Counted where it is asked for."""
+        return await stored.count_decisions(info.context.reads)
+
+
 @strawberry.type
 class ModelQuery:
     """Queries of models and decisions."""
 
     @strawberry.field(permission_classes=[requires("models:read")], description="Models, newest first.")
-    async def models(self, info: Info, first: First = 20, after: After = None) -> Connection[Model] | None:
+    async def models(self, info: Info, first: First = 20, after: After = None) -> ModelConnection | None:
         """A page of the registered models."""
         gateway, first = info.context.gateway, check_first(first)
         before = None
@@ -134,7 +154,7 @@ class ModelQuery:
             )
             for record in records[:first]
         ]
-        return Connection.of(edges, after, more=len(records) > first)
+        return ModelConnection.of(edges, after, more=len(records) > first)
 
     @strawberry.field(
         permission_classes=[requires("models:read")], description="One model; null when no model has this id."
@@ -146,7 +166,7 @@ class ModelQuery:
         return await find_model(info.context, check_id(id, "id"))
 
     @strawberry.field(permission_classes=[requires("models:read")], description="Decisions about models, newest first.")
-    async def decisions(self, info: Info, first: First = 20, after: After = None) -> Connection[Decision] | None:
+    async def decisions(self, info: Info, first: First = 20, after: After = None) -> DecisionConnection | None:
         """A page of decisions."""
         gateway, first = info.context.gateway, check_first(first)
         before = None if after is None else int(read_cursor(gateway.signer, "decisions", after))
@@ -155,7 +175,7 @@ class ModelQuery:
             Edge(cursor=write_cursor(gateway.signer, "decisions", record.id), node=Decision.of(record))
             for record in records[:first]
         ]
-        return Connection.of(edges, after, more=len(records) > first)
+        return DecisionConnection.of(edges, after, more=len(records) > first)
 
 
 async def find_model(context: Context, id: str, source: postgres.Connection | None = None) -> Model | None:

@@ -148,7 +148,9 @@ class GatewayProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers, and forget what was not parsed."""
+        """Stop the timers, and forget what was not parsed. A request that never starts would keep this in a cycle."""
+        if self.cycle is not None:
+            self.cycle.on_response = _do_nothing
         self._stop_timer()
         self._stop_unread_timer()
         self._forget_unparsed()
@@ -326,6 +328,10 @@ class _Flow(FlowControl):
     def resume_reading(self) -> None:
         if not self.held:
             super().resume_reading()
+
+
+def _do_nothing() -> None:
+    """What follows an answer on a closed connection."""
 
 
 def _too_many_behind() -> RequestRefused:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from authlib.oauth2.rfc6749.errors import InvalidGrantError
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
@@ -23,7 +24,7 @@ APPROVED = "openid offline_access recommendations:read profiles:read"
 pytestmark = pytest.mark.usefixtures("app")
 
 
-async def sign_in(http: httpx.AsyncClient, authority: Authority, scope: str = APPROVED, **more: str) -> dict[str, Any]:
+async def sign_in(http: httpx.AsyncClient, authority: Authority, scope: str = APPROVED, **more: Any) -> dict[str, Any]:
     answer = await http.post("/oauth/token", data=redemption(code_of(authority, scope, **more)))
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -103,6 +104,24 @@ async def test_of_many_refreshes_at_once_one_succeeds_and_the_family_ends(
         assert {refused(answer) for answer in answers if answer is not success} == {(400, "invalid_grant")}
         assert not await works(authority, success.json())
         assert refused(await refresh(http, success.json()["refresh_token"])) == (400, "invalid_grant")
+
+
+async def test_two_requests_that_read_the_same_token_or_code_do_not_both_use_it(
+    http: httpx.AsyncClient, authority: Authority, pool: Pool
+) -> None:
+    families, token = authority.server.families, (await sign_in(http, authority))["refresh_token"]
+    family = families.of_refresh_token(token)
+    assert family is not None
+    families.rotate(family, token, access_ttl=900)
+    with pytest.raises(InvalidGrantError):
+        families.rotate(family, token, access_ttl=900)
+    waiting = families.of_code(code_of(authority))
+    assert waiting is not None
+    families.redeem(waiting, refreshable=True, access_ttl=900)
+    with pytest.raises(InvalidGrantError):
+        families.redeem(waiting, refreshable=True, access_ttl=900)
+    left = await pool.fetchval("SELECT count(*) FROM oauth_families WHERE revoked_at IS NULL")
+    assert left == 0
 
 
 async def test_fewer_scopes_may_be_asked_and_more_later_again(http: httpx.AsyncClient, authority: Authority) -> None:

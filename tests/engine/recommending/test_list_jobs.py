@@ -71,9 +71,8 @@ async def shop(pool: Pool) -> None:
 
 
 async def requested(pool: Pool, place: Lists, wanted: WantedLists = MAIL, publisher: Any = None) -> Job:
-    return await request_lists(
-        pool, Sent() if publisher is None else publisher, place.lists_url, wanted, "for the mail", "ada"
-    )
+    sender: Any = Sent() if publisher is None else publisher
+    return await request_lists(pool, sender, place.lists_url, wanted, "for the mail", "ada")
 
 
 async def again(pool: Pool, job: Job) -> Job:

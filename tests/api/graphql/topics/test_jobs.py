@@ -12,7 +12,7 @@ REQUEST = """mutation ($reason: String) { requestTraining(reason: $reason) {
   job { nodeId id kind state reason requestedBy attempts modelId error } } }"""
 JOB = "query ($id: ID!) { job(id: $id) { id state attempts error startedAt finishedAt } }"
 JOBS = """query ($first: Int! = 20, $after: String) { jobs(first: $first, after: $after) {
-  edges { cursor } nodes { id } pageInfo { hasNextPage endCursor } } }"""
+  edges { cursor } nodes { id } pageInfo { hasNextPage endCursor } totalCount } }"""
 NODE = "query ($id: ID!) { node(nodeId: $id) { nodeId ... on Job { state } } }"
 
 
@@ -81,6 +81,7 @@ async def test_jobs_are_paged_newest_first(ask: Ask, gateway: Gateway) -> None:
     rest = (await ask(JOBS, {"after": first["pageInfo"]["endCursor"]})).data["jobs"]
     assert [node["id"] for node in [*first["nodes"], *rest["nodes"]]] == ids[::-1]
     assert not rest["pageInfo"]["hasNextPage"]
+    assert (first["totalCount"], rest["totalCount"]) == (3, 3)
 
 
 async def test_jobs_need_their_scopes(ask: Ask) -> None:

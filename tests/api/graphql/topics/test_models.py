@@ -12,11 +12,11 @@ from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 MODELS = """query ($first: Int! = 20, $after: String) { models(first: $first, after: $after) {
   edges { cursor node { id } } nodes { nodeId id kind createdAt evaluation serving }
-  pageInfo { hasNextPage endCursor } } }"""
+  pageInfo { hasNextPage endCursor } totalCount } }"""
 DECISIONS = """query ($first: Int! = 20, $after: String) { decisions(first: $first, after: $after) {
   edges { cursor } nodes { id decidedAt action modelId previousModelId reason evidence decidedBy }
 
-  pageInfo { hasNextPage endCursor } } }"""
+  pageInfo { hasNextPage endCursor } totalCount } }"""
 MODEL = "query ($id: ID!) { model(id: $id) { id serving } }"
 VERDICTS = "{ models { nodes { id baseline horizon training deletedAt decision { action reason } } } }"
 
@@ -63,7 +63,7 @@ async def test_a_refused_model_and_a_baseline_are_told_from_others(
 
 async def test_models_are_paged(ask: Ask, three: list[str]) -> None:
     first = (await ask(MODELS, {"first": 2})).data["models"]
-    assert first["pageInfo"]["hasNextPage"]
+    assert first["pageInfo"]["hasNextPage"] and first["totalCount"] == 3
     rest = (await ask(MODELS, {"after": first["pageInfo"]["endCursor"]})).data["models"]
     assert sorted(node["id"] for node in [*first["nodes"], *rest["nodes"]]) == sorted(three)
     assert not rest["pageInfo"]["hasNextPage"]
@@ -77,6 +77,7 @@ async def test_one_model_is_found_by_its_id(ask: Ask, three: list[str]) -> None:
 
 async def test_decisions_have_the_model_that_served_before(ask: Ask, three: list[str]) -> None:
     first = (await ask(DECISIONS, {"first": 1})).data["decisions"]
+    assert first["totalCount"] > 1
     (node,) = first["nodes"]
     assert (node["action"], node["modelId"], node["previousModelId"]) == ("PROMOTED", three[2], three[1])
     assert (node["reason"], node["evidence"], node["decidedBy"]) == ("a test says so", {}, "test")

@@ -123,10 +123,18 @@ async def test_a_connection_is_not_closed_as_idle_when_a_request_has_come_that_w
                 assert status(await loop.sock_recv(caller, 65_536)) == 200
 
 
-async def test_a_closed_connection_is_freed_without_a_garbage_collection(port: int) -> None:
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_closed_connection_is_freed_without_a_garbage_collection(port: int, app: App, waits: bool) -> None:
     gc.disable()
     try:
-        assert status(await exchange(port, GET, CLOSE, b"\r\n")) == 200
+        if waits:  # they leave before their requests start, which is one at a time
+            for _ in range(10):
+                with socket.create_connection(("127.0.0.1", port)) as caller:
+                    caller.sendall((GET + b"\r\n") * 2)
+            await eventually(partial(fed, 10))
+            assert len(app.asked) < 10
+        else:
+            assert status(await exchange(port, GET, CLOSE, b"\r\n")) == 200
         seen = weakref.ref(CountedProtocol.last)
         del CountedProtocol.last
         await eventually(partial(gone, seen))
@@ -194,6 +202,10 @@ async def asked(app: App, count: int) -> bool:
 
 async def gone(seen: weakref.ref[CountedProtocol]) -> bool:
     return seen() is None
+
+
+async def fed(requests: int) -> bool:
+    return CountedProtocol.fed >= requests * len(GET + b"\r\n")
 
 
 async def some_unparsed() -> bool:
