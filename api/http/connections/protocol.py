@@ -253,7 +253,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: RequestRefused) -> None:
         """Answer with `refusal` and close, after the answers to requests that have started."""
         self._refusal = refusal
-        if self._waits and not self.pipeline:
+        if refusal.status == 503 and self._waits and not self.pipeline:  # too many wait: this one need not start
             self._drop(response_started=False)
         elif not self._in_head and self.pipeline:
             self.pipeline.popleft()  # the request itself waits behind others: its app must not start
