@@ -26,7 +26,8 @@ from core.single_flight import SingleFlight
 from core.tasks import end
 from db.postgres import Connection
 
-THREADS = 2  # of each lane; an argon2 check takes 19 MiB and 30 ms in one
+THREADS = 2  # of each lane
+UNKNOWN_THREADS = 1  # hash what is not known: argon2 takes 30 ms of a core, and answers need cores too
 LAST_WRITE = 2.0  # seconds to write, at the end, what clients did
 MAX_WAITING = 32  # token requests of each lane, running ones included
 
@@ -136,7 +137,7 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
         origins=Origins(pool),
         server=TokenServer(issuer, keys, settings.tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
-        unknown=Lane("oauth-unknown", THREADS, MAX_WAITING),
+        unknown=Lane("oauth-unknown", UNKNOWN_THREADS, MAX_WAITING),
         open=Lane("oauth-open", THREADS, MAX_WAITING),
         activity=activity,
     )

@@ -94,7 +94,7 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     rates = {f"PENCHANT_RATE_{whose}" for whose in ("CLIENT", "PERSON", "ADDRESS")}
     files = {"PENCHANT_LISTS_URL"}
     daily = {"PENCHANT_LISTS_DAILY", "PENCHANT_LISTS_AT"}
-    own = {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", "PENCHANT_SHOP_NAME"}
+    own = {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS"}
     assert passed["gateway"] == {*own, *lists, *events, *rates, *files}
     assert passed["worker"] == {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles, *files, *daily}
     assert passed["trainer"] == {"PENCHANT_EVENTS_KEEP", *bundles, *lists, *files}

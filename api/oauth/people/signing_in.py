@@ -10,7 +10,7 @@ from core.errors import InvalidInput
 from db.accounts import Account, find_account
 from db.postgres import Connection
 
-THREADS = 2  # of each lane; an argon2 check takes 19 MiB and 30 ms in one
+THREADS = 1  # of each lane; an argon2 check takes 19 MiB and 30 ms in one
 MAX_WAITING = 32  # sign-ins of each lane, running ones included
 
 
