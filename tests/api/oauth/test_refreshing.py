@@ -24,7 +24,7 @@ APPROVED = "openid offline_access recommendations:read profiles:read"
 pytestmark = pytest.mark.usefixtures("app")
 
 
-async def sign_in(http: httpx.AsyncClient, authority: Authority, scope: str = APPROVED, **more: str) -> dict[str, Any]:
+async def sign_in(http: httpx.AsyncClient, authority: Authority, scope: str = APPROVED, **more: Any) -> dict[str, Any]:
     answer = await http.post("/oauth/token", data=redemption(code_of(authority, scope, **more)))
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()

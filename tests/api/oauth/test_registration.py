@@ -11,8 +11,12 @@ from db.postgres import Pool
 
 SECRET = "a-secret-of-the-client"
 BACK = "https://shop.example/back"
-CODE = {"grants": ["authorization_code", "refresh_token"], "scope": "openid profiles:read", "redirect_uris": [BACK]}
-OWN = {"grants": ["client_credentials"], "scope": "events:write"}
+CODE: dict[str, Any] = {
+    "grants": ["authorization_code", "refresh_token"],
+    "scope": "openid profiles:read",
+    "redirect_uris": [BACK],
+}
+OWN: dict[str, Any] = {"grants": ["client_credentials"], "scope": "events:write"}
 
 
 def refused_field(secret: str | None, wanted: dict[str, Any]) -> Any:
