@@ -26,8 +26,9 @@ demo: $(VENV)/ready-demo
 test: setup
 	$(PYTEST) -m "not chaos and not browser and not node"
 
+# With WITHOUT=browser on a machine that has no Chromium.
 test-all: setup
-	$(PYTEST) -m "not chaos"
+	$(PYTEST) -m "not chaos$(if $(WITHOUT), and not $(WITHOUT))"
 	$(BIN)/pytest -m chaos
 
 # Branch coverage: prints the modules under 80 % and the total. No gate. A process that ends by a signal may leave no

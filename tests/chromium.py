@@ -105,7 +105,8 @@ def chromium(folder: Path, *options: str) -> Iterator[Chromium]:
     assert program, "These tests need Chromium."
     to_browser, writing = os.pipe()
     reading, from_browser = os.pipe()
-    command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", *options]
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update"]  # only loopback
+    command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", *quiet, *options]
     process = subprocess.Popen(
         ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command, f"--user-data-dir={folder}"],
         pass_fds=(to_browser, from_browser),
