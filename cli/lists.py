@@ -16,7 +16,7 @@ from db.postgres import connect_pool
 from engine.recommending.batch import BatchRequest
 from engine.recommending.list_files import AT_ONCE, CONNECTIONS, TIMEOUT, Written
 from engine.recommending.list_files import write_lists as write
-from engine.recommending.list_jobs import request_lists
+from engine.recommending.list_requests import request_lists
 from engine.recommending.wanted_lists import WantedLists
 
 BY = "penchant recommend"

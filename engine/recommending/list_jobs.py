@@ -1,4 +1,4 @@
-"""Lists of all users in a file that a trainer writes, below one address: requested, and carried out."""
+"""Lists of all users in a file below one address: carries out the jobs that `list_requests` makes."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,46 +8,20 @@ from urllib.parse import quote
 
 import structlog
 
-from bus.messages import train
-from bus.publisher import Publisher
-from core.contract import check_reason
-from core.errors import InvalidInput, RateLimited, StoreUnavailable
+from core.errors import InvalidInput
 from core.settings import Lists, Stores
-from core.stores import log_unavailable
 from db.cache import connect_redis
-from db.jobs import Job
 from db.lake.list_files import ListFile
-from db.list_jobs import LISTS, MOST_WAITING, finish_list_job, note_progress, request_list_job
-from db.postgres import Connection, Pool, connect_pool
+from db.list_jobs import LISTS, finish_list_job, note_progress
+from db.postgres import Pool, connect_pool
 from engine.models.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
-from engine.recommending.batch import BatchRequest
 from engine.recommending.list_files import CONNECTIONS, TIMEOUT, Written, write_lists
+from engine.recommending.list_requests import NO_PLACE, request_of
 from engine.recommending.wanted_lists import WantedLists
 
 log = structlog.get_logger()
 
 NOTE_EVERY: Final = 2.0  # seconds between notes of the progress
-NO_PLACE: Final = "PENCHANT_LISTS_URL names no place for files of lists."
-
-
-async def request_lists(
-    pool: Connection, publisher: Publisher, place: str | None, wanted: WantedLists, reason: str, requested_by: str
-) -> Job:
-    """The waiting job: a new one, or the one that was already waiting for the same lists.
-
-    Raises InvalidInput, also where `place` is not set; RateLimited while too many wait.
-    """
-    if not place:
-        raise InvalidInput(NO_PLACE)
-    request_of(wanted)  # raises InvalidInput
-    job = await request_list_job(pool, wanted.as_json(), check_reason(reason), requested_by)
-    if job is None:
-        raise RateLimited(f"{MOST_WAITING} files of lists wait already.")
-    try:
-        await publisher.publish(train(LISTS))
-    except StoreUnavailable as error:
-        log_unavailable(error, doing="notify the trainers", job=job.id)
-    return job
 
 
 async def write_waiting_lists(
@@ -83,11 +57,6 @@ async def _write(pool: Pool, stores: Stores, settings: Lists, held: HeldJob) -> 
     await finish_list_job(pool, held.job, written._asdict() | {"file": file})
     log.info("lists_written", job=held.job.id, lists=written.lists, degraded=written.degraded)
     return file
-
-
-def request_of(wanted: WantedLists) -> BatchRequest:
-    """The list that everybody gets. Raises InvalidInput."""
-    return BatchRequest.of(wanted.placement, wanted.first, wanted.market, wanted.filter)
 
 
 def file_of(place: str, wanted: WantedLists, at: datetime, job: int) -> str:

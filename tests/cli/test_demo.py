@@ -29,7 +29,7 @@ class RunningDemo:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder / ".penchant"
-        self._output = folder / "output"
+        self._output = folder / "printed"  # no log: the demo prints a token for its reader
         with self._output.open("w") as output:
             command = [str(PENCHANT), "demo", "--port", str(port)]
             self.process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)

@@ -23,7 +23,8 @@ from db.postgres import Pool
 from engine.catalogue.filters import Filter
 from engine.models.leases import TrainingStopped
 from engine.recommending import list_files
-from engine.recommending.list_jobs import request_lists, write_waiting_lists
+from engine.recommending.list_jobs import write_waiting_lists
+from engine.recommending.list_requests import request_lists
 from engine.recommending.wanted_lists import WantedLists
 
 MAIL = WantedLists("mail/de", 3, None, Filter(categories=("c1",), without=Filter(ids=("i1",))))

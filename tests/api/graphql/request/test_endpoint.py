@@ -23,7 +23,7 @@ from tests.storeless import Storeless
 
 BOTH = {"application/json", "application/graphql-response+json"}
 RESPONSE_JSON = {"accept": "application/graphql-response+json"}
-SECRET = "password=hunter2"
+SECRET = "hunter2 of an error that only our log may show"
 
 
 @strawberry.type
