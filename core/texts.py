@@ -60,7 +60,7 @@ def plain_json(value: dict[str, Any], largest: int) -> dict[str, Any]:
         raise ValueError(f"must be at most {largest} bytes of JSON")
     if b"null" in packed:
         _check_finite(value)
-    if b"\\u0000" in packed and _has_nul(value):
+    if b"\\u0000" in packed and has_nul(value):
         raise ValueError("must not contain the NUL character")
     if _is_too_deep(value):
         raise ValueError(f"must have at most {DEEPEST_JSON} levels")
@@ -83,12 +83,13 @@ def _check_finite(value: dict[str, Any]) -> None:
         raise ValueError(_NOT_PLAIN) from None
 
 
-def _has_nul(value: object) -> bool:
+def has_nul(value: object) -> bool:
+    """Whether a text in a JSON value has the NUL character, which Postgres cannot store."""
     if isinstance(value, str):
         return "\x00" in value
     if isinstance(value, dict):
-        return any(map(_has_nul, value)) or any(map(_has_nul, value.values()))
-    return isinstance(value, list) and any(map(_has_nul, value))
+        return any(map(has_nul, value)) or any(map(has_nul, value.values()))
+    return isinstance(value, list) and any(map(has_nul, value))
 
 
 def _is_too_deep(value: object) -> bool:

@@ -7,6 +7,7 @@ from bus.publisher import Publisher
 from core.contract import check_reason
 from core.errors import InvalidInput, RateLimited, StoreUnavailable
 from core.stores import log_unavailable
+from core.texts import has_nul
 from db.jobs import Job
 from db.list_jobs import LISTS, MOST_WAITING, request_list_job
 from db.postgres import Connection
@@ -26,7 +27,10 @@ async def request_lists(
     if not place:
         raise InvalidInput(NO_PLACE)
     request_of(wanted)  # raises InvalidInput
-    job = await request_list_job(pool, wanted.as_json(), check_reason(reason), requested_by)
+    stored = wanted.as_json()
+    if has_nul(stored):
+        raise InvalidInput("A text of the lists has the NUL character", "filter")
+    job = await request_list_job(pool, stored, check_reason(reason), requested_by)
     if job is None:
         raise RateLimited(f"{MOST_WAITING} files of lists wait already.")
     try:

@@ -130,7 +130,12 @@ async def test_few_jobs_wait(pool: Pool, place: Lists) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "field"),
-    [(WantedLists(""), "placement"), (WantedLists("x" * 65), "placement"), (WantedLists(first=101), "first")],
+    [
+        (WantedLists(""), "placement"),
+        (WantedLists("x" * 65), "placement"),
+        (WantedLists(first=101), "first"),
+        (WantedLists(filter=Filter(without=Filter(attributes=(("colour", ("red", "\0")),)))), "filter"),
+    ],
 )
 async def test_wrong_lists_are_refused_before_a_job_waits(
     pool: Pool, place: Lists, wanted: WantedLists, field: str
