@@ -25,7 +25,8 @@ def next_step(wanted: AuthorizationRequest, session: Session | None, asked_at: d
         return Step.LOGIN_REQUIRED if silent else Step.SIGN_IN
     if wanted.user_hint not in (None, session.user_id):  # another person signed in than the client expects
         return Step.LOGIN_REQUIRED if silent or session.auth_time >= asked_at else Step.SIGN_IN
-    if "consent" in wanted.prompt or not (wanted.client.first_party or set(wanted.scopes) <= allowed):
+    allows_all = wanted.client.first_party or set(wanted.scopes) <= allowed
+    if "consent" in wanted.prompt or not allows_all or _may_be_another_app(wanted, session, asked_at):
         return Step.CONSENT_REQUIRED if silent else Step.CONSENT
     return Step.APPROVE
 
@@ -37,3 +38,13 @@ def _must_sign_in_again(wanted: AuthorizationRequest, session: Session, asked_at
     if wanted.prompt & {"login", "select_account"}:
         return True
     return wanted.max_age is not None and session.auth_time < asked_at - timedelta(seconds=wanted.max_age)
+
+
+def _may_be_another_app(wanted: AuthorizationRequest, session: Session, asked_at: datetime) -> bool:
+    """Whether another app may have sent a person who has not seen a page for this request (RFC 8252, section 8.6).
+
+    Every app on a person's machine may claim a scheme or listen on loopback, and a public client has nothing that such
+    an app would lack. Only its owner answers at an https address.
+    """
+    proves_itself = not wanted.client.public or wanted.redirect_uri.startswith("https://")
+    return not proves_itself and session.auth_time < asked_at

@@ -63,6 +63,32 @@ async def test_the_shops_own_app_is_not_asked_about(browser: Browser, client: Cr
     assert (await browser.ask(client_id="own", prompt="consent")).request.url.path == "/oauth/consent"
 
 
+@pytest.mark.parametrize("back", ["org.example.app:/back", "http://127.0.0.1:4000/back"])
+async def test_an_address_that_any_app_may_claim_gets_no_code_without_a_page(
+    browser: Browser, client: Create, back: str
+) -> None:
+    """RFC 8252, section 8.6: another app on the person's machine may send them, and take the answer."""
+    registered = back.replace(":4000", "")
+    await client("phone", first_party=True, redirect_uris=[registered, "https://app.example/claimed"])
+    wanted = {"client_id": "phone", "redirect_uri": back}
+    asked_for = await browser.sign_in(await browser.ask(**wanted))
+    assert "code" in query_of(asked_for.headers["location"]), "the page to sign in named the app"
+    question = await browser.ask(**wanted)
+    assert question.request.url.path == "/oauth/consent"
+    assert query_of((await browser.ask(**wanted, prompt="none")).headers["location"])["error"] == "consent_required"
+    assert "code" in query_of((await browser.send(question, decision="allow")).headers["location"])
+    assert (await browser.ask(**wanted)).request.url.path == "/oauth/consent", "a consent was for the real app"
+    claimed = await browser.ask(client_id="phone", redirect_uri="https://app.example/claimed")
+    assert "code" in query_of(claimed.headers["location"])
+
+
+async def test_a_client_with_a_secret_gets_a_code_at_any_address(browser: Browser, client: Create) -> None:
+    await client("desk", secret="a-secret-of-a-desk", first_party=True, redirect_uris=["http://127.0.0.1/back"])
+    await browser.sign_in(await browser.get("/login"))
+    silent = await browser.ask(client_id="desk", redirect_uri="http://127.0.0.1:4000/back", prompt="none")
+    assert "code" in query_of(silent.headers["location"]), "nobody else can redeem it"
+
+
 @pytest.mark.parametrize("decision", ["deny", "", "Allow"])
 async def test_whoever_does_not_allow_denies(browser: Browser, decision: str) -> None:
     back = await browser.send(await browser.sign_in(await browser.ask()), decision=decision)
