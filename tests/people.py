@@ -85,8 +85,10 @@ async def create_person(pool: Pool, login: str = LOGIN, password: str = PASSWORD
     assert await create_account(pool, login_key(login), login, user, hash_secret(password))
 
 
-def tokens_of(person: Person, issuer: str, client_id: str, redirect_uri: str, scope: str) -> dict[str, Any]:
-    """What a public client gets after this person signed in: code with PKCE, redeemed at once."""
+def tokens_of(
+    person: Person, issuer: str, client_id: str, redirect_uri: str, scope: str, secret: str | None = None
+) -> dict[str, Any]:
+    """What a client gets after this person signed in: code with PKCE, redeemed at once."""
     verifier = secrets.token_urlsafe(32)
     challenge = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     asked = {
@@ -102,6 +104,7 @@ def tokens_of(person: Person, issuer: str, client_id: str, redirect_uri: str, sc
     code = parse_qs(urlsplit(back).query)["code"][0]
     form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
     form |= {"client_id": client_id, "redirect_uri": redirect_uri}
-    answer = httpx.post(f"{issuer}/oauth/token", data=form, timeout=30)
+    credentials = None if secret is None else (client_id, secret)
+    answer = httpx.post(f"{issuer}/oauth/token", data=form, auth=credentials, timeout=30)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())

@@ -25,9 +25,9 @@ def list_all(as_json: AsJson = False) -> None:
         print_json(keys)
         return
     for key in keys:
-        typer.echo(
-            f"{key['kid']}  {key['state']}  signs from {key['signs_from']} to {key['signs_until'] or 'further notice'}"
-        )
+        signs = f"signs from {key['signs_from']} until {key['signs_until'] or 'further notice'}"
+        verifies = f", verifies until {key['verifies_until']}" if key["verifies_until"] else ""
+        typer.echo(f"{key['kid']}  ({key['state']})  {signs}{verifies}")
 
 
 @app.command()

@@ -105,7 +105,8 @@ class Demo:
             return
         if self._holds(_serves_model):
             user = _ids(self._files.people)[0]
-            wait_until(lambda: client.recommendations(user)["modelVersion"] is not None, [], 30)
+            gateway = self._deployment.processes.named("gateway")
+            wait_until(lambda: client.recommendations(user)["modelVersion"] is not None, [gateway], 120)
             self.show_answer(client)
 
     def _run_training(self, installing: Process | None) -> None:
@@ -113,7 +114,8 @@ class Demo:
             self._finish(installing)
             self.say("The training packages are installed.")
         _installed_stamp().touch()
-        self.say("Training; the gateway answers meanwhile ...")
+        user = _ids(self._files.people)[0]
+        self.say(f"Training. The gateway answers meanwhile: try .venv/bin/penchant recommend {user}")
         training = self._deployment.command("train", "--holdout", self._files.holdout, shown=True, niceness=5)
         self._finish(self._deployment.processes.start(training))
 

@@ -201,7 +201,11 @@ def wait_until(ready: Callable[[], bool], processes: Sequence[Process], seconds:
             if process.exit_code is not None:
                 raise StackError(f"{process.command.name} ended with {process.exit_code}:\n{process.log_tail()}")
         if time.monotonic() > deadline:
-            raise StackError(f"{processes[0].command.name} was not ready after {seconds:.0f} s")
+            first = processes[0]
+            raise StackError(
+                f"{first.command.name} was not ready after {seconds:.0f} s. Start again: a busy machine is slow."
+                f" Its log {first.command.log} ends with:\n{first.log_tail()}"
+            )
         time.sleep(CHECK_INTERVAL)
 
 

@@ -34,7 +34,7 @@ def gateway(stores: Stores, redis: Any, channel: Any, pool: Pool, tmp_path: Path
 @pytest.fixture
 def reader(gateway: Running, stores: Stores, tmp_path: Path) -> Reader:
     """A reader beside that gateway."""
-    return Reader(gateway.url, tmp_path, environment(stores) | {"OAUTHLIB_INSECURE_TRANSPORT": "1"})
+    return Reader(gateway.url, tmp_path, environment(stores))
 
 
 def remember_secret(reader: Reader, printed: str) -> None:
@@ -64,7 +64,7 @@ EXPECTED: dict[str, dict[str, int]] = {
     "auth/mobile.md": {"sh": 1, "swift": 1, "kotlin": 1},
     "auth/own-provider.md": {},
     "auth/partner.md": {"sh": 3, "python": 3, "js": 2},
-    "auth/web.md": {"sh": 1, "python": 1, "js": 2},
+    "auth/web.md": {"sh": 2, "python": 1, "js": 2},
 }
 
 
@@ -83,7 +83,7 @@ async def test_the_first_page_gets_a_token_in_two_minutes(reader: Reader, pool: 
 
 
 def test_a_web_shops_server_gets_a_token_of_one_person_in_python(reader: Reader) -> None:
-    (register,) = blocks("auth/web.md", "sh")
+    register = blocks("auth/web.md", "sh")[0]
     remember_secret(reader, reader.sh(register))
     (server,) = blocks("auth/web.md", "python")
     granted = ast.literal_eval(reader.python(server))
@@ -91,9 +91,19 @@ def test_a_web_shops_server_gets_a_token_of_one_person_in_python(reader: Reader)
     assert me(reader, granted["access_token"]) == {"id": "17850"}
 
 
+def test_people_sign_in_to_a_web_shop_whose_client_has_a_secret(reader: Reader) -> None:
+    remember_secret(reader, reader.sh(blocks("auth/web.md", "sh")[1]))
+    reader.sh(blocks("auth/accounts.md", "sh")[0])
+    person, secret = Person("anna@shop.example", "correct horse battery"), reader.variables["SECRET"]
+    got = tokens_of(
+        person, reader.url, "web-login", "https://www.shop.example/signed-in", "openid profiles:read", secret
+    )
+    assert me(reader, got["access_token"])["id"] == "17850"
+
+
 @pytest.mark.node
 def test_a_web_shops_server_and_page_get_lists_in_node(reader: Reader, clients_in_js: Path) -> None:
-    (register,) = blocks("auth/web.md", "sh")
+    register = blocks("auth/web.md", "sh")[0]
     remember_secret(reader, reader.sh(register))
     server, page = blocks("auth/web.md", "js")
     granted = json.loads(reader.js(server, clients_in_js))

@@ -40,7 +40,8 @@ def test_a_new_key_waits_until_everybody_knows_it(first: str) -> None:
     assert json.loads(run("rotate", "--json").stdout) == made, "the same key waits"
     sooner = json.loads(run("rotate", "--now", "--json").stdout)
     assert sooner["kid"] == made["kid"] and sooner["signs_from"] < made["signs_from"]
-    assert "further notice" in run("list").stdout
+    new, old = run("list").stdout.splitlines()
+    assert new.endswith("until further notice") and f"{first}  (signs)" in old and ", verifies until 20" in old
 
 
 def test_a_revoked_key_is_listed_and_another_one_signs(first: str) -> None:

@@ -166,6 +166,18 @@ def test_a_failed_command_is_an_error_with_the_end_of_its_log(tmp_path: Path) ->
         processes.run(Command(["sh", "-c", "echo no luck; exit 3"], log=tmp_path / "try.log"))
 
 
+def test_a_process_that_is_never_ready_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "slow.log"
+    children = Processes()
+    slow = children.start(Command(["sh", "-c", "echo still reading; exec sleep 60"], log=log))
+    try:
+        until(lambda: log.read_text() != "", "it writes its log")
+        with pytest.raises(StackError, match=rf"slow was not ready after 0 s(?s:.*){log}(?s:.*)still reading"):
+            processes.wait_until(lambda: False, [slow], 0)
+    finally:
+        children.stop()
+
+
 def test_a_process_that_ignores_the_stop_signal_is_killed_with_its_children(tmp_path: Path) -> None:
     processes = Processes()
     stubborn = "trap '' TERM; sleep 1000 & echo ready; wait; wait"

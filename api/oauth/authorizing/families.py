@@ -110,7 +110,7 @@ class Families:
 
     def _refuse_replay(self, family: Family) -> NoReturn:
         self.revoke(family.id)
-        raise InvalidGrantError("It was used before. All tokens that came of the sign-in are revoked.")
+        raise InvalidGrantError("It was used before. All tokens of that sign-in are revoked.")
 
 
 @dataclass(frozen=True, slots=True)

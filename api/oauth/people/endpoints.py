@@ -1,6 +1,6 @@
 """The pages where people sign in, allow a client and sign out. They read `People` from the request's state."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -126,7 +126,7 @@ async def logout(request: Request, people: People) -> Response:
         raise InvalidRequestError("A parameter is repeated.")
     browser = await people.sessions.browser_of(request)
     wanted = await people.signing_out.read(parameters, caller_of(request.scope))
-    pages = people.pages(request, parameters.get("ui_locales", "").split())
+    pages = people.pages(request)
     if browser.session is None or people.signing_out.may_skip_question(wanted, browser.session):
         await people.signing_out.end(wanted, browser)
         response = redirect(wanted.return_to, 302) if wanted.return_to else pages.signed_out()
@@ -202,14 +202,14 @@ async def _sign_in_page(
 async def _sign_out(request: Request, people: People, form: dict[str, str]) -> Response:
     """Sign out: the person pressed the button."""
     browser = await people.sessions.browser_of(request)
-    pages = people.pages(request)
     if browser.session is None:
-        return pages.signed_out()
+        return people.pages(request).signed_out()
     people.forms.check_token(form["csrf"], browser.session_id)
-    pending = None
+    parameters: Mapping[str, str] = {}
     if "request" in form:
-        pending = people.forms.unseal("sign-out request", form["request"], browser.session_id)
-    wanted = await people.signing_out.read(pending.parameters if pending else {}, caller_of(request.scope))
+        parameters = people.forms.unseal("sign-out request", form["request"], browser.session_id).parameters
+    pages = people.pages(request, parameters.get("ui_locales", "").split())
+    wanted = await people.signing_out.read(parameters, caller_of(request.scope))
     await people.signing_out.end(wanted, browser)
     response = redirect(wanted.return_to) if wanted.return_to else pages.signed_out()
     people.sessions.forget_session(response)

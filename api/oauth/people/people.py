@@ -45,8 +45,9 @@ class People:
     signing_out: SigningOut
 
     def pages(self, request: Request, ui_locales: Iterable[str] = ()) -> Pages:
-        """The pages in the language of this request."""
-        language = choose_language(ui_locales, request.headers.get("accept-language"))
+        """The pages in the language that the client asked for, in these tags or in the query, else in the browser's."""
+        asked = [*ui_locales, *request.query_params.get("ui_locales", "").split()]
+        language = choose_language(asked, request.headers.get("accept-language"))
         return Pages(self.shop, self.base, language)
 
 

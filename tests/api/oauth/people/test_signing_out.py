@@ -159,3 +159,10 @@ async def test_the_hint_of_an_authorization_request_names_who_may_be_signed_in(
     assert query_of(other.headers["location"])["error"] == "login_required"
     page = await browser.ask(id_token_hint=token)
     assert "code" in query_of((await browser.sign_in(page)).headers["location"])
+
+
+async def test_the_last_page_has_the_language_of_the_request(browser: Browser) -> None:
+    await id_token(browser)
+    asked = await browser.get("/oauth/logout?ui_locales=de")
+    assert "Abmelden?" in asked.text
+    assert '<html lang="de">' in (await browser.send(asked)).text

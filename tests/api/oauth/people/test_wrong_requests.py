@@ -38,6 +38,7 @@ def check_page(answer: httpx.Response, status: int, text: str = "") -> None:
 )  # fmt: skip
 async def test_nobody_is_sent_to_an_address_that_is_not_registered(browser: Browser, wrong: dict[str, Any]) -> None:
     check_page(await browser.ask(**wrong), 400, "We do not know the app")
+    check_page(await browser.ask(**wrong, ui_locales="de"), 400, '<html lang="de">')
 
 
 @pytest.mark.parametrize(
