@@ -74,7 +74,7 @@ async def test_a_refusal_ends_a_query_before_it_has_read_anything(
 class Refused(Meter):
     """A meter that refuses after some rounds of the event loop."""
 
-    limited = True  # type: ignore[assignment]
+    limited = True
 
     def __init__(self, rounds: int) -> None:
         super().__init__()
@@ -89,10 +89,13 @@ class Refused(Meter):
 @pytest.mark.parametrize("block", range(5))
 @pytest.mark.parametrize("taking", range(5))
 async def test_a_refusal_cancels_nothing_that_follows_the_query(taking: int, block: int) -> None:
-    with pytest.raises(RequestRefused):
+    async def query() -> None:
         async with Refused(taking).taking(1):
             for _ in range(block):
                 await asyncio.sleep(0)
+
+    with pytest.raises(RequestRefused):
+        await query()
     await asyncio.sleep(0)
 
 

@@ -204,7 +204,9 @@ async def test_a_scope_that_the_client_lost_long_ago_cannot_be_asked_for(
     http: httpx.AsyncClient, authority: Authority, pool: Pool
 ) -> None:
     token = (await sign_in(http, authority))["refresh_token"]
-    await pool.execute("UPDATE oauth_clients SET scopes = '{profiles:read}', scopes_changed_at = now() - interval '9 d'")
+    await pool.execute(
+        "UPDATE oauth_clients SET scopes = '{profiles:read}', scopes_changed_at = now() - interval '9 d'"
+    )
     assert refused(await refresh(http, token, scope="recommendations:read")) == (400, "invalid_scope")
     body = (await refresh(http, token, scope="profiles:read")).json()
     assert (await authority.verifier.verify(body["access_token"])).scopes == {"profiles:read"}, "nothing was used up"
