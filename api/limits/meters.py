@@ -108,10 +108,10 @@ class _Taking:
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         if self._task is None:
             return
-        self._task.remove_done_callback(self._stop)
+        block, self._block = self._block, None  # a callback that is due already must not cancel what follows the block
         if isinstance(error, asyncio.CancelledError):
-            assert self._block is not None
-            if not self._refused or self._block.uncancel():  # somebody else cancelled the block
+            assert block is not None
+            if not self._refused or block.uncancel():  # somebody else cancelled the block
                 self._task.cancel()
                 return
         await self._task

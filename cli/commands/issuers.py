@@ -11,7 +11,7 @@ from cli.errors import Refused
 from cli.interface import AsJson, command_group, print_json
 from core.errors import InvalidInput
 from core.secret_files import read_secret
-from db.clients import Client, list_clients
+from db.clients import Client, client_by_id
 from db.issuers import Issuer, add_issuer, disable_issuer, enable_issuer, list_issuers, remove_issuer
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def remove(url: Url) -> None:
 
 
 async def _client(pool: "Pool", client_id: str) -> Client:
-    found = next((one for one in await list_clients(pool) if one.id == client_id and one.disabled_at is None), None)
-    if found is None:
+    found = await client_by_id(pool, client_id)
+    if found is None or found.disabled_at is not None:
         raise InvalidInput(f"There is no enabled client {client_id}", "client")
     return found
 

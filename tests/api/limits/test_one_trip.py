@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from api.errors import RequestRefused
+from api.limits.meters import Meter
 from core.contract import Person
 from db import cache, rate_limits
 from db.rate_limits import Charge, Taken
@@ -67,6 +69,34 @@ async def test_a_refusal_ends_a_query_before_it_has_read_anything(
         assert answer.status_code == 429
         await eventually(order.reading_was_cancelled)
         assert "data" not in answer.json()
+
+
+class Refused(Meter):
+    """A meter that refuses after some rounds of the event loop."""
+
+    limited = True
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__()
+        self._rounds = rounds
+
+    async def take(self, units: int) -> None:
+        for _ in range(self._rounds):
+            await asyncio.sleep(0)
+        raise RequestRefused("RATE_LIMITED", "Too many requests.", 429)
+
+
+@pytest.mark.parametrize("block", range(5))
+@pytest.mark.parametrize("taking", range(5))
+async def test_a_refusal_cancels_nothing_that_follows_the_query(taking: int, block: int) -> None:
+    async def query() -> None:
+        async with Refused(taking).taking(1):
+            for _ in range(block):
+                await asyncio.sleep(0)
+
+    with pytest.raises(RequestRefused):
+        await query()
+    await asyncio.sleep(0)
 
 
 async def test_a_mutation_does_nothing_before_it_has_its_units(

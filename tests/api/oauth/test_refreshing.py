@@ -200,6 +200,18 @@ async def test_a_client_that_lost_scopes_the_grant_or_its_registration(
     assert refused(await refresh(http, body["refresh_token"])) == (401, "invalid_client")
 
 
+async def test_a_scope_that_the_client_lost_long_ago_cannot_be_asked_for(
+    http: httpx.AsyncClient, authority: Authority, pool: Pool
+) -> None:
+    token = (await sign_in(http, authority))["refresh_token"]
+    await pool.execute(
+        "UPDATE oauth_clients SET scopes = '{profiles:read}', scopes_changed_at = now() - interval '9 d'"
+    )
+    assert refused(await refresh(http, token, scope="recommendations:read")) == (400, "invalid_scope")
+    body = (await refresh(http, token, scope="profiles:read")).json()
+    assert (await authority.verifier.verify(body["access_token"])).scopes == {"profiles:read"}, "nothing was used up"
+
+
 async def test_ended_families_are_deleted_and_others_kept(
     http: httpx.AsyncClient, authority: Authority, pool: Pool
 ) -> None:
