@@ -1,5 +1,6 @@
 """The file of rejects: the lines that were not stored, each as a JSON object with `line`, `field` and `reason`."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ class RejectFile:
             kept = _kept(path, keep_until)
             if kept:
                 path.write_bytes(b"".join(kept))
-            else:
-                path.unlink(missing_ok=True)
+            elif os.path.lexists(path):  # a folder that may not be written refuses to remove even what is not there
+                path.unlink()
         self._count(orjson.loads(line)["reason"] for line in kept)
 
     def __enter__(self) -> Self:

@@ -63,3 +63,28 @@ def test_what_does_not_fit_is_refused_in_one_sentence(tmp_path: Path, postgres_u
     assert done.returncode == 2
     assert f"its copy in {tempfile.gettempdir()} failed: File too large" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+READ_ONLY = ["unshare", "--map-root-user", "--mount", "sh", "-ec"]
+"""Runs a script where it may mount, as a container does."""
+
+
+@pytest.mark.parametrize("wrong", [[], [WRONG]])
+def test_in_a_read_only_folder_only_rejects_need_a_file(tmp_path: Path, postgres_url: str, wrong: list[str]) -> None:
+    """Such a file system refuses even to remove a file that is not there."""
+    script = 'mount --bind . .; mount -o remount,ro,bind .; cd "$PWD"; exec "$@"'
+    done = subprocess.run(
+        [*READ_ONLY, script, "sh", *PROGRAM, "load", "events", "-", "--json"],
+        input="\n".join([HEADER, GOOD, *wrong, ""]),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PENCHANT_POSTGRES_URL": postgres_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if wrong:
+        assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr
+        assert "--rejects names another file" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["stored"] == 1

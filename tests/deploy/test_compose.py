@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings
 
 from cli.main import COMMANDS
 from core import settings
-from core.settings import Settings
+from core.settings import Settings, Tokens
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -94,11 +94,22 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     rates = {f"PENCHANT_RATE_{whose}" for whose in ("CLIENT", "PERSON", "ADDRESS")}
     files = {"PENCHANT_LISTS_URL"}
     daily = {"PENCHANT_LISTS_DAILY", "PENCHANT_LISTS_AT"}
-    own = {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS"}
-    assert passed["gateway"] == {*own, *lists, *events, *rates, *files}
-    assert passed["worker"] == {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles, *files, *daily}
-    assert passed["trainer"] == {"PENCHANT_EVENTS_KEEP", *bundles, *lists, *files}
+    own = {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", "PENCHANT_ISSUERS_PROXY"}
+    sizes = {"PENCHANT_MAX_BODY", "PENCHANT_REQUEST_TIMEOUT", "PENCHANT_POSTGRES_POOL"}
+    lifetimes = {f"PENCHANT_{name.upper()}" for name in (*Tokens.model_fields, "session_idle", "session_lifetime")}
+    every = {"PENCHANT_LOG_LEVEL"}
+    assert passed["gateway"] == {*every, *own, *sizes, *lifetimes, *lists, *events, *rates, *files}
+    assert passed["worker"] == {*every, "PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles, *files, *daily}
+    assert passed["trainer"] == {*every, "PENCHANT_EVENTS_KEEP", *bundles, *lists, *files}
+    assert passed["beat"] == every
     assert set.union(*passed.values()) <= FIELDS.keys()
+
+
+def test_every_setting_is_passed_on_or_documented_as_not_passed_on() -> None:
+    passed = {name.removesuffix("_FILE") for service in OURS for name in SERVICES[service].get("environment", {})}
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    paragraph = page[page.index("`docker-compose.yml` passes on") : page.index("Set these in")]
+    assert set(re.findall(r"PENCHANT_[A-Z_]+", paragraph)) - passed == FIELDS.keys() - passed
 
 
 @pytest.mark.parametrize(("port", "asked"), [(None, "8000"), ("9200", "9200")])
