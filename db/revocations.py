@@ -11,7 +11,6 @@ from db.postgres import Connection
 MOST_PER_CLIENT: Final = 2000  # revoked access tokens that have not expired; every gateway reads them all
 MOST_AT_ONCE: Final = 100  # expired rows deleted with each new one
 KEPT: Final = timedelta(minutes=1)  # after the token has expired: clocks differ
-_TOKEN, _CLIENT, _FAMILY = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +23,16 @@ class RefusedTokens:
 
 
 async def list_refused(connection: Connection) -> RefusedTokens:
-    """Every refused token, client and family, in one statement: gateways run it every two seconds."""
-    rows = await connection.fetch(
-        """SELECT 0 AS kind, jti AS id FROM oauth_revocations WHERE expires_at > now()
-           UNION ALL SELECT 1, id FROM oauth_clients WHERE disabled_at IS NOT NULL
-           UNION ALL SELECT 2, id FROM oauth_families WHERE revoked_at IS NOT NULL AND tokens_until > now()"""
+    """Every refused token, client and family, in one statement: gateways run it every two seconds.
+
+    One row with arrays: a row for each of 100,000 tokens would hold the event loop for a tenth of a second.
+    """
+    row = await connection.fetchrow(
+        """SELECT ARRAY(SELECT jti FROM oauth_revocations WHERE expires_at > now()) AS tokens,
+               ARRAY(SELECT id FROM oauth_clients WHERE disabled_at IS NOT NULL) AS clients,
+               ARRAY(SELECT id FROM oauth_families WHERE revoked_at IS NOT NULL AND tokens_until > now()) AS families"""
     )
-    tokens, clients, families = (
-        frozenset(row["id"] for row in rows if row["kind"] == kind) for kind in (_TOKEN, _CLIENT, _FAMILY)
-    )
-    return RefusedTokens(tokens, clients, families)
+    return RefusedTokens(frozenset(row["tokens"]), frozenset(row["clients"]), frozenset(row["families"]))
 
 
 def revoke_token(connection: psycopg.Connection[Any], jti: str, client_id: str, life: timedelta) -> bool:
