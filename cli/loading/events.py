@@ -92,7 +92,9 @@ class EventReader:
 
     def _read(self, record: dict[str, Any]) -> Event:
         if record.get("occurredAt") is None:
-            raise InvalidInput("occurredAt is required: where the time is in another column, a recipe says so (--recipe)", "occurredAt")
+            raise InvalidInput(
+                "occurredAt is required: where the time is in another column, a recipe says so (--recipe)", "occurredAt"
+            )
         if isinstance(record.get("itemIds"), list):
             record = {**record, "itemIds": _item_ids(record["itemIds"])}
         event = read_event(record, source=self.source, received_at=None)
