@@ -96,7 +96,7 @@ def test_people_sign_in_to_a_web_shop_whose_client_has_a_secret(reader: Reader) 
     reader.sh(blocks("auth/accounts.md", "sh")[0])
     person, secret = Person("anna@shop.example", "correct horse battery"), reader.variables["SECRET"]
     got = tokens_of(
-        person, reader.url, "web-login", "https://www.shop.example/signed-in", "openid profiles:read", secret
+        person, reader.url, "web-login", "https://www.shop.example/signed-in", "openid recommendations:read", secret
     )
     assert me(reader, got["access_token"])["id"] == "17850"
 
