@@ -36,6 +36,7 @@ _REFUSES_WRITES: Final = {  # by the words of Redis' own error, which it may wra
 }
 _PROBE: Final = "probe"  # a key that is written to see whether Redis takes writes
 _PROBE_TTL: Final = 60  # seconds
+_PROBE_BYTES: Final = 65_536
 
 _TYPES: Final = tuple(EventType)
 _CODES: Final = {type: code for code, type in enumerate(_TYPES)}
@@ -350,8 +351,12 @@ def _score(event: Event) -> float:
 
 
 async def check_writes(redis: Redis) -> None:
-    """Write a small key. Raises StoreFull when Redis takes no writes, StoreUnavailable when it does not answer."""
-    await redis.set(_PROBE, b"", ex=_PROBE_TTL)
+    """Write a key that is larger than the states of people are.
+
+    At the limit of its memory Redis takes small keys and refuses others. Raises StoreFull when Redis takes no
+    such write, StoreUnavailable when it does not answer.
+    """
+    await redis.set(_PROBE, bytes(_PROBE_BYTES), ex=_PROBE_TTL)
 
 
 async def hint_serving(redis: Redis) -> None:

@@ -103,7 +103,7 @@ def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | 
     if as_json:
         print_json_line(done._asdict())
         return
-    model = done.model or "what is popular: no model serves yet"
+    model = done.model or "what is popular: no model serves, or its bundle cannot be read here"
     typer.echo(f"{done.lists:,} lists written to {to}, by {model}. Degraded: {done.degraded:,}.")
     if done.rejected:
         typer.echo(f"Left out: {done.rejected:,} ids that are no user ids.", err=True)

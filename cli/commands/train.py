@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.interface import AsJson, print_json
+from cli.training_packages import require_training_packages
 from core.settings import EventLake, Stores
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train on the stored purchases; the model serves if it beats the simple baselines, else the best of them does."""
+    require_training_packages()
     outcome = asyncio.run(_train(Stores(), holdout, bundles, lake or _lake_of_settings()))
     if outcome.warning:
         typer.echo(f"warning: {outcome.warning}", err=True)

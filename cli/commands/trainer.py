@@ -8,8 +8,10 @@ def trainer() -> None:
     """
     from cli.services.celery_worker import prepare_celery, run_worker, stop_trainings_with_worker
     from cli.services.startup import read_settings
+    from cli.training_packages import require_training_packages
     from workers.app import create_trainer
 
+    require_training_packages()
     settings = read_settings("stores", "lists", "lake", "bundles")
     prepare_celery()
     stop_trainings_with_worker()

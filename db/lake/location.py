@@ -11,6 +11,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractBufferedFile
 
+from core.disks import FULL
 from core.errors import InvalidInput, PenchantError, StoreUnavailable
 
 EVENTS: Final = "events/v1"
@@ -51,7 +52,9 @@ class Lake:
         except (PenchantError, AssertionError, AttributeError, TypeError):  # our errors and bugs
             raise  # a KeyError is not among them: s3fs raises it for unexpected answers
         except Exception as error:
-            raise StoreUnavailable("lake", f"The lake at {self.url} did not answer: {_words(error)}") from error
+            full = isinstance(error, OSError) and error.errno in FULL
+            said = f"The lake at {self.url} {'cannot be written' if full else 'did not answer'}: {_words(error)}"
+            raise StoreUnavailable("lake", said) from error
 
     def path(self, name: str) -> str:
         """The storage's own name of a file."""

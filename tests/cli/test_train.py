@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -313,3 +314,18 @@ def test_a_wrong_holdout_file_is_refused(content: str, message: str, log: Log, t
 def test_a_missing_holdout_file_is_refused(log: Log, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be read"):
         with_holdout(log, tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize(("command", "code"), [("train", 2), ("trainer", 1)])
+def test_without_the_packages_for_training_a_command_says_where_they_are(
+    command: str, code: int, postgres_url: str
+) -> None:
+    """As in the gateway's image. No job is requested or taken."""
+    program = "import sys; sys.modules['keras'] = None; from cli.main import app; app()"
+    stores = {"POSTGRES": postgres_url, "REDIS": "redis://127.0.0.1:1/0", "BROKER": "amqp://127.0.0.1:1/"}
+    environment = {**without_settings(), **{f"PENCHANT_{name}_URL": url for name, url in stores.items()}}
+    ended = subprocess.run(
+        [sys.executable, "-c", program, command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (code, 1), ended.stderr
+    assert "use the trainer's image" in ended.stderr

@@ -1,5 +1,7 @@
 """A lake can be at any address without a secret, and an error of its storage makes the lake unavailable."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -157,3 +159,12 @@ async def test_a_folder_that_cannot_be_written_makes_the_lake_unavailable(pool: 
     await store(pool, event(1))
     with pytest.raises(StoreUnavailable, match=r"did not answer: (NotADirectory|FileExists)Error"):
         await export(pool, Lake.at(f"{tmp_path}/file"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_or_read_only_disk_is_said_to_be_one(number: int, tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreUnavailable, match=f"cannot be written: OSError: {os.strerror(number)}"),
+        Lake.at(str(tmp_path)).translated(),
+    ):
+        raise OSError(number, os.strerror(number))
