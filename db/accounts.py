@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from db.authorizations import revoke_families
-from db.merged_users import owner_of
+from db.merged_users import ids_of
 from db.postgres import Connection, transaction
 from db.sessions import end_sessions
 
@@ -124,9 +124,9 @@ async def delete_accounts(connection: Connection, user_ids: Sequence[str]) -> in
 
 
 async def _sign_out_everywhere(connection: Connection, account: int, user_id: str) -> None:
-    """Tokens name the user that the account's user is now; an access token from before a merge names the old one."""
+    """Tokens name the user that the account's user was at the sign-in: any of the person's ids, after merges."""
     await end_sessions(connection, account)
-    await revoke_families(connection, [user_id, await owner_of(connection, user_id)])
+    await revoke_families(connection, await ids_of(connection, user_id))
 
 
 def _account(row: Any) -> Account:

@@ -29,6 +29,7 @@ class Approval:
     redirect_uri: str
     code_challenge: str
     nonce: str | None
+    session: bytes | None = None  # the hash of the session in which it was approved; None: it was checked elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,19 @@ def sha256(text: str) -> bytes:
 
 def store_code(
     connection: psycopg.Connection[Any], family_id: str, approval: Approval, code: bytes, ttl: timedelta
-) -> None:
-    """Store a new family with its code, a hash that is valid for `ttl`. Blocks."""
-    connection.execute(
-        """INSERT INTO oauth_families (id, client_id, user_id, scopes, auth_time, redirect_uri, code_challenge, nonce,
+) -> bool:
+    """Store a new family with its code, a hash that is valid for `ttl`; False when its session has ended. Blocks.
+
+    The session is locked: whoever ends it, and then revokes the tokens of its user, finds this family.
+    """
+    stored = connection.execute(
+        """WITH signed_in AS (SELECT FROM oauth_sessions WHERE id_hash = %s FOR SHARE)
+           INSERT INTO oauth_families (id, client_id, user_id, scopes, auth_time, redirect_uri, code_challenge, nonce,
                code_hash, code_expires_at, kept_until)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s, now() + %s)""",
+           SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s, now() + %s
+           WHERE %s OR EXISTS (SELECT FROM signed_in) RETURNING id""",
         (
+            approval.session,
             family_id,
             approval.client_id,
             approval.user_id,
@@ -97,8 +104,10 @@ def store_code(
             code,
             ttl,
             ttl + timedelta(hours=1),
+            approval.session is None,
         ),
     )
+    return stored.fetchone() is not None
 
 
 def find_by_code(connection: psycopg.Connection[Any], code: bytes) -> Family | None:

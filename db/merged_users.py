@@ -73,6 +73,12 @@ async def owner_of(connection: Connection, user_id: str) -> str:
     return owner
 
 
+async def ids_of(connection: Connection, user_id: str) -> list[str]:
+    """Every user id of the person of this user."""
+    ids: list[str] = await connection.fetchval(f"SELECT {IDS}", user_id)
+    return ids
+
+
 async def merged_into(connection: Connection, user_id: str) -> list[MergedUser]:
     """The old ids of this user, in the order in which they were merged."""
     rows = await connection.fetch(

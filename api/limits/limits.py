@@ -81,3 +81,10 @@ async def meter_of_client(scope: Scope, client_id: str) -> Meter:
         return _NONE
     meter = state["meter"] = Meter(limits.limiter, await limits.policies.of_client(client_id))
     return meter
+
+
+async def check_client(scope: Scope, client_id: str, units: int) -> None:
+    """Raise LimitReached for a client that is known to have fewer units left. Takes nothing, and changes no meter."""
+    limits: Limits | None = scope["state"].get("limits")
+    if limits is not None:
+        Meter(limits.limiter, await limits.policies.of_client(client_id)).check(units)

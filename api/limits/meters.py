@@ -44,9 +44,9 @@ class Meter:
         """Whether units were taken or refused."""
         return self._verdict is not None
 
-    def check(self) -> None:
-        """Raise LimitReached for a caller who is known to have no unit left. Asks no store and takes nothing."""
-        if self._limiter is not None and (known := self._limiter.known_refusal(self._buckets, 1)) is not None:
+    def check(self, units: int = 1) -> None:
+        """Raise LimitReached for a caller who is known to have fewer units left. Asks no store and takes nothing."""
+        if self._limiter is not None and (known := self._limiter.known_refusal(self._buckets, units)) is not None:
             self._settle(known)
 
     async def take(self, units: int) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.http.addresses import caller_of
-from api.limits.limits import meter_of_address, meter_of_client
+from api.limits.limits import check_client, meter_of_address, meter_of_client
 from api.limits.meters import LimitReached, Meter
 from api.oauth.authority import Authority
 from api.oauth.clients.credentials import read_credentials
@@ -50,6 +50,8 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
         form = await read_form(request)
         await _take(request, form, meter)
         answer = await authority.answer(endpoint, form, request.headers, caller_of(request.scope))
+        if answer.status_code == 200 and "client_assertion" in form:
+            await _take_afterwards(request, form)
     except OAuth2Error as error:
         answer = authority.server.refuse(error)
     except LimitReached as error:
@@ -86,6 +88,7 @@ async def _take(request: Request, form: Mapping[str, str], meter: Meter) -> None
     """Take the units of a token request: from a client whose secret was right before, else from the address.
 
     So a guesser uses up no units of a client. A client that is familiar at the address is not refused for others there.
+    One that sends an assertion pays once that has proved who it is, see `_take_afterwards`.
     """
     authority: Authority = request.state.authority
     try:
@@ -97,11 +100,24 @@ async def _take(request: Request, form: Mapping[str, str], meter: Meter) -> None
     if authority.server.remembers(credentials):
         await (await meter_of_client(request.scope, client_id)).take(TOKEN_UNITS)
         return
+    familiar = authority.guesses.is_familiar(client_id, caller_of(request.scope))
     try:
         await meter.take(1)
     except LimitReached:
-        if not authority.guesses.is_familiar(client_id, caller_of(request.scope)):
+        if not familiar:
             raise
+    if familiar and credentials.assertion:
+        await check_client(request.scope, client_id, TOKEN_UNITS)
+
+
+async def _take_afterwards(request: Request, form: Mapping[str, str]) -> None:
+    """Take the units of a request from the client whose assertion was right. Its next one is refused if none are left.
+
+    This one is answered in any case: the answer may hold the only refresh token that is valid.
+    """
+    client_id = read_credentials(request.headers, form).client_id
+    with suppress(LimitReached):
+        await (await meter_of_client(request.scope, client_id)).take(TOKEN_UNITS)
 
 
 def _refuse(error: str, status: int, retry_after: int, description: str | None = None) -> Response:

@@ -94,14 +94,24 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         hint = self.id_tokens.read_hint(given["id_token_hint"]) if "id_token_hint" in given else None
         return authorization_request(grant.request, redirect_uri, None if hint is None else hint.user_id)
 
-    def approve(self, request: AuthorizationRequest, user_id: str, auth_time: datetime, scopes: tuple[str, ...]) -> str:
+    def approve(
+        self,
+        request: AuthorizationRequest,
+        user_id: str,
+        auth_time: datetime,
+        scopes: tuple[str, ...],
+        session: bytes | None = None,
+    ) -> str:
         """Store a code for what the user approved. Returns where to send the browser. Raises StoreUnavailable.
 
         `auth_time` is when the user gave their password. `scopes` are some or all of those that the client asked for.
+        When `session`, the hash of the user's session, has ended meanwhile, the client gets `login_required`.
         """
         if not set(scopes) <= set(request.scopes) or not scopes:
             raise ValueError("the client did not ask for these scopes")
-        code = self.families.approve(approval_of(request, user_id, auth_time, scopes))
+        code = self.families.approve(approval_of(request, user_id, auth_time, scopes, session))
+        if code is None:
+            return self.refuse_authorization(request, "login_required")
         return location_of(request.redirect_uri, code=code, state=request.state, iss=self.issuer)
 
     def refuse_authorization(self, request: AuthorizationRequest, error: str) -> str:

@@ -106,10 +106,17 @@ class ClientAdministration:
         await changing.disable(pool, client_id, viewer.client_id)
 
     async def enable(self, pool: Connection, viewer: Viewer, client_id: str) -> None:
-        """Enable a client."""
+        """Enable a client.
+
+        Raises BeyondOwnScopes for one that may do more than the viewer: whoever has its secret would get that back.
+        """
         check_client(viewer)
         check_id(client_id, "id")
-        await changing.enable(pool, client_id, viewer.client_id)
+
+        def check(client: Client) -> None:
+            _check_within(viewer, client.scopes, "id")
+
+        await changing.enable(pool, client_id, viewer.client_id, check)
 
     async def set_scopes(
         self, pool: Connection, viewer: Viewer, client_id: str, scopes: Sequence[str], *, force: bool

@@ -70,9 +70,14 @@ async def disable(pool: Connection, client_id: str, by: str) -> None:
         await record_change(held, client_id, AuditAction.DISABLED, by)
 
 
-async def enable(pool: Connection, client_id: str, by: str) -> None:
-    """Accept a disabled client again, but not its tokens from before. Raises NoSuchClient."""
+async def enable(pool: Connection, client_id: str, by: str, check: Callable[[Client], None] = lambda _: None) -> None:
+    """Accept a disabled client again, but not its tokens from before. Raises NoSuchClient.
+
+    `check` raises InvalidInput when the client may not be enabled.
+    """
     async with transaction(pool) as held:
+        if (client := await client_by_id(held, client_id, lock=True)) is not None:
+            check(client)
         if not await enable_client(held, client_id):
             raise NoSuchClient(f"There is no disabled client {client_id}.", "id")
         await record_change(held, client_id, AuditAction.ENABLED, by)

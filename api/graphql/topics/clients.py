@@ -308,7 +308,7 @@ class ClientMutation:
     @strawberry.mutation(
         permission_classes=[Administer],
         description="Accept a disabled OAuth client again. The access tokens it had before stay refused. Needs a"
-        " client's own token.",
+        " client's own token with all scopes of that client.",
     )
     async def enable_client(self, info: Info, id: ClientId) -> ChangeClientPayload | None:
         """Enable a client."""

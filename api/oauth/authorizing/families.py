@@ -38,11 +38,13 @@ class Families:
         self._idle = timedelta(seconds=lifetimes.refresh_idle)
         self._absolute = timedelta(seconds=lifetimes.refresh_absolute)
 
-    def approve(self, approval: Approval) -> str:
-        """The code of a new family."""
+    def approve(self, approval: Approval) -> str | None:
+        """The code of a new family; None when the session in which it was approved has ended."""
         code, family_id = token_urlsafe(32), token_urlsafe(16)
-        self._pool.write(lambda connection: store_code(connection, family_id, approval, sha256(code), CODE_TTL))
-        return code
+        stored = self._pool.write(
+            lambda connection: store_code(connection, family_id, approval, sha256(code), CODE_TTL)
+        )
+        return code if stored else None
 
     def of_code(self, code: str) -> Family | None:
         """The family of a code, used or not."""

@@ -85,7 +85,13 @@ def authorization_request(request: ParsedRequest, redirect_uri: str, user_hint: 
     )
 
 
-def approval_of(request: AuthorizationRequest, user_id: str, auth_time: datetime, scopes: tuple[str, ...]) -> Approval:
+def approval_of(
+    request: AuthorizationRequest,
+    user_id: str,
+    auth_time: datetime,
+    scopes: tuple[str, ...],
+    session: bytes | None = None,
+) -> Approval:
     """What the user approved, as it is stored."""
     return Approval(
         client_id=request.client.id,
@@ -95,6 +101,7 @@ def approval_of(request: AuthorizationRequest, user_id: str, auth_time: datetime
         redirect_uri=request.redirect_uri,
         code_challenge=request.code_challenge,
         nonce=request.nonce,
+        session=session,
     )
 
 

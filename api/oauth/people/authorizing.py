@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.responses import Response
 
@@ -72,6 +73,5 @@ class Authorizing:
 
     async def _approve(self, wanted: AuthorizationRequest, session: Session, caller: str) -> str:
         """Where to send the browser, with a code for all scopes of the request."""
-        return await self.lane.run(
-            ("address", caller), self.server.approve, wanted, session.user_id, session.auth_time, wanted.scopes
-        )
+        approve = partial(self.server.approve, wanted, session.user_id, session.auth_time, wanted.scopes)
+        return await self.lane.run(("address", caller), approve, session.id_hash)

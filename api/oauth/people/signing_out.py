@@ -12,6 +12,7 @@ from api.oauth.server import TokenServer
 from api.oauth.tokens.id_tokens import IdTokens
 from core.errors import PenchantError
 from db.authorizations import revoke_families
+from db.merged_users import ids_of
 from db.postgres import Connection
 from db.sessions import Session, end_session
 
@@ -60,7 +61,7 @@ class SigningOut:
             return
         await end_session(self.pool, browser.session.id_hash)
         if self.may_skip_question(wanted, browser.session):
-            users = [browser.session.user_id]
+            users = await ids_of(self.pool, browser.session.user_id)
             await revoke_families(self.pool, users, client_id=wanted.client_id, keep_offline=True)
 
     async def _return_to(self, parameters: Mapping[str, str], client_id: str | None, caller: str) -> str | None:

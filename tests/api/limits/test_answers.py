@@ -1,19 +1,28 @@
 """What callers see of the limits, on every path: the units that count, headers, refusals in each path's own shape."""
 
 import asyncio
+import json
+from secrets import token_urlsafe
 from typing import Any, cast
 
 import http_sf
 import httpx
 import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey
 from redis.asyncio import Redis
 
+from api.oauth.clients.assertions import ASSERTION_TYPE
+from api.oauth.clients.registration import register
 from api.oauth.endpoints import TOKEN_UNITS
 from benchmarks.answer import QUERY
+from core import clock
+from db.clients import create_client
 from db.postgres import Pool
 from db.rate_limits import ClientLimits, set_client_limits
 from tests.api.limits.conftest import Gateway, token
 from tests.faults import eventually
+from tests.in_process import BASE
 from tests.running import CLIENT, SECRET
 
 LINES = {"content-type": "application/x-ndjson"}
@@ -271,6 +280,31 @@ async def test_token_requests_of_a_known_client_count_for_the_client(limited: Ga
         refused = await http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(CLIENT, SECRET))
         assert (refused.status_code, refused.json()["error"]) == (429, "slow_down")
         assert limits(refused)["client"][0] < TOKEN_UNITS
+
+
+async def test_a_client_that_sends_assertions_pays_for_its_tokens_and_forgers_do_not_make_it(
+    limited: Gateway, pool: Pool
+) -> None:
+    own, strange = (ECKey.generate_key("P-256", {"kid": "k"}) for _ in range(2))
+    jwks = json.dumps({"keys": [own.as_dict(private=False)]})
+    await create_client(pool, register("partner", grants=["client_credentials"], scope="catalog:read", jwks=jwks))
+    async with limited(rate_client="30/day", rate_address="10/day") as http:
+
+        async def request_token(key: ECKey) -> httpx.Response:
+            now = int(clock.now().timestamp())
+            claims = {"iss": "partner", "sub": "partner", "aud": BASE, "exp": now + 60}
+            text = jwt.encode({"alg": "ES256", "kid": "k"}, claims | {"jti": token_urlsafe(16)}, key)
+            form = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
+            request = http.build_request("POST", "/oauth/token", data={"grant_type": "client_credentials"} | form)
+            del request.headers["authorization"]
+            return await http.send(request)
+
+        assert left(await request_token(own)) == 20
+        for _ in range(12):
+            assert (await request_token(strange)).status_code == 401
+        assert left(await request_token(own)) == 10, "the address has none left, and the forged ones took none"
+        answers = [await request_token(own) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429], "one more found out that none are left"
 
 
 async def test_probes_are_not_limited(limited: Gateway) -> None:

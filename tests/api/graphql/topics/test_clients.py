@@ -122,6 +122,9 @@ async def test_nobody_gets_scopes_through_another_client(administer: Any, gatewa
     assert (codes(refused), refused["clientSecret"]) == (["BEYOND_OWN_SCOPES"], None)
     refused = await administer(SET_SCOPES, id="shop", scopes=["events:write", "models:write"])
     assert codes(refused) == ["BEYOND_OWN_SCOPES"]
+    assert codes(await administer(DISABLE, id="mighty")) == []
+    refused = await administer(ENABLE, id="mighty")
+    assert (codes(refused), refused["client"]) == (["BEYOND_OWN_SCOPES"], None)
     kept = await administer(SET_SCOPES, id="mighty", scopes=["models:write", "catalog:read"])
     assert kept["client"]["scopes"] == ["models:write", "catalog:read"], "it keeps what it has, and gets what is ours"
     narrow = await administer(CREATE, token=("clients:admin",), input=SHOP)
