@@ -56,11 +56,15 @@ def revoke_token(connection: psycopg.Connection[Any], jti: str, client_id: str, 
     return added.fetchone() is not None
 
 
-def is_refused(connection: psycopg.Connection[Any], jti: str, family_id: str | None) -> bool:
-    """Whether this access token, or the family it came from, was revoked. Blocks."""
+def is_refused(
+    connection: psycopg.Connection[Any], jti: str, family_id: str | None, client_id: str, issued_at: int
+) -> bool:
+    """Whether this access token, or the family it came from, was revoked, or its client enabled again since. Blocks."""
     found = connection.execute(
         """SELECT EXISTS (SELECT FROM oauth_revocations WHERE jti = %(jti)s)
-               OR EXISTS (SELECT FROM oauth_families WHERE id = %(family)s AND revoked_at IS NOT NULL)""",
-        {"jti": jti, "family": family_id},
+               OR EXISTS (SELECT FROM oauth_families WHERE id = %(family)s AND revoked_at IS NOT NULL)
+               OR EXISTS (SELECT FROM oauth_clients
+                          WHERE id = %(client)s AND floor(extract(epoch FROM enabled_at)) > %(issued_at)s)""",
+        {"jti": jti, "family": family_id, "client": client_id, "issued_at": issued_at},
     ).fetchone()
     return bool(found and found[0])

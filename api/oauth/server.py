@@ -202,9 +202,10 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
     def read_access_token(self, text: str) -> dict[str, Any] | None:
         """The claims of a valid access token of this issuer; None for any other text. Raises StoreUnavailable."""
         claims = read_access_token(text, self._keys, self.issuer, self.audience)
-        if claims is None or self._pool.read(
-            lambda connection: is_refused(connection, claims["jti"], claims.get("sid"))
-        ):
+        if claims is None:
+            return None
+        token = claims["jti"], claims.get("sid"), claims["client_id"], claims.get("iat", 0)
+        if self._pool.read(lambda connection: is_refused(connection, *token)):
             return None
         return claims
 

@@ -14,6 +14,7 @@ from api.oauth.clients.credentials import METHODS, METHODS_OF_ALL
 from api.oauth.parsed_request import ParsedRequest
 from core import clock
 from db.authorizations import Family
+from engine.scopes import read_scopes
 
 
 class TooManyRevocations(OAuth2Error):  # type: ignore[misc]  # authlib ships no types
@@ -112,7 +113,10 @@ def own_token(
         raise InvalidRequestError("token is required.")
     claims = server.read_access_token(text)
     if claims is not None:
-        return OwnAccessToken(claims) if claims["client_id"] == client.record.id else None
+        if claims["client_id"] != client.record.id:
+            return None
+        kept = " ".join(scope for scope in read_scopes(claims["scope"]) if scope in client.record.scopes)
+        return OwnAccessToken(claims | {"scope": kept})
     family = family_of(text)
     return OwnRefreshToken(family) if family is not None and family.client_id == client.record.id else None
 

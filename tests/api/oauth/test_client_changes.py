@@ -43,6 +43,25 @@ def other_process(authority: Authority, pool: Pool) -> Verifier:
     return Verifier(pool, authority.keys, authority.issuer, poll=0.0)
 
 
+async def introspected(http: httpx.AsyncClient, token: str) -> dict[str, Any]:
+    answer = await http.post("/oauth/introspect", data={"token": token}, auth=("shop", SECRET))
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_introspection_knows_what_the_verifier_knows(
+    http: httpx.AsyncClient, pool: Pool, registered: Any, token: GetToken
+) -> None:
+    await registered(scope="events:write catalog:read")
+    issued = await token(scope="events:write catalog:read")
+    await changing.set_scopes(pool, "shop", ["catalog:read"], "test", lambda *_: None)
+    assert (await introspected(http, issued))["scope"] == "catalog:read"
+    await changing.disable(pool, "shop", "test")
+    await changing.enable(pool, "shop", "test")
+    await pool.execute("UPDATE oauth_clients SET enabled_at = now() + interval '2 seconds'")
+    assert await introspected(http, issued) == {"active": False}
+
+
 async def test_a_token_loses_what_its_client_loses_and_gets_nothing_new(
     authority: Authority, pool: Pool, registered: Any, token: GetToken
 ) -> None:
