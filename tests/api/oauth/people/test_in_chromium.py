@@ -62,11 +62,11 @@ async def test_a_person_signs_in_without_scripts_and_goes_back_to_each_app(
 
         ask(back)
         browser.until_shown("Anmelden")
-        assert browser.evaluate("document.activeElement.name") == "login"
+        browser.until(lambda: browser.evaluate("document.activeElement.name") == "login", "the field has the focus")
         browser.fill_in(login=LOGIN, password="a wrong password")
         browser.press("sign_in")
         browser.until_shown("Der Name oder das Passwort stimmt nicht.")
-        assert browser.evaluate("document.activeElement.name") == "password"
+        browser.until(lambda: browser.evaluate("document.activeElement.name") == "password", "the field has the focus")
         browser.fill_in(password=PASSWORD)
         browser.press("sign_in")
         browser.until_shown("Zugriff erlauben?")
