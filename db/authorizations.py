@@ -16,6 +16,7 @@ from db.postgres import Connection
 
 KEPT: Final = timedelta(hours=1)  # how long a family is kept after its last token has ended
 MOST_AT_ONCE: Final = 1000  # rows deleted in one statement
+MOST_OF_PERSON: Final = 50  # families of one person for one client; the oldest end
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def store_code(
 ) -> bool:
     """Store a new family with its code, a hash that is valid for `ttl`; False when its session has ended. Blocks.
 
-    The session is locked: whoever ends it, and then revokes the tokens of its user, finds this family.
+    The session is locked: whoever ends it, and then revokes the tokens of its user, finds this family. The oldest
+    families beyond MOST_OF_PERSON are revoked.
     """
     stored = connection.execute(
         """WITH signed_in AS (SELECT FROM oauth_sessions WHERE id_hash = %s FOR SHARE)
@@ -107,7 +109,16 @@ def store_code(
             approval.session is None,
         ),
     )
-    return stored.fetchone() is not None
+    if stored.fetchone() is None:
+        return False
+    connection.execute(
+        """UPDATE oauth_families SET revoked_at = clock_timestamp(),
+               kept_until = greatest(tokens_until, clock_timestamp()) + %s
+           WHERE id IN (SELECT id FROM oauth_families WHERE user_id = %s AND client_id = %s AND revoked_at IS NULL
+                        ORDER BY created_at DESC, id OFFSET %s)""",
+        (KEPT, approval.user_id, approval.client_id, MOST_OF_PERSON),
+    )
+    return True
 
 
 def find_by_code(connection: psycopg.Connection[Any], code: bytes) -> Family | None:

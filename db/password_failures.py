@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from db.postgres import Connection
+from db.postgres import Connection, transaction
 
 MOST_ADDRESSES: Final = 20  # of an account; those that were used longest ago are forgotten
 MOST_SWEPT: Final = 100  # rows whose window is over, deleted by one attempt
@@ -41,10 +41,16 @@ async def add_failure(connection: Connection, bound: Bound, now: datetime) -> ti
 
 
 async def take_back(connection: Connection, keys: Sequence[bytes]) -> None:
-    """Take back one failure under each of these keys: the attempt did not fail."""
-    await connection.execute(
-        "UPDATE oauth_password_failures SET failures = failures - 1 WHERE key = ANY($1) AND failures > 0", list(keys)
-    )
+    """Take back one failure under each of these keys: the attempt did not fail.
+
+    The rows are locked in the order of the keys, in which `add_failure` locked them: else two attempts could wait for
+    each other.
+    """
+    async with transaction(connection) as inside:
+        for key in keys:
+            await inside.execute(
+                "UPDATE oauth_password_failures SET failures = failures - 1 WHERE key = $1 AND failures > 0", key
+            )
 
 
 async def sweep_failures(connection: Connection, before: datetime) -> None:

@@ -54,11 +54,7 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
             await _take_afterwards(request, form)
     except OAuth2Error as error:
         answer = authority.server.refuse(error)
-    except LimitReached as error:
-        authority.note_refusal(form, request.headers, "slow_down")
-        return _refuse("slow_down", 429, error.retry_after, str(error))
-    except TooManyGuesses as error:
-        authority.note_refusal(form, request.headers, "slow_down")
+    except (LimitReached, TooManyGuesses) as error:  # not noted: invented client ids would leave no place for others
         return _refuse("slow_down", 429, error.retry_after, str(error))
     except Overloaded:
         return _refuse("temporarily_unavailable", 503, 1)

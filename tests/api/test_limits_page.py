@@ -22,7 +22,7 @@ from api.oauth.tokens import verifier
 from api.routes import bulk
 from core import amounts, events, events_v1, rates, texts, uploads
 from core.settings import Gateway, Ingest, Rates, Tokens
-from db import client_audit, sessions, signing_keys
+from db import authorizations, client_audit, sessions, signing_keys
 from engine import outcomes, scopes
 from engine.clients import administering, changing
 from engine.intake import ingest
@@ -125,6 +125,7 @@ ENFORCED = {
         "",
     ),
     "sessions of an account; the oldest end": (sessions.MOST_SESSIONS, ""),
+    "sign-ins of one person to one client; the oldest end": (authorizations.MOST_OF_PERSON, ""),
     "a query of a sign-in page": (people_pages.MAX_QUERY, " bytes"),
 }
 

@@ -46,7 +46,9 @@ class ClientActivity:
                 used = set()
             if refused:
                 await store_refusals(connection, refused)
+                refused = Counter()
         except StoreUnavailable as error:
             log_unavailable(error, doing="note what clients did")
+        finally:
             self._used |= used
             self._refused.update(refused)

@@ -57,6 +57,16 @@ async def works(authority: Authority, body: dict[str, Any]) -> bool:
     return True
 
 
+async def test_the_oldest_sign_ins_of_a_person_to_a_client_end(
+    http: httpx.AsyncClient, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.authorizations.MOST_OF_PERSON", 2)
+    oldest, older, newest = [await sign_in(http, authority) for _ in range(3)]
+    assert refused(await refresh(http, oldest["refresh_token"])) == (400, "invalid_grant")
+    assert [await works(authority, body) for body in (oldest, older, newest)] == [False, True, True]
+    assert (await refresh(http, older["refresh_token"])).status_code == 200
+
+
 async def test_each_refresh_gives_new_tokens_and_the_same_sign_in(
     http: httpx.AsyncClient, authority: Authority
 ) -> None:
