@@ -1,5 +1,6 @@
 """The connection to Postgres: one pool per process, jsonb as Python objects, and one error while it is away."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, cast, runtime_checkable
@@ -82,6 +83,19 @@ def _translated(method: str) -> Callable[..., Any]:
     return call
 
 
+def _copying(method: str) -> Callable[..., Any]:
+    call = _translated(method)
+
+    async def copy(self: "PooledConnection", *args: Any, **named: Any) -> Any:
+        try:
+            return await call(self, *args, **named)
+        except asyncio.CancelledError:
+            self.raw.terminate()  # asyncpg leaves it in the middle of the COPY, where not even a ROLLBACK is possible
+            raise
+
+    return copy
+
+
 class PooledConnection:
     """A connection of the pool. Raises StoreUnavailable while Postgres is away, asyncpg's errors about a statement."""
 
@@ -93,8 +107,8 @@ class PooledConnection:
     fetchval = _translated("fetchval")
     execute = _translated("execute")
     executemany = _translated("executemany")
-    copy_from_query = _translated("copy_from_query")
-    copy_to_table = _translated("copy_to_table")
+    copy_from_query = _copying("copy_from_query")
+    copy_to_table = _copying("copy_to_table")
 
     def transaction(self, **options: Any) -> "_Block":
         """A transaction, or a savepoint inside the one already open."""
@@ -102,7 +116,10 @@ class PooledConnection:
 
 
 class _Block:
-    """An async context manager of asyncpg. Its own errors are translated; errors of the block inside pass unchanged."""
+    """An async context manager of asyncpg. Its own errors are translated; errors of the block inside pass unchanged.
+
+    A block that was cancelled stays cancelled, whatever its end raises.
+    """
 
     def __init__(self, inner: Any, wrap: Callable[[Any], Any]) -> None:
         self._inner, self._wrap = inner, wrap
@@ -117,6 +134,8 @@ class _Block:
         try:
             await self._inner.__aexit__(*raised)
         except _TRANSLATED as error:
+            if isinstance(raised[1], asyncio.CancelledError):
+                return
             raise _unavailable(error) from error
 
 

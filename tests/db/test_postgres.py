@@ -119,3 +119,23 @@ async def test_a_damaged_address_does_not_count_as_an_outage() -> None:
 async def test_a_login_that_is_refused_is_unavailable(postgres_url: str) -> None:
     with pytest.raises(StoreUnavailable):
         await connect_pool(f"postgresql://nobody:nothing@{postgres_url.rpartition('@')[2]}", size=1)
+
+
+async def test_a_cancelled_copy_in_a_transaction_is_cancelled_and_the_pool_goes_on(pool: Pool) -> None:
+    async def collect(_: bytes) -> None:
+        received.set()
+
+    async def copy() -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.copy_from_query("SELECT generate_series(1, 200000)", output=collect)
+
+    for rounds in range(40):  # at various moments of the COPY
+        received = asyncio.Event()
+        copying = asyncio.create_task(copy())
+        await received.wait()
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        copying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+    assert await pool.fetchval("SELECT 1") == 1
