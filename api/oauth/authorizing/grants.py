@@ -153,7 +153,7 @@ class RequestRules:
         """Raise the OAuth2Error for what is wrong with the request."""
         parameters = grant.request.payload.data
         if not grant.request.client.check_grant_type(AUTHORIZATION_CODE):
-            raise UnauthorizedClientError("The client may send nobody here.")
+            raise UnauthorizedClientError("The client is not authorized for the authorization code flow.")
         check_parameters(parameters)
         check_target(parameters, grant.server.audience)
 
@@ -163,7 +163,7 @@ class RequestRules:
         asked = request.payload.scope
         scopes = read_scopes(asked) if asked else default_for_people(request.client.record.scopes)
         if not scopes or not set(scopes) <= PEOPLE | PROTOCOL.keys():
-            raise InvalidScopeError("The client may ask these scopes of nobody.")
+            raise InvalidScopeError("A person's token of this client cannot have these scopes.")
         request.scope = " ".join(scopes)
 
 
