@@ -1,4 +1,4 @@
-"""Which tokens of a real second issuer are accepted, for which person and with which scopes; and all that are refused."""
+"""Which tokens of a real second issuer are accepted, for which person and which scopes, and all that are refused."""
 
 from datetime import timedelta
 from typing import Any
