@@ -14,12 +14,15 @@ log = structlog.get_logger()
 
 READ_TIMEOUT = 0.5  # seconds a caller waits for a read; after that it uses what the read before it found
 FIRST_READ_TIMEOUT = 2.0  # the same while no read has succeeded yet: there is nothing else to use
+AHEAD = 0.75  # of `every`: from then on a read begins without its caller
 CLOSE_TIMEOUT = 0.5  # seconds to wait for a cancelled read
 NEVER = float("-inf")
 
 
 class Refresher:
     """Runs `read` on demand, at most once every `every` seconds; concurrent callers share one read.
+
+    A process that has many callers reads ahead: on a busy loop a read takes several rounds, and nobody waits for them.
 
     `read` keeps what it finds in its owner. `read_at` is when the last successful read began, on the monotonic clock.
     A read that fails is logged and changes nothing. A read that takes too long goes on without its callers. In both
@@ -35,8 +38,11 @@ class Refresher:
         self.read_at = NEVER
 
     async def refresh(self) -> None:
-        """Read again if the last read is older than `every` seconds."""
-        if monotonic() - self._tried_at < self._every:
+        """Read again if the last read is older than `every` seconds; begin to, if it soon will be."""
+        age = monotonic() - self._tried_at
+        if age < self._every:
+            if age >= self._every * AHEAD and self.read_at > NEVER:
+                self._reading.start(None)
             return
         # A read that takes too long is not cancelled: cancelling a statement waits for a server that may not answer.
         try:
@@ -58,3 +64,5 @@ class Refresher:
             log_unavailable(error, doing=f"read {self._what}")
         except Exception:  # callers go on with the older values, as while Postgres is away
             log.exception("refresh_failed", what=self._what)
+        finally:
+            self._tried_at = monotonic()

@@ -50,3 +50,31 @@ async def test_a_first_read_that_hangs_delays_a_caller_only_briefly(monkeypatch:
         answers.set()  # the read went on
         await refresher.refresh()
     assert refresher.read_at > NEVER
+
+
+async def test_a_read_that_is_soon_due_begins_without_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, begun, answers = 100.0, asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr(refreshing, "monotonic", lambda: now)
+    answers.set()
+
+    async def read() -> None:
+        begun.set()
+        await answers.wait()
+
+    refresher = Refresher("revocations", read, every=2.0)
+    await refresher.refresh()
+    begun.clear()
+    answers.clear()
+    now += 1.4
+    await refresher.refresh()
+    await asyncio.sleep(0)
+    assert not begun.is_set()
+    now += 0.2
+    await refresher.refresh()  # returns, although the read does not
+    async with asyncio.timeout(10.0):
+        await begun.wait()
+        assert refresher.read_at == 100.0
+        answers.set()
+        now += 2.0
+        await refresher.refresh()  # waits for the one that runs
+    assert refresher.read_at == pytest.approx(101.6)
