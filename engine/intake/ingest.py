@@ -16,7 +16,7 @@ from bus.envelope import Envelope
 from bus.messages import events_json, store_arrays
 from bus.publisher import Publisher
 from core import metrics, telemetry
-from core.contract import identity_of
+from core.contract import Event, identity_of
 from core.errors import Overloaded, StoreUnavailable
 from core.settings import Ingest as IngestSettings
 from core.sources import sources_of_other_release
@@ -27,7 +27,7 @@ from db.postgres import Connection
 from db.tombstones import erased_events, newest_tombstone
 from engine.intake.accepted import AcceptedEvents
 from engine.intake.batching import Batcher, PendingCall
-from engine.intake.judging import Call, Reach, erased_result, judge, known_result, repeat_result
+from engine.intake.judging import SLICE, Call, Reach, erased_result, judge, known_result, repeat_result
 from engine.intake.outbox import drain_outbox, keep_in_outbox
 from engine.outcomes import Outcome, Result, check_count
 from engine.signing import Signer
@@ -91,7 +91,7 @@ class EventIntake:
         Raises TooManyElements for more than 500 events, and Overloaded, with no event taken, while too many wait.
         """
         check_count(len(raws))
-        call = judge(viewer, raws, self._reach, self._signer)
+        call = await judge(viewer, raws, self._reach, self._signer)
         await self._reject_erased(call)
         await self._find_known(call)
         if call.events:
@@ -148,7 +148,7 @@ class EventIntake:
 
     async def _send(self, call: Call) -> None:
         events = list(call.events.values())
-        text = events_json(events)
+        text = await _json(events)
         if not self._batcher.has_room(len(events), len(text)):
             raise Overloaded("Too many events wait for the broker: send them again.")
         with_sender_id = [call.with_sender_id[index] for index in call.events if index in call.with_sender_id]
@@ -216,6 +216,17 @@ class EventIntake:
             log.exception("catch_up_failed")
             return False
         return True
+
+
+async def _json(events: list[Event]) -> bytes:
+    """The events as a JSON array, made in slices."""
+    if len(events) <= SLICE:
+        return events_json(events)
+    parts = []
+    for start in range(0, len(events), SLICE):
+        parts.append(events_json(events[start : start + SLICE])[1:-1])
+        await asyncio.sleep(0)
+    return b"[" + b",".join(parts) + b"]"
 
 
 def _reach(persons: int, clients: int) -> Reach:

@@ -1,9 +1,10 @@
 """The outcome of each event of a call, as far as it follows from the event, the token and the rest of the call."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from core import clock
 from core.contract import PAID, Event, Person, read_event
@@ -13,6 +14,8 @@ from engine.impressions import UnknownImpression, check_impression
 from engine.outcomes import Outcome, Result, valid_id
 from engine.signing import Signer
 from engine.viewer import Viewer
+
+SLICE: Final = 100  # events that are computed before the event loop goes on with others
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class _NotAllowed(InvalidInput):
         self.code = code
 
 
-def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]], reach: Reach, signer: Signer | None = None) -> Call:
+async def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]], reach: Reach, signer: Signer | None = None) -> Call:
     """Check each event of a call from this viewer. One that is wrong gets its result; the others are to be sent.
 
     An `impressionId` must be one that `signer` signed; None: any.
@@ -54,6 +57,8 @@ def judge(viewer: Viewer, raws: Sequence[Mapping[str, Any]], reach: Reach, signe
     namespace, back = namespace_of(viewer.client_id, viewer.person), reach.of(viewer)
     first: dict[int, int] = {}
     for index, raw in enumerate(raws):
+        if index and index % SLICE == 0:
+            await asyncio.sleep(0)
         try:
             event = _read(viewer, raw, namespace, now)
             _check_age(event, now, back)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Hashable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
@@ -50,7 +50,8 @@ from api.http.endpoint import (
 from api.http.request_metrics import summary_of
 from api.limits.limits import admit, meter_of
 from core import telemetry
-from core.errors import TooManyElements
+from core.bulkhead import Bulkhead, CallerBulkheads
+from core.errors import RateLimited, TooManyElements
 from core.single_flight import SingleFlight
 from core.turns import Turns
 from engine.viewer import Viewer
@@ -61,6 +62,10 @@ _FIXED_STATUSES = {401, 405, 406, 413, 415, 429, 503, 504}  # sent also when the
 _METHODS = {"GET", "POST"}
 _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
 COST_OF_UNIT = 10  # of an operation: so much takes one unit of the caller's limits
+DEAR = 100  # units; each caller has `DEAR_AT_ONCE` operations that take more at a time, and others that wait
+DEAR_AT_ONCE = 2
+_DEAR_WAITING = 32
+_DEAR_PATIENCE = 3.0  # seconds
 _VERY_FEW_NODES = 200  # JSON values; more are checked in a turn of the caller
 _FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
@@ -85,6 +90,9 @@ class GraphQLEndpoint:
         self._timeout = timeout
         self._slow = SlowWork()
         self._preparing = SingleFlight(self._prepare)
+        self._dear = CallerBulkheads(
+            partial(Bulkhead, DEAR_AT_ONCE, waiting=_DEAR_WAITING, patience=_DEAR_PATIENCE, refuse=RateLimited)
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure is answered too."""
@@ -148,17 +156,18 @@ class GraphQLEndpoint:
         if not operation.is_query:
             units += self._documents.inputs(document, operation, viewer.scopes).count_elements(request.variables)
             await meter.take(units)
-        variables = await self._coerce(document, operation, request, viewer, gateway.turns)
         request_id = scope["state"].get("request_id", "")
         context = Context(viewer, gateway, request_id)
         with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
-            if not operation.is_query:  # it is finished, and keeps its elements, and the place of its body, to the end
-                result = await self._run(document, operation, variables, context)
-            else:
-                await place.aclose()
-                async with meter.taking(units):
-                    with while_connected(receive):
-                        result = await self._run(document, operation, variables, context)
+            async with self._dear.of(viewer.caller).place() if units > DEAR else nullcontext():
+                variables = await self._coerce(document, operation, request, viewer, gateway.turns)
+                if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
+                    result = await self._run(document, operation, variables, context)
+                else:
+                    await place.aclose()
+                    async with meter.taking(units):
+                        with while_connected(receive):
+                            result = await self._run(document, operation, variables, context)
         return _answer_to_result(result, request_id)
 
     async def _document(self, text: str, viewer: Viewer, turns: Turns) -> Document:
