@@ -24,7 +24,8 @@ from api.oauth.authorizing.requests import (
     location_of,
 )
 from api.oauth.blocking_pool import BlockingPool
-from api.oauth.clients.assertions import LEEWAY, BadAssertion, check_assertion
+from api.oauth.clients.assertions import LEEWAY, BadAssertion, check_assertion, is_signed_with
+from api.oauth.clients.client_keys import RememberedKeys
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
 from api.oauth.clients.registration import CLIENT_ID
@@ -61,6 +62,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         self._audiences = frozenset({issuer, f"{issuer}/oauth/token"})
         self._pool = pool
         self._secrets = SecretChecker()
+        self._client_keys = RememberedKeys()
         self.families = Families(pool, lifetimes)
         self.id_tokens = IdTokens(issuer, keys)
         self._keys = keys
@@ -151,7 +153,12 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         return RegisteredClient(record)
 
     def remembers(self, credentials: Credentials) -> bool:
-        """Whether these credentials were right when they were checked last. Does not block."""
+        """Whether these credentials were right when they were checked last. Does not block.
+
+        An assertion is new each time: it counts when a key signed it that was the client's at its last right one.
+        """
+        if credentials.assertion:
+            return is_signed_with(credentials.assertion, self._client_keys.of(credentials.client_id))
         return any(self._secrets.remembers(credentials.client_id, secret) for secret in credentials.secrets)
 
     def knows(self, credentials: Credentials) -> bool:
@@ -192,7 +199,10 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         except BadAssertion:
             return False
         id_hash, life = sha256(assertion.jti), timedelta(seconds=assertion.expires_at - now + LEEWAY)
-        return self._pool.write(lambda connection: use_assertion(connection, client.id, id_hash, life))
+        used = self._pool.write(lambda connection: use_assertion(connection, client.id, id_hash, life))
+        if used and client.jwks is not None:
+            self._client_keys.remember(client.id, client.jwks)
+        return used
 
     def _location(self, error: OAuth2Error, state: str | None) -> str:
         return location_of(
@@ -223,6 +233,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         if credentials.method == "none":
             return record if record is not None and record.public else None
         if credentials.method == "private_key_jwt":
+            self._client_keys.forget_unless(credentials.client_id, record and record.jwks)
             return record if record is not None and self._use_assertion(record, credentials.assertion) else None
         for secret in credentials.secrets:
             if self._secrets.check(record, secret):

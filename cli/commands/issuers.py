@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.oauth.foreign.keys import ALGORITHMS, UnreadableKeys
+from api.oauth.foreign.keys import UnreadableKeys
 from api.oauth.foreign.registration import MOST_ISSUERS, register_issuer
+from api.oauth.jose.public_keys import ALGORITHMS
 from cli.database import on_pool
 from cli.errors import Refused
 from cli.interface import AsJson, command_group, print_json

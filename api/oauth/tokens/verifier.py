@@ -6,8 +6,6 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from joserfc.errors import JoseError
-
 from api.http.refresher import Refresher
 from api.oauth.clients.activity import ClientActivity
 from api.oauth.foreign.issuers import ForeignIssuers, ForeignToken
@@ -142,7 +140,7 @@ class Verifier:
     def _check(self, token: str) -> _Checked:
         try:
             return _checked(*open_access_token(token, self._keys, self._issuer, self._audience))
-        except (JoseError, InvalidInput, ValueError, KeyError, TypeError) as error:
+        except (InvalidInput, ValueError, KeyError, TypeError) as error:
             raise InvalidToken() from error
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:
