@@ -130,11 +130,12 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     activity = ClientActivity()
     proxy = settings.gateway.issuers_proxy
     foreign = ForeignIssuers(issuer, None if proxy is None else proxy.get_secret_value())
+    verifier = Verifier(pool, keys, issuer, foreign, activity)
     authority = Authority(
         issuer=issuer,
         keys=keys,
-        verifier=Verifier(pool, keys, issuer, foreign, activity),
-        origins=Origins(pool),
+        verifier=verifier,
+        origins=Origins(pool, verifier.changes),
         server=TokenServer(issuer, keys, settings.tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
         unknown=Lane("oauth-unknown", UNKNOWN_THREADS, MAX_WAITING),

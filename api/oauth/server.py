@@ -219,9 +219,17 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
             return None
         return claims
 
-    def revoke_access_token(self, jti: str, client_id: str, life: timedelta) -> bool:
-        """Refuse an access token for the rest of its life; False when too many are. Raises StoreUnavailable."""
-        return self._pool.read(lambda connection: revoke_token(connection, jti, client_id, life))
+    def revoke_access_token(self, jti: str, client_id: str, family_id: str | None, life: timedelta) -> bool:
+        """Refuse an access token for the rest of its life. Raises StoreUnavailable.
+
+        When too many are refused, its family ends in its place; without one it is False.
+        """
+        if self._pool.read(lambda connection: revoke_token(connection, jti, client_id, family_id, life)):
+            return True
+        if family_id is None:
+            return False
+        self.families.revoke(family_id)
+        return True
 
     def access_ttl(self, client: RegisteredClient, grant_type: str) -> int:
         """Seconds that an access token of this client and grant is valid."""

@@ -94,10 +94,13 @@ class ForeignIssuers:
         self._reading = SingleFlight(self._read)
 
     async def refresh(self, connection: Connection) -> None:
-        """Read again which issuers are registered, and start to read the keys that are due. Raises StoreUnavailable."""
+        """Read again which issuers are registered. Raises StoreUnavailable."""
         listed = await list_issuers(connection)
         enabled = [one for one in listed if one.disabled_at is None and one.url != self._own]
         self._known = {issuer.url: self._renewed(issuer) for issuer in enabled}
+
+    def read_due_keys(self) -> None:
+        """Start to read the keys that are due."""
         for url, known in self._known.items():
             if known.is_due and not known.is_reading:
                 self._reading.start(url)
