@@ -1,5 +1,6 @@
-"""What the authorization server does beside requests: it writes what clients did, replaces an old
-signing key, and deletes what no gateway reads any more.
+"""What the authorization server does beside requests.
+
+It writes what clients did, replaces an old signing key, and deletes what no gateway reads any more.
 """
 
 import asyncio
