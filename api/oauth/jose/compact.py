@@ -14,6 +14,7 @@ from joserfc.jwk import Key
 NAMES: Final = {"Ed25519": "EdDSA"}
 """Another name of an algorithm (RFC 9864)."""
 
+MOST_BRACKETS: Final = 500  # that open objects or lists
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _SIGNERS: Final = {"EdDSA": "Ed25519"}  # the name in joserfc
 _REFUSED_HEADERS: Final = frozenset({"crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5c", "x5u"})
@@ -32,7 +33,7 @@ def read_signed(token: str) -> SignedToken:
     _check_spelling(token)
     try:
         signed = jws.extract_compact(token.encode("ascii"))
-    except (JoseError, TypeError, KeyError, RecursionError) as error:
+    except (JoseError, TypeError, KeyError) as error:
         raise ValueError("the token cannot be read") from error
     header = read_object(urlsafe_b64decode(_padded(token.partition(".")[0])))
     return SignedToken(header, read_object(signed.payload or b""), signed)
@@ -68,11 +69,10 @@ def read_object(raw: bytes) -> dict[str, Any]:
     The first reader refuses other encodings, halves of characters and numbers beyond any float; the second, repeated
     names.
     """
+    if raw.count(b"{") + raw.count(b"[") > MOST_BRACKETS:  # the second reader goes as deep as the stack, and no deeper
+        raise ValueError("it holds too many objects and lists")
     orjson.loads(raw)
-    try:
-        found = json.loads(raw, object_pairs_hook=_unique)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    found = json.loads(raw, object_pairs_hook=_unique)
     if not isinstance(found, dict):
         raise ValueError("it must be an object")
     return found
