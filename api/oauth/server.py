@@ -236,7 +236,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         if credentials.method == "none":
             return record if record is not None and record.public else None
         if credentials.method == "private_key_jwt":
-            self._client_keys.forget_unless(credentials.client_id, record and record.jwks)
+            self._client_keys.forget_unless(credentials.client_id, None if record is None else record.jwks)
             return record if record is not None and self._use_assertion(record, credentials.assertion) else None
         for secret in credentials.secrets:
             if self._secrets.check(record, secret):

@@ -33,7 +33,7 @@ def read_signed(token: str) -> SignedToken:
     _check_spelling(token)
     try:
         signed = jws.extract_compact(token.encode("ascii"))
-    except (JoseError, TypeError, KeyError) as error:
+    except (JoseError, TypeError, KeyError, RecursionError) as error:
         raise ValueError("the token cannot be read") from error
     header = read_object(urlsafe_b64decode(_padded(token.partition(".")[0])))
     return SignedToken(header, read_object(signed.payload or b""), signed)

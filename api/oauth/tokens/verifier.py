@@ -151,7 +151,9 @@ class Verifier:
 
     async def _check_foreign(self, token: str) -> _Checked | None:
         foreign = await self._foreign.check(token)
-        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.key.kid, None, 0, foreign)
+        return (
+            None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.key.kid or "", None, 0, foreign)
+        )
 
     def _check(self, token: str) -> _Checked:
         try:

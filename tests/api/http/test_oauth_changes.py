@@ -149,7 +149,7 @@ class Counted:
 async def test_a_gateway_that_learns_nothing_new_runs_one_statement(pool: Pool) -> None:
     keys, counted = SigningKeys(Sealer("k" * 32)), Counted(pool)
     await keys.start(pool)
-    verifier = Verifier(counted, keys, "https://shop.example", poll=0.0)  # type: ignore[arg-type]
+    verifier = Verifier(counted, keys, "https://shop.example", poll=0.0)
     await verifier.refresh()
     before = counted.statements
     await verifier.refresh()

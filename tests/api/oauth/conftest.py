@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from api.http.cors import Cors
-from api.oauth import blocking_pool
+from api.oauth import blocking_pool, lanes
 from api.oauth.authority import Authority, open_authority
 from api.oauth.clients.registration import register
 from api.oauth.endpoints import routes
@@ -30,6 +30,7 @@ Register = Callable[..., Awaitable[Client]]
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time for a busy machine, where many threads wait for a connection."""
     monkeypatch.setattr(blocking_pool, "MAX_WAIT", 30.0)
+    monkeypatch.setattr(lanes, "REQUEST_TIMEOUT", 60.0)
 
 
 class Configured(Settings):

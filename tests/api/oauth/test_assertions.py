@@ -277,6 +277,7 @@ def strange_texts() -> dict[str, str]:
         "UTF-16": signed(head, claims.replace("JTI", "g").encode("utf-16")),
         "a byte order mark": signed(head, b"\xef\xbb\xbf" + claims.replace("JTI", "h").encode()),
         "nested deeply": signed(head, f'{{{rest},"jti":"i","a":{"[" * 600}{"]" * 600}}}'.encode()),
+        "a header nested deeply": signed(b'{"alg":"ES256","kid":"ec","a":' + b"[" * 2000 + b"]" * 2000 + b"}", b"{}"),
         "text behind it": signed(head, claims.replace("JTI", "j").encode() + b"x"),
         "another type": signed(b'{"alg":"ES256","kid":"ec","typ":"dpop+jwt"}', claims.replace("JTI", "k").encode()),
         "a key in it": signed(
