@@ -24,7 +24,7 @@ from api.oauth.authorizing.requests import (
     location_of,
 )
 from api.oauth.blocking_pool import BlockingPool
-from api.oauth.clients.assertions import LEEWAY, BadAssertion, check_assertion, is_signed_with
+from api.oauth.clients.assertions import LEEWAY, BadAssertion, check_assertion, recognized
 from api.oauth.clients.client_keys import RememberedKeys
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
@@ -154,11 +154,17 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
     def remembers(self, credentials: Credentials) -> bool:
         """Whether these credentials were right when they were checked last. Does not block.
 
-        An assertion is new each time: it counts when a key signed it that was the client's at its last right one.
+        An assertion is new each time: it counts when it is valid, signed by a key that was the client's at its last
+        right one, and was not used in this process.
         """
         if credentials.assertion:
-            return is_signed_with(credentials.assertion, self._client_keys.of(credentials.client_id))
+            return self._recognizes(credentials.client_id, credentials.assertion)
         return any(self._secrets.remembers(credentials.client_id, secret) for secret in credentials.secrets)
+
+    def _recognizes(self, client_id: str, assertion: str) -> bool:
+        keys = self._client_keys.of(client_id)
+        found = recognized(assertion, client_id, keys, self._audiences, clock.now().timestamp()) if keys else None
+        return found is not None and not self._client_keys.was_used(client_id, found.jti)
 
     def knows(self, credentials: Credentials) -> bool:
         """Whether these credentials are right. Raises StoreUnavailable."""
@@ -196,7 +202,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         id_hash, life = sha256(assertion.jti), timedelta(seconds=assertion.expires_at - now + LEEWAY)
         used = self._pool.write(lambda connection: use_assertion(connection, client.id, id_hash, life))
         if used and client.jwks is not None:
-            self._client_keys.remember(client.id, client.jwks)
+            self._client_keys.remember(client.id, client.jwks, assertion.jti)
         return used
 
     def _location(self, error: OAuth2Error, state: str | None) -> str:

@@ -35,17 +35,21 @@ def client_of(assertion: str) -> str:
     return subject
 
 
-def is_signed_with(assertion: str, keys: Sequence[PublicKey]) -> bool:
-    """Whether the one key that may have signed the assertion did: the one it names, or the only one that fits.
+def recognized(
+    assertion: str, client_id: str, keys: Sequence[PublicKey], audiences: Collection[str], now: float
+) -> Assertion | None:
+    """The assertion, when it is valid and the one key that may have signed it did; else None.
 
-    It takes one check of a signature at most, so that a forged one costs little. Whether it is valid is not said.
+    That is the key that it names, or the only one that fits: at most one signature is checked, so that a forged one
+    costs little.
     """
     try:
         token = _read(assertion)
+        valid = _valid(token.claims, client_id, audiences, now)
         algorithm, fitting = _fitting(token, keys)
     except BadAssertion:
-        return False
-    return len(fitting) == 1 and is_signed_by(token, fitting[0].key, algorithm)
+        return None
+    return valid if len(fitting) == 1 and is_signed_by(token, fitting[0].key, algorithm) else None
 
 
 def check_assertion(assertion: str, client: Client, audiences: Collection[str], now: float) -> Assertion:

@@ -13,6 +13,7 @@ LONGEST_KID = 128  # characters
 LARGEST_RSA = 4096  # bits
 MAX_KEYS = 10
 MAX_REMEMBERED = 1024  # clients
+MAX_USED = 20_000  # assertions
 _RULE = (
     f"Public keys are a JWK set of 1 to {MAX_KEYS} keys: RSA with {SHORTEST_RSA} to {LARGEST_RSA} bits, EC P-256 or"
     " Ed25519, without private parts, each with its own kid or none"
@@ -20,13 +21,20 @@ _RULE = (
 
 
 class RememberedKeys:
-    """The keys of the clients whose assertions were right in this process. For one event loop and its threads."""
+    """The keys of the clients whose assertions were right in this process, and the ids of the newest of these.
+
+    For one event loop and its threads.
+    """
 
     def __init__(self) -> None:
         self._keys: dict[str, tuple[Mapping[str, Any], list[PublicKey]]] = {}  # by client: as stored, and read
+        self._used: dict[tuple[str, str], None] = {}
 
-    def remember(self, client_id: str, jwks: Mapping[str, Any]) -> None:
-        """Remember the keys of a client that has proved that it has one of them."""
+    def remember(self, client_id: str, jwks: Mapping[str, Any], assertion_id: str) -> None:
+        """Remember the keys of a client that has proved by this assertion that it has one of them."""
+        if len(self._used) >= MAX_USED:
+            self._used.pop(next(iter(self._used)), None)
+        self._used[client_id, assertion_id] = None
         if self._keys.get(client_id, ({}, []))[0] == jwks:
             return
         keys = read_keys(jwks)
@@ -34,6 +42,10 @@ class RememberedKeys:
         if len(self._keys) >= MAX_REMEMBERED:
             self._keys.pop(next(iter(self._keys)), None)  # the one that was remembered first
         self._keys[client_id] = jwks, keys
+
+    def was_used(self, client_id: str, assertion_id: str) -> bool:
+        """Whether this assertion was used in this process, as far as it remembers."""
+        return (client_id, assertion_id) in self._used
 
     def forget_unless(self, client_id: str, jwks: Mapping[str, Any] | None) -> None:
         """Forget the keys of a client that has others now, or none."""

@@ -213,7 +213,8 @@ async def test_many_forged_assertions_are_refused_before_they_are_read(
 async def test_forged_assertions_take_no_place_of_the_client_at_its_own_address(
     http: httpx.AsyncClient, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (await ask(http, assertion())).status_code == 200
+    used = assertion()
+    assert (await ask(http, used)).status_code == 200
     release, answer = threading.Event(), authority.server.answer
 
     def answer_later(endpoint: Any, form: Any, headers: Any) -> Response:
@@ -226,8 +227,11 @@ async def test_forged_assertions_take_no_place_of_the_client_at_its_own_address(
         assertion(key=STRANGE),
         assertion("RS256", key=RSAKey.generate_key(2048, {"kid": "rsa"})),
         assertion(sub="shop"),
+        used,
+        assertion(exp=now_plus(-60)),
+        assertion(aud="https://elsewhere.example"),
     ]
-    flood = [asyncio.create_task(ask(http, text)) for text in forged for _ in range(40)]
+    flood = [asyncio.create_task(ask(http, text)) for text in forged for _ in range(20)]
     await eventually(lambda: sum(task.done() for task in flood) >= 120 - MAX_WAITING)  # the refused ones
     assert authority.known.taken == 0
     assert [(await ask(http, text)).status_code for text in right] == [200] * 3
