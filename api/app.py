@@ -126,7 +126,9 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             people = stack.enter_context(open_people(settings, pool, authority))
             broker = _open_broker(settings, stack)
             gateway = await _open_gateway(settings, pool, broker, authority.verifier, catalogue, stack)
-            limits = await stack.enter_async_context(open_limits(settings.rates, gateway.redis, pool))
+            limits = await stack.enter_async_context(
+                open_limits(settings.rates, gateway.redis, pool, authority.verifier.changes)
+            )
         except PenchantError as error:
             log.error("gateway_not_started", reason=str(error))
             raise

@@ -42,6 +42,8 @@ class Client:
         return self.secret_hash is None and self.jwks is None
 
 
+PAGE: Final = 500  # clients in one read of many
+
 _COLUMNS: Final = """id, secret_hash, grants, scopes, redirect_uris, origins,
     coalesce(token_ttl, access_ttl) AS access_ttl, created_at, disabled_at, name, first_party,
     post_logout_redirect_uris, jwks,
@@ -149,28 +151,44 @@ async def last_uses(connection: Connection, client_ids: Sequence[str]) -> dict[s
 
 @dataclass(frozen=True, slots=True)
 class ChangedClient:
-    """What its older tokens must not outlive: the scopes it has now, and when it was enabled again."""
+    """What its older tokens must not outlive: the scopes it has now, when it was enabled again, that it is disabled."""
 
     scopes: frozenset[str]
     enabled_at: datetime | None
+    disabled: bool
 
 
 async def list_changed(connection: Connection, within: timedelta) -> dict[str, ChangedClient]:
-    """The clients by id whose scopes were changed, or that were enabled, within that time: tokens from before exist."""
-    rows = await connection.fetch(
-        """SELECT id, scopes, enabled_at FROM oauth_clients
-           WHERE scopes_changed_at > now() - $1::interval OR enabled_at > now() - $1::interval""",
-        within,
-    )
-    return {row["id"]: ChangedClient(frozenset(row["scopes"]), row["enabled_at"]) for row in rows}
+    """The clients by id that are disabled, and those whose tokens from before are refused or have fewer scopes.
+
+    Of these, the ones whose scopes were changed, or that were enabled, within that time. A page at a time: many of them
+    do not hold the event loop.
+    """
+    found: dict[str, ChangedClient] = {}
+    last = ""
+    while True:
+        rows = await connection.fetch(
+            """SELECT id, scopes, enabled_at, disabled_at IS NOT NULL AS disabled FROM oauth_clients
+               WHERE id > $2 AND (disabled_at IS NOT NULL
+                   OR scopes_changed_at > now() - $1::interval OR enabled_at > now() - $1::interval)
+               ORDER BY id LIMIT $3""",
+            within,
+            last,
+            PAGE,
+        )
+        for row in rows:
+            found[row["id"]] = ChangedClient(frozenset(row["scopes"]), row["enabled_at"], row["disabled"])
+        if len(rows) < PAGE:
+            return found
+        last = rows[-1]["id"]
 
 
 async def allowed_origins(connection: Connection) -> frozenset[str]:
-    """The web origins of all enabled clients."""
-    rows = await connection.fetch(
-        "SELECT DISTINCT unnest(origins) AS origin FROM oauth_clients WHERE disabled_at IS NULL"
+    """The web origins of all enabled clients, as one array: a row for each would hold the event loop."""
+    found: list[str] = await connection.fetchval(
+        "SELECT ARRAY(SELECT DISTINCT unnest(origins) FROM oauth_clients WHERE disabled_at IS NULL)"
     )
-    return frozenset(row["origin"] for row in rows)
+    return frozenset(found)
 
 
 def find_client(connection: psycopg.Connection[Any], client_id: str) -> Client | None:

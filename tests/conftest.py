@@ -93,7 +93,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
 async def pool(postgres_url: str) -> AsyncIterator[Pool]:
     """A pool on this worker's database, every table empty."""
     async with await connect_pool(postgres_url) as opened:
-        await opened.execute(EMPTY_EVERY_TABLE)
+        await opened.execute(EMPTY_EVERY_TABLE, timeout=60)  # a busy machine is no outage
         yield opened
 
 

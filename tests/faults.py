@@ -6,11 +6,14 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], within: float = 30.0) -> None:
-    """Return as soon as the condition holds; fail when it does not hold within so many seconds."""
+async def eventually(holds: Callable[[], Awaitable[bool] | bool], within: float = 30.0) -> None:
+    """Return as soon as the condition holds; fail when it does not hold within so many seconds.
+
+    The condition is a function, or a coroutine function. It is for what sends no signal that could be awaited.
+    """
     async with asyncio.timeout(within):
-        while not await holds():  # noqa: ASYNC110 -- the condition is about another process
-            await asyncio.sleep(0.02)
+        while not (held if isinstance(held := holds(), bool) else await held):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 class Relay:

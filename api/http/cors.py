@@ -5,6 +5,7 @@ import re
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.oauth_changes import Copy, OAuthChanges
 from api.http.refresher import Refresher
 from db.clients import allowed_origins
 from db.postgres import Connection
@@ -12,15 +13,16 @@ from db.postgres import Connection
 PATHS = frozenset({"/graphql", "/events", "/items", "/users", "/oauth/token", "/oauth/revoke"})
 EXPOSED = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 MAX_AGE = "600"  # seconds a browser may remember a preflight
-POLL = 3.0  # seconds between reads of the clients
+POLL = 3.0  # seconds between two looks at whether clients have changed
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*", re.ASCII)
 
 
 class Origins:
-    """The origins of all enabled clients, read from Postgres every few seconds."""
+    """The origins of all enabled clients, read from Postgres when clients have changed."""
 
-    def __init__(self, pool: Connection, *, poll: float = POLL) -> None:
-        self._pool = pool
+    def __init__(self, pool: Connection, changes: OAuthChanges, *, poll: float = POLL) -> None:
+        self._pool, self._changes = pool, changes
+        self._copy = Copy(changes, ("clients",), self._read_origins)
         self._allowed: frozenset[str] = frozenset()
         self._refresher = Refresher("origins", self._read, every=poll)
 
@@ -34,6 +36,10 @@ class Origins:
         await self._refresher.close()
 
     async def _read(self) -> None:
+        await self._changes.read()
+        await self._copy.renew()
+
+    async def _read_origins(self) -> None:
         self._allowed = await allowed_origins(self._pool)
 
 

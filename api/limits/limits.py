@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from api.http.addresses import caller_of
 from api.http.endpoint import TokenRefused, viewer_of
+from api.http.oauth_changes import OAuthChanges
 from api.limits.limiter import Limiter
 from api.limits.meters import Meter
 from api.limits.policies import Policies
@@ -29,9 +30,9 @@ class Limits:
 
 
 @asynccontextmanager
-async def open_limits(rates: Rates, redis: Redis, pool: Connection) -> AsyncIterator[Limits]:
+async def open_limits(rates: Rates, redis: Redis, pool: Connection, changes: OAuthChanges) -> AsyncIterator[Limits]:
     """The limits of this process. The limits of single clients are read when the first caller comes."""
-    limits = Limits(Limiter(redis), Policies(rates, pool))
+    limits = Limits(Limiter(redis), Policies(rates, pool, changes))
     try:
         yield limits
     finally:

@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from api.http.oauth_changes import Copy, OAuthChanges
 from api.http.refresher import Refresher
 from core import clock
 from core.errors import InvalidInput
@@ -18,7 +19,7 @@ from engine.viewer import Viewer
 
 log = structlog.get_logger()
 
-POLL: Final = 3.0  # seconds between reads of the limits of single clients
+POLL: Final = 3.0  # seconds between two looks at whether clients have changed
 MAX_REMEMBERED: Final = 10_000  # callers
 DAY: Final = 86_400  # seconds
 
@@ -74,11 +75,12 @@ Buckets = tuple[Bucket, ...]
 class Policies:
     """The buckets of callers. While Postgres is away, the limits of single clients are those of the last read."""
 
-    def __init__(self, rates: Rates, pool: Connection, *, poll: float = POLL) -> None:
+    def __init__(self, rates: Rates, pool: Connection, changes: OAuthChanges, *, poll: float = POLL) -> None:
         self._client = rate_policy("client", rates.rate_client)
         self._person = rate_policy("person", rates.rate_person)
         self._address = rate_policy("address", rates.rate_address)
-        self._pool = pool
+        self._pool, self._changes = pool, changes
+        self._copy = Copy(changes, ("clients",), self._read_limits)
         self._own: dict[str, tuple[Policy, ...]] = {}  # of clients with limits of their own
         self._remembered: dict[object, Buckets] = {}
         self._refresher = Refresher("rate limits", self._read, every=poll)
@@ -117,6 +119,10 @@ class Policies:
         return found
 
     async def _read(self) -> None:
+        await self._changes.read()
+        await self._copy.renew()
+
+    async def _read_limits(self) -> None:
         found = await list_client_limits(self._pool)
         own = {id: self._policies_of(id, limits.rate, limits.daily_quota) for id, limits in found.items()}
         if own != self._own:

@@ -84,17 +84,17 @@ class Authority:
     async def _admit(self, credentials: Credentials, caller: str) -> tuple[Lane, Hashable]:
         """The lane in which the request runs, and whose places it takes there.
 
-        A secret is checked before. Without one there is nothing to check that costs much: the lane for those keeps
-        public clients, and forged assertions, from delaying clients that have authenticated.
+        A secret is checked before, and the signature of an assertion against the keys of the client's last one. What
+        else comes goes to a lane of its own, by address: public clients, and forged assertions, whatever client they
+        name, do not delay clients that have authenticated.
         """
-        who = credentials.client_id, caller
+        if self.server.remembers(credentials):
+            return self.known, ("client", credentials.client_id)
         if credentials.secrets:
-            if not self.server.remembers(credentials) and not await self._checks.result((credentials, caller)):
+            if not await self._checks.result((credentials, caller)):
                 raise BadClient()
             return self.known, ("client", credentials.client_id)
-        if credentials.assertion and self.guesses.is_familiar(*who):
-            return self.known, ("client", credentials.client_id)
-        self.guesses.check(*who)
+        self.guesses.check(credentials.client_id, caller)
         return self.open, ("address", caller)
 
     def close(self) -> None:
@@ -130,11 +130,12 @@ async def open_authority(settings: Settings, pool: Connection) -> AsyncIterator[
     activity = ClientActivity()
     proxy = settings.gateway.issuers_proxy
     foreign = ForeignIssuers(issuer, None if proxy is None else proxy.get_secret_value())
+    verifier = Verifier(pool, keys, issuer, foreign, activity)
     authority = Authority(
         issuer=issuer,
         keys=keys,
-        verifier=Verifier(pool, keys, issuer, foreign, activity),
-        origins=Origins(pool),
+        verifier=verifier,
+        origins=Origins(pool, verifier.changes),
         server=TokenServer(issuer, keys, settings.tokens, blocking_pool),
         known=Lane("oauth-known", THREADS, MAX_WAITING),
         unknown=Lane("oauth-unknown", UNKNOWN_THREADS, MAX_WAITING),

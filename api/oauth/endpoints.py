@@ -83,8 +83,8 @@ async def metadata_document(request: Request) -> Response:
 async def _take(request: Request, form: Mapping[str, str], meter: Meter) -> None:
     """Take the units of a token request: from a client whose secret was right before, else from the address.
 
-    So a guesser uses up no units of a client. A client that is familiar at the address is not refused for others there.
-    One that sends an assertion pays once that has proved who it is, see `_take_afterwards`.
+    So a guesser uses up no units of a client. A client that is familiar at the address is not refused for others there,
+    nor is one whose key signed its assertion. That one pays once its assertion was right, see `_take_afterwards`.
     """
     authority: Authority = request.state.authority
     try:
@@ -94,16 +94,17 @@ async def _take(request: Request, form: Mapping[str, str], meter: Meter) -> None
         return
     client_id = credentials.client_id
     if authority.server.remembers(credentials):
-        await (await meter_of_client(request.scope, client_id)).take(TOKEN_UNITS)
+        if credentials.assertion:
+            await check_client(request.scope, client_id, TOKEN_UNITS)
+        else:
+            await (await meter_of_client(request.scope, client_id)).take(TOKEN_UNITS)
         return
-    familiar = authority.guesses.is_familiar(client_id, caller_of(request.scope))
+    familiar = not credentials.assertion and authority.guesses.is_familiar(client_id, caller_of(request.scope))
     try:
         await meter.take(1)
     except LimitReached:
         if not familiar:
             raise
-    if familiar and credentials.assertion:
-        await check_client(request.scope, client_id, TOKEN_UNITS)
 
 
 async def _take_afterwards(request: Request, form: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from api.oauth.authorizing.requests import PROMPTS
-from api.oauth.clients.client_keys import ALGORITHMS
+from api.oauth.clients.client_keys import ALGORITHM_NAMES
 from api.oauth.clients.credentials import METHODS, METHODS_OF_ALL
 from api.oauth.grant_types import GRANTS
 from api.oauth.tokens.signing_keys import ALGORITHM
@@ -27,11 +27,11 @@ def metadata(issuer: str) -> dict[str, Any]:
         "grant_types_supported": list(GRANTS.values()),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": METHODS_OF_ALL,
-        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHM_NAMES),
         "revocation_endpoint_auth_methods_supported": METHODS_OF_ALL,
-        "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHM_NAMES),
         "introspection_endpoint_auth_methods_supported": METHODS,
-        "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHM_NAMES),
         "authorization_response_iss_parameter_supported": True,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [ALGORITHM],

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import orjson
 from authlib.oauth2.rfc6749 import AuthorizationServer
-from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error, UnsupportedGrantTypeError
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, UnsupportedGrantTypeError
 from starlette.responses import Response
 
 from api.oauth.authorizing.families import Families
@@ -24,7 +24,8 @@ from api.oauth.authorizing.requests import (
     location_of,
 )
 from api.oauth.blocking_pool import BlockingPool
-from api.oauth.clients.assertions import LEEWAY, BadAssertion, check_assertion
+from api.oauth.clients.assertions import LEEWAY, BadAssertion, check_assertion, recognized
+from api.oauth.clients.client_keys import RememberedKeys
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.clients.credentials import BadClient, Credentials, read_credentials
 from api.oauth.clients.registration import CLIENT_ID
@@ -32,20 +33,19 @@ from api.oauth.clients.secrets import SecretChecker
 from api.oauth.grant_types import GRANTS
 from api.oauth.grants import ClientCredentials, TokenExchange
 from api.oauth.issuer import audience_of
-from api.oauth.parsed_request import ParsedRequest
+from api.oauth.parsed_request import KNOWN_SCOPES, ParsedRequest, check_scope
 from api.oauth.token_endpoints import Introspection, Revocation
 from api.oauth.tokens.id_tokens import IdTokens
 from api.oauth.tokens.issuing import AccessTokens
 from api.oauth.tokens.opening import read_access_token
 from api.oauth.tokens.signing_keys import SigningKeys
 from core import clock
-from core.errors import InvalidInput
 from core.settings import Tokens
 from db.assertions import use_assertion
 from db.authorizations import sha256
 from db.clients import Client, find_client
 from db.revocations import is_refused, revoke_token
-from engine.scopes import PROTOCOL, RETIRED, SCOPES, read_scopes
+from engine.scopes import SCOPES
 
 Endpoint = Literal["token", "revocation", "introspection"]
 
@@ -61,6 +61,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         self._audiences = frozenset({issuer, f"{issuer}/oauth/token"})
         self._pool = pool
         self._secrets = SecretChecker()
+        self._client_keys = RememberedKeys()
         self.families = Families(pool, lifetimes)
         self.id_tokens = IdTokens(issuer, keys)
         self._keys = keys
@@ -151,8 +152,19 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         return RegisteredClient(record)
 
     def remembers(self, credentials: Credentials) -> bool:
-        """Whether these credentials were right when they were checked last. Does not block."""
+        """Whether these credentials were right when they were checked last. Does not block.
+
+        An assertion is new each time: it counts when it is valid, signed by a key that was the client's at its last
+        right one, and was not used in this process.
+        """
+        if credentials.assertion:
+            return self._recognizes(credentials.client_id, credentials.assertion)
         return any(self._secrets.remembers(credentials.client_id, secret) for secret in credentials.secrets)
+
+    def _recognizes(self, client_id: str, assertion: str) -> bool:
+        keys = self._client_keys.of(client_id)
+        found = recognized(assertion, client_id, keys, self._audiences, clock.now().timestamp()) if keys else None
+        return found is not None and not self._client_keys.was_used(client_id, found.jti)
 
     def knows(self, credentials: Credentials) -> bool:
         """Whether these credentials are right. Raises StoreUnavailable."""
@@ -160,12 +172,8 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
 
     def validate_requested_scope(self, scope: str | None) -> None:
         """Raise InvalidScopeError for a malformed list and for a scope that does not exist."""
-        try:
-            known = scope is None or set(read_scopes(scope)) <= SCOPES.keys() | PROTOCOL.keys() | RETIRED
-        except InvalidInput:
-            known = False
-        if not known:
-            raise InvalidScopeError()
+        if scope is not None:
+            check_scope(scope, KNOWN_SCOPES)
 
     def save_token(self, token: Mapping[str, Any], request: ParsedRequest) -> None:
         """Do nothing: an access token holds all its data itself."""
@@ -192,7 +200,10 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         except BadAssertion:
             return False
         id_hash, life = sha256(assertion.jti), timedelta(seconds=assertion.expires_at - now + LEEWAY)
-        return self._pool.write(lambda connection: use_assertion(connection, client.id, id_hash, life))
+        used = self._pool.write(lambda connection: use_assertion(connection, client.id, id_hash, life))
+        if used and client.jwks is not None:
+            self._client_keys.remember(client.id, client.jwks, assertion.jti)
+        return used
 
     def _location(self, error: OAuth2Error, state: str | None) -> str:
         return location_of(
@@ -209,9 +220,17 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
             return None
         return claims
 
-    def revoke_access_token(self, jti: str, client_id: str, life: timedelta) -> bool:
-        """Refuse an access token for the rest of its life; False when too many are. Raises StoreUnavailable."""
-        return self._pool.read(lambda connection: revoke_token(connection, jti, client_id, life))
+    def revoke_access_token(self, jti: str, client_id: str, family_id: str | None, life: timedelta) -> bool:
+        """Refuse an access token for the rest of its life. Raises StoreUnavailable.
+
+        When too many are refused, its family ends in its place; without one it is False.
+        """
+        if self._pool.read(lambda connection: revoke_token(connection, jti, client_id, family_id, life)):
+            return True
+        if family_id is None:
+            return False
+        self.families.revoke(family_id)
+        return True
 
     def access_ttl(self, client: RegisteredClient, grant_type: str) -> int:
         """Seconds that an access token of this client and grant is valid."""
@@ -223,6 +242,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         if credentials.method == "none":
             return record if record is not None and record.public else None
         if credentials.method == "private_key_jwt":
+            self._client_keys.forget_unless(credentials.client_id, None if record is None else record.jwks)
             return record if record is not None and self._use_assertion(record, credentials.assertion) else None
         for secret in credentials.secrets:
             if self._secrets.check(record, secret):

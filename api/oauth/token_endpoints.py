@@ -49,6 +49,8 @@ OwnToken = OwnAccessToken | OwnRefreshToken
 class Revocation(RevocationEndpoint):  # type: ignore[misc]
     """A client gives a token back. An access token ends alone; a refresh token, used or not, ends its family.
 
+    So does an access token when many of its person, or of its client, are revoked already.
+
     For a token that is unknown, expired or another client's, the answer is the same and nothing happens.
     """
 
@@ -63,8 +65,9 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc]
         if isinstance(token, OwnRefreshToken):
             self.server.families.revoke(token.family.id)
             return
-        life = timedelta(seconds=token.claims["exp"] - clock.now().timestamp())
-        if not self.server.revoke_access_token(token.claims["jti"], token.claims["client_id"], life):
+        claims = token.claims
+        life = timedelta(seconds=claims["exp"] - clock.now().timestamp())
+        if not self.server.revoke_access_token(claims["jti"], claims["client_id"], claims.get("sid"), life):
             raise TooManyRevocations()
 
 

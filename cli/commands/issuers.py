@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.oauth.foreign.keys import ALGORITHMS, UnreadableKeys
+from api.oauth.foreign.keys import UnreadableKeys
 from api.oauth.foreign.registration import MOST_ISSUERS, register_issuer
+from api.oauth.jose.public_keys import ALGORITHMS
 from cli.database import on_pool
 from cli.errors import Refused
 from cli.interface import AsJson, command_group, print_json
@@ -97,7 +98,7 @@ def check(url: Url, as_json: AsJson = False) -> None:
         return
     typer.echo(f"{issuer.url} is {_shown(issuer)['state']}. Its keys, from {found.address}:")
     for key in found.keys.usable.values():
-        typer.echo(f"  {ascii(key.kid)[1:-1]}  {key.algorithm}")
+        typer.echo(f"  {ascii(key.kid)[1:-1]}  {key.algorithms[0]}")
     for reason in found.keys.unusable:
         typer.echo(f"  unusable: {reason}")
 
@@ -147,7 +148,7 @@ def _shown(issuer: Issuer) -> dict[str, Any]:
 def _shown_keys(found: "FoundKeys") -> dict[str, Any]:
     return {
         "keys_from": found.address,
-        "keys": [{"kid": key.kid, "algorithm": key.algorithm} for key in found.keys.usable.values()],
+        "keys": [{"kid": key.kid, "algorithm": key.algorithms[0]} for key in found.keys.usable.values()],
         "unusable": list(found.keys.unusable),
         "read_again_after": round(found.life),
     }

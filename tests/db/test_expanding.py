@@ -19,7 +19,7 @@ CONTRACTING: frozenset[str] = frozenset()  # revisions that drop what the releas
 PAIRS = [pair for pair in pairwise(REVISIONS) if pair[1] not in CONTRACTING]
 CONTRACTS = re.compile(
     r"\bDROP\b|\bRENAME\b|\bALTER\s+(COLUMN\s+)?\w+\s+(SET\s+DATA\s+)?TYPE\b|\bSET\s+NOT\s+NULL\b|\bTRUNCATE\b"
-    r"|(?<!\bON )\bDELETE\b",  # ON DELETE says what a foreign key does
+    r"|(?<!\bON )(?<!\bOR )\bDELETE\b",  # ON DELETE says what a foreign key does, OR DELETE when a trigger runs
     re.IGNORECASE,
 )
 ADDS_WHAT_MUST_BE_GIVEN = re.compile(r"\bADD\s+COLUMN\b(?![^;,]*\bDEFAULT\b)[^;,]*\bNOT\s+NULL\b", re.IGNORECASE)

@@ -1,13 +1,11 @@
 """Client assertions: JWTs by which a client proves that it has its private key (private_key_jwt, RFC 7523)."""
 
-from collections.abc import Collection
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
 
-import orjson
-from joserfc import jws
-from joserfc.errors import JoseError
-
-from api.oauth.clients.client_keys import ALGORITHMS, keys_for
+from api.oauth.clients.client_keys import read_keys
+from api.oauth.jose.compact import SignedToken, check_header, is_signed_by, read_signed
+from api.oauth.jose.public_keys import PublicKey
 from db.clients import Client
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -15,6 +13,7 @@ LONGEST = 4096  # characters
 LONGEST_ID = 256  # characters of `jti`
 MAX_AHEAD = 300  # seconds that an assertion may be valid
 LEEWAY = 5  # seconds that clocks may differ
+_TYPES: Final = frozenset({"jwt", "client-authentication+jwt"})
 
 
 class BadAssertion(Exception):
@@ -28,21 +27,29 @@ class Assertion(NamedTuple):
     expires_at: float
 
 
-class _Algorithms(jws.JWSRegistry):
-    """joserfc's own registry warns at each use of EdDSA, because a newer RFC gave it the name Ed25519."""
-
-    def get_alg(self, name: str) -> Any:
-        """The algorithm of this name. Raises KeyError."""
-        return {name: self.algorithms[name] for name in ALGORITHMS}[name]
-
-
 def client_of(assertion: str) -> str:
     """The client that an assertion names. Nothing is proved by that. Raises BadAssertion."""
-    _, claims = _read(assertion)
-    subject = claims.get("sub")
+    subject = _read(assertion).claims.get("sub")
     if not isinstance(subject, str):
         raise BadAssertion
     return subject
+
+
+def recognized(
+    assertion: str, client_id: str, keys: Sequence[PublicKey], audiences: Collection[str], now: float
+) -> Assertion | None:
+    """The assertion, when it is valid and the one key that may have signed it did; else None.
+
+    That is the key that it names, or the only one that fits: at most one signature is checked, so that a forged one
+    costs little.
+    """
+    try:
+        token = _read(assertion)
+        valid = _valid(token.claims, client_id, audiences, now)
+        algorithm, fitting = _fitting(token, keys)
+    except BadAssertion:
+        return None
+    return valid if len(fitting) == 1 and is_signed_by(token, fitting[0].key, algorithm) else None
 
 
 def check_assertion(assertion: str, client: Client, audiences: Collection[str], now: float) -> Assertion:
@@ -50,19 +57,20 @@ def check_assertion(assertion: str, client: Client, audiences: Collection[str], 
 
     Whether its id was used before is up to the caller. Raises BadAssertion.
     """
-    signed, claims = _read(assertion)
-    header = signed.headers()
-    algorithm, kid = header.get("alg"), header.get("kid")
-    if client.jwks is None or algorithm not in ALGORITHMS or not isinstance(kid, str | None):
+    token = _read(assertion)
+    algorithm, fitting = _fitting(token, [] if client.jwks is None else read_keys(client.jwks))
+    if not any(is_signed_by(token, key.key, algorithm) for key in fitting):
         raise BadAssertion
+    return _valid(token.claims, client.id, audiences, now)
+
+
+def _fitting(token: SignedToken, keys: Sequence[PublicKey]) -> tuple[str, list[PublicKey]]:
+    """The algorithm of an assertion, and the keys that may have signed it. Raises BadAssertion."""
     try:
-        keys = keys_for(client.jwks, algorithm, kid)
-        registry = _Algorithms()
-        if not any(jws.validate_compact(signed, key, registry=registry) for key in keys):
-            raise BadAssertion
-    except (JoseError, KeyError, ValueError, TypeError):
+        algorithm, kid = check_header(token.header, _TYPES)
+    except ValueError:
         raise BadAssertion from None
-    return _valid(claims, client.id, audiences, now)
+    return algorithm, [key for key in keys if algorithm in key.algorithms and kid in (None, key.kid)]
 
 
 def _valid(claims: dict[str, Any], client_id: str, audiences: Collection[str], now: float) -> Assertion:
@@ -88,12 +96,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _read(assertion: str) -> tuple[jws.CompactSignature, dict[str, Any]]:
+def _read(assertion: str) -> SignedToken:
     try:
-        signed = jws.extract_compact(assertion.encode("ascii") if len(assertion) <= LONGEST else b"")
-        claims = orjson.loads(signed.payload)
-    except (JoseError, ValueError):
+        return read_signed(assertion if len(assertion) <= LONGEST else "")
+    except ValueError:
         raise BadAssertion from None
-    if not isinstance(claims, dict):
-        raise BadAssertion
-    return signed, claims

@@ -1,34 +1,69 @@
-"""The public keys of a client that authenticates with private_key_jwt: which are accepted, and their algorithms."""
+"""The public keys of a client that authenticates with private_key_jwt: which are accepted, and which are remembered."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey
-from joserfc.util import urlsafe_b64decode
-
+from api.oauth.jose.compact import read_object
+from api.oauth.jose.public_keys import ALGORITHMS, MEMBERS, SHORTEST_RSA, PublicKey, UnusableKey, read_public_key
 from core.errors import InvalidInput
 
-ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")  # the last two are names of one
+ALGORITHM_NAMES = (*ALGORITHMS, "Ed25519")  # the last two are names of one
 LONGEST_SET = 16_384  # characters
+LONGEST_KID = 128  # characters
+LARGEST_RSA = 4096  # bits
 MAX_KEYS = 10
-SMALLEST_RSA, LARGEST_RSA = 2048, 4096  # bits
+MAX_REMEMBERED = 1024  # clients
+MAX_USED = 20_000  # assertions
 _RULE = (
-    f"Public keys are a JWK set of 1 to {MAX_KEYS} keys: RSA with {SMALLEST_RSA} to {LARGEST_RSA} bits, EC P-256 or"
+    f"Public keys are a JWK set of 1 to {MAX_KEYS} keys: RSA with {SHORTEST_RSA} to {LARGEST_RSA} bits, EC P-256 or"
     " Ed25519, without private parts, each with its own kid or none"
 )
 
-ClientKey = RSAKey | ECKey | OKPKey
-_KINDS: dict[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+
+class RememberedKeys:
+    """The keys of the clients whose assertions were right in this process, and the ids of the newest of these.
+
+    For one event loop and its threads.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, tuple[Mapping[str, Any], list[PublicKey]]] = {}  # by client: as stored, and read
+        self._used: dict[tuple[str, str], None] = {}
+
+    def remember(self, client_id: str, jwks: Mapping[str, Any], assertion_id: str) -> None:
+        """Remember the keys of a client that has proved by this assertion that it has one of them."""
+        if len(self._used) >= MAX_USED:
+            self._used.pop(next(iter(self._used)), None)
+        self._used[client_id, assertion_id] = None
+        if self._keys.get(client_id, ({}, []))[0] == jwks:
+            return
+        keys = read_keys(jwks)
+        self._keys.pop(client_id, None)
+        if len(self._keys) >= MAX_REMEMBERED:
+            self._keys.pop(next(iter(self._keys)), None)  # the one that was remembered first
+        self._keys[client_id] = jwks, keys
+
+    def was_used(self, client_id: str, assertion_id: str) -> bool:
+        """Whether this assertion was used in this process, as far as it remembers."""
+        return (client_id, assertion_id) in self._used
+
+    def forget_unless(self, client_id: str, jwks: Mapping[str, Any] | None) -> None:
+        """Forget the keys of a client that has others now, or none."""
+        if self._keys.get(client_id, (jwks, []))[0] != jwks:
+            self._keys.pop(client_id, None)
+
+    def of(self, client_id: str) -> list[PublicKey]:
+        """The remembered keys of a client."""
+        return self._keys.get(client_id, ({}, []))[1]
 
 
 def check_jwks(text: str) -> dict[str, Any]:
     """The keys as stored: the public parts of a JWK set. Raises InvalidInput for any other text."""
     try:
-        found = orjson.loads(text) if len(text) <= LONGEST_SET else None
-        keys = [_public_jwk(key) for key in found["keys"]] if isinstance(found, dict) else []
-    except (ValueError, TypeError, KeyError, JoseError, AttributeError):
+        found = read_object(text.encode()) if len(text) <= LONGEST_SET else {}
+        listed = found.get("keys")
+        keys = [_stored(jwk) for jwk in listed] if isinstance(listed, list) else []
+    except (ValueError, UnusableKey):
         raise InvalidInput(_RULE, "jwks") from None
     ids = [key["kid"] for key in keys if "kid" in key]
     if not 0 < len(keys) <= MAX_KEYS or len(set(ids)) < len(ids):
@@ -36,40 +71,21 @@ def check_jwks(text: str) -> dict[str, Any]:
     return {"keys": keys}
 
 
-def keys_for(jwks: Mapping[str, Any], algorithm: str, kid: str | None) -> list[ClientKey]:
-    """The stored keys that may have signed with this algorithm: the one named by `kid`, without it all that fit."""
-    return [
-        _import(jwk)
-        for jwk in jwks["keys"]
-        if algorithm in algorithms_of(jwk) and (kid is None or jwk.get("kid") == kid)
-    ]
+def read_keys(jwks: Mapping[str, Any]) -> list[PublicKey]:
+    """The stored keys that can be used."""
+    found = []
+    for jwk in jwks["keys"]:
+        try:
+            found.append(read_public_key(jwk, tuple(ALGORITHMS), LARGEST_RSA))
+        except UnusableKey:  # another release accepted it
+            continue
+    return found
 
 
-def algorithms_of(jwk: Mapping[str, Any]) -> tuple[str, ...]:
-    """The algorithms a key may sign with: those of its kind, or the one that it names itself."""
-    kinds: dict[tuple[Any, Any], tuple[str, ...]] = {
-        ("RSA", None): ("RS256", "PS256"),
-        ("EC", "P-256"): ("ES256",),
-        ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
-    }
-    kind = kinds.get((jwk.get("kty"), jwk.get("crv")), ())
-    return kind if "alg" not in jwk else tuple(name for name in kind if name == jwk["alg"])
-
-
-def _public_jwk(jwk: dict[str, Any]) -> dict[str, Any]:
-    """Raises ValueError, TypeError or JoseError for a key that is not accepted."""
-    if jwk["kty"] == "RSA" and not SMALLEST_RSA <= 8 * len(urlsafe_b64decode(jwk["n"].encode())) <= LARGEST_RSA:
-        raise ValueError("too small or too large")
-    key = _import(jwk)
-    kid = jwk.get("kid")
-    if key.is_private or not algorithms_of(jwk) or jwk.get("use", "sig") != "sig":
-        raise ValueError("a private key, or one for something else")
-    if kid is not None and (not isinstance(kid, str) or not 0 < len(kid) <= 128):
-        raise ValueError("kid must be a short text")
-    wanted = ("kty", "crv", "n", "e", "x", "y", "kid", "alg")
+def _stored(jwk: Any) -> dict[str, Any]:
+    """The public parts of a key. Raises UnusableKey."""
+    key = read_public_key(jwk, tuple(ALGORITHMS), LARGEST_RSA)
+    if key.kid is not None and len(key.kid) > LONGEST_KID:
+        raise UnusableKey("Its id is too long.")
+    wanted = ("kty", "crv", *MEMBERS[jwk["kty"]], "kid", "alg")
     return {name: jwk[name] for name in wanted if name in jwk}
-
-
-def _import(jwk: Mapping[str, Any]) -> ClientKey:
-    key: ClientKey = _KINDS[jwk["kty"]].import_key(dict(jwk))
-    return key

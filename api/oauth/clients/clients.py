@@ -4,8 +4,8 @@ from authlib.oauth2.rfc6749 import ClientMixin
 
 from api.oauth.clients.redirects import is_registered
 from api.oauth.grant_types import OF_CONFIDENTIAL_CLIENTS
+from api.oauth.parsed_request import check_scope
 from db.clients import Client
-from engine.scopes import read_scopes
 
 
 class RegisteredClient(ClientMixin):  # type: ignore[misc]  # authlib ships no types
@@ -14,10 +14,12 @@ class RegisteredClient(ClientMixin):  # type: ignore[misc]  # authlib ships no t
     def __init__(self, record: Client) -> None:
         self.record = record
 
-    def get_allowed_scope(self, scope: str | None) -> str | None:
-        """The requested scopes, or all of the client's when none is requested; None when one is not the client's."""
-        requested = self.record.scopes if scope is None else read_scopes(scope)
-        return " ".join(requested) if set(requested) <= set(self.record.scopes) else None
+    def get_allowed_scope(self, scope: str | None) -> str:
+        """The requested scopes, or all of the client's when none is requested. Raises InvalidScopeError."""
+        if scope is None:
+            return " ".join(self.record.scopes)
+        check_scope(scope, self.record.scopes)
+        return scope
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Whether the client is registered for this grant. A public client cannot have some, whatever is stored."""

@@ -8,9 +8,11 @@ from time import monotonic
 import structlog
 
 from api.http.refresher import NEVER
-from api.oauth.foreign.keys import PublicKey, UnreadableKeys
+from api.oauth.foreign.keys import UnreadableKeys
 from api.oauth.foreign.reading import FoundKeys, read_keys
-from api.oauth.foreign.tokens import read_claims, read_header, unverified_issuer, viewer_of
+from api.oauth.foreign.tokens import read_claims, read_header, viewer_of
+from api.oauth.jose.compact import SignedToken, read_signed
+from api.oauth.jose.public_keys import PublicKey
 from core.errors import InvalidToken, KeysUnavailable
 from core.single_flight import SingleFlight
 from db.issuers import Issuer, list_issuers
@@ -92,10 +94,13 @@ class ForeignIssuers:
         self._reading = SingleFlight(self._read)
 
     async def refresh(self, connection: Connection) -> None:
-        """Read again which issuers are registered, and start to read the keys that are due. Raises StoreUnavailable."""
+        """Read again which issuers are registered. Raises StoreUnavailable."""
         listed = await list_issuers(connection)
         enabled = [one for one in listed if one.disabled_at is None and one.url != self._own]
         self._known = {issuer.url: self._renewed(issuer) for issuer in enabled}
+
+    def read_due_keys(self) -> None:
+        """Start to read the keys that are due."""
         for url, known in self._known.items():
             if known.is_due and not known.is_reading:
                 self._reading.start(url)
@@ -105,21 +110,22 @@ class ForeignIssuers:
 
         Raises InvalidToken, and KeysUnavailable while the issuer's keys cannot be read and none are known.
         """
-        if not self._known or (url := unverified_issuer(token)) not in self._known or url is None:
+        signed = _read(token) if self._known else None
+        if signed is None or not isinstance(url := signed.claims.get("iss"), str) or url not in self._known:
             return None
-        signed = read_header(token)
-        if signed.algorithm not in self._known[url].issuer.algorithms:
+        algorithm, kid = read_header(signed)
+        if algorithm not in self._known[url].issuer.algorithms:
             raise InvalidToken()
-        key = await self._key(url, signed.kid)
+        key = await self._key(url, kid)
         issuer = self._known[url].issuer
-        claims = read_claims(signed, key)
+        claims = read_claims(signed, algorithm, key)
         viewer, jti = viewer_of(claims, issuer), claims.get("jti")
         return ForeignToken(viewer, jti if isinstance(jti, str) else "", issuer, key)
 
     def holds(self, token: ForeignToken) -> bool:
         """Whether a verified token would be verified by the same registration and key now."""
         known = self._known.get(token.issuer.url)
-        return known is not None and known.issuer is token.issuer and known.key(token.key.kid) == token.key
+        return known is not None and known.issuer is token.issuer and known.key(token.key.kid or "") == token.key
 
     def close(self) -> None:
         """Read no more keys. A read that runs ends by its own time-out."""
@@ -167,3 +173,10 @@ class ForeignIssuers:
             known.found, known.read_at = found, began
         finally:
             known.is_reading = False
+
+
+def _read(token: str) -> SignedToken | None:
+    try:
+        return read_signed(token)
+    except ValueError:
+        return None

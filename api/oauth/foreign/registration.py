@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from api.oauth.foreign.addresses import check_issuer_url, check_keys_address
-from api.oauth.foreign.keys import ALGORITHMS
+from api.oauth.jose.public_keys import ALGORITHMS
 from core.errors import InvalidInput
 from core.texts import LONGEST_ID
 from db.clients import Client

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from joserfc import jwt
-from joserfc.errors import JoseError
 
 from api.oauth.tokens.claims import SignedIn
 from api.oauth.tokens.opening import open_token
@@ -59,7 +58,7 @@ class IdTokens:
         try:
             claims, _ = open_token(token, TYPE, self._keys)
             hint = IdTokenHint(claims["aud"], claims["sub"], claims["sid"])
-        except (JoseError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
         return hint if claims.get("iss") == self._issuer else None
 

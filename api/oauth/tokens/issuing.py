@@ -3,18 +3,18 @@
 from secrets import token_urlsafe
 from typing import Any
 
-from authlib.oauth2.rfc6749.errors import InvalidScopeError
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
 from joserfc import jwt
 
 from api.oauth.clients.clients import RegisteredClient
 from api.oauth.grant_types import CLIENT_CREDENTIALS
+from api.oauth.parsed_request import check_scope
 from api.oauth.tokens.claims import SignedIn, subject_claims
 from api.oauth.tokens.signing_keys import ALGORITHM, SigningKeys
 from core import clock
 from core.contract import Person
 from core.settings import Tokens
-from engine.scopes import PEOPLE, PROTOCOL, read_scopes
+from engine.scopes import PEOPLE, PROTOCOL
 
 TYPE = "at+jwt"
 
@@ -39,8 +39,8 @@ class AccessTokens(BearerTokenGenerator):  # type: ignore[misc]  # authlib ships
     def _access_token(
         self, client: RegisteredClient, grant_type: str, user: Person | SignedIn | None, scope: str
     ) -> str:
-        if user is not None and not set(read_scopes(scope)) <= PEOPLE | PROTOCOL.keys():
-            raise InvalidScopeError(f"A person's token can only have the scopes {' '.join(sorted(PEOPLE))}.")
+        if user is not None:
+            check_scope(scope, PEOPLE | PROTOCOL.keys())
         key, now = self._keys.signing, int(clock.now().timestamp())
         claims: dict[str, Any] = {
             "iss": self._issuer,

@@ -2,10 +2,7 @@
 
 from typing import Any
 
-from joserfc import jws
-from joserfc.errors import JoseError
-
-from api.oauth.compact import check_spelling, from_base64url, read_object
+from api.oauth.jose.compact import is_signed_by, read_signed
 from api.oauth.tokens.claims import person_of
 from api.oauth.tokens.issuing import TYPE
 from api.oauth.tokens.signing_keys import ALGORITHM, VERIFY_FOR, SigningKeys
@@ -17,22 +14,21 @@ CLOCK_SKEW = 5.0  # seconds that the clock of another gateway may be ahead
 
 
 def open_token(token: str, type: str, keys: SigningKeys) -> tuple[dict[str, Any], str]:
-    """Claims and key id of a token of this type with our header and signature. Raises JoseError or ValueError."""
-    check_spelling(token)
-    signed = jws.extract_compact(token.encode("ascii"))
-    header = read_object(from_base64url(token.partition(".")[0]))
+    """Claims and key id of a token of this type with our header and signature. Raises ValueError or TypeError."""
+    signed = read_signed(token)
+    header = signed.header
     if header.keys() != {"alg", "typ", "kid"} or (header["alg"], header["typ"]) != (ALGORITHM, type):
         raise ValueError("the header must be alg, typ and kid, with our algorithm and this type")
     key = keys.verifying(header["kid"])
-    if key is None or not jws.validate_compact(signed, key, algorithms=[ALGORITHM]):
+    if key is None or not is_signed_by(signed, key, ALGORITHM):
         raise ValueError("not signed by one of our keys")
-    return read_object(signed.payload), header["kid"]
+    return signed.claims, header["kid"]
 
 
 def open_access_token(token: str, keys: SigningKeys, issuer: str, audience: str) -> tuple[dict[str, Any], str]:
     """Claims and key id of an access token of this issuer for this audience, expired or not.
 
-    Raises JoseError, ValueError, KeyError or TypeError for any other text.
+    Raises ValueError, KeyError or TypeError for any other text.
     """
     claims, kid = open_token(token, TYPE, keys)
     texts = [*(claims[name] for name in ("sub", "client_id", "scope", "jti")), claims.get("sid", "")]
@@ -59,6 +55,6 @@ def read_access_token(token: str, keys: SigningKeys, issuer: str, audience: str)
         claims, _ = open_access_token(token, keys, issuer, audience)
         read_scopes(claims["scope"])
         person_of(claims)
-    except (JoseError, InvalidInput, ValueError, KeyError, TypeError):
+    except (InvalidInput, ValueError, KeyError, TypeError):
         return None
     return claims if claims["exp"] > clock.now().timestamp() else None

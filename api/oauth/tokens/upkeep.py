@@ -1,4 +1,7 @@
-"""What the authorization server does beside requests: it writes what clients did, and replaces an old signing key."""
+"""What the authorization server does beside requests.
+
+It writes what clients did, replaces an old signing key, and deletes what no gateway reads any more.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -10,6 +13,7 @@ from api.oauth.clients.activity import ClientActivity
 from api.oauth.tokens.signing_keys import SIGNS_AFTER, SigningKeys
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
+from db.oauth_changes import delete_old_changes
 from db.postgres import Connection
 from db.signing_keys import KeysRefused
 
@@ -17,6 +21,7 @@ log = structlog.get_logger()
 
 WRITE_EVERY = 5.0  # seconds
 KEYS_EVERY = 3600.0  # seconds between two looks at the age of the signing key
+DELETE_EVERY = 60.0  # seconds between two deletions of changes that every gateway has read
 
 
 class Upkeep:
@@ -28,13 +33,16 @@ class Upkeep:
         self._pool, self._keys, self._activity, self._key_age = pool, keys, activity, key_age
 
     async def run(self) -> None:
-        """Repeat both."""
-        looked_at_keys = float("-inf")
+        """Repeat all."""
+        looked_at_keys = deleted = float("-inf")
         while True:
             try:
                 if monotonic() - looked_at_keys >= KEYS_EVERY:
                     looked_at_keys = monotonic()
                     await self.replace_old_key()
+                if monotonic() - deleted >= DELETE_EVERY:
+                    deleted = monotonic()
+                    await self._delete_old_changes()
                 await self._activity.write(self._pool)
             except Exception:  # requests do not depend on it; the next turn tries again
                 log.exception("upkeep_failed")
@@ -51,3 +59,9 @@ class Upkeep:
             log_unavailable(error, doing="replace an old signing key")
         except KeysRefused as error:
             log.warning("signing_key_not_rotated", reason=str(error))
+
+    async def _delete_old_changes(self) -> None:
+        try:
+            await delete_old_changes(self._pool)
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="delete old changes")

@@ -6,8 +6,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from joserfc.errors import JoseError
-
+from api.http.oauth_changes import Copy, OAuthChanges
 from api.http.refresher import Refresher
 from api.oauth.clients.activity import ClientActivity
 from api.oauth.foreign.issuers import ForeignIssuers, ForeignToken
@@ -19,11 +18,11 @@ from core import clock
 from core.errors import InvalidInput, InvalidToken, Unanswerable
 from db.clients import ChangedClient, list_changed
 from db.postgres import Connection
-from db.revocations import RefusedTokens, list_refused
 from engine.scopes import PEOPLE, read_scopes
 from engine.viewer import Viewer
 
 POLL = 2.0  # seconds between reads of revocations and keys: a revocation counts after three at most
+KEYS_EVERY = 10.0  # seconds after which the keys are read even if none has changed: they begin and end by themselves
 MAX_AGE = 300.0  # seconds to use the revocations read last while Postgres does not answer
 MAX_LENGTH = 8192  # characters of a token
 MAX_REMEMBERED = 10_000  # tokens
@@ -64,8 +63,13 @@ class Verifier:
         self._activity = activity or ClientActivity()
         self._audience = audience_of(issuer)
         self._foreign = foreign or ForeignIssuers(issuer)
-        self._refused = RefusedTokens()
+        self.changes = OAuthChanges(pool)
         self._changed: dict[str, ChangedClient] = {}
+        self._copies = (
+            Copy(self.changes, ("clients",), self._read_clients),
+            Copy(self.changes, ("keys",), self._read_keys, every=KEYS_EVERY),
+            Copy(self.changes, ("clients", "issuers"), self._read_issuers),
+        )
         self._remembered: dict[bytes, _Checked] = {}
         self._max_age = max_age
         self._refresher = Refresher("revocations", self._read_revocations, every=poll)
@@ -101,9 +105,18 @@ class Verifier:
         await self._refresher.close()
 
     async def _read_revocations(self) -> None:
-        self._refused = await list_refused(self._pool)
+        await self.changes.read()
+        for copy in self._copies:
+            await copy.renew()
+        self._foreign.read_due_keys()
+
+    async def _read_clients(self) -> None:
         self._changed = await list_changed(self._pool, LONGEST_LIFE)
+
+    async def _read_keys(self) -> None:
         await self._keys.refresh(self._pool)
+
+    async def _read_issuers(self) -> None:
         await self._foreign.refresh(self._pool)
 
     def _recall(self, digest: bytes) -> _Checked | None:
@@ -122,11 +135,12 @@ class Verifier:
         return WITHDRAWN if withdrawn else None
 
     def _is_revoked(self, checked: _Checked) -> bool:
-        refused, client = self._refused, checked.viewer.client_id
-        if checked.jti in refused.tokens or client in refused.clients or checked.family in refused.families:
+        if checked.jti in self.changes.tokens or checked.family in self.changes.families:
             return True
-        changed = None if checked.foreign else self._changed.get(client)
-        return bool(changed and changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()))
+        changed = self._changed.get(checked.viewer.client_id)
+        if changed is None or changed.disabled or checked.foreign is not None:
+            return changed is not None and changed.disabled
+        return bool(changed.enabled_at and checked.issued_at < int(changed.enabled_at.timestamp()))
 
     def _as_of_now(self, checked: _Checked) -> Viewer:
         """The viewer without the scopes that its client lost since the token was issued."""
@@ -137,12 +151,14 @@ class Verifier:
 
     async def _check_foreign(self, token: str) -> _Checked | None:
         foreign = await self._foreign.check(token)
-        return None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.key.kid, None, 0, foreign)
+        return (
+            None if foreign is None else _Checked(foreign.viewer, foreign.jti, foreign.key.kid or "", None, 0, foreign)
+        )
 
     def _check(self, token: str) -> _Checked:
         try:
             return _checked(*open_access_token(token, self._keys, self._issuer, self._audience))
-        except (JoseError, InvalidInput, ValueError, KeyError, TypeError) as error:
+        except (InvalidInput, ValueError, KeyError, TypeError) as error:
             raise InvalidToken() from error
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:

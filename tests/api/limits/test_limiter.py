@@ -86,7 +86,7 @@ async def test_a_known_refusal_ends_when_the_units_would_fit(
 
 
 async def test_redis_is_asked_again_after_some_seconds(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    limiter, full = Limiter(redis), bucket(10, by_window=True)
+    limiter, full = Limiter(redis), bucket(10)
     await limiter.take((full,), 10)
     assert not (await limiter.take((full,), 1)).allowed
     await redis.flushdb()

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from api.http.cors import Cors
+from api.oauth import blocking_pool, lanes
 from api.oauth.authority import Authority, open_authority
 from api.oauth.clients.registration import register
 from api.oauth.endpoints import routes
@@ -25,12 +26,24 @@ SCOPE = "recommendations:read profiles:read events:write orders:write catalog:wr
 Register = Callable[..., Awaitable[Client]]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time for a busy machine, where many threads wait for a connection."""
+    monkeypatch.setattr(blocking_pool, "MAX_WAIT", 30.0)
+    monkeypatch.setattr(lanes, "REQUEST_TIMEOUT", 60.0)
+
+
 class Configured(Settings):
     """Settings that name this worker's Postgres and nothing else."""
 
     def __init__(self, postgres_url: str, public_url: str = ISSUER + "/", secret: str = "s" * 32) -> None:
         self.stores = Stores.model_validate(
-            {"postgres_url": postgres_url, "redis_url": "redis://unused", "broker_url": "amqp://unused"}
+            {
+                "postgres_url": postgres_url,
+                "postgres_timeout": 30,
+                "redis_url": "redis://unused",
+                "broker_url": "amqp://unused",
+            }
         )
         self.gateway = Gateway.model_validate({"public_url": public_url, "secret": secret})
         self.tokens = Tokens(person_ttl=900, client_ttl=3600)

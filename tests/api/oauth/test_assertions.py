@@ -1,21 +1,31 @@
 """private_key_jwt: a client proves itself with its key. Forged, old and repeated assertions are refused cheaply."""
 
 import asyncio
+import base64
 import json
+import threading
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from starlette.responses import Response
 
-from api.oauth.authority import Authority
+from api.oauth.authority import MAX_WAITING, Authority
 from api.oauth.clients import secrets
 from api.oauth.clients.assertions import ASSERTION_TYPE
+from api.oauth.clients.credentials import Credentials
 from api.oauth.clients.guesses import MAX_FAILURES
 from core import clock
 from core.errors import InvalidInput
+from db.clients import disable_client
 from db.postgres import Pool
+from tests.faults import eventually
+from tests.raw_http import DEADLINE
 
 ISSUER = "https://shop.example"
 RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
@@ -190,11 +200,110 @@ async def test_many_forged_assertions_are_refused_before_they_are_read(
     elsewhere = {"x-forwarded-for": "203.0.113.9"}
     form = OWN | {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion()}
     assert (await http.post("/oauth/token", data=form, headers=elsewhere)).status_code == 200
-    for _ in range(MAX_FAILURES + 1):
-        forged = form | {"client_assertion": assertion(key=STRANGE)}
-        assert (await http.post("/oauth/token", data=forged, headers=elsewhere)).status_code == 401
+    for forged in range(MAX_FAILURES + 1):
+        answer = await http.post(
+            "/oauth/token", data=form | {"client_assertion": assertion(key=STRANGE)}, headers=elsewhere
+        )
+        assert answer.status_code == (401 if forged < MAX_FAILURES else 429), "wherever the client was right before"
     form["client_assertion"] = assertion()
-    assert (await http.post("/oauth/token", data=form, headers=elsewhere)).status_code == 200  # known at this address
+    assert (await http.post("/oauth/token", data=form, headers=elsewhere)).status_code == 200  # its key signed this one
+
+
+@pytest.mark.usefixtures("partner")
+async def test_forged_assertions_take_no_place_of_the_client_at_its_own_address(
+    http: httpx.AsyncClient, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = assertion()
+    assert (await ask(http, used)).status_code == 200
+    release, answer = threading.Event(), authority.server.answer
+
+    def answer_later(endpoint: Any, form: Any, headers: Any) -> Response:
+        assert form["client_assertion"] in right or release.wait(DEADLINE)
+        return answer(endpoint, form, headers)
+
+    monkeypatch.setattr(authority.server, "answer", answer_later)
+    right = [assertion(), assertion("RS256", header={"kid": None}), assertion("EdDSA")]
+    forged = [
+        assertion(key=STRANGE),
+        assertion("RS256", key=RSAKey.generate_key(2048, {"kid": "rsa"})),
+        assertion(sub="shop"),
+        used,
+        assertion(exp=now_plus(-60)),
+        assertion(aud="https://elsewhere.example"),
+    ]
+    flood = [asyncio.create_task(ask(http, text)) for text in forged for _ in range(20)]
+    await eventually(lambda: sum(task.done() for task in flood) >= 120 - MAX_WAITING)  # the refused ones
+    assert authority.known.taken == 0
+    assert [(await ask(http, text)).status_code for text in right] == [200] * 3
+    release.set()
+    assert {(await task).status_code for task in flood} == {401, 503}
+
+
+@pytest.mark.usefixtures("partner")
+async def test_the_keys_of_a_client_that_was_disabled_are_forgotten(
+    http: httpx.AsyncClient, authority: Authority, pool: Pool
+) -> None:
+    assert (await ask(http, assertion())).status_code == 200
+    credentials = Credentials("private_key_jwt", "partner", assertion=assertion())
+    assert authority.server.remembers(credentials)
+    await disable_client(pool, "partner")
+    assert refused(await ask(http, assertion())) == (401, "invalid_client")
+    assert not authority.server.remembers(credentials)
+
+
+def signed(header: bytes, claims: bytes) -> str:
+    """An assertion of these texts, signed by the partner's key."""
+    private = EC.private_key
+    assert private is not None
+    text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, claims))
+    r, s = decode_dss_signature(private.sign(text, ECDSA(SHA256())))
+    signature = base64.urlsafe_b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")).rstrip(b"=")
+    return b".".join([text, signature]).decode()
+
+
+def strange_texts() -> dict[str, str]:
+    """Assertions that one reader takes and another does not, or that two readers read differently."""
+    now = int(clock.now().timestamp())
+    head, rest = b'{"alg":"ES256","kid":"ec"}', f'"iss":"partner","sub":"partner","aud":"{ISSUER}","exp":{now + 60}'
+    claims = f'{{{rest},"jti":"JTI"}}'
+    whole = signed(head, claims.replace("JTI", "good").encode())
+    first, second, third = whole.split(".")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return {
+        "good": whole,
+        "sub twice": signed(head, f'{{"sub":"shop",{rest},"jti":"a"}}'.encode()),
+        "jti twice": signed(head, f'{{"jti":"x",{rest},"jti":"b"}}'.encode()),
+        "a name twice deep inside": signed(head, f'{{{rest},"jti":"c","more":[{{"a":1,"a":2}}]}}'.encode()),
+        "alg twice": signed(b'{"alg":"none","alg":"ES256","kid":"ec"}', claims.replace("JTI", "d").encode()),
+        "NaN": signed(head, f'{{{rest},"jti":"e","iat":NaN}}'.encode()),
+        "minus infinity": signed(head, f'{{{rest},"jti":"f","iat":-1e999}}'.encode()),
+        "half a character": signed(head, f'{{{rest},"jti":"\\ud800"}}'.encode()),
+        "UTF-16": signed(head, claims.replace("JTI", "g").encode("utf-16")),
+        "a byte order mark": signed(head, b"\xef\xbb\xbf" + claims.replace("JTI", "h").encode()),
+        "nested deeply": signed(head, f'{{{rest},"jti":"i","a":{"[" * 600}{"]" * 600}}}'.encode()),
+        "a header nested deeply": signed(b'{"alg":"ES256","kid":"ec","a":' + b"[" * 2000 + b"]" * 2000 + b"}", b"{}"),
+        "text behind it": signed(head, claims.replace("JTI", "j").encode() + b"x"),
+        "another type": signed(b'{"alg":"ES256","kid":"ec","typ":"dpop+jwt"}', claims.replace("JTI", "k").encode()),
+        "a key in it": signed(
+            b'{"alg":"ES256","kid":"ec","jku":"https://a.example"}', claims.replace("JTI", "l").encode()
+        ),
+        "padding": f"{first}.{second}{'=' * (-len(second) % 4 or 4)}.{third}",
+        "a blank": f"{first}.{second} .{third}",
+        "other spare bits": f"{first}.{second}.{third[:-1]}{letters[letters.index(third[-1]) ^ 1]}",
+        "four parts": f"{whole}.{third}",
+    }
+
+
+@pytest.mark.usefixtures("partner")
+async def test_an_assertion_has_one_spelling_and_each_name_once(http: httpx.AsyncClient, authority: Authority) -> None:
+    texts = strange_texts()
+    good = texts.pop("good")
+    for name, text in texts.items():
+        elsewhere = {"x-forwarded-for": f"203.0.113.{len(name)}"}
+        form = OWN | {"client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
+        answer = await http.post("/oauth/token", data=form, headers=elsewhere)
+        assert refused(answer) == (401, "invalid_client"), name
+    assert (await ask(http, good)).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from api.http.cors import Cors, Origins
+from api.http.oauth_changes import OAuthChanges
 from api.oauth.authority import Authority
 from db.clients import disable_client
 from db.postgres import Pool, connect_pool
@@ -18,7 +19,7 @@ PAGE = "https://www.shop.example"
 @pytest.fixture(autouse=True)
 def read_each_time(authority: Authority, pool: Pool) -> None:
     """Read the origins for each request."""
-    authority.origins = Origins(pool, poll=0.0)
+    authority.origins = Origins(pool, OAuthChanges(pool), poll=0.0)
 
 
 async def preflight(http: httpx.AsyncClient, origin: str, path: str = "/graphql", **more: str) -> httpx.Response:
@@ -102,7 +103,7 @@ async def test_strange_header_names_are_not_repeated(http: httpx.AsyncClient, re
 async def test_without_postgres_origins_are_as_of_the_last_read(registered: Any, postgres_url: str) -> None:
     await registered(origins=[PAGE])
     lost = await connect_pool(postgres_url, size=1)
-    origins = Origins(lost, poll=0.0)
+    origins = Origins(lost, OAuthChanges(lost), poll=0.0)
     assert await origins.allowed_origin(PAGE)
     await lost.close()
     assert await origins.allowed_origin(PAGE)

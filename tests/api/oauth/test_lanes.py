@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from api.oauth.authority import MAX_WAITING, Authority
 from tests.api.oauth.test_token_endpoint import BASIC, OWN, SECRET, ask
+from tests.faults import eventually
 from tests.raw_http import DEADLINE
 
 
@@ -37,14 +38,10 @@ async def test_one_client_takes_a_quarter_of_the_places(
 
     monkeypatch.setattr(authority.server, "answer", answer_later)
     flood = [asyncio.create_task(ask(http, OWN, ("greedy", SECRET))) for _ in range(100)]
-    async with asyncio.timeout(DEADLINE):
-        while sum(task.done() for task in flood) < 100 - MAX_WAITING:  # noqa: ASYNC110  # the refused ones
-            await asyncio.sleep(0.005)
+    await eventually(lambda: sum(task.done() for task in flood) >= 100 - MAX_WAITING)  # the refused ones
     assert authority.known.taken == MAX_WAITING // 4
     honest = [asyncio.create_task(ask(http, OWN)) for _ in range(12)]
-    async with asyncio.timeout(DEADLINE):
-        while authority.known.taken < MAX_WAITING // 2:  # noqa: ASYNC110  # the others wait for these
-            await asyncio.sleep(0.005)
+    await eventually(lambda: authority.known.taken >= MAX_WAITING // 2)  # the others wait for these
     release.set()
     assert [(await task).status_code for task in honest] == [200] * 12
     statuses = [(await task).status_code for task in flood]
@@ -63,15 +60,11 @@ async def test_unknown_secrets_of_one_address_take_a_quarter_of_the_places(
 
     monkeypatch.setattr(authority.server, "knows", know_later)
     flood = [asyncio.create_task(ask(http, OWN, (f"nobody-{number}", "a-wrong-secret"))) for number in range(100)]
-    async with asyncio.timeout(DEADLINE):
-        while sum(task.done() for task in flood) < 100 - MAX_WAITING:  # noqa: ASYNC110  # the refused ones
-            await asyncio.sleep(0.005)
+    await eventually(lambda: sum(task.done() for task in flood) >= 100 - MAX_WAITING)  # the refused ones
     assert authority.unknown.taken == MAX_WAITING // 4
     elsewhere = {"x-forwarded-for": "203.0.113.2"}
     honest = asyncio.create_task(http.post("/oauth/token", data=OWN, auth=BASIC, headers=elsewhere))
-    async with asyncio.timeout(DEADLINE):
-        while authority.unknown.taken == MAX_WAITING // 4:  # noqa: ASYNC110  # it has a place of its own
-            await asyncio.sleep(0.005)
+    await eventually(lambda: authority.unknown.taken != MAX_WAITING // 4)  # it has a place of its own
     release.set()
     assert (await honest).status_code == 200
     assert {(await task).status_code for task in flood} == {401, 503}
@@ -94,9 +87,7 @@ async def test_requests_without_a_secret_take_no_place_of_those_with_one(
         asyncio.create_task(http.post("/oauth/token", data=form, headers={"x-forwarded-for": f"203.0.113.{number}"}))
         for number in range(100)
     ]
-    async with asyncio.timeout(DEADLINE):
-        while sum(task.done() for task in flood) < 100 - MAX_WAITING:  # noqa: ASYNC110  # the refused ones
-            await asyncio.sleep(0.005)
+    await eventually(lambda: sum(task.done() for task in flood) >= 100 - MAX_WAITING)  # the refused ones
     assert authority.open.taken == MAX_WAITING
     assert [(await ask(http, OWN)).status_code for _ in range(3)] == [200] * 3
     release.set()

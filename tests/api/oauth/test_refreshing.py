@@ -14,7 +14,7 @@ from api.oauth.authority import Authority
 from core import clock
 from core.errors import InvalidToken
 from db.authorizations import delete_ended_families
-from db.clients import disable_client
+from db.clients import disable_client, enable_client
 from db.postgres import Pool
 from tests.approving import BACK, code_of, redemption
 
@@ -233,3 +233,13 @@ async def test_ended_families_are_deleted_and_others_kept(
     assert kept > clock.now() + timedelta(days=89)
     await pool.execute("UPDATE oauth_families SET revoked_at = now(), kept_until = now() - interval '1 second'")
     assert await delete_ended_families(pool) == 1
+
+
+async def test_after_a_client_was_disabled_and_enabled_people_are_still_signed_in(
+    http: httpx.AsyncClient, authority: Authority, pool: Pool
+) -> None:
+    token = (await sign_in(http, authority))["refresh_token"]
+    await disable_client(pool, "app")
+    assert refused(await refresh(http, token)) == (401, "invalid_client")
+    await enable_client(pool, "app")
+    assert (await refresh(http, token)).status_code == 200

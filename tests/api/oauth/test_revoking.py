@@ -182,3 +182,43 @@ async def test_the_table_of_revocations_is_bounded(
     await pool.execute("UPDATE oauth_revocations SET expires_at = now() - interval '1 second'")
     assert (await post(http, "/oauth/revoke", {"token": await own_token(http)})).status_code == 200
     assert await pool.fetchval("SELECT count(*) FROM oauth_revocations") == 1
+
+
+async def test_one_person_cannot_use_up_the_revocations_of_a_client(
+    http: httpx.AsyncClient, authority: Authority, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "MOST_PER_PERSON", 2)
+    mine, other = [await sign_in(http, authority) for _ in range(4)], await sign_in(http, authority, user_id="u2")
+    for body in mine:
+        answer = await post(http, "/oauth/revoke", {"token": body["access_token"], "client_id": "app"}, None)
+        assert answer.status_code == 200
+    assert await pool.fetchval("SELECT count(*) FROM oauth_revocations") == 2
+    assert [await works(authority, body["access_token"]) for body in (*mine, other)] == [False] * 4 + [True]
+    form = {"grant_type": "refresh_token", "client_id": "app"}
+    answers = [await post(http, "/oauth/token", form | {"refresh_token": body["refresh_token"]}, None) for body in mine]
+    assert [answer.status_code for answer in answers] == [200, 200, 400, 400], "beyond the bound the family ends"
+    await post(http, "/oauth/revoke", {"token": other["access_token"], "client_id": "app"}, None)
+    assert await pool.fetchval("SELECT count(*) FROM oauth_revocations") == 3, "the bound is each person's own"
+
+
+async def test_when_a_client_has_too_many_the_sign_ins_of_people_end_instead(
+    http: httpx.AsyncClient, authority: Authority, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "MOST_PER_CLIENT", 1)
+    for user in ("u1", "u2", "u3"):
+        body = await sign_in(http, authority, user_id=user)
+        answer = await post(http, "/oauth/revoke", {"token": body["access_token"], "client_id": "app"}, None)
+        assert answer.status_code == 200
+        assert not await works(authority, body["access_token"])
+    assert await pool.fetchval("SELECT count(*) FROM oauth_revocations") == 1
+
+
+async def test_all_revocations_together_are_bounded(
+    http: httpx.AsyncClient, registered: Any, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "MOST", 2)
+    for name in ("shop", "other", "third"):
+        await registered(name)
+        answer = await post(http, "/oauth/revoke", {"token": await own_token(http, (name, SECRET))}, (name, SECRET))
+        assert answer.status_code == (503 if name == "third" else 200)
+    assert await pool.fetchval("SELECT count(*) FROM oauth_revocations") == 2

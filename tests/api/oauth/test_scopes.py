@@ -105,3 +105,31 @@ async def test_a_malformed_list_of_scopes_is_invalid(http: httpx.AsyncClient, re
     for form in (OWN, EXCHANGE):
         answer = await ask(http, form | {"scope": scope[:12_000]})
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope"), answer.text
+
+
+@pytest.mark.parametrize(
+    ("scope", "description"),
+    [
+        ("catalog:write models:write", "scope not allowed: models:write"),
+        ("segments:read", "scope not allowed: segments:read"),
+        ("no:such", "unknown scope"),
+        ("models:write<script>", "unknown scope"),
+        ("catalog:write  models:write", "Scopes are separated by one space, and none is repeated."),
+        ("x" * 2000, "Scopes are separated by one space, and none is repeated."),
+        ('"\\', "Scopes are separated by one space, and none is repeated."),
+    ],
+)
+async def test_the_error_names_the_scope_that_is_not_allowed_and_repeats_nothing_else(
+    http: httpx.AsyncClient, registered: Any, scope: str, description: str
+) -> None:
+    await registered()
+    answer = await ask(http, OWN | {"scope": scope})
+    assert answer.json() == {"error": "invalid_scope", "error_description": description}
+
+
+async def test_the_scopes_that_a_persons_token_cannot_have_are_named_too(
+    http: httpx.AsyncClient, registered: Any
+) -> None:
+    await registered()
+    answer = await ask(http, EXCHANGE | {"scope": "events:write catalog:write"})
+    assert answer.json()["error_description"] == "scope not allowed: catalog:write"

@@ -1,7 +1,7 @@
 """The catalogue in memory: its items, its filters and its refreshes."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +16,7 @@ from db.items import remove_items, upsert_items
 from db.postgres import Pool
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
+from tests.faults import eventually
 from tests.fixtures.items import items_by_id
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -49,12 +50,6 @@ async def shelf(pool: Pool, patches: list[ItemPatch] = SHELF) -> Catalogue:
 
 def ids(catalogue: Catalogue, mask: Any) -> set[str]:
     return {item.id for number in np.flatnonzero(mask) if (item := catalogue.item(int(number)))}
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - the catalogue sends no signal
-            await asyncio.sleep(0.01)
 
 
 async def test_every_item_is_read_as_it_is_stored(pool: Pool) -> None:
@@ -203,9 +198,9 @@ async def test_periodic_refreshes_continue_after_an_unexpected_error(
         await upsert_items(pool, [patch("late")])
         refreshing = asyncio.create_task(catalogue.run())
         with capture_logs() as logs:
-            await until(lambda: len(logs) >= 2)
+            await eventually(lambda: len(logs) >= 2)
         assert {line["event"] for line in logs} == {"catalogue_not_refreshed"}
-    await until(lambda: catalogue.number_of("late") is not None)
+    await eventually(lambda: catalogue.number_of("late") is not None)
     await end([refreshing])
 
 
@@ -215,10 +210,10 @@ async def test_periodic_refreshes_continue_after_a_failed_one(pool: Pool) -> Non
     refreshing = asyncio.create_task(catalogue.run())
     try:
         with capture_logs() as logs:
-            await until(lambda: len(logs) >= 2)
+            await eventually(lambda: len(logs) >= 2)
         assert {line["event"] for line in logs} == {"store_unavailable"}
     finally:
         await pool.execute("ALTER TABLE hidden RENAME TO items")
     await upsert_items(pool, [patch("late")])
-    await until(lambda: catalogue.number_of("late") is not None)
+    await eventually(lambda: catalogue.number_of("late") is not None)
     await end([refreshing])

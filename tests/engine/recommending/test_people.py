@@ -17,6 +17,7 @@ from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.people import LONG_DELTA, Degradation, PeopleReader, PersonLoader
 from ml.state import State
+from tests.faults import eventually
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ANNA = Person("user", "anna")
@@ -180,13 +181,11 @@ async def test_a_long_delta_causes_a_new_base(people: PeopleReader, pool: Pool, 
     expected = facts(await state_of(people))
     assert expected[1] == len(events)
 
-    async def included() -> int:
+    async def all_included() -> bool:
         packed = await redis.get(person_keys(ANNA).base)
-        return len(State.unpack(packed).included) if isinstance(packed, bytes) else 0
+        return isinstance(packed, bytes) and len(State.unpack(packed).included) == len(events)
 
-    async with asyncio.timeout(5):
-        while await included() < len(events):  # noqa: ASYNC110 - Redis sends no signal
-            await asyncio.sleep(0.01)
+    await eventually(all_included)
     assert facts(await state_of(people)) == expected
 
 

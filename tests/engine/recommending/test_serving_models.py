@@ -23,6 +23,7 @@ from engine.catalogue.catalogue import Catalogue
 from engine.recommending.serving_models import KEPT_BUNDLES, ServingModels
 from engine.recommending.trends import Trends
 from ml.affinity.model import AffinityModel
+from tests.faults import eventually
 
 IDS = ("milk", "soap", "vase")
 LARGE = 20_000  # items
@@ -61,12 +62,6 @@ def bought(models: ServingModels, bundle: AffinityModel | None = None) -> list[i
     return list(dict.fromkeys([*lately.tolist(), *earlier.tolist()]))
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - the models send no signal
-            await asyncio.sleep(0.005)
-
-
 async def test_nothing_serves_before_the_first_promotion(models: ServingModels) -> None:
     await models.load()
     assert models.current is None
@@ -79,12 +74,12 @@ async def test_promotions_and_rollbacks_change_the_bundle_that_serves(
 ) -> None:
     watch = asyncio.create_task(models.run())
     first = await serving(pool, make_bundle(catalogue, IDS, seed=1))
-    await until(lambda: serving_id(models) == first)
+    await eventually(lambda: serving_id(models) == first)
     opened = models.current
     second = await serving(pool, make_bundle(catalogue, IDS, seed=2))
-    await until(lambda: serving_id(models) == second)
+    await eventually(lambda: serving_id(models) == second)
     await promote(pool, first, "back again", {}, "test", action="ROLLED_BACK")
-    await until(lambda: serving_id(models) == first)
+    await eventually(lambda: serving_id(models) == first)
     assert models.current is opened  # a rollback opens no file
     await end([watch])
 
@@ -146,7 +141,7 @@ async def test_a_damaged_bundle_is_refused_and_logged_and_the_old_one_serves_on(
     shutil.rmtree(bad, ignore_errors=True)
     kept.rename(bad)
     watch = asyncio.create_task(models.run())
-    await until(lambda: serving_id(models) == bad.name)  # it is tried again, in case its files were on their way
+    await eventually(lambda: serving_id(models) == bad.name)  # it is tried again, in case its files were on their way
     assert not models.refused
     await end([watch])
 
@@ -192,7 +187,7 @@ async def test_during_a_hundred_swaps_every_reader_sees_one_whole_bundle(
             await asyncio.sleep(0)
             assert models.current is not None
             assert models.current.digest in digests
-    await until(lambda: serving_id(models) == ids[1])
+    await eventually(lambda: serving_id(models) == ids[1])
     await end([watch])
 
 
@@ -231,12 +226,12 @@ async def test_polling_continues_after_a_failed_poll(
     watch = asyncio.create_task(models.run())
     try:
         with capture_logs() as logs:
-            await until(lambda: len(logs) >= 2)
+            await eventually(lambda: len(logs) >= 2)
         assert {line["event"] for line in logs} == {"store_unavailable"}
     finally:
         await pool.execute("ALTER TABLE hidden RENAME TO serving")
     id = await serving(pool, make_bundle(catalogue, IDS))
-    await until(lambda: serving_id(models) == id)
+    await eventually(lambda: serving_id(models) == id)
     await end([watch])
 
 
@@ -259,7 +254,7 @@ async def test_a_slow_count_of_popular_items_does_not_delay_a_swap(
     async with pool.acquire() as held, held.transaction():
         await held.execute("LOCK TABLE events")  # whoever counts purchases waits
         id = await serving(pool, make_bundle(catalogue, IDS))
-        await until(lambda: serving_id(models) == id)
+        await eventually(lambda: serving_id(models) == id)
     await end([watch])
 
 
@@ -298,7 +293,7 @@ async def test_a_hint_loads_the_next_bundle_before_the_next_poll(
     for seed in (1, 2):
         served.append(await serving(pool, make_bundle(catalogue, IDS, seed=seed)))
         await hint_serving(redis)
-        await until(lambda: serving_id(models) == served[-1])
+        await eventually(lambda: serving_id(models) == served[-1])
     await end([watch])
 
 
@@ -309,6 +304,6 @@ async def test_without_redis_polling_continues(
     models = serving_models(pool, tmp_path / "bundles", catalogue, poll=0.01, redis=nowhere)
     watch = asyncio.create_task(models.run())
     promoted = await serving(pool, make_bundle(catalogue, IDS, seed=1))
-    await until(lambda: serving_id(models) == promoted)
+    await eventually(lambda: serving_id(models) == promoted)
     await end([watch])
     await nowhere.aclose()

@@ -23,9 +23,7 @@ async def test_pipelined_requests_are_answered_in_order_and_wait_unparsed(port: 
     bare = b"POST /%d HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n%s\r\nx"
     sent = b"".join(bare % (number, b"" if number < 1999 else CLOSE) for number in range(2000))
     asking = asyncio.create_task(exchange(port, sent))
-    async with asyncio.timeout(DEADLINE):
-        while not CountedProtocol.kept:  # noqa: ASYNC110  # the protocol has no event for it
-            await asyncio.sleep(0.005)
+    await eventually(lambda: CountedProtocol.kept > 0)  # the protocol has no event for it
     assert len(app.asked) == 1
     assert CountedProtocol.kept <= MAX_UNPARSED + LARGEST_READ
     assert CountedProtocol.pipelined <= 1
@@ -41,9 +39,7 @@ async def test_what_waits_unparsed_has_a_bound_for_all_connections_together(
     monkeypatch.setattr(protocol, "MAX_UNPARSED_IN_ALL", 3 * MAX_UNPARSED)
     app.may_answer.clear()
     asking = [asyncio.create_task(exchange(port, (GET + b"\r\n") * 800, GET, CLOSE, b"\r\n")) for _ in range(8)]
-    async with asyncio.timeout(DEADLINE):
-        while CountedProtocol.refused < 5:  # noqa: ASYNC110  # the protocol has no event for it
-            await asyncio.sleep(0.005)
+    await eventually(lambda: CountedProtocol.refused >= 5)  # the protocol has no event for it
     assert GatewayProtocol._unparsed_in_all <= 3 * MAX_UNPARSED
     app.may_answer.set()
     answers = await asyncio.gather(*asking)

@@ -1,5 +1,6 @@
 """Which headers, algorithms and signatures of a second issuer are accepted."""
 
+import base64
 import hmac
 import json
 from datetime import timedelta
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from joserfc import jws
 from joserfc.jwk import ECKey, Key
 
 from api.oauth.tokens.verifier import Verifier
@@ -148,3 +150,44 @@ async def test_a_signature_is_checked_once_and_expiry_on_each_use(
     later = clock.now() + timedelta(seconds=901)
     monkeypatch.setattr(clock, "now", lambda: later)
     assert await refused(verifier, token)
+
+
+async def test_a_token_has_one_spelling_and_each_name_once(
+    provider: IdentityProvider, trust: Trust, verifier: Verifier
+) -> None:
+    await trust()
+    key, good = provider.keys[0], provider.forged()
+    first, second, third = good.split(".")
+    header, claims = b64decoded(first), b64decoded(second)
+    inside = claims.decode()[1:-1]
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    signer = jws.JWSRegistry.algorithms["RS256"]
+
+    def signed(header: bytes, claims: bytes) -> str:
+        text = f"{b64(header)}.{b64(claims)}"
+        return f"{text}.{b64(signer.sign(text.encode(), key))}"
+
+    assert not await refused(verifier, signed(header, claims))
+    forged = {
+        "sub twice": signed(header, f'{{"sub":"admin",{inside}}}'.encode()),
+        "iss twice": signed(header, f'{{"iss":"https://elsewhere.example",{inside}}}'.encode()),
+        "a name twice deep inside": signed(header, f'{{{inside},"more":[{{"a":1,"a":2}}]}}'.encode()),
+        "alg twice": signed(b'{"alg":"none",' + header[1:], claims),
+        "NaN": signed(header, f'{{{inside},"nbf":NaN}}'.encode()),
+        "minus infinity": signed(header, f'{{{inside},"nbf":-1e999}}'.encode()),
+        "half a character": signed(header, f'{{{inside},"more":"\\ud800"}}'.encode()),
+        "UTF-16": signed(header, claims.decode().encode("utf-16")),
+        "a byte order mark": signed(header, b"\xef\xbb\xbf" + claims),
+        "nested deeply": signed(header, f'{{{inside},"a":{"[" * 600}{"]" * 600}}}'.encode()),
+        "text behind it": signed(header, claims + b"x"),
+        "padding": f"{first}.{second}.{third}==",
+        "a blank": f"{first}.{second} .{third}",
+        "other spare bits": f"{first}.{second}.{third[:-1]}{letters[letters.index(third[-1]) ^ 1]}",
+        "four parts": f"{good}.{third}",
+    }
+    for name, token in forged.items():
+        assert await refused(verifier, token), name
+
+
+def b64decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
