@@ -52,7 +52,7 @@ class ListFile:
 
     @classmethod
     def at(cls, url: str, format: Format) -> Self:
-        """A new file for this address. Raises InvalidInput for the address, StoreUnavailable."""
+        """A new file for this address. Raises InvalidInput for the address, PlaceRefused, StoreUnavailable."""
         return cls(*Lake.of_file(url), format)
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class ListFile:
 
     def _write(self) -> None:
         rows, self._waiting = self._waiting, []
-        with self._folder.translated():
+        with self._folder.translated(writes=True):
             if self._parquet is not None:
                 self._parquet.write_table(pa.Table.from_pylist(_columns(rows), SCHEMA))
             else:
@@ -88,7 +88,7 @@ class ListFile:
     def _complete(self) -> None:
         if self._waiting:
             self._write()
-        with self._folder.translated():
+        with self._folder.translated(writes=True):
             if self._parquet is not None:
                 self._parquet.close()
             finish(self._file)
