@@ -1,4 +1,4 @@
-"""Periodic work in Postgres: due trainings, exports, lists; abandoned jobs, partitions, sign-ins that ended, the outbox."""
+"""Periodic work in Postgres: due trainings, exports and lists, abandoned jobs, partitions, ended sign-ins, outbox."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
