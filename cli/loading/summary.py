@@ -79,6 +79,9 @@ class Summary:
         yield from self.tally.blanks.words()
         if self.tally.early:
             yield f"{self.tally.early:,} {self.kind} were updated before 1990: is the format of updatedAt right?"
+        if self.tally.together:
+            some = ", ".join(f"`{name[:40]}`" for name in dict.fromkeys(self.tally.together[:_REASONS]))
+            yield f'categories look like two in one, as {some}: the recipe needs categories = {{ .., separator = "," }}'
         if self.tally.lines < _ENOUGH:
             return
         yield from self._odd_prices()

@@ -67,6 +67,7 @@ class Tally:
     blanks: Blanks = field(default_factory=Blanks)
     checked: int = 0  # ids of items, of which `several` look like several ids
     several: list[str] = field(default_factory=list)
+    together: list[str] = field(default_factory=list)  # categories that look like two, of two paths
 
     def add_events(self, table: pa.Table, repeated: int) -> dict[str, int]:
         """Count these events; returns how often each item is named."""
@@ -116,6 +117,8 @@ class Tally:
         prices = [price for offer in offers if (price := offer.get("price")) is not None]
         self.prices.add(np.array(prices, np.float64))
         self.currencies |= {currency for offer in offers if (currency := offer.get("currency")) is not None}
+        for patch in patches[:_CHECKED]:
+            self.together += _joined_categories(patch.get("categories") or ())
         self.early += sum(patch.get("updated_at", EARLIEST) < EARLIEST for patch in patches)
 
     def _span(self, first: int, last: int) -> None:
@@ -132,6 +135,11 @@ class Tally:
 def _people(users: pa.ChunkedArray, guests: pa.ChunkedArray) -> pa.ChunkedArray:
     """The person of each line, guests apart from users."""
     return pc.coalesce(users, pc.binary_join_element_wise("\x00", guests, "")) if users.null_count else users
+
+
+def _joined_categories(names: Sequence[str]) -> list[str]:
+    """The names that end, behind a comma, with another of these names: `Tea, Home` of `Home > Tea, Home > Cups`."""
+    return [name for name in names if "," in name and name.rpartition(",")[2].strip() in names]
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:

@@ -243,3 +243,11 @@ def test_ids_that_look_like_several_ask_for_each(summarize: Summarize) -> None:
     (odd,) = summarize("events", HEADER, lines)["odd"]
     assert odd.startswith("ids of items look like several in one, as `T-0|T-1`, `T-1|T-2`, `T-2|T-3`: ")
     assert 'each = "..."' in odd
+
+
+def test_categories_that_hold_the_comma_between_two_paths_ask_for_a_separator(summarize: Summarize) -> None:
+    lines = ['a,"Home > Tea, Home > Cups"', 'b,"Food, Drink > Tea"']
+    (odd,) = summarize("items", "id,categories", lines)["odd"]
+    assert odd == (
+        'categories look like two in one, as `Tea, Home`: the recipe needs categories = { .., separator = "," }'
+    )
