@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 from amqp.exceptions import AMQPError
+from celery.beat import SchedulingError
 from kombu.exceptions import OperationalError
 
 log = structlog.get_logger()
@@ -14,8 +15,9 @@ log = structlog.get_logger()
 EVERY: Final = 60.0  # seconds between two of the same sentence
 LONGEST: Final = 300  # characters of a sentence
 MOST: Final = 100  # sentences that are remembered
-LOGGERS: Final = ("amqp", "billiard", "celery", "kombu")
-_BROKER: Final = (AMQPError, OperationalError, OSError)
+LOGGERS: Final = ("amqp", "celery", "kombu")
+TASKS: Final = "celery.app.trace"  # logs what a task raised, which may be an OSError of its own
+_BROKER: Final = (AMQPError, OperationalError)
 
 
 class BrokerErrors(logging.Filter):
@@ -29,8 +31,8 @@ class BrokerErrors(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged as it is."""
-        error = record.exc_info[1] if record.exc_info else None
-        if record.name.partition(".")[0] not in LOGGERS or not isinstance(error, _BROKER):
+        error = _broker_error(record)
+        if error is None:
             return True
         self._say(_sentence(error))
         return False
@@ -45,6 +47,17 @@ class BrokerErrors(logging.Filter):
             self._repeated.clear()
         self._next[sentence] = now + EVERY
         log.warning("broker_failed", error=sentence, repeated=self._repeated.pop(sentence, 0))
+
+
+def _broker_error(record: logging.LogRecord) -> BaseException | None:
+    """The error of the connection that the record shows, if it shows one."""
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name.partition(".")[0] not in LOGGERS:
+        return None
+    if isinstance(error, SchedulingError):
+        error = error.__context__
+    expected = _BROKER if record.name == TASKS else (*_BROKER, OSError)
+    return error if isinstance(error, expected) else None
 
 
 def _sentence(error: BaseException) -> str:
