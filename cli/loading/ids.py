@@ -13,7 +13,7 @@ from cli.loading.odd_texts import TEXT, Meaning, Meanings, read_odd
 
 MISSING: Final = frozenset(
     "nan NaN NAN Nan -nan -NaN NaT NA <NA> N/A n/a #N/A #NA null NULL Null (null) (NULL) <null> <NULL> none None NONE"
-    " (none) <none> <None> undefined \\N - -- \u2013 \u2014".split()
+    " (none) <none> <None> undefined \\N - --".split()
 )
 """Words and dashes that programs write where they have no value; `NA` is of R."""
 _NUMBER: Final = r"(\.0+|[eE]\+?[0-9]+)$"
