@@ -59,17 +59,26 @@ class ListFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
+        if kind is not None:
+            self._abandon()
+            return
+        try:
             self._complete()
-        else:
-            with suppress(StoreUnavailable):
-                with self._folder.translated():
-                    try:
-                        if self._parquet is not None:
-                            self._parquet.close()
-                    finally:
-                        discard(self._file)
-                self._folder.remove([self._temporary])
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """Leave no file, as far as the storage lets us: the first error is the cause."""
+        with suppress(StoreUnavailable):
+            with self._folder.translated():
+                try:
+                    if self._parquet is not None:
+                        self._parquet.close()
+                finally:
+                    discard(self._file)
+        with suppress(StoreUnavailable):
+            self._folder.remove([self._temporary])
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a list, `UserList.as_json`. Raises StoreUnavailable."""
