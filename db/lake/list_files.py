@@ -70,13 +70,12 @@ class ListFile:
 
     def _abandon(self) -> None:
         """Leave no file, as far as the storage lets us: the first error is the cause."""
-        with suppress(StoreUnavailable):
-            with self._folder.translated():
-                try:
-                    if self._parquet is not None:
-                        self._parquet.close()
-                finally:
-                    discard(self._file)
+        with suppress(Exception):
+            try:
+                if self._parquet is not None:
+                    self._parquet.close()
+            finally:
+                discard(self._file)
         with suppress(StoreUnavailable):
             self._folder.remove([self._temporary])
 
