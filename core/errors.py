@@ -29,6 +29,10 @@ class StoreUnavailable(PenchantError):
         self.store = store
 
 
+class PlaceRefused(StoreUnavailable):
+    """A place takes no files: its disk is full, it is missing, or it may not be written."""
+
+
 class StoreFull(StoreUnavailable):
     """A store takes no new data: its disk or its memory is full. What it holds can still be read."""
 

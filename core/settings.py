@@ -98,6 +98,12 @@ class Lists(_Concern):
         description="Placements whose lists of all users are written every day, separated by commas.",
     )
     lists_at: time = Field(time(5), description="Time of day, in UTC, of these files, as HH:MM.")
+    lists_keep: int = Field(
+        30,
+        ge=1,
+        le=3_653,
+        description="Days after which a file of lists that a trainer wrote is deleted: it names users.",
+    )
 
     @field_validator("lists_daily", mode="before")
     @classmethod

@@ -39,7 +39,7 @@ class Job:
     lease_until: datetime | None
     fencing_token: int
     bundle: str | None
-    error: str | None  # why it failed, or why it waits again
+    error: str | None  # why it failed, why it waits again, or why its last attempt ended; the next one begins later
     stops: int  # how many of its leases were returned, because the trainer was told to end
     list_request: dict[str, Any] | None = None  # of a job of lists: what is written
     list_progress: dict[str, Any] | None = None  # and how far it is
@@ -128,6 +128,7 @@ async def give_up_jobs(connection: Connection) -> list[int]:
     rows = await connection.fetch(
         "UPDATE training_jobs SET state = 'FAILED', finished_at = now(), lease_until = NULL, error ="
         " 'given up: its worker ended without a result ' || fencing_token - stops || ' times'"
+        " || coalesce('. ' || error, '')"
         " WHERE state = 'RUNNING' AND lease_until < now() AND fencing_token - stops >= $1 RETURNING id",
         MOST_LEASES,
     )
@@ -149,6 +150,11 @@ async def finish_job(connection: Connection, job: Job, bundle: str) -> None:
 async def fail_job(connection: Connection, job: Job, error: str) -> None:
     """End the job as failed. Raises LeaseLost."""
     await change_held(connection, job, "state = 'FAILED', finished_at = now(), lease_until = NULL, error = $3", error)
+
+
+async def note_error(connection: Connection, job: Job, error: str) -> None:
+    """Keep why this attempt ended; the job begins again when its lease has ended. Raises LeaseLost."""
+    await change_held(connection, job, "error = $3", error)
 
 
 async def requeue_job(connection: Connection, job: Job, reason: str) -> None:

@@ -13,8 +13,10 @@ def beat() -> None:
     from cli.services.startup import read_settings
     from workers.app import create_beat
     from workers.beat import run
+    from workers.broker_errors import keep_tracebacks_of_broker_out
 
     settings = read_settings("stores")
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
+    keep_tracebacks_of_broker_out()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     run(create_beat(settings), settings.stores)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cli.errors import WrongCommand
+from cli.loading.blanks import Blanks
 
 CHUNK: Final = 25_000  # lines
 SAMPLE: Final = 1_000  # lines at the start of a file, in which every column that a recipe reads must occur
@@ -55,6 +56,7 @@ class Chunk:
     last: int = 0  # the last line that was read for it, when it is not in `lines`
     rounded: int = 0  # amounts with more decimal places than are kept
     cleared: frozenset[str] = frozenset()  # columns whose empty cells clear what is stored
+    blanks: Blanks | None = None  # cells that may mean "as above"
 
     @property
     def last_line(self) -> int:

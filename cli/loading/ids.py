@@ -13,9 +13,9 @@ from cli.loading.odd_texts import TEXT, Meaning, Meanings, read_odd
 
 MISSING: Final = frozenset(
     "nan NaN NAN Nan -nan -NaN NaT NA <NA> N/A n/a #N/A #NA null NULL Null (null) (NULL) <null> <NULL> none None NONE"
-    " (none) <none> <None> undefined \\N".split()
+    " (none) <none> <None> undefined \\N - --".split()
 )
-"""Words that programs write where they have no value; `NA` is of R."""
+"""Words and dashes that programs write where they have no value; `NA` is of R."""
 _NUMBER: Final = r"(\.0+|[eE]\+?[0-9]+)$"
 _FLOAT: Final = re.compile(r"(-?(?:0|[1-9][0-9]{0,17}))\.0+")
 _SCIENTIFIC: Final = re.compile(r"-?[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")

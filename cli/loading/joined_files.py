@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cli.loading.chunks import CHUNK, Chunk, Reject, WrongFile
+from cli.loading.ids import read_ids
 from cli.loading.sources import Sources
 from cli.loading.typed_columns import texts_of
 
@@ -53,7 +54,7 @@ class JoinedFile:
         tables = [pa.table({each: pa.array([], pa.string()) for each in sorted(names)})]
         for chunk in chunks:
             if len(chunk.lines):
-                keys = texts_of(chunk.columns[key])
+                keys = _keys(chunk.columns[key])
                 self._add(key, keys.drop_null().to_pylist())
                 tables.append(pa.table(dict(chunk.columns)).filter(keys.is_valid()))
         self._table = pa.concat_tables(tables[1:] or tables, promote_options="permissive").combine_chunks()
@@ -69,10 +70,15 @@ class JoinedFile:
 
     def columns(self, keys: pa.Array) -> tuple[dict[str, pa.Array], NDArray[np.bool_]]:
         """The columns of the line that each key names, by `join.NAME`, and which keys no line has."""
-        rows = np.array([self._rows.get(key, -1) for key in texts_of(keys).to_pylist()], np.int64)
+        rows = np.array([self._rows.get(key, -1) for key in _keys(keys).to_pylist()], np.int64)
         places = pa.array(np.maximum(rows, 0), mask=rows < 0)
         named = zip(self._table.column_names, self._table.columns, strict=True)
         return {LEAD + name: pc.take(column.combine_chunks(), places) for name, column in named}, rows < 0
+
+
+def _keys(column: pa.Array) -> pa.Array:
+    """The keys of a column, read as ids: `17.0` of one file is `17` of the other."""
+    return read_ids(texts_of(column), None).column
 
 
 def _no_record(place: int) -> dict[str, Any]:

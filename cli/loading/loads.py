@@ -102,7 +102,7 @@ async def load_events(connection: Any, load: Load, report: FileProgress) -> Load
         with RejectFile(load.rejects, begun.progress.lines) as rejects:
             store = EventStore(HistoryCopier(connection), id, begun.progress, rejects, manifest)
             async for chunk, rows, refused in steps:
-                counts = counts.plus_chunk(chunk)
+                counts, tally.blanks = counts.plus_chunk(chunk), tally.blanks.plus(chunk.blanks)
                 await named.count(connection, rows.items)
                 if chunk.last_line > begun.progress.lines:
                     await store.add(chunk, rows, refused)
@@ -131,6 +131,7 @@ async def load_patches(
                     await asyncio.to_thread(manifest.add, chunk.last_line, ids)
                 stored, grown = await store_patches(connection, load.kind, patches)
                 tally.add_patches(patches.patches)
+                tally.blanks = tally.blanks.plus(chunk.blanks)
                 rejects.write(refused + grown)
                 older = len(patches.patches) - stored - len(grown)
                 counts = counts.plus(stored, older, len(refused) + len(grown)).plus_chunk(chunk)
@@ -183,6 +184,7 @@ async def check_file(load: Load, report: FileProgress, note: NotePatches | None 
                     tally.add_patches(good.patches)
                     if note is not None:
                         await note(good, refused)
+                tally.blanks = tally.blanks.plus(chunk.blanks)
                 lines = good.lines if isinstance(good, Patches | Rows) else ()
                 counts = counts.plus(len(lines), 0, len(refused)).plus_chunk(chunk)
                 report(chunk.read, chunk.last_line)

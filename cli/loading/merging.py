@@ -29,7 +29,9 @@ def merged_by_id(chunks: Iterator[Chunk], size: int) -> Iterator[Chunk]:
             fresh = pa.table({**chunk.columns, _LINE: chunk.lines})
             known = _last_of_each(fresh if known is None else pa.concat_tables([known, fresh]), cleared)
         last, rounded = chunk.last_line, chunk.rounded
-        yield Chunk(chunk.lines[:0], {}, _no_record, chunk.rejects, read, chunk.skipped, last, rounded)
+        yield Chunk(
+            chunk.lines[:0], {}, _no_record, chunk.rejects, read, chunk.skipped, last, rounded, blanks=chunk.blanks
+        )
     if known is not None:
         yield from _chunks(known.sort_by(_LINE), size, read, cleared)
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cli.loading.blank_cells import BlankCells
 from cli.loading.cell_sources import source_of
 from cli.loading.chunks import CHUNK, Chunk, Lines, Reject, WrongFile
 from cli.loading.columns import TIMES, Kind, check_columns
@@ -103,6 +104,10 @@ class ByRecipe:
     def _filled_down(self) -> FilledDown | None:
         return FilledDown(self.recipe.fill_down) if self.recipe.fill_down else None
 
+    @cached_property
+    def _blank_cells(self) -> BlankCells:
+        return BlankCells(self.recipe, self.reads, self.kind)
+
     def wanted(self, names: list[str]) -> list[str]:
         """The columns that the recipe reads."""
         return self._sources.in_header(names)
@@ -114,13 +119,15 @@ class ByRecipe:
     def chunk(self, lines: Lines, columns: Mapping[str, pa.Array], rejects: list[Reject], read: int) -> Chunk:
         """Our columns, of the lines that no rule leaves out."""
         last = int(lines[-1]) if len(lines) else 0
-        lines, columns, skipped, refused = self._selected(lines, self._sources.of_table(columns, len(lines)))
+        columns = self._whole(self._sources.of_table(columns, len(lines)))
+        blanks = self._blank_cells.count(lines, columns)
+        lines, columns, skipped, refused = self._selected(lines, columns)
         values = self._values(lines, columns)
         good, kept = without_faults(lines, values)
         kept = self._timed(kept)
         rejects = rejects + refused + rejects_of(lines, values)
         record = recorder(kept, self._cleared)
-        return Chunk(good, kept, record, rejects, read, skipped, last, values.rounded, self._cleared)
+        return Chunk(good, kept, record, rejects, read, skipped, last, values.rounded, self._cleared, blanks)
 
     @property
     def _cleared(self) -> frozenset[str]:
@@ -129,14 +136,16 @@ class ByRecipe:
             return frozenset()
         return frozenset(name for name, read in self.reads.clearing.items() if self._sources.has_any(read))
 
+    def _whole(self, columns: Columns) -> Columns:
+        """The columns with their blank cells filled, if the recipe says so."""
+        _check_plain(self.reads.plain, columns)
+        return self._filled_down.filled(columns) if self._filled_down else columns
+
     def _selected(
         self, lines: Lines, columns: Mapping[str, pa.Array]
     ) -> tuple[Lines, Columns, Counter[str], list[Reject]]:
         """A line for each value and no line that a rule leaves out; how many lines each column left out; rejects."""
         skipped: Counter[str] = Counter()
-        _check_plain(self.reads.plain, columns)
-        if self._filled_down:
-            columns = self._filled_down.filled(columns)
         lines, columns = _kept(self.reads.early, lines, columns, skipped)
         lines, columns, rejects = self._with_joined(lines, columns)
         if self.reads.lists:

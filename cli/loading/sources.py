@@ -39,7 +39,6 @@ class Sources:
                 raise WrongFile(
                     f"the recipe reads the column {name!r}, which is not in the file; {_there(name, names)}"
                 )
-        check_one_list(self._paths)
         tops = {path[0] for path in self._paths.values()}
         return [name for name in names if name in tops]
 
@@ -58,7 +57,6 @@ class Sources:
         if records and not self._seen:
             names = {name for record in records[:SAMPLE] for name in record}
             self._paths = {name: (name,) if name in names else path_of(name) for name in self._used}
-            check_one_list(self._paths)
             self._check(records, self._paths)
             self._there = {name for name, path in self._paths.items() if occurs(records[:SAMPLE], path)}
         return self._whole(columns_of(records, self._paths), len(records))
@@ -79,6 +77,7 @@ class Sources:
                     f"the recipe reads the column {name!r}, which is in none of the first {len(start):,} lines;"
                     f" {_there(name, there)}; one that comes later is marked with optional = true"
                 )
+        check_one_list(self._paths)
 
     def _whole(self, found: dict[str, pa.Array], count: int) -> dict[str, pa.Array]:
         """The columns with empty ones for those that the file does not have."""

@@ -76,8 +76,12 @@ class Summary:
     def odd(self) -> Iterator[str]:
         """What looks as if the file or its recipe were wrong."""
         yield from self._odd_reasons()
+        yield from self.tally.blanks.words()
         if self.tally.early:
             yield f"{self.tally.early:,} {self.kind} were updated before 1990: is the format of updatedAt right?"
+        if self.tally.together:
+            some = ", ".join(f"`{name[:40]}`" for name in dict.fromkeys(self.tally.together[:_REASONS]))
+            yield f'categories look like two in one, as {some}: the recipe needs categories = {{ .., separator = "," }}'
         if self.tally.lines < _ENOUGH:
             return
         yield from self._odd_prices()
@@ -114,5 +118,8 @@ class Summary:
             yield "every line is an order of its own: does orderId name the order?"
         if tally.repeated >= _SOME * tally.lines:
             yield f"{tally.repeated / tally.lines:.0%} of the events are equal to an earlier line of the file"
+        if len(tally.several) >= _SOME * tally.checked and tally.several:
+            some = ", ".join(f"`{id[:40]}`" for id in tally.several[:_REASONS])
+            yield f'ids of items look like several in one, as {some}: does the recipe need each = "..." for them?'
         if EventType.PURCHASE not in tally.types:
             yield "there is no PURCHASE, and a training learns from purchases"

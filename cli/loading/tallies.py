@@ -1,9 +1,11 @@
 """Counts what a file holds while it is read, chunk by chunk, in memory that does not grow with the file."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -12,11 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from cli.loading.blanks import Blanks
 from cli.loading.sketches import Distinct, Frequent
 from core.contract import EARLIEST, PAID
 
 _DAY: Final = 86_400_000_000  # microseconds
 _OF_AN_ORDER: Final = ["order_id", "user_id", "anonymous_id", "occurred_at"]
+_CHECKED: Final = 1_000  # ids of items of a chunk, for what they look like
+_SEVERAL: Final = re.compile(r"\S\s*[,;|]\s*\S")  # texts with a separator between them
 _LARGE: Final = 100  # an amount that would be a usual price in cents
 
 
@@ -59,6 +64,10 @@ class Tally:
     early: int = 0  # items or users that were updated before 1990
     first: int | None = None
     last: int | None = None
+    blanks: Blanks = field(default_factory=Blanks)
+    checked: int = 0  # ids of items, of which `several` look like several ids
+    several: list[str] = field(default_factory=list)
+    together: list[str] = field(default_factory=list)  # categories that look like two, of two paths
 
     def add_events(self, table: pa.Table, repeated: int) -> dict[str, int]:
         """Count these events; returns how often each item is named."""
@@ -72,6 +81,9 @@ class Tally:
         self.busiest.add(people)
         items = _counts(table["item_id"])
         self.items.add(list(items))
+        few = list(islice(items, _CHECKED))
+        self.checked += len(few)
+        self.several += [id for id in few if _SEVERAL.search(id)]
         self._add_orders(table)
         self._add_times(table["occurred_at"])
         self.prices.add(table["unit_price"].drop_null().cast(pa.float64()).to_numpy())
@@ -105,6 +117,8 @@ class Tally:
         prices = [price for offer in offers if (price := offer.get("price")) is not None]
         self.prices.add(np.array(prices, np.float64))
         self.currencies |= {currency for offer in offers if (currency := offer.get("currency")) is not None}
+        for patch in patches[:_CHECKED]:
+            self.together += _joined_categories(patch.get("categories") or ())
         self.early += sum(patch.get("updated_at", EARLIEST) < EARLIEST for patch in patches)
 
     def _span(self, first: int, last: int) -> None:
@@ -121,6 +135,11 @@ class Tally:
 def _people(users: pa.ChunkedArray, guests: pa.ChunkedArray) -> pa.ChunkedArray:
     """The person of each line, guests apart from users."""
     return pc.coalesce(users, pc.binary_join_element_wise("\x00", guests, "")) if users.null_count else users
+
+
+def _joined_categories(names: Sequence[str]) -> list[str]:
+    """The names that end, behind a comma, with another of these names: `Tea, Home` of `Home > Tea, Home > Cups`."""
+    return [name for name in names if "," in name and name.rpartition(",")[2].strip() in names]
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:

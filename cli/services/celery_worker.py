@@ -46,8 +46,11 @@ def _interrupt_children(**_: object) -> None:
 
 def _keep_our_logs(**_: object) -> None:
     """Celery sets up no logging when its signal has a receiver; its line per task would double the work."""
+    from workers.broker_errors import keep_tracebacks_of_broker_out
+
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    keep_tracebacks_of_broker_out()
 
 
 def _start_tracing(**_: object) -> None:

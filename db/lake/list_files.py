@@ -52,24 +52,32 @@ class ListFile:
 
     @classmethod
     def at(cls, url: str, format: Format) -> Self:
-        """A new file for this address. Raises InvalidInput for the address, StoreUnavailable."""
+        """A new file for this address. Raises InvalidInput for the address, PlaceRefused, StoreUnavailable."""
         return cls(*Lake.of_file(url), format)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
+        if kind is not None:
+            self._abandon()
+            return
+        try:
             self._complete()
-        else:
-            with suppress(StoreUnavailable):
-                with self._folder.translated():
-                    try:
-                        if self._parquet is not None:
-                            self._parquet.close()
-                    finally:
-                        discard(self._file)
-                self._folder.remove([self._temporary])
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """Leave no file, as far as the storage lets us: the first error is the cause."""
+        with suppress(Exception):
+            try:
+                if self._parquet is not None:
+                    self._parquet.close()
+            finally:
+                discard(self._file)
+        with suppress(StoreUnavailable):
+            self._folder.remove([self._temporary])
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a list, `UserList.as_json`. Raises StoreUnavailable."""
@@ -79,7 +87,7 @@ class ListFile:
 
     def _write(self) -> None:
         rows, self._waiting = self._waiting, []
-        with self._folder.translated():
+        with self._folder.translated(writes=True):
             if self._parquet is not None:
                 self._parquet.write_table(pa.Table.from_pylist(_columns(rows), SCHEMA))
             else:
@@ -88,7 +96,7 @@ class ListFile:
     def _complete(self) -> None:
         if self._waiting:
             self._write()
-        with self._folder.translated():
+        with self._folder.translated(writes=True):
             if self._parquet is not None:
                 self._parquet.close()
             finish(self._file)

@@ -11,8 +11,8 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractBufferedFile
 
-from core.disks import FULL
-from core.errors import InvalidInput, PenchantError, StoreUnavailable
+from core.disks import FULL, REFUSED
+from core.errors import InvalidInput, PenchantError, PlaceRefused, StoreUnavailable
 
 EVENTS: Final = "events/v1"
 TEMPORARY: Final = "_tmp-"  # readers of whole folders pass over names that begin with an underscore
@@ -25,6 +25,7 @@ class Lake:
     url: str
     files: Any  # an fsspec filesystem
     root: str
+    called: str = "The lake"  # in errors
 
     @classmethod
     def at(cls, url: str, folder: str = EVENTS) -> Self:
@@ -42,19 +43,24 @@ class Lake:
         folder, _, name = path.rpartition("/")
         if not name or not folder:
             raise InvalidInput("The address must name a file in a folder or a bucket.", "to")
-        return cls(url, files, folder), name
+        return cls(url, files, folder, "The file"), name
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """For a block that uses the storage: raises StoreUnavailable for the storage's own errors."""
+    def translated(self, *, writes: bool = False) -> Iterator[None]:
+        """For a block that uses the storage: raises StoreUnavailable for the storage's own errors.
+
+        Raises PlaceRefused where the block writes and the storage does not let it: trying again would not help.
+        """
         try:
             yield
         except (PenchantError, AssertionError, AttributeError, TypeError):  # our errors and bugs
             raise  # a KeyError is not among them: s3fs raises it for unexpected answers
         except Exception as error:
-            full = isinstance(error, OSError) and error.errno in FULL
-            said = f"The lake at {self.url} {'cannot be written' if full else 'did not answer'}: {_words(error)}"
-            raise StoreUnavailable("lake", said) from error
+            refused = isinstance(error, OSError) and (_is_refusal(error) if writes else error.errno in FULL)
+            said = (
+                f"{self.called} at {self.url} {'cannot be written' if refused else 'did not answer'}: {_words(error)}"
+            )
+            raise (PlaceRefused if refused and writes else StoreUnavailable)("lake", said) from error
 
     def path(self, name: str) -> str:
         """The storage's own name of a file."""
@@ -78,14 +84,14 @@ class Lake:
     def create(self, folder: str) -> tuple[str, Any]:
         """A new file in a folder, "" for the root, under a temporary name; `name` names it when it is written."""
         temporary = f"{folder}/{TEMPORARY}{uuid4().hex}".removeprefix("/")
-        with self.translated():
+        with self.translated(writes=True):
             if not isinstance(self.files, AsyncFileSystem):  # would create the bucket; a bucket has no folders
                 self.files.makedirs(self.path(folder).rstrip("/"), exist_ok=True)
             return temporary, self.files.open(self.path(temporary), "wb")
 
     def name(self, temporary: str, name: str) -> None:
         """Give a temporary file its name in one step; it replaces a file of that name."""
-        with self.translated():
+        with self.translated(writes=True):
             if isinstance(self.files, AsyncFileSystem):  # a bucket cannot rename, but a copy appears in one step
                 self.files.cp_file(self.path(temporary), self.path(name))
                 self.files.rm_file(self.path(temporary))
@@ -96,7 +102,7 @@ class Lake:
         """Write a small file, as a whole or not at all."""
         temporary, file = self.create(folder)
         try:
-            with self.translated():
+            with self.translated(writes=True):
                 file.write(content)
                 finish(file)
         except BaseException:
@@ -155,7 +161,7 @@ def _require_plain(url: str) -> None:
     scheme, mark, rest = url.partition("://")
     if "::" in url or (mark and any(sign in url for sign in "@?")):
         raise InvalidInput(
-            "A lake's address must not contain a password, '@', '?' or '::'. Use the storage's own settings.",
+            "An address must not contain a password, '@', '?' or '::'. Use the storage's own settings.",
             "lake_url",
         )
     if scheme == "memory" and mark:
@@ -166,6 +172,11 @@ def _require_plain(url: str) -> None:
 
 def _scheme(url: str) -> str:
     return url.partition("://")[0]
+
+
+def _is_refusal(error: OSError) -> bool:
+    """Whether a write failed for good: the place is full, missing or may not be written. A bucket gives no numbers."""
+    return error.errno in REFUSED or isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError))
 
 
 def _words(error: Exception) -> str:

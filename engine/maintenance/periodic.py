@@ -1,4 +1,4 @@
-"""Periodic work in Postgres: due trainings and exports, abandoned jobs, partitions, ended sign-ins, the outbox."""
+"""Periodic work in Postgres: due trainings, exports and lists, abandoned jobs, partitions, ended sign-ins, outbox."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -11,7 +11,7 @@ from db.authorizations import delete_ended_families
 from db.events import MONTHS_AHEAD, ensure_partitions
 from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
-from db.list_jobs import LISTS, request_list_job
+from db.list_jobs import LISTS, claim_old_files, request_list_job
 from db.months import drop_empty_months
 from db.outbox import oldest_envelope_age
 from db.postgres import Pool
@@ -50,11 +50,13 @@ async def _schedule_training(pool: Pool, schedule: Schedule, now: datetime) -> S
 
 
 async def _schedule_lists(pool: Pool, settings: Lists, now: datetime) -> Sequence[str]:
-    """Request the lists of the day, a file for each placement; a kind for each new job."""
-    period = due_period(settings.lists_at, now) if settings.lists_url else None
-    if period is None:
+    """Request the lists of the day, a file for each placement; a kind for each new job, and one for old files."""
+    if not settings.lists_url:
         return ()
-    new = 0
+    new = int(await claim_old_files(pool, timedelta(days=settings.lists_keep)))
+    period = due_period(settings.lists_at, now)
+    if period is None:
+        return (LISTS,) * new
     for placement in settings.lists_daily:
         wanted, reason = WantedLists(placement).as_json(), f"scheduled for {period}"
         if await request_list_job(pool, wanted, reason, REQUESTED_BY, f"{period} {placement}") is not None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.errors import PenchantError, StoreUnavailable
+from core.errors import PenchantError, PlaceRefused, StoreUnavailable
 from core.stores import log_unavailable
 from core.tasks import end
 from db import jobs
-from db.jobs import Job, LeaseLost, fail_job, heartbeat, lease_job, requeue_job
+from db.jobs import Job, LeaseLost, fail_job, heartbeat, lease_job, note_error, requeue_job
 from db.postgres import Pool
 
 log = structlog.get_logger()
@@ -56,14 +56,20 @@ async def lease_waiting(pool: Pool, kind: str) -> Job | None:
 async def hold(pool: Pool, job: Job) -> AsyncIterator[HeldJob]:
     """Renew the lease while the block runs. When the block fails, the job fails with the reason.
 
-    The job does not fail when a store was away: its lease ends, and another worker starts it again. When the block is
-    cancelled, the job waits again at once, and the stop does not count as one of its attempts.
+    The job does not fail when a store was away: it keeps the reason, its lease ends, and another worker starts it
+    again. It fails at once when a place refuses its files. When the block is cancelled, the job waits again at once,
+    and the stop does not count as one of its attempts.
     """
     held = HeldJob(job)
     heartbeats = asyncio.create_task(_send_heartbeats(pool, held))
     try:
         yield held
-    except (LeaseLost, StoreUnavailable, OSError):  # an OSError: the folder of the bundles is away
+    except LeaseLost:
+        raise
+    except (StoreUnavailable, OSError) as error:  # an OSError: the folder of the bundles is away
+        keep = fail_job if isinstance(error, PlaceRefused) else note_error
+        with suppress(PenchantError):
+            await keep(pool, job, _words(error))
         raise
     except asyncio.CancelledError:
         held.lost = True  # for its thread
@@ -72,11 +78,20 @@ async def hold(pool: Pool, job: Job) -> AsyncIterator[HeldJob]:
         raise
     except BaseException as error:
         with suppress(PenchantError):
-            await fail_job(pool, job, str(error) if isinstance(error, PenchantError) else type(error).__name__)
+            await fail_job(pool, job, _words(error))
         raise
     finally:
         held.lost = True
         await end([heartbeats])
+
+
+def _words(error: BaseException) -> str:
+    """What a job says of an error: the words of our own, and the file of an OSError."""
+    if isinstance(error, PenchantError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'A file'}: {error.strerror}"
+    return type(error).__name__
 
 
 @asynccontextmanager

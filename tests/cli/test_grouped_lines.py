@@ -118,6 +118,13 @@ def test_the_joined_file_is_looked_for_beside_the_file_and_then_beside_the_recip
     assert column(read(Path("recipes/shop.toml"), lines), "userId") == ["file"]
 
 
+def test_a_key_is_one_in_both_files_however_a_program_wrote_it() -> None:
+    orders("1.0,paid,2026-01-05T12:00:00Z,ann", "nan,paid,2026-01-05T12:00:00Z,bob", "3,paid,2026-01-05T12:00:00Z,cem")
+    chunks = read(JOINED, file_of("order,sku", "1,a", "3.0,b", "nan,c", "null,d"))
+    assert list(zip(column(chunks, "userId"), column(chunks, "itemId"), strict=True)) == [("ann", "a"), ("cem", "b")]
+    assert rejects(chunks) == [(4, "order"), (5, "order")]
+
+
 def test_a_joined_file_without_lines_rejects_every_line() -> None:
     orders()
     chunks = read(JOINED, file_of("order,sku", "1,tea"))

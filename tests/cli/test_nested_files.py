@@ -215,6 +215,16 @@ def test_values_of_two_lists_cannot_both_make_lines() -> None:
         read('[items]\nid = "a[].id"\ntitle = "b[].id"\n', json_file({"a": [{"id": 1}], "b": [{"id": 2}]}), Kind.ITEMS)
 
 
+def test_a_list_that_the_file_does_not_have_is_named_with_the_nearest() -> None:
+    order = {"lines": [{"sku": "a", "count": 1}]}
+    recipe = '[items]\nid = "order.line[].sku"\ntitle = "order.lines[].count"\n'
+    for file in (json_file({"order": order}), parquet_file([{"order": order}])):
+        with pytest.raises(
+            WrongFile, match=r"'order\.line\[\]\.sku', which is in none .* mean 'order\.lines\[\]\.sku'"
+        ):
+            read(recipe, file, Kind.ITEMS)
+
+
 @pytest.mark.parametrize(
     ("cell", "values"),
     [("A1;A2;", ["A1", "A2"]), (" A3 ", ["A3"]), ("A1 , A2", ["A1", "A2"]), ("a b", ["a", "b"]), ("1|2", ["1", "2"]),

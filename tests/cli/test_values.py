@@ -89,7 +89,9 @@ def test_blanks_around_ids_are_dropped_in_every_format() -> None:
         assert column(read(file, Kind.USERS), "id") == ["ERP-1"] * 3, file
 
 
-@pytest.mark.parametrize("word", ["nan", "NaN", "null", "NULL", "None", "N/A", "NA", "<NA>", "\\N", "undefined"])
+@pytest.mark.parametrize(
+    "word", ["nan", "NaN", "null", "NULL", "None", "N/A", "NA", "<NA>", "\\N", "undefined", "-", "--"]
+)
 def test_words_for_no_value_are_nobody(word: str) -> None:
     Path("file.jsonl").write_text(json.dumps({"id": word}))
     assert column(read("file.jsonl", Kind.USERS), "id") == [None]

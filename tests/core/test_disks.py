@@ -21,7 +21,7 @@ def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
         (tmp_path / "absent").read_text()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR])
 def test_an_error_of_a_disk_names_the_file(number: int) -> None:
     with (
         pytest.raises(DiskFull, match=f"/data/file cannot be written: {os.strerror(number)}"),

@@ -93,14 +93,14 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     bundles = {"PENCHANT_BUNDLES_KEEP", "PENCHANT_BUNDLES_KEEP_SERVED"}
     rates = {f"PENCHANT_RATE_{whose}" for whose in ("CLIENT", "PERSON", "ADDRESS")}
     files = {"PENCHANT_LISTS_URL"}
-    daily = {"PENCHANT_LISTS_DAILY", "PENCHANT_LISTS_AT"}
+    daily, kept = {"PENCHANT_LISTS_DAILY", "PENCHANT_LISTS_AT"}, {"PENCHANT_LISTS_KEEP"}
     own = {"PENCHANT_PROBE_PORT", "PENCHANT_SECRET_PREVIOUS", "PENCHANT_ISSUERS_PROXY"}
     sizes = {"PENCHANT_MAX_BODY", "PENCHANT_REQUEST_TIMEOUT", "PENCHANT_POSTGRES_POOL"}
     lifetimes = {f"PENCHANT_{name.upper()}" for name in (*Tokens.model_fields, "session_idle", "session_lifetime")}
     every = {"PENCHANT_LOG_LEVEL"}
     assert passed["gateway"] == {*every, *own, *sizes, *lifetimes, *lists, *events, *rates, *files}
-    assert passed["worker"] == {*every, "PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles, *files, *daily}
-    assert passed["trainer"] == {*every, "PENCHANT_EVENTS_KEEP", *bundles, *lists, *files}
+    assert passed["worker"] == {*every, "PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles, *files, *daily, *kept}
+    assert passed["trainer"] == {*every, "PENCHANT_EVENTS_KEEP", *bundles, *lists, *files, *kept}
     assert passed["beat"] == every
     assert set.union(*passed.values()) <= FIELDS.keys()
 

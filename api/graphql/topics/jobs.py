@@ -55,7 +55,9 @@ class ListFile:
     model_id: strawberry.ID | None = strawberry.field(
         description="The model that made them; null before the first and where no model serves."
     )
-    url: str | None = strawberry.field(description="Where the file is; null until it is complete.")
+    url: str | None = strawberry.field(
+        description="Where the file is; null until it is complete, and once it was old and deleted."
+    )
 
     @classmethod
     def of(cls, asked: dict[str, Any], progress: dict[str, Any]) -> Self:
@@ -91,7 +93,9 @@ class Job(Node):
     model_id: strawberry.ID | None = strawberry.field(
         description="The model it made; null without one. `decisions` shows whether the model was promoted."
     )
-    error: str | None = strawberry.field(description="Why it failed, or why it waits again; null otherwise.")
+    error: str | None = strawberry.field(
+        description="Why it failed, why it waits again, or, while it runs, why its attempt ended; null otherwise."
+    )
     list_file: ListFile | None = strawberry.field(description="The file that it writes; null for trainings.")
 
     @classmethod

@@ -46,6 +46,22 @@ async def test_the_lists_of_each_placement_are_requested_once_a_day(pool: Pool) 
     assert await do_periodic_work(pool, NEVER, unset, MONDAY.replace(hour=5) + timedelta(days=2)) == []
 
 
+async def test_an_old_file_of_lists_is_announced_to_the_trainers_once_a_day(pool: Pool) -> None:
+    await pool.execute(
+        "INSERT INTO training_jobs (kind, state, reason, requested_by, finished_at, list_request, list_progress) VALUES"
+        " ('lists', 'SUCCEEDED', 'for the mail', 'ada', now() - interval '31 days', $1, $2)",
+        {"placement": "mail"},
+        {"file": "/data/lists/mail/1.parquet"},
+    )
+    place, noon = Lists(lists_url="/data/lists"), MONDAY
+    assert await do_periodic_work(pool, NEVER, place.model_copy(update={"lists_keep": 40}), noon) == []
+    assert await do_periodic_work(pool, NEVER, place, noon) == [LISTS]
+    assert await do_periodic_work(pool, NEVER, place, noon) == []
+    await pool.execute("UPDATE training_jobs SET lease_until = lease_until - interval '25 hours'")
+    assert await do_periodic_work(pool, NEVER, NO_LISTS, noon) == []
+    assert await do_periodic_work(pool, NEVER, place, noon) == [LISTS]
+
+
 async def test_periodic_work_makes_the_partitions_of_the_months_ahead(pool: Pool) -> None:
     await do_periodic_work(pool, NEVER, NO_LISTS, datetime(2031, 5, 20, tzinfo=UTC))
     assert await pool.fetchval("SELECT to_regclass('events_2031_07') IS NOT NULL")

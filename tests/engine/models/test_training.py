@@ -16,7 +16,9 @@ from aio_pika.abc import AbstractChannel
 from bus.messages import train
 from bus.rabbitmq import topology
 from bus.rabbitmq.publisher import RabbitPublisher
+from core import clock
 from core.contract import Event, read_event
+from core.errors import DiskFull
 from core.settings import Stores
 from db.events import insert_events
 from db.items import upsert_items
@@ -25,6 +27,7 @@ from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
 from engine.models import leases, training
 from engine.models.leases import TrainingStopped, hold
+from ml import bundle
 from tests.faults import eventually
 from tests.fixtures.worker import BEAT, OFTEN, StartWorker
 
@@ -286,6 +289,29 @@ async def test_a_job_that_was_stopped_often_is_not_given_up(pool: Pool) -> None:
     assert await lease_job(pool, AFFINITY) is None
     assert await give_up_jobs(pool) == [asked.id]
     assert (await job(pool, asked.id)).error == f"given up: its worker ended without a result {MOST_LEASES} times"
+
+
+async def test_a_training_whose_folder_is_away_waits_with_the_reason(pool: Pool) -> None:
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    leased = await lease_job(pool, AFFINITY)
+    assert leased
+    with pytest.raises(OSError, match="stale"):
+        async with hold(pool, leased):
+            raise OSError(116, "stale file handle", "/data/bundles")
+    waits = await job(pool, asked.id)
+    assert (waits.state, waits.error) == ("RUNNING", "/data/bundles: stale file handle")
+
+
+async def test_a_training_whose_folder_takes_no_bundle_fails_with_its_name(pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    leased = await lease_job(pool, AFFINITY)
+    assert leased
+    with pytest.raises(DiskFull):
+        async with hold(pool, leased):
+            bundle.write(tmp_path / "file", "test", {"part": "text"}, clock.now())
+    failed = await job(pool, asked.id)
+    assert failed.state == "FAILED" and failed.error and failed.error.startswith(f"{tmp_path}/file cannot be written: ")
 
 
 async def test_bundles_of_a_training_that_is_stopped_before_its_decision_are_deleted(

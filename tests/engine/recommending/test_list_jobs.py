@@ -1,6 +1,9 @@
 """Jobs that write the lists of all users: requested once, carried out once, with their progress."""
 
 import asyncio
+import errno
+import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,15 @@ import pytest
 from bus.envelope import Envelope
 from core import clock
 from core.contract import read_event
-from core.errors import InvalidInput, RateLimited, StoreUnavailable
+from core.errors import InvalidInput, PlaceRefused, RateLimited, StoreUnavailable
 from core.settings import Lists, Stores
 from core.uploads import Offer
 from db.events import insert_events
 from db.items import upsert_items
-from db.jobs import Job, LeaseLost, job_by_id, lease_job
-from db.list_jobs import LISTS, MOST_WAITING, finish_list_job
+from db.jobs import MOST_LEASES, Job, LeaseLost, give_up_jobs, job_by_id, lease_job
+from db.lake import list_files as files_of_lists
+from db.lake.location import Lake
+from db.list_jobs import LISTS, MOST_WAITING, claim_old_files, finish_list_job
 from db.postgres import Pool
 from engine.catalogue.filters import Filter
 from engine.models.leases import TrainingStopped
@@ -179,8 +184,114 @@ async def test_a_job_that_lost_its_lease_leaves_no_file(
         await finish_list_job(pool, job, {})
 
 
+@pytest.mark.parametrize("within", ["", "/home"])
+async def test_a_place_that_takes_no_files_ends_the_job_with_its_name(
+    pool: Pool, stores: Stores, tmp_path: Path, within: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    place = Lists(lists_url=f"{tmp_path}/file{within}")
+    job = await requested(pool, place)
+    with pytest.raises(PlaceRefused):
+        await write_waiting_lists(stores, place)
+    failed = await again(pool, job)
+    assert failed.state == "FAILED" and failed.finished_at
+    assert failed.error and failed.error.startswith(f"The file at {place.lists_url}/mail%2Fde/")
+    assert failed.error.endswith("cannot be written: NotADirectoryError: Not a directory")
+
+
+@pytest.mark.usefixtures("shop")
+async def test_a_full_place_ends_the_job_and_leaves_no_file(
+    pool: Pool, stores: Stores, place: Lists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files_of_lists.pq.ParquetWriter, "write_table", full)
+    job = await requested(pool, place)
+    with pytest.raises(PlaceRefused):
+        await write_waiting_lists(stores, place)
+    failed = await again(pool, job)
+    assert failed.state == "FAILED" and failed.error
+    assert failed.error.endswith("cannot be written: OSError: No space left on device")
+    assert [path for path in (tmp_path / "lists").rglob("*") if path.is_file()] == []
+
+
+async def test_a_place_that_is_away_is_tried_again_and_the_job_says_why(
+    pool: Pool, stores: Stores, place: Lists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr(Lake, "create", lambda lake, _: _within(lake, away))
+    job = await requested(pool, place)
+    for _ in range(MOST_LEASES):
+        with pytest.raises(StoreUnavailable):
+            await write_waiting_lists(stores, place)
+        waits = await again(pool, job)
+        assert waits.state == "RUNNING" and waits.error and "did not answer: TimeoutError" in waits.error
+        await pool.execute("UPDATE training_jobs SET lease_until = now() - interval '1 second'")
+    assert await give_up_jobs(pool) == [job.id]
+    failed = await again(pool, job)
+    assert failed.state == "FAILED" and failed.error
+    assert failed.error.startswith("given up: ") and failed.error.endswith(waits.error)
+
+
+def _within(lake: Lake, fails: Callable[[], None]) -> tuple[str, Any]:
+    with lake.translated(writes=True):
+        fails()
+    return "", None
+
+
+async def test_a_place_with_a_password_is_refused_without_repeating_it(pool: Pool, stores: Stores) -> None:
+    place = Lists(lists_url="s3://key:hidden@bucket/lists")
+    job = await requested(pool, place)
+    with pytest.raises(InvalidInput):
+        await write_waiting_lists(stores, place)
+    failed = await again(pool, job)
+    assert failed.state == "FAILED" and failed.error
+    assert failed.error.startswith("PENCHANT_LISTS_URL: ") and "hidden" not in failed.error
+
+
 async def test_a_trainer_that_ends_begins_no_lists(pool: Pool, stores: Stores, place: Lists) -> None:
     job = await requested(pool, place)
     with pytest.raises(TrainingStopped):
         await write_waiting_lists(stores, place, stopping=lambda: True)
     assert (await again(pool, job)).state == "QUEUED"
+
+
+@pytest.mark.usefixtures("shop")
+async def test_files_that_are_old_are_deleted_and_no_others(
+    pool: Pool, stores: Stores, place: Lists, tmp_path: Path
+) -> None:
+    old, new = await requested(pool, place), await requested(pool, place, WantedLists("home"))
+    files = [await write_waiting_lists(stores, place) for _ in range(2)]
+    (tmp_path / "lists" / "home" / "2020-01-01-1.parquet").write_text("of somebody else")
+    weeks = place.model_copy(update={"lists_keep": 7})
+    await pool.execute("UPDATE training_jobs SET finished_at = now() - interval '8 days' WHERE id = $1", old.id)
+    claimed = await asyncio.gather(*(claim_old_files(pool, timedelta(days=7)) for _ in range(4)))
+    assert sorted(claimed) == [False, False, False, True]
+    assert await write_waiting_lists(stores, weeks) is None
+    left = {path.name for path in (tmp_path / "lists").rglob("*") if path.is_file()}
+    assert left == {Path(str(files[1])).name, "2020-01-01-1.parquet"}
+    assert "file" not in ((await again(pool, old)).list_progress or {})
+    assert ((await again(pool, new)).list_progress or {})["file"] == files[1]
+    assert not await claim_old_files(pool, timedelta(days=7))
+
+
+@pytest.mark.usefixtures("shop")
+async def test_an_old_file_that_cannot_be_deleted_is_tried_again_and_stops_nothing(
+    pool: Pool, stores: Stores, place: Lists, tmp_path: Path
+) -> None:
+    old = await requested(pool, place)
+    assert await write_waiting_lists(stores, place)
+    await pool.execute("UPDATE training_jobs SET finished_at = now() - interval '31 days'")
+    folder = tmp_path / "lists" / "mail%2Fde"
+    file = next(folder.iterdir())
+    file.unlink()
+    file.mkdir()
+    await requested(pool, place, WantedLists("home"))
+    assert await write_waiting_lists(stores, place)
+    assert "file" in ((await again(pool, old)).list_progress or {})
+    file.rmdir()
+    await write_waiting_lists(stores, place)
+    assert "file" not in ((await again(pool, old)).list_progress or {})
