@@ -1,4 +1,4 @@
-// Apollo Client and urql with their persisted queries, automatic and pushed, against a gateway: what was sent, and what came.
+// Apollo Client and urql with automatic persisted queries, against a gateway: what was sent, and what came.
 import { createHash } from "node:crypto";
 import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, gql } from "@apollo/client";
 import { PersistedQueryLink } from "@apollo/client/link/persisted-queries";
