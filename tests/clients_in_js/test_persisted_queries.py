@@ -34,4 +34,5 @@ async def test_texts_are_sent_once_and_hashes_after_that(
     got = json.loads(output.splitlines()[-1])
     assert got["get"]["sent"] == ["GET hash 200", "POST text 200", "GET hash 200"]
     assert got["post"]["sent"] == ["POST hash 200", "POST text 200", "POST hash 200"]
-    assert got["urql"]["sent"] == ["GET hash 200", "POST text 200", "GET hash 200"]
+    assert got["urql"]["sent"] == ["GET hash 200", "GET text 200", "GET hash 200"]
+    assert {kind: len(one["answers"]) for kind, one in got.items()} == {"get": 2, "post": 2, "urql": 2}
