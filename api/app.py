@@ -131,6 +131,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             limits = await stack.enter_async_context(open_limits(settings.rates, gateway.redis, pool))
             documents = ClientDocuments(pool, gateway.redis)
             stack.push_async_callback(documents.close)
+            await documents.load()
         except PenchantError as error:
             log.error("gateway_not_started", reason=str(error))
             raise

@@ -61,6 +61,10 @@ class ClientDocuments:
             partial(Bulkhead, CALLER_PLACES, waiting=CALLER_WAITING, patience=CALLER_PATIENCE, refuse=RateLimited)
         )
 
+    async def load(self) -> None:
+        """Read what clients may send before the first of them asks, if Postgres answers."""
+        await self._refresher.refresh()
+
     async def required(self, client_id: str) -> bool:
         """Whether the client may send no texts. Raises StoreUnavailable while that has never been read."""
         return (await self._settings_of(client_id)).required
