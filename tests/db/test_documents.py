@@ -36,8 +36,8 @@ def document(text: str, *aliases: str) -> TrustedDocument:
 
 
 async def found(pool: Pool, client_id: str, id: str) -> str | None:
-    document = await find_document(pool, client_id, id)
-    return document and document.body
+    stored = await find_document(pool, client_id, id)
+    return stored.body if stored else None
 
 
 async def test_a_document_is_found_by_its_digest_and_its_other_id_by_its_own_client_only(pool: Pool) -> None:

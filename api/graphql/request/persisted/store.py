@@ -60,6 +60,9 @@ class ClientDocuments:
         self._callers = CallerBulkheads(
             partial(Bulkhead, CALLER_PLACES, waiting=CALLER_WAITING, patience=CALLER_PATIENCE, refuse=RateLimited)
         )
+        self._keepers = CallerBulkheads(
+            partial(Bulkhead, CALLER_PLACES, waiting=0, patience=CALLER_PATIENCE, refuse=RateLimited)
+        )
 
     async def load(self) -> None:
         """Read what clients may send before the first of them asks, if Postgres answers."""
@@ -82,16 +85,21 @@ class ClientDocuments:
         return await self._find_automatic(viewer, id) if found is None and automatic else found
 
     async def keep(self, viewer: Viewer, text: str, digest: str) -> None:
-        """Let the viewer's client use this valid text by its SHA-256, in all gateways for a day if Redis takes it."""
+        """Let the viewer's client use this valid text by its SHA-256, in all gateways for a day if Redis takes it.
+
+        Where Redis is too slow for it, only this process knows the text: nobody is refused for that.
+        """
         key = (viewer.client_id, digest)
         if self._automatic.find(key) is not None:
             return
         self._automatic.keep(key, Persisted(text, digest, trusted=False))
         try:
-            async with self._callers.of(viewer.caller).place():
+            async with self._keepers.of(viewer.caller).place():
                 await keep_automatic(self._redis, viewer.client_id, digest, text)
         except StoreUnavailable as error:
             log_unavailable(error, doing="keep an automatic document")
+        except RateLimited:
+            return
 
     async def close(self) -> None:
         """Stop reading."""
@@ -124,6 +132,8 @@ class ClientDocuments:
                 text = await read_automatic(self._redis, viewer.client_id, id)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read an automatic document")
+            return None
+        except RateLimited:  # then it sends the text
             return None
         return None if text is None else self._automatic.keep(key, Persisted(text, id, trusted=False))
 

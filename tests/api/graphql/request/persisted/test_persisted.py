@@ -1,5 +1,6 @@
 """Persisted documents over /graphql: trusted ones, automatic ones, and clients that may send no texts."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,6 +24,7 @@ from db.clients import Client, create_client
 from db.documents import TrustedDocument, digest_of, push_documents, remove_documents, require_documents
 from db.postgres import Pool
 from engine.viewer import Viewer
+from tests.faults import Relay
 from tests.storeless import Storeless
 
 HELLO, CALL = "query Hello($n: String!) { hello(name: $n) trusted }", "mutation { call }"
@@ -282,9 +284,24 @@ async def test_without_redis_a_text_is_answered_and_its_hash_works_in_the_same_p
         assert (await get(alone, **automatic(hashed(HELLO)), variables=FOR)).json() == answer.json()
 
 
+async def test_a_redis_that_hangs_refuses_nobody(pool: Pool, redis_url: str) -> None:
+    relay = Relay(redis_url)
+    async with connect_redis(await relay.open(mute=True), timeout=0.3) as hung, process(pool, hung) as alone:
+        texts = [f'{{ a{number}: hello(name: "you") }}' for number in range(70)]
+        answers = await asyncio.gather(*(post(alone, query=text, **automatic(hashed(text))) for text in texts))
+        assert {answer.status_code for answer in answers} == {200}
+        assert all("data" in answer.json() for answer in answers)
+        known = await asyncio.gather(*(get(alone, **automatic(hashed(text))) for text in texts))
+        assert all("data" in answer.json() for answer in known)
+        unknown = await asyncio.gather(*(get(alone, **automatic(hashed(f"{n}"))) for n in range(70)))
+        assert {outcome(answer) for answer in unknown} == {UNKNOWN}
+    await relay.close()
+
+
 async def test_another_version_is_not_supported(web: httpx.AsyncClient) -> None:
     for version in (2, "1", None):
-        for more in ({}, {"query": HELLO, "variables": FOR}):
+        bodies: list[dict[str, Any]] = [{}, {"query": HELLO, "variables": FOR}]
+        for more in bodies:
             refused = await post(web, **automatic(hashed(HELLO), version), **more)
             assert outcome(refused) == (400, "PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
 
