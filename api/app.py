@@ -20,6 +20,7 @@ from starlette.routing import Route
 from api.errors import error_answer, masked_answer
 from api.gateway import Gateway
 from api.graphql.request.endpoint import GraphQLEndpoint
+from api.graphql.request.persisted.store import ClientDocuments
 from api.graphql.schema import SCHEMA
 from api.http.addresses import Network
 from api.http.cors import Cors
@@ -72,6 +73,7 @@ class LifespanState(TypedDict):
     probes: StoreProbes
     trusted_proxies: tuple[Network, ...]
     limits: Limits
+    documents: ClientDocuments
 
 
 def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starlette:
@@ -129,6 +131,9 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             limits = await stack.enter_async_context(
                 open_limits(settings.rates, gateway.redis, pool, authority.verifier.changes)
             )
+            documents = ClientDocuments(pool, gateway.redis)
+            stack.push_async_callback(documents.close)
+            await documents.load()
         except PenchantError as error:
             log.error("gateway_not_started", reason=str(error))
             raise
@@ -147,6 +152,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             probes=probes,
             trusted_proxies=settings.gateway.trusted_proxies,
             limits=limits,
+            documents=documents,
         )
         log.info("gateway_stopping")
 

@@ -12,6 +12,7 @@ from benchmarks.hostile_traffic import CLOSED, Send, Target, Traffic, one_each, 
 MEGABYTE = 1 << 20
 HUNDRED = 100  # megabytes
 WAITING = 300  # connections
+IDLE = 5_000  # connections
 LINES = "application/x-ndjson"
 
 
@@ -139,6 +140,22 @@ def _waiting(start: Callable[[Target], bytes], more: bytes) -> Send:
     return send
 
 
+async def _idle(traffic: Traffic) -> None:
+    """Connections that send nothing; each that is closed is opened again."""
+
+    async def wait() -> None:
+        while not traffic.over:
+            with suppress(OSError):
+                wire = await traffic.opened()
+                with suppress(OSError, TimeoutError):
+                    async with asyncio.timeout(max(0.1, traffic.deadline - asyncio.get_running_loop().time())):
+                        await wire.reader.read(1)
+                traffic.answers[CLOSED if wire.reader.at_eof() else "open"] += 1
+                wire.close()
+
+    await asyncio.gather(*(wait() for _ in range(IDLE)))
+
+
 async def _leaving(traffic: Traffic) -> None:
     """Connections that are closed as soon as they are open, and callers that leave before the answer."""
     request = traffic.target.post('{"query":"{ items(first: 50) { nodes { id title } } }"}')
@@ -185,6 +202,7 @@ ATTACKS: dict[str, Callable[[Target], Send]] = {
     "http/pipelined": _fixed(_pipelined),
     "http/half-open": lambda _: _waiting(lambda target: target.head("POST", "/graphql"), b"a:b\r\n"),
     "http/slow-bodies": lambda _: _waiting(_start(1_000_000), b"{"),
+    "http/idle": _fixed(_idle),
     "http/leaving": _fixed(_leaving),
     "http/gzip": lambda target: repeated(*_compressed(target)),
 }

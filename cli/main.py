@@ -32,6 +32,7 @@ COMMANDS = {
     "users": "cli.commands.users:app",
     "erasures": "cli.commands.erasures:app",
     "clients": "cli.commands.clients:app",
+    "documents": "cli.commands.documents:app",
     "issuers": "cli.commands.issuers:app",
     "accounts": "cli.commands.accounts:app",
     "keys": "cli.commands.keys:app",

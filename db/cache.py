@@ -25,6 +25,7 @@ BASE_TTL: Final = 86_400  # seconds
 DELTA_TTL: Final = 2 * 86_400  # seconds; longer than a base, so that no event is missing from both
 DELTA_LENGTH: Final = 512  # events of one person
 HINT_TTL: Final = 86_400  # seconds an acknowledged event is remembered
+DOCUMENT_TTL: Final = 86_400  # seconds an automatic document is kept
 SERVING_CHANGED: Final = "serving:changed"  # a channel
 BASES: Final = "person:*:base"
 LINEAGE: Final = "lineage"  # holds the id of the server run that wrote the data
@@ -175,6 +176,12 @@ def person_keys(person: Person) -> PersonKeys:
 def rate_key(kind: str, whose: str) -> str:
     """The key of the units that a client, person or address has used lately, over a hash of its name."""
     return f"rate:{kind}:{blake2b(whose.encode(), digest_size=12).hexdigest()}"
+
+
+def document_keys(client_id: str) -> tuple[str, str]:
+    """The key of the index of a client's automatic documents, and what the keys of the documents begin with."""
+    name = blake2b(client_id.encode(), digest_size=12).hexdigest()
+    return f"documents:{{{name}}}", f"document:{{{name}}}:"
 
 
 async def ask(redis: Redis, *commands: Command) -> list[Any]:

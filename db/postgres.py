@@ -22,6 +22,7 @@ _UNAVAILABLE: Final = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
 )
+CANCEL_TIMEOUT: Final = 1.0  # seconds to wait until Postgres has ended a statement that was cancelled
 POSTGRES_FULL: Final = "Postgres takes no new data: its disk is full."
 _CONTENDED: Final = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
 _OUTDATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
@@ -110,9 +111,9 @@ class PooledConnection:
     copy_from_query = _copying("copy_from_query")
     copy_to_table = _copying("copy_to_table")
 
-    def transaction(self, **options: Any) -> "_Block":
+    def transaction(self, **options: Any) -> "_Transaction":
         """A transaction, or a savepoint inside the one already open."""
-        return _Block(self.raw.transaction(**options), lambda _: None)
+        return _Transaction(self.raw, self.raw.transaction(**options))
 
 
 class _Block:
@@ -132,11 +133,33 @@ class _Block:
 
     async def __aexit__(self, *raised: Any) -> None:
         try:
-            await self._inner.__aexit__(*raised)
+            await self._end(*raised)
         except _TRANSLATED as error:
             if isinstance(raised[1], asyncio.CancelledError):
                 return
             raise _unavailable(error) from error
+
+    async def _end(self, *raised: Any) -> None:
+        await self._inner.__aexit__(*raised)
+
+
+class _Transaction(_Block):
+    """A transaction. It terminates its connection when it cannot be rolled back soon."""
+
+    def __init__(self, raw: Any, inner: Any) -> None:
+        super().__init__(inner, lambda _: None)
+        self._raw = raw
+
+    async def _end(self, *raised: Any) -> None:
+        if raised[0] is None:
+            await self._inner.__aexit__(*raised)
+            return
+        try:
+            async with asyncio.timeout(CANCEL_TIMEOUT):
+                await self._inner.__aexit__(*raised)
+        except TimeoutError:
+            self._raw.terminate()
+            raise
 
 
 class Pool(asyncpg.Pool):  # type: ignore[misc]
@@ -145,6 +168,10 @@ class Pool(asyncpg.Pool):  # type: ignore[misc]
     def acquire(self, *, timeout: float | None = None) -> _Block:
         """A connection for a block, released at its end."""
         return _Block(super().acquire(timeout=timeout), PooledConnection)
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:
+        """Take a connection back; one whose last statement was cancelled and does not end soon is terminated."""
+        await super().release(connection, timeout=timeout or CANCEL_TIMEOUT)
 
 
 async def connect_pool(url: str, *, size: int = 10, timeout: float = 5.0, connect_timeout: float = 5.0) -> Pool:

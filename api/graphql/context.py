@@ -25,11 +25,15 @@ MAX_EVENTS = 3  # per reason
 
 @dataclass
 class Context:
-    """One request. Its loaders read each person once and keep one bundle, however many fields ask."""
+    """One request. Its loaders read each person once and keep one bundle, however many fields ask.
+
+    `trusted_document` is the id of its document when that is a trusted one.
+    """
 
     viewer: Viewer
     gateway: Gateway
     request_id: str
+    trusted_document: str | None = None
     filters: dict[int, Any] = field(default_factory=dict)  # what `api.graphql.types.filters` has read
     _evidence: dict[Person, GatheredReads[str, list[Event]]] = field(default_factory=dict, init=False)
 

@@ -15,6 +15,7 @@ from api.oauth.clients.registration import (
     register,
 )
 from api.oauth.clients.secrets import hash_secret
+from cli.commands import client_documents
 from cli.commands.client_limits import Daily, Rate, show_or_set
 from cli.database import on_pool
 from cli.errors import Refused, WrongCommand, refusals
@@ -227,6 +228,12 @@ def _print(made: dict[str, Any], *, as_json: bool) -> None:
 def limits(client_id: ClientId, rate: Rate = None, daily: Daily = None, as_json: AsJson = False) -> None:
     """Show or set the rate and the daily quota of a client. They count in every gateway within three seconds."""
     show_or_set(_database(), client_id, rate, daily, as_json)
+
+
+@app.command()
+def documents(client_id: ClientId, mode: client_documents.Wanted = None, as_json: AsJson = False) -> None:
+    """Show or set whether a client may send GraphQL texts. It counts in every gateway within three seconds."""
+    client_documents.show_or_set(_database(), client_id, mode, as_json)
 
 
 def _shown(client: Client) -> dict[str, Any]:

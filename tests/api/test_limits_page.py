@@ -6,7 +6,7 @@ from typing import Any
 
 from api import errors
 from api.graphql import context
-from api.graphql.request import documents, limits, parsing
+from api.graphql.request import documents, limits, parsing, reading
 from api.graphql.types import connections, filters
 from api.http import json_body
 from api.oauth import form
@@ -22,7 +22,8 @@ from api.oauth.tokens import verifier
 from api.routes import bulk
 from core import amounts, events, events_v1, rates, texts, uploads
 from core.settings import Gateway, Ingest, Rates, Tokens
-from db import authorizations, client_audit, sessions, signing_keys
+from db import authorizations, automatic_documents, client_audit, sessions, signing_keys
+from db import documents as trusted_documents
 from engine import outcomes, scopes
 from engine.clients import administering, changing
 from engine.intake import ingest
@@ -67,6 +68,12 @@ ENFORCED = {
     "aliases": (limits.MAX_ALIASES, ""),
     "directives": (limits.MAX_DIRECTIVES, ""),
     "cost: 2 for an object, 1 for a scalar, times `first`": (limits.MAX_COST, ""),
+    "trusted documents of a client": (trusted_documents.MOST_DOCUMENTS, ""),
+    "all trusted documents of a client": (trusted_documents.MOST_BYTES, " bytes"),
+    "other ids of a client's trusted documents": (trusted_documents.MOST_ALIASES, ""),
+    "an id of a document": (reading.LONGEST_DOCUMENT_ID, " characters"),
+    "automatic documents of a client; the oldest are dropped": (automatic_documents.MOST_DOCUMENTS, ""),
+    "an automatic document that is kept": (automatic_documents.LONGEST, " bytes"),
     "errors in an answer": (errors.MAX_ERRORS, ""),
     "an error message": (errors.MAX_MESSAGE, " characters"),
     "events, items, users or ids of a call": (outcomes.MAX_ELEMENTS, ""),

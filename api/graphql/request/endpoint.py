@@ -24,6 +24,8 @@ from api.graphql.request.coercion import coerce_variables
 from api.graphql.request.documents import Document, Documents, Operation
 from api.graphql.request.graphiql import PAGE, POLICY
 from api.graphql.request.parsing import DocumentInvalid
+from api.graphql.request.persisted.store import ClientDocuments
+from api.graphql.request.persisted.texts import source_of
 from api.graphql.request.reading import (
     JSON,
     RESPONSE_JSON,
@@ -80,7 +82,10 @@ class _Unprepared:
 
 
 class GraphQLEndpoint:
-    """An ASGI app for one path. `scope["state"]` must have `gateway` and `verifier`, see `api.app.State`."""
+    """An ASGI app for one path. `scope["state"]` must have `gateway` and `verifier`, see `api.app.LifespanState`.
+
+    Without `documents` there are no persisted documents.
+    """
 
     def __init__(self, schema: Schema, *, graphiql: bool, timeout: float) -> None:
         self._schema = schema._schema
@@ -148,7 +153,11 @@ class GraphQLEndpoint:
         self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer, place: AsyncExitStack
     ) -> tuple[int, dict[str, Any], list[Header]]:
         gateway: Gateway = scope["state"]["gateway"]
-        document = await self._document(request.query, viewer, gateway.turns)
+        documents: ClientDocuments | None = scope["state"].get("documents")
+        source = await source_of(request, viewer, documents)
+        document = await self._document(source.text, viewer, gateway.turns)
+        if source.registered is not None and documents is not None:
+            await documents.keep(viewer, source.text, source.registered)
         operation = document.operation(request.operation_name)
         summary_of(scope).operation = operation.label
         cost = self._check(scope["method"], viewer, document, operation, request.variables)
@@ -157,7 +166,7 @@ class GraphQLEndpoint:
             units += self._documents.inputs(document, operation, viewer.scopes).count_elements(request.variables)
             await meter.take(units)
         request_id = scope["state"].get("request_id", "")
-        context = Context(viewer, gateway, request_id)
+        context = Context(viewer, gateway, request_id, source.trusted)
         with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
             async with self._dear.of(viewer.caller).place() if units > DEAR else nullcontext():
                 variables = await self._coerce(document, operation, request, viewer, gateway.turns)

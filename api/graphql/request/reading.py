@@ -2,26 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from api.errors import RequestRefused
 from api.http.endpoint import Headers
 from api.http.json_body import parse_json
+from db.documents import LONGEST_ALIAS, is_digest
 
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
 _OFFERED = (JSON, RESPONSE_JSON)
+LONGEST_DOCUMENT_ID: Final = LONGEST_ALIAS  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class GraphQLRequest:
-    """One operation to run. `nodes` is the number of JSON values in `variables`, or more."""
+    """One operation to run. `nodes` is the number of JSON values in `variables`, or more.
 
-    query: str
+    Its document is the text `query`, or the persisted one that `document_id` names. With both, `document_id` is the
+    SHA-256 under which the caller wants to use the text from now on.
+    """
+
+    query: str | None
     operation_name: str | None
     variables: dict[str, Any]
     nodes: int
+    document_id: str | None = None
 
 
 def choose_media_type(headers: Headers) -> str | None:
@@ -97,16 +104,41 @@ def _check_content_headers(headers: Headers) -> None:
 
 def _graphql_request(parameters: dict[str, Any], nodes: int) -> GraphQLRequest:
     query, name = parameters.get("query"), parameters.get("operationName")
-    variables = parameters.get("variables")
-    if not isinstance(query, str) or not query:
-        raise _bad_request("query must be a string with a GraphQL document.")
+    variables, extensions = parameters.get("variables"), parameters.get("extensions")
     if name is not None and not isinstance(name, str):
         raise _bad_request("operationName must be a string.")
     if variables is not None and not isinstance(variables, dict):
         raise _bad_request("variables must be an object.")
-    if not isinstance(parameters.get("extensions"), dict | None):
+    if not isinstance(extensions, dict | None):
         raise _bad_request("extensions must be an object.")
-    return GraphQLRequest(query, name or None, variables or {}, nodes)
+    document_id = _read_document_id(parameters, extensions or {})
+    if (document_id is None or query is not None) and (not isinstance(query, str) or not query):
+        raise _bad_request("query must be a string with a GraphQL document.")
+    return GraphQLRequest(query, name or None, variables or {}, nodes, document_id)
+
+
+def _read_document_id(parameters: Mapping[str, Any], extensions: Mapping[str, Any]) -> str | None:
+    """The id of a persisted document: `documentId`, or Apollo's `extensions.persistedQuery.sha256Hash`."""
+    own, automatic = parameters.get("documentId"), extensions.get("persistedQuery")
+    if own is not None:
+        if parameters.get("query") is not None:
+            raise _bad_request("Send documentId or query, not both.")
+        return _read_id(own, "documentId")
+    if automatic is None:
+        return None
+    if not isinstance(automatic, dict):
+        raise _bad_request("extensions.persistedQuery must be an object.")
+    if automatic.get("version") != 1:
+        raise RequestRefused("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
+    return _read_id(automatic.get("sha256Hash"), "extensions.persistedQuery.sha256Hash")
+
+
+def _read_id(value: Any, name: str) -> str:
+    """A document's id; a SHA-256 in small letters and without its prefix."""
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_DOCUMENT_ID or not value.isprintable():
+        raise _bad_request(f"{name} must be a string of 1 to {LONGEST_DOCUMENT_ID} characters.")
+    digest = value.removeprefix("sha256:").lower()
+    return digest if is_digest(digest) else value
 
 
 def _read_ranges(accept: str) -> list[tuple[str, float]]:

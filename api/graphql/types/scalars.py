@@ -144,6 +144,7 @@ SCALARS: dict[object, ScalarDefinition] = {
     Decimal: strawberry.scalar(
         name="Decimal",
         description='An exact decimal number, as a string such as "12.90". Whole numbers may also be sent as integers.',
+        specified_by_url="https://www.w3.org/TR/xmlschema11-2/#decimal",
         serialize=write_decimal,
         parse_value=read_decimal,
         parse_literal=_literal(read_decimal),
@@ -159,6 +160,7 @@ SCALARS: dict[object, ScalarDefinition] = {
     Scope: strawberry.scalar(
         name="federation__Scope",
         description="A scope of an access token, named as Apollo Federation names it.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc6749#section-3.3",
         serialize=str,
         parse_value=str,
     ),

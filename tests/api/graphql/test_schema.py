@@ -10,9 +10,11 @@ from graphql import (
     GraphQLInterfaceType,
     GraphQLNonNull,
     GraphQLObjectType,
+    GraphQLScalarType,
     get_named_type,
     is_introspection_type,
     is_list_type,
+    is_specified_scalar_type,
 )
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
@@ -54,6 +56,13 @@ def scopes(field: GraphQLField) -> set[str]:
     permissions = [one for one in known.permission_classes if issubclass(one, ScopePermission)]
     assert len(permissions) == len(known.permission_classes)
     return {scope for permission in permissions for scope in permission.scopes}
+
+
+def test_every_custom_scalar_names_its_specification() -> None:
+    custom = [one for one in TYPES.values() if isinstance(one, GraphQLScalarType) and not is_specified_scalar_type(one)]
+    assert len(custom) >= 4
+    published = ("https://www.rfc-editor.org/rfc/rfc", "https://www.iso.org/iso-", "https://www.w3.org/TR/")
+    assert [one.name for one in custom if not (one.specified_by_url or "").startswith(published)] == []
 
 
 @pytest.mark.parametrize("root", ROOTS)

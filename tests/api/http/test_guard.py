@@ -42,6 +42,8 @@ async def port() -> AsyncIterator[int]:
 
 POST = b"POST / HTTP/1.1\r\nhost: shop\r\n"
 CLOSE = b"connection: close\r\n"
+HALF_OPEN = 300
+HALVES = (b"", POST + b"x-slow: 1\r\n", POST + b"content-length: 5\r\n\r\nhe")
 
 
 async def test_an_answer_carries_the_id_of_its_request(port: int) -> None:
@@ -55,6 +57,16 @@ async def test_an_answer_carries_the_id_of_its_request(port: int) -> None:
 @pytest.mark.parametrize("sent", [b"", b"POST", b"\r\n", POST, POST + b"x-slow: 1\r\n"])
 async def test_a_connection_without_a_whole_request_head_is_closed(port: int, sent: bytes) -> None:
     assert await exchange(port, sent) == b""
+
+
+async def test_hundreds_of_half_open_connections_are_closed_and_hold_nobody_up(port: int) -> None:
+    waiting = [asyncio.create_task(exchange(port, HALVES[number % len(HALVES)])) for number in range(HALF_OPEN)]
+    while not all(task.done() for task in waiting):
+        whole = await exchange(port, POST, CLOSE, b"content-length: 5\r\n\r\n", b"hello")
+        assert status(whole) == 200
+    answers = await asyncio.gather(*waiting)
+    assert {answer and status(answer) for answer in answers} == {b"", 408}
+    assert answers.count(b"") == HALF_OPEN * 2 // 3, "a body that is not finished gets an answer"
 
 
 async def test_a_later_request_on_the_same_connection_has_a_time_limit_too(port: int) -> None:
