@@ -19,6 +19,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from api.errors import error_answer, masked_answer
 from api.gateway import Gateway
+from api.graphql.graphiql.page import SCRIPT, STYLE, GraphiQLFile
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
 from api.graphql.subscriptions.websocket import WebSocketEndpoint
@@ -94,6 +95,8 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
         *health.ROUTES,
         *metrics.routes(settings.watching),
     ]
+    if edge.graphiql:
+        routes += [Route(path, GraphiQLFile(path)) for path in (SCRIPT, STYLE)]
     app = Starlette(
         routes=[*routes, WebSocketRoute("/graphql", WebSocketEndpoint(endpoint))],
         middleware=[

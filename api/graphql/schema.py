@@ -26,9 +26,7 @@ from api.graphql.types.keys import Key
 from api.graphql.types.permissions import OrOneself, RequiresScopes, directives_of
 from api.graphql.types.scalars import SCALARS
 
-_LINK = (
-    'extend schema @link(url: "https://specs.apollo.dev/federation/v2.5", import: ["@key", "@requiresScopes"])'
-)
+_LINK = 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.5", import: ["@key", "@requiresScopes"])'
 ADDED_FIELDS = {Item: [SIMILAR]}  # fields whose type refers back to the type they are a field of
 
 

@@ -20,9 +20,9 @@ from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_
 from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
+from api.graphql.graphiql.page import send_page
 from api.graphql.request.coercion import coerce_variables
 from api.graphql.request.documents import Document, Documents, Operation
-from api.graphql.request.graphiql import PAGE, POLICY
 from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.reading import (
     JSON,
@@ -102,7 +102,7 @@ class GraphQLEndpoint:
         """Answer one request; every failure is answered too."""
         headers = read_headers(scope)
         if self._graphiql and scope["method"] == "GET" and not scope["query_string"] and accepts_html(headers):
-            await send_answer(send, 200, b"text/html; charset=utf-8", PAGE, [(b"content-security-policy", POLICY)])
+            await send_page(send)
             return
         request_id = scope["state"].get("request_id", "")
         kind = choose_media_type(headers)

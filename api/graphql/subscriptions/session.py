@@ -24,7 +24,8 @@ from api.graphql.subscriptions.messages import (
     read_message,
 )
 from api.http.request_metrics import RequestSummary
-from api.http.streams import CHECK, Streams, token_end
+from api.http import streams
+from api.http.streams import Streams, token_end
 from api.limits.limits import admit, meter_of
 from core import metrics
 from core.tasks import end
@@ -97,7 +98,7 @@ class Session:
         token = asyncio.create_task(token_end(self._scope["state"]["verifier"], self._headers, self._viewer))
         try:
             while not token.done():
-                await asyncio.wait({token}, timeout=CHECK)
+                await asyncio.wait({token}, timeout=streams.CHECK)
                 if not self._tasks and monotonic() - self._used_at > IDLE:
                     raise Closed(Close.IDLE)
         finally:

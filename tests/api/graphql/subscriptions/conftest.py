@@ -26,7 +26,7 @@ from core.settings import Stores
 from db.clients import create_client
 from db.postgres import Pool
 from engine.scopes import SCOPES
-from tests.in_process import BASE, Configured
+from tests.in_process import Configured
 from tests.running import CLIENT, SECRET
 
 DEADLINE = 10.0  # seconds
@@ -117,9 +117,7 @@ async def serving(stores: Stores) -> AsyncIterator[Serving]:
 
 
 @pytest.fixture
-async def gateway_at(
-    stores: Stores, pool: Pool, redis: Redis, channel: AbstractChannel
-) -> AsyncIterator[Serving]:
+async def gateway_at(stores: Stores, pool: Pool, redis: Redis, channel: AbstractChannel) -> AsyncIterator[Serving]:
     """A gateway, with one client that has every scope and one registered origin."""
     grants = [CLIENT_CREDENTIALS, TOKEN_EXCHANGE]
     record = register(CLIENT, SECRET, grants=grants, scope=" ".join(SCOPES), origins=[ORIGIN])
@@ -145,4 +143,3 @@ async def connected(gateway_at: Serving) -> AsyncIterator[Connect]:
         yield open_socket
 
 
-__all__ = ["BASE"]
