@@ -23,8 +23,8 @@ from api.graphql.subscriptions.messages import (
     Subscribe,
     read_message,
 )
-from api.http.request_metrics import RequestSummary
 from api.http import streams
+from api.http.request_metrics import RequestSummary
 from api.http.streams import Streams, token_end
 from api.limits.limits import admit, meter_of
 from core import metrics

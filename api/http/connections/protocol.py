@@ -112,9 +112,9 @@ class GatewayProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False  # the parser cannot say where the next request begins
 
     def _should_upgrade(self) -> bool:
-        """Only a GET of WEBSOCKET_PATH may become a WebSocket; elsewhere the header is ignored."""
-        path, method = self.url.partition(b"?")[0], self.parser.get_method()
-        return path == WEBSOCKET_PATH and method == b"GET" and super()._should_upgrade()
+        """Only a GET of WEBSOCKET_PATH in HTTP/1.1 may become a WebSocket; elsewhere the header is ignored."""
+        asked = self.parser.get_method(), self.url.partition(b"?")[0], self.parser.get_http_version()
+        return asked == (b"GET", WEBSOCKET_PATH, "1.1") and super()._should_upgrade()
 
     def on_body(self, body: bytes) -> None:
         """Content is not overhead."""

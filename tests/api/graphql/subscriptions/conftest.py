@@ -141,5 +141,3 @@ async def connected(gateway_at: Serving) -> AsyncIterator[Connect]:
             return caller
 
         yield open_socket
-
-
