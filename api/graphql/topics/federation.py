@@ -1,5 +1,6 @@
 """Federation 2: a shop's router composes this schema with others, and asks for items and users by their keys."""
 
+import asyncio
 from typing import Annotated, Any, ClassVar, Final, cast
 
 import strawberry
@@ -59,9 +60,9 @@ class FederationQuery:
     @strawberry.field(
         name="_service", permission_classes=[requires("schema:read")], description="This schema, for a router."
     )
-    def service(self, info: Info) -> Service | None:
-        """The schema without what federation itself adds."""
-        return Service(sdl=cast(Any, info.schema).subgraph_sdl)
+    async def service(self, info: Info) -> Service | None:
+        """The schema as a subgraph; printed once, in a thread, because that takes long."""
+        return Service(sdl=await asyncio.to_thread(getattr, info.schema, "subgraph_sdl"))
 
     @strawberry.field(
         name="_entities",

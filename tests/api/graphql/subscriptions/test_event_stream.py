@@ -74,9 +74,11 @@ async def test_jobs_are_followed(gateway_at: Serving, pool: Pool) -> None:
 
 async def test_a_get_subscribes_too(gateway_at: Serving, pool: Pool) -> None:
     await request_job(pool, "affinity", "waits", "a test")
-    async with asking(gateway_at, await gateway_at.token()) as client:
-        async with client.stream("GET", "/graphql", params={"query": JOBS}, headers=EVENTS) as answer:
-            assert (await next_event(lines(answer)))[0] == "next"
+    async with (
+        asking(gateway_at, await gateway_at.token()) as client,
+        client.stream("GET", "/graphql", params={"query": JOBS}, headers=EVENTS) as answer,
+    ):
+        assert (await next_event(lines(answer)))[0] == "next"
 
 
 async def test_a_comment_shows_that_a_quiet_stream_lives(gateway_at: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
