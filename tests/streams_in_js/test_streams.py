@@ -61,4 +61,4 @@ async def test_a_router_answers_from_us_and_another_subgraph(
         "topReviewer": {"reviews": 4, "known": False},
         "user": {"anonymous": False, "reviews": 4},
     }
-    assert got["scopes"]
+    assert got["scopes"] == '@requiresScopes(scopes: [["clients:admin"]])', "a router learns who may read a field"
