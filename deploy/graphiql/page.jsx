@@ -6,7 +6,8 @@ import { useMemo, useState } from "react";
 import { createRoot } from "react-dom/client";
 
 const url = location.origin + location.pathname;
-const QUERY = `# Enter an access token above. To see the schema, it needs the scope schema:read.
+const QUERY = `# Enter an access token above.
+# For the schema it needs schema:read.
 {
   trending(first: 3) {
     nodes {
@@ -45,7 +46,14 @@ function Page() {
         <button>Use</button>
       </form>
       <main>
-        <GraphiQL key={token} fetcher={fetcher} storage={storage} defaultQuery={QUERY} shouldPersistHeaders={false} />
+        <GraphiQL
+          key={token}
+          fetcher={fetcher}
+          schema={token ? undefined : null} // null: it is not asked for
+          storage={storage}
+          defaultQuery={QUERY}
+          shouldPersistHeaders={false}
+        />
       </main>
     </>
   );
