@@ -1,7 +1,7 @@
 """Tells subscribers how jobs change. All subscribers of a process share one poll of Postgres."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -36,7 +36,7 @@ class JobFeed:
         self._starting = asyncio.Lock()
         self.polls = 0
 
-    async def changes(self, id: int | None = None) -> AsyncIterator[Job]:
+    async def changes(self, id: int | None = None) -> AsyncGenerator[Job, None]:
         """The jobs that wait or run now, then each job when it has changed; with `id`, only that job.
 
         Raises Unanswerable when there are too many subscribers, and StoreUnavailable when Postgres is away at the
