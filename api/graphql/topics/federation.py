@@ -96,7 +96,7 @@ def _entity(context: Context, representation: Any) -> Item | User | PenchantErro
 
 def _find(context: Context, representation: dict[str, Any]) -> Item | User | None:
     kind = representation.get("__typename")
-    if kind not in ENTITY_SCOPES:
+    if not isinstance(kind, str) or kind not in ENTITY_SCOPES:
         raise InvalidInput("__typename must be Item or User.", field="representations")
     if ENTITY_SCOPES[kind] not in context.viewer.scopes:
         raise Forbidden(f"This needs the scope {ENTITY_SCOPES[kind]}.")
