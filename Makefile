@@ -16,7 +16,7 @@ export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv -q pip
 
-.PHONY: setup demo test test-all coverage check bench lock clean
+.PHONY: setup demo test test-all coverage check graphiql bench lock clean
 
 setup: $(VENV)/ready-dev
 
@@ -49,6 +49,10 @@ check: setup
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/penchant schema --check --since $(SINCE)
 	$(BIN)/pytest -q -p no:xdist tests/cli/test_house.py tests/cli/test_event_schemas.py tests/deploy
+
+# Builds the files of GraphiQL that the gateway serves; needs Node 20 with npm. They are committed.
+graphiql:
+	cd deploy/graphiql && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
 
 bench: setup
 	$(BIN)/python -m benchmarks --quick

@@ -15,18 +15,21 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from api.errors import error_answer, masked_answer
 from api.gateway import Gateway
+from api.graphql.graphiql.page import SCRIPT, STYLE, GraphiQLFile
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.request.persisted.store import ClientDocuments
 from api.graphql.schema import SCHEMA
+from api.graphql.subscriptions.websocket import WebSocketEndpoint
 from api.http.addresses import Network
 from api.http.cors import Cors
 from api.http.guard import EdgeGuard
 from api.http.probe_port import ProbePort
 from api.http.request_metrics import RequestMetrics
+from api.http.streams import Streams
 from api.limits.limits import Limits, open_limits
 from api.limits.middleware import RateLimiting
 from api.oauth.authority import Authority, open_authority
@@ -74,6 +77,7 @@ class LifespanState(TypedDict):
     trusted_proxies: tuple[Network, ...]
     limits: Limits
     documents: ClientDocuments
+    streams: Streams
 
 
 def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starlette:
@@ -93,8 +97,10 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
         *health.ROUTES,
         *metrics.routes(settings.watching),
     ]
+    if edge.graphiql:
+        routes += [Route(path, GraphiQLFile(path)) for path in (SCRIPT, STYLE)]
     app = Starlette(
-        routes=routes,
+        routes=[*routes, WebSocketRoute("/graphql", WebSocketEndpoint(endpoint))],
         middleware=[
             Middleware(RequestMetrics, paths=[route.path for route in routes]),
             Middleware(Cors),
@@ -153,6 +159,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             trusted_proxies=settings.gateway.trusted_proxies,
             limits=limits,
             documents=documents,
+            streams=Streams(),
         )
         log.info("gateway_stopping")
 
@@ -197,7 +204,7 @@ async def _open_gateway(
     vitals = Vitals(pool, redis)
     await vitals.check()
     await stack.enter_async_context(_run_beside(catalogue.run, models.run, vitals.run))
-    return Gateway(
+    gateway = Gateway(
         settings=settings,
         pool=pool,
         shares=shares,
@@ -220,6 +227,8 @@ async def _open_gateway(
         archive=archive,
         reason_texts=ReasonTexts.own() if edge.reason_texts is None else ReasonTexts.with_file(edge.reason_texts),
     )
+    stack.push_async_callback(gateway.job_feed.close)
+    return gateway
 
 
 async def _open_catalogue(pool: Pool, poll: float, loaded: Catalogue | None) -> Catalogue:

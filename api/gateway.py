@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from api.http.json_body import HeavyBodies
 from core.turns import Turns
+from engine.models.job_feed import JobFeed
 from engine.privacy.archive import Archive
 from engine.reasons.texts import ReasonTexts
 
@@ -48,3 +49,7 @@ class Gateway:
     reason_texts: ReasonTexts = field(default_factory=ReasonTexts.own)
     turns: Turns = field(default_factory=Turns)
     heavy_bodies: HeavyBodies = field(default_factory=HeavyBodies)
+    job_feed: JobFeed = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.job_feed = JobFeed(self.shares.bulk)

@@ -151,7 +151,7 @@ class Gateway(_Concern):
         None,
         description="Address of an HTTP proxy through which the keys of foreign issuers are read; unset: none.",
     )
-    graphiql: bool = Field(False, description="Whether /graphql serves browsers a page to try queries.")
+    graphiql: bool = Field(False, description="Whether /graphql serves browsers GraphiQL, a page to try queries.")
     request_timeout: float = Field(
         5.0, gt=0, description="Seconds a GraphQL request may run, and seconds to receive its body."
     )

@@ -187,6 +187,32 @@ async def list_jobs(connection: Connection, first: int, before: int | None = Non
     return [Job(**row) for row in rows]
 
 
+async def list_active_jobs(connection: Connection, most: int) -> list[Job]:
+    """The jobs that wait or run, oldest first, at most `most`."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM training_jobs WHERE state IN ('QUEUED', 'RUNNING') ORDER BY id LIMIT $1", most
+    )
+    return [Job(**row) for row in rows]
+
+
+async def list_jobs_since(connection: Connection, newest: int, followed: list[int], most: int) -> list[Job]:
+    """The jobs `followed`, and those that were requested after the job `newest`, at most `most` of them; by id."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM training_jobs WHERE id = ANY($2)"
+        f" UNION ALL (SELECT {COLUMNS} FROM training_jobs WHERE id > $1 AND id <> ALL($2) ORDER BY id LIMIT $3)"
+        " ORDER BY id",
+        newest,
+        followed,
+        most,
+    )
+    return [Job(**row) for row in rows]
+
+
+async def newest_job_id(connection: Connection) -> int:
+    """The largest id of a job; 0 when there is none."""
+    return int(await connection.fetchval("SELECT coalesce(max(id), 0) FROM training_jobs"))
+
+
 async def count_jobs(connection: Connection) -> int:
     """How many jobs there are."""
     return int(await connection.fetchval("SELECT count(*) FROM training_jobs"))

@@ -1,5 +1,7 @@
 """The schema, assembled from one file per topic."""
 
+from functools import cached_property
+
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import StrawberryObjectDefinition
@@ -10,18 +12,21 @@ from api.graphql.topics.clients import ClientMutation, ClientQuery
 from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
 from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
 from api.graphql.topics.events import EventMutation
+from api.graphql.topics.federation import FederationQuery
 from api.graphql.topics.identities import IdentityMutation
 from api.graphql.topics.items import Item, ItemQuery
-from api.graphql.topics.jobs import JobMutation, JobQuery
+from api.graphql.topics.jobs import JobMutation, JobQuery, JobSubscription
 from api.graphql.topics.models import ModelQuery
 from api.graphql.topics.nodes import NodeQuery
 from api.graphql.topics.people import PeopleMutation, PeopleQuery
 from api.graphql.topics.promotions import ModelMutation
 from api.graphql.topics.recommendations import SIMILAR, RecommendationQuery
 from api.graphql.types.bounds import AtMost, add_bound
+from api.graphql.types.keys import Key
 from api.graphql.types.permissions import OrOneself, RequiresScopes, directives_of
 from api.graphql.types.scalars import SCALARS
 
+_LINK = 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.5", import: ["@key", "@requiresScopes"])'
 ADDED_FIELDS = {Item: [SIMILAR]}  # fields whose type refers back to the type they are a field of
 
 
@@ -36,6 +41,7 @@ class Query(
     DeadEventQuery,
     ClientQuery,
     NodeQuery,
+    FederationQuery,
 ):
     """All queries."""
 
@@ -55,8 +61,18 @@ class Mutation(
     """All mutations."""
 
 
+@strawberry.type(description="All subscriptions. A field that needs scopes lists them with `@requiresScopes`.")
+class Subscription(JobSubscription):
+    """All subscriptions."""
+
+
 class Schema(strawberry.Schema):
     """A schema with the fields of ADDED_FIELDS that prints the scopes its fields need and the bounds of its lists."""
+
+    @cached_property
+    def subgraph_sdl(self) -> str:
+        """The schema for a router. What federation defines is the same there, so it may stay defined here."""
+        return f"{_LINK}\n\n{self.as_str()}"
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
         """The fields of a type, each with the directives of its permission classes and the bounds of its lists."""
@@ -72,7 +88,11 @@ class Schema(strawberry.Schema):
 def build_schema() -> Schema:
     """The schema. Each call makes new GraphQL types, so build it once."""
     return Schema(
-        Query, Mutation, types=[RequiresScopes, OrOneself, AtMost], config=StrawberryConfig(scalar_map=SCALARS)
+        Query,
+        Mutation,
+        Subscription,
+        types=[RequiresScopes, OrOneself, AtMost, Key],
+        config=StrawberryConfig(scalar_map=SCALARS),
     )
 
 

@@ -19,11 +19,13 @@ class ProbePort:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on when its port answers its path."""
-        if scope["type"] == "http" and scope["path"] != HEALTH:
-            server = scope.get("server")  # the address of our own socket, never a header
-            at_probe_port = server is not None and server[1] == self._port
-            if at_probe_port != (scope["path"] in PROBES):
-                body = orjson.dumps(error_answer("NOT_FOUND", "Not Found"))
-                await send_answer(send, 404, b"application/json", body, [])
-                return
+        server = scope.get("server")  # the address of our own socket, never a header
+        at_probe_port = server is not None and server[1] == self._port
+        if scope["type"] == "websocket" and at_probe_port:
+            await send({"type": "websocket.close"})
+            return
+        if scope["type"] == "http" and scope["path"] != HEALTH and at_probe_port != (scope["path"] in PROBES):
+            body = orjson.dumps(error_answer("NOT_FOUND", "Not Found"))
+            await send_answer(send, 404, b"application/json", body, [])
+            return
         await self._app(scope, receive, send)

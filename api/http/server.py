@@ -53,6 +53,8 @@ class GatewayServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, answer one more request per open connection with `connection: close`, finish the rest."""
         self.lifespan.state[DRAINING] = True
+        if (streams := self.lifespan.state.get("streams")) is not None:
+            streams.ending.set()
         for _ in range(self.config.backlog // ACCEPTED_AT_ONCE):
             await asyncio.sleep(0)  # accept the connections that wait in the backlog: closing now would reset them
         for server in self.servers:

@@ -79,6 +79,7 @@ def _serve(
     import uvicorn
 
     from api.http.connections.protocol import GatewayProtocol
+    from api.http.connections.websockets import GatewayWebSocket
     from api.http.server import GatewayServer
 
     wanted = GatewayProtocol.max_connections + OTHER_FILES
@@ -89,7 +90,7 @@ def _serve(
         port=where[1],
         loop="uvloop",
         http=GatewayProtocol,
-        ws="none",
+        ws=GatewayWebSocket,
         lifespan="on",
         log_config=None,
         access_log=False,

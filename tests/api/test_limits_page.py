@@ -7,8 +7,11 @@ from typing import Any
 from api import errors
 from api.graphql import context
 from api.graphql.request import documents, limits, parsing, reading
+from api.graphql.subscriptions import messages, session
+from api.graphql.topics import federation
 from api.graphql.types import connections, filters
-from api.http import json_body
+from api.http import json_body, streams
+from api.http.connections import websockets
 from api.oauth import form
 from api.oauth.clients import guesses, registration
 from api.oauth.foreign import keys as foreign_keys
@@ -27,6 +30,7 @@ from db import documents as trusted_documents
 from engine import outcomes, scopes
 from engine.clients import administering, changing
 from engine.intake import ingest
+from engine.models import job_feed
 from engine.reasons import texts as reasons
 from engine.recommending import pages
 from engine.recommending import recommendations as lists
@@ -81,6 +85,17 @@ ENFORCED = {
     "JSON values of a body": (json_body.MAX_NODES, ""),
     "levels of JSON": (json_body.MAX_LEVELS, ""),
     "parameters of a URL": (bulk.MAX_PARAMETERS, ""),
+    "WebSockets of a gateway process": (streams.MOST_WEBSOCKETS, ""),
+    "event streams of a gateway process": (streams.MOST_EVENT_STREAMS, ""),
+    "WebSockets and event streams of a client, or of one of its people, in a process": (streams.MOST_OF_CALLER, ""),
+    "operations that run on a WebSocket": (session.MOST_OPERATIONS, ""),
+    "operations without a stream that run on all WebSockets of a process": (streams.MOST_OPERATIONS, ""),
+    "a WebSocket message": (websockets.MAX_MESSAGE, " bytes"),
+    "fragments of a WebSocket message": (websockets.MAX_FRAGMENTS, ""),
+    f"WebSocket messages in {session.PERIOD:g} s": (session.MOST_MESSAGES, ""),
+    "the id of an operation": (messages.MAX_ID, " characters"),
+    "jobs that are followed": (job_feed.MOST_JOBS, ""),
+    "entities of `_entities`": (federation.MOST, ""),
     "an id, of whatever": (texts.LONGEST_ID, " characters"),
     "`impressionId`, `query` of an event": (texts.LONGEST_TEXT, " characters"),
     "`title`, `brand`, a category of an item": (longest(uploads.Line), " characters"),
@@ -141,4 +156,4 @@ def test_the_page_of_limits_says_what_the_code_enforces() -> None:
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     said = dict(row for row in rows if row != ("what", "at most"))
     assert said == {what: f"{most:,}{unit}" for what, (most, unit) in ENFORCED.items()}
-    assert len(rows) == len(said) + 6, "no row is there twice"
+    assert len(rows) == len(said) + 7, "no row is there twice"

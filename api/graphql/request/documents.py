@@ -75,6 +75,11 @@ class Operation:
         """Whether it is a query."""
         return self.node.operation is OperationType.QUERY
 
+    @property
+    def is_subscription(self) -> bool:
+        """Whether it is a subscription."""
+        return self.node.operation is OperationType.SUBSCRIPTION
+
 
 @dataclass(slots=True)
 class Document:
@@ -228,5 +233,7 @@ def _refusal(measured: Measurement) -> str | None:
 
 
 def _number(value: Any) -> Any:
-    """The value of a variable as part of a key: every value that is not a number has the same cost."""
+    """The value of a variable as part of a key: its length for a list; all other values have the same cost."""
+    if isinstance(value, list):
+        return len(value)
     return value if isinstance(value, int | float) else None

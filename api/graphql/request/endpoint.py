@@ -1,12 +1,12 @@
 """The /graphql endpoint: an ASGI app that answers GraphQL over HTTP with our own executor."""
 
 import asyncio
-from collections.abc import Awaitable, Hashable, Mapping
-from contextlib import AsyncExitStack, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Hashable, Mapping
+from contextlib import AsyncExitStack, aclosing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 import structlog
@@ -20,9 +20,9 @@ from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_
 from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
+from api.graphql.graphiql.page import send_page
 from api.graphql.request.coercion import coerce_variables
 from api.graphql.request.documents import Document, Documents, Operation
-from api.graphql.request.graphiql import PAGE, POLICY
 from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.persisted.store import ClientDocuments
 from api.graphql.request.persisted.texts import source_of
@@ -30,6 +30,7 @@ from api.graphql.request.reading import (
     JSON,
     RESPONSE_JSON,
     GraphQLRequest,
+    accepts_events,
     accepts_html,
     choose_media_type,
     not_acceptable,
@@ -37,6 +38,7 @@ from api.graphql.request.reading import (
     read_query_string,
 )
 from api.graphql.request.slow_work import SlowWork
+from api.graphql.request.subscribing import Stream, open_stream
 from api.graphql.request.variables import Inputs, check_variables
 from api.graphql.types.permissions import check_permissions
 from api.http.disconnects import Disconnected, while_connected
@@ -49,7 +51,9 @@ from api.http.endpoint import (
     refusal_headers,
     send_answer,
 )
+from api.http.event_stream import event, send_event_stream
 from api.http.request_metrics import summary_of
+from api.http.streams import Streams
 from api.limits.limits import admit, meter_of
 from core import telemetry
 from core.bulkhead import Bulkhead, CallerBulkheads
@@ -62,6 +66,7 @@ log = structlog.get_logger()
 
 _FIXED_STATUSES = {401, 405, 406, 413, 415, 429, 503, 504}  # sent also when the answer is application/json
 _METHODS = {"GET", "POST"}
+Answered = tuple[int, dict[str, Any], list[Header]] | Stream  # status, body and more headers, or many answers
 _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
 COST_OF_UNIT = 10  # of an operation: so much takes one unit of the caller's limits
 DEAR = 100  # units; each caller has `DEAR_AT_ONCE` operations that take more at a time, and others that wait
@@ -79,6 +84,13 @@ class _Unprepared:
     text: str
     hide_suggestions: bool
     caller: Hashable = field(compare=False)
+
+
+class Accepts(NamedTuple):
+    """What a caller can read: one JSON answer, a stream of events."""
+
+    json: bool
+    events: bool
 
 
 class GraphQLEndpoint:
@@ -103,15 +115,18 @@ class GraphQLEndpoint:
         """Answer one request; every failure is answered too."""
         headers = read_headers(scope)
         if self._graphiql and scope["method"] == "GET" and not scope["query_string"] and accepts_html(headers):
-            await send_answer(send, 200, b"text/html; charset=utf-8", PAGE, [(b"content-security-policy", POLICY)])
+            await send_page(send)
             return
         request_id = scope["state"].get("request_id", "")
         kind = choose_media_type(headers)
+        scope["state"]["accepts"] = Accepts(kind is not None, accepts_events(headers))
         try:
             viewer = await self._admit(scope)
-            if kind is None:
-                raise not_acceptable()
-            status, answer, extra = await self._answer(scope, receive, headers, viewer)
+            answered = await self._answer(scope, receive, headers, viewer)
+            if isinstance(answered, Stream):
+                await _send_events(scope, receive, send, viewer, answered)
+                return
+            status, answer, extra = answered
         except REFUSALS as error:
             status, answer, extra = _answer_to_refusal(refusal_of(error), kind, request_id)
         except Disconnected:
@@ -119,7 +134,14 @@ class GraphQLEndpoint:
         kind = kind or JSON
         if "errors" in answer:
             summary_of(scope).set_errors(answer)
-        await send_answer(send, status, kind.encode() + b"; charset=utf-8", _encode(answer, request_id), extra)
+        await send_answer(send, status, kind.encode() + b"; charset=utf-8", encode(answer, request_id), extra)
+
+    async def answer(self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer) -> Answered:
+        """Answer one operation of an admitted viewer; `scope` is that of an HTTP request. Raises `REFUSALS`.
+
+        The work for a query ends when `receive` says that the caller has left.
+        """
+        return await self._answer_before_timeout(scope, receive, request, viewer, AsyncExitStack())
 
     async def _admit(self, scope: Scope) -> Viewer:
         """The viewer. A caller without a valid token learns nothing about the rest of the request."""
@@ -127,10 +149,10 @@ class GraphQLEndpoint:
             raise MethodRefused("GET, POST", "Use POST; GET is for queries only.")
         return await admit(scope)
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, headers: Headers, viewer: Viewer
-    ) -> tuple[int, dict[str, Any], list[Header]]:
+    async def _answer(self, scope: Scope, receive: Receive, headers: Headers, viewer: Viewer) -> Answered:
         """Answer an operation; raises RequestRefused, also when it takes too long."""
+        if not any(scope["state"]["accepts"]):
+            raise not_acceptable()
         if scope["method"] == "GET":
             request = read_query_string(scope["query_string"])
             return await self._answer_before_timeout(scope, receive, request, viewer, AsyncExitStack())
@@ -142,7 +164,7 @@ class GraphQLEndpoint:
 
     async def _answer_before_timeout(
         self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer, place: AsyncExitStack
-    ) -> tuple[int, dict[str, Any], list[Header]]:
+    ) -> Answered:
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._answer_request(scope, receive, request, viewer, place)
@@ -151,7 +173,7 @@ class GraphQLEndpoint:
 
     async def _answer_request(
         self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer, place: AsyncExitStack
-    ) -> tuple[int, dict[str, Any], list[Header]]:
+    ) -> Answered:
         gateway: Gateway = scope["state"]["gateway"]
         documents: ClientDocuments | None = scope["state"].get("documents")
         source = await source_of(request, viewer, documents)
@@ -162,6 +184,10 @@ class GraphQLEndpoint:
         summary_of(scope).operation = operation.label
         cost = self._check(scope["method"], viewer, document, operation, request.variables)
         meter, units = meter_of(scope), ceil(cost / COST_OF_UNIT)
+        if operation.is_subscription:
+            return await self._subscribe(scope, document, operation, request, viewer, units)
+        if not scope["state"]["accepts"].json:
+            raise not_acceptable()
         if not operation.is_query:
             units += self._documents.inputs(document, operation, viewer.scopes).count_elements(request.variables)
             await meter.take(units)
@@ -178,6 +204,25 @@ class GraphQLEndpoint:
                         with while_connected(receive):
                             result = await self._run(document, operation, variables, context)
         return _answer_to_result(result, request_id)
+
+    async def _subscribe(
+        self,
+        scope: Scope,
+        document: Document,
+        operation: Operation,
+        request: GraphQLRequest,
+        viewer: Viewer,
+        units: int,
+    ) -> Stream:
+        if not scope["state"]["accepts"].events:
+            message = "Subscribe by WebSocket, or with Accept: text/event-stream."
+            raise RequestRefused("NOT_ACCEPTABLE", message, 406)
+        summary_of(scope).operation = f"subscription.{operation.label}"
+        gateway, take = scope["state"]["gateway"], partial(meter_of(scope).take, units)
+        await take()
+        variables = await self._coerce(document, operation, request, viewer, gateway.turns)
+        context = Context(viewer, gateway, scope["state"].get("request_id", ""))
+        return open_stream(self._schema, document, operation, variables, context, timeout=self._timeout, charge=take)
 
     async def _document(self, text: str, viewer: Viewer, turns: Turns) -> Document:
         document = self._documents.find(text)
@@ -217,8 +262,8 @@ class GraphQLEndpoint:
         self, method: str, viewer: Viewer, document: Document, operation: Operation, variables: Mapping[str, Any]
     ) -> int:
         """The cost of an operation that this viewer may run."""
-        if method == "GET" and not operation.is_query:
-            raise MethodRefused("POST", "GET is for queries only: use POST.")
+        if method == "GET" and not (operation.is_query or operation.is_subscription):
+            raise MethodRefused("POST", "Mutations need POST.")
         if operation.measured.introspects and "schema:read" not in viewer.scopes:
             raise RequestRefused("FORBIDDEN", "Introspection needs the scope schema:read.", 403)
         return self._documents.cost(document, operation, variables)
@@ -251,6 +296,21 @@ class GraphQLEndpoint:
             del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
 
 
+async def _send_events(scope: Scope, receive: Receive, send: Send, viewer: Viewer, stream: Stream) -> None:
+    """Send a subscription's answers as events, until the token ends: then the stream ends without `complete`."""
+    streams: Streams = scope["state"]["streams"]
+    async with aclosing(stream.answers) as answers:
+        with streams.event_streams.place(), streams.of_caller(viewer.caller):
+            ends = streams.end_of(scope["state"]["verifier"], scope["headers"], viewer)
+            await send_event_stream(receive, send, _events(answers, scope["state"].get("request_id", "")), ends)
+
+
+async def _events(answers: AsyncIterator[dict[str, Any]], request_id: str) -> AsyncIterator[bytes]:
+    async for answer in answers:
+        yield event("next", encode(answer, request_id))
+    yield event("complete")
+
+
 def _answer_to_result(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
     if not result.errors:
         return 200, {"data": result.data}, []
@@ -279,7 +339,8 @@ def _answer_to_refusal(
     return status, answer, refusal_headers(refusal)
 
 
-def _encode(answer: dict[str, Any], request_id: str) -> bytes:
+def encode(answer: dict[str, Any], request_id: str) -> bytes:
+    """The answer as JSON."""
     try:
         return orjson.dumps(answer)
     except TypeError:  # a field of type JSON has a value that JSON cannot express

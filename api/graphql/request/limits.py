@@ -17,6 +17,7 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
+    ListValueNode,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
@@ -175,18 +176,23 @@ class _Measuring:
         return Size(1, meta, aliases + inner.aliases, 1 + (0 if introspects else inner.depth), cost)
 
     def _first(self, node: FieldNode, definition: GraphQLField | None) -> int:
-        """The most elements that the field's list can have: its `first`, cut to 1 to 100; 1 when it has none."""
+        """The most elements that the field's list can have: its `first`, cut to 1 to 100; 1 when it has none.
+
+        `_entities` has as many as it is sent representations.
+        """
         argument = definition.args.get("first") if definition else None
         value: Any = _default(argument) if argument else 1
         for sent in node.arguments or ():
-            if sent.name.value != "first":
+            if sent.name.value not in ("first", "representations"):
                 continue
             if isinstance(sent.value, IntValueNode):
                 value = _whole(sent.value)
+            elif isinstance(sent.value, ListValueNode):
+                value = len(sent.value.values)
             elif isinstance(sent.value, VariableNode):
                 self.result.first_variables.add(sent.value.name.value)
                 variable = self.variables.get(sent.value.name.value)
-                value = value if variable is None else variable
+                value = value if variable is None else len(variable) if isinstance(variable, list) else variable
         return int(max(1, min(value, MAX_FIRST))) if isinstance(value, int | float) else 1
 
     def _type(self, name: str) -> GraphQLNamedType | None:

@@ -50,6 +50,11 @@ def not_acceptable() -> RequestRefused:
     return RequestRefused("NOT_ACCEPTABLE", f"Accept must allow {' or '.join(_OFFERED)}.", 406)
 
 
+def accepts_events(headers: Headers) -> bool:
+    """Whether Accept names event streams: the caller may subscribe."""
+    return b"text/event-stream" in headers.get(b"accept", b"")
+
+
 def accepts_html(headers: Headers) -> bool:
     """Whether Accept names HTML: the caller is a browser that shows a page."""
     return b"text/html" in headers.get(b"accept", b"")
@@ -91,6 +96,11 @@ def read_query_string(query_string: bytes) -> GraphQLRequest:
         else:
             parameters.pop(name, None)
     return _graphql_request(parameters, nodes)
+
+
+def read_payload(payload: dict[str, Any], nodes: int) -> GraphQLRequest:
+    """The operation in the payload of a WebSocket message of so many JSON values; raises RequestRefused (400)."""
+    return _graphql_request(payload, nodes)
 
 
 def _check_content_headers(headers: Headers) -> None:

@@ -13,6 +13,7 @@ from strawberry.scalars import JSON
 from api.graphql.context import Info
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
 from api.graphql.types.filters import FilterBy, read_filter
+from api.graphql.types.keys import KEYS
 from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires
 from core.contract import check_id
@@ -51,7 +52,7 @@ Market = Annotated[
 ]
 
 
-@strawberry.type(description="An item: something that the shop sells.")
+@strawberry.type(description="An item: something that the shop sells.", directives=KEYS)
 class Item(Node):
     """A live item of the catalogue. `topics/recommendations.py` adds the field `similar`."""
 

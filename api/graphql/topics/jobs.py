@@ -1,5 +1,7 @@
 """Jobs: trainings, and files of all users' lists; requested here, carried out by a trainer."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -233,9 +235,35 @@ class JobMutation:
         return RequestListsPayload(job=Job.of(job))
 
 
+@strawberry.type
+class JobSubscription:
+    """Subscriptions to jobs."""
+
+    @strawberry.subscription(
+        permission_classes=[requires("models:read")],
+        description="Jobs as they change: first each job that waits or runs, then each job when it was requested, has"
+        " started, got further or ended. Who reads slowly misses steps of a job, never its newest state.",
+    )
+    async def jobs(
+        self,
+        info: Info,
+        id: Annotated[
+            strawberry.ID | None, strawberry.argument(description="Only the job with this id; null for all jobs.")
+        ] = None,
+    ) -> AsyncGenerator[Job | None, None]:
+        """The changes of jobs."""
+        number = None if id is None else read_job_id(id)
+        async with aclosing(info.context.gateway.job_feed.changes(number)) as changes:
+            async for job in changes:
+                yield Job.of(job)
+
+
+def read_job_id(id: str) -> int:
+    """The number of a job, 0 for a text that is none."""
+    return int(id) if id.isascii() and id.isdigit() and len(id) <= MAX_ID_DIGITS else 0
+
+
 async def find_job(info: Info, id: str) -> Job | None:
     """The job with this id; None when there is none."""
-    if not (id.isascii() and id.isdigit() and len(id) <= MAX_ID_DIGITS):
-        return None
-    record = await stored.job_by_id(info.context.reads, int(id))
+    record = await stored.job_by_id(info.context.reads, read_job_id(id))
     return None if record is None else Job.of(record)

@@ -66,7 +66,7 @@ class NodeQuery:
         if kind == "Item":
             return Item.live(info.context.gateway.catalogue, id)
         if kind == "User":
-            return _user(info.context, id)
+            return user_of_node(info.context, id)
         if kind == "Model":
             return await _model(info.context, id)
         if kind == "Job":
@@ -74,7 +74,8 @@ class NodeQuery:
         return await _decision(info.context, id) if kind == "Decision" else None
 
 
-def _user(context: Context, id: str) -> User:
+def user_of_node(context: Context, id: str) -> User:
+    """The user or guest with this id inside a nodeId; raises NotFound for what is none, or not of this token."""
     kind, _, own_id = id.partition(":")
     if kind not in ("user", "guest"):
         raise NotFound()

@@ -16,6 +16,7 @@ from api.graphql.types.batches import BatchPayload
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import Connection, First
 from api.graphql.types.filters import FilterBy
+from api.graphql.types.keys import KEYS
 from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core import clock
@@ -51,7 +52,7 @@ class Rfm:
     )
 
 
-@strawberry.type(description="A person: a user who has an account at the shop, or a guest.")
+@strawberry.type(description="A person: a user who has an account at the shop, or a guest.", directives=KEYS)
 class User(Node):
     """A user or a guest, known or not."""
 

@@ -122,6 +122,12 @@ def _literal(read: Callable[[Any], Any]) -> Callable[[ValueNode, Any], Any]:
 Scope = NewType("Scope", str)
 """A scope in a directive."""
 
+FieldSet = NewType("FieldSet", str)
+"""The fields of a key."""
+
+AnyEntity = NewType("AnyEntity", object)
+"""A representation of an entity."""
+
 SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
@@ -163,5 +169,19 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc6749#section-3.3",
         serialize=str,
         parse_value=str,
+    ),
+    FieldSet: strawberry.scalar(
+        name="federation__FieldSet",
+        description="Fields of a type, named as Apollo Federation names them.",
+        serialize=str,
+        parse_value=str,
+    ),
+    AnyEntity: strawberry.scalar(
+        name="_Any",
+        description="A representation of an entity: an object with `__typename` and the fields of one of its keys.",
+        specified_by_url="https://specs.apollo.dev/federation/v2.5",
+        serialize=write_json,
+        parse_value=read_json,
+        parse_literal=_literal(read_json),
     ),
 }

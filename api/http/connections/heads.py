@@ -8,6 +8,7 @@ from api.errors import RequestRefused
 
 _HOST = re.compile(rb"(?:[\w-]+(?:\.[\w-]+)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?", re.ASCII)
 _MAX_PORT = 65_535
+_LONGEST_LINE = 8_000  # bytes of the URL, or of a header, of a WebSocket's handshake; the library reads 8,192 of a line
 _VERSIONS = ("1.0", "1.1")
 
 
@@ -26,6 +27,13 @@ def check_head(version: str, headers: Sequence[tuple[bytes, bytes]], *, bodiless
         _check_codings(version, codings)
     if bodiless and (codings or any(name == b"content-length" and value.strip(b" 0") for name, value in headers)):
         raise RequestRefused("BAD_REQUEST", "A request with Upgrade or CONNECT cannot have a body.", 400)
+
+
+def check_handshake(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raise RequestRefused for lines that the WebSocket library, which reads this head again, would not read."""
+    if len(url) > _LONGEST_LINE or any(len(name) + len(value) > _LONGEST_LINE for name, value in headers):
+        message = f"The URL and each header of a WebSocket's handshake may have at most {_LONGEST_LINE} bytes."
+        raise RequestRefused("HEADERS_TOO_LARGE", message, 431)
 
 
 def _is_host(value: bytes) -> bool:

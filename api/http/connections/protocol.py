@@ -1,7 +1,7 @@
 """uvicorn's HTTP/1.1 protocol with limits on what one connection may send. uvicorn itself has none."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from api.errors import RequestRefused
-from api.http.connections.heads import check_head
+from api.http.connections.heads import check_handshake, check_head
 from api.http.connections.turns import Lane, LaneFull, Turns
 from api.http.guard import PROBES
 from api.http.refusals import refusal_body
@@ -27,6 +27,7 @@ MAX_UNPARSED_IN_ALL = 16_777_216  # the same of all connections of a process
 HEAD_END = b"\r\n\r\n"
 LINGER = 1.0  # seconds a refused connection is read on, so that its caller gets the answer instead of a reset
 MAX_DISCARDED = 1_048_576  # bytes read in that time
+WEBSOCKET_PATH = b"/graphql"
 ONE_POLL = 0.001  # seconds; a timer of the event loop runs after its sockets were polled
 
 
@@ -56,6 +57,7 @@ class GatewayProtocol(HttpToolsProtocol):
     _waits: bool = False  # the request of this connection has not started yet
     _refusal: RequestRefused | None = None
     _upgraded: bool = False
+    _websocket: bool = False  # this head asks for a WebSocket, where there is one
     _discarded: int = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -77,7 +79,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._unparsed, self._parsed = self._unparsed[self._parsed :] + data, 0
         self._parse()
-        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+        if self._timer is None and not self._websocket and (self.cycle is None or self.cycle.response_complete):
             self._start_timer()
 
     def on_message_begin(self) -> None:
@@ -95,8 +97,12 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the head, and stop the timer: `EdgeGuard` limits the time of the body."""
-        other_protocol = self.parser.should_upgrade() and not self._should_upgrade()
-        check_head(self.parser.get_http_version(), self.headers, bodiless=other_protocol)
+        upgrade = self.parser.should_upgrade()
+        self._websocket = upgrade and self._should_upgrade()
+        other_protocol = upgrade and not self._websocket
+        check_head(self.parser.get_http_version(), self.headers, bodiless=upgrade)
+        if self._websocket:
+            check_handshake(self.url, self.headers)
         self._stop_timer()
         self._unset_keepalive_if_required()  # it runs when this head waited for the answer before it
         self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
@@ -104,6 +110,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self._in_head, self._overhead = False, 0
         if other_protocol:
             self.cycle.keep_alive = False  # the parser cannot say where the next request begins
+
+    def _should_upgrade(self) -> bool:
+        """Only a GET of WEBSOCKET_PATH in HTTP/1.1 may become a WebSocket; elsewhere the header is ignored."""
+        asked = self.parser.get_method(), self.url.partition(b"?")[0], self.parser.get_http_version()
+        return asked == (b"GET", WEBSOCKET_PATH, "1.1") and super()._should_upgrade()
 
     def on_body(self, body: bytes) -> None:
         """Content is not overhead."""
@@ -156,15 +167,37 @@ class GatewayProtocol(HttpToolsProtocol):
         self._forget_unparsed()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over when it is this request's turn. Until then no more is read."""
+        self.flow.pause_reading()
+        try:
+            self._own_turns().start(Lane.OTHER, self._caller(self.headers), self._upgrade_now)
+        except LaneFull:
+            self._refusal = _too_many_waiting()
+            self._send_refusal(self._refusal)
+
+    def _upgrade_now(self) -> bool:
+        if self.transport.is_closing():
+            return False
+        behind = bytes(self._unparsed[self._parsed :])
+        self._forget_unparsed()
+        super().handle_websocket_upgrade()
+        self.transport.resume_reading()
+        if behind and not self.transport.is_closing():
+            self.transport.get_protocol().data_received(behind)  # type: ignore[attr-defined]
+        return True
+
+    def _own_turns(self) -> Turns:
+        return self._turns.get(self.server_state) or self._turns.setdefault(self.server_state, Turns(self.loop))
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start the app when it is this request's turn, unless the caller has left until then."""
-        turns = self._turns.get(self.server_state) or self._turns.setdefault(self.server_state, Turns(self.loop))
-        self._waits = True
+        caller, self._waits = self._caller(cycle.scope["headers"]), True
         try:
-            turns.start(self._lane(cycle.scope["path"]), self._caller(cycle), partial(self._start_now, cycle, app))
+            self._own_turns().start(self._lane(cycle.scope["path"]), caller, partial(self._start_now, cycle, app))
         except LaneFull:
             self.pipeline.clear()
-            self._refuse(RequestRefused("SERVICE_UNAVAILABLE", "Too many requests are waiting: try again.", 503))
+            self._refuse(_too_many_waiting())
 
     def _start_now(self, cycle: RequestResponseCycle, app: Any) -> bool:
         async def run_unless_left(scope: Any, receive: Any, send: Any) -> None:
@@ -185,9 +218,9 @@ class GatewayProtocol(HttpToolsProtocol):
             return Lane.PROBE
         return Lane.OAUTH if path.startswith("/oauth/") else Lane.OTHER
 
-    def _caller(self, cycle: RequestResponseCycle) -> Hashable:
+    def _caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Hashable:
         """Who sends this request: the address and the Authorization header, as they are."""
-        credentials = next((value for name, value in cycle.scope["headers"] if name == b"authorization"), b"")
+        credentials = next((value for name, value in headers if name == b"authorization"), b"")
         return (self.client or ("",))[0], credentials
 
     def _parse(self) -> None:
@@ -332,6 +365,10 @@ class _Flow(FlowControl):
 
 def _do_nothing() -> None:
     """What follows an answer on a closed connection."""
+
+
+def _too_many_waiting() -> RequestRefused:
+    return RequestRefused("SERVICE_UNAVAILABLE", "Too many requests are waiting: try again.", 503)
 
 
 def _too_many_behind() -> RequestRefused:

@@ -41,6 +41,11 @@ OTHERS = {  # every argument or input field that can name a person: what to ask 
         ("NOT_FOUND", "node(nodeId: $user) { nodeId ...U }"),
         ("NOT_FOUND", "node(nodeId: $guest) { ...U }"),
     ],
+    "Query._entities(representations)": [
+        ("NOT_FOUND", '_entities(representations: [{__typename: "User", id: $id}]) { ...U }'),
+        ("NOT_FOUND", '_entities(representations: [{__typename: "User", nodeId: $user}]) { ...U }'),
+        ("NOT_FOUND", '_entities(representations: [{__typename: "User", nodeId: $guest}]) { ...U }'),
+    ],
     "EventInput.userId": [
         ("NOT_YOURS", f'trackEvents(events: [{{type: VIEW, itemId: "milk", userId: $id}}]) {RESULTS}'),
     ],
@@ -75,13 +80,13 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "Mutation.discardDeadEvents(ids)", "EventInput.id", "EventInput.itemId", "EventInput.itemIds",
     "EventInput.orderId", "EventInput.impressionId", "EventInput.sessionId", "ItemInput.id", "ItemInput.groupId",
     "ItemInput.market", "RequestListsInput.market", "OfferInput.market", "Query.client(id)",
-    "Mutation.rotateClientSecret(id)",
+    "Mutation.rotateClientSecret(id)", "Subscription.jobs(id)",
     "Mutation.disableClient(id)", "Mutation.enableClient(id)", "Mutation.setClientScopes(id)", "CreateClientInput.id",
 }  # fmt: skip
 
 
 def ids() -> Iterator[str]:
-    """Every argument and input field that is an id."""
+    """Every argument and input field that is an id, or holds one as an entity does."""
     for type_ in SCHEMA._schema.type_map.values():
         if isinstance(type_, GraphQLInputObjectType):
             yield from (f"{type_.name}.{n}" for n, field in type_.fields.items() if is_id(field.type))
@@ -91,7 +96,7 @@ def ids() -> Iterator[str]:
 
 
 def is_id(type_: Any) -> bool:
-    return bool(get_named_type(type_).name == "ID")
+    return bool(get_named_type(type_).name in ("ID", "_Any"))
 
 
 def test_every_id_in_the_schema_is_known_to_name_a_person_or_not() -> None:

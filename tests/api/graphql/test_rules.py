@@ -7,6 +7,7 @@ from graphql import (
     GraphQLField,
     GraphQLInterfaceType,
     GraphQLObjectType,
+    GraphQLUnionType,
     build_schema,
     get_named_type,
     is_introspection_type,
@@ -14,6 +15,7 @@ from graphql import (
 )
 
 from api.graphql.schema import SCHEMA
+from api.graphql.topics.federation import ENTITY_SCOPES
 from api.graphql.topics.nodes import NODE_SCOPES, NodePermission
 from api.graphql.types.permissions import OneselfPermission, permissions_of
 
@@ -86,6 +88,7 @@ AS_REACHED = {
     "User": "nodeId id anonymous known",
     "UserError": "code field message",
     "UserExport": "id asOf profile",
+    "_Service": "sdl",
 }
 """Fields without scopes of their own: whoever may read the field that returns the object may read them too."""
 
@@ -163,6 +166,9 @@ def rules_of_types() -> dict[str, Rule]:
 def results(field: GraphQLField) -> Iterator[tuple[str, Rule]]:
     """The types of the objects that a field returns, and what the field needs to return each."""
     named = get_named_type(field.type)
+    if isinstance(named, GraphQLUnionType):
+        yield from ((type_.name, frozenset({frozenset({ENTITY_SCOPES[type_.name]})})) for type_ in named.types)
+        return
     yield named.name, rule(field)
     for type_ in types():
         if any(one.name == named.name for one in type_.interfaces):

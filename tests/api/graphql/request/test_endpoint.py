@@ -360,6 +360,7 @@ async def test_browsers_get_the_graphiql_page_only_when_it_is_enabled() -> None:
         page = await client.get("/graphql", headers=headers)
         assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert "http://" not in page.text and "https://" not in page.text
+        assert "unsafe" not in page.headers["content-security-policy"]
         assert (await client.get("/graphql?" + urlencode({"query": "{ hello }"}), headers=headers)).status_code == 401
     async with connect() as client:
         assert (await client.get("/graphql", headers=headers)).status_code == 400

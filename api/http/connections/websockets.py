@@ -1,0 +1,137 @@
+"""uvicorn's WebSocket protocol with limits on what one connection may send and leave unread."""
+
+import asyncio
+import logging
+from typing import Any, ClassVar
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+
+MAX_MESSAGE = 65_536  # bytes
+MAX_FRAGMENTS = 64  # frames of a message
+SLICE = 4_096  # bytes that are parsed at once: no more is parsed before the app has received the messages in it
+PING_INTERVAL = 20.0  # seconds; a caller that leaves a ping unanswered for as long is gone
+CLOSE_TIMEOUT = 2.0  # seconds that a caller has to answer a close
+_QUIET = logging.getLogger("penchant.websockets")  # uvicorn and the library log URLs and headers, which hold tokens
+_QUIET.setLevel(logging.ERROR)
+
+
+class GatewayWebSocket(WebSocketsSansIOProtocol):
+    """Closes a connection that leaves what was sent unread for `read_timeout` seconds. Nothing is compressed.
+
+    uvicorn alone parses all it has read at once, keeps any number of fragments of a message, reads on from a caller
+    that does not read its pongs, and closes with 1012 at shutdown.
+    """
+
+    read_timeout: ClassVar[float] = 30.0
+    _unread: asyncio.TimerHandle | None = None
+    _unparsed: bytes = b""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = self.conn.logger = _QUIET
+        self.conn.debug = False
+        self.conn.max_message_size = MAX_MESSAGE
+        self.conn.available_extensions = []
+        self.ping_interval = self.ping_timeout = PING_INTERVAL
+        self.close_timeout = CLOSE_TIMEOUT
+
+    def data_received(self, data: bytes) -> None:
+        """Parse in slices, until a message waits for the app."""
+        self._unparsed += data
+        self._parse()
+
+    async def receive(self) -> Any:
+        """The next message. Those behind it are parsed when no other waits."""
+        message = await super().receive()
+        if not self.writable.is_set():
+            self.transport.pause_reading()
+        if self.queue.empty() and self._unparsed:
+            self.loop.call_soon(self._continue)
+        return message
+
+    async def send(self, message: Any) -> None:
+        """Send a message. What came behind the handshake is parsed when the app has accepted."""
+        await super().send(message)
+        if message["type"] == "websocket.accept" and self._unparsed:
+            self.loop.call_soon(self._continue)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Keep a fragment, unless there are too many."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+        else:
+            super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on; uvicorn would log a traceback for text that is not UTF-8."""
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self._fail(CloseCode.INVALID_DATA, "not UTF-8")
+                return
+        super().send_receive_event_to_app()
+
+    def handle_parser_exception(self) -> None:
+        """Tell the app why, and close. A handshake that cannot be read has no app yet."""
+        if self.conn.close_sent is not None:
+            super().handle_parser_exception()
+        else:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Give the caller a time to read what was sent, and read no more meanwhile: each ping makes a pong."""
+        super().pause_writing()
+        self.transport.pause_reading()
+        self._unread = self.loop.call_later(self.read_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The caller reads on."""
+        self._stop_unread_timer()
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer, and forget what was not parsed."""
+        self._stop_unread_timer()
+        self._unparsed = b""
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Say that the server goes away: clients connect again, to another one."""
+        if self.handshake_complete and not self.close_sent:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.GOING_AWAY})
+            self.conn.send_close(CloseCode.GOING_AWAY)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+        super().shutdown()
+
+    def _continue(self) -> None:
+        self._parse()
+        if not self.read_paused and self.writable.is_set() and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _parse(self) -> None:
+        while self._unparsed and self._may_parse():
+            part, self._unparsed = self._unparsed[:SLICE], self._unparsed[SLICE:]
+            super().data_received(part)
+        if self.transport.is_closing():
+            self._unparsed = b""
+
+    def _may_parse(self) -> bool:
+        if self.read_paused or self.transport.is_closing():
+            return False
+        return self.handshake_complete or not self.handshake_initiated
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        self.frames = []
+        if not self.close_sent:
+            self.conn.fail(code, reason)
+            self.handle_parser_exception()
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
