@@ -35,6 +35,7 @@ from api.oauth.people.endpoints import routes as people_routes
 from api.oauth.people.people import People, open_people
 from api.oauth.tokens.verifier import Verifier
 from api.routes import batch, bulk, health, metrics
+from api.routes.openapi import document
 from api.routes.probes import StoreProbes
 from bus.rabbitmq.publisher import RabbitPublisher
 from core import telemetry
@@ -90,6 +91,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
         *people_routes(),
         *health.ROUTES,
         *metrics.routes(settings.watching),
+        document.route(),
     ]
     app = Starlette(
         routes=routes,
