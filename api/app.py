@@ -47,6 +47,7 @@ from db.postgres import Pool, connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.clients.administering import ClientAdministration
+from engine.clients.deprecated_uses import DeprecatedUses
 from engine.intake.ingest import EventIntake
 from engine.maintenance.vitals import Vitals
 from engine.privacy.archive import Archive
@@ -190,7 +191,8 @@ async def _open_gateway(
     stack.callback(archive.close)
     vitals = Vitals(pool, redis)
     await vitals.check()
-    await stack.enter_async_context(_run_beside(catalogue.run, models.run, vitals.run))
+    deprecated_uses = DeprecatedUses(pool)
+    await stack.enter_async_context(_run_beside(catalogue.run, models.run, vitals.run, deprecated_uses.run))
     return Gateway(
         settings=settings,
         pool=pool,
@@ -211,6 +213,7 @@ async def _open_gateway(
         broker=broker,
         verifier=verifier,
         clients=ClientAdministration(OwnRegistrar()),
+        deprecated_uses=deprecated_uses,
         archive=archive,
         reason_texts=ReasonTexts.own() if edge.reason_texts is None else ReasonTexts.with_file(edge.reason_texts),
     )

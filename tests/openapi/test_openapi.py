@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ FOR_PEOPLE = {"/login", "/oauth/consent"}  # forms of pages, not for programs
 
 
 @pytest.fixture
-def issuer(stores: Stores, redis: Any, channel: Any, pool: Pool, tmp_path: Path) -> Iterator[Running]:
-    """A gateway with its metrics token."""
+async def issuer(stores: Stores, redis: Any, channel: Any, pool: Pool, tmp_path: Path) -> AsyncIterator[Running]:
+    """A gateway with a metrics token, a client and two items."""
+    await register_client(pool)
+    await upsert_items(pool, [{"id": id, "updated_at": clock.now()} for id in ("milk", "soap")])
     with running_issuer(stores, tmp_path / "gateway.log", PENCHANT_METRICS_TOKEN="m" * 16) as gateway:
         yield gateway
 
@@ -43,10 +45,8 @@ def test_every_operation_has_an_id_of_its_own_and_a_summary() -> None:
 
 
 @pytest.mark.timeout(600)
-async def test_a_gateway_does_what_the_document_says(issuer: Running, pool: Pool) -> None:
+def test_a_gateway_does_what_the_document_says(issuer: Running) -> None:
     """Schemathesis sends valid and wrong requests to every operation, and compares the answers with the document."""
-    await register_client(pool)
-    await upsert_items(pool, [{"id": id, "updated_at": clock.now()} for id in ("milk", "soap")])
     answer = httpx.get(f"{issuer.url}/openapi.json", timeout=30)
     assert answer.content == (ROOT / "openapi.json").read_bytes()
     assert answer.headers["cache-control"] == "public, max-age=300"

@@ -149,6 +149,7 @@ class GraphQLEndpoint:
             units += self._documents.inputs(document, operation, viewer.scopes).count_elements(request.variables)
             await meter.take(units)
         variables = await self._coerce(document, operation, request, viewer, gateway.turns)
+        gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
         request_id = scope["state"].get("request_id", "")
         context = Context(viewer, gateway, request_id)
         with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
