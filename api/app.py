@@ -39,6 +39,7 @@ from api.oauth.people.endpoints import routes as people_routes
 from api.oauth.people.people import People, open_people
 from api.oauth.tokens.verifier import Verifier
 from api.routes import batch, bulk, health, metrics
+from api.routes.openapi import document
 from api.routes.probes import StoreProbes
 from bus.rabbitmq.publisher import RabbitPublisher
 from core import telemetry
@@ -50,6 +51,7 @@ from db.postgres import Pool, connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.clients.administering import ClientAdministration
+from engine.clients.deprecated_uses import DeprecatedUses
 from engine.intake.ingest import EventIntake
 from engine.maintenance.vitals import Vitals
 from engine.privacy.archive import Archive
@@ -96,6 +98,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
         *people_routes(),
         *health.ROUTES,
         *metrics.routes(settings.watching),
+        document.route(),
     ]
     if edge.graphiql:
         routes += [Route(path, GraphiQLFile(path)) for path in (SCRIPT, STYLE)]
@@ -203,7 +206,8 @@ async def _open_gateway(
     stack.callback(archive.close)
     vitals = Vitals(pool, redis)
     await vitals.check()
-    await stack.enter_async_context(_run_beside(catalogue.run, models.run, vitals.run))
+    deprecated_uses = DeprecatedUses(pool)
+    await stack.enter_async_context(_run_beside(catalogue.run, models.run, vitals.run, deprecated_uses.run))
     gateway = Gateway(
         settings=settings,
         pool=pool,
@@ -224,6 +228,7 @@ async def _open_gateway(
         broker=broker,
         verifier=verifier,
         clients=ClientAdministration(OwnRegistrar()),
+        deprecated_uses=deprecated_uses,
         archive=archive,
         reason_texts=ReasonTexts.own() if edge.reason_texts is None else ReasonTexts.with_file(edge.reason_texts),
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from db.shares import Shares
     from engine.catalogue.catalogue import Catalogue
     from engine.clients.administering import ClientAdministration
+    from engine.clients.deprecated_uses import DeprecatedUses
     from engine.intake.ingest import EventIntake
     from engine.maintenance.vitals import Vitals
     from engine.recommending.people import PeopleReader
@@ -45,6 +46,7 @@ class Gateway:
     broker: Publisher
     verifier: TokenVerifier
     clients: ClientAdministration
+    deprecated_uses: DeprecatedUses
     archive: Archive = field(default_factory=Archive)
     reason_texts: ReasonTexts = field(default_factory=ReasonTexts.own)
     turns: Turns = field(default_factory=Turns)

@@ -41,7 +41,11 @@ def has_no_sign(amount: Decimal) -> Decimal:
     return amount
 
 
-ExactAmount = Annotated[Amount, AfterValidator(has_no_sign), BeforeValidator(read_decimal)]
+PLAIN_AMOUNT: Final = rf"^[0-9]{{1,{WHOLE_DIGITS}}}(\.[0-9]{{1,{DECIMAL_PLACES}}})?$"
+_AS_WRITTEN = Annotated[str, Field(pattern=PLAIN_AMOUNT)] | Annotated[int, Field(ge=0, lt=10**WHOLE_DIGITS)]
+ExactAmount = Annotated[
+    Amount, AfterValidator(has_no_sign), BeforeValidator(read_decimal, json_schema_input_type=_AS_WRITTEN)
+]
 """An amount as the GraphQL scalar `Decimal` reads it."""
 
 

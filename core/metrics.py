@@ -50,6 +50,12 @@ RATE_LIMITED: Final = Counter(
 DEGRADED: Final = Counter(
     "penchant_degraded", "Lists that were less than they could be, by reason.", ("reason",), registry=_COUNTED
 )
+DEPRECATED_USES: Final = Counter(
+    "penchant_deprecated_uses",
+    "Operations that used a deprecated part of the schema, by its coordinate.",
+    ("part",),
+    registry=_COUNTED,
+)
 EVENTS: Final = Counter(
     "penchant_events",
     "Events by outcome: the gateway's answers, and in the worker stored (new), known (stored before), dead, and"

@@ -23,7 +23,7 @@ from core import clock
 from core.amounts import Currency, ExactAmount
 from core.contract import Id, check_not_ahead, check_user_id, plain_json
 from core.errors import InvalidInput
-from core.moments import read_moment
+from core.moments import LONGEST_MOMENT, MOMENT_PATTERN, read_moment
 from core.refusals import bounded, first_error, path_of, unknown_field, words_of
 
 LARGEST_JSON: Final = 16_384  # bytes of one item's attributes or one user's traits in one patch
@@ -112,13 +112,23 @@ def _one_per_market(offers: "tuple[OfferUpload, ...]") -> "tuple[OfferUpload, ..
 
 Line = Annotated[str, StringConstraints(strict=True, max_length=1_000, pattern=_NO_NUL)]
 LongText = Annotated[str, StringConstraints(strict=True, max_length=20_000, pattern=_NO_NUL)]
-Link = Annotated[str, StringConstraints(strict=True, max_length=2_000, pattern=r"^(?i:https?)://[^\x00-\x20\x7f]+$")]
+Link = Annotated[
+    str, StringConstraints(strict=True, max_length=2_000, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f]+$")
+]
 AppLink = Annotated[
     str,
-    StringConstraints(strict=True, max_length=2_000, pattern=r"^(?i:[a-z][a-z0-9+.-]*)://[^\x00-\x20\x7f]+$"),
+    StringConstraints(strict=True, max_length=2_000, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\x00-\x20\x7f]+$"),
     AfterValidator(_is_no_script),
 ]
-Moment = Annotated[AwareDatetime, BeforeValidator(read_moment)]
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(
+        read_moment,
+        json_schema_input_type=Annotated[
+            str, Field(pattern=MOMENT_PATTERN, json_schema_extra={"format": "date-time"}, max_length=LONGEST_MOMENT)
+        ],
+    ),
+]
 PlainJson = Annotated[dict[str, Any], AfterValidator(_is_plain_json)]
 
 
@@ -158,8 +168,8 @@ Offers = Annotated[
     tuple[OfferUpload, ...], Field(max_length=MOST_OFFERS, fail_fast=True), AfterValidator(_one_per_market)
 ]
 
-Money = Annotated[MoneyUpload, BeforeValidator(_money)]
-Picture = Annotated[ImageUpload, BeforeValidator(_picture)]
+Money = Annotated[MoneyUpload, BeforeValidator(_money, json_schema_input_type=MoneyUpload | ExactAmount)]
+Picture = Annotated[ImageUpload, BeforeValidator(_picture, json_schema_input_type=ImageUpload | Link)]
 
 
 class ItemUpload(_Upload):

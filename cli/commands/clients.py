@@ -15,7 +15,7 @@ from api.oauth.clients.registration import (
     register,
 )
 from api.oauth.clients.secrets import hash_secret
-from cli.commands import client_documents
+from cli.commands import client_documents, client_usage
 from cli.commands.client_limits import Daily, Rate, show_or_set
 from cli.database import on_pool
 from cli.errors import Refused, WrongCommand, refusals
@@ -234,6 +234,16 @@ def limits(client_id: ClientId, rate: Rate = None, daily: Daily = None, as_json:
 def documents(client_id: ClientId, mode: client_documents.Wanted = None, as_json: AsJson = False) -> None:
     """Show or set whether a client may send GraphQL texts. It counts in every gateway within three seconds."""
     client_documents.show_or_set(_database(), client_id, mode, as_json)
+
+
+@app.command()
+def usage(
+    client_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="One client; all without it.")] = None,
+    days: client_usage.Days = 90,
+    as_json: AsJson = False,
+) -> None:
+    """Show which deprecated parts of the GraphQL schema clients still use: how often, and when last."""
+    client_usage.show(_database(), client_id, days, as_json)
 
 
 def _shown(client: Client) -> dict[str, Any]:

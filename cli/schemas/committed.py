@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from graphql import GraphQLSchema
 
 GRAPHQL = Path("schema.graphql")
+OPENAPI = Path("openapi.json")
 IN_QUERIES = {
     "QUERY",
     "MUTATION",
@@ -46,7 +47,7 @@ def write_files(files: Mapping[Path, str]) -> None:
 
 def committed_files() -> dict[Path, str]:
     """The schemas in the working folder, by path."""
-    paths = [GRAPHQL, *sorted(FOLDER.glob("*/*.json"))]
+    paths = [GRAPHQL, OPENAPI, *sorted(FOLDER.glob("*/*.json"))]
     return {path: path.read_text() for path in paths if path.exists()}
 
 

@@ -12,6 +12,7 @@ from typer.testing import Result
 
 from db.client_audit import MOST_CHANGES, AuditAction, record_change
 from db.clients import list_clients
+from db.deprecated_uses import store_deprecated_uses
 from db.postgres import Pool
 from tests.cli.conftest import OnDatabase
 from tests.commands import invoke
@@ -250,3 +251,13 @@ def test_a_missing_or_unreachable_database_is_an_error_that_hides_the_password(m
     closed = run("list")
     assert closed.exit_code == 3
     assert "hush-hush" not in closed.output
+
+
+def test_usage_shows_which_deprecated_parts_a_client_uses(on_database: OnDatabase) -> None:
+    assert run("usage").stdout == "No client used anything deprecated in the last 90 days.\n"
+    on_database(lambda pool: store_deprecated_uses(pool, {("web", "ItemInput.imageUrl"): 7, ("app", "A.b"): 1}))
+    assert "ItemInput.imageUrl  web  7 operations  last " in run("usage").stdout
+    (use,) = json.loads(run("usage", "web", "--days", "1", "--json").stdout)
+    assert (use["part"], use["client_id"], use["operations"]) == ("ItemInput.imageUrl", "web", 7)
+    assert use["since"] <= use["last_used_at"]
+    assert json.loads(run("usage", "nobody", "--json").stdout) == []

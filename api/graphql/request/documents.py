@@ -24,6 +24,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from api.errors import RequestRefused, WrongLiteral, refusal_of
 from api.graphql.execution.executor import Selections
+from api.graphql.request.deprecations import Deprecations
 from api.graphql.request.limits import Measurement, check_limits, measure
 from api.graphql.request.literals import LiteralsOfCorrectType
 from api.graphql.request.parsing import DocumentInvalid, count_tokens, drop_tokens, parse_document
@@ -58,6 +59,7 @@ class Operation:
     measured: Measurement
     inputs: Inputs
     selections: Selections | None
+    deprecations: Deprecations
     costs: dict[tuple[Any, ...], tuple[int, str | None]] = field(default_factory=dict)
     inputs_by_scopes: dict[frozenset[str], Inputs] = field(default_factory=dict)
     label: str = ""  # its name in metrics and spans
@@ -158,7 +160,8 @@ class Documents:
         document = Document(node, {}, fragments, count_tokens(node))
         for operation, size in measured:
             inputs = self._read_inputs(document, operation)
-            known = Operation(operation, size, inputs, None if size.directives else Selections())
+            deprecations = Deprecations(self._schema, _definitions(document), operation)
+            known = Operation(operation, size, inputs, None if size.directives else Selections(), deprecations)
             document.operations[known.name or ""] = known
         drop_tokens(node)
         return document
@@ -205,13 +208,17 @@ class Documents:
     def _read_inputs(
         self, document: Document, operation: OperationDefinitionNode, scopes: frozenset[str] | None = None
     ) -> Inputs:
-        fragments = {name: details.definition for name, details in document.fragments.items()}
         try:
-            return read_inputs(self._schema, fragments, operation, scopes)
+            return read_inputs(self._schema, _definitions(document), operation, scopes)
         except GraphQLError as error:
             raise DocumentInvalid("BAD_USER_INPUT", [error]) from None
         except TooManyElements as error:
             raise refusal_of(error) from None
+
+
+def _definitions(document: Document) -> dict[str, FragmentDefinitionNode]:
+    """The fragments by name."""
+    return {name: details.definition for name, details in document.fragments.items()}
 
 
 def _label(operation: OperationDefinitionNode) -> str:

@@ -196,6 +196,7 @@ class GraphQLEndpoint:
         with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
             async with self._dear.of(viewer.caller).place() if units > DEAR else nullcontext():
                 variables = await self._coerce(document, operation, request, viewer, gateway.turns)
+                gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
                 if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
                     result = await self._run(document, operation, variables, context)
                 else:
@@ -221,6 +222,7 @@ class GraphQLEndpoint:
         gateway, take = scope["state"]["gateway"], partial(meter_of(scope).take, units)
         await take()
         variables = await self._coerce(document, operation, request, viewer, gateway.turns)
+        gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
         context = Context(viewer, gateway, scope["state"].get("request_id", ""))
         return open_stream(self._schema, document, operation, variables, context, timeout=self._timeout, charge=take)
 

@@ -1,0 +1,266 @@
+/**
+ * Reports what people see and do on a shop's pages: views, clicks, visible items. No dependencies.
+ *
+ * Nothing is stored, observed or sent before the person consents. Events wait in localStorage until the server has
+ * them, with their own id and time: sending one again changes nothing.
+ */
+
+export interface Options {
+  /** The address of /graphql. */
+  url: string;
+  /** An access token for this guest, or for the person who is signed in: your server makes it. It needs events:write. */
+  token: (guestId: string) => Promise<string>;
+  /** Whether the person has consented. It may be changed later. */
+  consent?: boolean;
+}
+
+export interface TrackedEvent {
+  type: string;
+  itemId?: string | null;
+  itemIds?: string[];
+  impressionId?: string | null;
+  id?: string;
+  occurredAt?: string;
+  [field: string]: unknown;
+}
+
+export interface Penchant {
+  /** The guest id of this browser; null without consent. */
+  guestId(): string | null;
+  /** Allow tracking, or end it and forget the guest id and all events that wait. */
+  consent(given: boolean): void;
+  /** Report any event. */
+  track(event: TrackedEvent): void;
+  /** Report that the page of an item is looked at. */
+  view(itemId: string): void;
+  /** Watch the items inside an element that were added since; those of the page are watched at the start. */
+  watch(root?: ParentNode): void;
+  /** Send what waits now. */
+  flush(): Promise<void>;
+}
+
+const GUEST = "penchant.guest";
+const QUEUE = "penchant.events";
+const MOST_WAITING = 500; // events; the oldest are dropped
+const MOST_SENT = 50; // events of a request
+const LARGEST_KEPT = 20_000; // characters of a body that outlives its page: the browser allows 64 kB in all
+const LINGER = 1_000; // milliseconds that an event waits for others
+const VISIBLE = 1_000; // milliseconds that half of an item is in view before it counts as seen
+const LONGEST_PAUSE = 300_000; // milliseconds between two tries
+const TRACK = `mutation Track($events: [EventInput!]!) {
+  trackEvents(events: $events) { results(only: [RETRY, REJECTED]) { index outcome field } } }`;
+
+interface Result {
+  index: number;
+  outcome: string;
+  field: string[] | null;
+}
+
+/** Start. Items are elements with `data-item-id`, inside or with `data-impression-id`. */
+export function start(options: Options): Penchant {
+  let allowed = false;
+  let queue: TrackedEvent[] = [];
+  let token: string | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let due = Infinity;
+  let sending = false;
+  let failures = 0;
+  let most = MOST_SENT;
+  let observer: IntersectionObserver | undefined;
+  let reported = new Set<string>();
+  const inView = new Map<Element, ReturnType<typeof setTimeout>>();
+  const seen = new Map<string, string[]>();
+
+  const read = (name: string): string | null => {
+    try {
+      return localStorage.getItem(name);
+    } catch {
+      return null; // the browser allows no storage
+    }
+  };
+  const write = (name: string, value: string | null): void => {
+    try {
+      if (value === null) localStorage.removeItem(name);
+      else localStorage.setItem(name, value);
+    } catch {
+      // it stays in memory
+    }
+  };
+  let guest: string | null = null;
+
+  const keep = (): void => write(QUEUE, queue.length ? JSON.stringify(queue) : null);
+  const plan = (pause: number): void => {
+    const at = Date.now() + pause;
+    if (at >= due) return;
+    clearTimeout(timer);
+    due = at;
+    timer = setTimeout(() => void flush(), pause);
+  };
+  const put = (event: TrackedEvent): void => {
+    if (!allowed) return;
+    queue.push({ id: crypto.randomUUID(), occurredAt: new Date().toISOString(), ...event });
+    queue.splice(0, queue.length - MOST_WAITING);
+    keep();
+    if (!failures) plan(queue.length < MOST_SENT ? LINGER : 0);
+  };
+  const putSeen = (): void => {
+    for (const [impressionId, itemIds] of seen) put({ type: "IMPRESSION", impressionId: impressionId || null, itemIds });
+    seen.clear();
+  };
+
+  const ask = (events: TrackedEvent[]): Promise<Response> => {
+    const body = JSON.stringify({ query: TRACK, variables: { events } });
+    return fetch(options.url, {
+      method: "POST",
+      keepalive: body.length < LARGEST_KEPT, // it outlives the page; sendBeacon could not send the token
+      headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+      body,
+    });
+  };
+
+  /** Take the events off the queue that the answer settles. False: send the rest later. */
+  const settle = (sent: TrackedEvent[], results: Result[]): boolean => {
+    const again = new Set<TrackedEvent>();
+    for (const { index, outcome, field } of results) {
+      const event = sent[index];
+      if (!event) continue;
+      if (outcome === "RETRY") again.add(event);
+      else if (field?.[0] === "occurredAt" && event.occurredAt) {
+        delete event.id; // the clock of the browser is wrong: let the server set both
+        delete event.occurredAt;
+        again.add(event);
+      }
+    }
+    queue = queue.filter((event) => !sent.includes(event) || again.has(event));
+    keep();
+    return !again.size;
+  };
+
+  const send = async (): Promise<boolean> => {
+    const sent = queue.slice(0, most);
+    token ??= await options.token(guest ?? "");
+    let answer = await ask(sent);
+    if (answer.status === 401) {
+      token = await options.token(guest ?? "");
+      answer = await ask(sent);
+    }
+    if (answer.status === 429 || answer.status >= 500) {
+      failures = Math.max(failures, Math.ceil(Math.log2(Number(answer.headers.get("retry-after")) || 1)));
+      return false;
+    }
+    const { data, errors } = await answer.json();
+    const results: Result[] | undefined = data?.trackEvents?.results;
+    if (!results && errors?.[0]?.extensions?.code !== "BAD_USER_INPUT") {
+      token = undefined;
+      return false;
+    }
+    if (!results && sent.length > 1) {
+      most = 1; // one of them has a wrong field: send each alone
+      return true;
+    }
+    return allowed && settle(sent, results ?? []);
+  };
+
+  const flush = async (): Promise<void> => {
+    putSeen();
+    clearTimeout(timer);
+    due = Infinity;
+    if (sending || !queue.length) return;
+    sending = true;
+    try {
+      while (queue.length && (await send())) failures = 0;
+    } catch {
+      token = undefined; // offline, or no token
+    }
+    sending = false;
+    if (!queue.length) most = MOST_SENT;
+    else if (allowed) {
+      failures += 1;
+      plan(Math.min(LINGER * 2 ** failures, LONGEST_PAUSE));
+    }
+  };
+
+  /** The page may go at any moment: send at once, with the token at hand. What is not answered is sent by the next page. */
+  const leave = (): void => {
+    putSeen();
+    if (queue.length && token && !sending) void ask(queue.slice(0, MOST_SENT)).catch(() => undefined);
+  };
+
+  const names = (target: Element): [string, string] => [
+    target.closest("[data-impression-id]")?.getAttribute("data-impression-id") ?? "",
+    target.getAttribute("data-item-id") ?? "",
+  ];
+  const onClick = (event: Event): void => {
+    const item = event.target instanceof Element && event.target.closest("[data-item-id]");
+    if (!item) return;
+    const [impressionId, itemId] = names(item);
+    put({ type: "CLICK", itemId, impressionId: impressionId || null });
+  };
+  const onView = (entries: IntersectionObserverEntry[]): void => {
+    for (const { target, isIntersecting } of entries) {
+      clearTimeout(inView.get(target));
+      inView.delete(target);
+      if (isIntersecting) inView.set(target, setTimeout(() => onSeen(target), VISIBLE));
+    }
+  };
+  const onSeen = (target: Element): void => {
+    const [impressionId, itemId] = names(target);
+    const key = JSON.stringify([impressionId, itemId]);
+    observer?.unobserve(target);
+    inView.delete(target);
+    if (reported.has(key)) return;
+    reported.add(key);
+    seen.set(impressionId, [...(seen.get(impressionId) ?? []), itemId]);
+    plan(LINGER);
+  };
+  const onHidden = (): void => {
+    if (document.visibilityState === "hidden") leave();
+  };
+  const onOnline = (): void => void flush();
+
+  const watch = (root: ParentNode = document): void => {
+    root.querySelectorAll("[data-item-id]").forEach((item) => observer?.observe(item));
+  };
+  const consent = (given: boolean): void => {
+    if (given === allowed) return;
+    allowed = given;
+    if (given) {
+      guest = read(GUEST) ?? crypto.randomUUID();
+      write(GUEST, guest);
+      try {
+        queue = (JSON.parse(read(QUEUE) ?? "[]") as TrackedEvent[]).slice(-MOST_WAITING);
+      } catch {
+        queue = []; // another program wrote there
+      }
+      observer = new IntersectionObserver(onView, { threshold: 0.5 });
+      watch();
+      document.addEventListener("click", onClick, true);
+      document.addEventListener("visibilitychange", onHidden);
+      addEventListener("pagehide", leave);
+      addEventListener("online", onOnline);
+      if (queue.length) plan(0);
+      return;
+    }
+    observer?.disconnect();
+    document.removeEventListener("click", onClick, true);
+    document.removeEventListener("visibilitychange", onHidden);
+    removeEventListener("pagehide", leave);
+    removeEventListener("online", onOnline);
+    inView.forEach((waiting) => clearTimeout(waiting));
+    clearTimeout(timer);
+    [guest, token, queue, reported, due] = [null, undefined, [], new Set(), Infinity];
+    inView.clear();
+    seen.clear();
+    write(GUEST, null);
+    write(QUEUE, null);
+  };
+  consent(options.consent ?? false);
+  return {
+    guestId: () => guest,
+    consent,
+    track: put,
+    view: (itemId) => put({ type: "VIEW", itemId }),
+    watch,
+    flush,
+  };
+}

@@ -1,0 +1,213 @@
+"""penchant.js in a real browser, against a real gateway and worker: what a person sees and does is stored, once."""
+
+import asyncio
+import gzip
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from api.oauth.clients.registration import register
+from api.oauth.grant_types import ANONYMOUS_ID, TOKEN_EXCHANGE
+from core import clock
+from core.settings import Stores
+from db.clients import create_client
+from db.items import upsert_items
+from db.postgres import Pool
+from tests.chromium import Chromium, chromium
+from tests.commands import ROOT
+from tests.fixtures.node import TIMEOUT
+from tests.running import CLIENT, DEADLINE, SECRET, reserved_port, running_issuer, running_worker
+
+SCRIPT = ROOT / "clients" / "browser" / "penchant.js"
+BUILD = ["--bundle", "--minify", "--target=es2020", "--format=iife", "--global-name=penchant"]
+LARGEST = 5_000  # bytes, compressed
+PAGE = """<!doctype html><title>shop</title><body style="margin: 0">
+<div data-impression-id="IMPRESSION">
+<a id="milk" data-item-id="milk" style="display: block; height: 100px">Milk</a>
+<a id="tea" data-item-id="tea" style="display: block; height: 100px">Tea</a>
+<a id="far" data-item-id="far" style="display: block; height: 100px; margin-top: 5000px">Far away</a>
+</div>
+<script src="/penchant.js"></script>
+<script>
+const token = async (guest) => (await fetch("/token?guest=" + guest)).text();
+const shop = penchant.start({ url: "GATEWAY/graphql", token });
+</script>"""
+
+
+@dataclass
+class Shop:
+    """A shop's server with one page, and what it and the browser know."""
+
+    url: str
+    gateway: str
+    impression: str
+
+
+@contextmanager
+def serving(shop: Shop) -> Iterator[Shop]:
+    """Answer the page, the script, and tokens of guests."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = urlsplit(self.path)
+            if path.path == "/penchant.js":
+                body, kind = SCRIPT.read_bytes(), "text/javascript"
+            elif path.path == "/token":
+                body, kind = token_of(shop.gateway, parse_qs(path.query)["guest"][0]).encode(), "text/plain"
+            else:
+                page = PAGE.replace("GATEWAY", shop.gateway).replace("IMPRESSION", shop.impression)
+                body, kind = page.encode(), "text/html"
+            self.send_response(200)
+            self.send_header("content-type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Be silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", urlsplit(shop.url).port or 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield shop
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def token_of(gateway: str, guest: str) -> str:
+    form = {"grant_type": TOKEN_EXCHANGE, "subject_token": guest, "subject_token_type": ANONYMOUS_ID}
+    answer = httpx.post(f"{gateway}/oauth/token", data=form, auth=(CLIENT, SECRET), timeout=30)
+    return str(answer.json()["access_token"])
+
+
+def impression_of(gateway: str) -> str:
+    """The signed id of a list that the gateway made."""
+    headers = {"authorization": f"Bearer {token_of(gateway, 'somebody')}"}
+    query = {"query": "{ me { recommendations { impressionId } } }"}
+    answer = httpx.post(f"{gateway}/graphql", json=query, headers=headers, timeout=30).json()
+    return str(answer["data"]["me"]["recommendations"]["impressionId"])
+
+
+@pytest.fixture
+async def shop(stores: Stores, redis: Any, channel: Any, pool: Pool, tmp_path: Path) -> AsyncIterator[Shop]:
+    """A shop whose pages may call a gateway, with a worker behind it."""
+    with reserved_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        scope = "recommendations:read events:write"
+        await create_client(pool, register(CLIENT, SECRET, grants=[TOKEN_EXCHANGE], scope=scope, origins=[url]))
+        await upsert_items(pool, [{"id": id, "updated_at": clock.now()} for id in ("milk", "tea", "far")])
+        with (
+            running_issuer(stores, tmp_path / "gateway.log") as gateway,
+            running_worker(stores, tmp_path / "worker.log"),
+            serving(Shop(url, gateway.url, impression_of(gateway.url))) as shop,
+        ):
+            yield shop
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chromium]:
+    """A headless Chromium."""
+    with chromium(tmp_path / "profile") as opened:
+        yield opened
+
+
+async def stored(pool: Pool, count: int) -> list[dict[str, Any]]:
+    """The events in Postgres once there are so many, oldest first."""
+    query = "SELECT type, item_id, item_ids, impression_id, anonymous_id FROM events ORDER BY occurred_at, type"
+    async with asyncio.timeout(DEADLINE):
+        while len(rows := await pool.fetch(query)) < count:  # noqa: ASYNC110 - Postgres sends no signal
+            await asyncio.sleep(0.05)
+    return [dict(row) for row in rows]
+
+
+@pytest.mark.browser
+async def test_what_a_person_sees_and_does_is_stored_after_consent_and_nothing_before(
+    shop: Shop, browser: Chromium, pool: Pool
+) -> None:
+    browser.go(shop.url)
+    browser.until(lambda: browser.evaluate("typeof shop") == "object", "the script runs")
+    browser.evaluate("shop.view('milk'); document.getElementById('milk').click()")
+    assert browser.evaluate("localStorage.length + String(shop.guestId())") == "0null"
+    browser.evaluate("shop.consent(true); shop.view('milk'); document.getElementById('tea').click()")
+    guest = browser.evaluate("shop.guestId()")
+    events = await stored(pool, 3)
+    assert {(each["type"], each["item_id"]) for each in events} == {
+        ("VIEW", "milk"),
+        ("CLICK", "tea"),
+        ("IMPRESSION", None),
+    }
+    (seen,) = (each for each in events if each["type"] == "IMPRESSION")
+    assert sorted(seen["item_ids"]) == ["milk", "tea"], "the item below the window was not seen"
+    assert {each["impression_id"] for each in events if each["type"] != "VIEW"} == {shop.impression}
+    assert {each["anonymous_id"] for each in events} == {guest}
+    browser.evaluate("document.getElementById('far').scrollIntoView()")
+    assert [each["item_ids"] for each in (await stored(pool, 4))[3:]] == [["far"]]
+
+    browser.evaluate("shop.consent(false); shop.view('tea')")
+    assert browser.evaluate("localStorage.length + String(shop.guestId())") == "0null"
+
+
+@pytest.mark.browser
+async def test_events_wait_while_the_browser_is_offline_and_survive_the_page(
+    shop: Shop, browser: Chromium, pool: Pool
+) -> None:
+    def connect(offline: bool) -> None:
+        browser.call(
+            "Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1
+        )
+
+    browser.go(shop.url)
+    browser.until(lambda: browser.evaluate("typeof shop") == "object", "the script runs")
+    browser.evaluate("shop.consent(true); shop.view('milk')")
+    await stored(pool, 2)
+    connect(offline=True)
+    browser.evaluate("shop.view('tea'); shop.flush(); shop.view('far')")
+    browser.until(lambda: browser.evaluate("JSON.parse(localStorage['penchant.events']).length") == 2, "both wait")
+    connect(offline=False)
+    guest = browser.evaluate("shop.guestId()")
+    browser.go(f"{shop.url}/?another-page")
+    browser.until(lambda: browser.evaluate("location.search && typeof shop") == "object", "the script runs")
+    browser.evaluate("shop.consent(true)")
+    assert browser.evaluate("shop.guestId()") == guest
+    views = [each["item_id"] for each in await stored(pool, 4) if each["type"] == "VIEW"]
+    assert sorted(views) == ["far", "milk", "tea"], "each once, however often it was sent"
+    browser.until(lambda: browser.evaluate("localStorage['penchant.events'] || 'none'") == "none", "nothing waits")
+
+
+@pytest.mark.browser
+async def test_what_was_not_sent_is_sent_when_the_page_is_left(shop: Shop, browser: Chromium, pool: Pool) -> None:
+    browser.go(shop.url)
+    browser.until(lambda: browser.evaluate("typeof shop") == "object", "the script runs")
+    browser.evaluate("shop.consent(true); shop.view('milk')")
+    await stored(pool, 2)
+    browser.evaluate("shop.view('tea'); location.href = 'about:blank'")
+    assert "tea" in {each["item_id"] for each in await stored(pool, 3)}
+
+
+def test_the_script_is_small() -> None:
+    assert len(gzip.compress(SCRIPT.read_bytes(), 9)) < LARGEST
+
+
+@pytest.mark.node
+def test_the_script_is_built_from_its_source_which_type_checks(pages_in_js: Path, tmp_path: Path) -> None:
+    shutil.copytree(SCRIPT.parent, tmp_path / "browser")
+    (tmp_path / "node_modules").symlink_to(pages_in_js / "node_modules")
+    options = ["--strict", "--noEmit", "--target", "ES2022", "--lib", "ES2022,DOM,DOM.Iterable", "--types", ""]
+    for command in (
+        ["node", "node_modules/.bin/tsc", *options, "browser/penchant.ts"],
+        ["node_modules/.bin/esbuild", "browser/penchant.ts", "--outfile=built.js", *BUILD],
+    ):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "built.js").read_text() == SCRIPT.read_text(), f"build it again: {' '.join(command)}"

@@ -1,0 +1,1 @@
+export const token = async (): Promise<string> => process.env.TOKEN ?? "";
