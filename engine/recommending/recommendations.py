@@ -16,7 +16,7 @@ from db.items import Item
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.recommending.pages import Page, Pin, Select, cut_page, read_pin
+from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Popular
@@ -101,7 +101,7 @@ class Recommender:
 
         Raises InvalidInput for a cursor that is damaged, expired or of another list, and for too many ids.
         """
-        name = f"{person.kind}:{person.id}"
+        name = list_of_person(person)
         pin, bundle = self._pinned(name, request.after)
         state, degraded = State.empty(), list[Degradation]()
         if request.personalize:
@@ -118,7 +118,7 @@ class Recommender:
         self, person: Person, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None, state: State
     ) -> Page:
         context, looked_at = request.context_items, request.viewed_items
-        _check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
+        check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
         viewed = (person, bundle and bundle.id, pin.as_of, request.personalize, tuple(context), tuple(looked_at))
         numbers = self._catalogue.numbers_of(context)
         fallback = self._models.fallback(bundle)
@@ -129,12 +129,12 @@ class Recommender:
                 as_of=pin.as_of,
                 context=numbers,
                 viewed=self._catalogue.numbers_of(looked_at),
-                kin=partial(_kin, self._catalogue, fallback),
+                kin=partial(kin_of, self._catalogue, fallback),
             )
         view = self._views[viewed]
         allowed, nameable = allowed_by(self._catalogue, request)
         allowed[numbers] = False
-        _exclude_variants(self._catalogue, allowed, view.left_out)
+        exclude_variants(self._catalogue, allowed, view.left_out)
 
         def score_allowed(allowed: Mask) -> Select:
             key = (viewed, request.items, tuple(pin.seen), self._catalogue.version)
@@ -224,28 +224,29 @@ def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
         allowed &= catalogue.mask(Filter(categories=(request.category,)))
     if request.among is not None:
         named = np.zeros_like(allowed)
-        named[catalogue.numbers_of(_check_count(request.among, "among", MAX_IDS))] = True
+        named[catalogue.numbers_of(check_count(request.among, "among", MAX_IDS))] = True
         allowed &= named
-    excluded = catalogue.numbers_of(_check_count(request.exclude, "exclude", MAX_IDS))
+    excluded = catalogue.numbers_of(check_count(request.exclude, "exclude", MAX_IDS))
     allowed[excluded] = nameable[excluded] = False
     nameable[catalogue.numbers_of(request.context_items)] = True
     return allowed, nameable
 
 
-def _exclude_variants(catalogue: Catalogue, allowed: Mask, left_out: NDArray[np.uint32]) -> None:
+def exclude_variants(catalogue: Catalogue, allowed: Mask, left_out: NDArray[np.uint32]) -> None:
     """Take the variants of items that were just bought, or are in the cart, out of the mask."""
     known = left_out[left_out < catalogue.size]
     if catalogue.has_groups and len(known):
         allowed &= ~catalogue.in_groups(catalogue.groups(known))
 
 
-def _check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
+def check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
+    """The ids; raises InvalidInput, naming `field`, for more than `most`."""
     if len(ids) > most:
         raise InvalidInput(f"{field} may name at most {most} items.", field=field)
     return ids
 
 
-def _kin(catalogue: Catalogue, fallback: Fallback, number: int) -> NDArray[np.uint32]:
+def kin_of(catalogue: Catalogue, fallback: Fallback, number: int) -> NDArray[np.uint32]:
     """The first available items of an item's last category, in the order of the fallback."""
     item = catalogue.item(number)
     if item is None or not item.categories:

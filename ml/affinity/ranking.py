@@ -104,7 +104,19 @@ def score(view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | 
     if view.ranker is not None and view.evidence is not None:
         numbers, own = _network_scores(view.ranker, view.evidence, view, allowed)
     else:
-        numbers, own = _fallback_scores(view.lifts, allowed, fallback)
+        numbers, own = fallback_scores(view.lifts, allowed, fallback)
+    return apply_lifts(view, allowed, fallback, nameable, numbers, own)
+
+
+def apply_lifts(
+    view: PersonView,
+    allowed: Mask,
+    fallback: Fallback,
+    nameable: Mask | None,
+    numbers: NDArray[np.uint32],
+    own: NDArray[np.float32],
+) -> Scored:
+    """Candidates (ascending) that the ranker has scored, with the view's lifts and dislikes."""
     lowered = view.dislikes.lower(numbers, own)
     scores, order = _lifted(numbers, lowered, view.lifts)
     own = np.where(lowered == own, own, np.float32(np.nan))
@@ -147,7 +159,7 @@ def _network_scores(
     return found.numbers, sigmoid(ranker.network.logits(features))
 
 
-def _fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+def fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Without a model: if anything is lifted, that and the head of the fallback, ascending; else nothing."""
     lifted = lift.numbers[is_allowed(lift.numbers, allowed)]
     if not len(lifted):

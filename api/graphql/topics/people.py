@@ -10,6 +10,7 @@ from strawberry.scalars import JSON
 
 from api.graphql.context import Info
 from api.graphql.topics.events import Event, history
+from api.graphql.topics.pages import PAGE, PageSlot
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
@@ -136,6 +137,8 @@ class User(Node):
             info.context, self.person, placement=placement, first=first, after=after, where=context, filter=filter,
             exclude=exclude, among=among, market=market, preview=preview,
         )  # fmt: skip
+
+    page: list[PageSlot] | None = PAGE
 
     @strawberry.field(
         permission_classes=[Private],
