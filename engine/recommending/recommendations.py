@@ -1,7 +1,7 @@
 """The lists: items for a person, items similar to an item, items that many people buy now."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
@@ -22,7 +22,8 @@ from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Popular
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
-from ml.affinity.ranking import PersonView, Scored, score, select, view_person
+from ml.affinity.ranking import PersonView, Scored, leaving_out, score, select, view_person
+from ml.affinity.reranking import rerank
 from ml.affinity.similar import similar
 from ml.fallback import Fallback, fill
 from ml.masks import Mask
@@ -47,7 +48,7 @@ class ListRequest:
     context_items: Sequence[str] = ()  # on the page or in the cart: left out, and their neighbours are lifted
     viewed_items: Sequence[str] = ()  # just looked at: their neighbours are lifted
     exclude: Sequence[str] = ()
-    among: Sequence[str] | None = None
+    among: Sequence[str] | None = None  # rank these alone: none is left out for what the person bought, nor collapsed
     personalize: bool = True
     shelf: str | None = None  # where the list is shown; None: nobody sees it
 
@@ -111,39 +112,58 @@ class Recommender:
                 degraded.append(Degradation.UNKNOWN_PERSON)
         if bundle is None:
             degraded.append(Degradation.NO_MODEL)
+        earlier = None
+        if request.after is not None and request.personalize and pin.until is not None:
+            earlier = await self._people.state_until(person, pin.until)
         async with self._turns:
-            return RecommendedList(self._page_for(person, request, name, pin, bundle, state), bundle, degraded)
+            page = self._page_for(person, request, name, pin, bundle, state, earlier)
+            return RecommendedList(page, bundle, degraded)
 
     def _page_for(
-        self, person: Person, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None, state: State
+        self,
+        person: Person,
+        request: ListRequest,
+        name: str,
+        pin: Pin,
+        bundle: AffinityModel | None,
+        state: State,
+        earlier: State | None,
     ) -> Page:
+        """A page of a list. `earlier` is the state that a list is pinned to; `state` still leaves out what it does."""
         context, looked_at = request.context_items, request.viewed_items
         check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
-        viewed = (person, bundle and bundle.id, pin.as_of, request.personalize, tuple(context), tuple(looked_at))
+        pinned = (pin.as_of, earlier is not None, request.personalize)
+        viewed = (person, bundle and bundle.id, *pinned, tuple(context), tuple(looked_at))
         numbers = self._catalogue.numbers_of(context)
         fallback = self._models.fallback(bundle)
         if viewed not in self._views:
             self._views[viewed] = view_person(
                 bundle,
-                state,
+                state if earlier is None else earlier,
                 as_of=pin.as_of,
                 context=numbers,
                 viewed=self._catalogue.numbers_of(looked_at),
                 kin=partial(kin_of, self._catalogue, fallback),
             )
+            if earlier is not None:
+                self._views[viewed] = leaving_out(self._views[viewed], state)
         view = self._views[viewed]
         allowed, nameable = allowed_by(self._catalogue, request)
-        allowed[numbers] = False
-        exclude_variants(self._catalogue, allowed, view.left_out)
+        if request.among is None:
+            allowed[numbers] = False
+            exclude_variants(self._catalogue, allowed, view.left_out)
+        else:
+            view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
 
         def score_allowed(allowed: Mask) -> Select:
             key = (viewed, request.items, tuple(pin.seen), self._catalogue.version)
             if key not in self._scored:
-                self._scored[key] = score(view, allowed, fallback, nameable)
+                self._scored[key] = self._score(request, view, allowed, fallback, nameable)
             return partial(select, self._scored[key])
 
         if request.shelf is None or request.after is not None:
-            return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
+            collapse = request.among is None
+            return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed, collapse=collapse)
         shelves = self._shelves.setdefault(person, {})
         shown = [*(of for shelf, of in shelves.items() if shelf != request.shelf)]
         shown += [self._similar[id] for id in context if id in self._similar]
@@ -152,6 +172,13 @@ class Recommender:
         before = shelves.get(request.shelf, np.empty(0, np.uint32))
         shelves[request.shelf] = np.concatenate([before, np.array(page.numbers, np.uint32)])
         return page
+
+    def _score(
+        self, request: ListRequest, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask
+    ) -> Scored:
+        if request.among is None:
+            return score(view, allowed, fallback, nameable)
+        return rerank(view, self._catalogue.numbers_of(request.among), allowed, fallback, nameable)
 
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""

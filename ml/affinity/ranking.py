@@ -4,7 +4,7 @@
 allows: once per filter. `select` cuts a list of any length from them and is cheap to call again.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -93,6 +93,14 @@ def view_person(
         gather_evidence(universe, state, as_of) if universe else None,
         against,
     )
+
+
+def leaving_out(view: PersonView, later: State) -> PersonView:
+    """The same view, which also leaves out what a later state of the person does: nothing else of it changes."""
+    universe = view.ranker.universe if view.ranker else None
+    more = [resting(universe, later, view.as_of), in_cart(later, view.as_of), later.disliked]
+    against = replace(view.dislikes, hidden=np.union1d(view.dislikes.hidden, later.disliked))
+    return replace(view, left_out=np.concatenate([view.left_out, *more]), dislikes=against)
 
 
 def score(view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None = None) -> Scored:
