@@ -103,7 +103,7 @@ class Recommender:
         Raises InvalidInput for a cursor that is damaged, expired or of another list, and for too many ids.
         """
         name = list_of_person(person)
-        pin, bundle = self._pinned(name, request.after)
+        pin, bundle = await self._pinned(name, request.after)
         state, degraded = State.empty(), list[Degradation]()
         if request.personalize:
             state, missing = await self._people.state(person)
@@ -183,7 +183,7 @@ class Recommender:
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
         name = f"item:{item.id}"
-        pin, bundle = self._pinned(name, request.after)
+        pin, bundle = await self._pinned(name, request.after)
         async with self._turns:
             page = self._page_like(item, request, name, pin, bundle)
         return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
@@ -227,10 +227,12 @@ class Recommender:
             page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
         return RecommendedList(page, None, [])
 
-    def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
-        """The pin of the list `name`, and the bundle for its pages: the pinned one if it is kept, else the current."""
+    async def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
+        """The pin of the list `name`, and the bundle for its pages: the pinned one if it is there, else the current."""
         pin = read_pin(self._signer, name, after, bundle=self.bundle.id if self.bundle else None)
-        return pin, (self._models.by_id(pin.bundle) if pin.bundle else None) or self.bundle
+        if pin.bundle is None or (self.bundle is not None and self.bundle.id == pin.bundle):
+            return pin, self.bundle
+        return pin, await self._models.pinned(pin.bundle) or self.bundle
 
 
 def check_placement(name: str) -> str:
