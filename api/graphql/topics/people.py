@@ -119,7 +119,11 @@ class User(Node):
         ] = None,
         among: Annotated[
             list[strawberry.ID] | None,
-            strawberry.argument(description="List only items with these ids, at most 500; null for all items."),
+            strawberry.argument(
+                description="Rank exactly the items with these ids, at most 500, as for a category page: none is left"
+                " out for what the person bought, and those without a score are last, in this order. Unknown,"
+                " unavailable and disliked items are dropped. Null for all items."
+            ),
         ] = None,
         market: Annotated[
             strawberry.ID | None,
@@ -129,7 +133,10 @@ class User(Node):
             ),
         ] = None,
         preview: Annotated[
-            bool, strawberry.argument(description="True when no person will see the list: it gets no `impressionId`.")
+            bool,
+            strawberry.argument(
+                description="True when no person will see the list: it gets no `impressionId`, and nothing is recorded."
+            ),
         ] = False,
     ) -> RecommendationConnection | None:
         """A page of this person's list."""
