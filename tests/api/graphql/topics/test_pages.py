@@ -10,6 +10,7 @@ import pytest
 from api.gateway import Gateway
 from core import clock
 from core.contract import Event, Person, read_event
+from core.errors import TookTooLong
 from core.turns import OneAtATime
 from core.uploads import Offer
 from db import cache
@@ -310,20 +311,23 @@ async def test_an_event_changes_the_next_page(ask: Ask, shop: Gateway, trained: 
     assert found[0] == "i26"
 
 
-async def test_a_bug_in_a_slot_is_masked_and_the_others_come(
-    ask: Ask, trained: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "code"), [(ZeroDivisionError("of a test"), "INTERNAL_SERVER_ERROR"), (TookTooLong(), "TIMEOUT")]
+)
+async def test_a_slot_that_cannot_be_made_is_an_error_and_the_others_come(
+    ask: Ask, trained: str, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
 ) -> None:
     original = page_slots.cut_page
 
     def fails_for_two(*arguments: Any, **named: Any) -> Any:
         if arguments[4] == 2:  # how many items
-            raise ZeroDivisionError("of a test")
+            raise error
         return original(*arguments, **named)
 
     monkeypatch.setattr(page_slots, "cut_page", fails_for_two)
     answer = await asked(ask, slot("a"), slot("b", 2), slot("c"))
     assert [one["recommendations"] is None for one in answer.data["user"]["page"]] == [False, True, False]
-    assert answer.codes == ["INTERNAL_SERVER_ERROR"]
+    assert answer.codes == [code]
     assert "of a test" not in answer.messages[0]
 
 
