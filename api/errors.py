@@ -17,6 +17,7 @@ from core.errors import (
     PenchantError,
     RateLimited,
     StoreUnavailable,
+    TookTooLong,
     TooManyElements,
     Unanswerable,
 )
@@ -55,6 +56,7 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (StoreUnavailable, "SERVICE_UNAVAILABLE"),
     (KeysUnavailable, "SERVICE_UNAVAILABLE"),
     (StrawberryInputCoercionError, "BAD_USER_INPUT"),
+    (TookTooLong, "TIMEOUT"),
 )
 
 _REFUSALS: tuple[tuple[type[PenchantError], str, int], ...] = (

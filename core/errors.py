@@ -53,6 +53,10 @@ class NotFound(PenchantError):
     """There is nothing here by that name."""
 
 
+class TookTooLong(PenchantError):
+    """This part was not ready in time."""
+
+
 class InvalidToken(PenchantError):
     """The access token is not valid."""
 

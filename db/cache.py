@@ -196,6 +196,13 @@ async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[
     return base, delta
 
 
+async def read_person_until(redis: Redis, person: Person, until: float) -> tuple[bytes | None, list[bytes]]:
+    """What `read_person` returns, without the events that were received after `until` (seconds)."""
+    keys = person_keys(person)
+    base, delta = await ask(redis, ("GET", keys.base), ("ZRANGE", keys.delta, "-inf", until, "BYSCORE"))
+    return base, delta
+
+
 async def read_people(redis: Redis, people: Sequence[Person]) -> list[tuple[bytes | None, list[bytes]]]:
     """What `read_person` returns of each of these, in one round trip for all."""
     async with redis.pipeline(transaction=False) as pipeline:

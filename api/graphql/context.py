@@ -16,6 +16,7 @@ from db.clients import last_uses
 from db.dead_events import bodies_of_dead_events
 from db.events import events_for_items
 from db.shares import Share
+from engine.recommending.page_slots import PageMaker
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import Recommender
 from engine.viewer import Viewer
@@ -47,6 +48,12 @@ class Context:
         """The lists of this request, all from one bundle."""
         gateway = self.gateway
         return Recommender(gateway.catalogue, gateway.models, gateway.signer, self.people, self.reads, self.turns)
+
+    @cached_property
+    def pages(self) -> PageMaker:
+        """The pages of this request, from the same bundle."""
+        gateway = self.gateway
+        return PageMaker(gateway.catalogue, gateway.models, self.people, self.turns, self.recommender.bundle)
 
     def evidence(self, person: Person) -> GatheredReads[str, list[Event]]:
         """The person's newest events about an item, at most three: a query for all lists that this request shows."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import clock
+from core.contract import Person
 from core.errors import InvalidInput
 from engine.catalogue.catalogue import Catalogue
 from engine.cursors import read_cursor, write_cursor
@@ -31,6 +32,7 @@ class Pin(NamedTuple):
     as_of: int  # seconds
     bundle: str | None  # id
     seen: list[int]  # item numbers
+    until: float | None = None  # seconds: events received later do not change the order; None: as of `as_of`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,20 +51,32 @@ class Page:
     def cursor(self, signer: Signer, position: int) -> str:
         """The cursor of the item at `position`: the next page begins after it."""
         seen = self.pin.seen + self.numbers[: position + 1]
-        until = int((clock.now() + CURSOR_LIFETIME).timestamp())
-        return write_cursor(signer, _CURSOR, [_short_hash(self.name), until, self.pin.as_of, self.pin.bundle, seen])
+        expires = int((clock.now() + CURSOR_LIFETIME).timestamp())
+        until = self.pin.as_of if self.pin.until is None else self.pin.until
+        return write_cursor(signer, _CURSOR, [_short_hash(self.name), expires, until, self.pin.bundle, seen])
+
+
+def list_of_person(person: Person) -> str:
+    """The name of a person's list: a cursor of it continues it in any placement."""
+    return f"{person.kind}:{person.id}"
+
+
+def new_pin(bundle: str | None) -> Pin:
+    """The pin of a list that begins now."""
+    now = clock.now().timestamp()
+    return Pin(int(now), bundle, [], now)
 
 
 def read_pin(signer: Signer, name: str, after: str | None, *, bundle: str | None) -> Pin:
     """The pin in a cursor of the list `name`; a new one as of now without a cursor. Raises InvalidInput."""
     if after is None:
-        return Pin(int(clock.now().timestamp()), bundle, [])
-    of, until, as_of, pinned, seen = read_cursor(signer, _CURSOR, after)
+        return new_pin(bundle)
+    of, expires, until, pinned, seen = read_cursor(signer, _CURSOR, after)
     if of != _short_hash(name):
         raise InvalidInput("after is a cursor of another list.", field="after")
-    if until < clock.now().timestamp():
+    if expires < clock.now().timestamp():
         raise InvalidInput("after has expired: ask for the list from its beginning.", field="after")
-    return Pin(as_of, pinned, seen)
+    return Pin(int(until), pinned, seen, until)
 
 
 def cut_page(
@@ -73,19 +87,23 @@ def cut_page(
     first: int,
     score: Score,
     elsewhere: NDArray[np.uint32] | None = None,
+    *,
+    collapse: bool = True,
 ) -> Page:
     """The next `first` allowed items: none of the pages before, none of their variants, one per variant group.
 
-    Items that are shown `elsewhere` on the page, and their variants, come after all others.
+    Items that are shown `elsewhere` on the page, and their variants, come after all others. Without `collapse` each
+    variant is an item of its own.
     """
-    allowed = _without_seen(catalogue, allowed, pin.seen)
+    collapse = collapse and catalogue.has_groups
+    allowed = without_shown(catalogue, allowed, pin.seen, collapse=collapse)
     select = score(allowed)
     wanted = first + 1  # one more tells whether there is a next page
     shown = np.empty(0, np.uint32) if elsewhere is None else elsewhere
-    length = (2 * wanted if catalogue.has_groups else wanted) + len(shown)
+    length = (2 * wanted if collapse else wanted) + len(shown)
     while True:
         ranked = select(length)
-        kept = _one_per_group(catalogue, ranked.numbers, shown)
+        kept = _one_per_group(catalogue, ranked.numbers, shown) if collapse or len(shown) else _all(ranked.numbers)
         if len(kept) >= wanted or len(ranked.numbers) < length:
             break
         length *= 4
@@ -102,14 +120,20 @@ def cut_page(
     )
 
 
-def _without_seen(catalogue: Catalogue, allowed: Mask, seen: Sequence[int]) -> Mask:
-    if not seen:
+def without_shown(catalogue: Catalogue, allowed: Mask, shown: Sequence[int], *, collapse: bool = True) -> Mask:
+    """The mask without these items and, with `collapse`, without their variants."""
+    if not shown:
         return allowed
-    numbers = np.array(seen, np.uint32)
+    numbers = np.array(shown, np.uint32)
     numbers = numbers[numbers < catalogue.size]
-    allowed = allowed & ~catalogue.in_groups(catalogue.groups(numbers)) if catalogue.has_groups else allowed.copy()
+    has_groups = collapse and catalogue.has_groups
+    allowed = allowed & ~catalogue.in_groups(catalogue.groups(numbers)) if has_groups else allowed.copy()
     allowed[numbers] = False
     return allowed
+
+
+def _all(numbers: NDArray[np.uint32]) -> NDArray[np.intp]:
+    return np.arange(len(numbers))
 
 
 def _one_per_group(catalogue: Catalogue, numbers: NDArray[np.uint32], shown: NDArray[np.uint32]) -> NDArray[np.intp]:

@@ -15,7 +15,7 @@ from core.contract import Person
 from core.errors import StoreName, StoreUnavailable
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
-from db.cache import owner_in, read_people, read_person, unpack_recent, write_base, write_owner
+from db.cache import owner_in, read_people, read_person, read_person_until, unpack_recent, write_base, write_owner
 from db.events import StateEvent, state_events, state_events_of_users
 from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
@@ -75,6 +75,24 @@ class PeopleReader:
         """
         state, degraded = await self._state(person, [], follow=True)
         return self._without_old_dislikes(state), degraded
+
+    async def state_until(self, person: Person, until: float) -> State | None:
+        """The state without the events that were received after `until` (seconds), for lists that began then.
+
+        One Redis pipeline, two for a merged user. None where Redis does not know. A base that was built later has
+        all events up to then.
+        """
+        try:
+            packed, delta = await read_person_until(self._redis, person, until)
+            owner = owner_in(packed)
+            if owner is not None:
+                packed, more = await read_person_until(self._redis, owner, until)
+                delta += more
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read a person's earlier state")
+            return None
+        base = None if owner_in(packed) else _unpack(packed)
+        return None if base is None else self._without_old_dislikes(fold(base, self._fresh(delta)))
 
     async def _state(self, person: Person, others: Sequence[bytes], *, follow: bool) -> tuple[State, list[Degradation]]:
         """The state, with `others` as recent events too: those of an old user id may not be stored yet.
@@ -221,6 +239,10 @@ class PersonLoader:
                 if person not in self._states:
                     self._states[person] = await self._reader.state(person)
         return self._states[person]
+
+    async def state_until(self, person: Person, until: float) -> State | None:
+        """The person's state as it was for a list that began at `until` (seconds); None when nobody knows it."""
+        return await self._reader.state_until(person, until)
 
     async def known(self, person: Person) -> bool:
         """Whether the shop sent traits or events about this person."""

@@ -1,7 +1,7 @@
 """The lists: items for a person, items similar to an item, items that many people buy now."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
@@ -16,13 +16,14 @@ from db.items import Item
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.recommending.pages import Page, Pin, Select, cut_page, read_pin
+from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Popular
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
-from ml.affinity.ranking import PersonView, Scored, score, select, view_person
+from ml.affinity.ranking import PersonView, Scored, leaving_out, score, select, view_person
+from ml.affinity.reranking import rerank
 from ml.affinity.similar import similar
 from ml.fallback import Fallback, fill
 from ml.masks import Mask
@@ -47,7 +48,7 @@ class ListRequest:
     context_items: Sequence[str] = ()  # on the page or in the cart: left out, and their neighbours are lifted
     viewed_items: Sequence[str] = ()  # just looked at: their neighbours are lifted
     exclude: Sequence[str] = ()
-    among: Sequence[str] | None = None
+    among: Sequence[str] | None = None  # rank these alone: none is left out for what the person bought, nor collapsed
     personalize: bool = True
     shelf: str | None = None  # where the list is shown; None: nobody sees it
 
@@ -101,8 +102,8 @@ class Recommender:
 
         Raises InvalidInput for a cursor that is damaged, expired or of another list, and for too many ids.
         """
-        name = f"{person.kind}:{person.id}"
-        pin, bundle = self._pinned(name, request.after)
+        name = list_of_person(person)
+        pin, bundle = await self._pinned(name, request.after)
         state, degraded = State.empty(), list[Degradation]()
         if request.personalize:
             state, missing = await self._people.state(person)
@@ -111,39 +112,58 @@ class Recommender:
                 degraded.append(Degradation.UNKNOWN_PERSON)
         if bundle is None:
             degraded.append(Degradation.NO_MODEL)
+        earlier = None
+        if request.after is not None and request.personalize and pin.until is not None:
+            earlier = await self._people.state_until(person, pin.until)
         async with self._turns:
-            return RecommendedList(self._page_for(person, request, name, pin, bundle, state), bundle, degraded)
+            page = self._page_for(person, request, name, pin, bundle, state, earlier)
+            return RecommendedList(page, bundle, degraded)
 
     def _page_for(
-        self, person: Person, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None, state: State
+        self,
+        person: Person,
+        request: ListRequest,
+        name: str,
+        pin: Pin,
+        bundle: AffinityModel | None,
+        state: State,
+        earlier: State | None,
     ) -> Page:
+        """A page of a list. `earlier` is the state that a list is pinned to; `state` still leaves out what it does."""
         context, looked_at = request.context_items, request.viewed_items
-        _check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
-        viewed = (person, bundle and bundle.id, pin.as_of, request.personalize, tuple(context), tuple(looked_at))
+        check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
+        pinned = (pin.as_of, earlier is not None, request.personalize)
+        viewed = (person, bundle and bundle.id, *pinned, tuple(context), tuple(looked_at))
         numbers = self._catalogue.numbers_of(context)
         fallback = self._models.fallback(bundle)
         if viewed not in self._views:
             self._views[viewed] = view_person(
                 bundle,
-                state,
+                state if earlier is None else earlier,
                 as_of=pin.as_of,
                 context=numbers,
                 viewed=self._catalogue.numbers_of(looked_at),
-                kin=partial(_kin, self._catalogue, fallback),
+                kin=partial(kin_of, self._catalogue, fallback),
             )
+            if earlier is not None:
+                self._views[viewed] = leaving_out(self._views[viewed], state)
         view = self._views[viewed]
         allowed, nameable = allowed_by(self._catalogue, request)
-        allowed[numbers] = False
-        _exclude_variants(self._catalogue, allowed, view.left_out)
+        if request.among is None:
+            allowed[numbers] = False
+            exclude_variants(self._catalogue, allowed, view.left_out)
+        else:
+            view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
 
         def score_allowed(allowed: Mask) -> Select:
             key = (viewed, request.items, tuple(pin.seen), self._catalogue.version)
             if key not in self._scored:
-                self._scored[key] = score(view, allowed, fallback, nameable)
+                self._scored[key] = self._score(request, view, allowed, fallback, nameable)
             return partial(select, self._scored[key])
 
         if request.shelf is None or request.after is not None:
-            return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
+            collapse = request.among is None
+            return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed, collapse=collapse)
         shelves = self._shelves.setdefault(person, {})
         shown = [*(of for shelf, of in shelves.items() if shelf != request.shelf)]
         shown += [self._similar[id] for id in context if id in self._similar]
@@ -153,10 +173,17 @@ class Recommender:
         shelves[request.shelf] = np.concatenate([before, np.array(page.numbers, np.uint32)])
         return page
 
+    def _score(
+        self, request: ListRequest, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask
+    ) -> Scored:
+        if request.among is None:
+            return score(view, allowed, fallback, nameable)
+        return rerank(view, self._catalogue.numbers_of(request.among), allowed, fallback, nameable)
+
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
         name = f"item:{item.id}"
-        pin, bundle = self._pinned(name, request.after)
+        pin, bundle = await self._pinned(name, request.after)
         async with self._turns:
             page = self._page_like(item, request, name, pin, bundle)
         return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
@@ -200,10 +227,12 @@ class Recommender:
             page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
         return RecommendedList(page, None, [])
 
-    def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
-        """The pin of the list `name`, and the bundle for its pages: the pinned one if it is kept, else the current."""
+    async def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
+        """The pin of the list `name`, and the bundle for its pages: the pinned one if it is there, else the current."""
         pin = read_pin(self._signer, name, after, bundle=self.bundle.id if self.bundle else None)
-        return pin, (self._models.by_id(pin.bundle) if pin.bundle else None) or self.bundle
+        if pin.bundle is None or (self.bundle is not None and self.bundle.id == pin.bundle):
+            return pin, self.bundle
+        return pin, await self._models.pinned(pin.bundle) or self.bundle
 
 
 def check_placement(name: str) -> str:
@@ -224,28 +253,29 @@ def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
         allowed &= catalogue.mask(Filter(categories=(request.category,)))
     if request.among is not None:
         named = np.zeros_like(allowed)
-        named[catalogue.numbers_of(_check_count(request.among, "among", MAX_IDS))] = True
+        named[catalogue.numbers_of(check_count(request.among, "among", MAX_IDS))] = True
         allowed &= named
-    excluded = catalogue.numbers_of(_check_count(request.exclude, "exclude", MAX_IDS))
+    excluded = catalogue.numbers_of(check_count(request.exclude, "exclude", MAX_IDS))
     allowed[excluded] = nameable[excluded] = False
     nameable[catalogue.numbers_of(request.context_items)] = True
     return allowed, nameable
 
 
-def _exclude_variants(catalogue: Catalogue, allowed: Mask, left_out: NDArray[np.uint32]) -> None:
+def exclude_variants(catalogue: Catalogue, allowed: Mask, left_out: NDArray[np.uint32]) -> None:
     """Take the variants of items that were just bought, or are in the cart, out of the mask."""
     known = left_out[left_out < catalogue.size]
     if catalogue.has_groups and len(known):
         allowed &= ~catalogue.in_groups(catalogue.groups(known))
 
 
-def _check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
+def check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
+    """The ids; raises InvalidInput, naming `field`, for more than `most`."""
     if len(ids) > most:
         raise InvalidInput(f"{field} may name at most {most} items.", field=field)
     return ids
 
 
-def _kin(catalogue: Catalogue, fallback: Fallback, number: int) -> NDArray[np.uint32]:
+def kin_of(catalogue: Catalogue, fallback: Fallback, number: int) -> NDArray[np.uint32]:
     """The first available items of an item's last category, in the order of the fallback."""
     item = catalogue.item(number)
     if item is None or not item.categories:

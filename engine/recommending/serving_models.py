@@ -11,6 +11,7 @@ from redis.asyncio.client import PubSub
 
 from core import metrics
 from core.errors import StoreUnavailable
+from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import await_hint
 from db.postgres import Pool
@@ -24,6 +25,7 @@ from ml.fallback import Fallback
 
 log = structlog.get_logger()
 
+REOPENED_BUNDLES = 2  # in memory: bundles that only cursors name
 KEPT_BUNDLES = 3  # in memory: the one that serves and earlier ones that cursors may still name
 MAX_RETRY_DELAY = 60.0  # seconds between two attempts to open a bundle that was refused
 
@@ -46,6 +48,8 @@ class ServingModels:
         self._redis = redis
         self._pool, self._bundles, self._catalogue, self._poll = pool, bundles, catalogue, poll
         self._held: tuple[AffinityModel, ...] = ()  # the current one first
+        self._reopened: dict[str, AffinityModel] = {}
+        self._reopening = SingleFlight(self._reopen)
         self._generation = 0
         self._refused_generation, self._pause, self._not_before = 0, 0.0, 0.0
         self.refused: str | None = None  # why the bundle that should serve does not
@@ -58,6 +62,27 @@ class ServingModels:
     def by_id(self, id: str) -> AffinityModel | None:
         """One of the kept bundles; None for any other."""
         return next((bundle for bundle in self._held if bundle.id == id), None)
+
+    async def pinned(self, id: str) -> AffinityModel | None:
+        """The bundle that a cursor names: a kept one, or else one that is opened again for it; None when it is gone.
+
+        A gateway that started after a promotion never held the bundle before.
+        """
+        kept = self.by_id(id) or self._reopened.get(id)
+        if kept is not None:
+            return kept
+        try:
+            return await self._reopening.result(id)
+        except Exception as error:  # pruned meanwhile: the list goes on with the bundle that serves
+            log.warning("pinned_bundle_not_opened", bundle=id, why=str(error) or repr(error))
+            return None
+
+    async def _reopen(self, id: str) -> AffinityModel:
+        bundle = await self._open(id)
+        while len(self._reopened) >= REOPENED_BUNDLES:
+            del self._reopened[next(iter(self._reopened))]
+        self._reopened[id] = bundle
+        return bundle
 
     def fallback(self, bundle: AffinityModel | None) -> Fallback:
         """What fills the lists that `bundle` makes, or those without one."""

@@ -4,7 +4,7 @@
 allows: once per filter. `select` cuts a list of any length from them and is cheap to call again.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -95,6 +95,14 @@ def view_person(
     )
 
 
+def leaving_out(view: PersonView, later: State) -> PersonView:
+    """The same view, which also leaves out what a later state of the person does: nothing else of it changes."""
+    universe = view.ranker.universe if view.ranker else None
+    more = [resting(universe, later, view.as_of), in_cart(later, view.as_of), later.disliked]
+    against = replace(view.dislikes, hidden=np.union1d(view.dislikes.hidden, later.disliked))
+    return replace(view, left_out=np.concatenate([view.left_out, *more]), dislikes=against)
+
+
 def score(view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None = None) -> Scored:
     """The candidates among the allowed items that the person's view does not leave out, scored.
 
@@ -104,7 +112,19 @@ def score(view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | 
     if view.ranker is not None and view.evidence is not None:
         numbers, own = _network_scores(view.ranker, view.evidence, view, allowed)
     else:
-        numbers, own = _fallback_scores(view.lifts, allowed, fallback)
+        numbers, own = fallback_scores(view.lifts, allowed, fallback)
+    return apply_lifts(view, allowed, fallback, nameable, numbers, own)
+
+
+def apply_lifts(
+    view: PersonView,
+    allowed: Mask,
+    fallback: Fallback,
+    nameable: Mask | None,
+    numbers: NDArray[np.uint32],
+    own: NDArray[np.float32],
+) -> Scored:
+    """Candidates (ascending) that the ranker has scored, with the view's lifts and dislikes."""
     lowered = view.dislikes.lower(numbers, own)
     scores, order = _lifted(numbers, lowered, view.lifts)
     own = np.where(lowered == own, own, np.float32(np.nan))
@@ -147,7 +167,7 @@ def _network_scores(
     return found.numbers, sigmoid(ranker.network.logits(features))
 
 
-def _fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+def fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Without a model: if anything is lifted, that and the head of the fallback, ascending; else nothing."""
     lifted = lift.numbers[is_allowed(lift.numbers, allowed)]
     if not len(lifted):

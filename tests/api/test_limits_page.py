@@ -9,6 +9,7 @@ from api.graphql import context
 from api.graphql.request import documents, limits, parsing, reading
 from api.graphql.subscriptions import messages, session
 from api.graphql.topics import federation
+from api.graphql.topics import pages as slots
 from api.graphql.types import connections, filters
 from api.http import json_body, streams
 from api.http.connections import websockets
@@ -32,7 +33,7 @@ from engine.clients import administering, changing
 from engine.intake import ingest
 from engine.models import job_feed
 from engine.reasons import texts as reasons
-from engine.recommending import pages
+from engine.recommending import page_slots, pages
 from engine.recommending import recommendations as lists
 
 
@@ -56,6 +57,8 @@ ENFORCED = {
     "ids in `ids`, `exclude` or `among`": (lists.MAX_IDS, ""),
     "ids in the lists of a context, all together": (lists.MAX_CONTEXT_ITEMS, ""),
     "`placement`": (lists.MAX_PLACEMENT, " characters"),
+    "slots of a page": (page_slots.MAX_SLOTS, ""),
+    "`key` of a slot": (slots.MAX_KEY, " characters"),
     "filters in a filter, itself counted": (filters.MAX_FILTERS, ""),
     "filters inside each other, the outermost counted": (filters.MAX_DEPTH, ""),
     "values in a filter, all levels together": (filters.MAX_VALUES, ""),
@@ -71,7 +74,10 @@ ENFORCED = {
     "root fields": (limits.MAX_ROOT_FIELDS, ""),
     "aliases": (limits.MAX_ALIASES, ""),
     "directives": (limits.MAX_DIRECTIVES, ""),
-    "cost: 2 for an object, 1 for a scalar, times `first`": (limits.MAX_COST, ""),
+    "cost: 2 for an object, 1 for a scalar, times `first` (of a page: those of all slots together)": (
+        limits.MAX_COST,
+        "",
+    ),
     "trusted documents of a client": (trusted_documents.MOST_DOCUMENTS, ""),
     "all trusted documents of a client": (trusted_documents.MOST_BYTES, " bytes"),
     "other ids of a client's trusted documents": (trusted_documents.MOST_ALIASES, ""),

@@ -27,6 +27,7 @@ from api.graphql.execution.executor import Selections
 from api.graphql.request.deprecations import Deprecations
 from api.graphql.request.limits import Measurement, check_limits, measure
 from api.graphql.request.literals import LiteralsOfCorrectType
+from api.graphql.request.multipliers import key_of
 from api.graphql.request.parsing import DocumentInvalid, count_tokens, drop_tokens, parse_document
 from api.graphql.request.variables import Inputs, read_inputs
 from core.errors import TooManyElements
@@ -38,7 +39,7 @@ RULES = (
     MaybeNullValidationRule,
     OneOfInputValidationRule,
 )
-_LISTS = ("recommendations", "similar")  # fields that decide how long an answer takes
+_LISTS = ("recommendations", "similar", "page")  # fields that decide how long an answer takes
 _MAX_COSTS = 16  # per operation
 _MAX_INPUTS = 8  # per operation
 _MAX_OPERATIONS = 20  # each is measured and validated with all fragments it uses
@@ -170,7 +171,7 @@ class Documents:
         """The cost of the operation with these values of its `first` variables. Raises RequestRefused for too much."""
         if not operation.measured.first_variables:
             return operation.measured.size.cost
-        key = tuple(_number(variables.get(name)) for name in sorted(operation.measured.first_variables))
+        key = tuple(key_of(variables.get(name)) for name in sorted(operation.measured.first_variables))
         if key not in operation.costs:
             if len(operation.costs) >= _MAX_COSTS:
                 operation.costs.clear()
@@ -237,10 +238,3 @@ def _refusal(measured: Measurement) -> str | None:
     except RequestRefused as refusal:
         return str(refusal)
     return None
-
-
-def _number(value: Any) -> Any:
-    """The value of a variable as part of a key: its length for a list; all other values have the same cost."""
-    if isinstance(value, list):
-        return len(value)
-    return value if isinstance(value, int | float) else None

@@ -9,24 +9,19 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLArgument,
-    GraphQLField,
     GraphQLInterfaceType,
     GraphQLNamedType,
     GraphQLObjectType,
     GraphQLSchema,
     InlineFragmentNode,
-    IntValueNode,
-    ListValueNode,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
-    VariableNode,
     get_named_type,
 )
 
 from api.errors import RequestRefused
-from api.graphql.types.connections import MAX_FIRST
+from api.graphql.request.multipliers import Multipliers
 
 MAX_DIRECTIVES = 20
 MAX_ROOT_FIELDS = 20
@@ -66,6 +61,7 @@ class Size:
 class Measurement:
     """One measured operation. Its cost depends on `first_variables`; `visits` counts the selections looked at.
 
+    `first_variables` hold a `first` or the slots of a page.
     `introspection_aliases`: the aliases of introspection fields and inside them.
     """
 
@@ -84,7 +80,8 @@ def measure(
 
     What the schema does not know costs as if it had no `first`. Raises nothing but RequestRefused, for too many levels.
 
-    A selection with selections of its own costs 2, any other costs 1; a `first` multiplies all costs below it.
+    A selection with selections of its own costs 2, any other costs 1; a `first` multiplies all costs below it, as do
+    the `first` of all slots of a page together.
     """
     measuring = _Measuring(schema, document, operation, variables)
     measuring.result.directives += len(operation.directives or ())
@@ -125,12 +122,13 @@ class _Measuring:
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
         }
         self.fragment_sizes: dict[str, Size] = {}
-        self.variables: dict[str, Any] = {}
+        raw: dict[str, Any] = {}
+        self.multipliers = Multipliers(raw, self.result.first_variables.add)
         self.level = 0
         for definition in operation.variable_definitions or ():
             self.result.directives += len(definition.directives or ())
             name, default = definition.variable.name.value, definition.default_value
-            self.variables[name] = variables.get(name, _whole(default) if isinstance(default, IntValueNode) else None)
+            raw[name] = variables.get(name, default)
 
     def selections(self, node: SelectionSetNode, parent: GraphQLNamedType | None) -> Size:
         self.level += 1
@@ -172,41 +170,10 @@ class _Measuring:
         if introspects:
             self.result.introspects = True
             self.result.introspection_aliases += aliases + inner.aliases
-        cost = OBJECT_COST + self._first(node, definition) * inner.cost
+        arguments = {argument.name.value: argument.value for argument in node.arguments or ()}
+        times = self.multipliers.of(definition, arguments) if definition else 1
+        cost = OBJECT_COST + times * inner.cost
         return Size(1, meta, aliases + inner.aliases, 1 + (0 if introspects else inner.depth), cost)
-
-    def _first(self, node: FieldNode, definition: GraphQLField | None) -> int:
-        """The most elements that the field's list can have: its `first`, cut to 1 to 100; 1 when it has none.
-
-        `_entities` has as many as it is sent representations.
-        """
-        argument = definition.args.get("first") if definition else None
-        value: Any = _default(argument) if argument else 1
-        for sent in node.arguments or ():
-            if sent.name.value not in ("first", "representations"):
-                continue
-            if isinstance(sent.value, IntValueNode):
-                value = _whole(sent.value)
-            elif isinstance(sent.value, ListValueNode):
-                value = len(sent.value.values)
-            elif isinstance(sent.value, VariableNode):
-                self.result.first_variables.add(sent.value.name.value)
-                variable = self.variables.get(sent.value.name.value)
-                value = value if variable is None else len(variable) if isinstance(variable, list) else variable
-        return int(max(1, min(value, MAX_FIRST))) if isinstance(value, int | float) else 1
 
     def _type(self, name: str) -> GraphQLNamedType | None:
         return self.schema.type_map.get(name)
-
-
-def _whole(literal: IntValueNode) -> int:
-    """The number in the first four characters: it is cut to 100 anyway, and thousands of digits would cost time."""
-    return int(literal.value[:4])
-
-
-def _default(argument: GraphQLArgument) -> Any:
-    """The argument's default: a value in Strawberry's schemas, a literal in schemas built from SDL."""
-    if argument.default is None:
-        return argument.default_value
-    literal = argument.default.literal
-    return _whole(literal) if isinstance(literal, IntValueNode) else argument.default.value

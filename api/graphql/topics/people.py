@@ -10,6 +10,7 @@ from strawberry.scalars import JSON
 
 from api.graphql.context import Info
 from api.graphql.topics.events import Event, history
+from api.graphql.topics.pages import PAGE, PageSlot
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
@@ -119,7 +120,11 @@ class User(Node):
         ] = None,
         among: Annotated[
             list[strawberry.ID] | None,
-            strawberry.argument(description="List only items with these ids, at most 500; null for all items."),
+            strawberry.argument(
+                description="Rank exactly the items with these ids, at most 500, as for a category page: none is left"
+                " out for what the person bought, and those without a score are last, in this order. Unknown,"
+                " unavailable and disliked items are dropped. Null for all items."
+            ),
         ] = None,
         market: Annotated[
             strawberry.ID | None,
@@ -129,7 +134,10 @@ class User(Node):
             ),
         ] = None,
         preview: Annotated[
-            bool, strawberry.argument(description="True when no person will see the list: it gets no `impressionId`.")
+            bool,
+            strawberry.argument(
+                description="True when no person will see the list: it gets no `impressionId`, and nothing is recorded."
+            ),
         ] = False,
     ) -> RecommendationConnection | None:
         """A page of this person's list."""
@@ -137,6 +145,8 @@ class User(Node):
             info.context, self.person, placement=placement, first=first, after=after, where=context, filter=filter,
             exclude=exclude, among=among, market=market, preview=preview,
         )  # fmt: skip
+
+    page: list[PageSlot] | None = PAGE
 
     @strawberry.field(
         permission_classes=[Private],

@@ -1,6 +1,7 @@
 """Lists of recommended items: each item with its rank, its score and the reason why it is listed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Annotated, Self
@@ -16,6 +17,7 @@ from api.graphql.types.permissions import requires, requires_or_oneself
 from core.contract import Person
 from core.errors import InvalidInput
 from db import items as stored
+from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
 from engine.reasons.texts import ReasonTexts
 from engine.recommending.pages import Page
@@ -292,25 +294,33 @@ async def recommend(
     preview: bool,
 ) -> RecommendationConnection:
     """A page of the items that this person most likely wants next."""
+    request = list_request(placement, first, where, market, read_filter(filter), exclude)
+    request = replace(request, after=after, among=among, shelf=None if preview or among is not None else placement)
+    listed = await context.recommender.for_person(person, request)
+    return RecommendationConnection.of(context, listed, placement, person, request.market, preview=preview)
+
+
+def list_request(
+    placement: str,
+    first: int,
+    where: RecommendationContext | None,
+    market: str | None,
+    filter: Filter | None,
+    exclude: Sequence[str] | None,
+) -> ListRequest:
+    """The engine's request for the first page of a list that no list beside it knows of. Raises InvalidInput."""
     check_placement(placement)
     where = where or RecommendationContext()
-    market = _market(market, where.market)
-    shown = [*(where.item_ids or ()), *(where.cart_item_ids or ())]
-    request = ListRequest(
+    return ListRequest(
         first=check_first(first),
-        after=after,
-        filter=read_filter(filter),
-        market=market,
+        filter=filter,
+        market=_market(market, where.market),
         category=where.category,
-        context_items=shown,
+        context_items=[*(where.item_ids or ()), *(where.cart_item_ids or ())],
         viewed_items=where.recent_item_ids or (),
         exclude=exclude or (),
-        among=among,
         personalize=where.personalize is not False,
-        shelf=None if preview else placement,
     )
-    listed = await context.recommender.for_person(person, request)
-    return RecommendationConnection.of(context, listed, placement, person, market, preview=preview)
 
 
 def _market(market: str | None, of_context: str | None) -> str | None:

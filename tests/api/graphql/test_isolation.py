@@ -26,7 +26,10 @@ from tests.erasing import TRACK, ask, authorize, drain, event, track
 from tests.fixtures.gateway import IssuedTokens
 from workers.process import Connections
 
-ABOUT = "id nodeId anonymous known traits rfm { frequency } history { nodes { id } } recommendations { nodes { id } }"
+ABOUT = (
+    "id nodeId anonymous known traits rfm { frequency } history { nodes { id } } recommendations { nodes { id } }"
+    ' page(requests: [{key: "k", placement: "p"}]) { recommendations { nodes { id } } }'
+)
 PERSONS_TOKEN = "events:write orders:write profiles:read recommendations:read"
 RESULTS = "{ accepted results { outcome code field message } }"
 JOINED = "{ user { id } userErrors { code field message } }"
@@ -73,7 +76,8 @@ OPERATIONS = [(code, asked) for operations in OTHERS.values() for code, asked in
 NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ...
     "Query.erasure(id)", "Query.item(id)", "Query.item(market)", "Query.items(ids)", "Query.items(market)",
     "Query.trending(market)", "Query.model(id)", "Query.job(id)", "User.recommendations(exclude)",
-    "User.recommendations(among)", "User.recommendations(market)", "Item.price(market)", "Item.listPrice(market)",
+    "User.recommendations(among)", "User.recommendations(market)", "User.page(market)", "PlacementRequest.exclude",
+    "Item.price(market)", "Item.listPrice(market)",
     "Item.available(market)", "Item.similar(market)", "ItemFilter.ids", "RecommendationContext.itemIds",
     "RecommendationContext.cartItemIds", "RecommendationContext.recentItemIds", "RecommendationContext.market",
     "Mutation.removeItems(ids)", "Mutation.promoteModel(id)", "Mutation.replayDeadEvents(ids)",

@@ -71,6 +71,7 @@ AS_REACHED = {
     "Money": "amount currency",
     "Node": "nodeId",
     "PageInfo": "hasNextPage hasPreviousPage startCursor endCursor",
+    "PageSlot": "key placement recommendations",
     "PromoteModelPayload": "model userErrors",
     "Reason": "code text item",
     "RecommendationConnection": "impressionId placement modelVersion asOf degraded edges nodes pageInfo",
@@ -104,6 +105,7 @@ PERSONAL = {
         "profiles:erase",
         "profiles:read recommendations:read",
     ],
+    "PageSlot": ["recommendations:read"],
     "Reason": ["recommendations:read"],
     "RecommendationConnection": ["recommendations:read"],
     "Rfm": [

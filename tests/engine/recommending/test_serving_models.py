@@ -20,7 +20,7 @@ from db.items import upsert_items
 from db.postgres import Pool
 from db.serving import promote
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.serving_models import KEPT_BUNDLES, ServingModels
+from engine.recommending.serving_models import KEPT_BUNDLES, REOPENED_BUNDLES, ServingModels
 from engine.recommending.trends import Trends
 from ml.affinity.model import AffinityModel
 from tests.faults import eventually
@@ -307,3 +307,22 @@ async def test_without_redis_polling_continues(
     await eventually(lambda: serving_id(models) == promoted)
     await end([watch])
     await nowhere.aclose()
+
+
+async def test_a_bundle_that_a_cursor_names_is_opened_again_and_few_are_kept(
+    models: ServingModels, pool: Pool, catalogue: Catalogue, make_bundle: MakeBundle, serving: Serve
+) -> None:
+    paths = [make_bundle(catalogue, IDS, seed=seed) for seed in range(REOPENED_BUNDLES + 2)]
+    await serving(pool, paths[-1])
+    await models.load()
+    for path in paths[:-1]:
+        opened = [await models.pinned(path.name) for _ in range(2)]
+        assert opened[0] is not None
+        assert opened[0] is opened[1]
+        assert opened[0].id == path.name
+        assert models.by_id(path.name) is None
+    assert await models.pinned(paths[-1].name) is models.current
+    shutil.rmtree(paths[0])
+    assert await models.pinned(paths[0].name) is None, "it was dropped for a later one, and is gone now"
+    assert await models.pinned(paths[1].name) is not None
+    assert await models.pinned("../bundles") is None

@@ -10,7 +10,10 @@ from api.graphql.request.parsing import DocumentInvalid
 
 SCHEMA = build_schema("""
     type Query { me: Person person(id: ID): Person people(first: Int! = 20): [Person!] }
-    type Person { id: ID name: String friend: Person friends(first: Int! = 20): [Person!] }
+    type Person { id: ID name: String friend: Person friends(first: Int! = 20): [Person!]
+                  page(requests: [Slot!]!): [Shelf!] }
+    type Shelf { key: ID people: [Person!] }
+    input Slot { key: ID first: Int! = 12 }
 """)
 
 
@@ -114,6 +117,45 @@ def test_a_cost_that_depends_on_variables_is_checked_per_request() -> None:
     documents.cost(document, document.operation(None), {"n": 20})
     assert "cost is 20202" in refusal(text, n=100)
     assert "cost is 20202" in refusal(text, n=1e300)
+
+
+SLOTS = "query($s: [Slot!]! = [{key: 1, first: 2}]) { me { page(requests: $s) { people { id } } } }"
+ONE = 2 + 1  # of a person on a shelf
+
+
+def cost_of_page(text: str, **variables: object) -> int:
+    documents = Documents(SCHEMA)
+    document = documents.read(text)
+    return documents.cost(document, document.operation(None), variables) - 2 - 2
+
+
+def test_a_page_costs_as_much_as_the_elements_of_its_slots() -> None:
+    literal = "{ me { page(requests: [{first: 5}, {key: 2}, {first: 900}]) { people { id } } } }"
+    assert cost_of_page(literal) == (5 + 12 + 100) * ONE
+    assert cost_of_page("{ me { page(requests: {first: 7}) { people { id } } } }") == 7 * ONE
+    assert cost_of_page("{ me { page(requests: []) { people { id } } } }") == ONE
+
+
+def test_the_slots_of_a_page_are_counted_in_variables_too() -> None:
+    assert cost_of_page(SLOTS, s=[{"first": 5}, {}, {"first": 900}, {"first": None}]) == (5 + 12 + 100 + 12) * ONE
+    assert cost_of_page(SLOTS) == 2 * ONE
+    assert cost_of_page(SLOTS, s={"first": 7}) == 7 * ONE
+    one = "query($o: Slot!, $n: Int!) { me { page(requests: [$o, {first: $n}]) { people { id } } } }"
+    assert cost_of_page(one, o={"first": 3}, n=4) == (3 + 4) * ONE
+    assert "cost is 5104" in refusal(SLOTS, s=[{"first": 100}] * 17)
+
+
+def test_pages_of_other_sizes_have_other_costs_with_the_same_document() -> None:
+    documents = Documents(SCHEMA)
+    document = documents.read(SLOTS)
+    sizes = [[{"first": 5}], [{"first": 6}], [{}], [{}, {}], [{"first": 5}]]
+    found = [documents.cost(document, document.operation(None), {"s": one}) - 4 for one in sizes]
+    assert found == [5 * ONE, 6 * ONE, 12 * ONE, 24 * ONE, 5 * ONE]
+
+
+@pytest.mark.parametrize("value", ["20", None, [], {}, True, [[]], [None, "x", 3], [{"first": "x"}], [{"first": []}]])
+def test_slots_of_another_type_are_left_to_the_executor(value: object) -> None:
+    assert cost_of_page(SLOTS, s=value) >= ONE
 
 
 @pytest.mark.parametrize("value", ["20", None, [], {}, True, float("inf")])

@@ -1,0 +1,97 @@
+"""How many elements a field's list can have, which multiplies the cost of what is selected in it.
+
+Values are looked at before they are validated: they may be anything. They are raw variables (JSON) or literals.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    IntValueNode,
+    ListValueNode,
+    ObjectValueNode,
+    VariableNode,
+    get_named_type,
+)
+
+from api.graphql.types.connections import MAX_FIRST
+
+_FIRST, _SLOTS, _REPRESENTATIONS = "first", "requests", "representations"
+_ABSENT: Final = object()
+
+
+class Multipliers:
+    """Reads the arguments of one operation with these raw variables. `use` receives the variables that decide."""
+
+    def __init__(self, variables: Mapping[str, Any], use: Callable[[str], None]) -> None:
+        self._variables, self._use = variables, use
+
+    def of(self, definition: GraphQLField, sent: Mapping[str, Any]) -> int:
+        """The most elements of a field with these argument nodes: its `first`, cut to 1 to 100; 1 without one.
+
+        A page has as many as its slots together, `_entities` as it is sent representations.
+        """
+        if _REPRESENTATIONS in definition.args:
+            return cut(len(_elements(self._value(sent.get(_REPRESENTATIONS, _ABSENT)))), 1)
+        slot = definition.args.get(_SLOTS)
+        kind = get_named_type(slot.type) if slot else None
+        if isinstance(kind, GraphQLInputObjectType) and _FIRST in kind.fields:
+            slots = self._value(sent.get(_SLOTS, _ABSENT))
+            return max(1, sum(self._of_slot(one, _default(kind.fields[_FIRST])) for one in _elements(slots)))
+        argument = definition.args.get(_FIRST)
+        return self._cut(sent.get(_FIRST, _ABSENT), _default(argument)) if argument else 1
+
+    def _of_slot(self, slot: Any, default: Any) -> int:
+        slot = self._value(slot)
+        if isinstance(slot, ObjectValueNode):
+            slot = {field.name.value: field.value for field in slot.fields}
+        return self._cut(slot.get(_FIRST, _ABSENT), default) if isinstance(slot, dict) else 1
+
+    def _cut(self, value: Any, default: Any) -> int:
+        return cut(self._value(value), default)
+
+    def _value(self, value: Any) -> Any:
+        """The value of a variable, a whole number of a literal; anything else as it is."""
+        if isinstance(value, VariableNode):
+            self._use(value.name.value)
+            value = self._variables.get(value.name.value)
+        return _whole(value) if isinstance(value, IntValueNode) else value
+
+
+def cut(value: Any, default: Any) -> int:
+    """`value` as a number of elements, 1 to 100; the default when it is absent; 1 when it is no number."""
+    value = default if value is _ABSENT or value is None else value
+    return int(max(1, min(value, MAX_FIRST))) if isinstance(value, int | float) else 1
+
+
+def key_of(value: Any) -> Any:
+    """What of a variable decides the cost: a number itself, of the slots of a page their number and elements."""
+    if isinstance(value, list | dict):
+        slots = [one.get(_FIRST) if isinstance(one, dict) else 1 for one in _elements(value)]
+        return slots.count(None), sum(cut(first, 0) for first in slots if first is not None)
+    return value if isinstance(value, int | float) else None
+
+
+def _elements(values: Any) -> Sequence[Any]:
+    if isinstance(values, ListValueNode):
+        return values.values
+    if isinstance(values, list):
+        return values
+    return [values] if isinstance(values, dict | ObjectValueNode) else []
+
+
+def _whole(literal: IntValueNode) -> int:
+    """The number in the first four characters: it is cut to 100 anyway, and thousands of digits would cost time."""
+    return int(literal.value[:4])
+
+
+def _default(declared: GraphQLArgument | GraphQLInputField) -> Any:
+    """The default of an argument or input field: a value in Strawberry's schemas, a literal in schemas of SDL."""
+    if declared.default is None:
+        return declared.default_value
+    literal = declared.default.literal
+    return _whole(literal) if isinstance(literal, IntValueNode) else declared.default.value

@@ -1,0 +1,208 @@
+"""The lists of one page: the person is read once, the network runs once, and no item is listed twice."""
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+
+from core.contract import Person
+from core.errors import TookTooLong
+from core.turns import OneAtATime
+from engine.catalogue.catalogue import Catalogue
+from engine.recommending.pages import Pin, Select, cut_page, list_of_person, new_pin, without_shown
+from engine.recommending.people import Degradation, PersonLoader
+from engine.recommending.recommendations import (
+    MAX_CONTEXT_ITEMS,
+    ListRequest,
+    RecommendedList,
+    allowed_by,
+    check_count,
+    exclude_variants,
+    kin_of,
+)
+from engine.recommending.serving_models import ServingModels
+from ml.affinity.model import AffinityModel
+from ml.affinity.ranking import PersonView, Scored, select, view_person
+from ml.affinity.together import WantedList, looking_at, narrow, score_together
+from ml.masks import Mask
+from ml.state import State
+
+MAX_SLOTS: Final = 12  # lists of a page
+SLOT_TIME: Final = 3.0  # seconds from the beginning of a page, after which a list that is not made is late
+READ_TIME: Final = 2.0  # seconds, after which a page is made without the person's history
+
+MadeT = TypeVar("MadeT")
+
+
+class ReadPerson(NamedTuple):
+    """What is known of the person, and why it is not more."""
+
+    state: State
+    degraded: list[Degradation]
+
+
+class _Looks(NamedTuple):
+    """What the person sees beside a list, by the shop's ids."""
+
+    personalize: bool
+    context: tuple[str, ...]
+    viewed: tuple[str, ...]
+
+
+_Key = tuple[_Looks, tuple[Hashable, ...]]  # what decides a list, but for its length
+
+
+class PageMaker:
+    """Makes the lists of pages, all with one bundle."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        models: ServingModels,
+        people: PersonLoader,
+        turns: OneAtATime,
+        bundle: AffinityModel | None,
+    ) -> None:
+        self._catalogue, self._models, self._people, self._turns = catalogue, models, people, turns
+        self._bundle = bundle
+
+    async def make(
+        self,
+        person: Person,
+        requests: Sequence[ListRequest | Exception],
+        show: Callable[[int, RecommendedList], MadeT],
+        *,
+        distinct: bool,
+    ) -> list[MadeT | Exception]:
+        """What `show` makes of each list, in the order of the requests; an error in place of a list that failed.
+
+        `show` gets the place of the list, and is called while the items of the list certainly exist. With `distinct`
+        no item is in two lists, nor are two variants of an item: the earlier list has it. A list that is not made
+        within SLOT_TIME is TookTooLong; the others are returned.
+        """
+        until = asyncio.get_running_loop().time() + SLOT_TIME
+        page = _Page(self._catalogue, self._models, self._bundle, person)
+        for personalize in {one.personalize for one in requests if isinstance(one, ListRequest)}:
+            page.read[personalize] = await self._read(person) if personalize else ReadPerson(State.empty(), [])
+        for place, request in enumerate(requests):
+            await self._run(page, place, until, partial(page.prepare, place, request))
+        await self._run(page, None, until, page.score)
+        return [
+            await self._run(page, place, until, partial(page.cut, place, show, distinct=distinct))
+            for place in range(len(requests))
+        ]
+
+    async def _read(self, person: Person) -> ReadPerson | Exception:
+        """The person's state; an empty one when it takes too long."""
+        try:
+            async with asyncio.timeout(READ_TIME):
+                state, degraded = await self._people.state(person)
+                if not await self._people.known(person):
+                    degraded = [*degraded, Degradation.UNKNOWN_PERSON]
+        except TimeoutError:
+            return ReadPerson(State.empty(), [Degradation.NO_HISTORY])
+        except Exception as error:  # lists that do not use the history do without it
+            return error
+        return ReadPerson(state, degraded)
+
+    async def _run(
+        self, page: "_Page", place: int | None, until: float, step: Callable[[], MadeT]
+    ) -> MadeT | Exception:
+        """Run a step in a turn. Its error is that of the list at `place`, for which no more steps run; None: of all."""
+        if place in page.failed:
+            return page.failed[place]
+        try:
+            async with asyncio.timeout_at(until), self._turns:
+                return step()
+        except TimeoutError:
+            return page.fail(place, TookTooLong())
+        except Exception as error:  # whatever is wrong with one list, the others come
+            return page.fail(place, error)
+
+
+class _Page:
+    """The lists of one page while they are made, by their places."""
+
+    def __init__(
+        self, catalogue: Catalogue, models: ServingModels, bundle: AffinityModel | None, person: Person
+    ) -> None:
+        self._catalogue, self._bundle, self._person = catalogue, bundle, person
+        self._pin: Pin = new_pin(bundle.id if bundle else None)
+        self._fallback = models.fallback(bundle)
+        self._views: dict[_Looks, PersonView] = {}
+        self._wanted: dict[_Key, WantedList] = {}  # equal lists once
+        self._scored: dict[_Key, Scored] = {}
+        self._requests: dict[int, tuple[ListRequest, _Key]] = {}
+        self._shown: list[int] = []  # item numbers
+        self.read: dict[bool, ReadPerson | Exception] = {}  # by whether a list is personalized
+        self.failed: dict[int | None, Exception] = {}
+
+    def fail(self, place: int | None, error: Exception) -> Exception:
+        """Give up the list at a place, or all lists for None; returns the error."""
+        for each in self._requests if place is None else [place]:
+            self.failed.setdefault(each, error)
+        return error
+
+    def prepare(self, place: int, request: ListRequest | Exception) -> None:
+        """Find out which items the list at a place may have. Raises what is wrong with the request."""
+        if isinstance(request, Exception):
+            raise request
+        looks = _Looks(request.personalize, tuple(request.context_items), tuple(request.viewed_items))
+        key = looks, request.items
+        if key not in self._wanted:
+            view = self._view(looks)
+            allowed, nameable = self._masks(request, view)
+            self._wanted[key] = WantedList(view, allowed, self._fallback, nameable)
+        self._requests[place] = request, key
+
+    def score(self) -> None:
+        """Score all lists, with one run of the network for those that are personalized, and one for the others."""
+        for personalize in self.read:
+            keys = [key for key in self._wanted if key[0].personalize is personalize]
+            scored = score_together([self._wanted[key] for key in keys])
+            self._scored.update(zip(keys, scored, strict=True))
+
+    def cut(self, place: int, show: Callable[[int, RecommendedList], MadeT], *, distinct: bool) -> MadeT:
+        """The list at a place, without what is shown already."""
+        request, key = self._requests[place]
+        scored, read = self._scored[key], self.read[request.personalize]
+        allowed, _ = self._masks(request, scored.view)  # again: the catalogue may have changed since
+        if distinct:
+            allowed = without_shown(self._catalogue, allowed, self._shown)
+
+        def score_allowed(allowed: Mask) -> Select:
+            return partial(select, narrow(scored, allowed))
+
+        name = list_of_person(self._person)
+        page = cut_page(self._catalogue, name, self._pin, allowed, request.first, score_allowed)
+        assert isinstance(read, ReadPerson)
+        degraded = [*read.degraded, *([] if self._bundle else [Degradation.NO_MODEL])]
+        made = show(place, RecommendedList(page, self._bundle, degraded))
+        self._shown += page.numbers
+        return made
+
+    def _view(self, key: _Looks) -> PersonView:
+        """The person on the page that a list is for. Only what they look at differs from list to list."""
+        if key in self._views:
+            return self._views[key]
+        read = self.read[key.personalize]
+        if isinstance(read, Exception):
+            raise read
+        check_count([*key.context, *key.viewed], "context", MAX_CONTEXT_ITEMS)
+        context, viewed = self._catalogue.numbers_of(key.context), self._catalogue.numbers_of(key.viewed)
+        kin = partial(kin_of, self._catalogue, self._fallback)
+        other = next((view for known, view in self._views.items() if known.personalize is key.personalize), None)
+        if other is not None:
+            view = looking_at(other, context, viewed, kin)
+        else:
+            as_of = self._pin.as_of
+            view = view_person(self._bundle, read.state, as_of=as_of, context=context, viewed=viewed, kin=kin)
+        self._views[key] = view
+        return view
+
+    def _masks(self, request: ListRequest, view: PersonView) -> tuple[Mask, Mask]:
+        """The items that a list may have, and those that its reasons may name."""
+        allowed, nameable = allowed_by(self._catalogue, request)
+        allowed[self._catalogue.numbers_of(request.context_items)] = False
+        exclude_variants(self._catalogue, allowed, view.left_out)
+        return allowed, nameable
