@@ -11,9 +11,12 @@ from engine.privacy.archive import Archive
 from engine.reasons.texts import ReasonTexts
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from redis.asyncio import Redis
 
     from bus.publisher import Publisher
+    from core.contract import Person
     from core.settings import Settings
     from db.postgres import Pool
     from db.shares import Shares
@@ -48,3 +51,8 @@ class Gateway:
     reason_texts: ReasonTexts = field(default_factory=ReasonTexts.own)
     turns: Turns = field(default_factory=Turns)
     heavy_bodies: HeavyBodies = field(default_factory=HeavyBodies)
+
+    def forget(self, people: Collection[Person]) -> None:
+        """Drop what this process remembers of people."""
+        self.people.forget(people)
+        self.models.lists.forget(people)

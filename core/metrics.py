@@ -50,6 +50,12 @@ RATE_LIMITED: Final = Counter(
 DEGRADED: Final = Counter(
     "penchant_degraded", "Lists that were less than they could be, by reason.", ("reason",), registry=_COUNTED
 )
+KEPT: Final = Counter(
+    "penchant_kept",
+    "What a gateway had ready for an answer (hit) or computed (miss): states of people, and lists.",
+    ("what", "outcome"),
+    registry=_COUNTED,
+)
 EVENTS: Final = Counter(
     "penchant_events",
     "Events by outcome: the gateway's answers, and in the worker stored (new), known (stored before), dead, and"

@@ -35,6 +35,7 @@ class Catalogue:
 
     def __init__(self, pool: Pool, poll: float) -> None:
         self._pool, self._poll, self._seq = pool, poll, 0
+        self._revision = 0
         self._numbers: dict[str, int] = {}  # ids of live items
         self._packed: list[bytes | None] = [None] * _LEAST_GROWTH
         self._alive = np.zeros(_LEAST_GROWTH, bool)
@@ -56,6 +57,11 @@ class Catalogue:
     def version(self) -> int:
         """Grows with every change of the catalogue."""
         return self._seq
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change of what this object answers: several times while it reads one version."""
+        return self._revision
 
     @property
     def size(self) -> int:
@@ -209,6 +215,7 @@ class Catalogue:
 
     def _change(self, live: Sequence[Item], removed: Sequence[int]) -> None:
         self._masks.clear()
+        self._revision += 1
         self._grow(max([*(item.number for item in live), *removed], default=0))
         self._remove([number for number in (*(item.number for item in live), *removed) if self._alive[number]])
         for item in live:

@@ -21,6 +21,7 @@ from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
 from db.users import person_known
 from engine.catalogue.catalogue import Catalogue
+from engine.recommending.kept_states import KeptStates
 from ml.state import DISLIKES_HOLD, EVENT, State, StateDamaged, Table, fold
 
 log = structlog.get_logger()
@@ -67,11 +68,13 @@ class PeopleReader:
         self._pool, self._redis, self._catalogue, self._full = pool, redis, catalogue, full
         self._dislikes_hold = dislikes_hold
         self._bases = SingleFlight(self._build)
+        self._kept = KeptStates(catalogue)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state: one Redis pipeline, and two short Postgres queries if there is no base.
 
-        The state of a merged user is that of the user they are now: one more pipeline.
+        The state of a merged user is that of the user they are now: one more pipeline. While neither base nor recent
+        events change, this returns the same object.
         """
         state, degraded = await self._state(person, [], follow=True)
         return self._without_old_dislikes(state), degraded
@@ -86,15 +89,23 @@ class PeopleReader:
         owner = owner_in(packed)
         if owner is not None and follow:
             return await self._state(owner, delta, follow=False)
+        base = None
+        if packed is not None and owner is None:
+            kept = self._kept.find(person, packed, delta)
+            if kept is not None:
+                return self._trimmed(person, packed, delta, kept), degraded
+            base = _unpack(packed)
         fresh = self._fresh(delta)
-        base = None if owner else _unpack(packed)
-        if base is not None:
+        if packed is not None and base is not None:
+            state = fold(base, fresh)
             if (
                 len(fresh) >= LONG_DELTA
                 and int(np.isin(fresh["identity"], base.included, invert=True).sum()) >= LONG_DELTA
             ):
                 self._bases.start(person)  # now, before the delta drops events; this answer uses the old base
-            return fold(base, fresh), degraded
+                return state, degraded
+            self._kept.keep(person, packed, delta, state)
+            return self._trimmed(person, packed, delta, state), degraded
         try:
             found = await self._bases.result(person)
         except StoreUnavailable as error:
@@ -104,6 +115,18 @@ class PeopleReader:
             return fold(found, fresh), degraded
         state, more = await self._state(found, delta, follow=False)
         return state, list(dict.fromkeys([*degraded, *more]))
+
+    def _trimmed(self, person: Person, packed: bytes, delta: list[bytes], state: State) -> State:
+        """A kept state without its old dislikes, kept in its place if it had some."""
+        trimmed = self._without_old_dislikes(state)
+        if trimmed is not state:
+            self._kept.keep(person, packed, delta, trimmed)
+        return trimmed
+
+    def forget(self, people: Iterable[Person]) -> None:
+        """Forget what this process remembers of people. Other processes do so within KEPT_FOR seconds."""
+        for person in people:
+            self._kept.forget(person)
 
     async def _cached(self, person: Person) -> tuple[bytes | None, list[bytes], list[Degradation]]:
         """The packed base and the recent events, and what is known to be missing in them."""
