@@ -13,13 +13,14 @@ from redis.asyncio import Redis
 from core import clock
 from core.contract import Person
 from core.errors import StoreName, StoreUnavailable
+from core.gathered_reads import GatheredReads
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import owner_in, read_people, read_person, unpack_recent, write_base, write_owner
 from db.events import StateEvent, state_events, state_events_of_users
 from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
-from db.users import person_known
+from db.users import known_people
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_states import KeptStates
 from ml.state import DISLIKES_HOLD, EVENT, State, StateDamaged, Table, fold
@@ -183,13 +184,15 @@ class PeopleReader:
 
     async def known(self, person: Person, state: State) -> bool:
         """Whether the shop sent traits or events about this person. False while Postgres is away."""
-        if state.lines or len(state.items) or len(state.recent) or len(state.included):
-            return True
+        return has_events(state) or person in await self.known_people([person])
+
+    async def known_people(self, people: Sequence[Person]) -> set[Person]:
+        """Those about whom the shop sent traits or events, as far as Postgres knows; none while it is away."""
         try:
-            return await person_known(self._pool, person)
+            return await known_people(self._pool, people)
         except StoreUnavailable as error:
-            log_unavailable(error, doing="look a person up")
-            return False
+            log_unavailable(error, doing="look people up")
+            return set()
 
     def _fresh(self, delta: Iterable[bytes]) -> Table:
         number_of = self._catalogue.number_of
@@ -235,7 +238,7 @@ class PersonLoader:
         self._reader = reader
         self._reading: dict[Person, asyncio.Lock] = {}
         self._states: dict[Person, tuple[State, list[Degradation]]] = {}
-        self._known: dict[Person, bool] = {}
+        self._known: GatheredReads[Person, Person] = GatheredReads(self._look_up)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state, and why it is degraded."""
@@ -246,11 +249,17 @@ class PersonLoader:
         return self._states[person]
 
     async def known(self, person: Person) -> bool:
-        """Whether the shop sent traits or events about this person."""
-        if person not in self._known:
-            state, _ = await self.state(person)
-            self._known[person] = await self._reader.known(person, state)
-        return self._known[person]
+        """Whether the shop sent traits or events about this person: one query for all who are asked about at once."""
+        state, _ = await self.state(person)
+        return has_events(state) or await self._known.get(person) is not None
+
+    async def _look_up(self, people: Sequence[Person]) -> dict[Person, Person]:
+        return {person: person for person in await self._reader.known_people(people)}
+
+
+def has_events(state: State) -> bool:
+    """Whether any event is in a state."""
+    return bool(state.lines or len(state.items) or len(state.recent) or len(state.included))
 
 
 def base_of(rows: Sequence[StateEvent]) -> State:
