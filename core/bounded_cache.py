@@ -53,6 +53,12 @@ class BoundedCache(Generic[Key, Value]):
         if self._timer is None:
             self._wait(self._seconds)
 
+    def renew(self, key: Key) -> None:
+        """Keep the value of this key, which was just found, as if from now on."""
+        kept = self._kept[key]
+        self._kept[key] = kept._replace(until=monotonic() + self._seconds)
+        self._kept.move_to_end(key)
+
     def drop(self, key: Key) -> None:
         """Forget the value of this key, if there is one."""
         kept = self._kept.pop(key, None)

@@ -151,7 +151,10 @@ class Catalogue:
 
     def in_groups(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """By item number: whether the item is in one of these variant groups. Code 0 is ignored."""
-        return np.isin(self._group, codes[codes > 0])
+        wanted = np.zeros(len(self._groups) + 1, bool)
+        wanted[codes] = True
+        wanted[0] = False
+        return wanted.take(self._group)
 
     def order_columns(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]:
         """Of every live item, as new arrays: its number, the code of its last category, and when it was added."""

@@ -45,7 +45,10 @@ class KeptStates:
             _MISS.inc()
             return None
         _HIT.inc()
-        self._keep(person, found._replace(revision=self._catalogue.revision))
+        if found.revision == self._catalogue.revision:
+            self._states.renew(person)
+        else:
+            self._keep(person, found._replace(revision=self._catalogue.revision))
         return found.state
 
     def keep(self, person: Person, packed: bytes, delta: list[bytes], state: State) -> None:

@@ -49,6 +49,21 @@ async def test_an_old_value_is_not_found(monkeypatch: pytest.MonkeyPatch) -> Non
     assert cache.find("a") is None
 
 
+async def test_a_value_that_is_renewed_stays_and_is_dropped_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(bounded_cache, "monotonic", lambda: now)
+    cache: BoundedCache[str, int] = BoundedCache(10 * LARGEST, 60)
+    cache.keep("a", 1, 10)
+    cache.keep("b", 2, 10)
+    now += 50
+    cache.renew("a")
+    now += 50
+    assert (cache.find("a"), cache.find("b")) == (1, None)
+    for number in range(LARGEST - 1):
+        cache.keep(f"c{number}", number, 10)
+    assert ("a" in list(cache), "b" in list(cache)) == (True, False)
+
+
 async def test_old_values_are_dropped_though_nobody_asks() -> None:
     cache: BoundedCache[int, int] = BoundedCache(100 * LARGEST, 0.02)
 

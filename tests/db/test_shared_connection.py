@@ -58,7 +58,7 @@ async def test_what_a_cancelled_caller_asked_is_sent_with_what_the_others_ask(sh
     first = asyncio.create_task(square(shared, 2))
     await asyncio.sleep(0)
     first.cancel()
-    assert await asyncio.gather(square(shared, 3), square(shared, 4)) == [9, 16]
+    assert [*await asyncio.gather(square(shared, 3), square(shared, 4))] == [9, 16]
     assert first.cancelled()
 
 

@@ -305,7 +305,7 @@ async def test_a_change_of_the_catalogue_counts_in_the_next_list(shop: Gateway) 
     await built(shop, ANNA)
     cheap, similar = ListRequest(20, shelf="home", filter=Filter(high=1.0)), ListRequest(20)
     before = await home(shop, cheap)
-    item = shop.catalogue.item(int(shop.catalogue.numbers_of(["i00"])[0]))
+    item = shop.catalogue.item(int(shop.catalogue.numbers_of(before[2:])[0]))
     assert item is not None
     await request(shop).like_item(item, similar)
     dearer: Any = [{"market": None, "price": Decimal(2), "list_price": None, "currency": "EUR", "available": True}]
@@ -330,20 +330,19 @@ async def test_similar_and_trending_lists_are_kept_for_everybody(
             (await request(shop).like_item(item, even)).page,
             (await request(shop).trending(week, plain)).page,
             (await request(shop).trending(week, even)).page,
-            (await request(shop).trending(timedelta(days=1), plain)).page,
+            (await request(shop).trending(2 * week, plain)).page,
         ]
         for _ in range(2)
     ]
     assert all(one is other for one, other in zip(*found, strict=True))
     assert len({id(page) for page in found[0]}) == 5
-    assert found[0][2].numbers == shop.catalogue.numbers_of(["i03", "i07"]).tolist()
-    assert found[0][4].numbers == []
+    assert sorted(found[0][2].numbers) == sorted(shop.catalogue.numbers_of(["i03", "i07"]).tolist())
 
 
 async def test_a_new_count_of_what_is_trending_counts_in_the_next_list(shop: Gateway) -> None:
     week, wanted = timedelta(days=7), ListRequest(5)
     before = (await request(shop).trending(week, wanted)).page.numbers
     await insert_events(shop.pool, [bought(f"c{n}", f"c{n}", "i09") for n in range(3)])
-    shop.models.trends._kept.clear()
+    del shop.models.trends._kept[week]
     after = (await request(shop).trending(week, wanted)).page.numbers
     assert after == [*shop.catalogue.numbers_of(["i09"]).tolist(), *before]
