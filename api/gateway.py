@@ -12,9 +12,12 @@ from engine.privacy.archive import Archive
 from engine.reasons.texts import ReasonTexts
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from redis.asyncio import Redis
 
     from bus.publisher import Publisher
+    from core.contract import Person
     from core.settings import Settings
     from db.postgres import Pool
     from db.shares import Shares
@@ -55,3 +58,8 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.job_feed = JobFeed(self.shares.bulk)
+
+    def forget(self, people: Collection[Person]) -> None:
+        """Drop what this process remembers of people."""
+        self.people.forget(people)
+        self.models.lists.forget(people)

@@ -56,6 +56,12 @@ DEPRECATED_USES: Final = Counter(
     ("part",),
     registry=_COUNTED,
 )
+KEPT: Final = Counter(
+    "penchant_kept",
+    "What a gateway had ready for an answer (hit) or computed (miss): states of people, and lists.",
+    ("what", "outcome"),
+    registry=_COUNTED,
+)
 EVENTS: Final = Counter(
     "penchant_events",
     "Events by outcome: the gateway's answers, and in the worker stored (new), known (stored before), dead, and"

@@ -1,4 +1,4 @@
-"""One connection to Redis for the reads of all requests: each is sent at once, and the answers come in the same order.
+"""One connection to Redis for the reads of all requests: they are sent together, and answered in the same order.
 
 A pool takes a connection, a task and a lock for each read, and so several rounds of the event loop more. On a busy loop
 the rounds are what a request waits for.
@@ -80,6 +80,7 @@ class _Link:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._waiting: deque[tuple[asyncio.Future[list[Any]], int]] = deque()  # with the number of commands
+        self._unsent: list[bytes] = []
         self._dropped = False
         self._reading = asyncio.create_task(self._read())
 
@@ -92,14 +93,25 @@ class _Link:
         """The answers to these commands."""
         if self.lost:
             raise RedisConnectionError("The connection was lost.")
-        packed = self._connection.pack_commands(commands)
-        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Any]] = loop.create_future()
+        if not self._unsent:
+            loop.call_soon(self._send)
+        self._unsent += self._connection.pack_commands(commands)
         self._waiting.append((answer, len(commands)))
         try:
-            await self._connection.send_packed_command(packed, check_health=False)
             return await answer
         finally:
             answer.cancel()  # if nobody waits for it any more
+
+    def _send(self) -> None:
+        """Write the commands of all callers of this round of the event loop at once.
+
+        `send_packed_command` would take a task, and more rounds. What cannot be written is found by the reader.
+        """
+        unsent, self._unsent = self._unsent, []
+        if (stream := self._connection._writer) is not None:
+            stream.writelines(unsent)
 
     def drop(self) -> None:
         """Close the connection soon."""

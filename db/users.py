@@ -26,6 +26,7 @@ _UPSERT = f"""
     WHERE (users.updated_at <= EXCLUDED.updated_at OR ({_GIVEN}->'untimed')::boolean) AND {fits(_MERGED)}
     RETURNING id
 """
+_OWNER, _IDS = (sql.replace("$1", "given.id") for sql in (OWNER, IDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,23 @@ def _row(patch: UserPatch, now: datetime) -> dict[str, Any]:
     return {**row, "traits": keys_change(NO_CHANGE, patch["traits"])} if "traits" in patch else row
 
 
-async def user_by_id(connection: Connection, id: str) -> User | None:
-    """The user with this id, if the shop has described them: also under an old id. The current id's traits win."""
+async def users_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, User]:
+    """The users with these ids, if the shop has described them: also under an old id. The current id's traits win."""
     rows = await connection.fetch(
-        f"SELECT traits FROM users WHERE id = ANY({IDS}) ORDER BY id = {OWNER}, updated_at, id", id
+        f"SELECT given.id, users.traits FROM unnest($1::text[]) AS given (id) CROSS JOIN LATERAL"
+        f" (SELECT id, traits, updated_at FROM users WHERE id = ANY({_IDS})) AS users"
+        f" ORDER BY users.id = {_OWNER}, users.updated_at, users.id",
+        ids,
     )
-    return User(id, {name: value for row in rows for name, value in row["traits"].items()}) if rows else None
+    traits: dict[str, dict[str, Any]] = {}
+    for id, found in rows:
+        traits.setdefault(id, {}).update(found)
+    return {id: User(id, found) for id, found in traits.items()}
+
+
+async def user_by_id(connection: Connection, id: str) -> User | None:
+    """One user, as `users_by_id` returns it."""
+    return (await users_by_id(connection, [id])).get(id)
 
 
 _NEXT_ID: Final = (
@@ -114,20 +126,24 @@ async def stream_user_ids(connection: Connection, at_once: int = 1_000) -> Async
         yield [id for id in ids if id not in merged]
 
 
-async def person_known(connection: Connection, person: Person) -> bool:
-    """Whether the shop described this person or any event is theirs.
+async def known_people(connection: Connection, people: Sequence[Person]) -> set[Person]:
+    """Those of these people whom the shop described, or who have any event.
 
     An event of a user is no guest's, whatever anonymous id it names; a guest who became a user is known, and so is a
     user who was merged.
     """
-    if person.kind == "user":
-        query = (
-            "SELECT EXISTS (SELECT FROM users WHERE id = $1) OR EXISTS (SELECT FROM events WHERE user_id = $1)"
-            " OR EXISTS (SELECT FROM merged_users WHERE user_id = $1 OR into_id = $1)"
-        )
-    else:
-        query = (
-            "SELECT EXISTS (SELECT FROM events WHERE anonymous_id = $1 AND user_id IS NULL)"
-            " OR EXISTS (SELECT FROM identities WHERE anonymous_id = $1)"
-        )
-    return bool(await connection.fetchval(query, person.id))
+    rows = await connection.fetch(
+        "SELECT kind, id FROM unnest($1::text[], $2::text[]) AS given (kind, id) WHERE CASE kind WHEN 'user' THEN"
+        " EXISTS (SELECT FROM users WHERE id = given.id) OR EXISTS (SELECT FROM events WHERE user_id = given.id)"
+        " OR EXISTS (SELECT FROM merged_users WHERE user_id = given.id OR into_id = given.id)"
+        " ELSE EXISTS (SELECT FROM events WHERE anonymous_id = given.id AND user_id IS NULL)"
+        " OR EXISTS (SELECT FROM identities WHERE anonymous_id = given.id) END",
+        [person.kind for person in people],
+        [person.id for person in people],
+    )
+    return {Person(kind, id) for kind, id in rows}
+
+
+async def person_known(connection: Connection, person: Person) -> bool:
+    """Whether one person is known, see `known_people`."""
+    return person in await known_people(connection, [person])

@@ -19,8 +19,9 @@ def mask_of(numbers: NDArray[np.uint32]) -> Mask:
 def is_allowed(numbers: NDArray[Any], allowed: Mask) -> NDArray[np.bool_]:
     """Whether each catalogue number is allowed; numbers beyond the mask are not."""
     inside = numbers < len(allowed)
-    result: NDArray[np.bool_] = inside & allowed[np.where(inside, numbers, 0)] if len(allowed) else inside
-    return result
+    if len(allowed):
+        inside &= allowed.take(numbers, mode="clip")
+    return inside
 
 
 def without(allowed: Mask, numbers: NDArray[np.uint32]) -> Mask:

@@ -115,6 +115,8 @@ class State:
 
     def without_dislikes_before(self, moment: int) -> Self:
         """The state without dislikes from before a second."""
+        if not len(self.opinions):
+            return self
         is_left = self.opinions["disliked"] // MICROSECONDS >= max(moment, 0)
         return self if is_left.all() else replace(self, opinions=self.opinions[is_left])
 

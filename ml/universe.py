@@ -50,7 +50,7 @@ class Universe:
 
     def rows(self, numbers: NDArray[Any]) -> NDArray[np.int32]:
         """The row of each catalogue number; n for a number outside the universe."""
-        rows: NDArray[np.int32] = self._row_of[np.minimum(numbers, len(self._row_of) - 1)]
+        rows: NDArray[np.int32] = self._row_of.take(numbers, mode="clip")  # the last place has n
         return rows
 
     @cached_property

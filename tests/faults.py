@@ -1,6 +1,7 @@
 """A network that can be cut, and waiting for a condition."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -19,7 +20,8 @@ async def eventually(holds: Callable[[], Awaitable[bool] | bool], within: float 
 class Relay:
     """A loopback port in front of a real server: `open` lets connections through, `close` cuts them all.
 
-    With `mute` it accepts connections and never answers them.
+    With `mute` it accepts connections and never answers them. `passed` are the last pieces that went through, with
+    whether the client sent it.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,6 +31,7 @@ class Relay:
         self._port = 0
         self._server: asyncio.Server | None = None
         self._streams: set[asyncio.StreamWriter] = set()
+        self.passed: deque[tuple[bool, bytes]] = deque(maxlen=1_000)
 
     async def reserve(self) -> str:
         """Choose the port, without listening on it; the server's URL through it."""
@@ -63,7 +66,8 @@ class Relay:
         server_reader, server_writer = await asyncio.open_connection(*self._target)
         self._streams |= {writer, server_writer}
         with suppress(OSError):
-            await asyncio.gather(self._pump(reader, server_writer), self._pump(server_reader, writer))
+            sent, answered = self._pump(reader, server_writer, True), self._pump(server_reader, writer, False)
+            await asyncio.gather(sent, answered)
 
     async def _swallow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._streams.add(writer)
@@ -71,9 +75,10 @@ class Relay:
             while await reader.read(65_536):
                 continue
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, by_client: bool) -> None:
         try:
             while data := await reader.read(65_536):
+                self.passed.append((by_client, data))
                 writer.write(data)
                 await writer.drain()
         finally:

@@ -16,6 +16,7 @@ from db.clients import last_uses
 from db.dead_events import bodies_of_dead_events
 from db.events import events_for_items
 from db.shares import Share
+from db.users import User, users_by_id
 from engine.recommending.page_slots import PageMaker
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import Recommender
@@ -61,6 +62,11 @@ class Context:
             read = partial(events_for_items, self.reads, person, each=MAX_EVENTS)
             self._evidence[person] = GatheredReads(read)
         return self._evidence[person]
+
+    @cached_property
+    def described(self) -> GatheredReads[str, User]:
+        """Users as the shop describes them, by id: a query for all that this request shows."""
+        return GatheredReads(partial(users_by_id, self.gateway.shares.people))
 
     @cached_property
     def dead_bodies(self) -> GatheredReads[int, bytes]:

@@ -35,6 +35,7 @@ class Catalogue:
 
     def __init__(self, pool: Pool, poll: float) -> None:
         self._pool, self._poll, self._seq = pool, poll, 0
+        self._revision = 0
         self._numbers: dict[str, int] = {}  # ids of live items
         self._packed: list[bytes | None] = [None] * _LEAST_GROWTH
         self._alive = np.zeros(_LEAST_GROWTH, bool)
@@ -56,6 +57,11 @@ class Catalogue:
     def version(self) -> int:
         """Grows with every change of the catalogue."""
         return self._seq
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change of what this object answers: several times while it reads one version."""
+        return self._revision
 
     @property
     def size(self) -> int:
@@ -145,7 +151,10 @@ class Catalogue:
 
     def in_groups(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """By item number: whether the item is in one of these variant groups. Code 0 is ignored."""
-        return np.isin(self._group, codes[codes > 0])
+        wanted = np.zeros(len(self._groups) + 1, bool)
+        wanted[codes] = True
+        wanted[0] = False
+        return wanted.take(self._group)
 
     def order_columns(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]:
         """Of every live item, as new arrays: its number, the code of its last category, and when it was added."""
@@ -209,6 +218,7 @@ class Catalogue:
 
     def _change(self, live: Sequence[Item], removed: Sequence[int]) -> None:
         self._masks.clear()
+        self._revision += 1
         self._grow(max([*(item.number for item in live), *removed], default=0))
         self._remove([number for number in (*(item.number for item in live), *removed) if self._alive[number]])
         for item in live:

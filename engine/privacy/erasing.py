@@ -3,7 +3,7 @@
 `continuing_erasures.py` goes on with the other stores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -76,17 +76,26 @@ async def exported_events(
     return [once[place] for place in sorted(once, reverse=True)[:limit]]
 
 
-async def erase_user(pool: Connection, redis: Redis, ingest: EventIntake, viewer: Viewer, id: str) -> Erasure:
+async def erase_user(
+    pool: Connection,
+    redis: Redis,
+    ingest: EventIntake,
+    forget: Callable[[Collection[Person]], None],
+    viewer: Viewer,
+    id: str,
+) -> Erasure:
     """Erase a user, by any of their ids, with old ids and joined guests; returns the receipt.
 
     Postgres and Redis are erased here, the other stores by periodic tasks. From now on, no store takes an event of
-    theirs from before now, even if the user was unknown. Raises InvalidInput and Forbidden like `export_user`.
+    theirs from before now, even if the user was unknown. `forget` drops what the caller's process remembers; others
+    drop it within minutes, and answer nothing from it. Raises InvalidInput and Forbidden like `export_user`.
     """
     check_client(viewer)
     now = clock.now()
     erasure, deleted = await begin_erasure(pool, check_id(id, "id"), viewer.client_id, now)
     ingest.remember_erasure(now)
     reports = {**deleted.reports(now), **await _erase_from_redis(redis, erasure, deleted, now)}
+    forget(erasure.people)
     log.info("user_erased", erasure=str(erasure.id), events=len(deleted.identities))
     return await update_stores(pool, erasure, reports) or erasure
 

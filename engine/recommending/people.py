@@ -13,14 +13,16 @@ from redis.asyncio import Redis
 from core import clock
 from core.contract import Person
 from core.errors import StoreName, StoreUnavailable
+from core.gathered_reads import GatheredReads
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import owner_in, read_people, read_person, read_person_until, unpack_recent, write_base, write_owner
 from db.events import StateEvent, state_events, state_events_of_users
 from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
-from db.users import person_known
+from db.users import known_people
 from engine.catalogue.catalogue import Catalogue
+from engine.recommending.kept_states import KeptStates
 from ml.state import DISLIKES_HOLD, EVENT, State, StateDamaged, Table, fold
 
 log = structlog.get_logger()
@@ -67,11 +69,13 @@ class PeopleReader:
         self._pool, self._redis, self._catalogue, self._full = pool, redis, catalogue, full
         self._dislikes_hold = dislikes_hold
         self._bases = SingleFlight(self._build)
+        self._kept = KeptStates(catalogue)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state: one Redis pipeline, and two short Postgres queries if there is no base.
 
-        The state of a merged user is that of the user they are now: one more pipeline.
+        The state of a merged user is that of the user they are now: one more pipeline. While neither base nor recent
+        events change, this returns the same object.
         """
         state, degraded = await self._state(person, [], follow=True)
         return self._without_old_dislikes(state), degraded
@@ -104,15 +108,23 @@ class PeopleReader:
         owner = owner_in(packed)
         if owner is not None and follow:
             return await self._state(owner, delta, follow=False)
+        base = None
+        if packed is not None and owner is None:
+            kept = self._kept.find(person, packed, delta)
+            if kept is not None:
+                return self._trimmed(person, packed, delta, kept), degraded
+            base = _unpack(packed)
         fresh = self._fresh(delta)
-        base = None if owner else _unpack(packed)
-        if base is not None:
+        if packed is not None and base is not None:
+            state = fold(base, fresh)
             if (
                 len(fresh) >= LONG_DELTA
                 and int(np.isin(fresh["identity"], base.included, invert=True).sum()) >= LONG_DELTA
             ):
                 self._bases.start(person)  # now, before the delta drops events; this answer uses the old base
-            return fold(base, fresh), degraded
+                return state, degraded
+            self._kept.keep(person, packed, delta, state)
+            return self._trimmed(person, packed, delta, state), degraded
         try:
             found = await self._bases.result(person)
         except StoreUnavailable as error:
@@ -122,6 +134,18 @@ class PeopleReader:
             return fold(found, fresh), degraded
         state, more = await self._state(found, delta, follow=False)
         return state, list(dict.fromkeys([*degraded, *more]))
+
+    def _trimmed(self, person: Person, packed: bytes, delta: list[bytes], state: State) -> State:
+        """A kept state without its old dislikes, kept in its place if it had some."""
+        trimmed = self._without_old_dislikes(state)
+        if trimmed is not state:
+            self._kept.keep(person, packed, delta, trimmed)
+        return trimmed
+
+    def forget(self, people: Iterable[Person]) -> None:
+        """Forget what this process remembers of people. Other processes do so within KEPT_FOR seconds."""
+        for person in people:
+            self._kept.forget(person)
 
     async def _cached(self, person: Person) -> tuple[bytes | None, list[bytes], list[Degradation]]:
         """The packed base and the recent events, and what is known to be missing in them."""
@@ -178,13 +202,15 @@ class PeopleReader:
 
     async def known(self, person: Person, state: State) -> bool:
         """Whether the shop sent traits or events about this person. False while Postgres is away."""
-        if state.lines or len(state.items) or len(state.recent) or len(state.included):
-            return True
+        return has_events(state) or person in await self.known_people([person])
+
+    async def known_people(self, people: Sequence[Person]) -> set[Person]:
+        """Those about whom the shop sent traits or events, as far as Postgres knows; none while it is away."""
         try:
-            return await person_known(self._pool, person)
+            return await known_people(self._pool, people)
         except StoreUnavailable as error:
-            log_unavailable(error, doing="look a person up")
-            return False
+            log_unavailable(error, doing="look people up")
+            return set()
 
     def _fresh(self, delta: Iterable[bytes]) -> Table:
         number_of = self._catalogue.number_of
@@ -230,7 +256,7 @@ class PersonLoader:
         self._reader = reader
         self._reading: dict[Person, asyncio.Lock] = {}
         self._states: dict[Person, tuple[State, list[Degradation]]] = {}
-        self._known: dict[Person, bool] = {}
+        self._known: GatheredReads[Person, Person] = GatheredReads(self._look_up)
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state, and why it is degraded."""
@@ -245,11 +271,17 @@ class PersonLoader:
         return await self._reader.state_until(person, until)
 
     async def known(self, person: Person) -> bool:
-        """Whether the shop sent traits or events about this person."""
-        if person not in self._known:
-            state, _ = await self.state(person)
-            self._known[person] = await self._reader.known(person, state)
-        return self._known[person]
+        """Whether the shop sent traits or events about this person: one query for all who are asked about at once."""
+        state, _ = await self.state(person)
+        return has_events(state) or await self._known.get(person) is not None
+
+    async def _look_up(self, people: Sequence[Person]) -> dict[Person, Person]:
+        return {person: person for person in await self._reader.known_people(people)}
+
+
+def has_events(state: State) -> bool:
+    """Whether any event is in a state."""
+    return bool(state.lines or len(state.items) or len(state.recent) or len(state.included))
 
 
 def base_of(rows: Sequence[StateEvent]) -> State:

@@ -16,6 +16,7 @@ from db.items import Item
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
+from engine.recommending.kept_lists import Key
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.serving_models import ServingModels
@@ -34,6 +35,7 @@ MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
 KIN = 16  # items of a category that a view of one of them lifts, when the model does not know that one
 MAX_PLACEMENT = 64  # characters
+_NOBODY = State.empty()  # what a list that is not personalized is made from
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Recommender:
     Equal lists of a person, for example for two placements, are scored once. Lists of a person for different placements
     do not repeat each other's items on their first pages, unless there is nothing else; nor does a list repeat what an
     item of its context lists as similar. The first computed has them.
+
+    First pages are kept for other requests, see `KeptLists`: `as_of` says when a page was made.
     """
 
     def __init__(
@@ -104,7 +108,7 @@ class Recommender:
         """
         name = list_of_person(person)
         pin, bundle = await self._pinned(name, request.after)
-        state, degraded = State.empty(), list[Degradation]()
+        state, degraded = _NOBODY, list[Degradation]()
         if request.personalize:
             state, missing = await self._people.state(person)
             degraded += missing
@@ -115,9 +119,21 @@ class Recommender:
         earlier = None
         if request.after is not None and request.personalize and pin.until is not None:
             earlier = await self._people.state_until(person, pin.until)
-        async with self._turns:
-            page = self._page_for(person, request, name, pin, bundle, state, earlier)
-            return RecommendedList(page, bundle, degraded)
+        page = self._kept(self._key_for(person, request), state, bundle, request)
+        if page is None:
+            async with self._turns:
+                page = self._page_for(person, request, name, pin, bundle, state, earlier)
+                self._keep(self._key_for(person, request), state, bundle, request, page)
+        self._remember_shown(person, request, page)
+        return RecommendedList(page, bundle, degraded)
+
+    def _key_for(self, person: Person, request: ListRequest) -> Key | None:
+        """The key of a list that somebody sees."""
+        if request.shelf is None:
+            return None
+        elsewhere = self._shown_elsewhere(person, request)
+        shown = b"" if elsewhere is None else elsewhere.tobytes()
+        return person, (request.items, request.first, tuple(request.viewed_items), request.personalize, shown)
 
     def _page_for(
         self,
@@ -161,17 +177,34 @@ class Recommender:
                 self._scored[key] = self._score(request, view, allowed, fallback, nameable)
             return partial(select, self._scored[key])
 
+        elsewhere, collapse = self._shown_elsewhere(person, request), request.among is None
+        return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed, elsewhere, collapse=collapse)
+
+    def _shown_elsewhere(self, person: Person, request: ListRequest) -> NDArray[np.uint32] | None:
+        """What the first page of a list should not repeat."""
         if request.shelf is None or request.after is not None:
-            collapse = request.among is None
-            return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed, collapse=collapse)
-        shelves = self._shelves.setdefault(person, {})
-        shown = [*(of for shelf, of in shelves.items() if shelf != request.shelf)]
-        shown += [self._similar[id] for id in context if id in self._similar]
-        elsewhere = np.concatenate(shown) if shown else None
-        page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed, elsewhere)
-        before = shelves.get(request.shelf, np.empty(0, np.uint32))
-        shelves[request.shelf] = np.concatenate([before, np.array(page.numbers, np.uint32)])
-        return page
+            return None
+        shown = [of for shelf, of in self._shelves.get(person, {}).items() if shelf != request.shelf]
+        shown += [self._similar[id] for id in request.context_items if id in self._similar]
+        return np.concatenate(shown) if shown else None
+
+    def _remember_shown(self, person: Person, request: ListRequest, page: Page) -> None:
+        if request.shelf is not None and request.after is None:
+            shelves = self._shelves.setdefault(person, {})
+            before = shelves.get(request.shelf, np.empty(0, np.uint32))
+            shelves[request.shelf] = np.concatenate([before, np.array(page.numbers, np.uint32)])
+
+    def _kept(self, key: Key | None, source: object, bundle: AffinityModel | None, request: ListRequest) -> Page | None:
+        """A first page that was made from the same objects a moment ago."""
+        if key is None or request.after is not None or bundle is not self._models.current:
+            return None
+        return self._models.lists.find(key, source, bundle, self._models.fallback(bundle))
+
+    def _keep(
+        self, key: Key | None, source: object, bundle: AffinityModel | None, request: ListRequest, page: Page
+    ) -> None:
+        if key is not None and request.after is None and bundle is self._models.current:
+            self._models.lists.keep(key, source, bundle, self._models.fallback(bundle), page)
 
     def _score(
         self, request: ListRequest, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask
@@ -184,8 +217,14 @@ class Recommender:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
         name = f"item:{item.id}"
         pin, bundle = await self._pinned(name, request.after)
-        async with self._turns:
-            page = self._page_like(item, request, name, pin, bundle)
+        key, source = (None, ("similar", item.number, request.items, request.first)), self._models
+        page = self._kept(key, source, bundle, request)
+        if page is None:
+            async with self._turns:
+                page = self._page_like(item, request, name, pin, bundle)
+                self._keep(key, source, bundle, request, page)
+        if request.after is None:
+            self._similar.setdefault(item.id, np.array(page.numbers, np.uint32))
         return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
 
     def _page_like(self, item: Item, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None) -> Page:
@@ -199,10 +238,7 @@ class Recommender:
                 return partial(similar, bundle.universe, item.number, allowed, fallback)
             return partial(_same_category, catalogue, item, fallback, allowed)
 
-        page = cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
-        if request.after is None:
-            self._similar.setdefault(item.id, np.array(page.numbers, np.uint32))
-        return page
+        return cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
 
     async def trending(self, window: timedelta, request: ListRequest) -> RecommendedList:
         """The items that most people bought within `window`, or the next longer window that is counted.
@@ -222,9 +258,13 @@ class Recommender:
         def score_allowed(allowed: Mask) -> Select:
             return partial(_most_bought, popular, allowed)
 
-        async with self._turns:
-            allowed, _ = allowed_by(self._catalogue, request)
-            page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
+        key, bundle = (None, (name, request.items, request.first)), self._models.current
+        page = self._kept(key, popular, bundle, request)
+        if page is None:
+            async with self._turns:
+                allowed, _ = allowed_by(self._catalogue, request)
+                page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
+                self._keep(key, popular, bundle, request, page)
         return RecommendedList(page, None, [])
 
     async def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:

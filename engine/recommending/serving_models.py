@@ -18,6 +18,7 @@ from db.postgres import Pool
 from db.serving import Serving, current_serving
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.fallbacks import Fallbacks
+from engine.recommending.kept_lists import KeptLists
 from engine.recommending.trends import Trends
 from ml.affinity.model import AffinityModel
 from ml.bundle import BundleRefused
@@ -44,6 +45,7 @@ class ServingModels:
         redis: Redis | None = None,
     ) -> None:
         self.trends = trends
+        self.lists = KeptLists(catalogue)
         self._fallbacks = Fallbacks(catalogue, trends)
         self._redis = redis
         self._pool, self._bundles, self._catalogue, self._poll = pool, bundles, catalogue, poll
@@ -147,6 +149,7 @@ class ServingModels:
             bundle,
             *others[: KEPT_BUNDLES - 1],
         )  # one assignment: an answer sees the old or the new bundle, never a mix
+        self.lists.clear()  # they would hold the bundle before in memory
         self._generation, self.refused = row.generation, None
         metrics.BUNDLE_GENERATION.set(row.generation)
         metrics.BUNDLE_CREATED.set(bundle.created_at.timestamp())

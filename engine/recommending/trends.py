@@ -30,7 +30,7 @@ COUNT_WAIT = 3.0  # seconds a caller waits for it; less than a request may take,
 MAX_PAUSE = 60.0  # seconds between two counts that fail
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Popular:
     """Items by the number of people who bought them recently, most bought first; seconds by the event loop's clock."""
 

@@ -24,6 +24,8 @@ class ItemEvidence:
     weights: NDArray[np.float64]  # (sources,) decayed purchases
     near: NDArray[np.float32]  # (n + 1,) log1p of the summed closeness to what the person buys
     following: NDArray[np.float32]  # (n + 1,) log1p of the summed rules from the last orders
+    near_rows: NDArray[np.intp]  # rows with closeness, ascending
+    following_rows: NDArray[np.intp]  # rows that a rule names, ascending
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +41,10 @@ def gather_evidence(universe: Universe, state: State, as_of: int) -> ItemEvidenc
     """The evidence of one person's state as of a second."""
     sources, weights = _sources(state, as_of)
     rows = universe.rows(sources["item"])
-    near = _weighted_sum(rows, weights, universe.near, universe.near_score)
-    last = sources["last"] >= state.last - LAST_ORDERS
-    following = _weighted_sum(rows[last], np.ones(int(last.sum())), universe.next, universe.next_score)
-    return ItemEvidence(
-        state.bought, sources, weights, np.log1p(near).astype(np.float32), np.log1p(following).astype(np.float32)
-    )
+    near, near_rows = _log_of_sums(rows, weights, universe.near, universe.near_score)
+    last = rows[sources["last"] >= state.last - LAST_ORDERS]
+    following, following_rows = _log_of_sums(last, np.ones(len(last)), universe.next, universe.next_score)
+    return ItemEvidence(state.bought, sources, weights, near, following, near_rows, following_rows)
 
 
 def find_candidates(universe: Universe, evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) -> Candidates:
@@ -52,11 +52,10 @@ def find_candidates(universe: Universe, evidence: ItemEvidence, allowed: Mask, e
 
     `allowed` is by catalogue number and is applied before each source is cut off, so that a filter never shortens it.
     """
-    mask = is_allowed(universe.numbers, allowed)
     parts = [
-        universe.numbers[_largest(evidence.near[:-1], mask, NEAREST)],
-        universe.numbers[_largest(evidence.following[:-1], mask, FOLLOWING)],
-        universe.numbers[first_allowed(universe.popular, mask, POPULAR)],
+        _largest(universe, evidence.near, evidence.near_rows, allowed, NEAREST),
+        _largest(universe, evidence.following, evidence.following_rows, allowed, FOLLOWING),
+        first_allowed(universe.popular_numbers, allowed, POPULAR),
     ]
     given = np.concatenate([evidence.bought["item"], extra]).astype(np.uint32)
     numbers = np.unique(np.concatenate([given[is_allowed(given, allowed)], *parts]))
@@ -73,18 +72,31 @@ def _sources(state: State, as_of: int) -> tuple[Table, NDArray[np.float64]]:
     return state.bought[kept], weight[kept]
 
 
-def _weighted_sum(
+def _log_of_sums(
     rows: NDArray[np.int32], weights: NDArray[np.float64], lists: NDArray[np.int32], scores: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """(n + 1,) for each listed item the sum of weight times score over the lists of `rows`; 0 for the padding."""
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """(n + 1,) log1p of the sum of weight times score over the lists of `rows`, 0 for the padding; and where it is > 0.
+
+    Most sums are 0: their logarithm is not computed.
+    """
+    logs = np.zeros(len(lists), np.float32)
+    if not len(rows):
+        return logs, np.empty(0, np.intp)
     weighted = (scores[rows] * weights[:, None]).ravel()
-    total = np.bincount(lists[rows].ravel(), weighted, minlength=len(lists)).astype(np.float64)
+    total = np.bincount(lists[rows].ravel(), weighted, minlength=len(lists))
     total[-1] = 0
-    return total
+    listed = np.flatnonzero(total)
+    logs[listed] = np.log1p(total[listed])
+    return logs, listed[logs[listed] > 0]
 
 
-def _largest(scores: NDArray[np.float32], mask: NDArray[np.bool_], most: int) -> NDArray[np.intp]:
-    rows = np.flatnonzero((scores > 0) & mask)
-    if len(rows) <= most:
-        return rows
-    return rows[np.argpartition(-scores[rows], most)[:most]]
+def _largest(
+    universe: Universe, scores: NDArray[np.float32], rows: NDArray[np.intp], allowed: Mask, most: int
+) -> NDArray[np.uint32]:
+    """The catalogue numbers of the allowed items with the largest scores among `rows`."""
+    numbers = universe.numbers[rows]
+    kept = is_allowed(numbers, allowed)
+    numbers = numbers[kept]
+    if len(numbers) > most:
+        numbers = numbers[np.argpartition(-scores[rows[kept]], most)[:most]]
+    return numbers

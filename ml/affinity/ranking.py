@@ -22,6 +22,7 @@ from ml.fallback import Fallback, fill
 from ml.masks import Mask, is_allowed, without
 from ml.ranked import REASON, Explained, Ranked
 from ml.rests import resting
+from ml.returns import is_in
 from ml.state import State
 from ml.universe import DAY, Universe
 
@@ -215,7 +216,7 @@ def _chances(scored: Scored, chance: Chance | None, numbers: NDArray[np.uint32])
     if chance is None or not scored.view.state.orders or not len(scored.numbers):
         return found
     place = np.minimum(np.searchsorted(scored.numbers, numbers), len(scored.numbers) - 1)
-    own = (scored.numbers[place] == numbers) & ~np.isin(numbers, scored.view.lifts.numbers)
+    own = (scored.numbers[place] == numbers) & ~is_in(numbers, scored.view.lifts.numbers)
     found[own] = chance.of(scored.own[place[own]])
     return found
 

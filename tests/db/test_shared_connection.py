@@ -44,6 +44,24 @@ async def test_each_caller_gets_its_own_answers_on_one_connection(shared: Shared
     assert len(await redis.client_list()) == before + 1
 
 
+async def test_callers_of_one_moment_are_sent_together_and_answered_together(
+    shared: SharedConnection, relay: Relay
+) -> None:
+    await square(shared, 1)
+    relay.passed.clear()
+    assert await asyncio.gather(*(square(shared, n) for n in range(10))) == [n * n for n in range(10)]
+    assert [by_client for by_client, _ in relay.passed] == [True, False]
+
+
+async def test_what_a_cancelled_caller_asked_is_sent_with_what_the_others_ask(shared: SharedConnection) -> None:
+    await square(shared, 1)
+    first = asyncio.create_task(square(shared, 2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert [*await asyncio.gather(square(shared, 3), square(shared, 4))] == [9, 16]
+    assert first.cancelled()
+
+
 async def test_callers_that_are_cancelled_leave_the_others_their_answers(shared: SharedConnection) -> None:
     await square(shared, 1)
     asking = [asyncio.create_task(square(shared, n)) for n in range(300)]

@@ -155,7 +155,9 @@ class ErasureMutation:
         """Start the erasure: some stores are finished at once, the others in the background."""
         gateway = info.context.gateway
         try:
-            record = await erase_user(gateway.shares.bulk, gateway.redis, gateway.ingest, info.context.viewer, id)
+            record = await erase_user(
+                gateway.shares.bulk, gateway.redis, gateway.ingest, gateway.forget, info.context.viewer, id
+            )
         except InvalidInput as error:
             return EraseUserPayload(erasure=None, user_errors=[UserError.of(error)])
         return EraseUserPayload(erasure=Erasure.of(record), user_errors=[])

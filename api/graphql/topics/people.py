@@ -23,7 +23,6 @@ from api.graphql.types.permissions import requires, requires_or_oneself
 from core import clock
 from core.contract import Person, check_id, check_user_id
 from core.errors import NotFound
-from db.users import user_by_id
 from engine.catalogue.upserts import store_users
 from engine.viewer import Viewer
 from ml.rfm import rfm, score
@@ -84,7 +83,7 @@ class User(Node):
         """The uploaded traits."""
         if self.person.kind == "guest":
             return None
-        user = await user_by_id(info.context.gateway.shares.people, self.person.id)
+        user = await info.context.described.get(self.person.id)
         return None if user is None else JSON(user.traits)
 
     @strawberry.field(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml.affinity.candidates import find_candidates, gather_evidence
+from ml.affinity.candidates import LAST_ORDERS, find_candidates, gather_evidence
 from ml.affinity.lifts import lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import FEATURES, pair_features
@@ -207,3 +207,23 @@ def test_a_filter_is_applied_before_the_sources_of_candidates_are_cut_off(ranker
     for scores, most in ((evidence.near[rows], 200), (evidence.following[rows], 60)):
         left_out = scores[~np.isin(free, found.numbers)].max(initial=0)
         assert left_out == 0 or (scores >= left_out).sum() > most
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_the_evidence_of_an_item_is_the_logarithm_of_what_all_sources_say(ranker: Ranker, now: int, seed: int) -> None:
+    universe, state = ranker.universe, some_state(np.random.default_rng(seed), now)
+    evidence = gather_evidence(universe, state, now)
+    near, following = np.zeros((2, len(universe.near)))
+    for source, weight in zip(evidence.sources, evidence.weights, strict=True):
+        row = int(universe.rows(source["item"].reshape(1))[0])
+        np.add.at(near, universe.near[row], universe.near_score[row] * weight)
+        if source["last"] >= state.last - LAST_ORDERS:
+            np.add.at(following, universe.next[row], universe.next_score[row])
+    for found, rows, expected in (
+        (evidence.near, evidence.near_rows, near),
+        (evidence.following, evidence.following_rows, following),
+    ):
+        expected[-1] = 0
+        np.testing.assert_allclose(found, np.log1p(expected), rtol=1e-6)
+        assert rows.tolist() == np.flatnonzero(found).tolist()

@@ -1,16 +1,20 @@
 """People over GraphQL: which persons a token finds, which fields are private, who is known."""
 
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from api.gateway import Gateway
+from api.graphql import context
 from core import clock
 from core.contract import Event, Person, read_event
 from db.cache import connect_redis
 from db.events import insert_events
 from db.items import upsert_items
+from db.users import known_people, users_by_id
+from engine.recommending import people
 from tests.fixtures.gateway import Ask
 
 ANNA, GUEST = Person("user", "anna"), Person("guest", "g-1")
@@ -182,3 +186,40 @@ async def test_without_any_store_there_is_still_a_degraded_list(ask: Ask, gatewa
     }  # fmt: skip
     assert (user["traits"], answer.codes) == (None, ["SERVICE_UNAVAILABLE"])
     await gateway.people._redis.aclose()
+
+
+async def test_many_people_of_one_operation_are_looked_up_together(
+    ask: Ask, anna: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries: list[int] = []
+
+    def counted(read: Any) -> Any:
+        async def read_some(connection: Any, wanted: Any) -> Any:
+            queries.append(len(wanted))
+            return await read(connection, wanted)
+
+        return read_some
+
+    monkeypatch.setattr(context, "users_by_id", counted(users_by_id))
+    monkeypatch.setattr(people, "known_people", counted(known_people))
+    assert (await ask(UPSERT, {"users": [{"id": f"u{n}", "traits": {"n": n}} for n in range(0, 9, 2)]})).codes == []
+    fields = " ".join(f'u{n}: user(id: "u{n}") {{ known traits }}' for n in range(9))
+    answer = await ask(f"{{ {fields} }}")
+    assert answer.data == {f"u{n}": {"known": n % 2 == 0, "traits": {"n": n} if n % 2 == 0 else None} for n in range(9)}
+    assert sum(queries) == 18
+    assert len(queries) <= 4, "two each, when not all fields ask in the same moment"
+
+
+async def test_an_erased_person_is_forgotten_by_the_process(ask: Ask, anna: None, gateway: Gateway) -> None:
+    gateway.ingest = cast(Any, SimpleNamespace(remember_erasure=lambda moment: None))
+    assert (await ask('mutation { identify(input: {anonymousId: "g-1", userId: "anna"}) { user { id } } }')).codes == []
+    query = '{ user(id: "anna") { known recommendations { nodes { id } } } visitor(anonymousId: "g-1") { known } }'
+    for _ in range(2):
+        assert (await ask(query)).data["user"]["known"]
+    assert ANNA in gateway.people._kept
+    assert ANNA in gateway.models.lists
+    assert (await ask('mutation { eraseUser(id: "anna") { userErrors { message } } }')).codes == []
+    assert ANNA not in gateway.people._kept
+    assert GUEST not in gateway.people._kept
+    assert ANNA not in gateway.models.lists
+    assert not (await ask(query)).data["user"]["known"]
