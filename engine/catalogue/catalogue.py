@@ -17,6 +17,7 @@ from core.uploads import Offer
 from db.items import Item, catalogue_version, items_changed_since, stream_items
 from db.postgres import Pool
 from engine.catalogue.filters import Filter
+from engine.catalogue.fragments import Fragments
 from engine.catalogue.index import IndexTerm, InvertedIndex
 from engine.catalogue.offers import Offers
 
@@ -35,6 +36,7 @@ class Catalogue:
 
     def __init__(self, pool: Pool, poll: float) -> None:
         self._pool, self._poll, self._seq = pool, poll, 0
+        self.fragments = Fragments()
         self._numbers: dict[str, int] = {}  # ids of live items
         self._packed: list[bytes | None] = [None] * _LEAST_GROWTH
         self._alive = np.zeros(_LEAST_GROWTH, bool)

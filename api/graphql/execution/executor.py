@@ -32,6 +32,8 @@ from api.graphql.execution.plain import (
     typename_of,
 )
 
+Check = Callable[[GraphQLField, Any], None]  # raises for a field and a source that the viewer may not read
+
 
 @dataclass(slots=True)
 class Selections:
@@ -67,7 +69,7 @@ class Executor(graphql.Executor[Any]):
         self,
         *args: Any,
         selections: Selections | None = None,
-        check: Callable[[GraphQLField, Any], None] | None = None,
+        check: Check | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)

@@ -19,7 +19,8 @@ from strawberry.execution import optimized_is_awaitable
 from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_extensions, refusal_of
 from api.gateway import Gateway
 from api.graphql.context import Context
-from api.graphql.execution.executor import Executor
+from api.graphql.execution.executor import Check, Executor
+from api.graphql.planning.running import Run
 from api.graphql.request.coercion import coerce_variables
 from api.graphql.request.documents import Document, Documents, Operation
 from api.graphql.request.graphiql import PAGE, POLICY
@@ -208,7 +209,35 @@ class GraphQLEndpoint:
     async def _run(
         self, document: Document, operation: Operation, variables: VariableValues, context: Context
     ) -> ExecutionResult:
-        executor = Executor(
+        check = partial(check_permissions, context.viewer)
+
+        def make_executor() -> Executor:
+            return self._executor(document, operation, variables, context, check)
+
+        plan = (
+            operation.plans.find(variables, make_executor)
+            if operation.is_query and not operation.measured.introspects
+            else None
+        )
+        if plan is not None:
+            run = Run(make_executor, context, variables, check, optimized_is_awaitable)
+            try:
+                return await run.result(plan)
+            finally:
+                run.close()
+        executor = make_executor()
+        if operation.measured.introspects:  # it asks no store, and can take a second
+            return cast(ExecutionResult, await self._slow.run(context.viewer.caller, executor.execute_operation))
+        try:
+            result = cast(ExecutionResult | Awaitable[ExecutionResult], executor.execute_operation())
+            return result if isinstance(result, ExecutionResult) else await result
+        finally:
+            del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
+
+    def _executor(
+        self, document: Document, operation: Operation, variables: VariableValues, context: Context, check: Check
+    ) -> Executor:
+        return Executor(
             self._schema,
             {name: details.definition for name, details in document.fragments.items()},
             document.fragments,
@@ -220,17 +249,10 @@ class GraphQLEndpoint:
             default_type_resolver,
             default_field_resolver,
             selections=operation.selections,
-            check=partial(check_permissions, context.viewer),
+            check=check,
             is_awaitable=optimized_is_awaitable,
             hide_suggestions="schema:read" not in context.viewer.scopes,
         )
-        if operation.measured.introspects:  # it asks no store, and can take a second
-            return cast(ExecutionResult, await self._slow.run(context.viewer.caller, executor.execute_operation))
-        try:
-            result = cast(ExecutionResult | Awaitable[ExecutionResult], executor.execute_operation())
-            return result if isinstance(result, ExecutionResult) else await result
-        finally:
-            del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
 
 
 def _answer_to_result(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:

@@ -1,0 +1,50 @@
+"""A bounded store of items as JSON texts, so that an item which many lists show is encoded once."""
+
+from collections.abc import Hashable
+
+import orjson
+
+MAX_BYTES = 16 * 1024 * 1024
+_OWN_BYTES = 400  # what an entry takes besides its text
+
+
+class Fragments:
+    """JSON texts by key. Keys have the version of what the text says: a text of an old version is never asked for.
+
+    Texts are kept in two generations. When the young one has half of the bytes it becomes the old one, and what nobody
+    asked for since the last time is dropped: as least recently used, but without work for what is found.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._young: dict[Hashable, tuple[orjson.Fragment, int]] = {}
+        self._old: dict[Hashable, tuple[orjson.Fragment, int]] = {}
+        self._young_bytes = self._old_bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes are kept, about."""
+        return self._young_bytes + self._old_bytes
+
+    def get(self, key: Hashable) -> orjson.Fragment | None:
+        """The fragment with this key; None when it is not kept."""
+        found = self._young.get(key)
+        if found is None:
+            found = self._old.get(key)
+            if found is None:
+                return None
+            self._add(key, found)
+        return found[0]
+
+    def keep(self, key: Hashable, text: bytes) -> orjson.Fragment:
+        """Keep a text; its fragment."""
+        fragment = orjson.Fragment(text)
+        self._add(key, (fragment, len(text) + _OWN_BYTES))
+        return fragment
+
+    def _add(self, key: Hashable, entry: tuple[orjson.Fragment, int]) -> None:
+        self._young_bytes += entry[1] - (self._young[key][1] if key in self._young else 0)
+        self._young[key] = entry
+        if self._young_bytes * 2 > self._max_bytes:
+            self._old, self._old_bytes = self._young, self._young_bytes
+            self._young, self._young_bytes = {}, 0
