@@ -37,14 +37,15 @@ class Fragments:
         return found[0]
 
     def keep(self, key: Hashable, text: bytes) -> orjson.Fragment:
-        """Keep a text; its fragment."""
-        fragment = orjson.Fragment(text)
-        self._add(key, (fragment, len(text) + _OWN_BYTES))
+        """Keep a text, unless it is long; its fragment."""
+        fragment, size = orjson.Fragment(text), len(text) + _OWN_BYTES
+        if size * 8 <= self._max_bytes:
+            self._add(key, (fragment, size))
         return fragment
 
     def _add(self, key: Hashable, entry: tuple[orjson.Fragment, int]) -> None:
-        self._young_bytes += entry[1] - (self._young[key][1] if key in self._young else 0)
-        self._young[key] = entry
-        if self._young_bytes * 2 > self._max_bytes:
+        if (self._young_bytes + entry[1]) * 2 > self._max_bytes:
             self._old, self._old_bytes = self._young, self._young_bytes
             self._young, self._young_bytes = {}, 0
+        self._young_bytes += entry[1] - (self._young[key][1] if key in self._young else 0)
+        self._young[key] = entry

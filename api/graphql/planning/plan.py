@@ -13,7 +13,7 @@ graphql-core. For `{ user(id: $id) { id recommendations { edges { rank } } } }`:
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import GraphQLField, GraphQLObjectType, GraphQLOutputType, is_non_null_type, is_object_type
+from graphql import GraphQLField, GraphQLObjectType, GraphQLOutputType, get_nullable_type, is_object_type
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet, collect_fields
 from graphql.pyutils import Path
 from strawberry.permission import PermissionExtension
@@ -99,13 +99,12 @@ def _step(
 
 
 def _fields(executor: Executor, type_: GraphQLOutputType, details: FieldDetailsList, path: Path) -> Fields | None:
-    nullable = not is_non_null_type(type_)
-    inner = type_ if nullable else type_.of_type
+    inner = get_nullable_type(type_)
     expected = class_of(inner) if is_object_type(inner) else None
-    if expected is None:
+    if expected is None or not is_object_type(inner):
         return None
     selected = executor.collect_subfields(inner, details).grouped_field_set
-    return Fields(expected, nullable, _steps(executor, inner, selected, path))
+    return Fields(expected, inner is type_, _steps(executor, inner, selected, path))
 
 
 def _call(executor: Executor, definition: GraphQLField, details: FieldDetailsList) -> Call | None:

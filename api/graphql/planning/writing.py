@@ -150,9 +150,9 @@ class _Writer:
             return [f"if {check.format(v=v)}: raise NotPlain"]
         if isinstance(type_, GraphQLEnumType):
             members = getattr(type_, "wrapped_cls", None)
-            names = {member: type_.coerce_output_value(member) for member in members or ()}
+            names = {member.name: type_.coerce_output_value(member) for member in members or ()}
             known, texts = self._name("enum", members), self._name("texts", names)
-            return [f"if {v}.__class__ is not {known}: raise NotPlain", f"{v} = {texts}[{v}]"]
+            return [f"if {v}.__class__ is not {known}: raise NotPlain", f"{v} = {texts}[{v}._name_]"]
         return [f"{v} = {self._name('scalar', leaf_of(type_))}({v})"]
 
     def _object(self, type_: GraphQLObjectType, details: FieldDetailsList) -> str:

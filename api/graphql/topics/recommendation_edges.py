@@ -1,5 +1,6 @@
 """The elements of recommendation lists: rank, score, reason, item. They are columns until something needs objects."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import strawberry
 
 from api.graphql.context import Context, Info
-from api.graphql.planning.columns import Columns, kept_as
+from api.graphql.planning.columns import Columns, Versioned, kept_as
 from api.graphql.planning.pure import pure
 from api.graphql.topics.events import Event
 from api.graphql.topics.items import Item, ItemColumns
@@ -67,11 +68,12 @@ class Table:
     context: Context
 
 
-class ReasonColumns(Columns["Reason"]):
-    """The reasons of a page."""
+class ReasonColumns(Versioned["Reason"]):
+    """The reasons of a page. Two with the same code are equal when they are about the same items in the same market."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self.fragments = table.context.gateway.catalogue.fragments
 
     def __len__(self) -> int:
         return len(self._table.shown)
@@ -88,15 +90,13 @@ class ReasonColumns(Columns["Reason"]):
             market=table.market,
         )
 
-    def code(self) -> list[ReasonCode]:
-        """Their codes."""
-        return [_CODES[code] for code in self._table.page.reasons]
-
-    def text(self, language: str | None = None) -> list[str]:
-        """The reasons in words."""
-        table, text = self._table, self._table.context.gateway.reason_texts.text
-        reasons = zip(table.page.reasons, table.shown, table.causes, strict=True)
-        return [text(REASONS[code], language, _title(shown), _title(cause)) for code, shown, cause in reasons]
+    def versions(self, selection: Hashable) -> list[Hashable]:
+        """Keys of the codes and of the items as they are now, with the market."""
+        table, market = self._table, self._table.market
+        return [
+            (selection, code, shown.number, shown.changed_seq, cause.number, cause.changed_seq, market)
+            for code, shown, cause in zip(table.page.reasons, table.shown, table.causes, strict=True)
+        ]
 
 
 class EdgeColumns(Columns["RecommendationEdge"]):
