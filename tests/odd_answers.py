@@ -383,7 +383,7 @@ def run_plan(document: DocumentNode, asked: Asked, values: Any = None) -> str | 
         assert isinstance(made, Executor), made
         return made
 
-    plan, run = compile_plan(make()), Run(make, cast(Any, asked), make().variable_values, check, optimized_is_awaitable)
+    plan, run = compile_plan(make()), Run(make, cast(Any, asked), make().variable_values, optimized_is_awaitable)
     return None if plan is None else answer(lambda: run.result(plan))
 
 

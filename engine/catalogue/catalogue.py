@@ -136,6 +136,13 @@ class Catalogue:
         item = self._unpacked[number] = _unpack(number, packed)
         return item
 
+    def items(self, numbers: Sequence[int]) -> list[Item | None]:
+        """The live items with these numbers; None for each that is not live."""
+        found: list[Item | None] = list(map(self._unpacked.get, numbers))
+        if not all(found):
+            return [one or self.item(number) for one, number in zip(found, numbers, strict=True)]
+        return found
+
     def groups(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """The variant group's code of each item; 0 for an item without a group."""
         return self._group[numbers]

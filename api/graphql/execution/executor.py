@@ -32,8 +32,6 @@ from api.graphql.execution.plain import (
     typename_of,
 )
 
-Check = Callable[[GraphQLField, Any], None]  # raises for a field and a source that the viewer may not read
-
 
 @dataclass(slots=True)
 class Selections:
@@ -69,7 +67,7 @@ class Executor(graphql.Executor[Any]):
         self,
         *args: Any,
         selections: Selections | None = None,
-        check: Check | None = None,
+        check: Callable[[GraphQLField, Any], None] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)

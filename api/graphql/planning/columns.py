@@ -39,8 +39,8 @@ class Columns(Sequence[T]):
 class FragmentStore(Protocol):
     """Keeps JSON texts by key; each is an `orjson.Fragment`."""
 
-    def get(self, key: Hashable) -> Any:
-        """The fragment with this key; None when it is not kept."""
+    def find(self, keys: Sequence[Hashable]) -> list[Any]:
+        """The fragments with these keys; None for those that are not kept."""
         ...
 
     def keep(self, key: Hashable, text: bytes) -> Any:

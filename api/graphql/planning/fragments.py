@@ -24,10 +24,11 @@ def fragments_of(
     keys = [key_of(given[at]) for at in varying]
     if None in keys:
         return [complete(row, given) for row in rows]
-    found, store = [], rows.fragments
-    for position, version in enumerate(rows.versions((selection, *keys) if keys else selection)):
-        fragment = store.get(version)
-        if fragment is None:
-            fragment = store.keep(version, orjson.dumps(complete(rows[position], given)))
-        found.append(fragment)
+    store, versions = rows.fragments, rows.versions((selection, *keys) if keys else selection)
+    found = store.find(versions)
+    if None in found:
+        for position, fragment in enumerate(found):
+            if fragment is None:
+                text = orjson.dumps(complete(rows[position], given))
+                found[position] = store.keep(versions[position], text)
     return found

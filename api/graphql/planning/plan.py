@@ -10,10 +10,11 @@ graphql-core. For `{ user(id: $id) { id recommendations { edges { rank } } } }`:
       recommendations  call the resolver, await it, complete with the function for { edges { rank } }
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import GraphQLField, GraphQLObjectType, GraphQLOutputType, get_nullable_type, is_object_type
+from graphql import GraphQLField, GraphQLObjectType, get_nullable_type, is_object_type
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet, collect_fields
 from graphql.pyutils import Path
 from strawberry.permission import PermissionExtension
@@ -22,7 +23,7 @@ from strawberry.types.field import StrawberryField
 from api.graphql.execution.executor import Executor
 from api.graphql.planning.arguments import Arguments
 from api.graphql.planning.writing import Completer, class_of, declaration_of, write_completer
-from api.graphql.types.permissions import ScopePermission
+from api.graphql.types.permissions import ScopePermission, permissions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,15 @@ class Step:
     call: Call | None = None
     complete: Completer | None = None
     fields: "Fields | None" = None
+    expected: type | None = None  # the class of objects of the field's type
+    permissions: Sequence[type[ScopePermission]] = ()
     typename: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The steps for the fields of one object, which is of the class `expected`."""
+    """The steps for the fields of one object, or of null where that is allowed."""
 
-    expected: type | None
     nullable: bool
     steps: tuple[Step, ...]
 
@@ -74,7 +76,7 @@ def compile_plan(executor: Executor) -> Fields | None:
     variables, operation = executor.variable_values, executor.operation
     found = collect_fields(executor.schema, executor.fragments, variables, root, operation, True)
     steps = _steps(executor, root, found.grouped_field_set, None)
-    return Fields(None, False, steps) if any(step.call for step in steps) else None
+    return Fields(False, steps) if any(step.call for step in steps) else None
 
 
 def _steps(
@@ -93,18 +95,15 @@ def _step(
     call = _call(executor, definition, details) if definition else None
     if definition is None or call is None:
         return Step(key, parent, details, definition, path)
-    complete = write_completer(executor, definition.type, details)
-    fields = None if complete else _fields(executor, definition.type, details, path)
-    return Step(key, parent, details, definition, path, call, complete, fields)
-
-
-def _fields(executor: Executor, type_: GraphQLOutputType, details: FieldDetailsList, path: Path) -> Fields | None:
-    inner = get_nullable_type(type_)
-    expected = class_of(inner) if is_object_type(inner) else None
-    if expected is None or not is_object_type(inner):
-        return None
-    selected = executor.collect_subfields(inner, details).grouped_field_set
-    return Fields(expected, inner is type_, _steps(executor, inner, selected, path))
+    type_ = get_nullable_type(definition.type)
+    expected = class_of(type_) if is_object_type(type_) else None
+    complete, fields = write_completer(executor, definition.type, details), None
+    if complete is None and expected is not None and is_object_type(type_):
+        selected = executor.collect_subfields(type_, details).grouped_field_set
+        fields = Fields(type_ is definition.type, _steps(executor, type_, selected, path))
+    return Step(
+        key, parent, details, definition, path, call, complete, fields, expected, permissions_of(definition)
+    )  # fmt: skip
 
 
 def _call(executor: Executor, definition: GraphQLField, details: FieldDetailsList) -> Call | None:

@@ -25,7 +25,7 @@ column, and versioned rows as JSON fragments. Whatever is unexpected raises, and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from graphql import (
     GraphQLEnumType,
@@ -61,6 +61,11 @@ _CHECKS = {
     "Int": "{v}.__class__ is not int or not -2147483648 <= {v} < 2147483648",
     "Float": "{v}.__class__ is not float or {v} - {v} != 0.0",
     "Boolean": "{v}.__class__ is not bool",
+}
+_CLASSES = {"String": str, "ID": str, "Int": int, "Float": float, "Boolean": bool}
+_RANGES = {
+    "Int": "-2147483648 <= min(present) and max(present) < 2147483648",
+    "Float": "sum(present) - sum(present) == 0.0",  # neither NaN nor an infinity
 }
 
 Given = Sequence[dict[str, Any]]  # the arguments of pure resolvers
@@ -183,12 +188,21 @@ class _Writer:
             test = "" if is_non_null_type(type_) else "None if value is None else "
             body.append(f"return [{test}{function}(value, given) for value in values]")
         elif is_leaf_type(element) and element.name in _CHECKS:
-            body += ["for value in values:", *_indented(self.completion(type_, details, "value")), "return values"]
+            body += [*self._list_of_leaves(element.name, is_non_null_type(type_)), "return values"]
         else:
             completion = self.completion(type_, details, "value")
             body += ["found = []", "for value in values:", *_indented([*completion, "found.append(value)"])]
             body.append("return found")
         return self._function("list", "values", body)
+
+    def _list_of_leaves(self, scalar: str, required: bool) -> list[str]:
+        """Lines that check all `values` of a list at once."""
+        classes = frozenset({_CLASSES[scalar]} if required else {_CLASSES[scalar], type(None)})
+        check = f"if not {self._name('classes', classes)}.issuperset(map(type, values)): raise NotPlain"
+        if scalar not in _RANGES:
+            return [check]
+        present = "values" if required else "[value for value in values if value is not None]"
+        return [check, f"present = {present}", f"if present and not ({_RANGES[scalar]}): raise NotPlain"]
 
     def _columns(
         self,
@@ -208,7 +222,7 @@ class _Writer:
             varying = [first + at for at, one in enumerate(arguments) if one.constant is None]
             body = [f"return fragments_of(values, {selection}, {complete}, given, {varying})"]
         else:
-            body, pairs = [], []
+            body, pairs, read = [], [], []
             for at, one in enumerate(self._fields(type_, details)):
                 if one.type_ is None:
                     pairs.append(f"{one.key!r}: {type_.name!r}")
@@ -216,10 +230,12 @@ class _Writer:
                 kept = columns.has_column(one.name)
                 if not kept and "rows = list(values)" not in body:
                     body.append("rows = list(values)")
-                read = one.read_column_of("values") if kept else f"[{one.read_from('row')} for row in rows]"
-                body.append(f"c{at} = {self._list(one.type_, one.details)}({read}, given)")
-                pairs.append(f"{one.key!r}: c{at}[at]")
-            body.append(f"return [{{{', '.join(pairs)}}} for at in range(len(values))]")
+                column = one.read_column_of("values") if kept else f"[{one.read_from('row')} for row in rows]"
+                body.append(f"c{at} = {self._list(one.type_, one.details)}({column}, given)")
+                pairs.append(f"{one.key!r}: v{at}")
+                read.append(str(at))
+            each = f"{' '.join(f'v{at},' for at in read)} in zip({', '.join(f'c{at}' for at in read)}, strict=True)"
+            body.append(f"return [{{{', '.join(pairs)}}} for {each if read else '_ in range(len(values))'}]")
         return [f"if values.__class__ is {self._name('columns', columns)}:", *_indented(body)]
 
     def _selection(self, type_: GraphQLObjectType, details: FieldDetailsList) -> str:
@@ -252,7 +268,7 @@ class _Writer:
         if declared.base_resolver is None:
             return _Field(key, definition.type, details, declared.python_name, attribute=True)
         resolver = declared.base_resolver
-        if not is_pure(resolver.wrapped_func) or not resolver.self_parameter:
+        if not is_pure(cast(Callable[..., Any], resolver.wrapped_func)) or not resolver.self_parameter:
             raise NotCompilable
         self.arguments.append(Arguments(self.executor.schema, definition, declared, details[0].node))
         function = self._name(declared.python_name, resolver.wrapped_func)

@@ -19,7 +19,7 @@ from strawberry.execution import optimized_is_awaitable
 from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_extensions, refusal_of
 from api.gateway import Gateway
 from api.graphql.context import Context
-from api.graphql.execution.executor import Check, Executor
+from api.graphql.execution.executor import Executor
 from api.graphql.planning.running import Run
 from api.graphql.request.coercion import coerce_variables
 from api.graphql.request.documents import Document, Documents, Operation
@@ -209,10 +209,8 @@ class GraphQLEndpoint:
     async def _run(
         self, document: Document, operation: Operation, variables: VariableValues, context: Context
     ) -> ExecutionResult:
-        check = partial(check_permissions, context.viewer)
-
         def make_executor() -> Executor:
-            return self._executor(document, operation, variables, context, check)
+            return self._executor(document, operation, variables, context)
 
         plan = (
             operation.plans.find(variables, make_executor)
@@ -220,7 +218,7 @@ class GraphQLEndpoint:
             else None
         )
         if plan is not None:
-            run = Run(make_executor, context, variables, check, optimized_is_awaitable)
+            run = Run(make_executor, context, variables, optimized_is_awaitable)
             try:
                 return await run.result(plan)
             finally:
@@ -235,7 +233,7 @@ class GraphQLEndpoint:
             del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
 
     def _executor(
-        self, document: Document, operation: Operation, variables: VariableValues, context: Context, check: Check
+        self, document: Document, operation: Operation, variables: VariableValues, context: Context
     ) -> Executor:
         return Executor(
             self._schema,
@@ -249,7 +247,7 @@ class GraphQLEndpoint:
             default_type_resolver,
             default_field_resolver,
             selections=operation.selections,
-            check=check,
+            check=partial(check_permissions, context.viewer),
             is_awaitable=optimized_is_awaitable,
             hide_suggestions="schema:read" not in context.viewer.scopes,
         )
