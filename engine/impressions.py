@@ -1,6 +1,6 @@
 """The signed ids of shown lists: made with each list, and checked when an event names one."""
 
-import secrets
+from random import getrandbits
 
 import orjson
 
@@ -19,8 +19,8 @@ class UnknownImpression(InvalidInput):
 
 
 def new_impression(signer: Signer, placement: str, model: str | None, page: Page) -> str:
-    """The signed id of a list. The nonce makes the ids of two equal lists differ."""
-    identity = [placement, model, page.pin.as_of, len(page.pin.seen), secrets.token_hex(6)]
+    """The signed id of a list. A random number makes the ids of two equal lists differ."""
+    identity = [placement, model, page.pin.as_of, len(page.pin.seen), getrandbits(48)]
     return signer.sign(_PURPOSE, orjson.dumps(identity))
 
 

@@ -17,6 +17,7 @@ from core.uploads import Offer
 from db.items import Item, catalogue_version, items_changed_since, stream_items
 from db.postgres import Pool
 from engine.catalogue.filters import Filter
+from engine.catalogue.fragments import Fragments
 from engine.catalogue.index import IndexTerm, InvertedIndex
 from engine.catalogue.offers import Offers
 
@@ -36,6 +37,7 @@ class Catalogue:
     def __init__(self, pool: Pool, poll: float) -> None:
         self._pool, self._poll, self._seq = pool, poll, 0
         self._revision = 0
+        self.fragments = Fragments()
         self._numbers: dict[str, int] = {}  # ids of live items
         self._packed: list[bytes | None] = [None] * _LEAST_GROWTH
         self._alive = np.zeros(_LEAST_GROWTH, bool)
@@ -139,6 +141,13 @@ class Catalogue:
             self._unpacked.clear()
         item = self._unpacked[number] = _unpack(number, packed)
         return item
+
+    def items(self, numbers: Sequence[int]) -> list[Item | None]:
+        """The live items with these numbers; None for each that is not live."""
+        found: list[Item | None] = list(map(self._unpacked.get, numbers))
+        if not all(found):
+            return [one or self.item(number) for one, number in zip(found, numbers, strict=True)]
+        return found
 
     def groups(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """The variant group's code of each item; 0 for an item without a group."""

@@ -5,6 +5,8 @@ from itertools import islice
 from typing import Any
 
 from graphql import (
+    GRAPHQL_MAX_INT,
+    GRAPHQL_MIN_INT,
     GraphQLEnumType,
     GraphQLError,
     GraphQLInputObjectType,
@@ -17,7 +19,8 @@ from graphql import (
     is_required_input_field,
     is_specified_scalar_type,
 )
-from graphql.execution.values import VariableValues
+from graphql.execution.get_variable_signature import get_variable_signature
+from graphql.execution.values import VariableValues, VariableValueSource
 
 from api.errors import MAX_ERRORS
 from api.graphql.request.parsing import DocumentInvalid
@@ -29,12 +32,34 @@ _Fault = tuple[str, str]  # path, what is wrong there
 
 def coerce_variables(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str, Any]) -> VariableValues:
     """The variables as resolvers get them; raises DocumentInvalid when they do not match their types."""
+    plain = _plain_values(schema, inputs, values)
+    if plain is not None:
+        return plain
     definitions = [variable.definition for variable in inputs.variables]
     coerced = get_variable_values(schema, definitions, dict(values), max_errors=1, hide_suggestions=True)
     if isinstance(coerced, VariableValues):
         return coerced
     errors = islice((error for one in inputs.variables for error in _errors(one, values)), MAX_ERRORS)
     raise DocumentInvalid("BAD_USER_INPUT", list(errors) or coerced[:1])
+
+
+def _plain_values(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str, Any]) -> VariableValues | None:
+    """The variables when each is sent, and is what graphql-core would make of it; else None."""
+    sources, coerced = {}, {}
+    for variable in inputs.variables:
+        name = variable.name
+        value: Any = values.get(name)
+        if value is None or value.__class__ is not variable.plain:
+            return None
+        if variable.plain is int and not GRAPHQL_MIN_INT <= value <= GRAPHQL_MAX_INT:
+            return None
+        if variable.signature is None:
+            signature = get_variable_signature(schema, variable.definition)
+            if isinstance(signature, GraphQLError):
+                return None
+            variable.signature = signature
+        sources[name], coerced[name] = VariableValueSource(variable.signature, value), value
+    return VariableValues(sources, coerced)
 
 
 def _errors(variable: Variable, values: Mapping[str, Any]) -> Iterator[GraphQLError]:

@@ -24,6 +24,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from api.errors import RequestRefused, WrongLiteral, refusal_of
 from api.graphql.execution.executor import Selections
+from api.graphql.planning.plans import Plans
 from api.graphql.request.deprecations import Deprecations
 from api.graphql.request.limits import Measurement, check_limits, measure
 from api.graphql.request.literals import LiteralsOfCorrectType
@@ -63,6 +64,7 @@ class Operation:
     deprecations: Deprecations
     costs: dict[tuple[Any, ...], tuple[int, str | None]] = field(default_factory=dict)
     inputs_by_scopes: dict[frozenset[str], Inputs] = field(default_factory=dict)
+    plans: Plans = field(default_factory=Plans)
     label: str = ""  # its name in metrics and spans
 
     def __post_init__(self) -> None:

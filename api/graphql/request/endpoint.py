@@ -21,6 +21,7 @@ from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
 from api.graphql.graphiql.page import send_page
+from api.graphql.planning.running import Run
 from api.graphql.request.coercion import coerce_variables
 from api.graphql.request.documents import Document, Documents, Operation
 from api.graphql.request.parsing import DocumentInvalid
@@ -273,7 +274,33 @@ class GraphQLEndpoint:
     async def _run(
         self, document: Document, operation: Operation, variables: VariableValues, context: Context
     ) -> ExecutionResult:
-        executor = Executor(
+        def make_executor() -> Executor:
+            return self._executor(document, operation, variables, context)
+
+        plan = (
+            operation.plans.find(variables, make_executor)
+            if operation.is_query and not operation.measured.introspects
+            else None
+        )
+        if plan is not None:
+            run = Run(make_executor, context, variables, optimized_is_awaitable)
+            try:
+                return await run.result(plan)
+            finally:
+                run.close()
+        executor = make_executor()
+        if operation.measured.introspects:  # it asks no store, and can take a second
+            return cast(ExecutionResult, await self._slow.run(context.viewer.caller, executor.execute_operation))
+        try:
+            result = cast(ExecutionResult | Awaitable[ExecutionResult], executor.execute_operation())
+            return result if isinstance(result, ExecutionResult) else await result
+        finally:
+            del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
+
+    def _executor(
+        self, document: Document, operation: Operation, variables: VariableValues, context: Context
+    ) -> Executor:
+        return Executor(
             self._schema,
             {name: details.definition for name, details in document.fragments.items()},
             document.fragments,
@@ -289,13 +316,6 @@ class GraphQLEndpoint:
             is_awaitable=optimized_is_awaitable,
             hide_suggestions="schema:read" not in context.viewer.scopes,
         )
-        if operation.measured.introspects:  # it asks no store, and can take a second
-            return cast(ExecutionResult, await self._slow.run(context.viewer.caller, executor.execute_operation))
-        try:
-            result = cast(ExecutionResult | Awaitable[ExecutionResult], executor.execute_operation())
-            return result if isinstance(result, ExecutionResult) else await result
-        finally:
-            del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
 
 
 async def _send_events(scope: Scope, receive: Receive, send: Send, viewer: Viewer, stream: Stream) -> None:

@@ -21,9 +21,11 @@ from graphql import (
     SelectionSetNode,
     VariableDefinitionNode,
     get_named_type,
+    get_nullable_type,
     is_input_type,
     type_from_ast,
 )
+from graphql.execution.get_variable_signature import GraphQLVariableSignature
 
 from api.errors import RequestRefused
 from api.graphql.request.input_bounds import InputBounds, ListBound, list_bound
@@ -33,15 +35,25 @@ from api.http.json_body import MAX_NODES, count_nodes
 _CONTAINERS: Final = (dict, list)
 _ANY: Final = ListBound()
 
+_PLAIN = {"String": str, "ID": str, "Boolean": bool, "Int": int}
+
 
 @dataclass(slots=True)
 class Variable:
-    """A variable that permitted fields use: how often, and the smallest bound of the lists that take it."""
+    """A variable that permitted fields use: how often, and the smallest bound of the lists that take it.
+
+    `plain` is the class of values that need no coercion; None when all need it.
+    """
 
     definition: VariableDefinitionNode
     type_: GraphQLInputType
     uses: int = 0
     bound: ListBound = _ANY
+    plain: type | None = None
+    signature: GraphQLVariableSignature | None = None  # when it was needed once
+
+    def __post_init__(self) -> None:
+        self.plain = _PLAIN.get(getattr(get_nullable_type(self.type_), "name", ""))
 
     @property
     def name(self) -> str:

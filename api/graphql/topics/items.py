@@ -1,6 +1,6 @@
 """Items: what the shop sells."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Annotated, Self
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
+from api.graphql.planning.columns import FragmentStore, Versioned, kept_as
+from api.graphql.planning.pure import pure
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
 from api.graphql.types.filters import FilterBy, read_filter
 from api.graphql.types.keys import KEYS
@@ -52,6 +54,27 @@ Market = Annotated[
 ]
 
 
+class ItemColumns(Versioned["Item"]):
+    """A list of items, by the offers of one market."""
+
+    def __init__(self, fragments: FragmentStore, records: list[stored.Item], market: str | None) -> None:
+        self.fragments = fragments
+        self._records, self._market = records, market
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def row(self, position: int) -> "Item":
+        """The item at a position."""
+        return Item.of(self._records[position], self._market)
+
+    def versions(self, selection: Hashable) -> list[Hashable]:
+        """Keys of the items as they are now, with the market."""
+        market = self._market
+        return [(selection, record.number, record.changed_seq, market) for record in self._records]
+
+
+@kept_as(ItemColumns)
 @strawberry.type(description="An item: something that the shop sells.", directives=KEYS)
 class Item(Node):
     """A live item of the catalogue. `topics/recommendations.py` adds the field `similar`."""
@@ -98,12 +121,14 @@ class Item(Node):
         )
 
     @strawberry.field(description="The price of one unit; null when the shop gave none.")
+    @pure
     def price(self, market: Market = None) -> Money | None:
         """The offer's price in `market`."""
         offer = self._offer(market)
         return None if offer is None or offer.price is None else Money(amount=offer.price, currency=offer.currency)
 
     @strawberry.field(description="The price of one unit without a discount; null when the shop gave none.")
+    @pure
     def list_price(self, market: Market = None) -> Money | None:
         """The offer's list price in `market`."""
         offer = self._offer(market)
@@ -115,6 +140,7 @@ class Item(Node):
         description="Whether the item can be bought in `market`; null or left out: in the market of the list or item"
         " that this is a part of, or else in any market. An item without offers is always available."
     )
+    @pure
     def available(self, market: Market = None) -> bool:
         """Whether it can be bought in `market`."""
         return is_available(self.record.offers, self.market if market is None else market)
@@ -123,6 +149,7 @@ class Item(Node):
         description="One attribute as text; null when the item does not have it. A list is joined by commas; numbers,"
         " truth values and objects are written as JSON."
     )
+    @pure
     def attribute(
         self, key: Annotated[str, strawberry.argument(description="The name of the attribute.")]
     ) -> str | None:

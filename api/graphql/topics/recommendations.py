@@ -3,62 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 
 import strawberry
 
 from api.graphql.context import Context, Info
-from api.graphql.topics.events import Event
+from api.graphql.planning.pure import pure
 from api.graphql.topics.items import Item, Market
+from api.graphql.topics.recommendation_edges import EdgeColumns, RecommendationEdge
 from api.graphql.types.connections import After, First, PageInfo, check_first
 from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
-from api.graphql.types.permissions import requires, requires_or_oneself
+from api.graphql.types.permissions import requires
 from core.contract import Person
 from core.errors import InvalidInput
 from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
-from engine.reasons.texts import ReasonTexts
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList, check_placement
-from ml.ranked import REASONS
-
-_NOT_GIVEN = "2026-11-28: no list gives this reason yet. The mark goes when one does."
-
-
-@strawberry.enum(
-    description="Why an item is listed. BOUGHT_BEFORE: the person bought it. DUE_AGAIN: the person bought it, and it is"
-    " about time to buy it again: they did so before, or people buy items of its category again. SIMILAR_TO: it is"
-    " similar to an item that the person bought or that the page shows. VIEWED: it is similar to an item that the"
-    " person just looked at. BOUGHT_TOGETHER: it is often bought together with such an item. AFFINITY: it fits what the"
-    " person usually buys. SEQUENCE: it is often bought after such an item. POPULAR: people bought it lately, within"
-    " `PENCHANT_POPULAR_WINDOW`; the most bought rank first. TRENDING: many people bought it in the window asked for."
-    " BOUGHT_BY_OTHERS: people bought it, but none lately. NEW: it was added to the catalogue in the last 30 days."
-    " PINNED: the shop chose it. EXPLORATION: it is listed to learn what the person likes. OTHER: the shop has it, and"
-    " nothing more is known."
-)
-class ReasonCode(Enum):
-    """The same as `ml.ranked.REASONS`, in the same order."""
-
-    BOUGHT_BEFORE = "BOUGHT_BEFORE"
-    DUE_AGAIN = "DUE_AGAIN"
-    SIMILAR_TO = "SIMILAR_TO"
-    BOUGHT_TOGETHER = strawberry.enum_value("BOUGHT_TOGETHER", deprecation_reason=_NOT_GIVEN)
-    AFFINITY = strawberry.enum_value("AFFINITY", deprecation_reason=_NOT_GIVEN)
-    SEQUENCE = strawberry.enum_value("SEQUENCE", deprecation_reason=_NOT_GIVEN)
-    POPULAR = "POPULAR"
-    TRENDING = "TRENDING"
-    NEW = "NEW"
-    PINNED = strawberry.enum_value("PINNED", deprecation_reason=_NOT_GIVEN)
-    EXPLORATION = strawberry.enum_value("EXPLORATION", deprecation_reason=_NOT_GIVEN)
-    VIEWED = "VIEWED"
-    BOUGHT_BY_OTHERS = "BOUGHT_BY_OTHERS"
-    OTHER = "OTHER"
-
-
-_CODES = tuple(ReasonCode[name] for name in REASONS)
 
 strawberry.enum(
     Degradation,
@@ -67,89 +30,6 @@ strawberry.enum(
     " moments may be missing. NO_HISTORY: the person's history could not be read. STORE_FULL: the database takes no"
     " new data, so events wait to be stored.",
 )
-
-
-@strawberry.type(description="Why an item is listed.")
-class Reason:
-    """The reason for one item."""
-
-    code: ReasonCode = strawberry.field(description="The kind of reason.")
-    person: strawberry.Private[Person | None]
-    shown: strawberry.Private[stored.Item]
-    cause: strawberry.Private[stored.Item]
-    texts: strawberry.Private[ReasonTexts]
-    market: strawberry.Private[str | None]
-
-    @strawberry.field(
-        description="The reason as a short sentence to show to the person. It is plain text: escape it as you escape"
-        " titles."
-    )
-    def text(
-        self,
-        language: Annotated[
-            str | None,
-            strawberry.argument(
-                description="The BCP 47 tag of the wanted language, such as `de` or `de-AT`: en, de, fr, es, it, nl,"
-                " pt, pl, or one that the shop added. `de-AT` falls back to `de`; a language without texts, to English."
-            ),
-        ] = None,
-    ) -> str:
-        """The reason in words."""
-        return self.texts.text(self.code.value, language, _title(self.shown), _title(self.cause))
-
-    @strawberry.field(
-        description="The item that the reason is about: the one bought, looked at or similar; else the listed item"
-        " itself. It is one that this list could show: live, available in the market, matching `filter` and not in"
-        " `exclude`; or an item of the context. Without such an item there is another reason."
-    )
-    def item(self) -> Item | None:
-        """The item of the reason."""
-        return Item.of(self.cause, self.market)
-
-    @strawberry.field(
-        permission_classes=[requires_or_oneself("profiles:read")],
-        description="The person's own newest events about that item, at most three; empty for lists without a person.",
-    )
-    async def events(self, info: Info) -> list[Event] | None:
-        """The person's events about the item of the reason."""
-        if self.person is None:
-            return []
-        return [Event.of(event) for event in await info.context.evidence(self.person).get(self.cause.id) or ()]
-
-
-def _title(item: stored.Item) -> str:
-    return item.title or item.id
-
-
-@strawberry.type(description="An item in a list, with its rank, score and reason.")
-class RecommendationEdge:
-    """An element of a list. Its cursor is signed on demand, which an `Edge` cannot do."""
-
-    impression_id: strawberry.ID | None = strawberry.field(
-        description="The `impressionId` of the list, for clients that merge pages. Send it with the events that follow."
-    )
-    rank: int = strawberry.field(description="The position in the list over all pages, from 1.")
-    score: float = strawberry.field(
-        description="What the list is ordered by, 0 to 1. It is not a probability, and is comparable within one list"
-        " only.",
-        deprecation_reason="Since 2026-11-28; removed on 2027-06-01 at the earliest. Use `probability`, or `rank` for"
-        " the order.",
-    )
-    probability: float | None = strawberry.field(
-        description="How likely the person buys the item within the horizon of the model, 0 to 1: 14 days, fewer where"
-        " the log that it learned from is short (`Model.horizon`). It is calibrated on what people with earlier orders"
-        " then bought. Null where nothing is calibrated: popular, trending and similar items, items that were just"
-        " looked at and their neighbours, people without orders, and baselines that serve in place of a model."
-    )
-    reason: Reason = strawberry.field(description="Why the item is listed.")
-    node: Item = strawberry.field(description="The item.")
-    page: strawberry.Private[Page]
-    position: strawberry.Private[int]
-
-    @strawberry.field(description="Send this as `after` within ten minutes to continue after this item.")
-    def cursor(self, info: Info) -> str:
-        """The signed position of this element."""
-        return self.page.cursor(info.context.gateway.signer, self.position)
 
 
 @strawberry.type(description="A page of a list of recommended items, best first.")
@@ -179,6 +59,7 @@ class RecommendationConnection:
     @strawberry.field(
         description="Where this page ends, and whether there are more. No item is on two pages of a list."
     )
+    @pure
     def page_info(self, info: Info) -> PageInfo:
         """The ends of this page."""
         signer, last = info.context.gateway.signer, len(self.page.numbers) - 1
@@ -204,44 +85,17 @@ class RecommendationConnection:
         page, model = listed.page, strawberry.ID(listed.bundle.id) if listed.bundle else None
         signer = context.gateway.signer
         impression = None if preview else strawberry.ID(new_impression(signer, placement, model, page))
-        edges = _edges(context, page, impression, person, market)
+        edges = EdgeColumns.of(context, page, impression, person, market)
         return cls(
             impression_id=impression,
             placement=placement,
             model_version=model,
             as_of=datetime.fromtimestamp(page.pin.as_of, UTC),
             degraded=listed.degraded,
-            edges=edges,
-            nodes=[edge.node for edge in edges],
+            edges=cast(list[RecommendationEdge], edges),
+            nodes=cast(list[Item], edges.node()),
             page=page,
         )
-
-
-def _edges(
-    context: Context, page: Page, impression: strawberry.ID | None, person: Person | None, market: str | None
-) -> list[RecommendationEdge]:
-    """The edges of a page. There is no await between the mask and here, so every item still exists."""
-    item, texts = context.gateway.catalogue.item, context.gateway.reason_texts
-    shown = [item(number) for number in page.numbers]
-    causes = [item(cause) if cause else None for cause in page.because]
-    edges = []
-    for position, (one, cause) in enumerate(zip(shown, causes, strict=True)):
-        assert one is not None
-        code = _CODES[page.reasons[position]]
-        reason = Reason(code=code, person=person, shown=one, cause=cause or one, texts=texts, market=market)
-        edges.append(
-            RecommendationEdge(
-                impression_id=impression,
-                rank=len(page.pin.seen) + position + 1,
-                score=page.scores[position],
-                probability=page.probabilities[position],
-                reason=reason,
-                node=Item.of(one, market),
-                page=page,
-                position=position,
-            )
-        )
-    return edges
 
 
 @strawberry.input(description="What the person is looking at now.")

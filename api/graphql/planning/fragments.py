@@ -1,0 +1,34 @@
+"""Completes versioned rows as JSON texts that are kept: an item that many lists show is encoded once per selection."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from api.graphql.planning.arguments import key_of
+from api.graphql.planning.columns import Versioned
+
+
+def fragments_of(
+    rows: Versioned[Any],
+    selection: str,
+    complete: Callable[[Any, Sequence[dict[str, Any]]], Any],
+    given: Sequence[dict[str, Any]],
+    varying: Sequence[int],
+) -> list[Any]:
+    """The rows as `orjson.Fragment`, from the store or completed now.
+
+    `varying` are the indices of the arguments in `given` that differ from request to request. Rows whose arguments are
+    not short scalars are completed without the store.
+    """
+    keys = [key_of(given[at]) for at in varying]
+    if None in keys:
+        return [complete(row, given) for row in rows]
+    store, versions = rows.fragments, rows.versions((selection, *keys) if keys else selection)
+    found = store.find(versions)
+    if None in found:
+        for position, fragment in enumerate(found):
+            if fragment is None:
+                text = orjson.dumps(complete(rows[position], given))
+                found[position] = store.keep(versions[position], text)
+    return found

@@ -1,0 +1,128 @@
+"""The plan of an operation: what to call for each field, and how to complete what it returns.
+
+A plan is a tree of steps. A step is a field that is not below a list: it is resolved once per request, at a path that
+is known before. All below a step is completed by one compiled function where its fields are attributes and pure
+resolvers (`api.graphql.planning.writing`); where it is one object with other fields, by further steps; else by
+graphql-core. For `{ user(id: $id) { id recommendations { edges { rank } } } }`:
+
+    user             call the resolver with {"id": <variable id>}
+      id             read the attribute, complete a string
+      recommendations  call the resolver, await it, complete with the function for { edges { rank } }
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import GraphQLField, GraphQLObjectType, get_nullable_type, is_object_type
+from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet, collect_fields
+from graphql.pyutils import Path
+from strawberry.permission import PermissionExtension
+from strawberry.types.field import StrawberryField
+
+from api.graphql.execution.executor import Executor
+from api.graphql.planning.arguments import Arguments
+from api.graphql.planning.writing import Completer, class_of, declaration_of, write_completer
+from api.graphql.types.permissions import ScopePermission, permissions_of
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How a field is resolved without graphql-core: by a function, or by an attribute when there is none."""
+
+    declared: StrawberryField
+    function: Any
+    arguments: Arguments
+    source: str | None  # the parameter that gets the source; empty for the first one, None for none
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A field that is resolved once per request.
+
+    Without `call`, graphql-core resolves it. `complete` and `fields` are for what it returned; without both,
+    graphql-core completes it. `typename` is the answer of `__typename`.
+    """
+
+    key: str
+    parent: GraphQLObjectType
+    details: FieldDetailsList
+    field: GraphQLField | None
+    path: Path
+    call: Call | None = None
+    complete: Completer | None = None
+    fields: "Fields | None" = None
+    expected: type | None = None  # the class of objects of the field's type
+    permissions: Sequence[type[ScopePermission]] = ()
+    typename: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The steps for the fields of one object, or of null where that is allowed."""
+
+    nullable: bool
+    steps: tuple[Step, ...]
+
+
+def compile_plan(executor: Executor) -> Fields | None:
+    """The plan for the operation and the variables of an executor; None when graphql-core must execute it.
+
+    It is valid for all requests whose variables include and skip the same selections.
+    """
+    root = executor.schema.query_type
+    if root is None:
+        return None
+    variables, operation = executor.variable_values, executor.operation
+    found = collect_fields(executor.schema, executor.fragments, variables, root, operation, True)
+    steps = _steps(executor, root, found.grouped_field_set, None)
+    return Fields(False, steps) if any(step.call for step in steps) else None
+
+
+def _steps(
+    executor: Executor, parent: GraphQLObjectType, fields: GroupedFieldSet, path: Path | None
+) -> tuple[Step, ...]:
+    return tuple(_step(executor, parent, key, details, path) for key, details in fields.items())
+
+
+def _step(
+    executor: Executor, parent: GraphQLObjectType, key: str, details: FieldDetailsList, above: Path | None
+) -> Step:
+    name, path = details[0].node.name.value, Path(above, key, parent.name)
+    if name == "__typename":
+        return Step(key, parent, details, None, path, typename=parent.name)
+    definition = parent.fields.get(name)
+    call = _call(executor, definition, details) if definition else None
+    if definition is None or call is None:
+        return Step(key, parent, details, definition, path)
+    type_ = get_nullable_type(definition.type)
+    expected = class_of(type_) if is_object_type(type_) else None
+    complete, fields = write_completer(executor, definition.type, details), None
+    if complete is None and expected is not None and is_object_type(type_):
+        selected = executor.collect_subfields(type_, details).grouped_field_set
+        fields = Fields(type_ is definition.type, _steps(executor, type_, selected, path))
+    return Step(
+        key, parent, details, definition, path, call, complete, fields, expected, permissions_of(definition)
+    )  # fmt: skip
+
+
+def _call(executor: Executor, definition: GraphQLField, details: FieldDetailsList) -> Call | None:
+    """How to resolve a field; None when it has extensions other than our permissions, which the executor checks."""
+    declared = declaration_of(definition)
+    if declared is None or not all(map(_is_ours, declared.extensions)):
+        return None
+    arguments = Arguments(executor.schema, definition, declared, details[0].node)
+    resolver = declared.base_resolver
+    if resolver is None:
+        return Call(declared, None, arguments, None)
+    named = resolver.root_parameter or resolver.parent_parameter
+    source = "" if resolver.self_parameter else named.name if named else None
+    return Call(declared, resolver.wrapped_func, arguments, source)
+
+
+def _is_ours(extension: Any) -> bool:
+    return (
+        isinstance(extension, PermissionExtension)
+        and not extension.fail_silently
+        and all(isinstance(one, ScopePermission) for one in extension.permissions)
+    )

@@ -1,0 +1,175 @@
+"""Runs a plan. The outcome is the same as graphql-core's, which does what the plan does not."""
+
+from collections.abc import Awaitable, Callable
+from functools import cached_property
+from types import CoroutineType
+from typing import Any
+
+import strawberry
+from graphql import ExecutionResult, GraphQLError
+from graphql.execution.values import VariableValues
+from graphql.pyutils import gather_with_cancel
+
+from api.graphql.context import Context
+from api.graphql.execution.executor import Executor
+from api.graphql.planning.plan import Fields, Step
+
+
+class Run:
+    """One request for an operation with a plan.
+
+    `make_executor` makes the executor that does what the plan does not: it is called at most once.
+    """
+
+    def __init__(
+        self,
+        make_executor: Callable[[], Executor],
+        context: Context,
+        variables: VariableValues,
+        is_awaitable: Callable[[Any], bool],
+    ) -> None:
+        self._make_executor, self.context, self._variables = make_executor, context, variables
+        self._is_awaitable = is_awaitable
+        self._executor: Executor | None = None
+
+    async def result(self, plan: Fields) -> ExecutionResult:
+        """The result of the operation. Never raises what a resolver raises."""
+        try:
+            data = self._fields(plan, None)
+            if data.__class__ is CoroutineType:
+                data = await data
+        except GraphQLError as error:
+            self.executor.collected_errors.add(error, None)
+            data = None
+        if self._executor is None:
+            return ExecutionResult(data, None)
+        return ExecutionResult(data, self._executor.collected_errors.errors or None)
+
+    @property
+    def executor(self) -> Executor:
+        """graphql-core's executor for this request."""
+        if self._executor is None:
+            self._executor = self._make_executor()
+        return self._executor
+
+    def close(self) -> None:
+        """Break the reference cycle of the executor: all that the request read would wait for a collection."""
+        if self._executor is not None:
+            del self._executor.async_helpers
+
+    def resolve_info(self, step: Step) -> Any:
+        """What graphql-core tells resolvers about a field."""
+        assert step.field is not None
+        nodes = [one.node for one in step.details]
+        return self.executor.build_resolve_info(step.field, nodes, step.parent, step.path)
+
+    def _fields(self, plan: Fields, source: Any) -> Any:
+        """The answer for the fields of an object, or a coroutine of it. As graphql-core's `execute_fields`."""
+        results: dict[str, Any] = {}
+        waiting = []
+        try:
+            for step in plan.steps:
+                result = results[step.key] = self._step(step, source)
+                if result.__class__ is CoroutineType:
+                    waiting.append(step.key)
+        except Exception:
+            if waiting:
+                self.executor.settle_in_background([results[key] for key in waiting])
+            raise
+        return _awaited(results, waiting) if waiting else results
+
+    def _step(self, step: Step, source: Any) -> Any:
+        """The answer for one field, or a coroutine of it. As graphql-core's `execute_field`."""
+        if step.call is None:
+            return step.typename or self.executor.execute_field(step.parent, source, step.details, step.path, None)
+        try:
+            for permission in step.permissions:
+                if not permission.allows(self.context.viewer, source):
+                    permission().on_unauthorized()
+            value = self._resolved(step, source)
+            if value.__class__ is not step.expected and self._is_awaitable(value):
+                return self._answered(step, value, resolved=False)
+            completed = self._completed(step, value)
+            return self._answered(step, completed) if completed.__class__ is CoroutineType else completed
+        except Exception as error:
+            return self._failed(step, error)
+
+    def _resolved(self, step: Step, source: Any) -> Any:
+        """What the field's resolver returns: a value, or something to await."""
+        call = step.call
+        assert call is not None
+        if call.function is None:
+            return getattr(source, call.declared.python_name)
+        arguments = call.arguments.read(self._variables)
+        if call.arguments.info is not None:
+            arguments[call.arguments.info] = _StepInfo(self, step)
+        if call.source == "":
+            return call.function(source, **arguments)
+        if call.source is not None:
+            arguments[call.source] = source
+        return call.function(**arguments)
+
+    async def _answered(self, step: Step, waiting: Awaitable[Any], *, resolved: bool = True) -> Any:
+        """The answer for a field whose completion has to be awaited, or its resolver when it is not resolved yet."""
+        try:
+            value = await waiting
+            if not resolved:
+                value = self._completed(step, value)
+                if value.__class__ is CoroutineType:
+                    value = await value
+            return value
+        except Exception as error:
+            return self._failed(step, error)
+
+    def _failed(self, step: Step, error: Exception) -> None:
+        """Record the error of a field; raises it where null is not allowed."""
+        assert step.field is not None
+        self.executor.handle_field_error(error, step.field.type, step.details, step.path)
+
+    def _completed(self, step: Step, value: Any) -> Any:
+        """The answer for what a field's resolver returned, or a coroutine of it."""
+        if step.complete is not None:
+            try:
+                return step.complete.complete(value, self._variables, self.context)
+            except Exception:  # graphql-core completes the same value again and reports its error
+                return self._completed_by_graphql_core(step, value)
+        if step.fields is not None:
+            if value.__class__ is step.expected:
+                return self._fields(step.fields, value)
+            if value is None and step.fields.nullable:
+                return None
+        return self._completed_by_graphql_core(step, value)
+
+    def _completed_by_graphql_core(self, step: Step, value: Any) -> Any:
+        assert step.field is not None
+        info = self.resolve_info(step)
+        return self.executor.complete_value(step.field.type, step.details, info, step.path, value, None)
+
+
+async def _awaited(results: dict[str, Any], waiting: list[str]) -> dict[str, Any]:
+    if len(waiting) == 1:
+        results[waiting[0]] = await results[waiting[0]]
+    else:
+        results.update(zip(waiting, await gather_with_cancel(*(results[key] for key in waiting)), strict=True))
+    return results
+
+
+class _StepInfo(strawberry.Info[Context, None]):
+    """The info of a field. It knows the context; all else is made when a resolver asks."""
+
+    def __init__(self, run: Run, step: Step) -> None:
+        self._run, self._step = run, step
+
+    @property
+    def context(self) -> Context:
+        """The context of the request."""
+        return self._run.context
+
+    @cached_property
+    def _raw_info(self) -> Any:  # type: ignore[override]
+        return self._run.resolve_info(self._step)
+
+    @cached_property
+    def _field(self) -> Any:  # type: ignore[override]
+        assert self._step.call is not None
+        return self._step.call.declared

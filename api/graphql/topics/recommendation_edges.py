@@ -1,0 +1,248 @@
+"""The elements of recommendation lists: rank, score, reason, item. They are columns until something needs objects."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated
+
+import strawberry
+
+from api.graphql.context import Context, Info
+from api.graphql.planning.columns import Columns, Versioned, kept_as
+from api.graphql.planning.pure import pure
+from api.graphql.topics.events import Event
+from api.graphql.topics.items import Item, ItemColumns
+from api.graphql.types.permissions import requires_or_oneself
+from core.contract import Person
+from db import items as stored
+from engine.reasons.texts import ReasonTexts
+from engine.recommending.pages import Page
+from ml.ranked import REASONS
+
+_NOT_GIVEN = "2026-11-28: no list gives this reason yet. The mark goes when one does."
+
+
+@strawberry.enum(
+    description="Why an item is listed. BOUGHT_BEFORE: the person bought it. DUE_AGAIN: the person bought it, and it is"
+    " about time to buy it again: they did so before, or people buy items of its category again. SIMILAR_TO: it is"
+    " similar to an item that the person bought or that the page shows. VIEWED: it is similar to an item that the"
+    " person just looked at. BOUGHT_TOGETHER: it is often bought together with such an item. AFFINITY: it fits what the"
+    " person usually buys. SEQUENCE: it is often bought after such an item. POPULAR: people bought it lately, within"
+    " `PENCHANT_POPULAR_WINDOW`; the most bought rank first. TRENDING: many people bought it in the window asked for."
+    " BOUGHT_BY_OTHERS: people bought it, but none lately. NEW: it was added to the catalogue in the last 30 days."
+    " PINNED: the shop chose it. EXPLORATION: it is listed to learn what the person likes. OTHER: the shop has it, and"
+    " nothing more is known."
+)
+class ReasonCode(Enum):
+    """The same as `ml.ranked.REASONS`, in the same order."""
+
+    BOUGHT_BEFORE = "BOUGHT_BEFORE"
+    DUE_AGAIN = "DUE_AGAIN"
+    SIMILAR_TO = "SIMILAR_TO"
+    BOUGHT_TOGETHER = strawberry.enum_value("BOUGHT_TOGETHER", deprecation_reason=_NOT_GIVEN)
+    AFFINITY = strawberry.enum_value("AFFINITY", deprecation_reason=_NOT_GIVEN)
+    SEQUENCE = strawberry.enum_value("SEQUENCE", deprecation_reason=_NOT_GIVEN)
+    POPULAR = "POPULAR"
+    TRENDING = "TRENDING"
+    NEW = "NEW"
+    PINNED = strawberry.enum_value("PINNED", deprecation_reason=_NOT_GIVEN)
+    EXPLORATION = strawberry.enum_value("EXPLORATION", deprecation_reason=_NOT_GIVEN)
+    VIEWED = "VIEWED"
+    BOUGHT_BY_OTHERS = "BOUGHT_BY_OTHERS"
+    OTHER = "OTHER"
+
+
+_CODES = tuple(ReasonCode[name] for name in REASONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What all edges of a page are made from."""
+
+    page: Page
+    shown: list[stored.Item]
+    causes: list[stored.Item]  # what each reason is about
+    impression: strawberry.ID | None
+    person: Person | None
+    market: str | None
+    context: Context
+
+
+class ReasonColumns(Versioned["Reason"]):
+    """The reasons of a page. Two with the same code are equal when they are about the same items in the same market."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.fragments = table.context.gateway.catalogue.fragments
+
+    def __len__(self) -> int:
+        return len(self._table.shown)
+
+    def row(self, position: int) -> "Reason":
+        """The reason at a position."""
+        table = self._table
+        return Reason(
+            code=_CODES[table.page.reasons[position]],
+            person=table.person,
+            shown=table.shown[position],
+            cause=table.causes[position],
+            texts=table.context.gateway.reason_texts,
+            market=table.market,
+        )
+
+    def versions(self, selection: Hashable) -> list[Hashable]:
+        """Keys of the codes and of the items as they are now, with the market."""
+        table, market = self._table, self._table.market
+        return [
+            (selection, code, shown.number, shown.changed_seq, cause.number, cause.changed_seq, market)
+            for code, shown, cause in zip(table.page.reasons, table.shown, table.causes, strict=True)
+        ]
+
+
+class EdgeColumns(Columns["RecommendationEdge"]):
+    """The edges of a page."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    @classmethod
+    def of(
+        cls, context: Context, page: Page, impression: strawberry.ID | None, person: Person | None, market: str | None
+    ) -> "EdgeColumns":
+        """The edges of a page. There is no await between the mask and here, so every item still exists."""
+        item = context.gateway.catalogue.item
+        shown = [one for number in page.numbers if (one := item(number)) is not None]
+        assert len(shown) == len(page.numbers)
+        causes = [(cause and item(cause)) or one for cause, one in zip(page.because, shown, strict=True)]
+        return cls(Table(page, shown, causes, impression, person, market, context))
+
+    def __len__(self) -> int:
+        return len(self._table.shown)
+
+    def row(self, position: int) -> "RecommendationEdge":
+        """The edge at a position."""
+        table, page = self._table, self._table.page
+        return RecommendationEdge(
+            impression_id=table.impression,
+            rank=len(page.pin.seen) + position + 1,
+            score=page.scores[position],
+            probability=page.probabilities[position],
+            reason=ReasonColumns(table).row(position),
+            node=Item.of(table.shown[position], table.market),
+            page=page,
+            position=position,
+        )
+
+    def impression_id(self) -> list[strawberry.ID | None]:
+        """The id of the list, in each edge."""
+        return [self._table.impression] * len(self)
+
+    def rank(self) -> list[int]:
+        """The positions over all pages."""
+        first = len(self._table.page.pin.seen) + 1
+        return list(range(first, first + len(self)))
+
+    def score(self) -> list[float]:
+        """The scores."""
+        return self._table.page.scores
+
+    def probability(self) -> list[float | None]:
+        """The probabilities."""
+        return self._table.page.probabilities
+
+    def reason(self) -> ReasonColumns:
+        """The reasons."""
+        return ReasonColumns(self._table)
+
+    def node(self) -> ItemColumns:
+        """The items."""
+        table = self._table
+        return ItemColumns(table.context.gateway.catalogue.fragments, table.shown, table.market)
+
+
+@kept_as(ReasonColumns)
+@strawberry.type(description="Why an item is listed.")
+class Reason:
+    """The reason for one item."""
+
+    code: ReasonCode = strawberry.field(description="The kind of reason.")
+    person: strawberry.Private[Person | None]
+    shown: strawberry.Private[stored.Item]
+    cause: strawberry.Private[stored.Item]
+    texts: strawberry.Private[ReasonTexts]
+    market: strawberry.Private[str | None]
+
+    @strawberry.field(
+        description="The reason as a short sentence to show to the person. It is plain text: escape it as you escape"
+        " titles."
+    )
+    @pure
+    def text(
+        self,
+        language: Annotated[
+            str | None,
+            strawberry.argument(
+                description="The BCP 47 tag of the wanted language, such as `de` or `de-AT`: en, de, fr, es, it, nl,"
+                " pt, pl, or one that the shop added. `de-AT` falls back to `de`; a language without texts, to English."
+            ),
+        ] = None,
+    ) -> str:
+        """The reason in words."""
+        return self.texts.text(self.code.value, language, _title(self.shown), _title(self.cause))
+
+    @strawberry.field(
+        description="The item that the reason is about: the one bought, looked at or similar; else the listed item"
+        " itself. It is one that this list could show: live, available in the market, matching `filter` and not in"
+        " `exclude`; or an item of the context. Without such an item there is another reason."
+    )
+    @pure
+    def item(self) -> Item | None:
+        """The item of the reason."""
+        return Item.of(self.cause, self.market)
+
+    @strawberry.field(
+        permission_classes=[requires_or_oneself("profiles:read")],
+        description="The person's own newest events about that item, at most three; empty for lists without a person.",
+    )
+    async def events(self, info: Info) -> list[Event] | None:
+        """The person's events about the item of the reason."""
+        if self.person is None:
+            return []
+        return [Event.of(event) for event in await info.context.evidence(self.person).get(self.cause.id) or ()]
+
+
+def _title(item: stored.Item) -> str:
+    return item.title or item.id
+
+
+@kept_as(EdgeColumns)
+@strawberry.type(description="An item in a list, with its rank, score and reason.")
+class RecommendationEdge:
+    """An element of a list. Its cursor is signed on demand, which an `Edge` cannot do."""
+
+    impression_id: strawberry.ID | None = strawberry.field(
+        description="The `impressionId` of the list, for clients that merge pages. Send it with the events that follow."
+    )
+    rank: int = strawberry.field(description="The position in the list over all pages, from 1.")
+    score: float = strawberry.field(
+        description="What the list is ordered by, 0 to 1. It is not a probability, and is comparable within one list"
+        " only.",
+        deprecation_reason="Since 2026-11-28; removed on 2027-06-01 at the earliest. Use `probability`, or `rank` for"
+        " the order.",
+    )
+    probability: float | None = strawberry.field(
+        description="How likely the person buys the item within the horizon of the model, 0 to 1: 14 days, fewer where"
+        " the log that it learned from is short (`Model.horizon`). It is calibrated on what people with earlier orders"
+        " then bought. Null where nothing is calibrated: popular, trending and similar items, items that were just"
+        " looked at and their neighbours, people without orders, and baselines that serve in place of a model."
+    )
+    reason: Reason = strawberry.field(description="Why the item is listed.")
+    node: Item = strawberry.field(description="The item.")
+    page: strawberry.Private[Page]
+    position: strawberry.Private[int]
+
+    @strawberry.field(description="Send this as `after` within ten minutes to continue after this item.")
+    @pure
+    def cursor(self, info: Info) -> str:
+        """The signed position of this element."""
+        return self.page.cursor(info.context.gateway.signer, self.position)
