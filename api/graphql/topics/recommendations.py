@@ -16,7 +16,6 @@ from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires
 from core.contract import Person
 from core.errors import InvalidInput
-from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
 from engine.recommending.pages import Page
