@@ -7,7 +7,7 @@ Revises: 0020
 from db.migrate import run_file, run_sql
 
 revision = "0022"
-down_revision = "0020"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
