@@ -1,7 +1,7 @@
 """Count the uses of deprecated parts of the schema.
 
 Revision ID: 0022
-Revises: 0020
+Revises: 0021
 """
 
 from db.migrate import run_file, run_sql

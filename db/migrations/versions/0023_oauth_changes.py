@@ -1,7 +1,7 @@
 """Note what changes in the OAuth tables, so that gateways read what is new and no more.
 
 Revision ID: 0023
-Revises: 0020
+Revises: 0022
 """
 
 from db.migrate import run_file, run_sql
