@@ -232,7 +232,7 @@ async def test_a_place_that_is_away_is_tried_again_and_the_job_says_why(
     assert await give_up_jobs(pool) == [job.id]
     failed = await again(pool, job)
     assert failed.state == "FAILED" and failed.error
-    assert failed.error.startswith("given up: ") and failed.error.endswith(waits.error)
+    assert failed.error.startswith("given up: ") and failed.error.endswith(str(waits.error))
 
 
 def _within(lake: Lake, fails: Callable[[], None]) -> tuple[str, Any]:
