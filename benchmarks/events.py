@@ -8,11 +8,9 @@ batches of 500 ready-made events on one connection into the same table.
 import asyncio
 import json
 import multiprocessing
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +23,7 @@ from benchmarks.site_usage import cpu_by_part, memory_by_part
 from benchmarks.steady_pace import PacedTimes, measure_at_steady_pace
 from cli.local.deployment import Deployment, open_deployment
 from cli.local.own_client import register_own_client
-from cli.stack.folder import free_ports
+from cli.stack.folder import free_ports, removed_at_the_end
 from core import clock
 from core.contract import read_event
 from core.sources import client_source
@@ -48,8 +46,8 @@ def run(seed: int) -> dict[str, Figure]:
     """Measure the rate, the bare insert, single events beside queries, and memory over millions of events."""
     (port,) = free_ports(1)
     with (
-        tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path,
-        open_deployment(Path(path) / "site", port) as site,
+        removed_at_the_end("benchmark") as path,
+        open_deployment(path, port) as site,
     ):
         site.start_stores(typer.echo)
         client = register_own_client(site, "benchmark")

@@ -4,11 +4,9 @@ import asyncio
 import base64
 import http.client
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 from urllib.parse import urlencode, urlsplit
@@ -29,7 +27,7 @@ from benchmarks.figures import Figure
 from benchmarks.oauth_browser import register_app, signing_in
 from cli.gateway_client import answers
 from cli.local.deployment import Deployment, open_deployment
-from cli.stack.folder import free_ports
+from cli.stack.folder import free_ports, removed_at_the_end
 from cli.stack.processes import wait_until
 from core.settings import Settings
 from db.clients import create_client
@@ -99,8 +97,8 @@ def _site() -> Iterator[Deployment]:
     """Stores and a gateway that answers; nothing else."""
     (port,) = free_ports(1)
     with (
-        tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path,
-        open_deployment(Path(path) / "site", port) as site,
+        removed_at_the_end("benchmark") as path,
+        open_deployment(path, port) as site,
     ):
         site.start_stores(lambda _: None)
         gateway = site.processes.start(site.command("gateway"))

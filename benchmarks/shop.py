@@ -5,7 +5,6 @@ real items, and a network of the real shape with random weights.
 """
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from cli.demo.steps import Demo
 from cli.gateway_client import Client, answers
 from cli.local.deployment import Deployment, open_deployment
 from cli.local.stack_files import read_credentials
-from cli.stack.folder import free_ports
+from cli.stack.folder import free_ports, removed_at_the_end
 from core import clock
 
 HIDDEN = (64, 32)  # units of the hidden layers
@@ -61,8 +60,8 @@ def loaded_site(seed: int) -> Iterator[Deployment]:
     """A new stack with the shop's data and a bundle that serves. Its gateway and its worker are not started."""
     (port,) = free_ports(1)
     with (
-        tempfile.TemporaryDirectory(prefix="penchant-benchmark-") as path,
-        open_deployment(Path(path) / "site", port) as site,
+        removed_at_the_end("benchmark") as path,
+        open_deployment(path, port) as site,
     ):
         run = Demo(site)
         making = run.begin_making_files()

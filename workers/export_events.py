@@ -24,7 +24,7 @@ def register(app: Celery, settings: Settings) -> None:
         with observed(Kind.EXPORT_EVENTS, task.request.id, task.request.get("traceparent")):
             try:
                 asyncio.run(_export(settings.stores, settings.lake, period))
-            except PenchantError as error:
+            except (PenchantError, OSError) as error:
                 log.warning("export_postponed", error=f"{type(error).__name__}: {error}")
 
 

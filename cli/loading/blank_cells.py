@@ -43,7 +43,7 @@ class BlankCells:
         dropping = {rule.column for rule in reads.early if rule.kept != _matches_blank(rule.pattern)}
         needed = {cells[name] for name in _NEEDED[kind] if name in cells and not reads.cells[name].otherwise}
         given = recipe.fill_down
-        by = given.by if given else next((cells[name] for name in _KEYS[kind] if cells.get(name) in plain), None)
+        by = given.by if given else next((cells[name] for name in _KEYS[kind] if cells.get(name) in plain), "")
         self._needed = sorted((dropping | needed) & plain - {by})
         self._by = by or (self._needed[0] if kind == Kind.EVENTS and len(self._needed) > 1 else "")
         self._given = given.columns if given else ()

@@ -105,6 +105,16 @@ def remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def removed_at_the_end(prefix: str) -> Iterator[Path]:
+    """A new folder for a stack, named `penchant-PREFIX-...`. It is removed after the block, or once abandoned."""
+    path = Path(tempfile.mkdtemp(prefix=f"penchant-{prefix}-"))
+    try:
+        yield path
+    finally:
+        remove(path)
+
+
 def remove_abandoned(parent: Path) -> None:
     """Remove the folders of temporary stacks whose supervisor was killed: their lock is free."""
     for lock in parent.glob("penchant-*/lock"):

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from cli.stack import processes
 from cli.stack.errors import Busy, StackError
-from cli.stack.folder import Folder, passable, remove_abandoned
+from cli.stack.folder import Folder, passable, remove_abandoned, removed_at_the_end
 from cli.stack.processes import Command, Processes, is_starting
 from cli.stack.stores import temporary_stack
 from core import clock
@@ -158,6 +158,14 @@ def test_only_the_folders_of_killed_stacks_are_removed(tmp_path: Path, monkeypat
         remove_abandoned(tmp_path)
         assert not dead.path.exists()
         assert alive.path.exists()
+
+
+def test_a_folder_that_is_removed_takes_along_what_its_links_name(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with removed_at_the_end("test") as path:
+        (path / "postgres").symlink_to(elsewhere)
+    assert not path.exists() and not elsewhere.exists()
 
 
 def test_a_failed_command_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from core.uploads import Offer
 from db.events import insert_events
 from db.items import upsert_items
 from db.jobs import MOST_LEASES, Job, LeaseLost, give_up_jobs, job_by_id, lease_job
-from db.lake import list_files as files_of_lists
 from db.lake.location import Lake
 from db.list_jobs import LISTS, MOST_WAITING, claim_old_files, finish_list_job
 from db.postgres import Pool
@@ -206,7 +205,7 @@ async def test_a_full_place_ends_the_job_and_leaves_no_file(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files_of_lists.pq.ParquetWriter, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     job = await requested(pool, place)
     with pytest.raises(PlaceRefused):
         await write_waiting_lists(stores, place)
@@ -233,7 +232,7 @@ async def test_a_place_that_is_away_is_tried_again_and_the_job_says_why(
     assert await give_up_jobs(pool) == [job.id]
     failed = await again(pool, job)
     assert failed.state == "FAILED" and failed.error
-    assert failed.error.startswith("given up: ") and failed.error.endswith(waits.error)
+    assert failed.error.startswith("given up: ") and failed.error.endswith(str(waits.error))
 
 
 def _within(lake: Lake, fails: Callable[[], None]) -> tuple[str, Any]:
