@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -34,8 +33,7 @@ class Persisted(NamedTuple):
     trusted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     """What is read once for all who wait for it. Another version of the client's documents is another read."""
 
     client_id: str
