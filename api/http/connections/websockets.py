@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Any, ClassVar
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
@@ -51,7 +52,13 @@ class GatewayWebSocket(WebSocketsSansIOProtocol):
         return message
 
     async def send(self, message: Any) -> None:
-        """Send a message. What came behind the handshake is parsed when the app has accepted."""
+        """Send a message. What came behind the handshake is parsed when the app has accepted.
+
+        Raises ClientDisconnected also when the connection was closed from here, where uvicorn would find an error in
+        the app.
+        """
+        if self.close_sent and message["type"] == "websocket.send":
+            raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.accept" and self._unparsed:
             self.loop.call_soon(self._continue)
