@@ -166,6 +166,7 @@ class Session:
     async def _answer(self, message: Subscribe, scope: Scope) -> None:
         began, summary = perf_counter(), scope["state"]["request_summary"]
         viewer = await admit(scope)
+        await scope["state"]["gateway"].turns.take(viewer.caller)
         with self._streams.operations.place():
             answered = await self._endpoint.answer(scope, _never, message.request, viewer)
         if isinstance(answered, Stream):

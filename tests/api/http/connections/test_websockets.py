@@ -11,9 +11,10 @@ from typing import ClassVar
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from api.http.connections.protocol import GatewayProtocol
-from api.http.connections.websockets import MAX_FRAGMENTS, MAX_MESSAGE, GatewayWebSocket
+from api.http.connections.websockets import MAX_FRAGMENTS, MAX_MESSAGE, SLICE, GatewayWebSocket
 from tests.raw_http import DEADLINE, code, exchange, running, status
 
 TEXT, CONTINUATION, PING, CLOSE = 1, 0, 9, 8
@@ -177,6 +178,28 @@ async def test_messages_wait_unparsed_while_the_app_is_busy(port: int, echo: Ech
     await asyncio.wait({sending})
     caller.close()
     echo.may_receive.set()
+
+
+async def test_one_iteration_of_the_loop_parses_little(port: int, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = WebSocketsSansIOProtocol.data_received
+    parsed: list[int] = []
+    in_this_iteration: list[int] = []
+
+    def counted(self: WebSocketsSansIOProtocol, data: bytes) -> None:
+        if not in_this_iteration:
+            asyncio.get_running_loop().call_soon(in_this_iteration.clear)
+        in_this_iteration.append(len(data))
+        parsed.append(sum(in_this_iteration))
+        parse(self, data)
+
+    caller = await opened(port)
+    monkeypatch.setattr(WebSocketsSansIOProtocol, "data_received", counted)
+    await asyncio.get_running_loop().sock_sendall(caller, frame(PING) * 40_000 + frame(TEXT, b"end"))
+    async with asyncio.timeout(DEADLINE):
+        while echo.messages != ["end"]:
+            assert await asyncio.get_running_loop().sock_recv(caller, 65_536)
+    assert max(parsed) <= SLICE
+    caller.close()
 
 
 async def opened(port: int) -> socket.socket:
