@@ -198,7 +198,7 @@ async def test_one_iteration_of_the_loop_parses_little(port: int, echo: Echo, mo
     async with asyncio.timeout(DEADLINE):
         while echo.messages != ["end"]:
             assert await asyncio.get_running_loop().sock_recv(caller, 65_536)
-    assert max(parsed) <= SLICE
+    assert max(parsed) <= 2 * SLICE, "one slice that waited, and one that was just read"
     caller.close()
 
 
