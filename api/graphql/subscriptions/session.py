@@ -209,7 +209,8 @@ class Session:
             "accepts": Accepts(json=True, events=True),
         }
         own = [header for header in self._scope["headers"] if header[0] != b"authorization"]
-        return self._scope | {"type": "http", "method": "GET", "headers": [*own, *self._headers], "state": state}
+        asked = {"type": "http", "method": "GET", "headers": [*own, *self._headers], "state": state}
+        return {**self._scope, **asked}
 
 
 def _text(message: Message) -> Any:
