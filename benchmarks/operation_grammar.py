@@ -30,6 +30,7 @@ MOST_FIELDS = 40  # of one operation
 DEEPEST = 6  # levels of selections
 VARIABLES = 0.4  # share of arguments that are variables
 MUTATIONS = 0.3  # share of operations
+SUBSCRIPTIONS = 0.03  # of those that are no mutations; over plain HTTP the gateway refuses them after their checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +95,21 @@ class OperationGrammar:
         return Call(" ".join([*operations, *fragments]), plain(values), named)
 
     def _operation(self, name: str) -> str:
-        mutation = self._chance(MUTATIONS) and self._schema.mutation_type is not None
-        root = self._schema.mutation_type if mutation else self._schema.query_type
-        assert root is not None
+        kind, root = self._root()
         selections = self._selections(root, DEEPEST)
         directives = self._misplaced()
         declared = ", ".join(f"${variable}: {type}" for variable, type in self._made.variables.items())
-        kind = "subscription" if self._chance(self._odd / 5) else "mutation" if mutation else "query"
+        kind = "subscription" if self._chance(self._odd / 5) else kind
         return f"{kind} {name}{f'({declared})' if declared else ''}{directives} {selections}"
+
+    def _root(self) -> tuple[str, GraphQLObjectType]:
+        schema, query = self._schema, self._schema.query_type
+        assert query is not None
+        if self._chance(MUTATIONS) and schema.mutation_type is not None:
+            return "mutation", schema.mutation_type
+        if self._chance(SUBSCRIPTIONS) and schema.subscription_type is not None:
+            return "subscription", schema.subscription_type
+        return "query", query
 
     def _selections(self, type: GraphQLNamedType, depth: int) -> str:
         count = self._random.choice([1, 1, 2, 3]) if depth == DEEPEST else self._random.randint(1, 5)

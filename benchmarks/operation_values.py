@@ -164,6 +164,9 @@ class ValueMaker:
             return self.random.choice(choices[:4] if self.chance(0.5) else choices)
         if type == "JSON":
             return {self._key(): self.anything() for _ in range(self.random.randint(0, 4))}
+        if type == "_Any":
+            kind = self.random.choice(["Item", "User"])
+            return {"__typename": kind, self.random.choice(["id", "nodeId"]): self._text("id")}
         return self._text(name)
 
     def _text(self, name: str) -> Any:

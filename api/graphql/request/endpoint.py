@@ -220,12 +220,19 @@ class GraphQLEndpoint:
             message = "Subscribe by WebSocket, or with Accept: text/event-stream."
             raise RequestRefused("NOT_ACCEPTABLE", message, 406)
         summary_of(scope).operation = f"subscription.{operation.label}"
-        gateway, take = scope["state"]["gateway"], partial(meter_of(scope).take, units)
-        await take()
+        gateway, meter = scope["state"]["gateway"], meter_of(scope)
+
+        async def admit_event() -> None:  # one change wakes all subscribers in the same round of the event loop
+            await meter.take(units)
+            await gateway.turns.take(viewer.caller)
+
+        await meter.take(units)
         variables = await self._coerce(document, operation, request, viewer, gateway.turns)
         gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
         context = Context(viewer, gateway, scope["state"].get("request_id", ""))
-        return open_stream(self._schema, document, operation, variables, context, timeout=self._timeout, charge=take)
+        return open_stream(
+            self._schema, document, operation, variables, context, timeout=self._timeout, admit=admit_event
+        )
 
     async def _document(self, text: str, viewer: Viewer, turns: Turns) -> Document:
         document = self._documents.find(text)

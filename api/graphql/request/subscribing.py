@@ -24,7 +24,7 @@ from api.graphql.execution.executor import Executor
 from api.graphql.request.documents import Document, Operation
 from api.graphql.types.permissions import check_permissions
 
-Charge = Callable[[], Awaitable[None]]  # takes the units of one event; raises LimitReached
+Admit = Callable[[], Awaitable[None]]  # before each event: takes its units, and waits for a turn; raises LimitReached
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def open_stream(
     context: Context,
     *,
     timeout: float,
-    charge: Charge,
+    admit: Admit,
 ) -> Stream:
     """The answers of this subscription. Each has `timeout` seconds.
 
@@ -65,11 +65,11 @@ def open_stream(
         is_awaitable=optimized_is_awaitable,
         hide_suggestions="schema:read" not in context.viewer.scopes,
     )
-    return Stream(_answers(executor, context.request_id, timeout, charge))
+    return Stream(_answers(executor, context.request_id, timeout, admit))
 
 
 async def _answers(
-    executor: Executor, request_id: str, timeout: float, charge: Charge
+    executor: Executor, request_id: str, timeout: float, admit: Admit
 ) -> AsyncGenerator[dict[str, Any], None]:
     try:
         source = create_source_event_stream(executor)
@@ -79,7 +79,7 @@ async def _answers(
             return
         async with aclosing(cast(AsyncGenerator[Any, None], source)) as events:
             async for event in events:
-                await charge()
+                await admit()
                 yield _answer(await _run(executor, event, timeout), request_id)
     except REFUSALS as error:
         yield refused_answer(refusal_of(error), request_id)

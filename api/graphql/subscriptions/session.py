@@ -152,19 +152,21 @@ class Session:
         scope = self._operation_scope()
         request_id = scope["state"]["request_id"]
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        try:
-            await self._answer(message, scope)
-        except REFUSALS as error:
-            await self._end(message.id, refused_answer(refusal_of(error), request_id))
-        except OSError:  # the connection broke
-            return
-        except Exception:
-            log.exception("operation_failed", request_id=request_id)
-            await self._end(message.id, masked_answer(request_id))
+        with suppress(OSError):  # the connection broke
+            try:
+                await self._answer(message, scope)
+            except REFUSALS as error:
+                await self._end(message.id, refused_answer(refusal_of(error), request_id))
+            except OSError:
+                raise
+            except Exception:
+                log.exception("operation_failed", request_id=request_id)
+                await self._end(message.id, masked_answer(request_id))
 
     async def _answer(self, message: Subscribe, scope: Scope) -> None:
         began, summary = perf_counter(), scope["state"]["request_summary"]
         viewer = await admit(scope)
+        await scope["state"]["gateway"].turns.take(viewer.caller)
         with self._streams.operations.place():
             answered = await self._endpoint.answer(scope, _never, message.request, viewer)
         if isinstance(answered, Stream):
@@ -207,7 +209,8 @@ class Session:
             "accepts": Accepts(json=True, events=True),
         }
         own = [header for header in self._scope["headers"] if header[0] != b"authorization"]
-        return self._scope | {"type": "http", "method": "GET", "headers": [*own, *self._headers], "state": state}
+        asked = {"type": "http", "method": "GET", "headers": [*own, *self._headers], "state": state}
+        return {**self._scope, **asked}
 
 
 def _text(message: Message) -> Any:

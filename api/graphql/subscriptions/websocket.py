@@ -11,6 +11,7 @@ from api.graphql.subscriptions.messages import PROTOCOL, Close
 from api.graphql.subscriptions.session import Session
 from api.http.endpoint import read_headers, refusal_headers
 from api.http.streams import Streams
+from api.limits.limits import meter_of_address
 
 
 class WebSocketEndpoint:
@@ -24,6 +25,7 @@ class WebSocketEndpoint:
         streams: Streams = scope["state"]["streams"]
         try:
             await _check_origin(scope)
+            await meter_of_address(scope).take(1)  # until it names a client, the address pays
             with streams.websockets.place():
                 await self._accept(scope, receive, send)
         except RequestRefused as refusal:

@@ -4,12 +4,13 @@ import asyncio
 import logging
 from typing import Any, ClassVar
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
 MAX_MESSAGE = 65_536  # bytes
 MAX_FRAGMENTS = 64  # frames of a message
-SLICE = 4_096  # bytes that are parsed at once: no more is parsed before the app has received the messages in it
+SLICE = 1_024  # bytes that are parsed in one iteration of the event loop, 170 of the smallest frames
 PING_INTERVAL = 20.0  # seconds; a caller that leaves a ping unanswered for as long is gone
 CLOSE_TIMEOUT = 2.0  # seconds that a caller has to answer a close
 _QUIET = logging.getLogger("penchant.websockets")  # uvicorn and the library log URLs and headers, which hold tokens
@@ -25,7 +26,7 @@ class GatewayWebSocket(WebSocketsSansIOProtocol):
 
     read_timeout: ClassVar[float] = 30.0
     _unread: asyncio.TimerHandle | None = None
-    _unparsed: bytes = b""
+    _scheduled: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -35,26 +36,34 @@ class GatewayWebSocket(WebSocketsSansIOProtocol):
         self.conn.available_extensions = []
         self.ping_interval = self.ping_timeout = PING_INTERVAL
         self.close_timeout = CLOSE_TIMEOUT
+        self._unparsed = bytearray()
 
     def data_received(self, data: bytes) -> None:
-        """Parse in slices, until a message waits for the app."""
+        """Parse one slice now and the others later, as long as no message waits for the app."""
         self._unparsed += data
-        self._parse()
+        if not self._scheduled:
+            self._parse_slice()
 
     async def receive(self) -> Any:
         """The next message. Those behind it are parsed when no other waits."""
         message = await super().receive()
         if not self.writable.is_set():
             self.transport.pause_reading()
-        if self.queue.empty() and self._unparsed:
-            self.loop.call_soon(self._continue)
+        if self.queue.empty():
+            self._schedule()
         return message
 
     async def send(self, message: Any) -> None:
-        """Send a message. What came behind the handshake is parsed when the app has accepted."""
+        """Send a message. What came behind the handshake is parsed when the app has accepted.
+
+        Raises ClientDisconnected also when the connection was closed from here, where uvicorn would find an error in
+        the app.
+        """
+        if self.close_sent and message["type"] == "websocket.send":
+            raise ClientDisconnected
         await super().send(message)
-        if message["type"] == "websocket.accept" and self._unparsed:
-            self.loop.call_soon(self._continue)
+        if message["type"] == "websocket.accept":
+            self._schedule()
 
     def handle_cont(self, event: Frame) -> None:
         """Keep a fragment, unless there are too many."""
@@ -90,13 +99,13 @@ class GatewayWebSocket(WebSocketsSansIOProtocol):
         """The caller reads on."""
         self._stop_unread_timer()
         super().resume_writing()
-        if not self.read_paused:
+        if not (self.read_paused or self._scheduled):
             self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer, and forget what was not parsed."""
         self._stop_unread_timer()
-        self._unparsed = b""
+        self._unparsed.clear()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -108,17 +117,26 @@ class GatewayWebSocket(WebSocketsSansIOProtocol):
             self.close_sent = True
         super().shutdown()
 
+    def _schedule(self) -> None:
+        if self._unparsed and not self._scheduled and self._may_parse():
+            self._scheduled = True
+            self.transport.pause_reading()
+            self.loop.call_soon(self._continue)
+
     def _continue(self) -> None:
-        self._parse()
-        if not self.read_paused and self.writable.is_set() and not self.transport.is_closing():
+        self._scheduled = False
+        self._parse_slice()
+        if not (self._scheduled or self.read_paused or self.transport.is_closing()) and self.writable.is_set():
             self.transport.resume_reading()
 
-    def _parse(self) -> None:
-        while self._unparsed and self._may_parse():
-            part, self._unparsed = self._unparsed[:SLICE], self._unparsed[SLICE:]
+    def _parse_slice(self) -> None:
+        if self._may_parse():
+            part = bytes(self._unparsed[:SLICE])
+            del self._unparsed[:SLICE]
             super().data_received(part)
-        if self.transport.is_closing():
-            self._unparsed = b""
+        elif self._unparsed and not self.transport.is_closing():  # the app has not accepted yet
+            self.transport.pause_reading()
+        self._schedule()
 
     def _may_parse(self) -> bool:
         if self.read_paused or self.transport.is_closing():

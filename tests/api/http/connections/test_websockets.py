@@ -1,19 +1,20 @@
 """What a caller may do to a WebSocket's connection: frames as bytes on a raw socket."""
 
 import asyncio
-import os
 import socket
 import struct
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from random import Random
 from typing import ClassVar
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from api.http.connections.protocol import GatewayProtocol
-from api.http.connections.websockets import MAX_FRAGMENTS, MAX_MESSAGE, GatewayWebSocket
+from api.http.connections.websockets import MAX_FRAGMENTS, MAX_MESSAGE, SLICE, GatewayWebSocket
 from tests.raw_http import DEADLINE, code, exchange, running, status
 
 TEXT, CONTINUATION, PING, CLOSE = 1, 0, 9, 8
@@ -179,6 +180,28 @@ async def test_messages_wait_unparsed_while_the_app_is_busy(port: int, echo: Ech
     echo.may_receive.set()
 
 
+async def test_one_iteration_of_the_loop_parses_little(port: int, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = WebSocketsSansIOProtocol.data_received
+    parsed: list[int] = []
+    in_this_iteration: list[int] = []
+
+    def counted(self: WebSocketsSansIOProtocol, data: bytes) -> None:
+        if not in_this_iteration:
+            asyncio.get_running_loop().call_soon(in_this_iteration.clear)
+        in_this_iteration.append(len(data))
+        parsed.append(sum(in_this_iteration))
+        parse(self, data)
+
+    caller = await opened(port)
+    monkeypatch.setattr(WebSocketsSansIOProtocol, "data_received", counted)
+    await asyncio.get_running_loop().sock_sendall(caller, frame(PING) * 40_000 + frame(TEXT, b"end"))
+    async with asyncio.timeout(DEADLINE):
+        while echo.messages != ["end"]:
+            assert await asyncio.get_running_loop().sock_recv(caller, 65_536)
+    assert max(parsed) <= 2 * SLICE, "one slice that waited, and one that was just read"
+    caller.close()
+
+
 async def opened(port: int) -> socket.socket:
     """A socket that has sent the handshake."""
     caller = socket.create_connection(("127.0.0.1", port), DEADLINE)
@@ -222,7 +245,8 @@ async def test_nothing_is_compressed(port: int) -> None:
 
 
 async def test_random_bytes_end_without_a_traceback(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    for _ in range(50):
-        await exchange(port, handshake() + os.urandom(200) + frame(CLOSE), b"")
+    random = Random(1)  # noqa: S311 - no secret
+    for _ in range(50):  # longer than any frame that is read: none of them waits for more
+        await exchange(port, handshake() + random.randbytes(3 * MAX_MESSAGE))
     assert not [record for record in caplog.records if record.exc_info]
     assert code(await exchange(port, b"GET / HTTP/1.1\r\n\r\n")) == "BAD_REQUEST"
