@@ -30,7 +30,7 @@ from tests.fixtures.node import TIMEOUT
 from tests.running import CLIENT, DEADLINE, SECRET, reserved_port, running_issuer, running_worker
 
 SCRIPT = ROOT / "clients" / "browser" / "penchant.js"
-BUILD = ["--bundle", "--minify", "--target=es2020", "--format=iife", "--global-name=penchant"]
+BUILD = ["--bundle", "--minify", "--target=es2020", "--format=iife", "--global-name=penchant", "--tsconfig-raw={}"]
 LARGEST = 5_000  # bytes, compressed
 LIST = """<!doctype html><title>shop</title><body style="margin: 0"><div data-impression-id="IMPRESSION">
 <a id="milk" data-item-id="milk" style="display: block; height: 100px">Milk</a>
