@@ -180,11 +180,8 @@ export function start(options: Options): Penchant {
     }
   };
 
-  /** The page may go at any moment: send at once, with the token at hand. What is not answered is sent by the next page. */
-  const leave = (): void => {
-    putSeen();
-    if (queue.length && token && !sending) void ask(queue.slice(0, MOST_SENT)).catch(() => undefined);
-  };
+  /** The page may go at any moment. With a token at hand, the request begins before this returns. */
+  const sendNow = (): void => void flush();
 
   const names = (target: Element): [string, string] => [
     target.closest("[data-impression-id]")?.getAttribute("data-impression-id") ?? "",
@@ -214,9 +211,8 @@ export function start(options: Options): Penchant {
     plan(LINGER);
   };
   const onHidden = (): void => {
-    if (document.visibilityState === "hidden") leave();
+    if (document.visibilityState === "hidden") sendNow();
   };
-  const onOnline = (): void => void flush();
 
   const watch = (root: ParentNode = document): void => {
     root.querySelectorAll("[data-item-id]").forEach((item) => observer?.observe(item));
@@ -236,19 +232,19 @@ export function start(options: Options): Penchant {
       watch();
       document.addEventListener("click", onClick, true);
       document.addEventListener("visibilitychange", onHidden);
-      addEventListener("pagehide", leave);
-      addEventListener("online", onOnline);
+      addEventListener("pagehide", sendNow);
+      addEventListener("online", sendNow);
       if (queue.length) plan(0);
       return;
     }
     observer?.disconnect();
     document.removeEventListener("click", onClick, true);
     document.removeEventListener("visibilitychange", onHidden);
-    removeEventListener("pagehide", leave);
-    removeEventListener("online", onOnline);
+    removeEventListener("pagehide", sendNow);
+    removeEventListener("online", sendNow);
     inView.forEach((waiting) => clearTimeout(waiting));
     clearTimeout(timer);
-    [guest, token, queue, reported, due] = [null, undefined, [], new Set(), Infinity];
+    [guest, token, queue, reported, due, failures] = [null, undefined, [], new Set(), Infinity, 0];
     inView.clear();
     seen.clear();
     write(GUEST, null);

@@ -29,9 +29,9 @@ async def reader(stores: Stores, redis: Any, channel: Any, pool: Pool, tmp_path:
 
 
 def test_the_page_has_only_blocks_that_a_test_runs() -> None:
-    counted = {name: len(blocks(PAGE, name)) for name in ("sh", "python", "ts", "json")}
+    counted = {name: len(blocks(PAGE, name)) for name in ("sh", "python", "ts", "json", "html")}
     assert sum(counted.values()) == len(blocks(PAGE)), "a block of another language"
-    assert counted == {"sh": 2, "python": 1, "ts": 5, "json": 2}, "add the new block to a test"
+    assert counted == {"sh": 2, "python": 1, "ts": 5, "json": 2, "html": 1}, "add the new block to a test"
 
 
 def test_python_reads_all_pages_and_reports_a_click(reader: Reader) -> None:

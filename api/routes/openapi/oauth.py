@@ -5,7 +5,7 @@ from typing import Any, Final
 from api.oauth.authorizing.requests import LONGEST
 from api.oauth.form import MEDIA_TYPE
 from api.oauth.grant_types import ANONYMOUS_ID, GRANTS, USER_ID
-from api.routes.openapi.answers import answer, oauth_refusals, refusals
+from api.routes.openapi.answers import JSON, answer, oauth_refusals, refusals
 from api.routes.openapi.schemas import TEXT, ref
 
 Schema = dict[str, Any]
@@ -22,8 +22,8 @@ def operations() -> dict[str, Schema]:
         "/oauth/introspect": {
             "post": _about_token("introspect", "What a token still allows", answer("Its claims.", ref("Introspection")))
         },
-        "/oauth/authorize": {"get": _page("authorize", "Let a person sign in and allow the client", _AUTHORIZE)},
-        "/oauth/logout": {"get": _page("endSession", "Sign the person out", _LOGOUT)},
+        "/oauth/authorize": _page("authorize", "Let a person sign in and allow the client", _AUTHORIZE),
+        "/oauth/logout": _page("endSession", "Sign the person out", _LOGOUT),
         "/.well-known/jwks.json": {"get": _document("keys", "The public keys", ref("KeySet"))},
         "/.well-known/oauth-authorization-server": {"get": _document("serverMetadata", "The metadata", _METADATA)},
         "/.well-known/openid-configuration": {"get": _document("openidMetadata", "The metadata", _METADATA)},
@@ -96,20 +96,30 @@ _LOGOUT: Final[dict[str, Schema]] = dict.fromkeys(
 
 
 def _page(name: str, summary: str, parameters: dict[str, Schema]) -> Schema:
-    """An address that a client sends a browser to. It may also be asked by POST, with a form."""
+    """An address that a client sends a browser to, with the parameters in the query or in a form."""
+    query = [{"name": key, "in": "query", "schema": schema} for key, schema in parameters.items()]
+    form = {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "object", "properties": parameters}}}}
+    return {
+        "get": _sent_by(name, summary, "302") | {"parameters": query},
+        "post": _sent_by(f"{name}ByForm", f"{summary}, by a form", "303", 403, 413) | {"requestBody": form},
+    }
+
+
+def _sent_by(name: str, summary: str, redirect: str, *refused: int) -> Schema:
     return {
         "operationId": name,
         "summary": summary,
         "tags": ["oauth"],
-        "description": "For browsers. The same parameters may be sent as a form by POST.",
+        "description": "For browsers.",
         "security": [],
-        "parameters": [{"name": key, "in": "query", "schema": schema} for key, schema in parameters.items()],
         "responses": {
             "200": answer("A page for the person.", TEXT, _HTML),
-            "302": answer("Where the browser goes next.", Location="An address of ours, or of the client."),
+            redirect: answer("Where the browser goes next.", Location="An address of ours, or of the client."),
             **refusals(),
-            "400": answer("A page that says what is wrong.", TEXT, _HTML),
-            "503": answer("Send it again.", {}, _HTML, "application/json"),
+            **{
+                str(status): answer("A page that says what is wrong.", TEXT, _HTML, JSON)
+                for status in (400, 503, *refused)
+            },
         },
     }
 

@@ -15,6 +15,7 @@ Schema = dict[str, Any]
 
 _WRONG: Final = (401, 403, 405, 413, 415)
 _LISTS: Final = LINES[0]
+_OTHERS: Final = ", ".join(LINES[1:])
 
 
 def operations() -> dict[str, Schema]:
@@ -45,17 +46,17 @@ def operations() -> dict[str, Schema]:
 
 def _upload(name: str, scope: str, summary: str, element: str, checks: str) -> Schema:
     body = elements(element)
-    lines = {kind: {"schema": body} for kind in LINES}
     return {
         "post": {
             "operationId": f"upload{name.capitalize()}",
             "summary": summary,
             "tags": ["bulk"],
             "description": f"With the checks and results {checks}. The body is a JSON array, or has an object per line;"
-            " it may be compressed with gzip. One wrong element does not affect the others.",
+            f" {_OTHERS} mean the same as {LINES[0]}. It may be compressed with gzip. One wrong"
+            " element does not affect the others.",
             "security": [{"oauth": [scope]}],
             "parameters": [_ONLY],
-            "requestBody": {"required": True, "content": {JSON: {"schema": body}, **lines}},
+            "requestBody": {"required": True, "content": {kind: {"schema": body} for kind in (JSON, LINES[0])}},
             "responses": {"200": answer("The outcome of each element.", ref("Results")), **refusals(*_WRONG, 504)},
         }
     }
@@ -96,7 +97,7 @@ _BATCH: Final[Schema] = {
     ],
     "requestBody": {
         "required": True,
-        "content": {kind: {"schema": ref("UserIds")} for kind in (JSON, *LINES)},
+        "content": {kind: {"schema": ref("UserIds")} for kind in (JSON, LINES[0])},
     },
     "responses": {"200": answer("A list per line.", ref("UserList"), _LISTS), **refusals(*_WRONG)},
 }

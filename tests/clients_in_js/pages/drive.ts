@@ -10,6 +10,9 @@ const pages: string[][] = [];
 let cards: Parameters<Show>[0] = [];
 let more = true;
 
+/** Apollo and Relay draw a moment after a page has come. */
+const nextTurn = () => new Promise<void>((done) => setImmediate(done));
+
 async function drive(): Promise<void> {
   if (!page) throw new Error("There is no such client.");
   const load = await page.home(4, (drawn, isMore) => {
@@ -17,7 +20,12 @@ async function drive(): Promise<void> {
     pages.push(drawn.map((card) => card.node.id));
   });
   const [first, firstMore] = [cards.map((card) => card.node.id), more];
-  for (let turn = 0; more && turn < 10; turn += 1) await load();
+  while (more) {
+    const drawn = pages.length;
+    await load();
+    for (const end = Date.now() + 10_000; pages.length === drawn && Date.now() < end; ) await nextTurn();
+    if (pages.length === drawn || pages.length > 10) throw new Error("The list does not come to its end.");
+  }
   const accepted = await page.track([seen(cards.slice(0, 4)), click(cards[1]!)]);
   console.log(JSON.stringify({ first, firstMore, pages, cards, accepted }));
 }
