@@ -1,4 +1,7 @@
-"""Says in one sentence what Celery and kombu log with a traceback when the broker is away, full or restarting."""
+"""Says in one sentence what Celery and kombu log at length when the broker is away, full or restarting.
+
+A broker whose disk is full lets workers connect and then ends the connection, several times a second.
+"""
 
 import logging
 import time
@@ -7,15 +10,18 @@ from typing import Final
 
 import structlog
 from amqp.exceptions import AMQPError
+from billiard.common import restart_state  # type: ignore[import-untyped]  # it ships no types
 from celery.beat import SchedulingError
 from kombu.exceptions import OperationalError
 
 log = structlog.get_logger()
 
 EVERY: Final = 60.0  # seconds between two of the same sentence
+STEPS_EVERY: Final = 10.0  # seconds between two equal lines about a step of connecting
 LONGEST: Final = 300  # characters of a sentence
 MOST: Final = 100  # sentences that are remembered
 LOGGERS: Final = ("amqp", "celery", "kombu")
+STEPS: Final = "celery.worker.consumer"  # logs every step of connecting
 TASKS: Final = "celery.app.trace"  # logs what a task raised, which may be an OSError of its own
 _BROKER: Final = (AMQPError, OperationalError)
 
@@ -31,29 +37,37 @@ class BrokerErrors(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged as it is."""
-        error = _broker_error(record)
-        if error is None:
+        if record.name.partition(".")[0] not in LOGGERS:
             return True
-        self._say(_sentence(error))
-        return False
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, restart_state.RestartFreqExceeded):  # what ended the connections was said
+            return False
+        if (broken := _broker_error(record)) is not None:
+            sentence = _sentence(broken)
+            if self._is_due(sentence, EVERY):
+                log.warning("broker_failed", error=sentence, repeated=self._repeated.pop(sentence, 0))
+            return False
+        is_step = record.levelno < logging.ERROR and record.name.startswith(STEPS)
+        return not is_step or self._is_due(record.getMessage(), STEPS_EVERY)
 
-    def _say(self, sentence: str) -> None:
+    def _is_due(self, sentence: str, every: float) -> bool:
+        """Whether the sentence was not said within so many seconds; counts it otherwise."""
         now = self._clock()
         if now < self._next.get(sentence, 0.0):
             self._repeated[sentence] = self._repeated.get(sentence, 0) + 1
-            return
+            return False
         if len(self._next) >= MOST:
             self._next.clear()
             self._repeated.clear()
-        self._next[sentence] = now + EVERY
-        log.warning("broker_failed", error=sentence, repeated=self._repeated.pop(sentence, 0))
+        self._next[sentence] = now + every
+        return True
 
 
 def _broker_error(record: logging.LogRecord) -> BaseException | None:
     """The error of the connection that the record shows, if it shows one."""
     error = record.exc_info[1] if record.exc_info else None
-    if record.name.partition(".")[0] not in LOGGERS:
-        return None
+    if error is None and record.levelno < logging.ERROR and isinstance(record.args, tuple):
+        error = next((each for each in record.args if isinstance(each, BaseException)), None)
     if isinstance(error, SchedulingError):
         error = error.__context__
     expected = _BROKER if record.name == TASKS else (*_BROKER, OSError)

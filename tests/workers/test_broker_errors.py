@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from amqp.exceptions import InternalError
+from billiard.common import restart_state  # type: ignore[import-untyped]
 from celery.beat import SchedulingError
 from kombu.exceptions import OperationalError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from workers.broker_errors import EVERY, MOST, BrokerErrors
+from workers.broker_errors import EVERY, MOST, STEPS_EVERY, BrokerErrors
 
 FULL = InternalError("INTERNAL_ERROR\n/var/lib/rabbitmq", (10, 40), None)
 LogError = Callable[..., tuple[list[str], list[EventDict]]]
@@ -83,6 +84,23 @@ def test_other_errors_keep_their_traceback(log_error: LogError) -> None:
     assert log_error("celery.worker", ValueError("a bug")) == (["it failed"], [])
     assert log_error("celery.app.trace", OSError(28, "No space left on device")) == (["it failed"], [])
     assert log_error("engine", FULL) == (["it failed"], [])
+
+
+def test_a_connection_that_ends_again_and_again_is_not_logged_each_time(log_error: LogError, now: list[float]) -> None:
+    consumer = logging.getLogger("celery.worker.consumer.consumer")
+    passed, said = log_error("celery.worker.consumer.consumer", restart_state.RestartFreqExceeded("5 in 1s"))
+    assert (passed, said) == ([], [])
+    with capture_logs() as said:
+        for _ in range(20):
+            consumer.warning("%s (%r)", "Connection to broker lost.", FULL)
+    assert [each["error"] for each in said] == ["InternalError: Connection.open: (541) INTERNAL_ERROR"]
+    kept = BrokerErrors(lambda: now[0])
+    step = logging.LogRecord(consumer.name, logging.INFO, "", 0, "Connected to %s", ("amqp://mq",), None)
+    assert [kept.filter(step) for _ in range(3)] == [True, False, False]
+    now[0] += STEPS_EVERY
+    assert kept.filter(step)
+    away = logging.LogRecord(consumer.name, logging.ERROR, "", 0, "Cannot connect: %s", (OSError(111, "no"),), None)
+    assert kept.filter(away) and kept.filter(away)  # every two seconds, in words
 
 
 def test_a_beat_that_cannot_send_says_why(log_error: LogError) -> None:
