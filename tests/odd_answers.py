@@ -1,7 +1,7 @@
 """A schema with every kind of field, odd values for it, operations made at random, and three ways to answer them."""
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -111,7 +111,7 @@ class GoodColumns(Versioned["Good"]):
     """Rows with versions, whose JSON is kept."""
 
     def __init__(self, rows: list[Any]) -> None:
-        self.fragments = FRAGMENTS
+        self.fragments, self.shared = FRAGMENTS, None
         self._rows = rows
 
     def __len__(self) -> int:
@@ -121,8 +121,8 @@ class GoodColumns(Versioned["Good"]):
         name, leaves = self._rows[position]
         return Good(name=name, leaves=leaves)
 
-    def versions(self, selection: Hashable) -> list[Hashable]:
-        return [(selection, ID_OF.setdefault(id(row), (len(ID_OF), row))[0]) for row in self._rows]
+    def versions(self) -> Sequence[Hashable]:
+        return [ID_OF.setdefault(id(row), (len(ID_OF), row))[0] for row in self._rows]
 
 
 @kept_as(GoodColumns)
