@@ -13,7 +13,7 @@ from graphql import Undefined
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 
-from api.graphql.planning.columns import Columns, Versioned, kept_as
+from api.graphql.execution.columns import Columns, Versioned, kept_as
 from api.graphql.planning.pure import pure
 from api.graphql.types.connections import Connection, Edge
 from api.graphql.types.nodes import Node

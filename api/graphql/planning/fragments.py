@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
+from api.graphql.execution.columns import Versioned
 from api.graphql.planning.arguments import key_of
-from api.graphql.planning.columns import Versioned
 
 
 def fragments_of(

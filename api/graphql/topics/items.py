@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
-from api.graphql.planning.columns import FragmentStore, Versioned, kept_as
+from api.graphql.execution.columns import FragmentStore, Versioned, kept_as
 from api.graphql.planning.pure import pure
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
 from api.graphql.types.filters import FilterBy, read_filter

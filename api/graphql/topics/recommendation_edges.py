@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import strawberry
 
 from api.graphql.context import Context, Info
-from api.graphql.planning.columns import Columns, Versioned, kept_as
+from api.graphql.execution.columns import Columns, Versioned, kept_as
 from api.graphql.planning.pure import pure
 from api.graphql.topics.events import Event
 from api.graphql.topics.items import Item, ItemColumns, versions_of
