@@ -4,6 +4,9 @@ import json
 import multiprocessing
 import random
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count, cycle
 from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,49 +16,85 @@ import numpy as np
 from benchmarks.figures import Figure
 from benchmarks.gateway_connection import GatewayConnection
 from benchmarks.layer import serve
-from benchmarks.processes import cpu_seconds, listening_process, resident_mb
+from benchmarks.processes import listening_process, resident_mb, running_seconds
 from benchmarks.shop import Shop, shop
 from cli.gateway_client import answers
 from cli.stack.folder import free_ports
 from cli.stack.processes import wait_until
 
 MINUTES = 4
-WARM_UP, REQUESTS = 200, 3_000  # requests over HTTP
-ROUNDS, CALLS = 9, 200  # rounds over both routes, calls to each route in a round
+WARM_UP, REQUESTS = 200, 3_000  # requests for the latency
+ROUNDS, CALLS = 15, 200  # rounds over all ways of asking, calls of each way in a round
+FEW_USERS = 20  # whose lists are asked for again
 P99_LIMIT_MS = 25.0
 HTTP_TIMEOUT = 30.0  # seconds
 
-QUERY = """query Answer($id: ID!) { user(id: $id) { recommendations(first: 20) {
+_SELECTED = """{
   impressionId modelVersion asOf degraded
   edges { rank score reason { code text } node { id title brand categories url price { amount currency } } }
-} } }"""
+}"""
+QUERY = f"query Answer($id: ID!) {{ user(id: $id) {{ recommendations(first: 20) {_SELECTED} }} }}"
+MISS = f"""query Miss($id: ID!, $exclude: [ID!]) {{
+  user(id: $id) {{ recommendations(first: 20, exclude: $exclude) {_SELECTED} }}
+}}"""
+"""The same for a list that nobody asked for before: it leaves out an item that is not there."""
+
+_numbers = count()
 
 
 def run(seed: int) -> dict[str, Figure]:
-    """Ask the running demo, or a stack of our own; then compare GraphQL with a plain route inside one server."""
-    with shop(seed) as found:
+    """Ask the running demo, or a stack of our own; compare it, and GraphQL alone, with a plain route in a server."""
+    with shop(seed) as found, _one_list(found) as one_list:
         pid = listening_process(urlsplit(found.client.base_url).port or 80)
-        figures = _over_http(found, pid, seed)
+        gateway = GatewayConnection(found.client.base_url, found.client.token(), HTTP_TIMEOUT)
+        figures = _latency(found, gateway, seed)
+        figures |= _cpu(found, gateway, pid, one_list)
         figures["rss_mb"] = Figure(resident_mb(pid), "MB", reference="limit 350 MB")
-        figures["graphql_layer_ratio"] = _layer(found)
+        gateway.close()
     return figures
 
 
-def _over_http(found: Shop, pid: int, seed: int) -> dict[str, Figure]:
-    """Latency on one kept-alive connection, and the gateway's CPU per answer, for random users with cached states."""
-    connection = GatewayConnection(found.client.base_url, found.client.token(), HTTP_TIMEOUT)
+def _latency(found: Shop, gateway: GatewayConnection, seed: int) -> dict[str, Figure]:
+    """Latency of new lists on one kept-alive connection, for random users with cached states."""
     users = random.Random(seed).choices(found.users, k=REQUESTS)  # noqa: S311 - no secret
     for user in [*found.users, *users[:WARM_UP]]:
-        _answer_ms(connection, user)
-    before = cpu_seconds(pid)
-    times = [_answer_ms(connection, user) for user in users]
-    cpu = (cpu_seconds(pid) - before) / len(users)
-    connection.close()
-    return {
-        "p50_ms": Figure(median(times), "ms"),
-        "p99_ms": _p99(times),
-        "cpu_us": Figure(cpu * 1e6, "us", reference="the gateway's CPU per answer; goal 1200"),
+        _answer_ms(gateway, _miss(user))
+    times = [_answer_ms(gateway, _miss(user)) for user in users]
+    return {"p50_ms": Figure(median(times), "ms"), "p99_ms": _p99(times)}
+
+
+def _cpu(found: Shop, gateway: GatewayConnection, pid: int, one_list: GatewayConnection) -> dict[str, Figure]:
+    """CPU per request, by turns: new and repeated lists in the gateway, one list with and without GraphQL."""
+    hit, few = _body(QUERY, found.users[0]), cycle(found.users[:FEW_USERS])
+    ways: dict[str, Callable[[], float]] = {
+        "plain": lambda: _server_cpu(one_list, "/plain", hit),
+        "warm": lambda: _server_cpu(one_list, "/graphql", hit),
+        "cold": lambda: _server_cpu(one_list, "/cold", hit),
+        "miss": lambda: _gateway_cpu(gateway, pid, lambda: _miss(next(few))),
+        "hit": lambda: _gateway_cpu(gateway, pid, lambda: _body(QUERY, next(few))),
     }
+    rounds = [{name: measure() for name, measure in ways.items()} for _ in range(ROUNDS)]
+    plain = "CPU of a plain Starlette route that encodes the same 20 objects"
+
+    def ratio(over: str, under: str, goal: str) -> Figure:
+        return _middle([one[over] / one[under] for one in rounds], "x", f"{plain}; {goal}")
+
+    return {
+        "cpu_us": _middle([one["miss"] * 1e6 for one in rounds], "us", "the gateway's CPU for a new list; goal 1200"),
+        "hit_cpu_us": _middle([one["hit"] * 1e6 for one in rounds], "us", "for a list asked for before; goal 500"),
+        "route_cpu_us": _middle([one["plain"] * 1e6 for one in rounds], "us", plain),
+        "ratio_to_route": ratio("miss", "plain", "limit 11"),
+        "hit_ratio_to_route": ratio("hit", "plain", "limit 4.5"),
+        "graphql_layer_ratio": ratio("plain", "warm", "person and list are given, texts of items kept; goal 0.7"),
+        "graphql_layer_ratio_cold": ratio("plain", "cold", "no texts of items are kept"),
+    }
+
+
+def _middle(values: list[float], unit: str, reference: str) -> Figure:
+    """The median with its 95 % interval by order statistics: of 15 values, from the 4th to the 12th."""
+    ordered, n = sorted(values), len(values)
+    cut = max(0, int((n - 1.96 * n**0.5) / 2))
+    return Figure(median(ordered), unit, ordered[cut], ordered[-1 - cut], reference)
 
 
 def _p99(times: list[float]) -> Figure:
@@ -66,9 +105,8 @@ def _p99(times: list[float]) -> Figure:
     return Figure(float(np.quantile(times, 0.99)), "ms", low, high, reference=f"limit {P99_LIMIT_MS:g} ms")
 
 
-def _answer_ms(connection: GatewayConnection, user: str) -> float:
+def _answer_ms(connection: GatewayConnection, body: str) -> float:
     """Milliseconds until the whole answer arrived; it must have all 20 items."""
-    body = _body(user)
     began = time.perf_counter()
     _, answer = connection.post("/graphql", body)
     took = (time.perf_counter() - began) * 1000
@@ -76,44 +114,50 @@ def _answer_ms(connection: GatewayConnection, user: str) -> float:
     return took
 
 
-def _layer(found: Shop) -> Figure:
-    """CPU of a plain route over CPU of the GraphQL endpoint, by turns in one server; person and list are given."""
+@contextmanager
+def _one_list(found: Shop) -> Iterator[GatewayConnection]:
+    """A connection to a server that answers with one list, with and without GraphQL."""
     (port,) = free_ports(1)
-    user = found.users[0]
-    arguments = (found.postgres_url, found.redis_url, found.bundles, user, port)
+    arguments = (found.postgres_url, found.redis_url, found.bundles, found.users[0], port)
     server = multiprocessing.get_context("spawn").Process(target=serve, args=arguments, daemon=True)
     server.start()
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/cpu"), [], 60)
-        connection, body = GatewayConnection(f"http://127.0.0.1:{port}", "any", HTTP_TIMEOUT), _body(user)
-        by_graphql, by_route = (connection.post(path, body)[1] for path in ("/graphql", "/plain"))
-        assert _edges(by_graphql) == _edges(by_route)
-        ratios = sorted(
-            _cpu_per_request(connection, "/plain", body) / _cpu_per_request(connection, "/graphql", body)
-            for _ in range(ROUNDS)
-        )
+        connection, body = GatewayConnection(f"http://127.0.0.1:{port}", "any", HTTP_TIMEOUT), _body(QUERY, "any")
+        for _ in range(10):
+            by_graphql, cold, by_route = (connection.post(at, body)[1] for at in ("/graphql", "/cold", "/plain"))
+            assert _edges(by_graphql) == _edges(cold) == _edges(by_route)
+        yield connection
         connection.close()
     finally:
         server.terminate()
         server.join()
-    reference = "CPU of a plain Starlette route that encodes the same 20 objects; goal 0.7"
-    return Figure(median(ratios), "x", ratios[0], ratios[-1], reference)
 
 
-def _cpu_per_request(connection: GatewayConnection, path: str, body: str) -> float:
+def _server_cpu(connection: GatewayConnection, path: str, body: str) -> float:
     """The server's CPU seconds per request to `path`."""
-    before = _server_cpu(connection)
+    connection.close()  # a server closes a connection that was idle for some seconds
+    before = float(connection.get("/cpu")[1])
     for _ in range(CALLS):
         connection.post(path, body)
-    return (_server_cpu(connection) - before) / CALLS
+    return (float(connection.get("/cpu")[1]) - before) / CALLS
 
 
-def _server_cpu(connection: GatewayConnection) -> float:
-    return float(connection.get("/cpu")[1])
+def _gateway_cpu(connection: GatewayConnection, pid: int, next_body: Callable[[], str]) -> float:
+    """The gateway's CPU seconds per request."""
+    connection.close()
+    before = running_seconds(pid)
+    for _ in range(CALLS):
+        connection.post("/graphql", next_body())
+    return (running_seconds(pid) - before) / CALLS
 
 
-def _body(user: str) -> str:
-    return json.dumps({"query": QUERY, "variables": {"id": user}})
+def _body(query: str, user: str, **more: Any) -> str:
+    return json.dumps({"query": query, "variables": {"id": user, **more}})
+
+
+def _miss(user: str) -> str:
+    return _body(MISS, user, exclude=[f"no-item-{next(_numbers)}"])
 
 
 def _edges(answer: bytes) -> Any:

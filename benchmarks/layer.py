@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.gateway import Gateway
 from api.graphql.context import Context
@@ -25,6 +27,7 @@ from db.cache import connect_redis
 from db.postgres import connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
+from engine.catalogue.fragments import Fragments
 from engine.maintenance.vitals import Vitals
 from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
@@ -49,7 +52,10 @@ class Verified:
 
 
 def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int) -> None:
-    """Serve /graphql, /plain and /cpu (CPU seconds so far) until killed: the main function of a process."""
+    """Serve until killed: the main function of a process.
+
+    /graphql answers with kept item texts, /cold with none, /plain without GraphQL; /cpu says the CPU seconds so far.
+    """
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=5)
     listed: list[RecommendedList] = []
 
@@ -70,12 +76,27 @@ def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int
         body = orjson.dumps(objects(request.state.gateway.catalogue, listed[0]))
         return Response(body, media_type="application/json")
 
+    async def cold(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["gateway"].catalogue.fragments = Fragments()
+        await endpoint(scope, receive, send)
+
     async def cpu(_: Request) -> Response:
         return Response(str(time.process_time()))
 
-    routes = [Route("/graphql", endpoint), Route("/plain", plain, methods=["POST"]), Route("/cpu", cpu)]
-    app = Starlette(routes=routes, lifespan=lifespan)
+    by_path = {"/graphql": endpoint, "/cold": _Asgi(cold)}
+    routes = [*(Route(path, app) for path, app in by_path.items()), Route("/cpu", cpu)]
+    app = Starlette(routes=[*routes, Route("/plain", plain, methods=["POST"])], lifespan=lifespan)
     uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_config=None, access_log=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asgi:
+    """An ASGI app, which Starlette would take for a function of a request otherwise."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
 
 
 async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bundles: Path) -> Gateway:

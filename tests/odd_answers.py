@@ -1,34 +1,25 @@
-"""A schema with every kind of field, odd values for it, operations made at random, and three ways to answer them."""
+"""A schema with every kind of field, odd values for it, and operations made at random."""
 
 import asyncio
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from functools import partial
 from random import Random
-from typing import Any, cast
+from typing import Any
 
-import orjson
 import strawberry
-from graphql import DocumentNode, ExecutionResult, Undefined, execute
-from strawberry.execution import optimized_is_awaitable
+from graphql import Undefined
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from api.graphql.execution.executor import Executor
-from api.graphql.planning.columns import Columns, Versioned, kept_as
-from api.graphql.planning.plan import compile_plan
+from api.graphql.execution.columns import Columns, Versioned, kept_as
 from api.graphql.planning.pure import pure
-from api.graphql.planning.running import Run
 from api.graphql.types.connections import Connection, Edge
 from api.graphql.types.nodes import Node
-from api.graphql.types.permissions import check_permissions, requires
+from api.graphql.types.permissions import requires
 from api.graphql.types.scalars import SCALARS
 from engine.catalogue.fragments import Fragments
-from engine.viewer import Viewer
 
 
 @strawberry.enum
@@ -111,7 +102,7 @@ class GoodColumns(Versioned["Good"]):
     """Rows with versions, whose JSON is kept."""
 
     def __init__(self, rows: list[Any]) -> None:
-        self.fragments = FRAGMENTS
+        self.fragments, self.shared = FRAGMENTS, None
         self._rows = rows
 
     def __len__(self) -> int:
@@ -121,8 +112,8 @@ class GoodColumns(Versioned["Good"]):
         name, leaves = self._rows[position]
         return Good(name=name, leaves=leaves)
 
-    def versions(self, selection: Hashable) -> list[Hashable]:
-        return [(selection, ID_OF.setdefault(id(row), (len(ID_OF), row))[0]) for row in self._rows]
+    def versions(self) -> Sequence[Hashable]:
+        return [ID_OF.setdefault(id(row), (len(ID_OF), row))[0] for row in self._rows]
 
 
 @kept_as(GoodColumns)
@@ -341,68 +332,6 @@ class Maker(Random):
         if depth:
             kinds += [f"{name} {{ {self.selection(depth - 1)} }}" for name in ("next", "nexts", "later")]
         return " ".join(self.sample(kinds, self.randint(1, 5)))
-
-
-@dataclass
-class Asked:
-    """The context of a request: the value that it asks for, and who asks."""
-
-    value: Any
-    viewer: Viewer = field(default_factory=lambda: Viewer("shop", frozenset({"models:read"}), None, 2**33))
-
-
-STOCK = StrawberryGraphQLCoreExecutionContext
-
-
-def run(document: DocumentNode, asked: Asked, executor: type[Any], values: Any = None, **more: Any) -> str:
-    """The answer of an executor class, see `answer`."""
-
-    def execution() -> Any:
-        variables = {"yes": True, "no": False, "text": "t", "number": 2} | (values or {})
-        return execute(
-            SCHEMA._schema,
-            document,
-            context_value=asked,
-            variable_values=variables,
-            executor_class=executor,
-            **more,
-        )
-
-    return answer(execution)
-
-
-def run_plan(document: DocumentNode, asked: Asked, values: Any = None) -> str | None:
-    """The answer of the operation's plan; None when it has none."""
-    variables = {"yes": True, "no": False, "text": "t", "number": 2} | (values or {})
-    check = partial(check_permissions, asked.viewer)
-
-    def make() -> Executor:
-        made = Executor.build(
-            SCHEMA._schema, document, None, asked, variables, is_awaitable=optimized_is_awaitable, check=check
-        )
-        assert isinstance(made, Executor), made
-        return made
-
-    plan, run = compile_plan(make()), Run(make, cast(Any, asked), make().variable_values, optimized_is_awaitable)
-    return None if plan is None else answer(lambda: run.result(plan))
-
-
-def answer(execution: Callable[[], Any]) -> str:
-    """Data and errors as text, so that the order of keys counts."""
-
-    async def asked() -> ExecutionResult:
-        result = execution()
-        answer = result if isinstance(result, ExecutionResult) else await result
-        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
-        return answer
-
-    result = asyncio.run(asked())
-    errors = [(error.message, error.path, error.locations, type(error.original_error)) for error in result.errors or ()]
-    try:
-        data = orjson.dumps(result.data, default=repr).decode()
-    except TypeError as error:  # a JSON value has keys that are no texts
-        data = str(error)
-    return repr((data, sorted(errors, key=repr)))
 
 
 def thing() -> Thing:

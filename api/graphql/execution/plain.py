@@ -24,6 +24,8 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
+from api.graphql.execution.columns import Columns
+
 Completer = Callable[[Any], Any]
 PlainFields = tuple[tuple[str, str, Completer], ...]  # response name, attribute, completer
 
@@ -47,10 +49,10 @@ def nullable(complete: Completer) -> Completer:
 
 
 def list_of(complete: Completer) -> Completer:
-    """Completes each element of a list with `complete`."""
+    """Completes each element of a list, or each row of columns, with `complete`."""
 
     def complete_list(values: Any) -> Any:
-        if values.__class__ is not list:
+        if values.__class__ is not list and not isinstance(values, Columns):
             raise NotPlain
         return [complete(value) for value in values]
 

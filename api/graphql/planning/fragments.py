@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
+from api.graphql.execution.columns import Versioned
 from api.graphql.planning.arguments import key_of
-from api.graphql.planning.columns import Versioned
 
 
 def fragments_of(
@@ -24,11 +24,11 @@ def fragments_of(
     keys = [key_of(given[at]) for at in varying]
     if None in keys:
         return [complete(row, given) for row in rows]
-    store, versions = rows.fragments, rows.versions((selection, *keys) if keys else selection)
-    found = store.find(versions)
+    store, versions, shelf = rows.fragments, rows.versions(), (selection, rows.shared, *keys)
+    found = store.find(shelf, versions)
     if None in found:
         for position, fragment in enumerate(found):
             if fragment is None:
                 text = orjson.dumps(complete(rows[position], given))
-                found[position] = store.keep(versions[position], text)
+                found[position] = store.keep(shelf, versions[position], text)
     return found

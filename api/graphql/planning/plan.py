@@ -22,8 +22,10 @@ from strawberry.types.field import StrawberryField
 
 from api.graphql.execution.executor import Executor
 from api.graphql.planning.arguments import Arguments
-from api.graphql.planning.writing import Completer, class_of, declaration_of, write_completer
+from api.graphql.planning.writing import Budget, Completer, TooLarge, class_of, declaration_of, write_completer
 from api.graphql.types.permissions import ScopePermission, permissions_of
+
+MAX_FIELDS = 1_000  # of a plan, those of rows and columns both counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +77,27 @@ def compile_plan(executor: Executor) -> Fields | None:
         return None
     variables, operation = executor.variable_values, executor.operation
     found = collect_fields(executor.schema, executor.fragments, variables, root, operation, True)
-    steps = _steps(executor, root, found.grouped_field_set, None)
+    try:
+        steps = _steps(executor, root, found.grouped_field_set, None, Budget(MAX_FIELDS))
+    except TooLarge:
+        return None
     return Fields(False, steps) if any(step.call for step in steps) else None
 
 
 def _steps(
-    executor: Executor, parent: GraphQLObjectType, fields: GroupedFieldSet, path: Path | None
+    executor: Executor, parent: GraphQLObjectType, fields: GroupedFieldSet, path: Path | None, budget: Budget
 ) -> tuple[Step, ...]:
-    return tuple(_step(executor, parent, key, details, path) for key, details in fields.items())
+    budget.take(len(fields))
+    return tuple(_step(executor, parent, key, details, path, budget) for key, details in fields.items())
 
 
 def _step(
-    executor: Executor, parent: GraphQLObjectType, key: str, details: FieldDetailsList, above: Path | None
+    executor: Executor,
+    parent: GraphQLObjectType,
+    key: str,
+    details: FieldDetailsList,
+    above: Path | None,
+    budget: Budget,
 ) -> Step:
     name, path = details[0].node.name.value, Path(above, key, parent.name)
     if name == "__typename":
@@ -97,10 +108,10 @@ def _step(
         return Step(key, parent, details, definition, path)
     type_ = get_nullable_type(definition.type)
     expected = class_of(type_) if is_object_type(type_) else None
-    complete, fields = write_completer(executor, definition.type, details), None
+    complete, fields = write_completer(executor, definition.type, details, budget), None
     if complete is None and expected is not None and is_object_type(type_):
         selected = executor.collect_subfields(type_, details).grouped_field_set
-        fields = Fields(type_ is definition.type, _steps(executor, type_, selected, path))
+        fields = Fields(type_ is definition.type, _steps(executor, type_, selected, path, budget))
     return Step(
         key, parent, details, definition, path, call, complete, fields, expected, permissions_of(definition)
     )  # fmt: skip

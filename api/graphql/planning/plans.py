@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from graphql import OperationDefinitionNode, SelectionSetNode, VariableNode
+import structlog
+from graphql import GraphQLError, OperationDefinitionNode, SelectionSetNode, VariableNode
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
 
 from api.graphql.execution.executor import Executor
 from api.graphql.planning.plan import Fields, compile_plan
+
+log = structlog.get_logger()
 
 _COMPILED_AT: Final = 3  # requests: compiling takes as long as some requests without a plan
 _MAX_PLANS: Final = 8  # per operation, for different values of the variables in its directives
@@ -34,8 +37,18 @@ class Plans:
         if key not in self._plans:
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
-            self._plans[key] = compile_plan(make_executor())
+            self._plans[key] = _compiled(make_executor())
         return self._plans[key]
+
+
+def _compiled(executor: Executor) -> Fields | None:
+    try:
+        return compile_plan(executor)
+    except GraphQLError:  # of a directive's argument: graphql-core reports it, in each request
+        return None
+    except Exception:  # an answer does not depend on plans
+        log.exception("plan_not_compiled")
+        return None
 
 
 def _deciding_variables(operation: OperationDefinitionNode, fragments: Iterable[FragmentDetails]) -> set[str]:

@@ -1,6 +1,6 @@
 """Items: what the shop sells."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Annotated, Self
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
-from api.graphql.planning.columns import FragmentStore, Versioned, kept_as
+from api.graphql.execution.columns import FragmentStore, Versioned, kept_as
 from api.graphql.planning.pure import pure
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
 from api.graphql.types.filters import FilterBy, read_filter
@@ -55,11 +55,13 @@ Market = Annotated[
 
 
 class ItemColumns(Versioned["Item"]):
-    """A list of items, by the offers of one market."""
+    """A list of items, by the offers of one market. `versions` are those of its records, see `versions_of`."""
 
-    def __init__(self, fragments: FragmentStore, records: list[stored.Item], market: str | None) -> None:
-        self.fragments = fragments
-        self._records, self._market = records, market
+    def __init__(
+        self, fragments: FragmentStore, records: Sequence[stored.Item], versions: Sequence[int], market: str | None
+    ) -> None:
+        self.fragments, self.shared = fragments, market
+        self._records, self._versions, self._market = records, versions, market
 
     def __len__(self) -> int:
         return len(self._records)
@@ -68,10 +70,14 @@ class ItemColumns(Versioned["Item"]):
         """The item at a position."""
         return Item.of(self._records[position], self._market)
 
-    def versions(self, selection: Hashable) -> list[Hashable]:
-        """Keys of the items as they are now, with the market."""
-        market = self._market
-        return [(selection, record.number, record.changed_seq, market) for record in self._records]
+    def versions(self) -> Sequence[int]:
+        """The versions of the items as they are in this list."""
+        return self._versions
+
+
+def versions_of(records: Sequence[stored.Item]) -> list[int]:
+    """A number for each item as it is in its record: no two items have the same, nor an item after a change."""
+    return [record.number << 64 | record.changed_seq for record in records]
 
 
 @kept_as(ItemColumns)

@@ -1,17 +1,17 @@
 """The elements of recommendation lists: rank, score, reason, item. They are columns until something needs objects."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
 from api.graphql.context import Context, Info
-from api.graphql.planning.columns import Columns, Versioned, kept_as
+from api.graphql.execution.columns import Columns, Versioned, kept_as
 from api.graphql.planning.pure import pure
 from api.graphql.topics.events import Event
-from api.graphql.topics.items import Item, ItemColumns
+from api.graphql.topics.items import Item, ItemColumns, versions_of
 from api.graphql.types.permissions import requires_or_oneself
 from core.contract import Person
 from db import items as stored
@@ -55,13 +55,14 @@ class ReasonCode(Enum):
 _CODES = tuple(ReasonCode[name] for name in REASONS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Table:
-    """What all edges of a page are made from."""
+    """What all edges of a page are made from. `versions` are those of the shown items."""
 
     page: Page
     shown: list[stored.Item]
     causes: list[stored.Item]  # what each reason is about
+    versions: list[int]
     impression: strawberry.ID | None
     person: Person | None
     market: str | None
@@ -73,7 +74,7 @@ class ReasonColumns(Versioned["Reason"]):
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self.fragments = table.context.gateway.catalogue.fragments
+        self.fragments, self.shared = table.context.gateway.catalogue.fragments, table.market
 
     def __len__(self) -> int:
         return len(self._table.shown)
@@ -90,13 +91,10 @@ class ReasonColumns(Versioned["Reason"]):
             market=table.market,
         )
 
-    def versions(self, selection: Hashable) -> list[Hashable]:
-        """Keys of the codes and of the items as they are now, with the market."""
-        table, market = self._table, self._table.market
-        return [
-            (selection, code, shown.number, shown.changed_seq, cause.number, cause.changed_seq, market)
-            for code, shown, cause in zip(table.page.reasons, table.shown, table.causes, strict=True)
-        ]
+    def versions(self) -> Sequence[Hashable]:
+        """The codes with the versions of the items."""
+        table = self._table
+        return list(zip(table.page.reasons, table.versions, versions_of(table.causes), strict=True))
 
 
 class EdgeColumns(Columns["RecommendationEdge"]):
@@ -110,11 +108,11 @@ class EdgeColumns(Columns["RecommendationEdge"]):
         cls, context: Context, page: Page, impression: strawberry.ID | None, person: Person | None, market: str | None
     ) -> "EdgeColumns":
         """The edges of a page. There is no await between the mask and here, so every item still exists."""
-        item = context.gateway.catalogue.item
-        shown = [one for number in page.numbers if (one := item(number)) is not None]
-        assert len(shown) == len(page.numbers)
-        causes = [(cause and item(cause)) or one for cause, one in zip(page.because, shown, strict=True)]
-        return cls(Table(page, shown, causes, impression, person, market, context))
+        catalogue = context.gateway.catalogue
+        shown: list[Any] = catalogue.items(page.numbers)
+        assert all(shown)
+        causes = [cause or one for cause, one in zip(catalogue.items(page.because), shown, strict=True)]
+        return cls(Table(page, shown, causes, versions_of(shown), impression, person, market, context))
 
     def __len__(self) -> int:
         return len(self._table.shown)
@@ -157,7 +155,7 @@ class EdgeColumns(Columns["RecommendationEdge"]):
     def node(self) -> ItemColumns:
         """The items."""
         table = self._table
-        return ItemColumns(table.context.gateway.catalogue.fragments, table.shown, table.market)
+        return ItemColumns(table.context.gateway.catalogue.fragments, table.shown, table.versions, table.market)
 
 
 @kept_as(ReasonColumns)

@@ -35,6 +35,8 @@ def write_date_time(moment: datetime) -> str:
     """RFC 3339 in UTC, ending in Z; raises GraphQLError for a time without a zone."""
     if moment.tzinfo is None:
         raise GraphQLError("A DateTime without a time zone cannot be written.")
+    if moment.tzinfo is UTC:
+        return f"{moment.isoformat()[:-6]}Z"
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -7,27 +7,28 @@ from engine.catalogue.fragments import Fragments
 
 def test_a_text_is_found_again_and_written_as_it_is() -> None:
     store = Fragments()
-    assert store.find(["a"]) == [None]
-    store.keep("a", b'{"price":1}')
-    assert orjson.dumps(store.find(["a"])) == b'[{"price":1}]'
+    assert store.find("titles", [1, 2]) == [None, None]
+    store.keep("titles", 2, b'{"title":"a"}')
+    assert orjson.dumps(store.find("titles", [1, 2])) == b'[null,{"title":"a"}]'
+    assert store.find("prices", [2]) == [None]
 
 
 def test_the_store_is_bounded_and_keeps_what_is_asked_for() -> None:
     store = Fragments(max_bytes=100_000)
     for number in range(1_000):
-        store.keep(number, b"x" * 600)
+        store.keep("all", number, b'"%s"' % (b"x" * 600))
         assert store.kept_bytes <= 100_000
-        assert store.find([0]) != [None]
-    assert store.find([1]) == [None]
-    assert store.find([999]) != [None]
-    store.keep("long", b"x" * 50_000)
-    assert store.find(["long"]) == [None]
+        assert store.find("all", [0]) != [None]
+    assert store.find("all", [1, 999])[0] is None
+    assert store.find("all", [1, 999])[1] is not None
+    assert orjson.dumps(store.find("all", [0])) == b'["%s"]' % (b"x" * 600)
+    store.keep("all", "long", b"x" * 50_000)
+    assert store.find("all", ["long"]) == [None]
 
 
 def test_a_text_kept_twice_counts_once() -> None:
     store = Fragments()
-    store.keep("a", b"1")
+    store.keep("all", 1, b"1")
     size = store.kept_bytes
-    store.keep("a", b"2")
+    store.keep("all", 1, b"1")
     assert store.kept_bytes == size
-    assert orjson.dumps(store.find(["a"])) == b"[2]"

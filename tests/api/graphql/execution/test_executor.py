@@ -6,7 +6,8 @@ import pytest
 from graphql import parse
 
 from api.graphql.execution.executor import Executor, Selections
-from tests.odd_answers import LEAVES, STOCK, Asked, Maker, run, thing
+from tests.odd_answers import LEAVES, Maker, thing
+from tests.ways_to_answer import STOCK, Asked, run
 
 
 @pytest.mark.parametrize("seeds", [range(start, start + 100) for start in range(0, 600, 100)])

@@ -12,7 +12,8 @@ from api.graphql.planning.plan import compile_plan
 from api.graphql.planning.plans import Plans
 from api.graphql.types.permissions import check_permissions
 from engine.viewer import Viewer
-from tests.odd_answers import LEAVES, SCHEMA, STOCK, Asked, GoodColumns, Leaves, Maker, RowColumns, run, run_plan, thing
+from tests.odd_answers import LEAVES, SCHEMA, GoodColumns, Leaves, Maker, RowColumns, thing
+from tests.ways_to_answer import STOCK, Asked, run, run_plan
 
 NOBODY = Viewer("shop", frozenset(), None, 2**33)
 OTHERS = {"yes": False, "no": True, "number": -1, "text": "x" * 100}

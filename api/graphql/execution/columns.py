@@ -37,25 +37,29 @@ class Columns(Sequence[T]):
 
 
 class FragmentStore(Protocol):
-    """Keeps JSON texts by key; each is an `orjson.Fragment`."""
+    """Keeps JSON texts by shelf and version; each is an `orjson.Fragment`."""
 
-    def find(self, keys: Sequence[Hashable]) -> list[Any]:
-        """The fragments with these keys; None for those that are not kept."""
+    def find(self, shelf: Hashable, versions: Sequence[Hashable]) -> list[Any]:
+        """The fragments with these versions; None for those that are not kept."""
         ...
 
-    def keep(self, key: Hashable, text: bytes) -> Any:
+    def keep(self, shelf: Hashable, version: Hashable, text: bytes) -> Any:
         """Keep a text; its fragment."""
         ...
 
 
 class Versioned(Columns[T]):
-    """Columns whose rows have versions: the plain and pure fields of two rows with the same version are the same."""
+    """Columns whose rows have versions.
+
+    The plain and pure fields of two rows are the same when their versions are the same, and what their lists `share`.
+    """
 
     fragments: FragmentStore
+    shared: Hashable
 
     @abstractmethod
-    def versions(self, selection: Hashable) -> list[Hashable]:
-        """A key per row, of its version and of `selection`."""
+    def versions(self) -> Sequence[Hashable]:
+        """The version of each row."""
 
 
 _GENERAL = (Columns, Versioned)
