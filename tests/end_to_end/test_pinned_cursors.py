@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,10 @@ def listed(gateway: Running, token: str, first: int, after: str | None = None) -
     return found
 
 
+def serves(gateway: Running, token: str, bundle: str) -> bool:
+    return bool(listed(gateway, token, 1)["modelVersion"] == bundle)
+
+
 def ids(found: Mapping[str, Any]) -> Sequence[str]:
     return [node["id"] for node in found["nodes"]]
 
@@ -116,7 +121,7 @@ async def test_a_list_goes_on_at_another_gateway_after_an_event_and_a_promotion(
 
         newer = await promote_bundle(pool, stores.bundles, seed=2)
         for gateway in (one, other):
-            until(lambda at=gateway: listed(at, token, 1)["modelVersion"] == newer, "the promoted bundle serves")
+            until(partial(serves, gateway, token, newer), "the promoted bundle serves")
         started_later = stack.enter_context(running_gateway(stores, tmp_path / "c.log"))
         assert listed(started_later, token, 1)["modelVersion"] == newer
         for gateway in (one, other, started_later):

@@ -19,6 +19,7 @@ from db.events import insert_events
 from db.items import remove_items, upsert_items
 from engine.recommending import page_slots
 from engine.recommending.page_slots import PageMaker
+from engine.recommending.pages import cut_page
 from engine.recommending.people import PeopleReader, PersonLoader
 from engine.recommending.recommendations import ListRequest, RecommendedList
 from ml.affinity.network import Network
@@ -317,7 +318,7 @@ async def test_an_event_changes_the_next_page(ask: Ask, shop: Gateway, trained: 
 async def test_a_slot_that_cannot_be_made_is_an_error_and_the_others_come(
     ask: Ask, trained: str, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
 ) -> None:
-    original = page_slots.cut_page
+    original = cut_page
 
     def fails_for_two(*arguments: Any, **named: Any) -> Any:
         if arguments[4] == 2:  # how many items
