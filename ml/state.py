@@ -294,11 +294,11 @@ def _merge(rows: Table) -> Table:
     """One row per item of rows that may name an item several times."""
     if len(rows) < 2:
         return rows
-    rows = rows[np.argsort(rows["item"], kind="stable")]
+    rows = rows.take(np.argsort(rows["item"], kind="stable"))  # of rows of several fields, `take` is much faster
     starts = np.flatnonzero(np.append(True, rows["item"][1:] != rows["item"][:-1]))
     if len(starts) == len(rows):
         return rows
-    merged = rows[starts]
+    merged = rows.take(starts)
     merged["lines"] = np.minimum(np.add.reduceat(rows["lines"], starts, dtype=np.int64), 65_535)
     merged["views"] = np.minimum(np.add.reduceat(rows["views"], starts, dtype=np.int64), 65_535)
     merged["first"] = np.minimum.reduceat(rows["first"] - np.uint32(1), starts) + np.uint32(1)  # 0 wraps to the latest
@@ -318,7 +318,7 @@ def _most_relevant(items: Table) -> Table:
     viewed = np.log2(VIEW_WEIGHT) + items["viewed"] / HALF_LIFE
     weight = np.where(items["lines"] > 0, bought, viewed)
     kept = np.lexsort((items["item"], -weight))[:MOST_ITEMS]
-    return items[np.sort(kept)]
+    return items.take(np.sort(kept))
 
 
 def _fold_recent(recent: Table, events: Table) -> Table:

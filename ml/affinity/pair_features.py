@@ -57,7 +57,7 @@ def pair_features(
 
     `near` and `following` are the evidence of `ml.affinity.candidates` for each pair.
     """
-    columns = universe.columns[universe.rows(numbers)]
+    columns = universe.columns.take(universe.rows(numbers), axis=0)
     features = np.zeros((len(numbers), len(FEATURES)), np.float32)
     features[:, _NEAR], features[:, _NEXT] = near, following
     features[:, _ITEM] = columns
@@ -67,7 +67,7 @@ def pair_features(
         place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
         own = np.flatnonzero(bought["item"][place] == numbers)
         usual_gap = np.expm1(COLUMNS.read(columns, "gap")[own])
-        features[own, _OWN] = np.stack(OWN.ordered(_own(state, bought[place[own]], usual_gap, as_of)), axis=1)
+        features[own, _OWN] = np.stack(OWN.ordered(_own(state, bought.take(place[own]), usual_gap, as_of)), axis=1)
     return features
 
 

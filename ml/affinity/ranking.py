@@ -234,7 +234,7 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
     if len(bought) and len(numbers):
         place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
         own = bought["item"][place] == numbers
-        due = _is_due(universe, view.state.orders, bought[place[own]], view.as_of)
+        due = _is_due(universe, view.state.orders, bought.take(place[own]), view.as_of)
         reasons[own] = np.where(due, REASON["DUE_AGAIN"], REASON["BOUGHT_BEFORE"])
         because[own] = 0
     return Explained(reasons, because)
@@ -282,9 +282,9 @@ def _closest(universe: Universe, evidence: ItemEvidence, numbers: NDArray[np.uin
     place = np.full(len(universe.numbers) + 1, -1, np.int32)
     place[universe.rows(numbers)] = np.arange(len(numbers))
     place[-1] = -1
-    wanted = place[universe.near[rows]]  # (sources, k)
+    wanted = place.take(universe.near.take(rows, axis=0))  # (sources, k)
     causes, _ = hits = np.nonzero(wanted >= 0)
-    strength = weights[causes] * universe.near_score[rows][hits]
+    strength = weights[causes] * universe.near_score.take(rows, axis=0)[hits]
     order = np.lexsort((sources[causes], -strength))
     targets, firsts = np.unique(wanted[hits][order], return_index=True)
     return targets.astype(np.intp), sources[causes[order[firsts]]], REASON["SIMILAR_TO"]
