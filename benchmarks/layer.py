@@ -28,6 +28,7 @@ from db.postgres import connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.fragments import Fragments
+from engine.clients.deprecated_uses import DeprecatedUses
 from engine.maintenance.vitals import Vitals
 from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
@@ -110,7 +111,22 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     await models.load()
     people, signer, none = PeopleReader(shares.people, redis, catalogue), Signer("of a benchmark"), cast(Any, None)
     vitals = Vitals(pool, redis)
-    return Gateway(Settings(), pool, shares, redis, catalogue, models, people, vitals, none, signer, none, none, none)
+    return Gateway(
+        Settings(),
+        pool,
+        shares,
+        redis,
+        catalogue,
+        models,
+        people,
+        vitals,
+        none,
+        signer,
+        none,
+        none,
+        none,
+        DeprecatedUses(pool),
+    )
 
 
 def objects(catalogue: Catalogue, listed: RecommendedList) -> dict[str, Any]:
