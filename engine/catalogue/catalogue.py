@@ -146,7 +146,7 @@ class Catalogue:
         """The live items with these numbers; None for each that is not live."""
         found: list[Item | None] = list(map(self._unpacked.get, numbers))
         if not all(found):
-            return [one or self.item(number) for one, number in zip(found, numbers, strict=True)]
+            return [one or (self.item(number) if number else None) for one, number in zip(found, numbers, strict=True)]
         return found
 
     def groups(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -104,6 +104,8 @@ def read_payload(payload: dict[str, Any], nodes: int) -> GraphQLRequest:
 
 
 def _check_content_headers(headers: Headers) -> None:
+    if headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers:
+        return
     kind, _, rest = headers.get(b"content-type", b"").decode("latin-1").partition(";")
     charset = rest.strip().lower().removeprefix("charset=").strip('"')
     if kind.strip().lower() != JSON or charset not in ("", "utf-8", "utf8"):
