@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Hashable, Mapping
-from contextlib import AsyncExitStack, aclosing, nullcontext
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
@@ -58,7 +58,7 @@ from api.http.streams import Streams
 from api.limits.limits import admit, meter_of
 from core import telemetry
 from core.bulkhead import Bulkhead, CallerBulkheads
-from core.errors import RateLimited, TooManyElements
+from core.errors import TooManyElements
 from core.single_flight import SingleFlight
 from core.turns import Turns
 from engine.viewer import Viewer
@@ -70,10 +70,10 @@ _METHODS = {"GET", "POST"}
 Answered = tuple[int, dict[str, Any], list[Header]] | Stream  # status, body and more headers, or many answers
 _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
 COST_OF_UNIT = 10  # of an operation: so much takes one unit of the caller's limits
-DEAR = 100  # units; each caller has `DEAR_AT_ONCE` operations that take more at a time, and others that wait
+DEAR = 100  # units; of the operations that take more, each caller has `DEAR_AT_ONCE` at a time
 DEAR_AT_ONCE = 2
-_DEAR_WAITING = 32
-_DEAR_PATIENCE = 3.0  # seconds
+DEAR_PATIENCE = 1.0  # seconds; then another begins: those before it may wait for a store
+_DEAR_WAITING = 1_000
 _VERY_FEW_NODES = 200  # JSON values; more are checked in a turn of the caller
 _FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
@@ -85,6 +85,10 @@ class _Unprepared:
     text: str
     hide_suggestions: bool
     caller: Hashable = field(compare=False)
+
+
+class _NoPlace(Exception):
+    """A dear operation has waited long enough for those before it."""
 
 
 class Accepts(NamedTuple):
@@ -109,7 +113,7 @@ class GraphQLEndpoint:
         self._slow = SlowWork()
         self._preparing = SingleFlight(self._prepare)
         self._dear = CallerBulkheads(
-            partial(Bulkhead, DEAR_AT_ONCE, waiting=_DEAR_WAITING, patience=_DEAR_PATIENCE, refuse=RateLimited)
+            partial(Bulkhead, DEAR_AT_ONCE, waiting=_DEAR_WAITING, patience=DEAR_PATIENCE, refuse=_NoPlace)
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -195,7 +199,7 @@ class GraphQLEndpoint:
         request_id = scope["state"].get("request_id", "")
         context = Context(viewer, gateway, request_id, source.trusted)
         with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
-            async with self._dear.of(viewer.caller).place() if units > DEAR else nullcontext():
+            async with self._dear_place(viewer.caller, units):
                 variables = await self._coerce(document, operation, request, viewer, gateway.turns)
                 gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
                 if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
@@ -233,6 +237,15 @@ class GraphQLEndpoint:
         return open_stream(
             self._schema, document, operation, variables, context, timeout=self._timeout, admit=admit_event
         )
+
+    @asynccontextmanager
+    async def _dear_place(self, caller: Hashable, units: int) -> AsyncIterator[None]:
+        """The place of a dear operation, so that many of one caller do not slow down everybody."""
+        async with AsyncExitStack() as place:
+            if units > DEAR:
+                with suppress(_NoPlace):
+                    await place.enter_async_context(self._dear.of(caller).place())
+            yield
 
     async def _document(self, text: str, viewer: Viewer, turns: Turns) -> Document:
         document = self._documents.find(text)

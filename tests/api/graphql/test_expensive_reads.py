@@ -43,7 +43,7 @@ def day_of(day: int) -> str:
 
 def history(call: int) -> str:
     """A light field and the histories of many people."""
-    people = (f'a{n}: user(id: "u{call}-{n}") {{ history {{ nodes {{ id }} }} }}' for n in range(ALIASES))
+    people = (f'a{n}: user(id: "u{call}-{n}") {{ history(first: 5) {{ nodes {{ id }} }} }}' for n in range(ALIASES))
     return f"{{ {LIGHT} {' '.join(people)} }}"
 
 

@@ -227,7 +227,6 @@ async def test_an_equal_request_gets_the_list_of_the_moment_before(
         ListRequest(5, shelf="home", context_items=["i05"]),
         ListRequest(5, shelf="home", viewed_items=["i05"]),
         ListRequest(5, shelf="home", exclude=["i05"]),
-        ListRequest(5, shelf="home", among=IDS[:10]),
         ListRequest(5, shelf="home", personalize=False),
     ],
 )
