@@ -84,7 +84,7 @@ def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int
     async def cpu(_: Request) -> Response:
         return Response(str(time.process_time()))
 
-    by_path = {"/graphql": endpoint, "/cold": _Asgi(cold)}
+    by_path: dict[str, Any] = {"/graphql": endpoint, "/cold": _Asgi(cold)}
     routes = [*(Route(path, app) for path, app in by_path.items()), Route("/cpu", cpu)]
     app = Starlette(routes=[*routes, Route("/plain", plain, methods=["POST"])], lifespan=lifespan)
     uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_config=None, access_log=False)

@@ -54,7 +54,13 @@ def run_plan(document: DocumentNode, asked: Asked, values: Any = None) -> str | 
 
     def make() -> Executor:
         made = Executor.build(
-            SCHEMA._schema, document, None, asked, variables, is_awaitable=optimized_is_awaitable, check=check
+            SCHEMA._schema,
+            document,
+            None,
+            asked,
+            variables,
+            is_awaitable=cast(Any, optimized_is_awaitable),
+            check=check,
         )
         assert isinstance(made, Executor), made
         return made

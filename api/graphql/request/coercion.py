@@ -48,10 +48,10 @@ def _plain_values(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str, An
     sources, coerced = {}, {}
     for variable in inputs.variables:
         name = variable.name
-        value: Any = values.get(name)
+        value = values.get(name)
         if value is None or value.__class__ is not variable.plain:
             return None
-        if variable.plain is int and not GRAPHQL_MIN_INT <= value <= GRAPHQL_MAX_INT:
+        if isinstance(value, int) and not GRAPHQL_MIN_INT <= value <= GRAPHQL_MAX_INT:
             return None
         if variable.signature is None:
             signature = get_variable_signature(schema, variable.definition)
