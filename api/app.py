@@ -29,7 +29,7 @@ from api.http.cors import Cors
 from api.http.guard import EdgeGuard
 from api.http.probe_port import ProbePort
 from api.http.request_metrics import RequestMetrics
-from api.http.streams import Streams
+from api.http.streaming.streams import Streams
 from api.limits.limits import Limits, open_limits
 from api.limits.middleware import RateLimiting
 from api.oauth.authority import Authority, open_authority

@@ -7,12 +7,12 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
+from api.graphql.federation.entities import FederationQuery
 from api.graphql.topics.catalogue import CatalogueMutation
 from api.graphql.topics.clients import ClientMutation, ClientQuery
 from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
 from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
 from api.graphql.topics.events import EventMutation
-from api.graphql.topics.federation import FederationQuery
 from api.graphql.topics.identities import IdentityMutation
 from api.graphql.topics.items import Item, ItemQuery
 from api.graphql.topics.jobs import JobMutation, JobQuery, JobSubscription

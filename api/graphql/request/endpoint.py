@@ -52,9 +52,9 @@ from api.http.endpoint import (
     refusal_headers,
     send_answer,
 )
-from api.http.event_stream import event, send_event_stream
 from api.http.request_metrics import summary_of
-from api.http.streams import Streams
+from api.http.streaming.event_stream import event, send_event_stream
+from api.http.streaming.streams import Streams
 from api.limits.limits import admit, meter_of
 from core import telemetry
 from core.bulkhead import Bulkhead, CallerBulkheads

@@ -23,9 +23,9 @@ from api.graphql.subscriptions.messages import (
     Subscribe,
     read_message,
 )
-from api.http import streams
 from api.http.request_metrics import RequestSummary
-from api.http.streams import Streams, token_end
+from api.http.streaming import streams
+from api.http.streaming.streams import Streams, token_end
 from api.limits.limits import admit, meter_of
 from core import metrics
 from core.tasks import end

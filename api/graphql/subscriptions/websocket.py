@@ -10,7 +10,7 @@ from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.subscriptions.messages import PROTOCOL, Close
 from api.graphql.subscriptions.session import Session
 from api.http.endpoint import read_headers, refusal_headers
-from api.http.streams import Streams
+from api.http.streaming.streams import Streams
 from api.limits.limits import meter_of_address
 
 

@@ -14,8 +14,8 @@ from graphql import (
     value_from_ast_untyped,
 )
 
+from api.graphql.federation.entities import ENTITY_SCOPES
 from api.graphql.schema import SCHEMA
-from api.graphql.topics.federation import ENTITY_SCOPES
 from api.graphql.topics.nodes import NODE_SCOPES, NodePermission
 from api.graphql.types.permissions import OneselfPermission, permissions_of
 

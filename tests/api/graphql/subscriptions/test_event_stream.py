@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from api.http import event_stream, streams
+from api.http.streaming import event_stream, streams
 from db.jobs import lease_job, request_job
 from db.postgres import Pool
 from tests.api.graphql.subscriptions.conftest import DEADLINE, Serving

@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from api.graphql.subscriptions import session
-from api.http import streams
+from api.http.streaming import streams
 from db.jobs import fail_job, lease_job, request_job
 from db.postgres import Pool
 from tests.api.graphql.subscriptions.conftest import ORIGIN, Caller, Connect, Serving

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from api.errors import RequestRefused
-from api.http import streams
-from api.http.streams import Streams, token_end
+from api.http.streaming import streams
+from api.http.streaming.streams import Streams, token_end
 from engine.viewer import Viewer
 from tests.fixtures.gateway import IssuedTokens
 

@@ -1,0 +1,1 @@
+"""Federation: what a shop's router asks, so that it can compose this schema with others."""
