@@ -35,7 +35,7 @@ def run(seed: int) -> dict[str, Figure]:
 def _compare(found: Shop, seed: int) -> dict[str, Figure]:
     pid = listening_process(urlsplit(found.client.base_url).port or 80)
     connection = GatewayConnection(found.client.base_url, found.client.token(), HTTP_TIMEOUT)
-    slots = _slots(connection)
+    slots = _slots(connection, found.users[0])
     users = random.Random(seed).choices(found.users, k=WARM_UP + ROUNDS * PEOPLE)  # noqa: S311 - no secret
     for user in users[:WARM_UP]:
         _page(connection, user, slots)
@@ -60,10 +60,11 @@ def _compare(found: Shop, seed: int) -> dict[str, Figure]:
     }
 
 
-def _slots(connection: GatewayConnection) -> list[dict[str, Any]]:
+def _slots(connection: GatewayConnection, user: str) -> list[dict[str, Any]]:
     """Three slots of all items, and two of one large category each."""
-    body = json.dumps({"query": '{ trending(window: "P365D", first: 100) { nodes { categories } } }'})
-    nodes = json.loads(connection.post("/graphql", body)[1])["data"]["trending"]["nodes"]
+    query = "query ($id: ID!) { user(id: $id) { recommendations(first: 100) { nodes { categories } } } }"
+    body = json.dumps({"query": query, "variables": {"id": user}})
+    nodes = json.loads(connection.post("/graphql", body)[1])["data"]["user"]["recommendations"]["nodes"]
     counted = Counter(node["categories"][-1] for node in nodes if node["categories"])
     names = [name for name, _ in counted.most_common(2)]
     filters: list[dict[str, Any] | None] = [None, None, None, *({"categories": [name]} for name in names)]

@@ -16,10 +16,9 @@ from api.graphql.topics.events import EventMutation
 from api.graphql.topics.identities import IdentityMutation
 from api.graphql.topics.items import Item, ItemQuery
 from api.graphql.topics.jobs import JobMutation, JobQuery, JobSubscription
-from api.graphql.topics.models import ModelQuery
+from api.graphql.topics.models import ModelMutation, ModelQuery
 from api.graphql.topics.nodes import NodeQuery
 from api.graphql.topics.people import PeopleMutation, PeopleQuery
-from api.graphql.topics.promotions import ModelMutation
 from api.graphql.topics.recommendations import SIMILAR, RecommendationQuery
 from api.graphql.types.bounds import AtMost, add_bound
 from api.graphql.types.keys import Key

@@ -1,7 +1,7 @@
 """`User.page`: slots in the order asked, no item twice, one read and one run of the network, errors by slot."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -11,17 +11,14 @@ from api.gateway import Gateway
 from core import clock
 from core.contract import Event, Person, read_event
 from core.errors import TookTooLong
-from core.turns import OneAtATime
 from core.uploads import Offer
 from db import cache
 from db.cache import add_recent
 from db.events import insert_events
-from db.items import remove_items, upsert_items
+from db.items import upsert_items
 from engine.recommending import page_slots
-from engine.recommending.page_slots import PageMaker
 from engine.recommending.pages import cut_page
-from engine.recommending.people import PeopleReader, PersonLoader
-from engine.recommending.recommendations import ListRequest, RecommendedList
+from engine.recommending.people import PeopleReader
 from ml.affinity.network import Network
 from ml.state import State
 from tests.fixtures.gateway import Answer, Ask, MakeBundle, Serve
@@ -332,41 +329,6 @@ async def test_a_slot_that_cannot_be_made_is_an_error_and_the_others_come(
     assert "of a test" not in answer.messages[0]
 
 
-class Stuck(OneAtATime):
-    """Turns of which some never come."""
-
-    def __init__(self, gateway: Gateway, never: Callable[[int], bool]) -> None:
-        super().__init__(gateway.turns, "tests")
-        self._number, self._never = 0, never
-
-    async def __aenter__(self) -> None:
-        self._number += 1
-        if self._never(self._number):
-            await asyncio.Event().wait()
-        await super().__aenter__()
-
-
-async def made_with(gateway: Gateway, turns: OneAtATime) -> list[Any]:
-    maker = PageMaker(gateway.catalogue, gateway.models, PersonLoader(gateway.people), turns, gateway.models.current)
-    return await maker.make(
-        ANNA,
-        [ListRequest(3), ListRequest(3), ListRequest(3)],
-        lambda _, listed: len(listed.page.numbers),
-        distinct=True,
-    )
-
-
-async def test_a_slot_that_is_late_is_an_error_and_the_others_come(
-    shop: Gateway, trained: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page_slots, "SLOT_TIME", 0.2)
-    late = await made_with(shop, Stuck(shop, lambda turn: turn == 2))  # the second list is never prepared
-    assert [late[0], type(late[1]).__name__, late[2]] == [3, "TookTooLong", 3]
-    late = await made_with(shop, Stuck(shop, lambda turn: turn == 6))  # the second list is never cut
-    assert [late[0], type(late[1]).__name__, late[2]] == [3, "TookTooLong", 3]
-    assert [type(one).__name__ for one in await made_with(shop, Stuck(shop, lambda turn: True))] == ["TookTooLong"] * 3
-
-
 async def test_a_person_who_cannot_be_read_in_time_gets_a_page_without_history(
     ask: Ask, trained: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,30 +342,3 @@ async def test_a_person_who_cannot_be_read_in_time_gets_a_page_without_history(
     slots = [one["recommendations"] for one in answer.data["user"]["page"]]
     assert [one["degraded"] for one in slots] == [["NO_HISTORY"], []]
     assert [len(one["nodes"]) for one in slots] == [5, 5]
-
-
-async def test_an_item_removed_while_a_page_is_made_is_in_no_later_slot(
-    ask: Ask, shop: Gateway, trained: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = await single(ask, first=40)
-
-    class Removing(OneAtATime):
-        """Removes items before the last slot is cut."""
-
-        turn = 0
-
-        async def __aenter__(self) -> None:
-            Removing.turn += 1
-            if Removing.turn == 7:
-                await remove_items(shop.pool, whole[6:8])
-                await shop.catalogue.refresh()
-            await super().__aenter__()
-
-    def show(_: int, listed: RecommendedList) -> list[str]:
-        return [item.id for number in listed.page.numbers if (item := shop.catalogue.item(number))]
-
-    maker = PageMaker(
-        shop.catalogue, shop.models, PersonLoader(shop.people), Removing(shop.turns, "tests"), shop.models.current
-    )
-    made = await maker.make(ANNA, [ListRequest(3)] * 3, show, distinct=True)
-    assert made == [whole[:3], whole[3:6], whole[8:11]]

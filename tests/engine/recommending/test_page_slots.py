@@ -1,0 +1,93 @@
+"""A page is made slot by slot: one that is late or changed in between leaves the others alone."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from api.gateway import Gateway
+from core import clock
+from core.contract import Person
+from core.turns import OneAtATime
+from db.items import remove_items, upsert_items
+from engine.recommending import page_slots
+from engine.recommending.page_slots import PageMaker
+from engine.recommending.people import PersonLoader
+from engine.recommending.recommendations import ListRequest, RecommendedList
+from tests.fixtures.gateway import MakeBundle, Serve
+
+ANNA = Person("user", "anna")
+IDS = [f"i{number:02}" for number in range(20)]
+
+
+@pytest.fixture
+async def shop(gateway: Gateway, make_bundle: MakeBundle, serving: Serve) -> Gateway:
+    """Twenty items, and a bundle that serves."""
+    await upsert_items(gateway.pool, [{"id": id, "updated_at": clock.now()} for id in IDS])
+    await gateway.catalogue.refresh()
+    await serving(gateway.pool, make_bundle(gateway.catalogue, IDS))
+    await gateway.models.load()
+    return gateway
+
+
+class Stuck(OneAtATime):
+    """Turns of which some never come."""
+
+    def __init__(self, gateway: Gateway, never: Callable[[int], bool]) -> None:
+        super().__init__(gateway.turns, "tests")
+        self._number, self._never = 0, never
+
+    async def __aenter__(self) -> None:
+        self._number += 1
+        if self._never(self._number):
+            await asyncio.Event().wait()
+        await super().__aenter__()
+
+
+async def made_with(gateway: Gateway, turns: OneAtATime) -> list[Any]:
+    maker = PageMaker(gateway.catalogue, gateway.models, PersonLoader(gateway.people), turns, gateway.models.current)
+    return await maker.make(
+        ANNA,
+        [ListRequest(3), ListRequest(3), ListRequest(3)],
+        lambda _, listed: len(listed.page.numbers),
+        distinct=True,
+    )
+
+
+async def test_a_slot_that_is_late_is_an_error_and_the_others_come(
+    shop: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_slots, "SLOT_TIME", 0.2)
+    late = await made_with(shop, Stuck(shop, lambda turn: turn == 2))  # the second list is never prepared
+    assert [late[0], type(late[1]).__name__, late[2]] == [3, "TookTooLong", 3]
+    late = await made_with(shop, Stuck(shop, lambda turn: turn == 6))  # the second list is never cut
+    assert [late[0], type(late[1]).__name__, late[2]] == [3, "TookTooLong", 3]
+    assert [type(one).__name__ for one in await made_with(shop, Stuck(shop, lambda turn: True))] == ["TookTooLong"] * 3
+
+
+async def test_an_item_removed_while_a_page_is_made_is_in_no_later_slot(shop: Gateway) -> None:
+    def show(_: int, listed: RecommendedList) -> list[str]:
+        return [item.id for number in listed.page.numbers if (item := shop.catalogue.item(number))]
+
+    async def made(turns: OneAtATime, *requests: ListRequest) -> list[list[str] | Exception]:
+        maker = PageMaker(shop.catalogue, shop.models, PersonLoader(shop.people), turns, shop.models.current)
+        return await maker.make(ANNA, requests, show, distinct=True)
+
+    (whole,) = await made(OneAtATime(shop.turns, "tests"), ListRequest(20))
+    assert isinstance(whole, list)
+
+    class Removing(OneAtATime):
+        """Removes items before the last slot is cut: three slots are prepared, scored together and cut."""
+
+        turn = 0
+
+        async def __aenter__(self) -> None:
+            Removing.turn += 1
+            if Removing.turn == 7:
+                await remove_items(shop.pool, whole[6:8])
+                await shop.catalogue.refresh()
+            await super().__aenter__()
+
+    found = await made(Removing(shop.turns, "tests"), *[ListRequest(3)] * 3)
+    assert found == [whole[:3], whole[3:6], whole[8:11]]
