@@ -25,6 +25,7 @@ from db.cache import connect_redis
 from db.postgres import connect_pool
 from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
+from engine.clients.deprecated_uses import DeprecatedUses
 from engine.maintenance.vitals import Vitals
 from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
@@ -89,7 +90,10 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     await models.load()
     people, signer, none = PeopleReader(shares.people, redis, catalogue), Signer("of a benchmark"), cast(Any, None)
     vitals = Vitals(pool, redis)
-    return Gateway(Settings(), pool, shares, redis, catalogue, models, people, vitals, none, signer, none, none, none)
+    uses = DeprecatedUses(pool)
+    return Gateway(
+        Settings(), pool, shares, redis, catalogue, models, people, vitals, none, signer, none, none, none, uses
+    )
 
 
 def objects(catalogue: Catalogue, listed: RecommendedList) -> dict[str, Any]:
