@@ -13,11 +13,11 @@ from db.jobs import Job
 from db.lake.list_files import ListFile
 from db.list_jobs import Format
 from db.postgres import connect_pool
-from engine.recommending.batch import BatchRequest
-from engine.recommending.list_files import AT_ONCE, CONNECTIONS, TIMEOUT, Written
-from engine.recommending.list_files import write_lists as write
-from engine.recommending.list_requests import request_lists
-from engine.recommending.wanted_lists import WantedLists
+from engine.many_lists.batch import BatchRequest
+from engine.many_lists.list_files import AT_ONCE, CONNECTIONS, TIMEOUT, Written
+from engine.many_lists.list_files import write_lists as write
+from engine.many_lists.list_requests import request_lists
+from engine.many_lists.wanted_lists import WantedLists
 
 BY = "penchant recommend"
 CONFIRM_TIMEOUT = 5.0  # seconds

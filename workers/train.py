@@ -15,9 +15,9 @@ from core.settings import Bundles, EventLake, Lists, Stores
 from core.stores import log_unavailable
 from db.jobs import AFFINITY
 from db.list_jobs import LISTS
+from engine.many_lists.list_jobs import write_waiting_lists
 from engine.models.leases import TrainingStopped
 from engine.models.training import train_waiting
-from engine.recommending.list_jobs import write_waiting_lists
 from workers.observation import observed
 from workers.process import CONFIRM_TIMEOUT
 

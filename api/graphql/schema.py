@@ -7,7 +7,8 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
-from api.graphql.federation.entities import FederationQuery
+from api.graphql.entities.federation import FederationQuery
+from api.graphql.entities.nodes import NodeQuery
 from api.graphql.topics.catalogue import CatalogueMutation
 from api.graphql.topics.clients import ClientMutation, ClientQuery
 from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
@@ -17,7 +18,6 @@ from api.graphql.topics.identities import IdentityMutation
 from api.graphql.topics.items import Item, ItemQuery
 from api.graphql.topics.jobs import JobMutation, JobQuery, JobSubscription
 from api.graphql.topics.models import ModelMutation, ModelQuery
-from api.graphql.topics.nodes import NodeQuery
 from api.graphql.topics.people import PeopleMutation, PeopleQuery
 from api.graphql.topics.recommendations import SIMILAR, RecommendationQuery
 from api.graphql.types.bounds import AtMost, add_bound

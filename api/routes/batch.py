@@ -31,7 +31,7 @@ from api.routes.elements import JSON, unpack
 from core.bulkhead import Bulkhead, CallerBulkheads
 from core.errors import InvalidInput, Overloaded, RateLimited
 from core.turns import OneAtATime
-from engine.recommending.batch import BatchRecommender, BatchRequest, RefusedUser, UserList
+from engine.many_lists.batch import BatchRecommender, BatchRequest, RefusedUser, UserList
 from engine.viewer import Viewer
 
 log = structlog.get_logger()

@@ -95,7 +95,7 @@ def recommend(
 def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | None, *, as_json: bool) -> None:
     from cli.lists import write_lists
     from core.logs import configure_logs
-    from engine.recommending.batch import BatchRequest
+    from engine.many_lists.batch import BatchRequest
 
     configure_logs("WARNING")
     request = BatchRequest.of(asked.placement, asked.first, asked.market, _filter(asked))
@@ -112,7 +112,7 @@ def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | 
 def _queue(format: ListFormat | None, asked: BatchAsked, *, as_json: bool) -> None:
     from cli.lists import queue_lists
     from core.logs import configure_logs
-    from engine.recommending.wanted_lists import WantedLists
+    from engine.many_lists.wanted_lists import WantedLists
 
     configure_logs("ERROR")
     wanted = WantedLists(

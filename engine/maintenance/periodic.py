@@ -15,7 +15,7 @@ from db.list_jobs import LISTS, claim_old_files, request_list_job
 from db.months import drop_empty_months
 from db.outbox import oldest_envelope_age
 from db.postgres import Pool
-from engine.recommending.wanted_lists import WantedLists
+from engine.many_lists.wanted_lists import WantedLists
 
 log = structlog.get_logger()
 

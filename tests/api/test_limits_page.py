@@ -6,7 +6,7 @@ from typing import Any
 
 from api import errors
 from api.graphql import context
-from api.graphql.federation import entities
+from api.graphql.entities import federation
 from api.graphql.request import documents, limits, parsing, reading
 from api.graphql.subscriptions import messages, session
 from api.graphql.topics import pages as slots
@@ -102,7 +102,7 @@ ENFORCED = {
     f"WebSocket messages in {session.PERIOD:g} s": (session.MOST_MESSAGES, ""),
     "the id of an operation": (messages.MAX_ID, " characters"),
     "jobs that are followed": (job_feed.MOST_JOBS, ""),
-    "entities of `_entities`": (entities.MOST, ""),
+    "entities of `_entities`": (federation.MOST, ""),
     "an id, of whatever": (texts.LONGEST_ID, " characters"),
     "`impressionId`, `query` of an event": (texts.LONGEST_TEXT, " characters"),
     "`title`, `brand`, a category of an item": (longest(uploads.Line), " characters"),

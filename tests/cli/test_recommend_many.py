@@ -22,7 +22,7 @@ from db.items import upsert_items
 from db.lake.list_files import ListFile
 from db.merged_users import merge_into
 from db.users import stream_user_ids, upsert_users
-from engine.recommending.list_jobs import write_waiting_lists
+from engine.many_lists.list_jobs import write_waiting_lists
 from tests.commands import run_penchant
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 

@@ -16,9 +16,9 @@ from api.graphql.types.permissions import requires
 from api.graphql.types.viewers import recorded_name
 from db import jobs as stored
 from engine.cursors import read_cursor, write_cursor
+from engine.many_lists.list_requests import request_lists
+from engine.many_lists.wanted_lists import WantedLists
 from engine.models.requesting import request_training
-from engine.recommending.list_requests import request_lists
-from engine.recommending.wanted_lists import WantedLists
 
 MAX_ID_DIGITS = 18  # fits Postgres's bigint
 

@@ -8,8 +8,8 @@ from api.routes.openapi.answers import JSON, answer, probe_refusals, refusals
 from api.routes.openapi.schemas import TEXT, elements, ref
 from core import metrics
 from core.contract import LONGEST_ID
+from engine.many_lists.batch import MAX_FIRST
 from engine.outcomes import Outcome
-from engine.recommending.batch import MAX_FIRST
 
 Schema = dict[str, Any]
 

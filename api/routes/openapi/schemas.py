@@ -10,8 +10,8 @@ from api.routes.health import STORES
 from core.contract import LONGEST_ID, VERSIONS
 from core.currencies import CURRENCIES
 from core.uploads import ItemUpload, UserUpload
+from engine.many_lists.batch import MAX_FIRST
 from engine.outcomes import MAX_ELEMENTS, Outcome
-from engine.recommending.batch import MAX_FIRST
 from engine.recommending.people import Degradation
 from ml.ranked import REASONS
 

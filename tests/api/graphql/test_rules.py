@@ -14,9 +14,9 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from api.graphql.federation.entities import ENTITY_SCOPES
+from api.graphql.entities.federation import ENTITY_SCOPES
+from api.graphql.entities.nodes import NODE_SCOPES, NodePermission
 from api.graphql.schema import SCHEMA
-from api.graphql.topics.nodes import NODE_SCOPES, NodePermission
 from api.graphql.types.permissions import OneselfPermission, permissions_of
 
 ONESELF = "oneself"  # in place of a scope: the token of the person the field is about

@@ -19,8 +19,8 @@ from graphql import (
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
+from api.graphql.entities.nodes import NODE_SCOPES
 from api.graphql.schema import SCHEMA, build_schema
-from api.graphql.topics.nodes import NODE_SCOPES
 from api.graphql.types.bounds import bound_of
 from api.graphql.types.permissions import ScopePermission
 from api.routes.bulk import BulkEndpoint

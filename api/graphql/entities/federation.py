@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Final, cast
 import strawberry
 
 from api.graphql.context import Context, Info
+from api.graphql.entities.nodes import user_of_node
 from api.graphql.topics.items import Item
-from api.graphql.topics.nodes import user_of_node
 from api.graphql.topics.people import User, visible_person
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.nodes import read_node_id

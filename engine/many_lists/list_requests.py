@@ -11,8 +11,8 @@ from core.texts import has_nul
 from db.jobs import Job
 from db.list_jobs import LISTS, MOST_WAITING, request_list_job
 from db.postgres import Connection
-from engine.recommending.batch import BatchRequest
-from engine.recommending.wanted_lists import WantedLists
+from engine.many_lists.batch import BatchRequest
+from engine.many_lists.wanted_lists import WantedLists
 
 NO_PLACE: Final = "PENCHANT_LISTS_URL names no place for files of lists."
 

@@ -15,7 +15,7 @@ from db.postgres import Pool
 from db.shares import share_out
 from db.users import stream_user_ids
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.batch import BatchRecommender, BatchRequest, RefusedUser
+from engine.many_lists.batch import BatchRecommender, BatchRequest, RefusedUser
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
