@@ -247,6 +247,18 @@ ODD: list[Any] = [
 ]
 ODD += [b"x", ValueError("as a value"), (), ("a", "b"), {"a": "b"}, [None], ["a", 1], [[]], {1}, object, Awaitable()]
 ODD += [datetime(2026, 1, 1), Decimal("NaN"), LookupError, Colour.RED]  # noqa: DTZ001
+NEARLY_GOOD: dict[str, list[Any]] = {  # values that a careless check would take
+    "text": [None, Text("x"), 5, b"x"],
+    "count": [None, 2**31, -(2**31) - 1, True, 1.0],
+    "maybe_count": [2**31, True, 1.0],
+    "share": [float("nan"), float("inf"), 1, True],
+    "flag": [0, 1, "true"],
+    "colour": ["red", "RED", 2],
+    "at": [datetime(2026, 1, 1)],  # noqa: DTZ001
+    "price": [Decimal("NaN"), 1.5],
+    "texts": [None, ("a",), [None], ["a", 1], [Text("x")]],
+    "maybe_texts": [("a",), ["a", 1], [True]],
+}
 GOOD: dict[str, list[Any]] = {
     "text": ["", "a"],
     "maybe_text": [None, "a"],
@@ -280,7 +292,7 @@ class Maker(Random):
             return self.choice(ODD)
         made = Leaves(**{name: self.choice(values) for name, values in GOOD.items()})
         for name in self.sample(sorted(GOOD), self.choice([0, 0, 1, 2])):
-            setattr(made, name, self.choice(ODD))
+            setattr(made, name, self.choice(self.choice([ODD, NEARLY_GOOD.get(name, ODD)])))
         if self.random() < 0.05:
             delattr(made, self.choice(sorted(GOOD)))
         return made
@@ -301,7 +313,8 @@ class Maker(Random):
         )
 
     def rows(self) -> Any:
-        rows = [(self.choice([1, 2, 3, *ODD]), self.leaves(), self.choice([None, 0.5, *ODD])) for _ in range(3)]
+        counts, shares = ([*GOOD[name], *NEARLY_GOOD[name], self.choice(ODD)] for name in ("count", "share"))
+        rows = [(self.choice(counts), self.leaves(), self.choice(shares)) for _ in range(3)]
         return self.choice([RowColumns(rows), list(RowColumns(rows))])
 
     def goods(self) -> Any:

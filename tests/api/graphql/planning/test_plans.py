@@ -6,13 +6,14 @@ from typing import Any, cast
 import pytest
 from graphql import parse
 from graphql.execution.values import VariableValues
+from strawberry.utils.str_converters import to_camel_case
 
 from api.graphql.execution.executor import Executor
 from api.graphql.planning.plan import compile_plan
 from api.graphql.planning.plans import Plans
 from api.graphql.types.permissions import check_permissions
 from engine.viewer import Viewer
-from tests.odd_answers import LEAVES, SCHEMA, GoodColumns, Leaves, Maker, RowColumns, thing
+from tests.odd_answers import GOOD, LEAVES, NEARLY_GOOD, ODD, SCHEMA, GoodColumns, Leaves, Maker, RowColumns, thing
 from tests.ways_to_answer import STOCK, Asked, run, run_plan
 
 NOBODY = Viewer("shop", frozenset(), None, 2**33)
@@ -28,6 +29,26 @@ def test_every_answer_is_the_same_as_graphql_cores(seeds: range) -> None:
             expected = run(parse(text), asked, STOCK, values)
             assert run_plan(parse(text), asked, values) == expected, text
             assert run_plan(parse(text), asked, values) == expected, text  # with the fragments that are kept now
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_one_odd_value_alone_is_answered_as_by_graphql_core(name: str) -> None:
+    field = to_camel_case(name)
+    document = parse(f"{{ thing {{ leaves {{ {field} }} many {{ {field} }} goods {{ leaves {{ {field} }} }} }} }}")
+    for odd in [*ODD, *NEARLY_GOOD.get(name, ())]:
+        value = thing()
+        setattr(value.leaves, name, odd)
+        value.goods = cast(Any, GoodColumns([("a", value.leaves)]))
+        assert run_plan(document, Asked(value)) == run(document, Asked(value), STOCK), odd
+
+
+def test_one_odd_value_alone_in_a_column_is_answered_as_by_graphql_core() -> None:
+    document = parse("{ thing { rows { count share leaves { count } } } }")
+    for odd in [*ODD, *NEARLY_GOOD["count"], *NEARLY_GOOD["share"]]:
+        for row in ((odd, None, 0.5), (1, odd, 0.5), (1, None, odd)):
+            value = thing()
+            value.rows = cast(Any, RowColumns([(1, None, 0.5), row]))
+            assert run_plan(document, Asked(value)) == run(document, Asked(value), STOCK), odd
 
 
 @pytest.mark.parametrize("seeds", [range(start, start + 100) for start in range(1000, 1400, 100)])
