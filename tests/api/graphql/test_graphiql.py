@@ -20,8 +20,9 @@ async def test_graphiql_asks_with_the_token_that_is_entered(stores: Stores, pool
     await register_client(pool)
     with (
         running_issuer(stores, tmp_path / "log", PENCHANT_GRAPHIQL="true") as gateway,
-        chromium(tmp_path / "profile", "--window-size=320,700") as browser,
+        chromium(tmp_path / "profile") as browser,
     ):
+        browser.call("Emulation.setDeviceMetricsOverride", width=320, height=700, deviceScaleFactor=1, mobile=False)
         browser.go(f"{gateway.url}/graphql")
         browser.until(lambda: browser.evaluate("!!document.querySelector('.graphiql-container')"), "GraphiQL is shown")
         browser.fill_in(token=gateway.token())
