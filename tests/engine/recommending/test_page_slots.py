@@ -74,8 +74,9 @@ async def test_an_item_removed_while_a_page_is_made_is_in_no_later_slot(shop: Ga
         maker = PageMaker(shop.catalogue, shop.models, PersonLoader(shop.people), turns, shop.models.current)
         return await maker.make(ANNA, requests, show, distinct=True)
 
-    (whole,) = await made(OneAtATime(shop.turns, "tests"), ListRequest(20))
-    assert isinstance(whole, list)
+    (found,) = await made(OneAtATime(shop.turns, "tests"), ListRequest(20))
+    assert isinstance(found, list)
+    whole = found
 
     class Removing(OneAtATime):
         """Removes items before the last slot is cut: three slots are prepared, scored together and cut."""
@@ -89,5 +90,5 @@ async def test_an_item_removed_while_a_page_is_made_is_in_no_later_slot(shop: Ga
                 await shop.catalogue.refresh()
             await super().__aenter__()
 
-    found = await made(Removing(shop.turns, "tests"), *[ListRequest(3)] * 3)
-    assert found == [whole[:3], whole[3:6], whole[8:11]]
+    slots = await made(Removing(shop.turns, "tests"), *[ListRequest(3)] * 3)
+    assert slots == [whole[:3], whole[3:6], whole[8:11]]
