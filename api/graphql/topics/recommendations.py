@@ -10,7 +10,7 @@ import strawberry
 from api.graphql.context import Context, Info
 from api.graphql.planning.pure import pure
 from api.graphql.topics.items import Item, Market
-from api.graphql.topics.recommendation_edges import EdgeColumns, RecommendationEdge
+from api.graphql.topics.lists.edges import EdgeColumns, RecommendationEdge
 from api.graphql.types.connections import After, First, PageInfo, check_first
 from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires

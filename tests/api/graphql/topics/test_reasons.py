@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.gateway import Gateway
-from api.graphql.topics.recommendation_edges import ReasonCode
+from api.graphql.topics.lists.edges import ReasonCode
 from core import clock
 from core.contract import read_event
 from core.uploads import Offer

@@ -1,0 +1,1 @@
+"""What lists of recommended items consist of."""
