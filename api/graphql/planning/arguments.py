@@ -29,7 +29,7 @@ _NO_VARIABLES = VariableValues({}, {})
 
 @dataclass(frozen=True, slots=True)
 class ContextOnly:
-    """What a pure resolver gets as `info`."""
+    """What pure resolvers, and inputs that read themselves, get as `info`."""
 
     context: Context
 
@@ -50,29 +50,32 @@ class Arguments:
         self._fixed = self._other_arguments()
         self.constant = None if self._variables else self._fixed
 
-    def read(self, variables: VariableValues) -> dict[str, Any]:
+    def read(self, variables: VariableValues, context: Context) -> dict[str, Any]:
         """The arguments in this request, as a new dict. Raises GraphQLError when they are wrong."""
         if self._fixed is None:
-            return self._read(self._field, self._node, variables)
+            return self._read(self._field, self._node, variables, context)
         found = dict(self._fixed)
         for argument, variable in self._variables.items():
             value = variables.coerced.get(variable)
             if value is None:  # absent or null: graphql-core knows whether this is allowed, and what the default is
-                return self._read(self._field, self._node, variables)
+                return self._read(self._field, self._node, variables, context)
             found[argument] = value
         return found
 
     def read_for_rows(self, variables: VariableValues, context: Context) -> dict[str, Any]:
         """The arguments for a pure resolver that is called for many rows, with `info`."""
-        found = self.read(variables)
+        found = self.read(variables, context)
         if self.info is not None:
             found[self.info] = ContextOnly(context)
         return found
 
-    def _read(self, field: GraphQLField, node: FieldNode, variables: VariableValues) -> dict[str, Any]:
+    def _read(
+        self, field: GraphQLField, node: FieldNode, variables: VariableValues, context: Context | None
+    ) -> dict[str, Any]:
         values = get_argument_values(field, node, variables, None, True)
         registry, config = self._schema.schema_converter.scalar_registry, self._schema.config
-        return convert_arguments(values, self._declared.arguments, registry, config)
+        info = cast(Any, None if context is None else ContextOnly(context))
+        return convert_arguments(values, self._declared.arguments, registry, config, info)
 
     def _leaf_variables(self) -> dict[str, str]:
         name_of = self._schema.config.name_converter.from_argument
@@ -92,7 +95,7 @@ class Arguments:
         others = {name: argument for name, argument in self._field.args.items() if name not in given}
         node = FieldNode(name=self._node.name, arguments=tuple(sent))
         try:
-            found = self._read(GraphQLField(self._field.type, others), node, _NO_VARIABLES)
+            found = self._read(GraphQLField(self._field.type, others), node, _NO_VARIABLES, None)
         except Exception:  # graphql-core reports it, in each request
             return None
         return found if all(value.__class__ in _SCALARS for value in found.values()) else None

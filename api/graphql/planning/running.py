@@ -100,7 +100,7 @@ class Run:
         assert call is not None
         if call.function is None:
             return getattr(source, call.declared.python_name)
-        arguments = call.arguments.read(self._variables)
+        arguments = call.arguments.read(self._variables, self.context)
         if call.arguments.info is not None:
             arguments[call.arguments.info] = _StepInfo(self, step)
         if call.source == "":

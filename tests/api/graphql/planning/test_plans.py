@@ -172,7 +172,10 @@ def test_arguments_without_variables_are_read_when_the_plan_is_made() -> None:
     assert leaf.call is not None and leaf.complete is not None
     assert leaf.call.arguments.constant == {"at": 0, "among": None}
     assert [one.constant for one in leaf.complete.arguments] == [{"times": 2, "end": "?"}, None]
-    assert leaf.complete.arguments[1].read(VariableValues({}, {"text": "t"})) == {"times": 1, "end": "t"}
+    assert leaf.complete.arguments[1].read(VariableValues({}, {"text": "t"}), cast(Any, None)) == {
+        "times": 1,
+        "end": "t",
+    }
 
 
 def test_pure_resolvers_get_the_context() -> None:
