@@ -182,6 +182,7 @@ _ANSWERS: Final[dict[str, Schema]] = {
         "type": "object",
         "properties": {
             "query": TEXT,
+            "documentId": {"type": "string", "description": "The id of a persisted document, in place of `query`."},
             "operationName": nullable(TEXT),
             "variables": nullable({"type": "object"}),
             "extensions": nullable({"type": "object"}),
