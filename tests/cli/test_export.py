@@ -70,7 +70,7 @@ async def test_days_with_fewer_events_in_postgres_than_in_the_lake_are_named(poo
         (("--to", "simplecache::s3://id:hu/hush@shop/x"), 2, "must not contain a password"),
         (("--to", "memory://shop"), 2, "cannot hold a lake"),
         (("--to", "file://[x"), 2, "file:// needs an absolute path"),
-        (("--to", "/proc/nowhere"), 3, "The lake at /proc/nowhere did not answer: FileNotFoundError"),
+        (("--to", "/proc/nowhere"), 3, "The lake at /proc/nowhere cannot be written: FileNotFoundError"),
         (("--to", "lake", "--since", "last week"), 2, "--since"),
     ],
 )

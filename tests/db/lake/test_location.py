@@ -157,7 +157,7 @@ async def test_a_damaged_file_makes_the_lake_unavailable(
 async def test_a_folder_that_cannot_be_written_makes_the_lake_unavailable(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     await store(pool, event(1))
-    with pytest.raises(StoreUnavailable, match=r"did not answer: (NotADirectory|FileExists)Error"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be written: (NotADirectory|FileExists)Error"):
         await export(pool, Lake.at(f"{tmp_path}/file"))
 
 
