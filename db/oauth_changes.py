@@ -2,9 +2,10 @@
 
 A change is found by the transaction that made it. Transactions become visible in another order than they begin: a
 reader that went on from the last number it saw would miss the ones that were still open. So it goes on from the oldest
-transaction that was open at its last read, and sees some changes twice.
+transaction that was open at its last read, and sees some changes again, until that one has ended.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -16,10 +17,14 @@ MOST_DELETED: Final = 10_000  # in one statement
 
 
 class NewChanges(NamedTuple):
-    """What changed since a read, and the place from which to read on. `complete`: these are all."""
+    """What changed since a read, and the place from which to read on. `complete`: these are all.
+
+    `numbers` are those of all changes, `kinds` those of the changes that were not known.
+    """
 
     next: int
     complete: bool
+    numbers: list[int]
     kinds: frozenset[str]
     tokens: list[str]
     families: list[str]
@@ -31,22 +36,27 @@ async def oldest_open(connection: Connection) -> int:
     return place
 
 
-async def list_changes(connection: Connection, since: int) -> NewChanges:
-    """The changes that have become visible since `since`, and maybe some from before: at most MOST."""
+async def list_changes(connection: Connection, since: int, known: Sequence[int] = ()) -> NewChanges:
+    """The changes that have become visible since `since`, and maybe some from before, whose numbers may be `known`.
+
+    At most MOST.
+    """
     row = await connection.fetchrow(
         """WITH new AS MATERIALIZED (
-               SELECT kind, id FROM oauth_changes WHERE changed_in >= $1 ORDER BY changed_in LIMIT $2)
+               SELECT number, kind, id FROM oauth_changes WHERE changed_in >= $1 ORDER BY changed_in LIMIT $2)
            SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS next,
                (SELECT count(*) FROM new) < $2 AS complete,
-               ARRAY(SELECT DISTINCT kind FROM new) AS kinds,
+               ARRAY(SELECT number FROM new) AS numbers,
+               ARRAY(SELECT DISTINCT kind FROM new WHERE number <> ALL($3::bigint[])) AS kinds,
                ARRAY(SELECT id FROM new WHERE kind = 'token') AS tokens,
                ARRAY(SELECT id FROM new WHERE kind = 'family') AS families""",
         since,
         MOST,
+        known,
     )
     # A database that was restored counts its transactions anew, from a lower number.
     complete = row["complete"] and row["next"] >= since
-    return NewChanges(row["next"], complete, frozenset(row["kinds"]), row["tokens"], row["families"])
+    return NewChanges(row["next"], complete, row["numbers"], frozenset(row["kinds"]), row["tokens"], row["families"])
 
 
 async def delete_old_changes(connection: Connection) -> int:

@@ -24,6 +24,7 @@ class OAuthChanges:
         self.families: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._next = 0  # where to read on
+        self._known: list[int] = []  # numbers of the changes that the last read found
         self._all_read_at = NEVER
         self._one_read = asyncio.Lock()
 
@@ -37,14 +38,14 @@ class OAuthChanges:
             if monotonic() - self._all_read_at >= ALL_EVERY:
                 await self._read_all()
                 return
-            new = await list_changes(self._pool, self._next)
+            new = await list_changes(self._pool, self._next, self._known)
             if not new.complete:
                 await self._read_all()
                 return
             self.tokens.update(new.tokens)
             self.families.update(new.families)
             self._counts.update(new.kinds)
-            self._next = new.next
+            self._next, self._known = new.next, new.numbers
 
     async def _read_all(self) -> None:
         following, tokens, families = await oldest_open(self._pool), set[str](), set[str]()
@@ -55,7 +56,7 @@ class OAuthChanges:
         old = self.tokens, self.families
         self.tokens, self.families = tokens, families
         self._counts.update(KINDS)
-        self._next, self._all_read_at = following, monotonic()
+        self._next, self._known, self._all_read_at = following, [], monotonic()
         for ids in old:
             await _empty(ids)
 

@@ -105,8 +105,11 @@ async def test_only_what_has_changed_is_read_again(pool: Pool, changes: OAuthCha
 
     assert await renewed() == ["clients", "keys", "issuers"]
     assert await renewed() == []
-    await create_client(pool, Client("shop", None, (), ()))
-    assert await renewed() == ["clients"]
+    async with transaction(pool) as slow:
+        await slow.execute("SELECT pg_current_xact_id()")
+        await create_client(pool, Client("shop", None, (), ()))
+        assert await renewed() == ["clients"]
+        assert await renewed() == [], "the change is found again while an older transaction is open"
     await pool.execute("UPDATE oauth_clients SET scopes = '{catalog:read}'")
     assert await renewed() == ["clients"]
     await pool.execute("INSERT INTO oauth_keys (kid, sealed, public) VALUES ('k', '', '{}')")
