@@ -125,9 +125,11 @@ async def test_many_callers_fill_the_share_and_nothing_else(ask: Ask, pool: Pool
 
 async def test_a_caller_who_is_refused_everything_gets_429_and_when_to_try_again(gateway: Gateway, pool: Pool) -> None:
     gateway.shares = share_out(pool, 600)
-    caller = Caller(gateway)
+    caller, queries = Caller(gateway), [history(number) for number in range(4)]
+    for query in queries:  # their documents are kept from now on, so that all of them ask at once
+        await caller.send(query)
     async with locked(pool, "events"):
-        others = [asyncio.create_task(caller.send(history(number))) for number in range(4)]
+        others = [asyncio.create_task(caller.send(query)) for query in queries]
         await until_waiting(pool, EXPENSIVE - 1)
         status, headers = await caller.send("{ trending { nodes { id } } }")
         assert (status, headers[b"retry-after"]) == (429, b"1")
