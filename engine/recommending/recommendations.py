@@ -119,9 +119,9 @@ class Recommender:
         earlier = None
         if request.after is not None and request.personalize and pin.until is not None:
             earlier = await self._people.state_until(person, pin.until)
-        page = self._kept(self._key_for(person, request), state, bundle, request)
-        if page is None:
-            async with self._turns:
+        async with self._turns:
+            page = self._kept(self._key_for(person, request), state, bundle, request)
+            if page is None:
                 page = self._page_for(person, request, name, pin, bundle, state, earlier)
                 self._keep(self._key_for(person, request), state, bundle, request, page)
         self._remember_shown(person, request, page)
@@ -218,9 +218,9 @@ class Recommender:
         name = f"item:{item.id}"
         pin, bundle = await self._pinned(name, request.after)
         key, source = (None, ("similar", item.number, request.items, request.first)), self._models
-        page = self._kept(key, source, bundle, request)
-        if page is None:
-            async with self._turns:
+        async with self._turns:
+            page = self._kept(key, source, bundle, request)
+            if page is None:
                 page = self._page_like(item, request, name, pin, bundle)
                 self._keep(key, source, bundle, request, page)
         if request.after is None:
@@ -259,9 +259,9 @@ class Recommender:
             return partial(_most_bought, popular, allowed)
 
         key, bundle = (None, (name, request.items, request.first)), self._models.current
-        page = self._kept(key, popular, bundle, request)
-        if page is None:
-            async with self._turns:
+        async with self._turns:
+            page = self._kept(key, popular, bundle, request)
+            if page is None:
                 allowed, _ = allowed_by(self._catalogue, request)
                 page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
                 self._keep(key, popular, bundle, request, page)
