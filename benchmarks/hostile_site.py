@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from urllib.parse import urlencode, urlsplit
 
 import pyarrow.parquet as pq
@@ -28,6 +28,7 @@ from cli.stack.errors import StackError
 from cli.stack.processes import Process, wait_until
 from db.clients import Client as RegisteredClient
 from db.clients import create_client
+from db.rate_limits import ClientLimits, set_client_limits
 from engine.scopes import SCOPES
 
 HONEST, HOSTILE = "honest", "hostile"
@@ -35,6 +36,7 @@ EXCHANGE = {"grant_type": TOKEN_EXCHANGE}
 TTL = 86_400  # seconds
 START_TIMEOUT = 60.0  # seconds
 IDLE = 0.1  # seconds in which an idle gateway answers
+LIMITS_KNOWN = 5.0  # seconds until the gateway knows the limits of a client
 TIMEOUT = 120.0  # seconds that the gateway may need to answer again
 
 
@@ -99,6 +101,12 @@ class AttackedSite:
             wait_until(lambda: answers(f"{self.site.base_url}/readyz"), [self.gateway], TIMEOUT)
         finally:
             connection.close()
+
+    def lift_limits(self) -> None:
+        """Let the hostile client ask for much more: its requests are to reach the code behind the limits from now on."""
+        limits = ClientLimits("1000000000/minute")
+        on_pool(lambda pool: set_client_limits(pool, HOSTILE, limits), self.site.postgres_url)
+        sleep(LIMITS_KNOWN)
 
     def logged_errors(self) -> Counter[str]:
         """How often the gateway logged each error, with the last line of its traceback."""
