@@ -103,7 +103,7 @@ class AttackedSite:
             connection.close()
 
     def lift_limits(self) -> None:
-        """Let the hostile client ask for much more: its requests are to reach the code behind the limits from now on."""
+        """Let the hostile client ask for much more, so that its requests reach the code behind the limits."""
         limits = ClientLimits("1000000000/minute")
         on_pool(lambda pool: set_client_limits(pool, HOSTILE, limits), self.site.postgres_url)
         sleep(LIMITS_KNOWN)
