@@ -21,6 +21,7 @@ from graphql import (
 from api.graphql.types.connections import MAX_FIRST
 
 _FIRST, _SLOTS, _REPRESENTATIONS = "first", "requests", "representations"
+_MOST_READ: Final = MAX_FIRST  # elements of a list that are looked at: one that is longer is refused before it is used
 ABSENT: Final = object()
 
 
@@ -81,9 +82,9 @@ def key_of(value: Any) -> Any:
 
 def _elements(values: Any) -> Sequence[Any]:
     if isinstance(values, ListValueNode):
-        return values.values
+        return values.values[:_MOST_READ]
     if isinstance(values, list):
-        return values
+        return values[:_MOST_READ]
     return [values] if isinstance(values, dict | ObjectValueNode) else []
 
 

@@ -233,3 +233,16 @@ def test_a_variable_that_was_not_sent_costs_its_default_also_when_it_was_null_be
     document = documents.read(text)
     one = documents.cost(document, document.operation(None), {"slots": None})
     assert documents.cost(document, document.operation(None), {}) == cost(text) > 40 * one - 200
+
+
+def test_a_long_list_in_a_variable_is_not_read_for_each_field_that_takes_it() -> None:
+    class Slot(dict[str, int]):
+        reads = 0
+
+        def get(self, *sent: object) -> int:  # type: ignore[override]
+            Slot.reads += 1
+            return 1
+
+    fields = " ".join(f"a{number}: page(requests: $slots) {{ people {{ id }} }}" for number in range(25))
+    refusal(f"query ($slots: [Slot!]!) {{ me {{ {fields} }} }}", slots=[Slot() for _ in range(10_000)])
+    assert Slot.reads < 5_000
