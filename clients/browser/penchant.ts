@@ -136,12 +136,21 @@ export function start(options: Options): Penchant {
     return !again.size;
   };
 
+  /** Take a token. False: meanwhile the consent was withdrawn, maybe given again, and the token is another guest's. */
+  const renew = async (): Promise<boolean> => {
+    const sender = guest;
+    const found = await options.token(sender ?? "");
+    if (guest !== sender) return false;
+    token = found;
+    return true;
+  };
+
   const send = async (): Promise<boolean> => {
     const sent = queue.slice(0, most);
-    token ??= await options.token(guest ?? "");
+    if (token === undefined && !(await renew())) return false;
     let answer = await ask(sent);
     if (answer.status === 401) {
-      token = await options.token(guest ?? "");
+      if (!(await renew())) return false;
       answer = await ask(sent);
     }
     if (answer.status === 429 || answer.status >= 500) {

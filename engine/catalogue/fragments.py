@@ -43,9 +43,13 @@ class Fragments:
     def keep(self, shelf: Hashable, version: Hashable, text: bytes) -> orjson.Fragment:
         """Keep a text, unless it is long; its fragment."""
         fragment, size = orjson.Fragment(text), len(text) + _OWN_BYTES
+        if shelf not in self._young:
+            size += _bytes_of(shelf)
         if size * 8 > self._max_bytes:
             return fragment
         if (self._young_bytes + size) * 2 > self._max_bytes:
+            if shelf in self._young:
+                size += _bytes_of(shelf)  # it is made anew
             self._old, self._old_bytes = self._young, self._young_bytes
             self._young, self._young_bytes = {}, 0
         kept = self._young.setdefault(shelf, {})
@@ -53,3 +57,8 @@ class Fragments:
             self._young_bytes += size
             kept[version] = fragment
         return fragment
+
+
+def _bytes_of(shelf: Hashable) -> int:
+    """What the name of a shelf takes, about: a selection and arguments, which callers choose."""
+    return 2 * len(repr(shelf))

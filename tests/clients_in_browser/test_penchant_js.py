@@ -160,6 +160,24 @@ async def test_what_a_person_sees_and_does_is_stored_after_consent_and_nothing_b
 
 
 @pytest.mark.browser
+async def test_nothing_is_sent_when_consent_is_withdrawn_while_the_token_is_made(
+    shop: Shop, browser: Chromium, pool: Pool
+) -> None:
+    browser.go(shop.url)
+    browser.until(lambda: browser.evaluate("typeof shop") == "object", "the script runs")
+    browser.evaluate(
+        """var sent = [], make = [], bodies = fetch;
+        fetch = (url, options) => (sent.push(options.body), bodies(url, options));
+        var other = penchant.start({
+          url: "http://127.0.0.1:1/", token: () => new Promise((made) => make.push(made)), consent: true });
+        other.view("milk"); other.flush(); other.consent(false); other.consent(true); other.view("tea"); 0"""
+    )
+    browser.evaluate("make[0]('a token of the guest who left'); 0")
+    browser.until(lambda: browser.evaluate("make.length") == 2, "the new guest gets a token")
+    assert browser.evaluate("sent.length") == 0
+
+
+@pytest.mark.browser
 async def test_events_wait_while_the_browser_is_offline_and_survive_the_page(
     shop: Shop, browser: Chromium, pool: Pool
 ) -> None:

@@ -132,8 +132,9 @@ def _call(executor: Executor, definition: GraphQLField, details: FieldDetailsLis
 
 
 def _is_ours(extension: Any) -> bool:
+    """Whether a field's permissions decide without its arguments: a plan knows no others."""
     return (
         isinstance(extension, PermissionExtension)
         and not extension.fail_silently
-        and all(isinstance(one, ScopePermission) for one in extension.permissions)
+        and all(type(one).has_permission is ScopePermission.has_permission for one in extension.permissions)
     )

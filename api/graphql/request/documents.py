@@ -28,7 +28,7 @@ from api.graphql.planning.plans import Plans
 from api.graphql.request.deprecations import Deprecations
 from api.graphql.request.limits import Measurement, check_limits, measure
 from api.graphql.request.literals import LiteralsOfCorrectType
-from api.graphql.request.multipliers import key_of
+from api.graphql.request.multipliers import ABSENT, key_of
 from api.graphql.request.parsing import DocumentInvalid, count_tokens, drop_tokens, parse_document
 from api.graphql.request.variables import Inputs, read_inputs
 from core.errors import TooManyElements
@@ -173,7 +173,7 @@ class Documents:
         """The cost of the operation with these values of its `first` variables. Raises RequestRefused for too much."""
         if not operation.measured.first_variables:
             return operation.measured.size.cost
-        key = tuple(key_of(variables.get(name)) for name in sorted(operation.measured.first_variables))
+        key = tuple(key_of(variables.get(name, ABSENT)) for name in sorted(operation.measured.first_variables))
         if key not in operation.costs:
             if len(operation.costs) >= _MAX_COSTS:
                 operation.costs.clear()

@@ -21,7 +21,8 @@ from graphql import (
 from api.graphql.types.connections import MAX_FIRST
 
 _FIRST, _SLOTS, _REPRESENTATIONS = "first", "requests", "representations"
-_ABSENT: Final = object()
+_MOST_READ: Final = MAX_FIRST  # elements of a list that are looked at: one that is longer is refused before it is used
+ABSENT: Final = object()
 
 
 class Multipliers:
@@ -36,20 +37,20 @@ class Multipliers:
         A page has as many as its slots together, `_entities` as it is sent representations.
         """
         if _REPRESENTATIONS in definition.args:
-            return cut(len(_elements(self._value(sent.get(_REPRESENTATIONS, _ABSENT)))), 1)
+            return cut(len(_elements(self._value(sent.get(_REPRESENTATIONS, ABSENT)))), 1)
         slot = definition.args.get(_SLOTS)
         kind = get_named_type(slot.type) if slot else None
         if isinstance(kind, GraphQLInputObjectType) and _FIRST in kind.fields:
-            slots = self._value(sent.get(_SLOTS, _ABSENT))
+            slots = self._value(sent.get(_SLOTS, ABSENT))
             return max(1, sum(self._of_slot(one, _default(kind.fields[_FIRST])) for one in _elements(slots)))
         argument = definition.args.get(_FIRST)
-        return self._cut(sent.get(_FIRST, _ABSENT), _default(argument)) if argument else 1
+        return self._cut(sent.get(_FIRST, ABSENT), _default(argument)) if argument else 1
 
     def _of_slot(self, slot: Any, default: Any) -> int:
         slot = self._value(slot)
         if isinstance(slot, ObjectValueNode):
             slot = {field.name.value: field.value for field in slot.fields}
-        return self._cut(slot.get(_FIRST, _ABSENT), default) if isinstance(slot, dict) else 1
+        return self._cut(slot.get(_FIRST, ABSENT), default) if isinstance(slot, dict) else 1
 
     def _cut(self, value: Any, default: Any) -> int:
         return cut(self._value(value), default)
@@ -64,23 +65,26 @@ class Multipliers:
 
 def cut(value: Any, default: Any) -> int:
     """`value` as a number of elements, 1 to 100; the default when it is absent; 1 when it is no number."""
-    value = default if value is _ABSENT or value is None else value
+    value = default if value is ABSENT or value is None else value
     return int(max(1, min(value, MAX_FIRST))) if isinstance(value, int | float) else 1
 
 
 def key_of(value: Any) -> Any:
-    """What of a variable decides the cost: a number itself, of the slots of a page their number and elements."""
+    """What of a variable decides the cost: a number itself, of a list how many elements and what their `first` are.
+
+    One that was not sent (`ABSENT`) has its default, so it is not the same as null.
+    """
     if isinstance(value, list | dict):
-        slots = [one.get(_FIRST) if isinstance(one, dict) else 1 for one in _elements(value)]
-        return slots.count(None), sum(cut(first, 0) for first in slots if first is not None)
-    return value if isinstance(value, int | float) else None
+        firsts = [one.get(_FIRST) if isinstance(one, dict) else 1 for one in _elements(value)]
+        return len(firsts), firsts.count(None), sum(cut(first, 0) for first in firsts if first is not None)
+    return value if value is ABSENT or isinstance(value, int | float) else None
 
 
 def _elements(values: Any) -> Sequence[Any]:
     if isinstance(values, ListValueNode):
-        return values.values
+        return values.values[:_MOST_READ]
     if isinstance(values, list):
-        return values
+        return values[:_MOST_READ]
     return [values] if isinstance(values, dict | ObjectValueNode) else []
 
 

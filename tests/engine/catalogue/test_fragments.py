@@ -32,3 +32,12 @@ def test_a_text_kept_twice_counts_once() -> None:
     size = store.kept_bytes
     store.keep("all", 1, b"1")
     assert store.kept_bytes == size
+
+
+def test_shelves_that_callers_make_up_are_bounded_too() -> None:
+    store = Fragments(max_bytes=100_000)
+    for number in range(100):
+        store.keep(f"{number:05}" * 1_000, 1, b"1")
+    assert store.kept_bytes <= 100_000
+    assert store.find("00000" * 1_000, [1]) == [None]
+    assert store.find("00099" * 1_000, [1]) != [None]

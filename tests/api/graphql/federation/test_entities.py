@@ -99,6 +99,8 @@ async def test_representations_are_bounded_and_count_in_the_cost(ask: Ask, shop:
     variables = wide.replace("{ _e", "query ($wanted: [_Any!]!) { _e") % "$wanted"
     assert (await ask(variables, {"wanted": [item("milk")]})).codes == []
     assert (await ask(variables, {"wanted": [item("milk")] * 50})).codes == ["QUERY_TOO_COMPLEX"]
+    assert (await ask(variables, {"wanted": [item("milk") | {"first": 50}]})).codes == []
+    assert (await ask(variables, {"wanted": [item("milk") | {"first": 1}] * 50})).codes == ["QUERY_TOO_COMPLEX"]
 
 
 def nested(levels: int) -> Any:

@@ -225,3 +225,24 @@ def test_introspection_is_sent_alone_and_without_aliases(query: str) -> None:
 
 def test_both_introspection_fields_and_the_name_of_the_root_may_be_together() -> None:
     Documents(SCHEMA).prepare('{ __typename __schema { queryType { name } } __type(name: "Query") { name } }')
+
+
+def test_a_variable_that_was_not_sent_costs_its_default_also_when_it_was_null_before() -> None:
+    text = "query ($slots: [Slot!] = [{first: 50}]) { me { page(requests: $slots) { key people { id } } } }"
+    documents = Documents(SCHEMA)
+    document = documents.read(text)
+    one = documents.cost(document, document.operation(None), {"slots": None})
+    assert documents.cost(document, document.operation(None), {}) == cost(text) > 40 * one - 200
+
+
+def test_a_long_list_in_a_variable_is_not_read_for_each_field_that_takes_it() -> None:
+    class Slot(dict[str, int]):
+        reads = 0
+
+        def get(self, *sent: object) -> int:  # type: ignore[override]
+            Slot.reads += 1
+            return 1
+
+    fields = " ".join(f"a{number}: page(requests: $slots) {{ people {{ id }} }}" for number in range(25))
+    refusal(f"query ($slots: [Slot!]!) {{ me {{ {fields} }} }}", slots=[Slot() for _ in range(10_000)])
+    assert Slot.reads < 5_000
