@@ -18,7 +18,7 @@ RECOMMENDATIONS = """query Next($user: ID!) {
     recommendations(first: 5) {
       modelVersion
       degraded
-      edges { rank score reason { code text } node { id title } }
+      edges { rank probability reason { code text } node { id title } }
     }
   }
 }"""

@@ -47,7 +47,7 @@ def push(
     if as_json:
         print_json({"added": pushed.added, "known": pushed.known, "documents": [one.id for one in documents]})
     else:
-        typer.echo(f"{pushed.added} new documents; {pushed.known} were there before.")
+        typer.echo(f"new documents: {pushed.added}; there before: {pushed.known}")
 
 
 @app.command("list")
@@ -108,7 +108,8 @@ def _validated(found: list[FoundDocument]) -> list[TrustedDocument]:
         typer.echo(fault, err=True)
     if faults:
         more = f", the first {MOST_FAULTS} of them above" if len(faults) > MOST_FAULTS else ""
-        raise Refused(f"The file has {len(faults)} faults{more}. Nothing was stored.")
+        noun = "fault" if len(faults) == 1 else "faults"
+        raise Refused(f"The file has {len(faults)} {noun}{more}. Nothing was stored.")
     return list(valid.values())
 
 

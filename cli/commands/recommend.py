@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _FIELDS = """known recommendations(first: $first, preview: true) {
     modelVersion asOf degraded
-    edges { rank score reason { code text } node { id title brand price { amount currency } } }
+    edges { rank probability reason { code text } node { id title brand price { amount currency } } }
   }"""
 USER_QUERY = f"query Recommend($id: ID!, $first: Int!) {{ person: user(id: $id) {{ {_FIELDS} }} }}"
 GUEST_QUERY = f"query Recommend($id: ID!, $first: Int!) {{ person: visitor(anonymousId: $id) {{ {_FIELDS} }} }}"
@@ -158,12 +158,13 @@ def _print(user: str, person: dict[str, Any]) -> None:
     found = person["recommendations"]
     model = found["modelVersion"] or "what people bought: no model serves yet"
     table = Table(title=f"What {escape(user)} may want next", caption=f"by {model}, as of {found['asOf']}")
-    for heading in ("", "item", "score", "why"):
-        table.add_column(heading, justify="right" if heading in {"", "score"} else "left")
+    for heading in ("", "item", "probability", "why"):
+        table.add_column(heading, justify="right" if heading in {"", "probability"} else "left")
     for edge in found["edges"]:
         node = edge["node"]
         title = node["title"] or node["id"]
-        table.add_row(str(edge["rank"]), escape(title), f"{edge['score']:.3f}", escape(edge["reason"]["text"]))
+        likely = "" if edge["probability"] is None else f"{edge['probability']:.3f}"
+        table.add_row(str(edge["rank"]), escape(title), likely, escape(edge["reason"]["text"]))
     console = Console()
     console.print(table)
     if found["degraded"]:

@@ -90,14 +90,14 @@ class Demo:
         answer = client.recommendations(user)
         self.say(f"User {user} may want next, by {_source(answer)}:")
         for edge in answer["edges"]:
-            typer.echo(f"    {edge['score']:7.3f}  {edge['node']['title']}  ({edge['reason']['text']})")
+            typer.echo(f"    {edge['rank']}.  {edge['node']['title']}  ({edge['reason']['text']})")
 
     def train(self, client: Client, installing: Process | None) -> None:
         """Train on the loaded events, unless that was done; the gateway swaps the bundle in while it answers."""
         if self._holds(_was_judged):
             return
         try:
-            self._run_training(installing)
+            self._run_training(client.base_url, installing)
         except ChildFailed as error:
             self.say(
                 f"Nothing was learnt: {error}\nThe gateway goes on with what is popular; the next start trains again."
@@ -109,13 +109,16 @@ class Demo:
             wait_until(lambda: client.recommendations(user)["modelVersion"] is not None, [gateway], 120)
             self.show_answer(client)
 
-    def _run_training(self, installing: Process | None) -> None:
+    def _run_training(self, base_url: str, installing: Process | None) -> None:
         if installing is not None:
             self._finish(installing)
             self.say("The training packages are installed.")
         _installed_stamp().touch()
         user = _ids(self._files.people)[0]
-        self.say(f"Training. The gateway answers meanwhile: try .venv/bin/penchant recommend {user}")
+        self.say(
+            f"Training. {base_url}/graphql answers meanwhile (a browser gets a page to try queries there; "
+            f".venv/bin/penchant token prints a token). Try .venv/bin/penchant recommend {user}"
+        )
         training = self._deployment.command("train", "--holdout", self._files.holdout, shown=True, niceness=5)
         self._finish(self._deployment.processes.start(training))
 

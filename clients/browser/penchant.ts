@@ -159,12 +159,12 @@ export function start(options: Options): Penchant {
     }
     const { data, errors } = await answer.json();
     const results: Result[] | undefined = data?.trackEvents?.results;
-    if (!results && errors?.[0]?.extensions?.code !== "BAD_USER_INPUT") {
+    if (!results && answer.status !== 413 && errors?.[0]?.extensions?.code !== "BAD_USER_INPUT") {
       token = undefined;
       return false;
     }
     if (!results && sent.length > 1) {
-      most = 1; // one of them has a wrong field: send each alone
+      most = 1; // one of them has a wrong field or is too large: send each alone
       return true;
     }
     return allowed && settle(sent, results ?? []);

@@ -5,6 +5,8 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
+import numpy as np
+
 from core.contract import Person
 from core.errors import TookTooLong
 from core.turns import OneAtATime
@@ -203,6 +205,7 @@ class _Page:
     def _masks(self, request: ListRequest, view: PersonView) -> tuple[Mask, Mask]:
         """The items that a list may have, and those that its reasons may name."""
         allowed, nameable = allowed_by(self._catalogue, request)
-        allowed[self._catalogue.numbers_of(request.context_items)] = False
-        exclude_variants(self._catalogue, allowed, view.left_out)
+        context = self._catalogue.numbers_of(request.context_items)
+        allowed[context] = False
+        exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, context]))
         return allowed, nameable

@@ -167,7 +167,7 @@ class Recommender:
         allowed, nameable = allowed_by(self._catalogue, request)
         if request.among is None:
             allowed[numbers] = False
-            exclude_variants(self._catalogue, allowed, view.left_out)
+            exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, numbers]))
         else:
             view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
 
@@ -302,7 +302,7 @@ def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
 
 
 def exclude_variants(catalogue: Catalogue, allowed: Mask, left_out: NDArray[np.uint32]) -> None:
-    """Take the variants of items that were just bought, or are in the cart, out of the mask."""
+    """Take the variants of items that were just bought, are in the cart or are on the page out of the mask."""
     known = left_out[left_out < catalogue.size]
     if catalogue.has_groups and len(known):
         allowed &= ~catalogue.in_groups(catalogue.groups(known))

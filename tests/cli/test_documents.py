@@ -55,8 +55,8 @@ def listed() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_of_each_build_tool_is_pushed_and_rehashed(folder: Path, kind: str) -> None:
-    assert push(folder, FILES[kind]).stdout == "2 new documents; 0 were there before.\n"
-    assert push(folder, FILES[kind]).stdout == "0 new documents; 2 were there before.\n"
+    assert push(folder, FILES[kind]).stdout == "new documents: 2; there before: 0\n"
+    assert push(folder, FILES[kind]).stdout == "new documents: 0; there before: 2\n"
     stored = {one["id"]: one for one in listed()}
     assert set(stored) == {hexed(sha256, text) for text in TEXTS}
     page = stored[hexed(sha256, TEXTS[0])]

@@ -19,7 +19,7 @@ LIST = {
     "edges": [
         {
             "rank": 1,
-            "score": 0.5,
+            "probability": 0.5,
             "reason": {"code": "DUE_AGAIN", "text": "It may be time for [Milk] again."},
             "node": {"id": "milk", "title": "[Milk]", "brand": None, "price": None},
         }

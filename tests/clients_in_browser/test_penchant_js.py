@@ -214,6 +214,18 @@ async def test_what_was_not_sent_is_sent_when_the_page_is_left(shop: Shop, brows
     assert "tea" in {each["item_id"] for each in await stored(pool, 3)}
 
 
+@pytest.mark.browser
+async def test_an_event_too_large_to_be_taken_does_not_hold_up_the_others(
+    shop: Shop, browser: Chromium, pool: Pool
+) -> None:
+    browser.go(shop.url)
+    browser.until(lambda: browser.evaluate("typeof shop") == "object", "the script runs")
+    browser.evaluate("shop.consent(true); shop.track({type: 'VIEW', itemId: 'milk', query: 'a'.repeat(1_100_000)})")
+    browser.evaluate("shop.view('tea')")
+    assert "tea" in {each["item_id"] for each in await stored(pool, 2)}
+    browser.until(lambda: browser.evaluate("localStorage['penchant.events'] || 'none'") == "none", "nothing waits")
+
+
 def test_the_script_is_small() -> None:
     assert len(gzip.compress(SCRIPT.read_bytes(), 9)) < LARGEST
 

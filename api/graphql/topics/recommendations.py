@@ -104,12 +104,13 @@ class RecommendationContext:
     item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
         description="The ids of items that the page shows: similar items take turns with what the person likes, they"
-        " themselves are left out. At most 100 ids in `itemIds`, `cartItemIds` and `recentItemIds` together.",
+        " themselves and their variants are left out. At most 100 ids in `itemIds`, `cartItemIds` and `recentItemIds`"
+        " together.",
     )
     cart_item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
         description="The ids of items in the cart: similar items take turns with what the person likes, they"
-        " themselves are left out. What events say is in the cart is left out, too.",
+        " themselves and their variants are left out. What events say is in the cart is left out, too.",
     )
     recent_item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,

@@ -13,12 +13,14 @@ let more = true;
 /** Apollo and Relay draw a moment after a page has come. */
 const nextTurn = () => new Promise<void>((done) => setImmediate(done));
 
+const draw: Show = (drawn, isMore) => {
+  [cards, more] = [drawn, isMore];
+  pages.push(drawn.map((card) => card.node.id));
+};
+
 async function drive(): Promise<void> {
   if (!page) throw new Error("There is no such client.");
-  const load = await page.home(4, (drawn, isMore) => {
-    [cards, more] = [drawn, isMore];
-    pages.push(drawn.map((card) => card.node.id));
-  });
+  const load = await page.home(4, draw);
   const [first, firstMore] = [cards.map((card) => card.node.id), more];
   while (more) {
     const drawn = pages.length;

@@ -130,6 +130,15 @@ async def test_no_item_or_variant_is_in_two_slots_and_later_slots_are_filled_up(
     assert set(found) == set(whole)
 
 
+@pytest.mark.parametrize("field", ["itemIds", "cartItemIds"])
+async def test_variants_of_what_the_context_names_are_left_out(ask: Ask, trained: str, field: str) -> None:
+    variants = {f"i{number}" for number in range(10, 16)}
+    assert variants.intersection(await single(ask, first=40))
+    assert not variants.intersection(await single(ask, first=40, context={field: ["i10"]}))
+    (found,) = await page(ask, slot("a", 40, context={field: ["i10"]}))
+    assert found and not variants.intersection(found)
+
+
 async def test_a_page_that_is_not_distinct_has_what_single_lists_have(ask: Ask, trained: str) -> None:
     context = {"itemIds": ["i25"]}
     filter = {"categories": ["c1"]}
