@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 import structlog
@@ -21,6 +22,11 @@ MAX_PAIRS: Final = 10_000  # of client and part, between two writes; parts are t
 LAST_WRITE: Final = 2.0  # seconds
 
 
+@cache
+def _counter(part: str) -> metrics.Counter:
+    return metrics.DEPRECATED_USES.labels(part)
+
+
 class DeprecatedUses:
     """The operations of this process that used a deprecated part, since the last write: by client and part."""
 
@@ -31,7 +37,7 @@ class DeprecatedUses:
     def note(self, client_id: str, parts: Collection[str]) -> None:
         """Count one operation of this client, which used these parts, named by their schema coordinates."""
         for part in parts:
-            metrics.DEPRECATED_USES.labels(part).inc()
+            _counter(part).inc()
             pair = client_id, part
             if len(self._counts) < MAX_PAIRS or pair in self._counts:
                 self._counts[pair] += 1
