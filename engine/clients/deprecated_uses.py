@@ -20,11 +20,7 @@ log = structlog.get_logger()
 WRITE_EVERY: Final = 10.0  # seconds
 MAX_PAIRS: Final = 10_000  # of client and part, between two writes; parts are those of the schema
 LAST_WRITE: Final = 2.0  # seconds
-
-
-@cache
-def _counter(part: str) -> metrics.Counter:
-    return metrics.DEPRECATED_USES.labels(part)
+_counter = cache(metrics.DEPRECATED_USES.labels)  # `labels` takes a lock; parts are those of the schema
 
 
 class DeprecatedUses:
