@@ -1,16 +1,16 @@
 """The complete event that is queued, stored, shown and trained on, whatever contract version it was sent in."""
 
-from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from operator import itemgetter
-from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from core.amounts import Amount, cents_of, plain_amount
+from core.cached_properties import CachedProperty
 from core.hashes import hash64, identity_of, order_of
 from core.sources import StoredSource
 from core.texts import Id, LongId, Text
@@ -24,7 +24,6 @@ BODY: Final = (
 """The fields that `Event.digest` covers, in its order."""
 _AMOUNTS: Final = (BODY.index("unit_price"), BODY.index("value"))
 _body_of: Final = itemgetter(*BODY)
-_Value = TypeVar("_Value")
 
 
 class EventType(StrEnum):
@@ -62,25 +61,13 @@ class MissingField(ValueError):
         self.field = field
 
 
-class _CachedProperty(Generic[_Value]):
-    """A property that is computed once; `cached_property` costs more, because it takes a lock each time."""
-
-    def __init__(self, make: Callable[[Any], _Value]) -> None:
-        self._make = make
-        self.__doc__ = make.__doc__
-
-    def __get__(self, event: Any, owner: type | None = None) -> _Value:
-        value = event.__dict__[self._make.__name__] = self._make(event)
-        return value
-
-
 class Event(BaseModel):
     """One thing that a person did, with its sender's id for it. `source` has the sender's namespace.
 
     An unknown item is no error: events are facts, and the catalogue may come later.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, ignored_types=(_CachedProperty,))
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, ignored_types=(CachedProperty,))
 
     id: Id
     source: StoredSource
@@ -119,7 +106,7 @@ class Event(BaseModel):
         vars(given).update(digest=self.digest, as_sent=self)
         return given
 
-    @_CachedProperty
+    @CachedProperty
     def as_sent(self) -> "Event":
         """The event as it was sent: itself, unless it was assigned to a user."""
         return self
@@ -134,12 +121,12 @@ class Event(BaseModel):
         """When it happened, at the latest: a sender's clock may be ahead of ours."""
         return self.occurred_at if self.received_at is None else min(self.occurred_at, self.received_at)
 
-    @_CachedProperty
+    @CachedProperty
     def identity(self) -> int:
         """The identity of the event: a stable unsigned 64-bit hash of (source, id, occurredAt)."""
         return identity_of(self.source, self.id, self.occurred_at)
 
-    @_CachedProperty
+    @CachedProperty
     def digest(self) -> int:
         """A stable hash of the body, 0 <= digest < 2**63: the same identity with another digest is a conflict."""
         body = list(_body_of(vars(self)))

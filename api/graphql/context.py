@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import strawberry
 
 from api.gateway import Gateway
+from core.cached_properties import CachedProperty
 from core.contract import Event, Person
 from core.gathered_reads import GatheredReads
 from core.turns import OneAtATime
@@ -39,18 +40,18 @@ class Context:
     filters: dict[int, Any] = field(default_factory=dict)  # what `api.graphql.types.filters` has read
     _evidence: dict[Person, GatheredReads[str, list[Event]]] = field(default_factory=dict, init=False)
 
-    @cached_property
+    @CachedProperty
     def people(self) -> PersonLoader:
         """The people this request has read."""
         return PersonLoader(self.gateway.people)
 
-    @cached_property
+    @CachedProperty
     def recommender(self) -> Recommender:
         """The lists of this request, all from one bundle."""
         gateway = self.gateway
-        return Recommender(gateway.catalogue, gateway.models, gateway.signer, self.people, self.reads, self.turns)
+        return Recommender(gateway.catalogue, gateway.models, gateway.signer, self.people, self.turns)
 
-    @cached_property
+    @CachedProperty
     def pages(self) -> PageMaker:
         """The pages of this request, from the same bundle."""
         gateway = self.gateway
@@ -63,32 +64,32 @@ class Context:
             self._evidence[person] = GatheredReads(read)
         return self._evidence[person]
 
-    @cached_property
+    @CachedProperty
     def described(self) -> GatheredReads[str, User]:
         """Users as the shop describes them, by id: a query for all that this request shows."""
         return GatheredReads(partial(users_by_id, self.gateway.shares.people))
 
-    @cached_property
+    @CachedProperty
     def dead_bodies(self) -> GatheredReads[int, bytes]:
         """The bodies of dead events by id: a query for all that this request shows."""
         return GatheredReads(partial(bodies_of_dead_events, self.reads))
 
-    @cached_property
+    @CachedProperty
     def client_uses(self) -> GatheredReads[str, datetime]:
         """When clients were used last, by id: a query for all that this request shows."""
         return GatheredReads(partial(last_uses, self.reads))
 
-    @cached_property
+    @CachedProperty
     def client_audits(self) -> GatheredReads[TrailPart, list[AuditEntry]]:
         """Parts of the audit trails of clients: a query for all that this request shows."""
         return GatheredReads(partial(list_audits, self.reads))
 
-    @cached_property
+    @CachedProperty
     def turns(self) -> OneAtATime:
         """What a resolver that computes for long enters first."""
         return OneAtATime(self.gateway.turns, self.viewer.caller)
 
-    @cached_property
+    @CachedProperty
     def reads(self) -> Share:
         """What expensive reads of Postgres use: the share of this caller, the client and the person of the token."""
         return self.gateway.shares.expensive.of(self.viewer.caller)

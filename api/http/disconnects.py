@@ -1,8 +1,8 @@
 """Ends the work for a caller who closes the connection before the answer."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 from starlette.types import Receive
 
@@ -13,35 +13,30 @@ class Disconnected(Exception):
     """The caller closed the connection: there is nobody to answer."""
 
 
-@contextmanager
-def while_connected(receive: Receive) -> Iterator[None]:
+def while_connected(receive: Receive) -> AbstractContextManager[None]:
     """Cancel the block when the caller closes the connection, and raise Disconnected. The body was received before."""
-    watch = _Watch(receive)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if watch.gone and not watch.task.uncancel():
-            raise Disconnected from None
-        raise
-    finally:
-        watch.stop()
+    return _Watched(receive)
 
 
-class _Watch:
-    """Cancels the task that made it when the caller closes the connection."""
+class _Watched:
+    """The block of `while_connected`."""
 
     def __init__(self, receive: Receive) -> None:
+        self._receive, self._gone = receive, False
+        self._watching: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
         current = asyncio.current_task()
         assert current is not None
-        self.task, self.gone = current, False
-        self._receive = receive
-        self._watching: asyncio.Task[None] | None = None
+        self._task = current
         self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._start)
 
-    def stop(self) -> None:
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         self._timer.cancel()
         if self._watching is not None:
             self._watching.cancel()
+        if kind is not None and issubclass(kind, asyncio.CancelledError) and self._gone and not self._task.uncancel():
+            raise Disconnected from None
 
     def _start(self) -> None:
         self._watching = asyncio.create_task(self._wait())
@@ -49,5 +44,5 @@ class _Watch:
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             continue
-        self.gone = True
-        self.task.cancel()
+        self._gone = True
+        self._task.cancel()

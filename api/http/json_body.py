@@ -59,7 +59,7 @@ class HeavyBodies:
 
         Raises RequestRefused (413) for too many values, Overloaded and RateLimited.
         """
-        if len(body) <= MANY_CONTAINERS:
+        if not may_be_heavy(body):
             yield
             return
         await turns.take(caller)
@@ -69,6 +69,11 @@ class HeavyBodies:
         async with self._callers.of(caller).place(), self._places.place():
             await turns.take(caller)
             yield
+
+
+def may_be_heavy(body: bytes) -> bool:
+    """Whether a body is long enough to be a heavy one."""
+    return len(body) > MANY_CONTAINERS
 
 
 def count_containers(text: bytes, name: str) -> int:

@@ -6,7 +6,7 @@ The headers are those of draft-ietf-httpapi-ratelimit-headers-11.
 import asyncio
 from collections.abc import Iterable
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from api.errors import RequestRefused
 from api.http.endpoint import Header
@@ -97,11 +97,12 @@ class _Taking:
     def __init__(self, meter: Meter, units: int) -> None:
         self._meter, self._units = meter, units
         self._task: asyncio.Task[None] | None = None
+        self._block: asyncio.Task[Any] | None = None
         self._refused = False
 
     async def __aenter__(self) -> None:
-        self._block = asyncio.current_task()
         if self._meter.limited:
+            self._block = asyncio.current_task()
             self._task = asyncio.create_task(self._meter.take(self._units))
             self._task.add_done_callback(self._stop)
 

@@ -33,7 +33,7 @@ class Fragments:
         """The fragments with these versions; None for those that are not kept."""
         young = self._young.get(shelf, {})
         found = list(map(young.get, versions))
-        if None in found and shelf in self._old:
+        if not all(found) and shelf in self._old:
             old = self._old[shelf]
             for position, version in enumerate(versions):
                 if found[position] is None and (fragment := old.get(version)) is not None:

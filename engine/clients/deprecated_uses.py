@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 import structlog
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 WRITE_EVERY: Final = 10.0  # seconds
 MAX_PAIRS: Final = 10_000  # of client and part, between two writes; parts are those of the schema
 LAST_WRITE: Final = 2.0  # seconds
+_counter = cache(metrics.DEPRECATED_USES.labels)  # `labels` takes a lock; parts are those of the schema
 
 
 class DeprecatedUses:
@@ -31,7 +33,7 @@ class DeprecatedUses:
     def note(self, client_id: str, parts: Collection[str]) -> None:
         """Count one operation of this client, which used these parts, named by their schema coordinates."""
         for part in parts:
-            metrics.DEPRECATED_USES.labels(part).inc()
+            _counter(part).inc()
             pair = client_id, part
             if len(self._counts) < MAX_PAIRS or pair in self._counts:
                 self._counts[pair] += 1

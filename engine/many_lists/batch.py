@@ -146,7 +146,7 @@ class BatchRecommender:
                 yield each
                 continue
             # One recommender for each: it remembers what it scored.
-            one = Recommender(self._catalogue, self._models, self._signer, loader, self._reads, self._turns)
+            one = Recommender(self._catalogue, self._models, self._signer, loader, self._turns)
             one.bundle = bundle
             yield self._user_list(each, request.placement, await one.for_person(each, request.wanted))
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Container, Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -256,7 +257,7 @@ class PersonLoader:
         self._reader = reader
         self._reading: dict[Person, asyncio.Lock] = {}
         self._states: dict[Person, tuple[State, list[Degradation]]] = {}
-        self._known: GatheredReads[Person, Person] = GatheredReads(self._look_up)
+        self._known = GatheredReads(partial(_known_people, reader))  # a method would make a cycle, for the collector
 
     async def state(self, person: Person) -> tuple[State, list[Degradation]]:
         """The person's state, and why it is degraded."""
@@ -275,8 +276,9 @@ class PersonLoader:
         state, _ = await self.state(person)
         return has_events(state) or await self._known.get(person) is not None
 
-    async def _look_up(self, people: Sequence[Person]) -> dict[Person, Person]:
-        return {person: person for person in await self._reader.known_people(people)}
+
+async def _known_people(reader: PeopleReader, people: Sequence[Person]) -> dict[Person, Person]:
+    return {person: person for person in await reader.known_people(people)}
 
 
 def has_events(state: State) -> bool:

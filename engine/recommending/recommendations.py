@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,7 @@ MAX_PLACEMENT = 64  # characters
 _NOBODY = State.empty()  # what a list that is not personalized is made from
 
 
-@dataclass(frozen=True, slots=True)
-class ListRequest:
+class ListRequest(NamedTuple):
     """Which items a caller wants in a list. Items are named by the shop's ids."""
 
     first: int
@@ -90,11 +90,10 @@ class Recommender:
         models: ServingModels,
         signer: Signer,
         people: PersonLoader,
-        reads: Share,
         turns: OneAtATime,
     ) -> None:
         self._catalogue, self._models, self._signer, self._people = catalogue, models, signer, people
-        self._reads, self._turns = reads, turns
+        self._turns = turns
         self.bundle = models.current
         self._views: dict[tuple[Hashable, ...], PersonView] = {}
         self._scored: dict[tuple[Hashable, ...], Scored] = {}
@@ -240,8 +239,8 @@ class Recommender:
 
         return cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
 
-    async def trending(self, window: timedelta, request: ListRequest) -> RecommendedList:
-        """The items that most people bought within `window`, or the next longer window that is counted.
+    async def trending(self, window: timedelta, request: ListRequest, reads: Share) -> RecommendedList:
+        """The items that most people bought within `window`, or the next longer window that is counted, by `reads`.
 
         Raises InvalidInput for a window outside an hour to a year, RateLimited while the caller waits for too many, and
         Unanswerable while they cannot be counted.
@@ -251,7 +250,7 @@ class Recommender:
         name = f"trending:{int(window.total_seconds())}"
         pin = read_pin(self._signer, name, request.after, bundle=None)
         try:
-            popular = await trends.popular(window, self._reads)
+            popular = await trends.popular(window, reads)
         except StoreUnavailable as error:
             raise Unanswerable(error.store, "What is trending cannot be counted right now.") from error
 

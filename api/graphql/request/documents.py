@@ -65,25 +65,21 @@ class Operation:
     costs: dict[tuple[Any, ...], tuple[int, str | None]] = field(default_factory=dict)
     inputs_by_scopes: dict[frozenset[str], Inputs] = field(default_factory=dict)
     plans: Plans = field(default_factory=Plans)
-    label: str = ""  # its name in metrics and spans
+    label: str = ""  # its name in metrics
+    span: str = ""  # its name in traces
+    is_query: bool = False
+    is_subscription: bool = False
 
     def __post_init__(self) -> None:
         self.label = _label(self.node)
+        self.span = f"{self.node.operation.value} {self.label}"
+        self.is_query = self.node.operation is OperationType.QUERY
+        self.is_subscription = self.node.operation is OperationType.SUBSCRIPTION
 
     @property
     def name(self) -> str | None:
         """The name of the operation; None when it has none."""
         return self.node.name.value if self.node.name else None
-
-    @property
-    def is_query(self) -> bool:
-        """Whether it is a query."""
-        return self.node.operation is OperationType.QUERY
-
-    @property
-    def is_subscription(self) -> bool:
-        """Whether it is a subscription."""
-        return self.node.operation is OperationType.SUBSCRIPTION
 
 
 @dataclass(slots=True)

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Hashable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import structlog
@@ -52,6 +52,7 @@ from api.http.endpoint import (
     refusal_headers,
     send_answer,
 )
+from api.http.json_body import may_be_heavy
 from api.http.request_metrics import summary_of
 from api.http.streaming.event_stream import event, send_event_stream
 from api.http.streaming.streams import Streams
@@ -74,6 +75,7 @@ DEAR = 100  # units; of the operations that take more, each caller has `DEAR_AT_
 DEAR_AT_ONCE = 2
 DEAR_PATIENCE = 1.0  # seconds; then another begins: those before it may wait for a store
 _DEAR_WAITING = 1_000
+_NO_PLACE_NEEDED: Final = nullcontext()
 _VERY_FEW_NODES = 200  # JSON values; more are checked in a turn of the caller
 _FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
@@ -146,7 +148,7 @@ class GraphQLEndpoint:
 
         The work for a query ends when `receive` says that the caller has left.
         """
-        return await self._answer_before_timeout(scope, receive, request, viewer, AsyncExitStack())
+        return await self._answer_before_timeout(scope, receive, request, viewer)
 
     async def _admit(self, scope: Scope) -> Viewer:
         """The viewer. A caller without a valid token learns nothing about the rest of the request."""
@@ -160,15 +162,22 @@ class GraphQLEndpoint:
             raise not_acceptable()
         if scope["method"] == "GET":
             request = read_query_string(scope["query_string"])
-            return await self._answer_before_timeout(scope, receive, request, viewer, AsyncExitStack())
+            return await self._answer_before_timeout(scope, receive, request, viewer)
         body = await receive_body(receive)
+        if not may_be_heavy(body):
+            return await self._answer_before_timeout(scope, receive, read_body(headers, body), viewer)
         gateway: Gateway = scope["state"]["gateway"]
         async with AsyncExitStack() as place:
             await place.enter_async_context(gateway.heavy_bodies.place(body, viewer.caller, gateway.turns))
             return await self._answer_before_timeout(scope, receive, read_body(headers, body), viewer, place)
 
     async def _answer_before_timeout(
-        self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer, place: AsyncExitStack
+        self,
+        scope: Scope,
+        receive: Receive,
+        request: GraphQLRequest,
+        viewer: Viewer,
+        place: AsyncExitStack | None = None,  # that of its heavy body
     ) -> Answered:
         try:
             async with asyncio.timeout(self._timeout):
@@ -177,7 +186,7 @@ class GraphQLEndpoint:
             raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
 
     async def _answer_request(
-        self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer, place: AsyncExitStack
+        self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer, place: AsyncExitStack | None
     ) -> Answered:
         gateway: Gateway = scope["state"]["gateway"]
         documents: ClientDocuments | None = scope["state"].get("documents")
@@ -198,14 +207,15 @@ class GraphQLEndpoint:
             await meter.take(units)
         request_id = scope["state"].get("request_id", "")
         context = Context(viewer, gateway, request_id, source.trusted)
-        with telemetry.span(f"{operation.node.operation.value} {operation.label}"):
-            async with self._dear_place(viewer.caller, units):
+        with telemetry.span(operation.span):
+            async with self._dear_place(viewer.caller) if units > DEAR else _NO_PLACE_NEEDED:
                 variables = await self._coerce(document, operation, request, viewer, gateway.turns)
                 gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
                 if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
                     result = await self._run(document, operation, variables, context)
                 else:
-                    await place.aclose()
+                    if place is not None:
+                        await place.aclose()
                     async with meter.taking(units):
                         with while_connected(receive):
                             result = await self._run(document, operation, variables, context)
@@ -239,12 +249,11 @@ class GraphQLEndpoint:
         )
 
     @asynccontextmanager
-    async def _dear_place(self, caller: Hashable, units: int) -> AsyncIterator[None]:
+    async def _dear_place(self, caller: Hashable) -> AsyncIterator[None]:
         """The place of a dear operation, so that many of one caller do not slow down everybody."""
         async with AsyncExitStack() as place:
-            if units > DEAR:
-                with suppress(_NoPlace):
-                    await place.enter_async_context(self._dear.of(caller).place())
+            with suppress(_NoPlace):
+                await place.enter_async_context(self._dear.of(caller).place())
             yield
 
     async def _document(self, text: str, viewer: Viewer, turns: Turns) -> Document:

@@ -1,9 +1,8 @@
 """Lists of recommended items: each item with its rank, its score and the reason why it is listed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Self, cast
+from typing import Annotated, Final, Self, cast
 
 import strawberry
 
@@ -133,6 +132,9 @@ class RecommendationContext:
     )
 
 
+_NO_CONTEXT: Final = RecommendationContext()
+
+
 async def recommend(
     context: Context,
     person: Person,
@@ -148,8 +150,10 @@ async def recommend(
     preview: bool,
 ) -> RecommendationConnection:
     """A page of the items that this person most likely wants next."""
-    request = list_request(placement, first, where, market, read_filter(filter), exclude)
-    request = replace(request, after=after, among=among, shelf=None if preview or among is not None else placement)
+    shelf = None if preview or among is not None else placement
+    request = list_request(
+        placement, first, where, market, read_filter(filter), exclude, after=after, among=among, shelf=shelf
+    )
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(context, listed, placement, person, request.market, preview=preview)
 
@@ -161,19 +165,29 @@ def list_request(
     market: str | None,
     filter: Filter | None,
     exclude: Sequence[str] | None,
+    *,
+    after: str | None = None,
+    among: Sequence[str] | None = None,
+    shelf: str | None = None,
 ) -> ListRequest:
-    """The engine's request for the first page of a list that no list beside it knows of. Raises InvalidInput."""
+    """The engine's request for a list; without more, for the first page of one that no list beside it knows of.
+
+    Raises InvalidInput.
+    """
     check_placement(placement)
-    where = where or RecommendationContext()
+    where = where or _NO_CONTEXT
     return ListRequest(
         first=check_first(first),
+        after=after,
         filter=filter,
         market=_market(market, where.market),
         category=where.category,
         context_items=[*(where.item_ids or ()), *(where.cart_item_ids or ())],
         viewed_items=where.recent_item_ids or (),
         exclude=exclude or (),
+        among=among,
         personalize=where.personalize is not False,
+        shelf=shelf,
     )
 
 
@@ -231,5 +245,5 @@ class RecommendationQuery:
         """A page of the items that most people bought."""
         context = info.context
         request = ListRequest(check_first(first), after, read_filter(filter), market)
-        listed = await context.recommender.trending(window, request)
+        listed = await context.recommender.trending(window, request, context.reads)
         return RecommendationConnection.of(context, listed, "trending", context.viewer.person, market)

@@ -20,6 +20,7 @@ from db.serving import roll_back
 from engine.catalogue.filters import Filter
 from engine.recommending import kept_states, recommendations
 from engine.recommending.kept_lists import KEPT_FOR
+from engine.recommending.pages import Page
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, Recommender
 from ml.affinity import ranking
@@ -88,9 +89,14 @@ def bought(id: str, user: str, item: str, *, type: str = "PURCHASE", days: float
 
 def request(gateway: Gateway) -> Recommender:
     """The lists of one more request."""
-    reads, turns = gateway.shares.expensive.of("tests"), OneAtATime(gateway.turns, "shop")
+    turns = OneAtATime(gateway.turns, "shop")
     people = PersonLoader(gateway.people)
-    return Recommender(gateway.catalogue, gateway.models, gateway.signer, people, reads, turns)
+    return Recommender(gateway.catalogue, gateway.models, gateway.signer, people, turns)
+
+
+async def trending(gateway: Gateway, window: timedelta, wanted: ListRequest) -> Page:
+    """A page of what is trending, for a request of its own."""
+    return (await request(gateway).trending(window, wanted, gateway.shares.expensive.of("tests"))).page
 
 
 async def home(gateway: Gateway, wanted: ListRequest = HOME, person: Person = ANNA) -> list[str]:
@@ -327,9 +333,9 @@ async def test_similar_and_trending_lists_are_kept_for_everybody(
         [
             (await request(shop).like_item(item, plain)).page,
             (await request(shop).like_item(item, even)).page,
-            (await request(shop).trending(week, plain)).page,
-            (await request(shop).trending(week, even)).page,
-            (await request(shop).trending(2 * week, plain)).page,
+            await trending(shop, week, plain),
+            await trending(shop, week, even),
+            await trending(shop, 2 * week, plain),
         ]
         for _ in range(2)
     ]
@@ -340,8 +346,8 @@ async def test_similar_and_trending_lists_are_kept_for_everybody(
 
 async def test_a_new_count_of_what_is_trending_counts_in_the_next_list(shop: Gateway) -> None:
     week, wanted = timedelta(days=7), ListRequest(5)
-    before = (await request(shop).trending(week, wanted)).page.numbers
+    before = (await trending(shop, week, wanted)).numbers
     await insert_events(shop.pool, [bought(f"c{n}", f"c{n}", "i09") for n in range(3)])
     del shop.models.trends._kept[week]
-    after = (await request(shop).trending(week, wanted)).page.numbers
+    after = (await trending(shop, week, wanted)).numbers
     assert after == [*shop.catalogue.numbers_of(["i09"]).tolist(), *before]

@@ -30,9 +30,8 @@ async def recommender(gateway: Gateway, redis: Redis, make_bundle: MakeBundle, s
     await gateway.catalogue.refresh()
     await serving(gateway.pool, make_bundle(gateway.catalogue, IDS))
     await gateway.models.load()
-    reads = gateway.shares.expensive.of("tests")
     people, turns = PersonLoader(gateway.people), OneAtATime(gateway.turns, "shop")
-    return Recommender(gateway.catalogue, gateway.models, gateway.signer, people, reads, turns)
+    return Recommender(gateway.catalogue, gateway.models, gateway.signer, people, turns)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import strawberry
 
@@ -52,6 +52,7 @@ class ReasonCode(Enum):
     OTHER = "OTHER"
 
 
+_CODE_BITS: Final = 8  # more than the index of a code has
 _CODES = tuple(ReasonCode[name] for name in REASONS)
 
 
@@ -92,9 +93,13 @@ class ReasonColumns(Versioned["Reason"]):
         )
 
     def versions(self) -> Sequence[Hashable]:
-        """The codes with the versions of the items."""
+        """The codes with the versions of the items. A number is enough where a reason is about the shown item."""
         table = self._table
-        return list(zip(table.page.reasons, table.versions, versions_of(table.causes), strict=True))
+        rows = zip(table.page.reasons, table.versions, table.shown, table.causes, strict=True)
+        return [
+            version << _CODE_BITS | code if cause is shown else (code, version, cause.changed_seq)
+            for code, version, shown, cause in rows
+        ]
 
 
 class EdgeColumns(Columns["RecommendationEdge"]):
