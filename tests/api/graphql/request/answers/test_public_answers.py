@@ -12,15 +12,18 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from redis.asyncio import Redis
 
+from api.graphql.request.answers.public import without_person
 from api.oauth.clients.registration import register
 from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
 from core import clock
+from core.contract import Person
 from core.settings import Stores
 from db.clients import create_client, disable_client, set_client_scopes
 from db.documents import TrustedDocument, digest_of, push_documents
 from db.items import upsert_items
 from db.postgres import Pool
 from engine.scopes import SCOPES
+from engine.viewer import Viewer
 from tests.erasing import authorize
 from tests.in_process import Configured, asked
 from tests.running import CLIENT, SECRET
@@ -203,16 +206,23 @@ async def test_the_etag_is_that_of_the_answer_and_a_caller_who_has_it_gets_304(
 
 
 async def test_a_person_gets_the_answer_that_everybody_gets(http: httpx.AsyncClient) -> None:
-    answers = [await get(http, text, variables={"id": "milk"}) for text in (PRICE, NEAR)]
+    answer = await get(http, TRENDING)
     for name in ("anna", "ben"):
-        http.headers.pop("authorization", None)
-        scope = "catalog:read recommendations:read"
-        await authorize(http, grant_type=TOKEN_EXCHANGE, subject_token=name, subject_token_type=USER_ID, scope=scope)
+        del http.headers["authorization"]
+        await authorize(http, grant_type=TOKEN_EXCHANGE, subject_token=name, subject_token_type=USER_ID)
         own = await get(http, "{ me { id } }")
         assert own.json()["data"]["me"]["id"] == name and kept(own) == NO_STORE
-        for text, answer in zip((PRICE, NEAR), answers, strict=True):
-            same = await get(http, text, variables={"id": "milk"})
-            assert (same.content, same.headers["etag"]) == (answer.content, answer.headers["etag"])
+        same = await get(http, TRENDING)
+        assert (same.content, same.headers["etag"]) == (answer.content, answer.headers["etag"])
+
+
+def test_resolvers_of_a_public_answer_know_no_person_and_their_work_counts_for_who_asked() -> None:
+    anna = Viewer("web", frozenset({"catalog:read"}), Person("user", "anna"), 5)
+    public = without_person(anna)
+    assert (public.client_id, public.scopes, public.person, public.expires_at) == ("web", anna.scopes, None, 5)
+    assert public.caller == anna.caller
+    client = Viewer("web", frozenset(), None, 5)
+    assert without_person(client) is client
 
 
 async def test_without_the_setting_every_request_needs_a_token(http: httpx.AsyncClient) -> None:
