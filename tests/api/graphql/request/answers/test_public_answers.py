@@ -18,6 +18,7 @@ from api.oauth.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, USER_ID
 from core import clock
 from core.contract import Person
 from core.settings import Stores
+from core.uploads import ItemPatch
 from db.clients import create_client, disable_client, set_client_scopes
 from db.documents import TrustedDocument, digest_of, push_documents
 from db.items import upsert_items
@@ -27,6 +28,7 @@ from engine.viewer import Viewer
 from tests.erasing import authorize
 from tests.in_process import Configured, asked
 from tests.running import CLIENT, SECRET
+from tests.shared_cache import SharedCache
 
 ITEM = "query Item($id: ID!) { item(id: $id) { id title } }"
 PRICE = "query Price($id: ID!) { item(id: $id) { title price { amount } } }"
@@ -61,7 +63,9 @@ async def serving(stores: Stores, tokenless: str | None = None) -> AsyncIterator
 @pytest.fixture
 async def shop(stores: Stores, pool: Pool, redis: Redis, channel: AbstractChannel) -> Stores:
     """A shop with items, and a client with documents."""
-    items = [{"id": id, "title": id.upper(), "updated_at": clock.now()} for id in ("milk", "soap", "öl & salz")]
+    items: list[ItemPatch] = [
+        {"id": id, "title": id.upper(), "updated_at": clock.now()} for id in ("milk", "soap", "öl & salz")
+    ]
     await upsert_items(pool, items)
     grants = [CLIENT_CREDENTIALS, TOKEN_EXCHANGE]
     await create_client(pool, register(CLIENT, SECRET, grants=grants, scope=" ".join(SCOPES)))
@@ -269,3 +273,41 @@ async def test_without_a_token_the_client_s_scopes_hold_and_only_while_it_is_ena
         await until(http, 401, True)
     async with serving(shop, "nobody") as http:
         assert (await get(http, ITEM, variables={"id": "milk"})).status_code == 401
+
+
+async def test_behind_a_shared_cache_public_answers_are_hits_and_personal_ones_never(
+    shop: Stores, pool: Pool, redis: Redis
+) -> None:
+    async with serving(shop, CLIENT) as direct:
+        tokens: list[str | None] = [None]
+        await authorize(direct, grant_type=CLIENT_CREDENTIALS)
+        tokens.append(direct.headers.pop("authorization"))
+        for name in ("anna", "ben"):
+            await authorize(direct, grant_type=TOKEN_EXCHANGE, subject_token=name, subject_token_type=USER_ID)
+            tokens.append(direct.headers.pop("authorization"))
+        cache = SharedCache(direct._transport)
+        async with httpx.AsyncClient(transport=cache, base_url=str(direct.base_url)) as http:
+
+            async def ask(text: str, token: str | None) -> tuple[str, httpx.Response]:
+                headers = {} if token is None else {"authorization": token}
+                answer = await get(http, text, headers=headers, variables={"id": "milk", "no": False})
+                return answer.headers["x-cache"], answer
+
+            assert [(await ask(PRICE, token))[0] for token in (None, *tokens)] == ["MISS", *["HIT"] * 4]
+            for _ in range(2):  # nothing of one caller is given to another, nor kept for the same one
+                for token, person in zip(tokens, (None, None, "anna", "ben"), strict=True):
+                    how, answer = await ask("{ me { id } }", token)
+                    own = (answer.json().get("data") or {}).get("me")
+                    assert (how, own and own["id"]) == ("MISS", person)
+                for text in PERSONAL:
+                    assert [(await ask(text, token))[0] for token in tokens] == ["MISS"] * 4, text
+
+            cache.now = 61
+            assert [(await ask(PRICE, token))[0] for token in (None, None)] == ["REVALIDATED", "HIT"]
+            cache.purge("item:soap")
+            assert (await ask(PRICE, None))[0] == "HIT"
+            await upsert_items(pool, [{"id": "milk", "title": "Oat milk", "updated_at": clock.now()}])
+            async with asyncio.timeout(10):
+                while b"Oat milk" not in (await ask(PRICE, None))[1].content:
+                    cache.purge("item:milk")
+            assert (await ask(PRICE, tokens[2]))[0] == "HIT"
