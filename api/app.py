@@ -20,6 +20,7 @@ from starlette.routing import Route, WebSocketRoute
 from api.errors import error_answer, masked_answer
 from api.gateway import Gateway
 from api.graphql.graphiql.page import SCRIPT, STYLE, GraphiQLFile
+from api.graphql.request.answers.tokenless import TokenlessClient
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.request.persisted.store import ClientDocuments
 from api.graphql.schema import SCHEMA
@@ -80,6 +81,7 @@ class LifespanState(TypedDict):
     limits: Limits
     documents: ClientDocuments
     streams: Streams
+    tokenless: TokenlessClient | None
 
 
 def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starlette:
@@ -143,6 +145,10 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             documents = ClientDocuments(pool, gateway.redis)
             stack.push_async_callback(documents.close)
             await documents.load()
+            tokenless = None
+            if settings.gateway.tokenless_client is not None:
+                tokenless = TokenlessClient(pool, authority.verifier.changes, settings.gateway.tokenless_client)
+                stack.push_async_callback(tokenless.close)
         except PenchantError as error:
             log.error("gateway_not_started", reason=str(error))
             raise
@@ -163,6 +169,7 @@ async def _lifespan(_: Starlette, *, settings: Settings, catalogue: Catalogue | 
             limits=limits,
             documents=documents,
             streams=Streams(),
+            tokenless=tokenless,
         )
         log.info("gateway_stopping")
 

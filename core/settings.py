@@ -152,6 +152,10 @@ class Gateway(_Concern):
         description="Address of an HTTP proxy through which the keys of foreign issuers are read; unset: none.",
     )
     graphiql: bool = Field(False, description="Whether /graphql serves browsers GraphiQL, a page to try queries.")
+    tokenless_client: str | None = Field(
+        None,
+        description="A client whose public trusted documents (docs/cdn.md) answer GETs without a token. Unset: none.",
+    )
     request_timeout: float = Field(
         5.0, gt=0, description="Seconds a GraphQL request may run, and seconds to receive its body."
     )

@@ -1,5 +1,6 @@
 """What a resolver may reach: the viewer, the process's gateway, and this request's loaders."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -30,15 +31,22 @@ MAX_EVENTS = 3  # per reason
 class Context:
     """One request. Its loaders read each person once and keep one bundle, however many fields ask.
 
-    `trusted_document` is the id of its document when that is a trusted one.
+    `trusted_document` is the id of its document when that is a trusted one. `shown` collects the ids of the items that
+    the answer depends on, where caches may keep it.
     """
 
     viewer: Viewer
     gateway: Gateway
     request_id: str
     trusted_document: str | None = None
+    shown: dict[str, None] | None = None
     filters: dict[int, Any] = field(default_factory=dict)  # what `api.graphql.types.filters` has read
     _evidence: dict[Person, GatheredReads[str, list[Event]]] = field(default_factory=dict, init=False)
+
+    def note_shown(self, ids: Iterable[str]) -> None:
+        """Note that the answer depends on the items with these ids, also on those that are not there."""
+        if self.shown is not None:
+            self.shown.update(dict.fromkeys(ids))
 
     @CachedProperty
     def people(self) -> PersonLoader:

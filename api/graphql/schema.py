@@ -21,6 +21,7 @@ from api.graphql.topics.models import ModelMutation, ModelQuery
 from api.graphql.topics.people import PeopleMutation, PeopleQuery
 from api.graphql.topics.recommendations import SIMILAR, RecommendationQuery
 from api.graphql.types.bounds import AtMost, add_bound
+from api.graphql.types.cache_control import CacheControl, with_cache_control
 from api.graphql.types.keys import Key
 from api.graphql.types.permissions import OrOneself, RequiresScopes, directives_of
 from api.graphql.types.scalars import SCALARS
@@ -66,7 +67,7 @@ class Subscription(JobSubscription):
 
 
 class Schema(strawberry.Schema):
-    """A schema with the fields of ADDED_FIELDS that prints the scopes its fields need and the bounds of its lists."""
+    """A schema with the fields of ADDED_FIELDS that prints what its fields need and who may keep them."""
 
     @cached_property
     def subgraph_sdl(self) -> str:
@@ -74,14 +75,19 @@ class Schema(strawberry.Schema):
         return f"{_LINK}\n\n{self.as_str()}"
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
-        """The fields of a type, each with the directives of its permission classes and the bounds of its lists."""
+        """The fields of a type, each with the directives of its permission classes and the bounds of its lists.
+
+        Fields that caches may keep are marked.
+        """
         fields = [*super().get_fields(type_definition), *ADDED_FIELDS.get(type_definition.origin, ())]
         for field in fields:
             for declared in (field,) if type_definition.is_input else field.arguments:
                 add_bound(declared)
             needed = [one for permission in field.permission_classes for one in directives_of(permission)]
             field.directives = [*field.directives, *(one for one in needed if one not in field.directives)]
-        return fields
+        names = self.config.name_converter
+        type_name = names.from_type(type_definition)
+        return [with_cache_control(type_name, field, names.get_graphql_name(field)) for field in fields]
 
 
 def build_schema() -> Schema:
@@ -90,7 +96,7 @@ def build_schema() -> Schema:
         Query,
         Mutation,
         Subscription,
-        types=[RequiresScopes, OrOneself, AtMost, Key],
+        types=[RequiresScopes, OrOneself, AtMost, Key, CacheControl],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
 

@@ -92,12 +92,16 @@ def refusal_headers(refusal: RequestRefused) -> list[Header]:
 
 
 async def send_answer(send: Send, status: int, content_type: bytes, body: bytes, extra: list[Header]) -> None:
-    """Send a whole answer. No cache may store it."""
-    headers = [
-        (b"content-type", content_type),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
+    """Send a whole answer. No cache may store it, unless `extra` has another Cache-Control."""
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    if not any(name == b"cache-control" for name, _ in extra):
+        headers.append((b"cache-control", b"private, no-store"))
     start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": [*headers, *extra]}
     await send(start)
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_unchanged(send: Send, headers: list[Header]) -> None:
+    """Tell a caller that what it has kept is still right."""
+    await send({"type": "http.response.start", "status": 304, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -11,7 +11,7 @@ def refusal_body(refusal: RequestRefused) -> tuple[list[tuple[bytes, bytes]], by
     headers = [
         (b"content-type", b"application/json; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
+        (b"cache-control", b"private, no-store"),
         (b"connection", b"close"),
     ]
     if refusal.status in (429, 503):

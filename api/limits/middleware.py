@@ -1,5 +1,6 @@
 """The middleware of rate limits: says what is left in each answer; addresses pay for the paths without a token."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -43,7 +44,8 @@ class RateLimiting:
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *await _headers(scope)]
+                sent, limits = message.get("headers", ()), await _headers(scope)
+                message["headers"] = [*sent, *(() if _is_public(sent) else limits)]
             await send(message)
 
         if scope["path"] not in METERED:
@@ -54,6 +56,11 @@ class RateLimiting:
                 await send_answer(send_with_limits, refusal.status, _KIND, body, refusal_headers(refusal))
                 return
         await self._app(scope, receive, send_with_limits)
+
+
+def _is_public(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether caches may give the answer to other callers, whom what is left of this one's limits would mislead."""
+    return any(name == b"cache-control" and value.startswith(b"public") for name, value in headers)
 
 
 async def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:

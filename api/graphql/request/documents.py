@@ -23,6 +23,7 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from api.errors import RequestRefused, WrongLiteral, refusal_of
+from api.graphql.cache_policy import CachePolicy, policy_of
 from api.graphql.execution.executor import Selections
 from api.graphql.planning.plans import Plans
 from api.graphql.request.deprecations import Deprecations
@@ -62,6 +63,7 @@ class Operation:
     inputs: Inputs
     selections: Selections | None
     deprecations: Deprecations
+    cache_policy: CachePolicy | None
     costs: dict[tuple[Any, ...], tuple[int, str | None]] = field(default_factory=dict)
     inputs_by_scopes: dict[frozenset[str], Inputs] = field(default_factory=dict)
     plans: Plans = field(default_factory=Plans)
@@ -160,7 +162,9 @@ class Documents:
         for operation, size in measured:
             inputs = self._read_inputs(document, operation)
             deprecations = Deprecations(self._schema, _definitions(document), operation)
-            known = Operation(operation, size, inputs, None if size.directives else Selections(), deprecations)
+            policy = policy_of(self._schema, _definitions(document), operation)
+            selections = None if size.directives else Selections()
+            known = Operation(operation, size, inputs, selections, deprecations, policy)
             document.operations[known.name or ""] = known
         drop_tokens(node)
         return document

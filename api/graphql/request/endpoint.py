@@ -8,7 +8,6 @@ from functools import partial
 from math import ceil
 from typing import Any, Final, NamedTuple, cast
 
-import orjson
 import structlog
 from graphql import ExecutionResult, GraphQLError, default_field_resolver, default_type_resolver
 from graphql.execution.values import VariableValues
@@ -16,12 +15,15 @@ from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
-from api.errors import MASKED, REFUSALS, RequestRefused, public_errors, refusal_extensions, refusal_of
+from api.errors import REFUSALS, RequestRefused, refusal_of
 from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
 from api.graphql.graphiql.page import send_page
 from api.graphql.planning.running import Run
+from api.graphql.request.answers.encoding import answer_to_refusal, answer_to_result, encode
+from api.graphql.request.answers.public import Keeping, public_policy, without_person
+from api.graphql.request.answers.tokenless import TokenlessClient, check_tokenless
 from api.graphql.request.coercion import coerce_variables
 from api.graphql.request.documents import Document, Documents, Operation
 from api.graphql.request.parsing import DocumentInvalid
@@ -29,7 +31,6 @@ from api.graphql.request.persisted.store import ClientDocuments
 from api.graphql.request.persisted.texts import source_of
 from api.graphql.request.reading import (
     JSON,
-    RESPONSE_JSON,
     GraphQLRequest,
     accepts_events,
     accepts_html,
@@ -49,8 +50,8 @@ from api.http.endpoint import (
     MethodRefused,
     read_headers,
     receive_body,
-    refusal_headers,
     send_answer,
+    send_unchanged,
 )
 from api.http.json_body import may_be_heavy
 from api.http.request_metrics import summary_of
@@ -66,7 +67,6 @@ from engine.viewer import Viewer
 
 log = structlog.get_logger()
 
-_FIXED_STATUSES = {401, 405, 406, 413, 415, 429, 503, 504}  # sent also when the answer is application/json
 _METHODS = {"GET", "POST"}
 Answered = tuple[int, dict[str, Any], list[Header]] | Stream  # status, body and more headers, or many answers
 _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
@@ -103,7 +103,7 @@ class Accepts(NamedTuple):
 class GraphQLEndpoint:
     """An ASGI app for one path. `scope["state"]` must have `gateway` and `verifier`, see `api.app.LifespanState`.
 
-    Without `documents` there are no persisted documents.
+    Without `documents` there are no persisted documents; without `tokenless` every request needs a token.
     """
 
     def __init__(self, schema: Schema, *, graphiql: bool, timeout: float) -> None:
@@ -128,20 +128,28 @@ class GraphQLEndpoint:
         kind = choose_media_type(headers)
         scope["state"]["accepts"] = Accepts(kind is not None, accepts_events(headers))
         try:
-            viewer = await self._admit(scope)
+            viewer = await self._admit(scope, headers)
             answered = await self._answer(scope, receive, headers, viewer)
             if isinstance(answered, Stream):
                 await _send_events(scope, receive, send, viewer, answered)
                 return
             status, answer, extra = answered
         except REFUSALS as error:
-            status, answer, extra = _answer_to_refusal(refusal_of(error), kind, request_id)
+            status, answer, extra = answer_to_refusal(refusal_of(error), kind, request_id)
         except Disconnected:
             return
-        kind = kind or JSON
         if "errors" in answer:
             summary_of(scope).set_errors(answer)
-        await send_answer(send, status, kind.encode() + b"; charset=utf-8", encode(answer, request_id), extra)
+        content_type, body = (kind or JSON).encode() + b"; charset=utf-8", encode(answer, request_id)
+        keeping: Keeping | None = scope["state"].get("keeping")
+        if keeping is None or not keeping.allows(status, answer, body):
+            await send_answer(send, status, content_type, body, extra)
+            return
+        kept = keeping.headers(content_type, body)
+        if kept.are_those_of(headers):
+            await send_unchanged(send, kept)
+        else:
+            await send_answer(send, status, content_type, body, kept)
 
     async def answer(self, scope: Scope, receive: Receive, request: GraphQLRequest, viewer: Viewer) -> Answered:
         """Answer one operation of an admitted viewer; `scope` is that of an HTTP request. Raises `REFUSALS`.
@@ -150,10 +158,13 @@ class GraphQLEndpoint:
         """
         return await self._answer_before_timeout(scope, receive, request, viewer)
 
-    async def _admit(self, scope: Scope) -> Viewer:
+    async def _admit(self, scope: Scope, headers: Headers) -> Viewer:
         """The viewer. A caller without a valid token learns nothing about the rest of the request."""
         if scope["method"] not in _METHODS:
             raise MethodRefused("GET, POST", "Use POST; GET is for queries only.")
+        tokenless: TokenlessClient | None = scope["state"].get("tokenless")
+        if tokenless is not None and scope["method"] == "GET" and b"authorization" not in headers:
+            return await tokenless.admit(scope)
         return await admit(scope)
 
     async def _answer(self, scope: Scope, receive: Receive, headers: Headers, viewer: Viewer) -> Answered:
@@ -190,12 +201,15 @@ class GraphQLEndpoint:
     ) -> Answered:
         gateway: Gateway = scope["state"]["gateway"]
         documents: ClientDocuments | None = scope["state"].get("documents")
+        check_tokenless(viewer, request.query is None)
         source = await source_of(request, viewer, documents)
         document = await self._document(source.text, viewer, gateway.turns)
         if source.registered is not None and documents is not None:
             await documents.keep(viewer, source.text, source.registered)
         operation = document.operation(request.operation_name)
         summary_of(scope).operation = operation.label
+        policy = public_policy(scope["method"], request, source, operation)
+        check_tokenless(viewer, policy is not None)
         cost = self._check(scope["method"], viewer, document, operation, request.variables)
         meter, units = meter_of(scope), ceil(cost / COST_OF_UNIT)
         if operation.is_subscription:
@@ -207,6 +221,9 @@ class GraphQLEndpoint:
             await meter.take(units)
         request_id = scope["state"].get("request_id", "")
         context = Context(viewer, gateway, request_id, source.trusted)
+        if policy is not None:
+            context.viewer, context.shown = without_person(viewer), {}
+            scope["state"]["keeping"] = Keeping(policy, context.shown)
         with telemetry.span(operation.span):
             async with self._dear_place(viewer.caller) if units > DEAR else _NO_PLACE_NEEDED:
                 variables = await self._coerce(document, operation, request, viewer, gateway.turns)
@@ -219,7 +236,7 @@ class GraphQLEndpoint:
                     async with meter.taking(units):
                         with while_connected(receive):
                             result = await self._run(document, operation, variables, context)
-        return _answer_to_result(result, request_id)
+        return answer_to_result(result, request_id)
 
     async def _subscribe(
         self,
@@ -360,41 +377,3 @@ async def _events(answers: AsyncIterator[dict[str, Any]], request_id: str) -> As
     async for answer in answers:
         yield event("next", encode(answer, request_id))
     yield event("complete")
-
-
-def _answer_to_result(result: ExecutionResult, request_id: str) -> tuple[int, dict[str, Any], list[Header]]:
-    if not result.errors:
-        return 200, {"data": result.data}, []
-    if result.data is None and all(error.path is None for error in result.errors):
-        raise DocumentInvalid("BAD_USER_INPUT", result.errors)  # a directive is wrong; no resolver has run
-    errors = public_errors(result.errors, request_id)
-    answer = {"data": result.data, "errors": errors}
-    if any(value is not None for value in (result.data or {}).values()):
-        return 200, answer, []
-    for error in result.errors:
-        if isinstance(error.original_error, REFUSALS):
-            raise refusal_of(error.original_error)  # the whole request, for example for too many events
-    if any(error["extensions"]["code"] == "SERVICE_UNAVAILABLE" for error in errors):
-        return 503, answer, [(b"retry-after", b"1")]
-    return 200, answer, []
-
-
-def _answer_to_refusal(
-    refusal: RequestRefused, kind: str | None, request_id: str
-) -> tuple[int, dict[str, Any], list[Header]]:
-    errors = refusal.errors if isinstance(refusal, DocumentInvalid) else [GraphQLError(str(refusal))]
-    answer = {"errors": public_errors(errors, request_id, default=refusal.code)}
-    answer["errors"][0]["extensions"].update(refusal_extensions(refusal))
-    fixed = refusal.status in _FIXED_STATUSES or refusal.code == "BAD_REQUEST"
-    status = refusal.status if fixed or kind == RESPONSE_JSON else 200
-    return status, answer, refusal_headers(refusal)
-
-
-def encode(answer: dict[str, Any], request_id: str) -> bytes:
-    """The answer as JSON."""
-    try:
-        return orjson.dumps(answer)
-    except TypeError:  # a field of type JSON has a value that JSON cannot express
-        log.exception("answer_not_encoded", request_id=request_id)
-        extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id}
-        return orjson.dumps({"errors": [{"message": MASKED, "extensions": extensions}]})

@@ -11,7 +11,8 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import REFUSALS, RequestRefused, masked_answer, refusal_of
-from api.graphql.request.endpoint import Accepts, GraphQLEndpoint, encode
+from api.graphql.request.answers.encoding import encode
+from api.graphql.request.endpoint import Accepts, GraphQLEndpoint
 from api.graphql.request.subscribing import Stream, refused_answer
 from api.graphql.subscriptions.messages import (
     Close,

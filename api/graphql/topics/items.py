@@ -190,7 +190,8 @@ class ItemQuery:
         market: Market = None,
     ) -> Item | None:
         """The live item with this id."""
-        return Item.live(info.context.gateway.catalogue, check_id(id, "id"), market)
+        info.context.note_shown((check_id(id, "id"),))
+        return Item.live(info.context.gateway.catalogue, id, market)
 
     @strawberry.field(
         permission_classes=[requires("catalog:read")],
@@ -225,6 +226,7 @@ class ItemQuery:
                 for place, number in places[:first]
                 if (record := gateway.catalogue.item(number)) is not None
             ]
+        info.context.note_shown(ids or [edge.node.id for edge in edges])
         page = Connection.of(edges, after, more=len(places) > first)
         return ItemConnection(edges=edges, nodes=page.nodes, page_info=page.page_info, total_count=total)
 

@@ -117,6 +117,8 @@ class EdgeColumns(Columns["RecommendationEdge"]):
         shown: list[Any] = catalogue.items(page.numbers)
         assert all(shown)
         causes = [cause or one for cause, one in zip(catalogue.items(page.because), shown, strict=True)]
+        if context.shown is not None:
+            context.note_shown(item.id for item in (*shown, *causes))
         return cls(Table(page, shown, causes, versions_of(shown), impression, person, market, context))
 
     def __len__(self) -> int:

@@ -153,7 +153,7 @@ async def test_a_query_is_answered(client: httpx.AsyncClient) -> None:
     response = await client.post("/graphql", json={"query": "{ hello client }"})
     assert response.status_code == 200
     assert response.json() == {"data": {"hello": "hello world", "client": "shop"}}
-    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["cache-control"] == "private, no-store"
 
 
 async def test_variables_and_the_operation_name_are_used(client: httpx.AsyncClient) -> None:
