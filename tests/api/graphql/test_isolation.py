@@ -11,6 +11,7 @@ from aio_pika.abc import AbstractChannel
 from graphql import GraphQLInputObjectType, GraphQLObjectType, get_named_type, is_introspection_type
 
 from api.gateway import Gateway
+from api.graphql.planning import plans
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
 from api.graphql.types.nodes import node_id_of
@@ -151,10 +152,12 @@ async def as_person(http: httpx.AsyncClient, id: str = "anna", kind: str = USER_
     await authorize(http, grant_type=TOKEN_EXCHANGE, **form)
 
 
+@pytest.mark.parametrize("unplanned", [0, 100])
 @pytest.mark.parametrize("kind", [USER_ID, ANONYMOUS_ID])
 async def test_people_who_are_there_and_people_who_are_not_are_refused_alike(
-    shop: httpx.AsyncClient, kind: str
+    shop: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, kind: str, unplanned: int
 ) -> None:
+    monkeypatch.setattr(plans, "_COMPILED_AT", unplanned)  # requests for a document before it has a plan
     assert (await ask(shop, 'query { user(id: "bert") { known traits } }')) == {
         "known": True,
         "traits": {"city": "Bern"},
