@@ -104,7 +104,8 @@ class RecommendationContext:
     item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
         description="The ids of items that the page shows: similar items take turns with what the person likes, they"
-        " themselves and their variants are left out. At most 100 ids in `itemIds`, `cartItemIds` and `recentItemIds` together.",
+        " themselves and their variants are left out. At most 100 ids in `itemIds`, `cartItemIds` and `recentItemIds`"
+        " together.",
     )
     cart_item_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
