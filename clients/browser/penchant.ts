@@ -48,12 +48,13 @@ const LINGER = 1_000; // milliseconds that an event waits for others
 const VISIBLE = 1_000; // milliseconds that half of an item is in view before it counts as seen
 const LONGEST_PAUSE = 300_000; // milliseconds between two tries
 const TRACK = `mutation Track($events: [EventInput!]!) {
-  trackEvents(events: $events) { results(only: [RETRY, REJECTED]) { index outcome field } } }`;
+  trackEvents(events: $events) { results(only: [RETRY, REJECTED]) { index outcome field message } } }`;
 
 interface Result {
   index: number;
   outcome: string;
   field: string[] | null;
+  message: string | null;
 }
 
 /** Start. Items are elements with `data-item-id`, inside or with `data-impression-id`. */
@@ -121,7 +122,7 @@ export function start(options: Options): Penchant {
   /** Take the events off the queue that the answer settles. False: send the rest later. */
   const settle = (sent: TrackedEvent[], results: Result[]): boolean => {
     const again = new Set<TrackedEvent>();
-    for (const { index, outcome, field } of results) {
+    for (const { index, outcome, field, message } of results) {
       const event = sent[index];
       if (!event) continue;
       if (outcome === "RETRY") again.add(event);
@@ -129,7 +130,7 @@ export function start(options: Options): Penchant {
         delete event.id; // the clock of the browser is wrong: let the server set both
         delete event.occurredAt;
         again.add(event);
-      }
+      } else console.warn("Penchant refused an event:", message, event);
     }
     queue = queue.filter((event) => !sent.includes(event) || again.has(event));
     keep();
@@ -159,6 +160,7 @@ export function start(options: Options): Penchant {
     }
     const { data, errors } = await answer.json();
     const results: Result[] | undefined = data?.trackEvents?.results;
+    if (!results) console.warn("Penchant refused events:", errors?.[0]?.message);
     if (!results && answer.status !== 413 && errors?.[0]?.extensions?.code !== "BAD_USER_INPUT") {
       token = undefined;
       return false;

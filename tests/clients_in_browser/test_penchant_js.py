@@ -215,6 +215,19 @@ async def test_what_was_not_sent_is_sent_when_the_page_is_left(shop: Shop, brows
 
 
 @pytest.mark.browser
+async def test_a_refused_event_is_dropped_and_its_reason_is_in_the_console(
+    shop: Shop, browser: Chromium, pool: Pool
+) -> None:
+    browser.go(shop.url)
+    browser.until(lambda: browser.evaluate("typeof shop") == "object", "the script runs")
+    browser.evaluate("console.warn = (...said) => { window.said = JSON.stringify(said) }; shop.consent(true)")
+    browser.evaluate("shop.track({type: 'CLICK', itemId: 'milk', impressionId: 'forged'}); shop.view('tea')")
+    browser.until(lambda: "impressionId" in (browser.evaluate("window.said") or ""), "the reason is shown")
+    assert "tea" in {each["item_id"] for each in await stored(pool, 2)}
+    browser.until(lambda: browser.evaluate("localStorage['penchant.events'] || 'none'") == "none", "nothing waits")
+
+
+@pytest.mark.browser
 async def test_an_event_too_large_to_be_taken_does_not_hold_up_the_others(
     shop: Shop, browser: Chromium, pool: Pool
 ) -> None:
