@@ -2,9 +2,8 @@
 
 from collections.abc import AsyncIterator, Hashable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -20,8 +19,7 @@ _CONTAINERS = (dict, list)
 _NO_MARKS: Final = bytes(set(range(256)) - set(b'[{,"'))
 
 
-@dataclass(frozen=True, slots=True)
-class Json:
+class Json(NamedTuple):
     """A JSON value within the bounds, and how many values it consists of, itself included."""
 
     value: Any

@@ -1,8 +1,7 @@
 """GraphQL over HTTP: reads the operation of a request, and the media type to answer in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from api.errors import RequestRefused
@@ -16,8 +15,7 @@ _OFFERED = (JSON, RESPONSE_JSON)
 LONGEST_DOCUMENT_ID: Final = LONGEST_ALIAS  # characters
 
 
-@dataclass(frozen=True, slots=True)
-class GraphQLRequest:
+class GraphQLRequest(NamedTuple):
     """One operation to run. `nodes` is the number of JSON values in `variables`, or more.
 
     Its document is the text `query`, or the persisted one that `document_id` names. With both, `document_id` is the

@@ -1,6 +1,8 @@
 """A person's state is base and delta. No event counts twice, whatever is lost or delivered again."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -281,3 +283,14 @@ async def test_the_reading_of_a_person_is_cancelled_with_the_last_field_that_wai
     async with asyncio.timeout(30):
         await reader.cancelled.wait()
     assert reader.reads == 1
+
+
+def test_a_loader_is_freed_without_a_garbage_collection() -> None:
+    gc.disable()
+    try:
+        loader = PersonLoader(cast(Any, None))
+        seen = weakref.ref(loader)
+        del loader
+        assert seen() is None
+    finally:
+        gc.enable()
