@@ -14,7 +14,7 @@ from api.graphql.planning.plan import Fields, compile_plan
 log = structlog.get_logger()
 
 _COMPILED_AT: Final = 3  # requests: compiling takes as long as some requests without a plan
-_MAX_PLANS: Final = 8  # per operation, for different values of the variables in its directives
+_MAX_PLANS: Final = 8  # per operation: the first values of the variables in its directives
 
 
 class Plans:
@@ -35,8 +35,8 @@ class Plans:
             self._deciding = tuple(sorted(_deciding_variables(executor.operation, executor.fragments.values())))
         key = tuple([variables.coerced.get(name) for name in self._deciding])
         if key not in self._plans:
-            if len(self._plans) >= _MAX_PLANS:
-                self._plans.clear()
+            if len(self._plans) >= _MAX_PLANS:  # compiling more, again and again, would cost more than it saves
+                return None
             self._plans[key] = _compiled(make_executor())
         return self._plans[key]
 
