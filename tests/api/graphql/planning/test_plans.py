@@ -9,6 +9,7 @@ from graphql.execution.values import VariableValues
 from strawberry.utils.str_converters import to_camel_case
 
 from api.graphql.execution.executor import Executor
+from api.graphql.planning import plans as module
 from api.graphql.planning.plan import compile_plan
 from api.graphql.planning.plans import Plans
 from api.graphql.types.permissions import check_permissions
@@ -154,6 +155,23 @@ def test_there_is_a_plan_for_each_value_of_the_variables_in_directives() -> None
     assert found(plans, text, yes=True, text="b") is first
     assert found(plans, text, yes=False, text="a") is not first
     assert found(plans, text, yes=True, text="c") is first
+
+
+def test_more_values_of_directives_than_are_kept_compile_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Executor] = []
+
+    def compile_one(executor: Executor) -> Any:
+        compiled.append(executor)
+        return compile_plan(executor)
+
+    monkeypatch.setattr(module, "compile_plan", compile_one)
+    plans, names = Plans(), [f"v{number}" for number in range(4)]
+    declared = " ".join(f"${name}: Boolean!" for name in names)
+    text = f"query({declared}) {{ thing {{ nodeId {' '.join(f'{n}: nodeId @include(if: ${n})' for n in names)} }} }}"
+    for _ in range(2):
+        for bits in range(2 ** len(names)):
+            found(plans, text, **{name: bool(bits >> at & 1) for at, name in enumerate(names)})
+    assert len(compiled) == module._MAX_PLANS
 
 
 def test_what_only_graphql_core_can_execute_has_no_plan() -> None:
