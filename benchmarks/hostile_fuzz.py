@@ -20,6 +20,7 @@ CONNECTIONS = 8
 REQUESTS = 0.1  # share of random requests to all entrances
 TIMEOUT = 30.0  # seconds
 MOST_SHOWN = 2_000  # characters of a request
+ENDS = (b"connection: close", b"transfer-encoding: chunked")  # in a head: the connection is not used for another request
 
 
 @dataclass
@@ -116,7 +117,7 @@ class Fuzzer:
                 wire.close()
             return None
         self._judge(head, body, sent)
-        if b"connection: close" in head or status_of(head) == "500":  # the server closes after an unexpected error
+        if status_of(head) == "500" or any(end in head for end in ENDS):  # the server closes after an unexpected error
             wire.close()
             return None
         return wire
