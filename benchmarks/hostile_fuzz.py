@@ -20,7 +20,7 @@ CONNECTIONS = 8
 REQUESTS = 0.1  # share of random requests to all entrances
 TIMEOUT = 30.0  # seconds
 MOST_SHOWN = 2_000  # characters of a request
-ENDS = (b"connection: close", b"transfer-encoding: chunked")  # in a head: the connection is not used for another request
+ENDS = (b"connection: close", b"transfer-encoding: chunked")  # in a head: the connection is not used again
 
 
 @dataclass
