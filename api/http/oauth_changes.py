@@ -48,7 +48,8 @@ class OAuthChanges:
             self._next, self._known = new.next, new.numbers
 
     async def _read_all(self) -> None:
-        following, tokens, families = await oldest_open(self._pool), set[str](), set[str]()
+        seen = await list_changes(self._pool, await oldest_open(self._pool))
+        tokens, families = set[str](), set[str]()
         async for page in revoked_tokens(self._pool):
             tokens.update(page)
         async for page in revoked_families(self._pool):
@@ -56,7 +57,7 @@ class OAuthChanges:
         old = self.tokens, self.families
         self.tokens, self.families = tokens, families
         self._counts.update(KINDS)
-        self._next, self._known, self._all_read_at = following, [], monotonic()
+        self._next, self._known, self._all_read_at = seen.next, seen.numbers, monotonic()
         for ids in old:
             await _empty(ids)
 
