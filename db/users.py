@@ -127,7 +127,7 @@ async def stream_user_ids(connection: Connection, at_once: int = 1_000) -> Async
 
 
 async def known_people(connection: Connection, people: Sequence[Person]) -> set[Person]:
-    """Those of these people whom the shop described, or who have any event.
+    """Those of these people who have traits or an event.
 
     An event of a user is no guest's, whatever anonymous id it names; a guest who became a user is known, and so is a
     user who was merged.

@@ -59,7 +59,7 @@ class RateLimiting:
 
 
 def _is_public(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether caches may give the answer to other callers, whom what is left of this one's limits would mislead."""
+    """Whether caches may give the answer to other callers: it must not say what is left of this one's limits."""
     return any(name == b"cache-control" and value.startswith(b"public") for name, value in headers)
 
 

@@ -206,7 +206,7 @@ class PeopleReader:
         return has_events(state) or person in await self.known_people([person])
 
     async def known_people(self, people: Sequence[Person]) -> set[Person]:
-        """Those about whom the shop sent traits or events, as far as Postgres knows; none while it is away."""
+        """Those who have traits or an event in Postgres; none while it is away."""
         try:
             return await known_people(self._pool, people)
         except StoreUnavailable as error:

@@ -259,7 +259,7 @@ class JobSubscription:
 
 
 def read_job_id(id: str) -> int:
-    """The number of a job, 0 for a text that is none."""
+    """The number of a job; 0 for a text that is not a number."""
     return int(id) if id.isascii() and id.isdigit() and len(id) <= MAX_ID_DIGITS else 0
 
 

@@ -29,7 +29,7 @@ class CacheControlScope(Enum):
     " so is every answer with it: no cache keeps it. It is declared as in Apollo Server.",
 )
 class CacheControl:
-    """How long a field may be kept, and by whom."""
+    """How long a field may be kept, and by which caches."""
 
     max_age: int | None = strawberry.UNSET
     scope: CacheControlScope | None = strawberry.UNSET
