@@ -78,6 +78,7 @@ def _serve(
     """Answer until SIGTERM; `sockets` are bound already."""
     import uvicorn
 
+    from api.http.connections.idle import NewConnection
     from api.http.connections.protocol import GatewayProtocol
     from api.http.connections.websockets import GatewayWebSocket
     from api.http.server import GatewayServer
@@ -89,7 +90,7 @@ def _serve(
         host=where[0],
         port=where[1],
         loop="uvloop",
-        http=GatewayProtocol,
+        http=NewConnection,
         ws=GatewayWebSocket,
         lifespan="on",
         log_config=None,
