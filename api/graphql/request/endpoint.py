@@ -71,7 +71,8 @@ _METHODS = {"GET", "POST"}
 Answered = tuple[int, dict[str, Any], list[Header]] | Stream  # status, body and more headers, or many answers
 _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
 COST_OF_UNIT = 10  # of an operation: so much takes one unit of the caller's limits
-DEAR = 40  # units; of the operations that take more, each caller has `DEAR_AT_ONCE` at a time
+DEAR_QUERY = 40  # units; of the operations that take more, each caller has `DEAR_AT_ONCE` at a time
+DEAR_MUTATION = 150  # units; a batch of 100 events takes fewer: it mostly waits, for others and for the broker
 DEAR_AT_ONCE = 2
 DEAR_PATIENCE = 1.0  # seconds; then another begins: those before it may wait for a store
 _DEAR_WAITING = 1_000
@@ -224,8 +225,9 @@ class GraphQLEndpoint:
         if policy is not None:
             context.viewer, context.shown = without_person(viewer), {}
             scope["state"]["keeping"] = Keeping(policy, context.shown)
+        dear = DEAR_QUERY if operation.is_query else DEAR_MUTATION
         with telemetry.span(operation.span):
-            async with self._dear_place(viewer.caller) if units > DEAR else _NO_PLACE_NEEDED:
+            async with self._dear_place(viewer.caller) if units > dear else _NO_PLACE_NEEDED:
                 variables = await self._coerce(document, operation, request, viewer, gateway.turns)
                 gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
                 if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
