@@ -17,7 +17,8 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from core.contract import Event, EventType, Person, microseconds
 from core.errors import StoreFull, StoreUnavailable
-from db.shared_connection import Command, SharedConnection
+from db.redis_link import Command
+from db.shared_connection import SharedConnection
 
 _UNAVAILABLE: Final = (RedisError, OSError)  # TimeoutError is an OSError
 
