@@ -1,8 +1,8 @@
 """The first middleware that may refuse a request: gives it an id, and limits its body and the requests at work."""
 
 import asyncio
+import os
 from contextlib import suppress
-from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,7 +46,7 @@ class EdgeGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = uuid4().hex
+        request_id = os.urandom(16).hex()
         scope.setdefault("state", {})["request_id"] = request_id
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         send_with_id = _send_with_id(send, request_id)

@@ -199,6 +199,8 @@ class PeopleReader:
         return self._without_old_dislikes(fold(base, self._fresh(read.delta))), read.degraded
 
     def _without_old_dislikes(self, state: State) -> State:
+        if not len(state.opinions):
+            return state
         return state.without_dislikes_before(int((clock.now() - self._dislikes_hold).timestamp()))
 
     async def known(self, person: Person, state: State) -> bool:

@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 
 from api.errors import RequestRefused
 from api.http.connections.heads import check_handshake, check_head
+from api.http.connections.joined_writes import JoinedWrites
 from api.http.connections.turns import Lane, LaneFull, Turns
 from api.http.guard import PROBES
 from api.http.refusals import refusal_body
@@ -106,7 +107,10 @@ class GatewayProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._unset_keepalive_if_required()  # it runs when this head waited for the answer before it
         self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before and self.scope["method"] != "HEAD":
+            self.cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment]
         self._in_head, self._overhead = False, 0
         if other_protocol:
             self.cycle.keep_alive = False  # the parser cannot say where the next request begins
