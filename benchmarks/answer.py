@@ -17,6 +17,7 @@ from benchmarks.figures import Figure
 from benchmarks.gateway_connection import GatewayConnection
 from benchmarks.layer import serve
 from benchmarks.processes import listening_process, resident_mb, running_seconds
+from benchmarks.saturation import p99_at_share
 from benchmarks.shop import Shop, shop
 from cli.gateway_client import answers
 from cli.stack.folder import free_ports
@@ -49,6 +50,7 @@ def run(seed: int) -> dict[str, Figure]:
         gateway = GatewayConnection(found.client.base_url, found.client.token(), HTTP_TIMEOUT)
         figures = _latency(found, gateway, seed)
         figures |= _cpu(found, gateway, pid, one_list)
+        figures |= p99_at_share(found, QUERY, seed)
         figures["rss_mb"] = Figure(resident_mb(pid), "MB", reference="limit 350 MB")
         gateway.close()
     return figures
