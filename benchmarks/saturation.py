@@ -85,12 +85,12 @@ class _Traffic:
 
     async def measure(self) -> Measured:
         """Close the loop for some seconds, then open it."""
-        connections = [await AsyncConnection.opened(self._address) for _ in range(CONNECTIONS)]
         writing = asyncio.create_task(self._write(await AsyncConnection.opened(self._address)))
         try:
-            await self._closed(connections[:CALLERS], WARM_UP)
-            most = await self._closed(connections[:CALLERS], SEARCH) / SEARCH
-            due, milliseconds = await self._open(connections, SHARE * most)
+            callers = await self._connections(CALLERS)
+            await self._closed(callers, WARM_UP)
+            most = await self._closed(callers, SEARCH) / SEARCH
+            due, milliseconds = await self._open(SHARE * most)
         finally:
             writing.cancel()
             await asyncio.wait({writing})
@@ -111,10 +111,14 @@ class _Traffic:
         await asyncio.gather(*map(call, connections))
         return answers
 
-    async def _open(self, connections: Sequence[AsyncConnection], rate: float) -> tuple[list[float], list[float]]:
+    async def _connections(self, number: int) -> list[AsyncConnection]:
+        """New ones: the gateway closes one that is idle for some seconds."""
+        return [await AsyncConnection.opened(self._address) for _ in range(number)]
+
+    async def _open(self, rate: float) -> tuple[list[float], list[float]]:
         """Send `rate` requests a second at random moments; none waits for an earlier one's answer."""
         idle, times = asyncio.Queue[AsyncConnection](), list[tuple[float, float]]()
-        for connection in connections:
+        for connection in await self._connections(CONNECTIONS):
             idle.put_nowait(connection)
         began = monotonic()
 
