@@ -69,6 +69,7 @@ for at = 1, #KEYS do
 end
 return answer
 """
+_REFUSED: Final = struct.pack(">d", 0)  # how an answer begins
 _DIGEST: Final = sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -102,7 +103,8 @@ def is_refused(begun: Answers) -> bool:
     """Whether it is known already that the units are not there. An error is left to `finish`."""
     if not begun.done() or begun.cancelled() or begun.exception() is not None:
         return False
-    return not _taken(begun.result()[0]).allowed
+    packed: bytes = begun.result()[0]
+    return packed.startswith(_REFUSED)
 
 
 def _command(charges: Sequence[Charge]) -> Command:

@@ -78,7 +78,7 @@ class PeopleReader:
         The state of a merged user is that of the user they are now: one more pipeline. While neither base nor recent
         events change, this returns the same object.
         """
-        state, degraded = await self._state(person, [], follow=True)
+        state, degraded = await self._state(person, (), follow=True)
         return self._without_old_dislikes(state), degraded
 
     async def state_until(self, person: Person, until: float) -> State | None:
