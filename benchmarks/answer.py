@@ -17,12 +17,13 @@ from benchmarks.figures import Figure
 from benchmarks.gateway_connection import GatewayConnection
 from benchmarks.layer import serve
 from benchmarks.processes import listening_process, resident_mb, running_seconds
+from benchmarks.saturation import p99_at_share
 from benchmarks.shop import Shop, shop
 from cli.gateway_client import answers
 from cli.stack.folder import free_ports
 from cli.stack.processes import wait_until
 
-MINUTES = 4
+MINUTES = 5
 WARM_UP, REQUESTS = 200, 3_000  # requests for the latency
 ROUNDS, CALLS = 15, 200  # rounds over all ways of asking, calls of each way in a round
 FEW_USERS = 20  # whose lists are asked for again
@@ -49,6 +50,7 @@ def run(seed: int) -> dict[str, Figure]:
         gateway = GatewayConnection(found.client.base_url, found.client.token(), HTTP_TIMEOUT)
         figures = _latency(found, gateway, seed)
         figures |= _cpu(found, gateway, pid, one_list)
+        figures |= p99_at_share(found, QUERY, seed)
         figures["rss_mb"] = Figure(resident_mb(pid), "MB", reference="limit 350 MB")
         gateway.close()
     return figures

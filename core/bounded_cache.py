@@ -56,7 +56,7 @@ class BoundedCache(Generic[Key, Value]):
     def renew(self, key: Key) -> None:
         """Keep the value of this key, which was just found, as if from now on."""
         kept = self._kept[key]
-        self._kept[key] = kept._replace(until=monotonic() + self._seconds)
+        self._kept[key] = _Kept(kept.value, kept.size, monotonic() + self._seconds)
         self._kept.move_to_end(key)
 
     def drop(self, key: Key) -> None:

@@ -17,7 +17,8 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from core.contract import Event, EventType, Person, microseconds
 from core.errors import StoreFull, StoreUnavailable
-from db.shared_connection import Command, SharedConnection
+from db.redis_link import Answers, Command, ConnectionLost
+from db.shared_connection import SharedConnection
 
 _UNAVAILABLE: Final = (RedisError, OSError)  # TimeoutError is an OSError
 
@@ -98,6 +99,10 @@ class _Client(Redis):
             raise
         except _UNAVAILABLE as error:
             raise _unavailable(error) from error
+
+    def ask_now(self, *commands: Command) -> Answers | None:
+        """What `ask` asks, without waiting; None when no connection is open."""
+        return self._shared.ask_now(commands)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close all connections."""
@@ -187,6 +192,24 @@ def document_keys(client_id: str) -> tuple[str, str]:
 async def ask(redis: Redis, *commands: Command) -> list[Any]:
     """The answers to short commands, on the connection that all callers share. Also raises NoScriptError."""
     return await cast(_Client, redis).ask(*commands)
+
+
+def ask_now(redis: Redis, *commands: Command) -> Answers | None:
+    """Send what `ask` sends, without waiting: `answers_of` waits. None when no connection is open.
+
+    What others ask in the same round of the event loop goes with it, in one piece.
+    """
+    return cast(_Client, redis).ask_now(*commands)
+
+
+async def answers_of(asked: Answers) -> list[Any]:
+    """The answers to what `ask_now` sent. Raises what `ask` raises, and ConnectionLost: then one may ask again."""
+    try:
+        return await asked
+    except (NoScriptError, ConnectionLost):
+        raise
+    except _UNAVAILABLE as error:
+        raise _unavailable(error) from error
 
 
 async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[bytes]]:

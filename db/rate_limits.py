@@ -2,19 +2,18 @@
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from db.cache import ask
+from db.cache import answers_of, ask, ask_now
 from db.postgres import Connection
+from db.redis_link import Answers, Command, ConnectionLost
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """Units that a request takes from what is kept under `key`: at most `most` in `seconds`.
 
     With `by_window` they are counted anew in each window, of those that begin at multiples of `seconds` since 1970.
@@ -70,6 +69,7 @@ for at = 1, #KEYS do
 end
 return answer
 """
+_REFUSED: Final = struct.pack(">d", 0)  # how an answer begins
 _DIGEST: Final = sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -78,14 +78,44 @@ async def take(redis: Redis, charges: Sequence[Charge]) -> Taken:
 
     Raises StoreUnavailable while Redis is away, too slow, or full.
     """
-    words: list[Any] = [len(charges), *(charge.key for charge in charges)]
+    try:
+        (packed,) = await ask(redis, _command(charges))
+    except NoScriptError:  # Redis was restarted, or its scripts were flushed
+        (packed,) = await ask(redis, ("EVAL", _TAKE, *_command(charges)[2:]))
+    return _taken(packed)
+
+
+def begin(redis: Redis, charges: Sequence[Charge]) -> Answers | None:
+    """Ask for the units in one piece with what else is asked now: `finish` waits. None when no connection is open."""
+    return ask_now(redis, _command(charges))
+
+
+async def finish(redis: Redis, charges: Sequence[Charge], begun: Answers) -> Taken:
+    """What `take` returns, of charges that were begun."""
+    try:
+        (packed,) = await answers_of(begun)
+    except (NoScriptError, ConnectionLost):
+        return await take(redis, charges)
+    return _taken(packed)
+
+
+def is_refused(begun: Answers) -> bool:
+    """Whether it is known already that the units are not there. An error is left to `finish`."""
+    if not begun.done() or begun.cancelled() or begun.exception() is not None:
+        return False
+    packed: bytes = begun.result()[0]
+    return packed.startswith(_REFUSED)
+
+
+def _command(charges: Sequence[Charge]) -> Command:
+    words: list[Any] = ["EVALSHA", _DIGEST, len(charges), *[charge.key for charge in charges]]
     for charge in charges:
         words += (charge.units, charge.most, charge.seconds, int(charge.by_window))
-    try:
-        (packed,) = await ask(redis, ("EVALSHA", _DIGEST, *words))
-    except NoScriptError:  # Redis was restarted, or its scripts were flushed
-        (packed,) = await ask(redis, ("EVAL", _TAKE, *words))
-    allowed, now, *used = struct.unpack(f">{2 + len(charges)}d", packed)
+    return tuple(words)
+
+
+def _taken(packed: bytes) -> Taken:
+    allowed, now, *used = struct.unpack(f">{len(packed) // 8}d", packed)
     return Taken(allowed == 1, tuple(used), now / 1_000_000)
 
 

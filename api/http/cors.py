@@ -54,20 +54,25 @@ class Cors:
         if scope["type"] != "http" or scope["path"] not in PATHS:
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
+        origin = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None)
         allowed = origin is not None and await scope["state"]["authority"].origins.allowed_origin(origin)
-        if origin is not None and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await _answer_preflight(headers, origin if allowed else None, send)
-            return
+        if origin is not None and scope["method"] == "OPTIONS":
+            headers = Headers(scope=scope)
+            if "access-control-request-method" in headers:
+                await _answer_preflight(headers, origin if allowed else None, send)
+                return
         await self._app(scope, receive, _send_with_cors(send, origin if allowed else None))
 
 
 def _send_with_cors(send: Send, origin: str | None) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers.add_vary_header("Origin")
+            sent = message.setdefault("headers", [])
+            if origin is None and not any(name == b"vary" for name, _ in sent):
+                message["headers"] = [*sent, (b"vary", b"Origin")]
+            else:
+                headers = MutableHeaders(scope=message)
+                headers.add_vary_header("Origin")
             if origin is not None:
                 headers["Access-Control-Allow-Origin"] = origin
                 headers["Access-Control-Expose-Headers"] = EXPOSED

@@ -1,8 +1,8 @@
 """The first middleware that may refuse a request: gives it an id, and limits its body and the requests at work."""
 
 import asyncio
+import os
 from contextlib import suppress
-from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +15,7 @@ SMALL_BODY = 65_536  # bytes; what a body has beyond them counts in MAX_LARGE_BO
 MAX_LARGE_BODIES = 134_217_728  # bytes that all larger bodies of a process may hold while they arrive
 LINGER = 1.0  # seconds a body that is too large is read on, so that its caller gets the answer instead of a reset
 MAX_DISCARDED = 16_777_216  # bytes read in that time
+WHOLE = "body_is_whole"  # in the state of requests whose body the server has read already
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})  # cheap, and needed most when the process is busy
 
 
@@ -46,7 +47,7 @@ class EdgeGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = uuid4().hex
+        request_id = os.urandom(16).hex()
         scope.setdefault("state", {})["request_id"] = request_id
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         send_with_id = _send_with_id(send, request_id)
@@ -77,6 +78,8 @@ class EdgeGuard:
         length = framing.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._max_body:
             raise self._too_large()
+        if scope["state"].get(WHOLE):
+            return _receive_of(await self._read(receive), receive)
         try:
             async with asyncio.timeout(self._timeout):
                 body = await self._read(receive)

@@ -2,10 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -13,6 +12,8 @@ from api.limits.policies import Bucket, Buckets
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db import rate_limits
+from db.rate_limits import Charge
+from db.redis_link import Answers
 
 PAUSE: Final = 1.0  # seconds without calls to Redis after one failed; then one request tries it
 LOCAL_SHARE: Final = 0.25  # of a rate comes back in each process while Redis is away
@@ -20,8 +21,7 @@ MAX_COUNTED: Final = 20_000  # keys of each table
 ASK_AGAIN: Final = 5.0  # seconds a caller is known to be over a limit; after that Redis is asked again
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """How full one bucket is. `wait`: seconds until the units asked for fit in; 0 when they did."""
 
     bucket: Bucket
@@ -30,8 +30,7 @@ class Level:
     wait: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether the units were taken, and the levels that are known."""
 
     allowed: bool
@@ -41,6 +40,17 @@ class Verdict:
     def over(self) -> list[Level]:
         """The buckets that have too few units."""
         return [level for level in self.levels if level.wait > 0]
+
+
+class Asked(NamedTuple):
+    """Units that Redis was asked for."""
+
+    charges: list[Charge]
+    answers: Answers
+
+    def is_refused(self) -> bool:
+        """Whether Redis has refused them already."""
+        return rate_limits.is_refused(self.answers)
 
 
 class Counts:
@@ -106,6 +116,25 @@ class Limiter:
                 log_unavailable(error, doing="count requests for all gateways")
             return self._take_locally(buckets, units)
         self._paused_until = 0.0
+        return self._verdict(buckets, units, taken)
+
+    def begin(self, buckets: Buckets, units: int) -> Asked | None:
+        """Ask for the units without waiting: `finish` waits. None when `take` may know better than Redis."""
+        if self._over or self._paused_until:
+            return None
+        charges = [bucket.charge(units) for bucket in buckets]
+        answers = rate_limits.begin(self._redis, charges)
+        return None if answers is None else Asked(charges, answers)
+
+    async def finish(self, buckets: Buckets, units: int, asked: Asked) -> Verdict:
+        """What `take` returns, of units that Redis was asked for."""
+        try:
+            taken = await rate_limits.finish(self._redis, asked.charges, asked.answers)
+        except StoreUnavailable as error:
+            if monotonic() >= self._paused_until:
+                log_unavailable(error, doing="count requests for all gateways")
+            self._paused_until = monotonic() + self._pause
+            return self._take_locally(buckets, units)
         return self._verdict(buckets, units, taken)
 
     def known_refusal(self, buckets: Buckets, units: int) -> Verdict | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from api.errors import RequestRefused
 from api.http.endpoint import Header
-from api.limits.limiter import Level, Limiter, Verdict
+from api.limits.limiter import Asked, Level, Limiter, Verdict
 from api.limits.policies import Buckets, Policy
 from core import metrics
 
@@ -55,6 +55,18 @@ class Meter:
             self._check_fits(units)
             self._settle(await self._limiter.take(self._buckets, units))
 
+    def begin(self, units: int) -> Asked | None:
+        """Ask for the units without waiting; None when only `take` can say. Raises RequestRefused as `take` does."""
+        if self._limiter is None or not self._buckets:
+            return None
+        self._check_fits(units)
+        return self._limiter.begin(self._buckets, units)
+
+    async def finish(self, units: int, asked: Asked) -> None:
+        """Wait for units that were asked for. Raises LimitReached."""
+        assert self._limiter is not None
+        self._settle(await self._limiter.finish(self._buckets, units, asked))
+
     def taking(self, units: int) -> "_Taking":
         """Take the units while a block runs, so that Redis answers this together with what the block asks it.
 
@@ -96,29 +108,33 @@ class _Taking:
 
     def __init__(self, meter: Meter, units: int) -> None:
         self._meter, self._units = meter, units
-        self._task: asyncio.Task[None] | None = None
+        self._asked: Asked | None = None
         self._block: asyncio.Task[Any] | None = None
         self._refused = False
 
     async def __aenter__(self) -> None:
-        if self._meter.limited:
-            self._block = asyncio.current_task()
-            self._task = asyncio.create_task(self._meter.take(self._units))
-            self._task.add_done_callback(self._stop)
+        self._asked = self._meter.begin(self._units)
+        if self._asked is None:  # without limits, or Redis was away, or somebody is over a limit: first the units
+            await self._meter.take(self._units)
+            return
+        self._block = asyncio.current_task()
+        self._asked.answers.add_done_callback(self._stop)
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if self._task is None:
+        asked = self._asked
+        if asked is None:
             return
         block, self._block = self._block, None  # a callback that is due already must not cancel what follows the block
         if isinstance(error, asyncio.CancelledError):
             assert block is not None
             if not self._refused or block.uncancel():  # somebody else cancelled the block
-                self._task.cancel()
+                asked.answers.cancel()
                 return
-        await self._task
+        await self._meter.finish(self._units, asked)
 
-    def _stop(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None and self._block is not None:
+    def _stop(self, _: object) -> None:
+        assert self._asked is not None
+        if self._asked.is_refused() and self._block is not None:
             self._refused = True
             self._block.cancel()
 

@@ -43,13 +43,13 @@ class KeptLists:
         """The page that was made from the very same objects, and from the catalogue as it is; None without one."""
         made = self._pages.find(key) if self._is_current(bundle, fallback) else None
         if made is None or made.source() is not source or _age(made.page) >= KEPT_FOR:
-            _MISS.inc()
             return None
         _HIT.inc()
         return made.page
 
     def keep(self, key: Key, source: object, bundle: object, fallback: object, page: Page) -> None:
         """Keep a page that was made just now, with no await since the catalogue was read."""
+        _MISS.inc()
         if not self._is_current(bundle, fallback):
             self._pages.clear()
             self._made_from = (self._catalogue.revision, bundle, fallback)

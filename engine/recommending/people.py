@@ -78,7 +78,7 @@ class PeopleReader:
         The state of a merged user is that of the user they are now: one more pipeline. While neither base nor recent
         events change, this returns the same object.
         """
-        state, degraded = await self._state(person, [], follow=True)
+        state, degraded = await self._state(person, (), follow=True)
         return self._without_old_dislikes(state), degraded
 
     async def state_until(self, person: Person, until: float) -> State | None:
@@ -199,6 +199,8 @@ class PeopleReader:
         return self._without_old_dislikes(fold(base, self._fresh(read.delta))), read.degraded
 
     def _without_old_dislikes(self, state: State) -> State:
+        if not len(state.opinions):
+            return state
         return state.without_dislikes_before(int((clock.now() - self._dislikes_hold).timestamp()))
 
     async def known(self, person: Person, state: State) -> bool:

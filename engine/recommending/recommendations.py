@@ -97,7 +97,7 @@ class Recommender:
         self.bundle = models.current
         self._views: dict[tuple[Hashable, ...], PersonView] = {}
         self._scored: dict[tuple[Hashable, ...], Scored] = {}
-        self._shelves: dict[Person, dict[str, NDArray[np.uint32]]] = {}  # what the first page of each placement shows
+        self._shelves: dict[Person, dict[str, list[int]]] = {}  # what the first page of each placement shows
         self._similar: dict[str, NDArray[np.uint32]] = {}  # what the first page like each item shows
 
     async def for_person(self, person: Person, request: ListRequest) -> RecommendedList:
@@ -118,11 +118,13 @@ class Recommender:
         earlier = None
         if request.after is not None and request.personalize and pin.until is not None:
             earlier = await self._people.state_until(person, pin.until)
-        async with self._turns:
-            page = self._kept(self._key_for(person, request), state, bundle, request)
-            if page is None:
-                page = self._page_for(person, request, name, pin, bundle, state, earlier)
-                self._keep(self._key_for(person, request), state, bundle, request, page)
+        page = self._kept(self._key_for(person, request), state, bundle, request)
+        if page is None:
+            async with self._turns:  # meanwhile another list may be shown, or this one made
+                page = self._kept(self._key_for(person, request), state, bundle, request)
+                if page is None:
+                    page = self._page_for(person, request, name, pin, bundle, state, earlier)
+                    self._keep(self._key_for(person, request), state, bundle, request, page)
         self._remember_shown(person, request, page)
         return RecommendedList(page, bundle, degraded)
 
@@ -183,15 +185,15 @@ class Recommender:
         """What the first page of a list should not repeat."""
         if request.shelf is None or request.after is not None:
             return None
-        shown = [of for shelf, of in self._shelves.get(person, {}).items() if shelf != request.shelf]
+        shelves = self._shelves.get(person, {})
+        shown = [np.array(numbers, np.uint32) for shelf, numbers in shelves.items() if shelf != request.shelf]
         shown += [self._similar[id] for id in request.context_items if id in self._similar]
         return np.concatenate(shown) if shown else None
 
     def _remember_shown(self, person: Person, request: ListRequest, page: Page) -> None:
         if request.shelf is not None and request.after is None:
             shelves = self._shelves.setdefault(person, {})
-            before = shelves.get(request.shelf, np.empty(0, np.uint32))
-            shelves[request.shelf] = np.concatenate([before, np.array(page.numbers, np.uint32)])
+            shelves[request.shelf] = shelves.get(request.shelf, []) + page.numbers
 
     def _kept(self, key: Key | None, source: object, bundle: AffinityModel | None, request: ListRequest) -> Page | None:
         """A first page that was made from the same objects a moment ago."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from api.errors import RequestRefused
@@ -36,6 +37,7 @@ def check_handshake(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
         raise RequestRefused("HEADERS_TOO_LARGE", message, 431)
 
 
+@lru_cache(256)
 def _is_host(value: bytes) -> bool:
     """Whether this is a name of letters, digits, `-` and `_`, or an address, and a port that exists."""
     found = _HOST.fullmatch(value.strip())

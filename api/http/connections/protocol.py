@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from api.errors import RequestRefused
 from api.http.connections.heads import check_handshake, check_head
 from api.http.connections.turns import Lane, LaneFull, Turns
-from api.http.guard import PROBES
+from api.http.guard import PROBES, WHOLE
 from api.http.refusals import refusal_body
 
 MAX_HEAD = 32_768  # bytes of a request's head: request line and headers
@@ -77,7 +77,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self._discard(len(data))
             return
         self._unset_keepalive_if_required()
-        self._unparsed, self._parsed = self._unparsed[self._parsed :] + data, 0
+        self._unparsed, self._parsed = self._unparsed[self._parsed :] + data if self._unparsed else data, 0
         self._parse()
         if self._timer is None and not self._websocket and (self.cycle is None or self.cycle.response_complete):
             self._start_timer()
@@ -208,6 +208,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if cycle.disconnected or self.transport.is_closing():
             return False
         self._waits = False
+        cycle.scope["state"][WHOLE] = not (cycle.more_body or cycle.waiting_for_100_continue)
         super()._start_asgi_task(cycle, run_unless_left)
         return True
 
@@ -226,7 +227,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _parse(self) -> None:
         """Parse in slices until all is parsed, or a request must be answered first: then little more is read."""
         received = memoryview(self._unparsed)
-        while self.unparsed and self._may_parse():
+        while self._parsed < len(self._unparsed) and self._may_parse():
             start, self._parsed = self._parsed, self._slice_end()
             self._feed(received[start : self._parsed])
         if self._refusal is not None or not self.unparsed:
@@ -242,7 +243,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _forget_unparsed(self) -> None:
         self._unparsed, self._parsed, self._reading.held = b"", 0, False
-        self._count(0)
+        if self._counted:
+            self._count(0)
 
     def _count(self, size: int) -> None:
         GatewayProtocol._unparsed_in_all += size - self._counted

@@ -46,10 +46,12 @@ class Turns:
             self._loop.call_soon(self._start)
 
     def _start(self) -> None:
-        self._scheduled = False
+        self._scheduled, waiting = False, 0
         for queue in self._queues.values():
-            queue.start()
-        if any(queue.waiting for queue in self._queues.values()):
+            if queue.waiting:
+                queue.start()
+                waiting += queue.waiting
+        if waiting:
             self._schedule()
 
 

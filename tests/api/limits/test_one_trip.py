@@ -1,15 +1,18 @@
 """A query asks Redis for its units together with its data; a mutation begins when it has them."""
 
 import asyncio
+import struct
 
 import pytest
 from redis.asyncio import Redis
 
 from api.errors import RequestRefused
+from api.limits.limiter import Asked
 from api.limits.meters import Meter
 from core.contract import Person
 from db import cache, rate_limits
 from db.rate_limits import Charge, Taken
+from db.redis_link import Answers
 from engine.intake.ingest import EventIntake
 from engine.recommending import people
 from tests.api.limits.conftest import Gateway
@@ -24,19 +27,22 @@ class Order:
 
     def __init__(self, *, allowed: bool) -> None:
         self.happened: list[str] = []
-        self._allowed, self._reading = allowed, asyncio.Event()
+        self._allowed = allowed
+        self._units: list[tuple[list[bytes], Answers]] = []
 
-    async def take(self, _: Redis, charges: list[Charge]) -> Taken:
+    def begin(self, _: Redis, charges: list[Charge]) -> Answers:
         self.happened.append("units asked for")
-        await self._reading.wait()
-        return Taken(self._allowed, tuple(0.0 if self._allowed else charge.most for charge in charges), 0.0)
+        used = [0.0 if self._allowed else charge.most for charge in charges]
+        self._units.append(([struct.pack(f">{2 + len(used)}d", self._allowed, 0.0, *used)], asyncio.Future()))
+        return self._units[-1][1]
 
     async def reading_was_cancelled(self) -> bool:
         return self.happened[-1] == "reading cancelled"
 
     async def read_person(self, redis: Redis, person: Person) -> tuple[bytes | None, list[bytes]]:
         self.happened.append("person asked for")
-        self._reading.set()
+        for answer, units in self._units:
+            units.set_result(answer)
         try:
             if not self._allowed:
                 await asyncio.Event().wait()
@@ -50,7 +56,7 @@ async def test_a_query_does_not_wait_for_its_units_before_it_asks_for_the_person
 ) -> None:
     async with limited(rate_client="1000/day") as http:
         order = Order(allowed=True)
-        monkeypatch.setattr(rate_limits, "take", order.take)
+        monkeypatch.setattr(rate_limits, "begin", order.begin)
         monkeypatch.setattr(people, "read_person", order.read_person)
         answer = await ask(http, LIST)
         assert answer.status_code == 200
@@ -63,7 +69,7 @@ async def test_a_refusal_ends_a_query_before_it_has_read_anything(
 ) -> None:
     async with limited(rate_client="1000/day") as http:
         order = Order(allowed=False)
-        monkeypatch.setattr(rate_limits, "take", order.take)
+        monkeypatch.setattr(rate_limits, "begin", order.begin)
         monkeypatch.setattr(people, "read_person", order.read_person)
         answer = await ask(http, LIST)
         assert answer.status_code == 429
@@ -74,15 +80,24 @@ async def test_a_refusal_ends_a_query_before_it_has_read_anything(
 class Refused(Meter):
     """A meter that refuses after some rounds of the event loop."""
 
-    limited = True
-
     def __init__(self, rounds: int) -> None:
         super().__init__()
         self._rounds = rounds
 
-    async def take(self, units: int) -> None:
-        for _ in range(self._rounds):
-            await asyncio.sleep(0)
+    def begin(self, units: int) -> Asked:
+        answers: Answers = asyncio.Future()
+
+        def answer(rounds: int) -> None:
+            if rounds:
+                asyncio.get_running_loop().call_soon(answer, rounds - 1)
+            elif not answers.done():
+                answers.set_result([struct.pack(">dd", 0, 0)])
+
+        answer(self._rounds)
+        return Asked([], answers)
+
+    async def finish(self, units: int, asked: Asked) -> None:
+        await asked.answers
         raise RequestRefused("RATE_LIMITED", "Too many requests.", 429)
 
 
