@@ -163,7 +163,7 @@ async def purge_backlog(connection: Connection) -> PurgeBacklog:
         """SELECT count(*) FILTER (WHERE dead_at IS NULL) AS waiting,
                coalesce(now() - min(made_at) FILTER (WHERE dead_at IS NULL), interval '0') AS oldest,
                count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
-               (array_agg(error ORDER BY number) FILTER (WHERE error IS NOT NULL))[1] AS error
+               (array_agg(error ORDER BY coalesce(dead_at, due_at) DESC) FILTER (WHERE error IS NOT NULL))[1] AS error
            FROM purges"""
     )
     return PurgeBacklog(row["waiting"], row["oldest"], row["dead"], row["error"])

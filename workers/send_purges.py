@@ -7,7 +7,7 @@ from celery import Celery, Task
 from bus.envelope import Kind
 from bus.webhook import open_webhook
 from core.errors import StoreUnavailable
-from core.settings import Purges
+from core.purge_settings import Purges
 from core.stores import log_unavailable
 from engine.catalogue.purging import add_due_purges, send_due_purges
 from workers.observation import observed

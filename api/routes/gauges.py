@@ -25,13 +25,10 @@ def dead_event_gauge(counts: Mapping[str, int]) -> Metric:
     return gauge("penchant_dead_events", "Dead events neither replayed nor discarded.", by_reason, "reason")
 
 
-def purge_gauges(backlog: PurgeBacklog) -> list[Metric]:
+def purge_gauge(backlog: PurgeBacklog) -> Metric:
     """The outbox of the purge webhook."""
     counts = {("waiting",): backlog.waiting, ("dead",): backlog.dead}
-    return [
-        gauge("penchant_purge_outbox", "Purges that wait, and those that died in the last day.", counts, "state"),
-        gauge("penchant_purge_oldest_seconds", "How long the oldest has waited.", {(): backlog.oldest.total_seconds()}),
-    ]
+    return gauge("penchant_purge_outbox", "Purges that wait, and those that are dead, for a day.", counts, "state")
 
 
 def queue_gauges(queues: Sequence[QueueState]) -> list[Metric]:

@@ -8,7 +8,7 @@ import structlog
 from prometheus_client.core import Metric
 from redis.asyncio import Redis
 
-from api.routes.gauges import dead_event_gauge, gauge, purge_gauges, queue_gauges, training_gauges
+from api.routes.gauges import dead_event_gauge, gauge, purge_gauge, queue_gauges, training_gauges
 from bus.publisher import Publisher
 from core import metrics
 from core.errors import StoreName, StoreUnavailable
@@ -149,5 +149,5 @@ class StoreProbes:
         if dead is not None:
             found.append(dead_event_gauge(dead))
         if purges is not None:
-            found += purge_gauges(purges)
+            found.append(purge_gauge(purges))
         return [*found, *queue_gauges(queues or []), *training_gauges(training or [])]

@@ -132,11 +132,12 @@ async def _check_erasures(connection: Connection) -> Finding:
 
 async def _check_purges(connection: Connection) -> Finding:
     backlog = await purge_backlog(connection)
-    says = f"{backlog.waiting} purges wait, the oldest for {backlog.oldest.total_seconds():.0f} s; {backlog.dead} died"
+    waits = f"{backlog.waiting} purges wait, the oldest for {backlog.oldest.total_seconds():.0f} s"
     if backlog.dead or backlog.oldest > PURGE_DEADLINE:
         advice = "Check `penchant worker`, `penchant beat` and the receiver of the purge webhook (docs/cdn.md)."
-        return warn("purges", f"{says}. {backlog.error or 'None was tried.'}", advice)
-    return ok("purges", says if backlog.waiting else "none waits")
+        error = f"The last error: {backlog.error}" if backlog.error else "No attempt failed."
+        return warn("purges", f"{waits}; {backlog.dead} are dead. {error}", advice)
+    return ok("purges", waits if backlog.waiting else "none waits")
 
 
 async def _check_jobs(connection: Connection) -> list[Finding]:

@@ -33,7 +33,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 async def _check_all() -> "list[Finding]":
     from cli.checkup.configuration import check_collector, check_names, check_versions, read_concern
-    from core.settings import EventLake, Gateway, Ingest, Logging, Purges, Schedule, Stores, Tokens, Watching
+    from core.purge_settings import Purges
+    from core.settings import EventLake, Gateway, Ingest, Logging, Schedule, Stores, Tokens, Watching
 
     stores, no_stores = read_concern(Stores)
     gateway, no_gateway = read_concern(Gateway)

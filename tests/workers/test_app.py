@@ -1,7 +1,8 @@
 """The Celery applications: the tasks each of them has."""
 
 from bus.envelope import Kind
-from core.settings import Purges, Stores
+from core.purge_settings import Purges
+from core.settings import Stores
 from tests.in_process import Configured
 from workers.app import create_app, create_trainer
 
