@@ -1,5 +1,6 @@
-"""nginx before a gateway, with the configuration and the receiver of docs/cdn.md: it keeps what is public, and drops it."""
+"""A real nginx before a gateway, set up as docs/cdn.md says: it keeps what is public, and drops it when told to."""
 
+import json
 import os
 import re
 import subprocess
@@ -50,7 +51,7 @@ def started(command: list[str | Path], log: Path, **variables: str) -> Iterator[
 
 @contextmanager
 def cached(gateway: Running, folder: Path) -> Iterator[str]:
-    """nginx before the gateway, configured as on the page; its URL."""
+    """An nginx before the gateway, configured as on the page; its URL."""
     (block,) = blocks("cdn.md", "nginx")
     cache = folder / "cache"
     binary = nginx_binary()
@@ -91,18 +92,18 @@ def receiver(folder: Path) -> Iterator[str]:
 
 
 class Reader:
-    """Asks through the cache."""
+    """Asks through the cache, with this client of it."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, trust_env=False, timeout=30)
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
 
     def ask(self, text: str, *, token: str | None = None, tag: str | None = None, id: str = "milk") -> httpx.Response:
         """The answer to a trusted document."""
         headers = {"accept": "application/json"}
         headers |= {"authorization": f"Bearer {token}"} if token else {}
         headers |= {"if-none-match": tag} if tag else {}
-        variables = '{"id":"%s"}' % id if "$id" in text else "{}"
-        parameters = {"documentId": digest_of(text).hex(), "variables": variables}
+        variables = {"id": id} if "$id" in text else {}
+        parameters = {"documentId": digest_of(text).hex(), "variables": json.dumps(variables)}
         return self._http.get("/graphql", params=parameters, headers=headers)
 
     def how(self, text: str, *, token: str | None = None) -> str:
@@ -134,8 +135,9 @@ async def test_nginx_keeps_public_answers_only_and_drops_them_when_the_webhook_s
         running_gateway(shop, tmp_path / "gateway.log", PENCHANT_TOKENLESS_CLIENT=CLIENT) as gateway,
         cached(gateway, tmp_path) as url,
         receiver(tmp_path) as purge_url,
+        httpx.Client(base_url=url, trust_env=False, timeout=30) as http,
     ):
-        reader = Reader(url)
+        reader = Reader(http)
         tokens = [gateway.token(), person_token(gateway, "anna"), person_token(gateway, "ben")]
         assert [reader.how(ITEM), reader.how(ITEM), *(reader.how(ITEM, token=token) for token in tokens)] == [
             "MISS", "HIT", "HIT", "HIT", "HIT",
