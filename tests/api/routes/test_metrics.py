@@ -319,6 +319,7 @@ async def test_the_dashboard_uses_only_labels_that_exist(served: Served, pool: P
     metrics.TASKS.labels("penchant.a_task", "done").observe(0.1)
     metrics.RATE_LIMITED.labels("client").inc()
     metrics.DEPRECATED_USES.labels("Item.imageUrl").inc()
+    metrics.PURGES.labels("delivered").inc()
     text = (await served.local.get("/metrics")).text
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     labels = {sample.name: set(sample.labels) | {"job", "instance"} for sample in samples}
