@@ -160,7 +160,7 @@ async def test_nginx_keeps_public_answers_only_and_drops_them_when_the_webhook_s
         async def purges_begin() -> bool:
             return bool(await pool.fetchval("SELECT count(*) FROM purge_progress"))
 
-        await eventually(purges_begin, within=90)
+        await eventually(purges_begin, within=150)
         began = monotonic()
         await upsert_items(pool, [{"id": "milk", "title": "Oat milk", "updated_at": clock.now()}])
         until(lambda: reader.ask(ITEM).json()["data"]["item"]["title"] == "Oat milk", "the cache has the new title")
