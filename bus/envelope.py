@@ -27,6 +27,7 @@ class Kind(StrEnum):
     EXPORT_EVENTS = "penchant.export_events"  # body: the day, as 2026-03-01
     PERIODIC = "penchant.periodic"  # no body
     MOVE_DEAD_LETTERS = "penchant.move_dead_letters"  # no body
+    SEND_PURGES = "penchant.send_purges"  # no body
     AS_RECEIVED = "penchant.as_received"  # body: the bytes of a message we could not read; they are sent on unchanged
 
 

@@ -13,6 +13,7 @@ class QueueName(StrEnum):
     TRAINING = "penchant.training"
     LAKE = "penchant.lake"
     PERIODIC = "penchant.chores"  # for periodic work and for moving dead letters
+    PURGES = "penchant.purges"
     DEAD_LETTERS = "penchant.dead"
 
 

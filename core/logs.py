@@ -43,6 +43,7 @@ def configure_logs(level: str = "INFO", *, json: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # its line for each request has the URL, which may be secret
 
 
 def _add_trace_id(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -82,6 +82,12 @@ TASKS: Final = Histogram(
     buckets=_SECONDS,
     registry=_COUNTED,
 )
+PURGES: Final = Counter(
+    "penchant_purges",
+    "Attempts of the purge webhook: delivered or failed; and purges that are dead, which nobody sends again.",
+    ("outcome",),
+    registry=_COUNTED,
+)
 BUNDLE_GENERATION: Final = Gauge(
     "penchant_bundle_generation",
     "Generation of the serving row in use; with several processes, as the last one to check it reports.",

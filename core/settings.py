@@ -10,54 +10,18 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from core.errors import InvalidInput
+from core.purge_settings import Purges
 from core.rates import read_rate
-from core.secret_files import PREFIX, SECRET_REFUSED, SecretFiles, UnreadableSecret
+from core.setting_concern import Concern, absolute, separated
 from core.setting_faults import Fault, SettingsRefused, faults_in
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
-class _Concern(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        *others: PydanticBaseSettingsSource,
-        **named: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values given in code win over files of secrets, and these over the environment."""
-        return init_settings, SecretFiles(settings_cls), env_settings
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _readable(cls, value: object) -> object:
-        """Report a secret that cannot be read as every other fault."""
-        if isinstance(value, UnreadableSecret):
-            raise PydanticCustomError(SECRET_REFUSED, "{reason}", {"reason": value.reason})
-        return value
-
-
-def _separated(text: object) -> object:
-    """The parts of a list with commas between."""
-    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
-
-
-def _absolute(url: str | None) -> str | None:
-    """Refuse a relative path: each process has its own current folder."""
-    if url and "://" not in url and not url.startswith("/"):
-        raise ValueError("must be an absolute path or an address, as /data/lake or s3://bucket/folder")
-    return url
-
-
-class Stores(_Concern):
+class Stores(Concern):
     """Where Postgres, Redis (or Valkey), RabbitMQ and the model bundles are."""
 
     postgres_url: SecretStr = Field(description="Postgres >= 15, as postgresql://user:password@host:port/database.")
@@ -77,7 +41,7 @@ class Stores(_Concern):
     )
 
 
-class Lists(_Concern):
+class Lists(Concern):
     """Lists of items, in every process that makes them."""
 
     popular_window: int = Field(28, ge=1, description="Days of purchases that the list of popular items counts.")
@@ -108,15 +72,15 @@ class Lists(_Concern):
     @field_validator("lists_daily", mode="before")
     @classmethod
     def _split(cls, names: object) -> object:
-        return _separated(names)
+        return separated(names)
 
     @field_validator("lists_url")
     @classmethod
     def _same_everywhere(cls, url: str | None) -> str | None:
-        return _absolute(url)
+        return absolute(url)
 
 
-class Gateway(_Concern):
+class Gateway(Concern):
     """The HTTP process."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -183,10 +147,10 @@ class Gateway(_Concern):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _split(cls, networks: object) -> object:
-        return _separated(networks)
+        return separated(networks)
 
 
-class Ingest(_Concern):
+class Ingest(Concern):
     """How events are batched on their way to the broker."""
 
     linger: float = Field(0.025, ge=0, description="Seconds an event may wait for its batch to fill.")
@@ -208,7 +172,7 @@ class Ingest(_Concern):
     )
 
 
-class Tokens(_Concern):
+class Tokens(Concern):
     """Lifetimes of the tokens that the authorization server issues."""
 
     person_ttl: int = Field(900, ge=5, le=86_400, description="Seconds a person's access token is valid.")
@@ -224,7 +188,7 @@ class Tokens(_Concern):
     )
 
 
-class SignIn(_Concern):
+class SignIn(Concern):
     """The pages where people sign in."""
 
     shop_name: str = Field(
@@ -238,7 +202,7 @@ class SignIn(_Concern):
     )
 
 
-class Rates(_Concern):
+class Rates(Concern):
     """How much callers may ask for, in units: docs/rates.md says what a unit is. `off` or `0` sets no limit."""
 
     rate_client: str = Field(
@@ -261,7 +225,7 @@ class Rates(_Concern):
         return text
 
 
-class Logging(_Concern):
+class Logging(Concern):
     """Logs: level and format."""
 
     log_level: LogLevel = Field("INFO", description="Lowest level that is logged.")
@@ -270,7 +234,7 @@ class Logging(_Concern):
     )
 
 
-class Watching(_Concern):
+class Watching(Concern):
     """Access to metrics. Traces are set up by OpenTelemetry's own variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT`."""
 
     metrics_token: SecretStr | None = Field(
@@ -284,14 +248,14 @@ class Watching(_Concern):
     worker_metrics_host: str = Field("127.0.0.1", description="Address of that port. It asks for no token.")
 
 
-class Schedule(_Concern):
+class Schedule(Concern):
     """The daily training, which `penchant beat` starts."""
 
     retrain_daily: bool = Field(True, description="Whether a training is requested every day.")
     retrain_at: time = Field(time(3), description="Time of day, in UTC, of the daily training, as HH:MM.")
 
 
-class Bundles(_Concern):
+class Bundles(Concern):
     """How long trained bundles are kept. The one that serves and the one a rollback leads to always are."""
 
     bundles_keep: int = Field(10, ge=1, le=10_000, description="Newest bundles that are kept, refused ones included.")
@@ -300,7 +264,7 @@ class Bundles(_Concern):
     )
 
 
-class EventLake(_Concern):
+class EventLake(Concern):
     """The events as files, at an address of your own. Its credentials are in the storage's own variables."""
 
     lake_url: str | None = Field(
@@ -326,7 +290,7 @@ class EventLake(_Concern):
     @field_validator("lake_url", "loads_url")
     @classmethod
     def _same_everywhere(cls, url: str | None) -> str | None:
-        return _absolute(url)
+        return absolute(url)
 
 
 class Settings:
@@ -394,6 +358,10 @@ class Settings:
     @cached_property
     def lake(self) -> EventLake:
         return EventLake()
+
+    @cached_property
+    def purges(self) -> Purges:
+        return Purges()
 
 
 CONCERNS: Final = tuple(name for name, kind in vars(Settings).items() if isinstance(kind, cached_property))

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from celery import Celery
 
-from bus.rabbitmq.topology import EVENTS, LAKE, PERIODIC, TRAINING
+from bus.rabbitmq.topology import EVENTS, LAKE, PERIODIC, PURGES, TRAINING
 from core.settings import Settings
 from workers import move_dead_letters, periodic, store_events
 from workers.process import WorkerProcess
@@ -57,6 +57,11 @@ def create_app(settings: Settings) -> Celery:
     store_events.register(app, process)
     periodic.register(app, process, settings)
     move_dead_letters.register(app, process)
+    if settings.purges.purge_url is not None:
+        from workers import send_purges  # the HTTP client, which the other workers do without
+
+        app.conf.task_queues = (*app.conf.task_queues, PURGES)
+        send_purges.register(app, process, settings.purges)
     return app
 
 
@@ -73,9 +78,11 @@ def create_trainer(settings: Settings) -> Celery:
 
 
 def create_beat(settings: Settings) -> Celery:
-    """The Celery application that only sends the periodic task."""
+    """The Celery application that only sends the periodic tasks."""
     app = _create(settings)
     app.conf.update(periodic.BEAT_SETTINGS)
+    if settings.purges.purge_url is not None:
+        app.conf.beat_schedule = app.conf.beat_schedule | periodic.PURGES_SCHEDULE
     return app
 
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from bus.envelope import Kind
 from bus.messages import export_events, train
 from bus.publisher import Publisher
-from bus.rabbitmq.topology import PERIODIC
+from bus.rabbitmq.topology import PERIODIC, PURGES
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import Bundles, EventLake, Lists, Schedule, Settings
@@ -27,6 +27,7 @@ from workers.process import Connections, WorkerProcess
 log = structlog.get_logger()
 
 PERIOD: Final = 15.0  # seconds
+PURGES_PERIOD: Final = 1.0  # seconds
 NAME_BEFORE: Final = "penchant.look_around"  # in messages of the release before
 
 BEAT_SETTINGS: Final[dict[str, Any]] = {
@@ -40,6 +41,13 @@ BEAT_SETTINGS: Final[dict[str, Any]] = {
     "beat_max_loop_interval": 1,  # seconds between checks whether this beat still leads
     "result_expires": None,  # no task that deletes results: there are no results
 }
+PURGES_SCHEDULE: Final[dict[str, Any]] = {
+    "purges": {
+        "task": Kind.SEND_PURGES,
+        "schedule": PURGES_PERIOD,
+        "options": {"exchange": PURGES.exchange.name, "routing_key": PURGES.routing_key, "expires": 60 * PURGES_PERIOD},
+    }
+}  # where a purge webhook is set up
 
 
 def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:

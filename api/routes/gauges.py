@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from bus.publisher import QueueState
 from db.dead_events import DeadReason
 from db.jobs import Job, JobState
+from db.purges import PurgeBacklog
 
 
 def gauge(name: str, description: str, values: Mapping[Any, float], *labels: str) -> Metric:
@@ -22,6 +23,12 @@ def dead_event_gauge(counts: Mapping[str, int]) -> Metric:
     """Dead events by reason. A reason without any is 0 and not left out: an alert needs the zero before."""
     by_reason = {(reason.value,): counts.get(reason, 0) for reason in DeadReason}
     return gauge("penchant_dead_events", "Dead events neither replayed nor discarded.", by_reason, "reason")
+
+
+def purge_gauge(backlog: PurgeBacklog) -> Metric:
+    """The outbox of the purge webhook."""
+    counts = {("waiting",): backlog.waiting, ("dead",): backlog.dead}
+    return gauge("penchant_purge_outbox", "Purges that wait, and those that are dead, for a day.", counts, "state")
 
 
 def queue_gauges(queues: Sequence[QueueState]) -> list[Metric]:

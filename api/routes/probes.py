@@ -8,7 +8,7 @@ import structlog
 from prometheus_client.core import Metric
 from redis.asyncio import Redis
 
-from api.routes.gauges import dead_event_gauge, gauge, queue_gauges, training_gauges
+from api.routes.gauges import dead_event_gauge, gauge, purge_gauge, queue_gauges, training_gauges
 from bus.publisher import Publisher
 from core import metrics
 from core.errors import StoreName, StoreUnavailable
@@ -18,6 +18,7 @@ from db.dead_events import count_dead_events
 from db.jobs import latest_jobs
 from db.outbox import count_envelopes
 from db.postgres import Pool
+from db.purges import purge_backlog
 from engine.catalogue.catalogue import Catalogue
 
 log = structlog.get_logger()
@@ -68,7 +69,7 @@ class Probe(Generic[Found]):
 
 
 class StoreProbes:
-    """The probes of one gateway process: stores, queues, outbox, dead events, trainings."""
+    """The probes of one gateway process: stores, queues, outboxes, dead events, trainings."""
 
     def __init__(
         self, pool: Pool, redis: Redis, broker: Publisher, catalogue: Catalogue, full: Mapping[StoreName, str]
@@ -78,6 +79,7 @@ class StoreProbes:
         self._redis = Probe("redis", redis.ping, max_age=MAX_AGE_OF_READINESS)
         self._outbox = Probe("postgres", lambda: count_envelopes(pool))
         self._dead = Probe("postgres", lambda: count_dead_events(pool))
+        self._purges = Probe("postgres", lambda: purge_backlog(pool))
         self._training = Probe("postgres", lambda: latest_jobs(pool))
         self._broker = Probe("broker", broker.queues)
         self._writing = SingleFlight(self._write)
@@ -105,7 +107,15 @@ class StoreProbes:
     def close(self) -> None:
         """Cancel the reads that are running."""
         self._writing.cancel()
-        for probe in (self._postgres, self._redis, self._outbox, self._dead, self._training, self._broker):
+        for probe in (
+            self._postgres,
+            self._redis,
+            self._outbox,
+            self._dead,
+            self._purges,
+            self._training,
+            self._broker,
+        ):
             probe.close()
 
     async def _write(self, _: None) -> bytes:
@@ -115,10 +125,11 @@ class StoreProbes:
 
     async def _metrics(self) -> list[Metric]:
         """All values as Prometheus metrics. Those of a store that does not answer are left out."""
-        redis, outbox, dead, training, queues = await asyncio.gather(
+        redis, outbox, dead, purges, training, queues = await asyncio.gather(
             self._redis.value(),
             self._outbox.value(),
             self._dead.value(),
+            self._purges.value(),
             self._training.value(),
             self._broker.value(),
         )
@@ -137,4 +148,6 @@ class StoreProbes:
             found.append(gauge("penchant_outbox_messages", "Batches waiting for the broker.", {(): outbox}))
         if dead is not None:
             found.append(dead_event_gauge(dead))
+        if purges is not None:
+            found.append(purge_gauge(purges))
         return [*found, *queue_gauges(queues or []), *training_gauges(training or [])]

@@ -27,6 +27,7 @@ ROUTING_KEYS: Final = {
     Kind.EXPORT_EVENTS: topology.LAKE.routing_key,
     Kind.PERIODIC: topology.PERIODIC.routing_key,
     Kind.MOVE_DEAD_LETTERS: topology.PERIODIC.routing_key,
+    Kind.SEND_PURGES: topology.PURGES.routing_key,
     Kind.AS_RECEIVED: topology.EVENTS.routing_key,
 }
 

@@ -60,7 +60,15 @@ PERIODIC: Final = Queue(
     queue_arguments={"x-queue-type": "quorum", "x-max-length": 1},
 )
 
-QUEUES: Final = (DEAD_LETTERS, EVENTS, TRAINING, LAKE, PERIODIC)
+# As for periodic work, every second: a queue of its own, so that neither message drops the other.
+PURGES: Final = Queue(
+    QueueName.PURGES,
+    EXCHANGE,
+    routing_key="purges",
+    queue_arguments={"x-queue-type": "quorum", "x-max-length": 1},
+)
+
+QUEUES: Final = (DEAD_LETTERS, EVENTS, TRAINING, LAKE, PERIODIC, PURGES)
 
 
 def declare(url: str, timeout: float = 5.0) -> None:

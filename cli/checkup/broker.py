@@ -19,6 +19,7 @@ READERS = {  # the advice when no process reads the queue
     topology.TRAINING.name: "`penchant trainer`, or run `penchant train` by hand",
     topology.LAKE.name: "`penchant trainer`, or run `penchant export events` by hand",
     topology.PERIODIC.name: "`penchant worker`",
+    topology.PURGES.name: "`penchant worker` with PENCHANT_PURGE_URL, as `penchant beat` has it",
 }
 DECLARED = "A gateway declares it with its first event, `penchant worker` when it starts."
 

@@ -1,4 +1,4 @@
-"""Postgres: the server, its clock, the schema, the outbox, dead events, erasures and training jobs."""
+"""Postgres: the server, its clock, the schema, the outbox, dead events, erasures, purges, jobs."""
 
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -17,11 +17,13 @@ from db.jobs import latest_jobs
 from db.list_jobs import LISTS
 from db.migrate import head, revisions
 from db.postgres import Connection, connect_pool
+from db.purges import purge_backlog
 
 OLDEST_VERSION = 150000
 SKEW_TO_WARN, SKEW_TO_FAIL = timedelta(seconds=1), timedelta(seconds=30)
 MONTHS_AHEAD = timedelta(days=31)
 OUTBOX_DEADLINE = timedelta(minutes=1)
+PURGE_DEADLINE = timedelta(minutes=1)
 ERASURE_DEADLINE = timedelta(days=2)
 
 
@@ -44,7 +46,7 @@ async def check_postgres(stores: Stores) -> list[Finding]:
         if schema.verdict == "FAIL":
             return [*found, schema]
         found += [schema, *await _check_partitions(pool), await _check_outbox(pool), await _check_dead(pool)]
-        found.append(await _check_erasures(pool))
+        found += [await _check_erasures(pool), await _check_purges(pool)]
         return [*found, *await _check_jobs(pool)]
 
 
@@ -126,6 +128,16 @@ async def _check_erasures(connection: Connection) -> Finding:
         return ok("erasures", "none is overdue")
     advice = "`penchant worker` and `penchant beat` continue them, `penchant trainer` in the lake; see their logs."
     return warn("erasures", f"{overdue} people are not erased everywhere after {ERASURE_DEADLINE.days} days", advice)
+
+
+async def _check_purges(connection: Connection) -> Finding:
+    backlog = await purge_backlog(connection)
+    waits = f"{backlog.waiting} purges wait, the oldest for {backlog.oldest.total_seconds():.0f} s"
+    if backlog.dead or backlog.oldest > PURGE_DEADLINE:
+        advice = "Check `penchant worker`, `penchant beat` and the receiver of the purge webhook (docs/cdn.md)."
+        error = f"The last error: {backlog.error}" if backlog.error else "No attempt failed."
+        return warn("purges", f"{waits}; {backlog.dead} are dead. {error}", advice)
+    return ok("purges", waits if backlog.waiting else "none waits")
 
 
 async def _check_jobs(connection: Connection) -> list[Finding]:

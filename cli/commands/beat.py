@@ -15,7 +15,7 @@ def beat() -> None:
     from workers.beat import run
     from workers.broker_errors import keep_tracebacks_of_broker_out
 
-    settings = read_settings("stores")
+    settings = read_settings("stores", "purges")
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
     keep_tracebacks_of_broker_out()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())

@@ -33,6 +33,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 async def _check_all() -> "list[Finding]":
     from cli.checkup.configuration import check_collector, check_names, check_versions, read_concern
+    from core.purge_settings import Purges
     from core.settings import EventLake, Gateway, Ingest, Logging, Schedule, Stores, Tokens, Watching
 
     stores, no_stores = read_concern(Stores)
@@ -45,7 +46,7 @@ async def _check_all() -> "list[Finding]":
         *no_gateway,
         *(
             fault
-            for kind in (Ingest, Tokens, Logging, Watching, Schedule, EventLake)
+            for kind in (Ingest, Tokens, Logging, Watching, Schedule, EventLake, Purges)
             for fault in read_concern(kind)[1]
         ),
         *check_names(),

@@ -25,7 +25,7 @@ def worker(
     processes: Annotated[int, typer.Option(min=1, help="How many processes store side by side.")] = 2,
 ) -> None:
     """Store events from the queue until SIGTERM (batches that have begun are finished)."""
-    settings = read_settings("stores", "lists", "watching", "schedule", "lake", "bundles")
+    settings = read_settings("stores", "lists", "watching", "schedule", "lake", "bundles", "purges")
     prepare_celery()
     _make_partitions_ahead(settings.stores.postgres_url.get_secret_value())
     with _metrics_served(settings.watching):

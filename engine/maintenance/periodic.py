@@ -1,4 +1,4 @@
-"""Periodic work in Postgres: due trainings, exports and lists, abandoned jobs, partitions, ended sign-ins, outbox."""
+"""Periodic work in Postgres: due trainings, exports and lists, abandoned jobs, partitions, ended sign-ins, outboxes."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -15,6 +15,7 @@ from db.list_jobs import LISTS, claim_old_files, request_list_job
 from db.months import drop_empty_months
 from db.outbox import oldest_envelope_age
 from db.postgres import Pool
+from db.purges import delete_old_purges
 from engine.many_lists.wanted_lists import WantedLists
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ async def do_periodic_work(pool: Pool, schedule: Schedule, lists: Lists, now: da
     for job in await give_up_jobs(pool):
         log.error("training_given_up", job=job)
     await delete_ended_families(pool)
+    await delete_old_purges(pool)
     age = await oldest_envelope_age(pool)
     if age is not None and age > OUTBOX_WARNING:
         log.warning("outbox_waits", seconds=round(age.total_seconds()))

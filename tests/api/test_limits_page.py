@@ -25,11 +25,13 @@ from api.oauth.people import endpoints as people_pages
 from api.oauth.people import guesses as password_guesses
 from api.oauth.tokens import verifier
 from api.routes import bulk
-from core import amounts, events, events_v1, rates, texts, uploads
+from bus import webhook
+from core import addresses, amounts, events, events_v1, rates, texts, uploads
 from core.settings import Gateway, Ingest, Rates, Tokens
-from db import authorizations, automatic_documents, client_audit, sessions, signing_keys
+from db import authorizations, automatic_documents, client_audit, purges, sessions, signing_keys
 from db import documents as trusted_documents
 from engine import outcomes, scopes
+from engine.catalogue import purging
 from engine.clients import administering, changing
 from engine.intake import ingest
 from engine.models import job_feed
@@ -140,6 +142,15 @@ ENFORCED = {
     "a form sent to `/oauth/token`": (form.MAX_BYTES, " bytes"),
     "wrong secrets of a client from one address, a minute": (guesses.MAX_FAILURES, ""),
     "wrong secrets from one address, a minute": (guesses.MAX_FAILURES_OF_ADDRESS, ""),
+    "keys of a purge": (purging.MOST_KEYS, ""),
+    "bytes of the keys of a purge": (purging.MOST_BYTES, ""),
+    "items that are purged one by one, of those that changed meanwhile; `catalogue` for more": (purging.MOST_ITEMS, ""),
+    "purges that wait, after which changes wait in the catalogue": (purging.MOST_WAITING, ""),
+    "time until a receiver has answered": (int(webhook.TOTAL_TIMEOUT), " s"),
+    "pause after failures": (int(purging.LONGEST_PAUSE), " s"),
+    "time that a purge is tried": (int(purging.PATIENCE.total_seconds()), " s"),
+    "dead purges that are kept, for a day": (purges.MOST_DEAD, ""),
+    "`PENCHANT_PURGE_URL`": (addresses.LONGEST, " characters"),
     "units of a client, a minute (`PENCHANT_RATE_CLIENT`)": (a_minute("rate_client"), ""),
     "units of a person, a minute (`PENCHANT_RATE_PERSON`)": (a_minute("rate_person"), ""),
     "units of an address, a minute (`PENCHANT_RATE_ADDRESS`)": (a_minute("rate_address"), ""),
@@ -163,4 +174,4 @@ def test_the_page_of_limits_says_what_the_code_enforces() -> None:
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     said = dict(row for row in rows if row != ("what", "at most"))
     assert said == {what: f"{most:,}{unit}" for what, (most, unit) in ENFORCED.items()}
-    assert len(rows) == len(said) + 7, "no row is there twice"
+    assert len(rows) == len(said) + 8, "no row is there twice"

@@ -21,6 +21,7 @@ from db.erasures import begin_erasure
 from db.jobs import fail_job, lease_job, request_job
 from db.outbox import keep_envelope
 from db.postgres import Pool
+from db.purges import add_purges
 from db.serving import Model, promote, refuse, register_model
 from engine.dead_events.records import of_message
 from ml.affinity.model import AffinityModel, write
@@ -72,7 +73,18 @@ def test_working_stores_are_ok() -> None:
     code, found = examine()
     assert code == 0
     well = {about for about, (verdict, _, _) in found.items() if verdict == "OK"}
-    stores = {"postgres", "connections", "clock", "schema", "partitions", "outbox", "redis", "redis memory", "broker"}
+    stores = {
+        "postgres",
+        "connections",
+        "clock",
+        "schema",
+        "partitions",
+        "outbox",
+        "purges",
+        "redis",
+        "redis memory",
+        "broker",
+    }
     assert well >= {"penchant", "traces", "secret", "dead letters", "disk", *stores}
     assert {about: verdict for about, (verdict, _, _) in found.items() if about not in well} == {
         "queue penchant.events": "WARN",  # no worker runs
@@ -183,6 +195,21 @@ def test_an_envelope_that_waits_too_long_in_the_outbox_is_found(on_database: OnD
     on_database(lambda pool: pool.execute("UPDATE outbox SET created_at = now() - interval '2 minutes'"))
     verdict, says, _ = examine()[1]["outbox"]
     assert (verdict, says) == ("WARN", "1 messages wait, the oldest for 120 s")
+
+
+def test_purges_that_wait_too_long_or_died_are_found(on_database: OnDatabase) -> None:
+    on_database(lambda pool: add_purges(pool, [(uuid4(), ["catalogue"])], timedelta(0)))
+    assert examine()[1]["purges"][0] == "OK"
+    on_database(lambda pool: pool.execute("UPDATE purges SET made_at = now() - interval '2 minutes'"))
+    assert examine()[1]["purges"][:2] == (
+        "WARN",
+        "1 purges wait, the oldest for 120 s; 0 are dead. No attempt failed.",
+    )
+    on_database(lambda pool: pool.execute("UPDATE purges SET dead_at = now(), error = 'The answer is 400.'"))
+    assert examine()[1]["purges"][:2] == (
+        "WARN",
+        "0 purges wait, the oldest for 0 s; 1 are dead. The last error: The answer is 400.",
+    )
 
 
 def test_a_lease_that_ran_out_and_a_failed_training_are_found(on_database: OnDatabase) -> None:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 from cli.main import COMMANDS
 from core import settings
+from core.purge_settings import Purges
 from core.settings import Settings, Tokens
 
 ROOT = Path(__file__).parents[2]
@@ -98,10 +99,12 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     sizes = {"PENCHANT_MAX_BODY", "PENCHANT_REQUEST_TIMEOUT", "PENCHANT_POSTGRES_POOL"}
     lifetimes = {f"PENCHANT_{name.upper()}" for name in (*Tokens.model_fields, "session_idle", "session_lifetime")}
     every = {"PENCHANT_LOG_LEVEL"}
+    purges = {f"PENCHANT_{name.upper()}" for name in Purges.model_fields}
+    events_of_worker = {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL"}
     assert passed["gateway"] == {*every, *own, *sizes, *lifetimes, *lists, *events, *rates, *files}
-    assert passed["worker"] == {*every, "PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL", *bundles, *files, *daily, *kept}
+    assert passed["worker"] == {*every, *events_of_worker, *bundles, *files, *daily, *kept, *purges}
     assert passed["trainer"] == {*every, "PENCHANT_EVENTS_KEEP", *bundles, *lists, *files, *kept}
-    assert passed["beat"] == every
+    assert passed["beat"] == {*every, "PENCHANT_PURGE_URL", "PENCHANT_PURGE_SECRET"}
     assert set.union(*passed.values()) <= FIELDS.keys()
 
 

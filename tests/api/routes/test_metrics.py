@@ -4,8 +4,10 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aio_pika
 import httpx
@@ -27,6 +29,7 @@ from db.clients import create_client
 from db.dead_events import DeadReason, insert_dead_events
 from db.jobs import fail_job, lease_job, request_job
 from db.postgres import Pool
+from db.purges import add_purges
 from db.serving import Model, promote, register_model
 from engine.dead_events.records import of_message
 from engine.scopes import SCOPES
@@ -155,12 +158,16 @@ async def test_queues_outbox_dead_events_and_trainings_are_reported(served: Serv
     await fail_job(pool, job, "no data")
     await request_job(pool, "main", "again", "ada")
     await insert_dead_events(pool, [of_message(b"?", None, DeadReason.UNREADABLE, "a test says so")])
+    for key in ("waits", "died", "died"):
+        await add_purges(pool, [(uuid4(), [key])], timedelta(0))
+    await pool.execute("UPDATE purges SET dead_at = CASE WHEN keys = '{died}' THEN now() END")
     numbers = await served.scrape()
     for store in ("postgres", "redis", "broker"):
         assert (numbers["penchant_store_up", store], numbers["penchant_store_full", store]) == (1, 0)
     assert numbers["penchant_queue_messages", topology.DEAD_LETTERS.name] == 0
     assert numbers["penchant_queue_consumers", topology.EVENTS.name] == 0
     assert numbers[("penchant_outbox_messages",)] == 0
+    assert [numbers["penchant_purge_outbox", state] for state in ("waiting", "dead")] == [1, 2]
     assert numbers["penchant_dead_events", "UNREADABLE"] == 1
     assert numbers["penchant_dead_events", "CONFLICT"] == 0
     assert numbers["penchant_training_last_job", "main", "QUEUED"] == 1
@@ -312,6 +319,7 @@ async def test_the_dashboard_uses_only_labels_that_exist(served: Served, pool: P
     metrics.TASKS.labels("penchant.a_task", "done").observe(0.1)
     metrics.RATE_LIMITED.labels("client").inc()
     metrics.DEPRECATED_USES.labels("Item.imageUrl").inc()
+    metrics.PURGES.labels("delivered").inc()
     text = (await served.local.get("/metrics")).text
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     labels = {sample.name: set(sample.labels) | {"job", "instance"} for sample in samples}

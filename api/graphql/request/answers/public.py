@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
 from api.graphql.cache_policy import CachePolicy
 from api.graphql.request.documents import Operation
@@ -13,11 +12,12 @@ from api.graphql.request.persisted.texts import Source
 from api.graphql.request.reading import GraphQLRequest
 from api.http.endpoint import Header, Headers
 from core.contract import Person
+from core.surrogate_keys import CATALOGUE, ITEMS, MANY_ITEMS, TRENDING, item_key
 from engine.viewer import Viewer
 
 MAX_KEYS: Final = 200  # items that an answer names in Surrogate-Key
 MAX_KEY_BYTES: Final = 4_000  # of all of them together: Fastly takes 16 kB of headers, Varnish 8 kB of one
-CATALOGUE, TRENDING, MANY_ITEMS = "catalogue", "trending", "many-items"
+LISTS: Final = {"trending": TRENDING, "items": ITEMS}  # the key of a root field that lists items
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,11 @@ class Keeping(NamedTuple):
 
 def _surrogate_keys(policy: CachePolicy, items: Iterable[str]) -> list[str]:
     """The keys by which a cache drops the answer: one for each item, or one for the answers with too many."""
-    keys = [CATALOGUE, *([TRENDING] if "trending" in policy.roots else [])]
+    keys = [CATALOGUE, *(key for root, key in LISTS.items() if root in policy.roots)]
     named: list[str] = []
     size = 0
     for id in items:
-        key = f"item:{quote(id, safe='')}"
+        key = item_key(id)
         size += len(key) + 1
         if len(named) >= MAX_KEYS or size > MAX_KEY_BYTES:
             return [*keys, MANY_ITEMS]

@@ -106,10 +106,10 @@ PUBLIC: list[tuple[str, dict[str, Any], int, str]] = [
     (PRICE, {"id": "milk"}, 60, "catalogue item:milk"),
     (ITEM, {"id": "öl & salz"}, 300, "catalogue item:%C3%B6l%20%26%20salz"),
     (ITEM, {"id": "none yet"}, 300, "catalogue item:none%20yet"),
-    (TITLES, {}, 60, "catalogue item:milk item:soap item:%C3%B6l%20%26%20salz"),
-    (TITLES, {"ids": ["soap", "gone", "soap"]}, 60, "catalogue item:soap item:gone"),
-    (TITLES, {"ids": [f"item {n}" for n in range(201)]}, 60, "catalogue many-items"),
-    (TITLES, {"ids": [f"{n:0120}" for n in range(40)]}, 60, "catalogue many-items"),
+    (TITLES, {}, 60, "catalogue items item:milk item:soap item:%C3%B6l%20%26%20salz"),
+    (TITLES, {"ids": ["soap", "gone", "soap"]}, 60, "catalogue items item:soap item:gone"),
+    (TITLES, {"ids": [f"item {n}" for n in range(201)]}, 60, "catalogue items many-items"),
+    (TITLES, {"ids": [f"{n:0120}" for n in range(40)]}, 60, "catalogue items many-items"),
     (TRENDING, {}, 60, "catalogue trending"),
 ]
 """Documents with variables, and how long everybody may keep the answer, by which keys."""
