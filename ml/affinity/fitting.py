@@ -1,6 +1,6 @@
 """The affinity ranker in Keras: a small dense network over pair features, fitted to rank bought items first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import keras
 import numpy as np
@@ -48,12 +48,17 @@ def fit(
     learning_rate: float,
     seed: int,
     epoch_done: Callable[[int], None],
+    ignored: Collection[str] = (),
 ) -> keras.Model:
-    """A ranker fitted to lists; the same seed gives the same weights on the same machine."""
+    """A ranker fitted to lists; the same seed gives the same weights on the same machine.
+
+    The features named by `ignored` count for nothing, whatever their values are in serving.
+    """
     keras.utils.set_random_seed(seed)
     real = lists.features[lists.labels >= 0]
     mean, variance = real.mean(0, dtype=np.float64), real.var(0, dtype=np.float64)
-    model = build_ranker(mean, np.where(variance < LEAST_VARIANCE, IGNORED, variance + 1e-6), hidden)
+    constant = (variance < LEAST_VARIANCE) | np.isin(FEATURES, list(ignored))
+    model = build_ranker(mean, np.where(constant, IGNORED, variance + 1e-6), hidden)
     steps = max(1, -(-len(lists) // batch) * epochs)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     model.compile(keras.optimizers.Adam(schedule), ranking_loss)

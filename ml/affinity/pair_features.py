@@ -41,6 +41,16 @@ FEATURES = Columns(
         *PERSON,
     )
 )
+BY_CLOCK = (
+    "decayed",
+    "recency",
+    "own_gap",
+    "due",
+    "age",
+    "gap",
+    "tempo",
+    "quiet",
+)  # mean nothing in a log without a clock
 _OWN, _ITEM, _PERSON = FEATURES.span(OWN), FEATURES.span(COLUMNS), FEATURES.span(PERSON)
 _NEAR, _NEXT = FEATURES.index("near"), FEATURES.index("next")
 
