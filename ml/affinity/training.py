@@ -18,6 +18,7 @@ from ml.affinity.baseline_networks import baseline_network
 from ml.affinity.calibration import platt
 from ml.affinity.chance_fitting import Visited, check_chance, fit_chance
 from ml.affinity.chances import Chance
+from ml.affinity.lifts import LONGEST
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import BY_CLOCK
 from ml.affinity.ranking import Ranker, rank
@@ -56,7 +57,8 @@ class TrainingConfig:
     lists_limit: int = 6_000  # per cut
     list_length: int = 96  # candidates per list
     hidden: tuple[int, ...] = (64, 32)
-    epochs: int = 10
+    models: int = 2  # networks that differ by their seed; their logits are averaged
+    epochs: int = 6
     batch: int = 32  # lists
     learning_rate: float = 2e-3
     histories: int = 300  # real ones, for calibration and for the proof that the export ranks like Keras
@@ -144,16 +146,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
     if not len(past):
         raise NothingToLearn("There are no purchases before the cut.")
     lists, windows = _look_back(past, numbers, cut, config, report, clockless)
-    fitted = fitting.fit(
-        lists,
-        hidden=config.hidden,
-        epochs=config.epochs,
-        batch=config.batch,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-        epoch_done=lambda done: report("fitting the ranker", done, config.epochs),
-        ignored=BY_CLOCK if clockless else (),
-    )
+    fitted = _fitted(lists, config, report, clockless)
     universe = snapshot(past, numbers, cut, clockless=clockless)
     lesson = _Lesson(log, past, cut, windows, config, clockless)
     network, parity, equal = _exported(fitted, universe, lesson)
@@ -161,7 +154,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
         log,
         numbers,
         cut,
-        {RANKER: ranker_method(Ranker(universe, network)), **baseline_methods(universe)},
+        {RANKER: ranker_method(Ranker(universe, network), clockless=clockless), **baseline_methods(universe)},
         candidate=RANKER,
         baselines=BASELINES,
         seed=config.seed,
@@ -193,7 +186,7 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Less
         lesson.log,
         universe.numbers,
         lesson.cut,
-        {SERVED: ranker_method(Ranker(universe, network))},
+        {SERVED: ranker_method(Ranker(universe, network), clockless=lesson.clockless)},
         candidate=SERVED,
         baselines=(),
         seed=lesson.config.seed,
@@ -204,8 +197,12 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Less
     return replace(refused, network=network, evaluation=evaluation, parity=0.0, checked_chance=None, chance=None)
 
 
-def ranker_method(ranker: Ranker) -> Method:
-    """The ranker as a method to be evaluated: all items of its universe except resting items."""
+def ranker_method(ranker: Ranker, *, clockless: bool = False) -> Method:
+    """The ranker as a method to be evaluated: all items of its universe except resting items.
+
+    Without a clock the visit is taken to be a day later: what was bought a line ago was not bought just now.
+    """
+    later = int(LONGEST) if clockless else 0
     universe = ranker.universe
     everything, none = mask_of(universe.numbers), np.empty(0, np.uint32)
     fallback = Fallback.popular(universe.popular_numbers)
@@ -214,7 +211,7 @@ def ranker_method(ranker: Ranker) -> Method:
         return rank(
             ranker,
             state_of(history, as_of),
-            as_of=as_of,
+            as_of=as_of + later,
             allowed=everything,
             context=none,
             fallback=fallback,
@@ -260,16 +257,36 @@ def _look_back(
     return lists, windows
 
 
-def _exported(fitted: keras.Model, universe: Universe, lesson: _Lesson) -> tuple[Network, float, float]:
-    """The serving network with calibrated scores, its largest difference from the Keras model, and its tied scores."""
-    network = export.exported(fitted)
+def _fitted(lists: TrainingLists, config: TrainingConfig, report: ReportProgress, clockless: bool) -> list[keras.Model]:
+    """Models that differ by their seed alone; the mean of their logits serves."""
+    epochs = config.epochs * config.models
+    report("fitting the ranker", 0, epochs)
+
+    def fitted(index: int) -> keras.Model:
+        return fitting.fit(
+            lists,
+            hidden=config.hidden,
+            epochs=config.epochs,
+            batch=config.batch,
+            learning_rate=config.learning_rate,
+            seed=config.seed + index,
+            epoch_done=lambda done: report("fitting the ranker", index * config.epochs + done, epochs),
+            ignored=BY_CLOCK if clockless else (),
+        )
+
+    return [fitted(index) for index in range(config.models)]
+
+
+def _exported(fitted: list[keras.Model], universe: Universe, lesson: _Lesson) -> tuple[Network, float, float]:
+    """The serving network with calibrated scores, its largest difference from the Keras models, and its tied scores."""
+    network = export.averaged([export.exported(model) for model in fitted])
     slope, shift = _calibration(network, lesson)
     network = export.calibrated(network, slope, shift)
     random = np.random.default_rng(lesson.config.seed)
     people = random.permutation(np.unique(lesson.past.person))[: lesson.config.histories].tolist()
     found = (candidate_features(lesson.past, universe, person, lesson.cut) for person in people)
     histories = [each.features for each in found if each]
-    parity = export.check_parity(fitted, network, slope, shift, histories)
+    parity = export.check_parity(fitting.average(fitted), network, slope, shift, histories)
     equal = [tied(sigmoid(network.logits(features))) for features in histories]
     return network, parity, float(np.mean(equal)) if equal else 0.0
 

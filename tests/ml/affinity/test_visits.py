@@ -26,7 +26,7 @@ with warnings.catch_warnings():
 
 MakeLog = Callable[..., Log]
 DAY = 86_400
-BRIEF = TrainingConfig(item_limit=80, cuts=3, epochs=4, batch=16, list_length=64)
+BRIEF = TrainingConfig(item_limit=80, cuts=3, models=1, epochs=4, batch=16, list_length=64)
 
 
 def ignored(stage: str, done: int, of: int) -> None:
@@ -127,8 +127,9 @@ def test_sequences_without_a_clock_or_rebuys_are_learned_and_serve_days_later(
                 fallback=fallback,
                 first=10,
             )
-            for as_of in (end, end + 20 * DAY)
+            for as_of in (end + DAY, end + 20 * DAY)
         ]
         assert not np.isin(lists[0].numbers, state.bought["item"]).any()
-        assert lists[0].scores[0] == pytest.approx(lists[1].scores[0], abs=0.2)
-        assert lists[0].numbers[:3].tolist() == lists[1].numbers[:3].tolist()
+        assert lists[0].scores[0] == pytest.approx(lists[1].scores[0], abs=0.1)
+        assert lists[0].numbers[0] == lists[1].numbers[0]
+        assert len(np.intersect1d(lists[0].numbers, lists[1].numbers)) >= 8
