@@ -97,10 +97,8 @@ def write(
 
 
 def _universe(opened: Bundle) -> Universe:
-    """The universe; a bundle of an earlier release has no part `rebought`."""
-    names = {field.name for field in fields(Universe)}
-    if "rebought" not in opened.parts:
-        names.remove("rebought")
+    """The universe; bundles of earlier releases lack `rebought`, and `fade` is a baseline's alone."""
+    names = {field.name for field in fields(Universe)} - ({"rebought", "fade"} - opened.parts.keys())
     return Universe(**{name: opened.array(name) for name in names})
 
 
