@@ -1,5 +1,7 @@
 """From scores to a list of all items: the scored ones, best first, then popular ones; equals go by popularity."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,7 @@ from ml.universe import Universe
 Numbers = NDArray[np.uint32]
 
 
-def best_first(universe: Universe, scores: NDArray[np.float64], left_out: Numbers | None = None) -> Numbers:
+def best_first(universe: Universe, scores: NDArray[Any], left_out: Numbers | None = None) -> Numbers:
     """All catalogue numbers of a universe except `left_out`; `scores` are (n,), and only those above zero count."""
     scored = np.flatnonzero(scores > 0)
     top = scored[np.lexsort((universe.places[scored], -scores[scored]))]
@@ -18,4 +20,5 @@ def best_first(universe: Universe, scores: NDArray[np.float64], left_out: Number
         kept = np.ones(len(universe.numbers) + 1, np.bool_)
         kept[universe.rows(left_out)] = False
         rows = rows[kept[rows]]
-    return universe.numbers[rows]
+    numbers: Numbers = universe.numbers[rows]
+    return numbers

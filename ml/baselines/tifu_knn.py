@@ -42,7 +42,8 @@ def fading_frequencies(
     value = WITHIN ** (later % size) * ACROSS ** (later // size) / (size * groups)
     pairs = np.unique(by_order.astype(np.int64) << 32 | rows)  # an order may have several lines of an item
     found, place = np.unique(pairs & 0xFFFF_FFFF, return_inverse=True)
-    return found.astype(np.int32), np.bincount(place, value[pairs >> 32])
+    sums: NDArray[np.float64] = np.bincount(place, value[pairs >> 32]).astype(np.float64)
+    return found.astype(np.int32), sums
 
 
 def tifu_knn(log: Log, universe: Universe) -> Method:
