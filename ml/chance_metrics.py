@@ -33,15 +33,6 @@ def average_precision(probability: Floats, outcome: Floats) -> float:
     return float((hits * np.cumsum(hits) / at_least).sum() / outcome.sum())
 
 
-def brier(probability: Floats, outcome: Floats) -> float:
-    """The mean squared difference.
-
-    >>> brier(np.array([0.8, 0.5]), np.array([1, 0]))
-    0.145
-    """
-    return float(np.mean((probability - outcome) ** 2))
-
-
 def calibration(probability: Floats, outcome: Floats, bins: int = 10) -> list[tuple[float, float, int]]:
     """(mean probability, share that came back, people) of groups of as many people, lowest first.
 
