@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.figures import Figure
 
-NAMES = ("load", "answer", "page", "events", "faults", "hostile", "oauth", "quality-journey")
+NAMES = ("load", "answer", "page", "events", "faults", "hostile", "oauth", "quality-journey", "quality-cdnow")
 QUICK_MINUTES = 3.0
 REPORTED_VERSIONS = (
     "numpy",

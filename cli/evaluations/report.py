@@ -9,7 +9,8 @@ from cli.evaluations.tables import FORECASTS, cell, words
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;font-size:13px}td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left}"
+    "table{border-collapse:collapse;font-size:13px}td,th{padding:.25rem .6rem;text-align:left}"
+    "td,th{border-bottom:1px solid #ddd}"
     "svg{max-width:100%;height:auto;font:12px system-ui,sans-serif}.wide{overflow-x:auto}"
 )
 

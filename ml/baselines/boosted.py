@@ -12,21 +12,31 @@ from numpy.typing import NDArray
 from core.errors import InvalidInput
 
 Floats = NDArray[np.float64]
-CLASSES = {"xgboost": "XGBClassifier", "lightgbm": "LGBMClassifier"}
-QUIET = {"xgboost": {"verbosity": 0}, "lightgbm": {"verbosity": -1, "min_child_samples": 20}}
-SETTINGS = {"n_estimators": 200, "learning_rate": 0.05, "max_depth": 4, "n_jobs": 2, "random_state": 7}
+ROUNDS = 200
+SETTINGS: dict[str, Any] = {"learning_rate": 0.05, "max_depth": 4, "seed": 7}
+THREADS = 2
 
 
 def require_package(name: str) -> Any:
-    """The package. Raises InvalidInput where it is not installed."""
+    """The package. Raises InvalidInput where it is not installed, or cannot be loaded for want of a system library."""
     try:
         return import_module(name)
-    except ImportError as error:
-        raise InvalidInput(f"{name} is not installed here: install penchant[evaluation].", "methods") from error
+    except (ImportError, OSError) as error:
+        missing = "installed" if isinstance(error, ModuleNotFoundError) else f"usable ({error})"
+        raise InvalidInput(f"{name} is not {missing} here: install penchant[evaluation].", "methods") from error
 
 
-def boosted_probability(name: str, features: Floats, outcome: Floats, asked: Floats) -> Floats:
+def xgboost(features: Floats, outcome: Floats, asked: Floats) -> Floats:
     """(asked,) the probabilities of rows, after fitting to the outcomes of others."""
-    model = getattr(require_package(name), CLASSES[name])(**SETTINGS, **QUIET[name])
-    model.fit(features, outcome)
-    return np.asarray(model.predict_proba(asked)[:, 1], np.float64)
+    package = require_package("xgboost")
+    settings = {**SETTINGS, "objective": "binary:logistic", "nthread": THREADS, "verbosity": 0}
+    model = package.train(settings, package.DMatrix(features, label=outcome), num_boost_round=ROUNDS)
+    return np.asarray(model.predict(package.DMatrix(asked)), np.float64)
+
+
+def lightgbm(features: Floats, outcome: Floats, asked: Floats) -> Floats:
+    """The same."""
+    package = require_package("lightgbm")
+    settings = {**SETTINGS, "objective": "binary", "num_threads": THREADS, "verbosity": -1}
+    model = package.train(settings, package.Dataset(features, label=outcome), num_boost_round=ROUNDS)
+    return np.asarray(model.predict(asked), np.float64)

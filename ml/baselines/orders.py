@@ -75,7 +75,9 @@ class Orders:
         since = np.diff(past.occurred, prepend=0) / DAY
         of_last = np.zeros(len(found.person) + 1)
         of_last[rows] = np.where(np.diff(past.person, prepend=-1) == 0, since, 0)  # the last order of a person stays
-        recent = {f"orders_{days}": np.log1p(total(past.occurred >= moment - days * DAY)) for days in WINDOWS}
+        recent = {
+            f"orders_{days}": np.log1p(total((past.occurred >= moment - days * DAY).astype(float))) for days in WINDOWS
+        }
         known = {
             "orders": np.log1p(found.orders),
             "quiet": np.log1p(found.last),

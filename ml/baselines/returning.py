@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.baselines import boosted
 from ml.baselines.bg_nbd import BgNbd, Weeks, fit_bg_nbd
-from ml.baselines.boosted import boosted_probability
 from ml.baselines.logistic import fit_logistic
 from ml.baselines.orders import FEATURES, Orders, People, examples
 
 WEEK = 7.0  # days
 _QUIET = [FEATURES.index("quiet")]
 
+Floats = NDArray[np.float64]
 Probabilities = NDArray[np.float64]  # (people,) of `orders.people(cut)`
 Forecast = Callable[[Orders, int, int], Probabilities]  # (all orders, the cut in seconds, days)
 
@@ -53,12 +54,13 @@ def _regression(orders: Orders, cut: int, days: int, columns: list[int]) -> Prob
     return fit_logistic(features[:, columns], came).probability(asked)
 
 
-def _boosted(name: str) -> Forecast:
+def _boosted(fitted: Callable[[Floats, Floats, Floats], Floats]) -> Forecast:
     def forecast(orders: Orders, cut: int, days: int) -> Probabilities:
         features, came = examples(orders, cut, days)
-        if len(np.unique(came)) < 2:
-            return np.full(len(orders.people(cut).person), came.mean() if len(came) else 0.5)
-        return boosted_probability(name, features, came, orders.features(cut))
+        asked = orders.features(cut)
+        if len(np.unique(came)) < 2:  # LightGBM refuses one class
+            return np.full(len(asked), came.mean() if len(came) else 0.5)
+        return fitted(features, came, asked)
 
     return forecast
 
@@ -68,4 +70,7 @@ FORECASTS: Mapping[str, Forecast] = {
     "bg_nbd": bg_nbd,
     "logistic_regression": logistic_regression,
 }
-OPTIONAL: Mapping[str, Forecast] = {name: _boosted(name) for name in ("xgboost", "lightgbm")}  # the extra `evaluation`
+OPTIONAL: Mapping[str, Forecast] = {  # the extra `evaluation`
+    "xgboost": _boosted(boosted.xgboost),
+    "lightgbm": _boosted(boosted.lightgbm),
+}

@@ -1,6 +1,7 @@
 """Forecasts of who comes back: the textbook's figures, values computed by hand, and odd logs."""
 
 from collections.abc import Callable
+from ctypes.util import find_library
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ml.baselines.bg_nbd import BgNbd, fit_bg_nbd
 from ml.baselines.boosted import require_package
 from ml.baselines.logistic import fit_logistic
 from ml.baselines.orders import FEATURES, Orders, examples
-from ml.baselines.returning import FORECASTS, expected_orders
+from ml.baselines.returning import FORECASTS, OPTIONAL, expected_orders
 from ml.chance_metrics import auc
 from ml.log import Log
 from tests.shops import NOW, Shop, make_shop
@@ -125,3 +126,21 @@ def test_an_absent_package_is_said_in_one_sentence() -> None:
         InvalidInput, match=r"^no_such_package is not installed here: install penchant\[evaluation\]\.$"
     ):
         require_package("no_such_package")
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_boosted_trees_tell_who_comes_often_or_say_what_is_missing(name: str) -> None:
+    """LightGBM's wheel needs the system's OpenMP library, which few images have."""
+    often, seldom = (Orders.of(make_shop(Shop(people=80, orders=orders))) for orders in (14, 3))
+    orders = Orders(
+        np.concatenate([often.person, seldom.person + 1_000]).astype(np.int32),
+        np.concatenate([often.occurred, seldom.occurred]),
+        np.concatenate([often.cents, seldom.cents]),
+    )
+    cut = NOW - 45 * DAY
+    if name == "lightgbm" and find_library("gomp") is None:
+        with pytest.raises(InvalidInput, match="lightgbm is not usable"):
+            OPTIONAL[name](orders, cut, 45)
+        return
+    found = OPTIONAL[name](orders, cut, 45)
+    assert auc(found, (orders.later(orders.people(cut), cut, 45) > 0).astype(float)) > 0.65

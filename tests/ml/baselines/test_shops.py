@@ -26,7 +26,7 @@ def evaluated(log: Log, candidate: str) -> Evaluation:
     ("repeat", "best"),
     [
         (0.0, {"item_knn", "ease", "sequential_rules"}),
-        (0.4, {"personal_frequency", "decayed_frequency"}),
+        (0.4, {"item_knn", "ease"}),
         (0.9, {"personal_frequency", "decayed_frequency"}),
     ],
     ids=["made for collaborative filtering", "a mixture", "buying the same again"],
