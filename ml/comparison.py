@@ -69,7 +69,7 @@ def _slices(measured: Measured, seed: int) -> list[dict[str, Any]]:
 
 def forecasts_document(log: Log, cut: int, days: int, names: Collection[str], seed: int) -> dict[str, Any]:
     """How well each named forecast tells who orders again within the days after the cut."""
-    forecasts = {name: forecast for name, forecast in (FORECASTS | OPTIONAL).items() if name in names}
+    forecasts = {name: forecast for name, forecast in {**FORECASTS, **OPTIONAL}.items() if name in names}
     orders = Orders.of(log)
     people = orders.people(cut)
     if not forecasts or not len(people.person):

@@ -43,7 +43,7 @@ def expected_orders(orders: Orders, cut: int, days: int) -> tuple[NDArray[np.flo
 
 def weeks(people: People) -> tuple[NDArray[np.float64], Weeks, Weeks]:
     """(people,) each: the orders after the first, the weeks from it to the last, and those to the moment."""
-    return (people.orders - 1.0, (people.first - people.last) / WEEK, people.first / WEEK)
+    return (people.orders.astype(np.float64) - 1, (people.first - people.last) / WEEK, people.first / WEEK)
 
 
 def _regression(orders: Orders, cut: int, days: int, columns: list[int]) -> Probabilities:
