@@ -69,7 +69,7 @@ def _customers() -> tuple[Floats, Floats, Floats, Floats]:
     customers, first, count = np.unique(past[:, 0], return_index=True, return_counts=True)
     began, last = past[first, 1], past[first + count - 1, 1]
     later = np.bincount(np.searchsorted(customers, after[:, 0]), minlength=len(customers))
-    return count - 1.0, (last - began) / 7, (cut - began) / 7, later.astype(float)
+    return count.astype(float) - 1, (last - began) / 7, (cut - began) / 7, later.astype(float)
 
 
 def _day(value: int) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
-WIDTH, ROW, LABELS = 720, 24, 190
-HEIGHT, MARGIN, LEGEND = 300, 48, 210
+WIDTH, ROW, LABELS = 780, 24, 240
+HEIGHT, MARGIN, LEGEND = 300, 48, 270
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#b8860b", "#6a4c93", "#00798c", "#8d5524", "#5c677d", "#c2185b", "#4f772d")
 Series = tuple[str, Sequence[tuple[float, float]]]  # a name and its points (x, y)
 
@@ -36,7 +36,7 @@ def lines(series: Sequence[Series], x_title: str, y_title: str, ticks: Sequence[
 
     parts = [_line(at(0, 0), at(right, 0), "#888"), _line(at(0, 0), at(0, top), "#888")]
     for x, name in _marks(right, ticks):
-        parts.append(_text(at(x, 0)[0], HEIGHT - MARGIN + 16, name, "middle"))
+        parts.append(_text(at(x, 0)[0], HEIGHT - MARGIN + 16, name, "middle" if x else "start"))
     for y, name in _marks(top, ()):
         parts.append(_text(MARGIN - 6, at(0, y)[1] + 4, name, "end"))
     parts += [_text(MARGIN, HEIGHT - 8, x_title), _text(4, 16, y_title)]

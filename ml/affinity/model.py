@@ -127,6 +127,7 @@ def _fits(model: AffinityModel) -> bool:
         and len(universe.popular) == n
         and universe.columns.shape == (n + 1, len(COLUMNS))
         and (universe.rebought is None or universe.rebought.shape == (n + 1,))
+        and (universe.fade is None or universe.fade.shape == (1,))
         and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
         and len(model.network.kernels) > 0
         and model.network.kernels[0].shape[0] == len(FEATURES)
