@@ -10,7 +10,7 @@ from ml.affinity.methods import ranker_method
 from ml.affinity.ranking import Ranker
 from ml.baselines.ease import L2, ease
 from ml.baselines.item_knn import SHRINK, item_knn
-from ml.baselines.item_tables import ItemTable, source_weights, table_method
+from ml.baselines.item_tables import ItemTable, LastState, source_weights, table_method
 from ml.baselines.methods import BASELINES, METHODS, TABLES, baseline_methods
 from ml.evaluation import Method
 from ml.log import Log
@@ -80,6 +80,17 @@ def test_a_list_sums_the_table_leaves_out_what_rests_and_ends_with_popular_items
     method = table_method(universe, item_knn(log, universe))
     assert method(log.history(3, CUT), CUT).tolist() == [2, 3, 4], "1 was bought and nobody buys anything again"
     assert method(log.history(3, CUT)[:0], CUT).tolist() == universe.popular_numbers.tolist()
+
+
+def test_methods_that_share_states_tell_people_and_moments_apart(log_of: LogOf) -> None:
+    log = log_of(("a", 1, 9, 1), ("a", 2, 3, 2), ("b", 3, 8, 1), ("b", 1, 5, 2))
+    universe, states = universe_of(log), LastState()
+    table = item_knn(log, universe)
+    shared, alone = table_method(universe, table, states), table_method(universe, table)
+    for person, moment in ((0, CUT), (1, CUT), (1, CUT - 6 * DAY), (0, CUT - 6 * DAY), (0, CUT)):
+        history = log.history(person, moment)
+        assert shared(history, moment).tolist() == alone(history, moment).tolist()
+    assert states(history, CUT) is states(history, CUT)
 
 
 @pytest.mark.parametrize(
