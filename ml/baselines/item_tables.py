@@ -16,7 +16,6 @@ from ml.rests import resting
 from ml.state import State, Table
 from ml.universe import Universe
 
-
 ReadState = Callable[[Table, int], State]
 
 
