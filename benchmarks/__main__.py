@@ -16,7 +16,18 @@ from rich.table import Table
 
 from benchmarks.figures import Figure
 
-NAMES = ("load", "answer", "page", "events", "faults", "hostile", "oauth", "quality-journey", "quality-retail")
+NAMES = (
+    "load",
+    "answer",
+    "page",
+    "events",
+    "faults",
+    "hostile",
+    "oauth",
+    "quality-journey",
+    "quality-retail",
+    "quality-cdnow",
+)
 QUICK_MINUTES = 3.0
 REPORTED_VERSIONS = (
     "numpy",

@@ -22,6 +22,7 @@ COMMANDS = {
     "migrate": "cli.commands.migrate:migrate",
     "load": "cli.commands.load:app",
     "train": "cli.commands.train:train",
+    "evaluate": "cli.commands.evaluate:evaluate",
     "gateway": "cli.commands.gateway:gateway",
     "worker": "cli.commands.worker:worker",
     "trainer": "cli.commands.trainer:trainer",

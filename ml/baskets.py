@@ -23,6 +23,11 @@ class Baskets:
     def __getitem__(self, index: int) -> NDArray[np.uint32]:
         return self.items[self.starts[index] : self.starts[index + 1]]
 
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        """(items,) person and item of each line as one number."""
+        return np.repeat(self.people, np.diff(self.starts)).astype(np.int64) << 32 | self.items
+
     def of(self, people: NDArray[np.int32]) -> "Baskets":
         """The baskets of some people."""
         return self.where(np.isin(self.people, people))

@@ -9,12 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.baskets import Baskets, first_baskets
-from ml.log import Log
+from ml.log import Log, order_counts
 from ml.metrics import coverage, hit_rate, interval, ndcg, recall, reciprocal_rank
 from ml.state import Table
 
 # (the person's events before a second as EVENT, that second) -> catalogue numbers of all items, best first
 Method = Callable[[Table, int], NDArray[np.uint32]]
+
+
+NDCG = "ndcg_at_10"
+METRICS = (NDCG, "recall_at_10", "hit_rate_at_10", "mrr")
+AGAIN, FIRST_TIME = "ndcg_at_10_again", "ndcg_at_10_first_time"  # items that the person had bought, or never had
+PEOPLE_LIMIT = 20_000  # that are evaluated
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,44 @@ class Evaluation:
         return {"protocol": protocol, "cut_at": datetime.fromtimestamp(self.cut, UTC).isoformat(), **asdict(self)}
 
 
+class Judged:
+    """The lists of one method, in the order of the baskets: of each its metrics and its first ten items are kept."""
+
+    def __init__(self, baskets: Baskets, again: NDArray[np.bool_]) -> None:
+        self._baskets, self._again = baskets, again
+        self._values: dict[str, list[float]] = {metric: [] for metric in (*METRICS, AGAIN, FIRST_TIME)}
+        self.tops: list[NDArray[np.uint32]] = []  # (at most 10,) catalogue numbers of each list
+
+    def append(self, ranked: NDArray[np.uint32]) -> None:
+        """Judge the next list by the next basket."""
+        index = len(self.tops)
+        basket = self._baskets[index]
+        again = self._again[self._baskets.starts[index] : self._baskets.starts[index + 1]]
+        hits = np.isin(ranked, basket)
+        top = ranked[:10].copy()
+        found = (ndcg(hits, len(basket)), recall(hits, len(basket)), hit_rate(hits), reciprocal_rank(hits))
+        for metric, value in zip(METRICS, found, strict=True):
+            self._values[metric].append(value)
+        for metric, part in ((AGAIN, basket[again]), (FIRST_TIME, basket[~again])):
+            self._values[metric].append(ndcg(np.isin(top, part), len(part)) if len(part) else np.nan)
+        self.tops.append(top)
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """(people,) one of METRICS, AGAIN or FIRST_TIME; NaN where a basket has no such item."""
+        return np.array(self._values[metric], np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The judged lists of every method, for the same people."""
+
+    cut: int  # seconds
+    items: int
+    baskets: Baskets  # one per person
+    earlier: NDArray[np.int64]  # (people,) orders before the cut
+    lists: dict[str, Judged]
+
+
 def evaluate(
     log: Log,
     numbers: NDArray[np.uint32],
@@ -75,42 +119,60 @@ def evaluate(
     holds lines before and after the cut; whatever else a method knows must be from before the cut.
     `candidate` and the `baselines`, the simplest first, are names of `methods`.
     """
+    measured = measure(log, numbers, cut, methods, seed=seed, report=report)
+    return summary(measured, candidate=candidate, baselines=baselines, seed=seed, tied=tied)
+
+
+def measure(
+    log: Log,
+    numbers: NDArray[np.uint32],
+    cut: int,
+    methods: Mapping[str, Method],
+    *,
+    seed: int,
+    report: Callable[[int, int], None],
+) -> Measured:
+    """The lists of every method, as `evaluate` makes them, judged person by person; at most PEOPLE_LIMIT, drawn."""
     log = log.of_items(numbers)
     baskets = first_baskets(log, cut)
-    known = baskets.of(np.unique(log.between(None, cut).kept.person))
-    lists: dict[str, list[NDArray[np.uint32]]] = {name: [] for name in methods}
+    past = log.between(None, cut).kept
+    known = baskets.of(_at_most(PEOPLE_LIMIT, np.intersect1d(np.unique(past.person), baskets.people), seed))
+    again = np.isin(known.pairs, np.unique(past.person.astype(np.int64) << 32 | past.item))
+    lists = {name: Judged(known, again) for name in methods}
     for index, (person, visit) in enumerate(zip(known.people.tolist(), known.visits.tolist(), strict=True)):
         history = log.history(person, visit)
         for name, method in methods.items():
             lists[name].append(method(history, visit))
         report(index + 1, len(known))
-    values = {name: _values(ranked, known) for name, ranked in lists.items()}
+    return Measured(cut, len(numbers), known, order_counts(past)[known.people], lists)
+
+
+def summary(
+    measured: Measured, *, candidate: str, baselines: Collection[str], seed: int, tied: float = 0.0
+) -> Evaluation:
+    """The means over people, with their intervals."""
+    lists, people = measured.lists, len(measured.baskets)
     scores = {
-        name: {metric: _score(column, seed) for metric, column in values[name].items()}
-        | {"coverage_at_10": _exact(coverage([ranked[:10] for ranked in lists[name]], len(numbers)))}
-        for name in methods
+        name: {metric: score(judged.values(metric), seed) for metric in METRICS}
+        | {"coverage_at_10": _exact(coverage(judged.tops, measured.items))}
+        for name, judged in lists.items()
     }
-    ours = values[candidate]["ndcg_at_10"]
-    ahead = {name: _score(ours - values[name]["ndcg_at_10"], seed) for name in baselines}
-    basket = len(known.items) / max(len(known), 1)
-    return Evaluation(cut, len(known), len(numbers), basket, scores, ahead, candidate, tied)
+    ours = lists[candidate].values(NDCG)
+    ahead = {name: score(ours - lists[name].values(NDCG), seed) for name in baselines}
+    basket = len(measured.baskets.items) / max(people, 1)
+    return Evaluation(measured.cut, people, measured.items, basket, scores, ahead, candidate, tied)
 
 
-def _values(lists: list[NDArray[np.uint32]], baskets: Baskets) -> dict[str, NDArray[np.float64]]:
-    hits = [np.isin(ranked, baskets[index]) for index, ranked in enumerate(lists)]
-    sizes = np.diff(baskets.starts).tolist()
-    return {
-        "ndcg_at_10": np.array([ndcg(hit, size) for hit, size in zip(hits, sizes, strict=True)]),
-        "recall_at_10": np.array([recall(hit, size) for hit, size in zip(hits, sizes, strict=True)]),
-        "hit_rate_at_10": np.array([hit_rate(hit) for hit in hits]),
-        "mrr": np.array([reciprocal_rank(hit) for hit in hits]),
-    }
-
-
-def _score(values: NDArray[np.float64], seed: int) -> Score:
+def score(values: NDArray[np.float64], seed: int) -> Score:
+    """The mean of the values that are known, with its interval; NaN is not known."""
+    values = values[~np.isnan(values)]
     low, high = interval(values, seed)
     return Score(float(values.mean()) if len(values) else 0.0, low, high)
 
 
 def _exact(value: float) -> Score:
     return Score(value, value, value)
+
+
+def _at_most(most: int, people: NDArray[np.int32], seed: int) -> NDArray[np.int32]:
+    return np.sort(np.random.default_rng(seed).permutation(people)[:most])

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from ml.masks import Mask, first_allowed, without
 from ml.ranked import REASON, Explained
+from ml.ties import mixed
 from ml.universe import DAY, HOUR
 
 NEW_FOR = 30 * DAY  # an item is new for so long after it was added
 SETTLED = 7 * DAY  # after its first item a catalogue still receives its first upload: such items are not new
 HEAD = 4_096  # items of a long order that are read before the allowed ones are looked up in it
-_ODD = np.uint64(2_654_435_761)  # of Knuth's multiplicative hash
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +104,13 @@ def in_turns(
     `added` is in seconds, 0 = unknown. Items of one hour came together, mostly in the order of the alphabet: a hash
     orders them.
     """
-    mixed = numbers.astype(np.uint64) * _ODD & np.uint64(0xFFFF_FFFF)
+    odd = mixed(numbers)
     hour = added.astype(np.int64) // int(HOUR)
-    by = np.lexsort((mixed, -hour, category))
+    by = np.lexsort((odd, -hour, category))
     places = np.arange(len(by))
     starts = np.flatnonzero(np.diff(category[by].astype(np.int64), prepend=-1))
     turn = places - np.repeat(starts, np.diff(starts, append=len(by)))
-    return numbers[by[np.lexsort((mixed[by], -hour[by], turn))]]
+    return numbers[by[np.lexsort((odd[by], -hour[by], turn))]]
 
 
 def are_new(added: NDArray[np.uint32], as_of: float) -> NDArray[np.bool_]:

@@ -184,6 +184,13 @@ def state_of(history: Table, as_of: int) -> State:
     return fold(State.empty(), history).without_dislikes_before(as_of - DISLIKES_HOLD)
 
 
+def order_counts(log: Log) -> NDArray[np.int64]:
+    """(people,) how many orders each person placed."""
+    by = np.lexsort((log.order, log.person))
+    begins = (np.diff(log.person[by], prepend=-1) != 0) | (np.diff(log.order[by], prepend=-1) != 0)
+    return np.bincount(log.person[by][begins], minlength=len(log.people))
+
+
 def gaps(log: Log) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
     """The seconds between two purchases of an item by one person, in different orders: (item, gap) of each."""
     by = np.lexsort((log.occurred, log.item, log.person))

@@ -7,6 +7,7 @@ from ml.log import Log, gaps
 from ml.neighbours import near_items
 from ml.rests import quantile_by_row, rest_times, rests_without_clock
 from ml.rules import following_items
+from ml.ties import mixed
 from ml.universe import COLUMNS, DAY, REBOUGHT, Universe
 
 RECENT = 28 * DAY  # purchases that count for what is popular now
@@ -15,9 +16,9 @@ PRIOR = 10.0  # people with the general rebuy share that are mixed with an item'
 
 
 def best_supported(log: Log, most: int) -> NDArray[np.uint32]:
-    """The catalogue numbers of the items with the most purchases, ascending; ties by number."""
+    """The catalogue numbers of the items with the most purchases, ascending; of equals a hash chooses."""
     numbers, lines = np.unique(log.item, return_counts=True)
-    return np.sort(numbers[np.lexsort((numbers, -lines))[:most]])
+    return np.sort(numbers[np.lexsort((mixed(numbers), -lines))[:most]])
 
 
 def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bool = False) -> Universe:
@@ -42,7 +43,7 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bo
         near_score=near_score,
         next=following,
         next_score=following_score,
-        popular=np.lexsort((-people, -recent_people)).astype(np.int32),
+        popular=np.lexsort((mixed(numbers), -people, -recent_people)).astype(np.int32),
         rebought=_rebought(log, rows, numbers),
     )
 

@@ -36,6 +36,7 @@ class Universe:
     next_score: NDArray[np.float32]  # (n + 1, k)
     popular: NDArray[np.int32]  # (n,) rows, most people of the last four weeks first
     rebought: NDArray[np.bool_] | None = None  # (n + 1,) whether people buy items of its category again; older: None
+    fade: NDArray[np.float32] | None = None  # (1,) where `near` is the table of a baseline; see `source_weights`
 
     @cached_property
     def _row_of(self) -> NDArray[np.int32]:
@@ -47,6 +48,13 @@ class Universe:
     def popular_numbers(self) -> NDArray[np.uint32]:
         """(n,) catalogue numbers, most people of the last four weeks first."""
         return self.numbers[self.popular]
+
+    @cached_property
+    def places(self) -> NDArray[np.int32]:
+        """(n,) the place of each row in `popular`."""
+        places = np.empty(len(self.popular), np.int32)
+        places[self.popular] = np.arange(len(self.popular), dtype=np.int32)
+        return places
 
     def rows(self, numbers: NDArray[Any]) -> NDArray[np.int32]:
         """The row of each catalogue number; n for a number outside the universe."""

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 MOST = 100
 OPERATOR = "penchant models"
-BASELINES = ("popularity", "personal_frequency", "decayed_frequency")  # of an evaluation that compares with none
+BASELINES = (  # of an evaluation that compares with none
+    "popularity", "personal_frequency", "decayed_frequency", "sequential_rules", "item_knn", "ease",
+)  # fmt: skip
 app = command_group("List and show models, promote one, go back to the one before.")
 Why = Annotated[str, typer.Option(help="Why, for the record of decisions.")]
 

@@ -149,7 +149,7 @@ async def _learn(
 ) -> tuple[Trained, str | None]:
     """Train in a thread, so that the lease is renewed meanwhile; and what is odd about the purchases."""
     report("reading the purchases", 0, 1)
-    stored = await _purchases(pool, lake)
+    stored = await stored_purchases(pool, lake)
     warning = await check_learnable(pool, stored)
     bought, second = cut(as_log(stored, await last_categories(pool)))
     report("reading the purchases", 1, 1)
@@ -191,7 +191,8 @@ async def _best_baseline(trained: Trained, judged: Verdict, write: Write, report
     return _StandIn(await write(baseline), why_baseline(baseline.evaluation, judged.reason))
 
 
-async def _purchases(pool: Pool, lake: str | None) -> PurchaseLog:
+async def stored_purchases(pool: Pool, lake: str | None) -> PurchaseLog:
+    """All purchases: from Postgres, and the exported days from the lake, where its address is given."""
     if lake is None:
         return await purchase_log(pool, clock.now())
     joined, merged = await users_of_guests(pool), await owners_of_merged(pool)

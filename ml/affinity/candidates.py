@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.baselines.item_tables import source_weights
 from ml.masks import Mask, first_allowed, is_allowed
 from ml.state import State, Table, decayed
 from ml.universe import Universe
@@ -21,7 +22,7 @@ class ItemEvidence:
 
     bought: Table  # the person's own items, by item
     sources: Table  # those of them whose neighbours were looked up, by item
-    weights: NDArray[np.float64]  # (sources,) decayed purchases
+    weights: NDArray[np.float64]  # (sources,) decayed purchases; for a baseline's table its `source_weights`
     near: NDArray[np.float32]  # (n + 1,) log1p of the summed closeness to what the person buys
     following: NDArray[np.float32]  # (n + 1,) log1p of the summed rules from the last orders
     near_rows: NDArray[np.intp]  # rows with closeness, ascending
@@ -39,7 +40,7 @@ class Candidates:
 
 def gather_evidence(universe: Universe, state: State, as_of: int) -> ItemEvidence:
     """The evidence of one person's state as of a second."""
-    sources, weights = _sources(state, as_of)
+    sources, weights = _sources(universe, state, as_of)
     rows = universe.rows(sources["item"])
     near, near_rows = _log_of_sums(rows, weights, universe.near, universe.near_score)
     since = orders_since(state, sources["last"])
@@ -71,12 +72,13 @@ def find_candidates(universe: Universe, evidence: ItemEvidence, allowed: Mask, e
     return Candidates(numbers, evidence.near[rows], evidence.following[rows])
 
 
-def _sources(state: State, as_of: int) -> tuple[Table, NDArray[np.float64]]:
-    """The person's items with the most decayed purchases, by item, and those purchases."""
-    weight = decayed(state.bought, as_of)
+def _sources(universe: Universe, state: State, as_of: int) -> tuple[Table, NDArray[np.float64]]:
+    """The person's items with the most decayed purchases, by item, and their weights."""
+    purchases = decayed(state.bought, as_of)
+    weight = purchases if universe.fade is None else source_weights(state, float(universe.fade[0]))
     if len(weight) <= SOURCES:
         return state.bought, weight
-    kept = np.sort(np.argpartition(-weight, SOURCES)[:SOURCES])
+    kept = np.sort(np.argpartition(-purchases, SOURCES)[:SOURCES])
     return state.bought.take(kept), weight[kept]
 
 

@@ -97,10 +97,8 @@ def write(
 
 
 def _universe(opened: Bundle) -> Universe:
-    """The universe; a bundle of an earlier release has no part `rebought`."""
-    names = {field.name for field in fields(Universe)}
-    if "rebought" not in opened.parts:
-        names.remove("rebought")
+    """The universe; bundles of earlier releases lack `rebought`, and `fade` is a baseline's alone."""
+    names = {field.name for field in fields(Universe)} - ({"rebought", "fade"} - opened.parts.keys())
     return Universe(**{name: opened.array(name) for name in names})
 
 
@@ -129,6 +127,7 @@ def _fits(model: AffinityModel) -> bool:
         and len(universe.popular) == n
         and universe.columns.shape == (n + 1, len(COLUMNS))
         and (universe.rebought is None or universe.rebought.shape == (n + 1,))
+        and (universe.fade is None or universe.fade.shape == (1,))
         and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
         and len(model.network.kernels) > 0
         and model.network.kernels[0].shape[0] == len(FEATURES)

@@ -14,28 +14,25 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.affinity import export, fitting, model
-from ml.affinity.baseline_networks import baseline_network
+from ml.affinity.baseline_networks import baseline_network, baseline_universe
 from ml.affinity.calibration import platt
 from ml.affinity.chance_fitting import Visited, check_chance, fit_chance
 from ml.affinity.chances import Chance
-from ml.affinity.lifts import LONGEST
+from ml.affinity.methods import ranker_method
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import BY_CLOCK
-from ml.affinity.ranking import Ranker, rank
+from ml.affinity.ranking import Ranker
 from ml.affinity.training_lists import TrainingLists, candidate_features, training_lists
-from ml.baselines.counting import BASELINES, baseline_methods
+from ml.baselines.methods import BASELINES, baseline_methods
 from ml.baskets import first_baskets
 from ml.clockless import is_clockless
-from ml.evaluation import Evaluation, Method, evaluate
-from ml.fallback import Fallback
-from ml.log import Log, NothingToLearn, state_of
-from ml.masks import mask_of
+from ml.evaluation import Evaluation, evaluate
+from ml.log import Log, NothingToLearn
 from ml.metrics import tied
 from ml.provenance import code_identity, data_identity
 from ml.rfm import quintiles, rfm
 from ml.snapshot import best_supported, snapshot
 from ml.splits import holdout_cut, moments
-from ml.state import Table
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -154,7 +151,10 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
         log,
         numbers,
         cut,
-        {RANKER: ranker_method(Ranker(universe, network), clockless=clockless), **baseline_methods(universe)},
+        {
+            RANKER: ranker_method(Ranker(universe, network), clockless=clockless),
+            **baseline_methods(past, universe),
+        },
         candidate=RANKER,
         baselines=BASELINES,
         seed=config.seed,
@@ -179,8 +179,12 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
 
 def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Lesson) -> TrainedAffinity:
     """The best baseline of the evaluation as a model of the same items, evaluated as it would serve."""
-    name, universe = refused.evaluation.best_baseline, refused.universe
+    name = refused.evaluation.best_baseline
+    universe = baseline_universe(name, lesson.past, refused.universe)
     network = baseline_network(name)
+    latest = lesson.windows[0]
+    then = baseline_universe(name, lesson.past.between(None, latest.start), latest.universe)
+    lesson = lesson._replace(windows=[latest._replace(universe=then), *lesson.windows[1:]])
     network = export.calibrated(network, *_calibration(network, lesson))
     served = evaluate(
         lesson.log,
@@ -194,31 +198,8 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Less
     )
     methods = served.methods | refused.evaluation.methods
     evaluation = replace(served, methods=methods, baseline=name)
-    return replace(refused, network=network, evaluation=evaluation, parity=0.0, checked_chance=None, chance=None)
-
-
-def ranker_method(ranker: Ranker, *, clockless: bool = False) -> Method:
-    """The ranker as a method to be evaluated: all items of its universe except resting items.
-
-    Without a clock the visit is taken to be a day later: what was bought a line ago was not bought just now.
-    """
-    later = int(LONGEST) if clockless else 0
-    universe = ranker.universe
-    everything, none = mask_of(universe.numbers), np.empty(0, np.uint32)
-    fallback = Fallback.popular(universe.popular_numbers)
-
-    def method(history: Table, as_of: int) -> NDArray[np.uint32]:
-        return rank(
-            ranker,
-            state_of(history, as_of),
-            as_of=as_of + later,
-            allowed=everything,
-            context=none,
-            fallback=fallback,
-            first=len(universe.numbers),
-        ).numbers
-
-    return method
+    plain: dict[str, Any] = {"parity": 0.0, "checked_chance": None, "chance": None}
+    return replace(refused, universe=universe, network=network, evaluation=evaluation, **plain)
 
 
 def training_moments(

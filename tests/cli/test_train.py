@@ -23,7 +23,7 @@ from db.lake.retention import drop_exported_months
 from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
 from ml.affinity.model import AffinityModel
-from ml.baselines.counting import BASELINES
+from ml.baselines.methods import BASELINES
 from ml.log import Log
 from tests.commands import invoke, run_penchant
 from tests.running import without_settings

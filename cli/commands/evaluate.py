@@ -1,0 +1,112 @@
+"""`penchant evaluate`: baselines beside any versions on the same split; a table, JSON, and a report in HTML.
+
+Exit codes: 0 compared, 1 there is nothing to compare on, 2 the command is wrong, 3 a store cannot be reached or a file
+cannot be written.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from cli.errors import CannotWrite, WrongCommand
+from core.settings import EventLake, Stores
+
+
+def evaluate(
+    versions: Annotated[
+        str | None, typer.Option(metavar="ID,ID", help="Versions of `penchant models list`; by default what serves.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Baselines; by default all but xgboost and lightgbm.")
+    ] = None,
+    cut: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="Where the test span begins; by default where that of the versions does."),
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=366, help="Days of the test span; by default the rest.")
+    ] = None,
+    holdout: Annotated[
+        Path | None, typer.Option(help="Orders after the cut from a file, as `penchant train --holdout` reads them.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write JSON to FILE, - for standard output.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with plots to FILE.")] = None,
+) -> None:
+    """Compare versions and baselines on the same later orders: metrics with intervals, and slices."""
+    for file in (json, html):
+        if file is not None and str(file) != "-" and not file.absolute().parent.is_dir():
+            raise WrongCommand(f"There is no folder {file.absolute().parent} to write {file.name} to.")
+    begins = None if cut is None else _seconds(cut)
+    document = asyncio.run(_compared(Stores(), _listed(versions), _listed(methods), begins, days, holdout))
+    if html is not None:
+        from cli.evaluations.report import report_of
+
+        _write(html, report_of(document).encode())
+    if json is not None:
+        _write(json, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+    if json is None or str(json) != "-":
+        from cli.evaluations.tables import print_tables
+
+        print_tables(document)
+
+
+async def _compared(
+    stores: Stores,
+    versions: list[str] | None,
+    methods: list[str] | None,
+    cut: int | None,
+    days: int | None,
+    holdout: Path | None,
+) -> dict[str, Any]:
+    from cli.progress import stage_progress
+    from db.postgres import connect_pool
+    from engine.models.evaluating import DEFAULTS, Question, check_methods, compare
+
+    check_methods(methods or DEFAULTS)
+    settings = EventLake()
+    question = Question(
+        methods=methods if methods is not None else DEFAULTS,
+        versions=versions,
+        cut=cut,
+        days=days,
+        holdout=_holdout(holdout) if holdout else None,
+        lake=settings.lake_url if settings.lake_training else None,
+    )
+    async with await connect_pool(stores.postgres_url.get_secret_value(), size=1) as pool:
+        with stage_progress() as report:
+            return await compare(pool, stores.bundles.resolve(), question, report)
+
+
+def _holdout(file: Path) -> Any:
+    from cli.holdout import with_holdout
+
+    return lambda log: with_holdout(log, file)
+
+
+def _listed(words: str | None) -> list[str] | None:
+    """The names between commas, once each; none of an empty text."""
+    return None if words is None else list(dict.fromkeys(filter(None, map(str.strip, words.split(",")))))
+
+
+def _seconds(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise WrongCommand(f"--cut: {text!r} is no date: write 2026-01-31 or 2026-01-31T12:00:00Z.") from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _write(file: Path, content: bytes) -> None:
+    if str(file) == "-":
+        typer.echo(content.decode(), nl=False)
+        return
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise CannotWrite(f"{file} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,1 @@
+"""How a comparison of models is shown: tables, plots and the report."""

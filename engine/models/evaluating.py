@@ -1,0 +1,151 @@
+"""A comparison of versions and baselines on one split of the stored purchases: for `penchant evaluate`."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from core.contract import check_id
+from core.errors import InvalidInput
+from db.items import last_categories
+from db.postgres import Pool
+from db.serving import current_serving, model_by_id
+from engine.models.learnable import check_learnable
+from engine.models.training import as_log, stored_purchases
+from ml.affinity.methods import ranker_method
+from ml.affinity.model import AffinityModel
+from ml.baselines.boosted import require_package
+from ml.baselines.methods import METHODS, baseline_methods
+from ml.baselines.returning import FORECASTS, OPTIONAL
+from ml.bundle import BundleRefused
+from ml.comparison import forecasts_document, lists_document
+from ml.clockless import is_clockless
+from ml.evaluation import measure
+from ml.log import Log
+from ml.snapshot import best_supported, snapshot
+from ml.splits import DAY, holdout_cut
+from ml.trainers import ReportProgress
+
+DEFAULTS: Final = (*METHODS, *FORECASTS)
+KNOWN: Final = (*DEFAULTS, *OPTIONAL)
+ITEM_LIMIT: Final = 10_000  # as in a training
+HOLDOUT: Final = 28  # days at the end of the log, where neither a cut nor a version says when the test span begins
+MOST_VERSIONS: Final = 10
+SEED: Final = 7
+
+Holdout = Callable[[Log], tuple[Log, int]]  # the log with orders from elsewhere, and the cut where they begin
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is compared on which split; None for what the data or the versions decide."""
+
+    methods: Sequence[str] = DEFAULTS
+    versions: Sequence[str] | None = None  # None: the one that serves
+    cut: int | None = None  # seconds
+    days: int | None = None  # of the test span
+    holdout: Holdout | None = None
+    lake: str | None = None
+
+
+async def compare(pool: Pool, bundles: Path, question: Question, report: ReportProgress) -> dict[str, Any]:
+    """The comparison as plain values. Raises InvalidInput naming what does not fit, and NothingToLearn."""
+    check_methods(question.methods)
+    versions = await _versions(pool, bundles, question.versions)
+    report("reading the purchases", 0, 1)
+    stored = await stored_purchases(pool, question.lake)
+    await check_learnable(pool, stored)
+    log = as_log(stored, await last_categories(pool))
+    report("reading the purchases", 1, 1)
+    return await asyncio.to_thread(_compare, log, versions, question, report)
+
+
+def check_methods(names: Sequence[str]) -> None:
+    """Raise InvalidInput for a name that is no method, or one whose package is not installed."""
+    for name in names:
+        if name not in KNOWN:
+            raise InvalidInput(f"There is no method {name!r}; known: {', '.join(KNOWN)}.", field="methods")
+        if name in OPTIONAL:
+            require_package(name)
+
+
+async def _versions(pool: Pool, bundles: Path, ids: Sequence[str] | None) -> list[AffinityModel]:
+    if ids is None:
+        row = await current_serving(pool)
+        ids = [row.bundle] if row else []
+    if len(ids) > MOST_VERSIONS:
+        raise InvalidInput(f"At most {MOST_VERSIONS} versions are compared at once.", field="versions")
+    opened = []
+    for id in ids:
+        if await model_by_id(pool, check_id(id, "versions")) is None:
+            raise InvalidInput(f"There is no model {id!r}.", field="versions")
+        try:
+            opened.append(await asyncio.to_thread(AffinityModel.open, bundles / id))
+        except BundleRefused as error:
+            raise InvalidInput(str(error), field="versions") from error
+    return opened
+
+
+def _compare(log: Log, versions: list[AffinityModel], question: Question, report: ReportProgress) -> dict[str, Any]:
+    log, cut = _split(log, versions, question)
+    last = int(log.occurred.max(initial=cut))
+    days = question.days or max(1, round((last + 1 - cut) / DAY))
+    log = log.between(None, cut + days * DAY)
+    past = log.between(None, cut)
+    if not len(past) or len(past) == len(log):
+        side = "before" if not len(past) else "after"
+        raise InvalidInput(f"There are no purchases {side} the cut {_date(cut)}.", field="cut")
+    clockless = is_clockless(past)
+    numbers = best_supported(past.kept, ITEM_LIMIT)
+    past = past.of_items(numbers)
+    report("fitting the baselines", 0, 1)
+    methods = baseline_methods(past, snapshot(past, numbers, cut, clockless=clockless), question.methods)
+    report("fitting the baselines", 1, 1)
+    methods |= {version.id: ranker_method(version, clockless=clockless) for version in versions}
+    measured = measure(log, numbers, cut, methods, seed=SEED, report=lambda done, of: report("evaluating", done, of))
+    report("forecasting who orders again", 0, 1)
+    forecasts = forecasts_document(log, cut, days, question.methods, SEED)
+    report("forecasting who orders again", 1, 1)
+    return {
+        "cut_at": _date(cut),
+        "days": days,
+        "seed": SEED,
+        "versions": [_described(version) for version in versions],
+        "lists": lists_document(measured, [version.id for version in versions], SEED),
+        "forecasts": forecasts,
+    }
+
+
+def _split(log: Log, versions: list[AffinityModel], question: Question) -> tuple[Log, int]:
+    """The log and the cut. Raises InvalidInput when a version learned from the test span."""
+    log.require_lines()
+    trained = {version.id: cut for version in versions if (cut := version.evaluation.get("cut"))}
+    cut = max(trained.values(), default=holdout_cut(log, HOLDOUT))
+    if question.holdout is not None:
+        log, cut = question.holdout(log)
+    cut = cut if question.cut is None else question.cut
+    for id, until in trained.items():
+        if until > cut:
+            raise InvalidInput(
+                f"{id} learned from purchases up to {_date(until)}, after the cut {_date(cut)}: choose a later cut, or"
+                " other versions.",
+                field="cut",
+            )
+    return log, cut
+
+
+def _described(version: AffinityModel) -> dict[str, Any]:
+    evaluation = version.evaluation
+    return {
+        "id": version.id,
+        "created_at": version.created_at.isoformat(),
+        "baseline": evaluation.get("baseline"),
+        "cut_at": evaluation.get("cut_at"),
+        "probability": evaluation.get("probability"),
+    }
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
