@@ -20,8 +20,8 @@ from ml.baselines.boosted import require_package
 from ml.baselines.methods import METHODS, baseline_methods
 from ml.baselines.returning import FORECASTS, OPTIONAL
 from ml.bundle import BundleRefused
-from ml.comparison import forecasts_document, lists_document
 from ml.clockless import is_clockless
+from ml.comparison import forecasts_document, lists_document
 from ml.evaluation import measure
 from ml.log import Log
 from ml.snapshot import best_supported, snapshot

@@ -35,7 +35,7 @@ def make_log() -> MakeLog:
 
     def make(people: int = 60, items: int = 80, orders: int = 20, seed: int = 0) -> Log:
         random = np.random.default_rng(seed)
-        lines = []
+        lines: list[tuple[int, ...]] = []
         for person in range(people):
             favourites = random.choice(items, min(6, items), replace=False)
             days = np.sort(random.integers(0, 364, orders))
@@ -65,7 +65,7 @@ def make_sequences() -> MakeLog:
 
     def make(people: int = 150, items: int = 60, seed: int = 0) -> Log:
         random = np.random.default_rng(seed)
-        lines = []
+        lines: list[tuple[int, ...]] = []
         for person in range(people):
             bought = [int(random.integers(items))]
             for _ in range(int(random.integers(5, 12))):
