@@ -20,7 +20,6 @@ from engine.recommending.recommendations import (
     allowed_by,
     check_count,
     exclude_variants,
-    kin_of,
 )
 from engine.recommending.serving_models import ServingModels
 from ml.affinity.model import AffinityModel
@@ -130,7 +129,7 @@ class _Page:
     ) -> None:
         self._catalogue, self._bundle, self._person = catalogue, bundle, person
         self._pin: Pin = new_pin(bundle.id if bundle else None)
-        self._fallback = models.fallback(bundle)
+        self._fallback, self._kin = models.fallback(bundle), models.kin
         self._views: dict[_Looks, PersonView] = {}
         self._wanted: dict[_Key, WantedList] = {}  # equal lists once
         self._scored: dict[_Key, Scored] = {}
@@ -192,7 +191,7 @@ class _Page:
             raise read
         check_count([*key.context, *key.viewed], "context", MAX_CONTEXT_ITEMS)
         context, viewed = self._catalogue.numbers_of(key.context), self._catalogue.numbers_of(key.viewed)
-        kin = partial(kin_of, self._catalogue, self._fallback)
+        kin = partial(self._kin.of, self._fallback)
         other = next((view for known, view in self._views.items() if known.personalize is key.personalize), None)
         if other is not None:
             view = looking_at(other, context, viewed, kin)
