@@ -35,7 +35,7 @@ from ml.state import State
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
 MAX_PLACEMENT = 64  # characters
-_NOBODY = State.empty()  # what a list that is not personalized is made from
+NOBODY = State.empty()  # what a list that is not personalized is made from
 
 
 class ListRequest(NamedTuple):
@@ -106,7 +106,7 @@ class Recommender:
         """
         name = list_of_person(person)
         pin, bundle = await self._pinned(name, request.after)
-        state, degraded = _NOBODY, list[Degradation]()
+        state, degraded = NOBODY, list[Degradation]()
         if request.personalize:
             state, missing = await self._people.state(person)
             degraded += missing
