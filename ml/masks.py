@@ -16,6 +16,14 @@ def mask_of(numbers: NDArray[np.uint32]) -> Mask:
     return allowed
 
 
+def distinct(numbers: NDArray[Number]) -> NDArray[Number]:
+    """The numbers ascending, each once. Several times faster than `np.unique` for arrays of hundreds."""
+    ordered = np.sort(numbers)
+    kept = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=kept[1:])
+    return ordered[kept]
+
+
 def is_allowed(numbers: NDArray[Any], allowed: Mask) -> NDArray[np.bool_]:
     """Whether each catalogue number is allowed; numbers beyond the mask are not."""
     inside = numbers < len(allowed)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -43,6 +44,7 @@ class Catalogue:
         self._alive = np.zeros(_LEAST_GROWTH, bool)
         self._group = np.zeros(_LEAST_GROWTH, np.uint32)  # code of the item's variant group; 0 for none
         self._groups: dict[str, int] = {}
+        self._variants = [array("I")]  # by the code of a group: the numbers of its items
         self._category = np.zeros(_LEAST_GROWTH, np.uint32)  # code of the item's last category; 0 for none
         self._categories: dict[str, int] = {}
         self._added = np.zeros(_LEAST_GROWTH, np.uint32)  # seconds; 0 for not known
@@ -158,12 +160,12 @@ class Catalogue:
         """Whether any item has a variant group."""
         return bool(self._groups)
 
-    def in_groups(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        """By item number: whether the item is in one of these variant groups. Code 0 is ignored."""
-        wanted = np.zeros(len(self._groups) + 1, bool)
-        wanted[codes] = True
-        wanted[0] = False
-        return wanted.take(self._group)
+    def variants_of(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The numbers of all items in the variant groups of these items; none for items without a group."""
+        codes = set(self._group[numbers].tolist()) - {0}
+        if not codes:
+            return np.empty(0, np.uint32)
+        return np.concatenate([np.frombuffer(self._variants[code], np.uint32) for code in codes])
 
     def order_columns(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]:
         """Of every live item, as new arrays: its number, the code of its last category, and when it was added."""
@@ -252,6 +254,9 @@ class Catalogue:
         self._index.remove(removed)
         self._offers.remove(removed)
         self._alive[removed] = False
+        for code in set(self._group[removed].tolist()) - {0}:
+            variants = np.frombuffer(self._variants[code], np.uint32)
+            self._variants[code] = array("I", variants[~removed[variants]].tobytes())
         for number in numbers:
             packed = self._packed[number]
             if packed is not None:
@@ -264,12 +269,20 @@ class Catalogue:
         self._numbers[item.id] = number
         self._packed[number] = _pack(item)
         self._alive[number] = True
-        self._group[number] = self._groups.setdefault(item.group_id, len(self._groups) + 1) if item.group_id else 0
+        self._group[number] = self._join_group(number, item.group_id) if item.group_id else 0
         last = item.categories[-1] if item.categories else None
         self._category[number] = self._categories.setdefault(last, len(self._categories) + 1) if last else 0
         self._added[number] = item.added
         self._index.add(number, set(_terms(item)))
         self._offers.add(number, item.offers)
+
+    def _join_group(self, number: int, name: str) -> int:
+        """The code of the variant group, which has this item from now on."""
+        code = self._groups.setdefault(name, len(self._groups) + 1)
+        if code == len(self._variants):
+            self._variants.append(array("I"))
+        self._variants[code].append(number)
+        return code
 
 
 def _slices(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -11,16 +11,17 @@ from core.contract import Person
 from core.errors import TookTooLong
 from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.pages import Pin, Select, cut_page, list_of_person, new_pin, without_shown
+from engine.recommending.kept_lists import Key
+from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, new_pin, without_shown
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.recommendations import (
     MAX_CONTEXT_ITEMS,
+    NOBODY,
     ListRequest,
     RecommendedList,
     allowed_by,
     check_count,
     exclude_variants,
-    kin_of,
 )
 from engine.recommending.serving_models import ServingModels
 from ml.affinity.model import AffinityModel
@@ -54,6 +55,18 @@ class _Looks(NamedTuple):
 _Key = tuple[_Looks, tuple[Hashable, ...]]  # what decides a list, but for its length
 
 
+def _keys(person: Person, requests: Sequence[ListRequest | Exception], *, distinct: bool) -> list[Key]:
+    """A key for each list of a page, as it depends on those before it; none when a request is wrong."""
+    wanted = [
+        (one.items, one.first, tuple(one.viewed_items), one.personalize)
+        for one in requests
+        if isinstance(one, ListRequest)
+    ]
+    if len(wanted) < len(requests):
+        return []
+    return [(person, ("page", distinct, place, *wanted)) for place in range(len(wanted))]
+
+
 class PageMaker:
     """Makes the lists of pages, all with one bundle."""
 
@@ -85,14 +98,55 @@ class PageMaker:
         until = asyncio.get_running_loop().time() + SLOT_TIME
         page = _Page(self._catalogue, self._models, self._bundle, person)
         for personalize in {one.personalize for one in requests if isinstance(one, ListRequest)}:
-            page.read[personalize] = await self._read(person) if personalize else ReadPerson(State.empty(), [])
+            page.read[personalize] = await self._read(person) if personalize else ReadPerson(NOBODY, [])
+        keys = _keys(person, requests, distinct=distinct)
+        if self._kept(keys, page.source):
+            shown = await self._run(page, None, until, partial(self._show_kept, keys, page, requests, show))
+            if isinstance(shown, list):
+                return shown
+        revision = self._catalogue.revision
         for place, request in enumerate(requests):
             await self._run(page, place, until, partial(page.prepare, place, request))
         await self._run(page, None, until, page.score)
-        return [
+        made = [
             await self._run(page, place, until, partial(page.cut, place, show, distinct=distinct))
             for place in range(len(requests))
         ]
+        if keys and len(page.made) == len(keys) and revision == self._catalogue.revision:
+            self._keep(keys, page)
+        return made
+
+    def _show_kept(
+        self,
+        keys: Sequence[Key],
+        page: "_Page",
+        requests: Sequence[ListRequest | Exception],
+        show: Callable[[int, RecommendedList], MadeT],
+    ) -> list[MadeT | Exception] | None:
+        """The lists that are kept; None when the catalogue or the bundle has just changed."""
+        kept = self._kept(keys, page.source)
+        if kept is None:
+            return None
+        return [show(place, page.listed(requests[place], one)) for place, one in enumerate(kept)]
+
+    def _kept(self, keys: Sequence[Key], source: object) -> list[Page] | None:
+        """All lists of a page that was made in one go from the same objects a moment ago."""
+        models, found = self._models, list[Page]()
+        if self._bundle is not models.current:
+            return None
+        for key in keys:
+            page = models.lists.find(key, source, self._bundle, models.fallback(self._bundle))
+            if page is None or (found and page.pin is not found[0].pin):
+                return None
+            found.append(page)
+        return found
+
+    def _keep(self, keys: Sequence[Key], page: "_Page") -> None:
+        """Keep all lists at once, so that lists of two pages never mix."""
+        models = self._models
+        if self._bundle is models.current and page.fallback is models.fallback(self._bundle):
+            for place, key in enumerate(keys):
+                models.lists.keep(key, page.source, self._bundle, page.fallback, page.made[place])
 
     async def _read(self, person: Person) -> ReadPerson | Exception:
         """The person's state; an empty one when it takes too long."""
@@ -130,14 +184,22 @@ class _Page:
     ) -> None:
         self._catalogue, self._bundle, self._person = catalogue, bundle, person
         self._pin: Pin = new_pin(bundle.id if bundle else None)
-        self._fallback = models.fallback(bundle)
+        self.fallback, self._kin = models.fallback(bundle), models.kin
         self._views: dict[_Looks, PersonView] = {}
         self._wanted: dict[_Key, WantedList] = {}  # equal lists once
         self._scored: dict[_Key, Scored] = {}
         self._requests: dict[int, tuple[ListRequest, _Key]] = {}
         self._shown: list[int] = []  # item numbers
+        self._revision = catalogue.revision  # of the masks in `_wanted`
+        self.made: dict[int, Page] = {}
         self.read: dict[bool, ReadPerson | Exception] = {}  # by whether a list is personalized
         self.failed: dict[int | None, Exception] = {}
+
+    @property
+    def source(self) -> object:
+        """The state that the lists are made from; the same object as long as nothing is known that changes them."""
+        read = self.read.get(True) or self.read.get(False)
+        return read.state if isinstance(read, ReadPerson) else read
 
     def fail(self, place: int | None, error: Exception) -> Exception:
         """Give up the list at a place, or all lists for None; returns the error."""
@@ -154,7 +216,7 @@ class _Page:
         if key not in self._wanted:
             view = self._view(looks)
             allowed, nameable = self._masks(request, view)
-            self._wanted[key] = WantedList(view, allowed, self._fallback, nameable)
+            self._wanted[key] = WantedList(view, allowed, self.fallback, nameable)
         self._requests[place] = request, key
 
     def score(self) -> None:
@@ -167,8 +229,9 @@ class _Page:
     def cut(self, place: int, show: Callable[[int, RecommendedList], MadeT], *, distinct: bool) -> MadeT:
         """The list at a place, without what is shown already."""
         request, key = self._requests[place]
-        scored, read = self._scored[key], self.read[request.personalize]
-        allowed, _ = self._masks(request, scored.view)  # again: the catalogue may have changed since
+        scored, allowed = self._scored[key], self._wanted[key].allowed
+        if self._revision != self._catalogue.revision:
+            allowed, _ = self._masks(request, scored.view)
         if distinct:
             allowed = without_shown(self._catalogue, allowed, self._shown)
 
@@ -177,11 +240,18 @@ class _Page:
 
         name = list_of_person(self._person)
         page = cut_page(self._catalogue, name, self._pin, allowed, request.first, score_allowed)
-        assert isinstance(read, ReadPerson)
-        degraded = [*read.degraded, *([] if self._bundle else [Degradation.NO_MODEL])]
-        made = show(place, RecommendedList(page, self._bundle, degraded))
+        made = show(place, self.listed(request, page))
         self._shown += page.numbers
+        self.made[place] = page
         return made
+
+    def listed(self, request: ListRequest | Exception, page: Page) -> RecommendedList:
+        """A list, with what is missing in it."""
+        assert isinstance(request, ListRequest)
+        read = self.read[request.personalize]
+        if isinstance(read, Exception):
+            raise read
+        return RecommendedList(page, self._bundle, [*read.degraded, *([] if self._bundle else [Degradation.NO_MODEL])])
 
     def _view(self, key: _Looks) -> PersonView:
         """The person on the page that a list is for. Only what they look at differs from list to list."""
@@ -192,7 +262,7 @@ class _Page:
             raise read
         check_count([*key.context, *key.viewed], "context", MAX_CONTEXT_ITEMS)
         context, viewed = self._catalogue.numbers_of(key.context), self._catalogue.numbers_of(key.viewed)
-        kin = partial(kin_of, self._catalogue, self._fallback)
+        kin = partial(self._kin.of, self.fallback)
         other = next((view for known, view in self._views.items() if known.personalize is key.personalize), None)
         if other is not None:
             view = looking_at(other, context, viewed, kin)

@@ -126,9 +126,10 @@ def without_shown(catalogue: Catalogue, allowed: Mask, shown: Sequence[int], *, 
         return allowed
     numbers = np.array(shown, np.uint32)
     numbers = numbers[numbers < catalogue.size]
-    has_groups = collapse and catalogue.has_groups
-    allowed = allowed & ~catalogue.in_groups(catalogue.groups(numbers)) if has_groups else allowed.copy()
+    allowed = allowed.copy()
     allowed[numbers] = False
+    if collapse and catalogue.has_groups:
+        allowed[catalogue.variants_of(numbers)] = False
     return allowed
 
 

@@ -34,9 +34,8 @@ from ml.state import State
 
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
-KIN = 16  # items of a category that a view of one of them lifts, when the model does not know that one
 MAX_PLACEMENT = 64  # characters
-_NOBODY = State.empty()  # what a list that is not personalized is made from
+NOBODY = State.empty()  # what a list that is not personalized is made from
 
 
 class ListRequest(NamedTuple):
@@ -107,7 +106,7 @@ class Recommender:
         """
         name = list_of_person(person)
         pin, bundle = await self._pinned(name, request.after)
-        state, degraded = _NOBODY, list[Degradation]()
+        state, degraded = NOBODY, list[Degradation]()
         if request.personalize:
             state, missing = await self._people.state(person)
             degraded += missing
@@ -160,7 +159,7 @@ class Recommender:
                 as_of=pin.as_of,
                 context=numbers,
                 viewed=self._catalogue.numbers_of(looked_at),
-                kin=partial(kin_of, self._catalogue, fallback),
+                kin=partial(self._models.kin.of, fallback),
             )
             if earlier is not None:
                 self._views[viewed] = leaving_out(self._views[viewed], state)
@@ -232,7 +231,7 @@ class Recommender:
         catalogue, fallback = self._catalogue, self._models.fallback(bundle)
         allowed, _ = allowed_by(catalogue, request)
         allowed[item.number] = False
-        allowed &= ~catalogue.in_groups(catalogue.groups(np.array([item.number], np.uint32)))
+        allowed[catalogue.variants_of(np.array([item.number], np.uint32))] = False
 
         def score_allowed(allowed: Mask) -> Select:
             if bundle is not None and item.number in bundle.numbers:
@@ -306,7 +305,7 @@ def exclude_variants(catalogue: Catalogue, allowed: Mask, left_out: NDArray[np.u
     """Take the variants of items that were just bought, are in the cart or are on the page out of the mask."""
     known = left_out[left_out < catalogue.size]
     if catalogue.has_groups and len(known):
-        allowed &= ~catalogue.in_groups(catalogue.groups(known))
+        allowed[catalogue.variants_of(known)] = False
 
 
 def check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
@@ -314,15 +313,6 @@ def check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
     if len(ids) > most:
         raise InvalidInput(f"{field} may name at most {most} items.", field=field)
     return ids
-
-
-def kin_of(catalogue: Catalogue, fallback: Fallback, number: int) -> NDArray[np.uint32]:
-    """The first available items of an item's last category, in the order of the fallback."""
-    item = catalogue.item(number)
-    if item is None or not item.categories:
-        return np.empty(0, np.uint32)
-    inside = catalogue.sellable(Filter(categories=item.categories[-1:]))
-    return fill(np.empty(0, np.uint32), np.empty(0, np.float32), inside, fallback, KIN)[0]
 
 
 def _same_category(catalogue: Catalogue, item: Item, fallback: Fallback, allowed: Mask, first: int) -> Ranked:

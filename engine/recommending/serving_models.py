@@ -19,6 +19,7 @@ from db.serving import Serving, current_serving
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.fallbacks import Fallbacks
 from engine.recommending.kept_lists import KeptLists
+from engine.recommending.kin import KinLists
 from engine.recommending.trends import Trends
 from ml.affinity.model import AffinityModel
 from ml.bundle import BundleRefused
@@ -45,7 +46,7 @@ class ServingModels:
         redis: Redis | None = None,
     ) -> None:
         self.trends = trends
-        self.lists = KeptLists(catalogue)
+        self.lists, self.kin = KeptLists(catalogue), KinLists(catalogue)
         self._fallbacks = Fallbacks(catalogue, trends)
         self._redis = redis
         self._pool, self._bundles, self._catalogue, self._poll = pool, bundles, catalogue, poll

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.baselines.item_tables import source_weights
-from ml.masks import Mask, first_allowed, is_allowed
+from ml.masks import Mask, distinct, first_allowed, is_allowed
 from ml.state import State, Table, decayed
 from ml.universe import Universe
 
@@ -23,6 +23,8 @@ class ItemEvidence:
     bought: Table  # the person's own items, by item
     sources: Table  # those of them whose neighbours were looked up, by item
     weights: NDArray[np.float64]  # (sources,) decayed purchases; for a baseline's table its `source_weights`
+    near_lists: NDArray[np.int32]  # (sources, k) rows of the neighbours of each source
+    closeness: NDArray[np.float64]  # (sources, k) how near each is, times the weight of the source
     near: NDArray[np.float32]  # (n + 1,) log1p of the summed closeness to what the person buys
     following: NDArray[np.float32]  # (n + 1,) log1p of the summed rules from the last orders
     near_rows: NDArray[np.intp]  # rows with closeness, ascending
@@ -42,11 +44,16 @@ def gather_evidence(universe: Universe, state: State, as_of: int) -> ItemEvidenc
     """The evidence of one person's state as of a second."""
     sources, weights = _sources(universe, state, as_of)
     rows = universe.rows(sources["item"])
-    near, near_rows = _log_of_sums(rows, weights, universe.near, universe.near_score)
+    near_lists = universe.near.take(rows, axis=0)
+    closeness = universe.near_score.take(rows, axis=0) * weights[:, None]
+    near, near_rows = _log_of_sums(near_lists, closeness, len(universe.near))
     since = orders_since(state, sources["last"])
-    last = since < LAST_ORDERS
-    following, following_rows = _log_of_sums(rows[last], 1 / (1.0 + since[last]), universe.next, universe.next_score)
-    return ItemEvidence(state.bought, sources, weights, near, following, near_rows, following_rows)
+    last = np.flatnonzero(since < LAST_ORDERS)
+    rules = universe.next_score.take(rows[last], axis=0) / (1.0 + since[last])[:, None]
+    following, following_rows = _log_of_sums(universe.next.take(rows[last], axis=0), rules, len(universe.next))
+    return ItemEvidence(
+        state.bought, sources, weights, near_lists, closeness, near, following, near_rows, following_rows
+    )
 
 
 def orders_since(state: State, moments: NDArray[np.uint32]) -> NDArray[np.intp]:
@@ -67,7 +74,7 @@ def find_candidates(universe: Universe, evidence: ItemEvidence, allowed: Mask, e
         first_allowed(universe.popular_numbers, allowed, POPULAR),
     ]
     given = np.concatenate([evidence.bought["item"], extra]).astype(np.uint32)
-    numbers = np.unique(np.concatenate([given[is_allowed(given, allowed)], *parts]))
+    numbers = distinct(np.concatenate([given[is_allowed(given, allowed)], *parts]))
     rows = universe.rows(numbers)
     return Candidates(numbers, evidence.near[rows], evidence.following[rows])
 
@@ -83,16 +90,17 @@ def _sources(universe: Universe, state: State, as_of: int) -> tuple[Table, NDArr
 
 
 def _log_of_sums(
-    rows: NDArray[np.int32], weights: NDArray[np.float64], lists: NDArray[np.int32], scores: NDArray[np.float32]
+    rows: NDArray[np.int32], scores: NDArray[Any], items: int
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """(n + 1,) log1p of the sum of weight times score over the lists of `rows`, 0 for the padding; and rows above 0."""
-    if not len(rows):
-        return np.zeros(len(lists), np.float32), np.empty(0, np.intp)
-    weighted = (scores.take(rows, axis=0) * weights[:, None]).ravel()
-    total = np.bincount(lists.take(rows, axis=0).ravel(), weighted, minlength=len(lists))
+    """(items,) log1p of the sum of the scores of each row, 0 for the padding; and the rows above 0."""
+    logs = np.zeros(items, np.float32)
+    if not rows.size:
+        return logs, np.empty(0, np.intp)
+    total = np.bincount(rows.ravel(), scores.ravel(), minlength=items)
     total[-1] = 0
-    logs = np.log1p(total).astype(np.float32)
-    return logs, np.flatnonzero(logs > 0)  # of booleans: of floats it takes five times as long
+    above = np.flatnonzero(total > 0)  # of booleans: of floats it takes five times as long
+    logs[above] = np.log1p(total[above])
+    return logs, above
 
 
 def _largest(

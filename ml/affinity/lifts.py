@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contract import EventType
+from ml.masks import distinct
 from ml.ranked import REASON
 from ml.state import CODE, PURCHASE, State
 from ml.universe import DAY, HOUR, Universe
@@ -73,12 +74,11 @@ def lifts(
     recent = state.recent[state.recent["occurred"] > as_of - LONGEST]
     if (universe is None and kin is None) or not (len(recent) or len(context) or len(viewed)):
         return NO_LIFTS
-    items, newest = np.unique(recent["item"], return_index=True)
-    recent = recent[newest]
+    recent = recent.take(_first_of_each(recent["item"]))
     half_life = np.where(recent["type"] == PURCHASE, PURCHASE_HALF_LIFE, HALF_LIFE)
     fading = np.exp2(-np.maximum(as_of - recent["occurred"].astype(np.float64), 0) / half_life).astype(np.float32)
     given = len(context), len(viewed)
-    causes = np.concatenate([items, context, viewed]).astype(np.uint32)
+    causes = np.concatenate([recent["item"], context, viewed]).astype(np.uint32)
     strength = np.concatenate(
         [
             fading * _LIFT_BY_CODE[recent["type"]],
@@ -95,30 +95,65 @@ def lifts(
         asked = asked[np.argsort(-strength[asked], kind="stable")][:KIN_CAUSES]
         parts += [_of_kin(int(at), causes, kin) for at in asked]
     of, numbers, closeness = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NO_NEAR
-    return _strongest(numbers, closeness * strength[of] / 2, causes[of], reasons[of])
+    return _strongest(universe, numbers, closeness * strength[of] / 2, causes[of], reasons[of])
+
+
+def _first_of_each(items: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """The first position of each of a few items, by item."""
+    first: dict[int, int] = {}
+    for at, item in enumerate(items.tolist()):
+        first.setdefault(item, at)
+    return np.array([first[item] for item in sorted(first)], np.intp)
 
 
 def _in_universe(universe: Universe, causes: NDArray[np.uint32]) -> _Near:
     rows = universe.rows(causes)
     other = np.ones(len(universe.numbers) + 1, np.bool_)
     other[rows] = False
-    near, closeness = universe.near[rows], universe.near_score[rows]
-    closeness = closeness / np.maximum(closeness.max(axis=1, keepdims=True), 1e-9)
-    of, _ = real = np.nonzero((closeness > 0) & other[near])
-    return of, universe.numbers[near[real]], closeness[real]
+    near, closeness = universe.near.take(rows, axis=0), universe.near_score.take(rows, axis=0)
+    closeness = (closeness / np.maximum(closeness.max(axis=1, keepdims=True), 1e-9)).ravel()
+    near = near.ravel()
+    real = np.flatnonzero((closeness > 0) & other.take(near))
+    return real // universe.near.shape[1], universe.numbers.take(near[real]), closeness[real]
 
 
 def _of_kin(at: int, causes: NDArray[np.uint32], kin: Kin) -> _Near:
     numbers = kin(int(causes[at]))
-    numbers = numbers[~np.isin(numbers, causes)]
-    return np.full(len(numbers), at), numbers, np.linspace(1, 0.5, len(numbers), dtype=np.float32)
+    numbers = numbers[~(numbers[:, None] == causes).any(axis=1)]
+    closeness = 1 - np.arange(len(numbers), dtype=np.float32) * np.float32(0.5 / max(len(numbers) - 1, 1))
+    return np.full(len(numbers), at), numbers, closeness  # from 1 to a half
 
 
 def _strongest(
-    numbers: NDArray[np.uint32], weights: NDArray[np.float32], because: NDArray[np.uint32], reasons: NDArray[np.uint8]
+    universe: Universe | None,
+    numbers: NDArray[np.uint32],
+    weights: NDArray[np.float32],
+    because: NDArray[np.uint32],
+    reasons: NDArray[np.uint8],
 ) -> Lifts:
     """The strongest lift of each item; of equals, that of the lowest cause."""
-    order = np.lexsort((because, -weights, numbers))
-    order = order[weights[order] > 0]
-    order = order[np.flatnonzero(np.diff(numbers[order], prepend=0))]
-    return Lifts(numbers[order], weights[order], because[order], reasons[order])
+    places, items = _places(universe, numbers)
+    best = np.zeros(len(items), np.float32)
+    np.maximum.at(best, places, weights)
+    strongest = np.flatnonzero((weights == best.take(places)) & (weights > 0))
+    first = np.full(len(items), np.iinfo(np.int64).max)  # the lowest cause, then the first entry with it
+    np.minimum.at(first, places[strongest], because[strongest].astype(np.int64) * len(numbers) + strongest)
+    lifted = np.flatnonzero(best > 0)
+    if universe is not None and len(items) > len(universe.numbers):
+        lifted = lifted[np.argsort(items[lifted])]
+    entry = first[lifted] % max(len(numbers), 1)
+    return Lifts(items[lifted], best[lifted], because[entry], reasons[entry])
+
+
+def _places(universe: Universe | None, numbers: NDArray[np.uint32]) -> tuple[NDArray[Any], NDArray[np.uint32]]:
+    """The place of each number among items without repeats: those of the universe, then others, each ascending."""
+    if universe is None:
+        items = distinct(numbers)
+        return np.searchsorted(items, numbers), items
+    rows = universe.rows(numbers)
+    outside = np.flatnonzero(rows == len(universe.numbers))
+    if not len(outside):
+        return rows, universe.numbers
+    others = distinct(numbers[outside])
+    rows[outside] += np.searchsorted(others, numbers[outside]).astype(np.int32)
+    return rows, np.concatenate([universe.numbers, others])

@@ -64,20 +64,20 @@ def pair_features(
     `near` and `following` are the evidence of `ml.affinity.candidates` for each pair.
     """
     columns = universe.columns.take(universe.rows(numbers), axis=0)
-    features = np.zeros((len(numbers), len(FEATURES)), np.float32)
-    features[:, _NEAR], features[:, _NEXT] = near, following
-    features[:, _ITEM] = columns
-    features[:, _LISTED] = np.stack(LISTED.ordered(listed_features(near, following)), axis=1)
-    features[:, _PERSON] = PERSON.ordered(_person(state, as_of))
+    features = np.zeros((len(FEATURES), len(numbers)), np.float32)  # by column: each is written in one piece
+    features[_NEAR], features[_NEXT] = near, following
+    features[_ITEM] = columns.T
+    features[_LISTED] = LISTED.ordered(listed_features(near, following))
+    features[_PERSON] = np.array(PERSON.ordered(_person(state, as_of)), np.float32)[:, None]
     bought = state.bought
     if len(bought) and len(numbers):
         place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
         own = np.flatnonzero(bought["item"][place] == numbers)
         usual_gap = np.expm1(COLUMNS.read(columns, "gap")[own])
         rows = bought.take(place[own])
-        features[own, _OWN] = np.stack(OWN.ordered(_own(state, rows, usual_gap, as_of)), axis=1)
-        features[own, _HABIT] = np.stack(HABIT.ordered(habit_features(state, rows, usual_gap, as_of)), axis=1)
-    return features
+        features[_OWN][:, own] = OWN.ordered(_own(state, rows, usual_gap, as_of))
+        features[_HABIT][:, own] = HABIT.ordered(habit_features(state, rows, usual_gap, as_of))
+    return features.T
 
 
 def _own(
@@ -85,12 +85,13 @@ def _own(
 ) -> Mapping[str, NDArray[np.float64]]:
     """The columns OWN (rows,) of items the person bought; `usual_gap` in days."""
     lines = rows["lines"].astype(np.float64)
+    first, last = np.ascontiguousarray(rows["first"]), np.ascontiguousarray(rows["last"])
     weight = decayed(rows, as_of)
     total = decayed(state.bought, as_of).sum()
-    recency = age_of(rows["last"], as_of) / DAY
-    gap = np.where(lines > 1, (rows["last"] - rows["first"]) / DAY / np.maximum(lines - 1, 1), usual_gap)
+    recency = age_of(last, as_of) / DAY
+    gap = np.where(lines > 1, (last - first) / DAY / np.maximum(lines - 1, 1), usual_gap)
     times = np.sort(state.recent_orders["occurred"])
-    since = len(times) - np.searchsorted(times, rows["last"], side="right")
+    since = len(times) - np.searchsorted(times, last, side="right")
     return {
         "bought": np.ones(len(rows)),
         "lines": np.log1p(lines),
@@ -101,7 +102,7 @@ def _own(
         "since": np.log1p(since),
         "own_gap": np.log1p(gap),
         "due": np.log1p(recency / np.maximum(gap, 0.5)),
-        "age": np.log1p(age_of(rows["first"], as_of) / DAY),
+        "age": np.log1p(age_of(first, as_of) / DAY),
     }
 
 

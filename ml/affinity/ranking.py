@@ -188,17 +188,16 @@ def _lifted(
 
     A lifted score is as if either reason alone were enough. Much lifted items take turns with what the person likes.
     """
-    by_taste = np.argsort(-own, kind="stable")
     if not len(lift.numbers) or not len(numbers):
-        return own, by_taste
+        return own, np.argsort(-own, kind="stable")
     place = np.minimum(np.searchsorted(lift.numbers, numbers), len(lift.numbers) - 1)
     weight = np.where(lift.numbers[place] == numbers, lift.weight[place], np.float32(0))
     scores = 1 - (1 - own) * (1 - weight)
     much = weight > TURN
-    order = np.argsort(-(scores + much), kind="stable")
-    if much.any():
-        order = _in_turn(order, by_taste)
-        scores[order] = np.minimum.accumulate(scores[order])
+    if not much.any():
+        return scores, np.argsort(-scores, kind="stable")
+    order = _in_turn(np.argsort(-(scores + much), kind="stable"), np.argsort(-own, kind="stable"))
+    scores[order] = np.minimum.accumulate(scores[order])
     return scores, order
 
 
@@ -274,17 +273,20 @@ def _lifted_by(lift: Lifts, numbers: NDArray[np.uint32], nameable: Mask | None) 
 
 def _closest(universe: Universe, evidence: ItemEvidence, numbers: NDArray[np.uint32], nameable: Mask | None) -> _Caused:
     """Which items are near to bought ones, and the bought item with the strongest evidence for each."""
-    sources, weights = evidence.sources["item"], evidence.weights
+    place = np.full(len(universe.numbers) + 1, -1, np.int32)
+    place[universe.rows(numbers)] = np.arange(len(numbers), dtype=np.int32)
+    place[-1] = -1
+    wanted = place.take(evidence.near_lists).ravel()  # (sources x k,)
+    hits = np.flatnonzero(wanted >= 0)
+    sources = evidence.sources["item"][hits // max(evidence.near_lists.shape[1], 1)]
     if nameable is not None:
         kept = is_allowed(sources, nameable)
-        sources, weights = sources[kept], weights[kept]
-    rows = universe.rows(sources)
-    place = np.full(len(universe.numbers) + 1, -1, np.int32)
-    place[universe.rows(numbers)] = np.arange(len(numbers))
-    place[-1] = -1
-    wanted = place.take(universe.near.take(rows, axis=0))  # (sources, k)
-    causes, _ = hits = np.nonzero(wanted >= 0)
-    strength = weights[causes] * universe.near_score.take(rows, axis=0)[hits]
-    order = np.lexsort((sources[causes], -strength))
-    targets, firsts = np.unique(wanted[hits][order], return_index=True)
-    return targets.astype(np.intp), sources[causes[order[firsts]]], REASON["SIMILAR_TO"]
+        hits, sources = hits[kept], sources[kept]
+    targets, closeness = wanted[hits], evidence.closeness.ravel()[hits]
+    best = np.zeros(len(numbers))
+    np.maximum.at(best, targets, closeness)
+    strongest = closeness == best[targets]
+    because = np.full(len(numbers), np.iinfo(np.uint32).max, np.uint32)
+    np.minimum.at(because, targets[strongest], sources[strongest])
+    near = np.flatnonzero(best > 0)
+    return near, because[near], REASON["SIMILAR_TO"]

@@ -183,7 +183,24 @@ async def test_variants_share_a_group(pool: Pool) -> None:
     catalogue = await shelf(pool)
     oat, large, milk = catalogue.groups(catalogue.numbers_of(["oat", "oat-l", "milk"])).tolist()
     assert oat == large > 0 == milk
-    assert ids(catalogue, catalogue.in_groups(np.array([oat, 0], np.uint32))) == {"oat", "oat-l"}
+    assert variants(catalogue, "oat", "milk") == ["oat", "oat-l"]
+    assert variants(catalogue, "milk") == []
+
+
+async def test_variants_follow_every_change(pool: Pool) -> None:
+    catalogue = await shelf(pool)
+    await upsert_items(pool, [patch("oat-l", group_id="other"), patch("milk", group_id="oat")])
+    await catalogue.refresh()
+    assert variants(catalogue, "oat") == ["milk", "oat"]
+    assert variants(catalogue, "oat-l") == ["oat-l"]
+    await remove_items(pool, ["oat"])
+    await catalogue.refresh()
+    assert variants(catalogue, "milk") == ["milk"]
+
+
+def variants(catalogue: Catalogue, *of: str) -> list[str]:
+    numbers = catalogue.variants_of(catalogue.numbers_of(of)).tolist()
+    return sorted(item.id for number in numbers if (item := catalogue.item(number)))
 
 
 async def test_periodic_refreshes_continue_after_an_unexpected_error(

@@ -8,8 +8,9 @@ import pytest
 
 from api.gateway import Gateway
 from core import clock
-from core.contract import Person
+from core.contract import Person, read_event
 from core.turns import OneAtATime
+from db.cache import add_recent
 from db.items import remove_items, upsert_items
 from engine.recommending import page_slots
 from engine.recommending.page_slots import PageMaker
@@ -64,6 +65,48 @@ async def test_a_slot_that_is_late_is_an_error_and_the_others_come(
     late = await made_with(shop, Stuck(shop, lambda turn: turn == 6))  # the second list is never cut
     assert [late[0], type(late[1]).__name__, late[2]] == [3, "TookTooLong", 3]
     assert [type(one).__name__ for one in await made_with(shop, Stuck(shop, lambda turn: True))] == ["TookTooLong"] * 3
+
+
+async def test_an_equal_page_is_ranked_again_only_after_a_change(
+    shop: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+    original = page_slots.score_together
+
+    def score_together(wanted: Any) -> Any:
+        scored.append(len(wanted))
+        return original(wanted)
+
+    monkeypatch.setattr(page_slots, "score_together", score_together)
+
+    async def made(*firsts: int, distinct: bool = True) -> list[Any]:
+        turns = OneAtATime(shop.turns, "tests")
+        maker = PageMaker(shop.catalogue, shop.models, PersonLoader(shop.people), turns, shop.models.current)
+        requests = [ListRequest(first) for first in firsts]
+        return await maker.make(ANNA, requests, lambda _, listed: listed.page.numbers, distinct=distinct)
+
+    for _ in range(2):  # the first request builds the person's base
+        whole = await made(3, 4)
+    before = len(scored)
+    assert await made(3, 4) == whole
+    assert len(scored) == before
+    assert await made(4, 3) != whole
+    assert await made(3, 4, distinct=False) != whole
+    assert len(scored) == before + 2
+    await remove_items(shop.pool, [item.id for number in whole[1] if (item := shop.catalogue.item(number))])
+    await shop.catalogue.refresh()
+    changed = await made(3, 4)
+    assert changed[0] == whole[0]
+    assert not set(changed[1]) & set(whole[1])
+    await add_recent(shop.redis, [viewed(IDS[9])])
+    await made(3, 4)
+    assert len(scored) == before + 4
+
+
+def viewed(item: str) -> Any:
+    now = clock.now()
+    raw = {"id": "v", "type": "VIEW", "userId": ANNA.id, "itemId": item, "occurredAt": now.isoformat()}
+    return read_event(raw, source="shop", received_at=now)
 
 
 async def test_an_item_removed_while_a_page_is_made_is_in_no_later_slot(shop: Gateway) -> None:
