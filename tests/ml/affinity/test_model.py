@@ -148,6 +148,7 @@ def test_a_bundle_of_an_earlier_release_opens_without_what_is_bought_again(bundl
 
 
 def test_a_bundle_of_no_items_opens(write_bundle: WriteBundle, universe: Universe, tmp_path: Path) -> None:
-    empty = {field.name: getattr(universe, field.name)[-1:] for field in fields(Universe)}
+    columns = {field.name: getattr(universe, field.name) for field in fields(Universe)}
+    empty = {name: column[-1:] for name, column in columns.items() if column is not None}
     none = replace(universe, **{**empty, "numbers": universe.numbers[:0], "popular": universe.popular[:0]})
     assert AffinityModel.open(write_bundle(tmp_path / "empty", none)).item_ids == []
