@@ -1,12 +1,11 @@
 """The /graphql endpoint: an ASGI app that answers GraphQL over HTTP with our own executor."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Hashable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import structlog
 from graphql import ExecutionResult, GraphQLError, default_field_resolver, default_type_resolver
@@ -28,7 +27,7 @@ from api.graphql.request.coercion import coerce_variables
 from api.graphql.request.documents import Document, Documents, Operation
 from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.persisted.store import ClientDocuments
-from api.graphql.request.persisted.texts import source_of
+from api.graphql.request.persisted.texts import source_of, text_alone
 from api.graphql.request.reading import (
     JSON,
     GraphQLRequest,
@@ -60,6 +59,7 @@ from api.http.streaming.streams import Streams
 from api.limits.limits import admit, meter_of
 from core import telemetry
 from core.bulkhead import Bulkhead, CallerBulkheads
+from core.coarse_timers import Deadline
 from core.errors import TooManyElements
 from core.single_flight import SingleFlight
 from core.turns import Turns
@@ -75,7 +75,6 @@ DEAR = 100  # units; of the operations that take more, each caller has `DEAR_AT_
 DEAR_AT_ONCE = 2
 DEAR_PATIENCE = 1.0  # seconds; then another begins: those before it may wait for a store
 _DEAR_WAITING = 1_000
-_NO_PLACE_NEEDED: Final = nullcontext()
 _VERY_FEW_NODES = 200  # JSON values; more are checked in a turn of the caller
 _FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
@@ -191,7 +190,7 @@ class GraphQLEndpoint:
         place: AsyncExitStack | None = None,  # that of its heavy body
     ) -> Answered:
         try:
-            async with asyncio.timeout(self._timeout):
+            with Deadline(self._timeout):
                 return await self._answer_request(scope, receive, request, viewer, place)
         except TimeoutError:
             raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
@@ -202,8 +201,8 @@ class GraphQLEndpoint:
         gateway: Gateway = scope["state"]["gateway"]
         documents: ClientDocuments | None = scope["state"].get("documents")
         check_tokenless(viewer, request.query is None)
-        source = await source_of(request, viewer, documents)
-        document = await self._document(source.text, viewer, gateway.turns)
+        source = text_alone(request, viewer, documents) or await source_of(request, viewer, documents)
+        document = self._documents.find(source.text) or await self._document(source.text, viewer, gateway.turns)
         if source.registered is not None and documents is not None:
             await documents.keep(viewer, source.text, source.registered)
         operation = document.operation(request.operation_name)
@@ -211,32 +210,56 @@ class GraphQLEndpoint:
         policy = public_policy(scope["method"], request, source, operation)
         check_tokenless(viewer, policy is not None)
         cost = self._check(scope["method"], viewer, document, operation, request.variables)
-        meter, units = meter_of(scope), ceil(cost / COST_OF_UNIT)
+        units = ceil(cost / COST_OF_UNIT)
         if operation.is_subscription:
             return await self._subscribe(scope, document, operation, request, viewer, units)
         if not scope["state"]["accepts"].json:
             raise not_acceptable()
         if not operation.is_query:
             units += self._documents.inputs(document, operation, viewer.scopes).count_elements(request.variables)
-            await meter.take(units)
+            await meter_of(scope).take(units)
         request_id = scope["state"].get("request_id", "")
         context = Context(viewer, gateway, request_id, source.trusted)
         if policy is not None:
             context.viewer, context.shown = without_person(viewer), {}
             scope["state"]["keeping"] = Keeping(policy, context.shown)
         with telemetry.span(operation.span):
-            async with self._dear_place(viewer.caller) if units > DEAR else _NO_PLACE_NEEDED:
-                variables = await self._coerce(document, operation, request, viewer, gateway.turns)
-                gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
-                if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
-                    result = await self._run(document, operation, variables, context)
-                else:
-                    if place is not None:
-                        await place.aclose()
-                    async with meter.taking(units):
-                        with while_connected(receive):
-                            result = await self._run(document, operation, variables, context)
+            if units <= DEAR:
+                result = await self._result(document, operation, request, context, units, scope, receive, place)
+            else:
+                async with self._dear_place(viewer.caller):
+                    result = await self._result(document, operation, request, context, units, scope, receive, place)
         return answer_to_result(result, request_id)
+
+    async def _result(
+        self,
+        document: Document,
+        operation: Operation,
+        request: GraphQLRequest,
+        context: Context,
+        units: int,  # of a query: what it takes; a mutation has taken them
+        scope: Scope,
+        receive: Receive,
+        place: AsyncExitStack | None,
+    ) -> ExecutionResult:
+        gateway, viewer = context.gateway, context.viewer
+        inputs = self._documents.inputs(document, operation, viewer.scopes)
+        if request.nodes <= _VERY_FEW_NODES:
+            variables = self._check_and_coerce(inputs, request)
+        else:
+            variables = await self._coerce(inputs, request, viewer, gateway.turns)
+        gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
+        if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
+            return await self._run(document, operation, variables, context)
+        if place is not None:
+            await place.aclose()
+        meter = meter_of(scope)
+        if not meter.limited:
+            with while_connected(receive):
+                return await self._run(document, operation, variables, context)
+        async with meter.taking(units):
+            with while_connected(receive):
+                return await self._run(document, operation, variables, context)
 
     async def _subscribe(
         self,
@@ -258,7 +281,8 @@ class GraphQLEndpoint:
             await gateway.turns.take(viewer.caller)
 
         await meter.take(units)
-        variables = await self._coerce(document, operation, request, viewer, gateway.turns)
+        inputs = self._documents.inputs(document, operation, viewer.scopes)
+        variables = await self._coerce(inputs, request, viewer, gateway.turns)
         gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
         context = Context(viewer, gateway, scope["state"].get("request_id", ""))
         return open_stream(
@@ -274,9 +298,6 @@ class GraphQLEndpoint:
             yield
 
     async def _document(self, text: str, viewer: Viewer, turns: Turns) -> Document:
-        document = self._documents.find(text)
-        if document is not None:
-            return document
         hide_suggestions = "schema:read" not in viewer.scopes
         if len(text) <= _SHORT_TEXT:
             await turns.take(viewer.caller)
@@ -287,11 +308,8 @@ class GraphQLEndpoint:
         document = await self._slow.run(wanted.caller, self._documents.prepare, wanted.text, wanted.hide_suggestions)
         return self._documents.keep(wanted.text, document)
 
-    async def _coerce(
-        self, document: Document, operation: Operation, request: GraphQLRequest, viewer: Viewer, turns: Turns
-    ) -> VariableValues:
+    async def _coerce(self, inputs: Inputs, request: GraphQLRequest, viewer: Viewer, turns: Turns) -> VariableValues:
         """The coerced variables of the fields that the viewer may read; all bounds are checked before."""
-        inputs = self._documents.inputs(document, operation, viewer.scopes)
         if request.nodes <= _FEW_NODES:
             if request.nodes > _VERY_FEW_NODES:
                 await turns.take(viewer.caller)
