@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, NamedTuple, cast
 
 import structlog
-from graphql import ExecutionResult, GraphQLError, default_field_resolver, default_type_resolver
+from graphql import ExecutionResult, GraphQLError
 from graphql.execution.values import VariableValues
 from starlette.types import Receive, Scope, Send
 from strawberry import Schema
@@ -25,6 +25,7 @@ from api.graphql.request.answers.public import Keeping, public_policy, without_p
 from api.graphql.request.answers.tokenless import TokenlessClient, check_tokenless
 from api.graphql.request.coercion import coerce_variables
 from api.graphql.request.documents import Document, Documents, Operation
+from api.graphql.request.executors import executor_of
 from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.persisted.store import ClientDocuments
 from api.graphql.request.persisted.texts import source_of, text_alone
@@ -41,7 +42,6 @@ from api.graphql.request.reading import (
 from api.graphql.request.slow_work import SlowWork
 from api.graphql.request.subscribing import Stream, open_stream
 from api.graphql.request.variables import Inputs, check_variables
-from api.graphql.types.permissions import check_permissions
 from api.http.disconnects import Disconnected, while_connected
 from api.http.endpoint import (
     Header,
@@ -339,7 +339,7 @@ class GraphQLEndpoint:
         self, document: Document, operation: Operation, variables: VariableValues, context: Context
     ) -> ExecutionResult:
         def make_executor() -> Executor:
-            return self._executor(document, operation, variables, context)
+            return executor_of(self._schema, document, operation, variables, context)
 
         plan = (
             operation.plans.find(variables, make_executor)
@@ -360,26 +360,6 @@ class GraphQLEndpoint:
             return result if isinstance(result, ExecutionResult) else await result
         finally:
             del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
-
-    def _executor(
-        self, document: Document, operation: Operation, variables: VariableValues, context: Context
-    ) -> Executor:
-        return Executor(
-            self._schema,
-            {name: details.definition for name, details in document.fragments.items()},
-            document.fragments,
-            None,
-            context,
-            operation.node,
-            variables,
-            default_field_resolver,
-            default_type_resolver,
-            default_field_resolver,
-            selections=operation.selections,
-            check=partial(check_permissions, context.viewer),
-            is_awaitable=optimized_is_awaitable,
-            hide_suggestions="schema:read" not in context.viewer.scopes,
-        )
 
 
 async def _send_events(scope: Scope, receive: Receive, send: Send, viewer: Viewer, stream: Stream) -> None:
