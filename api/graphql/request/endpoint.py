@@ -24,8 +24,7 @@ from api.graphql.request.answers.encoding import answer_to_refusal, answer_to_re
 from api.graphql.request.answers.public import Keeping, public_policy, without_person
 from api.graphql.request.answers.tokenless import TokenlessClient, check_tokenless
 from api.graphql.request.coercion import coerce_variables
-from api.graphql.request.documents import Document, Documents, Operation
-from api.graphql.request.executors import executor_of
+from api.graphql.request.documents import Document, Documents, Operation, executor_of
 from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.persisted.store import ClientDocuments
 from api.graphql.request.persisted.texts import source_of, text_alone

@@ -12,8 +12,7 @@ from graphql.execution.values import VariableValues
 from api.errors import REFUSALS, RequestRefused, public_errors, refusal_extensions, refusal_of
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
-from api.graphql.request.documents import Document, Operation
-from api.graphql.request.executors import executor_of
+from api.graphql.request.documents import Document, Operation, executor_of
 
 Admit = Callable[[], Awaitable[None]]  # before each event: takes its units, and waits for a turn; raises LimitReached
 
