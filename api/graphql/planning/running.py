@@ -48,9 +48,13 @@ class Run:
         except GraphQLError as error:
             self.executor.collected_errors.add(error, None)
             data = None
-        if self._executor is None:
+        finally:
+            executor = self._executor
+            if executor is not None:  # a cycle: all that the request read would wait for a collection
+                del executor.async_helpers
+        if executor is None:
             return ExecutionResult(data, None)
-        return ExecutionResult(data, self._executor.collected_errors.errors or None)
+        return ExecutionResult(data, executor.collected_errors.errors or None)
 
     @property
     def executor(self) -> Executor:
@@ -58,11 +62,6 @@ class Run:
         if self._executor is None:
             self._executor = self._make_executor()
         return self._executor
-
-    def close(self) -> None:
-        """Break the reference cycle of the executor: all that the request read would wait for a collection."""
-        if self._executor is not None:
-            del self._executor.async_helpers
 
     def resolve_info(self, step: Step) -> Any:
         """What graphql-core tells resolvers about a field."""

@@ -23,7 +23,7 @@ from api.graphql.planning.running import Run
 from api.graphql.request.answers.encoding import answer_to_refusal, answer_to_result, encode
 from api.graphql.request.answers.public import Keeping, public_policy, without_person
 from api.graphql.request.answers.tokenless import TokenlessClient, check_tokenless
-from api.graphql.request.coercion import coerce_variables
+from api.graphql.request.coercion import coerce_variables, plain_values
 from api.graphql.request.documents import Document, Documents, Operation, executor_of
 from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.persisted.store import ClientDocuments
@@ -51,7 +51,7 @@ from api.http.endpoint import (
     send_answer,
     send_unchanged,
 )
-from api.http.json_body import may_be_heavy
+from api.http.json_body import MAX_NODES, may_be_heavy
 from api.http.request_metrics import summary_of
 from api.http.streaming.event_stream import event, send_event_stream
 from api.http.streaming.streams import Streams
@@ -316,6 +316,10 @@ class GraphQLEndpoint:
         return await self._slow.run(viewer.caller, self._check_and_coerce, inputs, request)
 
     def _check_and_coerce(self, inputs: Inputs, request: GraphQLRequest) -> VariableValues:
+        if request.nodes * inputs.most_uses <= MAX_NODES:
+            plain = plain_values(self._schema, inputs, request.variables)
+            if plain is not None:  # no lists and no objects, which alone have bounds
+                return plain
         try:
             check_variables(inputs, request.variables, request.nodes)
         except GraphQLError as error:
@@ -334,24 +338,19 @@ class GraphQLEndpoint:
             raise RequestRefused("FORBIDDEN", "Introspection needs the scope schema:read.", 403)
         return self._documents.cost(document, operation, variables)
 
-    async def _run(
+    def _run(
         self, document: Document, operation: Operation, variables: VariableValues, context: Context
-    ) -> ExecutionResult:
-        def make_executor() -> Executor:
-            return executor_of(self._schema, document, operation, variables, context)
-
-        plan = (
-            operation.plans.find(variables, make_executor)
-            if operation.is_query and not operation.measured.introspects
-            else None
-        )
+    ) -> Awaitable[ExecutionResult]:
+        make_executor = partial(executor_of, self._schema, document, operation, variables, context)
+        plan = None
+        if operation.is_query and not operation.measured.introspects:
+            plan = operation.plans.find(variables, make_executor)
         if plan is not None:
-            run = Run(make_executor, context, variables, optimized_is_awaitable)
-            try:
-                return await run.result(plan)
-            finally:
-                run.close()
-        executor = make_executor()
+            return Run(make_executor, context, variables, optimized_is_awaitable).result(plan)
+        return self._executed(operation, make_executor(), context)
+
+    async def _executed(self, operation: Operation, executor: Executor, context: Context) -> ExecutionResult:
+        """The result of an operation without a plan."""
         if operation.measured.introspects:  # it asks no store, and can take a second
             return cast(ExecutionResult, await self._slow.run(context.viewer.caller, executor.execute_operation))
         try:
