@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from itertools import count, cycle
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote, urlsplit
 
 import numpy as np
@@ -127,7 +129,8 @@ def _one_list(found: Shop) -> Iterator[GatewayConnection]:
     (port,) = free_ports(1)
     arguments = (found.postgres_url, found.redis_url, found.bundles, found.users[0], port)
     server = multiprocessing.get_context("spawn").Process(target=serve, args=arguments, daemon=True)
-    server.start()
+    with patch.dict(os.environ, OPENBLAS_NUM_THREADS="1"):  # as the gateway; more threads would wait, and use the CPU
+        server.start()
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/cpu"), [], 60)
         connection, body = GatewayConnection(f"http://127.0.0.1:{port}", "any", HTTP_TIMEOUT), _body(QUERY, "any")
