@@ -78,7 +78,8 @@ class Run:
                 try:
                     result, state = self._step(step, source)
                 except Exception as error:
-                    result, state = self._failed(step, error), _DONE
+                    self._failed(step, error)
+                    result, state = None, _DONE
                 results[step.key] = result
                 if state is not _DONE:
                     waiting.append((step, result, state))
@@ -135,7 +136,8 @@ class Run:
         except Exception as error:
             if state is _ANSWERED:
                 raise
-            value = self._failed(step, error)
+            self._failed(step, error)
+            value = None
         results[step.key] = value
         return results
 
