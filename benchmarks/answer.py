@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,8 @@ from contextlib import contextmanager
 from itertools import count, cycle
 from statistics import median
 from typing import Any
-from urllib.parse import urlsplit
+from unittest.mock import patch
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 
@@ -74,6 +76,7 @@ def _cpu(found: Shop, gateway: GatewayConnection, pid: int, one_list: GatewayCon
         "cold": lambda: _server_cpu(one_list, "/cold", hit),
         "miss": lambda: _gateway_cpu(gateway, pid, lambda: _miss(next(few))),
         "hit": lambda: _gateway_cpu(gateway, pid, lambda: _body(QUERY, next(few))),
+        "ranker": lambda: _ranker_cpu(one_list, lambda: next(few)),
     }
     rounds = [{name: measure() for name, measure in ways.items()} for _ in range(ROUNDS)]
     plain = "CPU of a plain Starlette route that encodes the same 20 objects"
@@ -86,6 +89,12 @@ def _cpu(found: Shop, gateway: GatewayConnection, pid: int, one_list: GatewayCon
         "hit_cpu_us": _middle([one["hit"] * 1e6 for one in rounds], "us", "for a list asked for before; goal 500"),
         "route_cpu_us": _middle([one["plain"] * 1e6 for one in rounds], "us", plain),
         "ratio_to_route": ratio("miss", "plain", "limit 11"),
+        "ranker_us": _middle([one["ranker"] * 1e6 for one in rounds], "us", "the model alone, in the route's server"),
+        "ratio_to_route_without_ranker": _middle(
+            [(one["miss"] - one["ranker"]) / one["plain"] for one in rounds],
+            "x",
+            "a new list less ranker_us, for the same people; limit 11 with the ranker",
+        ),
         "hit_ratio_to_route": ratio("hit", "plain", "limit 4.5"),
         "graphql_layer_ratio": ratio("plain", "warm", "person and list are given, texts of items kept; goal 0.7"),
         "graphql_layer_ratio_cold": ratio("plain", "cold", "no texts of items are kept"),
@@ -122,7 +131,8 @@ def _one_list(found: Shop) -> Iterator[GatewayConnection]:
     (port,) = free_ports(1)
     arguments = (found.postgres_url, found.redis_url, found.bundles, found.users[0], port)
     server = multiprocessing.get_context("spawn").Process(target=serve, args=arguments, daemon=True)
-    server.start()
+    with patch.dict(os.environ, OPENBLAS_NUM_THREADS="1"):  # as the gateway; more threads would wait, and use the CPU
+        server.start()
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/cpu"), [], 60)
         connection, body = GatewayConnection(f"http://127.0.0.1:{port}", "any", HTTP_TIMEOUT), _body(QUERY, "any")
@@ -143,6 +153,12 @@ def _server_cpu(connection: GatewayConnection, path: str, body: str) -> float:
     for _ in range(CALLS):
         connection.post(path, body)
     return (float(connection.get("/cpu")[1]) - before) / CALLS
+
+
+def _ranker_cpu(connection: GatewayConnection, next_user: Callable[[], str]) -> float:
+    """The CPU seconds that ranking takes per list, with nothing around it."""
+    connection.close()
+    return sum(float(connection.get(f"/ranker?user={quote(next_user())}")[1]) for _ in range(CALLS)) / CALLS
 
 
 def _gateway_cpu(connection: GatewayConnection, pid: int, next_body: Callable[[], str]) -> float:

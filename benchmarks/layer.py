@@ -21,6 +21,7 @@ from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
+from core import clock
 from core.contract import Person
 from core.settings import Settings
 from db.cache import connect_redis
@@ -38,6 +39,8 @@ from engine.recommending.trends import Trends
 from engine.scopes import SCOPES
 from engine.signing import Signer
 from engine.viewer import Viewer
+from ml.affinity.lifts import NONE
+from ml.affinity.ranking import rank
 from ml.ranked import REASONS
 
 TEXTS = ReasonTexts.own()
@@ -55,7 +58,8 @@ class Verified:
 def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int) -> None:
     """Serve until killed: the main function of a process.
 
-    /graphql answers with kept item texts, /cold with none, /plain without GraphQL; /cpu says the CPU seconds so far.
+    /graphql answers with kept item texts, /cold with none, /plain without GraphQL; /cpu says the CPU seconds so far,
+    /ranker those that the model takes to rank the items of a `user`, with reasons and probabilities.
     """
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=5)
     listed: list[RecommendedList] = []
@@ -81,11 +85,21 @@ def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int
         scope["state"]["gateway"].catalogue.fragments = Fragments()
         await endpoint(scope, receive, send)
 
+    async def ranker(request: Request) -> Response:
+        gateway = request.state.gateway
+        bundle, person = gateway.models.current, Person("user", request.query_params["user"])
+        state, _ = await gateway.people.state(person)
+        allowed, fallback = gateway.catalogue.sellable(None, None), gateway.models.fallback(bundle)
+        as_of, began = int(clock.now().timestamp()), time.process_time()
+        best = rank(bundle, state, as_of=as_of, allowed=allowed, context=NONE, fallback=fallback, first=21)
+        assert len(best.reasons) == len(best.probabilities) == 21
+        return Response(str(time.process_time() - began))
+
     async def cpu(_: Request) -> Response:
         return Response(str(time.process_time()))
 
     by_path: dict[str, Any] = {"/graphql": endpoint, "/cold": _Asgi(cold)}
-    routes = [*(Route(path, app) for path, app in by_path.items()), Route("/cpu", cpu)]
+    routes = [*(Route(path, app) for path, app in by_path.items()), Route("/cpu", cpu), Route("/ranker", ranker)]
     app = Starlette(routes=[*routes, Route("/plain", plain, methods=["POST"])], lifespan=lifespan)
     uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_config=None, access_log=False)
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
 from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from core.errors import InvalidInput
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _MAC_BYTES = 16  # too long to guess, short enough for a cursor
 _CHANGED = "This text was changed, or another server signed it."
 
@@ -97,7 +99,7 @@ def _hmac_sha256(key: bytes) -> Callable[[bytes], bytes]:
 
 
 def _encode(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
+    return b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
 
 
 def _decode(text: str) -> bytes:

@@ -1,45 +1,41 @@
 """Ends the work for a caller who closes the connection before the answer."""
 
 import asyncio
-from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Final
 
 from starlette.types import Receive
 
-WATCH_AFTER = 0.05  # seconds; most answers are sent before, and cost nothing more
+from core.coarse_timers import TimedBlock
+
+WATCH_AFTER: Final = 0.05  # seconds; most answers are sent before, and cost nothing more
 
 
 class Disconnected(Exception):
     """The caller closed the connection: there is nobody to answer."""
 
 
-def while_connected(receive: Receive) -> AbstractContextManager[None]:
+class while_connected(TimedBlock):  # noqa: N801 - it is used as a function
     """Cancel the block when the caller closes the connection, and raise Disconnected. The body was received before."""
-    return _Watched(receive)
 
-
-class _Watched:
-    """The block of `while_connected`."""
+    __slots__ = ("_gone", "_receive", "_watching")
 
     def __init__(self, receive: Receive) -> None:
-        self._receive, self._gone = receive, False
+        self.due, self._receive, self._gone = WATCH_AFTER, receive, False
         self._watching: asyncio.Task[None] | None = None
 
-    def __enter__(self) -> None:
-        current = asyncio.current_task()
-        assert current is not None
-        self._task = current
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._start)
-
-    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        self._timer.cancel()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
         if self._watching is not None:
             self._watching.cancel()
         if kind is not None and issubclass(kind, asyncio.CancelledError) and self._gone and not self._task.uncancel():
             raise Disconnected from None
 
-    def _start(self) -> None:
-        self._watching = asyncio.create_task(self._wait())
+    def act(self) -> None:
+        """Begin to watch the connection."""
+        self._watching = self._task.get_loop().create_task(self._wait())
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

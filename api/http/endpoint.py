@@ -9,6 +9,7 @@ from api.errors import RequestRefused
 from core.errors import InvalidToken, KeysUnavailable, StoreUnavailable
 from engine.viewer import TokenVerifier, Viewer
 
+_NO_STORE = (b"cache-control", b"private, no-store")
 _REALM = b'Bearer realm="penchant"'
 
 Header = tuple[bytes, bytes]
@@ -93,11 +94,14 @@ def refusal_headers(refusal: RequestRefused) -> list[Header]:
 
 async def send_answer(send: Send, status: int, content_type: bytes, body: bytes, extra: list[Header]) -> None:
     """Send a whole answer. No cache may store it, unless `extra` has another Cache-Control."""
-    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-    if not any(name == b"cache-control" for name, _ in extra):
-        headers.append((b"cache-control", b"private, no-store"))
-    start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": [*headers, *extra]}
-    await send(start)
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    if not extra:
+        headers.append(_NO_STORE)
+    else:
+        if not any(name == b"cache-control" for name, _ in extra):
+            headers.append(_NO_STORE)
+        headers += extra
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

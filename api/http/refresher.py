@@ -37,6 +37,10 @@ class Refresher:
         self._reading = SingleFlight(self._run)
         self.read_at = NEVER
 
+    def is_fresh(self) -> bool:
+        """Whether something was read, so lately that `refresh` would neither wait nor begin to read."""
+        return self.read_at > NEVER and monotonic() - self._tried_at < self._every * AHEAD
+
     async def refresh(self) -> None:
         """Read again if the last read is older than `every` seconds; begin to, if it soon will be."""
         age = monotonic() - self._tried_at

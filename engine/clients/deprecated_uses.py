@@ -29,11 +29,12 @@ class DeprecatedUses:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._unpublished: Counter[str] = Counter()  # by part: the metric's own lock would cost each operation more
 
     def note(self, client_id: str, parts: Collection[str]) -> None:
         """Count one operation of this client, which used these parts, named by their schema coordinates."""
         for part in parts:
-            _counter(part).inc()
+            self._unpublished[part] += 1
             pair = client_id, part
             if len(self._counts) < MAX_PAIRS or pair in self._counts:
                 self._counts[pair] += 1
@@ -50,7 +51,10 @@ class DeprecatedUses:
                     await self.write()
 
     async def write(self) -> None:
-        """Store what was counted. What cannot be stored is kept."""
+        """Store what was counted, and add it to the metric. What cannot be stored is kept."""
+        for part, uses in self._unpublished.items():
+            _counter(part).inc(uses)
+        self._unpublished.clear()
         counts, self._counts = self._counts, Counter()
         try:
             if counts:

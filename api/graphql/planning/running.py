@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
 import strawberry
 from graphql import ExecutionResult, GraphQLError
@@ -13,6 +13,13 @@ from graphql.pyutils import gather_with_cancel
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
 from api.graphql.planning.plan import Fields, Step
+
+_DONE: Final = "done"  # what is known of a field: its answer,
+_ANSWERED: Final = "answered"  # or a coroutine of graphql-core that handles its errors,
+_RESOLVED: Final = "resolved"  # or a coroutine that completes what the resolver returned,
+_CALLED: Final = "called"  # or what the resolver returned, to be awaited and completed
+
+_Waiting = tuple[Step, Awaitable[Any], str]
 
 
 class Run:
@@ -29,7 +36,7 @@ class Run:
         is_awaitable: Callable[[Any], bool],
     ) -> None:
         self._make_executor, self.context, self._variables = make_executor, context, variables
-        self._is_awaitable = is_awaitable
+        self._is_awaitable, self._scopes = is_awaitable, context.viewer.scopes
         self._executor: Executor | None = None
 
     async def result(self, plan: Fields) -> ExecutionResult:
@@ -41,9 +48,13 @@ class Run:
         except GraphQLError as error:
             self.executor.collected_errors.add(error, None)
             data = None
-        if self._executor is None:
+        finally:
+            executor = self._executor
+            if executor is not None:  # a cycle: all that the request read would wait for a collection
+                del executor.async_helpers
+        if executor is None:
             return ExecutionResult(data, None)
-        return ExecutionResult(data, self._executor.collected_errors.errors or None)
+        return ExecutionResult(data, executor.collected_errors.errors or None)
 
     @property
     def executor(self) -> Executor:
@@ -51,11 +62,6 @@ class Run:
         if self._executor is None:
             self._executor = self._make_executor()
         return self._executor
-
-    def close(self) -> None:
-        """Break the reference cycle of the executor: all that the request read would wait for a collection."""
-        if self._executor is not None:
-            del self._executor.async_helpers
 
     def resolve_info(self, step: Step) -> Any:
         """What graphql-core tells resolvers about a field."""
@@ -66,33 +72,41 @@ class Run:
     def _fields(self, plan: Fields, source: Any) -> Any:
         """The answer for the fields of an object, or a coroutine of it. As graphql-core's `execute_fields`."""
         results: dict[str, Any] = {}
-        waiting = []
+        waiting: list[_Waiting] = []
         try:
             for step in plan.steps:
-                result = results[step.key] = self._step(step, source)
-                if result.__class__ is CoroutineType:
-                    waiting.append(step.key)
+                try:
+                    result, state = self._step(step, source)
+                except Exception as error:
+                    self._failed(step, error)
+                    result, state = None, _DONE
+                results[step.key] = result
+                if state is not _DONE:
+                    waiting.append((step, result, state))
         except Exception:
             if waiting:
-                self.executor.settle_in_background([results[key] for key in waiting])
+                self.executor.settle_in_background([self._answered(*one) for one in waiting])
             raise
-        return _awaited(results, waiting) if waiting else results
+        if not waiting:
+            return results
+        return self._one_awaited(results, *waiting[0]) if len(waiting) == 1 else self._all_awaited(results, waiting)
 
-    def _step(self, step: Step, source: Any) -> Any:
-        """The answer for one field, or a coroutine of it. As graphql-core's `execute_field`."""
+    def _step(self, step: Step, source: Any) -> tuple[Any, str]:
+        """The answer for one field, or something to await, and which of both. As graphql-core's `execute_field`."""
         if step.call is None:
-            return step.typename or self.executor.execute_field(step.parent, source, step.details, step.path, None)
-        try:
+            if step.typename:
+                return step.typename, _DONE
+            result = self.executor.execute_field(step.parent, source, step.details, step.path, None)
+            return result, _ANSWERED if result.__class__ is CoroutineType else _DONE
+        if step.permissions and not self._scopes >= step.scopes:
             for permission in step.permissions:
                 if not permission.allows(self.context.viewer, source):
                     permission().on_unauthorized()
-            value = self._resolved(step, source)
-            if value.__class__ is not step.expected and self._is_awaitable(value):
-                return self._answered(step, value, resolved=False)
-            completed = self._completed(step, value)
-            return self._answered(step, completed) if completed.__class__ is CoroutineType else completed
-        except Exception as error:
-            return self._failed(step, error)
+        value = self._resolved(step, source)
+        if value.__class__ is not step.expected and self._is_awaitable(value):
+            return value, _CALLED
+        completed = self._completed(step, value)
+        return completed, _RESOLVED if completed.__class__ is CoroutineType else _DONE
 
     def _resolved(self, step: Step, source: Any) -> Any:
         """What the field's resolver returns: a value, or something to await."""
@@ -109,17 +123,34 @@ class Run:
             arguments[call.source] = source
         return call.function(**arguments)
 
-    async def _answered(self, step: Step, waiting: Awaitable[Any], *, resolved: bool = True) -> Any:
-        """The answer for a field whose completion has to be awaited, or its resolver when it is not resolved yet."""
-        try:
+    async def _one_awaited(
+        self, results: dict[str, Any], step: Step, waiting: Awaitable[Any], state: str
+    ) -> dict[str, Any]:
+        """The answer for an object of which one field has to be awaited; all others are in `results`."""
+        try:  # as `_answered`, which would be one more coroutine
             value = await waiting
-            if not resolved:
+            if state is _CALLED:
                 value = self._completed(step, value)
                 if value.__class__ is CoroutineType:
                     value = await value
-            return value
         except Exception as error:
-            return self._failed(step, error)
+            if state is _ANSWERED:
+                raise
+            self._failed(step, error)
+            value = None
+        results[step.key] = value
+        return results
+
+    async def _all_awaited(self, results: dict[str, Any], waiting: "list[_Waiting]") -> dict[str, Any]:
+        values = await gather_with_cancel(*(self._answered(*one) for one in waiting))
+        results.update(zip((step.key for step, _, _ in waiting), values, strict=True))
+        return results
+
+    async def _answered(self, step: Step, waiting: Awaitable[Any], state: str) -> Any:
+        """The answer for a field that has to be awaited."""
+        results: dict[str, Any] = {}
+        await self._one_awaited(results, step, waiting, state)
+        return results[step.key]
 
     def _failed(self, step: Step, error: Exception) -> None:
         """Record the error of a field; raises it where null is not allowed."""
@@ -144,14 +175,6 @@ class Run:
         assert step.field is not None
         info = self.resolve_info(step)
         return self.executor.complete_value(step.field.type, step.details, info, step.path, value, None)
-
-
-async def _awaited(results: dict[str, Any], waiting: list[str]) -> dict[str, Any]:
-    if len(waiting) == 1:
-        results[waiting[0]] = await results[waiting[0]]
-    else:
-        results.update(zip(waiting, await gather_with_cancel(*(results[key] for key in waiting)), strict=True))
-    return results
 
 
 class _StepInfo(strawberry.Info[Context, None]):

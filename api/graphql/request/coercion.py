@@ -32,9 +32,6 @@ _Fault = tuple[str, str]  # path, what is wrong there
 
 def coerce_variables(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str, Any]) -> VariableValues:
     """The variables as resolvers get them; raises DocumentInvalid when they do not match their types."""
-    plain = _plain_values(schema, inputs, values)
-    if plain is not None:
-        return plain
     definitions = [variable.definition for variable in inputs.variables]
     coerced = get_variable_values(schema, definitions, dict(values), max_errors=1, hide_suggestions=True)
     if isinstance(coerced, VariableValues):
@@ -43,8 +40,8 @@ def coerce_variables(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str,
     raise DocumentInvalid("BAD_USER_INPUT", list(errors) or coerced[:1])
 
 
-def _plain_values(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str, Any]) -> VariableValues | None:
-    """The variables when each is sent, and is what graphql-core would make of it; else None."""
+def plain_values(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str, Any]) -> VariableValues | None:
+    """The variables when each is sent, and is a scalar that graphql-core would take as it is; else None."""
     sources, coerced = {}, {}
     for variable in inputs.variables:
         name = variable.name

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from graphql import (
@@ -14,17 +15,22 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     ValuesOfCorrectTypeRule,
+    default_field_resolver,
+    default_type_resolver,
     specified_rules,
     validate,
 )
 from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.values import VariableValues
 from graphql.validation.rules import overlapping_fields_can_be_merged
+from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from api.errors import RequestRefused, WrongLiteral, refusal_of
 from api.graphql.cache_policy import CachePolicy, policy_of
-from api.graphql.execution.executor import Selections
+from api.graphql.context import Context
+from api.graphql.execution.executor import Executor, Selections
 from api.graphql.planning.plans import Plans
 from api.graphql.request.deprecations import Deprecations
 from api.graphql.request.limits import Measurement, check_limits, measure
@@ -32,6 +38,7 @@ from api.graphql.request.literals import LiteralsOfCorrectType
 from api.graphql.request.multipliers import ABSENT, key_of
 from api.graphql.request.parsing import DocumentInvalid, count_tokens, drop_tokens, parse_document
 from api.graphql.request.variables import Inputs, read_inputs
+from api.graphql.types.permissions import check_permissions
 from core.errors import TooManyElements
 
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 100_000  # 500,000 would take a second
@@ -217,6 +224,28 @@ class Documents:
             raise DocumentInvalid("BAD_USER_INPUT", [error]) from None
         except TooManyElements as error:
             raise refusal_of(error) from None
+
+
+def executor_of(
+    schema: GraphQLSchema, document: Document, operation: Operation, variables: VariableValues, context: Context
+) -> Executor:
+    """The executor of an operation with these variables, for the viewer of the context."""
+    return Executor(
+        schema,
+        {name: details.definition for name, details in document.fragments.items()},
+        document.fragments,
+        None,
+        context,
+        operation.node,
+        variables,
+        default_field_resolver,
+        default_type_resolver,
+        default_field_resolver,
+        selections=operation.selections,
+        check=partial(check_permissions, context.viewer),
+        is_awaitable=optimized_is_awaitable,
+        hide_suggestions="schema:read" not in context.viewer.scopes,
+    )
 
 
 def _definitions(document: Document) -> dict[str, FragmentDefinitionNode]:

@@ -1,15 +1,14 @@
 """The /graphql endpoint: an ASGI app that answers GraphQL over HTTP with our own executor."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Hashable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import structlog
-from graphql import ExecutionResult, GraphQLError, default_field_resolver, default_type_resolver
+from graphql import ExecutionResult, GraphQLError
 from graphql.execution.values import VariableValues
 from starlette.types import Receive, Scope, Send
 from strawberry import Schema
@@ -24,11 +23,11 @@ from api.graphql.planning.running import Run
 from api.graphql.request.answers.encoding import answer_to_refusal, answer_to_result, encode
 from api.graphql.request.answers.public import Keeping, public_policy, without_person
 from api.graphql.request.answers.tokenless import TokenlessClient, check_tokenless
-from api.graphql.request.coercion import coerce_variables
-from api.graphql.request.documents import Document, Documents, Operation
+from api.graphql.request.coercion import coerce_variables, plain_values
+from api.graphql.request.documents import Document, Documents, Operation, executor_of
 from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.persisted.store import ClientDocuments
-from api.graphql.request.persisted.texts import source_of
+from api.graphql.request.persisted.texts import source_of, text_alone
 from api.graphql.request.reading import (
     JSON,
     GraphQLRequest,
@@ -42,7 +41,6 @@ from api.graphql.request.reading import (
 from api.graphql.request.slow_work import SlowWork
 from api.graphql.request.subscribing import Stream, open_stream
 from api.graphql.request.variables import Inputs, check_variables
-from api.graphql.types.permissions import check_permissions
 from api.http.disconnects import Disconnected, while_connected
 from api.http.endpoint import (
     Header,
@@ -53,13 +51,14 @@ from api.http.endpoint import (
     send_answer,
     send_unchanged,
 )
-from api.http.json_body import may_be_heavy
+from api.http.json_body import MAX_NODES, may_be_heavy
 from api.http.request_metrics import summary_of
 from api.http.streaming.event_stream import event, send_event_stream
 from api.http.streaming.streams import Streams
 from api.limits.limits import admit, meter_of
 from core import telemetry
 from core.bulkhead import Bulkhead, CallerBulkheads
+from core.coarse_timers import Deadline
 from core.errors import TooManyElements
 from core.single_flight import SingleFlight
 from core.turns import Turns
@@ -76,7 +75,6 @@ DEAR_MUTATION = 150  # units; a batch of 100 events takes fewer: it mostly waits
 DEAR_AT_ONCE = 2
 DEAR_PATIENCE = 1.0  # seconds; then another begins: those before it may wait for a store
 _DEAR_WAITING = 1_000
-_NO_PLACE_NEEDED: Final = nullcontext()
 _VERY_FEW_NODES = 200  # JSON values; more are checked in a turn of the caller
 _FEW_NODES = 12_000  # JSON values; more are checked in a thread. A batch of 500 full events has 10,000
 
@@ -192,7 +190,7 @@ class GraphQLEndpoint:
         place: AsyncExitStack | None = None,  # that of its heavy body
     ) -> Answered:
         try:
-            async with asyncio.timeout(self._timeout):
+            with Deadline(self._timeout):
                 return await self._answer_request(scope, receive, request, viewer, place)
         except TimeoutError:
             raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
@@ -203,8 +201,8 @@ class GraphQLEndpoint:
         gateway: Gateway = scope["state"]["gateway"]
         documents: ClientDocuments | None = scope["state"].get("documents")
         check_tokenless(viewer, request.query is None)
-        source = await source_of(request, viewer, documents)
-        document = await self._document(source.text, viewer, gateway.turns)
+        source = text_alone(request, viewer, documents) or await source_of(request, viewer, documents)
+        document = self._documents.find(source.text) or await self._document(source.text, viewer, gateway.turns)
         if source.registered is not None and documents is not None:
             await documents.keep(viewer, source.text, source.registered)
         operation = document.operation(request.operation_name)
@@ -212,14 +210,14 @@ class GraphQLEndpoint:
         policy = public_policy(scope["method"], request, source, operation)
         check_tokenless(viewer, policy is not None)
         cost = self._check(scope["method"], viewer, document, operation, request.variables)
-        meter, units = meter_of(scope), ceil(cost / COST_OF_UNIT)
+        units = ceil(cost / COST_OF_UNIT)
         if operation.is_subscription:
             return await self._subscribe(scope, document, operation, request, viewer, units)
         if not scope["state"]["accepts"].json:
             raise not_acceptable()
         if not operation.is_query:
             units += self._documents.inputs(document, operation, viewer.scopes).count_elements(request.variables)
-            await meter.take(units)
+            await meter_of(scope).take(units)
         request_id = scope["state"].get("request_id", "")
         context = Context(viewer, gateway, request_id, source.trusted)
         if policy is not None:
@@ -227,18 +225,42 @@ class GraphQLEndpoint:
             scope["state"]["keeping"] = Keeping(policy, context.shown)
         dear = DEAR_QUERY if operation.is_query else DEAR_MUTATION
         with telemetry.span(operation.span):
-            async with self._dear_place(viewer.caller) if units > dear else _NO_PLACE_NEEDED:
-                variables = await self._coerce(document, operation, request, viewer, gateway.turns)
-                gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
-                if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
-                    result = await self._run(document, operation, variables, context)
-                else:
-                    if place is not None:
-                        await place.aclose()
-                    async with meter.taking(units):
-                        with while_connected(receive):
-                            result = await self._run(document, operation, variables, context)
+            if units <= dear:
+                result = await self._result(document, operation, request, context, units, scope, receive, place)
+            else:
+                async with self._dear_place(viewer.caller):
+                    result = await self._result(document, operation, request, context, units, scope, receive, place)
         return answer_to_result(result, request_id)
+
+    async def _result(
+        self,
+        document: Document,
+        operation: Operation,
+        request: GraphQLRequest,
+        context: Context,
+        units: int,  # of a query: what it takes; a mutation has taken them
+        scope: Scope,
+        receive: Receive,
+        place: AsyncExitStack | None,
+    ) -> ExecutionResult:
+        gateway, viewer = context.gateway, context.viewer
+        inputs = self._documents.inputs(document, operation, viewer.scopes)
+        if request.nodes <= _VERY_FEW_NODES:
+            variables = self._check_and_coerce(inputs, request)
+        else:
+            variables = await self._coerce(inputs, request, viewer, gateway.turns)
+        gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
+        if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
+            return await self._run(document, operation, variables, context)
+        if place is not None:
+            await place.aclose()
+        meter = meter_of(scope)
+        if not meter.limited:
+            with while_connected(receive):
+                return await self._run(document, operation, variables, context)
+        async with meter.taking(units):
+            with while_connected(receive):
+                return await self._run(document, operation, variables, context)
 
     async def _subscribe(
         self,
@@ -260,7 +282,8 @@ class GraphQLEndpoint:
             await gateway.turns.take(viewer.caller)
 
         await meter.take(units)
-        variables = await self._coerce(document, operation, request, viewer, gateway.turns)
+        inputs = self._documents.inputs(document, operation, viewer.scopes)
+        variables = await self._coerce(inputs, request, viewer, gateway.turns)
         gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
         context = Context(viewer, gateway, scope["state"].get("request_id", ""))
         return open_stream(
@@ -276,9 +299,6 @@ class GraphQLEndpoint:
             yield
 
     async def _document(self, text: str, viewer: Viewer, turns: Turns) -> Document:
-        document = self._documents.find(text)
-        if document is not None:
-            return document
         hide_suggestions = "schema:read" not in viewer.scopes
         if len(text) <= _SHORT_TEXT:
             await turns.take(viewer.caller)
@@ -289,11 +309,8 @@ class GraphQLEndpoint:
         document = await self._slow.run(wanted.caller, self._documents.prepare, wanted.text, wanted.hide_suggestions)
         return self._documents.keep(wanted.text, document)
 
-    async def _coerce(
-        self, document: Document, operation: Operation, request: GraphQLRequest, viewer: Viewer, turns: Turns
-    ) -> VariableValues:
+    async def _coerce(self, inputs: Inputs, request: GraphQLRequest, viewer: Viewer, turns: Turns) -> VariableValues:
         """The coerced variables of the fields that the viewer may read; all bounds are checked before."""
-        inputs = self._documents.inputs(document, operation, viewer.scopes)
         if request.nodes <= _FEW_NODES:
             if request.nodes > _VERY_FEW_NODES:
                 await turns.take(viewer.caller)
@@ -301,6 +318,10 @@ class GraphQLEndpoint:
         return await self._slow.run(viewer.caller, self._check_and_coerce, inputs, request)
 
     def _check_and_coerce(self, inputs: Inputs, request: GraphQLRequest) -> VariableValues:
+        if request.nodes * inputs.most_uses <= MAX_NODES:
+            plain = plain_values(self._schema, inputs, request.variables)
+            if plain is not None:  # no lists and no objects, which alone have bounds
+                return plain
         try:
             check_variables(inputs, request.variables, request.nodes)
         except GraphQLError as error:
@@ -319,24 +340,19 @@ class GraphQLEndpoint:
             raise RequestRefused("FORBIDDEN", "Introspection needs the scope schema:read.", 403)
         return self._documents.cost(document, operation, variables)
 
-    async def _run(
+    def _run(
         self, document: Document, operation: Operation, variables: VariableValues, context: Context
-    ) -> ExecutionResult:
-        def make_executor() -> Executor:
-            return self._executor(document, operation, variables, context)
-
-        plan = (
-            operation.plans.find(variables, make_executor)
-            if operation.is_query and not operation.measured.introspects
-            else None
-        )
+    ) -> Awaitable[ExecutionResult]:
+        make_executor = partial(executor_of, self._schema, document, operation, variables, context)
+        plan = None
+        if operation.is_query and not operation.measured.introspects:
+            plan = operation.plans.find(variables, make_executor)
         if plan is not None:
-            run = Run(make_executor, context, variables, optimized_is_awaitable)
-            try:
-                return await run.result(plan)
-            finally:
-                run.close()
-        executor = make_executor()
+            return Run(make_executor, context, variables, optimized_is_awaitable).result(plan)
+        return self._executed(operation, make_executor(), context)
+
+    async def _executed(self, operation: Operation, executor: Executor, context: Context) -> ExecutionResult:
+        """The result of an operation without a plan."""
         if operation.measured.introspects:  # it asks no store, and can take a second
             return cast(ExecutionResult, await self._slow.run(context.viewer.caller, executor.execute_operation))
         try:
@@ -344,26 +360,6 @@ class GraphQLEndpoint:
             return result if isinstance(result, ExecutionResult) else await result
         finally:
             del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
-
-    def _executor(
-        self, document: Document, operation: Operation, variables: VariableValues, context: Context
-    ) -> Executor:
-        return Executor(
-            self._schema,
-            {name: details.definition for name, details in document.fragments.items()},
-            document.fragments,
-            None,
-            context,
-            operation.node,
-            variables,
-            default_field_resolver,
-            default_type_resolver,
-            default_field_resolver,
-            selections=operation.selections,
-            check=partial(check_permissions, context.viewer),
-            is_awaitable=optimized_is_awaitable,
-            hide_suggestions="schema:read" not in context.viewer.scopes,
-        )
 
 
 async def _send_events(scope: Scope, receive: Receive, send: Send, viewer: Viewer, stream: Stream) -> None:

@@ -4,25 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
-from graphql import (
-    ExecutionResult,
-    GraphQLError,
-    GraphQLSchema,
-    create_source_event_stream,
-    default_field_resolver,
-    default_type_resolver,
-)
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, create_source_event_stream
 from graphql.execution.values import VariableValues
-from strawberry.execution import optimized_is_awaitable
 
 from api.errors import REFUSALS, RequestRefused, public_errors, refusal_extensions, refusal_of
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
-from api.graphql.request.documents import Document, Operation
-from api.graphql.types.permissions import check_permissions
+from api.graphql.request.documents import Document, Operation, executor_of
 
 Admit = Callable[[], Awaitable[None]]  # before each event: takes its units, and waits for a turn; raises LimitReached
 
@@ -49,22 +39,7 @@ def open_stream(
     The stream ends with the events, or with an answer that is an error: when the events cannot be read, and when the
     caller's limits have too few units left.
     """
-    executor = Executor(
-        schema,
-        {name: details.definition for name, details in document.fragments.items()},
-        document.fragments,
-        None,
-        context,
-        operation.node,
-        variables,
-        default_field_resolver,
-        default_type_resolver,
-        default_field_resolver,
-        selections=operation.selections,
-        check=partial(check_permissions, context.viewer),
-        is_awaitable=optimized_is_awaitable,
-        hide_suggestions="schema:read" not in context.viewer.scopes,
-    )
+    executor = executor_of(schema, document, operation, variables, context)
     return Stream(_answers(executor, context.request_id, timeout, admit))
 
 

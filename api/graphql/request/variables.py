@@ -50,15 +50,12 @@ class Variable:
     uses: int = 0
     bound: ListBound = _ANY
     plain: type | None = None
+    name: str = ""  # without the `$`
     signature: GraphQLVariableSignature | None = None  # when it was needed once
 
     def __post_init__(self) -> None:
+        self.name = self.definition.variable.name.value
         self.plain = _PLAIN.get(getattr(get_nullable_type(self.type_), "name", ""))
-
-    @property
-    def name(self) -> str:
-        """Its name, without the `$`."""
-        return self.definition.variable.name.value
 
     def add_use(self, bound: ListBound) -> None:
         """Count a use, in place of a list with this bound."""

@@ -66,6 +66,10 @@ class ClientDocuments:
         """Read what clients may send before the first of them asks, if Postgres answers."""
         await self._refresher.refresh()
 
+    def takes_texts(self, client_id: str) -> bool:
+        """Whether the client may send texts, by what was read lately; False when that has to be asked."""
+        return self._refresher.is_fresh() and not self._settings.get(client_id, _NONE).required
+
     async def required(self, client_id: str) -> bool:
         """Whether the client may send no texts. Raises StoreUnavailable while that has never been read."""
         return (await self._settings_of(client_id)).required

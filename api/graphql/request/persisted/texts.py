@@ -23,6 +23,13 @@ class Source(NamedTuple):
     registered: str | None = None
 
 
+def text_alone(request: GraphQLRequest, viewer: Viewer, documents: ClientDocuments | None) -> Source | None:
+    """The text that a request sends, when nothing has to be read to know that it may; else None."""
+    if request.query is None or request.document_id is not None:
+        return None
+    return Source(request.query) if documents is None or documents.takes_texts(viewer.client_id) else None
+
+
 async def source_of(request: GraphQLRequest, viewer: Viewer, documents: ClientDocuments | None) -> Source:
     """The text that a request runs. Without `documents` there are no persisted ones.
 
