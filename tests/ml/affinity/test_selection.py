@@ -218,8 +218,9 @@ def test_the_evidence_of_an_item_is_the_logarithm_of_what_all_sources_say(ranker
     for source, weight in zip(evidence.sources, evidence.weights, strict=True):
         row = int(universe.rows(source["item"].reshape(1))[0])
         np.add.at(near, universe.near[row], universe.near_score[row] * weight)
-        if source["last"] >= state.last - LAST_ORDERS:
-            np.add.at(following, universe.next[row], universe.next_score[row])
+        since = int((state.recent_orders["occurred"] > source["last"]).sum())
+        if since < LAST_ORDERS:
+            np.add.at(following, universe.next[row], universe.next_score[row] / (1 + since))
     for found, rows, expected in (
         (evidence.near, evidence.near_rows, near),
         (evidence.following, evidence.following_rows, following),
