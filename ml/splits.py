@@ -27,8 +27,9 @@ def moments(
     All horizons end by `cut`. Both spans shrink to fit a short log; without a clock each is one line of everybody.
     """
     if clockless:
-        end = min(cut, int(log.occurred.max()) + STEP)
-        yield from ((end - (back + 1) * STEP, end - back * STEP) for back in range(count))
+        first, end = int(log.occurred.min()), min(cut, int(log.occurred.max()) + STEP)
+        starts = (end - (back + 1) * STEP for back in range(count))
+        yield from ((start, start + STEP) for start in starts if start > first)
         return
     span = cut - int(log.occurred.min())
     wanted = horizon * DAY + (count - 1) * every * DAY

@@ -1,4 +1,4 @@
-"""Features of a person's habit of buying an item, from the newest orders line by line; and of the whole list.
+"""Features of a person's habit of buying an item, from the newest orders line by line.
 
 They stand beside the columns OWN of `ml.affinity.pair_features` and are part of it: training and serving share them.
 """
@@ -22,12 +22,6 @@ HABIT = Columns(  # about an item the person bought; all are 0 for any other ite
         "waited",  # log1p of the orders since it was last bought over the mean orders between two purchases
         "lateness",  # log of the days since the last purchase over the last gap; the usual gap after one purchase
         "overdue",  # (log of the days since the last purchase - mean log gap) / spread of the log gaps
-    )
-)
-LISTED = Columns(
-    (
-        "near_share",  # evidence from neighbours against the most that any candidate has
-        "next_share",  # evidence from rules against the most that any candidate has
     )
 )
 HABIT_BY_CLOCK = ("lateness", "overdue")  # mean nothing in a log without a clock
@@ -59,14 +53,6 @@ def habit_features(
         "waited": np.log1p(since * np.minimum(lines / span, 2.0)),
         "lateness": recency - np.where(count > 0, last, usual),
         "overdue": np.clip((recency - mean) / spread, -6.0, 6.0),
-    }
-
-
-def listed_features(near: NDArray[np.float32], following: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
-    """The columns LISTED (pairs,) of all candidates of a list."""
-    return {
-        "near_share": near / max(float(near.max(initial=0)), 1e-6),
-        "next_share": following / max(float(following.max(initial=0)), 1e-6),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, LISTED, habit_features, listed_features
+from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, habit_features
 from ml.columns import Columns
 from ml.state import State, age_of, decayed
 from ml.universe import COLUMNS, DAY, Universe
@@ -41,13 +41,12 @@ FEATURES = Columns(
         *COLUMNS,
         *PERSON,
         *HABIT,
-        *LISTED,
     )
 )
-# they mean nothing in a log without a clock; the shares and places beside them do
-BY_CLOCK = ("near", "decayed", "recency", "own_gap", "due", "age", "gap", "tempo", "quiet", *HABIT_BY_CLOCK)
+# they mean nothing in a log without a clock
+BY_CLOCK = ("decayed", "recency", "own_gap", "due", "age", "gap", "tempo", "quiet", *HABIT_BY_CLOCK)
 _OWN, _ITEM, _PERSON = FEATURES.span(OWN), FEATURES.span(COLUMNS), FEATURES.span(PERSON)
-_HABIT, _LISTED = FEATURES.span(HABIT), FEATURES.span(LISTED)
+_HABIT = FEATURES.span(HABIT)
 _NEAR, _NEXT = FEATURES.index("near"), FEATURES.index("next")
 
 
@@ -67,7 +66,6 @@ def pair_features(
     features = np.zeros((len(FEATURES), len(numbers)), np.float32)  # by column: each is written in one piece
     features[_NEAR], features[_NEXT] = near, following
     features[_ITEM] = columns.T
-    features[_LISTED] = LISTED.ordered(listed_features(near, following))
     features[_PERSON] = np.array(PERSON.ordered(_person(state, as_of)), np.float32)[:, None]
     bought = state.bought
     if len(bought) and len(numbers):

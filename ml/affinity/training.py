@@ -232,10 +232,9 @@ def _look_back(
             windows.append(window)
             parts.append(found)
             report("looking back", len(parts), config.cuts)
-    lists = TrainingLists.join(parts)
-    if not len(lists):
+    if not any(map(len, parts)):
         raise NothingToLearn("No person in the purchase log came back and bought an item that could be predicted.")
-    return lists, windows
+    return TrainingLists.join(parts), windows
 
 
 def _fitted(lists: TrainingLists, config: TrainingConfig, report: ReportProgress, clockless: bool) -> list[keras.Model]:

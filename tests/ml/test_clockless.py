@@ -40,6 +40,8 @@ def test_the_last_line_of_everybody_is_foretold_and_each_window_is_the_line_befo
     assert [end for _, end in windows] == [cut, cut - STEP, cut - 2 * STEP]
     much_later = list(moments(past, cut + 86_400, count=3, every=14, horizon=14, clockless=True))
     assert much_later == windows
+    many = list(moments(past, cut, count=50, every=14, horizon=14, clockless=True))
+    assert min(start for start, _ in many) > int(past.occurred.min()), "something is known before each window"
 
 
 def test_items_rest_only_where_nobody_buys_them_again(make_sequences: MakeLog) -> None:

@@ -56,7 +56,6 @@ def test_habits_are_read_from_the_newest_orders(universe: Universe, make_events:
     assert found["overdue"][1] < found["overdue"][0], "what was bought two days ago is not due"
     later = features(universe, state, [5, 6, 7], now + 30 * DAY)
     assert (later["overdue"] > found["overdue"])[:2].all()
-    assert found["near_share"].max() == pytest.approx(1, rel=1e-5)
 
 
 def test_all_features_are_finite_for_unusual_states(universe: Universe, make_events: MakeEvents, now: int) -> None:
