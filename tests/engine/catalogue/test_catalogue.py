@@ -189,7 +189,7 @@ async def test_variants_share_a_group(pool: Pool) -> None:
 
 async def test_variants_follow_every_change(pool: Pool) -> None:
     catalogue = await shelf(pool)
-    await upsert_items(pool, [patch("oat-l", group_id="other"), patch("milk", group_id="oat")])
+    await upsert_items(pool, [patch("oat-l", group_id="other"), patch("milk", group_id="g1")])
     await catalogue.refresh()
     assert variants(catalogue, "oat") == ["milk", "oat"]
     assert variants(catalogue, "oat-l") == ["oat-l"]

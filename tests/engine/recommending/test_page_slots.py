@@ -16,6 +16,7 @@ from engine.recommending import page_slots
 from engine.recommending.page_slots import PageMaker
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, RecommendedList
+from ml.affinity.together import score_together
 from tests.fixtures.gateway import MakeBundle, Serve
 
 ANNA = Person("user", "anna")
@@ -71,13 +72,12 @@ async def test_an_equal_page_is_ranked_again_only_after_a_change(
     shop: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored: list[int] = []
-    original = page_slots.score_together
 
-    def score_together(wanted: Any) -> Any:
+    def score_all(wanted: Any) -> Any:
         scored.append(len(wanted))
-        return original(wanted)
+        return score_together(wanted)
 
-    monkeypatch.setattr(page_slots, "score_together", score_together)
+    monkeypatch.setattr(page_slots, "score_together", score_all)
 
     async def made(*firsts: int, distinct: bool = True) -> list[Any]:
         turns = OneAtATime(shop.turns, "tests")

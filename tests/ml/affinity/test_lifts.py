@@ -40,44 +40,46 @@ def kin(number: int) -> NDArray[np.uint32]:
     return (np.arange(number, number + number % 11, dtype=np.uint32) * 37) % (ITEMS + 20) + 1
 
 
-def plain_lifts(
-    universe: Universe | None, state: State, now: int, context: list[int], viewed: list[int], *, with_kin: bool
-) -> dict[int, tuple[float, int, str]]:
-    """By item: its lift, the cause, and the reason."""
-    newest: dict[int, tuple[float, str]] = {}
+Cause = tuple[int, float, str]  # item, strength, reason
+
+
+def plain_causes(state: State, now: int, context: list[int], viewed: list[int]) -> list[Cause]:
+    newest: dict[int, Cause] = {}
     for item, code, occurred in state.recent.tolist():  # newest first
         if occurred > now - LONGEST and item not in newest:
             half_life = PURCHASE_HALF_LIFE if TYPES[code] == EventType.PURCHASE else HALF_LIFE
             strength = LIFT.get(TYPES[code], 0) * 2 ** (-max(now - occurred, 0) / half_life)
-            newest[item] = strength, "VIEWED" if TYPES[code] in (EventType.VIEW, EventType.CLICK) else "SIMILAR_TO"
-    causes = [(item, *newest[item]) for item in sorted(newest)]
+            seen = TYPES[code] in (EventType.VIEW, EventType.CLICK)
+            newest[item] = item, strength, "VIEWED" if seen else "SIMILAR_TO"
+    causes = [newest[item] for item in sorted(newest)]
     causes += [(item, CONTEXT_LIFT, "SIMILAR_TO") for item in context]
-    causes += [(item, LIFT[EventType.VIEW], "VIEWED") for item in viewed]
+    return causes + [(item, LIFT[EventType.VIEW], "VIEWED") for item in viewed]
+
+
+def plain_near(universe: Universe | None, cause: int) -> list[tuple[int, float]]:
+    """The items near to one in the universe, and how near."""
     numbers = [] if universe is None else universe.numbers.tolist()
-    found: dict[int, tuple[float, int, str]] = {}
+    if universe is None or cause not in numbers:
+        return []
+    row = numbers.index(cause)
+    scores = universe.near_score[row] / max(float(universe.near_score[row].max()), 1e-9)
+    return [(numbers[universe.near[row, place]], float(scores[place])) for place in np.flatnonzero(scores > 0).tolist()]
 
-    def lift(item: int, weight: float, cause: int, reason: str) -> None:
-        before = found.get(item, (0.0, 0, ""))
-        if weight > before[0] * (1 + 1e-6) or (weight > before[0] * (1 - 1e-6) and cause < before[1]):
-            found[item] = weight, cause, reason
 
-    inside, asked = {cause for cause, _, _ in causes}, 0
-    for cause, strength, reason in sorted(causes, key=lambda one: -one[1]):
-        if not strength:
-            continue
-        if cause in numbers:
-            assert universe is not None
-            row = numbers.index(cause)
-            scores = universe.near_score[row] / max(float(universe.near_score[row].max()), 1e-9)
-            for place in np.flatnonzero(scores > 0).tolist():
-                near = numbers[universe.near[row, place]]
-                if near not in inside:
-                    lift(near, float(scores[place]) * strength / 2, cause, reason)
-        elif with_kin and asked < KIN_CAUSES:
-            asked += 1
-            others = [number for number in kin(cause).tolist() if number not in inside]
-            for number, closeness in zip(others, np.linspace(1, 0.5, len(others)).tolist(), strict=True):
-                lift(number, closeness * strength / 2, cause, reason)
+def plain_lifts(universe: Universe | None, causes: list[Cause], *, with_kin: bool) -> dict[int, Cause]:
+    """By item: the cause of its lift, the lift, and the reason."""
+    inside = {cause for cause, _, _ in causes}
+    near = [(one, other, closeness) for one in causes for other, closeness in plain_near(universe, one[0])]
+    known = set() if universe is None else set(universe.numbers.tolist())
+    outside = sorted((one for one in causes if one[0] not in known and one[1]), key=lambda one: -one[1])
+    for one in outside[:KIN_CAUSES] if with_kin else []:
+        others = [number for number in kin(one[0]).tolist() if number not in inside]
+        near += [(one, *pair) for pair in zip(others, np.linspace(1, 0.5, len(others)).tolist(), strict=True)]
+    found: dict[int, Cause] = {}
+    for (cause, strength, reason), other, closeness in sorted(near, key=lambda one: one[0][0]):
+        weight = closeness * strength / 2
+        if other not in inside and weight > found.get(other, (0, 0.0, ""))[1] * (1 + 1e-6):
+            found[other] = cause, weight, reason
     return found
 
 
@@ -99,8 +101,8 @@ def test_lifts_are_those_computed_one_by_one(
     found = lifts(
         universe, state, now, np.array(context, np.uint32), np.array(viewed, np.uint32), kin if with_kin else None
     )
-    expected = plain_lifts(universe, state, now, context, viewed, with_kin=with_kin)
+    expected = plain_lifts(universe, plain_causes(state, now, context, viewed), with_kin=with_kin)
     assert found.numbers.tolist() == sorted(expected)
-    np.testing.assert_allclose(found.weight, [expected[number][0] for number in sorted(expected)], rtol=1e-5)
-    assert found.because.tolist() == [expected[number][1] for number in sorted(expected)]
+    np.testing.assert_allclose(found.weight, [expected[number][1] for number in sorted(expected)], rtol=1e-5)
+    assert found.because.tolist() == [expected[number][0] for number in sorted(expected)]
     assert [REASONS[code] for code in found.reasons] == [expected[number][2] for number in sorted(expected)]
