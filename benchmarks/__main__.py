@@ -16,7 +16,10 @@ from rich.table import Table
 
 from benchmarks.figures import Figure
 
-NAMES = ("load", "answer", "page", "events", "faults", "hostile", "oauth", "quality-journey", "quality-cdnow")
+NAMES = (
+    "load", "answer", "page", "events", "faults", "hostile", "oauth",
+    "quality-journey", "quality-retail", "quality-cdnow",
+)  # fmt: skip
 QUICK_MINUTES = 3.0
 REPORTED_VERSIONS = (
     "numpy",

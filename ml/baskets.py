@@ -1,4 +1,4 @@
-"""The target of a prediction: the first order of each person after a cut."""
+"""The target of a prediction: an order after a cut, to be foretold as of its own moment, the visit."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,10 @@ from ml.log import Log
 
 @dataclass(frozen=True, eq=False)
 class Baskets:
-    """One basket per person."""
+    """The items of orders, by person, then moment."""
 
     people: NDArray[np.int32]  # (baskets,) index into the log's people
+    visits: NDArray[np.int64]  # (baskets,) seconds of the first line: all that may be known of the person is before it
     starts: NDArray[np.int64]  # (baskets + 1,) where each basket begins in `items`
     items: NDArray[np.uint32]  # catalogue numbers, ascending and distinct within a basket
 
@@ -29,23 +30,34 @@ class Baskets:
 
     def of(self, people: NDArray[np.int32]) -> "Baskets":
         """The baskets of some people."""
-        kept = np.flatnonzero(np.isin(self.people, people))
+        return self.where(np.isin(self.people, people))
+
+    def where(self, kept: NDArray[np.bool_]) -> "Baskets":
+        """Some of them."""
         sizes = np.diff(self.starts)
-        return Baskets(
-            self.people[kept],
-            np.append(0, np.cumsum(sizes[kept])),
-            self.items[np.repeat(np.isin(self.people, people), sizes)],
-        )
+        starts = np.append(0, np.cumsum(sizes[kept]))
+        return Baskets(self.people[kept], self.visits[kept], starts, self.items[np.repeat(kept, sizes)])
+
+
+def all_baskets(log: Log, start: int, end: int | None = None) -> Baskets:
+    """Every order from `start` on and before `end` (seconds), without what the log says returned."""
+    after = log.kept.between(start, end)
+    by = np.lexsort((after.item, after.order, after.person))
+    person, order, item = after.person[by], after.order[by], after.item[by]
+    begins = np.ones(len(by), np.bool_)
+    begins[1:] = (person[1:] != person[:-1]) | (order[1:] != order[:-1])
+    basket = np.cumsum(begins) - 1
+    firsts = np.flatnonzero(begins)
+    visits = np.minimum.reduceat(after.occurred[by], firsts) if len(firsts) else np.empty(0, np.int64)
+    place = np.empty(len(firsts), np.int64)
+    place[np.lexsort((visits, person[firsts]))] = np.arange(len(firsts))  # by person, then moment
+    pairs = np.unique(place[basket] << 32 | item)
+    starts = np.searchsorted(pairs >> 32, np.arange(len(firsts) + 1))
+    at = np.argsort(place)
+    return Baskets(person[firsts][at], visits[at], starts, (pairs & 0xFFFFFFFF).astype(np.uint32))
 
 
 def first_baskets(log: Log, start: int, end: int | None = None) -> Baskets:
-    """The first order of each person from `start` on and before `end` (seconds), without what the log says returned."""
-    after = log.kept.between(start, end)
-    people, first_line = np.unique(after.person, return_index=True)
-    first_order = np.full(len(log.people), -1)
-    first_order[people] = after.order[first_line]
-    lines = after.order == first_order[after.person]
-    pairs = np.unique(after.person[lines].astype(np.int64) << 32 | after.item[lines])
-    owner = (pairs >> 32).astype(np.int32)
-    starts = np.append(np.searchsorted(owner, people), len(pairs))
-    return Baskets(people, starts, (pairs & 0xFFFFFFFF).astype(np.uint32))
+    """The first of these orders of each person."""
+    found = all_baskets(log, start, end)
+    return found.where(np.diff(found.people, prepend=-1) != 0)

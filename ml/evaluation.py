@@ -1,4 +1,4 @@
-"""How well the next baskets are predicted: named methods, on the same people, over all items."""
+"""How well the next baskets are predicted: named methods, on the same people as of their visits, over all items."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -54,9 +54,11 @@ class Evaluation:
     def document(self) -> dict[str, Any]:
         """The evaluation as JSON, with its protocol in words."""
         protocol = (
-            "first order after the cut of each person with an earlier one; items are the best supported before the"
-            " cut, orders seen through them; every one of them is ranked; what was bought too recently to be wanted"
-            f" again is left out of the {self.candidate}'s list; 95 % bootstrap intervals over people"
+            "first order after the cut of each person with an earlier one, foretold as of the visit: the moment of that"
+            " order, from the person's own events before it and, of everybody else, from nothing after the cut; items"
+            " are the best supported before the cut, orders seen through them; every one of them is ranked; what was"
+            f" bought too recently to be wanted again at the visit is left out of the {self.candidate}'s list; 95 %"
+            " bootstrap intervals over people"
         )
         return {"protocol": protocol, "cut_at": datetime.fromtimestamp(self.cut, UTC).isoformat(), **asdict(self)}
 
@@ -111,9 +113,10 @@ def evaluate(
     report: Callable[[int, int], None],
     tied: float = 0.0,
 ) -> Evaluation:
-    """Rank the items `numbers` for every person as of the cut, and compare with the person's first order after it.
+    """Rank the items `numbers` for every person, and compare with the person's first order after the cut.
 
-    `log` holds lines before and after the cut. Methods see only those before it; the baskets are from those after it.
+    Every list is made as of the visit, the moment of that order: the method sees the person's events before it. `log`
+    holds lines before and after the cut; whatever else a method knows must be from before the cut.
     `candidate` and the `baselines`, the simplest first, are names of `methods`.
     """
     measured = measure(log, numbers, cut, methods, seed=seed, report=report)
@@ -136,10 +139,10 @@ def measure(
     known = baskets.of(_at_most(PEOPLE_LIMIT, np.intersect1d(np.unique(past.person), baskets.people), seed))
     again = np.isin(known.pairs, np.unique(past.person.astype(np.int64) << 32 | past.item))
     lists = {name: Judged(known, again) for name in methods}
-    for index, person in enumerate(known.people.tolist()):
-        history = log.history(person, cut)
+    for index, (person, visit) in enumerate(zip(known.people.tolist(), known.visits.tolist(), strict=True)):
+        history = log.history(person, visit)
         for name, method in methods.items():
-            lists[name].append(method(history, cut))
+            lists[name].append(method(history, visit))
         report(index + 1, len(known))
     return Measured(cut, len(numbers), known, order_counts(past)[known.people], lists)
 

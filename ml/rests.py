@@ -36,6 +36,11 @@ def rest_times(rows: NDArray[np.int32], gaps: NDArray[np.float64], items: int) -
     return rest
 
 
+def rests_without_clock(rebuys: int, lines: int, items: int) -> NDArray[np.float32]:
+    """(items + 1,) seconds: no rest where people buy items again, else NEVER. For a log without a clock."""
+    return np.full(items + 1, 0.0 if rebuys > QUANTILE * lines else NEVER, np.float32)
+
+
 def quantile_by_row(
     rows: NDArray[np.int32], values: NDArray[np.float64], items: int, quantile: float
 ) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ml.log import Log, gaps
 from ml.neighbours import near_items
-from ml.rests import quantile_by_row, rest_times
+from ml.rests import quantile_by_row, rest_times, rests_without_clock
 from ml.rules import following_items
 from ml.ties import mixed
 from ml.universe import COLUMNS, DAY, REBOUGHT, Universe
@@ -21,8 +21,11 @@ def best_supported(log: Log, most: int) -> NDArray[np.uint32]:
     return np.sort(numbers[np.lexsort((mixed(numbers), -lines))[:most]])
 
 
-def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int) -> Universe:
-    """The universe of some items (ascending) as of a second; later lines are ignored."""
+def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bool = False) -> Universe:
+    """The universe of some items (ascending) as of a second; later lines are ignored.
+
+    If the log is `clockless` its times only say in which order people bought.
+    """
     log = log.between(None, as_of).of_items(numbers).kept
     items = len(numbers)
     rows = np.searchsorted(numbers, log.item).astype(np.int32)
@@ -35,7 +38,7 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int) -> Universe:
     return Universe(
         numbers=numbers,
         columns=columns,
-        rest=rest_times(gap_rows, gap, items),
+        rest=rests_without_clock(len(gap), len(log), items) if clockless else rest_times(gap_rows, gap, items),
         near=near,
         near_score=near_score,
         next=following,

@@ -2,22 +2,34 @@
 
 from collections.abc import Iterator
 
+from ml.clockless import STEP, is_clockless
 from ml.log import Log
 
 DAY = 86_400
 
 
 def holdout_cut(log: Log, days: int) -> int:
-    """The cut (seconds) that keeps the last `days`, or the last fifth of a short log, for evaluation."""
+    """The cut (seconds) that keeps the last `days`, or the last fifth of a short log, for evaluation.
+
+    Of a log without a clock it keeps the last line of each person.
+    """
+    if is_clockless(log):
+        return int(log.occurred.max())
     first, last = int(log.occurred.min()), int(log.occurred.max())
     return last + 1 - min(days * DAY, (last - first) // 5)
 
 
-def moments(log: Log, cut: int, *, count: int, every: int, horizon: int) -> Iterator[tuple[int, int]]:
+def moments(
+    log: Log, cut: int, *, count: int, every: int, horizon: int, clockless: bool = False
+) -> Iterator[tuple[int, int]]:
     """`count` pairs (earlier cut, end of its horizon) in seconds, latest first; `every` and `horizon` are days.
 
-    All horizons end by `cut`. Both spans shrink to fit a short log.
+    All horizons end by `cut`. Both spans shrink to fit a short log; without a clock each is one line of everybody.
     """
+    if clockless:
+        end = min(cut, int(log.occurred.max()) + STEP)
+        yield from ((end - (back + 1) * STEP, end - back * STEP) for back in range(count))
+        return
     span = cut - int(log.occurred.min())
     wanted = horizon * DAY + (count - 1) * every * DAY
     scale = min(1.0, 0.6 * span / wanted)

@@ -20,6 +20,7 @@ from ml.baselines.boosted import require_package
 from ml.baselines.methods import METHODS, baseline_methods
 from ml.baselines.returning import FORECASTS, OPTIONAL
 from ml.bundle import BundleRefused
+from ml.clockless import is_clockless
 from ml.comparison import forecasts_document, lists_document
 from ml.evaluation import measure
 from ml.log import Log
@@ -97,11 +98,12 @@ def _compare(log: Log, versions: list[AffinityModel], question: Question, report
         side = "before" if not len(past) else "after"
         raise InvalidInput(f"There are no purchases {side} the cut {_date(cut)}.", field="cut")
     numbers = best_supported(past.kept, ITEM_LIMIT)
+    clockless = is_clockless(past)
     past = past.of_items(numbers)
     report("fitting the baselines", 0, 1)
-    methods = baseline_methods(past, snapshot(past, numbers, cut), question.methods)
+    methods = baseline_methods(past, snapshot(past, numbers, cut, clockless=clockless), question.methods)
     report("fitting the baselines", 1, 1)
-    methods |= {version.id: ranker_method(version) for version in versions}
+    methods |= {version.id: ranker_method(version, clockless=clockless) for version in versions}
     measured = measure(log, numbers, cut, methods, seed=SEED, report=lambda done, of: report("evaluating", done, of))
     report("forecasting who orders again", 0, 1)
     forecasts = forecasts_document(log, cut, days, question.methods, SEED)

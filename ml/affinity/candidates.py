@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from ml.baselines.item_tables import source_weights
 from ml.masks import Mask, first_allowed, is_allowed
 from ml.state import State, Table, decayed
-from ml.universe import DAY, Universe
+from ml.universe import Universe
 
 NEAREST, FOLLOWING, POPULAR = 200, 60, 100  # most candidates of each source, beside the person's own items
 SOURCES = 128  # items of a person whose neighbours are looked up: those with the most decayed purchases
-LAST_ORDERS = 3 * DAY  # the last orders are those within this time before the last purchase
+LAST_ORDERS = 8  # orders whose rules are looked up; the k-th newest counts 1 / k
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,17 @@ def gather_evidence(universe: Universe, state: State, as_of: int) -> ItemEvidenc
     sources, weights = _sources(universe, state, as_of)
     rows = universe.rows(sources["item"])
     near, near_rows = _log_of_sums(rows, weights, universe.near, universe.near_score)
-    last = rows[sources["last"] >= state.last - LAST_ORDERS]
-    following, following_rows = _log_of_sums(last, np.ones(len(last)), universe.next, universe.next_score)
+    since = orders_since(state, sources["last"])
+    last = since < LAST_ORDERS
+    following, following_rows = _log_of_sums(rows[last], 1 / (1.0 + since[last]), universe.next, universe.next_score)
     return ItemEvidence(state.bought, sources, weights, near, following, near_rows, following_rows)
+
+
+def orders_since(state: State, moments: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """The person's orders after each moment."""
+    times = np.sort(state.recent_orders["occurred"])
+    since: NDArray[np.intp] = len(times) - np.searchsorted(times, moments, side="right")
+    return since
 
 
 def find_candidates(universe: Universe, evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) -> Candidates:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from core.errors import PenchantError
 from ml.affinity.network import Network, sigmoid
@@ -31,6 +32,23 @@ def exported(model: keras.Model) -> Network:
     return Network(
         tuple(np.ascontiguousarray(kernel, np.float32) for kernel in kernels),
         tuple(bias.astype(np.float32) for bias in biases),
+    )
+
+
+def averaged(networks: Sequence[Network]) -> Network:
+    """One network whose logits are the mean of those of several of the same depth."""
+    if len(networks) == 1:
+        return networks[0]
+    first, *middle, last = zip(*(network.kernels for network in networks), strict=True)
+    *biases, shift = zip(*(network.biases for network in networks), strict=True)
+    kernels = (
+        np.concatenate(first, axis=1),
+        *(block_diag(*blocks).astype(np.float32) for blocks in middle),
+        np.concatenate(last) / np.float32(len(networks)),
+    )
+    return Network(
+        tuple(np.ascontiguousarray(kernel, np.float32) for kernel in kernels),
+        (*(np.concatenate(bias) for bias in biases), np.mean(shift, axis=0)),
     )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.affinity.lifts import LONGEST
 from ml.affinity.ranking import Ranker, rank
 from ml.evaluation import Method
 from ml.fallback import Fallback
@@ -11,8 +12,12 @@ from ml.masks import mask_of
 from ml.state import Table
 
 
-def ranker_method(ranker: Ranker) -> Method:
-    """The ranker as a method to be evaluated: all items of its universe except resting items."""
+def ranker_method(ranker: Ranker, *, clockless: bool = False) -> Method:
+    """The ranker as a method to be evaluated: all items of its universe except resting items.
+
+    Without a clock the visit is taken to be a day later: what was bought a line ago was not bought just now.
+    """
+    later = int(LONGEST) if clockless else 0
     universe = ranker.universe
     everything, none = mask_of(universe.numbers), np.empty(0, np.uint32)
     fallback = Fallback.popular(universe.popular_numbers)
@@ -21,7 +26,7 @@ def ranker_method(ranker: Ranker) -> Method:
         return rank(
             ranker,
             state_of(history, as_of),
-            as_of=as_of,
+            as_of=as_of + later,
             allowed=everything,
             context=none,
             fallback=fallback,

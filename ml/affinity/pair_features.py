@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, LISTED, habit_features, listed_features
 from ml.columns import Columns
 from ml.state import State, age_of, decayed
 from ml.universe import COLUMNS, DAY, Universe
@@ -39,9 +40,14 @@ FEATURES = Columns(
         "next",  # evidence from what follows the person's last orders
         *COLUMNS,
         *PERSON,
+        *HABIT,
+        *LISTED,
     )
 )
+# they mean nothing in a log without a clock; the shares and places beside them do
+BY_CLOCK = ("near", "decayed", "recency", "own_gap", "due", "age", "gap", "tempo", "quiet", *HABIT_BY_CLOCK)
 _OWN, _ITEM, _PERSON = FEATURES.span(OWN), FEATURES.span(COLUMNS), FEATURES.span(PERSON)
+_HABIT, _LISTED = FEATURES.span(HABIT), FEATURES.span(LISTED)
 _NEAR, _NEXT = FEATURES.index("near"), FEATURES.index("next")
 
 
@@ -61,13 +67,16 @@ def pair_features(
     features = np.zeros((len(numbers), len(FEATURES)), np.float32)
     features[:, _NEAR], features[:, _NEXT] = near, following
     features[:, _ITEM] = columns
+    features[:, _LISTED] = np.stack(LISTED.ordered(listed_features(near, following)), axis=1)
     features[:, _PERSON] = PERSON.ordered(_person(state, as_of))
     bought = state.bought
     if len(bought) and len(numbers):
         place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
         own = np.flatnonzero(bought["item"][place] == numbers)
         usual_gap = np.expm1(COLUMNS.read(columns, "gap")[own])
-        features[own, _OWN] = np.stack(OWN.ordered(_own(state, bought.take(place[own]), usual_gap, as_of)), axis=1)
+        rows = bought.take(place[own])
+        features[own, _OWN] = np.stack(OWN.ordered(_own(state, rows, usual_gap, as_of)), axis=1)
+        features[own, _HABIT] = np.stack(HABIT.ordered(habit_features(state, rows, usual_gap, as_of)), axis=1)
     return features
 
 

@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from ml.affinity import export, fitting, model
 from ml.affinity.baseline_networks import baseline_network, baseline_universe
 from ml.affinity.calibration import platt
-from ml.affinity.chance_fitting import check_chance, fit_chance
+from ml.affinity.chance_fitting import Visited, check_chance, fit_chance
 from ml.affinity.chances import Chance
 from ml.affinity.methods import ranker_method
 from ml.affinity.network import Network, sigmoid
+from ml.affinity.pair_features import BY_CLOCK
 from ml.affinity.ranking import Ranker
 from ml.affinity.training_lists import TrainingLists, candidate_features, training_lists
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.baskets import first_baskets
+from ml.clockless import is_clockless
 from ml.evaluation import Evaluation, evaluate
 from ml.log import Log, NothingToLearn
 from ml.metrics import tied
@@ -49,10 +51,11 @@ class TrainingConfig:
     cut_every: int = 14  # days between them
     horizon: int = 14  # days after a cut in which the next order is looked for
     holdout: int = 28  # days at the end of the log kept for evaluation when no orders after it are given
-    people_limit: int = 20_000  # lists per cut
+    lists_limit: int = 6_000  # per cut
     list_length: int = 96  # candidates per list
     hidden: tuple[int, ...] = (64, 32)
-    epochs: int = 10
+    models: int = 2  # networks that differ by their seed; their logits are averaged
+    epochs: int = 6
     batch: int = 32  # lists
     learning_rate: float = 2e-3
     histories: int = 300  # real ones, for calibration and for the proof that the export ranks like Keras
@@ -100,14 +103,23 @@ class TrainedAffinity(Ranker):
         return path
 
 
+class _Window(NamedTuple):
+    """An earlier cut, the end of its horizon (seconds), and the universe as of that cut."""
+
+    start: int
+    end: int
+    universe: Universe
+
+
 class _Lesson(NamedTuple):
     """What is learned from, after the cut is chosen."""
 
     log: Log  # the lines of the items that may be ranked, before and after the cut
     past: Log  # those before it
     cut: int  # seconds
-    latest: Universe  # as of the latest earlier moment
+    windows: list[_Window]  # that training looked back from, latest first
     config: TrainingConfig
+    clockless: bool  # see ml.clockless
 
 
 def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingConfig = DEFAULT) -> TrainedAffinity:
@@ -117,6 +129,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
     no purchases before the cut or no person came back, and `ExportDiffers`.
     """
     log.require_lines()
+    clockless = is_clockless(log.between(None, cut))
     cut = holdout_cut(log, config.holdout) if cut is None else cut
     training = {
         "seed": config.seed,
@@ -129,24 +142,19 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
     past = log.between(None, cut)
     if not len(past):
         raise NothingToLearn("There are no purchases before the cut.")
-    lists, latest = _look_back(past, numbers, cut, config, report)
-    fitted = fitting.fit(
-        lists,
-        hidden=config.hidden,
-        epochs=config.epochs,
-        batch=config.batch,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-        epoch_done=lambda done: report("fitting the ranker", done, config.epochs),
-    )
-    universe = snapshot(past, numbers, cut)
-    lesson = _Lesson(log, past, cut, latest, config)
+    lists, windows = _look_back(past, numbers, cut, config, report, clockless)
+    fitted = _fitted(lists, config, report, clockless)
+    universe = snapshot(past, numbers, cut, clockless=clockless)
+    lesson = _Lesson(log, past, cut, windows, config, clockless)
     network, parity, equal = _exported(fitted, universe, lesson)
     evaluation = evaluate(
         log,
         numbers,
         cut,
-        {RANKER: ranker_method(Ranker(universe, network)), **baseline_methods(past, universe)},
+        {
+            RANKER: ranker_method(Ranker(universe, network), clockless=clockless),
+            **baseline_methods(past, universe),
+        },
         candidate=RANKER,
         baselines=BASELINES,
         seed=config.seed,
@@ -174,14 +182,15 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Less
     name = refused.evaluation.best_baseline
     universe = baseline_universe(name, lesson.past, refused.universe)
     network = baseline_network(name)
-    earlier, _ = next(training_moments(lesson.past, lesson.cut, lesson.config))
-    latest = baseline_universe(name, lesson.past.between(None, earlier), lesson.latest)
-    network = export.calibrated(network, *_calibration(network, lesson._replace(latest=latest)))
+    latest = lesson.windows[0]
+    before = baseline_universe(name, lesson.past.between(None, latest.start), latest.universe)
+    calibrating = lesson._replace(windows=[latest._replace(universe=before)])
+    network = export.calibrated(network, *_calibration(network, calibrating))
     served = evaluate(
         lesson.log,
         universe.numbers,
         lesson.cut,
-        {SERVED: ranker_method(Ranker(universe, network))},
+        {SERVED: ranker_method(Ranker(universe, network), clockless=lesson.clockless)},
         candidate=SERVED,
         baselines=(),
         seed=lesson.config.seed,
@@ -193,78 +202,107 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Less
     return replace(refused, universe=universe, network=network, evaluation=evaluation, **plain)
 
 
-def training_moments(log: Log, cut: int, config: TrainingConfig) -> Iterator[tuple[int, int]]:
+def training_moments(
+    log: Log, cut: int, config: TrainingConfig, *, clockless: bool = False
+) -> Iterator[tuple[int, int]]:
     """(earlier cut, end of its horizon) of each moment that training looks back from, latest first."""
-    return moments(log, cut, count=config.cuts, every=config.cut_every, horizon=config.horizon)
+    spans = {"count": config.cuts, "every": config.cut_every, "horizon": config.horizon}
+    return moments(log, cut, **spans, clockless=clockless)
 
 
 def _look_back(
-    log: Log, numbers: NDArray[np.uint32], cut: int, config: TrainingConfig, report: ReportProgress
-) -> tuple[TrainingLists, Universe]:
-    """Lists of all earlier moments, and the universe as of the latest of them."""
+    log: Log, numbers: NDArray[np.uint32], cut: int, config: TrainingConfig, report: ReportProgress, clockless: bool
+) -> tuple[TrainingLists, list[_Window]]:
+    """Lists of all windows, and the windows, latest first."""
 
-    def look_back(index: int, earlier: int, end: int) -> tuple[TrainingLists, Universe]:
-        universe = snapshot(log, numbers, earlier)
+    def look_back(index: int, start: int, end: int) -> tuple[TrainingLists, _Window]:
+        universe = snapshot(log, numbers, start, clockless=clockless)
         seed = config.seed + index
-        found = training_lists(log, universe, earlier, end, config.list_length, config.people_limit, seed)
-        return found, universe
+        found = training_lists(log, universe, start, end, config.list_length, config.lists_limit, seed)
+        return found, _Window(start, end, universe)
 
     parts: list[TrainingLists] = []
-    latest: Universe | None = None
+    windows: list[_Window] = []
     report("looking back", 0, config.cuts)
     with ThreadPoolExecutor(THREADS) as pool:
-        dated = enumerate(training_moments(log, cut, config))
+        dated = enumerate(training_moments(log, cut, config, clockless=clockless))
         tasks = [pool.submit(look_back, index, *moment) for index, moment in dated]
         for task in tasks:
-            found, universe = task.result()
-            latest = latest or universe
+            found, window = task.result()
+            windows.append(window)
             parts.append(found)
             report("looking back", len(parts), config.cuts)
     lists = TrainingLists.join(parts)
-    if latest is None or not len(lists):
+    if not len(lists):
         raise NothingToLearn("No person in the purchase log came back and bought an item that could be predicted.")
-    return lists, latest
+    return lists, windows
 
 
-def _exported(fitted: keras.Model, universe: Universe, lesson: _Lesson) -> tuple[Network, float, float]:
-    """The serving network with calibrated scores, its largest difference from the Keras model, and its tied scores."""
-    network = export.exported(fitted)
+def _fitted(lists: TrainingLists, config: TrainingConfig, report: ReportProgress, clockless: bool) -> list[keras.Model]:
+    """Models that differ by their seed alone; the mean of their logits serves."""
+    epochs = config.epochs * config.models
+    report("fitting the ranker", 0, epochs)
+
+    def fitted(index: int) -> keras.Model:
+        return fitting.fit(
+            lists,
+            hidden=config.hidden,
+            epochs=config.epochs,
+            batch=config.batch,
+            learning_rate=config.learning_rate,
+            seed=config.seed + index,
+            epoch_done=lambda done: report("fitting the ranker", index * config.epochs + done, epochs),
+            ignored=BY_CLOCK if clockless else (),
+        )
+
+    return [fitted(index) for index in range(config.models)]
+
+
+def _exported(fitted: list[keras.Model], universe: Universe, lesson: _Lesson) -> tuple[Network, float, float]:
+    """The serving network with calibrated scores, its largest difference from the Keras models, and its tied scores."""
+    network = export.averaged([export.exported(model) for model in fitted])
     slope, shift = _calibration(network, lesson)
     network = export.calibrated(network, slope, shift)
     random = np.random.default_rng(lesson.config.seed)
     people = random.permutation(np.unique(lesson.past.person))[: lesson.config.histories].tolist()
     found = (candidate_features(lesson.past, universe, person, lesson.cut) for person in people)
     histories = [each.features for each in found if each]
-    parity = export.check_parity(fitted, network, slope, shift, histories)
+    parity = export.check_parity(fitting.average(fitted), network, slope, shift, histories)
     equal = [tied(sigmoid(network.logits(features))) for features in histories]
     return network, parity, float(np.mean(equal)) if equal else 0.0
 
 
 def _calibration(network: Network, lesson: _Lesson) -> tuple[float, float]:
-    """Slope and shift, fitted on whole candidate lists of one earlier cut.
+    """Slope and shift, fitted on whole candidate lists of people's first orders after one earlier cut.
 
     Training lists would not do: they hold too few items that were not bought.
     """
-    earlier, end = next(training_moments(lesson.past, lesson.cut, lesson.config))
-    baskets = first_baskets(lesson.past, earlier, end)
+    latest = lesson.windows[0]
+    baskets = first_baskets(lesson.past, latest.start, latest.end)
     logits, bought = [], []
     random = np.random.default_rng(lesson.config.seed)
     for index in random.permutation(len(baskets))[: lesson.config.histories].tolist():
-        if found := candidate_features(lesson.past, lesson.latest, int(baskets.people[index]), earlier):
+        person, visit = int(baskets.people[index]), int(baskets.visits[index])
+        if found := candidate_features(lesson.past, latest.universe, person, visit):
             logits.append(network.logits(found.features))
             bought.append(np.isin(found.numbers, baskets[index]))
     return platt(np.concatenate(logits), np.concatenate(bought)) if logits else (1.0, 0.0)
 
 
 def _fitted_chance(network: Network, lesson: _Lesson) -> Chance | None:
-    earlier, end = next(training_moments(lesson.past, lesson.cut, lesson.config))
-    config = lesson.config
-    return fit_chance(network, lesson.past, lesson.latest, earlier, end, people=config.histories, seed=config.seed)
+    """Fitted on the earlier of the last two windows: the horizon of its last visit ends with the later one."""
+    if lesson.clockless or len(lesson.windows) < 2:
+        return None
+    latest, window = lesson.windows[:2]
+    config, horizon = lesson.config, latest.end - latest.start
+    visited = Visited(lesson.past, window.universe, window.start, horizon, lesson.cut)
+    return fit_chance(network, visited, people=config.histories, seed=config.seed)
 
 
 def _checked_chance(chance: Chance, network: Network, universe: Universe, lesson: _Lesson) -> dict[str, Any] | None:
     config = lesson.config
-    return check_chance(chance, network, lesson.log, universe, lesson.cut, people=config.histories, seed=config.seed)
+    visited = Visited(lesson.log, universe, lesson.cut, chance.horizon, int(lesson.log.occurred.max()) + 1)
+    return check_chance(chance, network, visited, people=config.histories, seed=config.seed)
 
 
 def _rfm_edges(log: Log, as_of: int) -> NDArray[np.float64]:

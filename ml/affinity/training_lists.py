@@ -1,4 +1,4 @@
-"""Training lists: the candidates of one person as of an earlier moment, and which of them the next order held."""
+"""Training lists: the candidates of one person as of an earlier visit, and which of them were ordered then."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ml.affinity.candidates import find_candidates, gather_evidence
 from ml.affinity.dislikes import without_items
 from ml.affinity.pair_features import FEATURES, pair_features
-from ml.baskets import first_baskets
+from ml.baskets import all_baskets
 from ml.log import Log
 from ml.masks import mask_of, without
 from ml.rests import resting
@@ -60,19 +60,19 @@ def candidate_features(log: Log, universe: Universe, person: int, as_of: int) ->
 def training_lists(
     log: Log, universe: Universe, cut: int, end: int, length: int, most: int, seed: int
 ) -> TrainingLists:
-    """A list for each person who orders a candidate between `cut` and `end`; for at most `most` people, drawn.
+    """A list for each order of a candidate between `cut` and `end`, as of its own moment; at most `most`, drawn.
 
-    States and candidates use nothing from the cut on. All bought candidates are kept, up to half of the list; the
-    others are drawn evenly for the rest of it.
+    The state is folded from what is before the order; the universe is as of the cut, as old as it gets in serving. All
+    bought candidates are kept, up to half of the list; the others are drawn evenly for the rest of it.
     """
     random = np.random.default_rng(seed)
-    baskets = first_baskets(log, cut, end)
+    baskets = all_baskets(log, cut, end)
     features: list[NDArray[np.float32]] = []
     labels: list[NDArray[np.float32]] = []
     for index in random.permutation(len(baskets)):
-        found = candidate_features(log, universe, int(baskets.people[index]), cut)
         if len(labels) == most:
             break
+        found = candidate_features(log, universe, int(baskets.people[index]), int(baskets.visits[index]))
         if found is None or not (bought := np.isin(found.numbers, baskets[int(index)])).any():
             continue
         kept = _draw(bought, length, random)

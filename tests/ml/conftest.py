@@ -60,6 +60,37 @@ def make_log() -> MakeLog:
 
 
 @pytest.fixture(scope="session")
+def make_sequences() -> MakeLog:
+    """A log without a clock or rebuys: a line a minute, all end at one time, mostly the item after the last one."""
+
+    def make(people: int = 150, items: int = 60, seed: int = 0) -> Log:
+        random = np.random.default_rng(seed)
+        lines = []
+        for person in range(people):
+            bought = [int(random.integers(items))]
+            for _ in range(int(random.integers(5, 12))):
+                new = np.setdiff1d(np.arange(items), bought)
+                after = (bought[-1] + 1) % items
+                bought.append(after if after in new and random.random() < 0.7 else int(random.choice(new)))
+            at = NOW - 60 * np.arange(len(bought), 0, -1)
+            order = len(lines)
+            lines += [(person, item + 1, at[place], 0, order + place) for place, item in enumerate(bought)]
+        columns = np.array(lines, np.int64).T
+        return Log.of(
+            people=[f"user:{number}" for number in range(people)],
+            person=columns[0].astype(np.int32),
+            item=columns[1].astype(np.uint32),
+            occurred=columns[2],
+            cents=columns[3],
+            order=columns[4],
+            numbers=np.arange(1, items + 1, dtype=np.uint32),
+            item_ids=[f"item {number}" for number in range(1, items + 1)],
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_events() -> MakeEvents:
     """Events (dtype EVENT) with one item number per argument, a minute apart, the last one at `at`."""
 

@@ -25,7 +25,8 @@ def ignored(done: int, of: int) -> None:
 def oracle(log: Log, cut: int) -> Method:
     """A method that knows the baskets: it recognises a person by the purchases."""
     baskets = first_baskets(log, cut)
-    basket_of = {log.history(person, cut).tobytes(): baskets[i] for i, person in enumerate(baskets.people.tolist())}
+    visits = zip(baskets.people.tolist(), baskets.visits.tolist(), strict=True)
+    basket_of = {log.history(*visit).tobytes(): baskets[index] for index, visit in enumerate(visits)}
 
     def method(purchases: Table, as_of: int) -> NDArray[np.uint32]:
         assert (purchases["occurred"] < as_of).all()

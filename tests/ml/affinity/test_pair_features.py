@@ -44,6 +44,21 @@ def test_features_of_a_weekly_habit(universe: Universe, make_events: MakeEvents,
     assert (found["decayed_share"][:2] ** 2).sum() == pytest.approx(1, abs=1e-5)
 
 
+def test_habits_are_read_from_the_newest_orders(universe: Universe, make_events: MakeEvents, now: int) -> None:
+    weeks = [make_events(5, 6, at=now - week * 7 * DAY, apart=0) for week in (1, 2, 3)]
+    state = fold(State.empty(), np.concatenate([*weeks, make_events(6, at=now - 2 * DAY)]))
+    found = features(universe, state, [5, 6, 7], now)
+    weights = 0.7 ** np.arange(4)
+    np.testing.assert_allclose(found["orders_fast"], [weights[1:].sum() / weights.sum(), 1, 0], rtol=1e-5)
+    np.testing.assert_allclose(found["fresh"], [1 / 2, 1, 0])
+    np.testing.assert_allclose(found["rate"], [3 / 4, 1, 0])
+    np.testing.assert_allclose(found["lateness"], [0, np.log(2 / 5), 0], atol=1e-5)
+    assert found["overdue"][1] < found["overdue"][0], "what was bought two days ago is not due"
+    later = features(universe, state, [5, 6, 7], now + 30 * DAY)
+    assert (later["overdue"] > found["overdue"])[:2].all()
+    assert found["near_share"].max() == pytest.approx(1, rel=1e-5)
+
+
 def test_all_features_are_finite_for_unusual_states(universe: Universe, make_events: MakeEvents, now: int) -> None:
     unusual = [
         State.empty(),

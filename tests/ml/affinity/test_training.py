@@ -31,8 +31,8 @@ from ml.trainers import trainer_for
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
-    from ml.affinity.export import ExportDiffers, calibrated, check_parity, exported
-    from ml.affinity.fitting import build_ranker, fit, ranking_loss
+    from ml.affinity.export import ExportDiffers, averaged, calibrated, check_parity, exported
+    from ml.affinity.fitting import average, build_ranker, fit, lambda_loss, ranking_loss
     from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train, training_moments
 
 MakeLog = Callable[..., Log]
@@ -40,7 +40,7 @@ DAY = 86_400
 WIDTH = len(FEATURES)
 BEST = {"ndcg_at_10": Score(1, 1, 1)}
 EVERYTHING = mask_of(np.arange(1, 81, dtype=np.uint32))
-BRIEF = TrainingConfig(item_limit=80, cuts=3, epochs=6, batch=16, list_length=64)
+BRIEF = TrainingConfig(item_limit=80, cuts=3, models=1, epochs=6, batch=16, list_length=64)
 
 
 def ignored(stage: str, done: int, of: int) -> None:
@@ -185,6 +185,24 @@ def test_the_export_ranks_like_keras(make_log: MakeLog) -> None:
     wrong = replace(network, biases=(network.biases[0] + 0.05, *network.biases[1:]))
     with pytest.raises(ExportDiffers):
         check_parity(model, calibrated(wrong, 1.5, -2.0), 1.5, -2.0, histories)
+
+
+def test_the_export_of_several_models_ranks_like_their_average() -> None:
+    random = np.random.default_rng(0)
+    models = [build_ranker(np.full(WIDTH, 2.0), np.full(WIDTH, 9.0), (16, 8)) for _ in range(3)]
+    histories = [random.normal(2, 3, (size, WIDTH)).astype(np.float32) for size in (1, 7, 500)]
+    network = averaged([exported(model) for model in models])
+    assert check_parity(average(models), network, 1.0, 0.0, histories) < 1e-4
+    with pytest.raises(ExportDiffers):
+        check_parity(average(models[:2]), network, 1.0, 0.0, histories)
+
+
+def test_the_lambda_loss_is_what_wrong_places_cost() -> None:
+    bought = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], np.float32)
+    found = lambda_loss(bought, np.array([[2.0, 1.0, -1e9], [3.0, -9.0, -9.0]], np.float32))
+    change = 1 - 1 / np.log2(3)
+    assert float(found[0]) == pytest.approx(change * np.log1p(np.exp(1.0)), rel=1e-4)
+    assert float(found[1]) < 1e-4
 
 
 def test_a_model_of_nan_is_never_exported() -> None:
