@@ -36,6 +36,8 @@ class Universe:
     next_score: NDArray[np.float32]  # (n + 1, k)
     popular: NDArray[np.int32]  # (n,) rows, most people of the last four weeks first
     rebought: NDArray[np.bool_] | None = None  # (n + 1,) whether people buy items of its category again; older: None
+    together: NDArray[np.int32] | None = None  # (n + 1, k) rows of what completes an item, padded with n; older: None
+    together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
 
     @cached_property
     def _row_of(self) -> NDArray[np.int32]:

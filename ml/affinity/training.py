@@ -30,7 +30,7 @@ from ml.masks import mask_of
 from ml.metrics import tied
 from ml.provenance import code_identity, data_identity
 from ml.rfm import quintiles, rfm
-from ml.snapshot import best_supported, snapshot
+from ml.snapshot import best_supported, snapshot, with_complements
 from ml.splits import holdout_cut, moments
 from ml.state import Table
 from ml.trainers import ReportProgress
@@ -141,7 +141,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
         seed=config.seed,
         epoch_done=lambda done: report("fitting the ranker", done, config.epochs),
     )
-    universe = snapshot(past, numbers, cut)
+    universe = with_complements(snapshot(past, numbers, cut), past, cut)
     lesson = _Lesson(log, past, cut, latest, config)
     network, parity, equal = _exported(fitted, universe, lesson)
     evaluation = evaluate(

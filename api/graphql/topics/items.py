@@ -85,7 +85,7 @@ def versions_of(records: Sequence[stored.Item]) -> list[int]:
 @kept_as(ItemColumns)
 @strawberry.type(description="An item: something that the shop sells.", directives=KEYS)
 class Item(Node):
-    """A live item of the catalogue. `topics/recommendations.py` adds the field `similar`."""
+    """A live item of the catalogue. `topics/recommendations.py` adds the fields `similar` and `boughtTogether`."""
 
     id: strawberry.ID = strawberry.field(description="The shop's own id of the item.")
     group_id: strawberry.ID | None = strawberry.field(
