@@ -42,7 +42,9 @@ def complements(
         supported = np.bincount(by_person[first] // people, minlength=len(together)) >= LEAST_PEOPLE
         together, supported = together.reshape(end - start, items), supported.reshape(end - start, items)
         expected = times[start:end, None] * times / max(len(owner), 1)
-        score = together / (times[start:end, None] + DAMPING) / (times + DAMPING) ** np.float32(POPULARITY)
+        score: NDArray[np.float32] = (
+            together / (times[start:end, None] + DAMPING) / (times + DAMPING) ** np.float32(POPULARITY)
+        )
         score[~supported | (together < LEAST_LIFT * expected)] = 0
         score[np.arange(end - start), np.arange(start, end)] = 0
         return score
@@ -51,7 +53,7 @@ def complements(
 
 
 def _orders_by_items(log: Log, rows: NDArray[np.int32], items: int) -> tuple[sparse.csr_array, NDArray[np.int64]]:
-    """(orders, items), with an entry where an order of at most LARGEST items holds the item; the person of each order."""
+    """(orders, items), an entry where an order of at most LARGEST items holds the item; the person of each order."""
     by = np.lexsort((log.order, log.person))
     change = (np.diff(log.order[by], prepend=-1) != 0) | (np.diff(log.person[by], prepend=-1) != 0)
     shape = int(change.sum()), items
@@ -65,4 +67,5 @@ def _rows_of(orders: sparse.csr_array, wanted: NDArray[np.int32]) -> NDArray[np.
     """The items of these orders, one order after the other."""
     sizes = np.diff(orders.indptr)[wanted]
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return orders.indices[np.repeat(orders.indptr[wanted], sizes) + within].astype(np.int64)
+    rows: NDArray[np.int64] = orders.indices[np.repeat(orders.indptr[wanted], sizes) + within].astype(np.int64)
+    return rows

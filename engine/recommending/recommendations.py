@@ -1,4 +1,4 @@
-"""The lists: items for a person, items similar to an item or bought together with it, items that many people buy now."""
+"""The lists: items for a person, items like an item or bought together with it, items that many people buy now."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -228,7 +228,7 @@ class Recommender:
         """What completes an item: the same orders hold it. Nothing fills the list."""
 
         def score_allowed(bundle: AffinityModel | None, allowed: Mask) -> Select:
-            return partial(bought_together, bundle and bundle.universe, item.number, allowed)
+            return partial(bought_together, bundle.universe if bundle else None, item.number, allowed)
 
         return await self._beside_item(f"with:{item.id}", item, request, score_allowed)
 

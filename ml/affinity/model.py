@@ -138,5 +138,5 @@ def _fits(model: AffinityModel) -> bool:
 
 def _fit_together(rows: NDArray[np.int32] | None, scores: NDArray[np.float32] | None, n: int) -> bool:
     if rows is None or scores is None:
-        return rows is scores
+        return rows is None and scores is None
     return rows.ndim == 2 and rows.shape == scores.shape and len(rows) == n + 1
