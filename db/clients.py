@@ -127,6 +127,12 @@ async def client_by_id(connection: Connection, client_id: str, *, lock: bool = F
     return _client(row) if row else None
 
 
+async def clients_by_ids(connection: Connection, ids: Sequence[str]) -> dict[str, Client]:
+    """The clients with these ids, disabled or not, by id; those that are not there are left out."""
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM oauth_clients WHERE id = ANY($1::text[])", list(ids))
+    return {row["id"]: _client(row) for row in rows}
+
+
 async def list_client_page(connection: Connection, limit: int, after: str = "") -> list[Client]:
     """The first `limit` clients by id after the id `after`, disabled ones too."""
     rows = await connection.fetch(

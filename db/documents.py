@@ -43,10 +43,14 @@ class TrustedDocument:
 
 
 class DocumentSettings(NamedTuple):
-    """Whether a client may send no texts, and a number that grows with each change of its documents."""
+    """Whether a client may send no texts, and a number that grows with each change of its documents.
+
+    `since` is when the client was created: one that was deleted and created again has other documents.
+    """
 
     required: bool
     version: int
+    since: datetime | None = None
 
 
 class DocumentUse(NamedTuple):
@@ -155,10 +159,10 @@ async def require_documents(connection: Connection, client_id: str, *, required:
 async def list_document_settings(connection: Connection) -> dict[str, DocumentSettings]:
     """The settings of all clients that have, or had, trusted documents, or may send no texts."""
     rows = await connection.fetch(
-        """SELECT id, documents_required, documents_version FROM oauth_clients
+        """SELECT id, documents_required, documents_version, created_at FROM oauth_clients
            WHERE documents_required OR documents_version > 0"""
     )
-    return {row["id"]: DocumentSettings(row["documents_required"], row["documents_version"]) for row in rows}
+    return {row["id"]: DocumentSettings(*list(row.values())[1:]) for row in rows}
 
 
 _COLUMNS: Final = """digest, name, kind, pushed_at, octet_length(d.body) AS size, ARRAY(

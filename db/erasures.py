@@ -1,6 +1,6 @@
 """Erasures: the user as a keyed hash, the time, and a report per store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -116,10 +116,10 @@ async def overdue_erasures(connection: Connection, before: datetime) -> int:
     return count
 
 
-async def erasure_by_id(connection: Connection, id: UUID) -> Erasure | None:
-    """The receipt with this id."""
-    row = await connection.fetchrow(f"SELECT {_ERASURE} FROM erasures WHERE id = $1", id)
-    return None if row is None else _erasure(row)
+async def erasures_by_ids(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Erasure]:
+    """The receipts with these ids, by id; those that are not there are left out."""
+    rows = await connection.fetch(f"SELECT {_ERASURE} FROM erasures WHERE id = ANY($1::uuid[])", list(ids))
+    return {row["id"]: _erasure(row) for row in rows}
 
 
 async def erasure_of(connection: Connection, user_id: str) -> Erasure | None:

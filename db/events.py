@@ -153,6 +153,9 @@ async def hold_months(inside: Connection, moments: Sequence[datetime]) -> None:
     await inside.execute("ALTER TABLE ONLY events ALTER COLUMN id SET STATISTICS -1")
 
 
+_NEWEST_FIRST: Final = 'occurred_at DESC, source COLLATE "C" DESC, id COLLATE "C" DESC'
+
+
 async def events_of_person(
     connection: Connection,
     person: Person,
@@ -166,13 +169,57 @@ async def events_of_person(
         " AND ($2::text[] IS NULL OR type = ANY($2::text[]::event_type[]))"
         " AND ($3::timestamptz IS NULL OR (occurred_at <= $3"
         '   AND (occurred_at, source COLLATE "C", id COLLATE "C") < ($3, $4::text, $5::text)))'
-        ' ORDER BY occurred_at DESC, source COLLATE "C" DESC, id COLLATE "C" DESC LIMIT $6',
+        f" ORDER BY {_NEWEST_FIRST} LIMIT $6",
         person.id,
         None if types is None else [type.value for type in types],
         *(before or (None, None, None)),
         limit,
     )
     return [_event(row) for row in rows]
+
+
+_HISTORIES: Final = f"""
+    SELECT asked.part, found.* FROM unnest(
+        $1::int[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::int[]
+    ) AS asked (part, person, types, moment, last_source, last_id, most), LATERAL (
+        SELECT {{columns}} FROM events WHERE {{whose}}
+            AND (asked.types IS NULL OR type = ANY(string_to_array(asked.types, ',')::event_type[]))
+            AND occurred_at <= coalesce(asked.moment, 'infinity') AND (asked.moment IS NULL OR
+                (occurred_at, source COLLATE "C", id COLLATE "C") < (asked.moment, asked.last_source, asked.last_id))
+        ORDER BY {_NEWEST_FIRST} LIMIT asked.most
+    ) AS found ORDER BY part, {_NEWEST_FIRST}
+"""
+
+
+class HistoryPart(NamedTuple):
+    """A page of a history: what `events_of_person` reads."""
+
+    person: Person
+    types: tuple[EventType, ...] | None
+    before: HistoryPlace | None
+    limit: int
+
+
+async def events_of_people(connection: Connection, parts: Sequence[HistoryPart]) -> dict[HistoryPart, list[Event]]:
+    """Pages of the histories of several people: a query for those of users, and one for those of guests."""
+    found: dict[HistoryPart, list[Event]] = {part: [] for part in parts}
+    for kind in dict.fromkeys(part.person.kind for part in parts):
+        asked = [
+            (
+                at,
+                part.person.id,
+                None if part.types is None else ",".join(type.value for type in part.types),
+                *(part.before or (None, None, None)),
+                part.limit,
+            )
+            for at, part in enumerate(parts)
+            if part.person.kind == kind
+        ]
+        whose = _whose(Person(kind, "")).replace("$1", "asked.person")
+        columns = [list(column) for column in zip(*asked, strict=True)]
+        for row in await connection.fetch(_HISTORIES.format(columns=_COLUMNS, whose=whose), *columns):
+            found[parts[row["part"]]].append(_event(row))
+    return found
 
 
 def place_of(event: Event) -> HistoryPlace:

@@ -1,5 +1,6 @@
 """Jobs, such as trainings: a lease with a fencing token, so that a worker that lost its lease cannot end the job."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -166,6 +167,12 @@ async def job_by_id(connection: Connection, id: int) -> Job | None:
     """The job with this id."""
     row = await connection.fetchrow(f"SELECT {COLUMNS} FROM training_jobs WHERE id = $1", id)
     return row and Job(**row)
+
+
+async def jobs_by_ids(connection: Connection, ids: Sequence[int]) -> dict[int, Job]:
+    """The jobs with these ids, by id; those that are not there are left out."""
+    rows = await connection.fetch(f"SELECT {COLUMNS} FROM training_jobs WHERE id = ANY($1::bigint[])", list(ids))
+    return {row["id"]: Job(**row) for row in rows}
 
 
 async def latest_jobs(connection: Connection) -> list[Job]:

@@ -211,6 +211,26 @@ async def model_by_id(connection: Connection, id: str) -> Model | None:
     return row and Model(**row)
 
 
+async def models_by_ids(connection: Connection, ids: Sequence[str]) -> dict[str, Model]:
+    """The registered models with these ids, by id; those that are not there are left out."""
+    rows = await connection.fetch(f"SELECT {_MODEL} FROM models WHERE id = ANY($1::text[])", list(ids))
+    return {row["id"]: Model(**row) for row in rows}
+
+
+async def decisions_by_ids(connection: Connection, ids: Sequence[int]) -> dict[int, Decision]:
+    """The decisions with these ids, by id; those that are not there are left out."""
+    rows = await connection.fetch(f"SELECT {_DECISION} FROM decisions WHERE id = ANY($1::bigint[])", list(ids))
+    return {row["id"]: Decision(**row) for row in rows}
+
+
+async def serving_rows(connection: Connection, bundles: Sequence[str]) -> dict[str, Serving]:
+    """The serving rows of these bundles, by bundle; those that do not serve are left out."""
+    rows = await connection.fetch(
+        f"SELECT {_SERVING} FROM serving WHERE slot = $1 AND bundle = ANY($2::text[])", _SLOT, list(bundles)
+    )
+    return {row["bundle"]: Serving(**row) for row in rows}
+
+
 async def list_models(connection: Connection, first: int, before: tuple[datetime, str] | None = None) -> list[Model]:
     """At most `first` models, newest first; `before` is the (created_at, id) after which the page begins."""
     rows = await connection.fetch(

@@ -1,8 +1,11 @@
 """The universe as of a moment, computed from the lines before it alone."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.complements import complements
 from ml.log import Log, gaps
 from ml.neighbours import near_items
 from ml.rests import quantile_by_row, rest_times, rests_without_clock
@@ -11,7 +14,7 @@ from ml.ties import mixed
 from ml.universe import COLUMNS, DAY, REBOUGHT, Universe
 
 RECENT = 28 * DAY  # purchases that count for what is popular now
-NEAREST, FOLLOWING = 64, 32  # lengths of the lists kept per item
+NEAREST, FOLLOWING, TOGETHER = 64, 32, 32  # lengths of the lists kept per item
 PRIOR = 10.0  # people with the general rebuy share that are mixed with an item's own
 
 
@@ -46,6 +49,17 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bo
         popular=np.lexsort((mixed(numbers), -people, -recent_people)).astype(np.int32),
         rebought=_rebought(log, rows, numbers),
     )
+
+
+def with_complements(universe: Universe, log: Log, as_of: int) -> Universe:
+    """The same universe with what completes its items, as of the same second.
+
+    No ranker reads that, so the universes that training looks back from do without.
+    """
+    log = log.between(None, as_of).of_items(universe.numbers).kept
+    rows = np.searchsorted(universe.numbers, log.item).astype(np.int32)
+    together, score = complements(log, rows, len(universe.numbers), TOGETHER)
+    return replace(universe, together=together, together_score=score)
 
 
 def _columns(

@@ -37,6 +37,8 @@ class Universe:
     popular: NDArray[np.int32]  # (n,) rows, most people of the last four weeks first
     rebought: NDArray[np.bool_] | None = None  # (n + 1,) whether people buy items of its category again; older: None
     fade: NDArray[np.float32] | None = None  # (1,) where `near` is the table of a baseline; see `source_weights`
+    together: NDArray[np.int32] | None = None  # (n + 1, k) rows of what completes an item, padded with n; older: None
+    together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
 
     @cached_property
     def _row_of(self) -> NDArray[np.int32]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import strawberry
 
@@ -14,9 +15,12 @@ from core.contract import Event, Person
 from core.gathered_reads import GatheredReads
 from core.turns import OneAtATime
 from db.client_audit import AuditEntry, TrailPart, list_audits
-from db.clients import last_uses
+from db.clients import Client, clients_by_ids, last_uses
 from db.dead_events import bodies_of_dead_events
-from db.events import events_for_items
+from db.erasures import Erasure, erasures_by_ids
+from db.events import HistoryPart, events_for_items, events_of_people
+from db.jobs import Job, jobs_by_ids
+from db.serving import Decision, Model, Serving, decisions_by_ids, models_by_ids, newest_decisions, serving_rows
 from db.shares import Share
 from db.users import User, users_by_id
 from engine.recommending.page_slots import PageMaker
@@ -76,6 +80,46 @@ class Context:
     def described(self) -> GatheredReads[str, User]:
         """Users as the shop describes them, by id: a query for all that this request shows."""
         return GatheredReads(partial(users_by_id, self.gateway.shares.people))
+
+    @CachedProperty
+    def histories(self) -> GatheredReads[HistoryPart, list[Event]]:
+        """Pages of histories: a query for all that this request shows, and one more where it shows guests and users."""
+        return GatheredReads(partial(events_of_people, self.reads))
+
+    @CachedProperty
+    def jobs(self) -> GatheredReads[int, Job]:
+        """Jobs by id: a query for all that this request shows."""
+        return GatheredReads(partial(jobs_by_ids, self.reads))
+
+    @CachedProperty
+    def models(self) -> GatheredReads[str, Model]:
+        """Models by id: a query for all that this request shows."""
+        return GatheredReads(partial(models_by_ids, self.reads))
+
+    @CachedProperty
+    def serving(self) -> GatheredReads[str, Serving]:
+        """The serving row of each model that serves, by model: a query for all that this request shows."""
+        return GatheredReads(partial(serving_rows, self.reads))
+
+    @CachedProperty
+    def model_decisions(self) -> GatheredReads[str, Decision]:
+        """The newest decisions about models, by model: a query for all that this request shows."""
+        return GatheredReads(partial(newest_decisions, self.reads))
+
+    @CachedProperty
+    def decisions(self) -> GatheredReads[int, Decision]:
+        """Decisions by id: a query for all that this request shows."""
+        return GatheredReads(partial(decisions_by_ids, self.reads))
+
+    @CachedProperty
+    def clients(self) -> GatheredReads[str, Client]:
+        """OAuth clients by id: a query for all that this request shows."""
+        return GatheredReads(partial(clients_by_ids, self.reads))
+
+    @CachedProperty
+    def erasures(self) -> GatheredReads[UUID, Erasure]:
+        """Receipts of erasures by id: a query for all that this request shows."""
+        return GatheredReads(partial(erasures_by_ids, self.reads))
 
     @CachedProperty
     def dead_bodies(self) -> GatheredReads[int, bytes]:

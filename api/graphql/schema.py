@@ -19,7 +19,7 @@ from api.graphql.topics.items import Item, ItemQuery
 from api.graphql.topics.jobs import JobMutation, JobQuery, JobSubscription
 from api.graphql.topics.models import ModelMutation, ModelQuery
 from api.graphql.topics.people import PeopleMutation, PeopleQuery
-from api.graphql.topics.recommendations import SIMILAR, RecommendationQuery
+from api.graphql.topics.recommendations import LIST_FIELDS, RecommendationQuery
 from api.graphql.types.bounds import AtMost, add_bound
 from api.graphql.types.cache_control import CacheControl, with_cache_control
 from api.graphql.types.keys import Key
@@ -27,7 +27,7 @@ from api.graphql.types.permissions import OrOneself, RequiresScopes, directives_
 from api.graphql.types.scalars import SCALARS
 
 _LINK = 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.5", import: ["@key", "@requiresScopes"])'
-ADDED_FIELDS = {Item: [SIMILAR]}  # fields whose type refers back to the type they are a field of
+ADDED_FIELDS = {Item: LIST_FIELDS}  # fields whose type refers back to the type they are a field of
 
 
 @strawberry.type(description="All queries. A field that needs scopes lists them with `@requiresScopes`.")

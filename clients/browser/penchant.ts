@@ -2,7 +2,8 @@
  * Reports what people see and do on a shop's pages: views, clicks, visible items. No dependencies.
  *
  * Nothing is stored, observed or sent before the person consents. Events wait in localStorage until the server has
- * them, with their own id and time: sending one again changes nothing.
+ * them, with their own id and time: sending one again changes nothing. Each tab keeps its own; those of a tab that is
+ * gone are sent by the next one.
  */
 
 export interface Options {
@@ -37,10 +38,15 @@ export interface Penchant {
   watch(root?: ParentNode): void;
   /** Send what waits now. */
   flush(): Promise<void>;
+  /**
+   * The person signs in or out without a new page: send what waits with the token so far, then ask for a new one. Let
+   * your server join the guest to the user with `identify`.
+   */
+  identify(): Promise<void>;
 }
 
 const GUEST = "penchant.guest";
-const QUEUE = "penchant.events";
+const QUEUE = "penchant.events"; // begins the names of what tabs keep
 const MOST_WAITING = 500; // events; the oldest are dropped
 const MOST_SENT = 50; // events of a request
 const LARGEST_KEPT = 20_000; // characters of a body that outlives its page: the browser allows 64 kB in all
@@ -64,13 +70,15 @@ export function start(options: Options): Penchant {
   let token: string | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let due = Infinity;
-  let sending = false;
+  let sending: Promise<void> | undefined;
   let failures = 0;
   let most = MOST_SENT;
   let observer: IntersectionObserver | undefined;
   let reported = new Set<string>();
   const inView = new Map<Element, ReturnType<typeof setTimeout>>();
   const seen = new Map<string, string[]>();
+  const own = `${QUEUE}.${crypto.randomUUID()}`;
+  let leave: (() => void) | undefined;
 
   const read = (name: string): string | null => {
     try {
@@ -89,7 +97,39 @@ export function start(options: Options): Penchant {
   };
   let guest: string | null = null;
 
-  const keep = (): void => write(QUEUE, queue.length ? JSON.stringify(queue) : null);
+  const keep = (): void => write(own, queue.length ? JSON.stringify(queue) : null);
+  const kept = (name: string): TrackedEvent[] => {
+    try {
+      return JSON.parse(read(name) ?? "[]") as TrackedEvent[];
+    } catch {
+      return []; // another program wrote there
+    }
+  };
+  const names = (): string[] => {
+    try {
+      return Object.keys(localStorage).filter((name) => name.startsWith(QUEUE));
+    } catch {
+      return [];
+    }
+  };
+  /** Hold a lock while the page is there: other tabs leave its events alone. Without locks both may send them. */
+  const hold = (): void => {
+    void navigator.locks?.request(own, () => new Promise<void>((free) => (leave = free)));
+  };
+  /** Take over what tabs that are gone have kept. */
+  const adopt = (): void => {
+    for (const name of names()) {
+      const take = (lock?: Lock | null): void => {
+        if (lock === null || !allowed || name === own) return;
+        queue = [...kept(name), ...queue].slice(-MOST_WAITING);
+        keep();
+        write(name, null);
+        if (queue.length) plan(0);
+      };
+      if (navigator.locks) void navigator.locks.request(name, { ifAvailable: true }, take);
+      else take();
+    }
+  };
   const plan = (pause: number): void => {
     const at = Date.now() + pause;
     if (at >= due) return;
@@ -172,36 +212,38 @@ export function start(options: Options): Penchant {
     return allowed && settle(sent, results ?? []);
   };
 
-  const flush = async (): Promise<void> => {
-    putSeen();
-    clearTimeout(timer);
-    due = Infinity;
-    if (sending || !queue.length) return;
-    sending = true;
+  const sendAll = async (): Promise<void> => {
     try {
       while (queue.length && (await send())) failures = 0;
     } catch {
       token = undefined; // offline, or no token
     }
-    sending = false;
+    sending = undefined;
     if (!queue.length) most = MOST_SENT;
     else if (allowed) {
       failures += 1;
       plan(Math.min(LINGER * 2 ** failures, LONGEST_PAUSE));
     }
   };
+  const flush = async (): Promise<void> => {
+    putSeen();
+    clearTimeout(timer);
+    due = Infinity;
+    if (!sending && queue.length) sending = sendAll();
+    await sending;
+  };
 
   /** The page may go at any moment. With a token at hand, the request begins before this returns. */
   const sendNow = (): void => void flush();
 
-  const names = (target: Element): [string, string] => [
+  const namesOf = (target: Element): [string, string] => [
     target.closest("[data-impression-id]")?.getAttribute("data-impression-id") ?? "",
     target.getAttribute("data-item-id") ?? "",
   ];
   const onClick = (event: Event): void => {
     const item = event.target instanceof Element && event.target.closest("[data-item-id]");
     if (!item) return;
-    const [impressionId, itemId] = names(item);
+    const [impressionId, itemId] = namesOf(item);
     put({ type: "CLICK", itemId, impressionId: impressionId || null });
   };
   const onView = (entries: IntersectionObserverEntry[]): void => {
@@ -212,7 +254,7 @@ export function start(options: Options): Penchant {
     }
   };
   const onSeen = (target: Element): void => {
-    const [impressionId, itemId] = names(target);
+    const [impressionId, itemId] = namesOf(target);
     const key = JSON.stringify([impressionId, itemId]);
     observer?.unobserve(target);
     inView.delete(target);
@@ -225,6 +267,16 @@ export function start(options: Options): Penchant {
     if (document.visibilityState === "hidden") sendNow();
   };
 
+  const onLeave = (): void => {
+    sendNow();
+    leave?.(); // a page that holds a lock could not be kept for the way back
+  };
+  const onReturn = ({ persisted }: PageTransitionEvent): void => {
+    if (!persisted) return;
+    hold();
+    queue = kept(own); // another tab may have taken it over
+  };
+
   const watch = (root: ParentNode = document): void => {
     root.querySelectorAll("[data-item-id]").forEach((item) => observer?.observe(item));
   };
@@ -234,32 +286,35 @@ export function start(options: Options): Penchant {
     if (given) {
       guest = read(GUEST) ?? crypto.randomUUID();
       write(GUEST, guest);
-      try {
-        queue = (JSON.parse(read(QUEUE) ?? "[]") as TrackedEvent[]).slice(-MOST_WAITING);
-      } catch {
-        queue = []; // another program wrote there
-      }
+      hold();
+      adopt();
       observer = new IntersectionObserver(onView, { threshold: 0.5 });
       watch();
       document.addEventListener("click", onClick, true);
       document.addEventListener("visibilitychange", onHidden);
-      addEventListener("pagehide", sendNow);
+      addEventListener("pagehide", onLeave);
+      addEventListener("pageshow", onReturn);
       addEventListener("online", sendNow);
-      if (queue.length) plan(0);
       return;
     }
     observer?.disconnect();
     document.removeEventListener("click", onClick, true);
     document.removeEventListener("visibilitychange", onHidden);
-    removeEventListener("pagehide", sendNow);
+    removeEventListener("pagehide", onLeave);
+    removeEventListener("pageshow", onReturn);
     removeEventListener("online", sendNow);
     inView.forEach((waiting) => clearTimeout(waiting));
     clearTimeout(timer);
     [guest, token, queue, reported, due, failures] = [null, undefined, [], new Set(), Infinity, 0];
     inView.clear();
     seen.clear();
+    leave?.();
     write(GUEST, null);
-    write(QUEUE, null);
+    names().forEach((name) => write(name, null));
+  };
+  const identify = async (): Promise<void> => {
+    await flush();
+    token = undefined;
   };
   consent(options.consent ?? false);
   return {
@@ -269,5 +324,6 @@ export function start(options: Options): Penchant {
     view: (itemId) => put({ type: "VIEW", itemId }),
     watch,
     flush,
+    identify,
   };
 }

@@ -1,6 +1,6 @@
-"""The lists: items for a person, items similar to an item, items that many people buy now."""
+"""The lists: items for a person, items like an item or bought together with it, items that many people buy now."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -23,6 +23,7 @@ from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Popular
 from engine.signing import Signer
+from ml.affinity.bought_together import bought_together
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, leaving_out, score, select, view_person
 from ml.affinity.reranking import rerank
@@ -78,7 +79,7 @@ class Recommender:
 
     Equal lists of a person, for example for two placements, are scored once. Lists of a person for different placements
     do not repeat each other's items on their first pages, unless there is nothing else; nor does a list repeat what an
-    item of its context lists as similar. The first computed has them.
+    item of its context lists as similar or bought together. The first computed has them.
 
     First pages are kept for other requests, see `KeptLists`: `as_of` says when a page was made.
     """
@@ -97,7 +98,7 @@ class Recommender:
         self._views: dict[tuple[Hashable, ...], PersonView] = {}
         self._scored: dict[tuple[Hashable, ...], Scored] = {}
         self._shelves: dict[Person, dict[str, list[int]]] = {}  # what the first page of each placement shows
-        self._similar: dict[str, NDArray[np.uint32]] = {}  # what the first page like each item shows
+        self._beside: dict[str, dict[str, NDArray[np.uint32]]] = {}  # what the first pages of an item's lists show
 
     async def for_person(self, person: Person, request: ListRequest) -> RecommendedList:
         """The items that this person most likely wants next.
@@ -186,7 +187,7 @@ class Recommender:
             return None
         shelves = self._shelves.get(person, {})
         shown = [np.array(numbers, np.uint32) for shelf, numbers in shelves.items() if shelf != request.shelf]
-        shown += [self._similar[id] for id in request.context_items if id in self._similar]
+        shown += [of for id in request.context_items for of in self._beside.get(id, {}).values()]
         return np.concatenate(shown) if shown else None
 
     def _remember_shown(self, person: Person, request: ListRequest, page: Page) -> None:
@@ -215,30 +216,41 @@ class Recommender:
 
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
-        name = f"item:{item.id}"
+
+        def score_allowed(bundle: AffinityModel | None, allowed: Mask) -> Select:
+            fallback = self._models.fallback(bundle)
+            if bundle is not None and item.number in bundle.numbers:
+                return partial(similar, bundle.universe, item.number, allowed, fallback)
+            return partial(_same_category, self._catalogue, item, fallback, allowed)
+
+        return await self._beside_item(f"item:{item.id}", item, request, score_allowed)
+
+    async def bought_with(self, item: Item, request: ListRequest) -> RecommendedList:
+        """What completes an item: the same orders hold it. Nothing fills the list."""
+
+        def score_allowed(bundle: AffinityModel | None, allowed: Mask) -> Select:
+            return partial(bought_together, bundle.universe if bundle else None, item.number, allowed)
+
+        return await self._beside_item(f"with:{item.id}", item, request, score_allowed)
+
+    async def _beside_item(
+        self, name: str, item: Item, request: ListRequest, score: Callable[[AffinityModel | None, Mask], Select]
+    ) -> RecommendedList:
         pin, bundle = await self._pinned(name, request.after)
-        key, source = (None, ("similar", item.number, request.items, request.first)), self._models
+        key, source = (None, (name, request.items, request.first)), self._models
         async with self._turns:
             page = self._kept(key, source, bundle, request)
             if page is None:
-                page = self._page_like(item, request, name, pin, bundle)
+                catalogue = self._catalogue
+                allowed, _ = allowed_by(catalogue, request)
+                allowed[item.number] = False
+                allowed[catalogue.variants_of(np.array([item.number], np.uint32))] = False
+                page = cut_page(catalogue, name, pin, allowed, request.first, partial(score, bundle))
                 self._keep(key, source, bundle, request, page)
         if request.after is None:
-            self._similar.setdefault(item.id, np.array(page.numbers, np.uint32))
+            beside = self._beside.setdefault(item.id, {})
+            beside.setdefault(name, np.array(page.numbers, np.uint32))
         return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
-
-    def _page_like(self, item: Item, request: ListRequest, name: str, pin: Pin, bundle: AffinityModel | None) -> Page:
-        catalogue, fallback = self._catalogue, self._models.fallback(bundle)
-        allowed, _ = allowed_by(catalogue, request)
-        allowed[item.number] = False
-        allowed[catalogue.variants_of(np.array([item.number], np.uint32))] = False
-
-        def score_allowed(allowed: Mask) -> Select:
-            if bundle is not None and item.number in bundle.numbers:
-                return partial(similar, bundle.universe, item.number, allowed, fallback)
-            return partial(_same_category, catalogue, item, fallback, allowed)
-
-        return cut_page(catalogue, name, pin, allowed, request.first, score_allowed)
 
     async def trending(self, window: timedelta, request: ListRequest, reads: Share) -> RecommendedList:
         """The items that most people bought within `window`, or the next longer window that is counted, by `reads`.

@@ -97,8 +97,9 @@ def write(
 
 
 def _universe(opened: Bundle) -> Universe:
-    """The universe; bundles of earlier releases lack `rebought`, and `fade` is a baseline's alone."""
-    names = {field.name for field in fields(Universe)} - ({"rebought", "fade"} - opened.parts.keys())
+    """The universe; a bundle of an earlier release lacks some of the parts that may be None."""
+    optional = {field.name for field in fields(Universe) if field.default is None}
+    names = {field.name for field in fields(Universe)} - (optional - set(opened.parts))
     return Universe(**{name: opened.array(name) for name in names})
 
 
@@ -128,8 +129,15 @@ def _fits(model: AffinityModel) -> bool:
         and universe.columns.shape == (n + 1, len(COLUMNS))
         and (universe.rebought is None or universe.rebought.shape == (n + 1,))
         and (universe.fade is None or universe.fade.shape == (1,))
+        and _fit_together(universe.together, universe.together_score, n)
         and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
         and len(model.network.kernels) > 0
         and model.network.kernels[0].shape[0] == len(FEATURES)
         and model.rfm_edges.shape == (3, 4)
     )
+
+
+def _fit_together(rows: NDArray[np.int32] | None, scores: NDArray[np.float32] | None, n: int) -> bool:
+    if rows is None or scores is None:
+        return rows is None and scores is None
+    return rows.ndim == 2 and rows.shape == scores.shape and len(rows) == n + 1

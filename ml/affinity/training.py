@@ -31,7 +31,7 @@ from ml.log import Log, NothingToLearn
 from ml.metrics import tied
 from ml.provenance import code_identity, data_identity
 from ml.rfm import quintiles, rfm
-from ml.snapshot import best_supported, snapshot
+from ml.snapshot import best_supported, snapshot, with_complements
 from ml.splits import holdout_cut, moments
 from ml.trainers import ReportProgress
 from ml.universe import Universe
@@ -144,7 +144,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
         raise NothingToLearn("There are no purchases before the cut.")
     lists, windows = _look_back(past, numbers, cut, config, report, clockless)
     fitted = _fitted(lists, config, report, clockless)
-    universe = snapshot(past, numbers, cut, clockless=clockless)
+    universe = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
     lesson = _Lesson(log, past, cut, windows, config, clockless)
     network, parity, equal = _exported(fitted, universe, lesson)
     evaluation = evaluate(

@@ -96,6 +96,7 @@ ENFORCED = {
     "parameters of a URL": (bulk.MAX_PARAMETERS, ""),
     "WebSockets of a gateway process": (streams.MOST_WEBSOCKETS, ""),
     "event streams of a gateway process": (streams.MOST_EVENT_STREAMS, ""),
+    "WebSockets of one address that have not sent `connection_init` yet, in a process": (streams.MOST_BEGINNING, ""),
     "WebSockets and event streams of a client, or of one of its people, in a process": (streams.MOST_OF_CALLER, ""),
     "operations that run on a WebSocket": (session.MOST_OPERATIONS, ""),
     "operations without a stream that run on all WebSockets of a process": (streams.MOST_OPERATIONS, ""),

@@ -32,6 +32,8 @@ from tests.running import CLIENT, DEADLINE, SECRET, reserved_port, running_issue
 SCRIPT = ROOT / "clients" / "browser" / "penchant.js"
 BUILD = ["--bundle", "--minify", "--target=es2020", "--format=iife", "--global-name=penchant", "--tsconfig-raw={}"]
 LARGEST = 5_000  # bytes, compressed
+WAITING = """Object.keys(localStorage).filter(name => name.startsWith("penchant.events"))
+  .flatMap(name => JSON.parse(localStorage[name])).length"""
 LIST = """<!doctype html><title>shop</title><body style="margin: 0"><div data-impression-id="IMPRESSION">
 <a id="milk" data-item-id="milk" style="display: block; height: 100px">Milk</a>
 <a id="tea" data-item-id="tea" style="display: block; height: 100px">Tea</a>
@@ -192,7 +194,7 @@ async def test_events_wait_while_the_browser_is_offline_and_survive_the_page(
     await stored(pool, 2)
     connect(offline=True)
     browser.evaluate("shop.view('tea'); shop.flush(); shop.view('far')")
-    browser.until(lambda: browser.evaluate("JSON.parse(localStorage['penchant.events']).length") == 2, "both wait")
+    browser.until(lambda: browser.evaluate(WAITING) == 2, "both wait")
     connect(offline=False)
     guest = browser.evaluate("shop.guestId()")
     browser.go(f"{shop.url}/?another-page")
@@ -201,7 +203,50 @@ async def test_events_wait_while_the_browser_is_offline_and_survive_the_page(
     assert browser.evaluate("shop.guestId()") == guest
     views = [each["item_id"] for each in await stored(pool, 4) if each["type"] == "VIEW"]
     assert sorted(views) == ["far", "milk", "tea"], "each once, however often it was sent"
-    browser.until(lambda: browser.evaluate("localStorage['penchant.events'] || 'none'") == "none", "nothing waits")
+    browser.until(lambda: browser.evaluate(WAITING) == 0, "nothing waits")
+
+
+@pytest.mark.browser
+async def test_tabs_keep_the_events_of_each_other_and_the_next_one_sends_those_of_tabs_that_are_gone(
+    shop: Shop, browser: Chromium, pool: Pool
+) -> None:
+    browser.go(shop.url)
+    browser.until(lambda: browser.evaluate("typeof shop") == "object", "the script runs")
+    tab = """penchant.start({ url: "http://127.0.0.1:1/", consent: true, token: () => new Promise(() => 0) })"""
+    browser.evaluate(f"var one = {tab}, two = {tab}; one.view('milk'); two.view('tea'); one.view('far'); 0")
+    assert browser.evaluate(WAITING) == 3
+    browser.evaluate(f"var three = {tab}; 0")
+    held = browser.evaluate("navigator.locks.query().then(({ held }) => { window.held = held.length }); 0")
+    browser.until(lambda: browser.evaluate("window.held || 0") == 3, f"each tab holds a lock: {held}")
+    assert browser.evaluate(WAITING) == 3, "those of a tab that is there stay its own"
+    browser.go(f"{shop.url}/?another-page")
+    browser.until(lambda: browser.evaluate("location.search && typeof shop") == "object", "the script runs")
+    browser.evaluate('localStorage[\'penchant.events\'] = \'[{"type": "LIKE", "itemId": "milk"}]\'')
+    browser.evaluate("localStorage['penchant.events.x'] = 'not ours'; shop.consent(true)")
+    kept = [each for each in await stored(pool, 5) if each["type"] != "IMPRESSION"]
+    assert sorted((each["type"], each["item_id"]) for each in kept) == [
+        ("LIKE", "milk"), ("VIEW", "far"), ("VIEW", "milk"), ("VIEW", "tea"),
+    ]  # fmt: skip
+    browser.until(lambda: browser.evaluate(WAITING) == 0, "nothing waits")
+
+
+@pytest.mark.browser
+async def test_a_sign_in_within_the_page_sends_what_waits_as_the_guest_first(
+    shop: Shop, browser: Chromium, pool: Pool
+) -> None:
+    browser.go(shop.url)
+    browser.until(lambda: browser.evaluate("typeof shop") == "object", "the script runs")
+    browser.evaluate(
+        """var sent = [], tokens = ["guest", "person"], bodies = fetch;
+        fetch = (url, { headers, body }) => new Promise((answer) => setTimeout(() => {
+          sent.push(headers.authorization + " " + JSON.parse(body).variables.events.map((each) => each.itemId));
+          answer(new Response('{"data": {"trackEvents": {"results": []}}}')) }, 50));
+        var other = penchant.start({ url: "/", token: async () => tokens.shift(), consent: true });
+        other.view("milk"); other.flush(); other.view("tea");
+        other.identify().then(() => { other.view("far"); other.flush() }); 0"""
+    )
+    browser.until(lambda: browser.evaluate("sent.length") == 3, "all are sent")
+    assert browser.evaluate("sent.join('; ')") == "Bearer guest milk; Bearer guest tea; Bearer person far"
 
 
 @pytest.mark.browser
@@ -224,7 +269,7 @@ async def test_a_refused_event_is_dropped_and_its_reason_is_in_the_console(
     browser.evaluate("shop.track({type: 'CLICK', itemId: 'milk', impressionId: 'forged'}); shop.view('tea')")
     browser.until(lambda: "impressionId" in (browser.evaluate("window.said") or ""), "the reason is shown")
     assert "tea" in {each["item_id"] for each in await stored(pool, 2)}
-    browser.until(lambda: browser.evaluate("localStorage['penchant.events'] || 'none'") == "none", "nothing waits")
+    browser.until(lambda: browser.evaluate(WAITING) == 0, "nothing waits")
 
 
 @pytest.mark.browser
@@ -236,7 +281,7 @@ async def test_an_event_too_large_to_be_taken_does_not_hold_up_the_others(
     browser.evaluate("shop.consent(true); shop.track({type: 'VIEW', itemId: 'milk', query: 'a'.repeat(1_100_000)})")
     browser.evaluate("shop.view('tea')")
     assert "tea" in {each["item_id"] for each in await stored(pool, 2)}
-    browser.until(lambda: browser.evaluate("localStorage['penchant.events'] || 'none'") == "none", "nothing waits")
+    browser.until(lambda: browser.evaluate(WAITING) == 0, "nothing waits")
 
 
 def test_the_script_is_small() -> None:

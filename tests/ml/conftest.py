@@ -12,7 +12,7 @@ from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES
 from ml.log import Log
 from ml.rfm import FALLBACK_EDGES
-from ml.snapshot import best_supported, snapshot
+from ml.snapshot import best_supported, snapshot, with_complements
 from ml.state import EVENT, PURCHASE, Table
 from ml.universe import Universe
 
@@ -108,7 +108,7 @@ def make_events() -> MakeEvents:
 def universe(make_log: MakeLog) -> Universe:
     """The universe of a synthetic shop."""
     log = make_log()
-    return snapshot(log, best_supported(log, 80), NOW)
+    return with_complements(snapshot(log, best_supported(log, 80), NOW), log, NOW)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from ml.log import Log, gaps
 from ml.rests import NEVER, SHORTEST_REST, rest_times
-from ml.snapshot import best_supported, snapshot
+from ml.snapshot import best_supported, snapshot, with_complements
 from ml.universe import COLUMNS, DAY, REBOUGHT, Universe
 
 MakeLog = Callable[..., Log]
@@ -32,7 +32,9 @@ def small_log(*lines: tuple[int, int, float, int]) -> Log:
 def test_a_snapshot_ignores_later_lines(make_log: MakeLog, now: int) -> None:
     log, cut = make_log(), now - 60 * 86_400
     numbers = best_supported(log, 80)
-    early, alone = snapshot(log, numbers, cut), snapshot(log.between(None, cut), numbers, cut)
+    early, alone = (
+        with_complements(snapshot(lines, numbers, cut), lines, cut) for lines in (log, log.between(None, cut))
+    )
     for field in fields(Universe):
         np.testing.assert_array_equal(getattr(early, field.name), getattr(alone, field.name))
     assert not np.array_equal(early.columns, snapshot(log, numbers, now).columns)

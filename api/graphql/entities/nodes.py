@@ -13,7 +13,6 @@ from api.graphql.types.nodes import Node, read_node_id
 from api.graphql.types.permissions import ScopePermission
 from core.contract import Person, check_id, check_user_id
 from core.errors import NotFound
-from db import serving as stored
 from engine.viewer import Viewer
 
 NODE_SCOPES = {  # the scope that each type needs
@@ -90,5 +89,5 @@ async def _model(context: Context, id: str) -> Model | None:
 async def _decision(context: Context, id: str) -> Decision | None:
     if not (id.isascii() and id.isdigit() and len(id) < 18):
         return None
-    records = await stored.list_decisions(context.reads, 1, int(id) + 1)
-    return next((Decision.of(record) for record in records if str(record.id) == id), None)
+    record = await context.decisions.get(int(id))
+    return Decision.of(record) if record is not None and str(record.id) == id else None

@@ -48,7 +48,7 @@ RULES = (
     MaybeNullValidationRule,
     OneOfInputValidationRule,
 )
-_LISTS = ("recommendations", "similar", "page")  # fields that decide how long an answer takes
+_LISTS = ("recommendations", "similar", "boughtTogether", "page")  # fields that decide how long an answer takes
 _MAX_COSTS = 16  # per operation
 _MAX_INPUTS = 8  # per operation
 _MAX_OPERATIONS = 20  # each is measured and validated with all fragments it uses

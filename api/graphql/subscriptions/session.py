@@ -1,6 +1,7 @@
 """One WebSocket connection: who it belongs to, its operations, and why it ends."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing, suppress
 from time import monotonic, perf_counter
 from typing import Any, Final
@@ -45,12 +46,14 @@ class Session:
     """Answers the operations of one accepted connection.
 
     Each operation is admitted, limited and answered as a request over HTTP is. Mutations are refused: a connection
-    that breaks would leave its caller in doubt.
+    that breaks would leave its caller in doubt. `begun` is called when the connection has named its client.
     """
 
-    def __init__(self, endpoint: GraphQLEndpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, endpoint: GraphQLEndpoint, scope: Scope, receive: Receive, send: Send, begun: Callable[[], None]
+    ) -> None:
         self._endpoint, self._scope = endpoint, scope
-        self._receive, self._send = receive, send
+        self._receive, self._send, self._begun = receive, send, begun
         self._streams: Streams = scope["state"]["streams"]
         self._headers = [header for header in scope["headers"] if header[0] == b"authorization"]
         self._initialised = asyncio.Event()
@@ -129,6 +132,7 @@ class Session:
         except RequestRefused as refusal:
             raise Closed(Close.TOKEN_REFUSED if refusal.status == 401 else Close.TRY_AGAIN) from None
         self._viewer = viewer
+        self._begun()
         self._initialised.set()
         await self._say({"type": "connection_ack"})
 

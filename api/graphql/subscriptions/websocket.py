@@ -1,5 +1,7 @@
 """/graphql as a WebSocket: checks who may connect, then hands the connection to `Session`."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import orjson
@@ -9,6 +11,7 @@ from api.errors import RequestRefused, refusal_answer
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.subscriptions.messages import PROTOCOL, Close
 from api.graphql.subscriptions.session import Session
+from api.http.addresses import caller_of
 from api.http.endpoint import read_headers, refusal_headers
 from api.http.streaming.streams import Streams
 from api.limits.limits import meter_of_address
@@ -26,12 +29,13 @@ class WebSocketEndpoint:
         try:
             await _check_origin(scope)
             await meter_of_address(scope).take(1)  # until it names a client, the address pays
-            with streams.websockets.place():
-                await self._accept(scope, receive, send)
+            with streams.websockets.place(), ExitStack() as beginning:
+                beginning.enter_context(streams.beginning(caller_of(scope)))
+                await self._accept(scope, receive, send, beginning.close)
         except RequestRefused as refusal:
             await _refuse(send, refusal)
 
-    async def _accept(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _accept(self, scope: Scope, receive: Receive, send: Send, begun: Callable[[], None]) -> None:
         await receive()  # the handshake
         if PROTOCOL not in scope["subprotocols"]:
             code, reason = Close.WRONG_PROTOCOL.value
@@ -39,7 +43,7 @@ class WebSocketEndpoint:
             await send({"type": "websocket.close", "code": code, "reason": reason})
             return
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
-        await Session(self._endpoint, scope, receive, send).run()
+        await Session(self._endpoint, scope, receive, send, begun).run()
 
 
 async def _check_origin(scope: Scope) -> None:

@@ -242,7 +242,7 @@ class ClientQuery:
     async def client(self, info: Info, id: ClientId) -> Client | None:
         """The client with this id."""
         check_client(info.context.viewer)
-        record = await stored.client_by_id(info.context.reads, check_id(id, "id"))
+        record = await info.context.clients.get(check_id(id, "id"))
         return None if record is None else Client.of(record)
 
 

@@ -15,7 +15,7 @@ from api.graphql.types.user_errors import UserError
 from core.errors import InvalidInput
 from db import erasures as stored
 from db.receipts import PersonStore, StoreState
-from engine.privacy.erasing import PersonExport, erase_user, export_user, exported_events, find_erasure
+from engine.privacy.erasing import PersonExport, erase_user, export_user, exported_events, read_erasure_id
 
 UserId = Annotated[strawberry.ID, strawberry.argument(description="The shop's own id of the user.")]
 
@@ -136,7 +136,8 @@ class ErasureQuery:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id of the receipt.")]
     ) -> Erasure | None:
         """The receipt with this id."""
-        record = await find_erasure(info.context.reads, info.context.viewer, id)
+        number = read_erasure_id(info.context.viewer, id)
+        record = None if number is None else await info.context.erasures.get(number)
         return None if record is None else Erasure.of(record)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Annotated, Any, Final, Self, cast
 
 import strawberry
@@ -19,7 +18,7 @@ from api.graphql.types.permissions import requires
 from core import contract
 from core.errors import StoreUnavailable, Unanswerable
 from core.sources import named_source
-from db.events import HistoryPlace, events_of_person
+from db.events import HistoryPart, HistoryPlace
 from engine.cursors import read_cursor, write_cursor
 from engine.signing import Signer
 
@@ -87,7 +86,12 @@ async def history(
     root: Any, info: Info, types: Types = None, first: First = 20, after: After = None
 ) -> Connection[Event] | None:
     """A page of the person's events, newest first: the resolver of a field of any object that has a `person`."""
-    return await history_page(info, partial(events_of_person, info.context.reads, root.person, types), first, after)
+    wanted = None if types is None else tuple(types)
+
+    async def read(before: HistoryPlace | None, limit: int) -> list[contract.Event]:
+        return await info.context.histories.get(HistoryPart(root.person, wanted, before, limit)) or []
+
+    return await history_page(info, read, first, after)
 
 
 async def history_page(info: Info, read: ReadEvents, first: int, after: str | None) -> Connection[Event]:

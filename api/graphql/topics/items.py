@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from operator import attrgetter
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 
 import numpy as np
 import strawberry
@@ -85,7 +85,7 @@ def versions_of(records: Sequence[stored.Item]) -> list[int]:
 @kept_as(ItemColumns)
 @strawberry.type(description="An item: something that the shop sells.", directives=KEYS)
 class Item(Node):
-    """A live item of the catalogue. `topics/recommendations.py` adds the field `similar`."""
+    """A live item of the catalogue. `topics/recommendations.py` adds the fields `similar` and `boughtTogether`."""
 
     id: strawberry.ID = strawberry.field(description="The shop's own id of the item.")
     group_id: strawberry.ID | None = strawberry.field(
@@ -221,14 +221,20 @@ class ItemQuery:
                 named = _named(gateway.catalogue, mask, ids)
                 total, found = len(named), (one for one in named if one[0] > start)
             places = list(islice(found, first + 1))
-            edges = [
-                Edge(cursor=write_cursor(gateway.signer, "items", place), node=Item.of(record, market))
+            shown = [
+                (place, record)
                 for place, number in places[:first]
                 if (record := gateway.catalogue.item(number)) is not None
             ]
-        info.context.note_shown(ids or [edge.node.id for edge in edges])
+            records = [record for _, record in shown]
+            edges = [
+                Edge(cursor=write_cursor(gateway.signer, "items", place), node=Item.of(record, market))
+                for place, record in shown
+            ]
+        info.context.note_shown(ids or [record.id for record in records])
         page = Connection.of(edges, after, more=len(places) > first)
-        return ItemConnection(edges=edges, nodes=page.nodes, page_info=page.page_info, total_count=total)
+        nodes = ItemColumns(gateway.catalogue.fragments, records, versions_of(records), market)
+        return ItemConnection(edges=edges, nodes=cast(list[Item], nodes), page_info=page.page_info, total_count=total)
 
 
 def _following(mask: NDArray[np.bool_], start: int) -> Iterator[tuple[int, int]]:

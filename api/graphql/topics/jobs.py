@@ -265,5 +265,5 @@ def read_job_id(id: str) -> int:
 
 async def find_job(info: Info, id: str) -> Job | None:
     """The job with this id; None when there is none."""
-    record = await stored.job_by_id(info.context.reads, read_job_id(id))
+    record = await info.context.jobs.get(read_job_id(id))
     return None if record is None else Job.of(record)

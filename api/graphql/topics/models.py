@@ -3,7 +3,8 @@
 People override the gate only on request.
 """
 
-from collections.abc import Awaitable, Mapping
+import asyncio
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
@@ -19,7 +20,6 @@ from api.graphql.types.user_errors import UserError
 from api.graphql.types.viewers import recorded_name
 from core.contract import check_id
 from core.errors import InvalidInput
-from db import postgres
 from db import serving as stored
 from engine.cursors import read_cursor, write_cursor
 from engine.models.promoting import CannotServe, GateRefused, promote_model, roll_back_model
@@ -58,16 +58,15 @@ class Model(Node):
     )
 
     @classmethod
-    def of(cls, record: stored.Model, serving: frozenset[str], decisions: Mapping[str, stored.Decision]) -> Self:
-        """The public shape of a registered model."""
-        decision = decisions.get(record.id)
+    def of(cls, record: stored.Model, *, serving: bool, decision: stored.Decision | None) -> Self:
+        """The public shape of a registered model, with the newest decision about it."""
         return cls(
             node_id=node_id_of("Model", record.id),
             id=strawberry.ID(record.id),
             kind=record.kind,
             created_at=record.created_at,
             evaluation=JSON(record.evaluation),
-            serving=record.id in serving,
+            serving=serving,
             horizon=None if record.horizon is None else timedelta(seconds=record.horizon),
             baseline=record.baseline,
             training=JSON(record.training),
@@ -152,12 +151,13 @@ class ModelQuery:
             moment, id = read_cursor(gateway.signer, "models", after)
             before = (datetime.fromisoformat(moment), id)
         records = await stored.list_models(info.context.reads, first + 1, before)
-        serving = await serving_models(info.context)
-        decisions = await stored.newest_decisions(info.context.reads, [record.id for record in records[:first]])
+        shown = [record.id for record in records[:first]]
+        serving = await stored.serving_rows(info.context.reads, shown)
+        decisions = await stored.newest_decisions(info.context.reads, shown)
         edges = [
             Edge(
                 cursor=write_cursor(gateway.signer, "models", [record.created_at.isoformat(), record.id]),
-                node=Model.of(record, serving, decisions),
+                node=Model.of(record, serving=record.id in serving, decision=decisions.get(record.id)),
             )
             for record in records[:first]
         ]
@@ -185,19 +185,12 @@ class ModelQuery:
         return DecisionConnection.of(edges, after, more=len(records) > first)
 
 
-async def find_model(context: Context, id: str, source: postgres.Connection | None = None) -> Model | None:
-    """The registered model with this id, or None. Reads from `source`, by default the caller's share."""
-    source = source or context.reads
-    record = await stored.model_by_id(source, id)
-    if record is None:
-        return None
-    return Model.of(record, await serving_models(context), await stored.newest_decisions(source, [id]))
-
-
-async def serving_models(context: Context) -> frozenset[str]:
-    """The id of the model that serves, if one does."""
-    row = await stored.current_serving(context.reads)
-    return frozenset((row.bundle,) if row else ())
+async def find_model(context: Context, id: str) -> Model | None:
+    """The registered model with this id, or None."""
+    record, serving, decision = await asyncio.gather(
+        context.models.get(id), context.serving.get(id), context.model_decisions.get(id)
+    )
+    return None if record is None else Model.of(record, serving=serving is not None, decision=decision)
 
 
 Reason = Annotated[str, strawberry.argument(description="Why, for the record of decisions: 1 to 500 characters.")]
@@ -267,7 +260,10 @@ async def _serving_after(info: Info, change: Awaitable[stored.Serving]) -> tuple
         serving = await change
     except InvalidInput as error:
         return None, [UserError.of(error, _CODES.get(type(error), "BAD_USER_INPUT"))]
-    return await find_model(info.context, serving.bundle, info.context.gateway.shares.bulk), []
+    bulk = info.context.gateway.shares.bulk
+    model = await stored.model_by_id(bulk, serving.bundle)
+    decision = (await stored.newest_decisions(bulk, [serving.bundle])).get(serving.bundle)
+    return None if model is None else Model.of(model, serving=True, decision=decision), []
 
 
 _CODES = {GateRefused: "GATE_REFUSED", CannotServe: "CANNOT_SERVE"}

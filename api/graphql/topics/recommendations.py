@@ -213,9 +213,33 @@ SIMILAR = strawberry.field(
     name="similar",
     resolver=similar_to,
     permission_classes=[requires("recommendations:read")],
-    description="The items most similar to this one, best first. Only available items are listed.",
+    description="The items most similar to this one, best first. Only available items are listed. For what completes"
+    " this item see `boughtTogether`.",
 )
-"""A field of Item. `items.py` cannot declare it, because this module imports Item."""
+
+
+async def bought_together_with(
+    root: Item, info: Info, first: First = 20, after: After = None, filter: FilterBy = None, market: Market = None
+) -> RecommendationConnection | None:
+    """A page of the items that people buy in the same orders as an item."""
+    context, item = info.context, root.record
+    wanted = root.market if market is None else market
+    request = ListRequest(check_first(first), after, read_filter(filter), wanted)
+    listed = await context.recommender.bought_with(item, request)
+    return RecommendationConnection.of(context, listed, "boughtTogether", context.viewer.person, wanted)
+
+
+BOUGHT_TOGETHER = strawberry.field(
+    name="boughtTogether",
+    resolver=bought_together_with,
+    permission_classes=[requires("recommendations:read")],
+    description="The items that complete this one, best first: orders that have it have them more often than other"
+    " orders do, and at least three people ordered both together. Nothing fills the list: it may be short, and it is"
+    " empty without a model and for items newer than the model. Only available items are listed. For alternatives to"
+    " this item see `similar`.",
+)
+LIST_FIELDS = [SIMILAR, BOUGHT_TOGETHER]
+"""Fields of Item. `items.py` cannot declare them, because this module imports Item."""
 
 
 @strawberry.type

@@ -40,7 +40,7 @@ PUBLIC: Final = {
     "Item": dict.fromkeys(
         ("nodeId", "id", "groupId", "title", "description", "categories", "brand", "image", "url", "appUrl"), STEADY
     )
-    | {"attributes": STEADY, "attribute": STEADY, "similar": CHANGING}
+    | {"attributes": STEADY, "attribute": STEADY, "similar": CHANGING, "boughtTogether": CHANGING}
     | {"price": CHANGING, "listPrice": CHANGING, "available": CHANGING},
     "Money": {"amount": CHANGING, "currency": CHANGING},
     "Image": {"url": STEADY},

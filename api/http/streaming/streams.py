@@ -4,9 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from api.errors import RequestRefused
+from api.http.addresses import UNKNOWN
 from api.http.endpoint import Header, viewer_of
 from core import clock
 from core.tasks import end
@@ -16,6 +17,7 @@ MOST_WEBSOCKETS: Final = 5_000  # of a process
 MOST_EVENT_STREAMS: Final = 500  # of a process: each counts among the requests at work
 CHECK: Final = 2.0  # seconds between checks of the token of a stream
 MOST_OF_CALLER: Final = 50  # streams of a client, or of one of its people
+MOST_BEGINNING: Final = 100  # WebSockets of an address that have not named a client yet
 MOST_OPERATIONS: Final = 500  # that run at a time on all WebSockets of a process
 
 
@@ -28,6 +30,7 @@ class Streams:
         self.event_streams = Places(MOST_EVENT_STREAMS, "Too many event streams are open: try again.")
         self.operations = Places(MOST_OPERATIONS, "Too many operations run on WebSockets: try again.")
         self._callers: Counter[Hashable] = Counter()
+        self._beginning: Counter[str] = Counter()
 
     async def end_of(self, verifier: TokenVerifier, headers: list[Header], viewer: Viewer) -> None:
         """Return when the process ends, or the token in these headers: see `token_end`."""
@@ -41,16 +44,35 @@ class Streams:
     @contextmanager
     def of_caller(self, caller: Hashable) -> Iterator[None]:
         """Count a stream of this caller while a block runs. Raises RequestRefused (429) beyond `MOST_OF_CALLER`."""
-        if self._callers[caller] >= MOST_OF_CALLER:
-            message = f"Too many streams are open: at most {MOST_OF_CALLER} for one client, or one of its people."
-            raise RequestRefused("RATE_LIMITED", message, 429)
-        self._callers[caller] += 1
-        try:
+        message = f"Too many streams are open: at most {MOST_OF_CALLER} for one client, or one of its people."
+        with _counted(self._callers, caller, MOST_OF_CALLER, message):
             yield
-        finally:
-            self._callers[caller] -= 1
-            if not self._callers[caller]:
-                del self._callers[caller]
+
+    @contextmanager
+    def beginning(self, address: str) -> Iterator[None]:
+        """Count a WebSocket of this address until it has named its client.
+
+        Raises RequestRefused (429) beyond `MOST_BEGINNING`. Callers without an address are not told apart, nor counted.
+        """
+        if address == UNKNOWN:
+            yield
+            return
+        message = f"Too many WebSockets wait for connection_init: at most {MOST_BEGINNING} of one address."
+        with _counted(self._beginning, address, MOST_BEGINNING, message):
+            yield
+
+
+@contextmanager
+def _counted(counter: Counter[Any], who: Hashable, most: int, refusal: str) -> Iterator[None]:
+    if counter[who] >= most:
+        raise RequestRefused("RATE_LIMITED", refusal, 429)
+    counter[who] += 1
+    try:
+        yield
+    finally:
+        counter[who] -= 1
+        if not counter[who]:
+            del counter[who]
 
 
 class Places:

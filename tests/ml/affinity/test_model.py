@@ -120,6 +120,7 @@ def test_a_bundle_of_another_kind_is_refused(bundle_path: Path, tmp_path: Path) 
     [
         ("rest", np.zeros(3, np.float32)),
         ("rebought", np.zeros(3, np.bool_)),
+        ("together", np.zeros((3, 4), np.int32)),
         ("columns", np.zeros((81, 4), np.float32)),
         ("kernel_0", np.zeros((3, 1), np.float32)),
         ("items", ["item 1"]),
@@ -141,9 +142,12 @@ def test_a_bundle_without_one_of_its_parts_is_refused_by_name(bundle_path: Path,
 def test_a_bundle_of_an_earlier_release_opens_without_what_is_bought_again(bundle_path: Path, tmp_path: Path) -> None:
     opened = Bundle.open(bundle_path)
     assert opened.array("rebought").dtype == np.bool_
-    parts = {name: part for name, part in opened.parts.items() if name != "rebought"}
+    parts = {
+        name: part for name, part in opened.parts.items() if name not in ("rebought", "together", "together_score")
+    }
     older = AffinityModel.open(bundle.write(tmp_path / "other", "affinity", parts, opened.created_at))
     assert older.universe.rebought is None
+    assert older.universe.together is None
     assert older.universe.are_rebought(np.array([0], np.int32)).shape == (1,)
 
 

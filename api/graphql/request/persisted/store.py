@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -34,11 +35,15 @@ class Persisted(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """What is read once for all who wait for it. Another version of the client's documents is another read."""
+    """What is read once for all who wait for it. Another version of the client's documents is another read.
+
+    So is a client of the same name that was created later.
+    """
 
     client_id: str
     id: str
     version: int
+    since: datetime | None
 
 
 class ClientDocuments:
@@ -79,7 +84,7 @@ class ClientDocuments:
         settings = await self._settings_of(viewer.client_id)
         automatic = is_digest(id) and not settings.required
         try:
-            found = await self._find_trusted(viewer, id, settings.version)
+            found = await self._find_trusted(viewer, id, settings)
         except StoreUnavailable:
             if automatic and (found := await self._find_automatic(viewer, id)) is not None:
                 return found
@@ -114,10 +119,10 @@ class ClientDocuments:
             raise StoreUnavailable("postgres", "The settings of clients were never read.")
         return self._settings.get(client_id, _NONE)
 
-    async def _find_trusted(self, viewer: Viewer, id: str, version: int) -> Persisted | None:
-        if not version:
+    async def _find_trusted(self, viewer: Viewer, id: str, settings: DocumentSettings) -> Persisted | None:
+        if not settings.version:
             return None
-        wanted = _Wanted(viewer.client_id, id, version)
+        wanted = _Wanted(viewer.client_id, id, settings.version, settings.since)
         found = self._trusted.find(wanted)
         if found is not None or wanted in self._unknown:
             return found

@@ -26,12 +26,12 @@ _NOT_GIVEN = "2026-11-28: no list gives this reason yet. The mark goes when one 
     description="Why an item is listed. BOUGHT_BEFORE: the person bought it. DUE_AGAIN: the person bought it, and it is"
     " about time to buy it again: they did so before, or people buy items of its category again. SIMILAR_TO: it is"
     " similar to an item that the person bought or that the page shows. VIEWED: it is similar to an item that the"
-    " person just looked at. BOUGHT_TOGETHER: it is often bought together with such an item. AFFINITY: it fits what the"
-    " person usually buys. SEQUENCE: it is often bought after such an item. POPULAR: people bought it lately, within"
-    " `PENCHANT_POPULAR_WINDOW`; the most bought rank first. TRENDING: many people bought it in the window asked for."
-    " BOUGHT_BY_OTHERS: people bought it, but none lately. NEW: it was added to the catalogue in the last 30 days."
-    " PINNED: the shop chose it. EXPLORATION: it is listed to learn what the person likes. OTHER: the shop has it, and"
-    " nothing more is known."
+    " person just looked at. BOUGHT_TOGETHER: people buy it in one order with the item of the list."
+    " AFFINITY: it fits what the person usually buys. SEQUENCE: it is often bought after such an item. POPULAR: people"
+    " bought it lately, within `PENCHANT_POPULAR_WINDOW`; the most bought rank first. TRENDING: many people bought it"
+    " in the window asked for. BOUGHT_BY_OTHERS: people bought it, but none lately. NEW: it was added to the catalogue"
+    " in the last 30 days. PINNED: the shop chose it. EXPLORATION: it is listed to learn what the person likes. OTHER:"
+    " the shop has it, and nothing more is known."
 )
 class ReasonCode(Enum):
     """The same as `ml.ranked.REASONS`, in the same order."""
@@ -39,7 +39,7 @@ class ReasonCode(Enum):
     BOUGHT_BEFORE = "BOUGHT_BEFORE"
     DUE_AGAIN = "DUE_AGAIN"
     SIMILAR_TO = "SIMILAR_TO"
-    BOUGHT_TOGETHER = strawberry.enum_value("BOUGHT_TOGETHER", deprecation_reason=_NOT_GIVEN)
+    BOUGHT_TOGETHER = "BOUGHT_TOGETHER"
     AFFINITY = strawberry.enum_value("AFFINITY", deprecation_reason=_NOT_GIVEN)
     SEQUENCE = strawberry.enum_value("SEQUENCE", deprecation_reason=_NOT_GIVEN)
     POPULAR = "POPULAR"
@@ -238,8 +238,9 @@ class RecommendationEdge:
     probability: float | None = strawberry.field(
         description="How likely the person buys the item within the horizon of the model, 0 to 1: 14 days, fewer where"
         " the log that it learned from is short (`Model.horizon`). It is calibrated on what people with earlier orders"
-        " then bought. Null where nothing is calibrated: popular, trending and similar items, items that were just"
-        " looked at and their neighbours, people without orders, and baselines that serve in place of a model."
+        " then bought. Null where nothing is calibrated: popular, trending, similar and bought-together items, items"
+        " that were just looked at and their neighbours, people without orders, and baselines that serve in place of a"
+        " model."
     )
     reason: Reason = strawberry.field(description="Why the item is listed.")
     node: Item = strawberry.field(description="The item.")

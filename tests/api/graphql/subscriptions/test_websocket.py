@@ -1,5 +1,6 @@
 """/graphql over WebSocket: the protocol, who may connect, and what ends a connection."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import httpx
@@ -227,6 +228,34 @@ async def test_connections_of_a_caller_are_bounded(
     assert (await third.closed())[0] == 1013
     await first.socket.close()
     await connected(token=token)
+
+
+async def test_connections_of_an_address_that_have_not_begun_are_bounded(
+    gateway_at: Serving, connected: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MOST_BEGINNING", 2)
+    token = await gateway_at.token()
+    first, second = await connected(), await connected()
+    with pytest.raises(InvalidStatus) as refused:
+        await connected()
+    assert refused.value.response.status_code == 429
+    await first.init(token)
+    await connected()
+    await second.socket.close()
+    await second.socket.wait_closed()
+    for _ in range(5):
+        await connected(token=token)  # those that have begun do not count
+
+
+async def test_behind_a_trusted_proxy_the_address_that_it_names_counts(
+    gateway_at: Serving, connected: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MOST_BEGINNING", 1)
+    monkeypatch.setitem(gateway_at.server.lifespan.state, "trusted_proxies", (ip_network("127.0.0.0/8"),))
+    await connected(additional_headers={"x-forwarded-for": "192.0.2.1"})
+    with pytest.raises(InvalidStatus):
+        await connected(additional_headers={"x-forwarded-for": "192.0.2.1"})
+    await connected(additional_headers={"x-forwarded-for": "192.0.2.2"})
 
 
 async def test_many_messages_close_the_connection(

@@ -193,6 +193,19 @@ async def test_a_removed_document_is_unknown_and_a_pushed_one_is_known_again(
         assert outcome(await get(web, documentId=hashed(HELLO), variables=FOR)) == UNKNOWN
 
 
+async def test_a_client_that_was_deleted_and_created_again_runs_its_own_documents(
+    web: httpx.AsyncClient, pool: Pool
+) -> None:
+    other = HELLO.replace("hello(", "said: hello(")
+    assert other != HELLO
+    for text, key in ((HELLO, "hello"), (other, "said")):
+        await push_documents(pool, "web", [document(text, "greeting")])
+        found = await get(web, documentId="greeting", variables={"n": "you"})
+        assert list(found.json()["data"]) == [key, "trusted"]
+        await pool.execute("DELETE FROM oauth_clients WHERE id = 'web'")
+        await create_client(pool, Client("web", None, (), ()))
+
+
 async def test_known_and_unknown_ids_ask_postgres_once(web: httpx.AsyncClient, pool: Pool, redis: Redis) -> None:
     await push_documents(pool, "web", [document(HELLO)])
     counted = Counted(pool)

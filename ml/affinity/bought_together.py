@@ -1,0 +1,21 @@
+"""Items that complete one item: orders hold them together more often than chance would have it."""
+
+import numpy as np
+
+from ml.masks import Mask, is_allowed
+from ml.ranked import Ranked, explain_as
+from ml.universe import Universe
+
+
+def bought_together(universe: Universe | None, number: int, allowed: Mask, first: int) -> Ranked:
+    """What completes an item, best first; nothing fills the list, so that all of it is true.
+
+    Nothing completes an item outside the universe, nor any item without one or with that of an earlier release.
+    """
+    numbers, scores = np.empty(0, np.uint32), np.empty(0, np.float32)
+    if universe is not None and universe.together is not None and universe.together_score is not None:
+        row = int(universe.rows(np.array([number]))[0])
+        real = universe.together_score[row] > 0
+        numbers, scores = universe.numbers[universe.together[row][real]], universe.together_score[row][real]
+    kept = np.flatnonzero(is_allowed(numbers, allowed))[:first]
+    return Ranked(numbers[kept], scores[kept], explain_as("BOUGHT_TOGETHER", number))
