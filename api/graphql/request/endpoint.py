@@ -70,8 +70,9 @@ _METHODS = {"GET", "POST"}
 Answered = tuple[int, dict[str, Any], list[Header]] | Stream  # status, body and more headers, or many answers
 _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
 COST_OF_UNIT = 10  # of an operation: so much takes one unit of the caller's limits
-DEAR_QUERY = 40  # units; of the operations that take more, each caller has `DEAR_AT_ONCE` at a time
+DEAR_QUERY = 100  # units; of the operations that take more, each caller has `DEAR_AT_ONCE` at a time
 DEAR_MUTATION = 150  # units; a batch of 100 events takes fewer: it mostly waits, for others and for the broker
+MANY_LISTS = 8  # root fields or aliases: a query with more is dear, because each may be a list that costs few units
 DEAR_AT_ONCE = 2
 DEAR_PATIENCE = 1.0  # seconds; then another begins: those before it may wait for a store
 _DEAR_WAITING = 1_000
@@ -223,13 +224,12 @@ class GraphQLEndpoint:
         if policy is not None:
             context.viewer, context.shown = without_person(viewer), {}
             scope["state"]["keeping"] = Keeping(policy, context.shown)
-        dear = DEAR_QUERY if operation.is_query else DEAR_MUTATION
         with telemetry.span(operation.span):
-            if units <= dear:
-                result = await self._result(document, operation, request, context, units, scope, receive, place)
-            else:
+            if _is_dear(operation, units):
                 async with self._dear_place(viewer.caller):
                     result = await self._result(document, operation, request, context, units, scope, receive, place)
+            else:
+                result = await self._result(document, operation, request, context, units, scope, receive, place)
         return answer_to_result(result, request_id)
 
     async def _result(
@@ -360,6 +360,13 @@ class GraphQLEndpoint:
             return result if isinstance(result, ExecutionResult) else await result
         finally:
             del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
+
+
+def _is_dear(operation: Operation, units: int) -> bool:
+    if not operation.is_query:
+        return units > DEAR_MUTATION
+    size = operation.measured.size
+    return units > DEAR_QUERY or size.fields > MANY_LISTS or size.aliases > MANY_LISTS
 
 
 async def _send_events(scope: Scope, receive: Receive, send: Send, viewer: Viewer, stream: Stream) -> None:

@@ -4,17 +4,17 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 import strawberry
 from starlette.types import Receive, Scope, Send
 from strawberry.schema.config import StrawberryConfig
 
-from api.graphql.request.endpoint import DEAR_AT_ONCE, GraphQLEndpoint
+from api.graphql.request.endpoint import DEAR_AT_ONCE, MANY_LISTS, GraphQLEndpoint
 from api.graphql.types.scalars import SCALARS
 from engine.viewer import Viewer
 from tests.storeless import Storeless
 
 DEAR = "{ a: many(first: 100) { a b c d e f g h i: h } b: many(first: 100) { a } }"
-LISTS = 2  # that such an operation waits for
 CHEAP = "{ many(first: 1) { a } }"
 DEADLINE = 10.0  # seconds
 
@@ -72,7 +72,13 @@ class ByToken:
         return Viewer(token, frozenset(), None, 2**40)
 
 
-async def test_dear_operations_of_a_caller_wait_for_each_other_and_no_other_operation_does() -> None:
+MANY = "{ " + " ".join(f"m{n}: many(first: 2) {{ a }}" for n in range(MANY_LISTS + 1)) + " }"  # of few units
+
+
+@pytest.mark.parametrize(("dear", "lists"), [(DEAR, 2), (MANY, MANY_LISTS + 1)], ids=["units", "lists"])
+async def test_dear_operations_of_a_caller_wait_for_each_other_and_no_other_operation_does(
+    dear: str, lists: int
+) -> None:
     gateway: Any = Storeless()
     gateway.gate = gate = Gate()
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=DEADLINE)
@@ -88,16 +94,16 @@ async def test_dear_operations_of_a_caller_wait_for_each_other_and_no_other_oper
             return (await client.post("/graphql", json={"query": query}, headers=headers)).json()
 
         async with asyncio.timeout(DEADLINE):
-            asked = [asyncio.create_task(ask("greedy", DEAR)) for _ in range(10)]
-            while gate.running < LISTS * DEAR_AT_ONCE:
+            asked = [asyncio.create_task(ask("greedy", dear)) for _ in range(10)]
+            while gate.running < lists * DEAR_AT_ONCE:
                 await gate.next()
             assert await ask("greedy", CHEAP) == {"data": {"many": []}}
-            assert gate.running == LISTS * DEAR_AT_ONCE
-            other = asyncio.create_task(ask("other", DEAR))
-            while gate.running < LISTS * (DEAR_AT_ONCE + 1):
+            assert gate.running == lists * DEAR_AT_ONCE
+            other = asyncio.create_task(ask("other", dear))
+            while gate.running < lists * (DEAR_AT_ONCE + 1):
                 await gate.next()
-            while gate.running < LISTS * (len(asked) + 1):  # they have waited long enough
+            while gate.running < lists * (len(asked) + 1):  # they have waited long enough
                 await gate.next()
             gate.open.set()
             answers = [await task for task in [*asked, other]]
-    assert answers == [{"data": {"a": [], "b": []}}] * len(answers)
+    assert all(list(answer) == ["data"] and len(answer["data"]) == lists for answer in answers)
