@@ -4,7 +4,8 @@ from typing import Final, cast
 
 from redis.asyncio import Redis
 
-from db.cache import DOCUMENT_TTL, ask, document_keys
+from db.cache import DOCUMENT_TTL, document_keys
+from db.redis_client import ask
 
 MOST_DOCUMENTS: Final = 1_000  # of a client; the oldest are dropped
 LONGEST: Final = 16_384  # bytes of a text

@@ -4,23 +4,19 @@ import re
 import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
 from redis.asyncio import Connection, Redis
-from redis.asyncio.client import Pipeline, PubSub
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from core.contract import Event, EventType, Person, microseconds
-from core.errors import StoreFull, StoreUnavailable
-from db.redis_link import Answers, Command, ConnectionLost
-from db.shared_connection import SharedConnection
-
-_UNAVAILABLE: Final = (RedisError, OSError)  # TimeoutError is an OSError
+from core.errors import StoreUnavailable
+from db.redis_client import UNAVAILABLE, Client, ask, unavailable
 
 BASE_TTL: Final = 86_400  # seconds
 DELTA_TTL: Final = 2 * 86_400  # seconds; longer than a base, so that no event is missing from both
@@ -31,11 +27,6 @@ SERVING_CHANGED: Final = "serving:changed"  # a channel
 BASES: Final = "person:*:base"
 LINEAGE: Final = "lineage"  # holds the id of the server run that wrote the data
 
-_REFUSES_WRITES: Final = {  # by the words of Redis' own error, which it may wrap in the error of a script
-    "maxmemory": "its memory is full, and maxmemory-policy lets it drop nothing",
-    "MISCONF": "it cannot save to its disk",
-    "read only replica": "it is a replica",
-}
 _PROBE: Final = "probe"  # a key that is written to see whether Redis takes writes
 _PROBE_TTL: Final = 60  # seconds
 _PROBE_BYTES: Final = 65_536
@@ -65,69 +56,12 @@ class RecentEvent(NamedTuple):
     item_id: str
 
 
-class _Pipeline(Pipeline):
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """All answers, in order."""
-        try:
-            return await super().execute(raise_on_error)
-        except _UNAVAILABLE as error:
-            raise _unavailable(error) from error
-
-
-class _Client(Redis):
-    """A client whose commands and pipelines raise StoreUnavailable while Redis is away or refuses them."""
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """The command's answer."""
-        try:
-            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        except NoScriptError:  # `register_script` sends the script, then
-            raise
-        except _UNAVAILABLE as error:
-            raise _unavailable(error) from error
-
-    @cached_property
-    def _shared(self) -> SharedConnection:
-        timeout = self.connection_pool.connection_kwargs["socket_timeout"]
-        return SharedConnection(self.connection_pool, timeout)
-
-    async def ask(self, *commands: Command) -> list[Any]:
-        """The answers to short commands that are sent together, on a connection that all callers share."""
-        try:
-            return await self._shared.ask(commands)
-        except NoScriptError:  # `db.rate_limits` sends the script, then
-            raise
-        except _UNAVAILABLE as error:
-            raise _unavailable(error) from error
-
-    def ask_now(self, *commands: Command) -> Answers | None:
-        """What `ask` asks, without waiting; None when no connection is open."""
-        return self._shared.ask_now(commands)
-
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """Close all connections."""
-        await self._shared.close()
-        await super().aclose(close_connection_pool)
-
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        """Commands that are sent together."""
-        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-
-
-def _unavailable(error: BaseException) -> StoreUnavailable:
-    if isinstance(error, ResponseError):
-        for mark, reason in _REFUSES_WRITES.items():
-            if mark in str(error):
-                return StoreFull("redis", f"Redis takes no new data: {reason}.")
-    return StoreUnavailable("redis", f"Redis did not answer: {str(error) or type(error).__name__}")
-
-
 def connect_redis(url: str, timeout: float = 0.5) -> Redis:
     """A client that returns bytes and waits at most `timeout` seconds for an answer. Opens nothing until it is used.
 
     Its commands and pipelines raise StoreUnavailable while Redis is away, too slow, or full.
     """
-    return _Client.from_url(
+    return Client.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
@@ -187,29 +121,6 @@ def document_keys(client_id: str) -> tuple[str, str]:
     """The key of the index of a client's automatic documents, and what the keys of the documents begin with."""
     name = blake2b(client_id.encode(), digest_size=12).hexdigest()
     return f"documents:{{{name}}}", f"document:{{{name}}}:"
-
-
-async def ask(redis: Redis, *commands: Command) -> list[Any]:
-    """The answers to short commands, on the connection that all callers share. Also raises NoScriptError."""
-    return await cast(_Client, redis).ask(*commands)
-
-
-def ask_now(redis: Redis, *commands: Command) -> Answers | None:
-    """Send what `ask` sends, without waiting: `answers_of` waits. None when no connection is open.
-
-    What others ask in the same round of the event loop goes with it, in one piece.
-    """
-    return cast(_Client, redis).ask_now(*commands)
-
-
-async def answers_of(asked: Answers) -> list[Any]:
-    """The answers to what `ask_now` sent. Raises what `ask` raises, and ConnectionLost: then one may ask again."""
-    try:
-        return await asked
-    except (NoScriptError, ConnectionLost):
-        raise
-    except _UNAVAILABLE as error:
-        raise _unavailable(error) from error
 
 
 async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[bytes]]:
@@ -408,5 +319,5 @@ async def await_hint(pubsub: PubSub, seconds: float) -> None:
         if not pubsub.subscribed:
             await pubsub.subscribe(SERVING_CHANGED)
         await pubsub.get_message(ignore_subscribe_messages=False, timeout=seconds)
-    except _UNAVAILABLE as error:
-        raise _unavailable(error) from error
+    except UNAVAILABLE as error:
+        raise unavailable(error) from error

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from db.cache import answers_of, ask, ask_now
 from db.postgres import Connection
+from db.redis_client import answers_of, ask, ask_now
 from db.redis_link import Answers, Command, ConnectionLost
 
 
