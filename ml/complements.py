@@ -16,7 +16,7 @@ from ml.nearest import top_lists
 LEAST_PEOPLE = 3  # who bought both in one order
 LEAST_LIFT = 1.2  # times as often as by chance an order with one item holds the other
 LARGEST = 100  # items: a larger order is a stock-up, and its pairs say little
-POPULARITY = 0.25
+POPULARITY = 0.25  # the power of the orders that hold the other item
 DAMPING = 5.0  # orders added to those of each item, so that few orders of an item say little
 
 

@@ -203,6 +203,13 @@ def decayed(rows: Table, as_of: int) -> NDArray[np.float64]:
     return result
 
 
+def orders_since(state: State, moments: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """The person's orders after each moment (seconds), among the newest that the state holds."""
+    times = np.sort(state.recent_orders["occurred"])
+    since: NDArray[np.intp] = len(times) - np.searchsorted(times, moments, side="right")
+    return since
+
+
 def age_of(moment: NDArray[np.uint32], as_of: int) -> NDArray[np.float64]:
     """The seconds from each moment to `as_of`; 0 for a later moment."""
     return np.maximum(as_of - moment.astype(np.float64), 0)

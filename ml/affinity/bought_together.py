@@ -1,4 +1,4 @@
-"""Items that complete one item: orders hold them together more often than chance would have it."""
+"""The list of what completes an item, from the table `together` that `ml.complements` makes in training."""
 
 import numpy as np
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ml.baselines.item_tables import source_weights
 from ml.masks import Mask, distinct, first_allowed, is_allowed
-from ml.state import State, Table, decayed
+from ml.state import State, Table, decayed, orders_since
 from ml.universe import Universe
 
 NEAREST, FOLLOWING, POPULAR = 200, 60, 100  # most candidates of each source, beside the person's own items
@@ -54,13 +54,6 @@ def gather_evidence(universe: Universe, state: State, as_of: int) -> ItemEvidenc
     return ItemEvidence(
         state.bought, sources, weights, near_lists, closeness, near, following, near_rows, following_rows
     )
-
-
-def orders_since(state: State, moments: NDArray[np.uint32]) -> NDArray[np.intp]:
-    """The person's orders after each moment."""
-    times = np.sort(state.recent_orders["occurred"])
-    since: NDArray[np.intp] = len(times) - np.searchsorted(times, moments, side="right")
-    return since
 
 
 def find_candidates(universe: Universe, evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) -> Candidates:

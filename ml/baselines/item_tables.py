@@ -13,7 +13,7 @@ from ml.baselines.ordering import Numbers, best_first
 from ml.evaluation import Method
 from ml.log import state_of
 from ml.rests import resting
-from ml.state import State, Table
+from ml.state import State, Table, orders_since
 from ml.universe import Universe
 
 ReadState = Callable[[Table, int], State]
@@ -32,9 +32,7 @@ def source_weights(state: State, fade: float) -> NDArray[np.float64]:
     """(bought,) the weight of each of a person's items: `fade` to the power of the orders since it was bought."""
     if fade == 1:
         return np.ones(len(state.bought))
-    orders = np.sort(state.recent_orders["occurred"])
-    since = len(orders) - np.searchsorted(orders, state.bought["last"], side="right")
-    weights: NDArray[np.float64] = np.power(fade, since.astype(np.float64))
+    weights: NDArray[np.float64] = np.power(fade, orders_since(state, state.bought["last"]).astype(np.float64))
     return weights
 
 
