@@ -68,7 +68,6 @@ async def _compared(
     from db.postgres import connect_pool
     from engine.models.evaluating import DEFAULTS, Question, check_methods, compare
 
-    check_methods(methods or DEFAULTS)
     settings = EventLake()
     question = Question(
         methods=methods if methods is not None else DEFAULTS,
@@ -78,6 +77,7 @@ async def _compared(
         holdout=_holdout(holdout) if holdout else None,
         lake=settings.lake_url if settings.lake_training else None,
     )
+    check_methods(question.methods)  # before anything is connected
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=1) as pool:
         with stage_progress() as report:
             return await compare(pool, stores.bundles.resolve(), question, report)

@@ -99,7 +99,6 @@ def _compare(log: Log, versions: list[AffinityModel], question: Question, report
         raise InvalidInput(f"There are no purchases {side} the cut {_date(cut)}.", field="cut")
     clockless = is_clockless(past)
     numbers = best_supported(past.kept, ITEM_LIMIT)
-    clockless = is_clockless(past)
     past = past.of_items(numbers)
     report("fitting the baselines", 0, 1)
     methods = baseline_methods(past, snapshot(past, numbers, cut, clockless=clockless), question.methods)

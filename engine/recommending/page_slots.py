@@ -56,7 +56,10 @@ _Key = tuple[_Looks, tuple[Hashable, ...]]  # what decides a list, but for its l
 
 
 def _keys(person: Person, requests: Sequence[ListRequest | Exception], *, distinct: bool) -> list[Key]:
-    """A key for each list of a page, as it depends on those before it; none when a request is wrong."""
+    """The keys under which the lists of a page are kept; none when a request is wrong.
+
+    Each names all requests of the page: what a list holds depends on the lists before it.
+    """
     wanted = [
         (one.items, one.first, tuple(one.viewed_items), one.personalize)
         for one in requests
@@ -191,7 +194,7 @@ class _Page:
         self._requests: dict[int, tuple[ListRequest, _Key]] = {}
         self._shown: list[int] = []  # item numbers
         self._revision = catalogue.revision  # of the masks in `_wanted`
-        self.made: dict[int, Page] = {}
+        self.made: dict[int, Page] = {}  # by place
         self.read: dict[bool, ReadPerson | Exception] = {}  # by whether a list is personalized
         self.failed: dict[int | None, Exception] = {}
 

@@ -98,7 +98,7 @@ class Recommender:
         self._views: dict[tuple[Hashable, ...], PersonView] = {}
         self._scored: dict[tuple[Hashable, ...], Scored] = {}
         self._shelves: dict[Person, dict[str, list[int]]] = {}  # what the first page of each placement shows
-        self._beside: dict[str, dict[str, NDArray[np.uint32]]] = {}  # what the first pages of an item's lists show
+        self._item_lists: dict[str, dict[str, NDArray[np.uint32]]] = {}  # what the first pages of an item's lists show
 
     async def for_person(self, person: Person, request: ListRequest) -> RecommendedList:
         """The items that this person most likely wants next.
@@ -187,7 +187,7 @@ class Recommender:
             return None
         shelves = self._shelves.get(person, {})
         shown = [np.array(numbers, np.uint32) for shelf, numbers in shelves.items() if shelf != request.shelf]
-        shown += [of for id in request.context_items for of in self._beside.get(id, {}).values()]
+        shown += [of for id in request.context_items for of in self._item_lists.get(id, {}).values()]
         return np.concatenate(shown) if shown else None
 
     def _remember_shown(self, person: Person, request: ListRequest, page: Page) -> None:
@@ -223,7 +223,7 @@ class Recommender:
                 return partial(similar, bundle.universe, item.number, allowed, fallback)
             return partial(_same_category, self._catalogue, item, fallback, allowed)
 
-        return await self._beside_item(f"item:{item.id}", item, request, score_allowed)
+        return await self._list_of_item(f"item:{item.id}", item, request, score_allowed)
 
     async def bought_with(self, item: Item, request: ListRequest) -> RecommendedList:
         """What completes an item: the same orders hold it. Nothing fills the list."""
@@ -231,11 +231,12 @@ class Recommender:
         def score_allowed(bundle: AffinityModel | None, allowed: Mask) -> Select:
             return partial(bought_together, bundle.universe if bundle else None, item.number, allowed)
 
-        return await self._beside_item(f"with:{item.id}", item, request, score_allowed)
+        return await self._list_of_item(f"with:{item.id}", item, request, score_allowed)
 
-    async def _beside_item(
-        self, name: str, item: Item, request: ListRequest, score: Callable[[AffinityModel | None, Mask], Select]
+    async def _list_of_item(
+        self, name: str, item: Item, request: ListRequest, score_allowed: Callable[[AffinityModel | None, Mask], Select]
     ) -> RecommendedList:
+        """A list that is the same for everybody, without the item and its variants; `name` is that of the list."""
         pin, bundle = await self._pinned(name, request.after)
         key, source = (None, (name, request.items, request.first)), self._models
         async with self._turns:
@@ -245,11 +246,11 @@ class Recommender:
                 allowed, _ = allowed_by(catalogue, request)
                 allowed[item.number] = False
                 allowed[catalogue.variants_of(np.array([item.number], np.uint32))] = False
-                page = cut_page(catalogue, name, pin, allowed, request.first, partial(score, bundle))
+                page = cut_page(catalogue, name, pin, allowed, request.first, partial(score_allowed, bundle))
                 self._keep(key, source, bundle, request, page)
         if request.after is None:
-            beside = self._beside.setdefault(item.id, {})
-            beside.setdefault(name, np.array(page.numbers, np.uint32))
+            lists = self._item_lists.setdefault(item.id, {})
+            lists.setdefault(name, np.array(page.numbers, np.uint32))
         return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
 
     async def trending(self, window: timedelta, request: ListRequest, reads: Share) -> RecommendedList:
