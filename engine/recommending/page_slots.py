@@ -26,7 +26,7 @@ from engine.recommending.recommendations import (
 from engine.recommending.serving_models import ServingModels
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, select, view_person
-from ml.affinity.together import WantedList, looking_at, narrow, score_together
+from ml.affinity.several_lists import WantedList, looking_at, narrow, score_together
 from ml.masks import Mask
 from ml.state import State
 

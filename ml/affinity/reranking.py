@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.ranking import PersonView, Scored, apply_lifts, fallback_scores
-from ml.affinity.together import score_pairs
+from ml.affinity.several_lists import score_pairs
 from ml.fallback import Fallback
 from ml.masks import Mask, is_allowed, mask_of, without
 

@@ -16,7 +16,7 @@ from engine.recommending import page_slots
 from engine.recommending.page_slots import PageMaker
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, RecommendedList
-from ml.affinity.together import score_together
+from ml.affinity.several_lists import score_together
 from tests.fixtures.gateway import MakeBundle, Serve
 
 ANNA = Person("user", "anna")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import Scored, score, select, view_person
-from ml.affinity.together import WantedList, looking_at, narrow, score_together
+from ml.affinity.several_lists import WantedList, looking_at, narrow, score_together
 from ml.fallback import Fallback
 from ml.state import State, Table, fold
 
