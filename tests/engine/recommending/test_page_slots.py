@@ -113,7 +113,7 @@ async def test_a_page_that_names_very_many_items_is_not_kept(shop: Gateway) -> N
             await maker.make(ANNA, requests, lambda _, listed: listed.page.numbers, distinct=False)
         return ANNA in shop.models.lists
 
-    assert not await keeps(500), "its keys would be measured for long, and take the place of everybody's lists"
+    assert not await keeps(100), "its keys would be measured for long, and take the place of everybody's lists"
     assert await keeps(10)
 
 
