@@ -86,7 +86,7 @@ async def take(redis: Redis, charges: Sequence[Charge]) -> Taken:
 
 
 def begin(redis: Redis, charges: Sequence[Charge]) -> Answers | None:
-    """Ask for the units in one piece with what else is asked now: `finish` waits. None when no connection is open."""
+    """Ask for the units in one piece with what else is asked now: `finish` waits. None when no connection takes it."""
     return ask_now(redis, _command(charges))
 
 

@@ -55,7 +55,7 @@ class Client(Redis):
             raise unavailable(error) from error
 
     def ask_now(self, *commands: Command) -> Answers | None:
-        """What `ask` asks, without waiting; None when no connection is open."""
+        """What `ask` asks, without waiting; None when no connection takes it."""
         return self._shared.ask_now(commands)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
@@ -83,7 +83,7 @@ async def ask(redis: Redis, *commands: Command) -> list[Any]:
 
 
 def ask_now(redis: Redis, *commands: Command) -> Answers | None:
-    """Send what `ask` sends, without waiting: `answers_of` waits. None when no connection is open.
+    """Send what `ask` sends, without waiting: `answers_of` waits. None when no connection takes it.
 
     What others ask in the same round of the event loop goes with it, in one piece.
     """

@@ -13,7 +13,7 @@ from redis.asyncio import Connection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core.single_flight import SingleFlight
-from db.redis_link import Answers, Command, ConnectionLost, Link
+from db.redis_link import Answers, Command, ConnectionLost, Link, TooManyWaiting
 
 FIRST_PAUSE: Final = 0.05  # seconds between the second failure to open a connection and the next try; then it doubles
 LONGEST_PAUSE: Final = 1.0  # seconds
@@ -43,12 +43,15 @@ class SharedConnection:
             return await (await self._opened()).ask(commands)
 
     def ask_now(self, commands: Sequence[Command]) -> Answers | None:
-        """Send commands on the open connection: the answers that will come. None when no connection is open.
+        """Send commands on the open connection: the answers that will come. None when it takes none; `ask` says why.
 
-        What `ask` raises is in the answers; a connection that is lost is not opened again.
+        What is wrong later is in the answers; a connection that is lost is not opened again.
         """
         link = self._link
-        return None if link is None or link.lost else link.ask(commands)
+        try:
+            return None if link is None or link.lost else link.ask(commands)
+        except TooManyWaiting:
+            return None
 
     async def close(self) -> None:
         """Close the connection for good. Whoever waits for an answer gets an error."""

@@ -97,9 +97,10 @@ def _listed(words: str | None) -> list[str] | None:
 def _seconds(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        in_utc = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise WrongCommand(f"--cut: {text!r} is no date: write 2026-01-31 or 2026-01-31T12:00:00Z.") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return int(in_utc.timestamp())
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -3,7 +3,7 @@
  *
  * Nothing is stored, observed or sent before the person consents. Events wait in localStorage until the server has
  * them, with their own id and time: sending one again changes nothing. Each tab keeps its own; those of a tab that is
- * gone are sent by the next one.
+ * gone are sent by the next one. What a user did is never sent with the token of somebody else: it is dropped.
  */
 
 export interface Options {
@@ -39,8 +39,8 @@ export interface Penchant {
   /** Send what waits now. */
   flush(): Promise<void>;
   /**
-   * The person signs in or out without a new page: send what waits with the token so far, then ask for a new one. Let
-   * your server join the guest to the user with `identify`.
+   * The person signs in or out without a new page: send what waits with the token so far, then ask for a new one. What is
+   * reported from this call on is the new person's. Let your server join the guest to the user with `identify`.
    */
   identify(): Promise<void>;
 }
@@ -56,6 +56,20 @@ const LONGEST_PAUSE = 300_000; // milliseconds between two tries
 const TRACK = `mutation Track($events: [EventInput!]!) {
   trackEvents(events: $events) { results(only: [RETRY, REJECTED]) { index outcome field message } } }`;
 
+/** `by` is the user who did it. Undefined: a guest, or whoever the next token names. NEXT: whoever follows. */
+type Waiting = TrackedEvent & { by?: string };
+const NEXT = "";
+
+/** The user whom a token names; undefined for a guest's token, and for one that cannot be read. */
+const userOf = (token: string): string | undefined => {
+  try {
+    const { sub } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+    return sub.startsWith("urn:penchant:guest:") ? undefined : sub;
+  } catch {
+    return undefined;
+  }
+};
+
 interface Result {
   index: number;
   outcome: string;
@@ -66,8 +80,10 @@ interface Result {
 /** Start. Items are elements with `data-item-id`, inside or with `data-impression-id`. */
 export function start(options: Options): Penchant {
   let allowed = false;
-  let queue: TrackedEvent[] = [];
+  let queue: Waiting[] = [];
   let token: string | undefined;
+  let user: string | undefined; // whom the token names
+  let leaving = false; // `identify` sends what waits
   let timer: ReturnType<typeof setTimeout> | undefined;
   let due = Infinity;
   let sending: Promise<void> | undefined;
@@ -98,9 +114,9 @@ export function start(options: Options): Penchant {
   let guest: string | null = null;
 
   const keep = (): void => write(own, queue.length ? JSON.stringify(queue) : null);
-  const kept = (name: string): TrackedEvent[] => {
+  const kept = (name: string): Waiting[] => {
     try {
-      return JSON.parse(read(name) ?? "[]") as TrackedEvent[];
+      return JSON.parse(read(name) ?? "[]") as Waiting[];
     } catch {
       return []; // another program wrote there
     }
@@ -139,7 +155,8 @@ export function start(options: Options): Penchant {
   };
   const put = (event: TrackedEvent): void => {
     if (!allowed) return;
-    queue.push({ id: crypto.randomUUID(), occurredAt: new Date().toISOString(), ...event });
+    const by = leaving ? NEXT : user;
+    queue.push({ id: crypto.randomUUID(), occurredAt: new Date().toISOString(), ...event, by });
     queue.splice(0, queue.length - MOST_WAITING);
     keep();
     if (!failures) plan(queue.length < MOST_SENT ? LINGER : 0);
@@ -149,7 +166,8 @@ export function start(options: Options): Penchant {
     seen.clear();
   };
 
-  const ask = (events: TrackedEvent[]): Promise<Response> => {
+  const ask = (sent: Waiting[]): Promise<Response> => {
+    const events = sent.map((event) => ({ ...event, by: undefined }));
     const body = JSON.stringify({ query: TRACK, variables: { events } });
     return fetch(options.url, {
       method: "POST",
@@ -160,8 +178,8 @@ export function start(options: Options): Penchant {
   };
 
   /** Take the events off the queue that the answer settles. False: send the rest later. */
-  const settle = (sent: TrackedEvent[], results: Result[]): boolean => {
-    const again = new Set<TrackedEvent>();
+  const settle = (sent: Waiting[], results: Result[]): boolean => {
+    const again = new Set<Waiting>();
     for (const { index, outcome, field, message } of results) {
       const event = sent[index];
       if (!event) continue;
@@ -183,15 +201,22 @@ export function start(options: Options): Penchant {
     const found = await options.token(sender ?? "");
     if (guest !== sender) return false;
     token = found;
+    user = userOf(found);
+    queue.forEach((event) => (event.by ||= user));
     return true;
   };
 
   const send = async (): Promise<boolean> => {
-    const sent = queue.slice(0, most);
     if (token === undefined && !(await renew())) return false;
+    const sender = user;
+    queue = queue.filter(({ by }) => !by || by === sender); // another user's token would make them that user's
+    const sent = queue.filter(({ by }) => by !== NEXT).slice(0, most);
+    keep();
+    if (!sent.length) return false;
     let answer = await ask(sent);
     if (answer.status === 401) {
       if (!(await renew())) return false;
+      if (user !== sender) return true;
       answer = await ask(sent);
     }
     if (answer.status === 429 || answer.status >= 500) {
@@ -305,7 +330,7 @@ export function start(options: Options): Penchant {
     removeEventListener("online", sendNow);
     inView.forEach((waiting) => clearTimeout(waiting));
     clearTimeout(timer);
-    [guest, token, queue, reported, due, failures] = [null, undefined, [], new Set(), Infinity, 0];
+    [guest, token, user, queue, reported, due, failures] = [null, undefined, undefined, [], new Set(), Infinity, 0];
     inView.clear();
     seen.clear();
     leave?.();
@@ -313,8 +338,14 @@ export function start(options: Options): Penchant {
     names().forEach((name) => write(name, null));
   };
   const identify = async (): Promise<void> => {
+    putSeen();
+    leaving = true;
     await flush();
-    token = undefined;
+    leaving = false;
+    token = user = undefined;
+    queue.forEach((event) => (event.by ||= undefined));
+    keep();
+    if (queue.length) plan(LINGER);
   };
   consent(options.consent ?? false);
   return {

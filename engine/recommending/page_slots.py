@@ -32,6 +32,7 @@ from ml.state import State
 
 MAX_SLOTS: Final = 12  # lists of a page
 SLOT_TIME: Final = 3.0  # seconds from the beginning of a page, after which a list that is not made is late
+LARGEST_KEY: Final = 20_000  # characters: a page that names more is not kept. To measure 1 MB takes 4 ms, for each list
 READ_TIME: Final = 2.0  # seconds, after which a page is made without the person's history
 
 MadeT = TypeVar("MadeT")
@@ -147,6 +148,8 @@ class PageMaker:
     def _keep(self, keys: Sequence[Key], page: "_Page") -> None:
         """Keep all lists at once, so that lists of two pages never mix."""
         models = self._models
+        if len(repr(keys[0])) > LARGEST_KEY:
+            return
         if self._bundle is models.current and page.fallback is models.fallback(self._bundle):
             for place, key in enumerate(keys):
                 models.lists.keep(key, page.source, self._bundle, page.fallback, page.made[place])

@@ -161,6 +161,10 @@ def test_a_version_that_learned_from_the_test_span_is_refused(evaluate: Evaluate
     [
         (["--cut", "yesterday"], "--cut: 'yesterday' is no date: write 2026-01-31 or 2026-01-31T12:00:00Z."),
         (
+            ["--cut", "0001-01-01T00:00:00+14:00"],
+            "--cut: '0001-01-01T00:00:00+14:00' is no date: write 2026-01-31 or 2026-01-31T12:00:00Z.",
+        ),
+        (
             ["--methods", "magic"],
             f"There is no method 'magic'; known: {', '.join((*DEFAULTS, 'xgboost', 'lightgbm'))}.",
         ),

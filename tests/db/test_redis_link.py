@@ -17,7 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from cli.stack.stores import temporary_stack
 from core.errors import StoreUnavailable
 from db.cache import connect_redis
-from db.redis_client import ask
+from db.redis_client import ask, ask_now
 from db.redis_link import ConnectionLost, Link, TooManyWaiting
 from db.shared_connection import SharedConnection
 from tests.faults import Relay, eventually
@@ -225,6 +225,20 @@ async def test_more_calls_than_may_wait_are_refused_and_cost_the_others_nothing(
     assert found[:3] == [[b"%d" % n] for n in range(3)]
     assert await link.ask([("ECHO", "again")]) == [b"again"]
     await link.close()
+
+
+async def test_what_is_asked_in_passing_is_not_sent_where_too_many_wait(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = SharedConnection(client.connection_pool, LONG)
+    monkeypatch.setattr(client, "_shared", shared)
+    assert await square(client, 3) == 9
+    assert shared._link is not None
+    shared._link._most_waiting = 0
+    assert ask_now(client, ("GET", 3)) is None, "its caller then asks, and learns why"
+    with pytest.raises(StoreUnavailable, match="Too many commands wait"):
+        await square(client, 3)
+    await shared.close()
 
 
 @pytest.mark.parametrize("command", [("GET", "large"), ("LRANGE", "list", 0, -1)])

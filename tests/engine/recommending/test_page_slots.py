@@ -103,6 +103,20 @@ async def test_an_equal_page_is_ranked_again_only_after_a_change(
     assert len(scored) == before + 4
 
 
+async def test_a_page_that_names_very_many_items_is_not_kept(shop: Gateway) -> None:
+    turns = OneAtATime(shop.turns, "tests")
+
+    async def keeps(count: int) -> bool:
+        requests = [ListRequest(3, exclude=[f"{place}-{number:060}" for number in range(count)]) for place in range(12)]
+        for _ in range(2):  # the first request builds the person's base
+            maker = PageMaker(shop.catalogue, shop.models, PersonLoader(shop.people), turns, shop.models.current)
+            await maker.make(ANNA, requests, lambda _, listed: listed.page.numbers, distinct=False)
+        return ANNA in shop.models.lists
+
+    assert not await keeps(100), "its keys would be measured for long, and take the place of everybody's lists"
+    assert await keeps(10)
+
+
 def viewed(item: str) -> Any:
     now = clock.now()
     raw = {"id": "v", "type": "VIEW", "userId": ANNA.id, "itemId": item, "occurredAt": now.isoformat()}
