@@ -19,11 +19,14 @@ class TimedBlock:
         self.due = seconds  # on the monotonic clock, once it runs
 
     def __enter__(self) -> Self:
-        current = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        current = asyncio.current_task(loop)
         assert current is not None
         self._task = current
         self.due += monotonic()
-        _timers.add(self)
+        if loop is not _timers.loop:
+            _timers.begin(loop)
+        _timers.blocks[self] = None
         return self
 
     def __exit__(
@@ -64,12 +67,9 @@ class _Timers(local):
         self.loop: asyncio.AbstractEventLoop | None = None  # whose timer runs
         self.blocks: dict[TimedBlock, None] = {}
 
-    def add(self, block: TimedBlock) -> None:
-        loop = asyncio.get_running_loop()
-        if loop is not self.loop:
-            self.loop, self.blocks = loop, {}
-            loop.call_later(TICK, self.tick, loop)
-        self.blocks[block] = None
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop, self.blocks = loop, {}
+        loop.call_later(TICK, self.tick, loop)
 
     def tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = monotonic()

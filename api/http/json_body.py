@@ -1,6 +1,6 @@
 """Reads JSON from callers within bounds: so many values, so deep. Checked before anything looks at the values."""
 
-from collections.abc import AsyncIterator, Hashable, Iterable
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -101,7 +101,8 @@ def count_nodes(value: Any, name: str) -> int:
             nodes += len(outer)
             if nodes > MAX_NODES:
                 raise too_many(name)
-            inner += [child for child in _children(outer) if child.__class__ in _CONTAINERS]
+            children = outer.values() if outer.__class__ is dict else outer
+            inner += [child for child in children if child.__class__ in _CONTAINERS]
         level = inner
     return nodes
 
@@ -109,10 +110,6 @@ def count_nodes(value: Any, name: str) -> int:
 def _marks_outside_strings(text: bytes) -> bytes:
     marks = text.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NO_MARKS)
     return b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # a pair of quotes with nothing between is left out
-
-
-def _children(container: Any) -> Iterable[Any]:
-    return container.values() if container.__class__ is dict else container
 
 
 def _too_many_at_once() -> Overloaded:

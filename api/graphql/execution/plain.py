@@ -6,6 +6,8 @@ graphql-core completes the same value from the start, with its own errors and pa
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from graphql import (
@@ -30,7 +32,7 @@ Completer = Callable[[Any], Any]
 PlainFields = tuple[tuple[str, str, Completer], ...]  # response name, attribute, completer
 
 _INT = 2**31
-_SCALARS = frozenset({str, int, float, bool, dict, list})
+_SCALARS = frozenset({str, int, float, bool, dict, list, datetime, Decimal})
 
 
 class NotPlain(Exception):

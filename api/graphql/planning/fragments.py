@@ -21,7 +21,7 @@ def fragments_of(
     `varying` are the indices of the arguments in `given` that differ from request to request. Rows whose arguments are
     not short scalars are completed without the store.
     """
-    keys = [key_of(given[at]) for at in varying]
+    keys = [key_of(given[at]) for at in varying] if varying else ()
     if None in keys:
         return [complete(row, given) for row in rows]
     store, versions, shelf = rows.fragments, rows.versions(), (selection, rows.shared, *keys)

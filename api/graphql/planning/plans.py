@@ -33,7 +33,7 @@ class Plans:
         if self._deciding is None:
             executor = make_executor()
             self._deciding = tuple(sorted(_deciding_variables(executor.operation, executor.fragments.values())))
-        key = tuple([variables.coerced.get(name) for name in self._deciding])
+        key = tuple([variables.coerced.get(name) for name in self._deciding]) if self._deciding else ()
         if key not in self._plans:
             if len(self._plans) >= _MAX_PLANS:  # compiling more, again and again, would cost more than it saves
                 return None

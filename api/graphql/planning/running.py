@@ -12,7 +12,7 @@ from graphql.pyutils import gather_with_cancel
 
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
-from api.graphql.planning.plan import Fields, Step
+from api.graphql.planning.plan import Call, Fields, Step
 
 _DONE: Final = "done"  # what is known of a field: its answer,
 _ANSWERED: Final = "answered"  # or a coroutine of graphql-core that handles its errors,
@@ -94,27 +94,35 @@ class Run:
     def _step(self, step: Step, source: Any) -> tuple[Any, str]:
         """The answer for one field, or something to await, and which of both. As graphql-core's `execute_field`."""
         if step.call is None:
-            if step.typename:
-                return step.typename, _DONE
-            result = self.executor.execute_field(step.parent, source, step.details, step.path, None)
-            return result, _ANSWERED if result.__class__ is CoroutineType else _DONE
+            return self._without_call(step, source)
         if step.permissions and not self._scopes >= step.scopes:
-            for permission in step.permissions:
-                if not permission.allows(self.context.viewer, source):
-                    permission().on_unauthorized()
-        value = self._resolved(step, source)
-        if value.__class__ is not step.expected and self._is_awaitable(value):
+            self._check(step, source)
+        value = self._resolved(step, step.call, source)
+        kind = value.__class__
+        if kind is CoroutineType or (kind is not step.expected and self._is_awaitable(value)):
             return value, _CALLED
         completed = self._completed(step, value)
         return completed, _RESOLVED if completed.__class__ is CoroutineType else _DONE
 
-    def _resolved(self, step: Step, source: Any) -> Any:
+    def _without_call(self, step: Step, source: Any) -> tuple[Any, str]:
+        """The answer for a field that graphql-core resolves, or something to await, and which of both."""
+        if step.typename:
+            return step.typename, _DONE
+        result = self.executor.execute_field(step.parent, source, step.details, step.path, None)
+        return result, _ANSWERED if result.__class__ is CoroutineType else _DONE
+
+    def _check(self, step: Step, source: Any) -> None:
+        """Raise what the first permission raises that does not allow the viewer this field."""
+        for permission in step.permissions:
+            if not permission.allows(self.context.viewer, source):
+                permission().on_unauthorized()
+
+    def _resolved(self, step: Step, call: Call, source: Any) -> Any:
         """What the field's resolver returns: a value, or something to await."""
-        call = step.call
-        assert call is not None
         if call.function is None:
             return getattr(source, call.declared.python_name)
-        arguments = call.arguments.read(self._variables, self.context)
+        constant = call.arguments.constant
+        arguments = dict(constant) if constant is not None else call.arguments.read(self._variables, self.context)
         if call.arguments.info is not None:
             arguments[call.arguments.info] = _StepInfo(self, step)
         if call.source == "":

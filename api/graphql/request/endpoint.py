@@ -1,11 +1,11 @@
 """The /graphql endpoint: an ASGI app that answers GraphQL over HTTP with our own executor."""
 
-from collections.abc import AsyncIterator, Awaitable, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import structlog
 from graphql import ExecutionResult, GraphQLError
@@ -100,6 +100,9 @@ class Accepts(NamedTuple):
     events: bool
 
 
+_NO_ACCEPT: Final = JSON, Accepts(True, False)
+
+
 class GraphQLEndpoint:
     """An ASGI app for one path. `scope["state"]` must have `gateway` and `verifier`, see `api.app.LifespanState`.
 
@@ -125,8 +128,7 @@ class GraphQLEndpoint:
             await send_page(send)
             return
         request_id = scope["state"].get("request_id", "")
-        kind = choose_media_type(headers)
-        scope["state"]["accepts"] = Accepts(kind is not None, accepts_events(headers))
+        kind, scope["state"]["accepts"] = _accepted(headers)
         try:
             viewer = await self._admit(scope, headers)
             answered = await self._answer(scope, receive, headers, viewer)
@@ -169,7 +171,7 @@ class GraphQLEndpoint:
 
     async def _answer(self, scope: Scope, receive: Receive, headers: Headers, viewer: Viewer) -> Answered:
         """Answer an operation; raises RequestRefused, also when it takes too long."""
-        if not any(scope["state"]["accepts"]):
+        if scope["state"]["accepts"] == (False, False):
             raise not_acceptable()
         if scope["method"] == "GET":
             request = read_query_string(scope["query_string"])
@@ -208,10 +210,10 @@ class GraphQLEndpoint:
             await documents.keep(viewer, source.text, source.registered)
         operation = document.operation(request.operation_name)
         summary_of(scope).operation = operation.label
-        policy = public_policy(scope["method"], request, source, operation)
+        policy = public_policy(request, source, operation) if scope["method"] == "GET" else None
         check_tokenless(viewer, policy is not None)
-        cost = self._check(scope["method"], viewer, document, operation, request.variables)
-        units = ceil(cost / COST_OF_UNIT)
+        self._check(scope["method"], viewer, operation)
+        units = ceil(self._documents.cost(document, operation, request.variables) / COST_OF_UNIT)
         if operation.is_subscription:
             return await self._subscribe(scope, document, operation, request, viewer, units)
         if not scope["state"]["accepts"].json:
@@ -224,13 +226,18 @@ class GraphQLEndpoint:
         if policy is not None:
             context.viewer, context.shown = without_person(viewer), {}
             scope["state"]["keeping"] = Keeping(policy, context.shown)
+        run = partial(self._result, document, operation, request, context, units, scope, receive, place)
+        if _is_dear(operation, units):
+            run = partial(self._in_dear_place, viewer.caller, run)
+        if not telemetry.tracing():
+            return answer_to_result(await run(), request_id)
         with telemetry.span(operation.span):
-            if _is_dear(operation, units):
-                async with self._dear_place(viewer.caller):
-                    result = await self._result(document, operation, request, context, units, scope, receive, place)
-            else:
-                result = await self._result(document, operation, request, context, units, scope, receive, place)
+            result = await run()
         return answer_to_result(result, request_id)
+
+    async def _in_dear_place(self, caller: Hashable, run: Callable[[], Awaitable[ExecutionResult]]) -> ExecutionResult:
+        async with self._dear_place(caller):
+            return await run()
 
     async def _result(
         self,
@@ -244,12 +251,16 @@ class GraphQLEndpoint:
         place: AsyncExitStack | None,
     ) -> ExecutionResult:
         gateway, viewer = context.gateway, context.viewer
-        inputs = self._documents.inputs(document, operation, viewer.scopes)
+        inputs = operation.inputs
+        if not inputs.scopes <= viewer.scopes:
+            inputs = self._documents.inputs(document, operation, viewer.scopes)
         if request.nodes <= _VERY_FEW_NODES:
             variables = self._check_and_coerce(inputs, request)
         else:
             variables = await self._coerce(inputs, request, viewer, gateway.turns)
-        gateway.deprecated_uses.note(viewer.client_id, operation.deprecations.used(request.variables))
+        deprecated = operation.deprecations.used(request.variables)
+        if deprecated:
+            gateway.deprecated_uses.note(viewer.client_id, deprecated)
         if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
             return await self._run(document, operation, variables, context)
         if place is not None:
@@ -330,15 +341,12 @@ class GraphQLEndpoint:
             raise refusal_of(error) from None
         return coerce_variables(self._schema, inputs, request.variables)
 
-    def _check(
-        self, method: str, viewer: Viewer, document: Document, operation: Operation, variables: Mapping[str, Any]
-    ) -> int:
-        """The cost of an operation that this viewer may run."""
+    def _check(self, method: str, viewer: Viewer, operation: Operation) -> None:
+        """Raise RequestRefused for an operation that this viewer may not run, or not by this HTTP method."""
         if method == "GET" and not (operation.is_query or operation.is_subscription):
             raise MethodRefused("POST", "Mutations need POST.")
         if operation.measured.introspects and "schema:read" not in viewer.scopes:
             raise RequestRefused("FORBIDDEN", "Introspection needs the scope schema:read.", 403)
-        return self._documents.cost(document, operation, variables)
 
     def _run(
         self, document: Document, operation: Operation, variables: VariableValues, context: Context
@@ -360,6 +368,14 @@ class GraphQLEndpoint:
             return result if isinstance(result, ExecutionResult) else await result
         finally:
             del executor.async_helpers  # they hold the executor: all that the request read would wait for a collection
+
+
+def _accepted(headers: Headers) -> tuple[str | None, Accepts]:
+    """The media type of one JSON answer, None for a caller who cannot read it; and all that the caller can read."""
+    if b"accept" not in headers:
+        return _NO_ACCEPT
+    kind = choose_media_type(headers)
+    return kind, Accepts(kind is not None, accepts_events(headers))
 
 
 def _is_dear(operation: Operation, units: int) -> bool:

@@ -121,7 +121,9 @@ def _graphql_request(parameters: dict[str, Any], nodes: int) -> GraphQLRequest:
         raise _bad_request("variables must be an object.")
     if not isinstance(extensions, dict | None):
         raise _bad_request("extensions must be an object.")
-    document_id = _read_document_id(parameters, extensions or {})
+    document_id = None
+    if extensions or "documentId" in parameters:
+        document_id = _read_document_id(parameters, extensions or {})
     if (document_id is None or query is not None) and (not isinstance(query, str) or not query):
         raise _bad_request("query must be a string with a GraphQL document.")
     return GraphQLRequest(query, name or None, variables or {}, nodes, document_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Self, cast
+from typing import Annotated, Any, Final, Self
 
 import strawberry
 
@@ -83,15 +83,15 @@ class RecommendationConnection:
         page, model = listed.page, strawberry.ID(listed.bundle.id) if listed.bundle else None
         signer = context.gateway.signer
         impression = None if preview else strawberry.ID(new_impression(signer, placement, model, page))
-        edges = EdgeColumns.of(context, page, impression, person, market)
+        edges: Any = EdgeColumns.of(context, page, impression, person, market)
         return cls(
             impression_id=impression,
             placement=placement,
             model_version=model,
             as_of=datetime.fromtimestamp(page.pin.as_of, UTC),
             degraded=listed.degraded,
-            edges=cast(list[RecommendationEdge], edges),
-            nodes=cast(list[Item], edges.node()),
+            edges=edges,
+            nodes=edges.node(),
             page=page,
         )
 

@@ -1,10 +1,13 @@
 """Relay's Node: one opaque id for every object that can be fetched again."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
 
 import strawberry
 
 from core.errors import InvalidInput
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 @strawberry.interface(description="An object that `node` can fetch again by its `nodeId`.")
@@ -18,7 +21,8 @@ class Node:
 
 def node_id_of(kind: str, own_id: str) -> strawberry.ID:
     """The nodeId of the object of the GraphQL type `kind` with the id `own_id`."""
-    return strawberry.ID(urlsafe_b64encode(f"{kind}:{own_id}".encode()).rstrip(b"=").decode())
+    text = b2a_base64(f"{kind}:{own_id}".encode(), newline=False)
+    return strawberry.ID(text.translate(_URL_SAFE, b"=").decode())
 
 
 def read_node_id(node_id: str) -> tuple[str, str]:

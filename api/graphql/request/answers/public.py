@@ -32,13 +32,13 @@ class PublicViewer(Viewer):
         return self.payer
 
 
-def public_policy(method: str, request: GraphQLRequest, source: Source, operation: Operation) -> CachePolicy | None:
-    """The policy of a request whose answer everybody may get; None for any other.
+def public_policy(request: GraphQLRequest, source: Source, operation: Operation) -> CachePolicy | None:
+    """The policy of a GET request whose answer everybody may get; None for any other.
 
     It must name its document by the SHA-256: other ids are of one client, and name other documents for others.
     """
     by_digest = source.trusted is not None and request.document_id == source.trusted
-    return operation.cache_policy if method == "GET" and by_digest else None
+    return operation.cache_policy if by_digest else None
 
 
 def without_person(viewer: Viewer) -> Viewer:

@@ -107,6 +107,8 @@ class EdgeColumns(Columns["RecommendationEdge"]):
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        fragments = table.context.gateway.catalogue.fragments
+        self._items = ItemColumns(fragments, table.shown, table.versions, table.market)
 
     @classmethod
     def of(
@@ -161,8 +163,7 @@ class EdgeColumns(Columns["RecommendationEdge"]):
 
     def node(self) -> ItemColumns:
         """The items."""
-        table = self._table
-        return ItemColumns(table.context.gateway.catalogue.fragments, table.shown, table.versions, table.market)
+        return self._items
 
 
 @kept_as(ReasonColumns)
