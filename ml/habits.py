@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 class Habits:
     """Arrays (items,) of the bought items, by item. At most BYTES of memory for each."""
 
+    items: NDArray[np.uint32]  # catalogue numbers, ascending
     first: Floats  # seconds of the first purchase
     last: Floats
     decayed: Floats  # purchases, each halved every half-life, as of `last`
@@ -32,13 +33,14 @@ class Habits:
     @classmethod
     def of(cls, bought: Table, orders: int, recent_orders: Table, open_lines: Table) -> Self:
         """The habits of a state with these rows of bought items, by item, and so many orders."""
+        items = np.ascontiguousarray(bought["item"])
         first, last = bought["first"].astype(np.float64), bought["last"].astype(np.float64)
         lines = np.maximum(bought["lines"].astype(np.float64), 1)
         times = np.sort(recent_orders["occurred"])
         since = len(times) - np.searchsorted(times, np.ascontiguousarray(bought["last"]), side="right")
         span = len(times) - np.searchsorted(times, np.ascontiguousarray(bought["first"]))
         rate = np.minimum(lines / np.maximum(span, 1), MOST_RATE)  # purchases per order since it was first bought
-        slow, fast, gaps = _of_lines(np.ascontiguousarray(bought["item"]), recent_orders["order"], open_lines)
+        slow, fast, gaps = _of_lines(items, recent_orders["order"], open_lines)
         fixed = {
             "bought": np.ones(len(bought)),
             "lines": np.log1p(lines),
@@ -52,10 +54,10 @@ class Habits:
         }
         gap = np.where(lines > 1, (last - first) / DAY / np.maximum(lines - 1, 1), np.nan)
         decayed = bought["decayed"].astype(np.float64)
-        return cls(first, last, decayed, gap, np.array(FIXED.ordered(fixed), np.float32), gaps)
+        return cls(items, first, last, decayed, gap, np.array(FIXED.ordered(fixed), np.float32), gaps)
 
 
-BYTES = 4 * 8 + len(FIXED) * 4 + 4 * 8  # of one item
+BYTES = 4 + 4 * 8 + len(FIXED) * 4 + 4 * 8  # of one item
 
 
 def _of_lines(

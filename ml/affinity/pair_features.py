@@ -46,10 +46,10 @@ FEATURES = Columns(
 )
 # they mean nothing in a log without a clock
 BY_CLOCK = ("decayed", "recency", "own_gap", "due", "age", "gap", "tempo", "quiet", *HABIT_BY_CLOCK)
-EVIDENCE = Columns(("near", "next"))
-OWN_AND_HABIT = Columns((*OWN, *HABIT))
-_OWN, _ITEM, _PERSON = FEATURES.span(OWN), FEATURES.span(COLUMNS), FEATURES.span(PERSON)
-_HABIT, _EVIDENCE = FEATURES.span(HABIT), FEATURES.span(EVIDENCE)
+PAIR = Columns((*OWN, *HABIT, "near", "next"))  # the features that neither the item nor the person has alone
+_ITEM, _PERSON = FEATURES.span(COLUMNS), FEATURES.span(PERSON)
+_PAIR = np.array([FEATURES.index(name) for name in PAIR])
+_BY_PERSON = Columns((*OWN, *HABIT))  # the first of PAIR
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +57,8 @@ class Pairs:
     """The features of one person with items, in the parts that they are computed in."""
 
     rows: NDArray[np.int32]  # (pairs,) of the items in the universe
-    evidence: NDArray[np.float32]  # (pairs, EVIDENCE)
     person: NDArray[np.float32]  # (PERSON,)
-    own: NDArray[np.intp]  # (own,) positions of the items that the person bought
-    habits: NDArray[np.float32]  # (own, OWN_AND_HABIT); of any other pair they are 0
+    features: NDArray[np.float32]  # (PAIR, pairs)
 
 
 def pairs_of(
@@ -75,16 +73,15 @@ def pairs_of(
 
     `near` and `following` are the evidence of `ml.affinity.candidates` for each pair.
     """
-    evidence = np.empty((len(numbers), len(EVIDENCE)), np.float32)
-    evidence[:, 0], evidence[:, 1] = near, following
-    person = np.array(PERSON.ordered(_person(state, as_of)), np.float32)
-    items = state.bought["item"]
-    own, habits = np.empty(0, np.intp), np.empty((0, len(OWN_AND_HABIT)), np.float32)
+    features = np.zeros((len(PAIR), len(numbers)), np.float32)
+    features[-2], features[-1] = near, following
+    items = state.habits.items
     if len(items) and len(numbers):
         place = np.minimum(np.searchsorted(items, numbers), len(items) - 1)
         own = np.flatnonzero(items[place] == numbers)
-        habits = _habits(universe, state, as_of).take(place[own], axis=1).T
-    return Pairs(universe.rows(numbers), evidence, person, own, habits)
+        features[: len(_BY_PERSON), own] = _habits(universe, state, as_of).take(place[own], axis=1)
+    person = np.array(PERSON.ordered(_person(state, as_of)), np.float32)
+    return Pairs(universe.rows(numbers), person, features)
 
 
 def pair_features(
@@ -97,18 +94,17 @@ def pair_features(
 ) -> NDArray[np.float32]:
     """(pairs, FEATURES) of the pairs of `pairs_of`."""
     pairs = pairs_of(universe, state, numbers, near, following, as_of)
-    features = np.zeros((len(numbers), len(FEATURES)), np.float32)
-    features[:, _EVIDENCE], features[:, _PERSON] = pairs.evidence, pairs.person
-    features[:, _ITEM] = universe.columns[pairs.rows]
-    features[pairs.own, _OWN] = pairs.habits[:, : len(OWN)]
-    features[pairs.own, _HABIT] = pairs.habits[:, len(OWN) :]
-    return features
+    features = np.empty((len(FEATURES), len(numbers)), np.float32)  # by column: each is written in one piece
+    features[_ITEM] = universe.columns[pairs.rows].T
+    features[_PERSON] = pairs.person[:, None]
+    features[_PAIR] = pairs.features
+    return features.T
 
 
 def _habits(universe: Universe, state: State, as_of: int) -> NDArray[np.float32]:
-    """(OWN_AND_HABIT, items) of the items that the person bought."""
+    """(OWN and HABIT, items) of the items that the person bought."""
     habits = state.habits
-    usual_gap = np.expm1(universe.column("gap")[universe.rows(state.bought["item"])]).astype(np.float64)
+    usual_gap = np.expm1(universe.column("gap")[universe.rows(habits.items)]).astype(np.float64)
     age = np.maximum(as_of - habits.last, 0)
     decayed = habits.decayed * np.exp2(-age / HALF_LIFE)
     gap = np.where(np.isnan(habits.gap), usual_gap, habits.gap)
@@ -122,7 +118,7 @@ def _habits(universe: Universe, state: State, as_of: int) -> NDArray[np.float32]
         "age": np.log1p(np.maximum(as_of - habits.first, 0) / DAY),
         **lateness(habits, age, usual_gap),
     }
-    return np.array(OWN_AND_HABIT.ordered(columns), np.float32)
+    return np.array(_BY_PERSON.ordered(columns), np.float32)
 
 
 def _person(state: State, as_of: int) -> Mapping[str, float]:
