@@ -25,6 +25,7 @@ from ml.ranked import REASON, Explained, Ranked
 from ml.rests import resting
 from ml.returns import is_in
 from ml.state import State
+from ml.ties import mixed
 from ml.universe import DAY, Universe
 
 DUE = 0.9  # an item is due when this share of the usual time between two purchases has passed
@@ -133,7 +134,7 @@ def apply_lifts(
 ) -> Scored:
     """Candidates (ascending) that the ranker has scored, with the view's lifts and dislikes."""
     lowered = view.dislikes.lower(numbers, own)
-    scores, order = _lifted(numbers, lowered, view.lifts)
+    scores, order = _lifted(view.ranker.universe if view.ranker else None, numbers, lowered, view.lifts)
     own = np.where(lowered == own, own, np.float32(np.nan))
     return Scored(view, allowed, nameable, fallback, numbers, own, scores, order)
 
@@ -188,23 +189,35 @@ def fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDA
 
 
 def _lifted(
-    numbers: NDArray[np.uint32], own: NDArray[np.float32], lift: Lifts
+    universe: Universe | None, numbers: NDArray[np.uint32], own: NDArray[np.float32], lift: Lifts
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Scores after the lift, and positions best first; `numbers` are ascending, so the lowest comes first of equals.
+    """Scores after the lift, and positions best first.
 
     A lifted score is as if either reason alone were enough. Much lifted items take turns with what the person likes.
     """
     if not len(lift.numbers) or not len(numbers):
-        return own, np.argsort(-own, kind="stable")
+        return own, _best_first(universe, numbers, own)
     place = np.minimum(np.searchsorted(lift.numbers, numbers), len(lift.numbers) - 1)
     weight = np.where(lift.numbers[place] == numbers, lift.weight[place], np.float32(0))
     scores = 1 - (1 - own) * (1 - weight)
     much = weight > TURN
     if not much.any():
-        return scores, np.argsort(-scores, kind="stable")
-    order = _in_turn(np.argsort(-(scores + much), kind="stable"), np.argsort(-own, kind="stable"))
+        return scores, _best_first(universe, numbers, scores)
+    order = _in_turn(_best_first(universe, numbers, scores + much), _best_first(universe, numbers, own))
     scores[order] = np.minimum.accumulate(scores[order])
     return scores, order
+
+
+def _best_first(
+    universe: Universe | None, numbers: NDArray[np.uint32], scores: NDArray[np.float32]
+) -> NDArray[np.intp]:
+    """Positions by falling score; of equal scores the most popular item first, then by a hash."""
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
+    if not (falling[1:] == falling[:-1]).any():
+        return order
+    places = universe.places_of(numbers) if universe else np.zeros(len(numbers), np.int32)
+    return np.lexsort((mixed(numbers), places, -scores))
 
 
 def _in_turn(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:

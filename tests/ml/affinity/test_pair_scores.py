@@ -36,8 +36,10 @@ def regular(make_events: Callable[..., Table], now: int) -> State:
     return fold(State.empty(), np.concatenate([*weeks, make_events(12, at=now - 3 * DAY)]))
 
 
-@pytest.mark.parametrize("hidden", [(), (8,), (8, 6), (8, 6, 4)])
-@pytest.mark.parametrize("seeds", [(1,), (1, 2), (1, 2, 3)])
+@pytest.mark.parametrize(
+    ("hidden", "seeds"),
+    [((), (1,)), ((8,), (1,)), ((8, 6), (1,)), ((8,), (1, 2)), ((8, 6), (1, 2)), ((8, 6, 4), (1, 2, 3))],
+)
 def test_scores_in_parts_are_the_mean_of_whole_networks(
     universe: Universe, regular: State, now: int, hidden: tuple[int, ...], seeds: tuple[int, ...]
 ) -> None:
