@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from core.amounts import LARGEST_SUM
 from core.contract import EventType
 from core.errors import PenchantError
+from ml.habits import Habits
 from ml.ledger import PLACED, Ledger, Sums, enter
 from ml.returns import LINE, is_in, net
 from ml.returns import Table as Table
@@ -100,6 +101,11 @@ class State:
     def bought(self) -> Table:
         """The rows of `items` with a purchase."""
         return self.items[self.items["lines"] > 0]
+
+    @cached_property
+    def habits(self) -> Habits:
+        """What the state says of each row of `bought`."""
+        return Habits.of(self.bought, self.orders, self.recent_orders, self.ledger.lines)
 
     @cached_property
     def disliked(self) -> NDArray[np.uint32]:

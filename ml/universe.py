@@ -58,6 +58,14 @@ class Universe:
         places[self.popular] = np.arange(len(self.popular), dtype=np.int32)
         return places
 
+    def places_of(self, numbers: NDArray[Any]) -> NDArray[np.int32]:
+        """The place of each catalogue number in `popular`; n for a number outside the universe."""
+        rows = self.rows(numbers)
+        places = np.full(len(rows), len(self.numbers), np.int32)
+        known = np.flatnonzero(rows < len(self.numbers))
+        places[known] = self.places[rows[known]]
+        return places
+
     def rows(self, numbers: NDArray[Any]) -> NDArray[np.int32]:
         """The row of each catalogue number; n for a number outside the universe."""
         rows: NDArray[np.int32] = self._row_of.take(numbers, mode="clip")  # the last place has n

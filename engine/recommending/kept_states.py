@@ -7,6 +7,7 @@ from core.bounded_cache import BoundedCache
 from core.contract import Person
 from db.cache import unpack_recent
 from engine.catalogue.catalogue import Catalogue
+from ml.habits import BYTES
 from ml.state import State
 
 MOST_BYTES: Final = 32 * 2**20  # of all states
@@ -62,6 +63,7 @@ class KeptStates:
 
     def _keep(self, person: Person, folded: _Folded) -> None:
         size = 2 * len(folded.packed) + sum(map(len, folded.delta)) + _EVENT * len(folded.delta) + _OBJECTS
+        size += BYTES * len(folded.state.items)  # of its habits
         self._states.keep(person, folded, size)
 
     def _is_current(self, found: _Folded) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
 
 from core.errors import PenchantError
 from ml.affinity.network import Network, sigmoid
@@ -36,14 +35,14 @@ def exported(model: keras.Model) -> Network:
 
 
 def averaged(networks: Sequence[Network]) -> Network:
-    """One network whose logits are the mean of those of several of the same depth."""
+    """One network whose logits are the mean of those of several of the same shapes."""
     if len(networks) == 1:
         return networks[0]
     first, *middle, last = zip(*(network.kernels for network in networks), strict=True)
     *biases, shift = zip(*(network.biases for network in networks), strict=True)
     kernels = (
         np.concatenate(first, axis=1),
-        *(block_diag(*blocks).astype(np.float32) for blocks in middle),
+        *(np.stack(layer) for layer in middle),
         np.concatenate(last) / np.float32(len(networks)),
     )
     return Network(

@@ -31,6 +31,7 @@ HALF_LIFE = 6 * HOUR  # of a lift
 PURCHASE_HALF_LIFE = HOUR / 4  # of the lift that a purchase gives to its neighbours: they are bought together
 LONGEST = DAY  # an older event lifts nothing
 CONTEXT_LIFT = 0.6  # of an item of the page or the cart
+SUPPORT = 5  # people who bought an item, from which on its neighbours say something: of fewer they are chance
 KIN_CAUSES = 8  # items whose kin are looked up: those that lift most
 NONE = np.empty(0, np.uint32)
 Kin = Callable[[int], NDArray[np.uint32]]  # by the catalogue alone: the items most like one item, best first
@@ -49,6 +50,7 @@ class Lifts:
 
 
 NO_LIFTS = Lifts(NONE, np.empty(0, np.float32), NONE, np.empty(0, np.uint8))
+_LEAST_PEOPLE = np.log1p(SUPPORT - 0.5)  # of the column "people"
 _SIMILAR, _VIEWED = REASON["SIMILAR_TO"], REASON["VIEWED"]
 _LIFT_BY_CODE = np.zeros(len(EventType), np.float32)
 _REASON_BY_CODE = np.full(len(EventType), _SIMILAR, np.uint8)
@@ -69,7 +71,7 @@ def lifts(
     """The lifts from the last day's events (of each item the newest counts), and from the items of the page.
 
     `viewed` are items just looked at that no event reports yet. `kin` gives the neighbours of items that the universe
-    does not have, of at most KIN_CAUSES of them.
+    does not have or that fewer than SUPPORT people bought, of at most KIN_CAUSES of them.
     """
     recent = state.recent[state.recent["occurred"] > as_of - LONGEST]
     if (universe is None and kin is None) or not (len(recent) or len(context) or len(viewed)):
@@ -90,8 +92,10 @@ def lifts(
     )
     parts = [_in_universe(universe, causes)] if universe is not None else []
     if kin is not None:
-        outside = np.ones(len(causes), np.bool_) if universe is None else universe.rows(causes) == len(universe.numbers)
-        asked = np.flatnonzero(outside & (strength > 0))
+        unknown = (
+            np.ones(len(causes), np.bool_) if universe is None else ~_is_supported(universe, universe.rows(causes))
+        )
+        asked = np.flatnonzero(unknown & (strength > 0))
         asked = asked[np.argsort(-strength[asked], kind="stable")][:KIN_CAUSES]
         parts += [_of_kin(int(at), causes, kin) for at in asked]
     of, numbers, closeness = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NO_NEAR
@@ -113,8 +117,15 @@ def _in_universe(universe: Universe, causes: NDArray[np.uint32]) -> _Near:
     near, closeness = universe.near.take(rows, axis=0), universe.near_score.take(rows, axis=0)
     closeness = (closeness / np.maximum(closeness.max(axis=1, keepdims=True), 1e-9)).ravel()
     near = near.ravel()
-    real = np.flatnonzero((closeness > 0) & other.take(near))
+    supported = np.repeat(_is_supported(universe, rows), universe.near.shape[1])
+    real = np.flatnonzero((closeness > 0) & other.take(near) & supported)
     return real // universe.near.shape[1], universe.numbers.take(near[real]), closeness[real]
+
+
+def _is_supported(universe: Universe, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether enough people bought each item; for an item outside the universe it is false."""
+    enough: NDArray[np.bool_] = universe.column("people").take(rows) > _LEAST_PEOPLE
+    return enough & (rows < len(universe.numbers))
 
 
 def _of_kin(at: int, causes: NDArray[np.uint32], kin: Kin) -> _Near:

@@ -10,20 +10,35 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Dense layers with ReLU between them and one output; the first layer includes the scaling of the features."""
+    """Dense layers with ReLU between them and one output; the first layer includes the scaling of the features.
 
-    kernels: tuple[Floats, ...]  # (features, 64), (64, 32), (32, 1)
-    biases: tuple[Floats, ...]
+    Of several networks side by side, the first layer holds the columns of all, and the last one adds them up. The
+    layers between are (networks, inputs, outputs): each network sees its own part of the layer before alone.
+    """
+
+    kernels: tuple[Floats, ...]  # (features, 2 x 64), (2, 64, 32), (2 x 32, 1)
+    biases: tuple[Floats, ...]  # (2 x 64,), (2 x 32,), (1,)
 
     def logits(self, features: Floats) -> Floats:
         """(pairs, features) -> (pairs,)."""
-        hidden: Floats = features
-        for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
-            hidden = hidden @ kernel
-            hidden += bias
-            np.maximum(hidden, 0, out=hidden)
-        logits: Floats = (hidden @ self.kernels[-1] + self.biases[-1])[:, 0]
-        return logits
+        return self.logits_after(features @ self.kernels[0] + self.biases[0])
+
+    def logits_after(self, sums: Floats) -> Floats:
+        """(pairs, width of the first layer), the sums of that layer -> (pairs,). The sums are overwritten."""
+        for kernel, bias in zip(self.kernels[1:], self.biases[1:], strict=True):
+            np.maximum(sums, 0, out=sums)
+            sums = sums @ kernel if kernel.ndim == 2 else _side_by_side(sums, kernel)
+            sums += bias
+        return sums[:, 0]
+
+
+def _side_by_side(hidden: Floats, kernel: Floats) -> Floats:
+    """(pairs, networks x inputs) by (networks, inputs, outputs) -> (pairs, networks x outputs)."""
+    networks, inputs, outputs = kernel.shape
+    sums = np.empty((len(hidden), networks * outputs), np.float32)
+    for at, own in enumerate(kernel):
+        np.matmul(hidden[:, at * inputs : (at + 1) * inputs], own, out=sums[:, at * outputs : (at + 1) * outputs])
+    return sums
 
 
 def sigmoid(logits: Floats) -> Floats:

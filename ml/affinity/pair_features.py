@@ -1,14 +1,15 @@
 """The features of a pair (person, item): the one function that training and serving share."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, habit_features
+from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, lateness
 from ml.columns import Columns
-from ml.state import State, age_of, decayed
+from ml.habits import FIXED
+from ml.state import HALF_LIFE, State
 from ml.universe import COLUMNS, DAY, Universe
 
 OWN = Columns(  # about an item the person bought; all are 0 for any other item
@@ -45,9 +46,42 @@ FEATURES = Columns(
 )
 # they mean nothing in a log without a clock
 BY_CLOCK = ("decayed", "recency", "own_gap", "due", "age", "gap", "tempo", "quiet", *HABIT_BY_CLOCK)
-_OWN, _ITEM, _PERSON = FEATURES.span(OWN), FEATURES.span(COLUMNS), FEATURES.span(PERSON)
-_HABIT = FEATURES.span(HABIT)
-_NEAR, _NEXT = FEATURES.index("near"), FEATURES.index("next")
+PAIR = Columns((*OWN, *HABIT, "near", "next"))  # the features that neither the item nor the person has alone
+_ITEM, _PERSON = FEATURES.span(COLUMNS), FEATURES.span(PERSON)
+_PAIR = np.array([FEATURES.index(name) for name in PAIR])
+_BY_PERSON = Columns((*OWN, *HABIT))  # the first of PAIR
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The features of one person with items, in the parts that they are computed in."""
+
+    rows: NDArray[np.int32]  # (pairs,) of the items in the universe
+    person: NDArray[np.float32]  # (PERSON,)
+    features: NDArray[np.float32]  # (PAIR, pairs)
+
+
+def pairs_of(
+    universe: Universe,
+    state: State,
+    numbers: NDArray[np.uint32],
+    near: NDArray[np.float32],
+    following: NDArray[np.float32],
+    as_of: int,
+) -> Pairs:
+    """The pairs of one person with items by catalogue number, as of a second.
+
+    `near` and `following` are the evidence of `ml.affinity.candidates` for each pair.
+    """
+    features = np.zeros((len(PAIR), len(numbers)), np.float32)
+    features[-2], features[-1] = near, following
+    items = state.habits.items
+    if len(items) and len(numbers):
+        place = np.minimum(np.searchsorted(items, numbers), len(items) - 1)
+        own = np.flatnonzero(items[place] == numbers)
+        features[: len(_BY_PERSON), own] = _habits(universe, state, as_of).take(place[own], axis=1)
+    person = np.array(PERSON.ordered(_person(state, as_of)), np.float32)
+    return Pairs(universe.rows(numbers), person, features)
 
 
 def pair_features(
@@ -58,50 +92,33 @@ def pair_features(
     following: NDArray[np.float32],
     as_of: int,
 ) -> NDArray[np.float32]:
-    """(pairs, FEATURES) of one person with items by catalogue number, as of a second.
-
-    `near` and `following` are the evidence of `ml.affinity.candidates` for each pair.
-    """
-    columns = universe.columns.take(universe.rows(numbers), axis=0)
-    features = np.zeros((len(FEATURES), len(numbers)), np.float32)  # by column: each is written in one piece
-    features[_NEAR], features[_NEXT] = near, following
-    features[_ITEM] = columns.T
-    features[_PERSON] = np.array(PERSON.ordered(_person(state, as_of)), np.float32)[:, None]
-    bought = state.bought
-    if len(bought) and len(numbers):
-        place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
-        own = np.flatnonzero(bought["item"][place] == numbers)
-        usual_gap = np.expm1(COLUMNS.read(columns, "gap")[own])
-        rows = bought.take(place[own])
-        features[_OWN][:, own] = OWN.ordered(_own(state, rows, usual_gap, as_of))
-        features[_HABIT][:, own] = HABIT.ordered(habit_features(state, rows, usual_gap, as_of))
+    """(pairs, FEATURES) of the pairs of `pairs_of`."""
+    pairs = pairs_of(universe, state, numbers, near, following, as_of)
+    features = np.empty((len(FEATURES), len(numbers)), np.float32)  # by column: each is written in one piece
+    features[_ITEM] = universe.columns[pairs.rows].T
+    features[_PERSON] = pairs.person[:, None]
+    features[_PAIR] = pairs.features
     return features.T
 
 
-def _own(
-    state: State, rows: NDArray[Any], usual_gap: NDArray[np.float32], as_of: int
-) -> Mapping[str, NDArray[np.float64]]:
-    """The columns OWN (rows,) of items the person bought; `usual_gap` in days."""
-    lines = rows["lines"].astype(np.float64)
-    first, last = np.ascontiguousarray(rows["first"]), np.ascontiguousarray(rows["last"])
-    weight = decayed(rows, as_of)
-    total = decayed(state.bought, as_of).sum()
-    recency = age_of(last, as_of) / DAY
-    gap = np.where(lines > 1, (last - first) / DAY / np.maximum(lines - 1, 1), usual_gap)
-    times = np.sort(state.recent_orders["occurred"])
-    since = len(times) - np.searchsorted(times, last, side="right")
-    return {
-        "bought": np.ones(len(rows)),
-        "lines": np.log1p(lines),
-        "share": lines / max(state.orders, 1),
-        "decayed": np.log1p(weight),
-        "decayed_share": np.sqrt(weight / max(total, 1e-9)),
-        "recency": np.log1p(recency),
-        "since": np.log1p(since),
+def _habits(universe: Universe, state: State, as_of: int) -> NDArray[np.float32]:
+    """(OWN and HABIT, items) of the items that the person bought."""
+    habits = state.habits
+    usual_gap = np.expm1(universe.column("gap")[universe.rows(habits.items)]).astype(np.float64)
+    age = np.maximum(as_of - habits.last, 0)
+    decayed = habits.decayed * np.exp2(-age / HALF_LIFE)
+    gap = np.where(np.isnan(habits.gap), usual_gap, habits.gap)
+    columns = {
+        **dict(zip(FIXED, habits.fixed, strict=True)),
+        "decayed": np.log1p(decayed),
+        "decayed_share": np.sqrt(decayed / max(decayed.sum(), 1e-9)),
+        "recency": np.log1p(age / DAY),
         "own_gap": np.log1p(gap),
-        "due": np.log1p(recency / np.maximum(gap, 0.5)),
-        "age": np.log1p(age_of(first, as_of) / DAY),
+        "due": np.log1p(age / DAY / np.maximum(gap, 0.5)),
+        "age": np.log1p(np.maximum(as_of - habits.first, 0) / DAY),
+        **lateness(habits, age, usual_gap),
     }
+    return np.array(_BY_PERSON.ordered(columns), np.float32)
 
 
 def _person(state: State, as_of: int) -> Mapping[str, float]:

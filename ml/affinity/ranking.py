@@ -5,7 +5,7 @@ allows: once per filter. `select` cuts a list of any length from them and is che
 """
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from ml.affinity.chances import Chance
 from ml.affinity.dislikes import Dislikes, dislikes, without_items
 from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
-from ml.affinity.pair_features import pair_features
+from ml.affinity.pair_features import pairs_of
+from ml.affinity.pair_scores import item_sums, pair_logits
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
 from ml.masks import Mask, is_allowed, without
@@ -24,6 +25,7 @@ from ml.ranked import REASON, Explained, Ranked
 from ml.rests import resting
 from ml.returns import is_in
 from ml.state import State
+from ml.ties import mixed
 from ml.universe import DAY, Universe
 
 DUE = 0.9  # an item is due when this share of the usual time between two purchases has passed
@@ -38,6 +40,11 @@ class Ranker:
     universe: Universe
     network: Network
     chance: Chance | None = field(default=None, kw_only=True)  # None: nothing is calibrated
+
+    @cached_property
+    def item_sums(self) -> NDArray[np.float32]:
+        """(n + 1, width) of the network's first layer: 5 MB for 10,000 items and a width of 128."""
+        return item_sums(self.universe, self.network)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +134,7 @@ def apply_lifts(
 ) -> Scored:
     """Candidates (ascending) that the ranker has scored, with the view's lifts and dislikes."""
     lowered = view.dislikes.lower(numbers, own)
-    scores, order = _lifted(numbers, lowered, view.lifts)
+    scores, order = _lifted(view.ranker.universe if view.ranker else None, numbers, lowered, view.lifts)
     own = np.where(lowered == own, own, np.float32(np.nan))
     return Scored(view, allowed, nameable, fallback, numbers, own, scores, order)
 
@@ -164,8 +171,8 @@ def _network_scores(
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Candidates, ascending, and their probabilities by the network."""
     found = find_candidates(ranker.universe, evidence, allowed, view.lifts.numbers)
-    features = pair_features(ranker.universe, view.state, found.numbers, found.near, found.following, view.as_of)
-    return found.numbers, sigmoid(ranker.network.logits(features))
+    pairs = pairs_of(ranker.universe, view.state, found.numbers, found.near, found.following, view.as_of)
+    return found.numbers, sigmoid(pair_logits(ranker.network, ranker.item_sums, pairs))
 
 
 def fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
@@ -182,23 +189,35 @@ def fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDA
 
 
 def _lifted(
-    numbers: NDArray[np.uint32], own: NDArray[np.float32], lift: Lifts
+    universe: Universe | None, numbers: NDArray[np.uint32], own: NDArray[np.float32], lift: Lifts
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Scores after the lift, and positions best first; `numbers` are ascending, so the lowest comes first of equals.
+    """Scores after the lift, and positions best first.
 
     A lifted score is as if either reason alone were enough. Much lifted items take turns with what the person likes.
     """
     if not len(lift.numbers) or not len(numbers):
-        return own, np.argsort(-own, kind="stable")
+        return own, _best_first(universe, numbers, own)
     place = np.minimum(np.searchsorted(lift.numbers, numbers), len(lift.numbers) - 1)
     weight = np.where(lift.numbers[place] == numbers, lift.weight[place], np.float32(0))
     scores = 1 - (1 - own) * (1 - weight)
     much = weight > TURN
     if not much.any():
-        return scores, np.argsort(-scores, kind="stable")
-    order = _in_turn(np.argsort(-(scores + much), kind="stable"), np.argsort(-own, kind="stable"))
+        return scores, _best_first(universe, numbers, scores)
+    order = _in_turn(_best_first(universe, numbers, scores + much), _best_first(universe, numbers, own))
     scores[order] = np.minimum.accumulate(scores[order])
     return scores, order
+
+
+def _best_first(
+    universe: Universe | None, numbers: NDArray[np.uint32], scores: NDArray[np.float32]
+) -> NDArray[np.intp]:
+    """Positions by falling score; of equal scores the most popular item first, then by a hash."""
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
+    if not (falling[1:] == falling[:-1]).any():
+        return order
+    places = universe.places_of(numbers) if universe else np.zeros(len(numbers), np.int32)
+    return np.lexsort((mixed(numbers), places, -scores))
 
 
 def _in_turn(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ml.affinity.candidates import find_candidates
 from ml.affinity.lifts import NONE, Kin, lifts
 from ml.affinity.network import sigmoid
-from ml.affinity.pair_features import pair_features
+from ml.affinity.pair_features import pairs_of
+from ml.affinity.pair_scores import pair_logits
 from ml.affinity.ranking import PersonView, Scored, apply_lifts, score
 from ml.fallback import Fallback
 from ml.masks import Mask, is_allowed, without
@@ -57,12 +58,13 @@ def score_together(wanted: Sequence[WantedList]) -> list[Scored]:
 
 def score_pairs(view: PersonView, numbers: NDArray[np.uint32]) -> NDArray[np.float32]:
     """(items,) what the network says of the person with these items, ascending by catalogue number."""
-    assert view.ranker is not None
-    assert view.evidence is not None
-    universe, evidence = view.ranker.universe, view.evidence
+    ranker, evidence = view.ranker, view.evidence
+    assert ranker is not None
+    assert evidence is not None
+    universe = ranker.universe
     rows = universe.rows(numbers)
-    features = pair_features(universe, view.state, numbers, evidence.near[rows], evidence.following[rows], view.as_of)
-    return sigmoid(view.ranker.network.logits(features))
+    pairs = pairs_of(universe, view.state, numbers, evidence.near[rows], evidence.following[rows], view.as_of)
+    return sigmoid(pair_logits(ranker.network, ranker.item_sums, pairs))
 
 
 def narrow(scored: Scored, allowed: Mask) -> Scored:

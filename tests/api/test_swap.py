@@ -46,7 +46,7 @@ def bundle_of(folder: Path, numbers: dict[str, int], shelf: int, per_shelf: int 
     ids = sorted(["seen", *(f"{shelf}-{place}" for place in range(per_shelf))], key=numbers.__getitem__)
     n = len(ids)
     near = np.tile(np.arange(2, dtype=np.int32), (n + 1, 1))  # too few for a list: popular items fill it
-    known = dict.fromkeys(COLUMNS, 0.0) | {"people": 1.0}
+    known = dict.fromkeys(COLUMNS, 0.0) | {"people": 3.0}
     universe = Universe(
         numbers=np.array([numbers[id] for id in ids], np.uint32),
         columns=np.tile(np.array(COLUMNS.ordered(known), np.float32), (n + 1, 1)),

@@ -16,6 +16,7 @@ from ml.affinity.lifts import (
     LIFT,
     LONGEST,
     PURCHASE_HALF_LIFE,
+    SUPPORT,
     lifts,
 )
 from ml.log import Log
@@ -62,6 +63,8 @@ def plain_near(universe: Universe | None, cause: int) -> list[tuple[int, float]]
     if universe is None or cause not in numbers:
         return []
     row = numbers.index(cause)
+    if round(np.expm1(universe.column("people")[row])) < SUPPORT:
+        return []
     scores = universe.near_score[row] / max(float(universe.near_score[row].max()), 1e-9)
     return [(numbers[universe.near[row, place]], float(scores[place])) for place in np.flatnonzero(scores > 0).tolist()]
 
@@ -70,7 +73,9 @@ def plain_lifts(universe: Universe | None, causes: list[Cause], *, with_kin: boo
     """By item: the cause of its lift, the lift, and the reason."""
     inside = {cause for cause, _, _ in causes}
     near = [(one, other, closeness) for one in causes for other, closeness in plain_near(universe, one[0])]
-    known = set() if universe is None else set(universe.numbers.tolist())
+    known: set[int] = set()
+    if universe is not None:
+        known = set(universe.numbers[np.expm1(universe.column("people")[:-1]).round() >= SUPPORT].tolist())
     outside = sorted((one for one in causes if one[0] not in known and one[1]), key=lambda one: -one[1])
     for one in outside[:KIN_CAUSES] if with_kin else []:
         others = [number for number in kin(one[0]).tolist() if number not in inside]

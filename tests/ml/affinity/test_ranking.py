@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from core.contract import EventType
 from ml.affinity.chances import Chance
+from ml.affinity.lifts import NONE, Lifts
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import rank, score, select, view_person
+from ml.affinity.reranking import rerank
 from ml.carts import CART_TIME
 from ml.fallback import Fallback
+from ml.masks import mask_of
 from ml.ranked import REASON, REASONS, Ranked
 from ml.state import CODE, State, Table, fold
+from ml.ties import mixed
 from ml.universe import HOUR, Universe
 
 MakeEvents = Callable[..., Table]
@@ -77,6 +81,20 @@ def test_the_same_question_gets_the_same_answer(either: AffinityModel | None, re
     one, other = ask(either, regular, now), ask(either, regular, now)
     np.testing.assert_array_equal(one.numbers, other.numbers)
     np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_equal_scores_go_by_popularity_then_by_a_hash(model: AffinityModel, regular: State, now: int) -> None:
+    flat = replace(model.network, kernels=(np.zeros_like(model.network.kernels[0]),))
+    popular = np.random.default_rng(5).permutation(len(model.numbers)).astype(np.int32)
+    even = replace(model, network=flat, universe=replace(model.universe, popular=popular))
+    unknown = np.arange(81, 85, dtype=np.uint32)
+    looked = replace(regular, items=regular.items[:0])
+    view = view_person(even, looked, as_of=now, context=NONE)
+    view = replace(view, lifts=Lifts(unknown, np.full(4, 1e-9, np.float32), unknown, np.zeros(4, np.uint8)))
+    given = np.arange(1, 85, dtype=np.uint32)
+    ranked = select(rerank(view, given, mask_of(given), POPULAR), 84).numbers
+    np.testing.assert_array_equal(ranked[:80], model.numbers[popular])
+    assert ranked[80:].tolist() == unknown[np.argsort(mixed(unknown))].tolist()
 
 
 def test_an_item_just_bought_is_left_out(

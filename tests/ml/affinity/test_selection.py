@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ml.affinity.candidates import LAST_ORDERS, find_candidates, gather_evidence
 from ml.affinity.lifts import lifts
 from ml.affinity.network import Network, sigmoid
-from ml.affinity.pair_features import FEATURES, pair_features
+from ml.affinity.pair_features import FEATURES, pairs_of
+from ml.affinity.pair_scores import pair_logits
 from ml.affinity.ranking import DUE, TURN, Ranker, rank, score, select, view_person
 from ml.carts import in_cart
 from ml.fallback import Fallback
@@ -21,6 +22,7 @@ from ml.ranked import REASONS
 from ml.rests import resting
 from ml.snapshot import best_supported, snapshot
 from ml.state import EVENT, PURCHASE, RETURN, State, Table, fold
+from ml.ties import mixed
 from ml.universe import DAY, Universe
 
 ITEMS = 400  # 300 of them in the universe
@@ -75,8 +77,9 @@ def plain_ranking(
     own: dict[int, np.float32] = {}
     if ranker is not None:
         found = find_candidates(ranker.universe, gather_evidence(ranker.universe, state, now), mask, lifted.numbers)
-        features = pair_features(ranker.universe, state, found.numbers, found.near, found.following, now)
-        own = dict(zip(found.numbers.tolist(), sigmoid(ranker.network.logits(features)), strict=True))
+        pairs = pairs_of(ranker.universe, state, found.numbers, found.near, found.following, now)
+        logits = pair_logits(ranker.network, ranker.item_sums, pairs)
+        own = dict(zip(found.numbers.tolist(), sigmoid(logits), strict=True))
     lift = dict(zip(lifted.numbers.tolist(), lifted.weight, strict=True))
     causes = dict(
         zip(lifted.numbers.tolist(), zip(lifted.reasons.tolist(), lifted.because.tolist(), strict=True), strict=True)
@@ -86,9 +89,14 @@ def plain_ranking(
     if lift:
         scores = {number: 1 - (1 - s) * (1 - lift.get(number, np.float32(0))) for number, s in own.items()}
     near = {number for number in scores if lift.get(number, 0) > TURN}
-    chosen = sorted(scores, key=lambda number: (-(scores[number] + np.float32(number in near)), number))
+    places = {number: place for place, number in enumerate(universe.popular_numbers.tolist())} if universe else {}
+
+    def tie(number: int) -> tuple[int, int]:
+        return places.get(number, len(places)), int(mixed(np.array([number]))[0])
+
+    chosen = sorted(scores, key=lambda number: (-(scores[number] + np.float32(number in near)), *tie(number)))
     if near:
-        chosen = in_turn(chosen, sorted(own, key=lambda number: (-own[number], number)))
+        chosen = in_turn(chosen, sorted(own, key=lambda number: (-own[number], *tie(number))))
     chosen = chosen[:first]
     falling = np.minimum.accumulate([scores[number] for number in chosen]) if chosen else np.empty(0, np.float32)
     left = (number for number in [*popular.tolist(), *sorted(free)] if number in free and number not in chosen)

@@ -1,0 +1,92 @@
+"""What a state alone says of each item the person bought. It is kept with the state: no list computes it again."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.columns import Columns
+from ml.returns import Table
+from ml.universe import DAY
+
+SHORTEST = 0.25  # days; a shorter gap or age counts as this
+MOST_RATE = 2.0  # purchases per order
+FIXED = Columns(  # the features of `ml.affinity.pair_features` that no moment and no model changes
+    ("bought", "lines", "share", "since", "orders_slow", "orders_fast", "fresh", "rate", "waited")
+)
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Habits:
+    """Arrays (items,) of the bought items, by item. At most BYTES of memory for each."""
+
+    items: NDArray[np.uint32]  # catalogue numbers, ascending
+    first: Floats  # seconds of the first purchase
+    last: Floats
+    decayed: Floats  # purchases, each halved every half-life, as of `last`
+    gap: Floats  # mean days between two purchases; NaN after one purchase
+    fixed: NDArray[np.float32]  # (FIXED, items)
+    gaps: Floats  # (4, items) of the logs of the gaps in days: count, sum, sum of squares, the last
+
+    @classmethod
+    def of(cls, bought: Table, orders: int, recent_orders: Table, open_lines: Table) -> Self:
+        """The habits of a state with these rows of bought items, by item, and so many orders."""
+        items = np.ascontiguousarray(bought["item"])
+        first, last = bought["first"].astype(np.float64), bought["last"].astype(np.float64)
+        lines = np.maximum(bought["lines"].astype(np.float64), 1)
+        times = np.sort(recent_orders["occurred"])
+        since = len(times) - np.searchsorted(times, np.ascontiguousarray(bought["last"]), side="right")
+        span = len(times) - np.searchsorted(times, np.ascontiguousarray(bought["first"]))
+        rate = np.minimum(lines / np.maximum(span, 1), MOST_RATE)  # purchases per order since it was first bought
+        slow, fast, gaps = _of_lines(items, recent_orders["order"], open_lines)
+        fixed = {
+            "bought": np.ones(len(bought)),
+            "lines": np.log1p(lines),
+            "share": lines / max(orders, 1),
+            "since": np.log1p(since),
+            "orders_slow": slow,
+            "orders_fast": fast,
+            "fresh": 1 / (1 + since),
+            "rate": rate,
+            "waited": np.log1p(since * rate),
+        }
+        gap = np.where(lines > 1, (last - first) / DAY / np.maximum(lines - 1, 1), np.nan)
+        decayed = bought["decayed"].astype(np.float64)
+        return cls(items, first, last, decayed, gap, np.array(FIXED.ordered(fixed), np.float32), gaps)
+
+
+BYTES = 4 + 4 * 8 + len(FIXED) * 4 + 4 * 8  # of one item
+
+
+def _of_lines(
+    items: NDArray[np.uint32], orders: NDArray[np.uint64], lines: Table
+) -> tuple[Floats, Floats, NDArray[Any]]:
+    """(items,) two weighted shares of orders, and `Habits.gaps`. `orders` are newest first.
+
+    Lines that can still be returned are looked at: the newest 128 of at most 64 orders.
+    """
+    count = len(items)
+    if not len(lines) or not len(orders) or not count:
+        return np.zeros(count), np.zeros(count), np.zeros((4, count))
+    at = np.minimum(np.searchsorted(items, lines["item"]), count - 1)
+    by_id = np.argsort(orders, kind="stable")
+    place = np.minimum(np.searchsorted(orders, lines["order"], sorter=by_id), len(orders) - 1)
+    place = by_id[place]
+    known = (items[at] == lines["item"]) & (orders[place] == lines["order"])
+    at, place, moment = at[known], place[known], lines["occurred"][known].astype(np.float64)
+    pairs = np.unique(at * len(orders) + place)
+    shares = []
+    for keep in (0.9, 0.7):
+        weight = keep ** np.arange(len(orders))
+        shares.append(np.bincount(pairs // len(orders), weight[pairs % len(orders)], count) / weight.sum())
+    by = np.lexsort((moment, at))
+    at, place, moment = at[by], place[by], moment[by]
+    again = (at[1:] == at[:-1]) & (place[1:] != place[:-1])
+    gap = np.log(np.maximum(np.diff(moment)[again] / DAY, SHORTEST))
+    of = at[1:][again]
+    last = np.zeros(count)
+    last[of] = gap  # of several the latest stays
+    sums = (np.bincount(of, weights, count) for weights in (None, gap, gap**2))
+    return shares[0], shares[1], np.array([*sums, last])
