@@ -20,7 +20,7 @@ from ml.affinity.pair_features import pairs_of
 from ml.affinity.pair_scores import item_sums, pair_logits
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
-from ml.masks import Mask, is_allowed, without
+from ml.masks import Mask, distinct, is_allowed, without
 from ml.ranked import REASON, Explained, Ranked
 from ml.rests import resting
 from ml.returns import is_in
@@ -214,10 +214,14 @@ def _best_first(
     """Positions by falling score; of equal scores the most popular item first, then by a hash."""
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
-    if not (falling[1:] == falling[:-1]).any():
+    same = np.flatnonzero(falling[1:] == falling[:-1])
+    if not len(same):
         return order
-    places = universe.places_of(numbers) if universe else np.zeros(len(numbers), np.int32)
-    return np.lexsort((mixed(numbers), places, -scores))
+    equals = distinct(np.concatenate([same, same + 1]))  # where equal scores are; they change places there alone
+    tied = numbers[order[equals]]
+    places = universe.places_of(tied) if universe else np.zeros(len(tied), np.int32)
+    order[equals] = order[equals][np.lexsort((mixed(tied), places, -falling[equals]))]
+    return order
 
 
 def _in_turn(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
