@@ -30,6 +30,7 @@ class Relay:
         self._url = url.replace(f":{parts.port}/", ":{port}/")
         self._port = 0
         self._server: asyncio.Server | None = None
+        self._closing = False
         self._streams: set[asyncio.StreamWriter] = set()
         self.passed: deque[tuple[bool, bytes]] = deque(maxlen=1_000)
 
@@ -54,17 +55,22 @@ class Relay:
 
     async def close(self) -> None:
         """Cut every connection and refuse new ones."""
+        self._closing = True
         if self._server is not None:
             self._server.close()
         for stream in list(self._streams):
             stream.transport.abort()
         if self._server is not None:
             await self._server.wait_closed()
-        self._server = None
+        self._server, self._closing = None, False
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._streams.add(writer)
         server_reader, server_writer = await asyncio.open_connection(*self._target)
-        self._streams |= {writer, server_writer}
+        self._streams.add(server_writer)
+        if self._closing:  # it began before, and would keep the server from closing
+            writer.transport.abort()
+            server_writer.transport.abort()
         with suppress(OSError):
             sent, answered = self._pump(reader, server_writer, True), self._pump(server_reader, writer, False)
             await asyncio.gather(sent, answered)

@@ -109,7 +109,7 @@ def literals(kind: GraphQLInputObjectType, elements: Iterable[Any]) -> dict[int,
 
 async def rows(pool: Pool, table: str) -> list[dict[str, Any]]:
     """What is stored; then the table is emptied."""
-    hidden = {"number", "changed_seq", "created_at"}
+    hidden = {"number", "changed_seq", "listed_seq", "created_at"}
     found = await pool.fetch(f"SELECT * FROM {table} ORDER BY id")
     await pool.execute(f"TRUNCATE {table}")
     return [{name: value for name, value in row.items() if name not in hidden} for row in found]

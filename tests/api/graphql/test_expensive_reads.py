@@ -18,7 +18,7 @@ from core import clock
 from core.contract import Person
 from db.cache import read_person
 from db.postgres import Pool
-from db.shares import share_out
+from db.shares import CALLER_WAITING, share_out
 from db.users import upsert_users, user_by_id
 from engine.scopes import SCOPES
 from engine.viewer import Viewer
@@ -125,12 +125,16 @@ async def test_many_callers_fill_the_share_and_nothing_else(ask: Ask, pool: Pool
 
 async def test_a_caller_who_is_refused_everything_gets_429_and_when_to_try_again(gateway: Gateway, pool: Pool) -> None:
     gateway.shares = share_out(pool, 600)
-    caller, queries = Caller(gateway), [history(number) for number in range(4)]
-    for query in queries:  # their documents are kept from now on, so that all of them ask at once
-        await caller.send(query)
+    caller, query = Caller(gateway), '{ user(id: "u") { history(first: 5) { nodes { id } } } }'
+    await caller.send(query)  # its document is kept from now on, so that all ask at once
+    own = gateway.shares.expensive._callers.of(caller.viewer.caller)
+
+    async def as_many_wait_as_may() -> bool:
+        return own.waiting == CALLER_WAITING
+
     async with locked(pool, "events"):
-        others = [asyncio.create_task(caller.send(query)) for query in queries]
-        await until_waiting(pool, EXPENSIVE - 1)
+        others = [asyncio.create_task(caller.send(query)) for _ in range(EXPENSIVE - 1 + CALLER_WAITING)]
+        await eventually(as_many_wait_as_may)
         status, headers = await caller.send("{ trending { nodes { id } } }")
         assert (status, headers[b"retry-after"]) == (429, b"1")
     assert {status for status, _ in await asyncio.gather(*others)} == {200}
@@ -143,7 +147,8 @@ class Caller:
     def __init__(self, gateway: Gateway) -> None:
         self._endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=30)
         self._gateway, self._tokens = gateway, IssuedTokens()
-        self._token = self._tokens.issue(Viewer("tests", frozenset(SCOPES), None, 2**33))
+        self.viewer = Viewer("tests", frozenset(SCOPES), None, 2**33)
+        self._token = self._tokens.issue(self.viewer)
         self.gone = asyncio.Event()
 
     async def send(self, query: str) -> tuple[int, dict[bytes, bytes]]:
