@@ -234,7 +234,7 @@ async def test_without_a_model_every_slot_says_so(ask: Ask, shop: Gateway) -> No
 async def test_a_person_is_read_once_and_the_network_runs_once_for_a_page(
     ask: Ask, trained: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs, reads = count(monkeypatch, Network, "logits"), count(monkeypatch, cache, "ask")
+    runs, reads = count(monkeypatch, Network, "logits_after"), count(monkeypatch, cache, "ask")
     await page(
         ask,
         slot("a"),
