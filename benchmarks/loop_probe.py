@@ -75,7 +75,7 @@ class LoopProbe:
         self._thread = threading.get_ident()
         self._clock = time.pthread_getcpuclockid(self._thread)
         self._ticked_at = time.thread_time()
-        self._stacks: Counter[str] = Counter()
+        self._seen: list[str] = []  # stacks, one for each look
         self._collecting_since = 0.0
 
     def start(self) -> None:
@@ -86,8 +86,8 @@ class LoopProbe:
 
     def _tick(self) -> None:
         now = time.thread_time()
-        self._longest.record(now - self._ticked_at, "".join(stack for stack, _ in self._stacks.most_common(1)))
-        self._stacks = Counter()
+        seen, self._seen = self._seen, []
+        self._longest.record(now - self._ticked_at, "".join(stack for stack, _ in Counter(seen).most_common(1)))
         self._ticked_at = time.thread_time()
         self._loop.call_later(TICK, self._tick)
 
@@ -98,7 +98,7 @@ class LoopProbe:
         if phase == "start":
             self._collecting_since = time.thread_time()
         elif (seconds := time.thread_time() - self._collecting_since) > WATCH:
-            self._stacks[f"garbage collection of generation {found['generation']}"] += round(seconds / WATCH)
+            self._seen += [f"garbage collection of generation {found['generation']}"] * round(seconds / WATCH)
 
     def _watch(self) -> None:
         while True:
@@ -106,7 +106,7 @@ class LoopProbe:
             if time.clock_gettime(self._clock) - self._ticked_at > SHOWN:
                 calls = traceback.extract_stack(sys._current_frames().get(self._thread))
                 names = dict.fromkeys(f"{call.filename} {call.name}" for call in calls)
-                self._stacks["\n".join([*names][-STACK:])] += 1
+                self._seen.append("\n".join([*names][-STACK:]))
 
 
 def _measure_servers(file: Path) -> None:
