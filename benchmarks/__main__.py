@@ -26,6 +26,8 @@ NAMES = (
     "oauth",
     "quality-journey",
     "quality-retail",
+    "quality-beauty",
+    "quality-ml1m",
     "quality-cdnow",
 )
 QUICK_MINUTES = 3.0

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from ml.sequence.config import SequenceConfig
+from ml.sequence.config import SequenceConfig, expected_windows
 from ml.sequence.histories import Histories, Windows
 from ml.sequence.layers import EPSILON, Block, ItemVectors
 
@@ -21,14 +21,13 @@ class SequenceModel(keras.Model):  # type: ignore[misc]
     def __init__(self, items: int, attributes: NDArray[np.int32], config: SequenceConfig) -> None:
         """`attributes` are (items, k) codes, padded with -1."""
         super().__init__()
-        half = config.precision
-        self.vectors = ItemVectors(items, config.width, attributes, dtype=half, name="vectors")
-        self.embedded = keras.layers.Dropout(config.embedding_dropout, dtype=half)
+        self.vectors = ItemVectors(items, config.width, attributes, name="vectors")
+        self.embedded = keras.layers.Dropout(config.embedding_dropout)
         self.blocks = [
-            Block(config.heads, config.length, config.hidden, config.dropout, dtype=half, name=f"block_{index}")
+            Block(config.heads, config.length, config.hidden, config.dropout, name=f"block_{index}")
             for index in range(config.blocks)
         ]
-        self.last = keras.layers.RMSNormalization(epsilon=EPSILON, dtype=half, name="last")
+        self.last = keras.layers.RMSNormalization(epsilon=EPSILON, name="last")
 
     def read(self, items: Any, vectors: Any, training: bool = False) -> Any:
         """(windows, length) rows of items -> (windows, length, width): what is expected after each."""
@@ -104,12 +103,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return inputs, np.minimum(targets, 0)  # the target is the first of the logits
 
 
-def expected_windows(histories: Histories, length: int) -> float:
-    """The mean number of windows of an epoch."""
-    targets = np.maximum(histories.lengths - 1, 0)
-    return float(((targets > 0) + np.maximum(targets - 1, 0) / length).sum())
-
-
 def fit(
     histories: Histories,
     items: int,
@@ -129,7 +122,7 @@ def fit(
     optimizer = keras.optimizers.Adam(
         schedule, beta_2=0.98, global_clipnorm=5.0, use_ema=True, ema_momentum=min(0.999, 1 - 5 / steps)
     )
-    model.compile(optimizer, cross_entropy, jit_compile=False)
+    model.compile(optimizer, cross_entropy, jit_compile=True)
     progress = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch_done(epoch + 1))
     model.fit(batches, epochs=config.epochs, verbose=0, callbacks=[progress])
     return model
