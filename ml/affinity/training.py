@@ -81,6 +81,10 @@ class TrainedAffinity(Ranker):
         """The best baseline of the evaluation, ready to serve where this model is refused."""
         return self.make_baseline(self, report)
 
+    def with_gate(self, gate: dict[str, Any]) -> "TrainedAffinity":
+        """The same with the verdict of the gate in its evaluation."""
+        return replace(self, evaluation=replace(self.evaluation, gate=gate))
+
     def write(self, folder: Path, created_at: datetime) -> Path:
         """Write the bundle below `folder`. Raises `BundleRefused` if it could not serve."""
         path = model.write(
