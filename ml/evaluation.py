@@ -1,7 +1,7 @@
 """How well the next baskets are predicted: named methods, on the same people as of their visits, over all items."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,6 +45,8 @@ class Evaluation:
     candidate: str  # the method that may be promoted
     tied: float = 0.0  # mean share of the candidate's first ten scores that equal another one there
     baseline: str | None = None  # the baseline that the candidate is; None for a trained model
+    rivals: dict[str, Score] = field(default_factory=dict)  # version that served -> the candidate's NDCG@10 above it
+    gate: dict[str, Any] | None = None  # the verdict with its checks, see `ml.gate.Verdict.document`
 
     @property
     def best_baseline(self) -> str:
@@ -112,15 +114,16 @@ def evaluate(
     seed: int,
     report: Callable[[int, int], None],
     tied: float = 0.0,
+    rivals: Collection[str] = (),
 ) -> Evaluation:
     """Rank the items `numbers` for every person, and compare with the person's first order after the cut.
 
     Every list is made as of the visit, the moment of that order: the method sees the person's events before it. `log`
     holds lines before and after the cut; whatever else a method knows must be from before the cut.
-    `candidate` and the `baselines`, the simplest first, are names of `methods`.
+    `candidate`, the `baselines`, the simplest first, and the `rivals`, versions that served, are names of `methods`.
     """
     measured = measure(log, numbers, cut, methods, seed=seed, report=report)
-    return summary(measured, candidate=candidate, baselines=baselines, seed=seed, tied=tied)
+    return summary(measured, candidate=candidate, baselines=baselines, seed=seed, tied=tied, rivals=rivals)
 
 
 def measure(
@@ -148,7 +151,13 @@ def measure(
 
 
 def summary(
-    measured: Measured, *, candidate: str, baselines: Collection[str], seed: int, tied: float = 0.0
+    measured: Measured,
+    *,
+    candidate: str,
+    baselines: Collection[str],
+    seed: int,
+    tied: float = 0.0,
+    rivals: Collection[str] = (),
 ) -> Evaluation:
     """The means over people, with their intervals."""
     lists, people = measured.lists, len(measured.baskets)
@@ -158,9 +167,19 @@ def summary(
         for name, judged in lists.items()
     }
     ours = lists[candidate].values(NDCG)
-    ahead = {name: score(ours - lists[name].values(NDCG), seed) for name in baselines}
+    ahead = {name: score(ours - lists[name].values(NDCG), seed) for name in (*baselines, *rivals)}
     basket = len(measured.baskets.items) / max(people, 1)
-    return Evaluation(measured.cut, people, measured.items, basket, scores, ahead, candidate, tied)
+    return Evaluation(
+        measured.cut,
+        people,
+        measured.items,
+        basket,
+        scores,
+        {name: ahead[name] for name in baselines},
+        candidate,
+        tied,
+        rivals={name: ahead[name] for name in rivals},
+    )
 
 
 def score(values: NDArray[np.float64], seed: int) -> Score:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.log import Log
 from ml.state import State
 
 DAY = 86_400
@@ -63,3 +64,9 @@ def quintiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if not len(values):
         return FALLBACK_EDGES
     return np.quantile(values, (0.2, 0.4, 0.6, 0.8), axis=0).T.astype(np.float64)
+
+
+def rfm_edges(log: Log, as_of: int) -> NDArray[np.float64]:
+    """Edges (3, 4) between fifths of the people of a log as of a second."""
+    values = [rfm(log.state(person, as_of), as_of) for person in np.unique(log.person).tolist()]
+    return quintiles(np.array([value for value in values if value], np.float64).reshape(-1, 3))

@@ -1,11 +1,34 @@
-"""Where a log is cut in time: the cut it is evaluated at, and the earlier moments that training looks back from."""
+"""Where a log is cut in time: training windows, then the validation span, then the cut and the test span after it.
 
-from collections.abc import Iterator
+Nothing is fitted on what comes later in this order: networks are fitted on the training windows, choices and
+calibration see the validation span alone, and what is after the cut is for the evaluation.
+"""
+
+from typing import NamedTuple
 
 from ml.clockless import STEP, is_clockless
 from ml.log import Log
 
 DAY = 86_400
+
+
+class Window(NamedTuple):
+    """A moment that people are looked at from, and the end of its horizon, in seconds."""
+
+    start: int
+    end: int
+
+
+class Spans(NamedTuple):
+    """Consecutive spans before a cut, windows latest first; all training windows end by the start of validation."""
+
+    training: tuple[Window, ...]
+    validation: tuple[Window, ...]  # the last ends at the cut; two with a clock, so that visits have a whole horizon
+
+    @property
+    def validation_start(self) -> int:
+        """Second at which the validation span begins: nothing from there on is fitted on."""
+        return self.validation[-1].start
 
 
 def holdout_cut(log: Log, days: int) -> int:
@@ -19,22 +42,20 @@ def holdout_cut(log: Log, days: int) -> int:
     return last + 1 - min(days * DAY, (last - first) // 5)
 
 
-def moments(
-    log: Log, cut: int, *, count: int, every: int, horizon: int, clockless: bool = False
-) -> Iterator[tuple[int, int]]:
-    """`count` pairs (earlier cut, end of its horizon) in seconds, latest first; `every` and `horizon` are days.
+def spans_before(log: Log, cut: int, *, count: int, every: int, horizon: int, clockless: bool = False) -> Spans:
+    """`count` training windows, and the validation span between them and the cut (seconds).
 
-    All horizons end by `cut`. Both spans shrink to fit a short log; without a clock each is one line of everybody.
+    `every`, between the starts of training windows, and `horizon`, the length of each window, are days. Both shrink to
+    fit a short log. Without a clock each window is one line of everybody.
     """
+    first = int(log.occurred.min())
     if clockless:
-        first, end = int(log.occurred.min()), min(cut, int(log.occurred.max()) + STEP)
-        starts = (end - (back + 1) * STEP for back in range(count))
-        yield from ((start, start + STEP) for start in starts if start > first)
-        return
-    span = cut - int(log.occurred.min())
-    wanted = horizon * DAY + (count - 1) * every * DAY
-    scale = min(1.0, 0.6 * span / wanted)
+        end = min(cut, int(log.occurred.max()) + STEP)
+        windows = [Window(end - (back + 1) * STEP, end - back * STEP) for back in range(count + 1)]
+        return Spans(tuple(each for each in windows[1:] if each.start > first), (windows[0],))
+    wanted = 3 * horizon * DAY + (count - 1) * every * DAY
+    scale = min(1.0, 0.6 * (cut - first) / wanted)
     length, step = max(1, int(horizon * DAY * scale)), max(1, int(every * DAY * scale))
-    for index in range(count):
-        earlier = cut - length - index * step
-        yield earlier, earlier + length
+    validation = tuple(Window(cut - (back + 1) * length, cut - back * length) for back in range(2))
+    starts = (validation[-1].start - length - index * step for index in range(count))
+    return Spans(tuple(Window(start, start + length) for start in starts), validation)

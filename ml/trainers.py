@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from core.errors import InvalidInput
 from ml.evaluation import Evaluation
@@ -28,6 +28,9 @@ class Trained(Protocol):
 
     def best_baseline(self, report: ReportProgress) -> "Trained":
         """The best baseline of the evaluation, ready to serve where this model is refused; evaluated as it serves."""
+
+    def with_gate(self, gate: dict[str, Any]) -> "Trained":
+        """The same with the verdict of the gate in its evaluation."""
 
     def write(self, folder: Path, created_at: datetime) -> Path:
         """Write the bundle below `folder`; returns its path."""

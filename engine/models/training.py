@@ -135,7 +135,7 @@ async def train(
         trained, warning = await _learn(pool, job.kind, cut, report_held, lake)
         judged = verdict(trained.evaluation)
         async with _written(pool, held, (folder or stores.bundles).resolve()) as write:
-            path = await write(trained)
+            path = await write(trained.with_gate(judged.document()))
             stands_in = None
             if not judged.promote and not await trained_model_serves(pool):
                 stands_in = await _best_baseline(trained, judged, write, report_held)
@@ -188,7 +188,8 @@ async def _written(pool: Pool, held: HeldJob, folder: Path) -> AsyncIterator[Wri
 async def _best_baseline(trained: Trained, judged: Verdict, write: Write, report: ReportProgress) -> _StandIn:
     """The bundle of the best baseline of the evaluation, and why it serves."""
     baseline = await asyncio.to_thread(trained.best_baseline, report)
-    return _StandIn(await write(baseline), why_baseline(baseline.evaluation, judged.reason))
+    reason = why_baseline(baseline.evaluation, judged.reason)
+    return _StandIn(await write(baseline.with_gate(Verdict(True, reason).document())), reason)
 
 
 async def stored_purchases(pool: Pool, lake: str | None) -> PurchaseLog:

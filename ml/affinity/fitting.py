@@ -1,10 +1,12 @@
 """The affinity ranker in Keras: a small dense network over pair features, fitted to rank bought items first."""
 
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from ml.affinity.pair_features import FEATURES
 from ml.affinity.training_lists import TrainingLists
@@ -13,6 +15,7 @@ LISTWISE = 0.04  # weight of the listwise part of the loss
 LAMBDA = 0.02  # weight of the part that follows NDCG
 TOP = 30  # candidates whose places that part looks at
 LEAST_VARIANCE = 1e-6  # a feature that varies less is constant: nothing can be learned from it
+PART = 1_024  # lists whose features are widened to 64 bits at a time
 IGNORED = 1e12  # the variance given to it; with its own, another value in serving would drown all other features
 
 
@@ -68,29 +71,67 @@ def average(models: Sequence[keras.Model]) -> keras.Model:
     return keras.Model(features, keras.layers.Average()([model(features) for model in models]), name="average")
 
 
+class Fitted(NamedTuple):
+    """A fitted model, with its weights after some of the epochs."""
+
+    model: keras.Model
+    stops: dict[int, list[NDArray[np.float32]]]  # epochs -> weights; the first is taken where nothing speaks for others
+
+    def after(self, epochs: int) -> keras.Model:
+        """The model with its weights after so many epochs, one of `stops`."""
+        self.model.set_weights(self.stops[epochs])
+        return self.model
+
+
 def fit(
     lists: TrainingLists,
     *,
     hidden: tuple[int, ...],
     epochs: int,
+    stops: Sequence[int] = (),
     batch: int,
     learning_rate: float,
     seed: int,
     epoch_done: Callable[[int], None],
     ignored: Collection[str] = (),
-) -> keras.Model:
+) -> Fitted:
     """A ranker fitted to lists; the same seed gives the same weights on the same machine.
+
+    The weights after each number of epochs of `stops` are kept; without any, those at the end.
 
     The features named by `ignored` count for nothing, whatever their values are in serving.
     """
     keras.utils.set_random_seed(seed)
-    real = lists.features[lists.labels >= 0]
-    mean, variance = real.mean(0, dtype=np.float64), real.var(0, dtype=np.float64)
+    mean, variance = _moments(lists)
     constant = (variance < LEAST_VARIANCE) | np.isin(FEATURES, list(ignored))
     model = build_ranker(mean, np.where(constant, IGNORED, variance + 1e-6), hidden)
     steps = max(1, -(-len(lists) // batch) * epochs)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     model.compile(keras.optimizers.Adam(schedule), ranking_loss)
-    progress = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch_done(epoch + 1))
+    kept: dict[int, list[NDArray[np.float32]]] = {each: [] for each in stops or (epochs,)}
+
+    def end_epoch(epoch: int, logs: object) -> None:
+        if epoch + 1 in kept:
+            kept[epoch + 1] = model.get_weights()
+        epoch_done(epoch + 1)
+
+    progress = keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
     model.fit(lists.features, lists.labels, batch_size=batch, epochs=epochs, verbose=0, callbacks=[progress])
-    return model
+    return Fitted(model, kept)
+
+
+def _moments(lists: TrainingLists) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(FEATURES,) mean and variance of the features of all pairs that are no padding.
+
+    They are read a part at a time: all of them as 64-bit numbers would take twice the memory of the lists.
+    """
+    count, total = 0, np.zeros(len(FEATURES))
+    parts = [slice(start, start + PART) for start in range(0, len(lists), PART)]
+    for part in parts:
+        real = lists.features[part][lists.labels[part] >= 0]
+        count, total = count + len(real), total + real.sum(0, dtype=np.float64)
+    mean, squares = total / max(count, 1), np.zeros(len(FEATURES))
+    for part in parts:
+        real = lists.features[part][lists.labels[part] >= 0]
+        squares += ((real - mean) ** 2).sum(0)
+    return mean, squares / max(count, 1)

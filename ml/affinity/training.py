@@ -1,6 +1,6 @@
 """Training of the affinity model: look back at earlier moments, fit a ranker to them, export it, evaluate it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ml.affinity import export, fitting, model
 from ml.affinity.baseline_networks import baseline_network, baseline_universe
-from ml.affinity.calibration import platt
 from ml.affinity.chance_fitting import Visited, check_chance, fit_chance
 from ml.affinity.chances import Chance
 from ml.affinity.methods import ranker_method
@@ -23,16 +22,17 @@ from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import BY_CLOCK
 from ml.affinity.ranking import Ranker
 from ml.affinity.training_lists import TrainingLists, candidate_features, training_lists
+from ml.affinity.validation_lists import validation_lists
 from ml.baselines.methods import BASELINES, baseline_methods
-from ml.baskets import first_baskets
+from ml.choosing import Choice, best_of
 from ml.clockless import is_clockless
 from ml.evaluation import Evaluation, evaluate
 from ml.log import Log, NothingToLearn
 from ml.metrics import tied
 from ml.provenance import code_identity, data_identity
-from ml.rfm import quintiles, rfm
+from ml.rfm import rfm_edges
 from ml.snapshot import best_supported, snapshot, with_complements
-from ml.splits import holdout_cut, moments
+from ml.splits import Spans, Window, holdout_cut, spans_before
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -47,18 +47,20 @@ class TrainingConfig:
     """Every setting of a training."""
 
     item_limit: int = 10_000  # items with the most purchases; the network ranks no other
-    cuts: int = 6  # earlier moments that people are looked at from
-    cut_every: int = 14  # days between them
-    horizon: int = 14  # days after a cut in which the next order is looked for
+    cuts: int = 6  # training windows
+    cut_every: int = 14  # days between their starts
+    horizon: int = 14  # days of a window; the validation span has two of them
     holdout: int = 28  # days at the end of the log kept for evaluation when no orders after it are given
-    lists_limit: int = 6_000  # per cut
+    lists_limit: int = 6_000  # per window
     list_length: int = 96  # candidates per list
     hidden: tuple[int, ...] = (64, 32)
     models: int = 2  # networks that differ by their seed; their logits are averaged
     epochs: int = 6
+    stops: tuple[float, ...] = (1.0, 0.5)  # shares of the epochs after which fitting may end; validation chooses
     batch: int = 32  # lists
     learning_rate: float = 2e-3
-    histories: int = 300  # real ones, for calibration and for the proof that the export ranks like Keras
+    validated: int = 1_000  # people of the validation span, for the choice and the calibration
+    histories: int = 300  # real ones, for probabilities and for the proof that the export ranks like Keras
     seed: int = 7
 
 
@@ -80,6 +82,10 @@ class TrainedAffinity(Ranker):
     def best_baseline(self, report: ReportProgress) -> "TrainedAffinity":
         """The best baseline of the evaluation, ready to serve where this model is refused."""
         return self.make_baseline(self, report)
+
+    def with_gate(self, gate: dict[str, Any]) -> "TrainedAffinity":
+        """The same with the verdict of the gate in its evaluation."""
+        return replace(self, evaluation=replace(self.evaluation, gate=gate))
 
     def write(self, folder: Path, created_at: datetime) -> Path:
         """Write the bundle below `folder`. Raises `BundleRefused` if it could not serve."""
@@ -103,21 +109,15 @@ class TrainedAffinity(Ranker):
         return path
 
 
-class _Window(NamedTuple):
-    """An earlier cut, the end of its horizon (seconds), and the universe as of that cut."""
-
-    start: int
-    end: int
-    universe: Universe
-
-
 class _Lesson(NamedTuple):
     """What is learned from, after the cut is chosen."""
 
     log: Log  # the lines of the items that may be ranked, before and after the cut
     past: Log  # those before it
+    numbers: NDArray[np.uint32]  # these items
     cut: int  # seconds
-    windows: list[_Window]  # that training looked back from, latest first
+    spans: Spans  # before the cut
+    validation: list[Universe]  # as of the start of each window of the validation span
     config: TrainingConfig
     clockless: bool  # see ml.clockless
 
@@ -142,11 +142,20 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
     past = log.between(None, cut)
     if not len(past):
         raise NothingToLearn("There are no purchases before the cut.")
-    lists, windows = _look_back(past, numbers, cut, config, report, clockless)
+    spans = training_spans(past, cut, config, clockless=clockless)
+    lists, validation = _look_back(past, numbers, spans, config, report, clockless)
+    lesson = _Lesson(log, past, numbers, cut, spans, validation, config, clockless)
     fitted = _fitted(lists, config, report, clockless)
+    del lists
     universe = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
-    lesson = _Lesson(log, past, cut, windows, config, clockless)
-    network, parity, equal = _exported(fitted, universe, lesson)
+    network, parity, equal, choice = _exported(fitted, universe, lesson)
+    training["validation"] = {
+        "from": spans.validation_start,
+        "until": cut,
+        "people": choice.people,
+        "ndcg_at_10": choice.ndcg,
+        "epochs": choice.name,
+    }
     evaluation = evaluate(
         log,
         numbers,
@@ -167,7 +176,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
         universe,
         network,
         [id_of[number] for number in numbers.tolist()],
-        _rfm_edges(past, cut),
+        rfm_edges(past, cut),
         evaluation,
         parity,
         training,
@@ -182,10 +191,10 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Less
     name = refused.evaluation.best_baseline
     universe = baseline_universe(name, lesson.past, refused.universe)
     network = baseline_network(name)
-    latest = lesson.windows[0]
-    then = baseline_universe(name, lesson.past.between(None, latest.start), latest.universe)
-    lesson = lesson._replace(windows=[latest._replace(universe=then), *lesson.windows[1:]])
-    network = export.calibrated(network, *_calibration(network, lesson))
+    latest, config = lesson.spans.validation[0], lesson.config
+    then = baseline_universe(name, lesson.past.between(None, latest.start), lesson.validation[0])
+    lists = validation_lists(lesson.past, then, latest, config.validated, config.seed)
+    network = export.calibrated(network, *lists.calibration(network))
     served = evaluate(
         lesson.log,
         universe.numbers,
@@ -193,7 +202,7 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Less
         {SERVED: ranker_method(Ranker(universe, network), clockless=lesson.clockless)},
         candidate=SERVED,
         baselines=(),
-        seed=lesson.config.seed,
+        seed=config.seed,
         report=lambda done, of: report("evaluating the best baseline", done, of),
     )
     methods = served.methods | refused.evaluation.methods
@@ -202,51 +211,59 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Less
     return replace(refused, universe=universe, network=network, evaluation=evaluation, **plain)
 
 
-def training_moments(
-    log: Log, cut: int, config: TrainingConfig, *, clockless: bool = False
-) -> Iterator[tuple[int, int]]:
-    """(earlier cut, end of its horizon) of each moment that training looks back from, latest first."""
+def training_spans(log: Log, cut: int, config: TrainingConfig, *, clockless: bool = False) -> Spans:
+    """The training windows and the validation span before the cut (seconds)."""
     spans = {"count": config.cuts, "every": config.cut_every, "horizon": config.horizon}
-    return moments(log, cut, **spans, clockless=clockless)
+    return spans_before(log, cut, **spans, clockless=clockless)
 
 
 def _look_back(
-    log: Log, numbers: NDArray[np.uint32], cut: int, config: TrainingConfig, report: ReportProgress, clockless: bool
-) -> tuple[TrainingLists, list[_Window]]:
-    """Lists of all windows, and the windows, latest first."""
+    log: Log,
+    numbers: NDArray[np.uint32],
+    spans: Spans,
+    config: TrainingConfig,
+    report: ReportProgress,
+    clockless: bool,
+) -> tuple[TrainingLists, list[Universe]]:
+    """Lists of all training windows, and the universes of the validation span.
 
-    def look_back(index: int, start: int, end: int) -> tuple[TrainingLists, _Window]:
-        universe = snapshot(log, numbers, start, clockless=clockless)
+    Lists are made from what is before the validation span, so that no fit can read it.
+    """
+    earlier = log.between(None, spans.validation_start)
+
+    def look_back(index: int, window: Window) -> TrainingLists:
+        universe = snapshot(earlier, numbers, window.start, clockless=clockless)
         seed = config.seed + index
-        found = training_lists(log, universe, start, end, config.list_length, config.lists_limit, seed)
-        return found, _Window(start, end, universe)
+        return training_lists(earlier, universe, *window, config.list_length, config.lists_limit, seed)
 
     parts: list[TrainingLists] = []
-    windows: list[_Window] = []
-    report("looking back", 0, config.cuts)
+    windows = len(spans.training)
+    report("looking back", 0, windows)
     with ThreadPoolExecutor(THREADS) as pool:
-        dated = enumerate(training_moments(log, cut, config, clockless=clockless))
-        tasks = [pool.submit(look_back, index, *moment) for index, moment in dated]
+        tasks = [pool.submit(look_back, index, window) for index, window in enumerate(spans.training)]
+        then = [pool.submit(snapshot, log, numbers, each.start, clockless=clockless) for each in spans.validation]
         for task in tasks:
-            found, window = task.result()
-            windows.append(window)
-            parts.append(found)
-            report("looking back", len(parts), config.cuts)
+            parts.append(task.result())
+            report("looking back", len(parts), windows)
+        validation = [task.result() for task in then]
     if not any(map(len, parts)):
         raise NothingToLearn("No person in the purchase log came back and bought an item that could be predicted.")
-    return TrainingLists.join(parts), windows
+    return TrainingLists.join(parts), validation
 
 
-def _fitted(lists: TrainingLists, config: TrainingConfig, report: ReportProgress, clockless: bool) -> list[keras.Model]:
+def _fitted(
+    lists: TrainingLists, config: TrainingConfig, report: ReportProgress, clockless: bool
+) -> list[fitting.Fitted]:
     """Models that differ by their seed alone; the mean of their logits serves."""
     epochs = config.epochs * config.models
     report("fitting the ranker", 0, epochs)
 
-    def fitted(index: int) -> keras.Model:
+    def fitted(index: int) -> fitting.Fitted:
         return fitting.fit(
             lists,
             hidden=config.hidden,
             epochs=config.epochs,
+            stops=[max(1, round(share * config.epochs)) for share in config.stops],
             batch=config.batch,
             learning_rate=config.learning_rate,
             seed=config.seed + index,
@@ -257,44 +274,37 @@ def _fitted(lists: TrainingLists, config: TrainingConfig, report: ReportProgress
     return [fitted(index) for index in range(config.models)]
 
 
-def _exported(fitted: list[keras.Model], universe: Universe, lesson: _Lesson) -> tuple[Network, float, float]:
-    """The serving network with calibrated scores, its largest difference from the Keras models, and its tied scores."""
-    network = export.averaged([export.exported(model) for model in fitted])
-    slope, shift = _calibration(network, lesson)
+def _exported(
+    fitted: list[fitting.Fitted], universe: Universe, lesson: _Lesson
+) -> tuple[Network, float, float, Choice]:
+    """The serving network, its largest difference from the Keras models, its tied scores, and the choice of epochs.
+
+    The validation span chooses after how many epochs the weights are taken, and calibrates the scores.
+    """
+    config, latest = lesson.config, lesson.spans.validation[0]
+    lists = validation_lists(lesson.past, lesson.validation[0], latest, config.validated, config.seed)
+    networks = {
+        epochs: export.averaged([export.exported(each.after(epochs)) for each in fitted]) for epochs in fitted[0].stops
+    }
+    choice = best_of({str(epochs): lists.ndcg(network) for epochs, network in networks.items()})
+    network, models = networks[int(choice.name)], [each.after(int(choice.name)) for each in fitted]
+    slope, shift = lists.calibration(network)
     network = export.calibrated(network, slope, shift)
-    random = np.random.default_rng(lesson.config.seed)
-    people = random.permutation(np.unique(lesson.past.person))[: lesson.config.histories].tolist()
+    random = np.random.default_rng(config.seed)
+    people = random.permutation(np.unique(lesson.past.person))[: config.histories].tolist()
     found = (candidate_features(lesson.past, universe, person, lesson.cut) for person in people)
     histories = [each.features for each in found if each]
-    parity = export.check_parity(fitting.average(fitted), network, slope, shift, histories)
+    parity = export.check_parity(fitting.average(models), network, slope, shift, histories)
     equal = [tied(sigmoid(network.logits(features))) for features in histories]
-    return network, parity, float(np.mean(equal)) if equal else 0.0
-
-
-def _calibration(network: Network, lesson: _Lesson) -> tuple[float, float]:
-    """Slope and shift, fitted on whole candidate lists of people's first orders after one earlier cut.
-
-    Training lists would not do: they hold too few items that were not bought.
-    """
-    latest = lesson.windows[0]
-    baskets = first_baskets(lesson.past, latest.start, latest.end)
-    logits, bought = [], []
-    random = np.random.default_rng(lesson.config.seed)
-    for index in random.permutation(len(baskets))[: lesson.config.histories].tolist():
-        person, visit = int(baskets.people[index]), int(baskets.visits[index])
-        if found := candidate_features(lesson.past, latest.universe, person, visit):
-            logits.append(network.logits(found.features))
-            bought.append(np.isin(found.numbers, baskets[index]))
-    return platt(np.concatenate(logits), np.concatenate(bought)) if logits else (1.0, 0.0)
+    return network, parity, float(np.mean(equal)) if equal else 0.0, choice
 
 
 def _fitted_chance(network: Network, lesson: _Lesson) -> Chance | None:
-    """Fitted on the earlier of the last two windows: the horizon of its last visit ends with the later one."""
-    if lesson.clockless or len(lesson.windows) < 2:
+    """Fitted on visits in the first half of the validation span: the horizon of the last one ends with the span."""
+    if lesson.clockless:
         return None
-    latest, window = lesson.windows[:2]
-    config, horizon = lesson.config, latest.end - latest.start
-    visited = Visited(lesson.past, window.universe, window.start, horizon, lesson.cut)
+    config, window = lesson.config, lesson.spans.validation[1]
+    visited = Visited(lesson.past, lesson.validation[1], window.start, window.end - window.start, lesson.cut)
     return fit_chance(network, visited, people=config.histories, seed=config.seed)
 
 
@@ -302,8 +312,3 @@ def _checked_chance(chance: Chance, network: Network, universe: Universe, lesson
     config = lesson.config
     visited = Visited(lesson.log, universe, lesson.cut, chance.horizon, int(lesson.log.occurred.max()) + 1)
     return check_chance(chance, network, visited, people=config.histories, seed=config.seed)
-
-
-def _rfm_edges(log: Log, as_of: int) -> NDArray[np.float64]:
-    values = [rfm(log.state(person, as_of), as_of) for person in np.unique(log.person).tolist()]
-    return quintiles(np.array([value for value in values if value], np.float64).reshape(-1, 3))

@@ -8,7 +8,7 @@ import numpy as np
 from ml.clockless import STEP, is_clockless
 from ml.log import Log
 from ml.snapshot import best_supported, snapshot
-from ml.splits import holdout_cut, moments
+from ml.splits import holdout_cut, spans_before
 
 MakeLog = Callable[..., Log]
 
@@ -35,13 +35,15 @@ def test_the_last_line_of_everybody_is_foretold_and_each_window_is_the_line_befo
     tested = log.between(cut, None)
     assert np.bincount(tested.person, minlength=len(log.people)).tolist() == [1] * len(log.people)
     past = log.between(None, cut)
-    windows = list(moments(past, cut, count=3, every=14, horizon=14, clockless=True))
-    assert [end - start for start, end in windows] == [STEP] * 3
-    assert [end for _, end in windows] == [cut, cut - STEP, cut - 2 * STEP]
-    much_later = list(moments(past, cut + 86_400, count=3, every=14, horizon=14, clockless=True))
-    assert much_later == windows
-    many = list(moments(past, cut, count=50, every=14, horizon=14, clockless=True))
-    assert min(start for start, _ in many) > int(past.occurred.min()), "something is known before each window"
+    spans = spans_before(past, cut, count=3, every=14, horizon=14, clockless=True)
+    windows = (*spans.validation, *spans.training)
+    assert len(windows) == 4
+    assert [end - start for start, end in windows] == [STEP] * 4
+    assert [end for _, end in windows] == [cut, cut - STEP, cut - 2 * STEP, cut - 3 * STEP]
+    much_later = spans_before(past, cut + 86_400, count=3, every=14, horizon=14, clockless=True)
+    assert much_later == spans
+    many = spans_before(past, cut, count=50, every=14, horizon=14, clockless=True)
+    assert min(start for start, _ in many.training) > int(past.occurred.min()), "something is known before each window"
 
 
 def test_items_rest_only_where_nobody_buys_them_again(make_sequences: MakeLog) -> None:

@@ -79,6 +79,8 @@ def test_the_document_has_the_keys_that_are_shown(make_log: MakeLog, now: int) -
         "candidate",
         "tied",
         "baseline",
+        "rivals",
+        "gate",
     }
     assert set(document) == shown
     assert set(document["methods"]["oracle"]["mrr"]) == {"value", "low", "high"}

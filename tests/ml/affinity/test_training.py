@@ -33,7 +33,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
     from ml.affinity.export import ExportDiffers, averaged, calibrated, check_parity, exported
     from ml.affinity.fitting import average, build_ranker, fit, lambda_loss, ranking_loss
-    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train, training_moments
+    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train, training_spans
 
 MakeLog = Callable[..., Log]
 DAY = 86_400
@@ -168,12 +168,18 @@ def test_lines_after_the_cut_are_for_evaluation_and_never_for_training(make_log:
     assert one.evaluation.methods[RANKER] != changed.evaluation.methods[RANKER]
 
 
-def test_every_horizon_ends_before_the_cut_however_short_the_log(make_log: MakeLog, now: int) -> None:
+def test_training_windows_validation_and_the_cut_follow_each_other_however_short_the_log(
+    make_log: MakeLog, now: int
+) -> None:
     log = make_log()
     for days in (2, 30, 364):
         short = log.between(now - days * DAY, None)
-        for earlier, end in training_moments(short, now, BRIEF):
-            assert int(short.occurred.min()) < earlier < end <= now
+        for config in (BRIEF, replace(BRIEF, cut_every=3)):
+            spans = training_spans(short, now, config)
+            assert int(short.occurred.min()) < min(start for start, _ in spans.training)
+            assert max(end for _, end in spans.training) <= spans.validation_start < now
+            latest, first = spans.validation
+            assert (first.start, first.end, latest.end) == (spans.validation_start, latest.start, now)
 
 
 def test_the_export_ranks_like_keras(make_log: MakeLog) -> None:
@@ -324,7 +330,7 @@ def test_a_feature_that_was_constant_in_training_does_not_drown_the_others() -> 
     labels = np.tile(np.arange(12) < 2, (8, 1)).astype(np.float32)
     lists = TrainingLists(features, labels)
     fitted = fit(lists, hidden=(8,), epochs=1, batch=4, learning_rate=1e-3, seed=1, epoch_done=lambda _: None)
-    network, other = exported(fitted), features[0].copy()
+    network, other = exported(fitted.model), features[0].copy()
     other[:, 3] = 100
     np.testing.assert_allclose(network.logits(other), network.logits(features[0]), atol=1e-3)
 
