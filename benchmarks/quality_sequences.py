@@ -30,8 +30,9 @@ def next_item_figures(
     from ml.metrics import hit_rate, interval, ndcg, reciprocal_rank
     from ml.sequence.blending import best_rows
     from ml.sequence.histories import Histories
-    from ml.sequence.rules import LineRules
-    from ml.sequence.training import Lesson, train_sequence
+    from ml.sequence.lessons import Lesson
+    from ml.sequence.rule_counting import line_rules
+    from ml.sequence.training import train_sequence
 
     began, busy = time.monotonic(), _cpu_seconds()
     learned = [rows[:-2] if own else rows[:-1] for rows, own in zip(histories, validated, strict=True)]
@@ -42,7 +43,7 @@ def next_item_figures(
     )
     trained = train_sequence(lesson, lambda done, of: None, seed)
     seconds, cpu = time.monotonic() - began, _cpu_seconds() - busy
-    blend, rules = trained.blend, LineRules.of(known, items)
+    blend, rules = trained.blend, line_rules(known, items)
     methods = {"blend": blend.scores, "net": blend.net.logits, "rules": rules.sums}
     found: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in methods}
     for rows in histories:
@@ -74,7 +75,9 @@ def next_item_figures(
         "people": Figure(len(histories), "", reference=f"{items:,} items"),
         "validation_ndcg_at_10": Figure(trained.ndcg, "", reference=f"{len(tuned):,} people, the item before the last"),
         "rules_weight": Figure(blend.weight, "", reference="chosen on the validation"),
-        "epochs": Figure(config.epochs, "", reference=f"batch {config.batch}, {config.blocks} blocks of {config.width}"),
+        "epochs": Figure(
+            config.epochs, "", reference=f"batch {config.batch}, {config.blocks} blocks of {config.width}"
+        ),
         "train_s": Figure(seconds, "s", reference="export proof included"),
         "train_cpu_s": Figure(cpu, "s"),
         "rss_mb": Figure(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB"),

@@ -111,6 +111,10 @@ class Log:
         signals = self.signals.where(np.isin(self.signals.events["item"], numbers))
         return self._where(np.isin(self.item, numbers), signals)
 
+    def where(self, kept: NDArray[np.bool_]) -> Self:
+        """Some of the lines, and all signals."""
+        return self._where(kept, self.signals)
+
     @cached_property
     def kept(self) -> "Log":
         """The lines of which anything was kept, with the units and cents that were; without the returns."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.columns import Columns
+from ml.sequence.blending import SequenceBlend
 
 HOUR, DAY = 3_600.0, 86_400.0
 REBOUGHT = 0.1  # people buy items of a category again when this share of its buyers did
@@ -39,6 +40,7 @@ class Universe:
     fade: NDArray[np.float32] | None = None  # (1,) where `near` is the table of a baseline; see `source_weights`
     together: NDArray[np.int32] | None = None  # (n + 1, k) rows of what completes an item, padded with n; older: None
     together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
+    sequence: SequenceBlend | None = None  # of these n items; None where people buy the same again, and older
 
     @cached_property
     def _row_of(self) -> NDArray[np.int32]:

@@ -14,14 +14,16 @@ from ml.universe import Universe
 # Items of equal weight go by how many people bought them lately, then ever, as in `Universe.popular`. These weights are
 # too small to change places between items that the person bought once more or less.
 _BY_POPULARITY = {"recent_people": 1e-3, "people": 1e-6}
+SEQUENCE = "sequence_net"  # no baseline, but it serves in the same way
 _OWN_FIRST = 4.0  # an item that the person bought is above every other one, however long ago that was
 WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "popularity": {"recent_people": 1.0, "people": 1e-3},
     "personal_frequency": {"bought": _OWN_FIRST, "lines": 1.0, **_BY_POPULARITY},
     "decayed_frequency": {"bought": _OWN_FIRST, "decayed": 1.0, **_BY_POPULARITY},
+    SEQUENCE: {"sequence": 1.0, "recent_people": 1e-5, "people": 1e-8},
     **{name: {"near": 1.0, "recent_people": 1e-5, "people": 1e-8} for name in TABLES},  # sums of a table are small
 }
-assert WEIGHTS.keys() == set(BASELINES)
+assert WEIGHTS.keys() == {*BASELINES, SEQUENCE}
 
 
 def baseline_network(name: str) -> Network:

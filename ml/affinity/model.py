@@ -14,9 +14,11 @@ from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES
 from ml.affinity.ranking import Ranker
 from ml.bundle import RETRAIN, Bundle, BundleRefused, Reading
+from ml.sequence.blending import SequenceBlend
 from ml.universe import COLUMNS, Universe
 
 KIND = "affinity"
+_ARRAYS = {field.name for field in fields(Universe)} - {"sequence"}
 _NAMES = {"features": list(FEATURES), "columns": list(COLUMNS)}
 
 
@@ -83,7 +85,8 @@ def write(
 ) -> Path:
     """Write a bundle of this kind below `folder` and return its path, whose name is the bundle's id."""
     parts = {
-        **{field.name: part for field in fields(Universe) if (part := getattr(universe, field.name)) is not None},
+        **{name: part for name in _ARRAYS if (part := getattr(universe, name)) is not None},
+        **({} if universe.sequence is None else universe.sequence.parts()),
         **{f"kernel_{index}": kernel for index, kernel in enumerate(network.kernels)},
         **{f"bias_{index}": bias for index, bias in enumerate(network.biases)},
         "rfm_edges": rfm_edges,
@@ -99,8 +102,9 @@ def write(
 def _universe(opened: Bundle) -> Universe:
     """The universe; a bundle of an earlier release lacks some of the parts that may be None."""
     optional = {field.name for field in fields(Universe) if field.default is None}
-    names = {field.name for field in fields(Universe)} - (optional - set(opened.parts))
-    return Universe(**{name: opened.array(name) for name in names})
+    names = _ARRAYS - (optional - set(opened.parts))
+    sequence = SequenceBlend.read(opened) if SequenceBlend.is_in(opened) else None
+    return Universe(**{name: opened.array(name) for name in names}, sequence=sequence)
 
 
 def _network(opened: Bundle) -> Network:
@@ -130,6 +134,7 @@ def _fits(model: AffinityModel) -> bool:
         and (universe.rebought is None or universe.rebought.shape == (n + 1,))
         and (universe.fade is None or universe.fade.shape == (1,))
         and _fit_together(universe.together, universe.together_score, n)
+        and (universe.sequence is None or len(universe.sequence.net.vectors) == n)
         and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
         and len(model.network.kernels) > 0
         and model.network.kernels[0].shape[0] == len(FEATURES)

@@ -103,8 +103,24 @@ def _next(history: History) -> Said:
     return log_of_sums(universe.next.take(rows, axis=0), rules, len(universe.next))
 
 
+def _sequence(history: History) -> Said:
+    """What comes after all that the person bought, by the sequence net: how much likelier it is than by chance."""
+    universe, bought = history.universe, history.state.bought
+    items = len(universe.numbers)
+    scores = np.zeros(items + 1, np.float32)
+    if universe.sequence is None or not len(bought):
+        return Said(scores, np.empty(0, np.intp))
+    rows = universe.rows(bought["item"][np.lexsort((bought["item"], bought["last"]))])
+    rows = rows[rows < items]
+    if not len(rows):
+        return Said(scores, np.empty(0, np.intp))
+    np.maximum(universe.sequence.scores(rows) + np.float32(np.log(items)), 0, out=scores[:-1])
+    return Said(scores, np.flatnonzero(scores > 0))
+
+
 SOURCES: Mapping[str, Source] = {
     "near": Source(_near, most=200),
     "next": Source(_next, most=60),
+    "sequence": Source(_sequence, most=200),
 }
 EVIDENCE = Columns(tuple(SOURCES))

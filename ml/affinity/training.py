@@ -14,13 +14,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.affinity import export, fitting, model
-from ml.affinity.baseline_networks import baseline_network, baseline_universe
+from ml.affinity.baseline_networks import SEQUENCE, baseline_network, baseline_universe
 from ml.affinity.chance_fitting import Visited, check_chance, fit_chance
 from ml.affinity.chances import Chance
 from ml.affinity.methods import ranker_method
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import BY_CLOCK
 from ml.affinity.ranking import Ranker
+from ml.affinity.sequence_lists import learn_sequence
 from ml.affinity.training_lists import TrainingLists, candidate_features, training_lists
 from ml.affinity.validation_lists import validation_lists
 from ml.baselines.methods import BASELINES, baseline_methods
@@ -31,14 +32,17 @@ from ml.log import Log, NothingToLearn
 from ml.metrics import tied
 from ml.provenance import code_identity, data_identity
 from ml.rfm import rfm_edges
+from ml.sequence.lessons import may_help
 from ml.snapshot import best_supported, snapshot, with_complements
 from ml.splits import Spans, Window, holdout_cut, spans_before
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
+RANKER_WITH_SEQUENCE = "ranker_with_sequence"  # a variant
 RANKER = "ranker"  # the model's name among the evaluated methods
 SERVED = "served"  # that of a baseline as it serves: among the same candidates, without resting items
 _PACKAGES = {"numpy": np.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
+CHOSEN_ON = 3_000  # people of the validation span, for the choice between rankers and the sequence net
 THREADS = 2  # that look back at once; sparse products and partitions release the interpreter
 
 
@@ -109,6 +113,15 @@ class TrainedAffinity(Ranker):
         return path
 
 
+class _Ready(NamedTuple):
+    """A network that may serve."""
+
+    network: Network
+    parity: float  # largest difference of a probability between Keras and the export
+    tied: float  # mean share of the first ten scores that equal another one there
+    choice: Choice  # of the epochs
+
+
 class _Lesson(NamedTuple):
     """What is learned from, after the cut is chosen."""
 
@@ -148,7 +161,10 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
     fitted = _fitted(lists, config, report, clockless)
     del lists
     universe = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
-    network, parity, equal, choice = _exported(fitted, universe, lesson)
+    plain, ready = lesson, _exported(fitted, universe, lesson)
+    if spans.training and may_help(past):
+        universe, lesson, ready, training["sequence"] = _best_with_sequence(universe, lesson, ready, report)
+    network, parity, equal, choice = ready
     training["validation"] = {
         "from": spans.validation_start,
         "until": cut,
@@ -180,7 +196,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
         evaluation,
         parity,
         training,
-        partial(_baseline, lesson=lesson),
+        partial(_baseline, lesson=plain),
         _checked_chance(chance, network, universe, lesson) if chance else None,
         chance=chance,
     )
@@ -189,7 +205,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
 def _baseline(refused: TrainedAffinity, report: ReportProgress, *, lesson: _Lesson) -> TrainedAffinity:
     """The best baseline of the evaluation as a model of the same items, evaluated as it would serve."""
     name = refused.evaluation.best_baseline
-    universe = baseline_universe(name, lesson.past, refused.universe)
+    universe = baseline_universe(name, lesson.past, replace(refused.universe, sequence=None))
     network = baseline_network(name)
     latest, config = lesson.spans.validation[0], lesson.config
     then = baseline_universe(name, lesson.past.between(None, latest.start), lesson.validation[0])
@@ -274,9 +290,46 @@ def _fitted(
     return [fitted(index) for index in range(config.models)]
 
 
-def _exported(
-    fitted: list[fitting.Fitted], universe: Universe, lesson: _Lesson
-) -> tuple[Network, float, float, Choice]:
+def _best_with_sequence(
+    universe: Universe, lesson: _Lesson, ready: _Ready, report: ReportProgress
+) -> tuple[Universe, _Lesson, _Ready, dict[str, Any]]:
+    """The best of three on the validation span: the ranker, the sequence net alone, a ranker that knows its scores."""
+    config = lesson.config
+    learnt = learn_sequence(
+        lesson.past,
+        lesson.numbers,
+        lesson.spans,
+        report,
+        length=config.list_length,
+        most=config.lists_limit,
+        seed=config.seed,
+        clockless=lesson.clockless,
+    )
+    blend, fitted_as = learnt.trained.blend, learnt.trained.config
+    known = lesson._replace(validation=[replace(each, sequence=blend) for each in lesson.validation])
+    also = replace(universe, sequence=blend)
+    latest = lesson.spans.validation[0]
+    lists = validation_lists(lesson.past, known.validation[0], latest, CHOSEN_ON, config.seed)
+    alone = baseline_network(SEQUENCE)
+    alone = export.calibrated(alone, *lists.calibration(alone))
+    equal = _tied(alone, _histories(also, known))
+    variants = {
+        RANKER: (universe, lesson, ready),
+        SEQUENCE: (also, known, _Ready(alone, learnt.trained.parity, equal, ready.choice)),
+    }
+    if len(learnt.lists):
+        fitted = _fitted(learnt.lists, config, report, lesson.clockless)
+        other = _exported(fitted, also, known)
+        variants[RANKER_WITH_SEQUENCE] = (also, known, other._replace(parity=max(other.parity, learnt.trained.parity)))
+    plain = validation_lists(lesson.past, lesson.validation[0], latest, CHOSEN_ON, config.seed)
+    choice = best_of(
+        {name: (plain if name == RANKER else lists).ndcg(each[2].network) for name, each in variants.items()}
+    )
+    said = {"variant": choice.name, "ndcg_at_10": choice.ndcg, "people": choice.people}
+    return *variants[choice.name], said | {"settings": asdict(fitted_as), "rules_weight": blend.weight}
+
+
+def _exported(fitted: list[fitting.Fitted], universe: Universe, lesson: _Lesson) -> _Ready:
     """The serving network, its largest difference from the Keras models, its tied scores, and the choice of epochs.
 
     The validation span chooses after how many epochs the weights are taken, and calibrates the scores.
@@ -290,13 +343,22 @@ def _exported(
     network, models = networks[int(choice.name)], [each.after(int(choice.name)) for each in fitted]
     slope, shift = lists.calibration(network)
     network = export.calibrated(network, slope, shift)
-    random = np.random.default_rng(config.seed)
-    people = random.permutation(np.unique(lesson.past.person))[: config.histories].tolist()
-    found = (candidate_features(lesson.past, universe, person, lesson.cut) for person in people)
-    histories = [each.features for each in found if each]
+    histories = _histories(universe, lesson)
     parity = export.check_parity(fitting.average(models), network, slope, shift, histories)
+    return _Ready(network, parity, _tied(network, histories), choice)
+
+
+def _histories(universe: Universe, lesson: _Lesson) -> list[NDArray[np.float32]]:
+    """The candidate lists of some people as of the cut."""
+    random = np.random.default_rng(lesson.config.seed)
+    people = random.permutation(np.unique(lesson.past.person))[: lesson.config.histories].tolist()
+    found = (candidate_features(lesson.past, universe, person, lesson.cut) for person in people)
+    return [each.features for each in found if each]
+
+
+def _tied(network: Network, histories: list[NDArray[np.float32]]) -> float:
     equal = [tied(sigmoid(network.logits(features))) for features in histories]
-    return network, parity, float(np.mean(equal)) if equal else 0.0, choice
+    return float(np.mean(equal)) if equal else 0.0
 
 
 def _fitted_chance(network: Network, lesson: _Lesson) -> Chance | None:

@@ -40,6 +40,11 @@ class SequenceBlend:
             f"{PART}weight": np.array([self.weight], np.float32),
         }
 
+    @staticmethod
+    def is_in(opened: Bundle) -> bool:
+        """Whether a bundle has a blend."""
+        return f"{PART}weight" in opened.parts
+
     @classmethod
     def read(cls, opened: Bundle) -> Self:
         """The blend of a bundle. Raises `BundleRefused` when its arrays are missing or do not fit together."""

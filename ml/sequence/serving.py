@@ -94,7 +94,9 @@ class SequenceNet:
             "through": (blocks, hidden, width),
             "last": (width,),
         }
-        return blocks > 0 and heads > 0 and width % heads == 0 and all(shapes[name] == expected[name] for name in expected)
+        return (
+            blocks > 0 and heads > 0 and width % heads == 0 and all(shapes[name] == expected[name] for name in expected)
+        )
 
 
 def _normal(seen: Floats) -> Floats:

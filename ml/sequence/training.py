@@ -1,31 +1,18 @@
 """Training of the sequence net: fit it, export it, prove the export, and choose how much the rules of lines count."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ml.sequence.blending import SequenceBlend, with_best_weight
 from ml.sequence.config import SequenceConfig, config_for
 from ml.sequence.export import check_parity, exported
 from ml.sequence.fitting import fit
-from ml.sequence.histories import Histories, Rows
-from ml.sequence.rules import LineRules
+from ml.sequence.lessons import Lesson
+from ml.sequence.rule_counting import line_rules
 
 PROOFS = 300  # real histories that the export has to rank like Keras
-
-
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """What is learned from, and what the weight of the rules is chosen on."""
-
-    histories: Histories
-    items: int
-    attributes: NDArray[np.int32]  # (items, k) codes, padded with -1
-    known: Sequence[Rows]  # of people of the validation: what they had bought
-    wanted: Sequence[Rows]  # ... and what they bought next
-    again: bool  # whether people buy items again: else what is known is no candidate
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +37,6 @@ def train_sequence(
     people = random.permutation(np.flatnonzero(histories.lengths))[:PROOFS].tolist()
     parity = check_parity(model, net, [histories[person] for person in people])
     blend, ndcg = with_best_weight(
-        SequenceBlend(net, LineRules.of(histories, items)), lesson.known, lesson.wanted, again=lesson.again
+        SequenceBlend(net, line_rules(histories, items)), lesson.known, lesson.wanted, again=lesson.again
     )
     return TrainedSequence(blend, config, parity, ndcg)
