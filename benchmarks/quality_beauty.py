@@ -1,4 +1,4 @@
-"""The next item in Amazon Beauty, the last one of each person, all 12,101 items ranked: the sequence net and its rules."""
+"""The next item in Amazon Beauty: the last one of each person, among all 12,101; the sequence net and its rules."""
 
 import json
 import lzma

@@ -1,4 +1,4 @@
-"""The next film in MovieLens-1M, the last one of each user, all 3,416 films ranked: the sequence net and its rules."""
+"""The next film in MovieLens-1M: the last one of each user, among all 3,416; the sequence net and its rules."""
 
 import os
 from pathlib import Path

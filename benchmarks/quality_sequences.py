@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +44,20 @@ def next_item_figures(
     trained = train_sequence(lesson, lambda done, of: None, seed)
     seconds, cpu = time.monotonic() - began, _cpu_seconds() - busy
     blend, rules = trained.blend, line_rules(known, items)
-    methods = {"blend": blend.scores, "net": blend.net.logits, "rules": rules.sums}
+    methods: dict[str, Callable[[Rows], NDArray[np.floating]]] = {
+        "blend": blend.scores,
+        "net": blend.net.logits,
+        "rules": rules.sums,
+    }
     found: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in methods}
     for rows in histories:
         for name, scores in methods.items():
             found[name].append(best_rows(scores(rows[:-1]), rows[:-1], 100) == rows[-1])
-    metrics = {"ndcg_at_10": lambda hits: ndcg(hits, 1), "recall_at_10": hit_rate, "mrr_at_100": reciprocal_rank}
+    metrics: dict[str, Callable[[NDArray[np.bool_]], float]] = {
+        "ndcg_at_10": lambda hits: ndcg(hits, 1),
+        "recall_at_10": hit_rate,
+        "mrr_at_100": reciprocal_rank,
+    }
     values = {
         (name, metric): np.array([measure(hits) for hits in found[name]])
         for name in methods

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.columns import Columns
-from ml.sequence.blending import SequenceBlend
 
 HOUR, DAY = 3_600.0, 86_400.0
 REBOUGHT = 0.1  # people buy items of a category again when this share of its buyers did
@@ -22,6 +21,20 @@ COLUMNS = Columns(
         "price",  # log1p of the median cents of a line
     )
 )
+
+
+class NextItems(Protocol):
+    """What comes after a person's items: `ml.sequence.blending.SequenceBlend`."""
+
+    @property
+    def items(self) -> int:
+        """How many items it knows."""
+
+    def scores(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(items,) after these rows of items, the newest last: logarithms of shares, which add up to 1."""
+
+    def parts(self) -> dict[str, NDArray[Any]]:
+        """Its arrays by their names in a bundle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +53,7 @@ class Universe:
     fade: NDArray[np.float32] | None = None  # (1,) where `near` is the table of a baseline; see `source_weights`
     together: NDArray[np.int32] | None = None  # (n + 1, k) rows of what completes an item, padded with n; older: None
     together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
-    sequence: SequenceBlend | None = None  # of these n items; None where people buy the same again, and older
+    sequence: NextItems | None = None  # of these n items; None where people buy the same again, and older
 
     @cached_property
     def _row_of(self) -> NDArray[np.int32]:

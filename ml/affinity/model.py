@@ -134,7 +134,7 @@ def _fits(model: AffinityModel) -> bool:
         and (universe.rebought is None or universe.rebought.shape == (n + 1,))
         and (universe.fade is None or universe.fade.shape == (1,))
         and _fit_together(universe.together, universe.together_score, n)
-        and (universe.sequence is None or len(universe.sequence.net.vectors) == n)
+        and (universe.sequence is None or universe.sequence.items == n)
         and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
         and len(model.network.kernels) > 0
         and model.network.kernels[0].shape[0] == len(FEATURES)

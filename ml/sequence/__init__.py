@@ -1,1 +1,1 @@
-"""The sequence net: what people buy next, from the order in which they bought; a transformer in Keras, served by NumPy."""
+"""The sequence net: what comes next, from the order of what people bought; a transformer in Keras, served by NumPy."""

@@ -25,6 +25,11 @@ class SequenceBlend:
     rules: LineRules
     weight: float = 0.0
 
+    @property
+    def items(self) -> int:
+        """How many items it knows."""
+        return len(self.net.vectors)
+
     def scores(self, rows: Rows) -> Floats:
         """(items,) after these items, the newest last: logarithms of shares, which add up to 1."""
         scores = _log_softmax(self.net.logits(rows))

@@ -1,6 +1,7 @@
 """Export of the fitted net to the arrays that serve, and the proof that both rank alike."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -23,17 +24,28 @@ def exported(model: SequenceModel) -> SequenceNet:
     into, out, bias, gate, through = [], [], [], [], []
     for block in model.blocks:
         attention, gated = block.attention, block.gated
-        kernel = np.array(attention.into, np.float32) * np.array(block.before.scale, np.float32)[:, None]
+        kernel = _array(attention.into) * _array(block.before.scale)[:, None]
         width = kernel.shape[0]
         kernel[:, :width] *= (width // attention.heads) ** -0.5
         into.append(kernel)
-        out.append(np.array(attention.out, np.float32))
-        bias.append(np.array(attention.bias, np.float32))
-        gate.append(np.array(gated.into, np.float32) * np.array(block.between.scale, np.float32)[:, None])
-        through.append(np.array(gated.out, np.float32))
-    vectors = np.array(model.vectors(None), np.float32)
-    last = np.array(model.last.scale, np.float32)
-    return SequenceNet(vectors, *(np.stack(layers) for layers in (into, out, bias, gate, through)), last)
+        out.append(_array(attention.out))
+        bias.append(_array(attention.bias))
+        gate.append(_array(gated.into) * _array(block.between.scale)[:, None])
+        through.append(_array(gated.out))
+    return SequenceNet(
+        vectors=_array(model.vectors(None)),
+        into=np.stack(into),
+        out=np.stack(out),
+        bias=np.stack(bias),
+        gate=np.stack(gate),
+        through=np.stack(through),
+        last=_array(model.last.scale),
+    )
+
+
+def _array(weights: Any) -> Floats:
+    array: Floats = np.array(ops.convert_to_numpy(weights), np.float32)
+    return array
 
 
 def check_parity(model: SequenceModel, net: SequenceNet, histories: Sequence[Rows]) -> float:
@@ -57,4 +69,4 @@ def check_parity(model: SequenceModel, net: SequenceNet, histories: Sequence[Row
 def _keras_logits(model: SequenceModel, rows: Rows, length: int) -> Floats:
     items = np.pad(rows, (0, length - len(rows)))[None]
     logits = model({"items": items, "places": np.array([len(rows) - 1], np.int32)}, training=False)
-    return np.asarray(ops.convert_to_numpy(logits), np.float32)[0]
+    return _array(logits)[0]

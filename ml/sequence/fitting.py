@@ -37,7 +37,7 @@ class SequenceModel(keras.Model):  # type: ignore[misc]
         return self.last(seen)
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        """items (windows, length), places (p,) among all windows' -> (p, items) logits.
+        """Logits (p, items) after some places (p,) of the windows `items` (windows, length).
 
         With `drawn` (k,) the logits are those of the target (p,) and of the drawn items: (p, 1 + k).
         """

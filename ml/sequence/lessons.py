@@ -39,7 +39,7 @@ def rebuy_share(log: Log) -> float:
     """The share of the lines whose item the person had bought before, in another order."""
     lines = np.unique(np.stack([log.person, log.item, log.order]).astype(np.int64), axis=1)
     pairs = np.unique(lines[0] << 32 | lines[1])
-    return 1 - len(pairs) / max(lines.shape[1], 1)
+    return 1 - len(pairs) / max(int(lines.shape[1]), 1)
 
 
 def lesson_of(past: Log, log: Log, numbers: NDArray[np.uint32], start: int, end: int, seed: int) -> Lesson:

@@ -25,4 +25,6 @@ class LineRules:
         """(n,) how strongly each item follows these, the newest last."""
         newest = rows[::-1][:LINES]
         weighted = self.scores.take(newest, axis=0) * (FADE ** np.arange(len(newest)))[:, None]
-        return np.bincount(self.rows.take(newest, axis=0).ravel(), weighted.ravel(), minlength=len(self.rows))[:-1]
+        named = self.rows.take(newest, axis=0)
+        sums = np.bincount(named.ravel(), weighted.ravel(), minlength=len(self.rows))[:-1]
+        return sums.astype(np.float64, copy=False)

@@ -31,7 +31,7 @@ class SequenceNet:
     @property
     def length(self) -> int:
         """The newest lines of a person that count."""
-        return self.bias.shape[2]
+        return int(self.bias.shape[2])
 
     def person_vector(self, rows: Rows) -> Floats:
         """(width,) what is expected after these items, the newest last; zeros after none."""

@@ -1,0 +1,90 @@
+"""The net in Keras: it learns an order that no count knows, and serves what it learned."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ml.log import Log
+from ml.sequence.blending import with_best_weight
+from ml.sequence.config import config_for
+from ml.sequence.lessons import Lesson, lesson_of
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of packages that are not ours
+    from ml.sequence.export import SequenceExportDiffers, check_parity, exported
+    from ml.sequence.fitting import Batches, fit
+    from ml.sequence.histories import Histories
+    from ml.sequence.training import TrainedSequence, train_sequence
+
+MakeLog = Callable[..., Log]
+
+
+@pytest.fixture(scope="module")
+def lesson(make_sequences: MakeLog) -> Lesson:
+    log = make_sequences(people=500)
+    last = int(log.occurred.max())
+    return lesson_of(log.between(None, last), log, log.numbers, last, last + 60, seed=1)
+
+
+@pytest.fixture(scope="module")
+def trained(lesson: Lesson) -> TrainedSequence:
+    done: list[tuple[int, int]] = []
+    brief = replace(config_for(lesson.histories, lesson.items, 3), epochs=8)
+    found = train_sequence(lesson, lambda epoch, of: done.append((epoch, of)), 3, brief)
+    assert done == [(epoch + 1, 8) for epoch in range(8)]
+    return found
+
+
+def test_the_net_learns_what_comes_next(trained: TrainedSequence, lesson: Lesson) -> None:
+    assert trained.ndcg > 0.5, "seven of ten people take the item after the last one; by chance it is .09"
+    assert trained.parity < 1e-4
+    chance = [np.array([(rows[-1] + 7) % lesson.items], np.int32) for rows in lesson.known]
+    assert with_best_weight(trained.blend, lesson.known, chance, again=False)[1] < 0.3
+
+
+def test_the_same_seed_gives_the_same_net(lesson: Lesson) -> None:
+    brief = replace(config_for(lesson.histories, lesson.items, 3), epochs=1, batch=64)
+    one, other = (exported(fit(lesson.histories, lesson.items, lesson.attributes, brief, print)) for _ in range(2))
+    rows = lesson.known[0]
+    assert np.allclose(one.logits(rows), other.logits(rows), atol=1e-3)
+
+
+def test_attributes_and_a_sampled_softmax_are_learned_from_too(lesson: Lesson) -> None:
+    config = replace(config_for(lesson.histories, lesson.items, 3), epochs=8, most_full=10, drawn=24)
+    kinds = np.stack([np.arange(lesson.items) % 5, np.where(np.arange(lesson.items) % 2, -1, 5)], 1).astype(np.int32)
+    assert Batches(lesson.histories, lesson.items, config).sampled
+    found = train_sequence(replace(lesson, attributes=kinds), lambda done, of: None, 3, config)
+    assert found.ndcg > 0.4
+    assert found.parity < 1e-4
+
+
+def test_a_net_that_was_exported_wrongly_is_refused(lesson: Lesson) -> None:
+    brief = replace(config_for(lesson.histories, lesson.items, 3), epochs=1, batch=128)
+    model = fit(lesson.histories, lesson.items, lesson.attributes, brief, print)
+    net = exported(model)
+    assert check_parity(model, net, lesson.known[:20]) < 1e-4
+    for broken in (
+        replace(net, bias=net.bias + 1),
+        replace(net, vectors=net.vectors[::-1]),
+        replace(net, last=-net.last),
+    ):
+        if broken.bias is not net.bias:
+            broken = replace(broken, bias=np.arange(net.bias.size, dtype=np.float32).reshape(net.bias.shape))
+        with pytest.raises(SequenceExportDiffers):
+            check_parity(model, broken, lesson.known[:20])
+    with pytest.raises(SequenceExportDiffers):
+        check_parity(model, replace(net, last=net.last * np.float32(np.nan)), lesson.known[:20])
+
+
+@pytest.mark.parametrize(("people", "lines", "items"), [(50, 6, 40), (20_000, 8, 12_000), (6_000, 160, 3_500)])
+def test_settings_follow_from_the_size_of_the_log(people: int, lines: int, items: int) -> None:
+    known = Histories(np.zeros(people * lines, np.int32), np.arange(people + 1) * lines)
+    config = config_for(known, items, seed=1)
+    assert 5 <= config.epochs <= 25
+    assert config.batch in (16, 32, 64, 128)
+    assert (config.blocks, config.length) == ((2, 50) if lines > 20 else (1, 32))
+    if people == 50:
+        assert config.batch == 16
