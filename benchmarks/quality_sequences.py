@@ -68,7 +68,7 @@ def next_item_figures(
             float(values["blend", metric].mean()),
             "",
             *interval(values["blend", metric], seed, draws=500),
-            f"net alone {values['net', metric].mean():.4f}, rules alone {values['rules', metric].mean():.4f}",
+            f"{published}net alone {values['net', metric].mean():.4f}, rules alone {values['rules', metric].mean():.4f}",
         )
         for metric in metrics
     }
@@ -79,7 +79,6 @@ def next_item_figures(
     spent = (time.perf_counter() - spent) / max(len(one), 1)
     config = trained.config
     return figures | {
-        "published": Figure(0.0, "", reference=published),
         "people": Figure(len(histories), "", reference=f"{items:,} items"),
         "validation_ndcg_at_10": Figure(trained.ndcg, "", reference=f"{len(tuned):,} people, the item before the last"),
         "rules_weight": Figure(blend.weight, "", reference="chosen on the validation"),

@@ -17,8 +17,9 @@ from engine.models.training import as_log, stored_purchases
 from ml.affinity.methods import ranker_method
 from ml.affinity.model import AffinityModel
 from ml.baselines.boosted import require_package
-from ml.baselines.methods import METHODS, baseline_methods
+from ml.baselines.methods import METHODS, SLOW, baseline_methods
 from ml.baselines.returning import FORECASTS, OPTIONAL
+from ml.baselines.sequence_net import require_training
 from ml.bundle import BundleRefused
 from ml.clockless import is_clockless
 from ml.comparison import forecasts_document, lists_document
@@ -29,7 +30,7 @@ from ml.splits import DAY, holdout_cut
 from ml.trainers import ReportProgress
 
 DEFAULTS: Final = (*METHODS, *FORECASTS)
-KNOWN: Final = (*DEFAULTS, *OPTIONAL)
+KNOWN: Final = (*DEFAULTS, *SLOW, *OPTIONAL)
 ITEM_LIMIT: Final = 10_000  # as in a training
 HOLDOUT: Final = 28  # days at the end of the log, where neither a cut nor a version says when the test span begins
 MOST_VERSIONS: Final = 10
@@ -69,6 +70,8 @@ def check_methods(names: Sequence[str]) -> None:
             raise InvalidInput(f"There is no method {name!r}; known: {', '.join(KNOWN)}.", field="methods")
         if name in OPTIONAL:
             require_package(name)
+        if name in SLOW:
+            require_training()
 
 
 async def _versions(pool: Pool, bundles: Path, ids: Sequence[str] | None) -> list[AffinityModel]:

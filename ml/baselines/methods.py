@@ -8,6 +8,7 @@ from ml.baselines.ease import ease
 from ml.baselines.item_knn import item_knn
 from ml.baselines.item_tables import ItemTable, LastState, table_method
 from ml.baselines.ordering import Numbers
+from ml.baselines.sequence_net import sequence_net
 from ml.baselines.sequential_rules import sequential_rules
 from ml.baselines.tifu_knn import tifu_knn
 from ml.evaluation import Method
@@ -29,6 +30,7 @@ TABLES: Mapping[str, Callable[[Log, Universe], ItemTable]] = {
 }
 # The same for methods that no bundle can hold: TIFU-kNN looks up the histories of other people.
 OTHERS: Mapping[str, Callable[[Log, Universe], Method]] = {"tifu_knn": tifu_knn}
+SLOW: Mapping[str, Callable[[Log, Universe], Method]] = {"sequence_net": sequence_net}  # only where they are asked for
 
 BASELINES = (*COUNTS, *TABLES)  # of the gate; the simplest first
 METHODS = (*BASELINES, *OTHERS)
@@ -41,4 +43,4 @@ def baseline_methods(past: Log, universe: Universe, names: Collection[str] = BAS
     tables = {
         name: table_method(universe, fit(past, universe), states) for name, fit in TABLES.items() if name in names
     }
-    return counts | tables | {name: fit(past, universe) for name, fit in OTHERS.items() if name in names}
+    return counts | tables | {name: fit(past, universe) for name, fit in ({**OTHERS, **SLOW}).items() if name in names}

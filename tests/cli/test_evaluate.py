@@ -166,7 +166,7 @@ def test_a_version_that_learned_from_the_test_span_is_refused(evaluate: Evaluate
         ),
         (
             ["--methods", "magic"],
-            f"There is no method 'magic'; known: {', '.join((*DEFAULTS, 'xgboost', 'lightgbm'))}.",
+            f"There is no method 'magic'; known: {', '.join((*DEFAULTS, 'sequence_net', 'xgboost', 'lightgbm'))}.",
         ),
         (["--versions", "unheard-of"], "There is no model 'unheard-of'."),
         (["--versions", ",".join(map(str, range(11)))], "At most 10 versions are compared at once."),

@@ -1,0 +1,91 @@
+"""Where people rarely buy the same again, the sequence net is tried: alone, and as evidence of the ranker."""
+
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.affinity.candidates import gather_evidence
+from ml.affinity.methods import ranker_method
+from ml.affinity.model import AffinityModel
+from ml.affinity.ranking import Ranker
+from ml.baselines.sequence_net import sequence_net
+from ml.gate import verdict
+from ml.log import Log
+from ml.metrics import ndcg
+from ml.snapshot import best_supported, snapshot
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of packages that are not ours
+    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train
+
+MakeLog = Callable[..., Log]
+
+
+def ignored(stage: str, done: int, of: int) -> None:
+    """Progress that no test reads."""
+
+
+@pytest.fixture(scope="module")
+def log(make_sequences: MakeLog) -> Log:
+    return make_sequences(people=600)
+
+
+@pytest.fixture(scope="module")
+def trained(log: Log) -> TrainedAffinity:
+    return train(log, None, ignored, TrainingConfig(cuts=2, models=1, epochs=2, lists_limit=400, list_length=48))
+
+
+def test_what_foretells_the_validation_best_serves(trained: TrainedAffinity) -> None:
+    tried = trained.training["sequence"]
+    assert set(tried["ndcg_at_10"]) == {"ranker", "sequence_net", "ranker_with_sequence"}
+    assert tried["people"] == 600
+    assert tried["ndcg_at_10"][tried["variant"]] > tried["ndcg_at_10"]["ranker"] - 0.02
+    scores = trained.evaluation.methods
+    assert scores[RANKER]["ndcg_at_10"].value >= scores["sequential_rules"]["ndcg_at_10"].value - 0.02
+    assert trained.parity < 1e-4
+    assert verdict(trained.evaluation).reason
+
+
+def test_a_bundle_with_a_net_serves_the_same_lists(log: Log, trained: TrainedAffinity, tmp_path: Path) -> None:
+    assert trained.universe.sequence is not None, "the order of the items says most in this log"
+    opened = AffinityModel.open(trained.write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
+    assert opened.universe.sequence is not None
+    as_of = int(log.occurred.max())
+    ours, theirs = (ranker_method(Ranker(each.universe, each.network), clockless=True) for each in (trained, opened))
+    for person in range(20):
+        history = log.history(person, as_of)
+        found = theirs(history, as_of)
+        assert (found == ours(history, as_of)).all()
+        assert not np.isin(history["item"], found).any(), "nobody buys an item again here"
+
+
+def test_the_net_speaks_for_what_follows_a_persons_last_items(log: Log, trained: TrainedAffinity) -> None:
+    as_of = int(log.occurred.max())
+    state = log.state(3, as_of)
+    said = gather_evidence(trained.universe, state, as_of).said["sequence"]
+    newest = int(state.bought["item"][state.bought["last"].argmax()])
+    assert said.scores[trained.universe.rows(np.array([newest % 60 + 1]))[0]] > 1
+    assert said.scores[-1] == 0
+    nobody = gather_evidence(trained.universe, log.state(3, int(log.occurred.min())), as_of).said["sequence"]
+    assert not nobody.scores.any()
+    without = gather_evidence(snapshot(log, trained.universe.numbers, as_of, clockless=True), state, as_of)
+    assert not without.said["sequence"].scores.any()
+
+
+def test_the_net_can_be_compared_with_other_methods(log: Log) -> None:
+    cut = int(log.occurred.max())
+    past = log.between(None, cut)
+    numbers = best_supported(past, 60)
+    method = sequence_net(past, snapshot(past, numbers, cut, clockless=True))
+    found = []
+    for person in range(0, 600, 3):
+        history = log.history(person, cut)
+        bought = log.item[(log.person == person) & (log.occurred >= cut)]
+        ranked = method(history, cut)
+        assert not np.isin(history["item"], ranked).any()
+        found.append(ndcg(np.isin(ranked, bought), 1))
+    assert np.mean(found) > 0.4
