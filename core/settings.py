@@ -255,6 +255,17 @@ class Schedule(Concern):
     retrain_at: time = Field(time(3), description="Time of day, in UTC, of the daily training, as HH:MM.")
 
 
+class Trainings(Concern):
+    """What a training may use. One that uses more is stopped, fails with the reason, and is not tried again."""
+
+    training_deadline: int = Field(43_200, ge=1, description="Seconds a training may take; 12 hours.")
+    training_memory: int | None = Field(
+        None,
+        ge=64,
+        description="MiB of memory a training may hold. Unset: nine tenths of what the container or the machine has.",
+    )
+
+
 class Bundles(Concern):
     """How long trained bundles are kept. The one that serves and the one a rollback leads to always are."""
 
@@ -350,6 +361,10 @@ class Settings:
     @cached_property
     def schedule(self) -> Schedule:
         return Schedule()
+
+    @cached_property
+    def trainings(self) -> Trainings:
+        return Trainings()
 
     @cached_property
     def bundles(self) -> Bundles:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from core.errors import PenchantError
 from db.locks import AdvisoryLock, lock_transaction
@@ -13,16 +13,29 @@ AFFINITY = "affinity"  # the kind of training
 LEASE = timedelta(minutes=2)
 MOST_LEASES = 3  # a job whose worker ended this often without a result is given up; orderly stops do not count
 ANNOUNCE_AGAIN_AFTER = timedelta(minutes=1)  # a job that waits longer while no trainer works is announced again
-JobState = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED"]
+JobState = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]  # the last one is stored as FAILED
 
 COLUMNS = (
-    "id, kind, state, reason, requested_by, requested_at, started_at, finished_at, lease_until, fencing_token,"
-    " bundle, error, stops, list_request, list_progress"
+    "id, kind, CASE WHEN cancelled_by IS NULL THEN state ELSE 'CANCELLED' END AS state, reason, requested_by,"
+    " requested_at, started_at, finished_at, lease_until, fencing_token, bundle, error, stops, list_request,"
+    " list_progress, progress"
 )
 
 
 class LeaseLost(PenchantError):
     """Another worker holds this job now."""
+
+
+class JobCancelled(LeaseLost):
+    """The job was cancelled."""
+
+
+class Progress(TypedDict):
+    """How far a training is: its stage, and how many of the steps of this stage are done."""
+
+    stage: str
+    done: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,16 @@ class Job:
     stops: int  # how many of its leases were returned, because the trainer was told to end
     list_request: dict[str, Any] | None = None  # of a job of lists: what is written
     list_progress: dict[str, Any] | None = None  # and how far it is
+    progress: Progress | None = None  # of a training, at most seconds old while it runs
+
+
+def percent_of(progress: Progress) -> int:
+    """The done steps of the stage, in whole per cent.
+
+    >>> percent_of({"stage": "evaluating", "done": 1, "of": 3})
+    33
+    """
+    return 100 if not progress["of"] else max(0, min(100, 100 * progress["done"] // progress["of"]))
 
 
 async def request_job(connection: Connection, kind: str, reason: str, requested_by: str) -> Job:
@@ -91,7 +114,7 @@ async def lease_job(
     row = await connection.fetchrow(
         f"""
         UPDATE training_jobs SET state = 'RUNNING', started_at = now(), lease_until = now() + $2,
-            fencing_token = fencing_token + 1, error = NULL
+            fencing_token = fencing_token + 1, error = NULL, progress = NULL
         WHERE id = (
             SELECT id FROM training_jobs
             WHERE kind = $1 AND ($3::bigint IS NULL OR id = $3) AND fencing_token - stops < $4
@@ -136,9 +159,45 @@ async def give_up_jobs(connection: Connection) -> list[int]:
     return [row["id"] for row in rows]
 
 
-async def heartbeat(connection: Connection, job: Job, lease: timedelta = LEASE) -> None:
-    """Extend the lease. Raises LeaseLost."""
-    await change_held(connection, job, "lease_until = now() + $3", lease)
+async def heartbeat(
+    connection: Connection, job: Job, lease: timedelta = LEASE, progress: Progress | None = None
+) -> None:
+    """Extend the lease, and keep how far the job is. Raises JobCancelled and LeaseLost."""
+    held = await connection.fetchval(
+        "UPDATE training_jobs SET lease_until = now() + $3, progress = coalesce($4, progress)"
+        " WHERE id = $1 AND fencing_token = $2 AND state = 'RUNNING' RETURNING true",
+        job.id,
+        job.fencing_token,
+        lease,
+        progress,
+    )
+    if not held:
+        await check_held(connection, job)
+
+
+async def check_held(connection: Connection, job: Job) -> None:
+    """Raise JobCancelled when the job was cancelled, and LeaseLost unless it is held or has succeeded by this lease."""
+    row = await connection.fetchrow(
+        "SELECT state, fencing_token, cancelled_by FROM training_jobs WHERE id = $1", job.id
+    )
+    if row and row["cancelled_by"] is not None:
+        raise JobCancelled(f"The job was cancelled by {row['cancelled_by']}.")
+    if row is None or row["fencing_token"] != job.fencing_token or row["state"] not in ("RUNNING", "SUCCEEDED"):
+        raise LeaseLost
+
+
+async def cancel_job(connection: Connection, id: int, cancelled_by: str) -> Job | None:
+    """End a job that waits or runs: whoever holds it can register nothing any more. None when there is no such job.
+
+    A job that has ended stays as it is.
+    """
+    row = await connection.fetchrow(
+        "UPDATE training_jobs SET state = 'FAILED', finished_at = now(), lease_until = NULL, cancelled_by = $2,"
+        f" error = 'cancelled by ' || $2 WHERE id = $1 AND state IN ('QUEUED', 'RUNNING') RETURNING {COLUMNS}",
+        id,
+        cancelled_by,
+    )
+    return Job(**row) if row else await job_by_id(connection, id)
 
 
 async def finish_job(connection: Connection, job: Job, bundle: str) -> None:

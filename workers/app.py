@@ -71,7 +71,7 @@ def create_trainer(settings: Settings) -> Celery:
 
     app = _create(settings)
     app.conf.update(TRAINER)
-    train.register(app, settings.stores, settings.lake, settings.bundles, settings.lists)
+    train.register(app, settings)
     train.notify_at_start(settings.stores)
     export_events.register(app, settings)
     return app

@@ -11,11 +11,12 @@ from bus.envelope import Kind
 from bus.messages import train as train_message
 from bus.rabbitmq.publisher import RabbitPublisher
 from core.errors import PenchantError, StoreUnavailable
-from core.settings import Bundles, EventLake, Lists, Stores
+from core.settings import Settings, Stores
 from core.stores import log_unavailable
 from db.jobs import AFFINITY
 from db.list_jobs import LISTS
 from engine.many_lists.list_jobs import write_waiting_lists
+from engine.models.bounds import Bounds
 from engine.models.leases import TrainingStopped
 from engine.models.training import train_waiting
 from workers.observation import observed
@@ -35,7 +36,7 @@ def _is_stopping() -> bool:
     return _stopping[0] == 1
 
 
-def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles, lists: Lists) -> None:
+def register(app: Celery, settings: Settings) -> None:
     """Add the task to the application. Only the process that runs it imports TensorFlow, which a fork would break."""
 
     @app.task(name=Kind.TRAIN, bind=True, acks_late=False)  # type: ignore[untyped-decorator]
@@ -43,7 +44,7 @@ def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles, lis
         """Carry out the oldest waiting job of this kind, if there is one."""
         with observed(Kind.TRAIN, task.request.id, task.request.get("traceparent")):
             try:
-                asyncio.run(_carry_out(stores, kind, lake.lake_url if lake.lake_training else None, bundles, lists))
+                asyncio.run(_carry_out(settings, kind))
             except (PenchantError, OSError) as error:
                 log.warning("job_failed", kind=kind, error=f"{type(error).__name__}: {error}")
 
@@ -56,12 +57,15 @@ def notify_at_start(stores: Stores) -> None:
         asyncio.run(_notify_next(stores, AFFINITY))
 
 
-async def _carry_out(stores: Stores, kind: str, lake: str | None, bundles: Bundles, lists: Lists) -> None:
+async def _carry_out(settings: Settings, kind: str) -> None:
+    stores, lake = settings.stores, settings.lake
     try:
         if kind == LISTS:
-            await write_waiting_lists(stores, lists, stopping=_is_stopping)
+            await write_waiting_lists(stores, settings.lists, stopping=_is_stopping)
         else:
-            await train_waiting(stores, kind, lake, bundles, stopping=_is_stopping)
+            url = lake.lake_url if lake.lake_training else None
+            bounds = Bounds.of(settings.trainings)
+            await train_waiting(stores, kind, url, settings.bundles, bounds=bounds, stopping=_is_stopping)
     except TrainingStopped:
         log.info("training_stopped", kind=kind)
         await _notify_next(stores, kind)

@@ -12,7 +12,7 @@ import typer
 
 from cli.interface import AsJson, print_json
 from cli.training_packages import require_training_packages
-from core.settings import EventLake, Stores
+from core.settings import EventLake, Stores, Trainings
 
 if TYPE_CHECKING:
     from engine.models.training import Cut, TrainingOutcome
@@ -57,12 +57,14 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
     from db.lake.location import Lake
     from db.postgres import connect_pool
     from engine.models import leases
+    from engine.models.bounds import Bounds
     from engine.models.leases import stopped_by_signals
     from engine.models.training import last_weeks
     from engine.models.training import train as carry_out
 
     if lake is not None:
         Lake.at(lake)  # raises for a wrong address before a job is requested
+    bounds = Bounds.of(Trainings())
     async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         asked = await request_once(pool, AFFINITY, "asked for by a person", BY)
         job = await lease_job(pool, AFFINITY, leases.LEASE, id=asked.id)
@@ -70,7 +72,9 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
             raise LeaseLost("A trainer took the job as soon as it was requested: its log and `jobs` say how it goes.")
         with stage_progress() as report:
             cut = _cut_by(holdout) if holdout else last_weeks
-            return await carry_out(pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY, lake=lake)
+            return await carry_out(
+                pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY, lake=lake, bounds=bounds
+            )
 
 
 def _cut_by(holdout: Path) -> "Cut":

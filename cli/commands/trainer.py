@@ -12,7 +12,7 @@ def trainer() -> None:
     from workers.app import create_trainer
 
     require_training_packages()
-    settings = read_settings("stores", "lists", "lake", "bundles")
+    settings = read_settings("stores", "lists", "lake", "bundles", "trainings")
     prepare_celery()
     stop_trainings_with_worker()
     run_worker(create_trainer(settings), processes=1)

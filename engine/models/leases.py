@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -12,13 +14,17 @@ from core.errors import PenchantError, PlaceRefused, StoreUnavailable
 from core.stores import log_unavailable
 from core.tasks import end
 from db import jobs
-from db.jobs import Job, LeaseLost, fail_job, heartbeat, lease_job, note_error, requeue_job
+from db.jobs import Job, LeaseLost, Progress, check_held, fail_job, heartbeat, lease_job, note_error, requeue_job
 from db.postgres import Pool
+from engine.models.bounds import BoundExceeded, Bounds
 
 log = structlog.get_logger()
 
 LEASE = jobs.LEASE
 HEARTBEAT = 30.0  # seconds, well within the lease
+LOOK = 2.0  # seconds between looks at the job's row; what is new of its progress is written then
+LOOK_AT_BOUNDS = 0.5  # seconds
+UNBOUNDED: Final = Bounds()
 STOPPED = "stopped: its trainer was told to end"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -33,11 +39,17 @@ class HeldJob:
 
     job: Job
     lost: bool = False
+    progress: Progress | None = None
 
     def check(self) -> None:
         """Raise LeaseLost once the job was stopped or another worker may have it."""
         if self.lost:
             raise LeaseLost
+
+    def report(self, stage: str, done: int, of: int) -> None:
+        """Keep how far the job is, for its row. Raises LeaseLost as `check` does."""
+        self.check()
+        self.progress = Progress(stage=stage, done=done, of=of)
 
 
 async def lease_waiting(pool: Pool, kind: str) -> Job | None:
@@ -53,17 +65,27 @@ async def lease_waiting(pool: Pool, kind: str) -> Job | None:
 
 
 @asynccontextmanager
-async def hold(pool: Pool, job: Job) -> AsyncIterator[HeldJob]:
+async def hold(pool: Pool, job: Job, bounds: Bounds = UNBOUNDED) -> AsyncIterator[HeldJob]:
     """Renew the lease while the block runs. When the block fails, the job fails with the reason.
 
+    The block is cancelled, and this raises the reason, when the job was cancelled or went to another worker
+    (LeaseLost), or is beyond its bounds (BoundExceeded).
+
     The job does not fail when a store was away: it keeps the reason, its lease ends, and another worker starts it
-    again. It fails at once when a place refuses its files. When the block is cancelled, the job waits again at once,
-    and the stop does not count as one of its attempts.
+    again. It fails at once when a place refuses its files. When the block is cancelled from outside, the job waits
+    again at once, and the stop does not count as one of its attempts.
     """
     held = HeldJob(job)
-    heartbeats = asyncio.create_task(_send_heartbeats(pool, held))
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled_before = task.cancelling()
+    watch = asyncio.create_task(_watch(pool, held, bounds, task))
     try:
-        yield held
+        try:
+            yield held
+        finally:
+            held.lost = True  # for its threads
+            await end([watch])
     except LeaseLost:
         raise
     except (StoreUnavailable, OSError) as error:  # an OSError: the folder of the bundles is away
@@ -72,17 +94,19 @@ async def hold(pool: Pool, job: Job) -> AsyncIterator[HeldJob]:
             await keep(pool, job, _words(error))
         raise
     except asyncio.CancelledError:
-        held.lost = True  # for its thread
-        with suppress(PenchantError):
-            await requeue_job(pool, job, STOPPED)
-        raise
+        stopped = _result(watch)
+        if stopped is None or task.uncancel() > cancelled_before:
+            with suppress(PenchantError):
+                await requeue_job(pool, job, STOPPED)
+            raise
+        if isinstance(stopped, BoundExceeded):
+            with suppress(PenchantError):
+                await fail_job(pool, job, _words(stopped))
+        raise stopped from None
     except BaseException as error:
         with suppress(PenchantError):
             await fail_job(pool, job, _words(error))
         raise
-    finally:
-        held.lost = True
-        await end([heartbeats])
 
 
 def _words(error: BaseException) -> str:
@@ -125,13 +149,36 @@ async def stopped_by_signals() -> AsyncIterator[None]:
                 loop.remove_signal_handler(each)
 
 
-async def _send_heartbeats(pool: Pool, held: HeldJob) -> None:
-    while not held.lost:
-        await asyncio.sleep(HEARTBEAT)
+async def _watch(pool: Pool, held: HeldJob, bounds: Bounds, task: "asyncio.Task[object]") -> PenchantError | None:
+    """Renew the lease and keep the progress until the job is lost or beyond its bounds; cancels the task then."""
+    began = renewed = looked = time.monotonic()
+    written, away = None, False
+    while True:
+        await asyncio.sleep(min(LOOK_AT_BOUNDS, LOOK, HEARTBEAT))
+        now = time.monotonic()
         try:
-            await heartbeat(pool, held.job, LEASE)
-        except LeaseLost:
-            log.warning("lease_lost", job=held.job.id)
+            bounds.check(began)
+            if now - looked < min(LOOK, HEARTBEAT):
+                continue
+            looked = now
+            if now - renewed >= HEARTBEAT or held.progress is not written:
+                written = held.progress
+                await heartbeat(pool, held.job, LEASE, written)
+                renewed = now
+            else:
+                await check_held(pool, held.job)
+            away = False
+        except (LeaseLost, BoundExceeded) as error:
+            log.warning("job_stopped", job=held.job.id, error=f"{type(error).__name__}: {error}")
             held.lost = True
+            task.cancel()
+            return error
         except StoreUnavailable as error:
-            log_unavailable(error, doing="renew a lease", job=held.job.id)
+            if not away:
+                log_unavailable(error, doing="renew a lease", job=held.job.id)
+            away = True
+
+
+def _result(watch: "asyncio.Task[PenchantError | None]") -> PenchantError | None:
+    """Why the ended watch cancelled the job; None when it did not."""
+    return None if watch.cancelled() else watch.result()

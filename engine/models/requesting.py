@@ -1,10 +1,11 @@
-"""Requests a training: one job waits at a time, and the trainers are notified."""
+"""Requests a training: one job waits at a time, and the trainers are notified. Cancels a job."""
 
 from bus.messages import train
 from bus.publisher import Publisher
 from core.contract import check_reason
-from core.errors import StoreUnavailable
+from core.errors import InvalidInput, StoreUnavailable
 from core.stores import log_unavailable
+from db import jobs
 from db.jobs import AFFINITY, Job, request_once
 from db.postgres import Connection
 
@@ -19,4 +20,21 @@ async def request_training(pool: Connection, publisher: Publisher, reason: str, 
         await publisher.publish(train(AFFINITY))
     except StoreUnavailable as error:
         log_unavailable(error, doing="notify the trainers", job=job.id)
+    return job
+
+
+class JobEnded(InvalidInput):
+    """The job has ended and cannot be cancelled."""
+
+
+async def cancel_job(pool: Connection, id: int, cancelled_by: str) -> Job:
+    """End a job that waits or runs; its trainer stops within seconds, and nothing of it is registered.
+
+    A cancelled job stays cancelled. Raises InvalidInput for an unknown job, and JobEnded.
+    """
+    job = await jobs.cancel_job(pool, id, cancelled_by)
+    if job is None:
+        raise InvalidInput("There is no such job.", field="id")
+    if job.state != "CANCELLED":
+        raise JobEnded(f"The job {id} has ended: {job.state.lower()}.", field="id")
     return job

@@ -26,10 +26,12 @@ from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.purchases import Signals as StoredSignals
 from db.serving import Model, registered
+from engine.models.bounds import Bounds
 from engine.models.learnable import check_learnable
-from engine.models.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
+from engine.models.leases import UNBOUNDED, HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
+from engine.models.threads import in_own_thread
 from ml.bundle import Bundle, delete_bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict, why_baseline
@@ -72,6 +74,7 @@ async def train_waiting(
     lake: str | None = None,
     bundles: Bundles | None = None,
     *,
+    bounds: Bounds = UNBOUNDED,
     stopping: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome | None:
     """Carry out the oldest training that waits or whose lease has ended; None when there is none.
@@ -87,7 +90,7 @@ async def train_waiting(
             log.info("no_training_waits", kind=kind)
             return None
         log.info("training_began", job=job.id, attempt=job.fencing_token, reason=job.reason)
-        outcome = await train(pool, stores, job, _logged, lake=lake)
+        outcome = await train(pool, stores, job, _logged, lake=lake, bounds=bounds)
         if outcome.warning:
             log.warning("few_purchases_name_known_items", job=job.id, detail=outcome.warning)
         stands_in = outcome.baseline and outcome.baseline.name
@@ -118,18 +121,19 @@ async def train(
     folder: Path | None = None,
     decided_by: str = "trainer",
     lake: str | None = None,
+    bounds: Bounds = UNBOUNDED,
 ) -> TrainingOutcome:
     """Read the purchases, train, write one bundle; promote or refuse it in the transaction that ends the job.
 
     Purchases come from Postgres; with the address of a lake, the days in the lake come from there.
 
-    Raises LeaseLost when another worker has taken the job: nothing is registered or served in that case. Raises the
-    errors of the training; the job then has failed with the reason.
+    Raises LeaseLost when the job was cancelled or another worker has taken it: nothing is registered or served in that
+    case. Raises the errors of the training, BoundExceeded among them; the job then has failed with the reason.
     """
-    async with hold(pool, job) as held:
+    async with hold(pool, job, bounds) as held:
 
         def report_held(stage: str, done: int, of: int) -> None:
-            held.check()
+            held.report(stage, done, of)
             report(stage, done, of)
 
         trained, warning = await _learn(pool, job.kind, cut, report_held, lake)
@@ -157,7 +161,7 @@ async def _learn(
     def learn() -> Trained:
         return trainer_for(kind)(bought, second, report)  # imports TensorFlow, so only inside a training
 
-    return await asyncio.to_thread(learn), warning
+    return await in_own_thread(learn), warning
 
 
 @asynccontextmanager
@@ -187,7 +191,7 @@ async def _written(pool: Pool, held: HeldJob, folder: Path) -> AsyncIterator[Wri
 
 async def _best_baseline(trained: Trained, judged: Verdict, write: Write, report: ReportProgress) -> _StandIn:
     """The bundle of the best baseline of the evaluation, and why it serves."""
-    baseline = await asyncio.to_thread(trained.best_baseline, report)
+    baseline = await in_own_thread(lambda: trained.best_baseline(report))
     reason = why_baseline(baseline.evaluation, judged.reason)
     return _StandIn(await write(baseline.with_gate(Verdict(True, reason).document())), reason)
 

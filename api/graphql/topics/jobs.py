@@ -13,19 +13,21 @@ from api.graphql.types.connections import After, Connection, Edge, First, check_
 from api.graphql.types.filters import ItemFilter, read_filter
 from api.graphql.types.nodes import Node, node_id_of
 from api.graphql.types.permissions import requires
+from api.graphql.types.user_errors import UserError
 from api.graphql.types.viewers import recorded_name
+from core.errors import InvalidInput
 from db import jobs as stored
 from engine.cursors import read_cursor, write_cursor
 from engine.many_lists.list_requests import request_lists
 from engine.many_lists.wanted_lists import WantedLists
-from engine.models.requesting import request_training
+from engine.models.requesting import JobEnded, cancel_job, request_training
 
 MAX_ID_DIGITS = 18  # fits Postgres's bigint
 
 
 @strawberry.enum(
     description="The state of a job. QUEUED: no trainer has started it. RUNNING: a trainer works on it."
-    " SUCCEEDED: it made its model or file. FAILED: it ended without one."
+    " SUCCEEDED: it made its model or file. FAILED: it ended without one. CANCELLED: a person or a client ended it."
 )
 class JobState(StrEnum):
     """The state of a job."""
@@ -34,6 +36,7 @@ class JobState(StrEnum):
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
 
 
 @strawberry.enum(description="The format of a file of lists.")
@@ -76,6 +79,21 @@ class ListFile:
         )
 
 
+@strawberry.type(description="How far a training is.")
+class JobProgress:
+    """The stage of a training."""
+
+    stage: str = strawberry.field(description="What the training does, such as `fitting the ranker`.")
+    done: int = strawberry.field(description="How many steps of this stage are done.")
+    of: int = strawberry.field(description="How many steps this stage has.")
+    percent: int = strawberry.field(description="The done steps of this stage in per cent: 0 to 100.")
+
+    @classmethod
+    def of_record(cls, progress: stored.Progress) -> Self:
+        """The public shape of a progress."""
+        return cls(**progress, percent=stored.percent_of(progress))
+
+
 @strawberry.type(description="A job: one request to train a model, or to write the lists of all users to a file.")
 class Job(Node):
     """One job."""
@@ -99,6 +117,10 @@ class Job(Node):
         description="Why it failed, why it waits again, or, while it runs, why its attempt ended; null otherwise."
     )
     list_file: ListFile | None = strawberry.field(description="The file that it writes; null for trainings.")
+    progress: JobProgress | None = strawberry.field(
+        description="How far its training is, a few seconds old while it runs, or was when it ended; null before it"
+        " starts, and for files of lists."
+    )
 
     @classmethod
     def of(cls, record: stored.Job) -> Self:
@@ -119,6 +141,7 @@ class Job(Node):
             list_file=None
             if record.list_request is None
             else ListFile.of(record.list_request, record.list_progress or {}),
+            progress=None if record.progress is None else JobProgress.of_record(record.progress),
         )
 
 
@@ -148,6 +171,16 @@ class RequestListsPayload:
     job: Job = strawberry.field(
         description="The waiting job: the new one, or the one that was already waiting for the same lists. Query `job`"
         " with its id."
+    )
+
+
+@strawberry.type(description="The outcome of `cancelJob`.")
+class CancelJobPayload:
+    """The cancelled job, or the reason why it was not cancelled."""
+
+    job: Job | None = strawberry.field(description="The cancelled job; null when nothing was cancelled.")
+    user_errors: list[UserError] = strawberry.field(
+        description="Why nothing was cancelled, such as JOB_ENDED; empty when the job is cancelled."
     )
 
 
@@ -233,6 +266,24 @@ class JobMutation:
         pool, broker = gateway.shares.bulk, gateway.broker
         job = await request_lists(pool, broker, place, wanted, reason, recorded_name(viewer))
         return RequestListsPayload(job=Job.of(job))
+
+    @strawberry.mutation(
+        permission_classes=[requires("models:write")],
+        description="Cancel a job that waits or runs. Nothing of it is registered from then on; its trainer stops"
+        " within seconds. A job that was cancelled before is returned as it is.",
+    )
+    async def cancel_job(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The id of the job.")]
+    ) -> CancelJobPayload | None:
+        """Cancel a job."""
+        try:
+            job = await cancel_job(
+                info.context.gateway.shares.bulk, read_job_id(id), recorded_name(info.context.viewer)
+            )
+        except InvalidInput as error:
+            code = "JOB_ENDED" if isinstance(error, JobEnded) else "BAD_USER_INPUT"
+            return CancelJobPayload(job=None, user_errors=[UserError.of(error, code)])
+        return CancelJobPayload(job=Job.of(job), user_errors=[])
 
 
 @strawberry.type

@@ -23,6 +23,7 @@ ONESELF = "oneself"  # in place of a scope: the token of the person the field is
 Rule = frozenset[frozenset[str]]  # a token needs all scopes of one of them
 
 AS_REACHED = {
+    "CancelJobPayload": "job userErrors",
     "ChangeClientPayload": "client userErrors",
     "Client": (
         "id name enabled public firstParty grants scopes redirectUris postLogoutRedirectUris origins tokenLifetime "
@@ -60,9 +61,13 @@ AS_REACHED = {
     ),
     "ItemConnection": "edges nodes pageInfo totalCount",
     "ItemEdge": "cursor node",
-    "Job": "nodeId id kind state reason requestedBy requestedAt startedAt finishedAt attempts modelId error listFile",
+    "Job": (
+        "nodeId id kind state reason requestedBy requestedAt startedAt finishedAt attempts modelId error listFile"
+        " progress"
+    ),
     "JobConnection": "edges nodes pageInfo totalCount",
     "JobEdge": "cursor node",
+    "JobProgress": "stage done of percent",
     "ListFile": "placement first market format lists degraded modelId url",
     "MergeUsersPayload": "user userErrors",
     "Model": "nodeId id kind createdAt evaluation serving horizon baseline training deletedAt decision",

@@ -5,7 +5,7 @@ import pytest
 from api.gateway import Gateway
 from core.contract import Person
 from core.settings import Lists
-from db.jobs import AFFINITY, fail_job, lease_job, request_job
+from db.jobs import AFFINITY, LEASE, LeaseLost, fail_job, heartbeat, lease_job, request_job
 from tests.fixtures.gateway import Ask
 
 REQUEST = """mutation ($reason: String) { requestTraining(reason: $reason) {
@@ -50,6 +50,46 @@ async def test_a_job_shows_its_state_until_it_ends(ask: Ask, gateway: Gateway) -
 async def test_an_unknown_job_is_null(ask: Ask) -> None:
     for id in ("4711", "x", "9" * 30, "-1"):
         assert (await ask(JOB, {"id": id})).data == {"job": None}
+
+
+PROGRESS = "query ($id: ID!) { job(id: $id) { progress { stage done of percent } } }"
+CANCEL = """mutation ($id: ID!) { cancelJob(id: $id) { job { id state error finishedAt }
+  userErrors { code field } } }"""
+
+
+async def test_a_job_shows_how_far_its_training_is(ask: Ask, gateway: Gateway) -> None:
+    asked = await request_job(gateway.pool, AFFINITY, "new data", "ada")
+    assert (await ask(PROGRESS, {"id": str(asked.id)})).data["job"] == {"progress": None}
+    leased = await lease_job(gateway.pool, AFFINITY)
+    assert leased
+    await heartbeat(gateway.pool, leased, LEASE, {"stage": "evaluating", "done": 500, "of": 2_000})
+    assert (await ask(PROGRESS, {"id": str(asked.id)})).data["job"]["progress"] == {
+        "stage": "evaluating", "done": 500, "of": 2_000, "percent": 25,
+    }  # fmt: skip
+
+
+async def test_a_job_is_cancelled_once_by_whoever_may_train(ask: Ask, gateway: Gateway) -> None:
+    asked = await request_job(gateway.pool, AFFINITY, "new data", "ada")
+    leased = await lease_job(gateway.pool, AFFINITY)
+    assert leased
+    variables = {"id": str(asked.id)}
+    assert (await ask(CANCEL, variables, scopes=["models:read"])).codes == ["FORBIDDEN"]
+    found = (await ask(CANCEL, variables, person=Person("user", "bob"))).data["cancelJob"]
+    assert (found["job"]["state"], found["job"]["error"]) == ("CANCELLED", "cancelled by tests for bob")
+    assert found["job"]["finishedAt"] and found["userErrors"] == []
+    assert (await ask(CANCEL, variables)).data["cancelJob"] == found
+    with pytest.raises(LeaseLost):
+        await heartbeat(gateway.pool, leased)
+
+
+async def test_a_job_that_ended_or_is_not_there_is_not_cancelled(ask: Ask, gateway: Gateway) -> None:
+    asked = await request_job(gateway.pool, AFFINITY, "new data", "ada")
+    leased = await lease_job(gateway.pool, AFFINITY)
+    assert leased
+    await fail_job(gateway.pool, leased, "too little to learn from")
+    for id, code in ((str(asked.id), "JOB_ENDED"), ("4711", "BAD_USER_INPUT"), ("x", "BAD_USER_INPUT")):
+        found = (await ask(CANCEL, {"id": id})).data["cancelJob"]
+        assert found == {"job": None, "userErrors": [{"code": code, "field": ["id"]}]}
 
 
 LISTS = """mutation ($input: RequestListsInput!) { requestLists(input: $input) { job { id kind state requestedBy
