@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.affinity.candidates import ItemEvidence
 from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, lateness
+from ml.affinity.sources import EVIDENCE
 from ml.columns import Columns
 from ml.habits import FIXED
 from ml.state import HALF_LIFE, State
@@ -37,8 +39,7 @@ PERSON = Columns(
 FEATURES = Columns(
     (
         *OWN,
-        "near",  # evidence from neighbours of what the person buys
-        "next",  # evidence from what follows the person's last orders
+        *EVIDENCE,
         *COLUMNS,
         *PERSON,
         *HABIT,
@@ -46,10 +47,11 @@ FEATURES = Columns(
 )
 # they mean nothing in a log without a clock
 BY_CLOCK = ("decayed", "recency", "own_gap", "due", "age", "gap", "tempo", "quiet", *HABIT_BY_CLOCK)
-PAIR = Columns((*OWN, *HABIT, "near", "next"))  # the features that neither the item nor the person has alone
+PAIR = Columns((*OWN, *HABIT, *EVIDENCE))  # the features that neither the item nor the person has alone
 _ITEM, _PERSON = FEATURES.span(COLUMNS), FEATURES.span(PERSON)
 _PAIR = np.array([FEATURES.index(name) for name in PAIR])
 _BY_PERSON = Columns((*OWN, *HABIT))  # the first of PAIR
+_SAID = PAIR.span(EVIDENCE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,41 +63,27 @@ class Pairs:
     features: NDArray[np.float32]  # (PAIR, pairs)
 
 
-def pairs_of(
-    universe: Universe,
-    state: State,
-    numbers: NDArray[np.uint32],
-    near: NDArray[np.float32],
-    following: NDArray[np.float32],
-    as_of: int,
-) -> Pairs:
-    """The pairs of one person with items by catalogue number, as of a second.
-
-    `near` and `following` are the evidence of `ml.affinity.candidates` for each pair.
-    """
+def pairs_of(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> Pairs:
+    """The pairs of one person with items by catalogue number, as of the second of the evidence."""
+    universe, state, as_of = evidence.history.universe, evidence.history.state, evidence.history.as_of
+    rows = universe.rows(numbers)
     features = np.zeros((len(PAIR), len(numbers)), np.float32)
-    features[-2], features[-1] = near, following
+    for values, said in zip(features[_SAID], evidence.said.values(), strict=True):
+        said.scores.take(rows, out=values)
     items = state.habits.items
     if len(items) and len(numbers):
         place = np.minimum(np.searchsorted(items, numbers), len(items) - 1)
         own = np.flatnonzero(items[place] == numbers)
         features[: len(_BY_PERSON), own] = _habits(universe, state, as_of).take(place[own], axis=1)
     person = np.array(PERSON.ordered(_person(state, as_of)), np.float32)
-    return Pairs(universe.rows(numbers), person, features)
+    return Pairs(rows, person, features)
 
 
-def pair_features(
-    universe: Universe,
-    state: State,
-    numbers: NDArray[np.uint32],
-    near: NDArray[np.float32],
-    following: NDArray[np.float32],
-    as_of: int,
-) -> NDArray[np.float32]:
+def pair_features(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> NDArray[np.float32]:
     """(pairs, FEATURES) of the pairs of `pairs_of`."""
-    pairs = pairs_of(universe, state, numbers, near, following, as_of)
+    pairs = pairs_of(evidence, numbers)
     features = np.empty((len(FEATURES), len(numbers)), np.float32)  # by column: each is written in one piece
-    features[_ITEM] = universe.columns[pairs.rows].T
+    features[_ITEM] = evidence.history.universe.columns[pairs.rows].T
     features[_PERSON] = pairs.person[:, None]
     features[_PAIR] = pairs.features
     return features.T

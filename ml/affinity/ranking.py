@@ -18,6 +18,7 @@ from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pairs_of
 from ml.affinity.pair_scores import item_sums, pair_logits
+from ml.affinity.sources import History
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
 from ml.masks import Mask, distinct, is_allowed, without
@@ -170,9 +171,8 @@ def _network_scores(
     ranker: Ranker, evidence: ItemEvidence, view: PersonView, allowed: Mask
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Candidates, ascending, and their probabilities by the network."""
-    found = find_candidates(ranker.universe, evidence, allowed, view.lifts.numbers)
-    pairs = pairs_of(ranker.universe, view.state, found.numbers, found.near, found.following, view.as_of)
-    return found.numbers, sigmoid(pair_logits(ranker.network, ranker.item_sums, pairs))
+    numbers = find_candidates(evidence, allowed, view.lifts.numbers)
+    return numbers, sigmoid(pair_logits(ranker.network, ranker.item_sums, pairs_of(evidence, numbers)))
 
 
 def fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
@@ -251,7 +251,7 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
     reasons, because = fallback.explain(numbers)
     universe, bought = view.ranker.universe if view.ranker else None, view.state.bought
     if universe is not None and view.evidence is not None:
-        near, because[near], reasons[near] = _closest(universe, view.evidence, numbers, nameable)
+        near, because[near], reasons[near] = _closest(universe, view.evidence.history, numbers, nameable)
     near, because[near], reasons[near] = _lifted_by(view.lifts, numbers, nameable)
     if len(bought) and len(numbers):
         place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
@@ -294,18 +294,18 @@ def _lifted_by(lift: Lifts, numbers: NDArray[np.uint32], nameable: Mask | None) 
     return np.flatnonzero(hit), lift.because[place[hit]], lift.reasons[place[hit]]
 
 
-def _closest(universe: Universe, evidence: ItemEvidence, numbers: NDArray[np.uint32], nameable: Mask | None) -> _Caused:
+def _closest(universe: Universe, history: History, numbers: NDArray[np.uint32], nameable: Mask | None) -> _Caused:
     """Which items are near to bought ones, and the bought item with the strongest evidence for each."""
     place = np.full(len(universe.numbers) + 1, -1, np.int32)
     place[universe.rows(numbers)] = np.arange(len(numbers), dtype=np.int32)
     place[-1] = -1
-    wanted = place.take(evidence.near_lists).ravel()  # (sources x k,)
+    wanted = place.take(history.near_lists).ravel()  # (sources x k,)
     hits = np.flatnonzero(wanted >= 0)
-    sources = evidence.sources["item"][hits // max(evidence.near_lists.shape[1], 1)]
+    sources = history.items["item"][hits // max(history.near_lists.shape[1], 1)]
     if nameable is not None:
         kept = is_allowed(sources, nameable)
         hits, sources = hits[kept], sources[kept]
-    targets, closeness = wanted[hits], evidence.closeness.ravel()[hits]
+    targets, closeness = wanted[hits], history.closeness.ravel()[hits]
     best = np.zeros(len(numbers))
     np.maximum.at(best, targets, closeness)
     strongest = closeness == best[targets]

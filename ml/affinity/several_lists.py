@@ -42,12 +42,9 @@ def score_together(wanted: Sequence[WantedList]) -> list[Scored]:
     view = wanted[0].view if wanted else None
     if view is None or view.ranker is None or view.evidence is None:
         return [score(*one) for one in wanted]
-    ranker, evidence = view.ranker, view.evidence
+    evidence = view.evidence
     masks = [without(one.allowed, one.view.left_out) for one in wanted]
-    found = [
-        find_candidates(ranker.universe, evidence, mask, one.view.lifts.numbers).numbers
-        for one, mask in zip(wanted, masks, strict=True)
-    ]
+    found = [find_candidates(evidence, mask, one.view.lifts.numbers) for one, mask in zip(wanted, masks, strict=True)]
     numbers = np.unique(np.concatenate(found))
     own = score_pairs(view, numbers)
     return [
@@ -61,10 +58,7 @@ def score_pairs(view: PersonView, numbers: NDArray[np.uint32]) -> NDArray[np.flo
     ranker, evidence = view.ranker, view.evidence
     assert ranker is not None
     assert evidence is not None
-    universe = ranker.universe
-    rows = universe.rows(numbers)
-    pairs = pairs_of(universe, view.state, numbers, evidence.near[rows], evidence.following[rows], view.as_of)
-    return sigmoid(pair_logits(ranker.network, ranker.item_sums, pairs))
+    return sigmoid(pair_logits(ranker.network, ranker.item_sums, pairs_of(evidence, numbers)))
 
 
 def narrow(scored: Scored, allowed: Mask) -> Scored:

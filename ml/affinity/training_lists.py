@@ -50,11 +50,8 @@ def candidate_features(log: Log, universe: Universe, person: int, as_of: int) ->
     state = without_items(state, disliked)
     allowed = without(mask_of(universe.numbers), np.concatenate([resting(universe, state, as_of), disliked]))
     evidence = gather_evidence(universe, state, as_of)
-    found = find_candidates(universe, evidence, allowed, np.empty(0, np.uint32))
-    if not len(found.numbers):
-        return None
-    features = pair_features(universe, state, found.numbers, found.near, found.following, as_of)
-    return CandidateFeatures(found.numbers, features)
+    numbers = find_candidates(evidence, allowed, np.empty(0, np.uint32))
+    return CandidateFeatures(numbers, pair_features(evidence, numbers)) if len(numbers) else None
 
 
 def training_lists(

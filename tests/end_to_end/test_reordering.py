@@ -115,11 +115,7 @@ async def stored(pool: Pool, people: PeopleReader) -> Stored:
     states = [await state_of(people, person) for person in PEOPLE]
     universe = await universe_of(pool)
     numbers = universe.numbers
-    features = []
-    for state in states:
-        evidence, rows = gather_evidence(universe, state, as_of()), universe.rows(numbers)
-        near, following = evidence.near[rows], evidence.following[rows]
-        features.append(pair_features(universe, state, numbers, near, following, as_of()))
+    features = [pair_features(gather_evidence(universe, state, as_of()), numbers) for state in states]
     return Stored([tuple(row) for row in await pool.fetch(ROWS)], states, features)
 
 

@@ -22,9 +22,7 @@ DAY = 86_400
 
 
 def features(universe: Universe, state: State, numbers: list[int], now: int) -> dict[str, Any]:
-    evidence, asked = gather_evidence(universe, state, now), np.array(numbers, np.uint32)
-    rows = universe.rows(asked)
-    pairs = pair_features(universe, state, asked, evidence.near[rows], evidence.following[rows], now)
+    pairs = pair_features(gather_evidence(universe, state, now), np.array(numbers, np.uint32))
     return {name: FEATURES.read(pairs, name) for name in FEATURES}
 
 
@@ -82,9 +80,10 @@ def test_training_rebuilds_the_features_that_serving_computes(make_log: MakeLog,
         state = fold(fold(State.empty(), base).with_included(base["identity"]), recent[::-1])
         state = State.unpack(state.pack())
         allowed = without(mask_of(numbers), resting(universe, state, cut))
-        found = find_candidates(universe, gather_evidence(universe, state, cut), allowed, np.empty(0, np.uint32))
-        served = pair_features(universe, state, found.numbers, found.near, found.following, cut)
-        np.testing.assert_array_equal(found.numbers, rebuilt.numbers)
+        evidence = gather_evidence(universe, state, cut)
+        found = find_candidates(evidence, allowed, np.empty(0, np.uint32))
+        served = pair_features(evidence, found)
+        np.testing.assert_array_equal(found, rebuilt.numbers)
         np.testing.assert_allclose(served, rebuilt.features, rtol=2e-5, atol=1e-6)
 
 

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml.affinity.candidates import LAST_ORDERS, find_candidates, gather_evidence
+from ml.affinity.candidates import find_candidates, gather_evidence
 from ml.affinity.lifts import lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import FEATURES, pairs_of
 from ml.affinity.pair_scores import pair_logits
 from ml.affinity.ranking import DUE, TURN, Ranker, rank, score, select, view_person
+from ml.affinity.sources import LAST_ORDERS, SOURCES, history
 from ml.carts import in_cart
 from ml.fallback import Fallback
 from ml.log import Log
@@ -76,10 +77,10 @@ def plain_ranking(
     lifted = lifts(universe, state, now, context)
     own: dict[int, np.float32] = {}
     if ranker is not None:
-        found = find_candidates(ranker.universe, gather_evidence(ranker.universe, state, now), mask, lifted.numbers)
-        pairs = pairs_of(ranker.universe, state, found.numbers, found.near, found.following, now)
-        logits = pair_logits(ranker.network, ranker.item_sums, pairs)
-        own = dict(zip(found.numbers.tolist(), sigmoid(logits), strict=True))
+        evidence = gather_evidence(ranker.universe, state, now)
+        found = find_candidates(evidence, mask, lifted.numbers)
+        logits = pair_logits(ranker.network, ranker.item_sums, pairs_of(evidence, found))
+        own = dict(zip(found.tolist(), sigmoid(logits), strict=True))
     lift = dict(zip(lifted.numbers.tolist(), lifted.weight, strict=True))
     causes = dict(
         zip(lifted.numbers.tolist(), zip(lifted.reasons.tolist(), lifted.because.tolist(), strict=True), strict=True)
@@ -128,9 +129,9 @@ def reason_for(
     if universe is None:
         return claim, 0
     row = int(universe.rows(np.array([number]))[0])
-    evidence = gather_evidence(universe, state, now)
+    known = history(universe, state, now)
     strongest = (0.0, 0)
-    for source, weight in zip(evidence.sources["item"].tolist(), evidence.weights, strict=True):
+    for source, weight in zip(known.items["item"].tolist(), known.weights, strict=True):
         source_row = int(universe.rows(np.array([source]))[0])
         for place in np.flatnonzero((universe.near[source_row] == row) & (universe.near_score[source_row] > 0)):
             strongest = max(strongest, (float(weight * universe.near_score[source_row, place]), -source))
@@ -208,13 +209,13 @@ def test_a_filter_is_applied_before_the_sources_of_candidates_are_cut_off(ranker
     random = np.random.default_rng(seed)
     universe, allowed = ranker.universe, some_mask(random)
     evidence = gather_evidence(universe, some_state(random, now), now)
-    found = find_candidates(universe, evidence, allowed, NONE)
+    found = find_candidates(evidence, allowed, NONE)
     free = universe.numbers[np.isin(universe.numbers, np.flatnonzero(allowed))]
     rows = universe.rows(free)
-    assert np.isin(found.numbers, np.flatnonzero(allowed)).all()
-    for scores, most in ((evidence.near[rows], 200), (evidence.following[rows], 60)):
-        left_out = scores[~np.isin(free, found.numbers)].max(initial=0)
-        assert left_out == 0 or (scores >= left_out).sum() > most
+    assert np.isin(found, np.flatnonzero(allowed)).all()
+    for name, said in evidence.said.items():
+        left_out = said.scores[rows][~np.isin(free, found)].max(initial=0)
+        assert left_out == 0 or (said.scores[rows] >= left_out).sum() > SOURCES[name].most
 
 
 @settings(deadline=None)
@@ -223,16 +224,14 @@ def test_the_evidence_of_an_item_is_the_logarithm_of_what_all_sources_say(ranker
     universe, state = ranker.universe, some_state(np.random.default_rng(seed), now)
     evidence = gather_evidence(universe, state, now)
     near, following = np.zeros((2, len(universe.near)))
-    for source, weight in zip(evidence.sources, evidence.weights, strict=True):
+    for source, weight in zip(evidence.history.items, evidence.history.weights, strict=True):
         row = int(universe.rows(source["item"].reshape(1))[0])
         np.add.at(near, universe.near[row], universe.near_score[row] * weight)
         since = int((state.recent_orders["occurred"] > source["last"]).sum())
         if since < LAST_ORDERS:
             np.add.at(following, universe.next[row], universe.next_score[row] / (1 + since))
-    for found, rows, expected in (
-        (evidence.near, evidence.near_rows, near),
-        (evidence.following, evidence.following_rows, following),
-    ):
+    for name, expected in (("near", near), ("next", following)):
         expected[-1] = 0
-        np.testing.assert_allclose(found, np.log1p(expected), rtol=1e-6)
-        assert rows.tolist() == np.flatnonzero(found).tolist()
+        said = evidence.said[name]
+        np.testing.assert_allclose(said.scores, np.log1p(expected), rtol=1e-6)
+        assert said.rows.tolist() == np.flatnonzero(said.scores).tolist()

@@ -1,0 +1,110 @@
+"""The sources of evidence: each says of one person how much speaks for every item.
+
+A source is one entry of SOURCES. From its scores come candidates (see `ml.affinity.candidates`) and the features named
+by EVIDENCE (see `ml.affinity.pair_features`). A new source needs no other change.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.baselines.item_tables import source_weights
+from ml.columns import Columns
+from ml.state import State, Table, decayed, orders_since
+from ml.universe import Universe
+
+LOOKED_UP = 128  # items of a person whose lists are looked up: those with the most decayed purchases
+LAST_ORDERS = 8  # orders whose rules are looked up; the k-th newest counts 1 / k
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What the sources read: one person's state as of a second, seen through a universe."""
+
+    universe: Universe
+    state: State
+    as_of: int
+    items: Table  # rows of the state's bought items, by item, at most LOOKED_UP
+    purchases: NDArray[np.float64]  # (items,) decayed purchases
+    weights: NDArray[np.float64]  # (items,) the same; where `near` is a baseline's table, its `source_weights`
+
+    @cached_property
+    def rows(self) -> NDArray[np.int32]:
+        """(items,) of the items in the universe."""
+        return self.universe.rows(self.items["item"])
+
+    @cached_property
+    def near_lists(self) -> NDArray[np.int32]:
+        """(items, k) rows of the neighbours of each item."""
+        return self.universe.near.take(self.rows, axis=0)
+
+    @cached_property
+    def closeness(self) -> NDArray[np.float64]:
+        """(items, k) how near each neighbour is, times the weight of the item."""
+        return self.universe.near_score.take(self.rows, axis=0) * self.weights[:, None]
+
+    @cached_property
+    def since(self) -> NDArray[np.intp]:
+        """(items,) the person's orders after each item was last bought."""
+        return orders_since(self.state, self.items["last"])
+
+
+class Said(NamedTuple):
+    """What a source says of all n items, before any filter."""
+
+    scores: NDArray[np.float32]  # (n + 1,) 0 where nothing speaks for an item; the last is 0
+    rows: NDArray[np.intp]  # of the items above 0, ascending
+
+
+class Source(NamedTuple):
+    """A source of evidence."""
+
+    say: Callable[[History], Said]
+    most: int  # candidates it adds to a list
+
+
+def history(universe: Universe, state: State, as_of: int) -> History:
+    """The history of one person as of a second."""
+    purchases = decayed(state.bought, as_of)
+    weights = purchases if universe.fade is None else source_weights(state, float(universe.fade[0]))
+    items = state.bought
+    if len(items) > LOOKED_UP:
+        kept = np.sort(np.argpartition(-purchases, LOOKED_UP)[:LOOKED_UP])
+        items, purchases, weights = items.take(kept), purchases[kept], weights[kept]
+    return History(universe, state, as_of, items, purchases, weights)
+
+
+def log_of_sums(rows: NDArray[np.int32], scores: NDArray[Any], items: int) -> Said:
+    """log1p of the sum of the scores of each of `items` rows; the last row is the padding."""
+    logs = np.zeros(items, np.float32)
+    if not rows.size:
+        return Said(logs, np.empty(0, np.intp))
+    total = np.bincount(rows.ravel(), scores.ravel(), minlength=items)
+    total[-1] = 0
+    above = np.flatnonzero(total > 0)  # of booleans: of floats it takes five times as long
+    logs[above] = np.log1p(total[above])
+    return Said(logs, above)
+
+
+def _near(history: History) -> Said:
+    """Neighbours of what the person buys."""
+    return log_of_sums(history.near_lists, history.closeness, len(history.universe.near))
+
+
+def _next(history: History) -> Said:
+    """What follows the person's last orders."""
+    universe, last = history.universe, np.flatnonzero(history.since < LAST_ORDERS)
+    rows = history.rows[last]
+    rules = universe.next_score.take(rows, axis=0) / (1.0 + history.since[last])[:, None]
+    return log_of_sums(universe.next.take(rows, axis=0), rules, len(universe.next))
+
+
+SOURCES: Mapping[str, Source] = {
+    "near": Source(_near, most=200),
+    "next": Source(_next, most=60),
+}
+EVIDENCE = Columns(tuple(SOURCES))
