@@ -5,33 +5,30 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from core.contract import Person
 from core.turns import OneAtATime
 from db.items import Item, removal_time
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
-from engine.explaining.removals import Removal, Rule, removal_of, variant_among
+from engine.explaining.removals import Removal, RemovalRule, removal_of, variant_among
 from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.recommendations import NOBODY, Basis, ListRequest, Recommender
-from ml.affinity.explaining import ScoreParts, SourceSays, score_parts, sources_of
+from ml.affinity.explaining import CandidateSource, ScoreParts, SourceSays, score_parts, sources_of
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import Scored, score, select
 from ml.masks import Mask
 
 
-class Outcome(StrEnum):
+class ExplanationOutcome(StrEnum):
     """Where an item is."""
 
     SHOWN = "SHOWN"
     RANKED_BELOW = "RANKED_BELOW"
     NOT_A_CANDIDATE = "NOT_A_CANDIDATE"
     REMOVED = "REMOVED"
-
-
-SOURCES: Final = ("OWN_PURCHASES", "SIMILAR_ITEMS", "NEXT_ITEMS", "POPULAR", "JUST_SEEN", "FALLBACK")
 
 
 class Source(NamedTuple):
@@ -53,7 +50,7 @@ class Edge(NamedTuple):
 class Explanation:
     """Why an item is where it is."""
 
-    outcome: Outcome
+    outcome: ExplanationOutcome
     item_id: str
     as_of: datetime
     bundle: AffinityModel | None
@@ -105,11 +102,16 @@ class Explainer:
         gone = None
         if self._catalogue.number_of(item_id) is None:
             removed = await removal_time(self._reads, item_id)
-            gone = Removal(Rule.UNKNOWN_ITEM if removed is None else Rule.WITHDRAWN)
+            gone = Removal(RemovalRule.UNKNOWN_ITEM if removed is None else RemovalRule.WITHDRAWN)
         async with self._turns:
             pin = new_pin(bundle.id if bundle else None)
             found = Explanation(
-                Outcome.REMOVED, item_id, datetime.fromtimestamp(pin.as_of, UTC), bundle, degraded, removal=gone
+                ExplanationOutcome.REMOVED,
+                item_id,
+                datetime.fromtimestamp(pin.as_of, UTC),
+                bundle,
+                degraded,
+                removal=gone,
             )
             number = self._catalogue.number_of(item_id)
             if number is None:
@@ -142,18 +144,18 @@ class _Place:
             return found
         page = self._page(self._first)
         if number in page.numbers:
-            return self._listed(found, Outcome.SHOWN, page, number, filled=not len(at))
+            return self._listed(found, ExplanationOutcome.SHOWN, page, number, filled=not len(at))
         edge = self._edge(page)
         longer = self._page(MAX_ITEMS)
         variant = variant_among(self._catalogue, longer.numbers, number)
         if variant is not None and number not in longer.numbers:
             return replace(found, removal=variant)
         if scored.view.ranker is not None and not len(at):
-            return replace(found, outcome=Outcome.NOT_A_CANDIDATE, edge=edge)
+            return replace(found, outcome=ExplanationOutcome.NOT_A_CANDIDATE, edge=edge)
         if number in longer.numbers:
-            return replace(self._listed(found, Outcome.RANKED_BELOW, longer, number), edge=edge)
+            return replace(self._listed(found, ExplanationOutcome.RANKED_BELOW, longer, number), edge=edge)
         own = float(scored.scores[at[0]]) if len(at) else None
-        return replace(found, outcome=Outcome.RANKED_BELOW, edge=edge, score=own)
+        return replace(found, outcome=ExplanationOutcome.RANKED_BELOW, edge=edge, score=own)
 
     def _page(self, first: int) -> Page:
         """The head of the list."""
@@ -163,11 +165,11 @@ class _Place:
         return partial(select, self._scored)  # of the same mask: no item of a page before is left out
 
     def _listed(
-        self, found: Explanation, outcome: Outcome, page: Page, number: int, *, filled: bool = False
+        self, found: Explanation, outcome: ExplanationOutcome, page: Page, number: int, *, filled: bool = False
     ) -> Explanation:
         at = page.numbers.index(number)
         cause = self._catalogue.item(page.because[at]) if page.because[at] else None
-        fills = Source(SourceSays("FALLBACK", True, None, None, None, ()), ())
+        fills = Source(SourceSays(CandidateSource.FALLBACK, True, None, None, None, ()), ())
         return replace(
             found,
             outcome=outcome,

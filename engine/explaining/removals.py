@@ -16,7 +16,7 @@ from ml.rests import rests_until
 from ml.state import MICROSECONDS, State
 
 
-class Rule(StrEnum):
+class RemovalRule(StrEnum):
     """Why an item may not be in a list."""
 
     UNKNOWN_ITEM = "UNKNOWN_ITEM"
@@ -35,7 +35,7 @@ class Rule(StrEnum):
 class Removal(NamedTuple):
     """The first rule that keeps an item out."""
 
-    rule: Rule
+    rule: RemovalRule
     until: datetime | None = None  # when the rule ends by itself; None: it does not, or nobody knows
     cause: Item | None = None  # the variant that the rule is about
 
@@ -49,27 +49,27 @@ def removal_of(
     the person's own acts cause.
     """
     if not catalogue.sellable(None, request.market)[number]:
-        return Removal(Rule.UNAVAILABLE)
+        return Removal(RemovalRule.UNAVAILABLE)
     if request.filter is not None and not catalogue.mask(request.filter, request.market)[number]:
-        return Removal(Rule.FILTER)
+        return Removal(RemovalRule.FILTER)
     if request.category is not None and not catalogue.mask(Filter(categories=(request.category,)))[number]:
-        return Removal(Rule.CATEGORY)
+        return Removal(RemovalRule.CATEGORY)
     if number in catalogue.numbers_of(request.exclude):
-        return Removal(Rule.EXCLUDED)
+        return Removal(RemovalRule.EXCLUDED)
     if number in catalogue.numbers_of(request.context_items):
-        return Removal(Rule.ON_PAGE)
+        return Removal(RemovalRule.ON_PAGE)
     return _of_person(basis.view, state, number, dislikes_hold) or _of_variants(catalogue, request, basis, number)
 
 
 def _of_person(view: PersonView, state: State, number: int, dislikes_hold: timedelta) -> Removal | None:
     if number in view.dislikes.hidden:
         said = int(state.opinions["disliked"][state.opinions["item"] == number].max(initial=0)) // MICROSECONDS
-        return Removal(Rule.DISLIKED, _moment(said + dislikes_hold.total_seconds()))
+        return Removal(RemovalRule.DISLIKED, _moment(said + dislikes_hold.total_seconds()))
     if number in in_cart(view.state, view.as_of):
-        return Removal(Rule.IN_CART)
+        return Removal(RemovalRule.IN_CART)
     if number in view.left_out:
         until = rests_until(view.ranker.universe if view.ranker else None, view.state, number)
-        return Removal(Rule.RESTING, None if until is None else _moment(until))
+        return Removal(RemovalRule.RESTING, None if until is None else _moment(until))
     return None
 
 
@@ -85,7 +85,7 @@ def variant_among(catalogue: Catalogue, numbers: list[int], number: int) -> Remo
     if not code or not numbers:
         return None
     same = np.flatnonzero(catalogue.groups(np.array(numbers, np.uint32)) == code)
-    return Removal(Rule.VARIANT, cause=catalogue.item(numbers[same[0]])) if len(same) else None
+    return Removal(RemovalRule.VARIANT, cause=catalogue.item(numbers[same[0]])) if len(same) else None
 
 
 def _moment(second: float) -> datetime:

@@ -3,21 +3,21 @@
 from typing import Final
 
 from core import clock
-from engine.explaining.explaining import Explanation, Outcome
-from engine.explaining.removals import Rule
+from engine.explaining.explaining import Explanation, ExplanationOutcome
+from engine.explaining.removals import RemovalRule
 
 _RULES: Final = {
-    Rule.UNKNOWN_ITEM: "the catalogue never had an item with this id",
-    Rule.WITHDRAWN: "it was removed from the catalogue",
-    Rule.UNAVAILABLE: "it is not available in this market",
-    Rule.FILTER: "it does not match the filter",
-    Rule.CATEGORY: "it is not in the category of the page",
-    Rule.EXCLUDED: "the caller excluded it",
-    Rule.ON_PAGE: "the page or the cart in the context shows it already",
-    Rule.DISLIKED: "the person disliked it",
-    Rule.IN_CART: "it is in the person's cart",
-    Rule.RESTING: "the person just bought it, and people do not buy it again so soon",
-    Rule.VARIANT: "another variant of it is listed, on the page, in the cart or was just bought",
+    RemovalRule.UNKNOWN_ITEM: "the catalogue never had an item with this id",
+    RemovalRule.WITHDRAWN: "it was removed from the catalogue",
+    RemovalRule.UNAVAILABLE: "it is not available in this market",
+    RemovalRule.FILTER: "it does not match the filter",
+    RemovalRule.CATEGORY: "it is not in the category of the page",
+    RemovalRule.EXCLUDED: "the caller excluded it",
+    RemovalRule.ON_PAGE: "the page or the cart in the context shows it already",
+    RemovalRule.DISLIKED: "the person disliked it",
+    RemovalRule.IN_CART: "it is in the person's cart",
+    RemovalRule.RESTING: "the person just bought it, and people do not buy it again so soon",
+    RemovalRule.VARIANT: "another variant of it is listed, on the page, in the cart or was just bought",
 }
 
 
@@ -26,9 +26,9 @@ def summary_of(found: Explanation) -> str:
     if found.removal is not None:
         until = "" if found.removal.until is None else f", until {found.removal.until:%Y-%m-%d %H:%M} UTC"
         return f"Not in the list: {_RULES[found.removal.rule]}{until}."
-    if found.outcome is Outcome.SHOWN:
+    if found.outcome is ExplanationOutcome.SHOWN:
         return f"Shown at rank {found.rank}."
-    if found.outcome is Outcome.NOT_A_CANDIDATE:
+    if found.outcome is ExplanationOutcome.NOT_A_CANDIDATE:
         return f"Not in the list: no source names it as a candidate. {_how_far(found)}"
     edge = found.edge
     if edge is None:

@@ -6,6 +6,7 @@ Model Predictions", 2017. The values add up to the difference of the two logits.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from itertools import combinations
 from math import comb
 from typing import Final
@@ -13,33 +14,56 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.affinity.habit_features import HABIT
 from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES, OWN, PERSON
+from ml.affinity.sources import SOURCES
 from ml.columns import Columns
 from ml.universe import COLUMNS
 
 _TIMING: Final = frozenset(
     {"recency", "since", "own_gap", "due", "age", "fresh", "waited", "lateness", "overdue"}
 )  # of OWN and HABIT: when the person bought it, against when they usually do
-GROUPS: Final = ("OWN_PURCHASES", "TIMING", "SIMILAR_ITEMS", "NEXT_ITEMS", "ITEM", "PERSON", "OTHER")
+_SOURCES: Final = {"near": "SIMILAR_ITEMS", "next": "NEXT_ITEMS", "sequence": "SEQUENCE"}
 
 
-def group_of(feature: str) -> str:
+class FeatureGroup(StrEnum):
+    """Features that belong together."""
+
+    OWN_PURCHASES = "OWN_PURCHASES"
+    TIMING = "TIMING"
+    SIMILAR_ITEMS = "SIMILAR_ITEMS"
+    NEXT_ITEMS = "NEXT_ITEMS"
+    SEQUENCE = "SEQUENCE"
+    ITEM = "ITEM"
+    PERSON = "PERSON"
+    OTHER = "OTHER"
+
+
+GROUPS: Final = tuple(FeatureGroup)
+
+
+def source_words(source: str) -> str:
+    """The public name of a source of evidence; OTHER for one without."""
+    return _SOURCES.get(source, "OTHER")
+
+
+def group_of(feature: str) -> FeatureGroup:
     """The group of a feature; OTHER for one that nobody has put into a group.
 
-    >>> group_of("lines"), group_of("overdue"), group_of("near"), group_of("price")
-    ('OWN_PURCHASES', 'TIMING', 'SIMILAR_ITEMS', 'ITEM')
+    >>> [group_of(name).value for name in ("lines", "overdue", "near", "price")]
+    ['OWN_PURCHASES', 'TIMING', 'SIMILAR_ITEMS', 'ITEM']
     """
     if feature in _TIMING:
-        return "TIMING"
+        return FeatureGroup.TIMING
     if feature in COLUMNS:
-        return "ITEM"
+        return FeatureGroup.ITEM
     if feature in PERSON:
-        return "PERSON"
-    if feature in OWN or feature in ("orders_slow", "orders_fast", "rate"):
-        return "OWN_PURCHASES"
-    known = {"near": "SIMILAR_ITEMS", "next": "NEXT_ITEMS"}
-    return known.get(feature, "OTHER")
+        return FeatureGroup.PERSON
+    if feature in (*OWN, *HABIT):
+        return FeatureGroup.OWN_PURCHASES
+    source = next((name for name in SOURCES if feature == name or feature.startswith(f"{name}_")), "")
+    return FeatureGroup(source_words(source))
 
 
 def contributions(
@@ -47,10 +71,10 @@ def contributions(
     features: NDArray[np.float32],
     other: NDArray[np.float32],
     columns: Columns = FEATURES,
-) -> Mapping[str, float]:
+) -> Mapping[FeatureGroup, float]:
     """What each group adds to logit(features) - logit(other), by GROUPS; groups without a difference are left out.
 
-    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 128 runs over one pair.
+    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 256 runs over one pair.
     """
     of = np.array([GROUPS.index(group_of(name)) for name in columns])
     present = [at for at in range(len(GROUPS)) if not np.array_equal(features[of == at], other[of == at])]

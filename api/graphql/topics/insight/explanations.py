@@ -1,7 +1,6 @@
 """`explain`: why an item is in a person's list, or is not."""
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Annotated, Self
 
 import strawberry
@@ -17,44 +16,44 @@ from api.graphql.types.permissions import requires
 from core.contract import Person, check_id, check_user_id
 from core.errors import InvalidInput
 from engine.explaining import explaining as engine
-from engine.explaining.removals import Rule
+from engine.explaining.explaining import ExplanationOutcome
+from engine.explaining.removals import RemovalRule
 from engine.explaining.words import summary_of
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import Recommender
-from ml.affinity.contributions import GROUPS
+from ml.affinity.contributions import FeatureGroup
+from ml.affinity.explaining import CandidateSource
+from ml.affinity.explaining import ScoreParts as StoredParts
 from ml.affinity.model import AffinityModel
 from ml.ranked import REASONS
 
 METHOD = "Shapley values over groups of features, exact over all coalitions, against the median candidate of the list"
 
-ExplanationOutcome = strawberry.enum(
-    engine.Outcome,
-    name="ExplanationOutcome",
+strawberry.enum(
+    ExplanationOutcome,
     description="Where an item is. SHOWN: in the list. RANKED_BELOW: a candidate with a lower score than those shown."
     " NOT_A_CANDIDATE: no source named it, so it has no score. REMOVED: a rule keeps it out, whatever its score is.",
 )
-RemovalRule = strawberry.enum(
-    Rule,
-    name="RemovalRule",
+strawberry.enum(
+    RemovalRule,
     description="Why an item may not be in a list. UNKNOWN_ITEM: the catalogue never had it. WITHDRAWN: it was removed"
     " from the catalogue. UNAVAILABLE: it cannot be bought in the market. FILTER, CATEGORY, EXCLUDED: the request does"
     " not want it. ON_PAGE: the context of the request shows it. DISLIKED: the person disliked it. IN_CART: it is in"
     " their cart. RESTING: they just bought it. VARIANT: one of these holds for a variant of it, or that is listed.",
 )
-CandidateSourceName = strawberry.enum(
-    StrEnum("CandidateSourceName", engine.SOURCES),
-    name="CandidateSourceName",
+strawberry.enum(
+    CandidateSource,
     description="A source of candidates. OWN_PURCHASES: what the person bought. SIMILAR_ITEMS: what is near to that."
-    " NEXT_ITEMS: what people buy after the person's last orders. POPULAR: what most people buy. JUST_SEEN: what is"
-    " near to items just looked at or on the page. FALLBACK: what fills a list that has too few candidates.",
+    " NEXT_ITEMS: what people buy after the person's last orders. SEQUENCE: what a model of sequences expects."
+    " POPULAR: what most people buy. JUST_SEEN: what is near to items just looked at or on the page. FALLBACK: what"
+    " fills a list that has too few candidates. OTHER: a source without a name of its own.",
 )
-FeatureGroup = strawberry.enum(
-    StrEnum("FeatureGroup", GROUPS),
-    name="FeatureGroup",
+strawberry.enum(
+    FeatureGroup,
     description="Features of the model that belong together. OWN_PURCHASES: how often the person bought the item."
     " TIMING: when they did, against when they usually do. SIMILAR_ITEMS: how near it is to what they buy. NEXT_ITEMS:"
-    " how often it follows their last orders. ITEM: its popularity, price and how often people rebuy it. PERSON: the"
-    " person's own tempo and spend. OTHER: all else.",
+    " how often it follows their last orders. SEQUENCE: what a model of sequences says. ITEM: its popularity, price and"
+    " how often people rebuy it. PERSON: the person's own tempo and spend. OTHER: all else.",
 )
 
 
@@ -62,7 +61,7 @@ FeatureGroup = strawberry.enum(
 class ExplanationSource:
     """What a source says."""
 
-    source: CandidateSourceName = strawberry.field(description="The source.")
+    source: CandidateSource = strawberry.field(description="The source.")
     names: bool = strawberry.field(description="Whether it names the item as a candidate.")
     evidence: float | None = strawberry.field(
         description="How strong its evidence is, comparable within one source only; null where it has none."
@@ -78,7 +77,7 @@ class ExplanationSource:
         """The public shape."""
         says = source.says
         return cls(
-            source=CandidateSourceName(says.source),
+            source=says.source,
             names=says.names,
             evidence=says.value,
             place=says.place,
@@ -115,14 +114,14 @@ class ScoreParts:
     lowering: float = strawberry.field(description="The factor for being like a disliked item; 1 for none.")
 
     @classmethod
-    def of(cls, parts: engine.ScoreParts) -> Self:
+    def of(cls, parts: StoredParts) -> Self:
         """The public shape."""
         largest = sorted(parts.contributions.items(), key=lambda each: -abs(each[1]))
         return cls(
             method=METHOD,
             logit=parts.logit,
             median_logit=parts.median_logit,
-            contributions=[FeatureContribution(group=FeatureGroup(group), value=value) for group, value in largest],
+            contributions=[FeatureContribution(group=group, value=value) for group, value in largest],
             lift=parts.lift,
             lowering=parts.lowering,
         )
