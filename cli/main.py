@@ -39,6 +39,7 @@ COMMANDS = {
     "keys": "cli.commands.keys:app",
     "token": "cli.commands.token:token",
     "recommend": "cli.commands.recommend:recommend",
+    "explain": "cli.commands.explain:explain",
     "schema": "cli.commands.schema:schema",
     "doctor": "cli.commands.doctor:doctor",
 }
