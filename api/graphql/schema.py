@@ -16,6 +16,7 @@ from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
 from api.graphql.topics.events import EventMutation
 from api.graphql.topics.identities import IdentityMutation
 from api.graphql.topics.insight.explanations import ExplanationQuery
+from api.graphql.topics.insight.readiness import ReadinessQuery
 from api.graphql.topics.items import Item, ItemQuery
 from api.graphql.topics.jobs import JobMutation, JobQuery, JobSubscription
 from api.graphql.topics.models import ModelMutation, ModelQuery
@@ -41,6 +42,7 @@ class Query(
     JobQuery,
     DeadEventQuery,
     ExplanationQuery,
+    ReadinessQuery,
     ClientQuery,
     NodeQuery,
     FederationQuery,

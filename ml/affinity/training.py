@@ -32,7 +32,7 @@ from ml.metrics import tied
 from ml.provenance import code_identity, data_identity
 from ml.rfm import quintiles, rfm
 from ml.snapshot import best_supported, snapshot, with_complements
-from ml.splits import holdout_cut, moments
+from ml.splits import HOLDOUT, holdout_cut, moments
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -50,7 +50,7 @@ class TrainingConfig:
     cuts: int = 6  # earlier moments that people are looked at from
     cut_every: int = 14  # days between them
     horizon: int = 14  # days after a cut in which the next order is looked for
-    holdout: int = 28  # days at the end of the log kept for evaluation when no orders after it are given
+    holdout: int = HOLDOUT  # days at the end of the log kept for evaluation when no orders after it are given
     lists_limit: int = 6_000  # per cut
     list_length: int = 96  # candidates per list
     hidden: tuple[int, ...] = (64, 32)

@@ -23,6 +23,7 @@ ONESELF = "oneself"  # in place of a scope: the token of the person the field is
 Rule = frozenset[frozenset[str]]  # a token needs all scopes of one of them
 
 AS_REACHED = {
+    "Affinity": "key share score probability basis",
     "ChangeClientPayload": "client userErrors",
     "Client": (
         "id name enabled public firstParty grants scopes redirectUris postLogoutRedirectUris origins tokenLifetime "
@@ -51,7 +52,13 @@ AS_REACHED = {
     ),
     "EventConnection": "edges nodes pageInfo",
     "EventEdge": "cursor node",
+    "Explanation": (
+        "outcome summary item rank rule until variant sources score probability parts edge reason modelVersion asOf "
+        "degraded"
+    ),
+    "ExplanationSource": "source names evidence place takes because",
     "ExportUserPayload": "export complete missingMonths userErrors",
+    "FeatureContribution": "group value",
     "IdentifyPayload": "user userErrors",
     "Image": "url",
     "Item": (
@@ -63,9 +70,11 @@ AS_REACHED = {
     "Job": "nodeId id kind state reason requestedBy requestedAt startedAt finishedAt attempts modelId error listFile",
     "JobConnection": "edges nodes pageInfo totalCount",
     "JobEdge": "cursor node",
+    "ListEdge": "rank item score",
     "ListFile": "placement first market format lists degraded modelId url",
     "MergeUsersPayload": "user userErrors",
     "Model": "nodeId id kind createdAt evaluation serving horizon baseline training deletedAt decision",
+    "ModelReadiness": "subject status summary requirements fallback modelVersion",
     "ModelConnection": "edges nodes pageInfo totalCount",
     "ModelEdge": "cursor node",
     "Money": "amount currency",
@@ -73,6 +82,7 @@ AS_REACHED = {
     "PageInfo": "hasNextPage hasPreviousPage startCursor endCursor",
     "PageSlot": "key placement recommendations",
     "PromoteModelPayload": "model userErrors",
+    "Readiness": "countedAt purchases complete models",
     "Reason": "code text item",
     "RecommendationConnection": "impressionId placement modelVersion asOf degraded edges nodes pageInfo",
     "RecommendationEdge": "impressionId rank score probability reason node cursor",
@@ -80,6 +90,8 @@ AS_REACHED = {
     "ReplayDeadEventsPayload": "accepted rejected duplicate conflict retry results",
     "RequestListsPayload": "job",
     "RequestTrainingPayload": "job",
+    "Requirement": "have need met words",
+    "ScoreParts": "method logit medianLogit contributions lift lowering",
     "Rfm": "recency frequency monetary recencyScore frequencyScore monetaryScore segment",
     "RollBackModelPayload": "model userErrors",
     "RotateClientSecretPayload": "clientSecret oldSecretValidUntil userErrors",
@@ -94,6 +106,12 @@ AS_REACHED = {
 """Fields without scopes of their own: whoever may read the field that returns the object may read them too."""
 
 PERSONAL = {
+    "Affinity": [
+        "events:write oneself",
+        "events:write profiles:read",
+        "oneself recommendations:read",
+        "profiles:read recommendations:read",
+    ],
     "Client": ["clients:admin"],
     "ClientAuditEntry": ["clients:admin"],
     "DeadEvent": ["metrics:read"],
@@ -101,12 +119,15 @@ PERSONAL = {
     "Event": [
         "events:write oneself",
         "events:write profiles:read",
+        "models:read oneself",
+        "models:read profiles:read",
         "oneself recommendations:read",
         "profiles:erase",
         "profiles:read recommendations:read",
     ],
     "PageSlot": ["recommendations:read"],
-    "Reason": ["recommendations:read"],
+    "Explanation": ["models:read"],
+    "Reason": ["models:read", "recommendations:read"],
     "RecommendationConnection": ["recommendations:read"],
     "Rfm": [
         "events:write oneself",

@@ -198,3 +198,15 @@ async def test_only_models_read_may_ask(ask: Ask, shop: Gateway) -> None:
     assert answer.codes == ["FORBIDDEN"]
     person = await ask(EXPLAIN, {"item": "i20"}, person=Person("user", "anna"), scopes=["recommendations:read"])
     assert person.codes == ["FORBIDDEN"]
+
+
+async def test_readiness_says_what_is_missing(ask: Ask, shop: Gateway) -> None:
+    query = "{ readiness { countedAt purchases complete models { subject status summary fallback modelVersion"
+    answer = await ask(query + " requirements { have need met words } } } }")
+    found = answer.data["readiness"]
+    assert (answer.codes, found["purchases"], found["complete"]) == ([], 2, True)
+    assert {each["subject"]: each["status"] for each in found["models"]} == {
+        "RECOMMENDATIONS": "TRAINED", "SIMILAR": "TRAINED", "BOUGHT_TOGETHER": "TRAINED"
+    }  # fmt: skip
+    assert not found["models"][0]["requirements"][-1]["met"]
+    assert (await ask("{ readiness { purchases } }", scopes=["recommendations:read"])).codes == ["FORBIDDEN"]
