@@ -9,6 +9,7 @@ from api.http.json_body import HeavyBodies
 from core.turns import Turns
 from engine.models.job_feed import JobFeed
 from engine.privacy.archive import Archive
+from engine.readiness.readiness import KeptReadiness
 from engine.reasons.texts import ReasonTexts
 
 if TYPE_CHECKING:
@@ -55,9 +56,11 @@ class Gateway:
     turns: Turns = field(default_factory=Turns)
     heavy_bodies: HeavyBodies = field(default_factory=HeavyBodies)
     job_feed: JobFeed = field(init=False)
+    readiness: KeptReadiness = field(init=False)
 
     def __post_init__(self) -> None:
         self.job_feed = JobFeed(self.shares.bulk)
+        self.readiness = KeptReadiness(self.shares.expensive)
 
     def forget(self, people: Collection[Person]) -> None:
         """Drop what this process remembers of people."""

@@ -40,6 +40,8 @@ COMMANDS = {
     "keys": "cli.commands.keys:app",
     "token": "cli.commands.token:token",
     "recommend": "cli.commands.recommend:recommend",
+    "explain": "cli.commands.explain:explain",
+    "readiness": "cli.commands.readiness:readiness",
     "schema": "cli.commands.schema:schema",
     "doctor": "cli.commands.doctor:doctor",
 }

@@ -111,6 +111,12 @@ async def remove_items(connection: Connection, ids: Sequence[str]) -> list[bool]
     return [id in found for id in ids]
 
 
+async def removal_time(connection: Connection, id: str) -> datetime | None:
+    """When an item was removed; None for one that is live or was never there."""
+    found: datetime | None = await connection.fetchval("SELECT removed_at FROM items WHERE id = $1", id)
+    return found
+
+
 async def stream_items(connection: Connection) -> AsyncIterator[list[Item]]:
     """All live items by number, in pages. Call `catalogue_version` first: changes after it are read separately."""
     number = -1

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.state import State
+from ml.state import State, Table
 from ml.universe import DAY, HOUR, Universe
 
 SHORTEST_REST = 6 * HOUR  # of an item just bought, whatever was observed
@@ -15,9 +15,21 @@ NEVER = 365 * DAY  # used when no item was ever bought twice
 def resting(universe: Universe | None, state: State, as_of: int) -> NDArray[np.uint32]:
     """The catalogue numbers of the person's items that were bought too recently to be wanted again."""
     bought = state.bought
-    rest = universe.rest[universe.rows(bought["item"])] if universe else np.float32(SHORTEST_REST)
-    numbers: NDArray[np.uint32] = bought["item"][as_of - bought["last"].astype(np.float64) < rest]
+    numbers: NDArray[np.uint32] = bought["item"][as_of - bought["last"].astype(np.float64) < _rests(universe, bought)]
     return numbers
+
+
+def rests_until(universe: Universe | None, state: State, number: int) -> int | None:
+    """The second at which a bought item has rested; None for an item that the person did not buy."""
+    bought = state.bought[state.bought["item"] == number]
+    if not len(bought):
+        return None
+    return int(bought["last"][0]) + int(np.ceil(np.broadcast_to(_rests(universe, bought), 1)[0]))
+
+
+def _rests(universe: Universe | None, bought: Table) -> NDArray[np.float32] | np.float32:
+    """(items,) seconds that each bought item rests."""
+    return universe.rest[universe.rows(bought["item"])] if universe else np.float32(SHORTEST_REST)
 
 
 def rest_times(rows: NDArray[np.int32], gaps: NDArray[np.float64], items: int) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from ml.clockless import STEP, is_clockless
 from ml.log import Log
 
 DAY = 86_400
+HOLDOUT = 28  # days at the end of a log that a training keeps for evaluation
 
 
 class Window(NamedTuple):
@@ -38,7 +39,11 @@ def holdout_cut(log: Log, days: int) -> int:
     """
     if is_clockless(log):
         return int(log.occurred.max())
-    first, last = int(log.occurred.min()), int(log.occurred.max())
+    return cut_between(int(log.occurred.min()), int(log.occurred.max()), days)
+
+
+def cut_between(first: int, last: int, days: int = HOLDOUT) -> int:
+    """The same for a log with a clock, by the seconds of its first and its last line."""
     return last + 1 - min(days * DAY, (last - first) // 5)
 
 

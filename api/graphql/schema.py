@@ -15,6 +15,8 @@ from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
 from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
 from api.graphql.topics.events import EventMutation
 from api.graphql.topics.identities import IdentityMutation
+from api.graphql.topics.insight.explanations import ExplanationQuery
+from api.graphql.topics.insight.readiness import ReadinessQuery
 from api.graphql.topics.items import Item, ItemQuery
 from api.graphql.topics.jobs import JobMutation, JobQuery, JobSubscription
 from api.graphql.topics.models import ModelMutation, ModelQuery
@@ -39,6 +41,8 @@ class Query(
     ModelQuery,
     JobQuery,
     DeadEventQuery,
+    ExplanationQuery,
+    ReadinessQuery,
     ClientQuery,
     NodeQuery,
     FederationQuery,

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from cli.commands.token import TIMEOUT, ClientId, Url, check_web_address
+from cli.asking import running_gateway
+from cli.commands.token import ClientId, Url
 from cli.errors import WrongCommand
-from cli.gateway_client import Client
 from cli.interface import AsJson, print_json, print_json_line
-from cli.local.stack_files import read_credentials
-from core.secret_files import read_secret
 
 if TYPE_CHECKING:
     from engine.catalogue.filters import Filter
@@ -134,16 +132,8 @@ def _filter(asked: BatchAsked) -> "Filter | None":
 
 
 def _show(user: str, first: int, client: str | None, url: str | None, *, guest: bool, as_json: bool) -> None:
-    known = read_credentials()
-    base, id = url or known.get("base_url"), client or known.get("client_id")
-    secret = read_secret("PENCHANT_CLIENT_SECRET") or known.get("client_secret")
-    if not base or not id or not secret:
-        raise WrongCommand(
-            "Say --url, --client and PENCHANT_CLIENT_SECRET, or run this beside `penchant up` or the demo."
-        )
-    check_web_address(base)
     query = GUEST_QUERY if guest else USER_QUERY
-    person = Client(base, id, secret, TIMEOUT).query(query, {"id": user, "first": first})["person"]
+    person = running_gateway(client, url).query(query, {"id": user, "first": first})["person"]
     if as_json:
         print_json(person)
     else:

@@ -26,13 +26,12 @@ from ml.comparison import forecasts_document, lists_document
 from ml.evaluation import measure
 from ml.log import Log
 from ml.snapshot import best_supported, snapshot
-from ml.splits import DAY, holdout_cut
+from ml.splits import DAY, HOLDOUT, holdout_cut
 from ml.trainers import ReportProgress
 
 DEFAULTS: Final = (*METHODS, *FORECASTS)
 KNOWN: Final = (*DEFAULTS, *SLOW, *OPTIONAL)
 ITEM_LIMIT: Final = 10_000  # as in a training
-HOLDOUT: Final = 28  # days at the end of the log, where neither a cut nor a version says when the test span begins
 MOST_VERSIONS: Final = 10
 SEED: Final = 7
 

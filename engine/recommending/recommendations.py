@@ -61,6 +61,16 @@ class ListRequest(NamedTuple):
         return self.filter, self.market, self.category, tuple(self.exclude), tuple(self.context_items), among
 
 
+class Basis(NamedTuple):
+    """What a list of a person is scored from."""
+
+    viewed: tuple[Hashable, ...]  # which view it is, within one request
+    view: PersonView
+    allowed: Mask  # but for what `view` leaves out
+    nameable: Mask
+    fallback: Fallback
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RecommendedList:
     """A page of a list, the bundle that made it, and why it is degraded."""
@@ -147,6 +157,29 @@ class Recommender:
         earlier: State | None,
     ) -> Page:
         """A page of a list. `earlier` is the state that a list is pinned to; `state` still leaves out what it does."""
+        basis = self.basis_for(person, request, pin, bundle, state, earlier)
+
+        def score_allowed(allowed: Mask) -> Select:
+            key = (basis.viewed, request.items, tuple(pin.seen), self._catalogue.version)
+            if key not in self._scored:
+                self._scored[key] = self._score(request, basis, allowed)
+            return partial(select, self._scored[key])
+
+        elsewhere, collapse = self._shown_elsewhere(person, request), request.among is None
+        return cut_page(
+            self._catalogue, name, pin, basis.allowed, request.first, score_allowed, elsewhere, collapse=collapse
+        )
+
+    def basis_for(
+        self,
+        person: Person,
+        request: ListRequest,
+        pin: Pin,
+        bundle: AffinityModel | None,
+        state: State,
+        earlier: State | None = None,
+    ) -> Basis:
+        """What a list is scored from; the states are those of `_page_for`. Raises InvalidInput for too many ids."""
         context, looked_at = request.context_items, request.viewed_items
         check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
         pinned = (pin.as_of, earlier is not None, request.personalize)
@@ -171,15 +204,7 @@ class Recommender:
             exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, numbers]))
         else:
             view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
-
-        def score_allowed(allowed: Mask) -> Select:
-            key = (viewed, request.items, tuple(pin.seen), self._catalogue.version)
-            if key not in self._scored:
-                self._scored[key] = self._score(request, view, allowed, fallback, nameable)
-            return partial(select, self._scored[key])
-
-        elsewhere, collapse = self._shown_elsewhere(person, request), request.among is None
-        return cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed, elsewhere, collapse=collapse)
+        return Basis(viewed, view, allowed, nameable, fallback)
 
     def _shown_elsewhere(self, person: Person, request: ListRequest) -> NDArray[np.uint32] | None:
         """What the first page of a list should not repeat."""
@@ -207,12 +232,11 @@ class Recommender:
         if key is not None and request.after is None and bundle is self._models.current:
             self._models.lists.keep(key, source, bundle, self._models.fallback(bundle), page)
 
-    def _score(
-        self, request: ListRequest, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask
-    ) -> Scored:
+    def _score(self, request: ListRequest, basis: Basis, allowed: Mask) -> Scored:
         if request.among is None:
-            return score(view, allowed, fallback, nameable)
-        return rerank(view, self._catalogue.numbers_of(request.among), allowed, fallback, nameable)
+            return score(basis.view, allowed, basis.fallback, basis.nameable)
+        given = self._catalogue.numbers_of(request.among)
+        return rerank(basis.view, given, allowed, basis.fallback, basis.nameable)
 
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""

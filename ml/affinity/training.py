@@ -34,7 +34,7 @@ from ml.provenance import code_identity, data_identity
 from ml.rfm import rfm_edges
 from ml.sequence.lessons import may_help
 from ml.snapshot import best_supported, snapshot, with_complements
-from ml.splits import Spans, Window, holdout_cut, spans_before
+from ml.splits import HOLDOUT, Spans, Window, holdout_cut, spans_before
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -54,7 +54,7 @@ class TrainingConfig:
     cuts: int = 6  # training windows
     cut_every: int = 14  # days between their starts
     horizon: int = 14  # days of a window; the validation span has two of them
-    holdout: int = 28  # days at the end of the log kept for evaluation when no orders after it are given
+    holdout: int = HOLDOUT  # days at the end of the log kept for evaluation when no orders after it are given
     lists_limit: int = 6_000  # per window
     list_length: int = 96  # candidates per list
     hidden: tuple[int, ...] = (64, 32)

@@ -10,6 +10,7 @@ from strawberry.scalars import JSON
 
 from api.graphql.context import Info
 from api.graphql.topics.events import Event, history
+from api.graphql.topics.insight.affinities import AFFINITIES, Affinity
 from api.graphql.topics.pages import PAGE, PageSlot
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.as_read import as_read
@@ -168,6 +169,8 @@ class User(Node):
             monetary_score=scores.monetary,
             segment=scores.segment,
         )
+
+    affinities: list[Affinity] | None = AFFINITIES
 
     history: Connection[Event] | None = strawberry.field(
         resolver=history, permission_classes=[Private], description="The events of this person, newest first."

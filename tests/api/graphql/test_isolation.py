@@ -28,7 +28,8 @@ from tests.fixtures.gateway import IssuedTokens
 from workers.process import Connections
 
 ABOUT = (
-    "id nodeId anonymous known traits rfm { frequency } history { nodes { id } } recommendations { nodes { id } }"
+    "id nodeId anonymous known traits rfm { frequency } affinities { key } history { nodes { id } }"
+    " recommendations { nodes { id } }"
     ' page(requests: [{key: "k", placement: "p"}]) { recommendations { nodes { id } } }'
 )
 PERSONS_TOKEN = "events:write orders:write profiles:read recommendations:read"
@@ -50,6 +51,7 @@ OTHERS = {  # every argument or input field that can name a person: what to ask 
         ("NOT_FOUND", '_entities(representations: [{__typename: "User", nodeId: $user}]) { ...U }'),
         ("NOT_FOUND", '_entities(representations: [{__typename: "User", nodeId: $guest}]) { ...U }'),
     ],
+    "Query.explain(userId)": [("FORBIDDEN", 'explain(userId: $id, itemId: "milk") { outcome }')],
     "EventInput.userId": [
         ("NOT_YOURS", f'trackEvents(events: [{{type: VIEW, itemId: "milk", userId: $id}}]) {RESULTS}'),
     ],
@@ -76,7 +78,9 @@ MUTATIONS = SCHEMA._schema.mutation_type.fields if SCHEMA._schema.mutation_type 
 OPERATIONS = [(code, asked) for operations in OTHERS.values() for code, asked in operations]
 NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ...
     "Query.erasure(id)", "Query.item(id)", "Query.item(market)", "Query.items(ids)", "Query.items(market)",
-    "Query.trending(market)", "Query.model(id)", "Query.job(id)", "User.recommendations(exclude)",
+    "Query.trending(market)", "Query.explain(itemId)", "Query.explain(market)",
+    "Query.explain(modelVersionId)", "Query.explain(exclude)", "Query.model(id)", "Query.job(id)",
+    "User.recommendations(exclude)",
     "User.recommendations(among)", "User.recommendations(market)", "User.page(market)", "PlacementRequest.exclude",
     "Item.price(market)", "Item.listPrice(market)",
     "Item.available(market)", "Item.similar(market)", "Item.boughtTogether(market)", "ItemFilter.ids",

@@ -24,6 +24,7 @@ Rule = frozenset[frozenset[str]]  # a token needs all scopes of one of them
 
 AS_REACHED = {
     "CancelJobPayload": "job userErrors",
+    "Affinity": "key share score probability basis",
     "ChangeClientPayload": "client userErrors",
     "Client": (
         "id name enabled public firstParty grants scopes redirectUris postLogoutRedirectUris origins tokenLifetime "
@@ -52,7 +53,13 @@ AS_REACHED = {
     ),
     "EventConnection": "edges nodes pageInfo",
     "EventEdge": "cursor node",
+    "Explanation": (
+        "outcome summary item rank rule until variant sources score probability parts edge reason modelVersion asOf "
+        "degraded"
+    ),
+    "ExplanationSource": "source names evidence place takes because",
     "ExportUserPayload": "export complete missingMonths userErrors",
+    "FeatureContribution": "group value",
     "IdentifyPayload": "user userErrors",
     "Image": "url",
     "Item": (
@@ -68,9 +75,11 @@ AS_REACHED = {
     "JobConnection": "edges nodes pageInfo totalCount",
     "JobEdge": "cursor node",
     "JobProgress": "stage done of percent",
+    "ListEdge": "rank item score",
     "ListFile": "placement first market format lists degraded modelId url",
     "MergeUsersPayload": "user userErrors",
     "Model": "nodeId id kind createdAt evaluation serving horizon baseline training deletedAt decision",
+    "ModelReadiness": "subject status summary requirements fallback modelVersion",
     "ModelConnection": "edges nodes pageInfo totalCount",
     "ModelEdge": "cursor node",
     "Money": "amount currency",
@@ -78,6 +87,7 @@ AS_REACHED = {
     "PageInfo": "hasNextPage hasPreviousPage startCursor endCursor",
     "PageSlot": "key placement recommendations",
     "PromoteModelPayload": "model userErrors",
+    "Readiness": "countedAt purchases complete models",
     "Reason": "code text item",
     "RecommendationConnection": "impressionId placement modelVersion asOf degraded edges nodes pageInfo",
     "RecommendationEdge": "impressionId rank score probability reason node cursor",
@@ -85,6 +95,8 @@ AS_REACHED = {
     "ReplayDeadEventsPayload": "accepted rejected duplicate conflict retry results",
     "RequestListsPayload": "job",
     "RequestTrainingPayload": "job",
+    "Requirement": "have need met words",
+    "ScoreParts": "method logit medianLogit contributions lift lowering",
     "Rfm": "recency frequency monetary recencyScore frequencyScore monetaryScore segment",
     "RollBackModelPayload": "model userErrors",
     "RotateClientSecretPayload": "clientSecret oldSecretValidUntil userErrors",
@@ -99,6 +111,12 @@ AS_REACHED = {
 """Fields without scopes of their own: whoever may read the field that returns the object may read them too."""
 
 PERSONAL = {
+    "Affinity": [
+        "events:write oneself",
+        "events:write profiles:read",
+        "oneself recommendations:read",
+        "profiles:read recommendations:read",
+    ],
     "Client": ["clients:admin"],
     "ClientAuditEntry": ["clients:admin"],
     "DeadEvent": ["metrics:read"],
@@ -106,12 +124,15 @@ PERSONAL = {
     "Event": [
         "events:write oneself",
         "events:write profiles:read",
+        "models:read oneself",
+        "models:read profiles:read",
         "oneself recommendations:read",
         "profiles:erase",
         "profiles:read recommendations:read",
     ],
     "PageSlot": ["recommendations:read"],
-    "Reason": ["recommendations:read"],
+    "Explanation": ["models:read"],
+    "Reason": ["models:read", "recommendations:read"],
     "RecommendationConnection": ["recommendations:read"],
     "Rfm": [
         "events:write oneself",

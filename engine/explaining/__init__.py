@@ -1,0 +1,1 @@
+"""Why an item is in a person's list, or is not."""

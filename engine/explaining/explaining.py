@@ -1,0 +1,194 @@
+"""Explains one item of one person's list. The list is made by the code that makes it for the person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from typing import NamedTuple
+
+from core.contract import Person
+from core.turns import OneAtATime
+from db.items import Item, removal_time
+from db.shares import Share
+from engine.catalogue.catalogue import Catalogue
+from engine.explaining.removals import Removal, RemovalRule, removal_of, variant_among
+from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
+from engine.recommending.people import Degradation, PersonLoader
+from engine.recommending.recommendations import NOBODY, Basis, ListRequest, Recommender
+from ml.affinity.explaining import CandidateSource, ScoreParts, SourceSays, score_parts, sources_of
+from ml.affinity.model import AffinityModel
+from ml.affinity.ranking import Scored, score, select
+from ml.masks import Mask
+
+
+class ExplanationOutcome(StrEnum):
+    """Where an item is."""
+
+    SHOWN = "SHOWN"
+    RANKED_BELOW = "RANKED_BELOW"
+    NOT_A_CANDIDATE = "NOT_A_CANDIDATE"
+    REMOVED = "REMOVED"
+
+
+class Source(NamedTuple):
+    """What a source of candidates says of the item."""
+
+    says: SourceSays
+    because: Sequence[Item]
+
+
+class Edge(NamedTuple):
+    """The last item that is shown: what an item below has to pass."""
+
+    rank: int
+    item: Item
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """Why an item is where it is."""
+
+    outcome: ExplanationOutcome
+    item_id: str
+    as_of: datetime
+    bundle: AffinityModel | None
+    degraded: Sequence[Degradation]
+    item: Item | None = None  # None: it is not in the catalogue
+    rank: int | None = None  # from 1; None for an item that is not ranked, or behind the longest list
+    removal: Removal | None = None
+    known_to_model: bool = False
+    sources: Sequence[Source] = ()
+    score: float | None = None
+    probability: float | None = None
+    parts: ScoreParts | None = None
+    edge: Edge | None = None  # of an item below the list
+    reason: int | None = None  # index in ml.ranked.REASONS; None for an item that is not listed
+    cause: Item | None = None  # that the reason is about
+
+
+class Explainer:
+    """Explains items with one bundle. `recommender` makes the list, `reads` looks up items that are gone."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        recommender: Recommender,
+        people: PersonLoader,
+        turns: OneAtATime,
+        reads: Share,
+        *,
+        dislikes_hold: timedelta,
+    ) -> None:
+        self._catalogue, self._recommender, self._people = catalogue, recommender, people
+        self._turns, self._reads, self._dislikes_hold = turns, reads, dislikes_hold
+
+    async def explain(
+        self, person: Person, item_id: str, request: ListRequest, bundle: AffinityModel | None
+    ) -> Explanation:
+        """Where an item is in the list that the request asks for, and why.
+
+        Raises InvalidInput as the list does.
+        """
+        state, degraded = NOBODY, list[Degradation]()
+        if request.personalize:
+            state, missing = await self._people.state(person)
+            degraded += missing
+            if not await self._people.known(person):
+                degraded.append(Degradation.UNKNOWN_PERSON)
+        if bundle is None:
+            degraded.append(Degradation.NO_MODEL)
+        gone = None
+        if self._catalogue.number_of(item_id) is None:
+            removed = await removal_time(self._reads, item_id)
+            gone = Removal(RemovalRule.UNKNOWN_ITEM if removed is None else RemovalRule.WITHDRAWN)
+        async with self._turns:
+            pin = new_pin(bundle.id if bundle else None)
+            found = Explanation(
+                ExplanationOutcome.REMOVED,
+                item_id,
+                datetime.fromtimestamp(pin.as_of, UTC),
+                bundle,
+                degraded,
+                removal=gone,
+            )
+            number = self._catalogue.number_of(item_id)
+            if number is None:
+                return found
+            basis = self._recommender.basis_for(person, request, pin, bundle, state)
+            item = self._catalogue.item(number)
+            removal = removal_of(self._catalogue, request, basis, state, number, self._dislikes_hold)
+            found = replace(found, item=item, removal=removal, known_to_model=_knows(bundle, number))
+            return _Place(self._catalogue, list_of_person(person), basis, request.first, pin).explain(found, number)
+
+
+class _Place:
+    """The list of one explanation, and the place of an item in it."""
+
+    def __init__(self, catalogue: Catalogue, name: str, basis: Basis, first: int, pin: Pin) -> None:
+        self._catalogue, self._basis, self._first = catalogue, basis, first
+        self._scored: Scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable)
+        self._cut = partial(cut_page, catalogue, name, pin, basis.allowed)
+
+    def explain(self, found: Explanation, number: int) -> Explanation:
+        """The explanation with everything that the list says of the item."""
+        scored = self._scored
+        at = (scored.numbers == number).nonzero()[0]
+        found = replace(
+            found,
+            sources=[Source(says, self._items(says.because)) for says in sources_of(scored, number)],
+            parts=score_parts(scored, number) if found.known_to_model or len(at) else None,
+        )
+        if found.removal is not None:
+            return found
+        page = self._page(self._first)
+        if number in page.numbers:
+            return self._listed(found, ExplanationOutcome.SHOWN, page, number, filled=not len(at))
+        edge = self._edge(page)
+        longer = self._page(MAX_ITEMS)
+        variant = variant_among(self._catalogue, longer.numbers, number)
+        if variant is not None and number not in longer.numbers:
+            return replace(found, removal=variant)
+        if scored.view.ranker is not None and not len(at):
+            return replace(found, outcome=ExplanationOutcome.NOT_A_CANDIDATE, edge=edge)
+        if number in longer.numbers:
+            return replace(self._listed(found, ExplanationOutcome.RANKED_BELOW, longer, number), edge=edge)
+        own = float(scored.scores[at[0]]) if len(at) else None
+        return replace(found, outcome=ExplanationOutcome.RANKED_BELOW, edge=edge, score=own)
+
+    def _page(self, first: int) -> Page:
+        """The head of the list."""
+        return self._cut(first, self._select)
+
+    def _select(self, allowed: Mask) -> Select:
+        return partial(select, self._scored)  # of the same mask: no item of a page before is left out
+
+    def _listed(
+        self, found: Explanation, outcome: ExplanationOutcome, page: Page, number: int, *, filled: bool = False
+    ) -> Explanation:
+        at = page.numbers.index(number)
+        cause = self._catalogue.item(page.because[at]) if page.because[at] else None
+        fills = Source(SourceSays(CandidateSource.FALLBACK, True, None, None, None, ()), ())
+        return replace(
+            found,
+            outcome=outcome,
+            rank=at + 1,
+            score=page.scores[at],
+            probability=page.probabilities[at],
+            reason=page.reasons[at],
+            cause=cause or found.item,
+            sources=[*found.sources, fills] if filled else found.sources,
+        )
+
+    def _edge(self, page: Page) -> Edge | None:
+        last = self._catalogue.item(page.numbers[-1]) if page.numbers else None
+        return None if last is None else Edge(len(page.numbers), last, page.scores[-1])
+
+    def _items(self, numbers: Sequence[int]) -> list[Item]:
+        return [item for item in self._catalogue.items(numbers) if item is not None]
+
+
+def _knows(bundle: AffinityModel | None, number: int) -> bool:
+    """Whether the model has learned of the item."""
+    return bundle is not None and number in bundle.numbers

@@ -1,0 +1,92 @@
+"""The rules that keep an item out of a person's list, whatever its score is."""
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from db.items import Item
+from engine.catalogue.catalogue import Catalogue
+from engine.catalogue.filters import Filter
+from engine.recommending.recommendations import Basis, ListRequest
+from ml.affinity.ranking import PersonView
+from ml.carts import in_cart
+from ml.rests import rests_until
+from ml.state import MICROSECONDS, State
+
+
+class RemovalRule(StrEnum):
+    """Why an item may not be in a list."""
+
+    UNKNOWN_ITEM = "UNKNOWN_ITEM"
+    WITHDRAWN = "WITHDRAWN"
+    UNAVAILABLE = "UNAVAILABLE"
+    FILTER = "FILTER"
+    CATEGORY = "CATEGORY"
+    EXCLUDED = "EXCLUDED"
+    ON_PAGE = "ON_PAGE"
+    DISLIKED = "DISLIKED"
+    IN_CART = "IN_CART"
+    RESTING = "RESTING"
+    VARIANT = "VARIANT"
+
+
+class Removal(NamedTuple):
+    """The first rule that keeps an item out."""
+
+    rule: RemovalRule
+    until: datetime | None = None  # when the rule ends by itself; None: it does not, or nobody knows
+    cause: Item | None = None  # the variant that the rule is about
+
+
+def removal_of(
+    catalogue: Catalogue, request: ListRequest, basis: Basis, state: State, number: int, dislikes_hold: timedelta
+) -> Removal | None:
+    """The first rule that keeps a live item out of the list of `basis`; None when it may be in it.
+
+    `state` is the person's own, `basis.view` lacks what they dislike. The order is from the shop's rules to those that
+    the person's own acts cause.
+    """
+    if not catalogue.sellable(None, request.market)[number]:
+        return Removal(RemovalRule.UNAVAILABLE)
+    if request.filter is not None and not catalogue.mask(request.filter, request.market)[number]:
+        return Removal(RemovalRule.FILTER)
+    if request.category is not None and not catalogue.mask(Filter(categories=(request.category,)))[number]:
+        return Removal(RemovalRule.CATEGORY)
+    if number in catalogue.numbers_of(request.exclude):
+        return Removal(RemovalRule.EXCLUDED)
+    if number in catalogue.numbers_of(request.context_items):
+        return Removal(RemovalRule.ON_PAGE)
+    return _of_person(basis.view, state, number, dislikes_hold) or _of_variants(catalogue, request, basis, number)
+
+
+def _of_person(view: PersonView, state: State, number: int, dislikes_hold: timedelta) -> Removal | None:
+    if number in view.dislikes.hidden:
+        said = int(state.opinions["disliked"][state.opinions["item"] == number].max(initial=0)) // MICROSECONDS
+        return Removal(RemovalRule.DISLIKED, _moment(said + dislikes_hold.total_seconds()))
+    if number in in_cart(view.state, view.as_of):
+        return Removal(RemovalRule.IN_CART)
+    if number in view.left_out:
+        until = rests_until(view.ranker.universe if view.ranker else None, view.state, number)
+        return Removal(RemovalRule.RESTING, None if until is None else _moment(until))
+    return None
+
+
+def _of_variants(catalogue: Catalogue, request: ListRequest, basis: Basis, number: int) -> Removal | None:
+    """Whether a variant of the item is on the page or left out for what the person did."""
+    others = np.concatenate([basis.view.left_out, catalogue.numbers_of(request.context_items)])
+    return variant_among(catalogue, others[others < catalogue.size].tolist(), number)
+
+
+def variant_among(catalogue: Catalogue, numbers: list[int], number: int) -> Removal | None:
+    """The removal of an item for the first of these items that is a variant of it."""
+    code = catalogue.groups(np.array([number], np.uint32))[0]
+    if not code or not numbers:
+        return None
+    same = np.flatnonzero(catalogue.groups(np.array(numbers, np.uint32)) == code)
+    return Removal(RemovalRule.VARIANT, cause=catalogue.item(numbers[same[0]])) if len(same) else None
+
+
+def _moment(second: float) -> datetime:
+    return datetime.fromtimestamp(second, UTC)

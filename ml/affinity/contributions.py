@@ -1,0 +1,95 @@
+"""What each group of features adds to the network's logit of one pair, against another pair of the same person.
+
+The method is that of Shapley values over groups, computed exactly over all coalitions: a coalition has the features of
+the pair for its groups, and those of the other pair for the rest. Lundberg and Lee, "A Unified Approach to Interpreting
+Model Predictions", 2017. The values add up to the difference of the two logits.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from itertools import combinations
+from math import comb
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.affinity.habit_features import HABIT
+from ml.affinity.network import Network
+from ml.affinity.pair_features import FEATURES, OWN, PERSON
+from ml.affinity.sources import SOURCES
+from ml.columns import Columns
+from ml.universe import COLUMNS
+
+_TIMING: Final = frozenset(
+    {"recency", "since", "own_gap", "due", "age", "fresh", "waited", "lateness", "overdue"}
+)  # of OWN and HABIT: when the person bought it, against when they usually do
+_SOURCES: Final = {"near": "SIMILAR_ITEMS", "next": "NEXT_ITEMS", "sequence": "SEQUENCE"}
+
+
+class FeatureGroup(StrEnum):
+    """Features that belong together."""
+
+    OWN_PURCHASES = "OWN_PURCHASES"
+    TIMING = "TIMING"
+    SIMILAR_ITEMS = "SIMILAR_ITEMS"
+    NEXT_ITEMS = "NEXT_ITEMS"
+    SEQUENCE = "SEQUENCE"
+    ITEM = "ITEM"
+    PERSON = "PERSON"
+    OTHER = "OTHER"
+
+
+GROUPS: Final = tuple(FeatureGroup)
+
+
+def source_words(source: str) -> str:
+    """The public name of a source of evidence; OTHER for one without."""
+    return _SOURCES.get(source, "OTHER")
+
+
+def group_of(feature: str) -> FeatureGroup:
+    """The group of a feature; OTHER for one that nobody has put into a group.
+
+    >>> [group_of(name).value for name in ("lines", "overdue", "near", "price")]
+    ['OWN_PURCHASES', 'TIMING', 'SIMILAR_ITEMS', 'ITEM']
+    """
+    if feature in _TIMING:
+        return FeatureGroup.TIMING
+    if feature in COLUMNS:
+        return FeatureGroup.ITEM
+    if feature in PERSON:
+        return FeatureGroup.PERSON
+    if feature in (*OWN, *HABIT):
+        return FeatureGroup.OWN_PURCHASES
+    source = next((name for name in SOURCES if feature == name or feature.startswith(f"{name}_")), "")
+    return FeatureGroup(source_words(source))
+
+
+def contributions(
+    network: Network,
+    features: NDArray[np.float32],
+    other: NDArray[np.float32],
+    columns: Columns = FEATURES,
+) -> Mapping[FeatureGroup, float]:
+    """What each group adds to logit(features) - logit(other), by GROUPS; groups without a difference are left out.
+
+    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 256 runs over one pair.
+    """
+    of = np.array([GROUPS.index(group_of(name)) for name in columns])
+    present = [at for at in range(len(GROUPS)) if not np.array_equal(features[of == at], other[of == at])]
+    count = len(present)
+    members = np.zeros((2**count, len(GROUPS)), np.bool_)  # (coalitions, groups)
+    for bit, at in enumerate(present):
+        members[:, at] = np.arange(2**count) >> bit & 1
+    logits = network.logits(np.where(members[:, of], features, other)).astype(np.float64)  # (coalitions,)
+    found = {}
+    for bit, at in enumerate(present):
+        rest = [1 << one for one in range(count) if one != bit]
+        gains = (
+            (logits[with_out | 1 << bit] - logits[with_out]) / (count * comb(count - 1, size))
+            for size in range(count)
+            for with_out in map(sum, combinations(rest, size))
+        )
+        found[GROUPS[at]] = float(sum(gains))
+    return found

@@ -1,0 +1,130 @@
+"""Why one item is where it is in a person's list: what each source says of it, and what its score is made of.
+
+Everything is read from the view and the candidates that the list itself is made from.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from ml.affinity.candidates import POPULAR
+from ml.affinity.contributions import FeatureGroup, contributions, source_words
+from ml.affinity.pair_features import pair_features
+from ml.affinity.ranking import PersonView, Scored
+from ml.affinity.sources import SOURCES, History, Said
+from ml.masks import Mask, is_allowed
+from ml.universe import Universe
+
+MOST_CAUSES = 3  # bought items that one item is near to
+
+
+class CandidateSource(StrEnum):
+    """What names candidates."""
+
+    OWN_PURCHASES = "OWN_PURCHASES"
+    SIMILAR_ITEMS = "SIMILAR_ITEMS"
+    NEXT_ITEMS = "NEXT_ITEMS"
+    SEQUENCE = "SEQUENCE"
+    POPULAR = "POPULAR"
+    JUST_SEEN = "JUST_SEEN"
+    FALLBACK = "FALLBACK"
+    OTHER = "OTHER"
+
+
+class SourceSays(NamedTuple):
+    """What one source of candidates says of an item."""
+
+    source: CandidateSource
+    names: bool  # whether it names the item as a candidate
+    value: float | None  # its evidence: purchases, closeness, rules or people, as log1p of their sum; or the lift
+    place: int | None  # from 1, among the allowed items of the source; None where it knows nothing of the item
+    takes: int | None  # how many of the first ones it names; None: all
+    because: tuple[int, ...]  # catalogue numbers of the items that the evidence comes from
+
+
+class ScoreParts(NamedTuple):
+    """What the score of an item is made of."""
+
+    logit: float  # of the network
+    median_logit: float  # of the pair whose features are each the median of all candidates of the list
+    contributions: Mapping[FeatureGroup, float]  # by group of features: they add up to logit - median_logit
+    lift: float  # what the items just looked at or on the page add: 1 - (1 - score) * (1 - lift); 0 without one
+    lowering: float  # factor by which a disliked neighbour lowers the score; 1 without one
+
+
+def sources_of(scored: Scored, number: int) -> list[SourceSays]:
+    """What each source says of an item, by catalogue number. Without a model only lifts name candidates."""
+    view, allowed = scored.view, scored.allowed
+    found = [_lifted(view, number)]
+    if view.ranker is None or view.evidence is None:
+        return found
+    universe, history = view.ranker.universe, view.evidence.history
+    bought, row = history.state.bought, int(universe.rows(np.array([number]))[0])
+    at = np.flatnonzero(bought["item"] == number)
+    own = float(np.log1p(bought["lines"][at[0]])) if len(at) else None
+    known = row < len(universe.numbers)
+    return [
+        SourceSays(CandidateSource.OWN_PURCHASES, own is not None, own, None, None, ()),
+        *(
+            _said(name, universe, said, allowed, row, _causes(history, row) if name == "near" else ())
+            for name, said in view.evidence.said.items()
+        ),
+        _popular(universe, allowed, number, float(universe.column("people")[row]) if known else None),
+        *found,
+    ]
+
+
+def score_parts(scored: Scored, number: int) -> ScoreParts | None:
+    """What the score of an item is made of; None without a model, without candidates, or for an item it cannot score.
+
+    It also says so of an item that is no candidate: as if it were one.
+    """
+    view = scored.view
+    if view.ranker is None or view.evidence is None or not len(scored.numbers):
+        return None
+    network = view.ranker.network
+    item = pair_features(view.evidence, np.array([number], np.uint32))[0]
+    median = np.median(pair_features(view.evidence, scored.numbers), axis=0).astype(np.float32)
+    logit, other = (float(one) for one in network.logits(np.stack([item, median])))
+    lowered = view.dislikes.lower(np.array([number], np.uint32), np.ones(1, np.float32))
+    lift = _lifted(view, number).value
+    return ScoreParts(logit, other, contributions(network, item, median), lift or 0.0, float(lowered[0]))
+
+
+def _said(name: str, universe: Universe, said: Said, allowed: Mask, row: int, because: tuple[int, ...]) -> SourceSays:
+    """What one of SOURCES says of a row."""
+    source, most = CandidateSource(source_words(name)), SOURCES[name].most
+    if not said.scores[row] > 0:
+        return SourceSays(source, False, None, None, most, ())
+    others = said.rows[is_allowed(universe.numbers[said.rows], allowed)]
+    place = int((said.scores[others] > said.scores[row]).sum()) + 1
+    return SourceSays(source, place <= most, float(said.scores[row]), place, most, because)
+
+
+def _popular(universe: Universe, allowed: Mask, number: int, people: float | None) -> SourceSays:
+    numbers = universe.popular_numbers
+    at = np.flatnonzero(numbers == number)
+    if not len(at):
+        return SourceSays(CandidateSource.POPULAR, False, people, None, POPULAR, ())
+    place = int(is_allowed(numbers[: at[0]], allowed).sum()) + 1
+    return SourceSays(CandidateSource.POPULAR, place <= POPULAR, people, place, POPULAR, ())
+
+
+def _causes(history: History, row: int) -> tuple[int, ...]:
+    """The bought items that an item is nearest to, the nearest first."""
+    if row >= len(history.universe.numbers):
+        return ()
+    items, columns = np.nonzero(history.near_lists == row)
+    nearest = np.argsort(-history.closeness[items, columns], kind="stable")[:MOST_CAUSES]
+    return tuple(history.items["item"][items[nearest]].tolist())
+
+
+def _lifted(view: PersonView, number: int) -> SourceSays:
+    at = np.flatnonzero(view.lifts.numbers == number)
+    if not len(at):
+        return SourceSays(CandidateSource.JUST_SEEN, False, None, None, None, ())
+    return SourceSays(
+        CandidateSource.JUST_SEEN, True, float(view.lifts.weight[at[0]]), None, None, (int(view.lifts.because[at[0]]),)
+    )

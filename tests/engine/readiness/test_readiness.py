@@ -1,0 +1,126 @@
+"""Readiness: the limits are those of the code that refuses, and the counts are those of what is stored."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core import clock
+from core.contract import read_event
+from db.events import insert_events
+from db.items import upsert_items
+from db.postgres import Pool
+from db.purchase_counts import PurchaseCounts, purchase_counts, purchase_span
+from db.serving import Decision, Model
+from engine.readiness import readiness as module
+from engine.readiness.readiness import KeptReadiness, Status, Subject, judged, readiness
+from ml.gate import LEAST_PEOPLE
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+PLENTY = PurchaseCounts(
+    lines=5_000, known_lines=5_000, people=900, orders=2_000, repeat_people=500, returned_people=412, basket_people=300
+)
+
+
+def model(**evaluation: Any) -> Model:
+    return Model("affinity-1", "affinity", NOW, "digest", evaluation, None)
+
+
+def refused(reason: str) -> Decision:
+    return Decision(1, NOW, "REFUSED", "affinity-2", None, reason, {}, "gate")
+
+
+def statuses(*given: Any) -> dict[Subject, Status]:
+    return {each.subject: each.status for each in judged(*given)}
+
+
+def test_what_serves_is_trained_and_enough_data_is_ready() -> None:
+    assert set(statuses(PLENTY, model(), None).values()) == {Status.TRAINED}
+    assert set(statuses(PLENTY, None, None).values()) == {Status.READY}
+
+
+def test_too_few_people_who_came_back_are_counted_out_in_words() -> None:
+    few = PurchaseCounts(500, 500, 90, 200, 60, LEAST_PEOPLE - 1, 30)
+    found = judged(few, None, None)[0]
+    assert found.status is Status.NOT_ENOUGH
+    assert found.summary.startswith(f"{LEAST_PEOPLE - 1} of {LEAST_PEOPLE} people with an earlier order")
+    assert found.fallback == "what most people bought lately, and below it new items"
+    enough = PurchaseCounts(500, 500, 90, 200, 60, LEAST_PEOPLE, 30)
+    assert judged(enough, None, None)[0].status is Status.READY
+
+
+def test_a_baseline_that_serves_is_the_fallback_and_the_refusal_is_said() -> None:
+    found = judged(PLENTY, model(baseline="personal_frequency"), refused("not better than popularity"))
+    assert [each.status for each in found] == [Status.READY, Status.TRAINED, Status.TRAINED]
+    assert found[0].fallback == "personal frequency, the best baseline"
+    assert "not better than popularity" in found[0].summary
+
+
+def test_an_empty_shop_lacks_everything() -> None:
+    found = judged(PurchaseCounts(0, 0, 0, 0, 0, 0, 0), None, None)
+    assert {each.status for each in found} == {Status.NOT_ENOUGH}
+    assert "0 of 1 purchases that name an item of the catalogue" in found[0].summary
+
+
+@pytest.fixture
+async def purchases(pool: Pool) -> datetime:
+    """Orders of milk and tea a hundred days long; the last day is the returned one."""
+    end = clock.now() - timedelta(hours=1)
+    await upsert_items(pool, [{"id": id, "updated_at": end} for id in ("milk", "tea")])
+    lines = [
+        ("ann", "milk", "a1", 100), ("ann", "tea", "a1", 100), ("ann", "milk", "a2", 1),  # an order of two, came back
+        ("bob", "milk", None, 50), ("bob", "milk", None, 40),  # two orders, both before the cut
+        ("cid", "tea", "c1", 0), ("cid", "milk", "c1", 0),  # one order
+        ("dan", "unknown", "d1", 3),
+    ]  # fmt: skip
+    await insert_events(
+        pool,
+        [
+            read_event(
+                {
+                    "type": "PURCHASE", "userId": who, "itemId": item, "id": f"{who}-{item}-{days}",
+                    "occurredAt": (end - timedelta(days=days)).isoformat(), **({"orderId": order} if order else {}),
+                },
+                source="shop",
+                received_at=end,
+            )
+            for who, item, order, days in lines
+        ],
+    )  # fmt: skip
+    return end
+
+
+async def test_purchases_are_counted_by_person_and_order(pool: Pool, purchases: datetime) -> None:
+    assert await purchase_span(pool) == (purchases - timedelta(days=100), purchases)
+    counts = await purchase_counts(pool, purchases - timedelta(days=20))
+    assert counts == PurchaseCounts(
+        lines=8, known_lines=7, people=3, orders=5, repeat_people=2, returned_people=1, basket_people=2
+    )
+    assert counts.complete
+
+
+async def test_only_a_bounded_number_of_lines_is_read(
+    pool: Pool, purchases: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.purchase_counts.MOST_LINES", 3)
+    counts = await purchase_counts(pool, purchases)
+    assert (counts.lines, counts.complete) == (3, False)
+
+
+async def test_readiness_of_a_database(pool: Pool, purchases: datetime) -> None:
+    found = await readiness(pool)
+    assert (found.lines, found.complete) == (8, True)
+    assert {each.subject: each.status for each in found.models} == {
+        Subject.RECOMMENDATIONS: Status.NOT_ENOUGH,
+        Subject.SIMILAR: Status.READY,
+        Subject.BOUGHT_TOGETHER: Status.NOT_ENOUGH,
+    }
+    assert found.models[0].requirements[-1].have == 1
+
+
+async def test_counts_are_kept_for_a_minute(pool: Pool, purchases: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = KeptReadiness(pool)
+    first = await kept.read()
+    assert await kept.read() is first
+    monkeypatch.setattr(module, "KEPT_FOR", timedelta(0))
+    assert await kept.read() is not first
