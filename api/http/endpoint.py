@@ -51,8 +51,12 @@ def bearer_token(headers: Iterable[Header]) -> str | None:
 
 def read_headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
     """The request's headers by lower-case name; repeated headers are joined by commas (RFC 9110, section 5.3)."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
+    sent: list[Header] = scope["headers"]
+    headers = dict(sent)
+    if len(headers) == len(sent):
+        return headers
+    headers.clear()
+    for name, value in sent:
         headers[name] = headers[name] + b"," + value if name in headers else value
     return headers
 
@@ -94,12 +98,10 @@ def refusal_headers(refusal: RequestRefused) -> list[Header]:
 
 async def send_answer(send: Send, status: int, content_type: bytes, body: bytes, extra: list[Header]) -> None:
     """Send a whole answer. No cache may store it, unless `extra` has another Cache-Control."""
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
-    if not extra:
-        headers.append(_NO_STORE)
-    else:
-        if not any(name == b"cache-control" for name, _ in extra):
-            headers.append(_NO_STORE)
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), _NO_STORE]
+    if extra:
+        if any(name == b"cache-control" for name, _ in extra):
+            del headers[-1]
         headers += extra
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -4,16 +4,16 @@ For `{ user(id: $id) { id recommendations { edges { rank } } } }` the code is li
 lines of `_Writer._step` for its errors and for values that have to be awaited:
 
     def fields_0(run, source):
-        data, waiting = {}, []
+        data = {}
         value = user(source, info=StepInfo(run, step_1), id=run.given["id"])
         if value.__class__ is User: value = fields_1(run, value)
         ...
-        return data, or what awaits the only one in `waiting`, or all of them
+        return data, or the coroutine in `waiting`, or one that awaits all of them
 
     def fields_1(run, source):
-        data, waiting = {}, []
+        data = {}
         data["id"] = complete_id(source.id)
-        waiting.append(awaited_3(run, recommendations(source, info=StepInfo(run, step_3)), data))
+        waiting += (awaited_3(run, recommendations(source, info=StepInfo(run, step_3)), data),)
         ...
 
     async def awaited_3(run, value, data):
@@ -52,7 +52,7 @@ class _Writer:
     def fields(self, fields: Fields) -> str:
         """The name of a function for the fields of one object. As graphql-core's `execute_fields`."""
         body = [line for step in fields.steps for line in self._step(step)]
-        lines = ["data, waiting = {}, []", "try:", *_indented(body)]
+        lines = ["data = {}", "waiting = ()", "try:", *_indented(body)]
         lines += ["except Exception:", " if waiting: run.settle(waiting)", " raise"]
         lines += ["if not waiting: return data"]
         lines += ["return waiting[0] if len(waiting) == 1 else run.all_of(waiting, data)"]
@@ -71,13 +71,13 @@ class _Writer:
             lines = [f"if not run.scopes >= {scopes}: run.check({known}, source)"] if step.permissions else []
             lines += self._call(step.call, known)
             if iscoroutinefunction(step.call.function):
-                lines.append(f"value = waiting.append({self._awaited(step, known)}(run, value, data))")
+                lines += [f"waiting += ({self._awaited(step, known)}(run, value, data),)", "value = None"]
             else:
                 lines += self._completion(step, known, "unusual")
         lines = ["try:", *_indented(lines), f"except Exception as error: value = run.failed({known}, error)"]
         if step.call is None or not iscoroutinefunction(step.call.function):
             lines += ["if value.__class__ is CoroutineType:"]
-            lines += [f" value = waiting.append(run.stored({known}, value, data))"]
+            lines += [f" waiting += (run.stored({known}, value, data),)", " value = None"]
         return [*lines, f"data[{key}] = value"]  # None while it waits: this keeps the order of the keys
 
     def _call(self, call: Call, known: str) -> list[str]:

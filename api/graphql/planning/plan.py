@@ -22,7 +22,7 @@ MAX_FIELDS = 500  # of a plan, those of rows and columns both counted: compiling
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of an operation. `answer` takes a request's Run, and None for the root: the data, or a coroutine of it."""
+    """The plan of an operation. `answer` takes the Run of a request, and None: the data, or a coroutine of it."""
 
     fields: Fields
     answer: Callable[[Run, None], Any]

@@ -1,9 +1,9 @@
 """What the code of a plan needs for one request. The outcome is graphql-core's, which does what the plan does not."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import cached_property
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import strawberry
 from graphql import ExecutionResult, GraphQLError
@@ -13,9 +13,6 @@ from graphql.pyutils import gather_with_cancel
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
 from api.graphql.planning.steps import Step
-
-if TYPE_CHECKING:
-    from api.graphql.planning.plan import Plan
 
 _Storing = Coroutine[Any, Any, dict[str, Any]]  # puts the answer of a field into the data of its object, and returns it
 
@@ -40,10 +37,10 @@ class Run:
         self._is_awaitable, self.scopes, self.given = is_awaitable, context.viewer.scopes, variables.coerced
         self._executor: Executor | None = None
 
-    async def result(self, plan: "Plan") -> ExecutionResult:
-        """The result of the operation. Never raises what a resolver raises."""
+    async def result(self, answer: "Callable[[Run, None], Any]") -> ExecutionResult:
+        """The result of an operation, from the function of its plan. Never raises what a resolver raises."""
         try:
-            data = plan.answer(self, None)
+            data = answer(self, None)
             if data.__class__ is CoroutineType:
                 data = await data
         except GraphQLError as error:
@@ -120,12 +117,12 @@ class Run:
             self.failed(step, error)
         return data
 
-    async def all_of(self, waiting: list[_Storing], data: dict[str, Any]) -> dict[str, Any]:
+    async def all_of(self, waiting: Sequence[_Storing], data: dict[str, Any]) -> dict[str, Any]:
         """The data of an object, when the answers of all these fields are there."""
         await gather_with_cancel(*waiting)
         return data
 
-    def settle(self, waiting: list[_Storing]) -> None:
+    def settle(self, waiting: Sequence[_Storing]) -> None:
         """Let fields end whose object is null, because another field failed."""
         self.executor.settle_in_background(list(waiting))
 
@@ -133,13 +130,11 @@ class Run:
 class StepInfo(strawberry.Info[Context, None]):
     """The info of a field. It knows the context; all else is made when a resolver asks."""
 
+    __slots__ = ("context",)  # a property costs a call each time
+
     def __init__(self, run: Run, step: Step) -> None:
         self._run, self._step = run, step
-
-    @property
-    def context(self) -> Context:
-        """The context of the request."""
-        return self._run.context
+        self.context = run.context  # type: ignore[misc]
 
     @cached_property
     def _raw_info(self) -> Any:  # type: ignore[override]
