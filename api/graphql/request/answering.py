@@ -66,17 +66,6 @@ class Asked:
     place: AsyncExitStack | None = None
 
 
-@dataclass(slots=True)
-class _Ready:
-    """An operation that may run. `units` are what a query takes; a mutation has taken them."""
-
-    asked: Asked
-    document: Document
-    operation: Operation
-    context: Context
-    units: int
-
-
 @dataclass(frozen=True, slots=True)
 class _Unprepared:
     """A document that is not kept; callers who want the same one wait for the same work, in the first one's place."""
@@ -134,12 +123,11 @@ class Operations:
         if policy is not None:
             context.viewer, context.shown = without_person(viewer), {}
             state["keeping"] = Keeping(policy, context.shown)
-        ready = _Ready(asked, document, operation, context, units)
         run = self._in_dear_place if _is_dear(operation, units) else self._result
         if not telemetry.tracing():
-            return answer_to_result(await run(ready), request_id)
+            return answer_to_result(await run(asked, document, operation, context, units), request_id)
         with telemetry.span(operation.span):
-            result = await run(ready)
+            result = await run(asked, document, operation, context, units)
         return answer_to_result(result, request_id)
 
     def _kept(self, asked: Asked) -> Document | None:
@@ -161,16 +149,20 @@ class Operations:
             await documents.keep(viewer, source.text, source.registered)
         return document, source
 
-    async def _in_dear_place(self, ready: _Ready) -> ExecutionResult:
-        async with self._dear_place(ready.asked.viewer.caller):
-            return await self._result(ready)
+    async def _in_dear_place(
+        self, asked: Asked, document: Document, operation: Operation, context: Context, units: int
+    ) -> ExecutionResult:
+        async with self._dear_place(asked.viewer.caller):
+            return await self._result(asked, document, operation, context, units)
 
-    async def _result(self, ready: _Ready) -> ExecutionResult:
-        asked, operation, context = ready.asked, ready.operation, ready.context
+    async def _result(
+        self, asked: Asked, document: Document, operation: Operation, context: Context, units: int
+    ) -> ExecutionResult:
+        """The result of an operation that may run. `units` are what a query takes; a mutation has taken them."""
         gateway, viewer, request = context.gateway, context.viewer, asked.request
         inputs = operation.inputs
         if not inputs.scopes <= viewer.scopes:
-            inputs = self._documents.inputs(ready.document, operation, viewer.scopes)
+            inputs = self._documents.inputs(document, operation, viewer.scopes)
         if request.nodes <= _VERY_FEW_NODES:
             variables = self._check_and_coerce(inputs, request)
         else:
@@ -179,16 +171,16 @@ class Operations:
         if deprecated:
             gateway.deprecated_uses.note(viewer.client_id, deprecated)
         if not operation.is_query:  # it is finished, and keeps its elements, and its body's place, to the end
-            return await self._run(ready, variables)
+            return await self._run(document, operation, variables, context)
         if asked.place is not None:
             await asked.place.aclose()
         meter = meter_of(asked.scope)
         if not meter.limited:
             with while_connected(asked.receive):
-                return await self._run(ready, variables)
-        async with meter.taking(ready.units):
+                return await self._run(document, operation, variables, context)
+        async with meter.taking(units):
             with while_connected(asked.receive):
-                return await self._run(ready, variables)
+                return await self._run(document, operation, variables, context)
 
     async def _subscribe(
         self,
@@ -258,9 +250,10 @@ class Operations:
             raise refusal_of(error) from None
         return coerce_variables(self._schema, inputs, request.variables)
 
-    def _run(self, ready: _Ready, variables: VariableValues) -> Awaitable[ExecutionResult]:
-        operation, context = ready.operation, ready.context
-        make_executor = partial(executor_of, self._schema, ready.document, operation, variables, context)
+    def _run(
+        self, document: Document, operation: Operation, variables: VariableValues, context: Context
+    ) -> Awaitable[ExecutionResult]:
+        make_executor = partial(executor_of, self._schema, document, operation, variables, context)
         plan = None
         if operation.is_query and not operation.measured.introspects:
             plan = operation.plans.find(variables, make_executor)
