@@ -1,6 +1,6 @@
 """What the ASGI endpoints share: they read headers, bearer token and body, and send an answer or a refusal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.types import Receive, Send
@@ -34,17 +34,19 @@ class TokenRefused(RequestRefused):
         self.challenge = _REALM + challenge_parameters
 
 
-def bearer_token(headers: Iterable[Header]) -> str | None:
+def bearer_token(headers: Sequence[Header]) -> str | None:
     """The bearer token in raw ASGI headers; None without an Authorization header.
 
     Raises InvalidToken for another scheme, for two Authorization headers, and for an empty or non-ASCII token.
     """
-    values = [value for name, value in headers if name == b"authorization"]
-    if not values:
+    sent = dict(headers)
+    value = sent.get(b"authorization")
+    if value is None:
         return None
-    scheme, _, token = values[0].partition(b" ")
+    scheme, _, token = value.partition(b" ")
     token = token.strip()
-    if len(values) > 1 or scheme.lower() != b"bearer" or not token.isascii() or not token:
+    repeated = len(sent) < len(headers) and [name for name, _ in headers].count(b"authorization") > 1
+    if repeated or scheme.lower() != b"bearer" or not token.isascii() or not token:
         raise InvalidToken()
     return token.decode("ascii")
 

@@ -64,6 +64,7 @@ class Asked:
     request: GraphQLRequest
     viewer: Viewer
     place: AsyncExitStack | None = None
+    deadline: Deadline | None = None  # once it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Operations:
     async def answer(self, asked: Asked) -> Answered:
         """The answer to a request. Raises `REFUSALS`, also when it takes too long, and Disconnected."""
         try:
-            with Deadline(self._timeout):
+            with Deadline(self._timeout) as asked.deadline:
                 return await self._answer(asked)
         except TimeoutError:
             raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
@@ -176,10 +177,10 @@ class Operations:
             await asked.place.aclose()
         meter = meter_of(asked.scope)
         if not meter.limited:
-            with while_connected(asked.receive):
+            with while_connected(asked.receive, asked.deadline):
                 return await self._run(document, operation, variables, context)
         async with meter.taking(units):
-            with while_connected(asked.receive):
+            with while_connected(asked.receive, asked.deadline):
                 return await self._run(document, operation, variables, context)
 
     async def _subscribe(

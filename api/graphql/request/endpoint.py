@@ -16,6 +16,7 @@ from api.graphql.request.answers.public import Keeping
 from api.graphql.request.answers.tokenless import TokenlessClient, check_tokenless
 from api.graphql.request.reading import (
     JSON,
+    RESPONSE_JSON,
     accepts_events,
     accepts_html,
     choose_media_type,
@@ -31,7 +32,7 @@ from api.http.request_metrics import summary_of
 from api.limits.limits import admit
 from engine.viewer import Viewer
 
-_METHODS = {"GET", "POST"}
+_CONTENT_TYPES: Final = {kind: f"{kind or JSON}; charset=utf-8".encode() for kind in (JSON, RESPONSE_JSON, None)}
 
 
 class Accepts(NamedTuple):
@@ -56,14 +57,15 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure is answered too."""
-        headers = read_headers(scope)
-        if self._graphiql and scope["method"] == "GET" and not scope["query_string"] and accepts_html(headers):
+        headers, state = read_headers(scope), scope["state"]
+        by_post = scope["method"] == "POST"
+        if not by_post and self._shows_page(scope, headers):
             await send_page(send)
             return
-        request_id = scope["state"].get("request_id", "")
-        kind, scope["state"]["accepts"] = _accepted(headers)
+        kind, state["accepts"] = _NO_ACCEPT if b"accept" not in headers else _accepted(headers)
+        request_id = state.get("request_id", "")
         try:
-            viewer = await self._admit(scope, headers)
+            viewer = await (admit(scope) if by_post else _admit_other(scope, headers))
             answered = await self._answer(scope, receive, headers, viewer)
             if isinstance(answered, Stream):
                 await send_events(scope, receive, send, viewer, answered)
@@ -75,8 +77,8 @@ class GraphQLEndpoint:
             return
         if "errors" in answer:
             summary_of(scope).set_errors(answer)
-        content_type, body = (kind or JSON).encode() + b"; charset=utf-8", encode(answer, request_id)
-        keeping: Keeping | None = scope["state"].get("keeping")
+        content_type, body = _CONTENT_TYPES[kind], encode(answer, request_id)
+        keeping: Keeping | None = state.get("keeping")
         if keeping is None or not keeping.allows(status, answer, body):
             await send_answer(send, status, content_type, body, extra)
             return
@@ -86,14 +88,9 @@ class GraphQLEndpoint:
         else:
             await send_answer(send, status, content_type, body, kept)
 
-    async def _admit(self, scope: Scope, headers: Headers) -> Viewer:
-        """The viewer. A caller without a valid token learns nothing about the rest of the request."""
-        if scope["method"] not in _METHODS:
-            raise MethodRefused("GET, POST", "Use POST; GET is for queries only.")
-        tokenless: TokenlessClient | None = scope["state"].get("tokenless")
-        if tokenless is not None and scope["method"] == "GET" and b"authorization" not in headers:
-            return await tokenless.admit(scope)
-        return await admit(scope)
+    def _shows_page(self, scope: Scope, headers: Headers) -> bool:
+        """Whether a browser asks for the page."""
+        return self._graphiql and scope["method"] == "GET" and not scope["query_string"] and accepts_html(headers)
 
     async def _answer(self, scope: Scope, receive: Receive, headers: Headers, viewer: Viewer) -> Answered:
         """Answer an operation; raises RequestRefused, also when it takes too long."""
@@ -112,9 +109,17 @@ class GraphQLEndpoint:
             return await self.operations.answer(Asked(scope, receive, read_body(headers, body), viewer, place))
 
 
+async def _admit_other(scope: Scope, headers: Headers) -> Viewer:
+    """The viewer of a request that is no POST. A caller without a valid token learns nothing about the rest of it."""
+    if scope["method"] != "GET":
+        raise MethodRefused("GET, POST", "Use POST; GET is for queries only.")
+    tokenless: TokenlessClient | None = scope["state"].get("tokenless")
+    if tokenless is not None and b"authorization" not in headers:
+        return await tokenless.admit(scope)
+    return await admit(scope)
+
+
 def _accepted(headers: Headers) -> tuple[str | None, Accepts]:
     """The media type of one JSON answer, None for a caller who cannot read it; and all that the caller can read."""
-    if b"accept" not in headers:
-        return _NO_ACCEPT
     kind = choose_media_type(headers)
     return kind, Accepts(kind is not None, accepts_events(headers))
