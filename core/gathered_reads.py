@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from core.cached_properties import CachedProperty
+
 Key = TypeVar("Key", bound=Hashable)
 Found = TypeVar("Found")
 
@@ -20,7 +22,10 @@ class GatheredReads(Generic[Key, Found]):
         self._wanted: dict[Key, None] = {}
         self._found: dict[Key, Found | None] = {}
         self._failed: dict[Key, Exception] = {}
-        self._reading = asyncio.Lock()
+
+    @CachedProperty
+    def _reading(self) -> asyncio.Lock:
+        return asyncio.Lock()  # made when it is used: most of these are made and never asked
 
     async def get(self, key: Key) -> Found | None:
         """What is found for this key, None for nothing. Raises what `read` raises."""

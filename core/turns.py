@@ -6,6 +6,8 @@ from collections.abc import Hashable
 from time import thread_time
 from typing import Final
 
+from core.cached_properties import CachedProperty
+
 MOST: Final = 0.005  # seconds that one round of the event loop computes before the next piece waits for a later round
 
 
@@ -58,7 +60,11 @@ class OneAtATime:
     """
 
     def __init__(self, turns: Turns, caller: Hashable) -> None:
-        self._turns, self._caller, self._line = turns, caller, asyncio.Lock()
+        self._turns, self._caller = turns, caller
+
+    @CachedProperty
+    def _line(self) -> asyncio.Lock:
+        return asyncio.Lock()  # made when it is used: most requests compute nothing for long
 
     async def __aenter__(self) -> None:
         await self._line.acquire()

@@ -68,7 +68,7 @@ def run_plan(document: DocumentNode, asked: Asked, values: Any = None) -> str | 
         return made
 
     plan, run = compile_plan(make()), Run(make, cast(Any, asked), make().variable_values, optimized_is_awaitable)
-    return None if plan is None else answer(lambda: run.result(plan))
+    return None if plan is None else answer(lambda: run.result(plan.answer))
 
 
 def answer(execution: Callable[[], Any]) -> str:

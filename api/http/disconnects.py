@@ -2,7 +2,7 @@
 
 import asyncio
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from starlette.types import Receive
 
@@ -16,13 +16,22 @@ class Disconnected(Exception):
 
 
 class while_connected(TimedBlock):  # noqa: N801 - it is used as a function
-    """Cancel the block when the caller closes the connection, and raise Disconnected. The body was received before."""
+    """Cancel the block when the caller closes the connection, and raise Disconnected. The body was received before.
 
-    __slots__ = ("_gone", "_receive", "_watching")
+    `inside` is a timed block of the same task around it, if there is one.
+    """
 
-    def __init__(self, receive: Receive) -> None:
-        self.due, self._receive, self._gone = WATCH_AFTER, receive, False
+    __slots__ = ("_gone", "_inside", "_receive", "_watching")
+
+    def __init__(self, receive: Receive, inside: TimedBlock | None = None) -> None:
+        self.due, self._receive, self._inside, self._gone = WATCH_AFTER, receive, inside, False
         self._watching: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        if self._inside is None:
+            return super().__enter__()
+        self.enter_inside(self._inside)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

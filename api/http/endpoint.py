@@ -1,6 +1,6 @@
 """What the ASGI endpoints share: they read headers, bearer token and body, and send an answer or a refusal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.types import Receive, Send
@@ -34,25 +34,31 @@ class TokenRefused(RequestRefused):
         self.challenge = _REALM + challenge_parameters
 
 
-def bearer_token(headers: Iterable[Header]) -> str | None:
+def bearer_token(headers: Sequence[Header]) -> str | None:
     """The bearer token in raw ASGI headers; None without an Authorization header.
 
     Raises InvalidToken for another scheme, for two Authorization headers, and for an empty or non-ASCII token.
     """
-    values = [value for name, value in headers if name == b"authorization"]
-    if not values:
+    sent = dict(headers)
+    value = sent.get(b"authorization")
+    if value is None:
         return None
-    scheme, _, token = values[0].partition(b" ")
+    scheme, _, token = value.partition(b" ")
     token = token.strip()
-    if len(values) > 1 or scheme.lower() != b"bearer" or not token.isascii() or not token:
+    repeated = len(sent) < len(headers) and [name for name, _ in headers].count(b"authorization") > 1
+    if repeated or scheme.lower() != b"bearer" or not token.isascii() or not token:
         raise InvalidToken()
     return token.decode("ascii")
 
 
 def read_headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
     """The request's headers by lower-case name; repeated headers are joined by commas (RFC 9110, section 5.3)."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
+    sent: list[Header] = scope["headers"]
+    headers = dict(sent)
+    if len(headers) == len(sent):
+        return headers
+    headers.clear()
+    for name, value in sent:
         headers[name] = headers[name] + b"," + value if name in headers else value
     return headers
 
@@ -94,12 +100,10 @@ def refusal_headers(refusal: RequestRefused) -> list[Header]:
 
 async def send_answer(send: Send, status: int, content_type: bytes, body: bytes, extra: list[Header]) -> None:
     """Send a whole answer. No cache may store it, unless `extra` has another Cache-Control."""
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
-    if not extra:
-        headers.append(_NO_STORE)
-    else:
-        if not any(name == b"cache-control" for name, _ in extra):
-            headers.append(_NO_STORE)
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), _NO_STORE]
+    if extra:
+        if any(name == b"cache-control" for name, _ in extra):
+            del headers[-1]
         headers += extra
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -46,16 +46,16 @@ class Arguments:
         self._schema: Any = cast(Any, schema)._strawberry_schema
         resolver = declared.base_resolver
         self.info = resolver.info_parameter.name if resolver and resolver.info_parameter else None
-        self._variables = self._leaf_variables()  # by argument
-        self._fixed = self._other_arguments()
-        self.constant = None if self._variables else self._fixed
+        self.variables = self._leaf_variables()  # by argument
+        self.fixed = self._other_arguments()
+        self.constant = None if self.variables else self.fixed
 
     def read(self, variables: VariableValues, context: Context) -> dict[str, Any]:
         """The arguments in this request, as a new dict. Raises GraphQLError when they are wrong."""
-        if self._fixed is None:
+        if self.fixed is None:
             return self._read(self._field, self._node, variables, context)
-        found = dict(self._fixed)
-        for argument, variable in self._variables.items():
+        found = dict(self.fixed)
+        for argument, variable in self.variables.items():
             value = variables.coerced.get(variable)
             if value is None:  # absent or null: graphql-core knows whether this is allowed, and what the default is
                 return self._read(self._field, self._node, variables, context)

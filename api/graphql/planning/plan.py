@@ -1,16 +1,6 @@
-"""The plan of an operation: what to call for each field, and how to complete what it returns.
+"""The plan of an operation: its steps, and the compiled function that runs them."""
 
-A plan is a tree of steps. A step is a field that is not below a list: it is resolved once per request, at a path that
-is known before. All below a step is completed by one compiled function where its fields are attributes and pure
-resolvers (`api.graphql.planning.writing`); where it is one object with other fields, by further steps; else by
-graphql-core. For `{ user(id: $id) { id recommendations { edges { rank } } } }`:
-
-    user             call the resolver with {"id": <variable id>}
-      id             read the attribute, complete a string
-      recommendations  call the resolver, await it, complete with the function for { edges { rank } }
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,57 +8,27 @@ from graphql import GraphQLField, GraphQLObjectType, get_nullable_type, is_objec
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet, collect_fields
 from graphql.pyutils import Path
 from strawberry.permission import PermissionExtension
-from strawberry.types.field import StrawberryField
 
 from api.graphql.execution.executor import Executor
 from api.graphql.planning.arguments import Arguments
-from api.graphql.planning.writing import Budget, Completer, TooLarge, class_of, declaration_of, write_completer
+from api.graphql.planning.calling import write_calls
+from api.graphql.planning.running import Run
+from api.graphql.planning.steps import Call, Fields, Step
+from api.graphql.planning.writing import Budget, TooLarge, class_of, declaration_of, write_completer
 from api.graphql.types.permissions import ScopePermission, permissions_of
 
 MAX_FIELDS = 500  # of a plan, those of rows and columns both counted: compiling so many takes some 15 ms
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """How a field is resolved without graphql-core: by a function, or by an attribute when there is none."""
+class Plan:
+    """The plan of an operation. `answer` takes the Run of a request, and None: the data, or a coroutine of it."""
 
-    declared: StrawberryField
-    function: Any
-    arguments: Arguments
-    source: str | None  # the parameter that gets the source; empty for the first one, None for none
+    fields: Fields
+    answer: Callable[[Run, None], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A field that is resolved once per request.
-
-    Without `call`, graphql-core resolves it. `complete` and `fields` are for what it returned; without both,
-    graphql-core completes it. `typename` is the answer of `__typename`.
-    """
-
-    key: str
-    parent: GraphQLObjectType
-    details: FieldDetailsList
-    field: GraphQLField | None
-    path: Path
-    call: Call | None = None
-    complete: Completer | None = None
-    fields: "Fields | None" = None
-    expected: type | None = None  # the class of objects of the field's type
-    permissions: Sequence[type[ScopePermission]] = ()
-    scopes: frozenset[str] = frozenset()  # with all of these, each permission allows each source
-    typename: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """The steps for the fields of one object, or of null where that is allowed."""
-
-    nullable: bool
-    steps: tuple[Step, ...]
-
-
-def compile_plan(executor: Executor) -> Fields | None:
+def compile_plan(executor: Executor) -> Plan | None:
     """The plan for the operation and the variables of an executor; None when graphql-core must execute it.
 
     It is valid for all requests whose variables include and skip the same selections.
@@ -82,7 +42,10 @@ def compile_plan(executor: Executor) -> Fields | None:
         steps = _steps(executor, root, found.grouped_field_set, None, Budget(MAX_FIELDS))
     except TooLarge:
         return None
-    return Fields(False, steps) if any(step.call for step in steps) else None
+    if not any(step.call for step in steps):
+        return None
+    fields = Fields(False, steps)
+    return Plan(fields, write_calls(fields))
 
 
 def _steps(

@@ -9,7 +9,7 @@ from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
 
 from api.graphql.execution.executor import Executor
-from api.graphql.planning.plan import Fields, compile_plan
+from api.graphql.planning.plan import Plan, compile_plan
 
 log = structlog.get_logger()
 
@@ -23,9 +23,9 @@ class Plans:
     def __init__(self) -> None:
         self._requests = 0
         self._deciding: tuple[str, ...] | None = None
-        self._plans: dict[tuple[Any, ...], Fields | None] = {}
+        self._plans: dict[tuple[Any, ...], Plan | None] = {}
 
-    def find(self, variables: VariableValues, make_executor: Callable[[], Executor]) -> Fields | None:
+    def find(self, variables: VariableValues, make_executor: Callable[[], Executor]) -> Plan | None:
         """The plan for a request with these variables, compiled with its executor; None: graphql-core executes it."""
         if self._requests < _COMPILED_AT:
             self._requests += 1
@@ -41,7 +41,7 @@ class Plans:
         return self._plans[key]
 
 
-def _compiled(executor: Executor) -> Fields | None:
+def _compiled(executor: Executor) -> Plan | None:
     try:
         return compile_plan(executor)
     except GraphQLError:  # of a directive's argument: graphql-core reports it, in each request

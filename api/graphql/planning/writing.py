@@ -292,7 +292,7 @@ class _Writer:
         return _Field(key, definition.type, details, declared.python_name, function=function, given=given)
 
     def _function(self, kind: str, parameter: str, body: list[str]) -> str:
-        name = f"{kind}_{len(self.lines)}"
+        name = self._name(kind, None)
         self.lines += [f"def {name}({parameter}, given):", *_indented(body)]
         return name
 

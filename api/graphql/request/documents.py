@@ -7,14 +7,18 @@ from functools import partial
 from typing import Any, Final
 
 from graphql import (
+    SKIP,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLInputType,
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
+    ValueNode,
     ValuesOfCorrectTypeRule,
+    VisitorAction,
     default_field_resolver,
     default_type_resolver,
     specified_rules,
@@ -22,6 +26,7 @@ from graphql import (
 )
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
+from graphql.utilities import validate_input_literal
 from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
@@ -34,7 +39,6 @@ from api.graphql.execution.executor import Executor, Selections
 from api.graphql.planning.plans import Plans
 from api.graphql.request.deprecations import Deprecations
 from api.graphql.request.limits import Measurement, check_limits, measure
-from api.graphql.request.literals import LiteralsOfCorrectType
 from api.graphql.request.multipliers import ABSENT, key_of
 from api.graphql.request.parsing import DocumentInvalid, count_tokens, drop_tokens, parse_document
 from api.graphql.request.variables import Inputs, read_inputs
@@ -42,6 +46,22 @@ from api.graphql.types.permissions import check_permissions
 from core.errors import TooManyElements
 
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 100_000  # 500,000 would take a second
+
+
+class LiteralsOfCorrectType(ValuesOfCorrectTypeRule):
+    """graphql-core's rule, with errors as for variables: the same code, always with a place, if only the literal's."""
+
+    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
+        """Report what is wrong with a literal, and do not look into it again."""
+
+        def report(error: GraphQLError, _: object) -> None:
+            placed = [one for one in error.nodes or () if one.loc is not None]  # graphql-core's copies have no place
+            self.report_error(WrongLiteral(error.message, placed or node))
+
+        if input_type:
+            validate_input_literal(node, input_type, report, None, None, self.context.hide_suggestions)
+        return SKIP
+
 
 RULES = (
     *(LiteralsOfCorrectType if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules),

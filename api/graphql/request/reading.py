@@ -119,7 +119,7 @@ def _graphql_request(parameters: dict[str, Any], nodes: int) -> GraphQLRequest:
         raise _bad_request("operationName must be a string.")
     if variables is not None and not isinstance(variables, dict):
         raise _bad_request("variables must be an object.")
-    if not isinstance(extensions, dict | None):
+    if extensions is not None and not isinstance(extensions, dict):
         raise _bad_request("extensions must be an object.")
     document_id = None
     if extensions or "documentId" in parameters:

@@ -12,6 +12,7 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import REFUSALS, RequestRefused, masked_answer, refusal_of
+from api.graphql.request.answering import Asked
 from api.graphql.request.answers.encoding import encode
 from api.graphql.request.endpoint import Accepts, GraphQLEndpoint
 from api.graphql.request.subscribing import Stream, refused_answer
@@ -173,7 +174,7 @@ class Session:
         viewer = await admit(scope)
         await scope["state"]["gateway"].turns.take(viewer.caller)
         with self._streams.operations.place():
-            answered = await self._endpoint.answer(scope, _never, message.request, viewer)
+            answered = await self._endpoint.operations.answer(Asked(scope, _never, message.request, viewer))
         if isinstance(answered, Stream):
             async with aclosing(answered.answers) as answers:
                 async for answer in answers:

@@ -9,6 +9,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
+from api.graphql.planning.pure import pure
 from api.graphql.topics.events import Event, history
 from api.graphql.topics.insight.affinities import AFFINITIES, Affinity
 from api.graphql.topics.pages import PAGE, PageSlot
@@ -19,7 +20,7 @@ from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import Connection, First
 from api.graphql.types.filters import FilterBy
 from api.graphql.types.keys import KEYS
-from api.graphql.types.nodes import Node, node_id_of
+from api.graphql.types.nodes import NODE_ID, Node, node_id_of
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core import clock
 from core.contract import Person, check_id, check_user_id
@@ -53,10 +54,17 @@ class Rfm:
     )
 
 
+@pure
+def node_id_of_user(self: "User") -> strawberry.ID:
+    """The person's id among all nodes."""
+    return node_id_of("User", f"{self.person.kind}:{self.person.id}")
+
+
 @strawberry.type(description="A person: a user who has an account at the shop, or a guest.", directives=KEYS)
 class User(Node):
     """A user or a guest, known or not."""
 
+    node_id: strawberry.ID = strawberry.field(resolver=node_id_of_user, description=NODE_ID)
     id: strawberry.ID = strawberry.field(description="The shop's own id of the user, or the anonymous id of the guest.")
     anonymous: bool = strawberry.field(description="True for a guest, false for a user.")
     person: strawberry.Private[Person]
@@ -64,12 +72,7 @@ class User(Node):
     @classmethod
     def of(cls, person: Person) -> Self:
         """The public shape of a person, known or not."""
-        return cls(
-            node_id=node_id_of("User", f"{person.kind}:{person.id}"),
-            id=strawberry.ID(person.id),
-            anonymous=person.kind == "guest",
-            person=person,
-        )
+        return cls(id=strawberry.ID(person.id), anonymous=person.kind == "guest", person=person)
 
     @strawberry.field(description="Whether the shop uploaded traits of this person or reported an event of theirs.")
     async def known(self, info: Info) -> bool:

@@ -2,21 +2,21 @@
 
 from base64 import urlsafe_b64decode
 from binascii import b2a_base64
+from typing import Final
 
 import strawberry
 
 from core.errors import InvalidInput
 
+NODE_ID: Final = "The object's id in this API: unique over all types, and opaque. `id` is the id within its type."
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 @strawberry.interface(description="An object that `node` can fetch again by its `nodeId`.")
 class Node:
-    """Types that implement it set `node_id` to `node_id_of(...)`."""
+    """Types that implement it set `node_id` to `node_id_of(...)`, or have a pure resolver for it."""
 
-    node_id: strawberry.ID = strawberry.field(
-        description="The object's id in this API: unique over all types, and opaque. `id` is the id within its type."
-    )
+    node_id: strawberry.ID = strawberry.field(description=NODE_ID)
 
 
 def node_id_of(kind: str, own_id: str) -> strawberry.ID:

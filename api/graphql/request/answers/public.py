@@ -32,12 +32,12 @@ class PublicViewer(Viewer):
         return self.payer
 
 
-def public_policy(request: GraphQLRequest, source: Source, operation: Operation) -> CachePolicy | None:
+def public_policy(request: GraphQLRequest, source: Source | None, operation: Operation) -> CachePolicy | None:
     """The policy of a GET request whose answer everybody may get; None for any other.
 
     It must name its document by the SHA-256: other ids are of one client, and name other documents for others.
     """
-    by_digest = source.trusted is not None and request.document_id == source.trusted
+    by_digest = source is not None and source.trusted is not None and request.document_id == source.trusted
     return operation.cache_policy if by_digest else None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import strawberry
 
@@ -52,7 +52,6 @@ class ReasonCode(Enum):
     OTHER = "OTHER"
 
 
-_CODE_BITS: Final = 8  # more than the index of a code has
 _CODES = tuple(ReasonCode[name] for name in REASONS)
 
 
@@ -93,13 +92,9 @@ class ReasonColumns(Versioned["Reason"]):
         )
 
     def versions(self) -> Sequence[Hashable]:
-        """The codes with the versions of the items. A number is enough where a reason is about the shown item."""
+        """The codes with the versions of the items."""
         table = self._table
-        rows = zip(table.page.reasons, table.versions, table.shown, table.causes, strict=True)
-        return [
-            version << _CODE_BITS | code if cause is shown else (code, version, cause.changed_seq)
-            for code, version, shown, cause in rows
-        ]
+        return list(zip(table.page.reasons, table.versions, versions_of(table.causes), strict=True))
 
 
 class EdgeColumns(Columns["RecommendationEdge"]):
@@ -118,7 +113,9 @@ class EdgeColumns(Columns["RecommendationEdge"]):
         catalogue = context.gateway.catalogue
         shown: list[Any] = catalogue.items(page.numbers)
         assert all(shown)
-        causes = [cause or one for cause, one in zip(catalogue.items(page.because), shown, strict=True)]
+        causes: list[Any] = catalogue.items(page.because)
+        if not all(causes):
+            causes = [cause or one for cause, one in zip(causes, shown, strict=True)]
         if context.shown is not None:
             context.note_shown(item.id for item in (*shown, *causes))
         return cls(Table(page, shown, causes, versions_of(shown), impression, person, market, context))

@@ -184,7 +184,7 @@ def test_arguments_without_variables_are_read_when_the_plan_is_made() -> None:
     )
     plan = compile_plan(executor_of(document, text="t"))
     assert plan is not None
-    thing_step = plan.steps[0]
+    thing_step = plan.fields.steps[0]
     assert thing_step.fields is not None
     leaf = thing_step.fields.steps[1]
     assert leaf.call is not None and leaf.complete is not None

@@ -226,12 +226,12 @@ async def test_a_computation_that_waits_for_the_thread_is_dropped(start: Start, 
     """One that runs is finished: Python cannot stop it. It is bounded by the limits of documents and variables."""
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=DEADLINE)
     hold = Event()
-    running = asyncio.create_task(endpoint._slow.run("other", hold.wait, 30))
+    running = asyncio.create_task(endpoint.operations.slow.run("other", hold.wait, 30))
     try:
         call = Call(endpoint, gateway, "{ __schema { types { name } } }")
         status, answer = await call.answer()
         assert (status, answer["errors"][0]["extensions"]["code"]) == (504, "TIMEOUT")
-        assert len(endpoint._slow._waiting) == 1, "only the one that runs"
+        assert len(endpoint.operations.slow._waiting) == 1, "only the one that runs"
     finally:
         hold.set()
     assert await running

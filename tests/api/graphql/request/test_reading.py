@@ -82,6 +82,6 @@ def test_urls_without_a_graphql_request_are_refused(query_string: str) -> None:
 
 def test_null_parameters_count_as_left_out() -> None:
     body = b'{"query":"{ a }","variables":null,"operationName":null,"extensions":null,"other":1}'
-    assert read_body(HEADERS, body) == GraphQLRequest("{ a }", None, {}, 6)
+    assert read_body(HEADERS, body) == GraphQLRequest("{ a }", None, {}, 7)  # the brace in the text may be a value
     query_string = b"query={+a+}&variables=&operationName=&extensions="
     assert read_query_string(query_string) == GraphQLRequest("{ a }", None, {}, 0)
