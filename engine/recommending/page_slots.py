@@ -1,7 +1,7 @@
 """The lists of one page: the person is read once, the network runs once, and no item is listed twice."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -13,7 +13,7 @@ from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_lists import Key
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, new_pin, without_shown
-from engine.recommending.people import Degradation, PersonLoader
+from engine.recommending.people import Degradation, PersonLoader, PersonState
 from engine.recommending.recommendations import (
     MAX_CONTEXT_ITEMS,
     NOBODY,
@@ -36,13 +36,6 @@ LARGEST_KEY: Final = 20_000  # characters: a page that names more is not kept. T
 READ_TIME: Final = 2.0  # seconds, after which a page is made without the person's history
 
 MadeT = TypeVar("MadeT")
-
-
-class ReadPerson(NamedTuple):
-    """What is known of the person, and why it is not more."""
-
-    state: State
-    degraded: list[Degradation]
 
 
 class _Looks(NamedTuple):
@@ -100,9 +93,10 @@ class PageMaker:
         within SLOT_TIME is TookTooLong; the others are returned.
         """
         until = asyncio.get_running_loop().time() + SLOT_TIME
-        page = _Page(self._catalogue, self._models, self._bundle, person)
+        read: dict[bool, PersonState | Exception] = {}
         for personalize in {one.personalize for one in requests if isinstance(one, ListRequest)}:
-            page.read[personalize] = await self._read(person) if personalize else ReadPerson(NOBODY, [])
+            read[personalize] = await self._read(person) if personalize else PersonState(NOBODY, [])
+        page = _Page(self._catalogue, self._models, self._bundle, person, read)
         keys = _keys(person, requests, distinct=distinct)
         if self._kept(keys, page.source):
             shown = await self._run(page, None, until, partial(self._show_kept, keys, page, requests, show))
@@ -154,18 +148,18 @@ class PageMaker:
             for place, key in enumerate(keys):
                 models.lists.keep(key, page.source, self._bundle, page.fallback, page.made[place])
 
-    async def _read(self, person: Person) -> ReadPerson | Exception:
+    async def _read(self, person: Person) -> PersonState | Exception:
         """The person's state; an empty one when it takes too long."""
         try:
             async with asyncio.timeout(READ_TIME):
-                state, degraded = await self._people.state(person)
+                read = await self._people.state(person)
                 if not await self._people.known(person):
-                    degraded = [*degraded, Degradation.UNKNOWN_PERSON]
+                    read = read._replace(degraded=[*read.degraded, Degradation.UNKNOWN_PERSON])
         except TimeoutError:
-            return ReadPerson(State.empty(), [Degradation.NO_HISTORY])
+            return PersonState(State.empty(), [Degradation.NO_HISTORY])
         except Exception as error:  # lists that do not use the history do without it
             return error
-        return ReadPerson(state, degraded)
+        return read
 
     async def _run(
         self, page: "_Page", place: int | None, until: float, step: Callable[[], MadeT]
@@ -186,10 +180,18 @@ class _Page:
     """The lists of one page while they are made, by their places."""
 
     def __init__(
-        self, catalogue: Catalogue, models: ServingModels, bundle: AffinityModel | None, person: Person
+        self,
+        catalogue: Catalogue,
+        models: ServingModels,
+        bundle: AffinityModel | None,
+        person: Person,
+        read: Mapping[bool, PersonState | Exception],
     ) -> None:
-        self._catalogue, self._bundle, self._person = catalogue, bundle, person
-        self._pin: Pin = new_pin(bundle.id if bundle else None)
+        """`read`: what is known of the person, by whether a list is personalized; an error where it failed."""
+        self._catalogue, self._bundle, self._person, self.read = catalogue, bundle, person, read
+        personal = read.get(True)
+        end = personal.end if isinstance(personal, PersonState) else None
+        self._pin: Pin = new_pin(bundle.id if bundle else None)._replace(end=end)
         self.fallback, self._kin = models.fallback(bundle), models.kin
         self._views: dict[_Looks, PersonView] = {}
         self._wanted: dict[_Key, WantedList] = {}  # equal lists once
@@ -198,14 +200,13 @@ class _Page:
         self._shown: list[int] = []  # item numbers
         self._revision = catalogue.revision  # of the masks in `_wanted`
         self.made: dict[int, Page] = {}  # by place
-        self.read: dict[bool, ReadPerson | Exception] = {}  # by whether a list is personalized
         self.failed: dict[int | None, Exception] = {}
 
     @property
     def source(self) -> object:
         """The state that the lists are made from; the same object as long as nothing is known that changes them."""
         read = self.read.get(True) or self.read.get(False)
-        return read.state if isinstance(read, ReadPerson) else read
+        return read.state if isinstance(read, PersonState) else read
 
     def fail(self, place: int | None, error: Exception) -> Exception:
         """Give up the list at a place, or all lists for None; returns the error."""

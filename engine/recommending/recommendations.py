@@ -109,15 +109,17 @@ class Recommender:
         pin, bundle = await self._pinned(name, request.after)
         state, degraded = NOBODY, list[Degradation]()
         if request.personalize:
-            state, missing = await self._people.state(person)
+            state, missing, end = await self._people.state(person)
             degraded += missing
+            if request.after is None:
+                pin = pin._replace(end=end)
             if not await self._people.known(person):
                 degraded.append(Degradation.UNKNOWN_PERSON)
         if bundle is None:
             degraded.append(Degradation.NO_MODEL)
         earlier = None
-        if request.after is not None and request.personalize and pin.until is not None:
-            earlier = await self._people.state_until(person, pin.until)
+        if request.after is not None and request.personalize and pin.end is not None:
+            earlier = await self._people.state_until(person, pin.end)
         page = self._kept(self._key_for(person, request), state, bundle, request)
         if page is None:
             async with self._turns:  # meanwhile another list may be shown, or this one made
