@@ -119,6 +119,16 @@ def cut_page(
     )
 
 
+def meet(catalogue: Catalogue, numbers: Sequence[int], shown: Sequence[int]) -> bool:
+    """Whether any of the items is shown, or is a variant of one that is."""
+    if not set(numbers).isdisjoint(shown):
+        return True
+    if not (catalogue.has_groups and numbers and shown):
+        return False
+    codes, others = (catalogue.groups(np.array(each, np.uint32)) for each in (numbers, shown))
+    return bool(np.isin(codes[codes > 0], others).any())
+
+
 def without_shown(catalogue: Catalogue, allowed: Mask, shown: Sequence[int], *, collapse: bool = True) -> Mask:
     """The mask without these items and, with `collapse`, without their variants."""
     if not shown:
