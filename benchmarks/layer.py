@@ -88,7 +88,7 @@ def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int
     async def ranker(request: Request) -> Response:
         gateway = request.state.gateway
         bundle, person = gateway.models.current, Person("user", request.query_params["user"])
-        state, _ = await gateway.people.state(person)
+        state = (await gateway.people.state(person)).state
         allowed, fallback = gateway.catalogue.sellable(None, None), gateway.models.fallback(bundle)
         as_of, began = int(clock.now().timestamp()), time.process_time()
         best = rank(bundle, state, as_of=as_of, allowed=allowed, context=NONE, fallback=fallback, first=21)

@@ -7,9 +7,9 @@ import asyncio
 import hmac
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -17,6 +17,7 @@ import httpx
 
 from core import clock
 
+CONNECTIONS: Final = 2  # open at a time
 CONNECT_TIMEOUT: Final = 2.0  # seconds
 TOTAL_TIMEOUT: Final = 5.0  # seconds, until the head of the answer is there
 RETRIED: Final = frozenset({408, 425, 429})  # with every status from 500 on
@@ -36,7 +37,7 @@ class Delivery(NamedTuple):
 
 
 class Webhook:
-    """A receiver, for the time of a few messages."""
+    """A receiver. `keys` sign each message, the newest first."""
 
     def __init__(self, client: httpx.AsyncClient, url: str, keys: Sequence[bytes]) -> None:
         self._client, self._url, self._keys = client, url, keys
@@ -56,12 +57,16 @@ class Webhook:
             return Delivery(f"{type(error).__name__}.", again=True)
 
 
-@asynccontextmanager
-async def open_webhook(url: str, keys: Sequence[bytes]) -> AsyncIterator[Webhook]:
-    """A webhook for a block. `keys` sign each message, the newest first."""
-    timeout = httpx.Timeout(TOTAL_TIMEOUT, connect=CONNECT_TIMEOUT)
-    async with httpx.AsyncClient(verify=_trusted(), timeout=timeout, follow_redirects=False, trust_env=False) as client:
-        yield Webhook(client, url, keys)
+def webhook_client() -> httpx.AsyncClient:
+    """The HTTP client for all messages of a process. It keeps no cookies, and opens nothing until it is used."""
+    return httpx.AsyncClient(
+        verify=_trusted(),
+        timeout=httpx.Timeout(TOTAL_TIMEOUT, connect=CONNECT_TIMEOUT),
+        limits=httpx.Limits(max_connections=CONNECTIONS),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+        trust_env=False,
+    )
 
 
 def signed_headers(id: str, at: int, body: bytes, keys: Sequence[bytes]) -> dict[str, str]:
@@ -81,6 +86,8 @@ def _judged(answer: httpx.Response) -> Delivery:
     status = answer.status_code
     if 200 <= status < 300:
         return Delivery()
+    if status < 400:  # perhaps the receiver moves just now; if it has moved, the operator reads this
+        return Delivery(f"The answer is {status}, and no redirect is followed.", again=True)
     asked = answer.headers.get("retry-after", "")
     retry_after = float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 7 else 0.0
     return Delivery(f"The answer is {status}.", status >= 500 or status in RETRIED, status == 410, retry_after)

@@ -80,8 +80,11 @@ class _Timers(local):
     def tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = monotonic()
         for block in [block for block in self.blocks if block.due <= now]:
-            del self.blocks[block]
-            block.act()
+            self.blocks.pop(block, None)
+            try:
+                block.act()
+            except Exception as error:  # the other blocks still need this timer
+                loop.call_exception_handler({"message": "A block could not act in time.", "exception": error})
         if self.blocks:
             loop.call_later(TICK, self.tick, loop)
         else:

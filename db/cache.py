@@ -124,16 +124,12 @@ def document_keys(client_id: str) -> tuple[str, str]:
 
 
 async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[bytes]]:
-    """The packed base (None when there is none) and the recent events, in one round trip."""
+    """The packed base (None when there is none) and the recent events, in one round trip.
+
+    The events are in the order in which Redis got them, but for those that were very late: see `add_recent`.
+    """
     keys = person_keys(person)
     base, delta = await ask(redis, ("GET", keys.base), ("ZRANGE", keys.delta, 0, -1))
-    return base, delta
-
-
-async def read_person_until(redis: Redis, person: Person, until: float) -> tuple[bytes | None, list[bytes]]:
-    """What `read_person` returns, without the events that were received after `until` (seconds)."""
-    keys = person_keys(person)
-    base, delta = await ask(redis, ("GET", keys.base), ("ZRANGE", keys.delta, "-inf", until, "BYSCORE"))
     return base, delta
 
 
@@ -157,8 +153,16 @@ _ADD_RECENT: Final = """
 local kept, held = tonumber(ARGV[1]), tonumber(ARGV[2])
 for at = 1, #KEYS do
     local score, member = ARGV[2 * at + 1], ARGV[2 * at + 2]
-    redis.call('ZADD', KEYS[at], score, member)
-    redis.call('ZREMRANGEBYSCORE', KEYS[at], '-inf', '(' .. (tonumber(score) - kept))
+    local received = tonumber(score)
+    local newest = tonumber(redis.call('ZRANGE', KEYS[at], -1, -1, 'WITHSCORES')[2])
+    if newest and received <= newest and received >= newest - kept then
+        local oldest = tonumber(redis.call('ZRANGE', KEYS[at], 0, 0, 'WITHSCORES')[2])
+        if received > oldest or redis.call('ZCARD', KEYS[at]) < held then
+            score = string.format('%.17g', newest + 0.000001)
+        end
+    end
+    redis.call('ZADD', KEYS[at], 'NX', score, member)
+    redis.call('ZREMRANGEBYSCORE', KEYS[at], '-inf', '(' .. string.format('%.17g', received - kept))
     redis.call('ZREMRANGEBYRANK', KEYS[at], 0, -1 - held)
     redis.call('EXPIRE', KEYS[at], kept)
 end
@@ -168,8 +172,11 @@ end
 async def add_recent(redis: Redis, events: Sequence[Event]) -> None:
     """Add these to the recent events of their people, in one round trip; adding them twice changes nothing.
 
-    The score is the time an event was received: an old event that arrives late is not in the base either. History from
-    a loader has no such time and is left out: the loader calls `forget_bases`.
+    The score is the time an event was received, or, for one that is late, just after the newest: so the events up to
+    a certain one stay the same. One that was received before all events of a full delta is dropped: as each event of a
+    delta is among the DELTA_LENGTH newest received when it comes, and leaves before as many more have come, a base that
+    includes the newest two times DELTA_LENGTH has every event of the delta that is stored. History from a loader has
+    no such time and is left out: the loader calls `forget_bases`.
     """
     received = [event for event in events if event.received_at is not None]
     if not received:
@@ -199,10 +206,11 @@ async def move_person(redis: Redis, before: Person, user: Person) -> None:
     old, new = person_keys(before), person_keys(user)
     recent = cast("list[tuple[bytes, float]]", await redis.zrange(old.delta, 0, -1, withscores=True))
     if recent:
-        arguments: list[Any] = [DELTA_TTL, DELTA_LENGTH]
-        for member, score in recent:
-            arguments += (score, member)
-        await redis.register_script(_ADD_RECENT)(keys=[new.delta] * len(recent), args=arguments)
+        async with redis.pipeline(transaction=False) as pipeline:
+            pipeline.zadd(new.delta, dict(recent), nx=True)
+            pipeline.zremrangebyrank(new.delta, 0, -1 - DELTA_LENGTH)
+            pipeline.expire(new.delta, DELTA_TTL)
+            await pipeline.execute()
     await redis.unlink(new.base)
     await redis.unlink(*old)
 

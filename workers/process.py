@@ -8,9 +8,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
+from httpx import AsyncClient
 from redis.asyncio import Redis
 
 from bus.rabbitmq.publisher import RabbitPublisher
+from bus.webhook import webhook_client
 from core.settings import Stores
 from db.cache import connect_redis
 from db.plain_sources import plain_sources_until
@@ -39,6 +41,11 @@ class Connections:
     def recents(self) -> RecentEventsWriter:
         """Writes recent events to Redis, and remembers those it could not write."""
         return RecentEventsWriter(self.redis)
+
+    @cached_property
+    def webhooks(self) -> AsyncClient:
+        """The HTTP client for webhooks."""
+        return webhook_client()
 
     @property
     def broker_url(self) -> str:
@@ -72,6 +79,8 @@ class Connections:
         if self._pool is not None:
             await self._pool.close()
         await self.redis.aclose()
+        if "webhooks" in vars(self):
+            await self.webhooks.aclose()
 
 
 class WorkerProcess:

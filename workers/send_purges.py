@@ -5,7 +5,7 @@ from datetime import timedelta
 from celery import Celery, Task
 
 from bus.envelope import Kind
-from bus.webhook import open_webhook
+from bus.webhook import Webhook
 from core.errors import StoreUnavailable
 from core.purge_settings import Purges
 from core.stores import log_unavailable
@@ -32,5 +32,4 @@ def register(app: Celery, process: WorkerProcess, purges: Purges) -> None:
 async def _send(connections: Connections, url: str, keys: tuple[bytes, ...], delay: timedelta) -> None:
     pool = await connections.pool()
     await add_due_purges(pool, delay)
-    async with open_webhook(url, keys) as webhook:
-        await send_due_purges(pool, webhook)
+    await send_due_purges(pool, Webhook(connections.webhooks, url, keys))

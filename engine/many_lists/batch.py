@@ -13,13 +13,12 @@ from core.turns import OneAtATime
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.recommending.people import Degradation, PeopleReader, PersonLoader, ReadPerson
+from engine.recommending.people import Degradation, PeopleReader, PersonLoader, PersonState, ReadPerson
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
 from engine.recommending.serving_models import ServingModels
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
 from ml.ranked import REASONS
-from ml.state import State
 
 log = structlog.get_logger()
 
@@ -101,7 +100,7 @@ class _ReadPeople(PersonLoader):
         super().__init__(reader)
         self._all, self._read = reader, read
 
-    async def state(self, person: Person) -> tuple[State, list[Degradation]]:
+    async def state(self, person: Person) -> PersonState:
         if person in self._read and person not in self._states:
             self._states[person] = await self._all.fold_read(self._read[person])
         return await super().state(person)

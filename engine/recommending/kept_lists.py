@@ -1,6 +1,6 @@
 """The first pages that this process has just made: an equal request for the same state gets the same page."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any, Final, NamedTuple
 from weakref import ref
 
@@ -22,14 +22,17 @@ Key = tuple[Person | None, Hashable]  # the person the list is for, and everythi
 
 
 class _Made(NamedTuple):
-    """A page, and what it was made from beside the catalogue and the bundle."""
+    """The lists of an answer, and what they were made from beside the catalogue and the bundle."""
 
     source: ref[Any]  # a state may be large: its own cache says how long it is kept
-    page: Page
+    pages: Sequence[Page]
 
 
 class KeptLists:
-    """Pages by what was asked for, made by the bundle that serves. All are dropped with any change of the catalogue."""
+    """Pages by what was asked for, made by the bundle that serves. All are dropped with any change of the catalogue.
+
+    The lists of a `User.page` are kept together.
+    """
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -39,21 +42,22 @@ class KeptLists:
     def __contains__(self, person: Person) -> bool:
         return any(key[0] == person for key in self._pages)
 
-    def find(self, key: Key, source: object, bundle: object, fallback: object) -> Page | None:
-        """The page that was made from the very same objects, and from the catalogue as it is; None without one."""
+    def find(self, key: Key, source: object, bundle: object, fallback: object) -> Sequence[Page] | None:
+        """The pages that were made from the very same objects, and from the catalogue as it is; None without any."""
         made = self._pages.find(key) if self._is_current(bundle, fallback) else None
-        if made is None or made.source() is not source or _age(made.page) >= KEPT_FOR:
+        if made is None or made.source() is not source or max(map(_age, made.pages)) >= KEPT_FOR:
             return None
         _HIT.inc()
-        return made.page
+        return made.pages
 
-    def keep(self, key: Key, source: object, bundle: object, fallback: object, page: Page) -> None:
-        """Keep a page that was made just now, with no await since the catalogue was read."""
+    def keep(self, key: Key, source: object, bundle: object, fallback: object, pages: Sequence[Page]) -> None:
+        """Keep pages that were made from the catalogue as it is."""
         _MISS.inc()
         if not self._is_current(bundle, fallback):
             self._pages.clear()
             self._made_from = (self._catalogue.revision, bundle, fallback)
-        self._pages.keep(key, _Made(ref(source), page), _OBJECTS + _ITEM * len(page.numbers) + 2 * len(repr(key)))
+        size = sum(_OBJECTS + _ITEM * len(page.numbers) for page in pages) + 2 * len(repr(key))
+        self._pages.keep(key, _Made(ref(source), pages), size)
 
     def forget(self, people: Collection[Person]) -> None:
         """Forget the lists of these people."""

@@ -1,7 +1,8 @@
 """The lists of one page: the person is read once, the network runs once, and no item is listed twice."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -12,8 +13,8 @@ from core.errors import TookTooLong
 from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_lists import Key
-from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, new_pin, without_shown
-from engine.recommending.people import Degradation, PersonLoader
+from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, meet, new_pin, without_shown
+from engine.recommending.people import Degradation, PersonLoader, PersonState
 from engine.recommending.recommendations import (
     MAX_CONTEXT_ITEMS,
     NOBODY,
@@ -22,12 +23,13 @@ from engine.recommending.recommendations import (
     allowed_by,
     check_count,
     exclude_variants,
+    key_of_list,
 )
 from engine.recommending.serving_models import ServingModels
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, select, view_person
 from ml.affinity.several_lists import WantedList, looking_at, narrow, score_together
-from ml.masks import Mask
+from ml.masks import Mask, without
 from ml.state import State
 
 MAX_SLOTS: Final = 12  # lists of a page
@@ -36,13 +38,6 @@ LARGEST_KEY: Final = 20_000  # characters: a page that names more is not kept. T
 READ_TIME: Final = 2.0  # seconds, after which a page is made without the person's history
 
 MadeT = TypeVar("MadeT")
-
-
-class ReadPerson(NamedTuple):
-    """What is known of the person, and why it is not more."""
-
-    state: State
-    degraded: list[Degradation]
 
 
 class _Looks(NamedTuple):
@@ -56,23 +51,24 @@ class _Looks(NamedTuple):
 _Key = tuple[_Looks, tuple[Hashable, ...]]  # what decides a list, but for its length
 
 
-def _keys(person: Person, requests: Sequence[ListRequest | Exception], *, distinct: bool) -> list[Key]:
-    """The keys under which the lists of a page are kept; none when a request is wrong.
+def _key_of_page(person: Person, requests: Sequence[ListRequest | Exception], *, distinct: bool) -> Key | None:
+    """The key under which all lists of a page are kept; None without a list, and when a request is wrong.
 
-    Each names all requests of the page: what a list holds depends on the lists before it.
+    It names all requests of the page: what a list holds depends on the lists before it.
     """
     wanted = [
         (one.items, one.first, tuple(one.viewed_items), one.personalize)
         for one in requests
         if isinstance(one, ListRequest)
     ]
-    if len(wanted) < len(requests):
-        return []
-    return [(person, ("page", distinct, place, *wanted)) for place in range(len(wanted))]
+    return (person, ("page", distinct, *wanted)) if requests and len(wanted) == len(requests) else None
 
 
 class PageMaker:
-    """Makes the lists of pages, all with one bundle."""
+    """Makes the lists of pages, all with one bundle.
+
+    A page is kept as a whole. A list that would be the same alone is kept as that too, and is taken where it is kept.
+    """
 
     def __init__(
         self,
@@ -100,72 +96,64 @@ class PageMaker:
         within SLOT_TIME is TookTooLong; the others are returned.
         """
         until = asyncio.get_running_loop().time() + SLOT_TIME
-        page = _Page(self._catalogue, self._models, self._bundle, person)
+        read: dict[bool, PersonState | Exception] = {}
         for personalize in {one.personalize for one in requests if isinstance(one, ListRequest)}:
-            page.read[personalize] = await self._read(person) if personalize else ReadPerson(NOBODY, [])
-        keys = _keys(person, requests, distinct=distinct)
-        if self._kept(keys, page.source):
-            shown = await self._run(page, None, until, partial(self._show_kept, keys, page, requests, show))
+            read[personalize] = await self._read(person) if personalize else PersonState(NOBODY, [])
+        page = _Page(self._catalogue, self._models, self._bundle, person, read, distinct=distinct)
+        key = _key_of_page(person, requests, distinct=distinct)
+        if key is not None and self._kept(key, page.source) is not None:
+            shown = await self._run(page, None, until, partial(self._show_kept, key, page, requests, show))
             if isinstance(shown, list):
                 return shown
-        revision = self._catalogue.revision
         for place, request in enumerate(requests):
             await self._run(page, place, until, partial(page.prepare, place, request))
         await self._run(page, None, until, page.score)
-        made = [
-            await self._run(page, place, until, partial(page.cut, place, show, distinct=distinct))
-            for place in range(len(requests))
-        ]
-        if keys and len(page.made) == len(keys) and revision == self._catalogue.revision:
-            self._keep(keys, page)
+        made = [await self._run(page, place, until, partial(page.cut, place, show)) for place in range(len(requests))]
+        if key is not None and len(page.made) == len(requests) and page.revision == self._catalogue.revision:
+            self._keep(key, page)
         return made
 
     def _show_kept(
         self,
-        keys: Sequence[Key],
+        key: Key,
         page: "_Page",
         requests: Sequence[ListRequest | Exception],
         show: Callable[[int, RecommendedList], MadeT],
     ) -> list[MadeT | Exception] | None:
         """The lists that are kept; None when the catalogue or the bundle has just changed."""
-        kept = self._kept(keys, page.source)
+        kept = self._kept(key, page.source)
         if kept is None:
             return None
         return [show(place, page.listed(requests[place], one)) for place, one in enumerate(kept)]
 
-    def _kept(self, keys: Sequence[Key], source: object) -> list[Page] | None:
-        """All lists of a page that was made in one go from the same objects a moment ago."""
-        models, found = self._models, list[Page]()
+    def _kept(self, key: Key, source: object) -> Sequence[Page] | None:
+        """The lists that are kept under a key, made from the same objects a moment ago."""
+        models = self._models
         if self._bundle is not models.current:
             return None
-        for key in keys:
-            page = models.lists.find(key, source, self._bundle, models.fallback(self._bundle))
-            if page is None or (found and page.pin is not found[0].pin):
-                return None
-            found.append(page)
-        return found
+        return models.lists.find(key, source, self._bundle, models.fallback(self._bundle))
 
-    def _keep(self, keys: Sequence[Key], page: "_Page") -> None:
-        """Keep all lists at once, so that lists of two pages never mix."""
-        models = self._models
-        if len(repr(keys[0])) > LARGEST_KEY:
+    def _keep(self, key: Key, page: "_Page") -> None:
+        """Keep the lists of a page together, and those that would be the same alone by themselves."""
+        models, bundle, fallback = self._models, self._bundle, page.fallback
+        if len(repr(key)) > LARGEST_KEY or bundle is not models.current or fallback is not models.fallback(bundle):
             return
-        if self._bundle is models.current and page.fallback is models.fallback(self._bundle):
-            for place, key in enumerate(keys):
-                models.lists.keep(key, page.source, self._bundle, page.fallback, page.made[place])
+        models.lists.keep(key, page.source, bundle, fallback, [page.made[place] for place in sorted(page.made)])
+        for place, (own, source) in page.alone.items():
+            models.lists.keep(own, source, bundle, fallback, (page.made[place],))
 
-    async def _read(self, person: Person) -> ReadPerson | Exception:
+    async def _read(self, person: Person) -> PersonState | Exception:
         """The person's state; an empty one when it takes too long."""
         try:
             async with asyncio.timeout(READ_TIME):
-                state, degraded = await self._people.state(person)
+                read = await self._people.state(person)
                 if not await self._people.known(person):
-                    degraded = [*degraded, Degradation.UNKNOWN_PERSON]
+                    read = read._replace(degraded=[*read.degraded, Degradation.UNKNOWN_PERSON])
         except TimeoutError:
-            return ReadPerson(State.empty(), [Degradation.NO_HISTORY])
+            return PersonState(State.empty(), [Degradation.NO_HISTORY])
         except Exception as error:  # lists that do not use the history do without it
             return error
-        return ReadPerson(state, degraded)
+        return read
 
     async def _run(
         self, page: "_Page", place: int | None, until: float, step: Callable[[], MadeT]
@@ -186,26 +174,38 @@ class _Page:
     """The lists of one page while they are made, by their places."""
 
     def __init__(
-        self, catalogue: Catalogue, models: ServingModels, bundle: AffinityModel | None, person: Person
+        self,
+        catalogue: Catalogue,
+        models: ServingModels,
+        bundle: AffinityModel | None,
+        person: Person,
+        read: Mapping[bool, PersonState | Exception],
+        *,
+        distinct: bool,
     ) -> None:
-        self._catalogue, self._bundle, self._person = catalogue, bundle, person
-        self._pin: Pin = new_pin(bundle.id if bundle else None)
+        """`read`: what is known of the person, by whether a list is personalized; an error where it failed."""
+        self._catalogue, self._models, self._bundle, self._person = catalogue, models, bundle, person
+        self.read, self._distinct = read, distinct
+        personal = read.get(True)
+        end = personal.end if isinstance(personal, PersonState) else None
+        self._pin: Pin = new_pin(bundle.id if bundle else None)._replace(end=end)
         self.fallback, self._kin = models.fallback(bundle), models.kin
         self._views: dict[_Looks, PersonView] = {}
         self._wanted: dict[_Key, WantedList] = {}  # equal lists once
         self._scored: dict[_Key, Scored] = {}
         self._requests: dict[int, tuple[ListRequest, _Key]] = {}
+        self._kept: dict[int, Page] = {}  # those that are kept from when they were made alone
         self._shown: list[int] = []  # item numbers
-        self._revision = catalogue.revision  # of the masks in `_wanted`
+        self.revision = catalogue.revision  # of the masks in `_wanted`, and of the lists in `_kept`
         self.made: dict[int, Page] = {}  # by place
-        self.read: dict[bool, ReadPerson | Exception] = {}  # by whether a list is personalized
+        self.alone: dict[int, tuple[Key, State]] = {}  # how to keep the new lists that would be the same alone
         self.failed: dict[int | None, Exception] = {}
 
     @property
     def source(self) -> object:
         """The state that the lists are made from; the same object as long as nothing is known that changes them."""
         read = self.read.get(True) or self.read.get(False)
-        return read.state if isinstance(read, ReadPerson) else read
+        return read.state if isinstance(read, PersonState) else read
 
     def fail(self, place: int | None, error: Exception) -> Exception:
         """Give up the list at a place, or all lists for None; returns the error."""
@@ -219,26 +219,46 @@ class _Page:
             raise request
         looks = _Looks(request.personalize, tuple(request.context_items), tuple(request.viewed_items))
         key = looks, request.items
-        if key not in self._wanted:
-            view = self._view(looks)
-            allowed, nameable = self._masks(request, view)
-            self._wanted[key] = WantedList(view, allowed, self.fallback, nameable)
+        kept = self._find_kept(request)
+        others = [number for page in self._kept.values() for number in page.numbers]
+        if kept is None or (self._distinct and meet(self._catalogue, kept.numbers, others)):
+            self._want(request, key)
+        else:
+            self._kept[place] = kept
         self._requests[place] = request, key
 
     def score(self) -> None:
         """Score all lists, with one run of the network for those that are personalized, and one for the others."""
         for personalize in self.read:
-            keys = [key for key in self._wanted if key[0].personalize is personalize]
+            keys = [key for key in self._wanted if key[0].personalize is personalize and key not in self._scored]
             scored = score_together([self._wanted[key] for key in keys])
             self._scored.update(zip(keys, scored, strict=True))
 
-    def cut(self, place: int, show: Callable[[int, RecommendedList], MadeT], *, distinct: bool) -> MadeT:
+    def cut(self, place: int, show: Callable[[int, RecommendedList], MadeT]) -> MadeT:
         """The list at a place, without what is shown already."""
         request, key = self._requests[place]
+        page = self._kept.get(place)
+        if (
+            page is None
+            or self.revision != self._catalogue.revision
+            or (self._distinct and meet(self._catalogue, page.numbers, self._shown))
+        ):
+            page = self._new(place, request, key)
+        made = show(place, self.listed(request, page))
+        self._shown += page.numbers
+        self.made[place] = page
+        return made
+
+    def _new(self, place: int, request: ListRequest, key: _Key) -> Page:
+        """A list as it is now. What is left out because the page shows it may be on its next page."""
+        if key not in self._scored:  # it was kept, but an item of it is shown now
+            self._want(request, key)
+            self.score()
         scored, allowed = self._scored[key], self._wanted[key].allowed
-        if self._revision != self._catalogue.revision:
+        if self.revision != self._catalogue.revision:
             allowed, _ = self._masks(request, scored.view)
-        if distinct:
+        alone = allowed = without(allowed, scored.view.left_out)
+        if self._distinct:
             allowed = without_shown(self._catalogue, allowed, self._shown)
 
         def score_allowed(allowed: Mask) -> Select:
@@ -246,10 +266,28 @@ class _Page:
 
         name = list_of_person(self._person)
         page = cut_page(self._catalogue, name, self._pin, allowed, request.first, score_allowed)
-        made = show(place, self.listed(request, page))
-        self._shown += page.numbers
-        self.made[place] = page
-        return made
+        if allowed is not alone and not np.array_equal(allowed, alone):
+            return replace(page, more=bool(page.numbers))
+        read = self.read[request.personalize]
+        if isinstance(read, PersonState):
+            self.alone[place] = key_of_list(self._person, request), read.state
+        return page
+
+    def _find_kept(self, request: ListRequest) -> Page | None:
+        """The list as it was made alone, from the same objects, a moment ago."""
+        read, models = self.read[request.personalize], self._models
+        if not isinstance(read, PersonState) or self._bundle is not models.current:
+            return None
+        key = key_of_list(self._person, request)
+        found = models.lists.find(key, read.state, self._bundle, self.fallback)
+        return None if found is None else found[0]
+
+    def _want(self, request: ListRequest, key: _Key) -> None:
+        """Note a list that is to be scored."""
+        if key not in self._wanted:
+            view = self._view(key[0])
+            allowed, nameable = self._masks(request, view)
+            self._wanted[key] = WantedList(view, allowed, self.fallback, nameable)
 
     def listed(self, request: ListRequest | Exception, page: Page) -> RecommendedList:
         """A list, with what is missing in it."""

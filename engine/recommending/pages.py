@@ -32,7 +32,7 @@ class Pin(NamedTuple):
     as_of: int  # seconds
     bundle: str | None  # id
     seen: list[int]  # item numbers
-    until: float | None = None  # seconds: events received later do not change the order; None: as of `as_of`
+    end: tuple[int, ...] | None = None  # of the state, see PersonState: later events do not change the order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +52,8 @@ class Page:
         """The cursor of the item at `position`: the next page begins after it."""
         seen = self.pin.seen + self.numbers[: position + 1]
         expires = int((clock.now() + CURSOR_LIFETIME).timestamp())
-        until = self.pin.as_of if self.pin.until is None else self.pin.until
-        return write_cursor(signer, _CURSOR, [_short_hash(self.name), expires, until, self.pin.bundle, seen])
+        pin = self.pin
+        return write_cursor(signer, _CURSOR, [_short_hash(self.name), expires, pin.as_of, pin.bundle, seen, pin.end])
 
 
 def list_of_person(person: Person) -> str:
@@ -63,20 +63,19 @@ def list_of_person(person: Person) -> str:
 
 def new_pin(bundle: str | None) -> Pin:
     """The pin of a list that begins now."""
-    now = clock.now().timestamp()
-    return Pin(int(now), bundle, [], now)
+    return Pin(int(clock.now().timestamp()), bundle, [])
 
 
 def read_pin(signer: Signer, name: str, after: str | None, *, bundle: str | None) -> Pin:
     """The pin in a cursor of the list `name`; a new one as of now without a cursor. Raises InvalidInput."""
     if after is None:
         return new_pin(bundle)
-    of, expires, until, pinned, seen = read_cursor(signer, _CURSOR, after)
+    of, expires, as_of, pinned, seen, *end = read_cursor(signer, _CURSOR, after)
     if of != _short_hash(name):
         raise InvalidInput("after is a cursor of another list.", field="after")
     if expires < clock.now().timestamp():
         raise InvalidInput("after has expired: ask for the list from its beginning.", field="after")
-    return Pin(int(until), pinned, seen, until)
+    return Pin(int(as_of), pinned, seen, tuple(end[0]) if end and end[0] is not None else None)
 
 
 def cut_page(
@@ -118,6 +117,16 @@ def cut_page(
         because=best.because.tolist(),
         more=len(kept) > first and len(pin.seen) + len(best.numbers) < MAX_ITEMS,
     )
+
+
+def meet(catalogue: Catalogue, numbers: Sequence[int], shown: Sequence[int]) -> bool:
+    """Whether any of the items is shown, or is a variant of one that is."""
+    if not set(numbers).isdisjoint(shown):
+        return True
+    if not (catalogue.has_groups and numbers and shown):
+        return False
+    codes, others = (catalogue.groups(np.array(each, np.uint32)) for each in (numbers, shown))
+    return bool(np.isin(codes[codes > 0], others).any())
 
 
 def without_shown(catalogue: Catalogue, allowed: Mask, shown: Sequence[int], *, collapse: bool = True) -> Mask:

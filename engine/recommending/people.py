@@ -5,6 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from core.errors import StoreName, StoreUnavailable
 from core.gathered_reads import GatheredReads
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
-from db.cache import owner_in, read_people, read_person, read_person_until, unpack_recent, write_base, write_owner
+from db.cache import owner_in, read_people, read_person, unpack_recent, write_base, write_owner
 from db.events import StateEvent, state_events, state_events_of_users
 from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
@@ -40,6 +41,18 @@ class Degradation(StrEnum):
     NO_CACHE = "NO_CACHE"
     NO_HISTORY = "NO_HISTORY"
     STORE_FULL = "STORE_FULL"
+
+
+class PersonState(NamedTuple):
+    """A person's state, why it is degraded, and its `end`, which `PeopleReader.state_until` takes.
+
+    The end is the identity of the last event in each delta that it was folded from, 0 for an empty one; None when Redis
+    could not be read.
+    """
+
+    state: State
+    degraded: list[Degradation]
+    end: tuple[int, ...] | None = None
 
 
 class ReadPerson(NamedTuple):
@@ -72,48 +85,55 @@ class PeopleReader:
         self._bases = SingleFlight(self._build)
         self._kept = KeptStates(catalogue)
 
-    async def state(self, person: Person) -> tuple[State, list[Degradation]]:
+    async def state(self, person: Person) -> PersonState:
         """The person's state: one Redis pipeline, and two short Postgres queries if there is no base.
 
         The state of a merged user is that of the user they are now: one more pipeline. While neither base nor recent
         events change, this returns the same object.
         """
-        state, degraded = await self._state(person, (), follow=True)
-        return self._without_old_dislikes(state), degraded
+        found = await self._state(person, (), (), follow=True)
+        return found._replace(state=self._without_old_dislikes(found.state))
 
-    async def state_until(self, person: Person, until: float) -> State | None:
-        """The state without the events that were received after `until` (seconds), for lists that began then.
+    async def state_until(self, person: Person, end: Sequence[int]) -> State | None:
+        """The state without the events that came after a state with this `end`, for lists that began with that.
 
         One Redis pipeline, two for a merged user. None where Redis does not know. A base that was built later has
         all events up to then.
         """
         try:
-            packed, delta = await read_person_until(self._redis, person, until)
+            packed, delta = await read_person(self._redis, person)
+            found = [delta]
             owner = owner_in(packed)
             if owner is not None:
-                packed, more = await read_person_until(self._redis, owner, until)
-                delta += more
+                packed, delta = await read_person(self._redis, owner)
+                found.append(delta)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read a person's earlier state")
             return None
         base = None if owner_in(packed) else _unpack(packed)
-        return None if base is None else self._without_old_dislikes(fold(base, self._fresh(delta)))
+        if base is None or len(found) != len(end):
+            return None
+        until = [_up_to(delta, last) for delta, last in zip(found, end, strict=True)]
+        return self._without_old_dislikes(fold(base, self._fresh(chain.from_iterable(until))))
 
-    async def _state(self, person: Person, others: Sequence[bytes], *, follow: bool) -> tuple[State, list[Degradation]]:
-        """The state, with `others` as recent events too: those of an old user id may not be stored yet.
+    async def _state(
+        self, person: Person, others: Sequence[bytes], end: tuple[int, ...], *, follow: bool
+    ) -> PersonState:
+        """The state, with `others`, which end so, as recent events too: those of an old user id may not be stored yet.
 
         Without `follow`, Postgres says who the owner is: Redis may still name an earlier one.
         """
         packed, delta, degraded = await self._cached(person)
+        end = (*end, unpack_recent(delta[-1]).identity if delta else 0)
         delta = [*delta, *others]
         owner = owner_in(packed)
         if owner is not None and follow:
-            return await self._state(owner, delta, follow=False)
+            return await self._state(owner, delta, end, follow=False)
         base = None
         if packed is not None and owner is None:
             kept = self._kept.find(person, packed, delta)
             if kept is not None:
-                return self._trimmed(person, packed, delta, kept), degraded
+                return PersonState(self._trimmed(person, packed, delta, kept), degraded, end)
             base = _unpack(packed)
         fresh = self._fresh(delta)
         if packed is not None and base is not None:
@@ -123,18 +143,18 @@ class PeopleReader:
                 and int(np.isin(fresh["identity"], base.included, invert=True).sum()) >= LONG_DELTA
             ):
                 self._bases.start(person)  # now, before the delta drops events; this answer uses the old base
-                return state, degraded
+                return PersonState(state, degraded, end)
             self._kept.keep(person, packed, delta, state)
-            return self._trimmed(person, packed, delta, state), degraded
+            return PersonState(self._trimmed(person, packed, delta, state), degraded, end)
         try:
             found = await self._bases.result(person)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read a person's history")
-            return fold(State.empty(), fresh), [*degraded, Degradation.NO_HISTORY]
+            return PersonState(fold(State.empty(), fresh), [*degraded, Degradation.NO_HISTORY])
         if isinstance(found, State):
-            return fold(found, fresh), degraded
-        state, more = await self._state(found, delta, follow=False)
-        return state, list(dict.fromkeys([*degraded, *more]))
+            return PersonState(fold(found, fresh), degraded, None if Degradation.NO_CACHE in degraded else end)
+        of_owner = await self._state(found, delta, end, follow=False)
+        return of_owner._replace(degraded=list(dict.fromkeys([*degraded, *of_owner.degraded])))
 
     def _trimmed(self, person: Person, packed: bytes, delta: list[bytes], state: State) -> State:
         """A kept state without its old dislikes, kept in its place if it had some."""
@@ -191,12 +211,12 @@ class PeopleReader:
                     found[person] = found[person]._replace(history=stored[id])
         return found
 
-    async def fold_read(self, read: ReadPerson) -> tuple[State, list[Degradation]]:
+    async def fold_read(self, read: ReadPerson) -> PersonState:
         """The state of a person that `read_many` has read, as `state` returns it."""
         base, rows = read.base, read.history or ()
         if base is None:
             base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
-        return self._without_old_dislikes(fold(base, self._fresh(read.delta))), read.degraded
+        return PersonState(self._without_old_dislikes(fold(base, self._fresh(read.delta))), read.degraded)
 
     def _without_old_dislikes(self, state: State) -> State:
         if not len(state.opinions):
@@ -258,10 +278,10 @@ class PersonLoader:
     def __init__(self, reader: PeopleReader) -> None:
         self._reader = reader
         self._reading: dict[Person, asyncio.Lock] = {}
-        self._states: dict[Person, tuple[State, list[Degradation]]] = {}
+        self._states: dict[Person, PersonState] = {}
         self._known = GatheredReads(partial(_known_people, reader))  # a method would make a cycle, for the collector
 
-    async def state(self, person: Person) -> tuple[State, list[Degradation]]:
+    async def state(self, person: Person) -> PersonState:
         """The person's state, and why it is degraded."""
         if person not in self._states:
             async with self._reading.setdefault(person, asyncio.Lock()):  # a task for it would take three rounds more
@@ -269,13 +289,13 @@ class PersonLoader:
                     self._states[person] = await self._reader.state(person)
         return self._states[person]
 
-    async def state_until(self, person: Person, until: float) -> State | None:
-        """The person's state as it was for a list that began at `until` (seconds); None when nobody knows it."""
-        return await self._reader.state_until(person, until)
+    async def state_until(self, person: Person, end: Sequence[int]) -> State | None:
+        """The person's state as it was for a list that began with this `end`; None when nobody knows it."""
+        return await self._reader.state_until(person, end)
 
     async def known(self, person: Person) -> bool:
         """Whether the shop sent traits or events about this person: one query for all who are asked about at once."""
-        state, _ = await self.state(person)
+        state = (await self.state(person)).state
         return has_events(state) or await self._known.get(person) is not None
 
 
@@ -297,6 +317,14 @@ def base_of(rows: Sequence[StateEvent]) -> State:
     included = sorted((row.received_at.timestamp() if row.received_at else row.occurred, row.identity) for row in rows)
     state = fold(State.empty(), np.array([row[:7] for row in rows], EVENT))
     return state.with_included(np.array([identity for _, identity in included], np.uint64))
+
+
+def _up_to(delta: Sequence[bytes], last: int) -> Sequence[bytes]:
+    """The events up to the one with this identity; none for 0. All where it is gone: a base has those before it."""
+    if not last:
+        return ()
+    ends = (at for at in range(len(delta), 0, -1) if unpack_recent(delta[at - 1]).identity == last)
+    return delta[: next(ends, len(delta))]
 
 
 def _unpack(packed: bytes | None) -> State | None:

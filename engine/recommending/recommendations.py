@@ -119,15 +119,17 @@ class Recommender:
         pin, bundle = await self._pinned(name, request.after)
         state, degraded = NOBODY, list[Degradation]()
         if request.personalize:
-            state, missing = await self._people.state(person)
+            state, missing, end = await self._people.state(person)
             degraded += missing
+            if request.after is None:
+                pin = pin._replace(end=end)
             if not await self._people.known(person):
                 degraded.append(Degradation.UNKNOWN_PERSON)
         if bundle is None:
             degraded.append(Degradation.NO_MODEL)
         earlier = None
-        if request.after is not None and request.personalize and pin.until is not None:
-            earlier = await self._people.state_until(person, pin.until)
+        if request.after is not None and request.personalize and pin.end is not None:
+            earlier = await self._people.state_until(person, pin.end)
         page = self._kept(self._key_for(person, request), state, bundle, request)
         if page is None:
             async with self._turns:  # meanwhile another list may be shown, or this one made
@@ -143,8 +145,7 @@ class Recommender:
         if request.shelf is None:
             return None
         elsewhere = self._shown_elsewhere(person, request)
-        shown = b"" if elsewhere is None else elsewhere.tobytes()
-        return person, (request.items, request.first, tuple(request.viewed_items), request.personalize, shown)
+        return key_of_list(person, request, b"" if elsewhere is None else elsewhere.tobytes())
 
     def _page_for(
         self,
@@ -224,13 +225,14 @@ class Recommender:
         """A first page that was made from the same objects a moment ago."""
         if key is None or request.after is not None or bundle is not self._models.current:
             return None
-        return self._models.lists.find(key, source, bundle, self._models.fallback(bundle))
+        found = self._models.lists.find(key, source, bundle, self._models.fallback(bundle))
+        return None if found is None else found[0]
 
     def _keep(
         self, key: Key | None, source: object, bundle: AffinityModel | None, request: ListRequest, page: Page
     ) -> None:
         if key is not None and request.after is None and bundle is self._models.current:
-            self._models.lists.keep(key, source, bundle, self._models.fallback(bundle), page)
+            self._models.lists.keep(key, source, bundle, self._models.fallback(bundle), (page,))
 
     def _score(self, request: ListRequest, basis: Basis, allowed: Mask) -> Scored:
         if request.among is None:
@@ -310,6 +312,11 @@ class Recommender:
         if pin.bundle is None or (self.bundle is not None and self.bundle.id == pin.bundle):
             return pin, self.bundle
         return pin, await self._models.pinned(pin.bundle) or self.bundle
+
+
+def key_of_list(person: Person, request: ListRequest, elsewhere: bytes = b"") -> Key:
+    """The key of the first page of a person's list; `elsewhere` says what the lists beside it show."""
+    return person, (request.items, request.first, tuple(request.viewed_items), request.personalize, elsewhere)
 
 
 def check_placement(name: str) -> str:

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from bus import webhook
-from bus.webhook import Delivery, open_webhook
+from bus.webhook import Delivery, Webhook, webhook_client
 from tests.webhook_receiver import HANG, KEY, OTHER_KEY, Receiver, receiving
 
 BODY = b'{"type":"cache.purge"}'
@@ -28,8 +28,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def send(url: str, *secrets: str, id: UUID = ID) -> Delivery:
-    async with open_webhook(url, [key_of(secret) for secret in secrets or (KEY,)]) as opened:
-        return await opened.send(id, BODY)
+    async with webhook_client() as client:
+        return await Webhook(client, url, [key_of(secret) for secret in secrets or (KEY,)]).send(id, BODY)
 
 
 async def test_the_receiver_s_library_accepts_the_signature_and_no_other(receiver: Receiver) -> None:
@@ -57,8 +57,6 @@ async def test_while_the_secret_is_changed_both_verify(receiver: Receiver) -> No
 @pytest.mark.parametrize(
     ("status", "again", "gone"),
     [
-        (301, False, False),
-        (307, False, False),
         (400, False, False),
         (401, False, False),
         (404, False, False),
@@ -73,6 +71,21 @@ async def test_while_the_secret_is_changed_both_verify(receiver: Receiver) -> No
 async def test_only_some_failures_are_tried_again(receiver: Receiver, status: int, again: bool, gone: bool) -> None:
     receiver.will_answer(status)
     assert await send(receiver.url) == Delivery(f"The answer is {status}.", again, gone)
+
+
+@pytest.mark.parametrize("status", [301, 304, 307])
+async def test_a_redirect_is_tried_again_and_says_that_it_is_not_followed(receiver: Receiver, status: int) -> None:
+    receiver.will_answer(status)
+    assert await send(receiver.url) == Delivery(f"The answer is {status}, and no redirect is followed.", again=True)
+
+
+async def test_a_client_that_is_kept_sends_no_cookies(receiver: Receiver) -> None:
+    async with webhook_client() as client:
+        webhook = Webhook(client, receiver.url, [key_of(KEY)])
+        receiver.will_answer(b"HTTP/1.1 200 X\r\nset-cookie: a=b; Max-Age=600\r\ncontent-length: 0\r\n\r\n")
+        assert [await webhook.send(uuid4(), BODY) for _ in range(2)] == [Delivery(), Delivery()]
+        assert not any("cookie" in got.headers for got in receiver.received)
+        assert len(client.cookies) == 0
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])

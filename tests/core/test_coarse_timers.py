@@ -54,6 +54,23 @@ def test_only_the_block_that_is_due_is_cancelled() -> None:
     assert other == "done"
 
 
+def test_a_block_that_fails_to_act_leaves_the_others_their_deadlines() -> None:
+    class Failing(TimedBlock):
+        def act(self) -> None:
+            raise RuntimeError("cannot act")
+
+    async def run() -> list[object]:
+        reported: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+        with Failing(0):
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await overrun(TICK)
+        return reported
+
+    assert [str(error) for error in asyncio.run(run())] == ["cannot act"]
+
+
 def test_a_cancellation_from_elsewhere_stays_one() -> None:
     async def run() -> None:
         task = asyncio.create_task(overrun(60))

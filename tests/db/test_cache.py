@@ -62,6 +62,22 @@ async def test_the_delta_keeps_the_events_received_last_however_old_they_are(red
     assert delta == [pack_recent(event) for event in events[10:]]
 
 
+async def test_an_event_that_comes_late_is_after_those_that_came_before(redis: Redis) -> None:
+    events = [make_event(NOW + timedelta(seconds=n), id=f"e{n}", occurredAt=NOW) for n in (5, 7, 7, 6, 5, 1, 8)]
+    for number, event in enumerate(events):
+        await add_recent(redis, [event])
+        _, delta = await read_person(redis, U1)
+        assert delta == list(dict.fromkeys(map(pack_recent, events[: number + 1])))
+
+
+async def test_an_event_that_is_older_than_a_full_delta_is_not_added(redis: Redis) -> None:
+    full = [make_event(NOW + timedelta(seconds=n), id=f"e{n}", occurredAt=NOW) for n in range(cache.DELTA_LENGTH)]
+    await add_recent(redis, full)
+    _, before = await read_person(redis, U1)
+    await add_recent(redis, [make_event(NOW - timedelta(seconds=1), id="late", occurredAt=NOW)])
+    assert (await read_person(redis, U1))[1] == before
+
+
 async def test_events_that_every_base_includes_leave_the_delta(redis: Redis) -> None:
     old, new = make_event(NOW), make_event(NOW + timedelta(seconds=cache.DELTA_TTL + 1))
     await add_recent(redis, [old])

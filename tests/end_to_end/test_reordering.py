@@ -120,7 +120,7 @@ async def stored(pool: Pool, people: PeopleReader) -> Stored:
 
 
 async def state_of(people: PeopleReader, person: Person) -> State:
-    state, degraded = await people.state(person)
+    state, degraded, _ = await people.state(person)
     assert degraded == []
     return state
 

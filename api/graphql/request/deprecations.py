@@ -2,27 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 from graphql import (
     EnumValueNode,
-    FieldNode,
     FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLEnumType,
     GraphQLInputObjectType,
-    GraphQLInterfaceType,
     GraphQLNamedType,
-    GraphQLObjectType,
     GraphQLSchema,
     ListValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
-    SelectionSetNode,
     ValueNode,
     get_named_type,
     type_from_ast,
 )
+
+from api.graphql.selected_fields import SelectedField, selected_fields
 
 MAX_VALUES: Final = 200  # JSON values of one variable that are looked at
 
@@ -41,17 +39,16 @@ class Deprecations:
         fragments: Mapping[str, FragmentDefinitionNode],
         operation: OperationDefinitionNode,
     ) -> None:
-        """Read a valid operation. Each fragment is walked once."""
-        reading = _Reading(schema, fragments)
-        reading.selections(operation.selection_set, schema.get_root_type(operation.operation))
+        """Read a valid operation."""
+        found = set(chain.from_iterable(map(_in_field, selected_fields(schema, fragments, operation))))
         self.variables: list[tuple[str, GraphQLInputObjectType]] = []
         for definition in operation.variable_definitions or ():
             kind = get_named_type(type_from_ast(schema, definition.type))
             if definition.default_value is not None:
-                reading.value(definition.default_value, kind)
+                found.update(_in_literal(definition.default_value, kind))
             if isinstance(kind, GraphQLInputObjectType) and _has_deprecated(kind):
                 self.variables.append((definition.variable.name.value, kind))
-        self.in_document = frozenset(reading.found)
+        self.in_document = frozenset(found)
 
     def used(self, variables: Mapping[str, Any]) -> frozenset[str]:
         """The deprecated parts that a request with these variables uses."""
@@ -61,61 +58,35 @@ class Deprecations:
         return self.in_document.union(inside)
 
 
-class _Reading:
-    """One walk over an operation."""
+def _in_field(selected: SelectedField) -> Iterator[str]:
+    """What is deprecated of a field and its arguments."""
+    node, parent, definition = selected
+    if parent is None or definition is None:  # `__typename`, `__schema`
+        return
+    name = f"{parent.name}.{node.name.value}"
+    if definition.deprecation_reason is not None:
+        yield name
+    for sent in node.arguments or ():
+        argument = definition.args[sent.name.value]
+        if argument.deprecation_reason is not None:
+            yield f"{name}({sent.name.value}:)"
+        yield from _in_literal(sent.value, get_named_type(argument.type))
 
-    def __init__(self, schema: GraphQLSchema, fragments: Mapping[str, FragmentDefinitionNode]) -> None:
-        self._schema, self._fragments = schema, fragments
-        self._walked: set[str] = set()
-        self.found: set[str] = set()
 
-    def selections(self, node: SelectionSetNode, parent: GraphQLNamedType | None) -> None:
-        for selection in node.selections:
-            if isinstance(selection, FieldNode):
-                self._field(selection, parent)
-            elif isinstance(selection, FragmentSpreadNode):
-                self._spread(selection.name.value)
-            else:
-                inline: Any = selection
-                condition = inline.type_condition
-                inner = self._schema.type_map.get(condition.name.value) if condition else parent
-                self.selections(inline.selection_set, inner)
-
-    def _spread(self, name: str) -> None:
-        if name not in self._walked:
-            self._walked.add(name)
-            fragment = self._fragments[name]
-            self.selections(fragment.selection_set, self._schema.type_map.get(fragment.type_condition.name.value))
-
-    def _field(self, node: FieldNode, parent: GraphQLNamedType | None) -> None:
-        fields = parent.fields if isinstance(parent, GraphQLObjectType | GraphQLInterfaceType) else {}
-        definition = fields.get(node.name.value)
-        if parent is None or definition is None:  # `__typename`, `__schema`
-            return
-        name = f"{parent.name}.{node.name.value}"
-        if definition.deprecation_reason is not None:
-            self.found.add(name)
-        for sent in node.arguments or ():
-            argument = definition.args[sent.name.value]
-            if argument.deprecation_reason is not None:
-                self.found.add(f"{name}({sent.name.value}:)")
-            self.value(sent.value, get_named_type(argument.type))
-        if node.selection_set is not None:
-            self.selections(node.selection_set, get_named_type(definition.type))
-
-    def value(self, node: ValueNode, kind: GraphQLNamedType | None) -> None:
-        if isinstance(node, ListValueNode):
-            for each in node.values:
-                self.value(each, kind)
-        elif isinstance(node, EnumValueNode) and isinstance(kind, GraphQLEnumType):
-            if kind.values[node.value].deprecation_reason is not None:
-                self.found.add(f"{kind.name}.{node.value}")
-        elif isinstance(node, ObjectValueNode) and isinstance(kind, GraphQLInputObjectType):
-            for given in node.fields:
-                field = kind.fields[given.name.value]
-                if field.deprecation_reason is not None:
-                    self.found.add(f"{kind.name}.{given.name.value}")
-                self.value(given.value, get_named_type(field.type))
+def _in_literal(node: ValueNode, kind: GraphQLNamedType | None) -> Iterator[str]:
+    """The deprecated fields and enum values in a literal."""
+    if isinstance(node, ListValueNode):
+        for each in node.values:
+            yield from _in_literal(each, kind)
+    elif isinstance(node, EnumValueNode) and isinstance(kind, GraphQLEnumType):
+        if kind.values[node.value].deprecation_reason is not None:
+            yield f"{kind.name}.{node.value}"
+    elif isinstance(node, ObjectValueNode) and isinstance(kind, GraphQLInputObjectType):
+        for given in node.fields:
+            field = kind.fields[given.name.value]
+            if field.deprecation_reason is not None:
+                yield f"{kind.name}.{given.name.value}"
+            yield from _in_literal(given.value, get_named_type(field.type))
 
 
 @cache

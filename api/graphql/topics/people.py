@@ -157,7 +157,7 @@ class User(Node):
     )
     async def rfm(self, info: Info) -> Rfm | None:
         """The figures as of now, scored by the quintiles in the bundle that serves."""
-        state, _ = await info.context.people.state(self.person)
+        state = (await info.context.people.state(self.person)).state
         value = rfm(state, int(clock.now().timestamp()))
         if value is None:
             return None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bus.webhook import Webhook, open_webhook
+from bus.webhook import Webhook, webhook_client
 from core import clock
 from core.uploads import ItemPatch
 from db import purges
@@ -46,8 +46,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def webhook(receiver: Receiver) -> AsyncIterator[Webhook]:
-    async with open_webhook(receiver.url, [b"k" * 24]) as opened:
-        yield opened
+    async with webhook_client() as client:
+        yield Webhook(client, receiver.url, [b"k" * 24])
 
 
 async def new_keys(pool: Pool) -> set[str]:

@@ -46,7 +46,7 @@ async def people(pool: Pool, redis: Redis) -> PeopleReader:
 
 
 async def lines(people: PeopleReader, person: Person) -> int:
-    state, degraded = await people.state(person)
+    state, degraded, _ = await people.state(person)
     assert degraded == []
     return state.lines
 

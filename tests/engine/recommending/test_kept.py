@@ -107,7 +107,7 @@ async def home(gateway: Gateway, wanted: ListRequest = HOME, person: Person = AN
 
 
 async def state_of(gateway: Gateway, person: Person = ANNA) -> State:
-    state, degraded = await gateway.people.state(person)
+    state, degraded, _ = await gateway.people.state(person)
     assert degraded == []
     return state
 

@@ -17,7 +17,7 @@ from db.items import upsert_items
 from db.postgres import Pool
 from db.users import upsert_users
 from engine.catalogue.catalogue import Catalogue
-from engine.recommending.people import LONG_DELTA, Degradation, PeopleReader, PersonLoader
+from engine.recommending.people import LONG_DELTA, Degradation, PeopleReader, PersonLoader, PersonState
 from ml.state import State
 from tests.faults import eventually
 
@@ -52,7 +52,7 @@ def people(pool: Pool, redis: Redis, catalogue: Catalogue) -> PeopleReader:
 
 
 async def state_of(people: PeopleReader, person: Person = ANNA) -> State:
-    state, degraded = await people.state(person)
+    state, degraded, _ = await people.state(person)
     assert degraded == []
     return state
 
@@ -111,7 +111,7 @@ async def test_a_damaged_base_is_rebuilt(people: PeopleReader, pool: Pool, redis
 async def test_without_redis_the_history_is_read_and_the_state_is_degraded(pool: Pool, catalogue: Catalogue) -> None:
     await insert_events(pool, [bought("old")])
     async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as unreachable:
-        state, degraded = await PeopleReader(pool, unreachable, catalogue).state(ANNA)
+        state, degraded, _ = await PeopleReader(pool, unreachable, catalogue).state(ANNA)
     assert state.lines == 1
     assert degraded == [Degradation.NO_CACHE]
 
@@ -121,7 +121,7 @@ async def test_without_redis_and_postgres_nobody_is_known(pool: Pool, catalogue:
     await pool.close()
     async with connect_redis("redis://127.0.0.1:1/0", timeout=0.2) as unreachable:
         people = PeopleReader(pool, unreachable, catalogue)
-        state, degraded = await people.state(ANNA)
+        state, degraded, _ = await people.state(ANNA)
         assert (state.lines, degraded) == (0, [Degradation.NO_CACHE, Degradation.NO_HISTORY])
         assert not await people.known(ANNA, state)
 
@@ -147,7 +147,7 @@ async def test_readers_who_find_no_base_at_the_same_time_build_it_once(
         people = PeopleReader(cast(Any, _HeldBack(connection, all_waiting)), redis, catalogue)
         async with asyncio.timeout(5):
             states = await asyncio.gather(*(people.state(ANNA) for _ in range(readers)))
-    assert {state.lines for state, _ in states} == {39}
+    assert {state.lines for state, _, _ in states} == {39}
     assert len([query for query in queries if "FROM events" in query]) == 1
 
 
@@ -170,7 +170,7 @@ async def test_a_reader_that_is_cancelled_does_not_stop_the_others(people: Peopl
     first, second = (asyncio.create_task(people.state(ANNA)) for _ in range(2))
     await asyncio.wait([first], timeout=0.001)
     first.cancel()
-    state, degraded = await second
+    state, degraded, _ = await second
     assert (state.lines, degraded) == (1, [])
 
 
@@ -248,7 +248,7 @@ class HeldReader:
         self.released = asyncio.Event()
         self.reads = 0
 
-    async def state(self, person: Person) -> tuple[State, list[Degradation]]:
+    async def state(self, person: Person) -> PersonState:
         self.reads += 1
         self.begun.set()
         try:
@@ -256,7 +256,7 @@ class HeldReader:
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-        return State.empty(), []
+        return PersonState(State.empty(), [])
 
 
 async def test_a_field_that_is_cancelled_leaves_the_reading_to_the_next() -> None:

@@ -47,7 +47,7 @@ def people(pool: Pool, redis: Redis, catalogue: Catalogue) -> PeopleReader:
 
 
 async def state_of(people: PeopleReader, person: Person = ANNA) -> State:
-    state, degraded = await people.state(person)
+    state, degraded, _ = await people.state(person)
     assert degraded == []
     return state
 

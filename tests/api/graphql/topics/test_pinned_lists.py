@@ -1,17 +1,20 @@
 """Pages of a list continue what the first page began; `among` ranks the items of a category page."""
 
+import asyncio
+import itertools
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
 
 from api.gateway import Gateway
 from core import clock
-from core.contract import Event, read_event
+from core.contract import Event, Person, read_event
 from core.errors import StoreUnavailable
 from core.uploads import Offer
-from db.cache import add_recent, forget_bases
+from db.cache import add_recent, forget_bases, person_keys
 from db.events import insert_events
 from db.items import remove_items, upsert_items
 from engine.recommending import people
@@ -26,8 +29,8 @@ LIST = """query ($id: ID! = "anna", $first: Int! = 5, $after: String, $among: [I
     modelVersion asOf nodes { id } edges { rank score reason { code } } pageInfo { hasNextPage endCursor } } } }"""
 
 
-def event(type: str, item: str, *, days: float = 0, **fields: Any) -> Event:
-    now = clock.now()
+def event(type: str, item: str, *, days: float = 0, at: datetime | None = None, **fields: Any) -> Event:
+    now = at or clock.now()
     raw = {
         "type": type, "itemId": item, "userId": "anna", "id": f"{type}-{item}-{days}",
         "occurredAt": (now - timedelta(days=days)).isoformat(), **fields,
@@ -115,8 +118,39 @@ async def test_a_list_that_has_begun_goes_on_when_redis_has_lost_the_state(
     async def away(*_: Any) -> None:
         raise StoreUnavailable("redis")
 
-    monkeypatch.setattr(people, "read_person_until", away)
+    monkeypatch.setattr(people, "read_person", away)
     assert await rest(ask, first) == whole[5:]
+
+
+async def test_events_that_were_received_before_a_list_began_and_come_after_do_not_change_its_order(
+    ask: Ask, shop: Gateway, trained: str
+) -> None:
+    random, number = Random(11), itertools.count()  # noqa: S311 - no secret
+
+    def some_events(least: int) -> list[Event]:
+        now = clock.now()
+        return [
+            event(
+                random.choice(("VIEW", "LIKE", "CLICK")), random.choice(SOLD), id=f"e{next(number)}",
+                at=now - timedelta(seconds=random.choice((0, 0.001, 1, 60, 3_600))),
+            )
+            for _ in range(random.randint(least, 4))
+        ]  # fmt: skip
+
+    orders = set[tuple[str, ...]]()
+    for run in range(200):
+        await add_recent(shop.redis, some_events(0))
+        first, whole, _ = await asyncio.gather(
+            listed(ask), listed_ids(ask, first=100), add_recent(shop.redis, some_events(1) if run % 2 else [])
+        )
+        pages = await rest(ask, first)
+        await add_recent(shop.redis, some_events(1))
+        again, _ = await asyncio.gather(rest(ask, first), add_recent(shop.redis, some_events(1)))
+        assert again == pages
+        orders.add(tuple(whole))
+        if run % 20 == 0:
+            await shop.redis.delete(person_keys(Person("user", "anna")).delta)
+    assert len(orders) > 50, "the events change other lists"
 
 
 async def test_a_merged_users_list_goes_on_after_an_event(ask: Ask, shop: Gateway, trained: str) -> None:
