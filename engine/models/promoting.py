@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from core.contract import check_id, check_reason
 from core.errors import InvalidInput
 from db.cache import hint_serving
-from db.jobs import Job, finish_job
+from db.jobs import REFRESH, Job, finish_job, request_once
 from db.postgres import Connection, transaction
 from db.serving import (
     Model,
@@ -70,6 +70,8 @@ async def decide_by_gate(
             await register_model(inside, baseline.model)
             await promote(inside, baseline.model.id, baseline.reason, baseline.evidence, decided_by)
         await finish_job(inside, job, model.id)
+        if verdict.promote or stands_in:
+            await request_once(inside, REFRESH, "after a promotion", decided_by)
     if verdict.promote or stands_in:
         await hint_serving(redis)
     return stands_in
@@ -102,6 +104,7 @@ async def promote_model(
         raise GateRefused(refusal, field="id")
     await _check(bundles, id)
     serving = await promote(pool, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
+    await request_once(pool, REFRESH, "after a promotion", decided_by)
     await hint_serving(redis)
     return serving
 
@@ -115,6 +118,7 @@ async def roll_back_model(pool: Connection, redis: Redis, bundles: Path, reason:
     if earlier is not None:
         await _check(bundles, earlier)
     serving = await roll_back(pool, check_reason(reason), decided_by)
+    await request_once(pool, REFRESH, "after a rollback", decided_by)
     await hint_serving(redis)
     return serving
 

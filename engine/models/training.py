@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import structlog
@@ -39,7 +40,15 @@ from ml.trainers import ReportProgress, Trained, trainer_for
 
 log = structlog.get_logger()
 
-Write = Callable[[Trained], Awaitable[Path]]
+
+class Writable(Protocol):
+    """What can be written as a bundle."""
+
+    def write(self, folder: Path, created_at: datetime) -> Path:
+        """Write the bundle below `folder`; returns its path."""
+
+
+Write = Callable[[Writable], Awaitable[Path]]
 Cut = Callable[[Log], tuple[Log, int | None]]  # the log to learn from, and the second at which the test span begins
 
 
@@ -52,6 +61,12 @@ class TrainingOutcome:
     verdict: Verdict
     warning: str | None = None  # what is odd about the purchases
     baseline: Path | None = None  # the bundle of the best baseline, if that serves in place of the refused model
+    refreshed: str | None = None  # the bundle that serves in place of these, with tables as of now
+
+    @property
+    def serves(self) -> bool:
+        """Whether the model, or a baseline in its place, serves from now on."""
+        return self.verdict.promote or self.baseline is not None
 
 
 class _StandIn(NamedTuple):
@@ -134,7 +149,7 @@ async def train(
 
         trained, warning = await _learn(pool, job.kind, cut, report_held, lake)
         judged = verdict(trained.evaluation)
-        async with _written(pool, held, (folder or stores.bundles).resolve()) as write:
+        async with written_bundles(pool, held, (folder or stores.bundles).resolve()) as write:
             path = await write(trained.with_gate(judged.document()))
             stands_in = None
             if not judged.promote and not await trained_model_serves(pool):
@@ -161,11 +176,11 @@ async def _learn(
 
 
 @asynccontextmanager
-async def _written(pool: Pool, held: HeldJob, folder: Path) -> AsyncIterator[Write]:
+async def written_bundles(pool: Pool, held: HeldJob, folder: Path) -> AsyncIterator[Write]:
     """Writes bundles below the folder in a thread. When the block fails, those that are not registered are deleted."""
     paths: list[Path] = []
 
-    def write_held(trained: Trained) -> Path:
+    def write_held(trained: Writable) -> Path:
         path = trained.write(folder, clock.now())
         paths.append(path)
         if held.lost:  # the block has ended
