@@ -82,8 +82,8 @@ class Model(Node):
 
 @strawberry.enum(
     description="A decision about a model. PROMOTED: it serves from then on. REFUSED: the gate did not let it serve."
-    " ROLLED_BACK: the model that served before it serves again. REFRESHED: what serves got tables as of now; its weights"
-    " are the same."
+    " ROLLED_BACK: the model that served before it serves again. REFRESHED: what serves got tables as of"
+    " now; its weights are the same."
 )
 class DecisionAction(StrEnum):
     """The kind of a decision."""

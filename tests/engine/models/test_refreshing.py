@@ -134,7 +134,7 @@ async def test_a_refresh_that_changes_nothing_is_no_decision(
     pool: Pool, stores: Stores, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = clock.now()
-    monkeypatch.setattr(refreshing.clock, "now", lambda: now)
+    monkeypatch.setattr(clock, "now", lambda: now)
     await small_shop(pool, now)
     await promote(pool, await old_model(pool, folder, now), "first", {}, "ada")
     made = await refresh_tables(pool, stores, await leased(pool))
@@ -157,7 +157,7 @@ async def test_a_rollback_leads_to_the_model_before_and_not_to_older_tables(
     fresh_first = await refresh_tables(pool, stores, await leased(pool))
     await promote(pool, second, "better", {}, "gate")
     for days in (1, 2):
-        monkeypatch.setattr(refreshing.clock, "now", lambda days=days: now + timedelta(days=days))
+        monkeypatch.setattr(clock, "now", lambda days=days: now + timedelta(days=days))
         assert await refresh_tables(pool, stores, await leased(pool))
     assert await bundle_before(pool) == fresh_first
     assert (await roll_back(pool, "worse", "ada")).bundle == fresh_first
@@ -173,7 +173,7 @@ async def test_tables_that_were_refreshed_again_are_not_kept_as_having_served(
     await promote(pool, old, "first", {}, "ada")
     made = []
     for days in range(1, 4):
-        monkeypatch.setattr(refreshing.clock, "now", lambda days=days: now + timedelta(days=days))
+        monkeypatch.setattr(clock, "now", lambda days=days: now + timedelta(days=days))
         made.append(await refresh_tables(pool, stores, await leased(pool)))
     assert await prunable_bundles(pool, 1, now - timedelta(days=90)) == made[:-1]
     assert old not in await prunable_bundles(pool, 1, now - timedelta(days=90)), "it was promoted lately"

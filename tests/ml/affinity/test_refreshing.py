@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,9 @@ def new_item(log: Log, at: int) -> Log:
         "order": int(log.order.max()) + 1 + np.arange(len(people)),
         "quantity": np.ones(len(people), np.int32),
     }
-    columns = {name: np.concatenate([getattr(log, name), column]) for name, column in more.items()}
-    return Log.of(
-        people=log.people, numbers=np.append(log.numbers, np.uint32(number)), item_ids=[*log.item_ids, "new"], **columns
-    )
+    columns: dict[str, Any] = {name: np.concatenate([getattr(log, name), column]) for name, column in more.items()}
+    numbers = np.append(log.numbers, np.uint32(number))
+    return Log.of(people=log.people, numbers=numbers, item_ids=[*log.item_ids, "new"], **columns)
 
 
 def candidates(universe: Universe, log: Log, person: int, as_of: int) -> set[int]:
