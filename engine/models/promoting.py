@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from core.contract import check_id, check_reason
 from core.errors import InvalidInput
+from db.anchors import pin_anchor
 from db.cache import hint_serving
 from db.jobs import REFRESH, Job, finish_job, request_once
 from db.postgres import Connection, transaction
@@ -55,11 +56,14 @@ async def decide_by_gate(
     evidence: dict[str, Any],
     decided_by: str,
     baseline: Baseline | None = None,
+    *,
+    pins: bool = False,
 ) -> bool:
     """Register the model of a leased job and promote or refuse it, in the transaction that ends the job.
 
-    The best baseline serves in place of a refused model, unless a trained model serves. Returns whether it does. Raises
-    LeaseLost when another worker has taken the job; nothing is registered in that case.
+    The best baseline serves in place of a refused model, unless a trained model serves. Returns whether it does. With
+    `pins` a promoted model becomes the anchor. What serves anew is refreshed by a job of its own. Raises LeaseLost when
+    another worker has taken the job; nothing is registered in that case.
     """
     stands_in = False
     async with transaction(pool) as inside:
@@ -69,6 +73,8 @@ async def decide_by_gate(
             stands_in = True
             await register_model(inside, baseline.model)
             await promote(inside, baseline.model.id, baseline.reason, baseline.evidence, decided_by)
+        if pins:
+            await pin_anchor(inside, model.id)
         await finish_job(inside, job, model.id)
         if verdict.promote or stands_in:
             await request_once(inside, REFRESH, "after a promotion", decided_by)

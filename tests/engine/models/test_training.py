@@ -195,7 +195,7 @@ BUSY = f"""{QUICK}
 import time
 from engine.models import training
 def busy(cut):
-    def stand_in(log, second, report):
+    def stand_in(log, second, report, rivals):
         while True:
             report("busy", 0, 2)
             time.sleep(0.05)
