@@ -54,7 +54,7 @@ def test_every_refusal_has_its_reason(judged: Evaluation, reason: str) -> None:
 def rivalled(**rivals: Score) -> Evaluation:
     """A candidate that is ahead of every baseline, beside versions that served, each with NDCG@10 of .3."""
     judged = evaluation()
-    return replace(judged, rivals=rivals, methods=judged.methods | dict.fromkeys(rivals, {"ndcg_at_10": RIVAL}))
+    return replace(judged, rivals=rivals, methods=judged.methods | {name: {"ndcg_at_10": RIVAL} for name in rivals})
 
 
 @pytest.mark.parametrize("name", ["champion", "anchor"])
