@@ -58,7 +58,9 @@ class Evaluation:
         protocol = (
             "first order after the cut of each person with an earlier one, foretold as of the visit: the moment of that"
             " order, from the person's own events before it and, of everybody else, from nothing after the cut; items"
-            " are the best supported before the cut, orders seen through them; every one of them is ranked; what was"
+            " are the best supported before the cut, orders seen through them; every one of them is ranked; the tables of"
+            " every method are as of the cut, so up to the whole test span old, while those that serve are rebuilt every"
+            " day in the same way, with the same weights; what was"
             f" bought too recently to be wanted again at the visit is left out of the {self.candidate}'s list; 95 %"
             " bootstrap intervals over people"
         )

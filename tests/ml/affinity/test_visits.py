@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml.affinity import chance_fitting, training_lists, validation_lists
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import rank
-from ml.affinity.training_lists import candidate_features
+from ml.affinity.training_lists import CandidateFeatures, candidate_features
 from ml.baskets import all_baskets
 from ml.fallback import Fallback
 from ml.gate import verdict
@@ -19,10 +20,11 @@ from ml.log import Log, Signals
 from ml.masks import mask_of
 from ml.snapshot import best_supported, snapshot
 from ml.state import DISLIKE, EVENT
+from ml.universe import Universe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
-    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train
+    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train, training_spans
 
 MakeLog = Callable[..., Log]
 DAY = 86_400
@@ -133,3 +135,37 @@ def test_sequences_without_a_clock_or_rebuys_are_learned_and_serve_days_later(
         assert lists[0].scores[0] == pytest.approx(lists[1].scores[0], abs=0.1)
         assert lists[0].numbers[0] == lists[1].numbers[0]
         assert len(np.intersect1d(lists[0].numbers, lists[1].numbers)) >= 7
+
+
+def test_no_fit_reads_the_validation_span_and_calibration_reads_no_label_of_the_training_windows(
+    make_log: MakeLog, now: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, cut = make_log(people=30), now - 60 * DAY
+    config = replace(BRIEF, epochs=1)
+    visits: dict[str, list[int]] = {"fit": [], "calibration": [], "probability": []}
+    for name, module in (("fit", training_lists), ("calibration", validation_lists), ("probability", chance_fitting)):
+
+        def seen(log: Log, universe: Universe, person: int, as_of: int, name: str = name) -> CandidateFeatures | None:
+            visits[name].append(as_of)
+            return candidate_features(log, universe, person, as_of)
+
+        monkeypatch.setattr(module, "candidate_features", seen)
+    train(log, cut, ignored, config)
+    spans = training_spans(log.between(None, cut), cut, config)
+    assert min(start for start, _ in spans.training) <= min(visits["fit"])
+    assert max(visits["fit"]) < spans.validation_start
+    assert spans.validation_start <= min(visits["calibration"]) <= max(visits["calibration"]) < cut
+    before = [visit for visit in visits["probability"] if visit < cut]
+    assert spans.validation_start <= min(before)
+    assert max(before) + spans.validation[0].end - spans.validation[0].start <= cut, "their horizons end by the cut"
+
+
+def test_the_weights_are_the_same_whatever_happens_in_the_validation_span(make_log: MakeLog, now: int) -> None:
+    log, cut = make_log(people=30), now - 60 * DAY
+    config = replace(BRIEF, epochs=1)
+    start = training_spans(log.between(None, cut), cut, config).validation_start
+    late = (log.occurred >= start) & (log.occurred < cut)
+    other = np.where(late, (log.item + 7) % 80 + 1, log.item).astype(np.uint32)
+    one, two = (train(each, cut, ignored, config) for each in (log, replace(log, item=other)))
+    np.testing.assert_array_equal(one.network.kernels[0], two.network.kernels[0])
+    assert not np.array_equal(one.network.biases[-1], two.network.biases[-1]), "the calibration reads it"
