@@ -98,6 +98,12 @@ class Universe:
         known: NDArray[np.bool_] = (self.column("rebuy")[rows] >= REBOUGHT) & (rows < len(self.numbers))
         return known
 
+    def rows_in_order(self, bought: NDArray[Any]) -> NDArray[np.int32]:
+        """The rows of a person's items (ITEM) that are in the universe, the one that was bought last at the end."""
+        rows = self.rows(bought["item"][np.lexsort((bought["item"], bought["last"]))])
+        known: NDArray[np.int32] = rows[rows < len(self.numbers)]
+        return known
+
     def column(self, name: str) -> NDArray[np.float32]:
         """(n + 1,) one of COLUMNS."""
         return COLUMNS.read(self.columns, name)

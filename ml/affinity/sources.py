@@ -104,15 +104,11 @@ def _next(history: History) -> Said:
 
 
 def _sequence(history: History) -> Said:
-    """What comes after all that the person bought, by the sequence net: how much likelier it is than by chance."""
-    universe, bought = history.universe, history.state.bought
+    """What comes after all that the person bought, by the sequence net: the log of how much likelier than by chance."""
+    universe = history.universe
     items = len(universe.numbers)
     scores = np.zeros(items + 1, np.float32)
-    if universe.sequence is None or not len(bought):
-        return Said(scores, np.empty(0, np.intp))
-    rows = universe.rows(bought["item"][np.lexsort((bought["item"], bought["last"]))])
-    rows = rows[rows < items]
-    if not len(rows):
+    if universe.sequence is None or not len(rows := universe.rows_in_order(history.state.bought)):
         return Said(scores, np.empty(0, np.intp))
     np.maximum(universe.sequence.scores(rows) + np.float32(np.log(items)), 0, out=scores[:-1])
     return Said(scores, np.flatnonzero(scores > 0))

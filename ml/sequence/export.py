@@ -69,4 +69,4 @@ def check_parity(model: SequenceModel, net: SequenceNet, histories: Sequence[Row
 def _keras_logits(model: SequenceModel, rows: Rows, length: int) -> Floats:
     items = np.pad(rows, (0, length - len(rows)))[None]
     logits = model({"items": items, "places": np.array([len(rows) - 1], np.int32)}, training=False)
-    return _array(logits)[0]
+    return _array(logits[0])
