@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from core.errors import PenchantError
 from ml.sequence.fitting import SequenceModel
@@ -44,7 +43,7 @@ def exported(model: SequenceModel) -> SequenceNet:
 
 
 def _array(weights: Any) -> Floats:
-    array: Floats = np.array(ops.convert_to_numpy(weights), np.float32)
+    array: Floats = np.asarray(weights, np.float32)
     return array
 
 
