@@ -249,10 +249,14 @@ class Watching(Concern):
 
 
 class Schedule(Concern):
-    """The daily training, which `penchant beat` starts."""
+    """The daily training and the daily refresh of what serves, which `penchant beat` starts."""
 
     retrain_daily: bool = Field(True, description="Whether a training is requested every day.")
     retrain_at: time = Field(time(3), description="Time of day, in UTC, of the daily training, as HH:MM.")
+    refresh_daily: bool = Field(
+        True, description="Whether the tables of what serves are rebuilt every day, with the same weights."
+    )
+    refresh_at: time = Field(time(2), description="Time of day, in UTC, of the daily refresh, as HH:MM.")
 
 
 class Bundles(Concern):

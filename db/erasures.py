@@ -138,10 +138,14 @@ async def outbox_holds_from_before(connection: Connection, since: datetime) -> b
 
 
 async def oldest_training(connection: Connection) -> datetime | None:
-    """When the training of the oldest bundle that serves began; None when no bundle serves."""
+    """When the training of the oldest bundle that serves began; None when no bundle serves.
+
+    Refreshed tables know nobody who was erased, but their weights are those of the model they come from.
+    """
     began: datetime | None = await connection.fetchval(
-        "SELECT min(least(created_at, started_at)) FROM serving JOIN models ON models.id = serving.bundle"
-        " LEFT JOIN training_jobs ON training_jobs.bundle = models.id"
+        "SELECT min(least(fitted.created_at, started_at)) FROM serving JOIN models ON models.id = serving.bundle"
+        " JOIN models AS fitted ON fitted.id = coalesce(models.refreshed_from, models.id)"
+        " LEFT JOIN training_jobs ON training_jobs.bundle = fitted.id WHERE slot <> 'anchor'"
     )
     return began
 

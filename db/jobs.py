@@ -10,6 +10,7 @@ from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
 AFFINITY = "affinity"  # the kind of training
+REFRESH = "refresh"  # the kind of job that rebuilds the tables of what serves
 LEASE = timedelta(minutes=2)
 MOST_LEASES = 3  # a job whose worker ended this often without a result is given up; orderly stops do not count
 ANNOUNCE_AGAIN_AFTER = timedelta(minutes=1)  # a job that waits longer while no trainer works is announced again
@@ -141,8 +142,8 @@ async def heartbeat(connection: Connection, job: Job, lease: timedelta = LEASE) 
     await change_held(connection, job, "lease_until = now() + $3", lease)
 
 
-async def finish_job(connection: Connection, job: Job, bundle: str) -> None:
-    """End the job with this registered bundle. Raises LeaseLost."""
+async def finish_job(connection: Connection, job: Job, bundle: str | None) -> None:
+    """End the job with this registered bundle; None when it made none. Raises LeaseLost."""
     await change_held(
         connection, job, "state = 'SUCCEEDED', finished_at = now(), lease_until = NULL, bundle = $3", bundle
     )

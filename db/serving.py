@@ -10,11 +10,14 @@ from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
 _SLOT = "main"  # the row of `serving` that gateways follow; the table has room for others
-Action = Literal["PROMOTED", "REFUSED", "ROLLED_BACK"]
+Action = Literal["PROMOTED", "REFUSED", "ROLLED_BACK", "REFRESHED"]
 
-_MODEL = "id, kind, created_at, digest, evaluation, registry_version, training, pruned_at"
+_MODEL = "id, kind, created_at, digest, evaluation, registry_version, training, pruned_at, refreshed_from"
 _SERVING = "bundle, generation, changed_at"
-_DECISION = "id, decided_at, action, bundle, previous, reason, evidence, decided_by"
+_DECISION = (
+    "id, decided_at, CASE WHEN refreshed THEN 'REFRESHED' ELSE action END AS action, bundle, previous, reason,"
+    " evidence, decided_by"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Model:
     registry_version: str | None
     training: dict[str, Any] = field(default_factory=dict)  # where it comes from; empty in models of earlier versions
     pruned_at: datetime | None = None  # when the files of its bundle were deleted
+    refreshed_from: str | None = None  # the model whose weights it has, with tables as of a later moment
 
     @property
     def baseline(self) -> str | None:
@@ -67,8 +71,8 @@ class Decision:
 async def register_model(connection: Connection, model: Model) -> None:
     """Register a written bundle; registering it again changes only its registry version."""
     await connection.execute(
-        "INSERT INTO models (id, kind, created_at, digest, evaluation, registry_version, training)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE"
+        "INSERT INTO models (id, kind, created_at, digest, evaluation, registry_version, training, refreshed_from)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE"
         " SET registry_version = coalesce(EXCLUDED.registry_version, models.registry_version)",
         model.id,
         model.kind,
@@ -77,6 +81,7 @@ async def register_model(connection: Connection, model: Model) -> None:
         model.evaluation,
         model.registry_version,
         model.training,
+        model.refreshed_from,
     )
 
 
@@ -114,11 +119,31 @@ async def refuse(
         await _record(inside, "REFUSED", _SLOT, bundle, serving, reason, evidence, decided_by)
 
 
+async def refresh(
+    connection: Connection, bundle: str, reason: str, evidence: Mapping[str, Any], decided_by: str
+) -> Serving:
+    """Let this bundle serve, which has the weights of what serves with newer tables, and record the decision."""
+    return await promote(connection, bundle, reason, evidence, decided_by, action="REFRESHED")
+
+
 async def bundle_before(connection: Connection) -> str | None:
-    """The bundle that served before the current one was promoted; None when there was none."""
+    """The bundle that served before the current model was promoted; None when there was none.
+
+    A bundle with refreshed tables is the same model as the one before: a rollback does not lead to older tables.
+    """
     bundle: str | None = await connection.fetchval(
-        "SELECT previous FROM decisions JOIN serving USING (slot, bundle)"
-        " WHERE slot = $1 AND action = 'PROMOTED' AND previous <> bundle ORDER BY id DESC LIMIT 1",
+        """
+        WITH versions AS (
+            SELECT model.id FROM serving
+            JOIN models AS now ON now.id = serving.bundle
+            JOIN models AS model ON coalesce(model.refreshed_from, model.id) = coalesce(now.refreshed_from, now.id)
+            WHERE slot = $1
+        )
+        SELECT previous FROM decisions
+        WHERE slot = $1 AND action = 'PROMOTED' AND NOT refreshed
+            AND bundle IN (SELECT id FROM versions) AND previous NOT IN (SELECT id FROM versions)
+        ORDER BY id DESC LIMIT 1
+        """,
         _SLOT,
     )
     return bundle
@@ -165,7 +190,7 @@ async def prunable_bundles(connection: Connection, keep: int, served_since: date
     """Bundles that may be deleted, oldest first.
 
     Those that are not among the newest `keep`, do not serve, are not what a rollback leads to, and have not served
-    since then.
+    since then; tables that were refreshed again do not count as having served.
     """
     before = await bundle_before(connection)
     rows = await connection.fetch(
@@ -176,7 +201,7 @@ async def prunable_bundles(connection: Connection, keep: int, served_since: date
             AND id NOT IN (SELECT bundle FROM serving)
             AND id IS DISTINCT FROM $2
             AND NOT EXISTS (
-                SELECT FROM decisions WHERE action <> 'REFUSED' AND decided_at >= $3
+                SELECT FROM decisions WHERE action <> 'REFUSED' AND NOT refreshed AND decided_at >= $3
                     AND (bundle = models.id OR previous = models.id)
             )
         ORDER BY created_at, id
@@ -277,7 +302,8 @@ async def _one_decision_at_a_time(connection: Connection) -> None:
 
 async def _record(connection: Connection, *values: Any) -> None:
     await connection.execute(
-        "INSERT INTO decisions (action, slot, bundle, previous, reason, evidence, decided_by)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO decisions (action, refreshed, slot, bundle, previous, reason, evidence, decided_by)"
+        " VALUES (CASE $1::text WHEN 'REFRESHED' THEN 'PROMOTED' ELSE $1 END, $1 = 'REFRESHED',"
+        " $2, $3, $4, $5, $6, $7)",
         *values,
     )

@@ -89,7 +89,7 @@ def _checks(evaluation: Evaluation, same_as: str | None) -> Iterator[Check]:
         same_as is None,
         None,
         None,
-        "it differs from what serves" if same_as is None else f"it is the same model as {same_as}, which serves",
+        "it differs from what serves" if same_as is None else f"it learned the same as {same_as}, which serves",
     )
     yield Check(
         "people",

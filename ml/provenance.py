@@ -2,13 +2,14 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml.log import Log
 
@@ -36,6 +37,14 @@ def data_identity(log: Log, cut: int) -> dict[str, Any]:
         "until": _moment(int(log.occurred.max())),
         "cut": _moment(cut),
     }
+
+
+def weights_identity(arrays: Sequence[NDArray[Any]]) -> str:
+    """The digest of a network's weights."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def code_identity(packages: Mapping[str, str]) -> dict[str, str]:

@@ -23,6 +23,10 @@ class Trained(Protocol):
         """Its metrics beside those of its baselines."""
 
     @property
+    def training(self) -> dict[str, Any]:
+        """Where it comes from: seed, settings, code, data, and the digest of its weights."""
+
+    @property
     def parity(self) -> float:
         """The largest difference of a probability between the trained network and the exported one."""
 
@@ -36,8 +40,14 @@ class Trained(Protocol):
         """Write the bundle below `folder`; returns its path."""
 
 
-# (log, cut in seconds or None for the trainer's own, report) -> result
-Trainer = Callable[[Log, int | None, ReportProgress], Trained]
+class Trainer(Protocol):
+    """Trains one kind of model."""
+
+    def __call__(self, log: Log, cut: int | None, report: ReportProgress, *, rivals: Mapping[str, Any]) -> Trained:
+        """Learn from the lines before the cut (seconds; None: the trainer's own), and evaluate.
+
+        `rivals` are opened models of this kind by name: the evaluation compares with them too.
+        """
 
 
 class UnknownKind(InvalidInput):

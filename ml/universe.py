@@ -33,6 +33,9 @@ class NextItems(Protocol):
     def scores(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         """(items,) after these rows of items, the newest last: logarithms of shares, which add up to 1."""
 
+    def of(self, rows: NDArray[np.int32]) -> "NextItems":
+        """The same for other items: the row of each among these, or `items` for one that it did not learn of."""
+
     def parts(self) -> dict[str, NDArray[Any]]:
         """Its arrays by their names in a bundle."""
 

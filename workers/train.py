@@ -1,4 +1,4 @@
-"""The task that carries out the oldest waiting training, or writes the lists that wait."""
+"""The task that carries out the oldest waiting training or refresh, or writes the lists that wait."""
 
 import asyncio
 import mmap
@@ -13,10 +13,11 @@ from bus.rabbitmq.publisher import RabbitPublisher
 from core.errors import PenchantError, StoreUnavailable
 from core.settings import Bundles, EventLake, Lists, Stores
 from core.stores import log_unavailable
-from db.jobs import AFFINITY
+from db.jobs import AFFINITY, REFRESH
 from db.list_jobs import LISTS
 from engine.many_lists.list_jobs import write_waiting_lists
 from engine.models.leases import TrainingStopped
+from engine.models.refreshing import refresh_waiting
 from engine.models.training import train_waiting
 from workers.observation import observed
 from workers.process import CONFIRM_TIMEOUT
@@ -60,8 +61,10 @@ async def _carry_out(stores: Stores, kind: str, lake: str | None, bundles: Bundl
     try:
         if kind == LISTS:
             await write_waiting_lists(stores, lists, stopping=_is_stopping)
-        else:
+            return
+        if kind != REFRESH:
             await train_waiting(stores, kind, lake, bundles, stopping=_is_stopping)
+        await refresh_waiting(stores, lake, stopping=_is_stopping)
     except TrainingStopped:
         log.info("training_stopped", kind=kind)
         await _notify_next(stores, kind)

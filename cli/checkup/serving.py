@@ -33,8 +33,9 @@ async def check_bundle(stores: Stores) -> list[Finding]:
         model = await model_by_id(pool, row.bundle) if row else None
         if row is None or model is None:
             return [await _why_none_serves(pool)]
-        decision = await decision_about(pool, model.id) if model.baseline else None
-    checked = await asyncio.to_thread(_check_files, stores, model)
+        fitted = await model_by_id(pool, model.refreshed_from) if model.refreshed_from else model
+        decision = await decision_about(pool, (fitted or model).id) if model.baseline else None
+    checked = await asyncio.to_thread(_check_files, stores, model, fitted or model)
     if decision is None or checked.verdict == "FAIL":
         return [checked]
     advice = "See `penchant models list`. Train again when there are more orders, with `penchant train`."
@@ -55,7 +56,8 @@ async def _why_none_serves(pool: Pool) -> Finding:
     return warn("bundle", f"{says}: no training has ended", "Load data and run `penchant train`.")
 
 
-def _check_files(stores: Stores, model: Model) -> Finding:
+def _check_files(stores: Stores, model: Model, fitted: Model) -> Finding:
+    """The files of what serves; its age is that of the training, `fitted`, whose weights it has."""
     folder = stores.bundles.resolve()
     try:
         bundle = AffinityModel.open(folder / model.id)
@@ -64,8 +66,9 @@ def _check_files(stores: Stores, model: Model) -> Finding:
         return fail("bundle", f"{error}", advice)
     if bundle.digest != model.digest:
         return fail("bundle", f"{model.id} is not the bundle that was registered", "Train again with `penchant train`.")
-    age = clock.now() - bundle.created_at
-    says = f"{model.id}, complete, {age.total_seconds() / 86_400:.1f} days old"
+    age = clock.now() - fitted.created_at
+    tables = f", with tables of {bundle.created_at:%F %R}" if model.refreshed_from else ""
+    says = f"{model.id}, complete, {age.total_seconds() / 86_400:.1f} days old{tables}"
     return warn("bundle", says, "Train again with `penchant train`.") if age > OLD else ok("bundle", says)
 
 

@@ -5,6 +5,7 @@ stopped (its job waits then), 2 the command is wrong, 3 a store cannot be reache
 """
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,11 +54,12 @@ def _lake_of_settings() -> str | None:
 
 async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lake: str | None) -> "TrainingOutcome":
     from cli.progress import stage_progress
-    from db.jobs import AFFINITY, LeaseLost, lease_job, request_once
+    from db.jobs import AFFINITY, REFRESH, LeaseLost, lease_job, request_once
     from db.lake.location import Lake
     from db.postgres import connect_pool
     from engine.models import leases
     from engine.models.leases import stopped_by_signals
+    from engine.models.refreshing import refresh_tables
     from engine.models.training import last_weeks
     from engine.models.training import train as carry_out
 
@@ -70,7 +72,12 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
             raise LeaseLost("A trainer took the job as soon as it was requested: its log and `jobs` say how it goes.")
         with stage_progress() as report:
             cut = _cut_by(holdout) if holdout else last_weeks
-            return await carry_out(pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY, lake=lake)
+            outcome = await carry_out(pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY, lake=lake)
+        refresh = await lease_job(pool, REFRESH, leases.LEASE) if outcome.serves else None
+        if refresh is None:  # nothing new serves, or a trainer took it
+            return outcome
+        made = await refresh_tables(pool, stores, refresh, folder=bundles, lake=lake, decided_by=BY)
+        return replace(outcome, refreshed=made)
 
 
 def _cut_by(holdout: Path) -> "Cut":
@@ -86,6 +93,7 @@ def _document(outcome: "TrainingOutcome") -> dict[str, Any]:
         "promoted": outcome.verdict.promote,
         "reason": outcome.verdict.reason,
         "baseline": outcome.baseline and outcome.baseline.name,
+        "refreshed": outcome.refreshed,
         "warning": outcome.warning,
         "evaluation": outcome.evaluation.document(),
     }
@@ -118,3 +126,5 @@ def _print(outcome: "TrainingOutcome") -> None:
         console.print(f"The best baseline serves instead: {best}, as {outcome.baseline.name}", highlight=False)
     elif not verdict.promote:
         console.print("The model that served before still serves.", highlight=False)
+    if outcome.refreshed:
+        console.print(f"It serves with tables as of now, as {outcome.refreshed}", highlight=False)

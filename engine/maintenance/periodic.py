@@ -1,4 +1,4 @@
-"""Periodic work in Postgres: due trainings, exports and lists, abandoned jobs, partitions, ended sign-ins, outboxes."""
+"""Periodic work in Postgres: due jobs and exports, abandoned jobs, partitions, ended sign-ins, outboxes."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -9,13 +9,14 @@ import structlog
 from core.settings import EventLake, Lists, Schedule
 from db.authorizations import delete_ended_families
 from db.events import MONTHS_AHEAD, ensure_partitions
-from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
+from db.jobs import AFFINITY, REFRESH, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
 from db.list_jobs import LISTS, claim_old_files, request_list_job
 from db.months import drop_empty_months
 from db.outbox import oldest_envelope_age
 from db.postgres import Pool
 from db.purges import delete_old_purges
+from db.serving import current_serving
 from engine.many_lists.wanted_lists import WantedLists
 
 log = structlog.get_logger()
@@ -40,7 +41,8 @@ async def do_periodic_work(pool: Pool, schedule: Schedule, lists: Lists, now: da
     if age is not None and age > OUTBOX_WARNING:
         log.warning("outbox_waits", seconds=round(age.total_seconds()))
     new = await _schedule_lists(pool, lists, now)
-    return sorted([*({*await unattended_kinds(pool), *await _schedule_training(pool, schedule, now)} - {*new}), *new])
+    due = {*await _schedule_training(pool, schedule, now), *await _schedule_refresh(pool, schedule, now)}
+    return sorted([*({*await unattended_kinds(pool), *due} - {*new}), *new])
 
 
 async def _schedule_training(pool: Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
@@ -49,6 +51,17 @@ async def _schedule_training(pool: Pool, schedule: Schedule, now: datetime) -> S
         return ()
     log.info("training_scheduled", period=period)
     return (AFFINITY,)
+
+
+async def _schedule_refresh(pool: Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
+    """Request the refresh of the day, if anything serves."""
+    period = due_period(schedule.refresh_at, now) if schedule.refresh_daily else None
+    if period is None or await current_serving(pool) is None:
+        return ()
+    if await schedule_job(pool, REFRESH, period, REQUESTED_BY) is None:
+        return ()
+    log.info("refresh_scheduled", period=period)
+    return (REFRESH,)
 
 
 async def _schedule_lists(pool: Pool, settings: Lists, now: datetime) -> Sequence[str]:

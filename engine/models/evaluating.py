@@ -16,6 +16,7 @@ from engine.models.learnable import check_learnable
 from engine.models.training import as_log, stored_purchases
 from ml.affinity.methods import ranker_method
 from ml.affinity.model import AffinityModel
+from ml.affinity.refreshing import as_of_cut
 from ml.baselines.boosted import require_package
 from ml.baselines.methods import METHODS, SLOW, baseline_methods
 from ml.baselines.returning import FORECASTS, OPTIONAL
@@ -104,9 +105,12 @@ def _compare(log: Log, versions: list[AffinityModel], question: Question, report
     numbers = best_supported(past.kept, ITEM_LIMIT)
     past = past.of_items(numbers)
     report("fitting the baselines", 0, 1)
-    methods = baseline_methods(past, snapshot(past, numbers, cut, clockless=clockless), question.methods)
+    universe = snapshot(past, numbers, cut, clockless=clockless)
+    methods = baseline_methods(past, universe, question.methods)
     report("fitting the baselines", 1, 1)
-    methods |= {version.id: ranker_method(version, clockless=clockless) for version in versions}
+    methods |= {
+        version.id: ranker_method(as_of_cut(version, past, universe), clockless=clockless) for version in versions
+    }
     measured = measure(log, numbers, cut, methods, seed=SEED, report=lambda done, of: report("evaluating", done, of))
     report("forecasting who orders again", 0, 1)
     forecasts = forecasts_document(log, cut, days, question.methods, SEED)

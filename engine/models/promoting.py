@@ -9,8 +9,9 @@ from redis.asyncio import Redis
 
 from core.contract import check_id, check_reason
 from core.errors import InvalidInput
+from db.anchors import pin_anchor
 from db.cache import hint_serving
-from db.jobs import Job, finish_job
+from db.jobs import REFRESH, Job, finish_job, request_once
 from db.postgres import Connection, transaction
 from db.serving import (
     Model,
@@ -55,11 +56,14 @@ async def decide_by_gate(
     evidence: dict[str, Any],
     decided_by: str,
     baseline: Baseline | None = None,
+    *,
+    pins: bool = False,
 ) -> bool:
     """Register the model of a leased job and promote or refuse it, in the transaction that ends the job.
 
-    The best baseline serves in place of a refused model, unless a trained model serves. Returns whether it does. Raises
-    LeaseLost when another worker has taken the job; nothing is registered in that case.
+    The best baseline serves in place of a refused model, unless a trained model serves. Returns whether it does. With
+    `pins` a promoted model becomes the anchor. What serves anew is refreshed by a job of its own. Raises LeaseLost when
+    another worker has taken the job; nothing is registered in that case.
     """
     stands_in = False
     async with transaction(pool) as inside:
@@ -69,7 +73,11 @@ async def decide_by_gate(
             stands_in = True
             await register_model(inside, baseline.model)
             await promote(inside, baseline.model.id, baseline.reason, baseline.evidence, decided_by)
+        if pins:
+            await pin_anchor(inside, model.id)
         await finish_job(inside, job, model.id)
+        if verdict.promote or stands_in:
+            await request_once(inside, REFRESH, "after a promotion", decided_by)
     if verdict.promote or stands_in:
         await hint_serving(redis)
     return stands_in
@@ -102,6 +110,7 @@ async def promote_model(
         raise GateRefused(refusal, field="id")
     await _check(bundles, id)
     serving = await promote(pool, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
+    await request_once(pool, REFRESH, "after a promotion", decided_by)
     await hint_serving(redis)
     return serving
 
@@ -115,6 +124,7 @@ async def roll_back_model(pool: Connection, redis: Redis, bundles: Path, reason:
     if earlier is not None:
         await _check(bundles, earlier)
     serving = await roll_back(pool, check_reason(reason), decided_by)
+    await request_once(pool, REFRESH, "after a rollback", decided_by)
     await hint_serving(redis)
     return serving
 

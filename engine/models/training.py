@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import structlog
@@ -30,6 +31,7 @@ from engine.models.learnable import check_learnable
 from engine.models.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
+from engine.models.rivals import Rivals, open_rivals
 from ml.bundle import Bundle, delete_bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict, why_baseline
@@ -39,7 +41,15 @@ from ml.trainers import ReportProgress, Trained, trainer_for
 
 log = structlog.get_logger()
 
-Write = Callable[[Trained], Awaitable[Path]]
+
+class Writable(Protocol):
+    """What can be written as a bundle."""
+
+    def write(self, folder: Path, created_at: datetime) -> Path:
+        """Write the bundle below `folder`; returns its path."""
+
+
+Write = Callable[[Writable], Awaitable[Path]]
 Cut = Callable[[Log], tuple[Log, int | None]]  # the log to learn from, and the second at which the test span begins
 
 
@@ -52,6 +62,12 @@ class TrainingOutcome:
     verdict: Verdict
     warning: str | None = None  # what is odd about the purchases
     baseline: Path | None = None  # the bundle of the best baseline, if that serves in place of the refused model
+    refreshed: str | None = None  # the bundle that serves in place of these, with tables as of now
+
+    @property
+    def serves(self) -> bool:
+        """Whether the model, or a baseline in its place, serves from now on."""
+        return self.verdict.promote or self.baseline is not None
 
 
 class _StandIn(NamedTuple):
@@ -132,20 +148,23 @@ async def train(
             held.check()
             report(stage, done, of)
 
-        trained, warning = await _learn(pool, job.kind, cut, report_held, lake)
-        judged = verdict(trained.evaluation)
-        async with _written(pool, held, (folder or stores.bundles).resolve()) as write:
+        rivals = await open_rivals(pool, stores.bundles.resolve())
+        trained, warning = await _learn(pool, job.kind, cut, report_held, lake, rivals)
+        judged = verdict(trained.evaluation, same_as=rivals.same_as(trained.training))
+        pins = judged.promote and rivals.replaces_anchor(trained.evaluation)
+        async with written_bundles(pool, held, (folder or stores.bundles).resolve()) as write:
             path = await write(trained.with_gate(judged.document()))
             stands_in = None
-            if not judged.promote and not await trained_model_serves(pool):
+            same = rivals.same_as(trained.training) is not None
+            if not judged.promote and not same and not await trained_model_serves(pool):
                 stands_in = await _best_baseline(trained, judged, write, report_held)
             held.check()
-            serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by)
+            serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by, pins=pins)
     return TrainingOutcome(path, trained.evaluation, judged, warning, stands_in.path if stands_in and serves else None)
 
 
 async def _learn(
-    pool: Pool, kind: str, cut: Cut, report: ReportProgress, lake: str | None
+    pool: Pool, kind: str, cut: Cut, report: ReportProgress, lake: str | None, rivals: Rivals
 ) -> tuple[Trained, str | None]:
     """Train in a thread, so that the lease is renewed meanwhile; and what is odd about the purchases."""
     report("reading the purchases", 0, 1)
@@ -155,17 +174,20 @@ async def _learn(
     report("reading the purchases", 1, 1)
 
     def learn() -> Trained:
-        return trainer_for(kind)(bought, second, report)  # imports TensorFlow, so only inside a training
+        compared = rivals.compared()
+        return trainer_for(kind)(
+            bought, second, report, rivals=compared
+        )  # imports TensorFlow, so only inside a training
 
     return await asyncio.to_thread(learn), warning
 
 
 @asynccontextmanager
-async def _written(pool: Pool, held: HeldJob, folder: Path) -> AsyncIterator[Write]:
+async def written_bundles(pool: Pool, held: HeldJob, folder: Path) -> AsyncIterator[Write]:
     """Writes bundles below the folder in a thread. When the block fails, those that are not registered are deleted."""
     paths: list[Path] = []
 
-    def write_held(trained: Trained) -> Path:
+    def write_held(trained: Writable) -> Path:
         path = trained.write(folder, clock.now())
         paths.append(path)
         if held.lost:  # the block has ended
@@ -208,6 +230,8 @@ async def _decide(
     judged: Verdict,
     stand_in: _StandIn | None,
     decided_by: str,
+    *,
+    pins: bool,
 ) -> bool:
     """Register the written bundles, in MLflow too, and let the gate decide; whether the baseline serves."""
     registry = await asyncio.to_thread(_registry, stores)
@@ -216,9 +240,11 @@ async def _decide(
     if stand_in is not None:
         other = await asyncio.to_thread(_registered, registry, job.kind, stand_in.path)
         baseline = Baseline(other, stand_in.reason, {"baseline": other.baseline, "refused": model.id, "job": job.id})
-    evidence = {name: model.evaluation[name] for name in ("ahead", "people", "tied", "parity")} | {"job": job.id}
+    evidence = {name: model.evaluation[name] for name in ("ahead", "rivals", "people", "tied", "parity")} | {
+        "job": job.id
+    }
     async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
-        stands_in = await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by, baseline)
+        stands_in = await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by, baseline, pins=pins)
     champion = model if judged.promote else baseline.model if baseline and stands_in else None
     if registry and champion and champion.registry_version:
         await asyncio.to_thread(_set_champion, registry, champion.registry_version)

@@ -15,6 +15,7 @@ LISTWISE = 0.04  # weight of the listwise part of the loss
 LAMBDA = 0.02  # weight of the part that follows NDCG
 TOP = 30  # candidates whose places that part looks at
 LEAST_VARIANCE = 1e-6  # a feature that varies less is constant: nothing can be learned from it
+STEPS = 16  # of fitting that TensorFlow makes in one call: small steps cost less than the call
 PART = 1_024  # lists whose features are widened to 64 bits at a time
 IGNORED = 1e12  # the variance given to it; with its own, another value in serving would drown all other features
 
@@ -107,7 +108,7 @@ def fit(
     model = build_ranker(mean, np.where(constant, IGNORED, variance + 1e-6), hidden)
     steps = max(1, -(-len(lists) // batch) * epochs)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    model.compile(keras.optimizers.Adam(schedule), ranking_loss)
+    model.compile(keras.optimizers.Adam(schedule), ranking_loss, steps_per_execution=STEPS)
     kept: dict[int, list[NDArray[np.float32]]] = {each: [] for each in stops or (epochs,)}
 
     def end_epoch(epoch: int, logs: object) -> None:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from ml.affinity.lifts import LONGEST
 from ml.affinity.ranking import Ranker, rank
+from ml.baselines.item_tables import ReadState
 from ml.evaluation import Method
 from ml.fallback import Fallback
 from ml.log import state_of
@@ -12,7 +13,7 @@ from ml.masks import mask_of
 from ml.state import Table
 
 
-def ranker_method(ranker: Ranker, *, clockless: bool = False) -> Method:
+def ranker_method(ranker: Ranker, read_state: ReadState = state_of, *, clockless: bool = False) -> Method:
     """The ranker as a method to be evaluated: all items of its universe except resting items.
 
     Without a clock the visit is taken to be a day later: what was bought a line ago was not bought just now.
@@ -25,7 +26,7 @@ def ranker_method(ranker: Ranker, *, clockless: bool = False) -> Method:
     def method(history: Table, as_of: int) -> NDArray[np.uint32]:
         return rank(
             ranker,
-            state_of(history, as_of),
+            read_state(history, as_of),
             as_of=as_of + later,
             allowed=everything,
             context=none,

@@ -1,11 +1,12 @@
 """Training of the affinity model: look back at earlier moments, fit a ranker to them, export it, evaluate it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -18,19 +19,22 @@ from ml.affinity.baseline_networks import SEQUENCE, baseline_network, baseline_u
 from ml.affinity.chance_fitting import Visited, check_chance, fit_chance
 from ml.affinity.chances import Chance
 from ml.affinity.methods import ranker_method
+from ml.affinity.model import AffinityModel
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import BY_CLOCK
 from ml.affinity.ranking import Ranker
+from ml.affinity.refreshing import as_of_cut
 from ml.affinity.sequence_lists import learn_sequence
 from ml.affinity.training_lists import TrainingLists, candidate_features, training_lists
 from ml.affinity.validation_lists import validation_lists
+from ml.baselines.item_tables import LastState
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.choosing import Choice, best_of
 from ml.clockless import is_clockless
 from ml.evaluation import Evaluation, evaluate
 from ml.log import Log, NothingToLearn
 from ml.metrics import tied
-from ml.provenance import code_identity, data_identity
+from ml.provenance import code_identity, data_identity, weights_identity
 from ml.rfm import rfm_edges
 from ml.sequence.lessons import may_help
 from ml.snapshot import best_supported, snapshot, with_complements
@@ -109,7 +113,7 @@ class TrainedAffinity(Ranker):
             training=self.training,
             chance=self.chance,
         )
-        model.AffinityModel.open(path)
+        AffinityModel.open(path)
         return path
 
 
@@ -135,8 +139,18 @@ class _Lesson(NamedTuple):
     clockless: bool  # see ml.clockless
 
 
-def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingConfig = DEFAULT) -> TrainedAffinity:
+def train(
+    log: Log,
+    cut: int | None,
+    report: ReportProgress,
+    config: TrainingConfig = DEFAULT,
+    *,
+    rivals: Mapping[str, AffinityModel] = MappingProxyType({}),
+) -> TrainedAffinity:
     """Learn from the lines before `cut` (seconds), evaluate on the later ones; the evaluated model may serve.
+
+    `rivals` are versions to compare with, by name. Each is evaluated as it would serve at the cut, with its weights and
+    tables as of then. One that learned from lines after the cut knows more than the others here.
 
     Without a cut the last `config.holdout` days of the log are for evaluation. Raises `NothingToLearn` when there are
     no purchases before the cut or no person came back, and `ExportDiffers`.
@@ -172,22 +186,30 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: TrainingCon
         "ndcg_at_10": choice.ndcg,
         "epochs": choice.name,
     }
+    states = LastState()  # every method is asked for the same person in turn
     evaluation = evaluate(
         log,
         numbers,
         cut,
         {
-            RANKER: ranker_method(Ranker(universe, network), clockless=clockless),
-            **baseline_methods(past, universe),
+            RANKER: ranker_method(Ranker(universe, network), states, clockless=clockless),
+            **{
+                name: ranker_method(as_of_cut(rival, past, universe), states, clockless=clockless)
+                for name, rival in rivals.items()
+            },
+            **baseline_methods(past, universe, read_state=states),
         },
         candidate=RANKER,
         baselines=BASELINES,
         seed=config.seed,
         report=lambda done, of: report("evaluating", done, of),
         tied=equal,
+        rivals=tuple(rivals),
     )
     id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
     chance = _fitted_chance(network, lesson)
+    learned = universe.sequence.parts().values() if universe.sequence else ()
+    training["weights_sha256"] = weights_identity((*network.kernels, *network.biases, *learned))
     return TrainedAffinity(
         universe,
         network,

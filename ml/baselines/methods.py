@@ -6,7 +6,7 @@ from functools import partial
 from ml.baselines.counting import decayed_frequency, personal_frequency, popularity
 from ml.baselines.ease import ease
 from ml.baselines.item_knn import item_knn
-from ml.baselines.item_tables import ItemTable, LastState, table_method
+from ml.baselines.item_tables import ItemTable, LastState, ReadState, table_method
 from ml.baselines.ordering import Numbers
 from ml.baselines.sequence_net import sequence_net
 from ml.baselines.sequential_rules import sequential_rules
@@ -36,10 +36,12 @@ BASELINES = (*COUNTS, *TABLES)  # of the gate; the simplest first
 METHODS = (*BASELINES, *OTHERS)
 
 
-def baseline_methods(past: Log, universe: Universe, names: Collection[str] = BASELINES) -> dict[str, Method]:
+def baseline_methods(
+    past: Log, universe: Universe, names: Collection[str] = BASELINES, read_state: ReadState | None = None
+) -> dict[str, Method]:
     """Baselines over the items of a universe, fitted on the lines before its moment, to be evaluated."""
     counts = {name: partial(count, universe) for name, count in COUNTS.items() if name in names}
-    states = LastState()
+    states = read_state or LastState()
     tables = {
         name: table_method(universe, fit(past, universe), states) for name, fit in TABLES.items() if name in names
     }

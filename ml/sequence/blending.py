@@ -37,6 +37,20 @@ class SequenceBlend:
             scores = _log_softmax(scores + self.weight * _log_rules(self.rules, rows))
         return scores
 
+    def of(self, rows: Rows) -> "SequenceBlend":
+        """The same for other items: the row of each among these, or `items` for one that it did not learn of.
+
+        Such an item gets the mean vector, so that it is never likelier than by chance, and no rule names it.
+        """
+        known = rows < self.items
+        vectors = np.concatenate([self.net.vectors, self.net.vectors.mean(axis=0, keepdims=True)])
+        place = np.full(self.items + 1, len(rows), np.int32)
+        place[rows[known]] = np.flatnonzero(known)
+        kept = np.append(np.minimum(rows, self.items), self.items)
+        named = place[self.rules.rows[kept]]
+        scores = np.where(named < len(rows), self.rules.scores[kept], np.float32(0))
+        return replace(self, net=replace(self.net, vectors=vectors[kept[:-1]]), rules=LineRules(named, scores))
+
     def parts(self) -> dict[str, NDArray[Any]]:
         """The arrays by their names in a bundle."""
         return self.net.parts() | {

@@ -1,5 +1,6 @@
 """The gate refuses what only chance, or nothing, makes better; each refusal says why."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from ml.evaluation import Evaluation, Score
 from ml.gate import LEAST_PEOPLE, verdict, why_baseline
 from ml.metrics import tied
 
+RIVAL = Score(0.3, 0.2, 0.4)
 CLEAR, UNSURE, BEHIND = Score(0.05, 0.02, 0.08), Score(0.05, -0.01, 0.11), Score(-0.05, -0.08, -0.02)
 
 
@@ -47,6 +49,52 @@ def test_every_refusal_has_its_reason(judged: Evaluation, reason: str) -> None:
     refused = verdict(judged)
     assert not refused.promote
     assert refused.reason.startswith(reason)
+
+
+def rivalled(**rivals: Score) -> Evaluation:
+    """A candidate that is ahead of every baseline, beside versions that served, each with NDCG@10 of .3."""
+    judged = evaluation()
+    return replace(judged, rivals=rivals, methods=judged.methods | {name: {"ndcg_at_10": RIVAL} for name in rivals})
+
+
+@pytest.mark.parametrize("name", ["champion", "anchor"])
+def test_a_model_may_not_be_clearly_worse_than_a_version_that_served(name: str) -> None:
+    close, worse = Score(-0.001, -0.0029, 0.001), Score(0.001, -0.0031, 0.005)
+    assert verdict(rivalled(**{name: close})).promote
+    refused = verdict(rivalled(**{name: worse}))
+    assert not refused.promote
+    assert refused.reason.startswith(f"may be worse than what served before: NDCG@10 +0.0010 against the {name}, 95 %")
+    assert not verdict(rivalled(**{name: Score(0.1, float("nan"), 0.2)})).promote
+    other = {"champion": close, "anchor": close, name: worse}
+    assert [check.name for check in verdict(rivalled(**other)).checks if not check.passed] == [f"not_behind_{name}"]
+
+
+def test_a_model_that_learned_the_same_as_what_serves_is_no_promotion() -> None:
+    refused = verdict(evaluation(), same_as="affinity-1")
+    assert not refused.promote
+    assert refused.reason == "no new model: it learned the same as affinity-1, which serves. Nothing changes"
+
+
+def test_the_document_has_every_check_with_its_value_limit_and_words() -> None:
+    judged = replace(evaluation(popularity=UNSURE), tied=float("nan"))
+    document = verdict(judged).document()
+    assert document["verdict"] == "REFUSED"
+    assert document["summary"] == verdict(judged).reason
+    checks = {check["name"]: check for check in document["checks"]}
+    assert list(checks) == [
+        "new",
+        "people",
+        "ties",
+        "ahead_of_popularity",
+        "ahead_of_personal_frequency",
+        "ahead_of_decayed_frequency",
+    ]
+    assert {name for name, check in checks.items() if not check["passed"]} == {"ties", "ahead_of_popularity"}
+    assert (checks["people"]["value"], checks["people"]["limit"]) == (100, LEAST_PEOPLE)
+    assert (checks["ahead_of_popularity"]["value"], checks["ahead_of_popularity"]["limit"]) == (-0.01, 0.0)
+    assert checks["ties"]["value"] is None, "JSON has no NaN"
+    json.dumps(document, allow_nan=False)
+    assert verdict(evaluation()).document()["verdict"] == "PROMOTED"
 
 
 def test_the_best_baseline_is_the_one_with_the_highest_metric_and_of_equals_the_simplest() -> None:

@@ -52,6 +52,10 @@ class Model(Node):
         description="When its files were deleted, because it was old; it cannot be promoted any more. Null while they"
         " are kept."
     )
+    refreshed_from: strawberry.ID | None = strawberry.field(
+        description="The model whose weights and evaluation these are, with tables as of a later moment; null for a"
+        " model with the tables of its training."
+    )
     decision: "Decision | None" = strawberry.field(
         description="The newest decision about this model: whether it was promoted or refused, and why. Null before the"
         " first."
@@ -71,13 +75,15 @@ class Model(Node):
             baseline=record.baseline,
             training=JSON(record.training),
             deleted_at=record.pruned_at,
+            refreshed_from=None if record.refreshed_from is None else strawberry.ID(record.refreshed_from),
             decision=None if decision is None else Decision.of(decision),
         )
 
 
 @strawberry.enum(
     description="A decision about a model. PROMOTED: it serves from then on. REFUSED: the gate did not let it serve."
-    " ROLLED_BACK: the model that served before it serves again."
+    " ROLLED_BACK: the model that served before it serves again. REFRESHED: what serves got tables as of"
+    " now; its weights are the same."
 )
 class DecisionAction(StrEnum):
     """The kind of a decision."""
@@ -85,6 +91,7 @@ class DecisionAction(StrEnum):
     PROMOTED = "PROMOTED"
     REFUSED = "REFUSED"
     ROLLED_BACK = "ROLLED_BACK"
+    REFRESHED = "REFRESHED"
 
 
 @strawberry.type(description="A decision to promote a model, to refuse it, or to roll back to it.")

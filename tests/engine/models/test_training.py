@@ -195,7 +195,7 @@ BUSY = f"""{QUICK}
 import time
 from engine.models import training
 def busy(cut):
-    def stand_in(log, second, report):
+    def stand_in(log, second, report, rivals):
         while True:
             report("busy", 0, 2)
             time.sleep(0.05)
@@ -330,8 +330,8 @@ async def test_bundles_of_a_training_that_is_stopped_before_its_decision_are_del
             return path
 
     async def stopped() -> None:
-        async with hold(pool, leased) as held, training._written(pool, held, tmp_path / "bundles") as write:
-            assert (await write(Written())).exists()  # type: ignore[arg-type]
+        async with hold(pool, leased) as held, training.written_bundles(pool, held, tmp_path / "bundles") as write:
+            assert (await write(Written())).exists()
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):

@@ -1,0 +1,91 @@
+"""A model with tables as of now: weights, calibration and evaluation stay as they were tested, all else is rebuilt.
+
+Tables are neighbours, rules, popularity, known items, item columns, complements and the edges of RFM scores. Those of a
+training are as of its cut: what was first sold after it would be no candidate.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.affinity import model
+from ml.affinity.baseline_networks import baseline_universe
+from ml.affinity.model import AffinityModel
+from ml.affinity.ranking import Ranker
+from ml.clockless import is_clockless
+from ml.log import Log, NothingToLearn
+from ml.provenance import data_identity
+from ml.rfm import rfm_edges
+from ml.snapshot import best_supported, snapshot, with_complements
+from ml.universe import Universe
+
+ITEM_LIMIT = 10_000  # of a model that does not say with how many items it was trained
+
+
+@dataclass(frozen=True, eq=False)
+class RefreshedAffinity(Ranker):
+    """A model with refreshed tables, ready to be written as a bundle of its own."""
+
+    item_ids: list[str]
+    rfm_edges: NDArray[np.float64]
+    evaluation: dict[str, Any]  # of the model whose weights these are
+    training: dict[str, Any]
+
+    def write(self, folder: Path, created_at: datetime) -> Path:
+        """Write the bundle below `folder`. Raises `BundleRefused` if it could not serve."""
+        path = model.write(
+            folder,
+            self.universe,
+            self.network,
+            item_ids=self.item_ids,
+            rfm_edges=self.rfm_edges,
+            evaluation=self.evaluation,
+            created_at=created_at,
+            training=self.training,
+            chance=self.chance,
+        )
+        AffinityModel.open(path)
+        return path
+
+
+def refreshed(bundle: AffinityModel, log: Log, as_of: int) -> RefreshedAffinity:
+    """The same model with tables from the lines before a second. Raises `NothingToLearn` when there are none."""
+    past = log.between(None, as_of)
+    if not len(past):
+        raise NothingToLearn("There are no purchases: the tables stay as they are.")
+    settings = bundle.training.get("settings", {})
+    numbers = best_supported(past.kept, settings.get("item_limit", ITEM_LIMIT))
+    clockless = is_clockless(past)
+    past = past.of_items(numbers)
+    universe = as_of_cut(bundle, past, snapshot(past, numbers, as_of, clockless=clockless)).universe
+    universe = with_complements(universe, past, as_of)
+    id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
+    tables = {
+        "refreshed_from": bundle.training.get("refreshed_from", bundle.id),
+        "refreshed_as_of": datetime.fromtimestamp(as_of, UTC).isoformat(),
+        "refreshed_data": data_identity(log, as_of),
+    }
+    return RefreshedAffinity(
+        universe,
+        bundle.network,
+        [id_of[number] for number in numbers.tolist()],
+        rfm_edges(past, as_of),
+        bundle.evaluation,
+        bundle.training | tables,
+        chance=bundle.chance,
+    )
+
+
+def as_of_cut(bundle: AffinityModel, past: Log, universe: Universe) -> Ranker:
+    """The model as it serves with the tables of this universe, which is computed from the lines `past`.
+
+    Its sequence net is part of its weights: it goes on, for the items of this universe.
+    """
+    baseline, net = bundle.evaluation.get("baseline"), bundle.universe.sequence
+    universe = replace(universe, sequence=net and net.of(bundle.universe.rows(universe.numbers)))
+    tables = baseline_universe(baseline, past, universe) if baseline else universe
+    return Ranker(tables, bundle.network, chance=bundle.chance)
