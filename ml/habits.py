@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 
 from ml.columns import Columns
 from ml.returns import Table
-from ml.universe import DAY
+from ml.universe import DAY, HALF_LIFE
 
 SHORTEST = 0.25  # days; a shorter gap or age counts as this
 MOST_RATE = 2.0  # purchases per order
 FIXED = Columns(  # the features of `ml.affinity.pair_features` that no moment and no model changes
     ("bought", "lines", "share", "since", "orders_slow", "orders_fast", "fresh", "rate", "waited")
 )
+HALF_LIVES = (10 * DAY, 180 * DAY)  # seconds: of `Habits.fast` and `Habits.slow`
+LEAST_DECAYED = 1e-4  # of a purchase
 Floats = NDArray[np.float64]
 
 
@@ -26,6 +28,8 @@ class Habits:
     first: Floats  # seconds of the first purchase
     last: Floats
     decayed: Floats  # purchases, each halved every half-life, as of `last`
+    fast: Floats  # purchases as of `last`, halved every HALF_LIVES[0]
+    slow: Floats  # ... every HALF_LIVES[1]; of older lines than the state keeps line by line, about as many
     gap: Floats  # mean days between two purchases; NaN after one purchase
     fixed: NDArray[np.float32]  # (FIXED, items)
     gaps: Floats  # (4, items) of the logs of the gaps in days: count, sum, sum of squares, the last
@@ -41,6 +45,7 @@ class Habits:
         span = len(times) - np.searchsorted(times, np.ascontiguousarray(bought["first"]))
         rate = np.minimum(lines / np.maximum(span, 1), MOST_RATE)  # purchases per order since it was first bought
         slow, fast, gaps = _of_lines(items, recent_orders["order"], open_lines)
+        halved = _halved(bought, lines, open_lines)
         fixed = {
             "bought": np.ones(len(bought)),
             "lines": np.log1p(lines),
@@ -54,10 +59,32 @@ class Habits:
         }
         gap = np.where(lines > 1, (last - first) / DAY / np.maximum(lines - 1, 1), np.nan)
         decayed = bought["decayed"].astype(np.float64)
-        return cls(items, first, last, decayed, gap, np.array(FIXED.ordered(fixed), np.float32), gaps)
+        return cls(items, first, last, decayed, *halved, gap, np.array(FIXED.ordered(fixed), np.float32), gaps)
 
 
-BYTES = 4 + 4 * 8 + len(FIXED) * 4 + 4 * 8  # of one item
+BYTES = 4 + 6 * 8 + len(FIXED) * 4 + 4 * 8  # of one item
+
+
+def _halved(bought: Table, count: Floats, lines: Table) -> tuple[Floats, Floats]:
+    """(items,) `Habits.fast` and `Habits.slow`; `count` are the purchases of each item.
+
+    Older purchases than the open lines are as old as their part of `decayed` says.
+    """
+    items = len(bought)
+    if not items:
+        return np.empty(0), np.empty(0)
+    at = np.minimum(np.searchsorted(bought["item"], lines["item"]), items - 1)
+    known = bought["item"][at] == lines["item"]
+    at = at[known]
+    age = np.maximum(bought["last"][at].astype(np.float64) - lines["occurred"][known], 0)
+    older = np.maximum(count - np.bincount(at, minlength=items), 0)
+    own = bought["decayed"] - np.bincount(at, np.exp2(-age / HALF_LIFE), items)
+    each = np.maximum(own, LEAST_DECAYED * older) / np.maximum(older, 1)  # of an older purchase
+    fast, slow = (
+        np.bincount(at, np.exp2(-age / half), items) + older * np.minimum(each, 1) ** (HALF_LIFE / half)
+        for half in HALF_LIVES
+    )
+    return fast, slow
 
 
 def _of_lines(

@@ -28,3 +28,19 @@ def top_lists(block: Block, items: int, most: int) -> tuple[NDArray[np.int32], N
     rows[scores <= 0] = items
     scores[scores <= 0] = 0
     return rows, scores
+
+
+def lists_by_row(
+    block: Block, popular: NDArray[np.int32], items: int, most: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """(n + 1, most) each, as `top_lists`, by row, from scores of places in popularity.
+
+    `popular` are all n rows, the most popular first: so the more popular of two equal items is kept. Items beyond the
+    first `items` places have no list.
+    """
+    n = len(popular)
+    found, scores = top_lists(block, items, most)
+    row_of = np.append(popular[:items], n).astype(np.int32)
+    rows, values = np.full((n + 1, most), n, np.int32), np.zeros((n + 1, most), np.float32)
+    rows[row_of[:-1]], values[row_of[:-1]] = row_of[found[:-1]], scores[:-1]
+    return rows, values

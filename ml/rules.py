@@ -18,10 +18,13 @@ LEAST_PAIRS = 3.0  # a rule seen fewer (weighted) times is dropped
 
 
 def following_items(
-    log: Log, rows: NDArray[np.int32], items: int, most: int
+    log: Log, rows: NDArray[np.int32], items: int, most: int, window: int = WINDOW
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(items + 1, most) each: for each item the rows of the items that follow it, and the weight of each rule."""
-    orders, ahead = _orders_by_items(log, rows, items)
+    """(items + 1, most) each: for each item the rows of the items that follow it, and the weight of each rule.
+
+    A rule looks `window` orders ahead.
+    """
+    orders, ahead = _orders_by_items(log, rows, items, window)
     before = orders.tocsc()
     times = np.asarray(orders.sum(axis=0)).ravel()
     share = np.maximum(times / max(orders.shape[0], 1), 1e-9) ** POPULARITY
@@ -36,15 +39,17 @@ def following_items(
     return top_lists(block, items, most)
 
 
-def _orders_by_items(log: Log, rows: NDArray[np.int32], items: int) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """(orders, items) each: the items of an order; those of the person's next WINDOW orders, weighted 1 / distance."""
+def _orders_by_items(
+    log: Log, rows: NDArray[np.int32], items: int, window: int
+) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """(orders, items) each: the items of an order; those of the person's next orders, weighted 1 / distance."""
     change = (np.diff(log.order, prepend=-1) != 0) | (np.diff(log.person, prepend=-1) != 0)
     index = np.cumsum(change) - 1  # the log is sorted by person, time and order
     owner = log.person[change]
     orders = sparse.csr_array((np.ones(len(log), np.float32), (index, rows)), shape=(len(owner), items))
     orders.data[:] = 1
     ahead = sparse.csr_array(orders.shape, dtype=np.float32)
-    for distance in range(1, min(WINDOW, len(owner) - 1) + 1):
+    for distance in range(1, min(window, len(owner) - 1) + 1):
         same = np.append(owner[distance:] == owner[:-distance], np.zeros(distance, np.bool_))
         steps = np.arange(len(owner))
         shift = sparse.csr_array(

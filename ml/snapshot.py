@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.complements import complements
+from ml.ease import ease_lists
 from ml.log import Log, gaps
 from ml.neighbours import near_items
 from ml.rests import quantile_by_row, rest_times, rests_without_clock
@@ -14,8 +15,11 @@ from ml.ties import mixed
 from ml.universe import COLUMNS, DAY, REBOUGHT, Universe
 
 RECENT = 28 * DAY  # purchases that count for what is popular now
-NEAREST, FOLLOWING, TOGETHER = 64, 32, 32  # lengths of the lists kept per item
+WEEK = 7 * DAY
+NEAREST, FOLLOWING, TOGETHER, EASE = 64, 64, 32, 100  # lengths of the lists kept per item
 PRIOR = 10.0  # people with the general rebuy share that are mixed with an item's own
+TREND_PRIOR = 2.0  # people of each week without a trend that are mixed with an item's own
+MOMENT_PRIOR = 20.0  # lines with the general share of a weekday or an hour that are mixed with an item's own
 
 
 def best_supported(log: Log, most: int) -> NDArray[np.uint32]:
@@ -37,7 +41,10 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bo
     gap_items, gap = gaps(log)
     gap_rows = np.searchsorted(numbers, gap_items).astype(np.int32)
     columns = _columns(log, rows, items, as_of, gap_rows, gap)
+    then, then_score = following_items(log, rows, items, FOLLOWING, window=1)
     people, recent_people = (COLUMNS.read(columns[:-1], name) for name in ("people", "recent_people"))
+    popular = np.lexsort((mixed(numbers), -people, -recent_people)).astype(np.int32)
+    ease, ease_score = ease_lists(log, rows, popular, as_of, EASE)
     return Universe(
         numbers=numbers,
         columns=columns,
@@ -46,8 +53,15 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bo
         near_score=near_score,
         next=following,
         next_score=following_score,
-        popular=np.lexsort((mixed(numbers), -people, -recent_people)).astype(np.int32),
+        popular=popular,
         rebought=_rebought(log, rows, numbers),
+        ease=ease,
+        ease_score=ease_score,
+        then=then,
+        then_score=then_score,
+        category=_categories(log, numbers),
+        weekday=_lifts(rows, log.occurred // int(DAY) % 7, items, 7),
+        hour=_lifts(rows, log.occurred % int(DAY) // (3 * 3600), items, 8),
     )
 
 
@@ -69,6 +83,11 @@ def _columns(
     recent = log.occurred >= as_of - RECENT
     people = _people(log.person, rows, items)
     recently = _people(log.person[recent], rows[recent], items)
+    last_week = log.occurred >= as_of - WEEK
+    this_week = _people(log.person[last_week], rows[last_week], items)
+    weekly = max(len(np.unique(log.person[last_week])), 1)
+    first = np.full(items, float(as_of))
+    np.minimum.at(first, rows, log.occurred)
     active = max(len(np.unique(log.person[recent])), 1)
     again = _people(log.person, rows, items, at_least=2)
     general = again.sum() / max(people.sum(), 1)
@@ -80,6 +99,9 @@ def _columns(
         "rebuy": (again + PRIOR * general) / (people + PRIOR),
         "gap": np.log1p(np.where(days > 0, days, usual)),
         "price": np.log1p(np.maximum(quantile_by_row(rows, log.cents.astype(np.float64), items, 0.5), 0)),
+        "week_people": np.log1p(1000 * this_week / weekly),
+        "trend": np.log((this_week + TREND_PRIOR) / (recently / 4 + TREND_PRIOR)),
+        "on_sale": np.log1p((as_of - first) / DAY),
     }
     price = known["price"].astype(np.float32)
     outside = {
@@ -88,11 +110,30 @@ def _columns(
         "rebuy": general,
         "gap": np.log1p(usual),
         "price": float(np.median(price)) if items else 0.0,
+        "week_people": 0.0,
+        "trend": 0.0,
+        "on_sale": 0.0,
     }
     columns = np.zeros((items + 1, len(COLUMNS)), np.float32)
     columns[:-1] = np.stack(COLUMNS.ordered(known), axis=1)
     columns[-1] = COLUMNS.ordered(outside)
     return columns
+
+
+def _categories(log: Log, numbers: NDArray[np.uint32]) -> NDArray[np.int32] | None:
+    """(items + 1,) the code of each item's category; None where no item has one."""
+    if log.category is None or not (log.category >= 0).any():
+        return None
+    return np.append(log.category[np.searchsorted(log.numbers, numbers)], -1).astype(np.int32)
+
+
+def _lifts(rows: NDArray[np.int32], moment: NDArray[np.int64], items: int, moments: int) -> NDArray[np.float32]:
+    """(items + 1, moments) log of how much more often than others an item is bought at each moment of a day or week."""
+    lines = np.bincount(rows * moments + moment, minlength=items * moments).reshape(items, moments)
+    usual = np.maximum(lines.sum(axis=0) / max(len(rows), 1), 1e-6)
+    lift = np.zeros((items + 1, moments), np.float32)
+    lift[:-1] = np.log((lines / usual + MOMENT_PRIOR) / (lines.sum(axis=1, keepdims=True) + MOMENT_PRIOR))
+    return lift
 
 
 def _rebought(log: Log, rows: NDArray[np.int32], numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from ml.habits import Habits
 from ml.ledger import PLACED, Ledger, Sums, enter
 from ml.returns import LINE, is_in, net
 from ml.returns import Table as Table
+from ml.universe import HALF_LIFE as HALF_LIFE
 
 EVENT = np.dtype(
     [
@@ -60,7 +61,6 @@ PAID = np.isin(list(EventType), [EventType.PURCHASE, EventType.RETURN])  # by ty
 NOT_RECENT = np.isin(list(EventType), [EventType.SEARCH, EventType.IMPRESSION])  # by type code; not in `recent`
 
 MOST_ITEMS, MOST_RECENT, MOST_OPINIONS, MOST_INCLUDED = 512, 32, 128, 1024
-HALF_LIFE = 42 * 86_400.0  # seconds
 DISLIKES_HOLD = 365 * 86_400  # seconds, unless the shop sets another time
 VIEW_WEIGHT = 0.1  # of a viewed item against a bought one, when a person has more items than are kept
 LATEST = 2**32 - 1  # seconds

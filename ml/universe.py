@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ml.columns import Columns
 
 HOUR, DAY = 3_600.0, 86_400.0
+HALF_LIFE = 42 * DAY  # seconds: of a purchase in a person's state and in what is near
 REBOUGHT = 0.1  # people buy items of a category again when this share of its buyers did
 
 COLUMNS = Columns(
@@ -19,6 +20,9 @@ COLUMNS = Columns(
         "rebuy",  # share of its buyers who bought it again
         "gap",  # log1p of the median days between two purchases by one person
         "price",  # log1p of the median cents of a line
+        "week_people",  # as recent_people, of the last week
+        "trend",  # log of the people of the last week over a quarter of those of the last four
+        "on_sale",  # log1p of the days since it was first sold
     )
 )
 
@@ -54,6 +58,13 @@ class Universe:
     popular: NDArray[np.int32]  # (n,) rows, most people of the last four weeks first
     rebought: NDArray[np.bool_] | None = None  # (n + 1,) whether people buy items of its category again; older: None
     fade: NDArray[np.float32] | None = None  # (1,) where `near` is the table of a baseline; see `source_weights`
+    ease: NDArray[np.int32] | None = None  # (n + 1, k) rows of the items it speaks for, padded with n; older: None
+    ease_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
+    then: NDArray[np.int32] | None = None  # (n + 1, k) as `next`, of the very next order alone; older: None
+    then_score: NDArray[np.float32] | None = None  # (n + 1, k); older: None
+    category: NDArray[np.int32] | None = None  # (n + 1,) a code, -1 = none; None where no item has one
+    weekday: NDArray[np.float32] | None = None  # (n + 1, 7) log of the lift of each day from Thursday on; older: None
+    hour: NDArray[np.float32] | None = None  # (n + 1, 8) log of the lift of each three hours of a day; older: None
     together: NDArray[np.int32] | None = None  # (n + 1, k) rows of what completes an item, padded with n; older: None
     together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
     sequence: NextItems | None = None  # of these n items; None where people buy the same again, and older

@@ -34,7 +34,9 @@ def find_candidates(evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) 
     `allowed` is by catalogue number and is applied before each source is cut off, so that a filter never shortens it.
     """
     universe = evidence.history.universe
-    parts = [_largest(universe, said, allowed, SOURCES[name].most) for name, said in evidence.said.items()]
+    parts = [
+        _largest(universe, said, allowed, most) for name, said in evidence.said.items() if (most := SOURCES[name].most)
+    ]
     popular = first_allowed(universe.popular_numbers, allowed, POPULAR)
     given = np.concatenate([evidence.history.state.bought["item"], extra]).astype(np.uint32)
     return distinct(np.concatenate([given[is_allowed(given, allowed)], *parts, popular]))

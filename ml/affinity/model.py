@@ -135,6 +135,9 @@ def _fits(model: AffinityModel) -> bool:
         and (universe.fade is None or universe.fade.shape == (1,))
         and _fit_together(universe.together, universe.together_score, n)
         and (universe.sequence is None or universe.sequence.items == n)
+        and _fit_together(universe.ease, universe.ease_score, n)
+        and _fit_together(universe.then, universe.then_score, n)
+        and all(part is None or len(part) == n + 1 for part in (universe.category, universe.weekday, universe.hour))
         and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
         and len(model.network.kernels) > 0
         and model.network.kernels[0].shape[0] == len(FEATURES)

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence
 from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, lateness
-from ml.affinity.sources import EVIDENCE
+from ml.affinity.sources import EVIDENCE, History, category_shares
 from ml.columns import Columns
-from ml.habits import FIXED
+from ml.habits import FIXED, HALF_LIVES
 from ml.state import HALF_LIFE, State
-from ml.universe import COLUMNS, DAY, Universe
+from ml.universe import COLUMNS, DAY, HOUR, Universe
 
 OWN = Columns(  # about an item the person bought; all are 0 for any other item
     (
@@ -26,6 +26,17 @@ OWN = Columns(  # about an item the person bought; all are 0 for any other item
         "own_gap",  # log1p of the mean days between two purchases; the item's usual gap after one purchase
         "due",  # days since the last purchase over that gap, log1p
         "age",  # log1p of the days since the first purchase
+        "decayed_fast",  # as decayed, halved every HALF_LIVES[0]
+        "decayed_slow",  # ... every HALF_LIVES[1]
+    )
+)
+SHARED = Columns(
+    (
+        "nearest",  # the largest cosine to any item that the person buys
+        "category_share",  # share of the person's decayed purchases that are of the item's category
+        "category_relative",  # that over the largest share of any category
+        "weekday",  # log of the item's lift on the weekday of the moment
+        "hour",  # ... in the three hours of the day
     )
 )
 PERSON = Columns(
@@ -40,18 +51,22 @@ FEATURES = Columns(
     (
         *OWN,
         *EVIDENCE,
+        *SHARED,
         *COLUMNS,
         *PERSON,
         *HABIT,
     )
 )
-# they mean nothing in a log without a clock
-BY_CLOCK = ("decayed", "recency", "own_gap", "due", "age", "gap", "tempo", "quiet", *HABIT_BY_CLOCK)
-PAIR = Columns((*OWN, *HABIT, *EVIDENCE))  # the features that neither the item nor the person has alone
+BY_CLOCK = (  # they mean nothing in a log without a clock
+    *("decayed", "recency", "own_gap", "due", "age", "decayed_fast", "decayed_slow", "gap", "tempo", "quiet"),
+    *("week_people", "trend", "on_sale", "weekday", "hour"),
+    *HABIT_BY_CLOCK,
+)
+PAIR = Columns((*OWN, *HABIT, *EVIDENCE, *SHARED))  # the features that neither the item nor the person has alone
 _ITEM, _PERSON = FEATURES.span(COLUMNS), FEATURES.span(PERSON)
 _PAIR = np.array([FEATURES.index(name) for name in PAIR])
 _BY_PERSON = Columns((*OWN, *HABIT))  # the first of PAIR
-_SAID = PAIR.span(EVIDENCE)
+_SAID, _SHARED = PAIR.span(EVIDENCE), PAIR.span(SHARED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +83,9 @@ def pairs_of(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> Pairs:
     universe, state, as_of = evidence.history.universe, evidence.history.state, evidence.history.as_of
     rows = universe.rows(numbers)
     features = np.zeros((len(PAIR), len(numbers)), np.float32)
-    for values, said in zip(features[_SAID], evidence.said.values(), strict=True):
-        said.scores.take(rows, out=values)
+    _say(evidence, rows, features[_SAID])
+    for column, values in zip(features[_SHARED], SHARED.ordered(_shared(evidence.history, rows)), strict=True):
+        column[:] = values
     items = state.habits.items
     if len(items) and len(numbers):
         place = np.minimum(np.searchsorted(items, numbers), len(items) - 1)
@@ -89,6 +105,28 @@ def pair_features(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> NDArra
     return features.T
 
 
+def _say(evidence: ItemEvidence, rows: NDArray[np.int32], features: NDArray[np.float32]) -> None:
+    """Fill (EVIDENCE, pairs) with what each source says of the items, and with that over its largest score."""
+    scores, relative = features.reshape(2, len(evidence.said), len(rows))
+    for at, said in enumerate(evidence.said.values()):
+        said.scores.take(rows, out=scores[at], mode="clip")
+        if said.largest > 0:
+            np.divide(scores[at], said.largest, out=relative[at])
+
+
+def _shared(history: History, rows: NDArray[np.int32]) -> Mapping[str, NDArray[np.float32] | float]:
+    """The columns SHARED (pairs,) of items by row."""
+    universe = history.universe
+    share, relative = category_shares(history, rows)
+    return {
+        "nearest": history.nearest.take(rows),
+        "category_share": share,
+        "category_relative": relative,
+        "weekday": 0.0 if universe.weekday is None else universe.weekday[rows, int(history.as_of // DAY) % 7],
+        "hour": 0.0 if universe.hour is None else universe.hour[rows, int(history.as_of % DAY // (3 * HOUR))],
+    }
+
+
 def _habits(universe: Universe, state: State, as_of: int) -> NDArray[np.float32]:
     """(OWN and HABIT, items) of the items that the person bought."""
     habits = state.habits
@@ -104,6 +142,8 @@ def _habits(universe: Universe, state: State, as_of: int) -> NDArray[np.float32]
         "own_gap": np.log1p(gap),
         "due": np.log1p(age / DAY / np.maximum(gap, 0.5)),
         "age": np.log1p(np.maximum(as_of - habits.first, 0) / DAY),
+        "decayed_fast": np.log1p(habits.fast * np.exp2(-age / HALF_LIVES[0])),
+        "decayed_slow": np.log1p(habits.slow * np.exp2(-age / HALF_LIVES[1])),
         **lateness(habits, age, usual_gap),
     }
     return np.array(_BY_PERSON.ordered(columns), np.float32)

@@ -48,6 +48,13 @@ class History:
         return self.universe.near_score.take(self.rows, axis=0) * self.weights[:, None]
 
     @cached_property
+    def nearest(self) -> NDArray[np.float32]:
+        """(n + 1,) the largest cosine of each item to any of the items."""
+        best = np.zeros(len(self.universe.near), np.float32)
+        np.maximum.at(best, self.near_lists.ravel(), self.universe.near_score.take(self.rows, axis=0).ravel())
+        return best
+
+    @cached_property
     def since(self) -> NDArray[np.intp]:
         """(items,) the person's orders after each item was last bought."""
         return orders_since(self.state, self.items["last"])
@@ -58,6 +65,7 @@ class Said(NamedTuple):
 
     scores: NDArray[np.float32]  # (n + 1,) 0 where nothing speaks for an item; the last is 0
     rows: NDArray[np.intp]  # of the items above 0, ascending
+    largest: float  # of the scores, 0 where there is none; before any filter, so no filter changes what it divides
 
 
 class Source(NamedTuple):
@@ -82,12 +90,31 @@ def log_of_sums(rows: NDArray[np.int32], scores: NDArray[Any], items: int) -> Sa
     """log1p of the sum of the scores of each of `items` rows; the last row is the padding."""
     logs = np.zeros(items, np.float32)
     if not rows.size:
-        return Said(logs, np.empty(0, np.intp))
+        return Said(logs, np.empty(0, np.intp), 0.0)
     total = np.bincount(rows.ravel(), scores.ravel(), minlength=items)
     total[-1] = 0
     above = np.flatnonzero(total > 0)  # of booleans: of floats it takes five times as long
     logs[above] = np.log1p(total[above])
-    return Said(logs, above)
+    return Said(logs, above, float(logs.max()))
+
+
+def category_shares(history: History, rows: NDArray[np.int32]) -> tuple[Any, Any]:
+    """(rows,) the share of the person's decayed purchases in the category of each item, and over the largest share.
+
+    0 for items without a category.
+    """
+    category = history.universe.category
+    if category is None or not len(history.rows):
+        return 0.0, 0.0
+    own, asked = category.take(history.rows), category.take(rows)
+    known = own >= 0
+    total = history.purchases[known]
+    if not len(total):
+        return 0.0, 0.0
+    sums = np.append(np.bincount(own[known], total), 0.0)  # the last is for a category that the person never bought
+    shares = sums / max(sums.sum(), 1e-9)
+    found = shares.take(np.where(asked < 0, len(sums) - 1, np.minimum(asked, len(sums) - 1)))
+    return found, found / max(shares.max(), 1e-9)
 
 
 def _near(history: History) -> Said:
@@ -101,6 +128,24 @@ def _next(history: History) -> Said:
     rows = history.rows[last]
     rules = universe.next_score.take(rows, axis=0) / (1.0 + history.since[last])[:, None]
     return log_of_sums(universe.next.take(rows, axis=0), rules, len(universe.next))
+
+
+def _ease(history: History) -> Said:
+    """What the linear model says of all that the person bought."""
+    universe = history.universe
+    if universe.ease is None or universe.ease_score is None:
+        return log_of_sums(universe.near[:0], universe.near_score[:0], len(universe.near))
+    scores = universe.ease_score.take(history.rows, axis=0) * np.log1p(history.items["lines"])[:, None]
+    return log_of_sums(universe.ease.take(history.rows, axis=0), scores, len(universe.ease))
+
+
+def _then(history: History) -> Said:
+    """What follows the person's last order in the very next one."""
+    universe = history.universe
+    if universe.then is None or universe.then_score is None:
+        return log_of_sums(universe.near[:0], universe.near_score[:0], len(universe.near))
+    rows = history.rows[history.since == 0]
+    return log_of_sums(universe.then.take(rows, axis=0), universe.then_score.take(rows, axis=0), len(universe.then))
 
 
 def _sequence(history: History) -> Said:
@@ -117,6 +162,8 @@ def _sequence(history: History) -> Said:
 SOURCES: Mapping[str, Source] = {
     "near": Source(_near, most=200),
     "next": Source(_next, most=60),
+    "ease": Source(_ease, most=100),
+    "then": Source(_then, most=0),
     "sequence": Source(_sequence, most=200),
 }
-EVIDENCE = Columns(tuple(SOURCES))
+EVIDENCE = Columns((*SOURCES, *(f"{name}_relative" for name in SOURCES)))  # a score; over the largest one

@@ -8,9 +8,10 @@ Cost: one sparse product per 500 items, 20 MB each; 100 items are kept per item,
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.baselines.bought import lists_by_row, people_by_items
+from ml.baselines.bought import people_by_items
 from ml.baselines.item_tables import ItemTable
 from ml.log import Log
+from ml.nearest import lists_by_row
 from ml.universe import Universe
 
 KEPT = 100  # nearest items of an item
@@ -30,4 +31,4 @@ def item_knn(log: Log, universe: Universe) -> ItemTable:
         cosine: NDArray[np.float32] = both / (lengths[start:end, None] * lengths + SHRINK)
         return cosine.astype(np.float32)
 
-    return ItemTable(*lists_by_row(block, universe, items, KEPT), fade=1.0)
+    return ItemTable(*lists_by_row(block, universe.popular, items, KEPT), fade=1.0)

@@ -8,10 +8,11 @@ import pytest
 from ml.affinity.baseline_networks import baseline_network, baseline_universe
 from ml.affinity.methods import ranker_method
 from ml.affinity.ranking import Ranker
-from ml.baselines.ease import L2, ease
+from ml.baselines.ease import ease
 from ml.baselines.item_knn import SHRINK, item_knn
 from ml.baselines.item_tables import ItemTable, LastState, source_weights, table_method
 from ml.baselines.methods import BASELINES, METHODS, TABLES, baseline_methods
+from ml.ease import HALF_LIFE, L2
 from ml.evaluation import Method
 from ml.log import Log
 from ml.snapshot import snapshot
@@ -45,11 +46,18 @@ def test_item_knn_is_the_shrunk_cosine_of_who_bought_what(log_of: LogOf) -> None
     assert listed(universe, table, 4) == {}
 
 
+def ease_value(days: float) -> float:
+    """What a purchase counts after some days."""
+    return float(np.log1p(0.5 ** (days * DAY / HALF_LIFE)))
+
+
 def test_ease_of_two_items_is_the_regression_of_one_on_the_other(log_of: LogOf) -> None:
     log = log_of(("a", 1, 9, 1), ("a", 2, 9, 1), ("b", 1, 8, 1), ("b", 2, 5, 2), ("c", 1, 9, 1))
     table = ease(log, universe := universe_of(log))
-    assert listed(universe, table, 1) == pytest.approx({2: 2 / (3 + L2)})
-    assert listed(universe, table, 2) == pytest.approx({1: 2 / (2 + L2)})
+    nine, eight, five = (ease_value(days) for days in (9, 8, 5))
+    both = nine**2 + eight * five
+    assert listed(universe, table, 1) == pytest.approx({2: both / (2 * nine**2 + eight**2 + L2)}, rel=1e-4)
+    assert listed(universe, table, 2) == pytest.approx({1: both / (nine**2 + five**2 + L2)}, rel=1e-4)
 
 
 def test_ease_of_many_items_solves_its_equations(log_of: LogOf) -> None:
@@ -58,7 +66,7 @@ def test_ease_of_many_items_solves_its_equations(log_of: LogOf) -> None:
     bought = random.random((40, 6)) < 0.4
     log = log_of(*((f"p{person:02}", item + 1, 9, 1) for person, item in np.argwhere(bought).tolist()), items=6)
     table = ease(log, universe := universe_of(log))
-    gram = (bought.T @ bought.astype(float)) + L2 * np.eye(6)
+    gram = (bought.T @ bought.astype(float)) * ease_value(9) ** 2 + L2 * np.eye(6)
     inverse = np.linalg.inv(gram)
     expected = -inverse / np.diag(inverse)
     for item in range(6):

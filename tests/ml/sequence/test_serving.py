@@ -1,5 +1,6 @@
 """The net as it serves, against a slow copy of its formulas; bundles that do not fit are refused."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -134,5 +135,6 @@ def test_a_blend_serves_other_items_too(blend: SequenceBlend) -> None:
     sums, less = blend.rules.sums(np.array([9, 3], np.int32)), other.rules.sums(np.array([3, 2], np.int32))
     assert np.allclose(less[[0, 2, 3]], sums[[5, 3, 9]])
     assert (less[[1, 4]] == 0).all()
-    scores = other.scores(np.array([3], np.int32))
-    assert (scores[[1, 4]] <= -np.log(5)).all(), "a new item is not likelier than by chance"
+    more = blend.of(np.append(np.arange(ITEMS), [ITEMS, ITEMS]).astype(np.int32))
+    scores = replace(more, weight=0.0).scores(np.array([3], np.int32))
+    assert (scores[-2:] <= -np.log(ITEMS + 2)).all(), "a new item is not likelier than by chance"
