@@ -32,10 +32,10 @@ class SequenceBlend:
 
     def scores(self, rows: Rows) -> Floats:
         """(items,) after these items, the newest last: logarithms of shares, which add up to 1."""
-        scores = _log_softmax(self.net.logits(rows))
+        logits = self.net.logits(rows)
         if self.weight:
-            scores = _log_softmax(scores + self.weight * _log_rules(self.rules, rows))
-        return scores
+            logits += np.float32(self.weight) * _log_rules(self.rules, rows)
+        return _log_softmax(logits)
 
     def of(self, rows: Rows) -> "SequenceBlend":
         """The same for other items: the row of each among these, or `items` for one that it did not learn of.
@@ -102,7 +102,10 @@ def best_rows(scores: NDArray[Any], seen: Rows | None, most: int) -> NDArray[np.
 
 
 def _log_rules(rules: LineRules, rows: Rows) -> Floats:
-    logs: Floats = np.log(rules.sums(rows) + FLOOR).astype(np.float32)
+    sums = rules.sums(rows)
+    logs = np.full(len(sums), np.log(FLOOR), np.float32)
+    named = np.flatnonzero(sums > 0)  # few of all
+    logs[named] = np.log(sums[named] + FLOOR)
     return logs
 
 
