@@ -68,7 +68,7 @@ def next_item_figures(
             float(values["blend", metric].mean()),
             "",
             *interval(values["blend", metric], seed, draws=500),
-            f"{published}net alone {values['net', metric].mean():.4f}, rules alone {values['rules', metric].mean():.4f}",
+            f"{published}net alone {values['net', metric].mean():.4f}, rules {values['rules', metric].mean():.4f}",
         )
         for metric in metrics
     }

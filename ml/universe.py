@@ -37,6 +37,9 @@ class NextItems(Protocol):
     def scores(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         """(items,) after these rows of items, the newest last: logarithms of shares, which add up to 1."""
 
+    def of(self, rows: NDArray[np.int32]) -> "NextItems":
+        """The same for other items: the row of each among these, or `items` for one that it did not learn of."""
+
     def parts(self) -> dict[str, NDArray[Any]]:
         """Its arrays by their names in a bundle."""
 
@@ -107,6 +110,12 @@ class Universe:
         if self.rebought is not None:
             return self.rebought[rows]
         known: NDArray[np.bool_] = (self.column("rebuy")[rows] >= REBOUGHT) & (rows < len(self.numbers))
+        return known
+
+    def rows_in_order(self, bought: NDArray[Any]) -> NDArray[np.int32]:
+        """The rows of a person's items (ITEM) that are in the universe, the one that was bought last at the end."""
+        rows = self.rows(bought["item"][np.lexsort((bought["item"], bought["last"]))])
+        known: NDArray[np.int32] = rows[rows < len(self.numbers)]
         return known
 
     def column(self, name: str) -> NDArray[np.float32]:

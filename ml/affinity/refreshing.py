@@ -4,7 +4,7 @@ Tables are neighbours, rules, popularity, known items, item columns, complements
 training are as of its cut: what was first sold after it would be no candidate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,11 @@ def refreshed(bundle: AffinityModel, log: Log, as_of: int) -> RefreshedAffinity:
 
 
 def as_of_cut(bundle: AffinityModel, past: Log, universe: Universe) -> Ranker:
-    """The model as it serves with the tables of this universe, which is computed from the lines `past`."""
-    baseline = bundle.evaluation.get("baseline")
+    """The model as it serves with the tables of this universe, which is computed from the lines `past`.
+
+    Its sequence net is part of its weights: it goes on, for the items of this universe.
+    """
+    baseline, net = bundle.evaluation.get("baseline"), bundle.universe.sequence
+    universe = replace(universe, sequence=net and net.of(bundle.universe.rows(universe.numbers)))
     tables = baseline_universe(baseline, past, universe) if baseline else universe
     return Ranker(tables, bundle.network, chance=bundle.chance)

@@ -130,21 +130,6 @@ def _next(history: History) -> Said:
     return log_of_sums(universe.next.take(rows, axis=0), rules, len(universe.next))
 
 
-def _sequence(history: History) -> Said:
-    """What comes after all that the person bought, by the sequence net: how much likelier it is than by chance."""
-    universe, bought = history.universe, history.state.bought
-    items = len(universe.numbers)
-    scores = np.zeros(items + 1, np.float32)
-    if universe.sequence is None or not len(bought):
-        return Said(scores, np.empty(0, np.intp))
-    rows = universe.rows(bought["item"][np.lexsort((bought["item"], bought["last"]))])
-    rows = rows[rows < items]
-    if not len(rows):
-        return Said(scores, np.empty(0, np.intp))
-    np.maximum(universe.sequence.scores(rows) + np.float32(np.log(items)), 0, out=scores[:-1])
-    return Said(scores, np.flatnonzero(scores > 0))
-
-
 def _ease(history: History) -> Said:
     """What the linear model says of all that the person bought."""
     universe = history.universe
@@ -163,11 +148,22 @@ def _then(history: History) -> Said:
     return log_of_sums(universe.then.take(rows, axis=0), universe.then_score.take(rows, axis=0), len(universe.then))
 
 
+def _sequence(history: History) -> Said:
+    """What comes after all that the person bought, by the sequence net: the log of how much likelier than by chance."""
+    universe = history.universe
+    items = len(universe.numbers)
+    scores = np.zeros(items + 1, np.float32)
+    if universe.sequence is None or not len(rows := universe.rows_in_order(history.state.bought)):
+        return Said(scores, np.empty(0, np.intp))
+    np.maximum(universe.sequence.scores(rows) + np.float32(np.log(items)), 0, out=scores[:-1])
+    return Said(scores, np.flatnonzero(scores > 0))
+
+
 SOURCES: Mapping[str, Source] = {
     "near": Source(_near, most=200),
     "next": Source(_next, most=60),
-    "sequence": Source(_sequence, most=200),
     "ease": Source(_ease, most=100),
     "then": Source(_then, most=0),
+    "sequence": Source(_sequence, most=200),
 }
 EVIDENCE = Columns((*SOURCES, *(f"{name}_relative" for name in SOURCES)))  # a score; over the largest one

@@ -35,9 +35,7 @@ def sequence_net(log: Log, universe: Universe) -> Method:
 
     def method(history: Table, as_of: int) -> Numbers:
         state = state_of(history, as_of)
-        bought = state.bought
-        rows = universe.rows(bought["item"][np.lexsort((bought["item"], bought["last"]))])
-        rows = rows[rows < items]
+        rows = universe.rows_in_order(state.bought)
         scores = np.exp(trained.blend.scores(rows)) if len(rows) else np.zeros(items)
         return best_first(universe, scores, resting(universe, state, as_of))
 

@@ -32,10 +32,24 @@ class SequenceBlend:
 
     def scores(self, rows: Rows) -> Floats:
         """(items,) after these items, the newest last: logarithms of shares, which add up to 1."""
-        scores = _log_softmax(self.net.logits(rows))
+        logits = self.net.logits(rows)
         if self.weight:
-            scores = _log_softmax(scores + self.weight * _log_rules(self.rules, rows))
-        return scores
+            logits += np.float32(self.weight) * _log_rules(self.rules, rows)
+        return _log_softmax(logits)
+
+    def of(self, rows: Rows) -> "SequenceBlend":
+        """The same for other items: the row of each among these, or `items` for one that it did not learn of.
+
+        Such an item gets the mean vector, so that it is never likelier than by chance, and no rule names it.
+        """
+        known = rows < self.items
+        vectors = np.concatenate([self.net.vectors, self.net.vectors.mean(axis=0, keepdims=True)])
+        place = np.full(self.items + 1, len(rows), np.int32)
+        place[rows[known]] = np.flatnonzero(known)
+        kept = np.append(np.minimum(rows, self.items), self.items)
+        named = place[self.rules.rows[kept]]
+        scores = np.where(named < len(rows), self.rules.scores[kept], np.float32(0))
+        return replace(self, net=replace(self.net, vectors=vectors[kept[:-1]]), rules=LineRules(named, scores))
 
     def parts(self) -> dict[str, NDArray[Any]]:
         """The arrays by their names in a bundle."""
@@ -88,7 +102,10 @@ def best_rows(scores: NDArray[Any], seen: Rows | None, most: int) -> NDArray[np.
 
 
 def _log_rules(rules: LineRules, rows: Rows) -> Floats:
-    logs: Floats = np.log(rules.sums(rows) + FLOOR).astype(np.float32)
+    sums = rules.sums(rows)
+    logs = np.full(len(sums), np.log(FLOOR), np.float32)
+    named = np.flatnonzero(sums > 0)  # few of all
+    logs[named] = np.log(sums[named] + FLOOR)
     return logs
 
 

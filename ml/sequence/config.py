@@ -1,10 +1,11 @@
 """Every setting of the sequence net, and how they are chosen for a log that nobody has tuned them for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml.sequence.histories import Histories
 
 FLOP = 32e12  # of a whole fitting: 6 to 9 minutes on two cores
+COMPILED = 1e12  # operations from which on compiling the net first, about 10 s, is worth it
 FEWEST_STEPS = 2_000  # of a whole fitting; smaller batches give more
 SHORT = 20.0  # lines of a person, on average, below which histories are short
 MOST_FULL = 15_000  # with more items the softmax is over a sample of DRAWN
@@ -41,26 +42,20 @@ def config_for(histories: Histories, items: int, seed: int, flop: float = FLOP) 
     lines = int(histories.lengths.sum())
     people = max(int((histories.lengths > 0).sum()), 1)
     short = lines / people < SHORT
-    blocks, length, width, hidden = (1, 32, 64, 168) if short else (2, 50, 64, 168)
-    softmax = width * (items if items <= MOST_FULL else DRAWN)
-    layers = blocks * (4 * width**2 + 3 * width * hidden + 2 * length * width)
-    epochs = int(min(25, max(5, flop / (6 * max(lines, 1) * (softmax + layers)))))
+    small = {"heads": 1, "blocks": 1, "length": 32, "dropout": 0.3, "embedding_dropout": 0.5, "rate": 4e-3}
+    config = SequenceConfig(seed=seed, **(small if short else {}))  # type: ignore[arg-type]
+    epochs = int(min(25, max(5, flop / max(epoch_flop(lines, items, config), 1))))
     batch = 128 if epochs >= 20 else 64
-    while batch > 16 and expected_windows(histories, length) / batch * epochs < FEWEST_STEPS:
+    while batch > 16 and expected_windows(histories, config.length) / batch * epochs < FEWEST_STEPS:
         batch //= 2
-    return SequenceConfig(
-        width=width,
-        heads=blocks,
-        blocks=blocks,
-        hidden=hidden,
-        length=length,
-        dropout=0.3 if short else 0.2,
-        embedding_dropout=0.5 if short else 0.2,
-        rate=4e-3 if short else 3e-3,
-        epochs=epochs,
-        batch=batch,
-        seed=seed,
-    )
+    return replace(config, epochs=epochs, batch=batch)
+
+
+def epoch_flop(lines: int, items: int, config: SequenceConfig) -> float:
+    """Operations of one epoch, forwards and backwards."""
+    softmax = config.width * (items if items <= config.most_full else config.drawn)
+    attention = 4 * config.width**2 + 2 * config.length * config.width
+    return 6.0 * lines * (softmax + config.blocks * (attention + 3 * config.width * config.hidden))
 
 
 def expected_windows(histories: Histories, length: int) -> float:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from core.errors import PenchantError
 from ml.sequence.fitting import SequenceModel
@@ -44,7 +43,7 @@ def exported(model: SequenceModel) -> SequenceNet:
 
 
 def _array(weights: Any) -> Floats:
-    array: Floats = np.array(ops.convert_to_numpy(weights), np.float32)
+    array: Floats = np.asarray(weights, np.float32)
     return array
 
 
@@ -69,4 +68,4 @@ def check_parity(model: SequenceModel, net: SequenceNet, histories: Sequence[Row
 def _keras_logits(model: SequenceModel, rows: Rows, length: int) -> Floats:
     items = np.pad(rows, (0, length - len(rows)))[None]
     logits = model({"items": items, "places": np.array([len(rows) - 1], np.int32)}, training=False)
-    return _array(logits)[0]
+    return _array(logits[0])

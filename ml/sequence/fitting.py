@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from ml.sequence.config import SequenceConfig, expected_windows
+from ml.sequence.config import COMPILED, SequenceConfig, epoch_flop, expected_windows
 from ml.sequence.histories import Histories, Windows
 from ml.sequence.layers import EPSILON, Block, ItemVectors
 
@@ -122,7 +122,8 @@ def fit(
     optimizer = keras.optimizers.Adam(
         schedule, beta_2=0.98, global_clipnorm=5.0, use_ema=True, ema_momentum=min(0.999, 1 - 5 / steps)
     )
-    model.compile(optimizer, cross_entropy, jit_compile=True)
+    whole = config.epochs * epoch_flop(len(histories.rows), items, config)
+    model.compile(optimizer, cross_entropy, jit_compile=whole > COMPILED)
     progress = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch_done(epoch + 1))
     model.fit(batches, epochs=config.epochs, verbose=0, callbacks=[progress])
     return model

@@ -76,6 +76,7 @@ def test_the_net_speaks_for_what_follows_a_persons_last_items(log: Log, trained:
     assert not without.said["sequence"].scores.any()
 
 
+@pytest.mark.timeout(300)
 def test_the_net_can_be_compared_with_other_methods(log: Log) -> None:
     cut = int(log.occurred.max())
     past = log.between(None, cut)

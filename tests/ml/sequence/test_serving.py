@@ -1,5 +1,6 @@
 """The net as it serves, against a slow copy of its formulas; bundles that do not fit are refused."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,17 @@ def test_arrays_that_do_not_fit_together_are_refused(blend: SequenceBlend, tmp_p
     opened = Bundle.open(bundle.write(tmp_path, "sequence", parts, datetime(2026, 1, 1, tzinfo=UTC)))
     with pytest.raises(BundleRefused):
         SequenceBlend.read(opened)
+
+
+def test_a_blend_serves_other_items_too(blend: SequenceBlend) -> None:
+    rows = np.array([5, 30, 3, 9, 30], np.int32)  # of five items, two of them new
+    other = blend.of(rows)
+    assert other.items == 5
+    before, after = blend.net.logits(np.array([9, 3], np.int32)), other.net.logits(np.array([3, 2], np.int32))
+    assert np.allclose(after[[0, 2, 3]], before[[5, 3, 9]], atol=1e-5)
+    sums, less = blend.rules.sums(np.array([9, 3], np.int32)), other.rules.sums(np.array([3, 2], np.int32))
+    assert np.allclose(less[[0, 2, 3]], sums[[5, 3, 9]])
+    assert (less[[1, 4]] == 0).all()
+    more = blend.of(np.append(np.arange(ITEMS), [ITEMS, ITEMS]).astype(np.int32))
+    scores = replace(more, weight=0.0).scores(np.array([3], np.int32))
+    assert (scores[-2:] <= -np.log(ITEMS + 2)).all(), "a new item is not likelier than by chance"
