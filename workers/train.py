@@ -1,4 +1,4 @@
-"""The task that carries out the oldest waiting training, or writes the lists that wait."""
+"""The task that carries out the oldest waiting training, writes the lists that wait, or mirrors models in MLflow."""
 
 import asyncio
 import mmap
@@ -15,10 +15,12 @@ from core.settings import Settings, Stores
 from core.stores import log_unavailable
 from db.jobs import AFFINITY
 from db.list_jobs import LISTS
+from db.mlflow_mirror import MIRROR
 from engine.many_lists.list_jobs import write_waiting_lists
 from engine.models.bounds import Bounds
 from engine.models.leases import TrainingStopped
 from engine.models.training import train_waiting
+from engine.registry.mirroring import mirror_waiting
 from workers.observation import observed
 from workers.process import CONFIRM_TIMEOUT
 
@@ -60,7 +62,9 @@ def notify_at_start(stores: Stores) -> None:
 async def _carry_out(settings: Settings, kind: str) -> None:
     stores, lake = settings.stores, settings.lake
     try:
-        if kind == LISTS:
+        if kind == MIRROR:
+            await mirror_waiting(stores)
+        elif kind == LISTS:
             await write_waiting_lists(stores, settings.lists, stopping=_is_stopping)
         else:
             url = lake.lake_url if lake.lake_training else None

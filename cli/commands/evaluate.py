@@ -45,7 +45,7 @@ def evaluate(
     begins = None if cut is None else _seconds(cut)
     document = asyncio.run(_compared(Stores(), _listed(versions), _listed(methods), begins, days, holdout))
     if html is not None:
-        from cli.evaluations.report import report_of
+        from engine.reports.comparisons import report_of
 
         _write(html, report_of(document).encode())
     if json is not None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -32,6 +32,7 @@ from engine.models.leases import UNBOUNDED, HeldJob, TrainingStopped, hold, leas
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
 from engine.models.threads import in_own_thread
+from engine.registry.mirroring import mirror
 from ml.bundle import Bundle, delete_bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict, why_baseline
@@ -145,6 +146,7 @@ async def train(
                 stands_in = await _best_baseline(trained, judged, write, report_held)
             held.check()
             serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by)
+    await mirror(pool, stores)
     return TrainingOutcome(path, trained.evaluation, judged, warning, stands_in.path if stands_in and serves else None)
 
 
@@ -212,52 +214,22 @@ async def _decide(
     stand_in: _StandIn | None,
     decided_by: str,
 ) -> bool:
-    """Register the written bundles, in MLflow too, and let the gate decide; whether the baseline serves."""
-    registry = await asyncio.to_thread(_registry, stores)
-    model = await asyncio.to_thread(_registered, registry, job.kind, path)
+    """Register the written bundles, and let the gate decide; whether the baseline serves."""
+    model = await asyncio.to_thread(_model, job.kind, path)
     baseline = None
     if stand_in is not None:
-        other = await asyncio.to_thread(_registered, registry, job.kind, stand_in.path)
+        other = await asyncio.to_thread(_model, job.kind, stand_in.path)
         baseline = Baseline(other, stand_in.reason, {"baseline": other.baseline, "refused": model.id, "job": job.id})
     evidence = {name: model.evaluation[name] for name in ("ahead", "people", "tied", "parity")} | {"job": job.id}
     async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
-        stands_in = await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by, baseline)
-    champion = model if judged.promote else baseline.model if baseline and stands_in else None
-    if registry and champion and champion.registry_version:
-        await asyncio.to_thread(_set_champion, registry, champion.registry_version)
-    return stands_in
+        return await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by, baseline)
 
 
-def _registry(stores: Stores) -> Any:
-    """MLflow's client, where MLflow is configured and can be reached."""
-    if stores.mlflow_url is None:
-        return None
-    from engine.models.registry import Registry
-
-    try:
-        return Registry(stores.mlflow_url.get_secret_value())
-    except Exception as error:  # of MLflow, its database driver or the network
-        log.warning("registry_unavailable", error=type(error).__name__)
-        return None
-
-
-def _registered(registry: Any, kind: str, path: Path) -> Model:
-    """The written bundle as a model, with its version in MLflow. While that is away there is no version."""
+def _model(kind: str, path: Path) -> Model:
+    """The written bundle as a model."""
     written = Bundle.open(path)
-    version = None
-    try:
-        version = registry and registry.register(written.id, path, written.json("evaluation"))
-    except Exception as error:
-        log.warning("registry_unavailable", error=type(error).__name__)
     evaluation, training = written.json("evaluation"), written.json("training")
-    return Model(written.id, kind, written.created_at, written.digest, evaluation, version, training)
-
-
-def _set_champion(registry: Any, version: str) -> None:
-    try:
-        registry.set_champion(version)
-    except Exception as error:
-        log.warning("registry_unavailable", error=type(error).__name__)
+    return Model(written.id, kind, written.created_at, written.digest, evaluation, None, training)
 
 
 def as_log(stored: PurchaseLog, categories: Mapping[int, str]) -> Log:
