@@ -53,6 +53,8 @@ AS_REACHED = {
     "EventConnection": "edges nodes pageInfo",
     "EventEdge": "cursor node",
     "ExportUserPayload": "export complete missingMonths userErrors",
+    "Gate": "verdict summary checks",
+    "GateCheck": "name passed value limit words",
     "IdentifyPayload": "user userErrors",
     "Image": "url",
     "Item": (
@@ -70,7 +72,7 @@ AS_REACHED = {
     "JobProgress": "stage done of percent",
     "ListFile": "placement first market format lists degraded modelId url",
     "MergeUsersPayload": "user userErrors",
-    "Model": "nodeId id kind createdAt evaluation serving horizon baseline training deletedAt decision",
+    "Model": "nodeId id kind createdAt evaluation serving horizon baseline training deletedAt decision gate",
     "ModelConnection": "edges nodes pageInfo totalCount",
     "ModelEdge": "cursor node",
     "Money": "amount currency",
