@@ -69,7 +69,8 @@ async def _carry_out(settings: Settings, kind: str) -> None:
         else:
             url = lake.lake_url if lake.lake_training else None
             bounds = Bounds.of(settings.trainings)
-            await train_waiting(stores, kind, url, settings.bundles, bounds=bounds, stopping=_is_stopping)
+            if await train_waiting(stores, kind, url, settings.bundles, bounds=bounds, stopping=_is_stopping):
+                await mirror_waiting(stores)
     except TrainingStopped:
         log.info("training_stopped", kind=kind)
         await _notify_next(stores, kind)

@@ -61,6 +61,7 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
     from engine.models.leases import stopped_by_signals
     from engine.models.training import last_weeks
     from engine.models.training import train as carry_out
+    from engine.registry.mirroring import mirror
 
     if lake is not None:
         Lake.at(lake)  # raises for a wrong address before a job is requested
@@ -72,9 +73,11 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
             raise LeaseLost("A trainer took the job as soon as it was requested: its log and `jobs` say how it goes.")
         with stage_progress() as report:
             cut = _cut_by(holdout) if holdout else last_weeks
-            return await carry_out(
+            outcome = await carry_out(
                 pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY, lake=lake, bounds=bounds
             )
+        await mirror(pool, stores)
+        return outcome
 
 
 def _cut_by(holdout: Path) -> "Cut":

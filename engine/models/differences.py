@@ -58,7 +58,7 @@ def _same_orders(first: Model, second: Model) -> bool:
 def _metrics(first: Model, second: Model) -> Iterator[dict[str, Any]]:
     sides = [model.evaluation.get("methods", {}) for model in (first, second)]
     candidates = [model.evaluation.get("candidate") for model in (first, second)]
-    names = [(candidates[0], candidates[1])] if all(candidates) else []
+    names: list[tuple[str, str]] = [(str(candidates[0]), str(candidates[1]))] if all(candidates) else []
     names += [(name, name) for name in sides[0] if name in sides[1] and (name, name) not in names]
     for one, other in names:
         before, after = sides[0].get(one, {}), sides[1].get(other, {})

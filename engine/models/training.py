@@ -32,7 +32,6 @@ from engine.models.leases import UNBOUNDED, HeldJob, TrainingStopped, hold, leas
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
 from engine.models.threads import in_own_thread
-from engine.registry.mirroring import mirror
 from ml.bundle import Bundle, delete_bundle
 from ml.evaluation import Evaluation
 from ml.gate import Verdict, verdict, why_baseline
@@ -146,7 +145,6 @@ async def train(
                 stands_in = await _best_baseline(trained, judged, write, report_held)
             held.check()
             serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by)
-    await mirror(pool, stores)
     return TrainingOutcome(path, trained.evaluation, judged, warning, stands_in.path if stands_in and serves else None)
 
 

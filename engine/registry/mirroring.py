@@ -12,7 +12,9 @@ from typing import Any, Final, NamedTuple
 import orjson
 import structlog
 
+from core.errors import StoreUnavailable
 from core.settings import Stores
+from core.stores import log_unavailable
 from db.mlflow_mirror import MOST, note_mirrored, note_version
 from db.postgres import Pool, connect_pool
 from db.serving import Decision, Model, bundle_before, current_serving, list_models, models_by_ids, newest_decisions
@@ -45,13 +47,18 @@ async def mirror_waiting(stores: Stores) -> None:
 
 
 async def mirror(pool: Pool, stores: Stores) -> None:
-    """Register what MLflow lacks and set its aliases; without MLflow, or while it is away, nothing happens."""
-    if stores.mlflow_url is None:
-        return
+    """Register what MLflow lacks and set its aliases; without MLflow, or while a store is away, nothing happens."""
+    if stores.mlflow_url is not None:
+        try:
+            await _mirror_all(pool, stores, stores.mlflow_url.get_secret_value())
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="mirror the models in MLflow")
+
+
+async def _mirror_all(pool: Pool, stores: Stores, url: str) -> None:
     known = await _known(pool)
-    url, place = stores.mlflow_url.get_secret_value(), stores.mlflow_artifacts
     try:
-        versions = await asyncio.to_thread(_mirror, url, place, known, stores.bundles.resolve())
+        versions = await asyncio.to_thread(_mirror, url, stores.mlflow_artifacts, known, stores.bundles.resolve())
     except Exception as error:  # of MLflow, its database driver, the storage or the network
         log.warning("mlflow_unavailable", error=type(error).__name__)
         if await pool.fetchval("SELECT NOT EXISTS (SELECT FROM mlflow_mirror)"):

@@ -95,13 +95,14 @@ class Registry:
 
     def _experiment(self) -> str:
         """The experiment whose artifacts are at the address: where an experiment keeps them never changes."""
-        for name in (NAME, f"{NAME} {self._artifacts}"):
+        found = self._client.get_experiment_by_name(NAME)
+        name = NAME
+        if found is not None and self._artifacts not in (None, found.artifact_location):
+            name = f"{NAME} {self._artifacts}"
             found = self._client.get_experiment_by_name(name)
-            if found is None:
-                return str(self._client.create_experiment(name, artifact_location=self._artifacts))
-            if self._artifacts in (None, found.artifact_location):
-                break
-        return str(found.experiment_id)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(name, artifact_location=self._artifacts))
 
     def _write(self, run: Any, files: Mapping[str, str]) -> None:
         """Write the artifacts, where an address for them is set or the MLflow server takes them."""
