@@ -2,10 +2,13 @@
 
 import getpass
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
+
+from cli.errors import CannotWrite
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 SecretFromStdin = Annotated[bool, typer.Option("--secret-stdin", help="Read the secret from standard input.")]
@@ -24,6 +27,17 @@ def print_json(value: object) -> None:
 def print_json_line(value: object) -> None:
     """Print a result as one line of JSON."""
     typer.echo(orjson.dumps(value).decode())
+
+
+def write_file(file: Path, content: bytes) -> None:
+    """Write a file, or to standard output where its name is -. Raises CannotWrite."""
+    if str(file) == "-":
+        typer.echo(content.decode(), nl=False)
+        return
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise CannotWrite(f"{file} cannot be written: {error.strerror}.") from error
 
 
 def secret_from_stdin() -> str:

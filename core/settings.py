@@ -31,6 +31,11 @@ class Stores(Concern):
         None,
         description="MLflow's tracking store (its own database); without it models are registered in Postgres only.",
     )
+    mlflow_artifacts: str | None = Field(
+        None,
+        description="Folder for the reports that MLflow shows, as /data/reports or s3://bucket/reports; unset: only an"
+        " MLflow server that takes artifacts itself gets them.",
+    )
     bundles: Path = Field(
         Path("bundles"), description="Folder of trained model bundles, shared by trainer and gateway."
     )
@@ -39,6 +44,11 @@ class Stores(Concern):
     redis_timeout: float = Field(
         0.5, gt=0, description="Seconds one Redis pipeline may take; after that the answer is degraded."
     )
+
+    @field_validator("mlflow_artifacts")
+    @classmethod
+    def _same_everywhere(cls, url: str | None) -> str | None:
+        return absolute(url)
 
 
 class Lists(Concern):

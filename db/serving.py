@@ -181,6 +181,17 @@ async def newest_decisions(connection: Connection, bundles: Sequence[str]) -> di
     return {row["bundle"]: Decision(**row) for row in rows}
 
 
+async def gate_decisions(connection: Connection, bundles: Sequence[str]) -> dict[str, Decision]:
+    """The gate's decision about each of some bundles; a bundle that it has not judged is left out."""
+    rows = await connection.fetch(
+        f"SELECT DISTINCT ON (bundle) {_DECISION} FROM decisions WHERE slot = $1 AND bundle = ANY($2)"
+        " AND evidence ? 'job' AND action IN ('PROMOTED', 'REFUSED') ORDER BY bundle, id",
+        _SLOT,
+        list(bundles),
+    )
+    return {row["bundle"]: Decision(**row) for row in rows}
+
+
 async def lock_decisions(connection: Connection) -> None:
     """Until the end of the transaction no other one decides what serves."""
     await _one_decision_at_a_time(connection)

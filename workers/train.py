@@ -1,4 +1,4 @@
-"""The task that carries out the oldest waiting training or refresh, or writes the lists that wait."""
+"""The task that carries out the oldest waiting training or refresh, writes lists, or mirrors models in MLflow."""
 
 import asyncio
 import mmap
@@ -15,11 +15,13 @@ from core.settings import Settings, Stores
 from core.stores import log_unavailable
 from db.jobs import AFFINITY, REFRESH
 from db.list_jobs import LISTS
+from db.mlflow_mirror import MIRROR
 from engine.many_lists.list_jobs import write_waiting_lists
 from engine.models.bounds import Bounds
 from engine.models.leases import TrainingStopped
 from engine.models.refreshing import refresh_waiting
 from engine.models.training import train_waiting
+from engine.registry.mirroring import mirror_waiting
 from workers.observation import observed
 from workers.process import CONFIRM_TIMEOUT
 
@@ -61,6 +63,9 @@ def notify_at_start(stores: Stores) -> None:
 async def _carry_out(settings: Settings, kind: str) -> None:
     stores, lake = settings.stores, settings.lake
     try:
+        if kind == MIRROR:
+            await mirror_waiting(stores)
+            return
         if kind == LISTS:
             await write_waiting_lists(stores, settings.lists, stopping=_is_stopping)
             return
@@ -69,6 +74,7 @@ async def _carry_out(settings: Settings, kind: str) -> None:
             bounds = Bounds.of(settings.trainings)
             await train_waiting(stores, kind, url, settings.bundles, bounds=bounds, stopping=_is_stopping)
         await refresh_waiting(stores, url, stopping=_is_stopping)
+        await mirror_waiting(stores)
     except TrainingStopped:
         log.info("training_stopped", kind=kind)
         await _notify_next(stores, kind)

@@ -20,7 +20,16 @@ from db.dead_events import bodies_of_dead_events
 from db.erasures import Erasure, erasures_by_ids
 from db.events import HistoryPart, events_for_items, events_of_people
 from db.jobs import Job, jobs_by_ids
-from db.serving import Decision, Model, Serving, decisions_by_ids, models_by_ids, newest_decisions, serving_rows
+from db.serving import (
+    Decision,
+    Model,
+    Serving,
+    decisions_by_ids,
+    gate_decisions,
+    models_by_ids,
+    newest_decisions,
+    serving_rows,
+)
 from db.shares import Share
 from db.users import User, users_by_id
 from engine.recommending.page_slots import PageMaker
@@ -105,6 +114,11 @@ class Context:
     def model_decisions(self) -> GatheredReads[str, Decision]:
         """The newest decisions about models, by model: a query for all that this request shows."""
         return GatheredReads(partial(newest_decisions, self.reads))
+
+    @CachedProperty
+    def gate_decisions(self) -> GatheredReads[str, Decision]:
+        """The gate's decisions about models, by model: a query for all that this request shows."""
+        return GatheredReads(partial(gate_decisions, self.reads))
 
     @CachedProperty
     def decisions(self) -> GatheredReads[int, Decision]:

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from cli.errors import CannotWrite, WrongCommand
+from cli.errors import WrongCommand
+from cli.interface import write_file
 from core.settings import EventLake, Stores
 
 
@@ -45,11 +46,11 @@ def evaluate(
     begins = None if cut is None else _seconds(cut)
     document = asyncio.run(_compared(Stores(), _listed(versions), _listed(methods), begins, days, holdout))
     if html is not None:
-        from cli.evaluations.report import report_of
+        from engine.reports.comparisons import report_of
 
-        _write(html, report_of(document).encode())
+        write_file(html, report_of(document).encode())
     if json is not None:
-        _write(json, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        write_file(json, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     if json is None or str(json) != "-":
         from cli.evaluations.tables import print_tables
 
@@ -101,13 +102,3 @@ def _seconds(text: str) -> int:
     except (ValueError, OverflowError) as error:
         raise WrongCommand(f"--cut: {text!r} is no date: write 2026-01-31 or 2026-01-31T12:00:00Z.") from error
     return int(in_utc.timestamp())
-
-
-def _write(file: Path, content: bytes) -> None:
-    if str(file) == "-":
-        typer.echo(content.decode(), nl=False)
-        return
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise CannotWrite(f"{file} cannot be written: {error.strerror}.") from error

@@ -1,12 +1,15 @@
-"""`penchant models`: lists and shows the models, promotes one, rolls back to the one before."""
+"""`penchant models`: lists, shows and compares the models, promotes one, rolls back to the one before."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.database import on_pool
 from cli.errors import Refused, refusals
-from cli.interface import AsJson, command_group, operator_of, print_json, print_json_line
+from cli.evaluations.differences import print_differences
+from cli.interface import AsJson, command_group, operator_of, print_json, print_json_line, write_file
 from core.contract import check_id
 from core.settings import Stores
 
@@ -15,13 +18,14 @@ if TYPE_CHECKING:
 
     from db.postgres import Pool
     from db.serving import Decision, Model, Serving
+    from engine.models.gates import Gate
 
 MOST = 100
 OPERATOR = "penchant models"
 BASELINES = (  # of an evaluation that compares with none
     "popularity", "personal_frequency", "decayed_frequency", "sequential_rules", "item_knn", "ease",
 )  # fmt: skip
-app = command_group("List and show models, promote one, go back to the one before.")
+app = command_group("List, show and compare models, promote one, go back to the one before.")
 Why = Annotated[str, typer.Option(help="Why, for the record of decisions.")]
 
 
@@ -49,24 +53,77 @@ def list_all(
 
 
 @app.command()
-def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
+def show(
+    model_id: Annotated[str, typer.Argument(metavar="ID")],
+    gate: Annotated[bool, typer.Option("--gate", help="Show what the gate checked instead.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with plots to FILE.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show one model: why it was promoted or refused, its metrics, and the data, code and settings that made it."""
-    from db.serving import current_serving, model_by_id, newest_decisions
+    from db.serving import current_serving, newest_decisions
+    from engine.models.gates import gates_of
+    from engine.reports.models import report_of_model
 
-    async def read(pool: "Pool") -> dict[str, Any]:
-        model = await model_by_id(pool, check_id(model_id, "id"))
-        if model is None:
-            raise Refused(f"There is no model {model_id!r}.")
+    async def read(pool: "Pool") -> "tuple[dict[str, Any], Gate | None, str]":
+        model = await _model(pool, model_id)
         row = await current_serving(pool)
         decision = (await newest_decisions(pool, [model.id])).get(model.id)
+        said = (await gates_of(pool, [model])).get(model.id)
         summary = summary_of(model, decision, row.bundle if row else None)
-        return {**summary, "evaluation": model.evaluation, "training": model.training}
+        return (
+            {**summary, "evaluation": model.evaluation, "training": model.training},
+            said,
+            report_of_model(model, said),
+        )
+
+    found, said, report = on_pool(read)
+    if html is not None:
+        write_file(html, report.encode())
+    if gate:
+        print_json(said and asdict(said)) if as_json else _show_gate(found["id"], said)
+    elif as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A")],
+    second: Annotated[str, typer.Argument(metavar="B")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare two models: the settings, data and code that made them, and their metrics side by side."""
+    from engine.models.differences import differences
+
+    async def read(pool: "Pool") -> dict[str, Any]:
+        return differences(await _model(pool, first), await _model(pool, second))
 
     found = on_pool(read)
     if as_json:
         print_json(found)
     else:
-        _show(found)
+        print_differences(found)
+
+
+async def _model(pool: "Pool", id: str) -> "Model":
+    from db.serving import model_by_id
+
+    model = await model_by_id(pool, check_id(id, "id"))
+    if model is None:
+        raise Refused(f"There is no model {id!r}.")
+    return model
+
+
+def _show_gate(id: str, gate: "Gate | None") -> None:
+    if gate is None:
+        typer.echo(f"The gate has not judged {id}.")
+        return
+    typer.echo(f"{id}  {gate.verdict.lower()}: {gate.summary}")
+    for check in gate.checks:
+        typer.echo(f"  {'passed' if check.passed else 'FAILED'}  {check.name.replace('_', ' ')}: {check.words}")
+    if not gate.checks:
+        typer.echo("  Its checks were not kept: it was trained by an earlier version.")
 
 
 def summary_of(model: "Model", decision: "Decision | None", serving: str | None) -> dict[str, Any]:

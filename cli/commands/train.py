@@ -63,6 +63,7 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
     from engine.models.refreshing import refresh_tables
     from engine.models.training import last_weeks
     from engine.models.training import train as carry_out
+    from engine.registry.mirroring import mirror
 
     if lake is not None:
         Lake.at(lake)  # raises for a wrong address before a job is requested
@@ -78,10 +79,11 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
                 pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY, lake=lake, bounds=bounds
             )
         refresh = await lease_job(pool, REFRESH, leases.LEASE) if outcome.serves else None
-        if refresh is None:  # nothing new serves, or a trainer took it
-            return outcome
-        made = await refresh_tables(pool, stores, refresh, folder=bundles, lake=lake, decided_by=BY)
-        return replace(outcome, refreshed=made)
+        if refresh is not None:  # else nothing new serves, or a trainer took it
+            made = await refresh_tables(pool, stores, refresh, folder=bundles, lake=lake, decided_by=BY)
+            outcome = replace(outcome, refreshed=made)
+        await mirror(pool, stores)
+        return outcome
 
 
 def _cut_by(holdout: Path) -> "Cut":

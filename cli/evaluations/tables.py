@@ -5,8 +5,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from engine.reports.pages import FORECASTS, cell, words
+
 PLAIN_WIDTH = 160  # where standard output is no terminal
-FORECASTS = ("auc", "average_precision", "brier", "mae_orders")
 
 
 def print_tables(document: dict[str, Any]) -> None:
@@ -25,19 +26,6 @@ def print_tables(document: dict[str, Any]) -> None:
         behind = [words(name) for name, ahead in others.items() if not ahead["low"] > 0]
         verdict = f"not beyond chance ahead of {', '.join(behind)}" if behind else "ahead of every baseline here"
         console.print(f"{version}: {verdict}.", highlight=False)
-
-
-def words(method: str) -> str:
-    """The name of a method or metric, for people."""
-    return method if "-" in method else method.replace("_", " ")
-
-
-def cell(score: dict[str, float] | None) -> str:
-    """A value with its interval."""
-    if score is None:
-        return ""
-    exact = score["low"] == score["high"]
-    return f"{score['value']:.4f}" if exact else f"{score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}]"
 
 
 def _table(title: str, methods: dict[str, dict[str, Any]], metrics: tuple[str, ...]) -> Table:

@@ -12,6 +12,7 @@ from db.events import MONTHS_AHEAD, ensure_partitions
 from db.jobs import AFFINITY, REFRESH, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
 from db.list_jobs import LISTS, claim_old_files, request_list_job
+from db.mlflow_mirror import MIRROR, claim_mirroring
 from db.months import drop_empty_months
 from db.outbox import oldest_envelope_age
 from db.postgres import Pool
@@ -41,6 +42,8 @@ async def do_periodic_work(pool: Pool, schedule: Schedule, lists: Lists, now: da
     if age is not None and age > OUTBOX_WARNING:
         log.warning("outbox_waits", seconds=round(age.total_seconds()))
     new = await _schedule_lists(pool, lists, now)
+    if await claim_mirroring(pool):
+        new = (*new, MIRROR)
     due = {*await _schedule_training(pool, schedule, now), *await _schedule_refresh(pool, schedule, now)}
     return sorted([*({*await unattended_kinds(pool), *due} - {*new}), *new])
 

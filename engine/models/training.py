@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import structlog
@@ -237,54 +237,24 @@ async def _decide(
     *,
     pins: bool,
 ) -> bool:
-    """Register the written bundles, in MLflow too, and let the gate decide; whether the baseline serves."""
-    registry = await asyncio.to_thread(_registry, stores)
-    model = await asyncio.to_thread(_registered, registry, job.kind, path)
+    """Register the written bundles, and let the gate decide; whether the baseline serves."""
+    model = await asyncio.to_thread(_model, job.kind, path)
     baseline = None
     if stand_in is not None:
-        other = await asyncio.to_thread(_registered, registry, job.kind, stand_in.path)
+        other = await asyncio.to_thread(_model, job.kind, stand_in.path)
         baseline = Baseline(other, stand_in.reason, {"baseline": other.baseline, "refused": model.id, "job": job.id})
     evidence = {name: model.evaluation[name] for name in ("ahead", "rivals", "people", "tied", "parity")} | {
         "job": job.id
     }
     async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
-        stands_in = await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by, baseline, pins=pins)
-    champion = model if judged.promote else baseline.model if baseline and stands_in else None
-    if registry and champion and champion.registry_version:
-        await asyncio.to_thread(_set_champion, registry, champion.registry_version)
-    return stands_in
+        return await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by, baseline, pins=pins)
 
 
-def _registry(stores: Stores) -> Any:
-    """MLflow's client, where MLflow is configured and can be reached."""
-    if stores.mlflow_url is None:
-        return None
-    from engine.models.registry import Registry
-
-    try:
-        return Registry(stores.mlflow_url.get_secret_value())
-    except Exception as error:  # of MLflow, its database driver or the network
-        log.warning("registry_unavailable", error=type(error).__name__)
-        return None
-
-
-def _registered(registry: Any, kind: str, path: Path) -> Model:
-    """The written bundle as a model, with its version in MLflow. While that is away there is no version."""
+def _model(kind: str, path: Path) -> Model:
+    """The written bundle as a model."""
     written = Bundle.open(path)
-    version = None
-    try:
-        version = registry and registry.register(written.id, path, written.json("evaluation"))
-    except Exception as error:
-        log.warning("registry_unavailable", error=type(error).__name__)
     evaluation, training = written.json("evaluation"), written.json("training")
-    return Model(written.id, kind, written.created_at, written.digest, evaluation, version, training)
-
-
-def _set_champion(registry: Any, version: str) -> None:
-    try:
-        registry.set_champion(version)
-    except Exception as error:
-        log.warning("registry_unavailable", error=type(error).__name__)
+    return Model(written.id, kind, written.created_at, written.digest, evaluation, None, training)
 
 
 def as_log(stored: PurchaseLog, categories: Mapping[int, str]) -> Log:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.evaluations.plots import bars
 from db.postgres import Pool
 from db.purchases import purchase_log
 from db.serving import Model, register_model
 from engine.models.evaluating import DEFAULTS
 from engine.models.training import as_log
+from engine.reports.plots import bars
 from ml.affinity.baseline_networks import baseline_network
 from ml.affinity.model import write
 from ml.baselines.methods import METHODS

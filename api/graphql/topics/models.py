@@ -5,6 +5,7 @@ People override the gate only on request.
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
@@ -22,12 +23,54 @@ from core.contract import check_id
 from core.errors import InvalidInput
 from db import serving as stored
 from engine.cursors import read_cursor, write_cursor
+from engine.models import gates
 from engine.models.promoting import CannotServe, GateRefused, promote_model, roll_back_model
+
+
+@strawberry.enum(description="What the gate said of a model. PROMOTED: it let the model serve. REFUSED: it did not.")
+class GateVerdict(StrEnum):
+    """The verdict of the gate."""
+
+    PROMOTED = "PROMOTED"
+    REFUSED = "REFUSED"
+
+
+@strawberry.type(description="One condition of the gate.")
+class GateCheck:
+    """A check of a model."""
+
+    name: str = strawberry.field(description="The name of the check, such as people.")
+    passed: bool = strawberry.field(description="Whether the model passed it.")
+    value: float | None = strawberry.field(description="The figure that was checked; null where there is none.")
+    limit: float | None = strawberry.field(description="What the figure was compared with; null where there is none.")
+    words: str = strawberry.field(description="The check as a sentence for people.")
+
+
+@strawberry.type(description="What the gate said of a model when its training ended. It never changes.")
+class Gate:
+    """The verdict and the checks behind it."""
+
+    verdict: GateVerdict = strawberry.field(description="Whether the gate let the model serve.")
+    summary: str = strawberry.field(description="Why, as a sentence for people.")
+    checks: list[GateCheck] = strawberry.field(
+        description="Every check, in the order of the gate; empty for models of earlier versions."
+    )
+
+    @classmethod
+    def of(cls, gate: gates.Gate) -> Self:
+        """The public shape of what the gate said."""
+        return cls(
+            verdict=GateVerdict(gate.verdict),
+            summary=gate.summary,
+            checks=[GateCheck(**asdict(check)) for check in gate.checks],
+        )
 
 
 @strawberry.type(description="A trained model: one bundle, which never changes.")
 class Model(Node):
     """The result of one training."""
+
+    record: strawberry.Private[stored.Model]
 
     id: strawberry.ID = strawberry.field(description="The version of the model, as `modelVersion` of lists shows it.")
     kind: str = strawberry.field(description="The kind of model, such as affinity.")
@@ -65,6 +108,7 @@ class Model(Node):
     def of(cls, record: stored.Model, *, serving: bool, decision: stored.Decision | None) -> Self:
         """The public shape of a registered model, with the newest decision about it."""
         return cls(
+            record=record,
             node_id=node_id_of("Model", record.id),
             id=strawberry.ID(record.id),
             kind=record.kind,
@@ -78,6 +122,16 @@ class Model(Node):
             refreshed_from=None if record.refreshed_from is None else strawberry.ID(record.refreshed_from),
             decision=None if decision is None else Decision.of(decision),
         )
+
+    @strawberry.field(
+        description="What the gate said of this model when its training ended; null if it has not judged it. A person"
+        " may have decided otherwise since: see `decision`."
+    )
+    async def gate(self, info: Info) -> Gate | None:
+        """From the evaluation, or for earlier versions from the gate's decision."""
+        said = None if self.record.evaluation.get("gate") else await info.context.gate_decisions.get(self.record.id)
+        gate = gates.gate_of(self.record, said)
+        return None if gate is None else Gate.of(gate)
 
 
 @strawberry.enum(

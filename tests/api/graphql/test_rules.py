@@ -60,6 +60,8 @@ AS_REACHED = {
     "ExplanationSource": "source names evidence place takes because",
     "ExportUserPayload": "export complete missingMonths userErrors",
     "FeatureContribution": "group value",
+    "Gate": "verdict summary checks",
+    "GateCheck": "name passed value limit words",
     "IdentifyPayload": "user userErrors",
     "Image": "url",
     "Item": (
@@ -78,7 +80,7 @@ AS_REACHED = {
     "ListEdge": "rank item score",
     "ListFile": "placement first market format lists degraded modelId url",
     "MergeUsersPayload": "user userErrors",
-    "Model": "nodeId id kind createdAt evaluation serving horizon baseline training deletedAt decision",
+    "Model": "nodeId id kind createdAt evaluation serving horizon baseline training deletedAt decision gate",
     "ModelReadiness": "subject status summary requirements fallback modelVersion",
     "ModelConnection": "edges nodes pageInfo totalCount",
     "ModelEdge": "cursor node",

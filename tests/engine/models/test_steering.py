@@ -9,7 +9,8 @@ import pytest
 
 from bus.messages import train
 from bus.rabbitmq.publisher import RabbitPublisher
-from core.settings import Trainings
+from core import clock
+from core.settings import Stores, Trainings
 from db.jobs import (
     AFFINITY,
     Job,
@@ -23,7 +24,7 @@ from db.jobs import (
     request_job,
 )
 from db.postgres import Pool
-from db.serving import list_models
+from db.serving import list_decisions, list_models
 from engine.models import bounds, leases
 from engine.models.bounds import MIB, BoundExceeded, Bounds
 from engine.models.leases import hold
@@ -241,3 +242,63 @@ async def test_a_trainer_stops_a_cancelled_training_and_takes_the_next_one(
     assert (await found(pool, first)).state == "CANCELLED"
     assert await list_models(pool, 10) == []
     assert "JobCancelled" in await asyncio.to_thread(worker_log.read_text)
+
+
+LEARNED = """
+from datetime import timedelta
+from engine.models import leases, training
+from ml import bundle
+from ml.evaluation import Evaluation, Score
+leases.LEASE, leases.HEARTBEAT = timedelta(seconds=3), 0.5
+score = {name: {"ndcg_at_10": Score(value, value, value)} for name, value in (("ranker", 0.2), ("popularity", 0.1))}
+class Learned:
+    evaluation = Evaluation(0, 500, 80, 2.0, score, {"popularity": Score(0.1, 0.05, 0.2)}, "ranker")
+    def with_gate(self, gate): return self
+    def write(self, folder, created_at):
+        parts = {"evaluation": {**self.evaluation.document(), "parity": 0.0}, "training": {}}
+        return bundle.write(folder, "test", parts, created_at)
+async def learn(*_): return Learned(), None
+training._learn = learn
+"""
+STALLED = f"""{LEARNED}
+import os, signal
+from pathlib import Path
+decide = training.decide_by_gate
+async def stalled(*arguments):
+    Path("stalled").write_text(str(os.getpid()))
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return await decide(*arguments)
+training.decide_by_gate = stalled"""
+
+
+@pytest.mark.timeout(180)
+async def test_a_stalled_trainer_that_comes_back_registers_nothing(
+    pool: Pool, broker: RabbitPublisher, stores: Stores, start_worker: StartWorker, worker_log: Path
+) -> None:
+    """It is paused at the worst moment: the bundle is written, the decision comes next."""
+    asked = await request_job(pool, AFFINITY, "new data", "ada")
+    start_worker(STALLED, command=("trainer",))
+    await broker.publish(train(AFFINITY))
+    mark = worker_log.parent / "stalled"
+    await eventually(lambda: mark.exists() and mark.stat().st_size > 0, within=60)
+
+    async def lease_ended() -> bool:
+        until = (await found(pool, asked)).lease_until
+        return until is not None and until < clock.now()
+
+    await eventually(lease_ended, within=30)
+    start_worker(LEARNED, command=("trainer",))
+    await broker.publish(train(AFFINITY))
+
+    async def succeeded() -> bool:
+        return (await found(pool, asked)).state == "SUCCEEDED"
+
+    await eventually(succeeded, within=60)
+    ended, decisions = await found(pool, asked), await list_decisions(pool, 10)
+    assert (ended.fencing_token, len(decisions)) == (2, 1)
+    os.kill(int(await asyncio.to_thread(mark.read_text)), signal.SIGCONT)
+    await eventually(lambda: "LeaseLost" in worker_log.read_text(), within=60)
+    (model,) = await list_models(pool, 10)
+    assert (model.id, await found(pool, asked)) == (ended.bundle, ended)
+    assert await list_decisions(pool, 10) == decisions
+    await eventually(lambda: {path.name for path in stores.bundles.glob("test-*")} == {model.id})

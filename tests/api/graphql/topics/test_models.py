@@ -7,7 +7,7 @@ import pytest
 from api.gateway import Gateway
 from core import clock
 from db.items import upsert_items
-from db.serving import Model, mark_pruned, refuse, register_model
+from db.serving import Model, mark_pruned, promote, refuse, register_model
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 MODELS = """query ($first: Int! = 20, $after: String) { models(first: $first, after: $after) {
@@ -100,3 +100,20 @@ async def test_a_cursor_of_another_list_is_bad_input(ask: Ask, three: list[str])
 async def test_models_need_their_scope(ask: Ask) -> None:
     for query, variables in ((MODELS, {}), (DECISIONS, {}), (MODEL, {"id": "x"})):
         assert (await ask(query, variables, scopes=["catalog:read"])).codes == ["FORBIDDEN"]
+
+
+GATES = "{ models { nodes { id gate { verdict summary checks { name passed value limit words } } } } }"
+
+
+async def test_a_model_says_what_the_gate_checked(ask: Ask, gateway: Gateway) -> None:
+    check = {"name": "people", "passed": False, "value": 7.0, "limit": 100.0, "words": "7 people; 100 are needed"}
+    gate = {"verdict": "REFUSED", "summary": "too few people", "checks": [check]}
+    for id, evaluation in (("new", {"gate": gate}), ("old", {}), ("unjudged", {})):
+        await register_model(gateway.pool, Model(id, "affinity", clock.now(), "d", evaluation, None))
+    await refuse(gateway.pool, "old", "not better than popularity", {"job": 1}, "trainer")
+    await promote(gateway.pool, "old", "ada likes it", {"override_gate": True}, "ada")
+    await promote(gateway.pool, "unjudged", "ada likes it", {"override_gate": True}, "ada")
+    found = {node["id"]: node["gate"] for node in (await ask(GATES)).data["models"]["nodes"]}
+    assert found["new"] == gate
+    assert found["old"] == {"verdict": "REFUSED", "summary": "not better than popularity", "checks": []}
+    assert found["unjudged"] is None

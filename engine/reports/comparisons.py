@@ -1,38 +1,30 @@
 """The report of a comparison: one HTML file with tables and plots, which loads nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
-from cli.evaluations.plots import Series, bars, lines
-from cli.evaluations.tables import FORECASTS, cell, words
-
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;font-size:13px}td,th{padding:.25rem .6rem;text-align:left}"
-    "td,th{border-bottom:1px solid #ddd}"
-    "svg{max-width:100%;height:auto;font:12px system-ui,sans-serif}.wide{overflow-x:auto}"
-)
+from engine.reports.pages import FORECASTS, bounds, calibration, cell, page, table, words
+from engine.reports.plots import Series, bars, lines
 
 
 def report_of(document: Mapping[str, Any]) -> str:
     """The file's text."""
     title = f"Comparison on {document['days']} days from {document['cut_at'][:10]}"
-    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-    sections = [*_versions(document["versions"]), *_lists(document["lists"]), *_forecasts(document["forecasts"])]
-    body = "".join(f"<section><h2>{escape(name)}</h2>{content}</section>" for name, content in sections)
-    return f"{head}<style>{_STYLE}</style></head><body><h1>{title}</h1>{body}</body></html>\n"
+    return page(
+        title,
+        [*_versions(document["versions"]), *_lists(document["lists"]), *_forecasts(document["forecasts"])],
+    )
 
 
 def _versions(versions: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     if versions:
         rows = [[v["id"], v["created_at"], v["cut_at"] or "", words(v["baseline"] or "trained")] for v in versions]
-        yield "Versions", _table(["version", "made at", "learned from before", "kind"], rows)
+        yield "Versions", table(["version", "made at", "learned from before", "kind"], rows)
     for version in versions:
         if (known := version["probability"]) and known.get("bins"):
             yield (
                 f"Calibration of {version['id']} in its own evaluation",
-                _calibration([(version["id"], [(p, came) for p, came, *_ in known["bins"]])]),
+                calibration([(version["id"], [(p, came) for p, came, *_ in known["bins"]])]),
             )
 
 
@@ -43,11 +35,11 @@ def _lists(lists: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     metrics = list(next(iter(methods.values())))
     rows = [[words(name), *(cell(scores[metric]) for metric in metrics)] for name, scores in methods.items()]
     about = f"<p>The first order after the cut of {lists['people']:,} people; {lists['items']:,} items, all ranked.</p>"
-    yield "What people buy next", about + _table(["", *map(words, metrics)], rows)
-    values = [(words(name), *_bounds(scores["ndcg_at_10"])) for name, scores in methods.items()]
+    yield "What people buy next", about + table(["", *map(words, metrics)], rows)
+    values = [(words(name), *bounds(scores["ndcg_at_10"])) for name, scores in methods.items()]
     yield "NDCG@10 with 95 % intervals", bars(values)
     for version, others in lists["ahead"].items():
-        yield f"NDCG@10 of {version} above", _table(["", "ahead"], [[words(n), cell(a)] for n, a in others.items()])
+        yield f"NDCG@10 of {version} above", table(["", "ahead"], [[words(n), cell(a)] for n, a in others.items()])
     for kind, title in (("activity", "Learning: NDCG@10 by orders before"), ("novelty", "NDCG@10 by item")):
         parts = [part for part in lists["slices"] if part["kind"] == kind and part["people"]]
         if parts:
@@ -62,7 +54,7 @@ def _slices(methods: Sequence[str], parts: Sequence[Mapping[str, Any]]) -> str:
     ]
     rows = [[words(name), *(cell(part["ndcg_at_10"][name]) for part in parts)] for name in methods]
     headings = ["", *(f"{part['slice']}: {part['people']:,} people" for part in parts)]
-    return lines(series, "", "NDCG@10", names) + _table(headings, rows)
+    return lines(series, "", "NDCG@10", names) + table(headings, rows)
 
 
 def _forecasts(forecasts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -71,25 +63,9 @@ def _forecasts(forecasts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     methods = forecasts["methods"]
     rows = [[words(name), *(cell(scores.get(metric)) for metric in FORECASTS)] for name, scores in methods.items()]
     about = f"<p>{forecasts['share']:.1%} of {forecasts['people']:,} people ordered in {forecasts['days']} days.</p>"
-    yield "Who orders again", about + _table(["", *map(words, FORECASTS)], rows)
+    yield "Who orders again", about + table(["", *map(words, FORECASTS)], rows)
     points = [(words(name), [(p, came) for p, came, _ in scores["calibration"]]) for name, scores in methods.items()]
-    yield "Calibration", _calibration(points)
+    yield "Calibration", calibration(points)
     found = [(words(name), [(0.0, 0.0), *map(tuple, scores["gains"])]) for name, scores in methods.items()]
     by_chance: Series = ("by chance", [(0.0, 0.0), (1.0, 1.0)])
     yield "Lift", lines([*found, by_chance], "share of people asked, the likeliest first", "share of those who came")
-
-
-def _calibration(series: Sequence[Series]) -> str:
-    most = max(max(p, came) for _, points in series for p, came in points)
-    perfect: Series = ("perfect", [(0.0, 0.0), (most, most)])
-    return lines([*series, perfect], "foretold probability", "share that came true")
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in headings)
-    body = "".join("<tr>" + "".join(f"<td>{escape(each)}</td>" for each in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _bounds(score: Mapping[str, float]) -> tuple[float, float, float]:
-    return score["value"], score["low"], score["high"]

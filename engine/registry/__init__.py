@@ -1,0 +1,1 @@
+"""MLflow shows the models to data people: a mirror of what Postgres says."""
