@@ -29,6 +29,7 @@ COMMANDS = {
     "beat": "cli.commands.beat:beat",
     "export": "cli.commands.export:app",
     "models": "cli.commands.models:app",
+    "segments": "cli.commands.segments:app",
     "events": "cli.commands.events:app",
     "users": "cli.commands.users:app",
     "erasures": "cli.commands.erasures:app",
