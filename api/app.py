@@ -40,7 +40,7 @@ from api.oauth.endpoints import routes as oauth_routes
 from api.oauth.people.endpoints import routes as people_routes
 from api.oauth.people.people import People, open_people
 from api.oauth.tokens.verifier import Verifier
-from api.routes import batch, bulk, health, metrics
+from api.routes import batch, bulk, health, metrics, segments
 from api.routes.openapi import document
 from api.routes.probes import StoreProbes
 from bus.rabbitmq.publisher import RabbitPublisher
@@ -97,6 +97,7 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
         Route("/graphql", endpoint),
         *bulk.routes(edge.max_body, edge.request_timeout),
         *batch.routes(edge.max_body),
+        *segments.routes(edge.request_timeout),
         *oauth_routes(),
         *people_routes(),
         *health.ROUTES,

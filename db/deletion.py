@@ -11,6 +11,7 @@ from db.dead_events import erase_dead_events
 from db.postgres import Connection
 from db.receipts import PersonStore, StoreReport, StoreState
 from db.requests import anonymize_requests
+from db.segments import erase_members
 
 MOST_AT_ONCE: Final = 10_000  # events erased in one transaction
 _WHOSE: Final = {
@@ -79,5 +80,5 @@ async def _delete_traits(connection: Connection, users: Sequence[str]) -> int:
     """Delete traits, accounts and grants, and replace the users' ids where they are recorded as requesters."""
     tag = await connection.execute("DELETE FROM users WHERE id = ANY($1::text[])", users)
     accounts = await delete_accounts(connection, users)
-    grants = await erase_families(connection, users)
+    grants = await erase_families(connection, users) + await erase_members(connection, users)
     return int(tag.rpartition(" ")[2]) + accounts + grants + await anonymize_requests(connection, users)

@@ -31,6 +31,8 @@ class AdvisoryLock(IntEnum):
     """One transaction joins guests to a user, or erases the user, at a time; with a hash of the user's id."""
     MERGES = 7305012
     """One transaction merges users at a time; joins of guests and erasures share it, so that owners stay the same."""
+    SEGMENTS = 7305014
+    """One request adds a segment at a time, so that there are never too many."""
     LAKE_WRITER = 7305020
     """One process writes to the lake at a time; held as long as its connection."""
     SIGNING_KEYS = 0x6F61757468

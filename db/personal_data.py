@@ -11,6 +11,7 @@ from db.identities import identities_of
 from db.merged_users import merged_into, owner_of
 from db.postgres import Connection
 from db.requests import requests_of
+from db.segments import segments_of
 
 MOST_DEAD: Final = 1_000
 _NO_TRAITS: Final = {"traits": None, "traitsUpdatedAt": None}
@@ -49,6 +50,7 @@ async def personal_data_of(connection: Connection, user_id: str) -> dict[str, An
         "deadEvents": [_dead_event(*found) for found in await dead_events_of_user(connection, user_id, MOST_DEAD)],
         "accounts": await accounts_of(connection, ids),
         "grants": await grants_of(connection, ids),
+        "segments": await segments_of(connection, ids),
         "asked": await requests_of(connection, ids),
         "erasure": erasure and {"id": str(erasure.id), "erasedAt": erasure.erased_at.isoformat()},
     }

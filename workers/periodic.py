@@ -17,6 +17,7 @@ from core.errors import StoreUnavailable
 from core.settings import Bundles, EventLake, Lists, Schedule, Settings
 from core.stores import log_unavailable
 from db.postgres import Pool
+from db.segments import has_due_segments
 from engine.maintenance.periodic import do_periodic_work, due_export
 from engine.privacy.continuing_erasures import continue_erasures
 from engine.privacy.guests import settle_guests
@@ -63,6 +64,7 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
                 process.run(_run(process.connections, schedule, lists, lake))
                 if folder.is_dir():
                     process.run(_prune(process.connections, folder, bundles))
+                process.run(_refresh_segments(process.connections, folder))
             except StoreUnavailable as error:
                 log_unavailable(error, doing="run periodic work")
 
@@ -89,6 +91,15 @@ async def _prune(connections: Connections, folder: Path, bundles: Bundles) -> No
         await prune_bundles(await connections.pool(), folder, bundles, clock.now())
     except OSError as error:
         log.warning("bundles_not_deleted", error=type(error).__name__)
+
+
+async def _refresh_segments(connections: Connections, folder: Path) -> None:
+    """Find the members of segments that are due."""
+    pool = await connections.pool()
+    if await has_due_segments(pool):
+        from engine.segments.refreshing import refresh_segments  # NumPy, which other workers do without
+
+        await refresh_segments(pool, folder)
 
 
 async def _settle_people(pool: Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool) -> None:

@@ -17,6 +17,7 @@ from api.graphql.topics.events import EventMutation
 from api.graphql.topics.identities import IdentityMutation
 from api.graphql.topics.insight.explanations import ExplanationQuery
 from api.graphql.topics.insight.readiness import ReadinessQuery
+from api.graphql.topics.insight.segments import SegmentMutation, SegmentQuery
 from api.graphql.topics.items import Item, ItemQuery
 from api.graphql.topics.jobs import JobMutation, JobQuery, JobSubscription
 from api.graphql.topics.models import ModelMutation, ModelQuery
@@ -43,6 +44,7 @@ class Query(
     DeadEventQuery,
     ExplanationQuery,
     ReadinessQuery,
+    SegmentQuery,
     ClientQuery,
     NodeQuery,
     FederationQuery,
@@ -60,6 +62,7 @@ class Mutation(
     JobMutation,
     ModelMutation,
     DeadEventMutation,
+    SegmentMutation,
     ClientMutation,
 ):
     """All mutations."""

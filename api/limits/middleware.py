@@ -24,6 +24,7 @@ METERED: Final = frozenset(
         "/oauth/introspect",
     }
 )
+_METERED_BELOW: Final = "/segments/"
 _KIND: Final = b"application/json; charset=utf-8"
 
 
@@ -48,7 +49,7 @@ class RateLimiting:
                 message["headers"] = [*sent, *(() if _is_public(sent) else limits)]
             await send(message)
 
-        if scope["path"] not in METERED:
+        if scope["path"] not in METERED and not scope["path"].startswith(_METERED_BELOW):
             try:
                 await meter_of_address(scope).take(1)
             except RequestRefused as refusal:

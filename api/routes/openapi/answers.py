@@ -15,6 +15,7 @@ _WHY: Final[dict[int, str]] = {
     400: "BAD_REQUEST or BAD_USER_INPUT: the request is wrong.",
     401: "UNAUTHENTICATED: there is no valid access token.",
     403: "FORBIDDEN: the token lacks a scope, or is a person's.",
+    404: "NOT_FOUND: there is nothing by that name.",
     405: "METHOD_NOT_ALLOWED: Allow names the methods.",
     406: "NOT_ACCEPTABLE: Accept allows no media type that is offered.",
     408: "REQUEST_TIMEOUT: the body did not arrive in time.",

@@ -10,6 +10,7 @@ from core import metrics
 from core.contract import LONGEST_ID
 from engine.many_lists.batch import MAX_FIRST
 from engine.outcomes import Outcome
+from engine.segments.reading import MOST
 
 Schema = dict[str, Any]
 
@@ -25,6 +26,7 @@ def operations() -> dict[str, Schema]:
         "/items": _upload("items", "catalog:write", "Add or change items", "ItemUpload", "of `upsertItems`"),
         "/users": _upload("users", "profiles:write", "Add or change users", "UserUpload", "of `upsertUsers`"),
         "/recommendations/batch": {"post": _BATCH},
+        "/segments/{id}/members": {"get": _MEMBERS},
         "/graphql": {"get": _graphql("get"), "post": _graphql("post")},
         "/healthz": {"get": _probe("health", "Whether the process runs", ref("Health"))},
         "/readyz": {
@@ -100,6 +102,32 @@ _BATCH: Final[Schema] = {
         "content": {kind: {"schema": ref("UserIds")} for kind in (JSON, LINES[0])},
     },
     "responses": {"200": answer("A list per line.", ref("UserList"), _LISTS), **refusals(*_WRONG)},
+}
+_MEMBERS: Final[Schema] = {
+    "operationId": "segmentMembers",
+    "summary": "The users of a segment",
+    "tags": ["bulk"],
+    "description": "A line of JSON for each user, by id, and a last line with the snapshot and `next`, the cursor of"
+    " the next page: null for the last page. All pages of one reading are of one snapshot. Needs a client's own token.",
+    "security": [{"oauth": ["segments:read"]}],
+    "parameters": [
+        {"name": "id", "in": "path", "required": True, "schema": TEXT | {"minLength": 1}},
+        _query(
+            "first",
+            {"type": "integer", "minimum": 1, "maximum": MOST, "default": MOST},
+            "How many users a page has at most.",
+        ),
+        _query("after", TEXT, "`next` of the page before; it has the changedSince of that."),
+        _query(
+            "changedSince",
+            {"type": "string", "format": "date-time"},
+            "Only users who joined (`member` true) or left (false) after the newest snapshot at this time.",
+        ),
+    ],
+    "responses": {
+        "200": answer("Users, and where to go on.", ref("SegmentLine"), _LISTS),
+        **refusals(401, 403, 404, 405, 504),
+    },
 }
 _READINESS: Final = {
     "200": answer("It takes requests.", ref("Readiness")),

@@ -140,6 +140,20 @@ _ANSWERS: Final[dict[str, Schema]] = {
         "description": "The list of one user, or why there is none.",
         "anyOf": [_LIST, record({"userId": TEXT, "error": record({"code": TEXT, "message": TEXT})})],
     },
+    "SegmentLine": {
+        "description": "A user of a segment, or after the last one the page: its snapshot, and the cursor of the next.",
+        "anyOf": [
+            record({"userId": TEXT, "member": {"type": "boolean"}}),
+            record(
+                {
+                    "segment": TEXT,
+                    "snapshot": nullable({"type": "integer"}),
+                    "asOf": nullable({"type": "string", "format": "date-time"}),
+                    "next": nullable(TEXT),
+                }
+            ),
+        ],
+    },
     "OAuthError": {
         "description": "An error of RFC 6749, section 5.2.",
         **record({"error": TEXT}, error_description=TEXT),

@@ -90,6 +90,7 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "Mutation.discardDeadEvents(ids)", "EventInput.id", "EventInput.itemId", "EventInput.itemIds",
     "EventInput.orderId", "EventInput.impressionId", "EventInput.sessionId", "ItemInput.id", "ItemInput.groupId",
     "ItemInput.market", "RequestListsInput.market", "OfferInput.market", "Query.client(id)",
+    "Query.segment(id)", "Mutation.deleteSegment(id)", "SegmentInput.id",
     "Mutation.rotateClientSecret(id)", "Subscription.jobs(id)",
     "Mutation.disableClient(id)", "Mutation.enableClient(id)", "Mutation.setClientScopes(id)", "CreateClientInput.id",
 }  # fmt: skip

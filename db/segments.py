@@ -1,0 +1,217 @@
+"""Segments: saved groups of users, their definitions, and who belongs to them by snapshot."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from core.errors import InvalidInput
+from db.locks import AdvisoryLock, lock_transaction
+from db.postgres import Connection, transaction
+
+MOST_SEGMENTS: Final = 100
+PERIOD: Final = timedelta(hours=1)  # after which the members of a segment are found again
+HISTORY: Final = timedelta(days=30)  # for which it is known who joined and who left
+WRITE_TIMEOUT: Final = 300.0  # seconds to write a snapshot
+_COLUMNS: Final = (
+    "segments.id, segments.name, segments.definition, segments.changed_at, segments.changed_by,"
+    " newest.number, newest.made_at, newest.members"
+)
+_NEWEST: Final = """segments LEFT JOIN LATERAL (
+        SELECT number, made_at, members FROM segment_snapshots
+        WHERE segment_id = segments.id ORDER BY number DESC LIMIT 1
+    ) AS newest ON true"""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment with its newest snapshot; the fields of that are None before the first."""
+
+    id: str
+    name: str
+    definition: dict[str, Any]
+    changed_at: datetime
+    changed_by: str
+    number: int | None = None
+    made_at: datetime | None = None
+    members: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user of a snapshot; `gone`: they were a member before and are not any more."""
+
+    user_id: str
+    gone: bool
+
+
+async def save_segment(
+    connection: Connection, id: str, name: str, definition: Mapping[str, Any], changed_by: str
+) -> Segment:
+    """Add or change a segment; its members are found soon. Raises InvalidInput when there are too many segments."""
+    async with transaction(connection) as inside:
+        await lock_transaction(inside, AdvisoryLock.SEGMENTS)
+        count = await inside.fetchval("SELECT count(*) FROM segments WHERE id <> $1", id)
+        if count >= MOST_SEGMENTS:
+            raise InvalidInput(f"There may be at most {MOST_SEGMENTS} segments.", "id")
+        await inside.execute(
+            "INSERT INTO segments (id, name, definition, changed_by) VALUES ($1, $2, $3, $4) ON CONFLICT (id)"
+            " DO UPDATE SET name = EXCLUDED.name, definition = EXCLUDED.definition, changed_by = EXCLUDED.changed_by,"
+            " changed_at = now(), due_at = now()",
+            id,
+            name,
+            dict(definition),
+            changed_by,
+        )
+        saved = await segment_by_id(inside, id)
+        assert saved is not None
+        return saved
+
+
+async def delete_segment(connection: Connection, id: str) -> bool:
+    """Delete a segment with its members; whether it was there."""
+    return bool(await connection.fetch("DELETE FROM segments WHERE id = $1 RETURNING id", id))
+
+
+async def segment_by_id(connection: Connection, id: str) -> Segment | None:
+    """The segment with this id."""
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM {_NEWEST} WHERE segments.id = $1", id)
+    return row and Segment(**row)
+
+
+async def list_segments(connection: Connection) -> list[Segment]:
+    """All segments, by id: there are at most MOST_SEGMENTS."""
+    return [Segment(**row) for row in await connection.fetch(f"SELECT {_COLUMNS} FROM {_NEWEST} ORDER BY segments.id")]
+
+
+async def has_due_segments(connection: Connection) -> bool:
+    """Whether members of any segment are to be found now."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM segments WHERE due_at <= now())"))
+
+
+async def claim_due_segments(connection: Connection) -> dict[str, dict[str, Any]]:
+    """The definitions of the segments whose members are to be found now, by id. They are due again after PERIOD."""
+    rows = await connection.fetch(
+        "UPDATE segments SET due_at = now() + $1::interval WHERE due_at <= now() RETURNING id, definition", PERIOD
+    )
+    return {row["id"]: row["definition"] for row in rows}
+
+
+async def write_snapshot(connection: Connection, id: str, definition: Mapping[str, Any], users: Sequence[str]) -> bool:
+    """Keep who belongs to a segment now; False when it was deleted or changed meanwhile, so that nothing is kept.
+
+    What happened before HISTORY is forgotten.
+    """
+    async with transaction(connection) as inside:
+        now = await inside.fetchval("SELECT definition FROM segments WHERE id = $1 FOR UPDATE", id)
+        if now != definition:
+            return False
+        number = await inside.fetchval(
+            "INSERT INTO segment_snapshots (segment_id, number, members)"
+            " SELECT $1, coalesce(max(number), 0) + 1, $2 FROM segment_snapshots WHERE segment_id = $1"
+            " RETURNING number",
+            id,
+            len(users),
+        )
+        await inside.execute(
+            "UPDATE segment_members SET gone = $2 WHERE segment_id = $1 AND gone IS NULL"
+            " AND NOT EXISTS (SELECT FROM unnest($3::text[]) AS now (id) WHERE now.id = user_id)",
+            id,
+            number,
+            users,
+            timeout=WRITE_TIMEOUT,
+        )
+        await inside.execute(
+            "INSERT INTO segment_members (segment_id, user_id, joined) SELECT $1, now.id, $2"
+            " FROM unnest($3::text[]) AS now (id) WHERE NOT EXISTS (SELECT FROM segment_members"
+            " WHERE segment_id = $1 AND user_id = now.id AND gone IS NULL)",
+            id,
+            number,
+            users,
+            timeout=WRITE_TIMEOUT,
+        )
+        await _forget_old(inside, id, number)
+        return True
+
+
+async def _forget_old(inside: Connection, id: str, number: int) -> None:
+    """Delete snapshots that are older than HISTORY but the newest of them, and members who left before that."""
+    oldest = await inside.fetchval(
+        "SELECT max(number) FROM segment_snapshots"
+        " WHERE segment_id = $1 AND number < $2 AND made_at < now() - $3::interval",
+        id,
+        number,
+        HISTORY,
+    )
+    if oldest is not None:
+        await inside.execute("DELETE FROM segment_snapshots WHERE segment_id = $1 AND number < $2", id, oldest)
+        await inside.execute("DELETE FROM segment_members WHERE segment_id = $1 AND gone <= $2", id, oldest)
+
+
+async def snapshot_at(connection: Connection, id: str, moment: datetime) -> int | None:
+    """The newest snapshot of a segment at a moment; 0 before its first one, None when that is forgotten."""
+    row = await connection.fetchrow(
+        "SELECT max(number) FILTER (WHERE made_at <= $2) AS newest, min(number) AS first"
+        " FROM segment_snapshots WHERE segment_id = $1",
+        id,
+        moment,
+    )
+    if row["newest"] is not None:
+        return int(row["newest"])
+    return 0 if row["first"] in (None, 1) else None
+
+
+async def has_snapshot(connection: Connection, id: str, number: int) -> bool:
+    """Whether a snapshot can still be read."""
+    found = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM segment_snapshots WHERE segment_id = $1 AND number = $2)", id, number
+    )
+    return bool(found)
+
+
+async def members_of(
+    connection: Connection, id: str, number: int, after: str, first: int, since: int | None = None
+) -> list[Member]:
+    """At most `first` members of a snapshot whose ids are above `after`, ascending.
+
+    With `since`, an earlier snapshot: those who joined or left after it.
+    """
+    if since is None:
+        rows = await connection.fetch(
+            "SELECT user_id, false AS gone FROM segment_members WHERE segment_id = $1 AND user_id > $2"
+            " AND joined <= $3 AND (gone IS NULL OR gone > $3) ORDER BY user_id LIMIT $4",
+            id,
+            after,
+            number,
+            first,
+        )
+    else:
+        rows = await connection.fetch(
+            "SELECT user_id, NOT is_now AS gone FROM ("
+            "    SELECT user_id, bool_or(joined <= $3 AND (gone IS NULL OR gone > $3)) AS is_now,"
+            "        bool_or(joined <= $5 AND (gone IS NULL OR gone > $5)) AS was"
+            "    FROM segment_members WHERE segment_id = $1 AND user_id > $2 AND (joined > $5 OR gone > $5)"
+            "    GROUP BY user_id"
+            ") AS changed WHERE is_now <> was ORDER BY user_id LIMIT $4",
+            id,
+            after,
+            number,
+            first,
+            since,
+        )
+    return [Member(**row) for row in rows]
+
+
+async def erase_members(connection: Connection, users: Sequence[str]) -> int:
+    """Delete users from all segments; returns how many rows there were."""
+    tag = await connection.execute("DELETE FROM segment_members WHERE user_id = ANY($1::text[])", users)
+    return int(tag.rpartition(" ")[2])
+
+
+async def segments_of(connection: Connection, users: Sequence[str]) -> list[str]:
+    """The ids of the segments that any of these users belongs to, in order."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT segment_id FROM segment_members WHERE user_id = ANY($1::text[]) AND gone IS NULL ORDER BY 1",
+        users,
+    )
+    return [row["segment_id"] for row in rows]

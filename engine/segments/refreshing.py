@@ -1,0 +1,55 @@
+"""Finds the members of the segments that are due. It reads all purchases, as a training does."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from core import clock
+from db.postgres import Pool
+from db.purchases import purchase_log
+from db.segments import claim_due_segments, write_snapshot
+from db.serving import current_serving
+from engine.models.training import as_log
+from ml.bundle import Bundle, BundleRefused
+from ml.rfm import quintiles
+from ml.segments import Conditions, customers, members
+
+log = structlog.get_logger()
+
+_EDGES: Final = "rfm_edges"
+
+
+async def refresh_segments(pool: Pool, bundles: Path) -> int:
+    """Find the members of all segments that are due; returns how many segments. Twice at once is harmless.
+
+    The fifths of RFM are those of the bundle that serves, as in `User.rfm`; without it, those of the users now.
+    """
+    due = await claim_due_segments(pool)
+    if not due:
+        return 0
+    log_now = as_log(await purchase_log(pool, clock.now()), {})
+    edges = await _serving_edges(pool, bundles)
+    as_of = int(clock.now().timestamp())
+    who = await asyncio.to_thread(customers, log_now, as_of)
+    edges = quintiles(who.rfm) if edges is None else edges
+    for id, definition in due.items():
+        found = await asyncio.to_thread(members, who, Conditions.read(definition), edges)
+        if await write_snapshot(pool, id, definition, found):
+            log.info("segment_refreshed", segment=id, members=len(found))
+    return len(due)
+
+
+async def _serving_edges(pool: Pool, bundles: Path) -> NDArray[np.float64] | None:
+    """The edges between fifths in the bundle that serves; None where it cannot be read here."""
+    serving = await current_serving(pool)
+    if serving is None:
+        return None
+    try:
+        return await asyncio.to_thread(lambda: np.array(Bundle.open(bundles / serving.bundle).array(_EDGES)))
+    except (BundleRefused, OSError, KeyError) as error:
+        log.warning("rfm_edges_not_read", bundle=serving.bundle, error=type(error).__name__)
+        return None

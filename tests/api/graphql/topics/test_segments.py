@@ -1,0 +1,68 @@
+"""Segments over GraphQL: saved, listed, deleted, with their scopes."""
+
+from typing import Any
+
+import pytest
+
+from api.gateway import Gateway
+from db.segments import write_snapshot
+from tests.fixtures.gateway import Ask
+
+FIELDS = """id name where { rfm recency { min max } orders { min max } spent { min max } } members asOf changedBy"""
+SAVE = f"""mutation ($input: SegmentInput!) {{
+  saveSegment(input: $input) {{ segment {{ {FIELDS} }} userErrors {{ code field message }} }} }}"""
+LOYAL = {"id": "loyal", "name": "Loyal", "where": {"rfm": ["LOYAL", "CHAMPION"], "orders": {"min": 3}}}
+
+
+async def save(ask: Ask, **changes: Any) -> dict[str, Any]:
+    answer = await ask(SAVE, {"input": {**LOYAL, **changes}})
+    assert answer.codes == [], answer.messages
+    saved: dict[str, Any] = answer.data["saveSegment"]
+    return saved
+
+
+async def test_a_segment_is_saved_read_and_deleted(ask: Ask, gateway: Gateway) -> None:
+    wanted = {
+        "id": "loyal", "name": "Loyal", "members": None, "asOf": None, "changedBy": "tests",
+        "where": {
+            "rfm": ["LOYAL", "CHAMPION"], "recency": None, "orders": {"min": 3.0, "max": None}, "spent": None
+        },
+    }  # fmt: skip
+    assert await save(ask) == {"segment": wanted, "userErrors": []}
+    document = {"rfm": ["LOYAL", "CHAMPION"], "orders": {"min": 3.0}}
+    await write_snapshot(gateway.pool, "loyal", document, ["anna", "bert"])
+    answer = await ask(
+        f'{{ segments {{ {FIELDS} }} segment(id: "loyal") {{ members }} none: segment(id: "x") {{ id }} }}'
+    )
+    assert answer.data["segments"] == [{**wanted, "members": 2, "asOf": answer.data["segments"][0]["asOf"]}]
+    assert (answer.data["segment"], answer.data["none"]) == ({"members": 2}, None)
+    delete = 'mutation { deleteSegment(id: "loyal") { deleted userErrors { code } } }'
+    deleted = [(await ask(delete)).data["deleteSegment"] for _ in range(2)]
+    assert deleted == [{"deleted": True, "userErrors": []}, {"deleted": False, "userErrors": []}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"id": "a b"}, ["id"]),
+        ({"name": ""}, ["name"]),
+        ({"where": {}}, ["where"]),
+        ({"where": {"rfm": []}}, ["where"]),
+        ({"where": {"orders": {"min": 3, "max": 2}}}, ["where", "orders"]),
+        ({"where": {"recency": {"min": -1}}}, ["where", "recency"]),
+        ({"where": {"rfm": ["NEW", "NEW"]}}, ["where", "rfm"]),
+    ],
+)
+async def test_a_wrong_segment_is_refused_and_the_field_named(
+    ask: Ask, gateway: Gateway, changes: dict[str, Any], field: list[str]
+) -> None:
+    saved = await save(ask, **changes)
+    assert (saved["segment"], [error["field"] for error in saved["userErrors"]]) == (None, [field])
+
+
+async def test_reading_and_writing_have_scopes_of_their_own(ask: Ask, gateway: Gateway) -> None:
+    assert (await ask("{ segments { id } }", scopes=["segments:write"])).codes == ["FORBIDDEN"]
+    assert (await ask('{ segment(id: "x") { id } }', scopes=["profiles:read"])).codes == ["FORBIDDEN"]
+    assert (await ask(SAVE, {"input": LOYAL}, scopes=["segments:read"])).codes == ["FORBIDDEN"]
+    delete = 'mutation { deleteSegment(id: "x") { deleted } }'
+    assert (await ask(delete, scopes=["segments:read"])).codes == ["FORBIDDEN"]

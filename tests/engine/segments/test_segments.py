@@ -1,0 +1,233 @@
+"""Segments: checked when they are saved, found from the purchases, and read in pages of one snapshot."""
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import clock
+from core.contract import Person, read_event
+from core.errors import InvalidInput, NotFound
+from db.deletion import delete_people
+from db.events import insert_events
+from db.items import upsert_items
+from db.personal_data import personal_data_of
+from db.postgres import Pool
+from db.segments import (
+    claim_due_segments,
+    delete_segment,
+    has_due_segments,
+    list_segments,
+    save_segment,
+    segment_by_id,
+    write_snapshot,
+)
+from engine.segments.defining import define_segment, read_conditions
+from engine.segments.reading import MembersPage, read_members
+from engine.segments.refreshing import refresh_segments
+from engine.signing import Signer
+from ml.segments import Conditions, Span
+
+SIGNER = Signer("a secret of a test")
+ANY = {"orders": {"min": 1}}
+
+
+async def saved(pool: Pool, id: str = "s") -> None:
+    await save_segment(pool, id, "Name", ANY, "tests")
+
+
+async def found(pool: Pool, *users: str, id: str = "s") -> None:
+    assert await write_snapshot(pool, id, ANY, list(users))
+
+
+async def moment_between(pool: Pool) -> datetime:
+    """A moment after every snapshot so far and before every later one, by the clock of Postgres."""
+    moment: datetime = await pool.fetchval("SELECT clock_timestamp()")
+    return moment
+
+
+def ids(page: MembersPage) -> list[str]:
+    return [member.user_id for member in page.members]
+
+
+async def changes(pool: Pool, since: datetime, id: str = "s") -> dict[str, bool]:
+    page = await read_members(pool, SIGNER, id, changed_since=since)
+    return {member.user_id: not member.gone for member in page.members}
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({}, "where"),
+        ({"orders": {}}, "where"),
+        ({"color": "red"}, "where"),
+        (["rfm"], "where"),
+        ({"rfm": "LOYAL"}, "where.rfm"),
+        ({"rfm": ["LOYAL", "LOYAL"]}, "where.rfm"),
+        ({"rfm": ["BEST"]}, "where.rfm"),
+        ({"orders": {"min": "1"}}, "where.orders"),
+        ({"orders": {"min": True}}, "where.orders"),
+        ({"orders": {"low": 1}}, "where.orders"),
+        ({"recency": {"min": -1}}, "where.recency"),
+        ({"recency": {"min": float("nan")}}, "where.recency"),
+        ({"spent": {"min": 2, "max": 1}}, "where.spent"),
+    ],
+)
+def test_a_wrong_condition_is_refused_and_named(document: Any, field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_conditions(document)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(("id", "name", "field"), [("", "n", "id"), ("a b", "n", "id"), ("s", "", "name")])
+async def test_a_wrong_id_or_name_is_refused(pool: Pool, id: str, name: str, field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await define_segment(pool, id, name, Conditions(orders=Span(1)), "tests")
+    assert refused.value.field == field
+
+
+async def test_there_may_be_so_many_segments_and_no_more(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.segments.MOST_SEGMENTS", 2)
+    for id in ("a", "b", "a"):
+        await saved(pool, id)
+    with pytest.raises(InvalidInput):
+        await saved(pool, "c")
+    assert [each.id for each in await list_segments(pool)] == ["a", "b"]
+    assert await delete_segment(pool, "a")
+    assert not await delete_segment(pool, "a")
+
+
+async def test_a_segment_is_due_once_after_it_was_saved(pool: Pool) -> None:
+    await saved(pool)
+    assert await has_due_segments(pool)
+    claims = await asyncio.gather(*(claim_due_segments(pool) for _ in range(4)))
+    assert sorted(map(len, claims)) == [0, 0, 0, 1]
+    assert not await has_due_segments(pool)
+    await saved(pool)
+    assert await has_due_segments(pool)
+
+
+async def test_a_reading_is_of_one_snapshot_whatever_is_found_meanwhile(pool: Pool) -> None:
+    await saved(pool)
+    await found(pool, "a", "b", "c", "d", "e")
+    first = await read_members(pool, SIGNER, "s", first=2)
+    await found(pool, "b", "c", "z")
+    second = await read_members(pool, SIGNER, "s", first=2, after=first.next)
+    third = await read_members(pool, SIGNER, "s", first=2, after=second.next)
+    assert [ids(first), ids(second), ids(third)] == [["a", "b"], ["c", "d"], ["e"]]
+    assert (third.next, {page.snapshot for page in (first, second, third)}) == (None, {1})
+    now = await read_members(pool, SIGNER, "s")
+    assert (ids(now), now.snapshot, now.segment.members) == (["b", "c", "z"], 2, 3)
+
+
+async def test_changes_since_a_moment_are_who_joined_and_who_left(pool: Pool) -> None:
+    await saved(pool)
+    beginning = await moment_between(pool)
+    await found(pool, "a", "b", "c")
+    after_first = await moment_between(pool)
+    await found(pool, "b", "d")
+    after_second = await moment_between(pool)
+    await found(pool, "a", "b")
+    assert await changes(pool, beginning) == {"a": True, "b": True}
+    assert await changes(pool, after_first) == {"c": False}
+    assert await changes(pool, after_second) == {"a": True, "d": False}
+    assert await changes(pool, await moment_between(pool)) == {}
+
+
+async def test_changes_are_read_in_pages_too(pool: Pool) -> None:
+    await saved(pool)
+    await found(pool, "a", "c")
+    since = await moment_between(pool)
+    await found(pool, "b", "c", "d")
+    first = await read_members(pool, SIGNER, "s", first=2, changed_since=since)
+    await found(pool, "x")
+    rest = await read_members(pool, SIGNER, "s", first=2, after=first.next)
+    assert (ids(first), ids(rest), rest.next) == (["a", "b"], ["d"], None)
+    with pytest.raises(InvalidInput) as refused:
+        await read_members(pool, SIGNER, "s", after=first.next, changed_since=since)
+    assert refused.value.field == "changedSince"
+
+
+async def test_what_is_older_than_the_history_is_forgotten(pool: Pool) -> None:
+    await saved(pool)
+    await found(pool, "a", "b")
+    page = await read_members(pool, SIGNER, "s", first=1)
+    for users in (["b", "c"], ["c"]):
+        await pool.execute("UPDATE segment_snapshots SET made_at = made_at - interval '31 days'")
+        await found(pool, *users)
+    assert await pool.fetchval("SELECT count(*) FROM segment_snapshots") == 2
+    assert await pool.fetchval("SELECT array_agg(user_id ORDER BY user_id) FROM segment_members") == ["b", "c"]
+    with pytest.raises(InvalidInput, match="expired"):
+        await read_members(pool, SIGNER, "s", after=page.next)
+    with pytest.raises(InvalidInput, match="longer ago"):
+        await read_members(pool, SIGNER, "s", changed_since=clock.now() - timedelta(days=90))
+
+
+async def test_a_cursor_of_another_segment_and_an_unknown_segment_are_refused(pool: Pool) -> None:
+    for id in ("s", "t"):
+        await saved(pool, id)
+        await found(pool, "a", "b", id=id)
+    cursor = (await read_members(pool, SIGNER, "s", first=1)).next
+    for after in (cursor, "x", "é"):
+        with pytest.raises(InvalidInput) as refused:
+            await read_members(pool, SIGNER, "t", after=after)
+        assert refused.value.field == "after"
+    for id in ("u", "\0", "ä"):
+        with pytest.raises(NotFound):
+            await read_members(pool, SIGNER, id)
+
+
+async def test_a_segment_that_changed_or_went_keeps_nothing_of_the_old_definition(pool: Pool) -> None:
+    await saved(pool)
+    assert not await write_snapshot(pool, "s", {"orders": {"min": 9}}, ["a"])
+    assert not await write_snapshot(pool, "gone", ANY, ["a"])
+    page = await read_members(pool, SIGNER, "s")
+    assert (page.snapshot, ids(page)) == (None, [])
+
+
+async def test_two_snapshots_at_once_follow_each_other(pool: Pool) -> None:
+    await saved(pool)
+    await asyncio.gather(*(found(pool, "a", f"u{at}") for at in range(8)))
+    segment = await segment_by_id(pool, "s")
+    assert segment is not None and (segment.number, segment.members) == (8, 2)
+    assert len((await read_members(pool, SIGNER, "s")).members) == 2
+
+
+async def test_an_erased_user_is_in_no_segment_and_an_export_names_them(pool: Pool) -> None:
+    for id in ("s", "t"):
+        await saved(pool, id)
+        await found(pool, "anna", "bert", id=id)
+    assert (await personal_data_of(pool, "anna"))["segments"] == ["s", "t"]
+    await delete_people(pool, [Person("user", "anna")])
+    assert ids(await read_members(pool, SIGNER, "s")) == ["bert"]
+    assert (await personal_data_of(pool, "anna"))["segments"] == []
+
+
+async def test_members_are_found_from_the_purchases(pool: Pool, tmp_path: Path) -> None:
+    now = clock.now()
+    await upsert_items(pool, [{"id": "milk", "updated_at": now}])
+    bought = [("anna", 1, "o1"), ("anna", 3, "o2"), ("bert", 200, "o3"), ("cid", 2, "o4")]
+    await insert_events(
+        pool,
+        [
+            read_event(
+                {
+                    "type": "PURCHASE", "userId": who, "itemId": "milk", "id": order, "orderId": order, "quantity": 1,
+                    "unitPrice": "10", "currency": "EUR", "occurredAt": (now - timedelta(days=days)).isoformat(),
+                },
+                source="shop",
+                received_at=now,
+            )
+            for who, days, order in bought
+        ],
+    )  # fmt: skip
+    await define_segment(pool, "recent", "R", Conditions(recency=Span(max=30)), "tests")
+    await define_segment(pool, "again", "A", Conditions(orders=Span(min=2), spent=Span(min=20)), "tests")
+    await define_segment(pool, "lost", "L", Conditions(rfm=("HIBERNATING", "AT_RISK", "CANNOT_LOSE")), "tests")
+    assert await refresh_segments(pool, tmp_path) == 3
+    assert ids(await read_members(pool, SIGNER, "recent")) == ["anna", "cid"]
+    assert ids(await read_members(pool, SIGNER, "again")) == ["anna"]
+    assert ids(await read_members(pool, SIGNER, "lost")) == ["bert"]
+    assert await refresh_segments(pool, tmp_path) == 0
