@@ -27,6 +27,7 @@ NAMES = (
     "quality-journey",
     "quality-retail",
     "quality-cdnow",
+    "quality-churn",
 )
 QUICK_MINUTES = 3.0
 REPORTED_VERSIONS = (

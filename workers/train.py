@@ -13,7 +13,7 @@ from bus.rabbitmq.publisher import RabbitPublisher
 from core.errors import PenchantError, StoreUnavailable
 from core.settings import Bundles, EventLake, Lists, Stores
 from core.stores import log_unavailable
-from db.jobs import AFFINITY
+from db.jobs import TRAININGS
 from db.list_jobs import LISTS
 from engine.many_lists.list_jobs import write_waiting_lists
 from engine.models.leases import TrainingStopped
@@ -49,11 +49,11 @@ def register(app: Celery, stores: Stores, lake: EventLake, bundles: Bundles, lis
 
 
 def notify_at_start(stores: Stores) -> None:
-    """Once this trainer takes messages, send it one: a job may wait whose message another trainer lost at its end."""
+    """Once this trainer takes messages, send it some: a job may wait whose message another trainer lost at its end."""
 
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
     def notify(**_: object) -> None:
-        asyncio.run(_notify_next(stores, AFFINITY))
+        asyncio.run(_notify_next(stores, *TRAININGS))
 
 
 async def _carry_out(stores: Stores, kind: str, lake: str | None, bundles: Bundles, lists: Lists) -> None:
@@ -67,11 +67,12 @@ async def _carry_out(stores: Stores, kind: str, lake: str | None, bundles: Bundl
         await _notify_next(stores, kind)
 
 
-async def _notify_next(stores: Stores, kind: str) -> None:
-    """Send the message again that this trainer has taken: the next trainer starts with it."""
+async def _notify_next(stores: Stores, *kinds: str) -> None:
+    """Send the messages again that this trainer has taken: the next trainer starts with them."""
     publisher = RabbitPublisher(stores.broker_url.get_secret_value(), CONFIRM_TIMEOUT)
     try:
-        await publisher.publish(train_message(kind))
+        for kind in kinds:
+            await publisher.publish(train_message(kind))
     except StoreUnavailable as error:  # the periodic task sends it later
         log_unavailable(error, doing="notify the next trainer")
     finally:

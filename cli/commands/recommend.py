@@ -134,6 +134,16 @@ def _filter(asked: BatchAsked) -> "Filter | None":
 
 
 def _show(user: str, first: int, client: str | None, url: str | None, *, guest: bool, as_json: bool) -> None:
+    query = GUEST_QUERY if guest else USER_QUERY
+    person = ask_gateway(query, {"id": user, "first": first}, client, url)["person"]
+    if as_json:
+        print_json(person)
+    else:
+        _print(user, person)
+
+
+def ask_gateway(query: str, variables: dict[str, Any], client: str | None, url: str | None) -> dict[str, Any]:
+    """The data that the gateway answers with. Raises WrongCommand when nothing says which one, or as whom to ask."""
     known = read_credentials()
     base, id = url or known.get("base_url"), client or known.get("client_id")
     secret = read_secret("PENCHANT_CLIENT_SECRET") or known.get("client_secret")
@@ -142,12 +152,7 @@ def _show(user: str, first: int, client: str | None, url: str | None, *, guest: 
             "Say --url, --client and PENCHANT_CLIENT_SECRET, or run this beside `penchant up` or the demo."
         )
     check_web_address(base)
-    query = GUEST_QUERY if guest else USER_QUERY
-    person = Client(base, id, secret, TIMEOUT).query(query, {"id": user, "first": first})["person"]
-    if as_json:
-        print_json(person)
-    else:
-        _print(user, person)
+    return Client(base, id, secret, TIMEOUT).query(query, variables)
 
 
 def _print(user: str, person: dict[str, Any]) -> None:

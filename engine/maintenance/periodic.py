@@ -9,7 +9,7 @@ import structlog
 from core.settings import EventLake, Lists, Schedule
 from db.authorizations import delete_ended_families
 from db.events import MONTHS_AHEAD, ensure_partitions
-from db.jobs import AFFINITY, give_up_jobs, schedule_job, unattended_kinds
+from db.jobs import TRAININGS, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
 from db.list_jobs import LISTS, claim_old_files, request_list_job
 from db.months import drop_empty_months
@@ -45,10 +45,12 @@ async def do_periodic_work(pool: Pool, schedule: Schedule, lists: Lists, now: da
 
 async def _schedule_training(pool: Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
     period = due_period(schedule.retrain_at, now) if schedule.retrain_daily else None
-    if period is None or await schedule_job(pool, AFFINITY, period, REQUESTED_BY) is None:
+    if period is None:
         return ()
-    log.info("training_scheduled", period=period)
-    return (AFFINITY,)
+    new = [kind for kind in TRAININGS if await schedule_job(pool, kind, period, REQUESTED_BY) is not None]
+    for kind in new:
+        log.info("training_scheduled", period=period, kind=kind)
+    return new
 
 
 async def _schedule_lists(pool: Pool, settings: Lists, now: datetime) -> Sequence[str]:

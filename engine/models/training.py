@@ -26,13 +26,13 @@ from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.purchases import Signals as StoredSignals
 from db.serving import Model, registered
+from engine.models.judging import AnyEvaluation, evidence_in, verdict_on, why_it_serves
 from engine.models.learnable import check_learnable
 from engine.models.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
 from ml.bundle import Bundle, delete_bundle
-from ml.evaluation import Evaluation
-from ml.gate import Verdict, verdict, why_baseline
+from ml.gate import Verdict
 from ml.log import Log, Signals
 from ml.state import CODE, EVENT
 from ml.trainers import ReportProgress, Trained, trainer_for
@@ -48,7 +48,7 @@ class TrainingOutcome:
     """A bundle that was written, with its evaluation and the verdict of the gate."""
 
     path: Path
-    evaluation: Evaluation
+    evaluation: AnyEvaluation
     verdict: Verdict
     warning: str | None = None  # what is odd about the purchases
     baseline: Path | None = None  # the bundle of the best baseline, if that serves in place of the refused model
@@ -133,11 +133,11 @@ async def train(
             report(stage, done, of)
 
         trained, warning = await _learn(pool, job.kind, cut, report_held, lake)
-        judged = verdict(trained.evaluation)
+        judged = verdict_on(trained.evaluation)
         async with _written(pool, held, (folder or stores.bundles).resolve()) as write:
             path = await write(trained)
             stands_in = None
-            if not judged.promote and not await trained_model_serves(pool):
+            if not judged.promote and not await trained_model_serves(pool, job.kind):
                 stands_in = await _best_baseline(trained, judged, write, report_held)
             held.check()
             serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by)
@@ -188,7 +188,7 @@ async def _written(pool: Pool, held: HeldJob, folder: Path) -> AsyncIterator[Wri
 async def _best_baseline(trained: Trained, judged: Verdict, write: Write, report: ReportProgress) -> _StandIn:
     """The bundle of the best baseline of the evaluation, and why it serves."""
     baseline = await asyncio.to_thread(trained.best_baseline, report)
-    return _StandIn(await write(baseline), why_baseline(baseline.evaluation, judged.reason))
+    return _StandIn(await write(baseline), why_it_serves(baseline.evaluation, judged.reason))
 
 
 async def stored_purchases(pool: Pool, lake: str | None) -> PurchaseLog:
@@ -209,13 +209,13 @@ async def _decide(
     decided_by: str,
 ) -> bool:
     """Register the written bundles, in MLflow too, and let the gate decide; whether the baseline serves."""
-    registry = await asyncio.to_thread(_registry, stores)
+    registry = await asyncio.to_thread(_registry, stores) if job.kind == AFFINITY else None
     model = await asyncio.to_thread(_registered, registry, job.kind, path)
     baseline = None
     if stand_in is not None:
         other = await asyncio.to_thread(_registered, registry, job.kind, stand_in.path)
         baseline = Baseline(other, stand_in.reason, {"baseline": other.baseline, "refused": model.id, "job": job.id})
-    evidence = {name: model.evaluation[name] for name in ("ahead", "people", "tied", "parity")} | {"job": job.id}
+    evidence = evidence_in(model.evaluation) | {"job": job.id}
     async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
         stands_in = await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by, baseline)
     champion = model if judged.promote else baseline.model if baseline and stands_in else None

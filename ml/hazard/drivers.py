@@ -1,5 +1,6 @@
 """Why a person may leave: what each side of them adds to the log odds, beside a typical person of the shop."""
 
+from collections.abc import Callable, Mapping
 from itertools import product
 from math import factorial
 from typing import NamedTuple
@@ -39,37 +40,51 @@ def drivers(forecaster: Forecaster, features: NDArray[np.float32], days: float) 
         without = np.flatnonzero(~_SIDES[:, index])
         with_ = without + (1 << (n - 1 - index))
         weight = np.array([factorial(k) * factorial(n - 1 - k) / factorial(n) for k in count[without].tolist()])
-        found.append(Driver(side, float(weight @ (odds[with_] - odds[without])), _words(side, features[0])))
+        found.append(Driver(side, float(weight @ (odds[with_] - odds[without])), _WORDS[side](_Figures(features[0]))))
     return sorted(found, key=lambda driver: -abs(driver.contribution))
 
 
-def _words(side: str, features: NDArray[np.float32]) -> str:
-    def value(name: str) -> float:
-        return float(np.expm1(FEATURES.read(features, name)))
+class _Figures:
+    """The features of a person (FEATURES,) as they are said."""
 
-    def whole(name: str) -> int:
-        return round(value(name))
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        self._features = features
 
-    if side == "RECENCY":
-        return f"The last order was {_count(whole('quiet'), 'day')} ago."
-    if side == "FREQUENCY":
-        year = _count(whole("orders_365"), "order")
-        return f"{_count(whole('orders'), 'order')} in {_count(whole('age'), 'day')}, {year} of them in the last year."
-    if side == "RHYTHM":
-        if whole("orders") < 2:
-            return "There is one order only, so no rhythm is known."
-        gap, quiet = whole("median_gap"), whole("quiet")
-        return f"Between two orders are usually {_count(gap, 'day')}; now it is {_count(quiet, 'day')} since the last."
-    if side == "TREND":
-        now, before = whole("orders_90"), max(0, whole("orders_180") - whole("orders_90"))
-        return f"{_count(now, 'order')} in the last 90 days, after {before} in the 90 days before."
-    if side == "SPEND":
-        return f"An order is worth {value('spend_per_order'):,.2f} on average, the last one {value('last_spend'):,.2f}."
-    if side == "BREADTH":
-        share = float(FEATURES.read(features, "rebought"))
-        return f"{_count(whole('items'), 'different item')} bought, {share:.0%} of them more than once."
-    ahead = whole("ahead_last_year")
-    return f"The time of the year; in the same weeks a year ago: {_count(ahead, 'order')}."
+    def __getitem__(self, name: str) -> float:
+        return float(np.expm1(FEATURES.read(self._features, name)))
+
+    def count(self, name: str, noun: str) -> str:
+        return _count(round(self[name]), noun)
+
+
+def _rhythm(person: _Figures) -> str:
+    if round(person["orders"]) < 2:
+        return "There is one order only, so no rhythm is known."
+    gap, quiet = person.count("median_gap", "day"), person.count("quiet", "day")
+    return f"Between two orders are usually {gap}; since the last one it is {quiet}."
+
+
+_WORDS: Mapping[str, Callable[[_Figures], str]] = {
+    "RECENCY": lambda person: f"The last order was {person.count('quiet', 'day')} ago.",
+    "FREQUENCY": lambda person: (
+        f"{person.count('orders', 'order')} in {person.count('age', 'day')},"
+        f" {round(person['orders_365']):,} in the last year."
+    ),
+    "RHYTHM": _rhythm,
+    "TREND": lambda person: (
+        f"{person.count('orders_90', 'order')} in the last 90 days,"
+        f" {max(0, round(person['orders_180'] - person['orders_90'])):,} in the 90 days before."
+    ),
+    "SPEND": lambda person: (
+        f"An order is worth {person['spend_per_order']:,.2f} on average, the last one {person['last_spend']:,.2f}."
+    ),
+    "BREADTH": lambda person: (
+        f"{person.count('items', 'different item')} bought, {person.count('last_lines', 'line')} in the last order."
+    ),
+    "SEASON": lambda person: (
+        f"The time of the year; {person.count('ahead_last_year', 'order')} in the 13 weeks that followed a year ago."
+    ),
+}
 
 
 def _count(number: int, noun: str) -> str:

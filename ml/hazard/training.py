@@ -13,10 +13,9 @@ import numpy as np
 
 from ml.affinity.export import TOLERANCE, ExportDiffers, averaged, calibrated, exported
 from ml.affinity.network import Network
-from ml.baselines.orders import Orders
+from ml.baselines.orders import DAY, Orders
 from ml.baselines.returning import FORECASTS, OPTIONAL
 from ml.clockless import is_clockless
-from ml.gate import Verdict
 from ml.hazard import fitting, model
 from ml.hazard.calibration import calibrate
 from ml.hazard.evaluation import (
@@ -24,10 +23,8 @@ from ml.hazard.evaluation import (
     SERVED,
     ForecastEvaluation,
     evaluate,
-    forecast_verdict,
-    why_forecast_baseline,
 )
-from ml.hazard.examples import DAY, Examples, Floats, examples
+from ml.hazard.examples import Examples, Floats, examples
 from ml.hazard.features import FEATURES, SEASONAL
 from ml.hazard.forecasts import expected_days, no_order
 from ml.hazard.linear import fit_linear
@@ -73,19 +70,10 @@ class TrainedForecast(Forecaster):
     training: dict[str, Any]  # where it comes from
     make_baseline: Callable[["TrainedForecast"], "TrainedForecast"]
 
-    @property
-    def verdict(self) -> Verdict:
-        """Whether it may serve."""
-        return forecast_verdict(self.evaluation)
-
     def best_baseline(self, report: ReportProgress) -> "TrainedForecast":
         """The best baseline that can serve, evaluated as it serves."""
         report("evaluating the best baseline", 0, 1)
         return self.make_baseline(self)
-
-    def why_it_serves(self, refused: str) -> str:
-        """Of a baseline: why it serves in place of a model that was refused for that reason."""
-        return why_forecast_baseline(self.evaluation, refused)
 
     def write(self, folder: Path, created_at: datetime) -> Path:
         """Write the bundle below `folder`. Raises `BundleRefused` if it could not serve."""
@@ -111,7 +99,7 @@ def train(log: Log, cut: int | None, report: ReportProgress, config: ForecastCon
     """Learn from the lines before `cut` (seconds), evaluate on the later ones; the evaluated forecast may serve.
 
     Before the cut, the last weeks are for early stopping and calibration, the earlier ones are learned from. Raises
-    `NothingToLearn` for a log without a clock, one of few weeks, and one in which nobody came back; and `ExportDiffers`.
+    `ExportDiffers`, and `NothingToLearn` for a log without a clock, of few weeks, or in which nobody came back.
     """
     log.require_lines()
     if is_clockless(log.between(None, cut)):

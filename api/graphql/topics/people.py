@@ -10,6 +10,7 @@ from strawberry.scalars import JSON
 
 from api.graphql.context import Info
 from api.graphql.topics.events import Event, history
+from api.graphql.topics.forecasts import CHURN, NEXT_PURCHASE, ChurnForecast, PurchaseForecast
 from api.graphql.topics.pages import PAGE, PageSlot
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.as_read import as_read
@@ -146,6 +147,8 @@ class User(Node):
         )  # fmt: skip
 
     page: list[PageSlot] | None = PAGE
+    next_purchase: PurchaseForecast | None = NEXT_PURCHASE
+    churn: ChurnForecast | None = CHURN
 
     @strawberry.field(
         permission_classes=[Private],
