@@ -8,31 +8,41 @@ import strawberry
 
 from api.graphql.context import Info
 from api.graphql.topics.recommendations import RecommendationConnection, recommend
-from api.graphql.types.connections import First
+from api.graphql.types.connections import After, First
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core import clock
 from core.contract import Person
 from engine.forecasting.people import ChurnBand, check_within, churn, next_purchase
 from engine.recommending.people import Degradation
-from ml.hazard.features import GROUPS
 
 strawberry.enum(
     ChurnBand,
     description="How likely a person leaves. LOW: the probability is below 1/3. MEDIUM: below 2/3. HIGH: 2/3 and more.",
 )
-DriverSide = strawberry.enum(
-    StrEnum("DriverSide", {side: side for side in GROUPS}),
+
+
+@strawberry.enum(
     description="A side of a person. RECENCY: how long ago the last order was. FREQUENCY: how many orders, and since"
     " when. RHYTHM: the time between orders, and how late the next one is. TREND: more or fewer orders than before."
-    " SPEND: the value of the orders. BREADTH: how many different items. SEASON: the time of the year.",
+    " SPEND: the value of the orders. BREADTH: how many different items. SEASON: the time of the year."
 )
+class DriverSide(StrEnum):
+    """The groups of features that a forecast is explained by."""
+
+    RECENCY = "RECENCY"
+    FREQUENCY = "FREQUENCY"
+    RHYTHM = "RHYTHM"
+    TREND = "TREND"
+    SPEND = "SPEND"
+    BREADTH = "BREADTH"
+    SEASON = "SEASON"
 
 
 @strawberry.type(description="What one side of a person adds to a forecast.")
 class ChurnDriver:
     """A side of a person with its contribution."""
 
-    side: DriverSide = strawberry.field(description="The side.")  # type: ignore[valid-type]
+    side: DriverSide = strawberry.field(description="The side.")
     contribution: float = strawberry.field(
         description="What it adds to the log odds of leaving, compared with the shop's typical customer: above 0 it"
         " speaks for leaving, below 0 for staying. The contributions of all sides add up to the whole difference"
@@ -87,10 +97,10 @@ class PurchaseForecast:
         description="What the next order most likely holds, best first. Nobody is shown the list: it has no"
         " impression.",
     )
-    async def items(self, info: Info, first: First = 10) -> RecommendationConnection | None:
-        """The person's list, as a preview."""
+    async def items(self, info: Info, first: First = 20, after: After = None) -> RecommendationConnection | None:
+        """A page of the person's list, as a preview."""
         return await recommend(
-            info.context, self.person, placement="home", first=first, after=None, where=None, filter=None, exclude=None,
+            info.context, self.person, placement="home", first=first, after=after, where=None, filter=None, exclude=None,
             among=None, market=None, preview=True,
         )  # fmt: skip
 
@@ -140,8 +150,8 @@ async def next_purchase_of(
         return None
     found = None if model is None else next_purchase(model, state, now, days)
     return PurchaseForecast(
-        probability=found and found.probability,
-        expected_date=found and found.expected,
+        probability=None if found is None else found.probability,
+        expected_date=None if found is None else found.expected,
         as_of=now,
         model_version=None if model is None else strawberry.ID(model.id),
         degraded=degraded if found else [*degraded, Degradation.NO_MODEL],

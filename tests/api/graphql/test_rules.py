@@ -24,6 +24,8 @@ Rule = frozenset[frozenset[str]]  # a token needs all scopes of one of them
 
 AS_REACHED = {
     "ChangeClientPayload": "client userErrors",
+    "ChurnDriver": "side contribution text",
+    "ChurnForecast": "probability band drivers asOf modelVersion degraded",
     "Client": (
         "id name enabled public firstParty grants scopes redirectUris postLogoutRedirectUris origins tokenLifetime "
         "createdAt disabledAt oldSecretValidUntil"
@@ -73,6 +75,7 @@ AS_REACHED = {
     "PageInfo": "hasNextPage hasPreviousPage startCursor endCursor",
     "PageSlot": "key placement recommendations",
     "PromoteModelPayload": "model userErrors",
+    "PurchaseForecast": "probability expectedDate asOf modelVersion degraded",
     "Reason": "code text item",
     "RecommendationConnection": "impressionId placement modelVersion asOf degraded edges nodes pageInfo",
     "RecommendationEdge": "impressionId rank score probability reason node cursor",
@@ -93,6 +96,12 @@ AS_REACHED = {
 }
 """Fields without scopes of their own: whoever may read the field that returns the object may read them too."""
 
+_OF_A_PERSON = [
+    "events:write oneself",
+    "events:write profiles:read",
+    "oneself recommendations:read",
+    "profiles:read recommendations:read",
+]
 PERSONAL = {
     "Client": ["clients:admin"],
     "ClientAuditEntry": ["clients:admin"],
@@ -108,12 +117,9 @@ PERSONAL = {
     "PageSlot": ["recommendations:read"],
     "Reason": ["recommendations:read"],
     "RecommendationConnection": ["recommendations:read"],
-    "Rfm": [
-        "events:write oneself",
-        "events:write profiles:read",
-        "oneself recommendations:read",
-        "profiles:read recommendations:read",
-    ],
+    "Rfm": _OF_A_PERSON,
+    "ChurnForecast": _OF_A_PERSON,
+    "PurchaseForecast": _OF_A_PERSON,
     "User": ["events:write", "recommendations:read"],
     "UserExport": ["profiles:erase"],
 }

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ml.baselines.orders import Orders
-from ml.hazard.examples import DAY, States, examples
+from ml.baselines.orders import DAY, Orders
+from ml.hazard.examples import BINS, Outcomes, States, examples
 from ml.hazard.features import FEATURES, person_features
 from ml.log import Log
 from ml.state import State, fold
@@ -70,8 +70,6 @@ def test_nothing_after_the_end_is_seen(make_log: MakeLog) -> None:
 
 
 def test_outcomes_count_whole_weeks_only() -> None:
-    from ml.hazard.examples import BINS, Outcomes
-
     outcomes = Outcomes.of(np.array([3.0, 15.0, np.inf, 120.0]), np.array([20.0, 20.0, 20.0, 300.0]))
     assert outcomes.ordered.sum(axis=1).tolist() == [1, 0, 0, 1]  # of the third week, a day is not known
     assert outcomes.at_risk.sum(axis=1).tolist() == [1, 2, 2, 18]
