@@ -54,6 +54,7 @@ from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.clients.administering import ClientAdministration
 from engine.clients.deprecated_uses import DeprecatedUses
+from engine.forecasting.serving_forecast import ServingForecast
 from engine.intake.ingest import EventIntake
 from engine.maintenance.vitals import Vitals
 from engine.privacy.archive import Archive
@@ -214,6 +215,8 @@ async def _open_gateway(
     stack.push_async_callback(trends.close)
     models = ServingModels(pool, stores.bundles, catalogue, poll=edge.serving_poll, trends=trends, redis=redis)
     await models.load()
+    forecast = ServingForecast(pool, stores.bundles, poll=edge.serving_poll)
+    await forecast.load()
     signer = Signer(*edge.secrets)
     ingest = EventIntake(
         settings.ingest,
@@ -231,7 +234,9 @@ async def _open_gateway(
     vitals = Vitals(pool, redis)
     await vitals.check()
     deprecated_uses = DeprecatedUses(pool)
-    await stack.enter_async_context(_run_beside(catalogue.run, models.run, vitals.run, deprecated_uses.run))
+    await stack.enter_async_context(
+        _run_beside(catalogue.run, models.run, forecast.run, vitals.run, deprecated_uses.run)
+    )
     gateway = Gateway(
         settings=settings,
         pool=pool,
@@ -239,6 +244,7 @@ async def _open_gateway(
         redis=redis,
         catalogue=catalogue,
         models=models,
+        forecast=forecast,
         people=PeopleReader(
             shares.people,
             redis,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.catalogue.catalogue import Catalogue
     from engine.clients.administering import ClientAdministration
     from engine.clients.deprecated_uses import DeprecatedUses
+    from engine.forecasting.serving_forecast import ServingForecast
     from engine.intake.ingest import EventIntake
     from engine.maintenance.vitals import Vitals
     from engine.recommending.people import PeopleReader
@@ -43,6 +44,7 @@ class Gateway:
     redis: Redis
     catalogue: Catalogue
     models: ServingModels
+    forecast: ServingForecast
     people: PeopleReader
     vitals: Vitals
     ingest: EventIntake

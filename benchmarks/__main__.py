@@ -29,6 +29,7 @@ NAMES = (
     "quality-beauty",
     "quality-ml1m",
     "quality-cdnow",
+    "quality-churn",
 )
 QUICK_MINUTES = 3.0
 REPORTED_VERSIONS = (

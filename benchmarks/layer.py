@@ -30,6 +30,7 @@ from db.shares import share_out
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.fragments import Fragments
 from engine.clients.deprecated_uses import DeprecatedUses
+from engine.forecasting.serving_forecast import ServingForecast
 from engine.maintenance.vitals import Vitals
 from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
@@ -132,6 +133,7 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
         redis,
         catalogue,
         models,
+        ServingForecast(pool, bundles, poll=60),
         people,
         vitals,
         none,

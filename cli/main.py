@@ -23,6 +23,7 @@ COMMANDS = {
     "load": "cli.commands.load:app",
     "train": "cli.commands.train:train",
     "evaluate": "cli.commands.evaluate:evaluate",
+    "forecast": "cli.commands.forecast:forecast",
     "gateway": "cli.commands.gateway:gateway",
     "worker": "cli.commands.worker:worker",
     "trainer": "cli.commands.trainer:trainer",

@@ -9,7 +9,8 @@ from core.errors import PenchantError
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
-AFFINITY = "affinity"  # the kind of training
+AFFINITY, FORECAST = "affinity", "forecast"  # the kinds of trainings
+TRAININGS = (AFFINITY, FORECAST)
 REFRESH = "refresh"  # the kind of job that rebuilds the tables of what serves
 LEASE = timedelta(minutes=2)
 MOST_LEASES = 3  # a job whose worker ended this often without a result is given up; orderly stops do not count

@@ -32,8 +32,10 @@ async def claim_mirroring(connection: Connection) -> bool:
         WHERE (asked_at IS NULL OR asked_at < now() - $1::interval) AND (
             generation IS DISTINCT FROM (SELECT generation FROM serving WHERE slot = 'main')
             OR EXISTS (
-                SELECT FROM (SELECT registry_version FROM models ORDER BY created_at DESC, id DESC LIMIT $2) AS newest
-                WHERE registry_version IS NULL
+                SELECT FROM (
+                    SELECT kind, registry_version FROM models ORDER BY created_at DESC, id DESC LIMIT $2
+                ) AS newest
+                WHERE registry_version IS NULL AND kind = 'affinity'
             )
         )
         RETURNING true

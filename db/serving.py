@@ -9,7 +9,7 @@ from core.errors import InvalidInput
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
-_SLOT = "main"  # the row of `serving` that gateways follow; the table has room for others
+MAIN, FORECAST = "main", "forecast"  # the rows of `serving` that gateways follow
 Action = Literal["PROMOTED", "REFUSED", "ROLLED_BACK", "REFRESHED"]
 
 _MODEL = "id, kind, created_at, digest, evaluation, registry_version, training, pruned_at, refreshed_from"
@@ -68,6 +68,11 @@ class Decision:
     decided_by: str
 
 
+def slot_of(kind: str) -> str:
+    """The slot in which models of a kind serve."""
+    return FORECAST if kind == "forecast" else MAIN
+
+
 async def register_model(connection: Connection, model: Model) -> None:
     """Register a written bundle; registering it again changes only its registry version."""
     await connection.execute(
@@ -94,18 +99,21 @@ async def promote(
     *,
     action: Action = "PROMOTED",
 ) -> Serving:
-    """Let this bundle serve and record the decision, both or neither. Raises InvalidInput for an unknown bundle."""
+    """Let this bundle serve in the slot of its kind and record the decision, both or neither.
+
+    Raises InvalidInput for an unknown bundle.
+    """
     async with transaction(connection) as inside:
-        await _lock(inside, bundle)
-        previous = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", _SLOT)
+        slot = await _lock(inside, bundle)
+        previous = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", slot)
         row = await inside.fetchrow(
             "INSERT INTO serving (slot, bundle, generation) VALUES ($1, $2, 1) ON CONFLICT (slot) DO UPDATE"
             " SET bundle = EXCLUDED.bundle, generation = serving.generation + 1, changed_at = now()"
             f" RETURNING {_SERVING}",
-            _SLOT,
+            slot,
             bundle,
         )
-        await _record(inside, action, _SLOT, bundle, previous, reason, evidence, decided_by)
+        await _record(inside, action, slot, bundle, previous, reason, evidence, decided_by)
     return Serving(**row)
 
 
@@ -114,9 +122,9 @@ async def refuse(
 ) -> None:
     """Record that this bundle was refused. Raises InvalidInput for an unknown bundle."""
     async with transaction(connection) as inside:
-        await _lock(inside, bundle)
-        serving = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", _SLOT)
-        await _record(inside, "REFUSED", _SLOT, bundle, serving, reason, evidence, decided_by)
+        slot = await _lock(inside, bundle)
+        serving = await inside.fetchval("SELECT bundle FROM serving WHERE slot = $1", slot)
+        await _record(inside, "REFUSED", slot, bundle, serving, reason, evidence, decided_by)
 
 
 async def refresh(
@@ -126,8 +134,8 @@ async def refresh(
     return await promote(connection, bundle, reason, evidence, decided_by, action="REFRESHED")
 
 
-async def bundle_before(connection: Connection) -> str | None:
-    """The bundle that served before the current model was promoted; None when there was none.
+async def bundle_before(connection: Connection, slot: str = MAIN) -> str | None:
+    """The bundle that served before the current model of a slot was promoted; None when there was none.
 
     A bundle with refreshed tables is the same model as the one before: a rollback does not lead to older tables.
     """
@@ -144,7 +152,7 @@ async def bundle_before(connection: Connection) -> str | None:
             AND bundle IN (SELECT id FROM versions) AND previous NOT IN (SELECT id FROM versions)
         ORDER BY id DESC LIMIT 1
         """,
-        _SLOT,
+        slot,
     )
     return bundle
 
@@ -165,7 +173,7 @@ async def roll_back(connection: Connection, reason: str, decided_by: str) -> Ser
 async def decision_about(connection: Connection, bundle: str) -> Decision | None:
     """The newest decision about a bundle."""
     row = await connection.fetchrow(
-        f"SELECT {_DECISION} FROM decisions WHERE slot = $1 AND bundle = $2 ORDER BY id DESC LIMIT 1", _SLOT, bundle
+        f"SELECT {_DECISION} FROM decisions WHERE bundle = $1 ORDER BY id DESC LIMIT 1", bundle
     )
     return row and Decision(**row)
 
@@ -173,9 +181,7 @@ async def decision_about(connection: Connection, bundle: str) -> Decision | None
 async def newest_decisions(connection: Connection, bundles: Sequence[str]) -> dict[str, Decision]:
     """The newest decision about each of some bundles; a bundle without one is left out."""
     rows = await connection.fetch(
-        f"SELECT DISTINCT ON (bundle) {_DECISION} FROM decisions WHERE slot = $1 AND bundle = ANY($2)"
-        " ORDER BY bundle, id DESC",
-        _SLOT,
+        f"SELECT DISTINCT ON (bundle) {_DECISION} FROM decisions WHERE bundle = ANY($1) ORDER BY bundle, id DESC",
         list(bundles),
     )
     return {row["bundle"]: Decision(**row) for row in rows}
@@ -186,7 +192,7 @@ async def gate_decisions(connection: Connection, bundles: Sequence[str]) -> dict
     rows = await connection.fetch(
         f"SELECT DISTINCT ON (bundle) {_DECISION} FROM decisions WHERE slot = $1 AND bundle = ANY($2)"
         " AND evidence ? 'job' AND action IN ('PROMOTED', 'REFUSED') ORDER BY bundle, id",
-        _SLOT,
+        MAIN,
         list(bundles),
     )
     return {row["bundle"]: Decision(**row) for row in rows}
@@ -200,17 +206,22 @@ async def lock_decisions(connection: Connection) -> None:
 async def prunable_bundles(connection: Connection, keep: int, served_since: datetime) -> list[str]:
     """Bundles that may be deleted, oldest first.
 
-    Those that are not among the newest `keep`, do not serve, are not what a rollback leads to, and have not served
-    since then; tables that were refreshed again do not count as having served.
+    Those that are not among the newest `keep` of their kind, do not serve, are not what a rollback leads to, and have
+    not served since then; tables that were refreshed again do not count as having served.
     """
-    before = await bundle_before(connection)
+    before = [await bundle_before(connection, slot) for slot in (MAIN, FORECAST)]
     rows = await connection.fetch(
         """
         SELECT id FROM models
         WHERE pruned_at IS NULL
-            AND id NOT IN (SELECT id FROM models ORDER BY created_at DESC, id DESC LIMIT $1)
+            AND id NOT IN (
+                SELECT id FROM (
+                    SELECT id, row_number() OVER (PARTITION BY kind ORDER BY created_at DESC, id DESC) AS age
+                    FROM models
+                ) AS newest WHERE age <= $1
+            )
             AND id NOT IN (SELECT bundle FROM serving)
-            AND id IS DISTINCT FROM $2
+            AND id <> ALL($2::text[])
             AND NOT EXISTS (
                 SELECT FROM decisions WHERE action <> 'REFUSED' AND NOT refreshed AND decided_at >= $3
                     AND (bundle = models.id OR previous = models.id)
@@ -218,7 +229,7 @@ async def prunable_bundles(connection: Connection, keep: int, served_since: date
         ORDER BY created_at, id
         """,
         keep,
-        before,
+        [id for id in before if id is not None],
         served_since,
     )
     return [row["id"] for row in rows]
@@ -235,9 +246,9 @@ async def registered(connection: Connection, bundles: Sequence[str]) -> set[str]
     return {row["id"] for row in rows}
 
 
-async def current_serving(connection: Connection) -> Serving | None:
-    """The bundle that serves now; None before the first promotion."""
-    row = await connection.fetchrow(f"SELECT {_SERVING} FROM serving WHERE slot = $1", _SLOT)
+async def current_serving(connection: Connection, slot: str = MAIN) -> Serving | None:
+    """The bundle that serves in a slot now; None before the first promotion."""
+    row = await connection.fetchrow(f"SELECT {_SERVING} FROM serving WHERE slot = $1", slot)
     return row and Serving(**row)
 
 
@@ -261,9 +272,7 @@ async def decisions_by_ids(connection: Connection, ids: Sequence[int]) -> dict[i
 
 async def serving_rows(connection: Connection, bundles: Sequence[str]) -> dict[str, Serving]:
     """The serving rows of these bundles, by bundle; those that do not serve are left out."""
-    rows = await connection.fetch(
-        f"SELECT {_SERVING} FROM serving WHERE slot = $1 AND bundle = ANY($2::text[])", _SLOT, list(bundles)
-    )
+    rows = await connection.fetch(f"SELECT {_SERVING} FROM serving WHERE bundle = ANY($1::text[])", list(bundles))
     return {row["bundle"]: Serving(**row) for row in rows}
 
 
@@ -298,17 +307,19 @@ async def count_decisions(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT count(*) FROM decisions"))
 
 
-async def _lock(connection: Connection, bundle: str) -> None:
+async def _lock(connection: Connection, bundle: str) -> str:
+    """The slot of the bundle; until the end of the transaction no other one decides what serves."""
     await _one_decision_at_a_time(connection)
-    row = await connection.fetchrow("SELECT pruned_at FROM models WHERE id = $1", bundle)
+    row = await connection.fetchrow("SELECT kind, pruned_at FROM models WHERE id = $1", bundle)
     if row is None:
         raise InvalidInput(f"There is no model {bundle!r}.", field="id")
     if row["pruned_at"] is not None:
         raise InvalidInput(f"The files of the model {bundle!r} were deleted, because it is old.", field="id")
+    return slot_of(row["kind"])
 
 
 async def _one_decision_at_a_time(connection: Connection) -> None:
-    await lock_transaction(connection, AdvisoryLock.DECISIONS, _SLOT)  # the slot may have no row to lock yet
+    await lock_transaction(connection, AdvisoryLock.DECISIONS, MAIN)  # a slot may have no row to lock yet
 
 
 async def _record(connection: Connection, *values: Any) -> None:

@@ -6,21 +6,23 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from core.errors import InvalidInput
-from ml.evaluation import Evaluation
 from ml.log import Log
 from ml.quiet_import import quiet_import
 
 ReportProgress = Callable[[str, int, int], None]  # (stage, done, of)
 
-TRAINERS: Mapping[str, str] = {"affinity": "ml.affinity.training:train"}  # kind -> "module:function"
+TRAINERS: Mapping[str, str] = {  # kind -> "module:function"
+    "affinity": "ml.affinity.training:train",
+    "forecast": "ml.hazard.training:train",
+}
 
 
 class Trained(Protocol):
     """The result of a training, ready to be written as a bundle."""
 
     @property
-    def evaluation(self) -> Evaluation:
-        """Its metrics beside those of its baselines."""
+    def evaluation(self) -> Any:
+        """Its metrics beside those of its baselines, in the form of its kind."""
 
     @property
     def training(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bus.rabbitmq.publisher import RabbitPublisher
 from core.errors import PenchantError, StoreUnavailable
 from core.settings import Settings, Stores
 from core.stores import log_unavailable
-from db.jobs import AFFINITY, REFRESH
+from db.jobs import REFRESH, TRAININGS
 from db.list_jobs import LISTS
 from db.mlflow_mirror import MIRROR
 from engine.many_lists.list_jobs import write_waiting_lists
@@ -53,11 +53,11 @@ def register(app: Celery, settings: Settings) -> None:
 
 
 def notify_at_start(stores: Stores) -> None:
-    """Once this trainer takes messages, send it one: a job may wait whose message another trainer lost at its end."""
+    """Once this trainer takes messages, send it some: a job may wait whose message another trainer lost at its end."""
 
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
     def notify(**_: object) -> None:
-        asyncio.run(_notify_next(stores, AFFINITY))
+        asyncio.run(_notify_next(stores, *TRAININGS))
 
 
 async def _carry_out(settings: Settings, kind: str) -> None:
@@ -80,11 +80,12 @@ async def _carry_out(settings: Settings, kind: str) -> None:
         await _notify_next(stores, kind)
 
 
-async def _notify_next(stores: Stores, kind: str) -> None:
-    """Send the message again that this trainer has taken: the next trainer starts with it."""
+async def _notify_next(stores: Stores, *kinds: str) -> None:
+    """Send the messages again that this trainer has taken: the next trainer starts with them."""
     publisher = RabbitPublisher(stores.broker_url.get_secret_value(), CONFIRM_TIMEOUT)
     try:
-        await publisher.publish(train_message(kind))
+        for kind in kinds:
+            await publisher.publish(train_message(kind))
     except StoreUnavailable as error:  # the periodic task sends it later
         log_unavailable(error, doing="notify the next trainer")
     finally:

@@ -11,7 +11,7 @@ from cli.gateway_client import opener_for
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import Gateway, Stores
-from db.jobs import AFFINITY, latest_jobs
+from db.jobs import AFFINITY, FORECAST, latest_jobs
 from db.postgres import Pool, connect_pool
 from db.serving import Model, current_serving, decision_about, list_decisions, model_by_id
 from ml.affinity.model import AffinityModel
@@ -44,7 +44,8 @@ async def check_bundle(stores: Stores) -> list[Finding]:
 
 async def _why_none_serves(pool: Pool) -> Finding:
     """No model serves: because of the gate, of the last training, or because there was none."""
-    refused = [each for each in await list_decisions(pool, 1) if each.action == "REFUSED"]
+    decisions = [each for each in await list_decisions(pool, 20) if not each.bundle.startswith(f"{FORECAST}-")]
+    refused = [each for each in decisions[:1] if each.action == "REFUSED"]
     failed = [job for job in await latest_jobs(pool) if job.kind == AFFINITY and job.state == "FAILED"]
     says = "no model serves, everybody gets the popular items"
     if refused:

@@ -133,7 +133,7 @@ def summary_of(model: "Model", decision: "Decision | None", serving: str | None)
     baselines = {
         name: methods[name]["ndcg_at_10"]["value"]
         for name in evaluation.get("ahead", ()) or BASELINES
-        if name in methods
+        if "ndcg_at_10" in methods.get(name, ())
     }
     best = max(baselines, key=baselines.__getitem__, default=None)
     return {

@@ -1,7 +1,8 @@
-"""`penchant train`: trains on the stored purchases, evaluates, writes a bundle, and promotes it or says why not.
+"""`penchant train`: trains on the stored purchases, evaluates, writes bundles, and promotes them or says why not.
 
-Exit codes: 0 a bundle was written and judged, 1 there is nothing to learn from, the export differs or the training was
-stopped (its job waits then), 2 the command is wrong, 3 a store cannot be reached.
+It trains the model of the lists, then the forecast of who orders again. Neither needs the other: without a forecast, a
+warning says why. Exit codes: 0 the bundle of the lists was written and judged, 1 there is nothing to learn from, the
+export differs or the training was stopped (its job waits then), 2 the command is wrong, 3 a store cannot be reached.
 """
 
 import asyncio
@@ -13,9 +14,11 @@ import typer
 
 from cli.interface import AsJson, print_json
 from cli.training_packages import require_training_packages
+from core.errors import InvalidInput, PenchantError, StoreUnavailable
 from core.settings import EventLake, Stores, Trainings
 
 if TYPE_CHECKING:
+    from engine.models.judging import AnyEvaluation
     from engine.models.training import Cut, TrainingOutcome
 
 BY = "penchant train"
@@ -35,15 +38,22 @@ def train(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train on the stored purchases; the model serves if it beats the simple baselines, else the best of them does."""
+    """Train on the stored purchases; a model serves if it beats the simple baselines, else the best of them does."""
     require_training_packages()
-    outcome = asyncio.run(_train(Stores(), holdout, bundles, lake or _lake_of_settings()))
+    outcome, forecast = asyncio.run(_train_all(Stores(), holdout, bundles, lake or _lake_of_settings()))
+    if isinstance(forecast, PenchantError) and str(forecast) != str(outcome):
+        typer.echo(f"warning: no forecast of who orders again: {forecast}", err=True)
+    if isinstance(outcome, PenchantError):
+        raise outcome
     if outcome.warning:
         typer.echo(f"warning: {outcome.warning}", err=True)
+    judged = None if isinstance(forecast, PenchantError) else forecast
     if as_json:
-        print_json(_document(outcome))
+        print_json({**_document(outcome), "forecast": judged and _document(judged)})
     else:
         _print(outcome)
+        if judged:
+            _print(judged)
 
 
 def _lake_of_settings() -> str | None:
@@ -52,9 +62,29 @@ def _lake_of_settings() -> str | None:
     return settings.lake_url if settings.lake_training else None
 
 
-async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lake: str | None) -> "TrainingOutcome":
+async def _train_all(
+    stores: Stores, holdout: Path | None, bundles: Path | None, lake: str | None
+) -> "tuple[TrainingOutcome | PenchantError, TrainingOutcome | PenchantError]":
+    """The trainings of the lists' model and of the forecast, or why there is none. Raises what ends both."""
+    from db.jobs import AFFINITY, FORECAST
+    from engine.models.leases import TrainingStopped
+
+    async def outcome(kind: str) -> "TrainingOutcome | PenchantError":
+        try:
+            return await _train(kind, stores, holdout, bundles, lake)
+        except (StoreUnavailable, InvalidInput, TrainingStopped):
+            raise
+        except PenchantError as error:
+            return error
+
+    return await outcome(AFFINITY), await outcome(FORECAST)
+
+
+async def _train(
+    kind: str, stores: Stores, holdout: Path | None, bundles: Path | None, lake: str | None
+) -> "TrainingOutcome":
     from cli.progress import stage_progress
-    from db.jobs import AFFINITY, REFRESH, LeaseLost, lease_job, request_once
+    from db.jobs import REFRESH, LeaseLost, lease_job, request_once
     from db.lake.location import Lake
     from db.postgres import connect_pool
     from engine.models import leases
@@ -69,8 +99,8 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
         Lake.at(lake)  # raises for a wrong address before a job is requested
     bounds = Bounds.of(Trainings())
     async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
-        asked = await request_once(pool, AFFINITY, "asked for by a person", BY)
-        job = await lease_job(pool, AFFINITY, leases.LEASE, id=asked.id)
+        asked = await request_once(pool, kind, "asked for by a person", BY)
+        job = await lease_job(pool, kind, leases.LEASE, id=asked.id)
         if job is None:
             raise LeaseLost("A trainer took the job as soon as it was requested: its log and `jobs` say how it goes.")
         with stage_progress() as report:
@@ -105,21 +135,32 @@ def _document(outcome: "TrainingOutcome") -> dict[str, Any]:
     }
 
 
+def _title(evaluation: "AnyEvaluation") -> str:
+    of = (
+        f"{evaluation.items:,} items, all ranked"
+        if hasattr(evaluation, "items")
+        else (f"of whom {evaluation.came:,} ordered within {evaluation.days:g} days")
+    )
+    return f"{evaluation.people:,} people, {of}; 95 % intervals"
+
+
 def _print(outcome: "TrainingOutcome") -> None:
     from rich.console import Console
     from rich.table import Table
 
     evaluation, verdict = outcome.evaluation, outcome.verdict
-    table = Table(title=f"{evaluation.people:,} people, {evaluation.items:,} items, all ranked; 95 % intervals")
-    metrics = list(next(iter(evaluation.methods.values())))
+    table = Table(title=_title(evaluation))
+    metrics = list(dict.fromkeys(metric for scores in evaluation.methods.values() for metric in scores))
     for heading in ("", *metrics):
         table.add_column(heading, justify="right" if heading else "left")
     for method, scores in evaluation.methods.items():
         cells = (
-            f"{score.value:.4f}"
+            ""
+            if score is None
+            else f"{score.value:.4f}"
             if score.low == score.high
             else f"{score.value:.4f} [{score.low:.4f}, {score.high:.4f}]"
-            for score in scores.values()
+            for score in map(scores.get, metrics)
         )
         table.add_row(method.replace("_", " "), *cells)
     console = Console(width=None if Console().is_terminal else 160)

@@ -9,7 +9,7 @@ import structlog
 from core.settings import EventLake, Lists, Schedule
 from db.authorizations import delete_ended_families
 from db.events import MONTHS_AHEAD, ensure_partitions
-from db.jobs import AFFINITY, REFRESH, give_up_jobs, schedule_job, unattended_kinds
+from db.jobs import REFRESH, TRAININGS, give_up_jobs, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
 from db.list_jobs import LISTS, claim_old_files, request_list_job
 from db.mlflow_mirror import MIRROR, claim_mirroring
@@ -50,10 +50,12 @@ async def do_periodic_work(pool: Pool, schedule: Schedule, lists: Lists, now: da
 
 async def _schedule_training(pool: Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
     period = due_period(schedule.retrain_at, now) if schedule.retrain_daily else None
-    if period is None or await schedule_job(pool, AFFINITY, period, REQUESTED_BY) is None:
+    if period is None:
         return ()
-    log.info("training_scheduled", period=period)
-    return (AFFINITY,)
+    new = [kind for kind in TRAININGS if await schedule_job(pool, kind, period, REQUESTED_BY) is not None]
+    for kind in new:
+        log.info("training_scheduled", period=period, kind=kind)
+    return new
 
 
 async def _schedule_refresh(pool: Pool, schedule: Schedule, now: datetime) -> Sequence[str]:

@@ -11,7 +11,7 @@ from core.contract import check_id, check_reason
 from core.errors import InvalidInput
 from db.anchors import pin_anchor
 from db.cache import hint_serving
-from db.jobs import REFRESH, Job, finish_job, request_once
+from db.jobs import AFFINITY, REFRESH, Job, finish_job, request_once
 from db.postgres import Connection, transaction
 from db.serving import (
     Model,
@@ -24,10 +24,12 @@ from db.serving import (
     refuse,
     register_model,
     roll_back,
+    slot_of,
 )
 from ml.affinity.model import AffinityModel
 from ml.bundle import BundleRefused
 from ml.gate import Verdict
+from ml.hazard import model as forecast
 
 
 class GateRefused(InvalidInput):
@@ -69,23 +71,23 @@ async def decide_by_gate(
     async with transaction(pool) as inside:
         await register_model(inside, model)
         await (promote if verdict.promote else refuse)(inside, model.id, verdict.reason, evidence, decided_by)
-        if baseline is not None and not await trained_model_serves(inside):  # no decision can come between
+        if baseline is not None and not await trained_model_serves(inside, model.kind):  # no decision can come between
             stands_in = True
             await register_model(inside, baseline.model)
             await promote(inside, baseline.model.id, baseline.reason, baseline.evidence, decided_by)
         if pins:
             await pin_anchor(inside, model.id)
         await finish_job(inside, job, model.id)
-        if verdict.promote or stands_in:
+        if (verdict.promote or stands_in) and model.kind == AFFINITY:
             await request_once(inside, REFRESH, "after a promotion", decided_by)
     if verdict.promote or stands_in:
         await hint_serving(redis)
     return stands_in
 
 
-async def trained_model_serves(connection: Connection) -> bool:
+async def trained_model_serves(connection: Connection, kind: str = AFFINITY) -> bool:
     """Whether what serves was promoted as a trained model: a refused one does not replace it, nor does a baseline."""
-    row = await current_serving(connection)
+    row = await current_serving(connection, slot_of(kind))
     serving = await model_by_id(connection, row.bundle) if row else None
     return serving is not None and serving.baseline is None
 
@@ -104,13 +106,15 @@ async def promote_model(
 
     Its bundle is opened first.
     """
-    if await model_by_id(pool, check_id(id, "id")) is None:
+    model = await model_by_id(pool, check_id(id, "id"))
+    if model is None:
         raise InvalidInput(f"There is no model {id!r}.", field="id")
     if not override_gate and (refusal := await _refusal(pool, id)):
         raise GateRefused(refusal, field="id")
-    await _check(bundles, id)
+    await _check(bundles, id, model.kind)
     serving = await promote(pool, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
-    await request_once(pool, REFRESH, "after a promotion", decided_by)
+    if model.kind == AFFINITY:  # a forecast has no tables
+        await request_once(pool, REFRESH, "after a promotion", decided_by)
     await hint_serving(redis)
     return serving
 
@@ -122,7 +126,7 @@ async def roll_back_model(pool: Connection, redis: Redis, bundles: Path, reason:
     """
     earlier = await bundle_before(pool)
     if earlier is not None:
-        await _check(bundles, earlier)
+        await _check(bundles, earlier, AFFINITY)
     serving = await roll_back(pool, check_reason(reason), decided_by)
     await request_once(pool, REFRESH, "after a rollback", decided_by)
     await hint_serving(redis)
@@ -137,8 +141,9 @@ async def _refusal(pool: Connection, id: str) -> str | None:
     return f"The gate refused this model: {last.reason}" if last.action == "REFUSED" else None
 
 
-async def _check(bundles: Path, id: str) -> None:
+async def _check(bundles: Path, id: str, kind: str) -> None:
+    opened = forecast.ForecastModel.open if kind == forecast.KIND else AffinityModel.open
     try:
-        await asyncio.to_thread(AffinityModel.open, bundles / id)
+        await asyncio.to_thread(opened, bundles / id)
     except BundleRefused as error:
         raise CannotServe(str(error), field="id") from error

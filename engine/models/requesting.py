@@ -1,4 +1,4 @@
-"""Requests a training: one job waits at a time, and the trainers are notified. Cancels a job."""
+"""Requests the trainings of all kinds: one job of a kind waits at a time. Cancels a job."""
 
 from bus.messages import train
 from bus.publisher import Publisher
@@ -6,21 +6,24 @@ from core.contract import check_reason
 from core.errors import InvalidInput, StoreUnavailable
 from core.stores import log_unavailable
 from db import jobs
-from db.jobs import AFFINITY, Job, request_once
+from db.jobs import TRAININGS, Job, request_once
 from db.postgres import Connection
 
 
 async def request_training(pool: Connection, publisher: Publisher, reason: str, requested_by: str) -> Job:
-    """The waiting job: a new one, or the one that was already waiting. Raises InvalidInput for a wrong reason.
+    """The waiting job of the lists' model: a new one, or the one that waits already; the forecast's is behind it.
 
-    Without the broker the trainers find the job later: the periodic work notifies them again.
+    Raises InvalidInput for a wrong reason. Without the broker the trainers find the jobs later: the periodic work
+    notifies them again.
     """
-    job = await request_once(pool, AFFINITY, check_reason(reason), requested_by)
+    reason = check_reason(reason)
+    first, *others = [await request_once(pool, kind, reason, requested_by) for kind in TRAININGS]
     try:
-        await publisher.publish(train(AFFINITY))
+        for job in (first, *others):
+            await publisher.publish(train(job.kind))
     except StoreUnavailable as error:
-        log_unavailable(error, doing="notify the trainers", job=job.id)
-    return job
+        log_unavailable(error, doing="notify the trainers", job=first.id)
+    return first
 
 
 class JobEnded(InvalidInput):

@@ -49,6 +49,9 @@ class Rivals(NamedTuple):
         return ahead.low > 0
 
 
+NONE = Rivals(None, None)
+
+
 async def open_rivals(pool: Pool, folder: Path) -> Rivals:
     """What serves, and the anchor."""
     row, anchor = await current_serving(pool), await current_anchor(pool)

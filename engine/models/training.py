@@ -28,15 +28,15 @@ from db.purchases import PurchaseLog, purchase_log
 from db.purchases import Signals as StoredSignals
 from db.serving import Model, registered
 from engine.models.bounds import Bounds
+from engine.models.judging import AnyEvaluation, evidence_in, verdict_on, why_it_serves
 from engine.models.learnable import check_learnable
 from engine.models.leases import UNBOUNDED, HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
-from engine.models.rivals import Rivals, open_rivals
+from engine.models.rivals import NONE, Rivals, open_rivals
 from engine.models.threads import in_own_thread
 from ml.bundle import Bundle, delete_bundle
-from ml.evaluation import Evaluation
-from ml.gate import Verdict, verdict, why_baseline
+from ml.gate import Verdict
 from ml.log import Log, Signals
 from ml.state import CODE, EVENT
 from ml.trainers import ReportProgress, Trained, trainer_for
@@ -60,7 +60,7 @@ class TrainingOutcome:
     """A bundle that was written, with its evaluation and the verdict of the gate."""
 
     path: Path
-    evaluation: Evaluation
+    evaluation: AnyEvaluation
     verdict: Verdict
     warning: str | None = None  # what is odd about the purchases
     baseline: Path | None = None  # the bundle of the best baseline, if that serves in place of the refused model
@@ -152,15 +152,15 @@ async def train(
             held.report(stage, done, of)
             report(stage, done, of)
 
-        rivals = await open_rivals(pool, stores.bundles.resolve())
+        rivals = await open_rivals(pool, stores.bundles.resolve()) if job.kind == AFFINITY else NONE
         trained, warning = await _learn(pool, job.kind, cut, report_held, lake, rivals)
-        judged = verdict(trained.evaluation, same_as=rivals.same_as(trained.training))
-        pins = judged.promote and rivals.replaces_anchor(trained.evaluation)
+        judged = verdict_on(trained.evaluation, same_as=rivals.same_as(trained.training))
+        pins = judged.promote and job.kind == AFFINITY and rivals.replaces_anchor(trained.evaluation)
         async with written_bundles(pool, held, (folder or stores.bundles).resolve()) as write:
             path = await write(trained.with_gate(judged.document()))
             stands_in = None
             same = rivals.same_as(trained.training) is not None
-            if not judged.promote and not same and not await trained_model_serves(pool):
+            if not judged.promote and not same and not await trained_model_serves(pool, job.kind):
                 stands_in = await _best_baseline(trained, judged, write, report_held)
             held.check()
             serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by, pins=pins)
@@ -214,7 +214,7 @@ async def written_bundles(pool: Pool, held: HeldJob, folder: Path) -> AsyncItera
 async def _best_baseline(trained: Trained, judged: Verdict, write: Write, report: ReportProgress) -> _StandIn:
     """The bundle of the best baseline of the evaluation, and why it serves."""
     baseline = await in_own_thread(lambda: trained.best_baseline(report))
-    reason = why_baseline(baseline.evaluation, judged.reason)
+    reason = why_it_serves(baseline.evaluation, judged.reason)
     return _StandIn(await write(baseline.with_gate(Verdict(True, reason).document())), reason)
 
 
@@ -243,9 +243,7 @@ async def _decide(
     if stand_in is not None:
         other = await asyncio.to_thread(_model, job.kind, stand_in.path)
         baseline = Baseline(other, stand_in.reason, {"baseline": other.baseline, "refused": model.id, "job": job.id})
-    evidence = {name: model.evaluation[name] for name in ("ahead", "rivals", "people", "tied", "parity")} | {
-        "job": job.id
-    }
+    evidence = evidence_in(model.evaluation) | {"job": job.id}
     async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
         return await decide_by_gate(pool, redis, job, model, judged, evidence, decided_by, baseline, pins=pins)
 

@@ -15,6 +15,7 @@ import structlog
 from core.errors import StoreUnavailable
 from core.settings import Stores
 from core.stores import log_unavailable
+from db.jobs import AFFINITY
 from db.mlflow_mirror import MOST, note_mirrored, note_version
 from db.postgres import Pool, connect_pool
 from db.serving import Decision, Model, bundle_before, current_serving, list_models, models_by_ids, newest_decisions
@@ -73,7 +74,7 @@ async def _mirror_all(pool: Pool, stores: Stores, url: str) -> None:
 
 async def _known(pool: Pool) -> _Known:
     row, before = await current_serving(pool), await bundle_before(pool)
-    models = await list_models(pool, MOST)
+    models = [model for model in await list_models(pool, MOST) if model.kind == AFFINITY]
     decisions = await newest_decisions(pool, [model.id for model in models])
     champion = row.bundle if row else None
     newer = (model.id for model in models if model.id != champion and _challenges(decisions.get(model.id)))

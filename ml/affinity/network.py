@@ -25,11 +25,18 @@ class Network:
 
     def logits_after(self, sums: Floats) -> Floats:
         """(pairs, width of the first layer), the sums of that layer -> (pairs,). The sums are overwritten."""
+        return self._outputs_after(sums)[:, 0]
+
+    def outputs(self, features: Floats) -> Floats:
+        """(rows, features) -> (rows, outputs): all of a network that has several."""
+        return self._outputs_after(features @ self.kernels[0] + self.biases[0])
+
+    def _outputs_after(self, sums: Floats) -> Floats:
         for kernel, bias in zip(self.kernels[1:], self.biases[1:], strict=True):
             np.maximum(sums, 0, out=sums)
             sums = sums @ kernel if kernel.ndim == 2 else _side_by_side(sums, kernel)
             sums += bias
-        return sums[:, 0]
+        return sums
 
 
 def _side_by_side(hidden: Floats, kernel: Floats) -> Floats:

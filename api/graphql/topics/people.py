@@ -11,6 +11,7 @@ from strawberry.scalars import JSON
 from api.graphql.context import Info
 from api.graphql.planning.pure import pure
 from api.graphql.topics.events import Event, history
+from api.graphql.topics.forecasts import CHURN, NEXT_PURCHASE, ChurnForecast, PurchaseForecast
 from api.graphql.topics.insight.affinities import AFFINITIES, Affinity
 from api.graphql.topics.pages import PAGE, PageSlot
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
@@ -150,6 +151,8 @@ class User(Node):
         )  # fmt: skip
 
     page: list[PageSlot] | None = PAGE
+    next_purchase: PurchaseForecast | None = NEXT_PURCHASE
+    churn: ChurnForecast | None = CHURN
 
     @strawberry.field(
         permission_classes=[Private],

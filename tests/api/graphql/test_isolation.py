@@ -28,8 +28,8 @@ from tests.fixtures.gateway import IssuedTokens
 from workers.process import Connections
 
 ABOUT = (
-    "id nodeId anonymous known traits rfm { frequency } affinities { key } history { nodes { id } }"
-    " recommendations { nodes { id } }"
+    "id nodeId anonymous known traits rfm { frequency } churn { band } nextPurchase { probability }"
+    " nextPurchase { items { nodes { id } } } affinities { key } history { nodes { id } } recommendations { nodes { id } }"
     ' page(requests: [{key: "k", placement: "p"}]) { recommendations { nodes { id } } }'
 )
 PERSONS_TOKEN = "events:write orders:write profiles:read recommendations:read"

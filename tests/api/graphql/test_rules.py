@@ -26,6 +26,8 @@ AS_REACHED = {
     "CancelJobPayload": "job userErrors",
     "Affinity": "key share score probability basis",
     "ChangeClientPayload": "client userErrors",
+    "ChurnDriver": "side contribution text",
+    "ChurnForecast": "probability band drivers asOf modelVersion degraded",
     "Client": (
         "id name enabled public firstParty grants scopes redirectUris postLogoutRedirectUris origins tokenLifetime "
         "createdAt disabledAt oldSecretValidUntil"
@@ -92,6 +94,7 @@ AS_REACHED = {
     "PageSlot": "key placement recommendations",
     "PromoteModelPayload": "model userErrors",
     "Readiness": "countedAt purchases complete models",
+    "PurchaseForecast": "probability expectedDate asOf modelVersion degraded",
     "Reason": "code text item",
     "RecommendationConnection": "impressionId placement modelVersion asOf degraded edges nodes pageInfo",
     "RecommendationEdge": "impressionId rank score probability reason node cursor",
@@ -117,13 +120,14 @@ AS_REACHED = {
 }
 """Fields without scopes of their own: whoever may read the field that returns the object may read them too."""
 
+_OF_A_PERSON = [
+    "events:write oneself",
+    "events:write profiles:read",
+    "oneself recommendations:read",
+    "profiles:read recommendations:read",
+]
 PERSONAL = {
-    "Affinity": [
-        "events:write oneself",
-        "events:write profiles:read",
-        "oneself recommendations:read",
-        "profiles:read recommendations:read",
-    ],
+    "Affinity": _OF_A_PERSON,
     "Client": ["clients:admin"],
     "ClientAuditEntry": ["clients:admin"],
     "DeadEvent": ["metrics:read"],
@@ -141,12 +145,9 @@ PERSONAL = {
     "Explanation": ["models:read"],
     "Reason": ["models:read", "recommendations:read"],
     "RecommendationConnection": ["recommendations:read"],
-    "Rfm": [
-        "events:write oneself",
-        "events:write profiles:read",
-        "oneself recommendations:read",
-        "profiles:read recommendations:read",
-    ],
+    "Rfm": _OF_A_PERSON,
+    "ChurnForecast": _OF_A_PERSON,
+    "PurchaseForecast": _OF_A_PERSON,
     "User": ["events:write", "recommendations:read"],
     "UserExport": ["profiles:erase"],
 }

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 
 from core.settings import Lists, Schedule
-from db.jobs import AFFINITY, list_jobs
+from db.jobs import AFFINITY, FORECAST, list_jobs
 from db.list_jobs import LISTS
 from db.postgres import Pool
 from engine.maintenance.periodic import do_periodic_work, due_period
@@ -16,17 +16,18 @@ NEVER = Schedule(retrain_daily=False)
 NO_LISTS = Lists()
 
 
-async def test_periodic_work_done_twice_at_once_schedules_one_training_a_day(pool: Pool) -> None:
+async def test_periodic_work_done_twice_at_once_schedules_the_trainings_once_a_day(pool: Pool) -> None:
     daily, due = Schedule(retrain_at=time(3)), MONDAY.replace(hour=4)
     assert await do_periodic_work(pool, daily, NO_LISTS, MONDAY.replace(hour=2)) == []
     kinds = await asyncio.gather(*(do_periodic_work(pool, daily, NO_LISTS, due) for _ in range(4)))
-    assert sorted(kinds) == [[], [], [], [AFFINITY]]
-    (asked,) = await list_jobs(pool, 10)
-    assert (asked.reason, asked.requested_by) == ("scheduled for 2026-01-05", "schedule")
+    assert sorted(kind for each in kinds for kind in each) == [AFFINITY, FORECAST]
+    assert {(job.kind, job.reason, job.requested_by) for job in await list_jobs(pool, 10)} == {
+        (kind, "scheduled for 2026-01-05", "schedule") for kind in (AFFINITY, FORECAST)
+    }
     await pool.execute("UPDATE training_jobs SET state = 'FAILED'")
     assert await do_periodic_work(pool, daily, NO_LISTS, due + timedelta(hours=1)) == []
     assert await do_periodic_work(pool, NEVER, NO_LISTS, due + timedelta(days=1)) == []
-    assert await do_periodic_work(pool, daily, NO_LISTS, due + timedelta(days=1)) == [AFFINITY]
+    assert await do_periodic_work(pool, daily, NO_LISTS, due + timedelta(days=1)) == [AFFINITY, FORECAST]
 
 
 async def test_the_lists_of_each_placement_are_requested_once_a_day(pool: Pool) -> None:

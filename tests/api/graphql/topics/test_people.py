@@ -26,6 +26,8 @@ UPSERT = """mutation ($users: [UserInput!]!) { upsertUsers(users: $users) {
 PRIVATE = {
     "traits": "traits",
     "rfm": "rfm { segment }",
+    "churn": "churn { probability }",
+    "nextPurchase": "nextPurchase { probability }",
     "history": "history { nodes { id } }",
     "events": "recommendations { edges { reason { events { id } } } }",
 }

@@ -1,0 +1,1 @@
+"""Forecasts of when a person orders next, from the forecast that serves."""

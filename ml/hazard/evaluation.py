@@ -1,0 +1,137 @@
+"""How well forecasts tell who orders again, and whether the trained one may serve."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.chance_metrics import auc, average_precision, calibration, gains
+from ml.evaluation import Score
+from ml.gate import Verdict, words
+from ml.metrics import interval
+
+NET, SERVED = "hazard_net", "served"  # the trained forecast; a baseline as it serves
+LEAST_PEOPLE: Final = 100
+LEAST_OF_A_CLASS: Final = 10  # people who ordered again, and who did not: of fewer an AUC says little
+BEHIND: Final = 0.003  # of an AUC, and of a Brier score: smaller differences are noise
+DRAWS: Final = 200  # of the bootstrap
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ForecastEvaluation:
+    """Forecasts of who orders within some days of the cut, of everybody still known then."""
+
+    cut: int  # seconds
+    days: float
+    people: int
+    came: int
+    methods: dict[str, dict[str, Score]]  # method -> metric -> score
+    candidate: str  # the method that may be promoted
+    curves: dict[str, Any]  # calibration and gains of the candidate
+    baseline: str | None = None  # the baseline that the candidate is; None for a trained model
+    gate: dict[str, Any] | None = None  # the verdict on the candidate, once there is one
+
+    @property
+    def best_baseline(self) -> str:
+        """Of the baselines that can serve the one with the highest AUC; the simplest where too few people tell."""
+        can_serve = [name for name in CAN_SERVE if name in self.methods]
+        if self.too_few or not can_serve:
+            return CAN_SERVE[0]
+        return max(can_serve, key=lambda name: self.methods[name]["auc"].value)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether so few people say little."""
+        return self.people < LEAST_PEOPLE or min(self.came, self.people - self.came) < LEAST_OF_A_CLASS
+
+    def document(self) -> dict[str, Any]:
+        """The evaluation as JSON, with its protocol in words."""
+        protocol = (
+            f"everybody who ordered in the 365 days before the cut: who orders in the {self.days:g} days after it, from"
+            " what was before the cut alone; 95 % bootstrap intervals over people"
+        )
+        return {"protocol": protocol, "cut_at": datetime.fromtimestamp(self.cut, UTC).isoformat(), **asdict(self)}
+
+
+CAN_SERVE: Final = ("last_order", "logistic_regression")  # baselines that `ml.hazard.linear` makes, the simplest first
+
+
+def evaluate(
+    probabilities: Mapping[str, Floats],
+    days_to_order: Floats,
+    expected: Floats,
+    *,
+    cut: int,
+    days: float,
+    candidate: str,
+    seed: int,
+    baseline: str | None = None,
+) -> ForecastEvaluation:
+    """Judge each method's (people,) probabilities of an order within `days` by when people did order.
+
+    `expected` are the candidate's days to the order of those who order.
+    """
+    came = (days_to_order < days).astype(np.float64)
+    methods = {name: _scores(probability, came, seed) for name, probability in probabilities.items()}
+    if came.any():
+        missed = (expected - days_to_order)[came > 0] ** 2
+        low, high = interval(missed, seed, DRAWS)
+        methods[candidate]["rmse_days"] = Score(float(missed.mean()) ** 0.5, low**0.5, high**0.5)
+    ours = probabilities[candidate]
+    curves = {"calibration": calibration(ours, came), "gains": gains(ours, came)} if len(came) else {}
+    return ForecastEvaluation(cut, days, len(came), int(came.sum()), methods, candidate, curves, baseline)
+
+
+def forecast_verdict(evaluation: ForecastEvaluation) -> Verdict:
+    """Promote a forecast that is at most BEHIND the best baseline, in AUC and in its Brier score."""
+    people = f"{evaluation.people:,} {'person' if evaluation.people == 1 else 'people'}, of whom {evaluation.came:,}"
+    found = f"{people} ordered within {evaluation.days:g} days"
+    if evaluation.too_few:
+        return Verdict(
+            False,
+            f"too few people: {found}; the gate needs {LEAST_PEOPLE}, with {LEAST_OF_A_CLASS} who ordered and as many"
+            " who did not",
+        )
+    ours = evaluation.methods[evaluation.candidate]
+    others = {name: scores for name, scores in evaluation.methods.items() if name != evaluation.candidate}
+    ahead, sure = (_best(others, "auc", 1), _best(others, "brier", -1))
+    compared = (
+        f"AUC {ours['auc'].value:.4f} against {words(ahead)} {others[ahead]['auc'].value:.4f}, Brier score"
+        f" {ours['brier'].value:.4f} against {words(sure)} {others[sure]['brier'].value:.4f}; {found}"
+    )
+    if not ours["auc"].value >= others[ahead]["auc"].value - BEHIND:  # also for NaN
+        return Verdict(False, f"tells people apart less well than {words(ahead)}: {compared}")
+    if not ours["brier"].value <= others[sure]["brier"].value + BEHIND:
+        return Verdict(False, f"its probabilities are further off than those of {words(sure)}: {compared}")
+    return Verdict(True, f"as good as every baseline or better: {compared}")
+
+
+def why_forecast_baseline(evaluation: ForecastEvaluation, refused: str) -> str:
+    """Why a baseline serves in place of a refused forecast, for the record."""
+    assert evaluation.baseline is not None
+    return (
+        f"{words(evaluation.baseline)} serves, as a weekly regression: it forecasts better than nothing. The model was"
+        f" refused: {refused}"
+    )
+
+
+def _best(methods: Mapping[str, Mapping[str, Score]], metric: str, sign: int) -> str:
+    return max(methods, key=lambda name: sign * methods[name][metric].value)
+
+
+def _scores(probability: Floats, came: Floats, seed: int) -> dict[str, Score]:
+    if not len(came):
+        return {}
+    random = np.random.default_rng(seed)
+    draws = [random.integers(0, len(came), len(came)) for _ in range(DRAWS)]
+    found = {}
+    for name, metric in (("auc", auc), ("average_precision", average_precision)):
+        low, high = np.quantile([metric(probability[each], came[each]) for each in draws], (0.025, 0.975))
+        found[name] = Score(metric(probability, came), float(low), float(high))
+    wrong = (probability - came) ** 2
+    return found | {"brier": Score(float(wrong.mean()), *interval(wrong, seed, DRAWS))}
