@@ -113,17 +113,21 @@ class Operation:
 
 @dataclass(slots=True)
 class Document:
-    """A valid document, and its operations by name. The key of an operation without a name is the empty string."""
+    """A valid document, and its operations by name. The key of an operation without a name is the empty string.
+
+    `only` is the operation of a document with one.
+    """
 
     node: DocumentNode
     operations: dict[str, Operation]
     fragments: dict[str, FragmentDetails]
     tokens: int
+    only: Operation | None = None
 
     def operation(self, name: str | None) -> Operation:
         """The operation with this name, or the only one; raises RequestRefused when there is no such operation."""
-        if not name and len(self.operations) == 1:
-            return next(iter(self.operations.values()))
+        if not name and self.only is not None:
+            return self.only
         if not name:
             raise RequestRefused("BAD_USER_INPUT", "The document has several operations: send operationName.")
         if name not in self.operations:
@@ -193,6 +197,7 @@ class Documents:
             selections = None if size.directives else Selections()
             known = Operation(operation, size, inputs, selections, deprecations, policy)
             document.operations[known.name or ""] = known
+        document.only = known if len(document.operations) == 1 else None
         drop_tokens(node)
         return document
 
