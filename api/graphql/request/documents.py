@@ -96,12 +96,14 @@ class Operation:
     plans: Plans = field(default_factory=Plans)
     label: str = ""  # its name in metrics
     span: str = ""  # its name in traces
+    fixed_cost: int | None = None  # None: it depends on variables
     is_query: bool = False
     is_subscription: bool = False
 
     def __post_init__(self) -> None:
         self.label = _label(self.node)
         self.span = f"{self.node.operation.value} {self.label}"
+        self.fixed_cost = None if self.measured.first_variables else self.measured.size.cost
         self.is_query = self.node.operation is OperationType.QUERY
         self.is_subscription = self.node.operation is OperationType.SUBSCRIPTION
 
@@ -203,8 +205,8 @@ class Documents:
 
     def cost(self, document: Document, operation: Operation, variables: Mapping[str, Any]) -> int:
         """The cost of the operation with these values of its `first` variables. Raises RequestRefused for too much."""
-        if not operation.measured.first_variables:
-            return operation.measured.size.cost
+        if operation.fixed_cost is not None:
+            return operation.fixed_cost
         key = tuple(key_of(variables.get(name, ABSENT)) for name in sorted(operation.measured.first_variables))
         if key not in operation.costs:
             if len(operation.costs) >= _MAX_COSTS:

@@ -97,7 +97,7 @@ class EdgeColumns(Columns["RecommendationEdge"]):
         self.context, self.page, self.shown, self.causes = context, page, shown, causes
         self.impression, self.person, self.market = impression, person, market
         self.versions, self.fragments = versions_of(shown), context.gateway.catalogue.fragments
-        self._items = ItemColumns(self.fragments, shown, self.versions, market)
+        self.items = ItemColumns(self.fragments, shown, self.versions, market)
 
     @classmethod
     def of(
@@ -153,7 +153,7 @@ class EdgeColumns(Columns["RecommendationEdge"]):
 
     def node(self) -> ItemColumns:
         """The items."""
-        return self._items
+        return self.items
 
 
 @kept_as(ReasonColumns)
