@@ -29,11 +29,12 @@ class TimedBlock:
         _timers.blocks[self] = None
         return self
 
-    def enter_inside(self, outer: "TimedBlock") -> None:
+    def enter_inside(self, outer: "TimedBlock") -> Self:
         """Begin inside a block of the same task, which has found the task and begun the timer."""
         self._task = outer._task
         self.due += monotonic()
         _timers.blocks[self] = None
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

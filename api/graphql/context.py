@@ -1,7 +1,7 @@
 """What a resolver may reach: the viewer, the process's gateway, and this request's loaders."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -53,13 +53,20 @@ class Context:
     request_id: str
     trusted_document: str | None = None
     shown: dict[str, None] | None = None
-    filters: dict[int, Any] = field(default_factory=dict)  # what `api.graphql.types.filters` has read
-    _evidence: dict[Person, GatheredReads[str, list[Event]]] = field(default_factory=dict, init=False)
 
     def note_shown(self, ids: Iterable[str]) -> None:
         """Note that the answer depends on the items with these ids, also on those that are not there."""
         if self.shown is not None:
             self.shown.update(dict.fromkeys(ids))
+
+    @CachedProperty
+    def filters(self) -> dict[int, Any]:
+        """What `api.graphql.types.filters` has read."""
+        return {}
+
+    @CachedProperty
+    def _evidence(self) -> dict[Person, GatheredReads[str, list[Event]]]:
+        return {}
 
     @CachedProperty
     def people(self) -> PersonLoader:

@@ -28,10 +28,7 @@ class while_connected(TimedBlock):  # noqa: N801 - it is used as a function
         self._watching: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
-        if self._inside is None:
-            return super().__enter__()
-        self.enter_inside(self._inside)
-        return self
+        return super().__enter__() if self._inside is None else self.enter_inside(self._inside)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

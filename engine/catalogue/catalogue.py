@@ -146,10 +146,11 @@ class Catalogue:
 
     def items(self, numbers: Sequence[int]) -> list[Item | None]:
         """The live items with these numbers; None for each that is not live."""
-        found: list[Item | None] = list(map(self._unpacked.get, numbers))
-        if not all(found):
-            return [one or (self.item(number) if number else None) for one, number in zip(found, numbers, strict=True)]
-        return found
+        unpacked = self._unpacked
+        try:
+            return [unpacked[number] for number in numbers]
+        except KeyError:  # some are not unpacked, or not live
+            return [unpacked.get(number) or (self.item(number) if number else None) for number in numbers]
 
     def groups(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """The variant group's code of each item; 0 for an item without a group."""

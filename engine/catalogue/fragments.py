@@ -32,8 +32,11 @@ class Fragments:
     def find(self, shelf: Hashable, versions: Sequence[Hashable]) -> list[orjson.Fragment | None]:
         """The fragments with these versions; None for those that are not kept."""
         young = self._young.get(shelf, {})
-        found = list(map(young.get, versions))
-        if not all(found) and shelf in self._old:
+        try:
+            return [young[version] for version in versions]
+        except KeyError:  # some are old, or not kept
+            found = [young.get(version) for version in versions]
+        if shelf in self._old:
             old = self._old[shelf]
             for position, version in enumerate(versions):
                 if found[position] is None and (fragment := old.get(version)) is not None:

@@ -24,20 +24,24 @@ class Plans:
         self._requests = 0
         self._deciding: tuple[str, ...] | None = None
         self._plans: dict[tuple[Any, ...], Plan | None] = {}
+        self._only: Plan | None = None  # that of all requests, where no variable includes or skips selections
 
     def find(self, variables: VariableValues, make_executor: Callable[[], Executor]) -> Plan | None:
         """The plan for a request with these variables, compiled with its executor; None: graphql-core executes it."""
+        if self._only is not None:
+            return self._only
         if self._requests < _COMPILED_AT:
             self._requests += 1
             return None
         if self._deciding is None:
             executor = make_executor()
             self._deciding = tuple(sorted(_deciding_variables(executor.operation, executor.fragments.values())))
-        key = tuple([variables.coerced.get(name) for name in self._deciding]) if self._deciding else ()
+        key = tuple([variables.coerced.get(name) for name in self._deciding])
         if key not in self._plans:
             if len(self._plans) >= _MAX_PLANS:  # compiling more, again and again, would cost more than it saves
                 return None
             self._plans[key] = _compiled(make_executor())
+            self._only = None if self._deciding else self._plans[key]
         return self._plans[key]
 
 

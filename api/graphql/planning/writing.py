@@ -61,11 +61,6 @@ _CHECKS = {
     "Float": "{v}.__class__ is not float or {v} - {v} != 0.0",
     "Boolean": "{v}.__class__ is not bool",
 }
-_CLASSES = {"String": str, "ID": str, "Int": int, "Float": float, "Boolean": bool}
-_RANGES = {
-    "Int": "-2147483648 <= min(present) and max(present) < 2147483648",
-    "Float": "sum(present) - sum(present) == 0.0",  # neither NaN nor an infinity
-}
 
 Given = Sequence[dict[str, Any]]  # the arguments of pure resolvers
 
@@ -206,21 +201,13 @@ class _Writer:
             test = "" if is_non_null_type(type_) else "None if value is None else "
             body.append(f"return [{test}{function}(value, given) for value in values]")
         elif is_leaf_type(element) and element.name in _CHECKS:
-            body += [*self._list_of_leaves(element.name, is_non_null_type(type_)), "return values"]
+            check = self.completion(type_, details, "value")
+            body += ["for value in values:", *_indented(check), "return values"]
         else:
             completion = self.completion(type_, details, "value")
             body += ["found = []", "for value in values:", *_indented([*completion, "found.append(value)"])]
             body.append("return found")
         return self._function("list", "values", body)
-
-    def _list_of_leaves(self, scalar: str, required: bool) -> list[str]:
-        """Lines that check all `values` of a list at once."""
-        classes = frozenset({_CLASSES[scalar]} if required else {_CLASSES[scalar], type(None)})
-        check = f"if not {self._name('classes', classes)}.issuperset(map(type, values)): raise NotPlain"
-        if scalar not in _RANGES:
-            return [check]
-        present = "values" if required else "[value for value in values if value is not None]"
-        return [check, f"present = {present}", f"if present and not ({_RANGES[scalar]}): raise NotPlain"]
 
     def _columns(
         self,

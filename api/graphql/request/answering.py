@@ -24,7 +24,7 @@ from api.graphql.request.coercion import coerce_variables, plain_values
 from api.graphql.request.documents import Document, Documents, Operation, executor_of
 from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.persisted.store import ClientDocuments
-from api.graphql.request.persisted.texts import Source, source_of, text_is_enough
+from api.graphql.request.persisted.texts import Source, source_of
 from api.graphql.request.reading import GraphQLRequest, not_acceptable
 from api.graphql.request.slow_work import SlowWork
 from api.graphql.request.subscribing import Stream, open_stream
@@ -110,8 +110,11 @@ class Operations:
             document, source = await self._find(asked)
         operation = document.operation(request.operation_name)
         summary_of(scope).operation = operation.label
-        policy = _check(asked, source, operation)
-        units = ceil(self._documents.cost(document, operation, request.variables) / COST_OF_UNIT)
+        policy = None
+        if scope["method"] == "GET" or operation.measured.introspects:
+            policy = _check(asked, source, operation)
+        cost = operation.fixed_cost or self._documents.cost(document, operation, request.variables)
+        units = ceil(cost / COST_OF_UNIT)
         if operation.is_subscription:
             return await self._subscribe(scope, document, operation, request, viewer, units)
         if not state["accepts"].json:
@@ -133,10 +136,13 @@ class Operations:
 
     def _kept(self, asked: Asked) -> Document | None:
         """The document of a request that sends its text, where it is kept and nothing has to be read for it."""
-        text = asked.request.query
-        if text is None or not text_is_enough(asked.request, asked.viewer, asked.scope["state"].get("documents")):
+        request = asked.request
+        if request.query is None or request.document_id is not None:
             return None
-        return self._documents.find(text)
+        documents: ClientDocuments | None = asked.scope["state"].get("documents")
+        if documents is not None and not documents.takes_texts(asked.viewer.client_id):
+            return None
+        return self._documents.find(request.query)
 
     async def _find(self, asked: Asked) -> tuple[Document, Source]:
         """The document that a request sends or names, with its source."""

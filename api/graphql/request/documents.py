@@ -96,12 +96,14 @@ class Operation:
     plans: Plans = field(default_factory=Plans)
     label: str = ""  # its name in metrics
     span: str = ""  # its name in traces
+    fixed_cost: int | None = None  # None: it depends on variables
     is_query: bool = False
     is_subscription: bool = False
 
     def __post_init__(self) -> None:
         self.label = _label(self.node)
         self.span = f"{self.node.operation.value} {self.label}"
+        self.fixed_cost = None if self.measured.first_variables else self.measured.size.cost
         self.is_query = self.node.operation is OperationType.QUERY
         self.is_subscription = self.node.operation is OperationType.SUBSCRIPTION
 
@@ -113,17 +115,21 @@ class Operation:
 
 @dataclass(slots=True)
 class Document:
-    """A valid document, and its operations by name. The key of an operation without a name is the empty string."""
+    """A valid document, and its operations by name. The key of an operation without a name is the empty string.
+
+    `only` is the operation of a document with one.
+    """
 
     node: DocumentNode
     operations: dict[str, Operation]
     fragments: dict[str, FragmentDetails]
     tokens: int
+    only: Operation | None = None
 
     def operation(self, name: str | None) -> Operation:
         """The operation with this name, or the only one; raises RequestRefused when there is no such operation."""
-        if not name and len(self.operations) == 1:
-            return next(iter(self.operations.values()))
+        if not name and self.only is not None:
+            return self.only
         if not name:
             raise RequestRefused("BAD_USER_INPUT", "The document has several operations: send operationName.")
         if name not in self.operations:
@@ -193,13 +199,14 @@ class Documents:
             selections = None if size.directives else Selections()
             known = Operation(operation, size, inputs, selections, deprecations, policy)
             document.operations[known.name or ""] = known
+        document.only = known if len(document.operations) == 1 else None
         drop_tokens(node)
         return document
 
     def cost(self, document: Document, operation: Operation, variables: Mapping[str, Any]) -> int:
         """The cost of the operation with these values of its `first` variables. Raises RequestRefused for too much."""
-        if not operation.measured.first_variables:
-            return operation.measured.size.cost
+        if operation.fixed_cost is not None:
+            return operation.fixed_cost
         key = tuple(key_of(variables.get(name, ABSENT)) for name in sorted(operation.measured.first_variables))
         if key not in operation.costs:
             if len(operation.costs) >= _MAX_COSTS:

@@ -64,7 +64,8 @@ def read_body(headers: Headers, body: bytes) -> GraphQLRequest:
     Raises RequestRefused: 415 for another media type or encoding, 400 for a body that is not a GraphQL request, 413 for
     one with too many values.
     """
-    _check_content_headers(headers)
+    if headers.get(b"content-type") != b"application/json" or b"content-encoding" in headers:
+        _check_content_headers(headers)
     parsed = parse_json(body, "The body")
     parameters = parsed.value
     if isinstance(parameters, list):
@@ -102,8 +103,6 @@ def read_payload(payload: dict[str, Any], nodes: int) -> GraphQLRequest:
 
 
 def _check_content_headers(headers: Headers) -> None:
-    if headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers:
-        return
     kind, _, rest = headers.get(b"content-type", b"").decode("latin-1").partition(";")
     charset = rest.strip().lower().removeprefix("charset=").strip('"')
     if kind.strip().lower() != JSON or charset not in ("", "utf-8", "utf8"):

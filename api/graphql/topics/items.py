@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
-from operator import attrgetter
 from typing import Annotated, Self, cast
 
 import numpy as np
@@ -28,7 +27,6 @@ from engine.catalogue.offers import is_available, offer_in
 from engine.cursors import read_cursor, write_cursor
 
 MAX_IDS = 500
-_changed_seq = attrgetter("changed_seq")
 
 
 @strawberry.type(description="An amount of money.")
@@ -79,7 +77,7 @@ class ItemColumns(Versioned["Item"]):
 
 def versions_of(records: Sequence[stored.Item]) -> list[int]:
     """A number for each item as it is in its record: each change of each item has a number of its own."""
-    return list(map(_changed_seq, records))
+    return [record.changed_seq for record in records]
 
 
 @kept_as(ItemColumns)

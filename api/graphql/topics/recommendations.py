@@ -91,7 +91,7 @@ class RecommendationConnection:
             as_of=datetime.fromtimestamp(page.pin.as_of, UTC),
             degraded=listed.degraded,
             edges=edges,
-            nodes=edges.node(),
+            nodes=edges.items,
             page=page,
         )
 
@@ -151,9 +151,8 @@ async def recommend(
 ) -> RecommendationConnection:
     """A page of the items that this person most likely wants next."""
     shelf = None if preview or among is not None else placement
-    request = list_request(
-        placement, first, where, market, read_filter(filter), exclude, after=after, among=among, shelf=shelf
-    )
+    wanted = None if filter is None else read_filter(filter)
+    request = list_request(placement, first, where, market, wanted, exclude, after=after, among=among, shelf=shelf)
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(context, listed, placement, person, request.market, preview=preview)
 

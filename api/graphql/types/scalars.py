@@ -36,7 +36,7 @@ def write_date_time(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise GraphQLError("A DateTime without a time zone cannot be written.")
     if moment.tzinfo is UTC:
-        return f"{moment.isoformat()[:-6]}Z"
+        return orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()  # as `isoformat`, in a quarter of the time
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -25,8 +26,24 @@ def refusal(text: bytes | str) -> tuple[str, int, str]:
 
 
 def test_every_value_counts_as_a_node() -> None:
-    assert read(b'{"a": [1, "x", null, {}], "b": {"c": true}}').nodes == 1 + 1 + 4 + 1 + 1
+    assert count_nodes(json.loads('{"a": [1, "x", null, {}], "b": {"c": true}}'), "x") == 1 + 1 + 4 + 1 + 1
     assert read("1").nodes == 1
+    assert read(b"[" + b",".join([b'"a,b"'] * 40) + b"]").nodes == 41
+
+
+def test_a_small_body_is_never_counted_as_less_than_it_is() -> None:
+    random = Random(7)  # noqa: S311 - no secret
+
+    def value(depth: int) -> Any:
+        kinds = ["x,{[", 1, None, True, [], {}]
+        if depth:
+            kinds += [[value(depth - 1) for _ in range(random.randint(0, 4))]]
+            kinds += [{f"k{at}": value(depth - 1) for at in range(random.randint(0, 4))}]
+        return random.choice(kinds)
+
+    for _ in range(2_000):
+        made = value(4)
+        assert read(json.dumps(made)).nodes >= count_nodes(made, "x"), made
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,6 @@ class Source(NamedTuple):
     registered: str | None = None
 
 
-def text_is_enough(request: GraphQLRequest, viewer: Viewer, documents: ClientDocuments | None) -> bool:
-    """Whether a request sends the text that it runs, and nothing has to be read to know that it may."""
-    if request.query is None or request.document_id is not None:
-        return False
-    return documents is None or documents.takes_texts(viewer.client_id)
-
-
 async def source_of(request: GraphQLRequest, viewer: Viewer, documents: ClientDocuments | None) -> Source:
     """The text that a request runs. Without `documents` there are no persisted ones.
 

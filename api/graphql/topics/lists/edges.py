@@ -1,7 +1,6 @@
 """The elements of recommendation lists: rank, score, reason, item. They are columns until something needs objects."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any
 
@@ -55,55 +54,50 @@ class ReasonCode(Enum):
 _CODES = tuple(ReasonCode[name] for name in REASONS)
 
 
-@dataclass(slots=True)
-class Table:
-    """What all edges of a page are made from. `versions` are those of the shown items."""
-
-    page: Page
-    shown: list[stored.Item]
-    causes: list[stored.Item]  # what each reason is about
-    versions: list[int]
-    impression: strawberry.ID | None
-    person: Person | None
-    market: str | None
-    context: Context
-
-
 class ReasonColumns(Versioned["Reason"]):
     """The reasons of a page. Two with the same code are equal when they are about the same items in the same market."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self.fragments, self.shared = table.context.gateway.catalogue.fragments, table.market
+    def __init__(self, edges: "EdgeColumns") -> None:
+        self._edges, self.fragments, self.shared = edges, edges.fragments, edges.market
 
     def __len__(self) -> int:
-        return len(self._table.shown)
+        return len(self._edges)
 
     def row(self, position: int) -> "Reason":
         """The reason at a position."""
-        table = self._table
+        edges = self._edges
         return Reason(
-            code=_CODES[table.page.reasons[position]],
-            person=table.person,
-            shown=table.shown[position],
-            cause=table.causes[position],
-            texts=table.context.gateway.reason_texts,
-            market=table.market,
+            code=_CODES[edges.page.reasons[position]],
+            person=edges.person,
+            shown=edges.shown[position],
+            cause=edges.causes[position],
+            texts=edges.context.gateway.reason_texts,
+            market=edges.market,
         )
 
     def versions(self) -> Sequence[Hashable]:
         """The codes with the versions of the items."""
-        table = self._table
-        return list(zip(table.page.reasons, table.versions, versions_of(table.causes), strict=True))
+        edges = self._edges
+        return list(zip(edges.page.reasons, edges.versions, versions_of(edges.causes), strict=True))
 
 
 class EdgeColumns(Columns["RecommendationEdge"]):
-    """The edges of a page."""
+    """The edges of a page. `causes` are what each reason is about; `versions` are those of the shown items."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        fragments = table.context.gateway.catalogue.fragments
-        self._items = ItemColumns(fragments, table.shown, table.versions, table.market)
+    def __init__(
+        self,
+        context: Context,
+        page: Page,
+        shown: list[stored.Item],
+        causes: list[stored.Item],
+        impression: strawberry.ID | None,
+        person: Person | None,
+        market: str | None,
+    ) -> None:
+        self.context, self.page, self.shown, self.causes = context, page, shown, causes
+        self.impression, self.person, self.market = impression, person, market
+        self.versions, self.fragments = versions_of(shown), context.gateway.catalogue.fragments
+        self.items = ItemColumns(self.fragments, shown, self.versions, market)
 
     @classmethod
     def of(
@@ -112,55 +106,54 @@ class EdgeColumns(Columns["RecommendationEdge"]):
         """The edges of a page. There is no await between the mask and here, so every item still exists."""
         catalogue = context.gateway.catalogue
         shown: list[Any] = catalogue.items(page.numbers)
-        assert all(shown)
         causes: list[Any] = catalogue.items(page.because)
         if not all(causes):
             causes = [cause or one for cause, one in zip(causes, shown, strict=True)]
         if context.shown is not None:
             context.note_shown(item.id for item in (*shown, *causes))
-        return cls(Table(page, shown, causes, versions_of(shown), impression, person, market, context))
+        return cls(context, page, shown, causes, impression, person, market)
 
     def __len__(self) -> int:
-        return len(self._table.shown)
+        return len(self.shown)
 
     def row(self, position: int) -> "RecommendationEdge":
         """The edge at a position."""
-        table, page = self._table, self._table.page
+        page = self.page
         return RecommendationEdge(
-            impression_id=table.impression,
+            impression_id=self.impression,
             rank=len(page.pin.seen) + position + 1,
             score=page.scores[position],
             probability=page.probabilities[position],
-            reason=ReasonColumns(table).row(position),
-            node=Item.of(table.shown[position], table.market),
+            reason=ReasonColumns(self).row(position),
+            node=Item.of(self.shown[position], self.market),
             page=page,
             position=position,
         )
 
     def impression_id(self) -> list[strawberry.ID | None]:
         """The id of the list, in each edge."""
-        return [self._table.impression] * len(self)
+        return [self.impression] * len(self)
 
     def rank(self) -> list[int]:
         """The positions over all pages."""
-        first = len(self._table.page.pin.seen) + 1
-        return list(range(first, first + len(self)))
+        first = len(self.page.pin.seen) + 1
+        return list(range(first, first + len(self.shown)))
 
     def score(self) -> list[float]:
         """The scores."""
-        return self._table.page.scores
+        return self.page.scores
 
     def probability(self) -> list[float | None]:
         """The probabilities."""
-        return self._table.page.probabilities
+        return self.page.probabilities
 
     def reason(self) -> ReasonColumns:
         """The reasons."""
-        return ReasonColumns(self._table)
+        return ReasonColumns(self)
 
     def node(self) -> ItemColumns:
         """The items."""
-        return self._items
+        return self.items
 
 
 @kept_as(ReasonColumns)

@@ -130,6 +130,15 @@ def test_a_resolver_that_is_not_pure_runs_once_whatever_it_returns(monkeypatch: 
     assert len(calls) == 2  # once for each answer
 
 
+def test_other_fields_of_an_object_that_fails_end_in_the_background() -> None:
+    for text in (
+        "{ thing { later { nodeId } awaited { text } required(fails: true) laterRequired } }",
+        "{ a: thing { laterRequired(fails: true) laterSecret { text } } b: laterThing { required } }",
+    ):
+        asked = Asked(thing())
+        assert run_plan(parse(text), asked) == run(parse(text), asked, STOCK), text
+
+
 def executor_of(document: str, **values: Any) -> Executor:
     made = Executor.build(SCHEMA._schema, parse(document), None, Asked(thing()), values)
     assert isinstance(made, Executor)
