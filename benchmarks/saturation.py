@@ -6,8 +6,8 @@ people asked for are few and come often, so that most lists are kept; the writer
 The most is what closed callers get: they come together, so one round of the gateway's event loop serves many of them.
 Callers at random moments (a Poisson process) come one by one, and an answer may cost more CPU: `busy_at_70` says how
 busy the gateway really is at the share. Even one server that does nothing else, with answers that all cost the same,
-lets one of a hundred such callers wait for more than 6 answers at 70 % (M/D/1). `late_p99_ms` is how late the callers of
-this benchmark start, which is a part of `p99_ms_at_70`.
+lets one of a hundred such callers wait for more than 6 answers at 70 % (M/D/1). `late_p99_ms` is how late the callers
+of this benchmark start, which is a part of `p99_ms_at_70`.
 """
 
 import asyncio
