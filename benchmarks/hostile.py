@@ -27,7 +27,7 @@ from typing import Any
 import typer
 
 from api.graphql.schema import SCHEMA
-from benchmarks import hostile_documents, hostile_floods, hostile_http, hostile_inputs, light_caller
+from benchmarks import hostile_documents, hostile_floods, hostile_http, hostile_inputs, hostile_websockets, light_caller
 from benchmarks.figures import Figure
 from benchmarks.hostile_fuzz import Fuzzer
 from benchmarks.hostile_site import AttackedSite, attacked_site
@@ -37,9 +37,16 @@ from benchmarks.light_caller import LightCalls
 MINUTES = 9.0
 SECONDS = 2.5  # of each attack
 AFTER = 0.5  # seconds that the light queries go on after it
-LONGER = {"documents/many": 20.0, "floods/windows": 6.0, "floods/windows-and-leave": 6.0, "http/100-mb-heads": 5.0}
+LONGER = {
+    "documents/many": 20.0,
+    "floods/windows": 6.0,
+    "floods/windows-and-leave": 6.0,
+    "http/100-mb-heads": 5.0,
+    "http/websockets": 20.0,
+}
 OPERATIONS = 20_000
 FUZZ = "fuzz"
+SAMPLED = 0.5  # seconds between two looks at the memory
 SETTLE = 20.0  # seconds in which memory may come back
 STRETCH_MS = 50.0  # from here on the stack is shown
 
@@ -53,6 +60,7 @@ ATTACKS: dict[str, Callable[[Target], Send]] = {
     **hostile_inputs.ATTACKS,
     **hostile_documents.ATTACKS,
     **hostile_http.ATTACKS,
+    **hostile_websockets.ATTACKS,
     **hostile_floods.ATTACKS,
 }
 
@@ -69,6 +77,7 @@ class Result:
     stretch_ms: float
     stack: list[str]
     memory_mb: float
+    added_mb: float  # at the most, while it ran
 
 
 def run(seed: int) -> dict[str, Figure]:
@@ -98,12 +107,20 @@ def figures(results: Sequence[Result]) -> dict[str, Figure]:
     worst = max(results, key=lambda result: result.light.worst)
     stretch = max(results, key=lambda result: result.stretch_ms)
     failed = sum(len(result.light.failed) for result in results)
+    sockets = next((result for result in results if result.answers[hostile_websockets.BEGAN]), None)
     return {
         "light_p99_ms": Figure(p99.light.p99, "ms", reference=f"limit 100; {p99.name}"),
         "light_worst_ms": Figure(worst.light.worst, "ms", reference=f"limit 250; {worst.name}"),
         "light_failed": Figure(failed, "calls", reference="light calls without an answer, or with an error; limit 0"),
         "longest_stretch_ms": Figure(stretch.stretch_ms, "ms", reference=f"limit {STRETCH_MS:g}; {stretch.name}"),
+        **({} if sockets is None else {"websocket_kb": _kb_each(sockets)}),
     }
+
+
+def _kb_each(result: Result) -> Figure:
+    """What a WebSocket takes that has begun and is idle."""
+    began = result.answers[hostile_websockets.BEGAN]
+    return Figure(result.added_mb * 1_000 / began, "kB", reference=f"the gateway's memory for each of {began:,}")
 
 
 def attack(site: AttackedSite, names: Sequence[str]) -> list[Result]:
@@ -120,11 +137,22 @@ def _attack(site: AttackedSite, name: str, attacker: Connection, light: Connecti
     seconds = LONGER.get(name, SECONDS)
     light.send(seconds + AFTER)
     attacker.send(seconds)
+    before = most = site.memory_mb
+    while not attacker.poll(SAMPLED):
+        most = max(most, site.memory_mb)
     answers, faults, unanswered = attacker.recv()
     calls = light.recv()
     site.wait_until_idle()
     return Result(
-        name, answers, faults, unanswered, calls, site.longest.seconds * 1000, site.longest.stack, site.memory_mb
+        name=name,
+        answers=answers,
+        faults=faults,
+        unanswered=unanswered,
+        light=calls,
+        stretch_ms=site.longest.seconds * 1000,
+        stack=site.longest.stack,
+        memory_mb=site.memory_mb,
+        added_mb=most - before,
     )
 
 
@@ -132,7 +160,7 @@ def _show(result: Result) -> Result:
     light, answers = result.light, " ".join(f"{status}:{count}" for status, count in sorted(result.answers.items()))
     typer.echo(
         f"{result.name:32} p99 {light.p99:7.0f} ms  worst {light.worst:7.0f} ms  stretch {result.stretch_ms:7.0f} ms"
-        f"  {result.memory_mb:5.0f} MB  {answers}"
+        f"  {result.memory_mb:5.0f} MB, +{result.added_mb:.0f}  {answers}"
     )
     for fault in result.faults:
         typer.echo(f"    failed: {fault}")

@@ -2,6 +2,12 @@
 
 Callers are independent: their requests come at random moments, whether earlier ones are answered or not. Half of the
 people asked for are few and come often, so that most lists are kept; the writer's events make some of them anew.
+
+The most is what closed callers get: they come together, so one round of the gateway's event loop serves many of them.
+Callers at random moments (a Poisson process) come one by one, and an answer may cost more CPU: `busy_at_70` says how
+busy the gateway really is at the share. Even one server that does nothing else, with answers that all cost the same,
+lets one of a hundred such callers wait for more than 6 answers at 70 % (M/D/1). `late_p99_ms` is how late the callers
+of this benchmark start, which is a part of `p99_ms_at_70`.
 """
 
 import asyncio
@@ -13,6 +19,7 @@ from dataclasses import dataclass
 from itertools import count
 from time import monotonic
 from typing import Final
+from urllib.parse import urlsplit
 
 import numpy as np
 import uvloop
@@ -20,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.event_calls import TRACK, AsyncConnection, GatewayAddress
 from benchmarks.figures import Figure
+from benchmarks.processes import listening_process, running_seconds
 from benchmarks.shop import Shop
 from core import clock
 
@@ -35,11 +43,18 @@ ANSWER_TIMEOUT = 30.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The most answers a second, and of each request at the share: the second when it was due, milliseconds it took."""
+    """The most answers a second, and of each request at the share: the second when it was due, milliseconds it took.
+
+    Of the gateway: the CPU seconds of an answer at the most, and its CPU seconds per second at the share. `late` are
+    the milliseconds that each request was started too late.
+    """
 
     most: float
+    answer_cpu: float
+    busy: float
     due: list[float]
     milliseconds: list[float]
+    late: list[float]
 
 
 def p99_at_share(found: Shop, query: str, seed: int) -> dict[str, Figure]:
@@ -53,6 +68,9 @@ def p99_at_share(found: Shop, query: str, seed: int) -> dict[str, Figure]:
     return {
         "p99_ms_at_70": Figure(float(np.quantile(times, 0.99)), "ms", low, high, reference),
         "p50_ms_at_70": Figure(float(np.median(times)), "ms"),
+        "busy_at_70": Figure(measured.busy, "", reference="CPU seconds of the gateway in a second"),
+        "late_p99_ms": Figure(float(np.quantile(measured.late, 0.99)), "ms", reference="of these the callers' own"),
+        "most_cpu_us": Figure(measured.answer_cpu * 1e6, "us", reference="the gateway's CPU for an answer at the most"),
         "answers_per_s": Figure(measured.most, "1/s", reference=f"one gateway, {CALLERS} callers, {EVENTS} events/s"),
     }
 
@@ -86,17 +104,21 @@ class _Traffic:
     async def measure(self) -> Measured:
         """Close the loop for some seconds, then open it."""
         writing = asyncio.create_task(self._write(await AsyncConnection.opened(self._address)))
+        gateway = listening_process(urlsplit(self._address.base_url).port or 80)
         try:
             callers = await self._connections(CALLERS)
             await self._closed(callers, WARM_UP)
-            most = await self._closed(callers, SEARCH) / SEARCH
-            due, milliseconds = await self._open(SHARE * most)
+            before = running_seconds(gateway)
+            answers = await self._closed(callers, SEARCH)
+            between, began = running_seconds(gateway), monotonic()
+            due, milliseconds, late = await self._open(SHARE * answers / SEARCH)
+            busy = (running_seconds(gateway) - between) / (monotonic() - began)
         finally:
             writing.cancel()
             await asyncio.wait({writing})
         if not writing.cancelled():
             writing.result()  # an event was not accepted
-        return Measured(most, due, milliseconds)
+        return Measured(answers / SEARCH, (between - before) / answers, busy, due, milliseconds, late)
 
     async def _closed(self, connections: Sequence[AsyncConnection], seconds: float) -> int:
         """The number of answers within so many seconds."""
@@ -115,22 +137,26 @@ class _Traffic:
         """New ones: the gateway closes one that is idle for some seconds."""
         return [await AsyncConnection.opened(self._address) for _ in range(number)]
 
-    async def _open(self, rate: float) -> tuple[list[float], list[float]]:
-        """Send `rate` requests a second at random moments; none waits for an earlier one's answer."""
-        idle, times = asyncio.Queue[AsyncConnection](), list[tuple[float, float]]()
+    async def _open(self, rate: float) -> tuple[list[float], list[float], list[float]]:
+        """Send `rate` requests a second at random moments; none waits for an earlier one's answer.
+
+        Of each: the second when it was due, the milliseconds it took since then, and those until it was started.
+        """
+        idle, times = asyncio.Queue[AsyncConnection](), list[tuple[float, float, float]]()
         for connection in await self._connections(CONNECTIONS):
             idle.put_nowait(connection)
         began = monotonic()
 
         async def call(due: float) -> None:
             connection = await idle.get()
+            started = monotonic()
             await connection.ask(self._next())
-            times.append((due, (monotonic() - began - due) * 1000))
+            times.append((due, (monotonic() - began - due) * 1000, (started - began - due) * 1000))
             idle.put_nowait(connection)
 
         await _started_when_due(began, self._moments(rate, SECONDS), call)
-        due, milliseconds = zip(*times, strict=True)
-        return list(due), list(milliseconds)
+        due, milliseconds, late = map(list, zip(*times, strict=True))
+        return due, milliseconds, late
 
     async def _write(self, connection: AsyncConnection) -> None:
         """Report views and orders of the same people, one event a call."""

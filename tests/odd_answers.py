@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from random import Random
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import strawberry
 from graphql import Undefined
@@ -130,6 +130,7 @@ class Good:
 
     name: str
     leaves: Leaves | None
+    alone: strawberry.Private[Any] = None
 
     @strawberry.field
     @pure
@@ -149,6 +150,8 @@ class Thing(Node):
     nexts: list["Thing | None"] | None
     rows: list[Row]
     goods: list[Good] | None
+    good: Good | None = None
+    either: list[Annotated["Good | Leaves | Thing", strawberry.union("Either")] | None] | None = None
 
     @strawberry.field(permission_classes=[requires("models:read")])  # type: ignore[untyped-decorator]
     def secret(self) -> str | None:
@@ -310,6 +313,8 @@ class Maker(Random):
             nexts=self.choice([None, [self.thing(depth - 1), None], self.choice(ODD)]),
             rows=self.choice([self.rows(), cast(Any, RowColumns([(1, self.leaves(), 0.5)])), self.choice([[], *ODD])]),
             goods=self.choice([None, cast(Any, GoodColumns(self.goods())), list(GoodColumns(self.goods()))]),
+            good=self.good(),
+            either=self.choice([None, [self.good(), self.leaves(), self.good()], [self.thing(0)], self.choice(ODD)]),
         )
 
     def rows(self) -> Any:
@@ -319,6 +324,13 @@ class Maker(Random):
 
     def goods(self) -> Any:
         return [(self.choice(["a", "b", "c", *ODD]), self.leaves()) for _ in range(3)]
+
+    def good(self) -> Any:
+        if self.random() < 0.1:
+            return self.choice(ODD)
+        rows = GoodColumns(self.goods()[:1])
+        name, leaves = rows._rows[0]
+        return Good(name=name, leaves=leaves, alone=self.choice([None, rows]))
 
     def operation(self) -> str:
         roots = ["thing { %s }", "things { %s }", "node { nodeId ... on Thing { %s } }", "laterThing { %s }"]
@@ -345,6 +357,9 @@ class Maker(Random):
             "many { shouted(times: 2, end: null) half reader s: shouted(times: -1) }",
             "leaf(among: [$text]) { at }",
         ]
+        kinds += ["good { name called(name: $text, times: $number) leaves { shouted(times: $number) reader } }"]
+        kinds += ["good { n: name leaves { text } }", "either { __typename ... on Good { name called(name: $text) } }"]
+        kinds += ["either { ... on Leaves { maybeText at } ... on Thing { resolved } }", "either { ...L __typename }"]
         for name in ("leaves", "maybeLeaves", "many", "awaited"):
             kinds.append(f"{name} {{ {' '.join(self.sample(LEAVES, self.randint(1, 4)))} }}")
         if depth:

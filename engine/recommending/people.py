@@ -38,6 +38,7 @@ class Degradation(StrEnum):
 
     UNKNOWN_PERSON = "UNKNOWN_PERSON"
     NO_MODEL = "NO_MODEL"
+    OLD_MODEL = "OLD_MODEL"
     NO_CACHE = "NO_CACHE"
     NO_HISTORY = "NO_HISTORY"
     STORE_FULL = "STORE_FULL"

@@ -252,12 +252,18 @@ class Recommender:
         return await self._list_of_item(f"item:{item.id}", item, request, score_allowed)
 
     async def bought_with(self, item: Item, request: ListRequest) -> RecommendedList:
-        """What completes an item: the same orders hold it. Nothing fills the list."""
+        """What completes an item: the same orders hold it. Nothing fills the list.
+
+        It is degraded with a bundle of a release that did not learn what completes items.
+        """
 
         def score_allowed(bundle: AffinityModel | None, allowed: Mask) -> Select:
             return partial(bought_together, bundle.universe if bundle else None, item.number, allowed)
 
-        return await self._list_of_item(f"with:{item.id}", item, request, score_allowed)
+        listed = await self._list_of_item(f"with:{item.id}", item, request, score_allowed)
+        if listed.bundle is None or listed.bundle.universe.together is not None:
+            return listed
+        return replace(listed, degraded=[Degradation.OLD_MODEL])
 
     async def _list_of_item(
         self, name: str, item: Item, request: ListRequest, score_allowed: Callable[[AffinityModel | None, Mask], Select]

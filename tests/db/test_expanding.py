@@ -52,7 +52,7 @@ def shape(url: str) -> Shape:
         constraints = connection.execute(
             "SELECT conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) FROM pg_constraint"
             " WHERE connamespace = 'public'::regnamespace AND contype <> 'n' AND conrelid <> 0"
-            " UNION SELECT tablename || '.' || indexname, indexdef FROM pg_indexes"
+            " UNION ALL SELECT tablename || '.' || indexname || ' (index)', indexdef FROM pg_indexes"
             " WHERE schemaname = 'public' AND indexdef LIKE 'CREATE UNIQUE%'"
         ).fetchall()
     return Shape({name: Column(kind, free) for name, kind, free in columns}, dict(constraints))

@@ -49,7 +49,12 @@ async def stored(redis: Redis, key: str = KEY) -> tuple[float, float]:
 async def store(redis: Redis, used: float, age: float, key: str = KEY) -> None:
     """Let so many units have been used `age` seconds ago, by the clock of Redis."""
     seconds, micro = await redis.time()
-    await redis.set(key, struct.pack(">dd", used, (seconds - age) * 1e6 + micro))
+    await store_since(redis, used, seconds - age + micro / 1e6, key)
+
+
+async def store_since(redis: Redis, used: float, since: float, key: str = KEY) -> None:
+    """Let so many units have been used at this time, in seconds since 1970."""
+    await redis.set(key, struct.pack(">dd", used, since * 1e6))
 
 
 async def test_so_many_units_are_taken_and_no_more(redis: Redis) -> None:
@@ -95,12 +100,12 @@ async def test_a_clock_that_was_set_back_locks_nobody_out(redis: Redis) -> None:
 
 
 async def test_units_by_window_begin_anew_with_each_window(redis: Redis) -> None:
-    seconds, _ = await redis.time()
-    in_day = seconds % DAY
-    await store(redis, used=10, age=in_day / 2)
-    assert not (await take(redis, [charge(by_window=True)])).allowed, "the same day: nothing has come back"
-    await store(redis, used=10, age=in_day + 1)
-    assert (await take(redis, [charge(by_window=True)])).used == (1.0,), "a second before midnight is another day"
+    window = 1_000_000_000  # seconds: no window begins between two looks at the clock, until 2033
+    one = charge(seconds=window, by_window=True)
+    await store_since(redis, used=10, since=window + 1)
+    assert not (await take(redis, [one])).allowed, "the same window: nothing has come back"
+    await store_since(redis, used=10, since=window - 1)
+    assert (await take(redis, [one])).used == (1.0,), "a second before is another window"
 
 
 async def test_a_lower_limit_counts_at_once_and_does_not_lock_out_for_long(redis: Redis) -> None:

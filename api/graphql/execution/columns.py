@@ -52,6 +52,7 @@ class Versioned(Columns[T]):
     """Columns whose rows have versions.
 
     The plain and pure fields of two rows are the same when their versions are the same, and what their lists `share`.
+    An object that is no row of a list may have an attribute `alone`: columns with itself as the one row.
     """
 
     fragments: FragmentStore

@@ -9,6 +9,21 @@ from api.graphql.execution.columns import Versioned
 from api.graphql.planning.arguments import key_of
 
 
+def fragment_of(
+    value: Any,
+    expected: type[Any],
+    selection: str,
+    complete: Callable[[Any, Sequence[dict[str, Any]]], Any],
+    given: Sequence[dict[str, Any]],
+    varying: Sequence[int],
+) -> Any:
+    """An object of the class `expected` as `fragments_of` returns a row; completed without the store if not `alone`."""
+    alone: Versioned[Any] | None = value.alone if value.__class__ is expected else None
+    if alone is None:
+        return complete(value, given)
+    return fragments_of(alone, selection, complete, given, varying)[0]
+
+
 def fragments_of(
     rows: Versioned[Any],
     selection: str,

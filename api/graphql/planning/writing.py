@@ -20,7 +20,8 @@ For `edges { rank node { title price { amount } } }` the code is like this:
         if v1 is not None: v1 = object_5(v1, given)
 
 `given` are the arguments of the pure resolvers, read once per request. A list kept as Columns is completed column by
-column, and versioned rows as JSON fragments. Whatever is unexpected raises, and graphql-core completes the value.
+column, and versioned rows and objects as JSON fragments. Whatever is unexpected raises, and graphql-core completes the
+value.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,11 +34,13 @@ from graphql import (
     GraphQLLeafType,
     GraphQLObjectType,
     GraphQLOutputType,
+    GraphQLUnionType,
     get_named_type,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
     is_object_type,
+    is_union_type,
     print_ast,
 )
 from graphql.execution.collect_fields import FieldDetailsList
@@ -51,7 +54,7 @@ from api.graphql.execution.columns import Columns, Versioned, columns_of
 from api.graphql.execution.executor import Executor
 from api.graphql.execution.plain import NotPlain, leaf_of
 from api.graphql.planning.arguments import Arguments
-from api.graphql.planning.fragments import fragments_of
+from api.graphql.planning.fragments import fragment_of, fragments_of
 from api.graphql.planning.pure import is_pure
 
 _CHECKS = {
@@ -144,7 +147,9 @@ class _Writer:
     executor: Executor
     budget: Budget
     lines: list[str] = field(default_factory=list)
-    names: dict[str, Any] = field(default_factory=lambda: {"NotPlain": NotPlain, "fragments_of": fragments_of})
+    names: dict[str, Any] = field(
+        default_factory=lambda: {"NotPlain": NotPlain, "fragment_of": fragment_of, "fragments_of": fragments_of}
+    )
     arguments: list[Arguments] = field(default_factory=list)
 
     def completion(self, type_: GraphQLOutputType, details: FieldDetailsList, v: str) -> list[str]:
@@ -159,8 +164,47 @@ class _Writer:
         if is_list_type(type_):
             return [f"{v} = {self._list(type_.of_type, details)}({v}, given)"]
         if is_object_type(type_):
-            return [f"{v} = {self._object(type_, details)}({v}, given)"]
+            return self._one(type_, details, v)
+        if is_union_type(type_):
+            return [f"{v} = {self._union(type_, details)}({v}, given)"]
         raise NotCompilable
+
+    def _one(self, type_: GraphQLObjectType, details: FieldDetailsList, v: str) -> list[str]:
+        """Lines that complete an object that is no row of a list."""
+        first, expected = len(self.arguments), class_of(type_)
+        function = self._object(type_, details)
+        kept = self._kept(type_, details, first) if hasattr(expected, "alone") else None
+        if kept is None:
+            return [f"{v} = {function}({v}, given)"]
+        selection, varying = kept
+        return [f"{v} = fragment_of({v}, {self._name('class', expected)}, {selection}, {function}, given, {varying})"]
+
+    def _union(self, type_: GraphQLUnionType, details: FieldDetailsList) -> str:
+        """The name of a function that completes objects of the types of a union that can be compiled."""
+        body = []
+        for member in type_.types:
+            before = len(self.arguments)
+            try:
+                lines = self._one(member, details, "source")
+            except NotCompilable:
+                del self.arguments[before:]
+                continue
+            known = self._name("class", class_of(member))
+            body += [f"if source.__class__ is {known}:", *_indented([*lines, "return source"])]
+        if not body:
+            raise NotCompilable
+        return self._function("union", "source", [*body, "raise NotPlain"])
+
+    def _kept(self, type_: GraphQLObjectType, details: FieldDetailsList, first: int) -> tuple[str, list[int]] | None:
+        """What the fragments of a type are kept by: the name of its selection, and the indices of varying arguments.
+
+        `first` is the index of the first argument below it. None when its fields read the context.
+        """
+        arguments = self.arguments[first:]
+        if any(one.info is not None for one in arguments):
+            return None
+        selection = self._name("selection", f"{type_.name} {self._selection(type_, details)}")
+        return selection, [first + at for at, one in enumerate(arguments) if one.constant is None]
 
     def _leaf(self, type_: GraphQLLeafType, v: str) -> list[str]:
         check = _CHECKS.get(type_.name)
@@ -197,7 +241,7 @@ class _Writer:
             function = self._object(element, details)
             columns = columns_of(class_of(element) or object)
             if columns is not None:
-                body[:0] = self._columns(columns, element, details, function, self.arguments[before:], before)
+                body[:0] = self._columns(columns, element, details, function, before)
             test = "" if is_non_null_type(type_) else "None if value is None else "
             body.append(f"return [{test}{function}(value, given) for value in values]")
         elif is_leaf_type(element) and element.name in _CHECKS:
@@ -215,17 +259,15 @@ class _Writer:
         type_: GraphQLObjectType,
         details: FieldDetailsList,
         complete: str,
-        arguments: Sequence[Arguments],
         first: int,
     ) -> list[str]:
         """Lines that complete a list kept as columns.
 
-        `complete` is the name of the function for its rows; `arguments` are what that uses, in `given` from `first` on.
+        `complete` is the name of the function for its rows; what that uses is in `given` from `first` on.
         """
-        if issubclass(columns, Versioned) and all(one.info is None for one in arguments):
-            selection = self._name("selection", f"{type_.name} {self._selection(type_, details)}")
-            varying = [first + at for at, one in enumerate(arguments) if one.constant is None]
-            body = [f"return fragments_of(values, {selection}, {complete}, given, {varying})"]
+        found = self._kept(type_, details, first) if issubclass(columns, Versioned) else None
+        if found is not None:
+            body = [f"return fragments_of(values, {found[0]}, {complete}, given, {found[1]})"]
         else:
             body, pairs, read = [], [], []
             for at, one in enumerate(self._fields(type_, details)):

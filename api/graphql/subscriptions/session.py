@@ -27,8 +27,7 @@ from api.graphql.subscriptions.messages import (
     read_message,
 )
 from api.http.request_metrics import RequestSummary
-from api.http.streaming import streams
-from api.http.streaming.streams import Streams, token_end
+from api.http.streaming.streams import Streams, holds_after_a_while
 from api.limits.limits import admit, meter_of
 from core import metrics
 from core.tasks import end
@@ -100,14 +99,10 @@ class Session:
         except TimeoutError:
             raise Closed(Close.TOO_SLOW) from None
         assert self._viewer is not None
-        token = asyncio.create_task(token_end(self._scope["state"]["verifier"], self._headers, self._viewer))
-        try:
-            while not token.done():
-                await asyncio.wait({token}, timeout=streams.CHECK)
-                if not self._tasks and monotonic() - self._used_at > IDLE:
-                    raise Closed(Close.IDLE)
-        finally:
-            await end([token])
+        verifier = self._scope["state"]["verifier"]
+        while await holds_after_a_while(verifier, self._headers, self._viewer):  # a task for it would cost each socket
+            if not self._tasks and monotonic() - self._used_at > IDLE:
+                raise Closed(Close.IDLE)
         raise Closed(Close.TOKEN_ENDED)
 
     async def _take(self, message: Received) -> None:

@@ -9,6 +9,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Info
+from api.graphql.planning.pure import pure
 from api.graphql.topics.items import Item
 from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
@@ -68,6 +69,7 @@ class Event:
         return cls(**{name: getattr(event, name) for name in _SHOWN}, source=named_source(event.source))
 
     @strawberry.field(description="The item of the event; null when it is not in the catalogue.")
+    @pure
     def item(self, info: Info) -> Item | None:
         """The live item of the event."""
         return None if self.item_id is None else Item.live(info.context.gateway.catalogue, self.item_id)

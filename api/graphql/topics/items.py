@@ -99,17 +99,21 @@ class Item(Node):
     attributes: JSON | None = strawberry.field(description="All other attributes that the shop gave, as a JSON object.")
     record: strawberry.Private[stored.Item]
     market: strawberry.Private[str | None] = None
+    alone: strawberry.Private[ItemColumns | None] = None
 
     @classmethod
     def live(cls, catalogue: Catalogue, id: str, market: str | None = None) -> Self | None:
         """The live item with this id, by the offers of `market`; None when there is none."""
         number = catalogue.number_of(id)
         record = None if number is None else catalogue.item(number)
-        return None if record is None else cls.of(record, market)
+        return None if record is None else cls.of(record, market, catalogue.fragments)
 
     @classmethod
-    def of(cls, record: stored.Item, market: str | None = None) -> Self:
-        """The public shape of a stored item, by the offers of `market` where a field names no other."""
+    def of(cls, record: stored.Item, market: str | None = None, fragments: FragmentStore | None = None) -> Self:
+        """The public shape of a stored item, by the offers of `market` where a field names no other.
+
+        Its JSON texts are kept in `fragments`, if given.
+        """
         return cls(
             node_id=node_id_of("Item", record.id),
             id=strawberry.ID(record.id),
@@ -124,6 +128,7 @@ class Item(Node):
             attributes=JSON(record.attributes),
             record=record,
             market=market,
+            alone=None if fragments is None else ItemColumns(fragments, [record], versions_of([record]), market),
         )
 
     @strawberry.field(description="The price of one unit; null when the shop gave none.")
@@ -226,7 +231,10 @@ class ItemQuery:
             ]
             records = [record for _, record in shown]
             edges = [
-                Edge(cursor=write_cursor(gateway.signer, "items", place), node=Item.of(record, market))
+                Edge(
+                    cursor=write_cursor(gateway.signer, "items", place),
+                    node=Item.of(record, market, gateway.catalogue.fragments),
+                )
                 for place, record in shown
             ]
         info.context.note_shown(ids or [record.id for record in records])

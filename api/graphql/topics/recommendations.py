@@ -1,6 +1,6 @@
 """Lists of recommended items: each item with its rank, its score and the reason why it is listed."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Self
 
@@ -15,18 +15,20 @@ from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires
 from core.contract import Person
 from core.errors import InvalidInput
+from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
-from engine.recommending.recommendations import ListRequest, RecommendedList, check_placement
+from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
 
 strawberry.enum(
     Degradation,
     description="Why a list is less personal or less fresh than usual. UNKNOWN_PERSON: nothing is stored about this"
-    " person, so the list is the popular one. NO_MODEL: no trained model serves yet. NO_CACHE: events of the last"
-    " moments may be missing. NO_HISTORY: the person's history could not be read. STORE_FULL: the database takes no"
-    " new data, so events wait to be stored.",
+    " person, so the list is the popular one. NO_MODEL: no trained model serves yet. OLD_MODEL: the model"
+    " was trained by a release that did not learn this list: train again. NO_CACHE: events of the last moments may be"
+    " missing. NO_HISTORY: the person's history could not be read. STORE_FULL: the database takes no new data, so"
+    " events wait to be stored.",
 )
 
 
@@ -197,42 +199,34 @@ def _market(market: str | None, of_context: str | None) -> str | None:
     return of_context if market is None else market
 
 
-async def similar_to(
-    root: Item, info: Info, first: First = 20, after: After = None, filter: FilterBy = None, market: Market = None
-) -> RecommendationConnection | None:
-    """A page of the items that are most similar to an item."""
-    context, item = info.context, root.record
-    wanted = root.market if market is None else market
-    request = ListRequest(check_first(first), after, read_filter(filter), wanted)
-    listed = await context.recommender.like_item(item, request)
-    return RecommendationConnection.of(context, listed, "similar", context.viewer.person, wanted)
+def _list_of_item(
+    name: str, make: Callable[[Recommender, stored.Item, ListRequest], Awaitable[RecommendedList]], description: str
+) -> Any:
+    """A field of Item: a list that is the same for everybody, made by `make`."""
+
+    async def listed(
+        root: Item, info: Info, first: First = 20, after: After = None, filter: FilterBy = None, market: Market = None
+    ) -> RecommendationConnection | None:
+        context = info.context
+        wanted = root.market if market is None else market
+        request = ListRequest(check_first(first), after, read_filter(filter), wanted)
+        made = await make(context.recommender, root.record, request)
+        return RecommendationConnection.of(context, made, name, context.viewer.person, wanted)
+
+    permissions = [requires("recommendations:read")]
+    return strawberry.field(name=name, resolver=listed, permission_classes=permissions, description=description)
 
 
-SIMILAR = strawberry.field(
-    name="similar",
-    resolver=similar_to,
-    permission_classes=[requires("recommendations:read")],
-    description="The items most similar to this one, best first. Only available items are listed. For what completes"
+SIMILAR = _list_of_item(
+    "similar",
+    Recommender.like_item,
+    "The items most similar to this one, best first. Only available items are listed. For what completes"
     " this item see `boughtTogether`.",
 )
-
-
-async def bought_together_with(
-    root: Item, info: Info, first: First = 20, after: After = None, filter: FilterBy = None, market: Market = None
-) -> RecommendationConnection | None:
-    """A page of the items that people buy in the same orders as an item."""
-    context, item = info.context, root.record
-    wanted = root.market if market is None else market
-    request = ListRequest(check_first(first), after, read_filter(filter), wanted)
-    listed = await context.recommender.bought_with(item, request)
-    return RecommendationConnection.of(context, listed, "boughtTogether", context.viewer.person, wanted)
-
-
-BOUGHT_TOGETHER = strawberry.field(
-    name="boughtTogether",
-    resolver=bought_together_with,
-    permission_classes=[requires("recommendations:read")],
-    description="The items that complete this one, best first: orders that have it have them more often than other"
+BOUGHT_TOGETHER = _list_of_item(
+    "boughtTogether",
+    Recommender.bought_with,
+    "The items that complete this one, best first: orders that have it have them more often than other"
     " orders do, and at least three people ordered both together. Nothing fills the list: it may be short, and it is"
     " empty without a model and for items newer than the model. Only available items are listed. For alternatives to"
     " this item see `similar`.",

@@ -98,10 +98,17 @@ async def token_end(verifier: TokenVerifier, headers: list[Header], viewer: View
 
     Also when tokens could not be checked for minutes.
     """
-    while (left := viewer.expires_at - clock.now().timestamp()) > 0:
-        await asyncio.sleep(min(CHECK, left))
-        try:
-            if (await viewer_of(verifier, headers)).scopes != viewer.scopes:
-                return
-        except RequestRefused:
-            return
+    while await holds_after_a_while(verifier, headers, viewer):
+        pass
+
+
+async def holds_after_a_while(verifier: TokenVerifier, headers: list[Header], viewer: Viewer) -> bool:
+    """Whether the token still holds, see `token_end`, when the time of the next check has come."""
+    left = viewer.expires_at - clock.now().timestamp()
+    if left <= 0:
+        return False
+    await asyncio.sleep(min(CHECK, left))
+    try:
+        return (await viewer_of(verifier, headers)).scopes == viewer.scopes
+    except RequestRefused:
+        return False

@@ -14,7 +14,19 @@ from api.graphql.planning.plan import compile_plan
 from api.graphql.planning.plans import Plans
 from api.graphql.types.permissions import check_permissions
 from engine.viewer import Viewer
-from tests.odd_answers import GOOD, LEAVES, NEARLY_GOOD, ODD, SCHEMA, GoodColumns, Leaves, Maker, RowColumns, thing
+from tests.odd_answers import (
+    GOOD,
+    LEAVES,
+    NEARLY_GOOD,
+    ODD,
+    SCHEMA,
+    Good,
+    GoodColumns,
+    Leaves,
+    Maker,
+    RowColumns,
+    thing,
+)
 from tests.ways_to_answer import STOCK, Asked, run, run_plan
 
 NOBODY = Viewer("shop", frozenset(), None, 2**33)
@@ -111,6 +123,23 @@ def test_versioned_rows_are_encoded_once_per_selection_and_arguments(monkeypatch
     assert "a two None" in called("query($text: String!) { thing { goods { name called(name: $text) } } }", text="two")
     assert "a one 3" in called('{ thing { goods { name called(name: "one", times: 3) } } }')
     assert made == [0, 0, 0]
+
+
+def test_an_object_alone_is_encoded_once_as_a_row_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = thing()
+    columns = GoodColumns([("a", value.leaves)])
+    value.goods = cast(Any, columns)
+    value.good = Good(name="a", leaves=value.leaves, alone=columns)
+    value.either = [value.good, value.leaves]
+    in_list = answered_without_graphql_core(monkeypatch, "{ thing { goods { name leaves { count } } } }", value)
+    with monkeypatch.context() as patched:
+        patched.setattr(GoodColumns, "row", lambda self, at: pytest.fail("a row was made"))
+        alone = answered_without_graphql_core(patched, "{ thing { good { name leaves { count } } } }", value)
+    encoded = '{"name":"a","leaves":{"count":1}}'
+    assert f'"goods":[{encoded}]' in in_list
+    assert f'"good":{encoded}' in alone
+    text = "{ thing { either { __typename ... on Good { name leaves { count } } ... on Leaves { text } } } }"
+    assert answered_without_graphql_core(monkeypatch, text, value) == run(parse(text), Asked(value), STOCK)
 
 
 def test_a_resolver_that_is_not_pure_runs_once_whatever_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,12 @@ async def test_without_a_model_the_list_is_empty_and_degraded(ask: Ask, shop: Ga
     assert (found["nodes"], found["degraded"], found["modelVersion"]) == ([], ["NO_MODEL"], None)
 
 
+async def test_a_model_that_did_not_learn_the_list_says_so(ask: Ask, completed: AffinityModel) -> None:
+    object.__setattr__(completed.universe, "together", None)
+    found = await listed(ask)
+    assert (found["nodes"], found["degraded"], found["modelVersion"]) == ([], ["OLD_MODEL"], completed.id)
+
+
 async def test_filters_and_markets_choose_before_items_are_counted(
     ask: Ask, shop: Gateway, completed: AffinityModel
 ) -> None:
