@@ -19,7 +19,6 @@ WEEK = 7 * DAY
 NEAREST, FOLLOWING, TOGETHER, EASE = 64, 64, 32, 100  # lengths of the lists kept per item
 PRIOR = 10.0  # people with the general rebuy share that are mixed with an item's own
 TREND_PRIOR = 2.0  # people of each week without a trend that are mixed with an item's own
-MOMENT_PRIOR = 20.0  # lines with the general share of a weekday or an hour that are mixed with an item's own
 
 
 def best_supported(log: Log, most: int) -> NDArray[np.uint32]:
@@ -60,8 +59,6 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bo
         then=then,
         then_score=then_score,
         category=_categories(log, numbers),
-        weekday=_lifts(rows, log.occurred // int(DAY) % 7, items, 7),
-        hour=_lifts(rows, log.occurred % int(DAY) // (3 * 3600), items, 8),
     )
 
 
@@ -125,15 +122,6 @@ def _categories(log: Log, numbers: NDArray[np.uint32]) -> NDArray[np.int32] | No
     if log.category is None or not (log.category >= 0).any():
         return None
     return np.append(log.category[np.searchsorted(log.numbers, numbers)], -1).astype(np.int32)
-
-
-def _lifts(rows: NDArray[np.int32], moment: NDArray[np.int64], items: int, moments: int) -> NDArray[np.float32]:
-    """(items + 1, moments) log of how much more often than others an item is bought at each moment of a day or week."""
-    lines = np.bincount(rows * moments + moment, minlength=items * moments).reshape(items, moments)
-    usual = np.maximum(lines.sum(axis=0) / max(len(rows), 1), 1e-6)
-    lift = np.zeros((items + 1, moments), np.float32)
-    lift[:-1] = np.log((lines / usual + MOMENT_PRIOR) / (lines.sum(axis=1, keepdims=True) + MOMENT_PRIOR))
-    return lift
 
 
 def _rebought(log: Log, rows: NDArray[np.int32], numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:

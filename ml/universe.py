@@ -63,8 +63,6 @@ class Universe:
     then: NDArray[np.int32] | None = None  # (n + 1, k) as `next`, of the very next order alone; older: None
     then_score: NDArray[np.float32] | None = None  # (n + 1, k); older: None
     category: NDArray[np.int32] | None = None  # (n + 1,) a code, -1 = none; None where no item has one
-    weekday: NDArray[np.float32] | None = None  # (n + 1, 7) log of the lift of each day from Thursday on; older: None
-    hour: NDArray[np.float32] | None = None  # (n + 1, 8) log of the lift of each three hours of a day; older: None
     together: NDArray[np.int32] | None = None  # (n + 1, k) rows of what completes an item, padded with n; older: None
     together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
     sequence: NextItems | None = None  # of these n items; None where people buy the same again, and older

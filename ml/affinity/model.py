@@ -137,7 +137,7 @@ def _fits(model: AffinityModel) -> bool:
         and (universe.sequence is None or universe.sequence.items == n)
         and _fit_together(universe.ease, universe.ease_score, n)
         and _fit_together(universe.then, universe.then_score, n)
-        and all(part is None or len(part) == n + 1 for part in (universe.category, universe.weekday, universe.hour))
+        and (universe.category is None or universe.category.shape == (n + 1,))
         and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
         and len(model.network.kernels) > 0
         and model.network.kernels[0].shape[0] == len(FEATURES)

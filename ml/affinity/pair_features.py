@@ -12,7 +12,7 @@ from ml.affinity.sources import EVIDENCE, History, category_shares
 from ml.columns import Columns
 from ml.habits import FIXED, HALF_LIVES
 from ml.state import HALF_LIFE, State
-from ml.universe import COLUMNS, DAY, HOUR, Universe
+from ml.universe import COLUMNS, DAY, Universe
 
 OWN = Columns(  # about an item the person bought; all are 0 for any other item
     (
@@ -35,8 +35,6 @@ SHARED = Columns(
         "nearest",  # the largest cosine to any item that the person buys
         "category_share",  # share of the person's decayed purchases that are of the item's category
         "category_relative",  # that over the largest share of any category
-        "weekday",  # log of the item's lift on the weekday of the moment
-        "hour",  # ... in the three hours of the day
     )
 )
 PERSON = Columns(
@@ -59,7 +57,7 @@ FEATURES = Columns(
 )
 BY_CLOCK = (  # they mean nothing in a log without a clock
     *("decayed", "recency", "own_gap", "due", "age", "decayed_fast", "decayed_slow", "gap", "tempo", "quiet"),
-    *("week_people", "trend", "on_sale", "weekday", "hour"),
+    *("week_people", "trend", "on_sale"),
     *HABIT_BY_CLOCK,
 )
 PAIR = Columns((*OWN, *HABIT, *EVIDENCE, *SHARED))  # the features that neither the item nor the person has alone
@@ -116,14 +114,11 @@ def _say(evidence: ItemEvidence, rows: NDArray[np.int32], features: NDArray[np.f
 
 def _shared(history: History, rows: NDArray[np.int32]) -> Mapping[str, NDArray[np.float32] | float]:
     """The columns SHARED (pairs,) of items by row."""
-    universe = history.universe
     share, relative = category_shares(history, rows)
     return {
         "nearest": history.nearest.take(rows),
         "category_share": share,
         "category_relative": relative,
-        "weekday": 0.0 if universe.weekday is None else universe.weekday[rows, int(history.as_of // DAY) % 7],
-        "hour": 0.0 if universe.hour is None else universe.hour[rows, int(history.as_of % DAY // (3 * HOUR))],
     }
 
 
