@@ -154,9 +154,9 @@ def _sequence(history: History) -> Said:
     items = len(universe.numbers)
     scores = np.zeros(items + 1, np.float32)
     if universe.sequence is None or not len(rows := universe.rows_in_order(history.state.bought)):
-        return Said(scores, np.empty(0, np.intp))
+        return Said(scores, np.empty(0, np.intp), 0.0)
     np.maximum(universe.sequence.scores(rows) + np.float32(np.log(items)), 0, out=scores[:-1])
-    return Said(scores, np.flatnonzero(scores > 0))
+    return Said(scores, np.flatnonzero(scores > 0), float(scores.max()))
 
 
 SOURCES: Mapping[str, Source] = {

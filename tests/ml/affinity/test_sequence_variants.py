@@ -12,6 +12,7 @@ from ml.affinity.candidates import gather_evidence
 from ml.affinity.methods import ranker_method
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import Ranker
+from ml.affinity.refreshing import refreshed
 from ml.baselines.sequence_net import sequence_net
 from ml.gate import verdict
 from ml.log import Log
@@ -61,6 +62,9 @@ def test_a_bundle_with_a_net_serves_the_same_lists(log: Log, trained: TrainedAff
         found = theirs(history, as_of)
         assert (found == ours(history, as_of)).all()
         assert not np.isin(history["item"], found).any(), "nobody buys an item again here"
+    fresh = refreshed(opened, log.where(log.item != 7), as_of + 60).universe
+    assert fresh.sequence is not None, "the net is part of the weights"
+    assert fresh.sequence.items == len(fresh.numbers) == 59
 
 
 def test_the_net_speaks_for_what_follows_a_persons_last_items(log: Log, trained: TrainedAffinity) -> None:
