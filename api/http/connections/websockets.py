@@ -63,6 +63,8 @@ class GatewayWebSocket(WebSocketsSansIOProtocol):
             raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.accept":
+            if self.handshake_complete:  # nobody reads them any more, and each collection of garbage would
+                del self.request, self.response
             self._schedule()
 
     def handle_cont(self, event: Frame) -> None:
