@@ -21,11 +21,16 @@ def journey_log() -> Log:
         make_shop_files(Path(folder), CUT_AT)
         files = ShopFiles.under(Path(folder))
         names = ["userId", "itemId", "orderId", "occurredAt", "quantity", "unitPrice"]
+        sold = pq.read_table(files.items, columns=["id", "categories"])
         lines = pa.concat_tables([pq.read_table(file, columns=names) for file in (files.events, files.holdout)])
     people, person = _dense(lines["userId"])
     item_ids, item = _dense(lines["itemId"])
     _, order = _dense(lines["orderId"])
     price = lines["unitPrice"].cast(pa.float64()).to_numpy() * lines["quantity"].to_numpy()
+    most_specific = {
+        id: of[-1] for id, of in zip(*(sold[name].to_pylist() for name in ("id", "categories")), strict=True)
+    }
+    codes = {name: code for code, name in enumerate(sorted(set(most_specific.values())))}
     return Log.of(
         people=people,
         person=person.astype(np.int32),
@@ -35,6 +40,7 @@ def journey_log() -> Log:
         order=order,
         numbers=np.arange(1, len(item_ids) + 1, dtype=np.uint32),
         item_ids=item_ids,
+        category=np.array([codes[most_specific[id]] for id in item_ids], np.int32),
     )
 
 

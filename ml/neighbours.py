@@ -6,8 +6,8 @@ from scipy import sparse
 
 from ml.log import Log
 from ml.nearest import top_lists
-from ml.state import HALF_LIFE
 
+HALF_LIFE = 180 * 86_400.0  # seconds: of a purchase; with less, little is left of where people buy nothing again
 DAMPING = 1.0  # added to each length, so that items bought by one or two people are near to nothing
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ml.columns import Columns
 
 HOUR, DAY = 3_600.0, 86_400.0
-HALF_LIFE = 42 * DAY  # seconds: of a purchase in a person's state and in what is near
+HALF_LIFE = 42 * DAY  # seconds: of a purchase in a person's state
 REBOUGHT = 0.1  # people buy items of a category again when this share of its buyers did
 
 COLUMNS = Columns(

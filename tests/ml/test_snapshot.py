@@ -67,6 +67,31 @@ def test_a_rule_looks_ahead_and_only_at_the_same_person() -> None:
     assert (universe.next_score[[0, 2], 1:] == 0).all()
 
 
+def test_the_very_next_order_has_rules_of_its_own() -> None:
+    lines = [(person, item, item, 3 * person + item) for person in range(20) for item in (1, 2, 3)]
+    universe = snapshot(small_log(*lines), np.array([1, 2, 3], np.uint32), int(4 * DAY))
+    assert universe.then is not None
+    assert universe.numbers[universe.next[0, :2]].tolist() == [2, 3]
+    assert universe.numbers[universe.then[0, :1]].tolist() == [2]
+    assert universe.then[0, 1] == 3, "padding"
+
+
+def test_columns_say_what_changes_now() -> None:
+    log = small_log((0, 1, 99, 1), (1, 1, 98, 2), (2, 2, 80, 3), (3, 2, 60, 4))
+    universe = snapshot(log, np.array([1, 2], np.uint32), int(100 * DAY))
+    assert np.expm1(universe.column("week_people")[:2]) == pytest.approx([1000, 0])
+    assert np.exp(universe.column("trend")[:2]) == pytest.approx([4 / 2.5, 2 / 2.25])
+    assert np.expm1(universe.column("on_sale")[:2]) == pytest.approx([2, 40], rel=1e-4)
+    assert universe.category is None
+
+
+def test_items_keep_their_categories() -> None:
+    log = replace(small_log((0, 1, 99, 1), (1, 3, 98, 2)), category=np.arange(50, dtype=np.int32) - 1)
+    universe = snapshot(log, np.array([1, 3], np.uint32), int(100 * DAY))
+    assert universe.category is not None
+    assert universe.category.tolist() == [-1, 1, -1]
+
+
 def test_columns_hold_plain_counts() -> None:
     log = small_log((0, 1, 10, 1), (0, 1, 14, 2), (0, 1, 24, 3), (1, 1, 90, 4), (1, 2, 90, 4))
     universe = snapshot(log, np.array([1, 2], np.uint32), int(100 * DAY))

@@ -1,6 +1,7 @@
 """Features mean what their names say, and training computes the same ones as serving."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from ml.affinity.candidates import find_candidates, gather_evidence
 from ml.affinity.pair_features import FEATURES, pair_features
+from ml.affinity.sources import SOURCES
 from ml.affinity.training_lists import candidate_features, training_lists
 from ml.log import Log
 from ml.masks import mask_of, without
@@ -54,6 +56,53 @@ def test_habits_are_read_from_the_newest_orders(universe: Universe, make_events:
     assert found["overdue"][1] < found["overdue"][0], "what was bought two days ago is not due"
     later = features(universe, state, [5, 6, 7], now + 30 * DAY)
     assert (later["overdue"] > found["overdue"])[:2].all()
+
+
+def test_purchases_fade_by_three_half_lives(universe: Universe, make_events: MakeEvents, now: int) -> None:
+    days = (5, 40, 300)
+    state = fold(State.empty(), np.concatenate([make_events(5, at=now - day * DAY) for day in days]))
+    found = features(universe, state, [5, 6], now)
+    for name, half in (("decayed_fast", 10), ("decayed", 42), ("decayed_slow", 180)):
+        expected = sum(0.5 ** (day / half) for day in days)
+        np.testing.assert_allclose(np.expm1(found[name]), [expected, 0], rtol=1e-5)
+
+
+def test_older_purchases_than_the_state_keeps_line_by_line_fade_as_their_sum_says(
+    universe: Universe, make_events: MakeEvents, now: int
+) -> None:
+    days = np.arange(200)
+    state = fold(State.empty(), np.concatenate([make_events(5, at=now - int(day) * DAY) for day in days]))
+    assert len(state.ledger.lines) < len(days)
+    found = features(universe, state, [5], now)
+    for name, half in (("decayed_fast", 10), ("decayed_slow", 180)):
+        np.testing.assert_allclose(np.expm1(found[name]), [(0.5 ** (days / half)).sum()], rtol=0.1)
+
+
+def test_evidence_is_also_given_over_the_largest_of_all_items(
+    universe: Universe, make_events: MakeEvents, now: int
+) -> None:
+    state = fold(State.empty(), make_events(5, 12, 31, at=now - DAY))
+    found = features(universe, state, universe.numbers.tolist(), now)
+    for name in SOURCES:
+        assert found[name].max() > 0
+        np.testing.assert_allclose(found[f"{name}_relative"], found[name] / found[name].max(), rtol=1e-6)
+    few = features(universe, state, [40, 50], now)
+    rows = universe.rows(np.array([40, 50]))
+    np.testing.assert_array_equal(few["near_relative"], found["near_relative"][rows])
+    cosines = universe.near_score[universe.rows(np.array([5, 12, 31]))]
+    assert found["nearest"].max() == cosines.max()
+
+
+def test_categories_count_by_what_the_person_buys_of_them(
+    universe: Universe, make_events: MakeEvents, now: int
+) -> None:
+    category = np.full(len(universe.numbers) + 1, -1, np.int32)
+    category[universe.rows(np.array([5, 6, 7, 8, 9]))] = [0, 0, 1, 1, 2]
+    state = fold(State.empty(), make_events(5, 6, 7, 20, at=now, apart=0))
+    found = features(replace(universe, category=category), state, [5, 7, 8, 9, 20, 21, 4_000_000_000], now)
+    np.testing.assert_allclose(found["category_share"], [2 / 3, 1 / 3, 1 / 3, 0, 0, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(found["category_relative"], [1, 1 / 2, 1 / 2, 0, 0, 0, 0], rtol=1e-6)
+    assert not features(replace(universe, category=None), state, [5], now)["category_share"].any()
 
 
 def test_all_features_are_finite_for_unusual_states(universe: Universe, make_events: MakeEvents, now: int) -> None:

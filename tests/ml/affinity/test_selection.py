@@ -214,6 +214,8 @@ def test_a_filter_is_applied_before_the_sources_of_candidates_are_cut_off(ranker
     rows = universe.rows(free)
     assert np.isin(found, np.flatnonzero(allowed)).all()
     for name, said in evidence.said.items():
+        if not SOURCES[name].most:
+            continue
         left_out = said.scores[rows][~np.isin(free, found)].max(initial=0)
         assert left_out == 0 or (said.scores[rows] >= left_out).sum() > SOURCES[name].most
 
@@ -222,16 +224,24 @@ def test_a_filter_is_applied_before_the_sources_of_candidates_are_cut_off(ranker
 @given(seed=st.integers(0, 2**32))
 def test_the_evidence_of_an_item_is_the_logarithm_of_what_all_sources_say(ranker: Ranker, now: int, seed: int) -> None:
     universe, state = ranker.universe, some_state(np.random.default_rng(seed), now)
+    assert universe.ease is not None
+    assert universe.ease_score is not None
+    assert universe.then is not None
+    assert universe.then_score is not None
     evidence = gather_evidence(universe, state, now)
-    near, following = np.zeros((2, len(universe.near)))
+    near, following, ease, then = np.zeros((4, len(universe.near)))
     for source, weight in zip(evidence.history.items, evidence.history.weights, strict=True):
         row = int(universe.rows(source["item"].reshape(1))[0])
         np.add.at(near, universe.near[row], universe.near_score[row] * weight)
         since = int((state.recent_orders["occurred"] > source["last"]).sum())
         if since < LAST_ORDERS:
             np.add.at(following, universe.next[row], universe.next_score[row] / (1 + since))
-    for name, expected in (("near", near), ("next", following)):
+        np.add.at(ease, universe.ease[row], universe.ease_score[row] * np.log1p(source["lines"]))
+        if since == 0:
+            np.add.at(then, universe.then[row], universe.then_score[row])
+    for name, expected in (("near", near), ("next", following), ("ease", ease), ("then", then)):
         expected[-1] = 0
         said = evidence.said[name]
         np.testing.assert_allclose(said.scores, np.log1p(expected), rtol=1e-6)
         assert said.rows.tolist() == np.flatnonzero(said.scores).tolist()
+        assert said.largest == said.scores.max()
