@@ -58,9 +58,9 @@ class Evaluation:
         protocol = (
             "first order after the cut of each person with an earlier one, foretold as of the visit: the moment of that"
             " order, from the person's own events before it and, of everybody else, from nothing after the cut; items"
-            " are the best supported before the cut, orders seen through them; every one of them is ranked; the tables of"
-            " every method are as of the cut, so up to the whole test span old, while those that serve are rebuilt every"
-            " day in the same way, with the same weights; what was"
+            " are the best supported before the cut, orders seen through them; every one of them is ranked; the tables"
+            " of every method are as of the cut, so up to the whole test span old, while those that serve are rebuilt"
+            " every day in the same way, with the same weights; what was"
             f" bought too recently to be wanted again at the visit is left out of the {self.candidate}'s list; 95 %"
             " bootstrap intervals over people"
         )
@@ -70,8 +70,10 @@ class Evaluation:
 class Judged:
     """The lists of one method, in the order of the baskets: of each its metrics and its first ten items are kept."""
 
-    def __init__(self, baskets: Baskets, again: NDArray[np.bool_]) -> None:
+    def __init__(self, baskets: Baskets, again: NDArray[np.bool_], most: int) -> None:
+        """`most` is the largest catalogue number that is ranked or was bought."""
         self._baskets, self._again = baskets, again
+        self._bought = np.zeros(most + 1, np.bool_)  # by catalogue number; false but while a list is judged
         self._values: dict[str, list[float]] = {metric: [] for metric in (*METRICS, AGAIN, FIRST_TIME)}
         self.tops: list[NDArray[np.uint32]] = []  # (at most 10,) catalogue numbers of each list
 
@@ -80,7 +82,9 @@ class Judged:
         index = len(self.tops)
         basket = self._baskets[index]
         again = self._again[self._baskets.starts[index] : self._baskets.starts[index + 1]]
-        hits = np.isin(ranked, basket)
+        self._bought[basket] = True
+        hits = self._bought[ranked]
+        self._bought[basket] = False
         top = ranked[:10].copy()
         found = (ndcg(hits, len(basket)), recall(hits, len(basket)), hit_rate(hits), reciprocal_rank(hits))
         for metric, value in zip(METRICS, found, strict=True):
@@ -143,7 +147,8 @@ def measure(
     past = log.between(None, cut).kept
     known = baskets.of(_at_most(PEOPLE_LIMIT, np.intersect1d(np.unique(past.person), baskets.people), seed))
     again = np.isin(known.pairs, np.unique(past.person.astype(np.int64) << 32 | past.item))
-    lists = {name: Judged(known, again) for name in methods}
+    most = int(max(numbers.max(initial=0), known.items.max(initial=0)))
+    lists = {name: Judged(known, again, most) for name in methods}
     for index, (person, visit) in enumerate(zip(known.people.tolist(), known.visits.tolist(), strict=True)):
         history = log.history(person, visit)
         for name, method in methods.items():

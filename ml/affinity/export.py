@@ -1,6 +1,6 @@
 """Export of the fitted Keras model to the arrays that serve, and the proof that both rank alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import keras
@@ -12,6 +12,7 @@ from ml.affinity.network import Network, sigmoid
 
 TOLERANCE = 1e-4  # of a probability; the order of 32-bit sums alone makes up to a tenth of it
 TOP = 100  # items whose order is compared
+TOGETHER = 32  # histories that Keras ranks in one call
 
 
 class ExportDiffers(PenchantError):
@@ -66,9 +67,8 @@ def check_parity(
     from equal scores).
     """
     worst = 0.0
-    for features in histories:
+    for features, logits in zip(histories, _logits(model, histories), strict=True):
         ours = sigmoid(network.logits(features))
-        logits = np.asarray(model(features[None], training=False), np.float32)[0]
         theirs = sigmoid(np.float32(slope) * logits + np.float32(shift))
         difference = float(np.abs(ours - theirs).max())
         in_our_order = theirs[np.argsort(-ours, kind="stable")[:TOP]]
@@ -76,3 +76,14 @@ def check_parity(
             raise ExportDiffers(f"the exported ranker differs from the Keras model by {difference:.2g}")
         worst = max(worst, difference)
     return worst
+
+
+def _logits(model: keras.Model, histories: Sequence[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """(candidates,) of each history by Keras, several at a time: a call costs more than its pairs."""
+    for start in range(0, len(histories), TOGETHER):
+        some = histories[start : start + TOGETHER]
+        padded = np.zeros((len(some), max(map(len, some)), some[0].shape[1]), np.float32)
+        for place, features in enumerate(some):
+            padded[place, : len(features)] = features
+        logits = np.asarray(model(padded, training=False), np.float32)
+        yield from (own[: len(features)] for own, features in zip(logits, some, strict=True))

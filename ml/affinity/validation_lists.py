@@ -38,11 +38,12 @@ class ValidationLists:
         return platt(np.concatenate([network.logits(each) for each in self.features]), np.concatenate(bought))
 
     def ndcg(self, network: Network) -> NDArray[np.float64]:
-        """(lists,) NDCG@10 of the candidates as the network orders them."""
+        """(lists,) NDCG@10 of the candidates as the network orders them; NaN where its logits are not finite."""
         values = []
         for features, numbers, basket in zip(self.features, self.numbers, self.baskets, strict=True):
-            top = numbers[best_first(network.logits(features), numbers)[:10]]
-            values.append(ndcg(np.isin(top, basket), len(basket)))
+            logits = network.logits(features)
+            top = numbers[best_first(logits, numbers)[:10]]
+            values.append(ndcg(np.isin(top, basket), len(basket)) if np.isfinite(logits).all() else np.nan)
         return np.array(values, np.float64)
 
 

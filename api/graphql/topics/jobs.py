@@ -99,7 +99,7 @@ class Job(Node):
     """One job."""
 
     id: strawberry.ID = strawberry.field(description="The id of the job.")
-    kind: str = strawberry.field(description="The kind of model to train, such as affinity; or `lists`.")
+    kind: str = strawberry.field(description="The kind of model to train, such as affinity; or `lists`, or `refresh`.")
     state: JobState = strawberry.field(description="How far the job is.")
     reason: str = strawberry.field(description="Why it was requested.")
     requested_by: str = strawberry.field(description="The client, and the person if any, that requested it.")
