@@ -31,14 +31,13 @@ def learn_sequence(
     past: Log,
     numbers: NDArray[np.uint32],
     spans: Spans,
-    report: ReportProgress,
-    *,
+    clockless: bool,
     length: int,
     most: int,
     seed: int,
-    clockless: bool,
+    report: ReportProgress,
 ) -> SequenceLists:
-    """Fit a net to what is before the validation span, and make at most `most` lists of the last training window."""
+    """Fit a net to what is before the validation span; make at most `most` lists (of `length`) of the last window."""
     earlier = past.between(None, spans.validation_start)
     start, end = spans.training[0]
     late = earlier.occurred >= start

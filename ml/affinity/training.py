@@ -36,6 +36,7 @@ from ml.log import Log, NothingToLearn
 from ml.metrics import tied
 from ml.provenance import code_identity, data_identity, weights_identity
 from ml.rfm import rfm_edges
+from ml.sequence.export import SequenceExportDiffers
 from ml.sequence.lessons import may_help
 from ml.snapshot import best_supported, snapshot, with_complements
 from ml.splits import HOLDOUT, Spans, Window, holdout_cut, spans_before
@@ -46,7 +47,7 @@ RANKER_WITH_SEQUENCE = "ranker_with_sequence"  # a variant
 RANKER = "ranker"  # the model's name among the evaluated methods
 SERVED = "served"  # that of a baseline as it serves: among the same candidates, without resting items
 _PACKAGES = {"numpy": np.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
-CHOSEN_ON = 3_000  # people of the validation span, for the choice between rankers and the sequence net
+CHOSEN_ON = 2_000  # people of the validation span, for the choice between rankers and the sequence net
 THREADS = 2  # that look back at once; sparse products and partitions release the interpreter
 
 
@@ -315,22 +316,21 @@ def _fitted(
 def _best_with_sequence(
     universe: Universe, lesson: _Lesson, ready: _Ready, report: ReportProgress
 ) -> tuple[Universe, _Lesson, _Ready, dict[str, Any]]:
-    """The best of three on the validation span: the ranker, the sequence net alone, a ranker that knows its scores."""
-    config = lesson.config
-    learnt = learn_sequence(
-        lesson.past,
-        lesson.numbers,
-        lesson.spans,
-        report,
-        length=config.list_length,
-        most=config.lists_limit,
-        seed=config.seed,
-        clockless=lesson.clockless,
-    )
+    """The best of three on the validation span: the ranker, the sequence net alone, a ranker that knows its scores.
+
+    A net that cannot be exported, such as one whose loss became NaN, changes nothing.
+    """
+    config, latest = lesson.config, lesson.spans.validation[0]
+    try:
+        windows = (lesson.past, lesson.numbers, lesson.spans, lesson.clockless)
+        learnt = learn_sequence(*windows, config.list_length, config.lists_limit, config.seed, report)
+    except SequenceExportDiffers as error:
+        return universe, lesson, ready, {"variant": RANKER, "failed": str(error)}
+    lists = validation_lists(lesson.past, lesson.validation[0], latest, CHOSEN_ON, config.seed)
+    values = {RANKER: lists.ndcg(ready.network)}
     blend, fitted_as = learnt.trained.blend, learnt.trained.config
     known = lesson._replace(validation=[replace(each, sequence=blend) for each in lesson.validation])
     also = replace(universe, sequence=blend)
-    latest = lesson.spans.validation[0]
     lists = validation_lists(lesson.past, known.validation[0], latest, CHOSEN_ON, config.seed)
     alone = baseline_network(SEQUENCE)
     alone = export.calibrated(alone, *lists.calibration(alone))
@@ -340,13 +340,9 @@ def _best_with_sequence(
         SEQUENCE: (also, known, _Ready(alone, learnt.trained.parity, equal, ready.choice)),
     }
     if len(learnt.lists):
-        fitted = _fitted(learnt.lists, config, report, lesson.clockless)
-        other = _exported(fitted, also, known)
+        other = _exported(_fitted(learnt.lists, config, report, lesson.clockless), also, known)
         variants[RANKER_WITH_SEQUENCE] = (also, known, other._replace(parity=max(other.parity, learnt.trained.parity)))
-    plain = validation_lists(lesson.past, lesson.validation[0], latest, CHOSEN_ON, config.seed)
-    choice = best_of(
-        {name: (plain if name == RANKER else lists).ndcg(each[2].network) for name, each in variants.items()}
-    )
+    choice = best_of(values | {name: lists.ndcg(each[2].network) for name, each in variants.items() if name != RANKER})
     said = {"variant": choice.name, "ndcg_at_10": choice.ndcg, "people": choice.people}
     return *variants[choice.name], said | {"settings": asdict(fitted_as), "rules_weight": blend.weight}
 
