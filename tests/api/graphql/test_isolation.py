@@ -28,7 +28,7 @@ from tests.fixtures.gateway import IssuedTokens
 from workers.process import Connections
 
 ABOUT = (
-    "id nodeId anonymous known traits rfm { frequency } churn { band } nextPurchase { probability items { nodes { id } } }"
+    "id nodeId anonymous known traits rfm { frequency } churn { band } nextPurchase { probability }"
     " history { nodes { id } } recommendations { nodes { id } }"
     ' page(requests: [{key: "k", placement: "p"}]) { recommendations { nodes { id } } }'
 )
