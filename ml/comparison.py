@@ -1,6 +1,6 @@
 """A comparison of methods on one split as plain values, for a table, JSON and a report."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.baselines.orders import Orders
-from ml.baselines.returning import FORECASTS, OPTIONAL, expected_orders
+from ml.baselines.returning import FORECASTS, OPTIONAL, Forecast, expected_orders
 from ml.chance_metrics import auc, average_precision, calibration, gains
 from ml.evaluation import AGAIN, FIRST_TIME, NDCG, Measured, score, summary
 from ml.log import Log
@@ -67,9 +67,12 @@ def _slices(measured: Measured, seed: int) -> list[dict[str, Any]]:
     return found
 
 
-def forecasts_document(log: Log, cut: int, days: int, names: Collection[str], seed: int) -> dict[str, Any]:
-    """How well each named forecast tells who orders again within the days after the cut."""
-    forecasts = {name: forecast for name, forecast in {**FORECASTS, **OPTIONAL}.items() if name in names}
+def forecasts_document(
+    log: Log, cut: int, days: int, names: Collection[str], seed: int, versions: Mapping[str, Forecast]
+) -> dict[str, Any]:
+    """How well each named forecast, and each version, tells who orders again within the days after the cut."""
+    named = {name: forecast for name, forecast in {**FORECASTS, **OPTIONAL}.items() if name in names}
+    forecasts = {**versions, **named}
     orders = Orders.of(log)
     people = orders.people(cut)
     if not forecasts or not len(people.person):

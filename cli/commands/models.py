@@ -33,14 +33,14 @@ Why = Annotated[str, typer.Option(help="Why, for the record of decisions.")]
 def list_all(
     first: Annotated[int, typer.Option(min=1, max=MOST, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
-    """List the newest models: their NDCG@10, the best baseline, what was decided; the one that serves is marked."""
-    from db.serving import current_serving, list_models, newest_decisions
+    """List the newest models: NDCG@10 or AUC, the best baseline, what was decided; those that serve are marked."""
+    from db.serving import list_models, newest_decisions, serving_rows
 
     async def read(pool: "Pool") -> list[dict[str, Any]]:
-        row = await current_serving(pool)
         models = await list_models(pool, first)
-        decisions = await newest_decisions(pool, [model.id for model in models])
-        return [summary_of(model, decisions.get(model.id), row.bundle if row else None) for model in models]
+        ids = [model.id for model in models]
+        decisions, serving = await newest_decisions(pool, ids), await serving_rows(pool, ids)
+        return [summary_of(model, decisions.get(model.id), serving.get(model.id)) for model in models]
 
     models = on_pool(read)
     if as_json:
@@ -60,16 +60,15 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one model: why it was promoted or refused, its metrics, and the data, code and settings that made it."""
-    from db.serving import current_serving, newest_decisions
+    from db.serving import newest_decisions, serving_rows
     from engine.models.gates import gates_of
     from engine.reports.models import report_of_model
 
     async def read(pool: "Pool") -> "tuple[dict[str, Any], Gate | None, str]":
         model = await _model(pool, model_id)
-        row = await current_serving(pool)
         decision = (await newest_decisions(pool, [model.id])).get(model.id)
         said = (await gates_of(pool, [model])).get(model.id)
-        summary = summary_of(model, decision, row.bundle if row else None)
+        summary = summary_of(model, decision, (await serving_rows(pool, [model.id])).get(model.id))
         return (
             {**summary, "evaluation": model.evaluation, "training": model.training},
             said,
@@ -126,7 +125,7 @@ def _show_gate(id: str, gate: "Gate | None") -> None:
         typer.echo("  Its checks were not kept: it was trained by an earlier version.")
 
 
-def summary_of(model: "Model", decision: "Decision | None", serving: str | None) -> dict[str, Any]:
+def summary_of(model: "Model", decision: "Decision | None", serving: "Serving | None") -> dict[str, Any]:
     """A model in a few words: what it is, its NDCG@10 and that of the best baseline, and what was decided."""
     evaluation = model.evaluation
     methods = evaluation.get("methods", {})
@@ -140,13 +139,14 @@ def summary_of(model: "Model", decision: "Decision | None", serving: str | None)
         "id": model.id,
         "kind": model.kind,
         "created_at": model.created_at,
-        "serving": model.id == serving,
+        "serving": serving is not None,
         "baseline": model.baseline,
         "decision": decision and decision.action,
         "reason": decision and decision.reason,
         "decided_by": decision and decision.decided_by,
         "people": evaluation.get("people"),
         "ndcg_at_10": methods.get(evaluation.get("candidate"), {}).get("ndcg_at_10"),
+        "auc": methods.get(evaluation.get("candidate"), {}).get("auc"),
         "best_baseline": best and {"name": best, "ndcg_at_10": baselines[best]},
         "deleted_at": model.pruned_at,
     }
@@ -163,6 +163,10 @@ def _line(model: dict[str, Any]) -> str:
         )
         best = model["best_baseline"]
         words.append(f"{measured}; {best['name'].replace('_', ' ')} {best['ndcg_at_10']:.4f}" if best else measured)
+    if score := model["auc"]:
+        words.append(
+            f"AUC {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}] on {model['people']:,} people"
+        )
     if model["deleted_at"]:
         words.append("files deleted")
     return "  ".join(words)

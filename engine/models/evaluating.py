@@ -11,7 +11,7 @@ from core.contract import check_id
 from core.errors import InvalidInput
 from db.items import last_categories
 from db.postgres import Pool
-from db.serving import current_serving, model_by_id
+from db.serving import FORECAST, current_serving, model_by_id
 from engine.models.learnable import check_learnable
 from engine.models.training import as_log, stored_purchases
 from ml.affinity.methods import ranker_method
@@ -25,6 +25,8 @@ from ml.bundle import BundleRefused
 from ml.clockless import is_clockless
 from ml.comparison import forecasts_document, lists_document
 from ml.evaluation import measure
+from ml.hazard.methods import forecast_method
+from ml.hazard.model import ForecastModel
 from ml.log import Log
 from ml.snapshot import best_supported, snapshot
 from ml.splits import DAY, HOLDOUT, holdout_cut
@@ -55,12 +57,13 @@ async def compare(pool: Pool, bundles: Path, question: Question, report: ReportP
     """The comparison as plain values. Raises InvalidInput naming what does not fit, and NothingToLearn."""
     check_methods(question.methods)
     versions = await _versions(pool, bundles, question.versions)
+    forecast = await _forecast(pool, bundles) if question.versions is None else None
     report("reading the purchases", 0, 1)
     stored = await stored_purchases(pool, question.lake)
     await check_learnable(pool, stored)
     log = as_log(stored, await last_categories(pool))
     report("reading the purchases", 1, 1)
-    return await asyncio.to_thread(_compare, log, versions, question, report)
+    return await asyncio.to_thread(_compare, log, versions, forecast, question, report)
 
 
 def check_methods(names: Sequence[str]) -> None:
@@ -91,7 +94,24 @@ async def _versions(pool: Pool, bundles: Path, ids: Sequence[str] | None) -> lis
     return opened
 
 
-def _compare(log: Log, versions: list[AffinityModel], question: Question, report: ReportProgress) -> dict[str, Any]:
+async def _forecast(pool: Pool, bundles: Path) -> ForecastModel | None:
+    """The forecast that serves, if it can be opened."""
+    row = await current_serving(pool, FORECAST)
+    if row is None:
+        return None
+    try:
+        return await asyncio.to_thread(ForecastModel.open, bundles / row.bundle)
+    except BundleRefused:
+        return None
+
+
+def _compare(
+    log: Log,
+    versions: list[AffinityModel],
+    forecast: ForecastModel | None,
+    question: Question,
+    report: ReportProgress,
+) -> dict[str, Any]:
     log, cut = _split(log, versions, question)
     last = int(log.occurred.max(initial=cut))
     days = question.days or max(1, round((last + 1 - cut) / DAY))
@@ -112,7 +132,10 @@ def _compare(log: Log, versions: list[AffinityModel], question: Question, report
     }
     measured = measure(log, numbers, cut, methods, seed=SEED, report=lambda done, of: report("evaluating", done, of))
     report("forecasting who orders again", 0, 1)
-    forecasts = forecasts_document(log, cut, days, question.methods, SEED)
+    foretold = {}
+    if forecast is not None and forecast.evaluation["cut"] <= cut:  # else it learned from the test span
+        foretold = {forecast.id: forecast_method(forecast, log.between(None, cut))}
+    forecasts = forecasts_document(log, cut, days, question.methods, SEED, foretold)
     report("forecasting who orders again", 1, 1)
     return {
         "cut_at": _date(cut),

@@ -10,6 +10,7 @@ from ml.affinity.fitting import IGNORED, LEAST_VARIANCE
 from ml.hazard.examples import BINS, Floats, Outcomes
 from ml.hazard.features import FEATURES
 
+PATIENCE = 5  # epochs without a better one, after which it stops; the first ones are noisy
 DECAY = 0.1  # of the weights, per step and times the learning rate
 
 
@@ -65,7 +66,7 @@ def fit(
     held = None
     if validation is not None and len(validation[0]):
         held = (validation[0], np.concatenate(validation[1], axis=1))
-        callbacks.append(keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True))
+        callbacks.append(keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True))
     targets = np.concatenate(outcomes, axis=1)
     net.fit(features, targets, batch_size=batch, epochs=epochs, verbose=0, callbacks=callbacks, validation_data=held)
     return net

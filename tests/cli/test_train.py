@@ -15,15 +15,16 @@ from typer.testing import Result
 from cli.holdout import with_holdout
 from core import clock
 from core.errors import InvalidInput
-from db.jobs import job_by_id
+from db.jobs import AFFINITY, job_by_id
 from db.lake.export import export_events
 from db.lake.location import Lake
 from db.lake.owner import sole_writer
 from db.lake.retention import drop_exported_months
 from db.postgres import Pool
-from db.serving import current_serving, list_decisions, list_models
+from db.serving import FORECAST, current_serving, list_decisions, list_models
 from ml.affinity.model import AffinityModel
 from ml.baselines.methods import BASELINES
+from ml.hazard.model import ForecastModel
 from ml.log import Log
 from tests.commands import invoke, run_penchant
 from tests.running import without_settings
@@ -91,11 +92,11 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     assert opened.id == result["bundle"]
     assert opened.evaluation["cut_at"].startswith("2025-12-31") or opened.evaluation["cut_at"].startswith("2026-01-01")
     assert set(opened.evaluation["methods"]) >= {"ranker", "popularity", "personal_frequency"}
-    (model,) = await list_models(pool, 10)
+    (model,) = [each for each in await list_models(pool, 10) if each.kind == AFFINITY]
     assert (model.id, model.digest, model.registry_version) == (opened.id, opened.digest, "1")
     serving = await current_serving(pool)
     assert serving is not None and serving.bundle == opened.id
-    (decision,) = await list_decisions(pool, 10)
+    (decision,) = [each for each in await list_decisions(pool, 10) if each.bundle == opened.id]
     assert decision.action == "PROMOTED"
     assert "better than every baseline" in decision.reason
     assert result["baseline"] is None
@@ -105,6 +106,17 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     assert (finished.state, finished.bundle) == ("SUCCEEDED", opened.id)
     assert "looking back" in ended.stderr
     assert "evaluating" in ended.stderr
+
+    judged = result["forecast"]
+    assert "fitting the forecast" in ended.stderr
+    assert judged["evaluation"]["people"] == 120
+    forecast = await current_serving(pool, FORECAST)
+    assert forecast is not None
+    assert forecast.bundle == (judged["bundle"] if judged["promoted"] else judged["baseline"])
+    assert ForecastModel.open(tmp_path / "bundles" / forecast.bundle).evaluation["days"] in (23, 24)
+    listed = {each["id"]: each for each in json.loads((await said("models", "list", "--json")).stdout)}
+    assert {id for id, each in listed.items() if each["serving"]} == {opened.id, forecast.bundle}
+    assert listed[judged["bundle"]]["auc"]["value"] > 0
 
 
 async def test_a_model_that_is_not_better_is_refused_and_recorded(
@@ -118,7 +130,7 @@ async def test_a_model_that_is_not_better_is_refused_and_recorded(
     assert ended.returncode == 0, ended.stderr
     assert "Refused" in ended.stdout
     assert "The best baseline serves instead: " in ended.stdout
-    promoted, refused = await list_decisions(pool, 10)
+    promoted, refused = [each for each in await list_decisions(pool, 10) if each.bundle.startswith(AFFINITY)]
     assert (refused.action, promoted.action) == ("REFUSED", "PROMOTED")
     assert "too few people: 1 with" in refused.reason
     assert refused.reason in promoted.reason
@@ -163,6 +175,8 @@ async def test_a_tiny_log_is_refused_the_best_baseline_serves_and_every_command_
     result = json.loads(ended.stdout)
     assert not result["promoted"]
     assert "too few people" in result["reason"]
+    assert result["forecast"] is None
+    assert "warning: no forecast of who orders again: The purchases before the cut span less than five" in ended.stderr
     ndcg = {name: scores["ndcg_at_10"]["value"] for name, scores in result["evaluation"]["methods"].items()}
     best = max(BASELINES, key=lambda name: ndcg[name])
     serving = await current_serving(pool)

@@ -100,8 +100,8 @@ class PurchaseForecast:
     async def items(self, info: Info, first: First = 20, after: After = None) -> RecommendationConnection | None:
         """A page of the person's list, as a preview."""
         return await recommend(
-            info.context, self.person, placement="home", first=first, after=after, where=None, filter=None, exclude=None,
-            among=None, market=None, preview=True,
+            info.context, self.person, placement="home", first=first, after=after, where=None, filter=None,
+            exclude=None, among=None, market=None, preview=True,
         )  # fmt: skip
 
 

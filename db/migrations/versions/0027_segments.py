@@ -7,7 +7,7 @@ Revises: 0024
 from db.migrate import run_file, run_sql
 
 revision = "0027"
-down_revision = "0024"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 

@@ -29,7 +29,8 @@ from workers.process import Connections
 
 ABOUT = (
     "id nodeId anonymous known traits rfm { frequency } churn { band } nextPurchase { probability }"
-    " nextPurchase { items { nodes { id } } } affinities { key } history { nodes { id } } recommendations { nodes { id } }"
+    " nextPurchase { items { nodes { id } } } affinities { key } history { nodes { id } }"
+    " recommendations { nodes { id } }"
     ' page(requests: [{key: "k", placement: "p"}]) { recommendations { nodes { id } } }'
 )
 PERSONS_TOKEN = "events:write orders:write profiles:read recommendations:read"

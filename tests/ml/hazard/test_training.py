@@ -10,11 +10,13 @@ import pytest
 
 from ml.baselines.orders import DAY
 from ml.bundle import BundleRefused
+from ml.comparison import forecasts_document
 from ml.evaluation import Score
 from ml.hazard.calibration import calibrate
 from ml.hazard.evaluation import ForecastEvaluation, forecast_verdict
 from ml.hazard.examples import BINS, Outcomes
 from ml.hazard.forecasts import no_order
+from ml.hazard.methods import forecast_method
 from ml.hazard.model import ForecastModel
 from ml.hazard.training import ForecastConfig, TrainedForecast, train
 from ml.log import Log, NothingToLearn
@@ -74,6 +76,17 @@ def test_a_bundle_forecasts_as_the_training_did(trained: TrainedForecast, log: L
     (tmp_path / model.id / "typical.npy").write_bytes(b"")
     with pytest.raises(BundleRefused, match="typical"):
         ForecastModel.open(tmp_path / model.id)
+
+
+def test_it_is_compared_as_it_was_judged(trained: TrainedForecast, log: Log) -> None:
+    cut, days = trained.evaluation.cut, int(trained.evaluation.days)
+    versions = {"forecast-1": forecast_method(trained, log)}
+    found = forecasts_document(log, cut, days, ["bg_nbd"], 7, versions)
+    assert list(found["methods"]) == ["forecast-1", "bg_nbd"]
+    assert found["people"] == trained.evaluation.people
+    judged = trained.evaluation.methods
+    for name, method in (("forecast-1", "hazard_net"), ("bg_nbd", "bg_nbd")):
+        assert found["methods"][name]["auc"]["value"] == pytest.approx(judged[method]["auc"].value, abs=1e-6)
 
 
 def test_no_fit_sees_the_test_span(log: Log, trained: TrainedForecast) -> None:
