@@ -208,7 +208,7 @@ def test_every_volume_is_declared_and_every_mounted_file_exists() -> None:
             source = volume["source"] if isinstance(volume, dict) else volume.split(":")[0]
             named.add(source) if not source.startswith(".") else None
             assert not source.startswith(".") or (ROOT / source).is_file(), source
-    assert named == COMPOSE["volumes"].keys() == {"bundles", "postgres", "rabbitmq"}
+    assert named == COMPOSE["volumes"].keys() == {"bundles", "postgres", "rabbitmq", "reports"}
 
 
 def test_gateways_read_the_bundles_that_the_trainer_writes() -> None:
