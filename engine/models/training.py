@@ -203,12 +203,21 @@ async def written_bundles(pool: Pool, held: HeldJob, folder: Path) -> AsyncItera
         yield lambda trained: asyncio.to_thread(write_held, trained)
     except BaseException:
         held.lost = True
-        with suppress(PenchantError):
-            kept = await registered(pool, [path.name for path in paths])
-            for path in paths:
-                if path.name not in kept:
-                    await asyncio.to_thread(delete_bundle, path)
+        deleting = asyncio.create_task(_delete_unregistered(pool, paths))
+        try:
+            await asyncio.shield(deleting)
+        except asyncio.CancelledError:  # the job may be found lost just now
+            await deleting
+            raise
         raise
+
+
+async def _delete_unregistered(pool: Pool, paths: list[Path]) -> None:
+    with suppress(PenchantError):
+        kept = await registered(pool, [path.name for path in paths])
+        for path in paths:
+            if path.name not in kept:
+                await asyncio.to_thread(delete_bundle, path)
 
 
 async def _best_baseline(trained: Trained, judged: Verdict, write: Write, report: ReportProgress) -> _StandIn:

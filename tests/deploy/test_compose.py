@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings
 from cli.main import COMMANDS
 from core import settings
 from core.purge_settings import Purges
-from core.settings import Settings, Tokens
+from core.settings import Settings, Tokens, Trainings
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -103,7 +103,8 @@ def test_variables_of_the_host_that_are_passed_on_are_settings() -> None:
     events_of_worker = {"PENCHANT_EVENTS_KEEP", "PENCHANT_LOADS_URL"}
     assert passed["gateway"] == {*every, *own, *sizes, *lifetimes, *lists, *events, *rates, *files}
     assert passed["worker"] == {*every, *events_of_worker, *bundles, *files, *daily, *kept, *purges}
-    assert passed["trainer"] == {*every, "PENCHANT_EVENTS_KEEP", *bundles, *lists, *files, *kept}
+    trainings = {f"PENCHANT_{name.upper()}" for name in Trainings.model_fields}
+    assert passed["trainer"] == {*every, "PENCHANT_EVENTS_KEEP", *bundles, *lists, *files, *kept, *trainings}
     assert passed["beat"] == {*every, "PENCHANT_PURGE_URL", "PENCHANT_PURGE_SECRET"}
     assert set.union(*passed.values()) <= FIELDS.keys()
 
@@ -208,7 +209,7 @@ def test_every_volume_is_declared_and_every_mounted_file_exists() -> None:
             source = volume["source"] if isinstance(volume, dict) else volume.split(":")[0]
             named.add(source) if not source.startswith(".") else None
             assert not source.startswith(".") or (ROOT / source).is_file(), source
-    assert named == COMPOSE["volumes"].keys() == {"bundles", "postgres", "rabbitmq"}
+    assert named == COMPOSE["volumes"].keys() == {"bundles", "postgres", "rabbitmq", "reports"}
 
 
 def test_gateways_read_the_bundles_that_the_trainer_writes() -> None:

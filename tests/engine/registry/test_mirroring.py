@@ -64,7 +64,7 @@ async def test_mlflow_shows_the_models_and_what_serves_and_is_repaired(
     assert not await claim_mirroring(pool)
 
     version = client.get_model_version_by_alias(NAME, "champion")
-    run = client.get_run(version.run_id)
+    run = client.get_run(str(version.run_id))
     assert run.info.run_name == second and version.description == "better than every baseline"
     parameters, tags = run.data.params, run.data.tags
     assert (parameters["seed"], parameters["settings.epochs"], parameters["settings.hidden"]) == ("7", "6", "[64, 32]")
