@@ -79,6 +79,7 @@ class Explanation:
     edge: Edge | None = None  # of an item below the list
     reason: int | None = None  # index in ml.ranked.REASONS; None for an item that is not listed
     cause: Item | None = None  # that the reason is about
+    every: int = 0  # days, as in the page
 
 
 class Explainer:
@@ -203,6 +204,7 @@ class _Place:
             score=page.scores[at],
             probability=page.probabilities[at],
             reason=page.reasons[at],
+            every=page.every[at],
             cause=cause or found.item,
             sources=[*found.sources, fills] if filled else found.sources,
         )

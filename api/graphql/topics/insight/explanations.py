@@ -174,6 +174,7 @@ class Explanation:
                 person=person,
                 shown=shown,
                 cause=found.cause or shown,
+                every=found.every,
                 texts=context.gateway.reason_texts,
                 market=market,
             )

@@ -53,6 +53,7 @@ class ReasonCode(Enum):
 
 
 _CODE_BITS: Final = 8  # more than the index of a code has
+_EVERY_BITS: Final = 16  # as many as `Page.every` has
 _CODES = tuple(ReasonCode[name] for name in REASONS)
 
 
@@ -88,6 +89,7 @@ class ReasonColumns(Versioned["Reason"]):
             person=table.person,
             shown=table.shown[position],
             cause=table.causes[position],
+            every=table.page.every[position],
             texts=table.context.gateway.reason_texts,
             market=table.market,
         )
@@ -95,10 +97,12 @@ class ReasonColumns(Versioned["Reason"]):
     def versions(self) -> Sequence[Hashable]:
         """The codes with the versions of the items. A number is enough where a reason is about the shown item."""
         table = self._table
-        rows = zip(table.page.reasons, table.versions, table.shown, table.causes, strict=True)
+        rows = zip(table.page.reasons, table.page.every, table.versions, table.shown, table.causes, strict=True)
         return [
-            version << _CODE_BITS | code if cause is shown else (code, version, cause.changed_seq)
-            for code, version, shown, cause in rows
+            (version << _EVERY_BITS | every) << _CODE_BITS | code
+            if cause is shown
+            else (code, version, cause.changed_seq)
+            for code, every, version, shown, cause in rows
         ]
 
 
@@ -175,6 +179,7 @@ class Reason:
     person: strawberry.Private[Person | None]
     shown: strawberry.Private[stored.Item]
     cause: strawberry.Private[stored.Item]
+    every: strawberry.Private[int]  # days in which the person usually buys the item again, 0 for unknown
     texts: strawberry.Private[ReasonTexts]
     market: strawberry.Private[str | None]
 
@@ -194,7 +199,7 @@ class Reason:
         ] = None,
     ) -> str:
         """The reason in words."""
-        return self.texts.text(self.code.value, language, _title(self.shown), _title(self.cause))
+        return self.texts.text(self.code.value, language, _title(self.shown), _title(self.cause), self.every)
 
     @strawberry.field(
         description="The item that the reason is about: the one bought, looked at or similar; else the listed item"
