@@ -34,7 +34,7 @@ class Fallback:
         reasons = np.full(len(numbers), REASON["OTHER"], np.uint8)
         inside = np.flatnonzero(numbers < len(self.claims))
         reasons[inside] = self.claims[numbers[inside]]
-        return Explained(reasons, np.zeros(len(numbers), np.uint32))
+        return Explained.of(reasons, np.zeros(len(numbers), np.uint32))
 
 
 def claims_of(claims: NDArray[np.uint8], **numbers: NDArray[np.uint32]) -> NDArray[np.uint8]:

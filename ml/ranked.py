@@ -13,6 +13,7 @@ REASONS = (
     "POPULAR", "TRENDING", "NEW", "PINNED", "EXPLORATION", "VIEWED", "BOUGHT_BY_OTHERS", "OTHER",
 )  # fmt: skip
 REASON = {name: code for code, name in enumerate(REASONS)}
+LONGEST_EVERY = 65_535  # days
 
 
 class Explained(NamedTuple):
@@ -20,6 +21,12 @@ class Explained(NamedTuple):
 
     reasons: NDArray[np.uint8]  # (k,) index in REASONS
     because: NDArray[np.uint32]  # (k,) catalogue number of the item the reason names, 0 = none
+    every: NDArray[np.uint16]  # (k,) days in which the person usually buys the item again, 0 = unknown
+
+    @classmethod
+    def of(cls, reasons: NDArray[np.uint8], because: NDArray[np.uint32]) -> Self:
+        """Reasons that say nothing of how often the person buys."""
+        return cls(reasons, because, np.zeros(len(reasons), np.uint16))
 
 
 Explain = Callable[[NDArray[np.uint32]], Explained]  # the reasons for items, by catalogue number
@@ -64,12 +71,18 @@ class Ranked:
         """(k,) catalogue number of the item the reason names, 0 = none."""
         return self.explained.because
 
+    @property
+    def every(self) -> NDArray[np.uint16]:
+        """(k,) days in which the person usually buys the item again, 0 = unknown."""
+        return self.explained.every
+
 
 def explain_as(reason: str, because: int = 0) -> Explain:
     """The same reason for every item."""
 
     def explain(numbers: NDArray[np.uint32]) -> Explained:
-        return Explained(np.full(len(numbers), REASON[reason], np.uint8), np.full(len(numbers), because, np.uint32))
+        reasons = np.full(len(numbers), REASON[reason], np.uint8)
+        return Explained.of(reasons, np.full(len(numbers), because, np.uint32))
 
     return explain
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from cli.asking import running_gateway
-from cli.commands.token import ClientId, Url
+from cli.commands.token import ClientId, Url, running_gateway
 from cli.errors import WrongCommand
 from cli.interface import AsJson, print_json, print_json_line
 

@@ -66,3 +66,16 @@ def _secret(client_id: str, known: dict[str, Any], from_stdin: bool) -> str:
     if sys.stdin.isatty():
         return getpass(f"Secret of {client_id}: ")
     raise WrongCommand(f"The secret of {client_id} is not known here: --secret-stdin or PENCHANT_CLIENT_SECRET.")
+
+
+def running_gateway(client: str | None, url: str | None) -> Client:
+    """The gateway that the command line names, else that of the stack in this folder. Raises WrongCommand."""
+    known = read_credentials()
+    base, id = url or known.get("base_url"), client or known.get("client_id")
+    secret = read_secret("PENCHANT_CLIENT_SECRET") or known.get("client_secret")
+    if not base or not id or not secret:
+        raise WrongCommand(
+            "Say --url, --client and PENCHANT_CLIENT_SECRET, or run this beside `penchant up` or the demo."
+        )
+    check_web_address(base)
+    return Client(base, id, secret, TIMEOUT)

@@ -14,6 +14,8 @@ from engine.recommending.recommendations import ListRequest, Recommender
 from ml.affinity.affinities import KeyAffinity, by_key, item_weights
 from ml.affinity.ranking import score
 
+__all__ = ["Dimension", "KeyAffinity", "PersonAffinities", "affinities_of"]  # what the edge uses
+
 
 class Dimension(StrEnum):
     """What an affinity is about."""

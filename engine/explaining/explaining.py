@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from core.contract import Person
+from core.errors import InvalidInput
 from core.turns import OneAtATime
 from db.items import Item, removal_time
 from db.shares import Share
@@ -16,10 +17,22 @@ from engine.explaining.removals import Removal, RemovalRule, removal_of, variant
 from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.recommendations import NOBODY, Basis, ListRequest, Recommender
+from engine.recommending.serving_models import ServingModels
+from ml.affinity.contributions import FeatureGroup
 from ml.affinity.explaining import CandidateSource, ScoreParts, SourceSays, score_parts, sources_of
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import Scored, score, select
 from ml.masks import Mask
+
+__all__ = [
+    "CandidateSource",
+    "Explainer",
+    "Explanation",
+    "ExplanationOutcome",
+    "FeatureGroup",
+    "ScoreParts",
+    "Source",
+]  # what the edge uses, some of it of `ml.affinity`, which the edge does not import
 
 
 class ExplanationOutcome(StrEnum):
@@ -66,14 +79,16 @@ class Explanation:
     edge: Edge | None = None  # of an item below the list
     reason: int | None = None  # index in ml.ranked.REASONS; None for an item that is not listed
     cause: Item | None = None  # that the reason is about
+    every: int = 0  # days, as in the page
 
 
 class Explainer:
-    """Explains items with one bundle. `recommender` makes the list, `reads` looks up items that are gone."""
+    """Explains items. `recommender` makes the list and explains nothing else; `reads` looks up items that are gone."""
 
     def __init__(
         self,
         catalogue: Catalogue,
+        models: ServingModels,
         recommender: Recommender,
         people: PersonLoader,
         turns: OneAtATime,
@@ -81,16 +96,19 @@ class Explainer:
         *,
         dislikes_hold: timedelta,
     ) -> None:
-        self._catalogue, self._recommender, self._people = catalogue, recommender, people
+        self._catalogue, self._models, self._recommender, self._people = catalogue, models, recommender, people
         self._turns, self._reads, self._dislikes_hold = turns, reads, dislikes_hold
 
     async def explain(
-        self, person: Person, item_id: str, request: ListRequest, bundle: AffinityModel | None
+        self, person: Person, item_id: str, request: ListRequest, version: str | None = None
     ) -> Explanation:
         """Where an item is in the list that the request asks for, and why.
 
-        Raises InvalidInput as the list does.
+        `version` is the id of the model to ask in place of the one that serves. Raises InvalidInput as the list does,
+        and for a version that cannot be opened.
         """
+        bundle = await self._bundle(version)
+        self._recommender.bundle = bundle
         state, degraded = NOBODY, list[Degradation]()
         if request.personalize:
             state, missing = await self._people.state(person)
@@ -121,6 +139,15 @@ class Explainer:
             removal = removal_of(self._catalogue, request, basis, state, number, self._dislikes_hold)
             found = replace(found, item=item, removal=removal, known_to_model=_knows(bundle, number))
             return _Place(self._catalogue, list_of_person(person), basis, request.first, pin).explain(found, number)
+
+    async def _bundle(self, version: str | None) -> AffinityModel | None:
+        """The bundle that serves, or that of a version."""
+        if version is None:
+            return self._recommender.bundle
+        bundle = await self._models.pinned(version)
+        if bundle is None:
+            raise InvalidInput("There is no such model, or its files are gone.", field="modelVersionId")
+        return bundle
 
 
 class _Place:
@@ -177,6 +204,7 @@ class _Place:
             score=page.scores[at],
             probability=page.probabilities[at],
             reason=page.reasons[at],
+            every=page.every[at],
             cause=cause or found.item,
             sources=[*found.sources, fills] if filled else found.sources,
         )

@@ -16,6 +16,9 @@ LONGEST_TEXT: Final = 200  # characters of a text, without its titles
 LARGEST_FILE: Final = 200_000  # bytes of a shop's file
 MOST_LANGUAGES: Final = 50  # of a shop's file
 _WITH_CAUSE: Final = frozenset({"SIMILAR_TO", "BOUGHT_TOGETHER", "SEQUENCE", "VIEWED"})  # {cause} is another item
+_OFTEN: Final = "DUE_EVERY"  # the text of DUE_AGAIN where the person's own {days} between two purchases are known
+_DUE: Final = "DUE_AGAIN"
+_TEXTS: Final = (*REASONS, _OFTEN)
 _TAG: Final = re.compile(r"[a-z]{2,3}(?:-[a-z0-9]{1,8}){0,3}", re.ASCII)  # BCP 47, the part that shops use
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FOLDER: Final = Path(__file__).parent
@@ -49,20 +52,27 @@ class ReasonTexts:
         shops = {_tag(name, path): _pieces_of(table, name, path) for name, table in _read_file(path).items()}
         whole = dict(texts)
         for language in sorted(shops, key=lambda tag: (tag != "en", len(tag))):  # those that others fall back to first
-            whole[language] = {**_find(whole, language), **shops[language]}
+            whole[language] = {**_find(whole, language), **_with_often(shops[language])}
         return cls(whole)
 
-    def text(self, reason: str, language: str | None, item: str, cause: str) -> str:
+    def text(self, reason: str, language: str | None, item: str, cause: str, every: int = 0) -> str:
         """The sentence for a reason code, in the nearest language to a BCP 47 tag: `de-AT`, else `de`, else English.
 
         `item` and `cause` are titles. They are inserted as they are, without line breaks and cut to 100 characters.
+        `every` are the days in which the person usually buys the item again; they are said from two days on.
         """
         said = ""
+        reason = _OFTEN if reason == _DUE and every > 1 else reason
         for text, name in _find(self._languages, language or "en")[reason]:
             said += text
             if name:
-                said += _shortened(item if name == "item" else cause)
+                said += str(every) if name == "days" else _shortened(item if name == "item" else cause)
         return said
+
+
+def _with_often(texts: Mapping[str, Pieces]) -> Mapping[str, Pieces]:
+    """A shop's texts: its own DUE_AGAIN is said in place of our DUE_EVERY."""
+    return {_OFTEN: texts[_DUE], **texts} if _DUE in texts else texts
 
 
 def _find(languages: Mapping[str, Mapping[str, Pieces]], tag: str) -> Mapping[str, Pieces]:
@@ -120,11 +130,11 @@ def _pieces_of(table: object, language: str, path: Path) -> dict[str, Pieces]:
 
 def _pieces(reason: str, text: object, place: str) -> Pieces:
     """A text cut at its placeholders. Only plain names may be in braces: nothing of a title is ever evaluated."""
-    if reason not in REASONS:
-        raise WrongReasonTexts(f"{place}: there is no such reason. The reasons are {', '.join(REASONS)}.")
+    if reason not in _TEXTS:
+        raise WrongReasonTexts(f"{place}: there is no such reason. The reasons are {', '.join(_TEXTS)}.")
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_TEXT or _CONTROL.search(text):
         raise WrongReasonTexts(f"{place}: a text has 1 to {LONGEST_TEXT} characters, on one line.")
-    allowed = ("item", "cause") if reason in _WITH_CAUSE else ("item",)
+    allowed = ("item", "cause") if reason in _WITH_CAUSE else ("item", "days") if reason == _OFTEN else ("item",)
     names = " and ".join(f"{{{name}}}" for name in allowed)
     try:
         parsed = list(Formatter().parse(text))

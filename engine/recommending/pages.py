@@ -46,6 +46,7 @@ class Page:
     probabilities: list[float | None]  # None where nothing is calibrated
     reasons: list[int]  # index in ml.ranked.REASONS
     because: list[int]  # item number, 0 for none
+    every: list[int]  # days in which the person usually buys the item again, 0 for unknown
     more: bool
 
     def cursor(self, signer: Signer, position: int) -> str:
@@ -115,6 +116,7 @@ def cut_page(
         probabilities=[None if chance != chance else chance for chance in best.probabilities.tolist()],  # not NaN
         reasons=best.reasons.tolist(),
         because=best.because.tolist(),
+        every=best.every.tolist(),
         more=len(kept) > first and len(pin.seen) + len(best.numbers) < MAX_ITEMS,
     )
 

@@ -22,7 +22,7 @@ from ml.affinity.sources import History
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
 from ml.masks import Mask, distinct, is_allowed, without
-from ml.ranked import REASON, Explained, Ranked
+from ml.ranked import LONGEST_EVERY, REASON, Explained, Ranked
 from ml.rests import resting
 from ml.returns import is_in
 from ml.state import State
@@ -248,7 +248,7 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
 
     The first that holds: bought before; near to what was looked at; near to what was bought; the fallback's claim.
     """
-    reasons, because = fallback.explain(numbers)
+    reasons, because, every = fallback.explain(numbers)
     universe, bought = view.ranker.universe if view.ranker else None, view.state.bought
     if universe is not None and view.evidence is not None:
         near, because[near], reasons[near] = _closest(universe, view.evidence.history, numbers, nameable)
@@ -256,28 +256,35 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
     if len(bought) and len(numbers):
         place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
         own = bought["item"][place] == numbers
-        due = _is_due(universe, view.state.orders, bought.take(place[own]), view.as_of)
+        rows = bought.take(place[own])
+        gaps = _own_gaps(view.state.orders, rows)
+        due = _is_due(universe, gaps, rows, view.as_of)
         reasons[own] = np.where(due, REASON["DUE_AGAIN"], REASON["BOUGHT_BEFORE"])
         because[own] = 0
-    return Explained(reasons, because)
+        every[own] = np.where(due & np.isfinite(gaps), np.clip(np.rint(gaps / DAY), 0, LONGEST_EVERY), 0)
+    return Explained(reasons, because, every)
 
 
-def _is_due(universe: Universe | None, orders: int, rows: NDArray[Any], as_of: int) -> NDArray[np.bool_]:
+def _own_gaps(orders: int, rows: NDArray[Any]) -> NDArray[np.float64]:
+    """(rows,) seconds between two purchases of each item by the person; infinite for an item bought at one time."""
+    times = np.minimum(rows["lines"].astype(np.float64), orders)  # an order may have several lines of an item
+    gaps = (rows["last"] - rows["first"]) / np.maximum(times - 1, 1)
+    return np.where(rows["last"] > rows["first"], gaps, np.inf)
+
+
+def _is_due(universe: Universe | None, gaps: NDArray[np.float64], rows: NDArray[Any], as_of: int) -> NDArray[np.bool_]:
     """Whether the usual time between two purchases of each item has nearly passed.
 
     It is the person's own if they bought the item at two times; else that of all people, if those buy items of its
     category again, as far as a model knows.
     """
-    again = rows["last"] > rows["first"]
-    times = np.minimum(rows["lines"].astype(np.float64), orders)  # an order may have several lines of an item
-    own = (rows["last"] - rows["first"]) / np.maximum(times - 1, 1)
     quiet = as_of - rows["last"].astype(np.float64)
-    due: NDArray[np.bool_] = again & (quiet >= DUE * own)
+    due: NDArray[np.bool_] = quiet >= DUE * gaps
     if universe is None:
         return due
     at = universe.rows(rows["item"])
     usual = np.expm1(universe.column("gap")[at]) * DAY
-    return due | (~again & universe.are_rebought(at) & (quiet >= DUE * usual))
+    return due | (np.isinf(gaps) & universe.are_rebought(at) & (quiet >= DUE * usual))
 
 
 _Caused = tuple[NDArray[np.intp], NDArray[np.uint32], Any]  # positions of items, the cause of each, the reason

@@ -45,7 +45,7 @@ def test_a_filled_list_is_short_only_when_nothing_else_is_allowed(seed: int, fir
 
 def test_the_strongest_true_claim_is_made_and_none_of_unknown_items() -> None:
     claims = claims_of(np.zeros(0, np.uint8), NEW=numbers(1, 2, 3), BOUGHT_BY_OTHERS=numbers(2, 3), POPULAR=numbers(3))
-    reasons, because = Fallback((), claims).explain(numbers(3, 2, 1, 4, 4_000_000))
+    reasons, because, _ = Fallback((), claims).explain(numbers(3, 2, 1, 4, 4_000_000))
     assert [REASONS[code] for code in reasons] == ["POPULAR", "BOUGHT_BY_OTHERS", "NEW", "OTHER", "OTHER"]
     assert because.tolist() == [0] * 5
     assert claims[0] == REASON["OTHER"]

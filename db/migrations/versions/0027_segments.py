@@ -1,7 +1,7 @@
 """Keep segments: their definitions, and who belonged to them when.
 
 Revision ID: 0027
-Revises: 0024
+Revises: 0026
 """
 
 from db.migrate import run_file, run_sql

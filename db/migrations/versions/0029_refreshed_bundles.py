@@ -1,7 +1,7 @@
 """Tell bundles with refreshed tables, and the decisions to serve them, from models and their promotions.
 
 Revision ID: 0029
-Revises: 0024
+Revises: 0027
 """
 
 from db.migrate import run_file, run_sql

@@ -22,7 +22,7 @@ def with_texts(folder: Path, content: str) -> ReasonTexts:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_language_has_a_sentence_for_each_reason(language: str) -> None:
     path = Path(texts.__file__).parent / f"{language}.toml"
-    assert list(tomllib.loads(path.read_text(encoding="utf-8"))) == list(REASONS)
+    assert list(tomllib.loads(path.read_text(encoding="utf-8"))) == [*REASONS[:2], "DUE_EVERY", *REASONS[2:]]
     said = {reason: OWN.text(reason, language, "Tea", "Cup") for reason in REASONS}
     assert len(set(said.values())) == len(REASONS)
     for reason, text in said.items():
@@ -121,3 +121,20 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None
     (tmp_path / "latin.toml").write_bytes('[de]\nNEW = "schön: {item}"'.encode("latin-1"))
     with pytest.raises(WrongReasonTexts, match="is not a TOML file"):
         ReasonTexts.with_file(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_due_says_how_often_the_person_buys_it(language: str) -> None:
+    said = OWN.text("DUE_AGAIN", language, "Tea", "Cup", 14)
+    assert "Tea" in said and "14" in said and "{" not in said and len(said) < 80
+    for every in (0, 1):
+        assert OWN.text("DUE_AGAIN", language, "Tea", "Cup", every) == OWN.text("DUE_AGAIN", language, "Tea", "Cup")
+    assert OWN.text("BOUGHT_BEFORE", language, "Tea", "Cup", 14) == OWN.text("BOUGHT_BEFORE", language, "Tea", "Cup")
+
+
+def test_a_shops_text_for_due_items_is_said_unless_it_has_one_with_days(tmp_path: Path) -> None:
+    shop = with_texts(tmp_path, '[en]\nDUE_AGAIN = "Time for {item}"\n[de]\nDUE_EVERY = "{item}: {days}"\n')
+    assert shop.text("DUE_AGAIN", "en", "Tea", "Cup", 14) == "Time for Tea"
+    assert shop.text("DUE_AGAIN", "de", "Tea", "Cup", 14) == "Tea: 14"
+    with pytest.raises(WrongReasonTexts, match="days"):
+        with_texts(tmp_path, '[en]\nDUE_AGAIN = "{days}"\n')

@@ -108,7 +108,9 @@ def test_an_item_just_bought_is_left_out(
 
 
 def test_a_bought_item_comes_back_when_it_is_due(model: AffinityModel, regular: State, now: int) -> None:
-    assert reason(ask(model, regular, now, first=80), 5) == "DUE_AGAIN"
+    due = ask(model, regular, now, first=80)
+    assert reason(due, 5) == "DUE_AGAIN"
+    assert due.every[due.numbers == 5].tolist() == [7]
     assert reason(ask(model, regular, now - 4 * DAY, first=80), 5) == "BOUGHT_BEFORE"
 
 

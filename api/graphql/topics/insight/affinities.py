@@ -9,8 +9,7 @@ from api.graphql.context import Info
 from api.graphql.types.connections import First, check_first
 from api.graphql.types.permissions import requires_or_oneself
 from core.contract import Person
-from engine.explaining.affinities import Dimension, affinities_of
-from ml.affinity.affinities import KeyAffinity
+from engine.explaining.affinities import Dimension, KeyAffinity, affinities_of
 
 AffinityDimension = Annotated[Dimension, strawberry.argument(description="What the affinities are about.")]
 strawberry.enum(

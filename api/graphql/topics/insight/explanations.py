@@ -14,17 +14,12 @@ from api.graphql.types.connections import First
 from api.graphql.types.filters import FilterBy, read_filter
 from api.graphql.types.permissions import requires
 from core.contract import Person, check_id, check_user_id
-from core.errors import InvalidInput
 from engine.explaining import explaining as engine
-from engine.explaining.explaining import ExplanationOutcome
+from engine.explaining.explaining import CandidateSource, ExplanationOutcome, FeatureGroup
 from engine.explaining.removals import RemovalRule
 from engine.explaining.words import summary_of
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import Recommender
-from ml.affinity.contributions import FeatureGroup
-from ml.affinity.explaining import CandidateSource
-from ml.affinity.explaining import ScoreParts as StoredParts
-from ml.affinity.model import AffinityModel
 from ml.ranked import REASONS
 
 METHOD = "Shapley values over groups of features, exact over all coalitions, against the median candidate of the list"
@@ -114,7 +109,7 @@ class ScoreParts:
     lowering: float = strawberry.field(description="The factor for being like a disliked item; 1 for none.")
 
     @classmethod
-    def of(cls, parts: StoredParts) -> Self:
+    def of(cls, parts: engine.ScoreParts) -> Self:
         """The public shape."""
         largest = sorted(parts.contributions.items(), key=lambda each: -abs(each[1]))
         return cls(
@@ -179,6 +174,7 @@ class Explanation:
                 person=person,
                 shown=shown,
                 cause=found.cause or shown,
+                every=found.every,
                 texts=context.gateway.reason_texts,
                 market=market,
             )
@@ -243,26 +239,16 @@ class ExplanationQuery:
         """The explanation of one item."""
         person, id = Person("user", check_user_id(user_id, "userId")), check_id(item_id, "itemId")
         request = list_request(placement, first, context, market, read_filter(filter), exclude)
-        bundle = await _bundle(info.context, model_version_id)
-        found = await _explainer(info.context, bundle).explain(person, id, request, bundle)
+        version = None if model_version_id is None else check_id(model_version_id, "modelVersionId")
+        found = await _explainer(info.context).explain(person, id, request, version)
         return Explanation.of(found, info.context, person, request.market)
 
 
-def _explainer(context: Context, bundle: AffinityModel | None) -> engine.Explainer:
+def _explainer(context: Context) -> engine.Explainer:
     gateway = context.gateway
     recommender = Recommender(gateway.catalogue, gateway.models, gateway.signer, context.people, context.turns)
-    recommender.bundle = bundle
+    recommender.bundle = context.recommender.bundle
     hold = timedelta(days=gateway.settings.lists.dislikes_hold)
     return engine.Explainer(
-        gateway.catalogue, recommender, context.people, context.turns, context.reads, dislikes_hold=hold
+        gateway.catalogue, gateway.models, recommender, context.people, context.turns, context.reads, dislikes_hold=hold
     )
-
-
-async def _bundle(context: Context, id: str | None) -> AffinityModel | None:
-    """The bundle that serves, or the one with this id. Raises InvalidInput for one that cannot be opened."""
-    if id is None:
-        return context.recommender.bundle
-    bundle = await context.gateway.models.pinned(check_id(id, "modelVersionId"))
-    if bundle is None:
-        raise InvalidInput("There is no such model, or its files are gone.", field="modelVersionId")
-    return bundle

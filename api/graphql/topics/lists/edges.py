@@ -71,14 +71,15 @@ class ReasonColumns(Versioned["Reason"]):
             person=edges.person,
             shown=edges.shown[position],
             cause=edges.causes[position],
+            every=edges.page.every[position],
             texts=edges.context.gateway.reason_texts,
             market=edges.market,
         )
 
     def versions(self) -> Sequence[Hashable]:
-        """The codes with the versions of the items."""
+        """The codes and usual gaps with the versions of the items."""
         edges = self._edges
-        return list(zip(edges.page.reasons, edges.versions, versions_of(edges.causes), strict=True))
+        return list(zip(edges.page.reasons, edges.page.every, edges.versions, versions_of(edges.causes), strict=True))
 
 
 class EdgeColumns(Columns["RecommendationEdge"]):
@@ -165,6 +166,7 @@ class Reason:
     person: strawberry.Private[Person | None]
     shown: strawberry.Private[stored.Item]
     cause: strawberry.Private[stored.Item]
+    every: strawberry.Private[int]  # days in which the person usually buys the item again, 0 for unknown
     texts: strawberry.Private[ReasonTexts]
     market: strawberry.Private[str | None]
 
@@ -184,7 +186,7 @@ class Reason:
         ] = None,
     ) -> str:
         """The reason in words."""
-        return self.texts.text(self.code.value, language, _title(self.shown), _title(self.cause))
+        return self.texts.text(self.code.value, language, _title(self.shown), _title(self.cause), self.every)
 
     @strawberry.field(
         description="The item that the reason is about: the one bought, looked at or similar; else the listed item"
