@@ -4,8 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.asking import running_gateway
-from cli.commands.token import ClientId, Url
+from cli.commands.token import ClientId, Url, running_gateway
 from cli.interface import AsJson, print_json
 
 _FIELDS = """churn(within: $within) {

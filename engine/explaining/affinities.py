@@ -41,7 +41,7 @@ async def affinities_of(
     turns: OneAtATime,
 ) -> PersonAffinities:
     """The `first` keys that the person likes most; none for a person who never bought."""
-    state, _ = await people.state(person)
+    state, *_ = await people.state(person)
     bundle = recommender.bundle
     pin = new_pin(bundle.id if bundle else None)
     async with turns:

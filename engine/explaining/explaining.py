@@ -111,7 +111,7 @@ class Explainer:
         self._recommender.bundle = bundle
         state, degraded = NOBODY, list[Degradation]()
         if request.personalize:
-            state, missing = await self._people.state(person)
+            state, missing, _ = await self._people.state(person)
             degraded += missing
             if not await self._people.known(person):
                 degraded.append(Degradation.UNKNOWN_PERSON)

@@ -114,7 +114,7 @@ async def churn_of(
 ) -> ChurnForecast | None:
     """The forecast as of now, from the model that serves."""
     days, now, model = check_within(within), clock.now(), info.context.gateway.forecast.current
-    state, degraded = await info.context.people.state(root.person)
+    state, degraded, _ = await info.context.people.state(root.person)
     if not state.orders:
         return None
     if model is None:
@@ -145,7 +145,7 @@ async def next_purchase_of(
 ) -> PurchaseForecast | None:
     """The forecast as of now, from the model that serves."""
     days, now, model = check_within(within), clock.now(), info.context.gateway.forecast.current
-    state, degraded = await info.context.people.state(root.person)
+    state, degraded, _ = await info.context.people.state(root.person)
     if not state.orders:
         return None
     found = None if model is None else next_purchase(model, state, now, days)
