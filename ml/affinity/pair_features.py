@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence
 from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, lateness
-from ml.affinity.sources import EVIDENCE, History, category_shares
+from ml.affinity.sources import EVIDENCE, category_shares
 from ml.columns import Columns
 from ml.habits import FIXED, HALF_LIVES
 from ml.state import HALF_LIFE, State
@@ -30,9 +30,8 @@ OWN = Columns(  # about an item the person bought; all are 0 for any other item
         "decayed_slow",  # ... every HALF_LIVES[1]
     )
 )
-SHARED = Columns(
+CATEGORY = Columns(
     (
-        "nearest",  # the largest cosine to any item that the person buys
         "category_share",  # share of the person's decayed purchases that are of the item's category
         "category_relative",  # that over the largest share of any category
     )
@@ -49,7 +48,7 @@ FEATURES = Columns(
     (
         *OWN,
         *EVIDENCE,
-        *SHARED,
+        *CATEGORY,
         *COLUMNS,
         *PERSON,
         *HABIT,
@@ -60,11 +59,11 @@ BY_CLOCK = (  # they mean nothing in a log without a clock
     *("week_people", "trend", "on_sale"),
     *HABIT_BY_CLOCK,
 )
-PAIR = Columns((*OWN, *HABIT, *EVIDENCE, *SHARED))  # the features that neither the item nor the person has alone
+PAIR = Columns((*OWN, *HABIT, *EVIDENCE, *CATEGORY))  # the features that neither the item nor the person has alone
 _ITEM, _PERSON = FEATURES.span(COLUMNS), FEATURES.span(PERSON)
 _PAIR = np.array([FEATURES.index(name) for name in PAIR])
 _BY_PERSON = Columns((*OWN, *HABIT))  # the first of PAIR
-_SAID, _SHARED = PAIR.span(EVIDENCE), PAIR.span(SHARED)
+_SAID, _CATEGORY = PAIR.span(EVIDENCE), PAIR.span(CATEGORY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +81,7 @@ def pairs_of(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> Pairs:
     rows = universe.rows(numbers)
     features = np.zeros((len(PAIR), len(numbers)), np.float32)
     _say(evidence, rows, features[_SAID])
-    for column, values in zip(features[_SHARED], SHARED.ordered(_shared(evidence.history, rows)), strict=True):
-        column[:] = values
+    features[_CATEGORY][0], features[_CATEGORY][1] = category_shares(evidence.history, rows)
     items = state.habits.items
     if len(items) and len(numbers):
         place = np.minimum(np.searchsorted(items, numbers), len(items) - 1)
@@ -110,16 +108,6 @@ def _say(evidence: ItemEvidence, rows: NDArray[np.int32], features: NDArray[np.f
         said.scores.take(rows, out=scores[at], mode="clip")
         if said.largest > 0:
             np.divide(scores[at], said.largest, out=relative[at])
-
-
-def _shared(history: History, rows: NDArray[np.int32]) -> Mapping[str, NDArray[np.float32] | float]:
-    """The columns SHARED (pairs,) of items by row."""
-    share, relative = category_shares(history, rows)
-    return {
-        "nearest": history.nearest.take(rows),
-        "category_share": share,
-        "category_relative": relative,
-    }
 
 
 def _habits(universe: Universe, state: State, as_of: int) -> NDArray[np.float32]:

@@ -48,13 +48,6 @@ class History:
         return self.universe.near_score.take(self.rows, axis=0) * self.weights[:, None]
 
     @cached_property
-    def nearest(self) -> NDArray[np.float32]:
-        """(n + 1,) the largest cosine of each item to any of the items."""
-        best = np.zeros(len(self.universe.near), np.float32)
-        np.maximum.at(best, self.near_lists.ravel(), self.universe.near_score.take(self.rows, axis=0).ravel())
-        return best
-
-    @cached_property
     def since(self) -> NDArray[np.intp]:
         """(items,) the person's orders after each item was last bought."""
         return orders_since(self.state, self.items["last"])

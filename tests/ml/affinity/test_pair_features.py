@@ -89,8 +89,6 @@ def test_evidence_is_also_given_over_the_largest_of_all_items(
     few = features(universe, state, [40, 50], now)
     rows = universe.rows(np.array([40, 50]))
     np.testing.assert_array_equal(few["near_relative"], found["near_relative"][rows])
-    cosines = universe.near_score[universe.rows(np.array([5, 12, 31]))]
-    assert found["nearest"].max() == cosines.max()
 
 
 def test_categories_count_by_what_the_person_buys_of_them(
