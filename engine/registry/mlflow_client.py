@@ -60,7 +60,7 @@ class Registry:
 
         `files` are the texts of its artifacts by name. What an interrupted attempt left is deleted.
         """
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Metric, Param
 
         with _quiet():
             experiment = self._experiment()
@@ -74,7 +74,6 @@ class Registry:
             for some in _hundreds([Metric(name, value, now, 0) for name, value in metrics.items()]):
                 self._client.log_batch(run.info.run_id, metrics=some)
             self._write(run, files)
-            self._client.log_batch(run.info.run_id, tags=[RunTag("complete", "true")])
             self._client.set_terminated(run.info.run_id)
             if not self._client.search_registered_models(f"name = '{NAME}'"):
                 self._client.create_registered_model(NAME)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,6 +107,8 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     assert (finished.state, finished.bundle) == ("SUCCEEDED", opened.id)
     assert "looking back" in ended.stderr
     assert "evaluating" in ended.stderr
+    lines_of_others = [line for line in ended.stderr.splitlines() if not re.match(r" *[\d.]+ s  ", line)]
+    assert lines_of_others == [], "TensorFlow and MLflow write nothing of their own"
 
     judged = result["forecast"]
     assert "fitting the forecast" in ended.stderr
