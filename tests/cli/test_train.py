@@ -173,12 +173,13 @@ async def test_a_tiny_log_is_refused_the_best_baseline_serves_and_every_command_
     best = max(BASELINES, key=lambda name: ndcg[name])
     serving = await current_serving(pool)
     assert serving is not None
-    assert serving.bundle == result["baseline"]
+    assert serving.bundle == result["refreshed"]
 
     listed = json.loads((await said("models", "list", "--json")).stdout)
     by_id = {each["id"]: each for each in listed}
-    served, refused = by_id[result["baseline"]], by_id[result["bundle"]]
-    assert (served["decision"], served["baseline"], served["serving"]) == ("PROMOTED", best, True)
+    served, fresh, refused = by_id[result["baseline"]], by_id[result["refreshed"]], by_id[result["bundle"]]
+    assert (served["decision"], served["baseline"], served["serving"]) == ("PROMOTED", best, False)
+    assert (fresh["decision"], fresh["baseline"], fresh["serving"]) == ("REFRESHED", best, True)
     assert (refused["decision"], refused["baseline"], refused["serving"]) == ("REFUSED", None, False)
     assert refused["ndcg_at_10"]["value"] == ndcg["ranker"]
     assert refused["best_baseline"] == {"name": best, "ndcg_at_10": ndcg[best]}
