@@ -53,10 +53,14 @@ class RefreshedAffinity(Ranker):
 
 
 def refreshed(bundle: AffinityModel, log: Log, as_of: int) -> RefreshedAffinity:
-    """The same model with tables from the lines before a second. Raises `NothingToLearn` when there are none."""
+    """The same model with tables from the lines before a second. Raises `NothingToLearn` when there are none.
+
+    They are as of the last of these lines: in an old log nothing was bought lately, and all would be equally popular.
+    """
     past = log.between(None, as_of)
     if not len(past):
         raise NothingToLearn("There are no purchases: the tables stay as they are.")
+    as_of = min(as_of, int(past.occurred.max()) + 1)
     settings = bundle.training.get("settings", {})
     numbers = best_supported(past.kept, settings.get("item_limit", ITEM_LIMIT))
     clockless = is_clockless(past)

@@ -93,12 +93,18 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     assert opened.id == result["bundle"]
     assert opened.evaluation["cut_at"].startswith("2025-12-31") or opened.evaluation["cut_at"].startswith("2026-01-01")
     assert set(opened.evaluation["methods"]) >= {"ranker", "popularity", "personal_frequency"}
-    (model,) = [each for each in await list_models(pool, 10) if each.kind == AFFINITY]
+    models = {model.id: model for model in await list_models(pool, 10) if model.kind == AFFINITY}
+    assert models.keys() == {opened.id, result["refreshed"]}
+    model, fresh = models[opened.id], models[result["refreshed"]]
     assert (model.id, model.digest, model.registry_version) == (opened.id, opened.digest, "1")
+    assert (fresh.refreshed_from, fresh.evaluation, fresh.registry_version) == (model.id, model.evaluation, "1")
     serving = await current_serving(pool)
-    assert serving is not None and serving.bundle == opened.id
-    (decision,) = [each for each in await list_decisions(pool, 10) if each.bundle == opened.id]
+    assert serving is not None and serving.bundle == fresh.id
+    refresh, decision = [each for each in await list_decisions(pool, 10) if each.bundle.startswith(AFFINITY)]
+    assert (refresh.action, refresh.bundle, decision.bundle) == ("REFRESHED", fresh.id, opened.id)
     assert decision.action == "PROMOTED"
+    assert model.evaluation["gate"]["verdict"] == "PROMOTED"
+    assert all(check["passed"] for check in model.evaluation["gate"]["checks"])
     assert "better than every baseline" in decision.reason
     assert result["baseline"] is None
     assert decision.evidence["ahead"]["personal_frequency"]["value"] > 0
@@ -133,13 +139,13 @@ async def test_a_model_that_is_not_better_is_refused_and_recorded(
     assert ended.returncode == 0, ended.stderr
     assert "Refused" in ended.stdout
     assert "The best baseline serves instead: " in ended.stdout
-    promoted, refused = [each for each in await list_decisions(pool, 10) if each.bundle.startswith(AFFINITY)]
-    assert (refused.action, promoted.action) == ("REFUSED", "PROMOTED")
+    refresh, promoted, refused = [each for each in await list_decisions(pool, 10) if each.bundle.startswith(AFFINITY)]
+    assert (refused.action, promoted.action, refresh.action) == ("REFUSED", "PROMOTED", "REFRESHED")
     assert "too few people: 1 with" in refused.reason
     assert refused.reason in promoted.reason
     serving = await current_serving(pool)
     assert serving is not None
-    assert serving.bundle == promoted.bundle != refused.bundle
+    assert serving.bundle == refresh.bundle != promoted.bundle != refused.bundle
     models = {model.id: model for model in await list_models(pool, 10)}
     assert models[promoted.bundle].baseline in BASELINES
     assert models[refused.bundle].baseline is None
@@ -184,12 +190,13 @@ async def test_a_tiny_log_is_refused_the_best_baseline_serves_and_every_command_
     best = max(BASELINES, key=lambda name: ndcg[name])
     serving = await current_serving(pool)
     assert serving is not None
-    assert serving.bundle == result["baseline"]
+    assert serving.bundle == result["refreshed"]
 
     listed = json.loads((await said("models", "list", "--json")).stdout)
     by_id = {each["id"]: each for each in listed}
-    served, refused = by_id[result["baseline"]], by_id[result["bundle"]]
-    assert (served["decision"], served["baseline"], served["serving"]) == ("PROMOTED", best, True)
+    served, fresh, refused = by_id[result["baseline"]], by_id[result["refreshed"]], by_id[result["bundle"]]
+    assert (served["decision"], served["baseline"], served["serving"]) == ("PROMOTED", best, False)
+    assert (fresh["decision"], fresh["baseline"], fresh["serving"]) == ("REFRESHED", best, True)
     assert (refused["decision"], refused["baseline"], refused["serving"]) == ("REFUSED", None, False)
     assert refused["ndcg_at_10"]["value"] == ndcg["ranker"]
     assert refused["best_baseline"] == {"name": best, "ndcg_at_10": ndcg[best]}

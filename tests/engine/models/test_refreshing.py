@@ -158,6 +158,7 @@ async def test_a_rollback_leads_to_the_model_before_and_not_to_older_tables(
     await promote(pool, second, "better", {}, "gate")
     for days in (1, 2):
         monkeypatch.setattr(clock, "now", lambda days=days: now + timedelta(days=days))
+        await insert_events(pool, [purchase(1, "new", now + timedelta(days=days, hours=-1))])
         assert await refresh_tables(pool, stores, await leased(pool))
     assert await bundle_before(pool) == fresh_first
     assert (await roll_back(pool, "worse", "ada")).bundle == fresh_first
@@ -174,6 +175,7 @@ async def test_tables_that_were_refreshed_again_are_not_kept_as_having_served(
     made = []
     for days in range(1, 4):
         monkeypatch.setattr(clock, "now", lambda days=days: now + timedelta(days=days))
+        await insert_events(pool, [purchase(1, "new", now + timedelta(days=days, hours=-1))])
         made.append(await refresh_tables(pool, stores, await leased(pool)))
     assert await prunable_bundles(pool, 1, now - timedelta(days=90)) == made[:-1]
     assert old not in await prunable_bundles(pool, 1, now - timedelta(days=90)), "it was promoted lately"

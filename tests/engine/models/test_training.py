@@ -22,7 +22,18 @@ from core.errors import DiskFull
 from core.settings import Stores
 from db.events import insert_events
 from db.items import upsert_items
-from db.jobs import AFFINITY, MOST_LEASES, Job, LeaseLost, give_up_jobs, job_by_id, lease_job, request_job
+from db.jobs import (
+    AFFINITY,
+    MOST_LEASES,
+    REFRESH,
+    Job,
+    LeaseLost,
+    give_up_jobs,
+    job_by_id,
+    lease_job,
+    list_jobs,
+    request_job,
+)
 from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
 from engine.models import leases, training
@@ -114,6 +125,8 @@ async def test_a_requested_training_ends_in_a_decision(
     await eventually(ended(pool, asked.id), within=200)
     done = await job(pool, asked.id)
     assert (done.state, done.error) == ("SUCCEEDED", None)
+    (refresh,) = [each for each in await list_jobs(pool, 10) if each.kind == REFRESH]
+    await eventually(ended(pool, refresh.id), within=100)
     models = {model.id: model for model in await list_models(pool, 10)}  # a baseline too, if that serves
     decisions = {decision.bundle: decision for decision in await list_decisions(pool, 10)}
     assert done.bundle in models and decisions.keys() == models.keys()
@@ -125,7 +138,7 @@ async def test_a_requested_training_ends_in_a_decision(
         "a bundle has no ids of people"
     )
     row = await current_serving(pool)
-    assert row and decisions[row.bundle].action == "PROMOTED"
+    assert row and decisions[row.bundle].action == "REFRESHED" and models[row.bundle].refreshed_from in models
 
 
 async def test_a_training_without_purchases_fails_with_the_reason(

@@ -68,7 +68,7 @@ def test_an_item_first_sold_yesterday_is_a_candidate(
 def test_weights_calibration_and_evaluation_stay(
     old: AffinityModel, make_log: MakeLog, now: int, tmp_path: Path
 ) -> None:
-    once = AffinityModel.open(refreshed(old, make_log(), now - DAY).write(tmp_path, MONDAY))
+    once = AffinityModel.open(refreshed(old, make_log(), now - 7 * DAY).write(tmp_path, MONDAY))
     twice = AffinityModel.open(refreshed(once, make_log(), now).write(tmp_path, MONDAY))
     for fresh in (once, twice):
         np.testing.assert_equal(fresh.network.kernels, old.network.kernels)
@@ -83,7 +83,7 @@ def test_refreshed_tables_are_those_of_a_training_as_of_the_same_moment(
     old: AffinityModel, make_log: MakeLog, now: int
 ) -> None:
     log = make_log()
-    wanted = snapshot(log, best_supported(log, 80), now)
+    wanted = snapshot(log, best_supported(log, 80), int(log.occurred.max()) + 1)
     made = refreshed(old, log, now)
     for name in ("numbers", "columns", "rest", "near", "near_score", "next", "next_score", "popular", "rebought"):
         np.testing.assert_array_equal(getattr(made.universe, name), getattr(wanted, name), name)
