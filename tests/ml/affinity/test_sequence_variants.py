@@ -32,7 +32,7 @@ def ignored(stage: str, done: int, of: int) -> None:
 
 @pytest.fixture(scope="module")
 def log(make_sequences: MakeLog) -> Log:
-    return make_sequences(people=600)
+    return make_sequences(people=700)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def trained(log: Log) -> TrainedAffinity:
 def test_what_foretells_the_validation_best_serves(trained: TrainedAffinity) -> None:
     tried = trained.training["sequence"]
     assert set(tried["ndcg_at_10"]) == {"ranker", "sequence_net", "ranker_with_sequence"}
-    assert tried["people"] == 600
+    assert tried["people"] == 700
     assert tried["ndcg_at_10"][tried["variant"]] > tried["ndcg_at_10"]["ranker"] - 0.02
     scores = trained.evaluation.methods
     assert scores[RANKER]["ndcg_at_10"].value >= scores["sequential_rules"]["ndcg_at_10"].value - 0.02
@@ -87,7 +87,7 @@ def test_the_net_can_be_compared_with_other_methods(log: Log) -> None:
     numbers = best_supported(past, 60)
     method = sequence_net(past, snapshot(past, numbers, cut, clockless=True))
     found = []
-    for person in range(0, 600, 3):
+    for person in range(0, 700, 3):
         history = log.history(person, cut)
         bought = log.item[(log.person == person) & (log.occurred >= cut)]
         ranked = method(history, cut)
