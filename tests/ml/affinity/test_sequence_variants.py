@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ml.affinity.baseline_networks import SEQUENCE, baseline_network
 from ml.affinity.candidates import gather_evidence
 from ml.affinity.methods import ranker_method
 from ml.affinity.model import AffinityModel
@@ -17,11 +19,14 @@ from ml.baselines.sequence_net import sequence_net
 from ml.gate import verdict
 from ml.log import Log
 from ml.metrics import ndcg
+from ml.sequence.config import config_for
+from ml.sequence.lessons import lesson_of
 from ml.snapshot import best_supported, snapshot
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
     from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train
+    from ml.sequence.training import train_sequence
 
 MakeLog = Callable[..., Log]
 
@@ -32,7 +37,7 @@ def ignored(stage: str, done: int, of: int) -> None:
 
 @pytest.fixture(scope="module")
 def log(make_sequences: MakeLog) -> Log:
-    return make_sequences(people=600)
+    return make_sequences(people=700)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +45,20 @@ def trained(log: Log) -> TrainedAffinity:
     return train(log, None, ignored, TrainingConfig(cuts=2, models=1, epochs=2, lists_limit=400, list_length=48))
 
 
+@pytest.fixture(scope="module")
+def with_net(log: Log, trained: TrainedAffinity) -> TrainedAffinity:
+    """The same with a sequence net that serves alone."""
+    cut, numbers = int(log.occurred.max()), trained.universe.numbers
+    lesson = lesson_of(log.between(None, cut - 60), log, numbers, cut - 60, cut, seed=1)
+    brief = replace(config_for(lesson.histories, len(numbers), 1), epochs=4)
+    blend = train_sequence(lesson, lambda done, of: None, 1, brief).blend
+    return replace(trained, universe=replace(trained.universe, sequence=blend), network=baseline_network(SEQUENCE))
+
+
 def test_what_foretells_the_validation_best_serves(trained: TrainedAffinity) -> None:
     tried = trained.training["sequence"]
     assert set(tried["ndcg_at_10"]) == {"ranker", "sequence_net", "ranker_with_sequence"}
-    assert tried["people"] == 600
+    assert tried["people"] == 700
     assert tried["ndcg_at_10"][tried["variant"]] > tried["ndcg_at_10"]["ranker"] - 0.02
     scores = trained.evaluation.methods
     assert scores[RANKER]["ndcg_at_10"].value >= scores["sequential_rules"]["ndcg_at_10"].value - 0.02
@@ -51,8 +66,8 @@ def test_what_foretells_the_validation_best_serves(trained: TrainedAffinity) -> 
     assert verdict(trained.evaluation).reason
 
 
-def test_a_bundle_with_a_net_serves_the_same_lists(log: Log, trained: TrainedAffinity, tmp_path: Path) -> None:
-    assert trained.universe.sequence is not None, "the order of the items says most in this log"
+def test_a_bundle_with_a_net_serves_the_same_lists(log: Log, with_net: TrainedAffinity, tmp_path: Path) -> None:
+    trained = with_net
     opened = AffinityModel.open(trained.write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
     assert opened.universe.sequence is not None
     as_of = int(log.occurred.max())
@@ -67,8 +82,8 @@ def test_a_bundle_with_a_net_serves_the_same_lists(log: Log, trained: TrainedAff
     assert fresh.sequence.items == len(fresh.numbers) == 59
 
 
-def test_the_net_speaks_for_what_follows_a_persons_last_items(log: Log, trained: TrainedAffinity) -> None:
-    as_of = int(log.occurred.max())
+def test_the_net_speaks_for_what_follows_a_persons_last_items(log: Log, with_net: TrainedAffinity) -> None:
+    trained, as_of = with_net, int(log.occurred.max())
     state = log.state(3, as_of)
     said = gather_evidence(trained.universe, state, as_of).said["sequence"]
     newest = int(state.bought["item"][state.bought["last"].argmax()])
@@ -87,7 +102,7 @@ def test_the_net_can_be_compared_with_other_methods(log: Log) -> None:
     numbers = best_supported(past, 60)
     method = sequence_net(past, snapshot(past, numbers, cut, clockless=True))
     found = []
-    for person in range(0, 600, 3):
+    for person in range(0, 700, 3):
         history = log.history(person, cut)
         bought = log.item[(log.person == person) & (log.occurred >= cut)]
         ranked = method(history, cut)
