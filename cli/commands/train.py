@@ -76,7 +76,8 @@ async def _train(stores: Stores, holdout: Path | None, bundles: Path | None, lak
             outcome = await carry_out(
                 pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY, lake=lake, bounds=bounds
             )
-        await mirror(pool, stores)
+        if away := await mirror(pool, stores):
+            typer.echo(f"warning: MLflow is away ({away}); the model is registered there later", err=True)
         return outcome
 
 
