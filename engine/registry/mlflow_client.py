@@ -16,6 +16,7 @@ MOST_VERSIONS: Final = 1_000  # that are looked through
 FOLDER: Final = "penchant"  # of the artifacts
 PROXIED: Final = ("mlflow-artifacts:", "http:", "https:")  # artifacts that the MLflow server itself takes
 _ENVIRONMENT: Final = {
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is sent to MLflow's makers
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
