@@ -112,7 +112,8 @@ async def _train(
         if refresh is not None:  # else nothing new serves, or a trainer took it
             made = await refresh_tables(pool, stores, refresh, folder=bundles, lake=lake, decided_by=BY)
             outcome = replace(outcome, refreshed=made)
-        await mirror(pool, stores)
+        if away := await mirror(pool, stores):
+            typer.echo(f"warning: MLflow is away ({away}); the model is registered there later", err=True)
         return outcome
 
 

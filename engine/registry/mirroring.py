@@ -14,7 +14,6 @@ import structlog
 
 from core.errors import StoreUnavailable
 from core.settings import Stores
-from core.stores import log_unavailable
 from db.jobs import AFFINITY
 from db.mlflow_mirror import MOST, note_mirrored, note_version
 from db.postgres import Pool, connect_pool
@@ -42,34 +41,38 @@ class _Known(NamedTuple):
 
 
 async def mirror_waiting(stores: Stores) -> None:
-    """Mirror, with connections of its own."""
+    """Mirror, with connections of its own, and log when MLflow is away."""
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=1) as pool:
-        await mirror(pool, stores)
+        if away := await mirror(pool, stores):
+            log.warning("mlflow_unavailable", error=away)
 
 
-async def mirror(pool: Pool, stores: Stores) -> None:
-    """Register what MLflow lacks and set its aliases; without MLflow, or while a store is away, nothing happens."""
-    if stores.mlflow_url is not None:
-        try:
-            await _mirror_all(pool, stores, stores.mlflow_url.get_secret_value())
-        except StoreUnavailable as error:
-            log_unavailable(error, doing="mirror the models in MLflow")
+async def mirror(pool: Pool, stores: Stores) -> str | None:
+    """Register what MLflow lacks and set its aliases; the kind of the error while it or another store is away.
+
+    Without MLflow nothing happens.
+    """
+    if stores.mlflow_url is None:
+        return None
+    try:
+        return await _mirror_all(pool, stores, stores.mlflow_url.get_secret_value())
+    except StoreUnavailable as error:
+        return type(error).__name__
 
 
-async def _mirror_all(pool: Pool, stores: Stores, url: str) -> None:
+async def _mirror_all(pool: Pool, stores: Stores, url: str) -> str | None:
     known = await _known(pool)
     try:
         versions = await asyncio.to_thread(_mirror, url, stores.mlflow_artifacts, known, stores.bundles.resolve())
     except Exception as error:  # of MLflow, its database driver, the storage or the network
-        log.warning("mlflow_unavailable", error=type(error).__name__)
         if await pool.fetchval("SELECT NOT EXISTS (SELECT FROM mlflow_mirror)"):
             await note_mirrored(pool, None)
-        return
+        return type(error).__name__
     for model in known.models:
         if model.registry_version != versions[model.id]:
             await note_version(pool, model.id, versions[model.id])
     await note_mirrored(pool, known.generation)
-    log.info("mlflow_mirrors", models=len(known.models), champion=known.aliases[CHAMPION])
+    return None
 
 
 async def _known(pool: Pool) -> _Known:

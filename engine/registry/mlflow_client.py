@@ -15,7 +15,9 @@ LONGEST: Final = 500  # characters of a parameter or tag, which every store take
 MOST_VERSIONS: Final = 1_000  # that are looked through
 FOLDER: Final = "penchant"  # of the artifacts
 PROXIED: Final = ("mlflow-artifacts:", "http:", "https:")  # artifacts that the MLflow server itself takes
-_PATIENCE: Final = {
+_ENVIRONMENT: Final = {
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is sent to MLflow's makers
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "PGCONNECT_TIMEOUT": "5",
@@ -26,7 +28,7 @@ class Registry:
     """A client; making one takes seconds. `artifacts` is the address of the folder for reports, as fsspec reads it."""
 
     def __init__(self, url: str, artifacts: str | None = None) -> None:
-        for name, value in _PATIENCE.items():
+        for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
