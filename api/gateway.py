@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from api.http.json_body import HeavyBodies
 from core.turns import Turns
-from engine.models.job_feed import JobFeed
+from engine.jobs.feed import JobFeed
 from engine.privacy.archive import Archive
 from engine.readiness.readiness import KeptReadiness
 from engine.reasons.texts import ReasonTexts

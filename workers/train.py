@@ -16,9 +16,9 @@ from core.stores import log_unavailable
 from db.jobs import REFRESH, TRAININGS
 from db.list_jobs import LISTS
 from db.mlflow_mirror import MIRROR
+from engine.jobs.bounds import Bounds
+from engine.jobs.leases import TrainingStopped
 from engine.many_lists.list_jobs import write_waiting_lists
-from engine.models.bounds import Bounds
-from engine.models.leases import TrainingStopped
 from engine.models.refreshing import refresh_waiting
 from engine.models.training import train_waiting
 from engine.registry.mirroring import mirror_waiting

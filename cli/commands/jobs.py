@@ -77,7 +77,7 @@ def watch(
 @app.command()
 def cancel(id: Id, as_json: AsJson = False) -> None:
     """Cancel a job that waits or runs: its trainer stops within seconds, and nothing of it is registered."""
-    from engine.models.requesting import cancel_job
+    from engine.jobs.requesting import cancel_job
 
     who = operator_of(OPERATOR)
     with refusals():

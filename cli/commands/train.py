@@ -67,7 +67,7 @@ async def _train_all(
 ) -> "tuple[TrainingOutcome | PenchantError, TrainingOutcome | PenchantError]":
     """The trainings of the lists' model and of the forecast, or why there is none. Raises what ends both."""
     from db.jobs import AFFINITY, FORECAST
-    from engine.models.leases import TrainingStopped
+    from engine.jobs.leases import TrainingStopped
 
     async def outcome(kind: str) -> "TrainingOutcome | PenchantError":
         try:
@@ -87,9 +87,9 @@ async def _train(
     from db.jobs import REFRESH, LeaseLost, lease_job, request_once
     from db.lake.location import Lake
     from db.postgres import connect_pool
-    from engine.models import leases
-    from engine.models.bounds import Bounds
-    from engine.models.leases import stopped_by_signals
+    from engine.jobs import leases
+    from engine.jobs.bounds import Bounds
+    from engine.jobs.leases import stopped_by_signals
     from engine.models.refreshing import refresh_tables
     from engine.models.training import last_weeks
     from engine.models.training import train as carry_out

@@ -16,10 +16,10 @@ from db.lake.list_files import ListFile
 from db.lake.location import Lake
 from db.list_jobs import LISTS, finish_list_job, forget_file, note_progress, old_files
 from db.postgres import Pool, connect_pool
+from engine.jobs.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.many_lists.list_files import CONNECTIONS, TIMEOUT, Written, write_lists
 from engine.many_lists.list_requests import NO_PLACE, request_of
 from engine.many_lists.wanted_lists import WantedLists
-from engine.models.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 
 log = structlog.get_logger()
 

@@ -19,7 +19,7 @@ from db.items import last_categories
 from db.jobs import REFRESH, Job, finish_job
 from db.postgres import Pool, connect_pool, transaction
 from db.serving import Model, current_serving, lock_decisions, model_by_id, refresh, register_model
-from engine.models.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
+from engine.jobs.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.models.training import as_log, stored_purchases, written_bundles
 from ml.affinity.model import AffinityModel
 from ml.affinity.refreshing import RefreshedAffinity, refreshed

@@ -27,14 +27,14 @@ from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.purchases import Signals as StoredSignals
 from db.serving import Model, registered
-from engine.models.bounds import Bounds
+from engine.jobs.bounds import Bounds
+from engine.jobs.leases import UNBOUNDED, HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
+from engine.jobs.threads import in_own_thread
 from engine.models.judging import AnyEvaluation, evidence_in, verdict_on, why_it_serves
 from engine.models.learnable import check_learnable
-from engine.models.leases import UNBOUNDED, HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
 from engine.models.rivals import NONE, Rivals, open_rivals
-from engine.models.threads import in_own_thread
 from ml.bundle import Bundle, delete_bundle
 from ml.gate import Verdict
 from ml.log import Log, Signals

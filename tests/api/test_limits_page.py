@@ -34,7 +34,7 @@ from engine import outcomes, scopes
 from engine.catalogue import purging
 from engine.clients import administering, changing
 from engine.intake import ingest
-from engine.models import job_feed
+from engine.jobs import feed
 from engine.reasons import texts as reasons
 from engine.recommending import page_slots, pages
 from engine.recommending import recommendations as lists
@@ -104,7 +104,7 @@ ENFORCED = {
     "fragments of a WebSocket message": (websockets.MAX_FRAGMENTS, ""),
     f"WebSocket messages in {session.PERIOD:g} s": (session.MOST_MESSAGES, ""),
     "the id of an operation": (messages.MAX_ID, " characters"),
-    "jobs that are followed": (job_feed.MOST_JOBS, ""),
+    "jobs that are followed": (feed.MOST_JOBS, ""),
     "entities of `_entities`": (federation.MOST, ""),
     "an id, of whatever": (texts.LONGEST_ID, " characters"),
     "`impressionId`, `query` of an event": (texts.LONGEST_TEXT, " characters"),

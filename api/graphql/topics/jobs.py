@@ -18,9 +18,9 @@ from api.graphql.types.viewers import recorded_name
 from core.errors import InvalidInput
 from db import jobs as stored
 from engine.cursors import read_cursor, write_cursor
+from engine.jobs.requesting import JobEnded, cancel_job, request_training
 from engine.many_lists.list_requests import request_lists
 from engine.many_lists.wanted_lists import WantedLists
-from engine.models.requesting import JobEnded, cancel_job, request_training
 
 MAX_ID_DIGITS = 18  # fits Postgres's bigint
 

@@ -83,7 +83,9 @@ AS_REACHED = {
     "ListEdge": "rank item score",
     "ListFile": "placement first market format lists degraded modelId url",
     "MergeUsersPayload": "user userErrors",
-    "Model": "nodeId id kind createdAt evaluation serving horizon baseline training deletedAt decision gate",
+    "Model": (
+        "nodeId id kind createdAt evaluation serving horizon baseline training deletedAt refreshedFrom decision gate"
+    ),
     "ModelReadiness": "subject status summary requirements fallback modelVersion",
     "ModelConnection": "edges nodes pageInfo totalCount",
     "ModelEdge": "cursor node",

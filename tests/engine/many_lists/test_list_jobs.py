@@ -25,11 +25,11 @@ from db.lake.location import Lake
 from db.list_jobs import LISTS, MOST_WAITING, claim_old_files, finish_list_job
 from db.postgres import Pool
 from engine.catalogue.filters import Filter
+from engine.jobs.leases import TrainingStopped
 from engine.many_lists import list_files
 from engine.many_lists.list_jobs import write_waiting_lists
 from engine.many_lists.list_requests import request_lists
 from engine.many_lists.wanted_lists import WantedLists
-from engine.models.leases import TrainingStopped
 
 MAIL = WantedLists("mail/de", 3, None, Filter(categories=("c1",), without=Filter(ids=("i1",))))
 

@@ -36,8 +36,9 @@ from db.jobs import (
 )
 from db.postgres import Pool
 from db.serving import current_serving, list_decisions, list_models
-from engine.models import leases, training
-from engine.models.leases import TrainingStopped, hold
+from engine.jobs import leases
+from engine.jobs.leases import TrainingStopped, hold
+from engine.models import training
 from ml import bundle
 from tests.faults import eventually
 from tests.fixtures.worker import BEAT, OFTEN, StartWorker
@@ -45,7 +46,7 @@ from tests.fixtures.worker import BEAT, OFTEN, StartWorker
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PEOPLE, ITEMS, ORDERS, DAYS = 60, 80, 20, 300
 QUICK = (
-    "from datetime import timedelta; from engine.models import leases; "
+    "from datetime import timedelta; from engine.jobs import leases; "
     "leases.LEASE = timedelta(seconds=3); leases.HEARTBEAT = 0.5"
 )
 STUCK = f"""{QUICK}
@@ -175,7 +176,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 async def test_a_worker_that_lost_its_lease_stops(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.models.leases.HEARTBEAT", 0.02)
+    monkeypatch.setattr("engine.jobs.leases.HEARTBEAT", 0.02)
     await request_job(pool, AFFINITY, "new data", "ada")
     sleeper = await lease_job(pool, AFFINITY, timedelta(seconds=-1))
     assert sleeper

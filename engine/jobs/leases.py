@@ -16,7 +16,7 @@ from core.tasks import end
 from db import jobs
 from db.jobs import Job, LeaseLost, Progress, check_held, fail_job, heartbeat, lease_job, note_error, requeue_job
 from db.postgres import Pool
-from engine.models.bounds import BoundExceeded, Bounds
+from engine.jobs.bounds import BoundExceeded, Bounds
 
 log = structlog.get_logger()
 

@@ -28,10 +28,10 @@ from db.jobs import (
 )
 from db.postgres import Pool
 from db.serving import list_decisions, list_models
-from engine.models import bounds, leases
-from engine.models.bounds import MIB, BoundExceeded, Bounds
-from engine.models.leases import hold
-from engine.models.threads import in_own_thread
+from engine.jobs import bounds, leases
+from engine.jobs.bounds import MIB, BoundExceeded, Bounds
+from engine.jobs.leases import hold
+from engine.jobs.threads import in_own_thread
 from tests.faults import eventually
 from tests.fixtures.worker import StartWorker
 
@@ -204,10 +204,11 @@ async def test_a_thread_is_interrupted_again_when_its_code_swallows_the_first_ti
 
 LONG = """
 import time
-from engine.models import leases, training
+from engine.jobs import leases
+from engine.models import training
 leases.LOOK = 0.2
 def long(kind):
-    def stand_in(log, second, report):
+    def stand_in(log, second, report, rivals):
         report("fitting the ranker", 3, 12)
         while True:
             time.sleep(0.05)
@@ -249,7 +250,8 @@ async def test_a_trainer_stops_a_cancelled_training_and_takes_the_next_one(
 
 LEARNED = """
 from datetime import timedelta
-from engine.models import leases, training
+from engine.jobs import leases
+from engine.models import training
 from ml import bundle
 from ml.evaluation import Evaluation, Score
 leases.LEASE, leases.HEARTBEAT = timedelta(seconds=3), 0.5

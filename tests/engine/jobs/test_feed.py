@@ -10,8 +10,8 @@ import pytest
 from core.errors import StoreUnavailable, Unanswerable
 from db.jobs import Job, fail_job, heartbeat, lease_job, request_job
 from db.postgres import Connection, Pool
-from engine.models import job_feed
-from engine.models.job_feed import JobFeed
+from engine.jobs import feed as job_feed
+from engine.jobs.feed import JobFeed
 
 DEADLINE = 10.0  # seconds
 

@@ -1,0 +1,1 @@
+"""Jobs that a trainer carries out: requests, leases, bounds, progress."""
