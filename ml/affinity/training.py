@@ -281,8 +281,8 @@ def _look_back(
     with ThreadPoolExecutor(THREADS) as pool:
         tasks = [pool.submit(look_back, index, window) for index, window in enumerate(spans.training)]
         then = [pool.submit(snapshot, log, numbers, each.start, clockless=clockless) for each in spans.validation]
-        for task in tasks:
-            parts.append(task.result())
+        while tasks:
+            parts.append(tasks.pop(0).result())
             report("looking back", len(parts), windows)
         validation = [task.result() for task in then]
     if not any(map(len, parts)):

@@ -30,8 +30,18 @@ class TrainingLists:
 
     @classmethod
     def join(cls, parts: list[Self]) -> Self:
-        """All lists of several moments."""
-        return cls(np.concatenate([part.features for part in parts]), np.concatenate([part.labels for part in parts]))
+        """All lists of several moments. It empties `parts`: only one of them at a time is in memory twice."""
+        count = sum(map(len, parts))
+        whole = cls(
+            np.empty((count, *parts[0].features.shape[1:]), np.float32),
+            np.empty((count, *parts[0].labels.shape[1:]), np.float32),
+        )
+        while parts:
+            part = parts.pop()
+            rest = count - len(part)
+            whole.features[rest:count], whole.labels[rest:count] = part.features, part.labels
+            count = rest
+        return whole
 
 
 class CandidateFeatures(NamedTuple):
