@@ -271,8 +271,12 @@ async def decisions_by_ids(connection: Connection, ids: Sequence[int]) -> dict[i
 
 
 async def serving_rows(connection: Connection, bundles: Sequence[str]) -> dict[str, Serving]:
-    """The serving rows of these bundles, by bundle; those that do not serve are left out."""
-    rows = await connection.fetch(f"SELECT {_SERVING} FROM serving WHERE bundle = ANY($1::text[])", list(bundles))
+    """The serving rows of these bundles, by bundle; those that do not serve, as an anchor alone, are left out."""
+    rows = await connection.fetch(
+        f"SELECT {_SERVING} FROM serving WHERE slot = ANY($1::text[]) AND bundle = ANY($2::text[])",
+        [MAIN, FORECAST],
+        list(bundles),
+    )
     return {row["bundle"]: Serving(**row) for row in rows}
 
 

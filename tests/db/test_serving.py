@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.errors import InvalidInput
+from db.anchors import pin_anchor
 from db.postgres import Pool
 from db.serving import (
     Model,
@@ -19,6 +20,7 @@ from db.serving import (
     refuse,
     register_model,
     roll_back,
+    serving_rows,
 )
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -112,3 +114,12 @@ async def test_the_newest_decision_about_a_bundle_is_found(pool: Pool) -> None:
     await promote(pool, "two", "better", {}, "gate")
     found = await decision_about(pool, "one")
     assert found and (found.action, found.reason) == ("REFUSED", "worse")
+
+
+async def test_an_anchor_that_serves_no_more_is_not_said_to_serve(pool: Pool) -> None:
+    await register(pool, "one", "two")
+    await promote(pool, "one", "first", {}, "ada")
+    await pin_anchor(pool, "one")
+    assert list(await serving_rows(pool, ["one", "two"])) == ["one"]
+    await promote(pool, "two", "better", {}, "ada")
+    assert list(await serving_rows(pool, ["one", "two"])) == ["two"]
