@@ -178,6 +178,16 @@ async def decision_about(connection: Connection, bundle: str) -> Decision | None
     return row and Decision(**row)
 
 
+async def decision_about_trained(connection: Connection, slot: str = MAIN) -> Decision | None:
+    """The newest decision about a trained model of a slot: a baseline that stands in and refreshed tables are none."""
+    row = await connection.fetchrow(
+        f"SELECT {_DECISION} FROM decisions WHERE slot = $1 AND NOT refreshed AND NOT EXISTS (SELECT FROM models"
+        " WHERE models.id = decisions.bundle AND evaluation ->> 'baseline' IS NOT NULL) ORDER BY id DESC LIMIT 1",
+        slot,
+    )
+    return row and Decision(**row)
+
+
 async def newest_decisions(connection: Connection, bundles: Sequence[str]) -> dict[str, Decision]:
     """The newest decision about each of some bundles; a bundle without one is left out."""
     rows = await connection.fetch(
