@@ -12,6 +12,7 @@ from db.tombstones import ERASED_WHEN, HASH_OF_MEMBER, newest_tombstone
 
 MOST_SEGMENTS: Final = 100
 PERIOD: Final = timedelta(hours=1)  # after which the members of a segment are found again
+CLAIM: Final = timedelta(minutes=10)  # after which others find them, if who began to find them wrote nothing
 HISTORY: Final = timedelta(days=30)  # for which it is known who joined and who left
 ERASURE_TAKES: Final = timedelta(minutes=5)  # at most, from its moment until nobody can read the data any more
 WRITE_TIMEOUT: Final = 300.0  # seconds to write a snapshot
@@ -92,9 +93,9 @@ async def has_due_segments(connection: Connection) -> bool:
 
 
 async def claim_due_segments(connection: Connection) -> dict[str, dict[str, Any]]:
-    """The definitions of the segments whose members are to be found now, by id. They are due again after PERIOD."""
+    """The definitions of the segments whose members are to be found now, by id; nobody else gets them for CLAIM."""
     rows = await connection.fetch(
-        "UPDATE segments SET due_at = now() + $1::interval WHERE due_at <= now() RETURNING id, definition", PERIOD
+        "UPDATE segments SET due_at = now() + $1::interval WHERE due_at <= now() RETURNING id, definition", CLAIM
     )
     return {row["id"]: row["definition"] for row in rows}
 
@@ -111,6 +112,7 @@ async def write_snapshot(
         now = await inside.fetchval("SELECT definition FROM segments WHERE id = $1 FOR UPDATE", id)
         if now != definition:
             return False
+        await inside.execute("UPDATE segments SET due_at = now() + $2::interval WHERE id = $1", id, PERIOD)
         number = await inside.fetchval(
             "INSERT INTO segment_snapshots (segment_id, number, members)"
             " SELECT $1, coalesce(max(number), 0) + 1, $2 FROM segment_snapshots WHERE segment_id = $1"

@@ -17,6 +17,8 @@ from db.items import upsert_items
 from db.personal_data import personal_data_of
 from db.postgres import Pool
 from db.segments import (
+    CLAIM,
+    PERIOD,
     claim_due_segments,
     delete_segment,
     has_due_segments,
@@ -109,6 +111,15 @@ async def test_a_segment_is_due_once_after_it_was_saved(pool: Pool) -> None:
     assert not await has_due_segments(pool)
     await saved(pool)
     assert await has_due_segments(pool)
+
+
+async def test_members_that_were_not_written_are_due_again_soon_and_written_ones_after_an_hour(pool: Pool) -> None:
+    await saved(pool)
+    await claim_due_segments(pool)  # then its worker is killed, or Postgres goes away
+    due_in = "SELECT due_at - clock_timestamp() FROM segments"
+    assert timedelta(0) < await pool.fetchval(due_in) <= CLAIM
+    await found(pool, "a")
+    assert CLAIM < await pool.fetchval(due_in) <= PERIOD
 
 
 async def test_a_reading_is_of_one_snapshot_whatever_is_found_meanwhile(pool: Pool) -> None:
