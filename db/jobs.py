@@ -19,8 +19,9 @@ JobState = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]  # t
 
 COLUMNS = (
     "id, kind, CASE WHEN cancelled_by IS NULL THEN state ELSE 'CANCELLED' END AS state, reason, requested_by,"
-    " requested_at, started_at, finished_at, lease_until, fencing_token, bundle, error, stops, list_request,"
-    " list_progress, progress"
+    " requested_at, started_at, finished_at, lease_until, fencing_token, bundle,"
+    " CASE WHEN cancelled_by IS NULL THEN error ELSE 'cancelled by ' || cancelled_by END AS error, stops,"
+    " list_request, list_progress, progress"
 )
 
 
@@ -183,7 +184,7 @@ async def check_held(connection: Connection, job: Job) -> None:
         "SELECT state, fencing_token, cancelled_by FROM training_jobs WHERE id = $1", job.id
     )
     if row and row["cancelled_by"] is not None:
-        raise JobCancelled(f"The job was cancelled by {row['cancelled_by']}.")
+        raise JobCancelled("The job was cancelled.")  # by a person maybe, whom no log names
     if row is None or row["fencing_token"] != job.fencing_token or row["state"] not in ("RUNNING", "SUCCEEDED"):
         raise LeaseLost
 
@@ -195,7 +196,7 @@ async def cancel_job(connection: Connection, id: int, cancelled_by: str) -> Job 
     """
     row = await connection.fetchrow(
         "UPDATE training_jobs SET state = 'FAILED', finished_at = now(), lease_until = NULL, cancelled_by = $2,"
-        f" error = 'cancelled by ' || $2 WHERE id = $1 AND state IN ('QUEUED', 'RUNNING') RETURNING {COLUMNS}",
+        f" error = 'cancelled' WHERE id = $1 AND state IN ('QUEUED', 'RUNNING') RETURNING {COLUMNS}",
         id,
         cancelled_by,
     )

@@ -33,6 +33,8 @@ class AdvisoryLock(IntEnum):
     """One transaction merges users at a time; joins of guests and erasures share it, so that owners stay the same."""
     SEGMENTS = 7305014
     """One request adds a segment at a time, so that there are never too many."""
+    MEMBERS = 7305015
+    """One transaction erases users from segments, or ends a snapshot, at a time: it keeps nobody who was erased."""
     LAKE_WRITER = 7305020
     """One process writes to the lake at a time; held as long as its connection."""
     SIGNING_KEYS = 0x6F61757468

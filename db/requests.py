@@ -27,6 +27,8 @@ class RequestTable(NamedTuple):
 
 _TABLES: Final = (
     RequestTable("training", "training_jobs", "requested_at", "reason", "requested_by"),
+    RequestTable("cancelled job", "training_jobs", "finished_at", "reason", "cancelled_by"),
+    RequestTable("segment", "segments", "changed_at", "name", "changed_by"),
     RequestTable("decision", "decisions", "decided_at", "reason", "decided_by"),
     RequestTable("dead event", "dead_events", "decided_at", "coalesce(decision, '')", "decided_by"),
 )

@@ -8,10 +8,13 @@ from typing import Any, Final
 from core.errors import InvalidInput
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
+from db.tombstones import ERASED_WHEN, HASH_OF_MEMBER, newest_tombstone
 
 MOST_SEGMENTS: Final = 100
 PERIOD: Final = timedelta(hours=1)  # after which the members of a segment are found again
+CLAIM: Final = timedelta(minutes=10)  # after which others find them, if who began to find them wrote nothing
 HISTORY: Final = timedelta(days=30)  # for which it is known who joined and who left
+ERASURE_TAKES: Final = timedelta(minutes=5)  # at most, from its moment until nobody can read the data any more
 WRITE_TIMEOUT: Final = 300.0  # seconds to write a snapshot
 _COLUMNS: Final = (
     "segments.id, segments.name, segments.definition, segments.changed_at, segments.changed_by,"
@@ -90,22 +93,26 @@ async def has_due_segments(connection: Connection) -> bool:
 
 
 async def claim_due_segments(connection: Connection) -> dict[str, dict[str, Any]]:
-    """The definitions of the segments whose members are to be found now, by id. They are due again after PERIOD."""
+    """The definitions of the segments whose members are to be found now, by id; nobody else gets them for CLAIM."""
     rows = await connection.fetch(
-        "UPDATE segments SET due_at = now() + $1::interval WHERE due_at <= now() RETURNING id, definition", PERIOD
+        "UPDATE segments SET due_at = now() + $1::interval WHERE due_at <= now() RETURNING id, definition", CLAIM
     )
     return {row["id"]: row["definition"] for row in rows}
 
 
-async def write_snapshot(connection: Connection, id: str, definition: Mapping[str, Any], users: Sequence[str]) -> bool:
+async def write_snapshot(
+    connection: Connection, id: str, definition: Mapping[str, Any], users: Sequence[str], read_at: datetime
+) -> bool:
     """Keep who belongs to a segment now; False when it was deleted or changed meanwhile, so that nothing is kept.
 
-    What happened before HISTORY is forgotten.
+    The users were found in data that was read from `read_at` on: those who were erased since are left out. What
+    happened before HISTORY is forgotten.
     """
     async with transaction(connection) as inside:
         now = await inside.fetchval("SELECT definition FROM segments WHERE id = $1 FOR UPDATE", id)
         if now != definition:
             return False
+        await inside.execute("UPDATE segments SET due_at = now() + $2::interval WHERE id = $1", id, PERIOD)
         number = await inside.fetchval(
             "INSERT INTO segment_snapshots (segment_id, number, members)"
             " SELECT $1, coalesce(max(number), 0) + 1, $2 FROM segment_snapshots WHERE segment_id = $1"
@@ -131,7 +138,29 @@ async def write_snapshot(connection: Connection, id: str, definition: Mapping[st
             timeout=WRITE_TIMEOUT,
         )
         await _forget_old(inside, id, number)
+        await _leave_out_erased(inside, id, number, read_at)
         return True
+
+
+async def _leave_out_erased(inside: Connection, id: str, number: int, read_at: datetime) -> None:
+    """Delete the members who were erased while they were found. Erasures wait from here on until this is committed."""
+    await lock_transaction(inside, AdvisoryLock.MEMBERS)
+    since = read_at - ERASURE_TAKES
+    newest = await newest_tombstone(inside)
+    if newest is None or newest < since:
+        return
+    tag = await inside.execute(
+        f"DELETE FROM segment_members WHERE segment_id = $1 AND {ERASED_WHEN.format(hash=HASH_OF_MEMBER)} >= $2",
+        id,
+        since,
+        timeout=WRITE_TIMEOUT,
+    )
+    await inside.execute(
+        "UPDATE segment_snapshots SET members = members - $3 WHERE segment_id = $1 AND number = $2",
+        id,
+        number,
+        int(tag.rpartition(" ")[2]),
+    )
 
 
 async def _forget_old(inside: Connection, id: str, number: int) -> None:
@@ -203,7 +232,17 @@ async def members_of(
 
 
 async def erase_members(connection: Connection, users: Sequence[str]) -> int:
-    """Delete users from all segments; returns how many rows there were."""
+    """Delete users from all segments, in a transaction of the caller's; returns how many rows there were.
+
+    It deletes twice: a snapshot that is written meanwhile may hold rows that the first deletion waits for, so the lock
+    is taken after it; what that snapshot added is seen by the second one.
+    """
+    deleted = await _delete_members(connection, users)
+    await lock_transaction(connection, AdvisoryLock.MEMBERS)
+    return deleted + await _delete_members(connection, users)
+
+
+async def _delete_members(connection: Connection, users: Sequence[str]) -> int:
     tag = await connection.execute("DELETE FROM segment_members WHERE user_id = ANY($1::text[])", users)
     return int(tag.rpartition(" ")[2])
 

@@ -178,6 +178,16 @@ async def decision_about(connection: Connection, bundle: str) -> Decision | None
     return row and Decision(**row)
 
 
+async def decision_about_trained(connection: Connection, slot: str = MAIN) -> Decision | None:
+    """The newest decision about a trained model of a slot: a baseline that stands in and refreshed tables are none."""
+    row = await connection.fetchrow(
+        f"SELECT {_DECISION} FROM decisions WHERE slot = $1 AND NOT refreshed AND NOT EXISTS (SELECT FROM models"
+        " WHERE models.id = decisions.bundle AND evaluation ->> 'baseline' IS NOT NULL) ORDER BY id DESC LIMIT 1",
+        slot,
+    )
+    return row and Decision(**row)
+
+
 async def newest_decisions(connection: Connection, bundles: Sequence[str]) -> dict[str, Decision]:
     """The newest decision about each of some bundles; a bundle without one is left out."""
     rows = await connection.fetch(
@@ -271,8 +281,12 @@ async def decisions_by_ids(connection: Connection, ids: Sequence[int]) -> dict[i
 
 
 async def serving_rows(connection: Connection, bundles: Sequence[str]) -> dict[str, Serving]:
-    """The serving rows of these bundles, by bundle; those that do not serve are left out."""
-    rows = await connection.fetch(f"SELECT {_SERVING} FROM serving WHERE bundle = ANY($1::text[])", list(bundles))
+    """The serving rows of these bundles, by bundle; those that do not serve, as an anchor alone, are left out."""
+    rows = await connection.fetch(
+        f"SELECT {_SERVING} FROM serving WHERE slot = ANY($1::text[]) AND bundle = ANY($2::text[])",
+        [MAIN, FORECAST],
+        list(bundles),
+    )
     return {row["bundle"]: Serving(**row) for row in rows}
 
 

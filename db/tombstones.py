@@ -23,6 +23,7 @@ ERASED_WHEN: Final = "(SELECT erased_at FROM tombstones WHERE person = {hash})"
 HASH_OF_EVENT: Final = _HASH.format(
     name="CASE WHEN user_id IS NULL THEN 'guest:' || anonymous_id ELSE 'user:' || user_id END"
 )
+HASH_OF_MEMBER: Final = _HASH.format(name="'user:' || user_id")
 
 
 class Tombstone(NamedTuple):

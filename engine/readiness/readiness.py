@@ -15,7 +15,7 @@ from core.single_flight import SingleFlight
 from db.jobs import AFFINITY
 from db.postgres import Connection
 from db.purchase_counts import NO_PURCHASES, PurchaseCounts, purchase_counts, purchase_span
-from db.serving import Decision, Model, current_serving, list_decisions, model_by_id
+from db.serving import Decision, Model, current_serving, decision_about_trained, model_by_id
 from ml.complements import LEAST_PEOPLE as LEAST_TOGETHER
 from ml.gate import LEAST_PEOPLE, words
 from ml.splits import HOLDOUT, cut_between
@@ -97,14 +97,14 @@ async def readiness(source: Connection) -> Readiness:
     if span is not None:
         first, last = (int(moment.timestamp()) for moment in span)
         counts = await purchase_counts(source, datetime.fromtimestamp(cut_between(first, last), UTC))
-    row, decisions = await asyncio.gather(current_serving(source), list_decisions(source, 1))
+    row, decision = await asyncio.gather(current_serving(source), decision_about_trained(source))
     model = None if row is None else await model_by_id(source, row.bundle)
-    refused = decisions[0] if decisions and decisions[0].action == "REFUSED" else None
+    refused = decision if decision and decision.action == "REFUSED" else None
     return Readiness(clock.now(), counts.lines, counts.complete, judged(counts, model, refused))
 
 
 def judged(counts: PurchaseCounts, model: Model | None, refused: Decision | None) -> list[ModelReadiness]:
-    """How far each model is, by what is stored, the bundle that serves, and the newest decision if it refused one."""
+    """How far each model is, by what is stored, the bundle that serves, and the refusal of the newest trained one."""
     learned = model if model is not None and model.kind == AFFINITY and model.baseline is None else None
     learnable = _learnable(counts)
     came_back = Requirement(

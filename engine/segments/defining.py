@@ -1,6 +1,5 @@
 """Checks the definition of a segment, and saves it."""
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -67,7 +66,7 @@ def _check(wanted: Conditions) -> None:
         raise InvalidInput(f"where.rfm names each of these once: {', '.join(SEGMENTS)}.", "where.rfm")
     for name in _SPANS:
         low, high = getattr(wanted, name)
-        if not all(value is None or (math.isfinite(value) and 0 <= value <= _LARGEST) for value in (low, high)):
+        if not all(value is None or 0 <= value <= _LARGEST for value in (low, high)):
             raise InvalidInput(f"where.{name} takes numbers from 0 to {_LARGEST:.0f}.", f"where.{name}")
         if low is not None and high is not None and low > high:
             raise InvalidInput(f"where.{name}: min is above max.", f"where.{name}")

@@ -72,6 +72,7 @@ async def _place(
     of, number, since, last = read_cursor(signer, _CURSOR, after)
     if of != id:
         raise InvalidInput("after is a cursor of another segment.", "after")
-    if not await has_snapshot(connection, id, number):
+    oldest = number if since is None else max(since, 1)  # 0 is before the first one; snapshots go oldest first
+    if not await has_snapshot(connection, id, oldest):
         raise InvalidInput("after has expired: read the members from the beginning.", "after")
     return number, since, last

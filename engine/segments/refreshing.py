@@ -31,14 +31,15 @@ async def refresh_segments(pool: Pool, bundles: Path) -> int:
     due = await claim_due_segments(pool)
     if not due:
         return 0
-    log_now = as_log(await purchase_log(pool, clock.now()), {})
+    read_at = clock.now()
+    log_now = as_log(await purchase_log(pool, read_at), {})
     edges = await _serving_edges(pool, bundles)
     as_of = int(clock.now().timestamp())
     who = await asyncio.to_thread(customers, log_now, as_of)
     edges = quintiles(who.rfm) if edges is None else edges
     for id, definition in due.items():
         found = await asyncio.to_thread(members, who, Conditions.read(definition), edges)
-        if await write_snapshot(pool, id, definition, found):
+        if await write_snapshot(pool, id, definition, found, read_at):
             log.info("segment_refreshed", segment=id, members=len(found))
     return len(due)
 

@@ -6,19 +6,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.errors import InvalidInput
+from db.anchors import pin_anchor
 from db.postgres import Pool
 from db.serving import (
     Model,
     bundle_before,
     current_serving,
     decision_about,
+    decision_about_trained,
     list_decisions,
     list_models,
     model_by_id,
     promote,
+    refresh,
     refuse,
     register_model,
     roll_back,
+    serving_rows,
 )
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -112,3 +116,26 @@ async def test_the_newest_decision_about_a_bundle_is_found(pool: Pool) -> None:
     await promote(pool, "two", "better", {}, "gate")
     found = await decision_about(pool, "one")
     assert found and (found.action, found.reason) == ("REFUSED", "worse")
+
+
+async def test_an_anchor_that_serves_no_more_is_not_said_to_serve(pool: Pool) -> None:
+    await register(pool, "one", "two")
+    await promote(pool, "one", "first", {}, "ada")
+    await pin_anchor(pool, "one")
+    assert list(await serving_rows(pool, ["one", "two"])) == ["one"]
+    await promote(pool, "two", "better", {}, "ada")
+    assert list(await serving_rows(pool, ["one", "two"])) == ["two"]
+
+
+async def test_the_newest_decision_about_a_trained_model_is_of_its_slot_and_no_baseline(pool: Pool) -> None:
+    await register(pool, "one", "two")
+    await register_model(pool, Model("popular", "affinity", MONDAY, "d", {"baseline": "popularity"}, None))
+    await register_model(pool, Model("soon", "forecast", MONDAY, "d", {}, None))
+    assert await decision_about_trained(pool) is None
+    await promote(pool, "one", "first", {}, "gate")
+    await refuse(pool, "two", "too few people", {}, "gate")
+    await promote(pool, "popular", "stands in", {}, "gate")
+    await refresh(pool, "popular", "tables of today", {}, "gate")
+    await refuse(pool, "soon", "not better than recency", {}, "gate")
+    found = await decision_about_trained(pool)
+    assert found and (found.action, found.bundle, found.reason) == ("REFUSED", "two", "too few people")

@@ -51,7 +51,7 @@ async def members(gateway: Gateway) -> AsyncIterator[Caller]:
 async def segment(gateway: Gateway) -> None:
     """Five users, of whom two leave and one comes a moment later."""
     await save_segment(gateway.pool, "s", "Name", ANY, "tests")
-    await write_snapshot(gateway.pool, "s", ANY, list("abcde"))
+    await write_snapshot(gateway.pool, "s", ANY, list("abcde"), clock.now())
 
 
 def lines(answer: httpx.Response) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ async def test_pages_are_of_one_snapshot(members: Caller, gateway: Gateway, segm
     *first, end = lines(await members(first=3))
     assert first == [{"userId": id, "member": True} for id in "abc"]
     assert (end["segment"], end["snapshot"], end["asOf"][:4].isdigit()) == ("s", 1, True)
-    await write_snapshot(gateway.pool, "s", ANY, ["z"])
+    await write_snapshot(gateway.pool, "s", ANY, ["z"], clock.now())
     *rest, end = lines(await members(first=3, after=end["next"]))
     assert ([line["userId"] for line in rest], end["snapshot"], end["next"]) == (["d", "e"], 1, None)
     assert [line.get("userId") for line in lines(await members())] == ["z", None]
@@ -72,7 +72,7 @@ async def test_pages_are_of_one_snapshot(members: Caller, gateway: Gateway, segm
 
 async def test_changes_say_who_joined_and_who_left(members: Caller, gateway: Gateway, segment: None) -> None:
     since = await gateway.pool.fetchval("SELECT clock_timestamp()")
-    await write_snapshot(gateway.pool, "s", ANY, list("cdef"))
+    await write_snapshot(gateway.pool, "s", ANY, list("cdef"), clock.now())
     *changed, _ = lines(await members(changedSince=since.isoformat()))
     assert changed == [
         {"userId": "a", "member": False}, {"userId": "b", "member": False}, {"userId": "f", "member": True}
@@ -118,7 +118,7 @@ async def test_only_a_clients_token_with_the_scope_may_read(members: Caller, seg
 
 async def test_a_moment_before_the_known_changes_is_refused(members: Caller, gateway: Gateway, segment: None) -> None:
     await gateway.pool.execute("UPDATE segment_snapshots SET made_at = made_at - interval '40 days'")
-    await write_snapshot(gateway.pool, "s", ANY, ["a"])
+    await write_snapshot(gateway.pool, "s", ANY, ["a"], clock.now())
     await gateway.pool.execute("DELETE FROM segment_snapshots WHERE number = 1")
     answer = await members(changedSince=(clock.now() - timedelta(days=60)).isoformat())
     assert answer.status_code == 400

@@ -11,11 +11,14 @@ from core import clock
 from core.contract import Person, read_event
 from core.errors import InvalidInput, NotFound
 from db.deletion import delete_people
+from db.erasures import begin_erasure
 from db.events import insert_events
 from db.items import upsert_items
 from db.personal_data import personal_data_of
 from db.postgres import Pool
 from db.segments import (
+    CLAIM,
+    PERIOD,
     claim_due_segments,
     delete_segment,
     has_due_segments,
@@ -39,7 +42,7 @@ async def saved(pool: Pool, id: str = "s") -> None:
 
 
 async def found(pool: Pool, *users: str, id: str = "s") -> None:
-    assert await write_snapshot(pool, id, ANY, list(users))
+    assert await write_snapshot(pool, id, ANY, list(users), clock.now())
 
 
 async def moment_between(pool: Pool) -> datetime:
@@ -72,6 +75,7 @@ async def changes(pool: Pool, since: datetime, id: str = "s") -> dict[str, bool]
         ({"orders": {"low": 1}}, "where.orders"),
         ({"recency": {"min": -1}}, "where.recency"),
         ({"recency": {"min": float("nan")}}, "where.recency"),
+        ({"spent": {"min": 10**400}}, "where.spent"),
         ({"spent": {"min": 2, "max": 1}}, "where.spent"),
     ],
 )
@@ -107,6 +111,15 @@ async def test_a_segment_is_due_once_after_it_was_saved(pool: Pool) -> None:
     assert not await has_due_segments(pool)
     await saved(pool)
     assert await has_due_segments(pool)
+
+
+async def test_members_that_were_not_written_are_due_again_soon_and_written_ones_after_an_hour(pool: Pool) -> None:
+    await saved(pool)
+    await claim_due_segments(pool)  # then its worker is killed, or Postgres goes away
+    due_in = "SELECT due_at - clock_timestamp() FROM segments"
+    assert timedelta(0) < await pool.fetchval(due_in) <= CLAIM
+    await found(pool, "a")
+    assert CLAIM < await pool.fetchval(due_in) <= PERIOD
 
 
 async def test_a_reading_is_of_one_snapshot_whatever_is_found_meanwhile(pool: Pool) -> None:
@@ -181,8 +194,8 @@ async def test_a_cursor_of_another_segment_and_an_unknown_segment_are_refused(po
 
 async def test_a_segment_that_changed_or_went_keeps_nothing_of_the_old_definition(pool: Pool) -> None:
     await saved(pool)
-    assert not await write_snapshot(pool, "s", {"orders": {"min": 9}}, ["a"])
-    assert not await write_snapshot(pool, "gone", ANY, ["a"])
+    assert not await write_snapshot(pool, "s", {"orders": {"min": 9}}, ["a"], clock.now())
+    assert not await write_snapshot(pool, "gone", ANY, ["a"], clock.now())
     page = await read_members(pool, SIGNER, "s")
     assert (page.snapshot, ids(page)) == (None, [])
 
@@ -203,6 +216,46 @@ async def test_an_erased_user_is_in_no_segment_and_an_export_names_them(pool: Po
     await delete_people(pool, [Person("user", "anna")])
     assert ids(await read_members(pool, SIGNER, "s")) == ["bert"]
     assert (await personal_data_of(pool, "anna"))["segments"] == []
+
+
+async def test_who_was_erased_while_members_were_found_is_left_out(pool: Pool) -> None:
+    await saved(pool)
+    await found(pool, "anna", "bert")
+    read_at = clock.now()
+    await begin_erasure(pool, "anna", "tests", clock.now())
+    assert await write_snapshot(pool, "s", ANY, ["anna", "bert", "cid"], read_at)
+    page = await read_members(pool, SIGNER, "s")
+    assert (ids(page), page.segment.members) == (["bert", "cid"], 2)
+    later = clock.now() + timedelta(hours=1)
+    assert await write_snapshot(pool, "s", ANY, ["anna", "bert"], later)  # she came back, and bought again
+    assert ids(await read_members(pool, SIGNER, "s")) == ["anna", "bert"]
+
+
+async def test_an_erasure_and_a_snapshot_at_once_keep_nothing_of_the_erased(pool: Pool) -> None:
+    await saved(pool)
+    people = [f"u{at}" for at in range(40)]
+    await found(pool, *people)
+    for erased in people[:10]:
+        read_at = clock.now()
+        written, _ = await asyncio.gather(
+            write_snapshot(pool, "s", ANY, people[::2] if erased in people[::4] else people, read_at),
+            begin_erasure(pool, erased, "tests", clock.now()),
+        )
+        assert written
+    kept = await pool.fetchval("SELECT count(*) FROM segment_members WHERE user_id = ANY($1)", people[:10])
+    assert kept == 0
+
+
+async def test_changes_since_a_snapshot_that_is_forgotten_between_two_pages_are_refused(pool: Pool) -> None:
+    await saved(pool)
+    await found(pool, "a", "b")
+    since = await moment_between(pool)
+    await found(pool, "c", "d")
+    page = await read_members(pool, SIGNER, "s", first=1, changed_since=since)
+    await pool.execute("UPDATE segment_snapshots SET made_at = made_at - interval '31 days'")
+    await found(pool, "c")
+    with pytest.raises(InvalidInput, match="expired"):
+        await read_members(pool, SIGNER, "s", after=page.next)
 
 
 async def test_members_are_found_from_the_purchases(pool: Pool, tmp_path: Path) -> None:

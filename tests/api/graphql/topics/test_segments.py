@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from api.gateway import Gateway
+from core import clock
 from db.segments import write_snapshot
 from tests.fixtures.gateway import Ask
 
@@ -30,7 +31,7 @@ async def test_a_segment_is_saved_read_and_deleted(ask: Ask, gateway: Gateway) -
     }  # fmt: skip
     assert await save(ask) == {"segment": wanted, "userErrors": []}
     document = {"rfm": ["LOYAL", "CHAMPION"], "orders": {"min": 3.0}}
-    await write_snapshot(gateway.pool, "loyal", document, ["anna", "bert"])
+    await write_snapshot(gateway.pool, "loyal", document, ["anna", "bert"], clock.now())
     answer = await ask(
         f'{{ segments {{ {FIELDS} }} segment(id: "loyal") {{ members }} none: segment(id: "x") {{ id }} }}'
     )
