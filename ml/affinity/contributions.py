@@ -1,14 +1,11 @@
 """What each group of features adds to the network's logit of one pair, against another pair of the same person.
 
-The method is that of Shapley values over groups, computed exactly over all coalitions: a coalition has the features of
-the pair for its groups, and those of the other pair for the rest. Lundberg and Lee, "A Unified Approach to Interpreting
-Model Predictions", 2017. The values add up to the difference of the two logits.
+The method is that of Shapley values over groups (`ml.shapley`): a coalition has the features of the pair for its
+groups, and those of the other pair for the rest. The values add up to the difference of the two logits.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
-from itertools import combinations
-from math import comb
 from typing import Final
 
 import numpy as np
@@ -19,6 +16,7 @@ from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES, OWN, PERSON
 from ml.affinity.sources import SOURCES
 from ml.columns import Columns
+from ml.shapley import coalitions, shapley_values
 from ml.universe import COLUMNS
 
 _TIMING: Final = frozenset(
@@ -78,18 +76,8 @@ def contributions(
     """
     of = np.array([GROUPS.index(group_of(name)) for name in columns])
     present = [at for at in range(len(GROUPS)) if not np.array_equal(features[of == at], other[of == at])]
-    count = len(present)
-    members = np.zeros((2**count, len(GROUPS)), np.bool_)  # (coalitions, groups)
-    for bit, at in enumerate(present):
-        members[:, at] = np.arange(2**count) >> bit & 1
+    joined = coalitions(len(present))
+    members = np.zeros((len(joined), len(GROUPS)), np.bool_)  # (coalitions, groups)
+    members[:, present] = joined
     logits = network.logits(np.where(members[:, of], features, other)).astype(np.float64)  # (coalitions,)
-    found = {}
-    for bit, at in enumerate(present):
-        rest = [1 << one for one in range(count) if one != bit]
-        gains = (
-            (logits[with_out | 1 << bit] - logits[with_out]) / (count * comb(count - 1, size))
-            for size in range(count)
-            for with_out in map(sum, combinations(rest, size))
-        )
-        found[GROUPS[at]] = float(sum(gains))
-    return found
+    return {GROUPS[at]: value for at, value in zip(present, shapley_values(logits).tolist(), strict=True)}
