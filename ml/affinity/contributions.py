@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ml.affinity.habit_features import HABIT
 from ml.affinity.network import Network
-from ml.affinity.pair_features import FEATURES, OWN, PERSON
+from ml.affinity.pair_features import CATEGORY, FEATURES, OWN, PERSON
 from ml.affinity.sources import SOURCES
 from ml.columns import Columns
 from ml.shapley import coalitions, shapley_values
@@ -22,7 +22,6 @@ from ml.universe import COLUMNS
 _TIMING: Final = frozenset(
     {"recency", "since", "own_gap", "due", "age", "fresh", "waited", "lateness", "overdue"}
 )  # of OWN and HABIT: when the person bought it, against when they usually do
-_SOURCES: Final = {"near": "SIMILAR_ITEMS", "next": "NEXT_ITEMS", "sequence": "SEQUENCE"}
 
 
 class FeatureGroup(StrEnum):
@@ -33,23 +32,26 @@ class FeatureGroup(StrEnum):
     SIMILAR_ITEMS = "SIMILAR_ITEMS"
     NEXT_ITEMS = "NEXT_ITEMS"
     SEQUENCE = "SEQUENCE"
+    CATEGORY = "CATEGORY"
     ITEM = "ITEM"
     PERSON = "PERSON"
     OTHER = "OTHER"
 
 
 GROUPS: Final = tuple(FeatureGroup)
-
-
-def source_words(source: str) -> str:
-    """The public name of a source of evidence; OTHER for one without."""
-    return _SOURCES.get(source, "OTHER")
+_OF_SOURCE: Final = {  # by the names of SOURCES
+    "near": FeatureGroup.SIMILAR_ITEMS,
+    "ease": FeatureGroup.SIMILAR_ITEMS,
+    "next": FeatureGroup.NEXT_ITEMS,
+    "then": FeatureGroup.NEXT_ITEMS,
+    "sequence": FeatureGroup.SEQUENCE,
+}
 
 
 def group_of(feature: str) -> FeatureGroup:
     """The group of a feature; OTHER for one that nobody has put into a group.
 
-    >>> [group_of(name).value for name in ("lines", "overdue", "near", "price")]
+    >>> [group_of(name).value for name in ("lines", "overdue", "ease_relative", "price")]
     ['OWN_PURCHASES', 'TIMING', 'SIMILAR_ITEMS', 'ITEM']
     """
     if feature in _TIMING:
@@ -60,8 +62,10 @@ def group_of(feature: str) -> FeatureGroup:
         return FeatureGroup.PERSON
     if feature in (*OWN, *HABIT):
         return FeatureGroup.OWN_PURCHASES
-    source = next((name for name in SOURCES if feature == name or feature.startswith(f"{name}_")), "")
-    return FeatureGroup(source_words(source))
+    if feature in CATEGORY:
+        return FeatureGroup.CATEGORY
+    source = next((name for name in SOURCES if feature in (name, f"{name}_relative")), "")
+    return _OF_SOURCE.get(source, FeatureGroup.OTHER)
 
 
 def contributions(
@@ -72,7 +76,7 @@ def contributions(
 ) -> Mapping[FeatureGroup, float]:
     """What each group adds to logit(features) - logit(other), by GROUPS; groups without a difference are left out.
 
-    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 256 runs over one pair.
+    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 512 runs over one pair.
     """
     of = np.array([GROUPS.index(group_of(name)) for name in columns])
     present = [at for at in range(len(GROUPS)) if not np.array_equal(features[of == at], other[of == at])]
