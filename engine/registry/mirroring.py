@@ -18,9 +18,9 @@ from db.jobs import AFFINITY
 from db.mlflow_mirror import MOST, note_behind, note_mirrored, note_version
 from db.postgres import Pool, connect_pool
 from db.serving import Decision, Model, bundle_before, current_serving, list_models, models_by_ids, newest_decisions
-from engine.models.differences import flattened
-from engine.models.gates import Gate, gates_of
 from engine.registry.mlflow_client import Registry
+from engine.reports.differences import flattened
+from engine.reports.gates import Gate, gates_of
 from engine.reports.models import report_of_model
 
 log = structlog.get_logger()
