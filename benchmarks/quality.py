@@ -11,11 +11,12 @@ METRICS = ("ndcg_at_10", "recall_at_10", "hit_rate_at_10", "mrr", "coverage_at_1
 
 def trained_figures(log: Log, cut: int, seed: int, seconds_idle: int) -> dict[str, Figure]:
     """Train on the orders before the cut (seconds), then foretell each person's first order after it."""
-    from ml.affinity.training import TrainingConfig, train
+    from ml.affinity.config import TrainingConfig
+    from ml.affinity.training import train
 
-    began, busy = time.monotonic(), _cpu_seconds()
+    began, busy = time.monotonic(), cpu_seconds()
     trained = train(log, cut, lambda stage, done, of: None, TrainingConfig(seed=seed))
-    seconds, cpu = time.monotonic() - began, _cpu_seconds() - busy
+    seconds, cpu = time.monotonic() - began, cpu_seconds() - busy
     evaluation = trained.evaluation
     candidate, methods = evaluation.candidate, evaluation.methods
     figures = {
@@ -43,6 +44,7 @@ def trained_figures(log: Log, cut: int, seed: int, seconds_idle: int) -> dict[st
     }
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """The CPU seconds of this process so far, of all its threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime

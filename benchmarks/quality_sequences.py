@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure
+from benchmarks.quality import cpu_seconds
 
 VALIDATED = 6_000  # people that the weight of the rules is chosen on
 
@@ -34,7 +35,7 @@ def next_item_figures(
     from ml.sequence.rule_counting import line_rules
     from ml.sequence.training import train_sequence
 
-    began, busy = time.monotonic(), _cpu_seconds()
+    began, busy = time.monotonic(), cpu_seconds()
     learned = [rows[:-2] if own else rows[:-1] for rows, own in zip(histories, validated, strict=True)]
     known = Histories(np.concatenate(learned), np.append(0, np.cumsum([len(rows) for rows in learned])))
     tuned = np.random.default_rng(seed).permutation(np.flatnonzero(validated))[:VALIDATED].tolist()
@@ -42,7 +43,7 @@ def next_item_figures(
         known, items, attributes, [histories[at][:-2] for at in tuned], [histories[at][-2:-1] for at in tuned], False
     )
     trained = train_sequence(lesson, lambda done, of: None, seed)
-    seconds, cpu = time.monotonic() - began, _cpu_seconds() - busy
+    seconds, cpu = time.monotonic() - began, cpu_seconds() - busy
     blend, rules = trained.blend, line_rules(known, items)
     methods: dict[str, Callable[[Rows], NDArray[np.floating]]] = {
         "blend": blend.scores,
@@ -91,8 +92,3 @@ def next_item_figures(
         "parity": Figure(trained.parity, "", reference="export against Keras, 300 histories; at most 1e-4"),
         "serve_ms": Figure(spent * 1e3, "ms", reference="the scores of all items for one person; at most 1"),
     }
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime

@@ -24,6 +24,11 @@ async def note_mirrored(connection: Connection, generation: int | None) -> None:
     )
 
 
+async def note_behind(connection: Connection) -> None:
+    """MLflow was away: it mirrors nothing yet, unless it did before. From here on it is kept up."""
+    await connection.execute("INSERT INTO mlflow_mirror (generation) VALUES (NULL) ON CONFLICT (one) DO NOTHING")
+
+
 async def claim_mirroring(connection: Connection) -> bool:
     """Whether MLflow is behind, a trainer mirrored before, and none was asked to for ASK_AGAIN_AFTER."""
     claimed = await connection.fetchval(

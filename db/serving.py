@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from core.errors import InvalidInput
+from db.jobs import FORECAST
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
-MAIN, FORECAST = "main", "forecast"  # the rows of `serving` that gateways follow
+MAIN_SLOT, FORECAST_SLOT = "main", "forecast"  # the rows of `serving` that gateways follow
 Action = Literal["PROMOTED", "REFUSED", "ROLLED_BACK", "REFRESHED"]
 
 _MODEL = "id, kind, created_at, digest, evaluation, registry_version, training, pruned_at, refreshed_from"
@@ -70,7 +71,7 @@ class Decision:
 
 def slot_of(kind: str) -> str:
     """The slot in which models of a kind serve."""
-    return FORECAST if kind == "forecast" else MAIN
+    return FORECAST_SLOT if kind == FORECAST else MAIN_SLOT
 
 
 async def register_model(connection: Connection, model: Model) -> None:
@@ -134,7 +135,7 @@ async def refresh(
     return await promote(connection, bundle, reason, evidence, decided_by, action="REFRESHED")
 
 
-async def bundle_before(connection: Connection, slot: str = MAIN) -> str | None:
+async def bundle_before(connection: Connection, slot: str = MAIN_SLOT) -> str | None:
     """The bundle that served before the current model of a slot was promoted; None when there was none.
 
     A bundle with refreshed tables is the same model as the one before: a rollback does not lead to older tables.
@@ -202,7 +203,7 @@ async def gate_decisions(connection: Connection, bundles: Sequence[str]) -> dict
     rows = await connection.fetch(
         f"SELECT DISTINCT ON (bundle) {_DECISION} FROM decisions WHERE slot = $1 AND bundle = ANY($2)"
         " AND evidence ? 'job' AND action IN ('PROMOTED', 'REFUSED') ORDER BY bundle, id",
-        MAIN,
+        MAIN_SLOT,
         list(bundles),
     )
     return {row["bundle"]: Decision(**row) for row in rows}
@@ -219,7 +220,7 @@ async def prunable_bundles(connection: Connection, keep: int, served_since: date
     Those that are not among the newest `keep` of their kind, do not serve, are not what a rollback leads to, and have
     not served since then; tables that were refreshed again do not count as having served.
     """
-    before = [await bundle_before(connection, slot) for slot in (MAIN, FORECAST)]
+    before = [await bundle_before(connection, slot) for slot in (MAIN_SLOT, FORECAST_SLOT)]
     rows = await connection.fetch(
         """
         SELECT id FROM models
@@ -256,7 +257,7 @@ async def registered(connection: Connection, bundles: Sequence[str]) -> set[str]
     return {row["id"] for row in rows}
 
 
-async def current_serving(connection: Connection, slot: str = MAIN) -> Serving | None:
+async def current_serving(connection: Connection, slot: str = MAIN_SLOT) -> Serving | None:
     """The bundle that serves in a slot now; None before the first promotion."""
     row = await connection.fetchrow(f"SELECT {_SERVING} FROM serving WHERE slot = $1", slot)
     return row and Serving(**row)
@@ -333,7 +334,7 @@ async def _lock(connection: Connection, bundle: str) -> str:
 
 
 async def _one_decision_at_a_time(connection: Connection) -> None:
-    await lock_transaction(connection, AdvisoryLock.DECISIONS, MAIN)  # a slot may have no row to lock yet
+    await lock_transaction(connection, AdvisoryLock.DECISIONS, MAIN_SLOT)  # a slot may have no row to lock yet
 
 
 async def _record(connection: Connection, *values: Any) -> None:

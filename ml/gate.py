@@ -51,8 +51,8 @@ def verdict(evaluation: Evaluation, *, same_as: str | None = None) -> Verdict:
     The mean difference of NDCG@10 to each baseline must be above zero with its whole 95 % interval, over at least
     LEAST_PEOPLE people; at most MOST_TIED of the scores at the top of a list may be equal to another one there; and the
     lower 95 % bound of the paired difference to each rival, a version that served before, must be above -MOST_BEHIND of
-    that version's NDCG@10. `same_as` is a version that serves and was trained to the same weights and tables: to
-    promote it again would change nothing. The export was already proved to rank like the trained network.
+    that version's NDCG@10. `same_as` is the id of what serves, where that learned the same: to promote it again
+    would change nothing. The export was already proved to rank like the trained network.
     """
     checks = tuple(_checks(evaluation, same_as))
     failed = [check for check in checks if not check.passed]

@@ -18,8 +18,6 @@ from api.graphql.types.permissions import check_permissions
 from engine.viewer import Viewer
 from tests.odd_answers import SCHEMA
 
-AWAITABLES: Any = {"is_awaitable": optimized_is_awaitable}
-
 
 @dataclass
 class Asked:

@@ -13,20 +13,18 @@ import structlog
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.errors import REFUSALS, RequestRefused, refusal_answer, refusal_of
+from api.errors import REFUSALS, RequestRefused, refusal_of
 from api.graphql.filter_text import read_filter_text
 from api.http.disconnects import Disconnected, while_connected
 from api.http.endpoint import (
     Header,
     MethodRefused,
-    TokenRefused,
     read_headers,
     receive_body,
-    refusal_headers,
-    send_answer,
 )
 from api.http.json_body import count_containers
-from api.limits.limits import admit, meter_of
+from api.limits.limits import meter_of
+from api.routes.callers import admit_client, send_refusal
 from api.routes.elements import JSON, unpack
 from core.bulkhead import Bulkhead, CallerBulkheads
 from core.errors import InvalidInput, Overloaded, RateLimited
@@ -45,7 +43,6 @@ SEND_TIMEOUT: Final = 30.0  # seconds that a caller may take to read on
 TIMEOUT: Final = 600.0  # seconds of one answer
 LONGEST_PAUSE: Final = 0.05  # seconds after a list
 _LINES: Final = b"application/x-ndjson; charset=utf-8"
-_REFUSED: Final = b"application/json; charset=utf-8"
 _PARAMETERS: Final = frozenset({"placement", "first", "market", "filter"})
 
 
@@ -72,19 +69,14 @@ class BatchEndpoint:
         except TimeoutError:  # the answer has begun: without its end, the caller knows that it is incomplete
             log.warning("batch_not_finished")
         except InvalidInput as error:
-            await _refuse(send, RequestRefused("BAD_USER_INPUT", str(error)))
+            await send_refusal(send, RequestRefused("BAD_USER_INPUT", str(error)))
         except REFUSALS as error:
-            await _refuse(send, refusal_of(error))
+            await send_refusal(send, refusal_of(error))
 
     async def _read(self, scope: Scope, receive: Receive) -> tuple[Viewer, list[str], BatchRequest]:
         if scope["method"] != "POST":
             raise MethodRefused("POST", "Use POST.")
-        viewer = await admit(scope)
-        if SCOPE not in viewer.scopes:
-            detail = f', error="insufficient_scope", scope="{SCOPE}"'.encode()
-            raise TokenRefused(detail, f"The token needs the scope {SCOPE}.", code="FORBIDDEN", status=403)
-        if viewer.person is not None:
-            raise RequestRefused("FORBIDDEN", "This needs a client's own token.", 403)
+        viewer = await admit_client(scope, SCOPE)
         request = _request(scope["query_string"])
         kind, body = unpack(read_headers(scope), await receive_body(receive), self._max_body)
         ids = _read_ids(kind, body)
@@ -176,11 +168,6 @@ def _loaded(text: bytes) -> Any:
 def _check_count(count: int) -> None:
     if count > MAX_IDS:
         raise RequestRefused("PAYLOAD_TOO_LARGE", f"A batch may have at most {MAX_IDS:,} ids.", 413)
-
-
-async def _refuse(send: Send, refusal: RequestRefused) -> None:
-    body = orjson.dumps(refusal_answer(refusal))
-    await send_answer(send, refusal.status, _REFUSED, body, refusal_headers(refusal))
 
 
 def _busy() -> Overloaded:

@@ -15,13 +15,13 @@ from api.gateway import Gateway
 from api.http.endpoint import (
     Header,
     MethodRefused,
-    TokenRefused,
     read_headers,
     receive_body,
     refusal_headers,
     send_answer,
 )
 from api.limits.limits import admit, meter_of
+from api.routes.callers import require_scope
 from api.routes.elements import Element, read_elements, unpack
 from core.errors import StoreUnavailable
 from engine.catalogue.upserts import store_items, store_users
@@ -59,7 +59,7 @@ class BulkEndpoint:
         if scope["method"] != "POST":
             raise MethodRefused("POST", "Use POST.")
         viewer = await admit(scope)
-        self._check(viewer)
+        require_scope(viewer, self.scope)
         only = _read_only(scope["query_string"])
         gateway: Gateway = scope["state"]["gateway"]
         packed = await receive_body(receive)
@@ -69,11 +69,6 @@ class BulkEndpoint:
             elements = read_elements(kind, body)
             await meter_of(scope).take(max(1, len(elements)))
             return _answer_of(await self._store(gateway, viewer, elements), only)
-
-    def _check(self, viewer: Viewer) -> None:
-        if self.scope not in viewer.scopes:
-            detail = f', error="insufficient_scope", scope="{self.scope}"'.encode()
-            raise TokenRefused(detail, f"The token needs the scope {self.scope}.", code="FORBIDDEN", status=403)
 
     async def _store(self, gateway: Gateway, viewer: Viewer, elements: Sequence[Element | Result]) -> list[Result]:
         """The result of each element. An element that could not be read is a result already."""

@@ -11,9 +11,10 @@ import structlog
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api.errors import REFUSALS, RequestRefused, refusal_answer, refusal_of
-from api.http.endpoint import MethodRefused, TokenRefused, refusal_headers, send_answer
-from api.limits.limits import admit, meter_of
+from api.errors import REFUSALS, RequestRefused, refusal_of
+from api.http.endpoint import MethodRefused, send_answer
+from api.limits.limits import meter_of
+from api.routes.callers import admit_client, send_refusal
 from core.errors import InvalidInput, NotFound, StoreUnavailable
 from core.moments import read_moment
 from core.stores import log_unavailable
@@ -27,7 +28,6 @@ LINES_OF_UNIT: Final = 100  # that take one unit of the caller's limits
 MAX_PARAMETERS: Final = 50  # of one query string
 LONGEST_FIRST: Final = 5  # digits
 _LINES: Final = b"application/x-ndjson; charset=utf-8"
-_REFUSED: Final = b"application/json; charset=utf-8"
 _PARAMETERS: Final = frozenset({"first", "after", "changedSince"})
 
 
@@ -42,28 +42,23 @@ class MembersEndpoint:
         try:
             await send_answer(send, 200, _LINES, _lines(await self._page(scope)), [])
         except InvalidInput as error:
-            await _refuse(send, RequestRefused("BAD_USER_INPUT", str(error)))
+            await send_refusal(send, RequestRefused("BAD_USER_INPUT", str(error)))
         except NotFound as error:
-            await _refuse(send, RequestRefused("NOT_FOUND", str(error), 404))
+            await send_refusal(send, RequestRefused("NOT_FOUND", str(error), 404))
         except REFUSALS as error:
-            await _refuse(send, refusal_of(error))
+            await send_refusal(send, refusal_of(error))
         except (StoreUnavailable, TimeoutError) as error:
             if isinstance(error, StoreUnavailable):
                 log_unavailable(error, doing="read the members of a segment")
                 refusal = RequestRefused("SERVICE_UNAVAILABLE", "A store does not answer: send this again.", 503)
             else:
                 refusal = RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504)
-            await _refuse(send, refusal)
+            await send_refusal(send, refusal)
 
     async def _page(self, scope: Scope) -> MembersPage:
         if scope["method"] != "GET":
             raise MethodRefused("GET", "Use GET.")
-        viewer = await admit(scope)
-        if SCOPE not in viewer.scopes:
-            detail = f', error="insufficient_scope", scope="{SCOPE}"'.encode()
-            raise TokenRefused(detail, f"The token needs the scope {SCOPE}.", code="FORBIDDEN", status=403)
-        if viewer.person is not None:
-            raise RequestRefused("FORBIDDEN", "This needs a client's own token.", 403)
+        viewer = await admit_client(scope, SCOPE)
         given = _parameters(scope["query_string"])
         first, gateway = _first(given), scope["state"]["gateway"]
         await meter_of(scope).take(max(1, ceil(first / LINES_OF_UNIT)))
@@ -113,11 +108,6 @@ def _moment(given: dict[str, str]) -> datetime | None:
         return read_moment(given["changedSince"])
     except ValueError as error:
         raise InvalidInput(f"changedSince {error}.", "changedSince") from None
-
-
-async def _refuse(send: Send, refusal: RequestRefused) -> None:
-    body = orjson.dumps(refusal_answer(refusal))
-    await send_answer(send, refusal.status, _REFUSED, body, refusal_headers(refusal))
 
 
 def routes(timeout: float) -> list[Route]:

@@ -22,7 +22,10 @@ def evaluate(
         str | None, typer.Option(metavar="ID,ID", help="Versions of `penchant models list`; by default what serves.")
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Baselines; by default all but xgboost and lightgbm.")
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME", help="Baselines; by default all but sequence_net, which is slow, xgboost and lightgbm."
+        ),
     ] = None,
     cut: Annotated[
         str | None,

@@ -25,8 +25,8 @@ def forecast(
 ) -> None:
     """Show whether a person may leave, why, and when they order next.
 
-    The running gateway is asked: the client's secret comes from PENCHANT_CLIENT_SECRET or the file of the stack in this
-    folder.
+    The client needs the scope profiles:read. Its secret comes from PENCHANT_CLIENT_SECRET or the file of the stack in
+    this folder.
     """
     query = GUEST_QUERY if guest else USER_QUERY
     person = running_gateway(client, url).query(query, {"id": user, "within": f"P{within}D"})["person"]

@@ -61,7 +61,7 @@ def show(id: Id, as_json: AsJson = False) -> None:
 @app.command()
 def watch(
     id: Annotated[
-        int | None, typer.Argument(metavar="[ID]", min=1, max=LARGEST, help="The job; by default the oldest active.")
+        int | None, typer.Argument(metavar="ID", min=1, max=LARGEST, help="The job; by default the oldest active.")
     ] = None,
 ) -> None:
     """Follow a job until it ends. Ctrl-C ends the watching, not the job."""

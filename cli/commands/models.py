@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from db.postgres import Pool
     from db.serving import Decision, Model, Serving
-    from engine.models.gates import Gate
+    from engine.reports.gates import Gate
 
 MOST = 100
 OPERATOR = "penchant models"
@@ -61,7 +61,7 @@ def show(
 ) -> None:
     """Show one model: why it was promoted or refused, its metrics, and the data, code and settings that made it."""
     from db.serving import newest_decisions, serving_rows
-    from engine.models.gates import gates_of
+    from engine.reports.gates import gates_of
     from engine.reports.models import report_of_model
 
     async def read(pool: "Pool") -> "tuple[dict[str, Any], Gate | None, str]":
@@ -93,7 +93,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare two models: the settings, data and code that made them, and their metrics side by side."""
-    from engine.models.differences import differences
+    from engine.reports.differences import differences
 
     async def read(pool: "Pool") -> dict[str, Any]:
         return differences(await _model(pool, first), await _model(pool, second))

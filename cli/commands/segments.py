@@ -98,7 +98,7 @@ def refresh(
     if as_json:
         print_json_line({"refreshed": count})
     else:
-        typer.echo(f"{count} segments were due, and their members are found.")
+        typer.echo(f"Segments whose members were found: {count}.")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from engine.reports.pages import FORECASTS, cell, words
+from engine.reports.pages import FORECAST_METRICS, cell, words
 
 PLAIN_WIDTH = 160  # where standard output is no terminal
 
@@ -21,7 +21,7 @@ def print_tables(document: dict[str, Any]) -> None:
         console.print(_slices(lists))
     if forecasts:
         title = f"Who of {forecasts['people']:,} people orders again ({forecasts['share']:.0%} did); {span}"
-        console.print(_table(title, forecasts["methods"], FORECASTS))
+        console.print(_table(title, forecasts["methods"], FORECAST_METRICS))
     for version, others in lists.get("ahead", {}).items():
         behind = [words(name) for name, ahead in others.items() if not ahead["low"] > 0]
         verdict = f"not beyond chance ahead of {', '.join(behind)}" if behind else "ahead of every baseline here"

@@ -8,7 +8,7 @@ import structlog
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db.postgres import Pool
-from db.serving import FORECAST, Serving, current_serving
+from db.serving import FORECAST_SLOT, Serving, current_serving
 from ml.bundle import BundleRefused
 from ml.hazard.model import ForecastModel
 
@@ -28,7 +28,7 @@ class ServingForecast:
 
     async def load(self) -> None:
         """Follow the serving row once."""
-        row = await current_serving(self._pool, FORECAST)
+        row = await current_serving(self._pool, FORECAST_SLOT)
         if row is None or row.generation == self._generation:
             return
         now = asyncio.get_running_loop().time()

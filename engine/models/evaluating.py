@@ -11,7 +11,7 @@ from core.contract import check_id
 from core.errors import InvalidInput
 from db.items import last_categories
 from db.postgres import Pool
-from db.serving import FORECAST, current_serving, model_by_id
+from db.serving import FORECAST_SLOT, current_serving, model_by_id
 from engine.models.learnable import check_learnable
 from engine.models.training import as_log, stored_purchases
 from ml.affinity.methods import ranker_method
@@ -96,7 +96,7 @@ async def _versions(pool: Pool, bundles: Path, ids: Sequence[str] | None) -> lis
 
 async def _forecast(pool: Pool, bundles: Path) -> ForecastModel | None:
     """The forecast that serves, if it can be opened."""
-    row = await current_serving(pool, FORECAST)
+    row = await current_serving(pool, FORECAST_SLOT)
     if row is None:
         return None
     try:

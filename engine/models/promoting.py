@@ -11,7 +11,7 @@ from core.contract import check_id, check_reason
 from core.errors import InvalidInput
 from db.anchors import pin_anchor
 from db.cache import hint_serving
-from db.jobs import AFFINITY, REFRESH, Job, finish_job, request_once
+from db.jobs import AFFINITY, FORECAST, REFRESH, Job, finish_job, request_once
 from db.postgres import Connection, transaction
 from db.serving import (
     Model,
@@ -29,7 +29,7 @@ from db.serving import (
 from ml.affinity.model import AffinityModel
 from ml.bundle import BundleRefused
 from ml.gate import Verdict
-from ml.hazard import model as forecast
+from ml.hazard.model import ForecastModel
 
 
 class GateRefused(InvalidInput):
@@ -142,7 +142,7 @@ async def _refusal(pool: Connection, id: str) -> str | None:
 
 
 async def _check(bundles: Path, id: str, kind: str) -> None:
-    opened = forecast.ForecastModel.open if kind == forecast.KIND else AffinityModel.open
+    opened = ForecastModel.open if kind == FORECAST else AffinityModel.open
     try:
         await asyncio.to_thread(opened, bundles / id)
     except BundleRefused as error:

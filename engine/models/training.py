@@ -178,10 +178,8 @@ async def _learn(
     report("reading the purchases", 1, 1)
 
     def learn() -> Trained:
-        compared = rivals.compared()
-        return trainer_for(kind)(
-            bought, second, report, rivals=compared
-        )  # imports TensorFlow, so only inside a training
+        train = trainer_for(kind)  # imports TensorFlow, so only inside a training
+        return train(bought, second, report, rivals=rivals.compared())
 
     return await in_own_thread(learn), warning
 

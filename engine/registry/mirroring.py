@@ -15,12 +15,12 @@ import structlog
 from core.errors import StoreUnavailable
 from core.settings import Stores
 from db.jobs import AFFINITY
-from db.mlflow_mirror import MOST, note_mirrored, note_version
+from db.mlflow_mirror import MOST, note_behind, note_mirrored, note_version
 from db.postgres import Pool, connect_pool
 from db.serving import Decision, Model, bundle_before, current_serving, list_models, models_by_ids, newest_decisions
-from engine.models.differences import flattened
-from engine.models.gates import Gate, gates_of
 from engine.registry.mlflow_client import Registry
+from engine.reports.differences import flattened
+from engine.reports.gates import Gate, gates_of
 from engine.reports.models import report_of_model
 
 log = structlog.get_logger()
@@ -65,8 +65,7 @@ async def _mirror_all(pool: Pool, stores: Stores, url: str) -> str | None:
     try:
         versions = await asyncio.to_thread(_mirror, url, stores.mlflow_artifacts, known, stores.bundles.resolve())
     except Exception as error:  # of MLflow, its database driver, the storage or the network
-        if await pool.fetchval("SELECT NOT EXISTS (SELECT FROM mlflow_mirror)"):
-            await note_mirrored(pool, None)
+        await note_behind(pool)
         return type(error).__name__
     for model in known.models:
         if model.registry_version != versions[model.id]:

@@ -1,1 +1,1 @@
-"""Reports of models for people: HTML files with tables and plots, which load nothing."""
+"""What is shown of models to people: what the gate said, differences, and HTML files that load nothing."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.reports.pages import FORECASTS, bounds, calibration, cell, page, table, words
+from engine.reports.pages import FORECAST_METRICS, bounds, calibration, cell, page, table, words
 from engine.reports.plots import Series, bars, lines
 
 
@@ -61,9 +61,11 @@ def _forecasts(forecasts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not forecasts:
         return
     methods = forecasts["methods"]
-    rows = [[words(name), *(cell(scores.get(metric)) for metric in FORECASTS)] for name, scores in methods.items()]
+    rows = [
+        [words(name), *(cell(scores.get(metric)) for metric in FORECAST_METRICS)] for name, scores in methods.items()
+    ]
     about = f"<p>{forecasts['share']:.1%} of {forecasts['people']:,} people ordered in {forecasts['days']} days.</p>"
-    yield "Who orders again", about + table(["", *map(words, FORECASTS)], rows)
+    yield "Who orders again", about + table(["", *map(words, FORECAST_METRICS)], rows)
     points = [(words(name), [(p, came) for p, came, _ in scores["calibration"]]) for name, scores in methods.items()]
     yield "Calibration", calibration(points)
     found = [(words(name), [(0.0, 0.0), *map(tuple, scores["gains"])]) for name, scores in methods.items()]

@@ -5,9 +5,10 @@ from html import escape
 from typing import Any
 
 from db.serving import Model
-from engine.models.gates import Check, Gate
+from engine.reports.gates import Gate
 from engine.reports.pages import bounds, calibration, cell, page, table, words
 from engine.reports.plots import bars
+from ml.gate import Check
 
 
 def report_of_model(model: Model, gate: Gate | None) -> str:

@@ -5,7 +5,7 @@ from html import escape
 
 from engine.reports.plots import Series, lines
 
-FORECASTS = ("auc", "average_precision", "brier", "mae_orders")
+FORECAST_METRICS = ("auc", "average_precision", "brier", "mae_orders")
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;font-size:13px}td,th{padding:.25rem .6rem;text-align:left}"

@@ -1,14 +1,11 @@
 """What each group of features adds to the network's logit of one pair, against another pair of the same person.
 
-The method is that of Shapley values over groups, computed exactly over all coalitions: a coalition has the features of
-the pair for its groups, and those of the other pair for the rest. Lundberg and Lee, "A Unified Approach to Interpreting
-Model Predictions", 2017. The values add up to the difference of the two logits.
+The method is that of Shapley values over groups (`ml.shapley`): a coalition has the features of the pair for its
+groups, and those of the other pair for the rest. The values add up to the difference of the two logits.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
-from itertools import combinations
-from math import comb
 from typing import Final
 
 import numpy as np
@@ -16,15 +13,15 @@ from numpy.typing import NDArray
 
 from ml.affinity.habit_features import HABIT
 from ml.affinity.network import Network
-from ml.affinity.pair_features import FEATURES, OWN, PERSON
+from ml.affinity.pair_features import CATEGORY, FEATURES, OWN, PERSON
 from ml.affinity.sources import SOURCES
 from ml.columns import Columns
+from ml.shapley import coalitions, shapley_values
 from ml.universe import COLUMNS
 
 _TIMING: Final = frozenset(
     {"recency", "since", "own_gap", "due", "age", "fresh", "waited", "lateness", "overdue"}
 )  # of OWN and HABIT: when the person bought it, against when they usually do
-_SOURCES: Final = {"near": "SIMILAR_ITEMS", "next": "NEXT_ITEMS", "sequence": "SEQUENCE"}
 
 
 class FeatureGroup(StrEnum):
@@ -35,23 +32,26 @@ class FeatureGroup(StrEnum):
     SIMILAR_ITEMS = "SIMILAR_ITEMS"
     NEXT_ITEMS = "NEXT_ITEMS"
     SEQUENCE = "SEQUENCE"
+    CATEGORY = "CATEGORY"
     ITEM = "ITEM"
     PERSON = "PERSON"
     OTHER = "OTHER"
 
 
 GROUPS: Final = tuple(FeatureGroup)
-
-
-def source_words(source: str) -> str:
-    """The public name of a source of evidence; OTHER for one without."""
-    return _SOURCES.get(source, "OTHER")
+_OF_SOURCE: Final = {  # by the names of SOURCES
+    "near": FeatureGroup.SIMILAR_ITEMS,
+    "ease": FeatureGroup.SIMILAR_ITEMS,
+    "next": FeatureGroup.NEXT_ITEMS,
+    "then": FeatureGroup.NEXT_ITEMS,
+    "sequence": FeatureGroup.SEQUENCE,
+}
 
 
 def group_of(feature: str) -> FeatureGroup:
     """The group of a feature; OTHER for one that nobody has put into a group.
 
-    >>> [group_of(name).value for name in ("lines", "overdue", "near", "price")]
+    >>> [group_of(name).value for name in ("lines", "overdue", "ease_relative", "price")]
     ['OWN_PURCHASES', 'TIMING', 'SIMILAR_ITEMS', 'ITEM']
     """
     if feature in _TIMING:
@@ -62,8 +62,10 @@ def group_of(feature: str) -> FeatureGroup:
         return FeatureGroup.PERSON
     if feature in (*OWN, *HABIT):
         return FeatureGroup.OWN_PURCHASES
-    source = next((name for name in SOURCES if feature == name or feature.startswith(f"{name}_")), "")
-    return FeatureGroup(source_words(source))
+    if feature in CATEGORY:
+        return FeatureGroup.CATEGORY
+    source = next((name for name in SOURCES if feature in (name, f"{name}_relative")), "")
+    return _OF_SOURCE.get(source, FeatureGroup.OTHER)
 
 
 def contributions(
@@ -74,22 +76,12 @@ def contributions(
 ) -> Mapping[FeatureGroup, float]:
     """What each group adds to logit(features) - logit(other), by GROUPS; groups without a difference are left out.
 
-    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 256 runs over one pair.
+    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 512 runs over one pair.
     """
     of = np.array([GROUPS.index(group_of(name)) for name in columns])
     present = [at for at in range(len(GROUPS)) if not np.array_equal(features[of == at], other[of == at])]
-    count = len(present)
-    members = np.zeros((2**count, len(GROUPS)), np.bool_)  # (coalitions, groups)
-    for bit, at in enumerate(present):
-        members[:, at] = np.arange(2**count) >> bit & 1
+    joined = coalitions(len(present))
+    members = np.zeros((len(joined), len(GROUPS)), np.bool_)  # (coalitions, groups)
+    members[:, present] = joined
     logits = network.logits(np.where(members[:, of], features, other)).astype(np.float64)  # (coalitions,)
-    found = {}
-    for bit, at in enumerate(present):
-        rest = [1 << one for one in range(count) if one != bit]
-        gains = (
-            (logits[with_out | 1 << bit] - logits[with_out]) / (count * comb(count - 1, size))
-            for size in range(count)
-            for with_out in map(sum, combinations(rest, size))
-        )
-        found[GROUPS[at]] = float(sum(gains))
-    return found
+    return {GROUPS[at]: value for at, value in zip(present, shapley_values(logits).tolist(), strict=True)}

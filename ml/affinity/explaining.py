@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ml.affinity.candidates import POPULAR
-from ml.affinity.contributions import FeatureGroup, contributions, source_words
+from ml.affinity.contributions import FeatureGroup, contributions
 from ml.affinity.pair_features import pair_features
 from ml.affinity.ranking import PersonView, Scored
 from ml.affinity.sources import SOURCES, History, Said
@@ -26,11 +26,20 @@ class CandidateSource(StrEnum):
     OWN_PURCHASES = "OWN_PURCHASES"
     SIMILAR_ITEMS = "SIMILAR_ITEMS"
     NEXT_ITEMS = "NEXT_ITEMS"
+    LINEAR_MODEL = "LINEAR_MODEL"
     SEQUENCE = "SEQUENCE"
     POPULAR = "POPULAR"
     JUST_SEEN = "JUST_SEEN"
     FALLBACK = "FALLBACK"
     OTHER = "OTHER"
+
+
+_BY_NAME = {  # of SOURCES
+    "near": CandidateSource.SIMILAR_ITEMS,
+    "next": CandidateSource.NEXT_ITEMS,
+    "ease": CandidateSource.LINEAR_MODEL,
+    "sequence": CandidateSource.SEQUENCE,
+}
 
 
 class SourceSays(NamedTuple):
@@ -70,6 +79,7 @@ def sources_of(scored: Scored, number: int) -> list[SourceSays]:
         *(
             _said(name, universe, said, allowed, row, _causes(history, row) if name == "near" else ())
             for name, said in view.evidence.said.items()
+            if SOURCES[name].most  # others are evidence of candidates, but name none
         ),
         _popular(universe, allowed, number, float(universe.column("people")[row]) if known else None),
         *found,
@@ -95,7 +105,7 @@ def score_parts(scored: Scored, number: int) -> ScoreParts | None:
 
 def _said(name: str, universe: Universe, said: Said, allowed: Mask, row: int, because: tuple[int, ...]) -> SourceSays:
     """What one of SOURCES says of a row."""
-    source, most = CandidateSource(source_words(name)), SOURCES[name].most
+    source, most = _BY_NAME.get(name, CandidateSource.OTHER), SOURCES[name].most
     if not said.scores[row] > 0:
         return SourceSays(source, False, None, None, most, ())
     others = said.rows[is_allowed(universe.numbers[said.rows], allowed)]

@@ -1,8 +1,6 @@
 """Why a person may leave: what each side of them adds to the log odds, beside a typical person of the shop."""
 
 from collections.abc import Callable, Mapping
-from itertools import product
-from math import factorial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +9,9 @@ from numpy.typing import NDArray
 from ml.hazard.features import FEATURES, GROUP, GROUPS, Floats
 from ml.hazard.forecasts import no_order
 from ml.hazard.model import Forecaster
+from ml.shapley import coalitions, shapley_values
 
-_SIDES = np.array(list(product((False, True), repeat=len(GROUPS))))  # (2^groups, groups) whose values are the person's
-_OWN = _SIDES[:, GROUP]  # (2^groups, FEATURES)
+_OWN = coalitions(len(GROUPS))[:, GROUP]  # (coalitions, FEATURES) whose values are the person's
 
 
 class Driver(NamedTuple):
@@ -27,20 +25,15 @@ class Driver(NamedTuple):
 def drivers(forecaster: Forecaster, features: NDArray[np.float32], days: float) -> list[Driver]:
     """All sides of a person (1, FEATURES), the strongest first.
 
-    The contributions are Shapley values: what a side changes when it goes from the typical person's to this person's,
-    over all orders in which the sides can go. They add up to the difference of the two log odds.
+    The contributions are Shapley values (`ml.shapley`): what a side changes when it goes from the typical person's to
+    this person's. They add up to the difference of the two log odds.
     """
     mixed = np.where(_OWN, features, forecaster.typical).astype(np.float32)
     quiet = np.clip(no_order(forecaster.logits(mixed), days), 1e-9, 1 - 1e-9)
     odds: Floats = np.log(quiet) - np.log1p(-quiet)
-    n = len(GROUPS)
-    count = _SIDES.sum(axis=1)
-    found = []
-    for index, side in enumerate(GROUPS):
-        without = np.flatnonzero(~_SIDES[:, index])
-        with_ = without + (1 << (n - 1 - index))
-        weight = np.array([factorial(k) * factorial(n - 1 - k) / factorial(n) for k in count[without].tolist()])
-        found.append(Driver(side, float(weight @ (odds[with_] - odds[without])), _WORDS[side](_Figures(features[0]))))
+    figures = _Figures(features[0])
+    values = zip(GROUPS, shapley_values(odds).tolist(), strict=True)
+    found = [Driver(side, contribution, _WORDS[side](figures)) for side, contribution in values]
     return sorted(found, key=lambda driver: -abs(driver.contribution))
 
 

@@ -40,12 +40,6 @@ class Histories:
         """(people,) lines of each."""
         return np.diff(self.starts)
 
-    def without_last(self) -> Self:
-        """The histories without the last line of each."""
-        kept = np.ones(len(self.rows), np.bool_)
-        kept[self.starts[1:][self.lengths > 0] - 1] = False
-        return type(self)(self.rows[kept], np.append(0, np.cumsum(np.maximum(self.lengths - 1, 0))))
-
 
 @dataclass(frozen=True, eq=False)
 class Windows:

@@ -45,7 +45,7 @@ async def test_a_segment_from_its_definition_to_its_members(purchases: None, poo
     assert "There are no segments" in await run("list")
     assert "again is saved" in await run("save", "again", "--where", '{"orders": {"min": 2}}', "--name", "Again")
     assert "not found yet" in await run("members", "again", code=1)
-    assert "1 segments were due" in await run("refresh", "--bundles", "none")
+    assert "members were found: 1." in await run("refresh", "--bundles", "none")
     assert await run("members", "again") == "anna\n"
     found = json.loads(await run("list", "--json"))[0]
     assert (found["id"], found["name"], found["where"], found["members"]) == (

@@ -22,7 +22,7 @@ from db.lake.location import Lake
 from db.lake.owner import sole_writer
 from db.lake.retention import drop_exported_months
 from db.postgres import Pool
-from db.serving import FORECAST, current_serving, list_decisions, list_models
+from db.serving import FORECAST_SLOT, current_serving, list_decisions, list_models
 from ml.affinity.model import AffinityModel
 from ml.baselines.methods import BASELINES
 from ml.hazard.model import ForecastModel
@@ -119,7 +119,7 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     judged = result["forecast"]
     assert "fitting the forecast" in ended.stderr
     assert judged["evaluation"]["people"] == 120
-    forecast = await current_serving(pool, FORECAST)
+    forecast = await current_serving(pool, FORECAST_SLOT)
     assert forecast is not None
     assert forecast.bundle == (judged["bundle"] if judged["promoted"] else judged["baseline"])
     assert ForecastModel.open(tmp_path / "bundles" / forecast.bundle).evaluation["days"] in (23, 24)

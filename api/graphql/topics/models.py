@@ -23,8 +23,8 @@ from core.contract import check_id
 from core.errors import InvalidInput
 from db import serving as stored
 from engine.cursors import read_cursor, write_cursor
-from engine.models import gates
 from engine.models.promoting import CannotServe, GateRefused, promote_model, roll_back_model
+from engine.reports import gates
 
 
 @strawberry.enum(description="What the gate said of a model. PROMOTED: it let the model serve. REFUSED: it did not.")

@@ -55,3 +55,7 @@ def test_a_linear_network_gives_each_group_its_own_weights() -> None:
 def test_swapping_the_pairs_turns_every_contribution_round() -> None:
     found, turned = contributions(network(5), pair(5), pair(6)), contributions(network(5), pair(6), pair(5))
     assert found == pytest.approx({group: -value for group, value in turned.items()}, abs=1e-4)
+
+
+def test_every_feature_belongs_to_a_group_with_a_name() -> None:
+    assert [name for name in NAMES if group_of(name) == "OTHER"] == []

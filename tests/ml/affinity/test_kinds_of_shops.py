@@ -8,7 +8,8 @@ from tests.shops import DAY, NOW, Shop, make_shop
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
-    from ml.affinity.training import TrainingConfig, train
+    from ml.affinity.config import TrainingConfig
+    from ml.affinity.training import train
 
 CUT = NOW - 60 * DAY
 BY_OTHERS, BY_FREQUENCY = {"item_knn", "ease"}, {"personal_frequency", "decayed_frequency"}

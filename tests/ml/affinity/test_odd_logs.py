@@ -20,8 +20,10 @@ from ml.log import Log, NothingToLearn
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
     from ml.affinity import fitting
+    from ml.affinity.config import TrainingConfig
     from ml.affinity.export import ExportDiffers
-    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train
+    from ml.affinity.training import TrainedAffinity, train
+    from ml.affinity.variants import RANKER
 
 MakeLog = Callable[..., Log]
 DAY = 86_400

@@ -25,7 +25,9 @@ from ml.snapshot import best_supported, snapshot
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
-    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train
+    from ml.affinity.config import TrainingConfig
+    from ml.affinity.training import TrainedAffinity, train
+    from ml.affinity.variants import RANKER
     from ml.sequence.training import train_sequence
 
 MakeLog = Callable[..., Log]

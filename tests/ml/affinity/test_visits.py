@@ -24,7 +24,10 @@ from ml.universe import Universe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
-    from ml.affinity.training import RANKER, TrainedAffinity, TrainingConfig, train, training_spans
+    from ml.affinity.config import TrainingConfig
+    from ml.affinity.looking_back import training_spans
+    from ml.affinity.training import TrainedAffinity, train
+    from ml.affinity.variants import RANKER
 
 MakeLog = Callable[..., Log]
 DAY = 86_400

@@ -39,7 +39,8 @@ strawberry.enum(
 strawberry.enum(
     CandidateSource,
     description="A source of candidates. OWN_PURCHASES: what the person bought. SIMILAR_ITEMS: what is near to that."
-    " NEXT_ITEMS: what people buy after the person's last orders. SEQUENCE: what a model of sequences expects."
+    " NEXT_ITEMS: what people buy after the person's last orders. LINEAR_MODEL: what a linear model (EASE) expects"
+    " after all that they bought. SEQUENCE: what a model of sequences expects."
     " POPULAR: what most people buy. JUST_SEEN: what is near to items just looked at or on the page. FALLBACK: what"
     " fills a list that has too few candidates. OTHER: a source without a name of its own.",
 )
@@ -47,8 +48,9 @@ strawberry.enum(
     FeatureGroup,
     description="Features of the model that belong together. OWN_PURCHASES: how often the person bought the item."
     " TIMING: when they did, against when they usually do. SIMILAR_ITEMS: how near it is to what they buy. NEXT_ITEMS:"
-    " how often it follows their last orders. SEQUENCE: what a model of sequences says. ITEM: its popularity, price and"
-    " how often people rebuy it. PERSON: the person's own tempo and spend. OTHER: all else.",
+    " how often it follows their last orders. SEQUENCE: what a model of sequences says. CATEGORY: how much of what they"
+    " buy is of its category. ITEM: its popularity, price and how often people rebuy it. PERSON: the person's own tempo"
+    " and spend. OTHER: all else.",
 )
 
 

@@ -15,7 +15,7 @@ from core.contract import read_event
 from core.tasks import end
 from db.events import insert_events
 from db.items import upsert_items
-from db.serving import FORECAST, Model, current_serving, promote, register_model
+from db.serving import FORECAST_SLOT, Model, current_serving, promote, register_model
 from ml.affinity.network import Network
 from ml.hazard.examples import BINS
 from ml.hazard.features import FEATURES, GROUPS
@@ -123,7 +123,7 @@ async def test_a_forecast_serves_beside_the_lists_and_a_damaged_one_does_not_rep
     await gateway.forecast.load()
     for row, id in (
         (await current_serving(gateway.pool), lists),
-        (await current_serving(gateway.pool, FORECAST), good),
+        (await current_serving(gateway.pool, FORECAST_SLOT), good),
     ):
         assert row is not None
         assert row.bundle == id

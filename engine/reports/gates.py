@@ -6,17 +6,7 @@ from typing import Literal, cast
 
 from db.postgres import Connection
 from db.serving import Decision, Model, gate_decisions
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One condition: it passed when `value` is on the right side of `limit`; `words` say which."""
-
-    name: str
-    passed: bool
-    value: float | None
-    limit: float | None
-    words: str
+from ml.gate import Check
 
 
 @dataclass(frozen=True, slots=True)

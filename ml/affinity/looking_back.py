@@ -1,0 +1,70 @@
+"""Looks back at people from earlier moments of a log: what the ranker learns from, before the cut and validation."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.affinity.config import TrainingConfig
+from ml.affinity.training_lists import TrainingLists, training_lists
+from ml.log import Log, NothingToLearn
+from ml.snapshot import snapshot
+from ml.splits import Spans, Window, spans_before
+from ml.trainers import ReportProgress
+from ml.universe import Universe
+
+THREADS = 2  # that look back at once; sparse products and partitions release the interpreter
+
+
+class CutLog(NamedTuple):
+    """A log and its spans, after the cut is chosen."""
+
+    log: Log  # the lines of the items that may be ranked, before and after the cut
+    past: Log  # those before it
+    numbers: NDArray[np.uint32]  # these items
+    cut: int  # seconds
+    spans: Spans  # before the cut
+    validation: list[Universe]  # as of the start of each window of the validation span
+    config: TrainingConfig
+    clockless: bool  # see ml.clockless
+
+
+def training_spans(log: Log, cut: int, config: TrainingConfig, *, clockless: bool = False) -> Spans:
+    """The training windows and the validation span before the cut (seconds)."""
+    spans = {"count": config.cuts, "every": config.cut_every, "horizon": config.horizon}
+    return spans_before(log, cut, **spans, clockless=clockless)
+
+
+def look_back(
+    log: Log,
+    numbers: NDArray[np.uint32],
+    spans: Spans,
+    config: TrainingConfig,
+    report: ReportProgress,
+    clockless: bool,
+) -> tuple[TrainingLists, list[Universe]]:
+    """Lists of all training windows, and the universes of the validation span.
+
+    Lists are made from what is before the validation span, so that no fit can read it.
+    """
+    earlier = log.between(None, spans.validation_start)
+
+    def lists_of(index: int, window: Window) -> TrainingLists:
+        universe = snapshot(earlier, numbers, window.start, clockless=clockless)
+        seed = config.seed + index
+        return training_lists(earlier, universe, *window, config.list_length, config.lists_limit, seed)
+
+    parts: list[TrainingLists] = []
+    windows = len(spans.training)
+    report("looking back", 0, windows)
+    with ThreadPoolExecutor(THREADS) as pool:
+        tasks = [pool.submit(lists_of, index, window) for index, window in enumerate(spans.training)]
+        then = [pool.submit(snapshot, log, numbers, each.start, clockless=clockless) for each in spans.validation]
+        while tasks:
+            parts.append(tasks.pop(0).result())
+            report("looking back", len(parts), windows)
+        validation = [task.result() for task in then]
+    if not any(map(len, parts)):
+        raise NothingToLearn("No person in the purchase log came back and bought an item that could be predicted.")
+    return TrainingLists.join(parts), validation

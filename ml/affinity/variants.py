@@ -1,0 +1,128 @@
+"""The networks that may serve: the fitted ranker, the sequence net alone, and a ranker that knows the net's scores.
+
+The validation span chooses after how many epochs a ranker's weights are taken, calibrates its scores, and chooses
+between the three.
+"""
+
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.affinity import export, fitting
+from ml.affinity.baseline_networks import SEQUENCE, baseline_network
+from ml.affinity.config import TrainingConfig
+from ml.affinity.looking_back import CutLog
+from ml.affinity.network import Network, sigmoid
+from ml.affinity.pair_features import BY_CLOCK
+from ml.affinity.sequence_lists import learn_sequence
+from ml.affinity.training_lists import TrainingLists, candidate_features
+from ml.affinity.validation_lists import validation_lists
+from ml.choosing import Choice, best_of
+from ml.metrics import tied
+from ml.sequence.export import SequenceExportDiffers
+from ml.trainers import ReportProgress
+from ml.universe import Universe
+
+RANKER = "ranker"  # the model's name among the evaluated methods, and as a variant
+RANKER_WITH_SEQUENCE = "ranker_with_sequence"  # a variant
+CHOSEN_ON = 2_000  # people of the validation span, for the choice between rankers and the sequence net
+
+
+class Ready(NamedTuple):
+    """A network that may serve."""
+
+    network: Network
+    parity: float  # largest difference of a probability between Keras and the export
+    tied: float  # mean share of the first ten scores that equal another one there
+    choice: Choice  # of the epochs
+
+
+def fitted_models(
+    lists: TrainingLists, config: TrainingConfig, report: ReportProgress, clockless: bool
+) -> list[fitting.Fitted]:
+    """Models that differ by their seed alone; the mean of their logits serves."""
+    epochs = config.epochs * config.models
+    report("fitting the ranker", 0, epochs)
+
+    def fitted(index: int) -> fitting.Fitted:
+        return fitting.fit(
+            lists,
+            hidden=config.hidden,
+            epochs=config.epochs,
+            stops=[max(1, round(share * config.epochs)) for share in config.stops],
+            batch=config.batch,
+            learning_rate=config.learning_rate,
+            seed=config.seed + index,
+            epoch_done=lambda done: report("fitting the ranker", index * config.epochs + done, epochs),
+            ignored=BY_CLOCK if clockless else (),
+        )
+
+    return [fitted(index) for index in range(config.models)]
+
+
+def best_with_sequence(
+    universe: Universe, cut_log: CutLog, ready: Ready, report: ReportProgress
+) -> tuple[Universe, CutLog, Ready, dict[str, Any]]:
+    """The best of three on the validation span: the ranker, the sequence net alone, a ranker that knows its scores.
+
+    A net that cannot be exported, such as one whose loss became NaN, changes nothing.
+    """
+    config, latest = cut_log.config, cut_log.spans.validation[0]
+    try:
+        windows = (cut_log.past, cut_log.numbers, cut_log.spans, cut_log.clockless)
+        learnt = learn_sequence(*windows, config.list_length, config.lists_limit, config.seed, report)
+    except SequenceExportDiffers as error:
+        return universe, cut_log, ready, {"variant": RANKER, "failed": str(error)}
+    lists = validation_lists(cut_log.past, cut_log.validation[0], latest, CHOSEN_ON, config.seed)
+    values = {RANKER: lists.ndcg(ready.network)}
+    blend, fitted_as = learnt.trained.blend, learnt.trained.config
+    known = cut_log._replace(validation=[replace(each, sequence=blend) for each in cut_log.validation])
+    also = replace(universe, sequence=blend)
+    lists = validation_lists(cut_log.past, known.validation[0], latest, CHOSEN_ON, config.seed)
+    alone = baseline_network(SEQUENCE)
+    alone = export.calibrated(alone, *lists.calibration(alone))
+    equal = _tied(alone, _histories(also, known))
+    variants = {
+        RANKER: (universe, cut_log, ready),
+        SEQUENCE: (also, known, Ready(alone, learnt.trained.parity, equal, ready.choice)),
+    }
+    if len(learnt.lists):
+        other = ready_to_serve(fitted_models(learnt.lists, config, report, cut_log.clockless), also, known)
+        variants[RANKER_WITH_SEQUENCE] = (also, known, other._replace(parity=max(other.parity, learnt.trained.parity)))
+    choice = best_of(values | {name: lists.ndcg(each[2].network) for name, each in variants.items() if name != RANKER})
+    said = {"variant": choice.name, "ndcg_at_10": choice.ndcg, "people": choice.people}
+    return *variants[choice.name], said | {"settings": asdict(fitted_as), "rules_weight": blend.weight}
+
+
+def ready_to_serve(fitted: list[fitting.Fitted], universe: Universe, cut_log: CutLog) -> Ready:
+    """The serving network, its largest difference from the Keras models, its tied scores, and the choice of epochs.
+
+    The validation span chooses after how many epochs the weights are taken, and calibrates the scores.
+    """
+    config, latest = cut_log.config, cut_log.spans.validation[0]
+    lists = validation_lists(cut_log.past, cut_log.validation[0], latest, config.validated, config.seed)
+    networks = {
+        epochs: export.averaged([export.exported(each.after(epochs)) for each in fitted]) for epochs in fitted[0].stops
+    }
+    choice = best_of({str(epochs): lists.ndcg(network) for epochs, network in networks.items()})
+    network, models = networks[int(choice.name)], [each.after(int(choice.name)) for each in fitted]
+    slope, shift = lists.calibration(network)
+    network = export.calibrated(network, slope, shift)
+    histories = _histories(universe, cut_log)
+    parity = export.check_parity(fitting.average(models), network, slope, shift, histories)
+    return Ready(network, parity, _tied(network, histories), choice)
+
+
+def _histories(universe: Universe, cut_log: CutLog) -> list[NDArray[np.float32]]:
+    """The candidate lists of some people as of the cut."""
+    random = np.random.default_rng(cut_log.config.seed)
+    people = random.permutation(np.unique(cut_log.past.person))[: cut_log.config.histories].tolist()
+    found = (candidate_features(cut_log.past, universe, person, cut_log.cut) for person in people)
+    return [each.features for each in found if each]
+
+
+def _tied(network: Network, histories: list[NDArray[np.float32]]) -> float:
+    equal = [tied(sigmoid(network.logits(features))) for features in histories]
+    return float(np.mean(equal)) if equal else 0.0
