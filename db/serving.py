@@ -179,7 +179,7 @@ async def decision_about(connection: Connection, bundle: str) -> Decision | None
     return row and Decision(**row)
 
 
-async def decision_about_trained(connection: Connection, slot: str = MAIN) -> Decision | None:
+async def decision_about_trained(connection: Connection, slot: str = MAIN_SLOT) -> Decision | None:
     """The newest decision about a trained model of a slot: a baseline that stands in and refreshed tables are none."""
     row = await connection.fetchrow(
         f"SELECT {_DECISION} FROM decisions WHERE slot = $1 AND NOT refreshed AND NOT EXISTS (SELECT FROM models"
@@ -285,7 +285,7 @@ async def serving_rows(connection: Connection, bundles: Sequence[str]) -> dict[s
     """The serving rows of these bundles, by bundle; those that do not serve, as an anchor alone, are left out."""
     rows = await connection.fetch(
         f"SELECT {_SERVING} FROM serving WHERE slot = ANY($1::text[]) AND bundle = ANY($2::text[])",
-        [MAIN, FORECAST],
+        [MAIN_SLOT, FORECAST_SLOT],
         list(bundles),
     )
     return {row["bundle"]: Serving(**row) for row in rows}
