@@ -207,7 +207,7 @@ import time
 from engine.models import leases, training
 leases.LOOK = 0.2
 def long(kind):
-    def stand_in(log, second, report):
+    def stand_in(log, second, report, rivals):
         report("fitting the ranker", 3, 12)
         while True:
             time.sleep(0.05)
