@@ -12,8 +12,8 @@ from scipy import sparse
 
 from ml.log import Log
 from ml.nearest import top_lists
+from ml.universe import PEOPLE_TOGETHER
 
-LEAST_PEOPLE = 3  # who bought both in one order
 LEAST_LIFT = 1.2  # times as often as by chance an order with one item holds the other
 LARGEST = 100  # items: a larger order is a stock-up, and its pairs say little
 POPULARITY = 0.25  # the power of the orders that hold the other item
@@ -39,7 +39,7 @@ def complements(
         together = np.bincount(pair, minlength=(end - start) * items).astype(np.float32)
         by_person = np.sort(pair * people + np.repeat(owner[holding], sizes[holding]))
         first = np.diff(by_person, prepend=-1) != 0
-        supported = np.bincount(by_person[first] // people, minlength=len(together)) >= LEAST_PEOPLE
+        supported = np.bincount(by_person[first] // people, minlength=len(together)) >= PEOPLE_TOGETHER
         together, supported = together.reshape(end - start, items), supported.reshape(end - start, items)
         expected = times[start:end, None] * times / max(len(owner), 1)
         score: NDArray[np.float32] = (

@@ -11,6 +11,7 @@ from ml.columns import Columns
 
 HOUR, DAY = 3_600.0, 86_400.0
 HALF_LIFE = 42 * DAY  # seconds: of a purchase in a person's state
+PEOPLE_TOGETHER = 3  # who bought two items in one order, at least, for one to complete the other
 REBOUGHT = 0.1  # people buy items of a category again when this share of its buyers did
 
 COLUMNS = Columns(

@@ -42,7 +42,11 @@ async def refresh_waiting(
         if stopping():
             raise TrainingStopped
         job = await lease_waiting(pool, REFRESH)
-        return None if job is None else await refresh_tables(pool, stores, job, lake=lake)
+        if job is None:
+            return None
+        made = await refresh_tables(pool, stores, job, lake=lake)
+        log.info("bundle_refreshed" if made else "nothing_refreshed", job=job.id, bundle=made)
+        return made
 
 
 async def refresh_tables(
@@ -76,11 +80,9 @@ async def refresh_tables(
             path = None
         if path is None:
             await finish_job(pool, job, None)
-            log.info("nothing_refreshed", job=job.id)
             return None
     async with connect_redis(stores.redis_url.get_secret_value(), stores.redis_timeout) as redis:
         await hint_serving(redis)
-    log.info("bundle_refreshed", job=job.id, bundle=path.name)
     return path.name
 
 

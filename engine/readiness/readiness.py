@@ -16,9 +16,9 @@ from db.jobs import AFFINITY
 from db.postgres import Connection
 from db.purchase_counts import NO_PURCHASES, PurchaseCounts, purchase_counts, purchase_span
 from db.serving import Decision, Model, current_serving, decision_about_trained, model_by_id
-from ml.complements import LEAST_PEOPLE as LEAST_TOGETHER
 from ml.gate import LEAST_PEOPLE, words
 from ml.splits import HOLDOUT, cut_between
+from ml.universe import PEOPLE_TOGETHER
 
 KEPT_FOR: Final = timedelta(minutes=1)  # counting reads many rows
 
@@ -115,7 +115,7 @@ def judged(counts: PurchaseCounts, model: Model | None, refused: Decision | None
     )
     together = Requirement(
         counts.basket_people,
-        LEAST_TOGETHER,
+        PEOPLE_TOGETHER,
         "people with an order of two items or more: so many must have ordered the same two together",
     )
     popular = "what most people bought lately, and below it new items"

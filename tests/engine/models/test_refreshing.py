@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,9 @@ async def small_shop(pool: Pool, now: datetime) -> None:
     await insert_events(pool, bought)
 
 
+SEEDS = count()  # no two bundles of a second are the same
+
+
 async def old_model(pool: Pool, folder: Path, now: datetime, weight: float = 1.0) -> str:
     """A bundle with tables as of four weeks ago, registered."""
     log = as_log(await stored_purchases(pool, None), {})
@@ -81,7 +85,7 @@ async def old_model(pool: Pool, folder: Path, now: datetime, weight: float = 1.0
         rfm_edges=FALLBACK_EDGES,
         evaluation={"people": 7},
         created_at=now,
-        training={"settings": {"item_limit": 100}},
+        training={"settings": {"item_limit": 100}, "seed": next(SEEDS)},
     )
     opened = AffinityModel.open(path)
     await register_model(
