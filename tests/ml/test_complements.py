@@ -6,6 +6,7 @@ import pytest
 from ml import complements as module
 from ml.complements import LARGEST, complements
 from ml.log import Log
+from ml.universe import PEOPLE_TOGETHER
 
 Lines = list[tuple[int, int, int]]
 
@@ -99,7 +100,7 @@ def test_the_blocks_agree_with_a_count_by_hand(monkeypatch: pytest.MonkeyPatch) 
             people = {at % 60 for at, basket in enumerate(baskets) if {item, other} <= set(basket)}
             both = sum({item, other} <= basket for basket in kept)
             lift = both * len(kept) / max(times[item] * times[other], 1)
-            if len(people) >= module.LEAST_PEOPLE and lift >= module.LEAST_LIFT:
+            if len(people) >= PEOPLE_TOGETHER and lift >= module.LEAST_LIFT:
                 expected[other] = both / (times[item] + 5) / (times[other] + 5) ** 0.25
         found = completing(lines, item, 12)
         assert found == pytest.approx(expected)
