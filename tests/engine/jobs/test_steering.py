@@ -257,7 +257,6 @@ from ml.evaluation import Evaluation, Score
 leases.LEASE, leases.HEARTBEAT = timedelta(seconds=3), 0.5
 score = {name: {"ndcg_at_10": Score(value, value, value)} for name, value in (("ranker", 0.2), ("popularity", 0.1))}
 class Learned:
-    training = {}
     evaluation = Evaluation(0, 500, 80, 2.0, score, {"popularity": Score(0.1, 0.05, 0.2)}, "ranker")
     training = {}
     def with_gate(self, gate): return self
