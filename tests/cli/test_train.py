@@ -97,7 +97,7 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     assert models.keys() == {opened.id, result["refreshed"]}
     model, fresh = models[opened.id], models[result["refreshed"]]
     assert (model.id, model.digest, model.registry_version) == (opened.id, opened.digest, "1")
-    assert (fresh.refreshed_from, fresh.evaluation, fresh.registry_version) == (model.id, model.evaluation, "1")
+    assert (fresh.refreshed_from, fresh.evaluation, fresh.registry_version) == (model.id, model.evaluation, "2")
     serving = await current_serving(pool)
     assert serving is not None and serving.bundle == fresh.id
     refresh, decision = [each for each in await list_decisions(pool, 10) if each.bundle.startswith(AFFINITY)]
