@@ -124,7 +124,7 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
     assert forecast.bundle == (judged["bundle"] if judged["promoted"] else judged["baseline"])
     assert ForecastModel.open(tmp_path / "bundles" / forecast.bundle).evaluation["days"] in (23, 24)
     listed = {each["id"]: each for each in json.loads((await said("models", "list", "--json")).stdout)}
-    assert {id for id, each in listed.items() if each["serving"]} == {opened.id, forecast.bundle}
+    assert {id for id, each in listed.items() if each["serving"]} == {fresh.id, forecast.bundle}
     assert listed[judged["bundle"]]["auc"]["value"] > 0
 
 
