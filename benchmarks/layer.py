@@ -160,7 +160,7 @@ def objects(catalogue: Catalogue, listed: RecommendedList) -> dict[str, Any]:
                 "score": page.scores[at],
                 "reason": {
                     "code": code,
-                    "text": TEXTS.text(code, None, item.title or item.id, cause.title or cause.id),
+                    "text": TEXTS.text(code, None, item.title or item.id, cause.title or cause.id, page.every[at]),
                 },
                 "node": {
                     "id": item.id,
