@@ -1,5 +1,6 @@
 """The target of a prediction: an order after a cut, to be foretold as of its own moment, the visit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,15 @@ class Baskets:
     def pairs(self) -> NDArray[np.int64]:
         """(items,) person and item of each line as one number."""
         return np.repeat(self.people, np.diff(self.starts)).astype(np.int64) << 32 | self.items
+
+    @classmethod
+    def join(cls, parts: Sequence["Baskets"]) -> "Baskets":
+        """All of several, one part after the other; at least one."""
+        sizes = np.concatenate([np.diff(part.starts) for part in parts])
+        people, visits, items = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("people", "visits", "items")
+        )
+        return cls(people, visits, np.append(0, np.cumsum(sizes)), items)
 
     def of(self, people: NDArray[np.int32]) -> "Baskets":
         """The baskets of some people."""

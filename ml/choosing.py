@@ -10,20 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.evaluation import NDCG, Method, measure
-from ml.log import Log
-
-
-@dataclass(frozen=True, eq=False)
-class Validation:
-    """The span that variants are chosen on: it lies between what they were fitted on and the test span."""
-
-    log: Log
-    numbers: NDArray[np.uint32]  # catalogue numbers of the items that are ranked
-    start: int  # seconds; variants know of everybody else nothing after it
-    end: int  # seconds; nothing after it is read
-    seed: int
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -32,14 +18,6 @@ class Choice:
     name: str
     ndcg: dict[str, float]
     people: int
-
-
-def choose(candidates: Mapping[str, Method], validation: Validation) -> Choice:
-    """Choose between methods by the first order of each person in the validation span, as of its visit."""
-    log = validation.log.between(None, validation.end)
-    seed = validation.seed
-    measured = measure(log, validation.numbers, validation.start, candidates, seed=seed, report=lambda done, of: None)
-    return best_of({name: judged.values(NDCG) for name, judged in measured.lists.items()})
 
 
 def best_of(values: Mapping[str, NDArray[np.float64]]) -> Choice:

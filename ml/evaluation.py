@@ -1,6 +1,6 @@
 """How well the next baskets are predicted: named methods, on the same people as of their visits, over all items."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ml.baskets import Baskets, first_baskets
 from ml.log import Log, order_counts
 from ml.metrics import coverage, hit_rate, interval, ndcg, recall, reciprocal_rank
+from ml.splits import Window
 from ml.state import Table
 
 # (the person's events before a second as EVENT, that second) -> catalogue numbers of all items, best first
@@ -47,6 +48,7 @@ class Evaluation:
     baseline: str | None = None  # the baseline that the candidate is; None for a trained model
     rivals: dict[str, Score] = field(default_factory=dict)  # version that served -> the candidate's NDCG@10 above it
     gate: dict[str, Any] | None = None  # the verdict with its checks, see `ml.gate.Verdict.document`
+    tables: tuple[int, ...] = ()  # seconds: as of which moments the tables were rebuilt; one for each window
 
     @property
     def best_baseline(self) -> str:
@@ -57,14 +59,15 @@ class Evaluation:
         """The evaluation as JSON, with its protocol in words."""
         protocol = (
             "first order after the cut of each person with an earlier one, foretold as of the visit: the moment of that"
-            " order, from the person's own events before it and, of everybody else, from nothing after the cut; items"
-            " are the best supported before the cut, orders seen through them; every one of them is ranked; the tables"
-            " of every method are as of the cut, so up to the whole test span old, while those that serve are rebuilt"
-            " every day in the same way, with the same weights; what was"
-            f" bought too recently to be wanted again at the visit is left out of the {self.candidate}'s list; 95 %"
-            " bootstrap intervals over people"
+            " order, from the person's own events before it; weights and calibration know nothing after the cut; the"
+            f" test span has {len(self.tables)} {'window' if len(self.tables) == 1 else 'windows'}, and the tables of"
+            " every method are rebuilt as of the start of each, in the way in which those that serve are rebuilt every"
+            " day; items are the best supported before that start, orders seen through them; every one of them is"
+            " ranked; what was bought too recently to be wanted again at the visit is left out of the"
+            f" {self.candidate}'s list; 95 % bootstrap intervals over people"
         )
-        return {"protocol": protocol, "cut_at": datetime.fromtimestamp(self.cut, UTC).isoformat(), **asdict(self)}
+        moments = {"cut_at": _moment(self.cut), "tables_as_of": [_moment(each) for each in self.tables]}
+        return {"protocol": protocol, **moments, **asdict(self)}
 
 
 class Judged:
@@ -97,23 +100,54 @@ class Judged:
         """(people,) one of METRICS, AGAIN or FIRST_TIME; NaN where a basket has no such item."""
         return np.array(self._values[metric], np.float64)
 
+    def extend(self, other: "Judged") -> None:
+        """Add the judged lists of other baskets."""
+        for metric, values in other._values.items():
+            self._values[metric] += values
+        self.tops += other.tops
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
     """The judged lists of every method, for the same people."""
 
     cut: int  # seconds
-    items: int
+    tables: tuple[int, ...]  # seconds: as of which moments the tables of the methods are
+    items: int  # that are ranked; the most, where that changes from window to window
     baskets: Baskets  # one per person
     earlier: NDArray[np.int64]  # (people,) orders before the cut
     lists: dict[str, Judged]
 
+    @classmethod
+    def join(cls, parts: Sequence["Measured"]) -> "Measured":
+        """All of several windows, one after the other; at least one. It changes the lists of the first."""
+        first, *others = parts
+        for name, judged in first.lists.items():
+            for other in others:
+                judged.extend(other.lists[name])
+        return cls(
+            first.cut,
+            tuple(moment for part in parts for moment in part.tables),
+            max(part.items for part in parts),
+            Baskets.join([part.baskets for part in parts]),
+            np.concatenate([part.earlier for part in parts]),
+            first.lists,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """The methods that are compared in one window of the test span; all they know is from before its start."""
+
+    window: Window
+    numbers: NDArray[np.uint32]  # catalogue numbers of the items that are ranked
+    methods: Mapping[str, Method]
+
 
 def evaluate(
     log: Log,
-    numbers: NDArray[np.uint32],
     cut: int,
-    methods: Mapping[str, Method],
+    contests: Iterable[Contest],
     *,
     candidate: str,
     baselines: Collection[str],
@@ -122,39 +156,55 @@ def evaluate(
     tied: float = 0.0,
     rivals: Collection[str] = (),
 ) -> Evaluation:
-    """Rank the items `numbers` for every person, and compare with the person's first order after the cut.
+    """Rank items for every person, and compare with the person's first order after the cut.
 
     Every list is made as of the visit, the moment of that order: the method sees the person's events before it. `log`
-    holds lines before and after the cut; whatever else a method knows must be from before the cut.
-    `candidate`, the `baselines`, the simplest first, and the `rivals`, versions that served, are names of `methods`.
+    holds lines before and after the cut. `contests` are as for `measure`. `candidate`, the `baselines`, the simplest
+    first, and the `rivals`, versions that served, are names of methods.
     """
-    measured = measure(log, numbers, cut, methods, seed=seed, report=report)
+    measured = measure(log, cut, contests, seed=seed, report=report)
     return summary(measured, candidate=candidate, baselines=baselines, seed=seed, tied=tied, rivals=rivals)
 
 
 def measure(
-    log: Log,
-    numbers: NDArray[np.uint32],
-    cut: int,
-    methods: Mapping[str, Method],
-    *,
-    seed: int,
-    report: Callable[[int, int], None],
+    log: Log, cut: int, contests: Iterable[Contest], *, seed: int, report: Callable[[int, int], None]
 ) -> Measured:
-    """The lists of every method, as `evaluate` makes them, judged person by person; at most PEOPLE_LIMIT, drawn."""
-    log = log.of_items(numbers)
-    baskets = first_baskets(log, cut)
+    """The lists of every method, as `evaluate` makes them, judged person by person; at most PEOPLE_LIMIT, drawn.
+
+    The contests follow each other in time, at least one, each with the same methods. A person is judged once, in the
+    first window with an order of theirs. One contest at a time is held, so that its tables need not be kept.
+    """
+    known = np.intersect1d(log.between(None, cut).kept.person, log.between(cut, None).kept.person)
+    waiting = _at_most(PEOPLE_LIMIT, known, seed)
+    people, done = len(waiting), 0
+    parts: list[Measured] = []
+    for contest in contests:
+        part = _measured(log, cut, contest, waiting, lambda more, done=done: report(done + more, people))  # type: ignore[misc]
+        waiting = np.setdiff1d(waiting, part.baskets.people)
+        done += len(part.baskets)
+        parts.append(part)
+    report(people, people)
+    return Measured.join(parts)
+
+
+def _measured(
+    log: Log, cut: int, contest: Contest, waiting: NDArray[np.int32], judged: Callable[[int], None]
+) -> Measured:
+    """The lists of one contest, for those who wait and have an order in its window."""
+    log = log.of_items(contest.numbers)
     past = log.between(None, cut).kept
-    known = baskets.of(_at_most(PEOPLE_LIMIT, np.intersect1d(np.unique(past.person), baskets.people), seed))
-    again = np.isin(known.pairs, np.unique(past.person.astype(np.int64) << 32 | past.item))
-    most = int(max(numbers.max(initial=0), known.items.max(initial=0)))
-    lists = {name: Judged(known, again, most) for name in methods}
-    for index, (person, visit) in enumerate(zip(known.people.tolist(), known.visits.tolist(), strict=True)):
+    baskets = first_baskets(log, *contest.window)
+    baskets = baskets.of(np.intersect1d(np.unique(past.person), waiting))
+    again = np.isin(baskets.pairs, np.unique(past.person.astype(np.int64) << 32 | past.item))
+    most = int(max(contest.numbers.max(initial=0), baskets.items.max(initial=0)))
+    lists = {name: Judged(baskets, again, most) for name in contest.methods}
+    for index, (person, visit) in enumerate(zip(baskets.people.tolist(), baskets.visits.tolist(), strict=True)):
         history = log.history(person, visit)
-        for name, method in methods.items():
+        for name, method in contest.methods.items():
             lists[name].append(method(history, visit))
-        report(index + 1, len(known))
-    return Measured(cut, len(numbers), known, order_counts(past)[known.people], lists)
+        judged(index + 1)
+    earlier = order_counts(past)[baskets.people]
+    return Measured(cut, (contest.window.start,), len(contest.numbers), baskets, earlier, lists)
 
 
 def summary(
@@ -186,6 +236,7 @@ def summary(
         candidate,
         tied,
         rivals={name: ahead[name] for name in rivals},
+        tables=measured.tables,
     )
 
 
@@ -194,6 +245,10 @@ def score(values: NDArray[np.float64], seed: int) -> Score:
     values = values[~np.isnan(values)]
     low, high = interval(values, seed)
     return Score(float(values.mean()) if len(values) else 0.0, low, high)
+
+
+def _moment(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()
 
 
 def _exact(value: float) -> Score:

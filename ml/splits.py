@@ -4,6 +4,7 @@ Nothing is fitted on what comes later in this order: networks are fitted on the 
 calibration see the validation span alone, and what is after the cut is for the evaluation.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from ml.clockless import STEP, is_clockless
@@ -45,6 +46,19 @@ def holdout_cut(log: Log, days: int) -> int:
 def cut_between(first: int, last: int, days: int = HOLDOUT) -> int:
     """The same for a log with a clock, by the seconds of its first and its last line."""
     return last + 1 - min(days * DAY, (last - first) // 5)
+
+
+def windows_after(log: Log, cut: int, count: int) -> tuple[Window, ...]:
+    """The test span, from the cut (seconds) to the end of the log, in `count` windows of at least a day.
+
+    A log without a clock has one.
+    """
+    end = max(int(log.occurred.max(initial=cut)) + 1, cut + 1)
+    if is_clockless(log.between(None, cut)):
+        return (Window(cut, end),)
+    count = max(1, min(count, (end - cut) // DAY))
+    edges = [cut + (end - cut) * place // count for place in range(count + 1)]
+    return tuple(Window(*each) for each in pairwise(edges))
 
 
 def spans_before(log: Log, cut: int, *, count: int, every: int, horizon: int, clockless: bool = False) -> Spans:

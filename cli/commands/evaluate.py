@@ -7,7 +7,7 @@ cannot be written.
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -15,6 +15,9 @@ import typer
 from cli.errors import WrongCommand
 from cli.interface import write_file
 from core.settings import EventLake, Stores
+
+if TYPE_CHECKING:
+    from engine.models.evaluating import Question
 
 
 def evaluate(
@@ -34,6 +37,14 @@ def evaluate(
     days: Annotated[
         int | None, typer.Option(min=1, max=366, help="Days of the test span; by default the rest.")
     ] = None,
+    windows: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=28,
+            help="Rebuild tables as of each of N windows of the test span; 1: as of the cut. By default 4.",
+        ),
+    ] = None,
     holdout: Annotated[
         Path | None, typer.Option(help="Orders after the cut from a file, as `penchant train --holdout` reads them.")
     ] = None,
@@ -46,8 +57,20 @@ def evaluate(
     for file in (json, html):
         if file is not None and str(file) != "-" and not file.absolute().parent.is_dir():
             raise WrongCommand(f"There is no folder {file.absolute().parent} to write {file.name} to.")
-    begins = None if cut is None else _seconds(cut)
-    document = asyncio.run(_compared(Stores(), _listed(versions), _listed(methods), begins, days, holdout))
+    from engine.models.evaluating import DEFAULTS, WINDOWS, Question, check_methods
+
+    settings, named = EventLake(), _listed(methods)
+    question = Question(
+        methods=DEFAULTS if named is None else named,
+        versions=_listed(versions),
+        cut=None if cut is None else _seconds(cut),
+        days=days,
+        windows=WINDOWS if windows is None else windows,
+        holdout=_holdout(holdout) if holdout else None,
+        lake=settings.lake_url if settings.lake_training else None,
+    )
+    check_methods(question.methods)  # before settings are asked for and anything is connected
+    document = asyncio.run(_compared(Stores(), question))
     if html is not None:
         from engine.reports.comparisons import report_of
 
@@ -60,28 +83,11 @@ def evaluate(
         print_tables(document)
 
 
-async def _compared(
-    stores: Stores,
-    versions: list[str] | None,
-    methods: list[str] | None,
-    cut: int | None,
-    days: int | None,
-    holdout: Path | None,
-) -> dict[str, Any]:
+async def _compared(stores: Stores, question: "Question") -> dict[str, Any]:
     from cli.progress import stage_progress
     from db.postgres import connect_pool
-    from engine.models.evaluating import DEFAULTS, Question, check_methods, compare
+    from engine.models.evaluating import compare
 
-    settings = EventLake()
-    question = Question(
-        methods=methods if methods is not None else DEFAULTS,
-        versions=versions,
-        cut=cut,
-        days=days,
-        holdout=_holdout(holdout) if holdout else None,
-        lake=settings.lake_url if settings.lake_training else None,
-    )
-    check_methods(question.methods)  # before anything is connected
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=1) as pool:
         with stage_progress() as report:
             return await compare(pool, stores.bundles.resolve(), question, report)

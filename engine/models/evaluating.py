@@ -14,6 +14,8 @@ from db.postgres import Pool
 from db.serving import FORECAST_SLOT, current_serving, model_by_id
 from engine.models.learnable import check_learnable
 from engine.models.training import as_log, stored_purchases
+from ml.affinity.config import DEFAULT as TRAINING
+from ml.affinity.contests import contests
 from ml.affinity.methods import ranker_method
 from ml.affinity.model import AffinityModel
 from ml.affinity.refreshing import as_of_cut
@@ -24,17 +26,18 @@ from ml.baselines.sequence_net import require_training
 from ml.bundle import BundleRefused
 from ml.clockless import is_clockless
 from ml.comparison import forecasts_document, lists_document
-from ml.evaluation import measure
+from ml.evaluation import Method, measure
 from ml.hazard.methods import forecast_method
 from ml.hazard.model import ForecastModel
 from ml.log import Log
-from ml.snapshot import best_supported, snapshot
-from ml.splits import DAY, HOLDOUT, holdout_cut
+from ml.splits import DAY, HOLDOUT, holdout_cut, windows_after
 from ml.trainers import ReportProgress
+from ml.universe import Universe
 
 DEFAULTS: Final = (*METHODS, *FORECASTS)
 KNOWN: Final = (*DEFAULTS, *SLOW, *OPTIONAL)
-ITEM_LIMIT: Final = 10_000  # as in a training
+ITEM_LIMIT: Final = TRAINING.item_limit
+WINDOWS: Final = TRAINING.test_windows
 MOST_VERSIONS: Final = 10
 SEED: Final = 7
 
@@ -49,6 +52,7 @@ class Question:
     versions: Sequence[str] | None = None  # None: the one that serves
     cut: int | None = None  # seconds
     days: int | None = None  # of the test span
+    windows: int = WINDOWS  # of the test span
     holdout: Holdout | None = None
     lake: str | None = None
 
@@ -121,16 +125,18 @@ def _compare(
         side = "before" if not len(past) else "after"
         raise InvalidInput(f"There are no purchases {side} the cut {_date(cut)}.", field="cut")
     clockless = is_clockless(past)
-    numbers = best_supported(past.kept, ITEM_LIMIT)
-    past = past.of_items(numbers)
-    report("fitting the baselines", 0, 1)
-    universe = snapshot(past, numbers, cut, clockless=clockless)
-    methods = baseline_methods(past, universe, question.methods)
-    report("fitting the baselines", 1, 1)
-    methods |= {
-        version.id: ranker_method(as_of_cut(version, past, universe), clockless=clockless) for version in versions
-    }
-    measured = measure(log, numbers, cut, methods, seed=SEED, report=lambda done, of: report("evaluating", done, of))
+
+    def methods(past: Log, universe: Universe) -> dict[str, Method]:
+        report("fitting the baselines", 0, 1)
+        models = {version.id: as_of_cut(version, past, universe) for version in versions}
+        ours = {name: ranker_method(each, clockless=clockless) for name, each in models.items()}
+        baselines = baseline_methods(past, universe, question.methods)
+        report("fitting the baselines", 1, 1)
+        return baselines | ours
+
+    windows = windows_after(log, cut, question.windows)
+    rounds = contests(log, windows, methods, item_limit=ITEM_LIMIT, clockless=clockless)
+    measured = measure(log, cut, rounds, seed=SEED, report=lambda done, of: report("evaluating", done, of))
     report("forecasting who orders again", 0, 1)
     foretold = {}
     if forecast is not None and forecast.evaluation["cut"] <= cut:  # else it learned from the test span
@@ -140,6 +146,7 @@ def _compare(
     return {
         "cut_at": _date(cut),
         "days": days,
+        "tables_as_of": [_date(moment) for moment in measured.tables],
         "seed": SEED,
         "versions": [_described(version) for version in versions],
         "lists": lists_document(measured, [version.id for version in versions], SEED),

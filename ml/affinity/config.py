@@ -14,6 +14,7 @@ class TrainingConfig:
     cut_every: int = 14  # days between their starts
     horizon: int = 14  # days of a window; the validation span has two of them
     holdout: int = HOLDOUT  # days at the end of the log kept for evaluation when no orders after it are given
+    test_windows: int = 4  # of the test span; tables are rebuilt as of the start of each, as they are in serving
     lists_limit: int = 6_000  # per window
     list_length: int = 96  # candidates per list
     hidden: tuple[int, ...] = (64, 32)

@@ -85,11 +85,16 @@ def refreshed(bundle: AffinityModel, log: Log, as_of: int) -> RefreshedAffinity:
 
 
 def as_of_cut(bundle: AffinityModel, past: Log, universe: Universe) -> Ranker:
-    """The model as it serves with the tables of this universe, which is computed from the lines `past`.
+    """The model as it serves with the tables of this universe, which is computed from the lines `past`."""
+    baseline, ranker = bundle.evaluation.get("baseline"), with_tables(bundle, universe)
+    return replace(ranker, universe=baseline_universe(baseline, past, ranker.universe)) if baseline else ranker
+
+
+def with_tables(ranker: Ranker, universe: Universe) -> Ranker:
+    """A ranker with the tables of another universe.
 
     Its sequence net is part of its weights: it goes on, for the items of this universe.
     """
-    baseline, net = bundle.evaluation.get("baseline"), bundle.universe.sequence
-    universe = replace(universe, sequence=net and net.of(bundle.universe.rows(universe.numbers)))
-    tables = baseline_universe(baseline, past, universe) if baseline else universe
-    return Ranker(tables, bundle.network, chance=bundle.chance)
+    net = ranker.universe.sequence
+    universe = replace(universe, sequence=net and net.of(ranker.universe.rows(universe.numbers)))
+    return Ranker(universe, ranker.network, chance=ranker.chance)

@@ -1,6 +1,6 @@
 """Training of the affinity model: look back at earlier moments, fit a ranker to them, export it, evaluate it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -18,24 +18,25 @@ from ml.affinity.baseline_networks import baseline_network, baseline_universe
 from ml.affinity.chance_fitting import Visited, check_chance, fit_chance
 from ml.affinity.chances import Chance
 from ml.affinity.config import DEFAULT, TrainingConfig
+from ml.affinity.contests import MakeMethods, contests
 from ml.affinity.looking_back import CutLog, look_back, training_spans
 from ml.affinity.methods import ranker_method
 from ml.affinity.model import AffinityModel
 from ml.affinity.network import Network
 from ml.affinity.ranking import Ranker
-from ml.affinity.refreshing import as_of_cut
+from ml.affinity.refreshing import as_of_cut, with_tables
 from ml.affinity.validation_lists import validation_lists
 from ml.affinity.variants import RANKER, best_with_sequence, fitted_models, ready_to_serve
 from ml.baselines.item_tables import LastState
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.clockless import is_clockless
-from ml.evaluation import Evaluation, evaluate
+from ml.evaluation import Contest, Evaluation, Method, evaluate
 from ml.log import Log, NothingToLearn
 from ml.provenance import code_identity, data_identity, weights_identity
 from ml.rfm import rfm_edges
 from ml.sequence.lessons import may_help
 from ml.snapshot import best_supported, snapshot, with_complements
-from ml.splits import holdout_cut
+from ml.splits import holdout_cut, windows_after
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -95,8 +96,9 @@ def train(
 ) -> TrainedAffinity:
     """Learn from the lines before `cut` (seconds), evaluate on the later ones; the evaluated model may serve.
 
-    `rivals` are versions to compare with, by name. Each is evaluated as it would serve at the cut, with its weights and
-    tables as of then. One that learned from lines after the cut knows more than the others here.
+    The test span is cut in windows, and everybody's tables are rebuilt as of the start of each, as they are in serving.
+    `rivals` are versions to compare with, by name, each with its weights and the same tables. One that learned from
+    lines after the cut knows more than the others here.
 
     Without a cut the last `config.holdout` days of the log are for evaluation. Raises `NothingToLearn` when there are
     no purchases before the cut or no person came back, and `ExportDiffers`.
@@ -110,7 +112,7 @@ def train(
         "code": code_identity(_PACKAGES),
         "data": data_identity(log, cut),
     }
-    numbers = best_supported(log.between(None, cut).kept, config.item_limit)
+    numbers, whole = best_supported(log.between(None, cut).kept, config.item_limit), log
     log = log.of_items(numbers)
     past = log.between(None, cut)
     if not len(past):
@@ -132,19 +134,18 @@ def train(
         "ndcg_at_10": choice.ndcg,
         "epochs": choice.name,
     }
-    states = LastState()  # every method is asked for the same person in turn
+    states, candidate = LastState(), Ranker(universe, network)
+
+    def methods(past: Log, universe: Universe) -> dict[str, Method]:
+        models = {RANKER: with_tables(candidate, universe)}
+        models |= {name: as_of_cut(rival, past, universe) for name, rival in rivals.items()}
+        served = {name: ranker_method(each, states, clockless=clockless) for name, each in models.items()}
+        return served | baseline_methods(past, universe, read_state=states)
+
     evaluation = evaluate(
-        log,
-        numbers,
+        whole,
         cut,
-        {
-            RANKER: ranker_method(Ranker(universe, network), states, clockless=clockless),
-            **{
-                name: ranker_method(as_of_cut(rival, past, universe), states, clockless=clockless)
-                for name, rival in rivals.items()
-            },
-            **baseline_methods(past, universe, read_state=states),
-        },
+        _contests(whole, cut_log, methods),
         candidate=RANKER,
         baselines=BASELINES,
         seed=config.seed,
@@ -164,13 +165,19 @@ def train(
         evaluation,
         parity,
         training,
-        partial(_baseline, cut_log=plain),
+        partial(_baseline, whole=whole, cut_log=plain),
         _checked_chance(chance, network, universe, cut_log) if chance else None,
         chance=chance,
     )
 
 
-def _baseline(refused: TrainedAffinity, report: ReportProgress, *, cut_log: CutLog) -> TrainedAffinity:
+def _contests(whole: Log, cut_log: CutLog, methods: MakeMethods) -> Iterator[Contest]:
+    config = cut_log.config
+    windows = windows_after(whole, cut_log.cut, config.test_windows)
+    return contests(whole, windows, methods, item_limit=config.item_limit, clockless=cut_log.clockless)
+
+
+def _baseline(refused: TrainedAffinity, report: ReportProgress, *, whole: Log, cut_log: CutLog) -> TrainedAffinity:
     """The best baseline of the evaluation as a model of the same items, evaluated as it would serve."""
     name = refused.evaluation.best_baseline
     universe = baseline_universe(name, cut_log.past, replace(refused.universe, sequence=None))
@@ -179,18 +186,21 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, cut_log: CutL
     then = baseline_universe(name, cut_log.past.between(None, latest.start), cut_log.validation[0])
     lists = validation_lists(cut_log.past, then, latest, config.validated, config.seed)
     network = export.calibrated(network, *lists.calibration(network))
+
+    def methods(past: Log, universe: Universe) -> dict[str, Method]:
+        as_of_now = Ranker(baseline_universe(name, past, universe), network)
+        return {SERVED: ranker_method(as_of_now, clockless=cut_log.clockless)}
+
     served = evaluate(
-        cut_log.log,
-        universe.numbers,
+        whole,
         cut_log.cut,
-        {SERVED: ranker_method(Ranker(universe, network), clockless=cut_log.clockless)},
+        _contests(whole, cut_log, methods),
         candidate=SERVED,
         baselines=(),
         seed=config.seed,
         report=lambda done, of: report("evaluating the best baseline", done, of),
     )
-    methods = served.methods | refused.evaluation.methods
-    evaluation = replace(served, methods=methods, baseline=name)
+    evaluation = replace(served, methods=served.methods | refused.evaluation.methods, baseline=name)
     plain: dict[str, Any] = {"parity": 0.0, "checked_chance": None, "chance": None}
     return replace(refused, universe=universe, network=network, evaluation=evaluation, **plain)
 

@@ -144,6 +144,7 @@ def test_methods_and_the_span_are_chosen(evaluate: Evaluate, shop: None) -> None
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert (list(found["lists"]["methods"]), list(found["forecasts"]["methods"])) == (["ease"], ["last_order"])
+    assert len(found["tables_as_of"]) == 4
     assert (found["cut_at"], found["days"], found["versions"]) == ("2025-11-01T00:00:00+00:00", 21, [])
 
 

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.baskets import first_baskets
-from ml.evaluation import Evaluation, Method, evaluate
+from ml.evaluation import Contest, Evaluation, Method, evaluate
 from ml.gate import verdict
 from ml.log import Log
 from ml.snapshot import best_supported, snapshot
+from ml.splits import Window
 from ml.state import Table
 
 MakeLog = Callable[..., Log]
@@ -41,7 +42,8 @@ def evaluated(log: Log, now: int, candidate: str) -> Evaluation:
     past = log.between(None, cut)
     baselines = baseline_methods(past, snapshot(past, numbers, cut))
     methods = {"oracle": oracle(log, cut), "none": lambda *_: np.empty(0, np.uint32), **baselines}
-    return evaluate(log, numbers, cut, methods, candidate=candidate, baselines=BASELINES, seed=1, report=ignored)
+    contests = [Contest(Window(cut, now + DAY), numbers, methods)]
+    return evaluate(log, cut, contests, candidate=candidate, baselines=BASELINES, seed=1, report=ignored)
 
 
 def test_every_named_method_is_measured(make_log: MakeLog, now: int) -> None:
@@ -81,6 +83,8 @@ def test_the_document_has_the_keys_that_are_shown(make_log: MakeLog, now: int) -
         "baseline",
         "rivals",
         "gate",
+        "tables",
+        "tables_as_of",
     }
     assert set(document) == shown
     assert set(document["methods"]["oracle"]["mrr"]) == {"value", "low", "high"}

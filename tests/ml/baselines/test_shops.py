@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from ml.baselines.methods import BASELINES, METHODS, baseline_methods
-from ml.evaluation import Evaluation, evaluate
+from ml.evaluation import Contest, Evaluation, evaluate
 from ml.gate import verdict
 from ml.log import Log, gaps
 from ml.snapshot import snapshot
+from ml.splits import Window
 from tests.shops import DAY, NOW, Shop, make_shop
 
 CUT = NOW - 60 * DAY
@@ -17,9 +18,8 @@ def evaluated(log: Log, candidate: str) -> Evaluation:
     past = log.between(None, CUT)
     methods = baseline_methods(past, snapshot(past, log.numbers, CUT), METHODS)
     others = [name for name in BASELINES if name != candidate]
-    return evaluate(
-        log, log.numbers, CUT, methods, candidate=candidate, baselines=others, seed=1, report=lambda *_: None
-    )
+    contests = [Contest(Window(CUT, NOW + DAY), log.numbers, methods)]
+    return evaluate(log, CUT, contests, candidate=candidate, baselines=others, seed=1, report=lambda *_: None)
 
 
 @pytest.mark.parametrize(

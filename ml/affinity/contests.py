@@ -1,0 +1,27 @@
+"""The test span in windows: everything but weights and calibration is rebuilt as of each, as it is in serving."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from ml.evaluation import Contest, Method
+from ml.log import Log
+from ml.snapshot import best_supported, snapshot
+from ml.splits import Window
+from ml.universe import Universe
+
+# (the lines before a window, the universe as of its start) -> the methods by name
+MakeMethods = Callable[[Log, Universe], Mapping[str, Method]]
+
+
+def contests(
+    log: Log, windows: Sequence[Window], make_methods: MakeMethods, *, item_limit: int, clockless: bool
+) -> Iterator[Contest]:
+    """The contest of each window, made when it is asked for: its items are the `item_limit` best supported before it.
+
+    Nothing from the start of a window on is read for its tables.
+    """
+    for window in windows:
+        past = log.between(None, window.start)
+        numbers = best_supported(past.kept, item_limit)
+        past = past.of_items(numbers)
+        universe = snapshot(past, numbers, window.start, clockless=clockless)
+        yield Contest(window, numbers, make_methods(past, universe))

@@ -1,0 +1,123 @@
+"""The test span is cut in windows; tables are rebuilt as of the start of each, and nothing later is read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.affinity.contests import contests
+from ml.affinity.methods import ranker_method
+from ml.affinity.model import AffinityModel
+from ml.affinity.refreshing import as_of_cut
+from ml.baselines.methods import METHODS, baseline_methods
+from ml.baskets import first_baskets
+from ml.evaluation import NDCG, Contest, Measured, Method, measure
+from ml.log import Log, order_counts
+from ml.snapshot import snapshot
+from ml.splits import DAY, Window, windows_after
+from ml.universe import Universe
+
+MakeLog = Callable[..., Log]
+COUNT = 4
+
+
+@pytest.fixture
+def old(make_log: MakeLog, now: int, tmp_path: Path, write_bundle: Callable[[Path, Universe], Path]) -> AffinityModel:
+    """A model with tables as of four weeks ago."""
+    return AffinityModel.open(write_bundle(tmp_path, snapshot(make_log(), make_log().numbers, now - 28 * DAY)))
+
+
+def moved(log: Log, windows: tuple[Window, ...], seed: int = 1) -> Log:
+    """The log with other items in every line from the second window on."""
+    later = log.occurred >= windows[1].start
+    item = np.where(later, np.random.default_rng(seed).choice(log.numbers, len(log)), log.item)
+    columns = {name: getattr(log, name) for name in ("person", "occurred", "cents", "order", "numbers", "item_ids")}
+    return Log.of(log.people, item=item.astype(np.uint32), **columns)
+
+
+def measured(log: Log, cut: int, windows: tuple[Window, ...], served: AffinityModel) -> Measured:
+    def methods(past: Log, universe: Universe) -> dict[str, Method]:
+        return {
+            "served": ranker_method(as_of_cut(served, past, universe)),
+            **baseline_methods(past, universe, METHODS),
+        }
+
+    found = contests(log, windows, methods, item_limit=100, clockless=False)
+    return measure(log, cut, found, seed=1, report=lambda done, of: None)
+
+
+def test_what_is_bought_later_changes_no_earlier_list(old: AffinityModel, make_log: MakeLog, now: int) -> None:
+    cut, log = now - 28 * DAY, make_log(people=100)
+    windows = windows_after(log, cut, COUNT)
+    true, poisoned = (measured(each, cut, windows, old) for each in (log, moved(log, windows)))
+    first = true.baskets.visits < windows[1].start
+    assert first.sum() > 20
+    assert (~first).sum() > 20
+    for name, judged in true.lists.items():
+        other = poisoned.lists[name]
+        for index in np.flatnonzero(first).tolist():
+            np.testing.assert_array_equal(judged.tops[index], other.tops[index], err_msg=name)
+    changed = [
+        judged.values(NDCG)[~first] != poisoned.lists[name].values(NDCG)[~first] for name, judged in true.lists.items()
+    ]
+    assert all(each.any() for each in changed), "the later lists are of other tables"
+
+
+def test_everybody_who_came_back_is_judged_once_by_their_first_order(
+    old: AffinityModel, make_log: MakeLog, now: int
+) -> None:
+    cut, log = now - 28 * DAY, make_log()
+    windows = windows_after(log, cut, COUNT)
+    assert (len(windows), windows[0].start, windows[-1].end) == (COUNT, cut, int(log.occurred.max()) + 1)
+    assert all(6 * DAY < each.end - each.start <= 7 * DAY for each in windows)
+    found = measured(log, cut, windows, old)
+    assert found.tables == tuple(each.start for each in windows)
+    wanted = first_baskets(log, cut)
+    by = np.argsort(found.baskets.people)
+    np.testing.assert_array_equal(found.baskets.people[by], wanted.people)
+    np.testing.assert_array_equal(found.baskets.visits[by], wanted.visits)
+    np.testing.assert_array_equal(found.earlier, order_counts(log.between(None, cut))[found.baskets.people])
+    assert {len(judged.tops) for judged in found.lists.values()} == {len(wanted)}
+
+
+def test_an_item_first_sold_within_the_test_span_is_ranked_in_the_windows_after_it(
+    old: AffinityModel, make_log: MakeLog, now: int
+) -> None:
+    log, cut = make_log(people=200), now - 28 * DAY
+    windows = windows_after(log, cut, COUNT)
+    item = np.where((log.item == 1) & (log.occurred < cut), 2, log.item).astype(np.uint32)
+    columns = {name: getattr(log, name) for name in ("person", "occurred", "cents", "order", "numbers", "item_ids")}
+    found = contests(
+        Log.of(log.people, item=item, **columns), windows, lambda past, universe: {}, item_limit=100, clockless=False
+    )
+    assert [1 in contest.numbers for contest in found] == [False, True, True, True]
+
+
+def test_the_tables_of_the_champion_are_those_of_the_window(old: AffinityModel, make_log: MakeLog, now: int) -> None:
+    log, cut = make_log(), now - 28 * DAY
+    seen: list[Universe] = []
+
+    def methods(past: Log, universe: Universe) -> dict[str, Method]:
+        seen.append(as_of_cut(old, past, universe).universe)
+        assert past.occurred.max() < windows[len(seen) - 1].start
+        return {}
+
+    windows = windows_after(log, cut, COUNT)
+    made: list[Contest] = list(contests(log, windows, methods, item_limit=100, clockless=False))
+    for contest, universe in zip(made, seen, strict=True):
+        wanted = snapshot(log, contest.numbers, contest.window.start)
+        np.testing.assert_array_equal(universe.near, wanted.near)
+        np.testing.assert_array_equal(universe.columns, wanted.columns)
+
+
+def test_a_short_test_span_has_fewer_windows_and_a_log_without_a_clock_one(
+    make_log: MakeLog, make_sequences: MakeLog, now: int
+) -> None:
+    log = make_log()
+    last = int(log.occurred.max())
+    assert len(windows_after(log, last - 2 * DAY, COUNT)) == 2
+    assert windows_after(log, last, COUNT) == (Window(last, last + 1),)
+    sequences = make_sequences()
+    last = int(sequences.occurred.max())
+    assert windows_after(sequences, last, COUNT) == (Window(last, last + 1),)
