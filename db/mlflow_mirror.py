@@ -6,7 +6,7 @@ from typing import Final
 from db.postgres import Connection
 
 MIRROR: Final = "mlflow"  # the kind of work, in messages to the trainers
-MOST: Final = 20  # newest models that MLflow mirrors: older ones are rarely looked at
+MOST: Final = 20  # newest models of each kind that MLflow mirrors: older ones are rarely looked at
 ASK_AGAIN_AFTER: Final = timedelta(minutes=5)
 
 
@@ -15,12 +15,16 @@ async def note_version(connection: Connection, model: str, version: str) -> None
     await connection.execute("UPDATE models SET registry_version = $2 WHERE id = $1", model, version)
 
 
-async def note_mirrored(connection: Connection, generation: int | None) -> None:
-    """The aliases mirror the serving row of this generation; None where nothing served. From here on it is kept up."""
+async def note_mirrored(connection: Connection, generation: int | None, forecast_generation: int | None) -> None:
+    """The aliases mirror the serving rows of these generations: of the lists' model and of the forecast.
+
+    None where nothing served. From here on MLflow is kept up.
+    """
     await connection.execute(
-        "INSERT INTO mlflow_mirror (generation) VALUES ($1) ON CONFLICT (one) DO UPDATE"
-        " SET generation = EXCLUDED.generation, asked_at = NULL",
+        "INSERT INTO mlflow_mirror (generation, forecast_generation) VALUES ($1, $2) ON CONFLICT (one) DO UPDATE"
+        " SET generation = EXCLUDED.generation, forecast_generation = EXCLUDED.forecast_generation, asked_at = NULL",
         generation,
+        forecast_generation,
     )
 
 
@@ -36,11 +40,14 @@ async def claim_mirroring(connection: Connection) -> bool:
         UPDATE mlflow_mirror SET asked_at = now()
         WHERE (asked_at IS NULL OR asked_at < now() - $1::interval) AND (
             generation IS DISTINCT FROM (SELECT generation FROM serving WHERE slot = 'main')
+            OR forecast_generation IS DISTINCT FROM (SELECT generation FROM serving WHERE slot = 'forecast')
             OR EXISTS (
                 SELECT FROM (
-                    SELECT kind, registry_version FROM models ORDER BY created_at DESC, id DESC LIMIT $2
+                    SELECT registry_version,
+                        row_number() OVER (PARTITION BY kind ORDER BY created_at DESC, id DESC) AS age
+                    FROM models
                 ) AS newest
-                WHERE registry_version IS NULL AND kind = 'affinity'
+                WHERE registry_version IS NULL AND age <= $2
             )
         )
         RETURNING true

@@ -21,8 +21,11 @@ _COUNTS = """
         SELECT person, min(occurred_at) AS at, count(DISTINCT item_id) AS items
         FROM line WHERE known AND person IS NOT NULL GROUP BY person, ordered
     ), who AS (
-        SELECT count(*) AS orders, min(at) < $2 AND max(at) >= $2 AS came_back, max(items) AS items
+        SELECT count(*) AS orders, min(at) < $2 AND max(at) >= $2 AS came_back, max(items) AS items,
+            coalesce(bool_or(at < $3 AND at >= $3 - interval '365 days'), false) AS known, max(at) >= $3 AS later
         FROM placed GROUP BY person
+    ), pair AS (
+        SELECT count(DISTINCT ordered) AS times FROM line WHERE known AND person IS NOT NULL GROUP BY person, item_id
     )
     SELECT (SELECT count(*) FROM line) AS lines,
         (SELECT count(*) FROM line WHERE known) AS known_lines,
@@ -30,7 +33,11 @@ _COUNTS = """
         coalesce(sum(orders), 0)::bigint AS orders,
         count(*) FILTER (WHERE orders > 1) AS repeat_people,
         count(*) FILTER (WHERE came_back) AS returned_people,
-        count(*) FILTER (WHERE items > 1) AS basket_people
+        count(*) FILTER (WHERE items > 1) AS basket_people,
+        count(*) FILTER (WHERE known) AS asked_people,
+        count(*) FILTER (WHERE known AND later) AS asked_came,
+        (SELECT coalesce(sum(times), 0)::bigint FROM pair) AS distinct_lines,
+        (SELECT count(*) FROM pair) AS first_lines
     FROM who
 """
 
@@ -46,6 +53,10 @@ class PurchaseCounts:
     repeat_people: int  # with two orders or more
     returned_people: int  # with an order before the cut and one after it
     basket_people: int  # with an order of two items or more
+    asked_people: int = 0  # with an order in the year before the forecast's cut
+    asked_came: int = 0  # of those, who ordered after it too
+    distinct_lines: int = 0  # an item of an order counts once
+    first_lines: int = 0  # of those, of items that the person had not ordered before
 
     @property
     def complete(self) -> bool:
@@ -59,9 +70,9 @@ async def purchase_span(connection: Connection) -> tuple[datetime, datetime] | N
     return None if row["first"] is None else (row["first"], row["last"])
 
 
-async def purchase_counts(connection: Connection, cut: datetime) -> PurchaseCounts:
-    """The counts; `returned_people` are those of a cut."""
-    return PurchaseCounts(**await connection.fetchrow(_COUNTS, MOST_LINES, cut))
+async def purchase_counts(connection: Connection, cut: datetime, forecast_cut: datetime) -> PurchaseCounts:
+    """The counts; `returned_people` are of the cut of the lists' model, `asked_people` of that of the forecast."""
+    return PurchaseCounts(**await connection.fetchrow(_COUNTS, MOST_LINES, cut, forecast_cut))
 
 
 NO_PURCHASES: Final = PurchaseCounts(0, 0, 0, 0, 0, 0, 0)

@@ -158,14 +158,14 @@ async def bundle_before(connection: Connection, slot: str = MAIN_SLOT) -> str | 
     return bundle
 
 
-async def roll_back(connection: Connection, reason: str, decided_by: str) -> Serving:
-    """Let the bundle serve that did before the current one was promoted, and record why.
+async def roll_back(connection: Connection, reason: str, decided_by: str, slot: str = MAIN_SLOT) -> Serving:
+    """Let the bundle serve in a slot that did before the current one was promoted, and record why.
 
     Raises InvalidInput when nothing served before.
     """
     async with transaction(connection) as inside:
         await _one_decision_at_a_time(inside)
-        earlier = await bundle_before(inside)
+        earlier = await bundle_before(inside, slot)
         if earlier is None:
             raise InvalidInput("Nothing served before the current model.")
         return await promote(inside, earlier, reason, {}, decided_by, action="ROLLED_BACK")
@@ -201,9 +201,8 @@ async def newest_decisions(connection: Connection, bundles: Sequence[str]) -> di
 async def gate_decisions(connection: Connection, bundles: Sequence[str]) -> dict[str, Decision]:
     """The gate's decision about each of some bundles; a bundle that it has not judged is left out."""
     rows = await connection.fetch(
-        f"SELECT DISTINCT ON (bundle) {_DECISION} FROM decisions WHERE slot = $1 AND bundle = ANY($2)"
+        f"SELECT DISTINCT ON (bundle) {_DECISION} FROM decisions WHERE bundle = ANY($1)"
         " AND evidence ? 'job' AND action IN ('PROMOTED', 'REFUSED') ORDER BY bundle, id",
-        MAIN_SLOT,
         list(bundles),
     )
     return {row["bundle"]: Decision(**row) for row in rows}
@@ -291,13 +290,19 @@ async def serving_rows(connection: Connection, bundles: Sequence[str]) -> dict[s
     return {row["bundle"]: Serving(**row) for row in rows}
 
 
-async def list_models(connection: Connection, first: int, before: tuple[datetime, str] | None = None) -> list[Model]:
-    """At most `first` models, newest first; `before` is the (created_at, id) after which the page begins."""
+async def list_models(
+    connection: Connection, first: int, before: tuple[datetime, str] | None = None, *, kind: str | None = None
+) -> list[Model]:
+    """At most `first` models, newest first, of one kind or of all.
+
+    `before` is the (created_at, id) after which the page begins.
+    """
     rows = await connection.fetch(
-        f"SELECT {_MODEL} FROM models WHERE $2::timestamptz IS NULL OR (created_at, id) < ($2, $3::text)"
-        " ORDER BY created_at DESC, id DESC LIMIT $1",
+        f"SELECT {_MODEL} FROM models WHERE ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::text))"
+        " AND ($4::text IS NULL OR kind = $4) ORDER BY created_at DESC, id DESC LIMIT $1",
         first,
         *(before or (None, None)),
+        kind,
     )
     return [Model(**row) for row in rows]
 

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
 
@@ -220,22 +220,34 @@ def _save(folder: Path, name: str, value: Any) -> BundlePart:
 
 
 def _seal(temporary: Path, kind: str, parts: Mapping[str, BundlePart], created_at: datetime) -> Path:
-    """Add the manifest and rename the folder to its id."""
-    manifest = {
-        "format": FORMAT,
-        "id": _id(kind, created_at, _digest(parts)),
-        "kind": kind,
-        "created_at": created_at.isoformat(),
-        "parts": {name: part._asdict() for name, part in parts.items()},
-    }
-    _write(temporary / MANIFEST, lambda file: file.write(json.dumps(manifest, indent=2).encode()))
+    """Add the manifest and rename the folder to its id.
+
+    Where a bundle of the same second and content is there already, this one is of the second after it.
+    """
     for file in temporary.iterdir():
         file.chmod(0o444)
     temporary.chmod(0o755)
-    path = temporary.parent / str(manifest["id"])
-    temporary.rename(path)
-    _sync(path.parent)
-    return path
+    while True:
+        manifest = {
+            "format": FORMAT,
+            "id": _id(kind, created_at, _digest(parts)),
+            "kind": kind,
+            "created_at": created_at.isoformat(),
+            "parts": {name: part._asdict() for name, part in parts.items()},
+        }
+        _write(temporary / MANIFEST, lambda file, text=json.dumps(manifest, indent=2): file.write(text.encode()))  # type: ignore[misc]
+        (temporary / MANIFEST).chmod(0o444)
+        path = temporary.parent / str(manifest["id"])
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            (temporary / MANIFEST).unlink()
+            created_at += timedelta(seconds=1)
+        else:
+            _sync(path.parent)
+            return path
 
 
 def _write(path: Path, save: Callable[[BinaryIO], Any]) -> None:

@@ -12,6 +12,8 @@ from ml.log import Log
 
 DAY = 86_400
 HOLDOUT = 28  # days at the end of a log that a training keeps for evaluation
+FORECAST_HOLDOUT = 90  # the same of a forecast's training
+LEAST_DAYS = 35  # before the cut, of which a forecast can be learned: five moments, a week apart
 
 
 class Window(NamedTuple):

@@ -16,6 +16,7 @@ from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
 from api.graphql.topics.events import EventMutation
 from api.graphql.topics.identities import IdentityMutation
 from api.graphql.topics.insight.explanations import ExplanationQuery
+from api.graphql.topics.insight.model_diff import ModelDiffQuery
 from api.graphql.topics.insight.readiness import ReadinessQuery
 from api.graphql.topics.insight.segments import SegmentMutation, SegmentQuery
 from api.graphql.topics.items import Item, ItemQuery
@@ -43,6 +44,7 @@ class Query(
     JobQuery,
     DeadEventQuery,
     ExplanationQuery,
+    ModelDiffQuery,
     ReadinessQuery,
     SegmentQuery,
     ClientQuery,

@@ -208,7 +208,13 @@ def promote(
 
 
 @app.command()
-def rollback(reason: Why, as_json: AsJson = False) -> None:
+def rollback(
+    reason: Why,
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="affinity: the model of the lists. forecast: who orders again.")
+    ] = "affinity",
+    as_json: AsJson = False,
+) -> None:
     """Let the model serve that served before this one was promoted, in every gateway within 5 seconds."""
     from engine.models.promoting import roll_back_model
 
@@ -216,7 +222,7 @@ def rollback(reason: Why, as_json: AsJson = False) -> None:
 
     async def change(pool: "Pool") -> "Serving":
         async with _redis(stores) as redis:
-            return await roll_back_model(pool, redis, stores.bundles, reason, who)
+            return await roll_back_model(pool, redis, stores.bundles, reason, who, kind)
 
     with refusals():
         _print(on_pool(change), as_json)

@@ -44,7 +44,11 @@ def save(
     name: Annotated[str | None, typer.Option(help="A name for people; by default the id.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a segment, or replace the one with this id. Conditions: rfm, recency (days), orders, spent."""
+    """Add a segment, or replace the one with this id.
+
+    Conditions: rfm, recency (days), orders, spent, and churn and next_purchase with their probability within some days,
+    as {"churn": {"within": 90, "min": 0.6}}.
+    """
     from engine.segments.defining import define_segment, read_conditions
 
     try:
@@ -52,11 +56,12 @@ def save(
     except orjson.JSONDecodeError:
         raise WrongCommand("--where is not JSON.") from None
     who = operator_of("penchant segments")
-
-    async def change(pool: "Pool") -> "Segment":
-        return await define_segment(pool, segment_id, name or segment_id, read_conditions(document), who)
-
     with refusals():
+        conditions = read_conditions(document)  # before anything is connected
+
+        async def change(pool: "Pool") -> "Segment":
+            return await define_segment(pool, segment_id, name or segment_id, conditions, who)
+
         saved = on_pool(change)
         if as_json:
             print_json_line(_document(saved))

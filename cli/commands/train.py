@@ -18,7 +18,6 @@ from core.errors import InvalidInput, PenchantError, StoreUnavailable
 from core.settings import EventLake, Stores, Trainings
 
 if TYPE_CHECKING:
-    from engine.models.judging import AnyEvaluation
     from engine.models.training import Cut, TrainingOutcome
 
 BY = "penchant train"
@@ -136,21 +135,14 @@ def _document(outcome: "TrainingOutcome") -> dict[str, Any]:
     }
 
 
-def _title(evaluation: "AnyEvaluation") -> str:
-    of = (
-        f"{evaluation.items:,} items, all ranked"
-        if hasattr(evaluation, "items")
-        else (f"of whom {evaluation.came:,} ordered within {evaluation.days:g} days")
-    )
-    return f"{evaluation.people:,} people, {of}; 95 % intervals"
-
-
 def _print(outcome: "TrainingOutcome") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from engine.models.kinds import KINDS
+
     evaluation, verdict = outcome.evaluation, outcome.verdict
-    table = Table(title=_title(evaluation))
+    table = Table(title=f"{KINDS[outcome.kind].people(evaluation.document())}; 95 % intervals")
     metrics = list(dict.fromkeys(metric for scores in evaluation.methods.values() for metric in scores))
     for heading in ("", *metrics):
         table.add_column(heading, justify="right" if heading else "left")

@@ -1,6 +1,7 @@
 """What a person likes: the categories and brands they most likely buy next."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -39,11 +40,18 @@ async def affinities_of(
     people: PersonLoader,
     recommender: Recommender,
     turns: OneAtATime,
+    *,
+    as_of: datetime | None = None,
 ) -> PersonAffinities:
-    """The `first` keys that the person likes most; none for a person who never bought."""
+    """The `first` keys that the person likes most; none for a person who never bought.
+
+    `as_of` is a moment to come at which the person visits, with nothing new bought until then; None: now.
+    """
     state, *_ = await people.state(person)
     bundle = recommender.bundle
     pin = new_pin(bundle.id if bundle else None)
+    if as_of is not None:
+        pin = pin._replace(as_of=int(as_of.timestamp()))
     async with turns:
         scored = None
         if bundle is not None and bundle.chance is not None and state.orders:

@@ -11,7 +11,7 @@ from core.contract import check_id, check_reason
 from core.errors import InvalidInput
 from db.anchors import pin_anchor
 from db.cache import hint_serving
-from db.jobs import AFFINITY, FORECAST, REFRESH, Job, finish_job, request_once
+from db.jobs import AFFINITY, REFRESH, Job, finish_job, request_once
 from db.postgres import Connection, transaction
 from db.serving import (
     Model,
@@ -26,10 +26,9 @@ from db.serving import (
     roll_back,
     slot_of,
 )
-from ml.affinity.model import AffinityModel
+from engine.models.kinds import KINDS, kind_named
 from ml.bundle import BundleRefused
 from ml.gate import Verdict
-from ml.hazard.model import ForecastModel
 
 
 class GateRefused(InvalidInput):
@@ -78,7 +77,7 @@ async def decide_by_gate(
         if pins:
             await pin_anchor(inside, model.id)
         await finish_job(inside, job, model.id)
-        if (verdict.promote or stands_in) and model.kind == AFFINITY:
+        if (verdict.promote or stands_in) and KINDS[model.kind].has_tables:
             await request_once(inside, REFRESH, "after a promotion", decided_by)
     if verdict.promote or stands_in:
         await hint_serving(redis)
@@ -113,22 +112,26 @@ async def promote_model(
         raise GateRefused(refusal, field="id")
     await _check(bundles, id, model.kind)
     serving = await promote(pool, id, check_reason(reason), {"override_gate": override_gate}, decided_by)
-    if model.kind == AFFINITY:  # a forecast has no tables
+    if KINDS[model.kind].has_tables:
         await request_once(pool, REFRESH, "after a promotion", decided_by)
     await hint_serving(redis)
     return serving
 
 
-async def roll_back_model(pool: Connection, redis: Redis, bundles: Path, reason: str, decided_by: str) -> Serving:
-    """Let the model serve that served before. Raises InvalidInput without one, and CannotServe.
+async def roll_back_model(
+    pool: Connection, redis: Redis, bundles: Path, reason: str, decided_by: str, kind: str = AFFINITY
+) -> Serving:
+    """Let the model of a kind serve that served before. Raises InvalidInput without one, and CannotServe.
 
     Its bundle is opened first.
     """
-    earlier = await bundle_before(pool)
+    has_tables, slot = kind_named(kind).has_tables, slot_of(kind)
+    earlier = await bundle_before(pool, slot)
     if earlier is not None:
-        await _check(bundles, earlier, AFFINITY)
-    serving = await roll_back(pool, check_reason(reason), decided_by)
-    await request_once(pool, REFRESH, "after a rollback", decided_by)
+        await _check(bundles, earlier, kind)
+    serving = await roll_back(pool, check_reason(reason), decided_by, slot)
+    if has_tables:
+        await request_once(pool, REFRESH, "after a rollback", decided_by)
     await hint_serving(redis)
     return serving
 
@@ -142,8 +145,7 @@ async def _refusal(pool: Connection, id: str) -> str | None:
 
 
 async def _check(bundles: Path, id: str, kind: str) -> None:
-    opened = ForecastModel.open if kind == FORECAST else AffinityModel.open
     try:
-        await asyncio.to_thread(opened, bundles / id)
+        await asyncio.to_thread(KINDS[kind].open, bundles / id)
     except BundleRefused as error:
         raise CannotServe(str(error), field="id") from error

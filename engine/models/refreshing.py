@@ -24,6 +24,7 @@ from engine.models.training import as_log, stored_purchases, written_bundles
 from ml.affinity.model import AffinityModel
 from ml.affinity.refreshing import RefreshedAffinity, refreshed
 from ml.bundle import Bundle, delete_bundle
+from ml.log import NothingToLearn
 from ml.universe import Universe
 
 log = structlog.get_logger()
@@ -60,7 +61,8 @@ async def refresh_tables(
 ) -> str | None:
     """Rebuild the tables of what serves, and let it serve with them; the id of the new bundle.
 
-    None when nothing serves, or when no table would change. Raises LeaseLost when another worker has taken the job:
+    None when nothing serves, when no table would change, and when there are no purchases to build tables from: the
+    tables stay, and the job does not fail, since tomorrow's would too. Raises LeaseLost when another worker has taken the job:
     nothing is registered in that case.
     """
     folder, path = (folder or stores.bundles).resolve(), None
@@ -93,7 +95,11 @@ async def _refreshed(pool: Pool, folder: Path, id: str, lake: str | None) -> Ref
 
     def rebuilt() -> RefreshedAffinity | None:
         bundle = AffinityModel.open(folder / id)
-        made = refreshed(bundle, as_log(stored, categories), now)
+        try:
+            made = refreshed(bundle, as_log(stored, categories), now)
+        except NothingToLearn as error:
+            log.info("tables_stay", bundle=id, why=str(error))
+            return None
         return None if _are_same(made.universe, bundle.universe) else made
 
     return await asyncio.to_thread(rebuilt)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import structlog
@@ -30,7 +30,7 @@ from db.serving import Model, registered
 from engine.jobs.bounds import Bounds
 from engine.jobs.leases import UNBOUNDED, HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.jobs.threads import in_own_thread
-from engine.models.judging import AnyEvaluation, evidence_in, verdict_on, why_it_serves
+from engine.models.kinds import KINDS, evidence_in
 from engine.models.learnable import check_learnable
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
@@ -60,7 +60,8 @@ class TrainingOutcome:
     """A bundle that was written, with its evaluation and the verdict of the gate."""
 
     path: Path
-    evaluation: AnyEvaluation
+    kind: str
+    evaluation: Any  # of its kind
     verdict: Verdict
     warning: str | None = None  # what is odd about the purchases
     baseline: Path | None = None  # the bundle of the best baseline, if that serves in place of the refused model
@@ -154,17 +155,18 @@ async def train(
 
         rivals = await open_rivals(pool, stores.bundles.resolve()) if job.kind == AFFINITY else NONE
         trained, warning = await _learn(pool, job.kind, cut, report_held, lake, rivals)
-        judged = verdict_on(trained.evaluation, same_as=rivals.same_as(trained.training))
+        judged = KINDS[job.kind].verdict(trained.evaluation, same_as=rivals.same_as(trained.training))
         pins = judged.promote and job.kind == AFFINITY and rivals.replaces_anchor(trained.evaluation)
         async with written_bundles(pool, held, (folder or stores.bundles).resolve()) as write:
             path = await write(trained.with_gate(judged.document()))
             stands_in = None
             same = rivals.same_as(trained.training) is not None
             if not judged.promote and not same and not await trained_model_serves(pool, job.kind):
-                stands_in = await _best_baseline(trained, judged, write, report_held)
+                stands_in = await _best_baseline(job.kind, trained, judged, write, report_held)
             held.check()
             serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by, pins=pins)
-    return TrainingOutcome(path, trained.evaluation, judged, warning, stands_in.path if stands_in and serves else None)
+    baseline = stands_in.path if stands_in and serves else None
+    return TrainingOutcome(path, job.kind, trained.evaluation, judged, warning, baseline)
 
 
 async def _learn(
@@ -218,10 +220,12 @@ async def _delete_unregistered(pool: Pool, paths: list[Path]) -> None:
                 await asyncio.to_thread(delete_bundle, path)
 
 
-async def _best_baseline(trained: Trained, judged: Verdict, write: Write, report: ReportProgress) -> _StandIn:
+async def _best_baseline(
+    kind: str, trained: Trained, judged: Verdict, write: Write, report: ReportProgress
+) -> _StandIn:
     """The bundle of the best baseline of the evaluation, and why it serves."""
     baseline = await in_own_thread(lambda: trained.best_baseline(report))
-    reason = why_it_serves(baseline.evaluation, judged.reason)
+    reason = KINDS[kind].why_baseline(baseline.evaluation, judged.reason)
     return _StandIn(await write(baseline.with_gate(Verdict(True, reason).document())), reason)
 
 

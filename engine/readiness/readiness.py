@@ -5,7 +5,7 @@ The limits are those of the code that refuses a training or a model.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -15,9 +15,22 @@ from core.single_flight import SingleFlight
 from db.jobs import AFFINITY
 from db.postgres import Connection
 from db.purchase_counts import NO_PURCHASES, PurchaseCounts, purchase_counts, purchase_span
-from db.serving import Decision, Model, current_serving, decision_about_trained, model_by_id
+from db.serving import (
+    FORECAST_SLOT,
+    MAIN_SLOT,
+    Decision,
+    Model,
+    current_serving,
+    decision_about_trained,
+    model_by_id,
+)
 from ml.gate import LEAST_PEOPLE, words
-from ml.splits import HOLDOUT, cut_between
+from ml.hazard.evaluation import LEAST_OF_A_CLASS
+from ml.hazard.evaluation import LEAST_PEOPLE as LEAST_ASKED
+from ml.sequence.lessons import LEAST_LINES as SEQUENCE_LINES
+from ml.sequence.lessons import LEAST_PEOPLE as SEQUENCE_PEOPLE
+from ml.sequence.lessons import REBUYS
+from ml.splits import DAY, FORECAST_HOLDOUT, HOLDOUT, LEAST_DAYS, cut_between
 from ml.universe import PEOPLE_TOGETHER
 
 KEPT_FOR: Final = timedelta(minutes=1)  # counting reads many rows
@@ -29,6 +42,8 @@ class Subject(StrEnum):
     RECOMMENDATIONS = "RECOMMENDATIONS"
     SIMILAR = "SIMILAR"
     BOUGHT_TOGETHER = "BOUGHT_TOGETHER"
+    FORECASTS = "FORECASTS"
+    SEQUENCE = "SEQUENCE"
 
 
 class Status(StrEnum):
@@ -92,19 +107,70 @@ class KeptReadiness:
 
 async def readiness(source: Connection) -> Readiness:
     """How far every model is, as of now. Counts a bounded number of purchases."""
-    span = await purchase_span(source)
+    span, days = await purchase_span(source), 0
     counts = NO_PURCHASES
     if span is not None:
         first, last = (int(moment.timestamp()) for moment in span)
-        counts = await purchase_counts(source, datetime.fromtimestamp(cut_between(first, last), UTC))
-    row, decision = await asyncio.gather(current_serving(source), decision_about_trained(source))
+        cut, forecast_cut = cut_between(first, last), cut_between(first, last, FORECAST_HOLDOUT)
+        days = (forecast_cut - first) // DAY
+        counts = await purchase_counts(source, *(datetime.fromtimestamp(each, UTC) for each in (cut, forecast_cut)))
+    lists, forecast = await asyncio.gather(_standing(source, MAIN_SLOT), _standing(source, FORECAST_SLOT))
+    models = [*judged(counts, *lists), judged_forecast(counts, days, *forecast), judged_sequence(counts, lists[0])]
+    return Readiness(clock.now(), counts.lines, counts.complete, models)
+
+
+async def _standing(source: Connection, slot: str) -> tuple[Model | None, Decision | None]:
+    """What serves in a slot, and the refusal of its newest trained model; None where it was not refused."""
+    row, decision = await asyncio.gather(current_serving(source, slot), decision_about_trained(source, slot))
     model = None if row is None else await model_by_id(source, row.bundle)
-    refused = decision if decision and decision.action == "REFUSED" else None
-    return Readiness(clock.now(), counts.lines, counts.complete, judged(counts, model, refused))
+    return model, decision if decision and decision.action == "REFUSED" else None
+
+
+def judged_forecast(counts: PurchaseCounts, days: int, model: Model | None, refused: Decision | None) -> ModelReadiness:
+    """How far the forecast is; `days` are those of the purchases before its cut."""
+    asked = (
+        f"people who ordered within a year before the last {FORECAST_HOLDOUT} days, or the last fifth of a shorter log"
+    )
+    stayed = counts.asked_people - counts.asked_came
+    requirements = [
+        Requirement(counts.known_lines, 1, "purchases that name an item of the catalogue"),
+        Requirement(counts.repeat_people, 1, "people with a second order: of others nothing can be foretold"),
+        Requirement(days, LEAST_DAYS, "days of purchases before the test span, with their real times"),
+        Requirement(counts.asked_people, LEAST_ASKED, f"{asked}: the gate judges the forecast on them"),
+        Requirement(counts.asked_came, LEAST_OF_A_CLASS, "of them ordered again"),
+        Requirement(stayed, LEAST_OF_A_CLASS, "of them did not order again"),
+    ]
+    nothing = "nothing: churn and nextPurchase have no probability"
+    stand_in = f"{words(model.baseline)}, as a weekly regression" if model and model.baseline else nothing
+    learned = model if model is not None and model.baseline is None else None
+    return _judged(Subject.FORECASTS, requirements, learned, stand_in, refused)
+
+
+def judged_sequence(counts: PurchaseCounts, model: Model | None) -> ModelReadiness:
+    """How far the sequence net is, which a training of the lists makes where people rarely buy the same again."""
+    new = 100 * counts.first_lines // max(counts.distinct_lines, 1)
+    requirements = [
+        Requirement(counts.people, SEQUENCE_PEOPLE, "people with an order"),
+        Requirement(counts.known_lines, SEQUENCE_LINES, "purchases that name an item of the catalogue"),
+        Requirement(
+            new,
+            100 - round(100 * REBUYS),
+            "percent of the purchases are of items that were new to the person: where people buy the same again, lists"
+            " are better without a sequence net",
+        ),
+    ]
+    fallback = "the ranker without it, or what stands in for the ranker"
+    compared = (model.training.get("sequence") or {}) if model is not None and model.baseline is None else {}
+    serves = model if "sequence" in str(compared.get("variant", "")) else None
+    found = _judged(Subject.SEQUENCE, requirements, serves, fallback, None)
+    if serves is None and compared and found.status is Status.READY:
+        said = "The last training compared it with the ranker alone, which foretold the validation span as well."
+        return replace(found, summary=said)
+    return found
 
 
 def judged(counts: PurchaseCounts, model: Model | None, refused: Decision | None) -> list[ModelReadiness]:
-    """How far each model is, by what is stored, the bundle that serves, and the refusal of the newest trained one."""
+    """How far the models of lists are, by what is stored, what serves, and the refusal of the newest trained one."""
     learned = model if model is not None and model.kind == AFFINITY and model.baseline is None else None
     learnable = _learnable(counts)
     came_back = Requirement(

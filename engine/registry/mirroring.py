@@ -1,10 +1,12 @@
 """Keeps MLflow equal to Postgres: the newest models with all that is known of them, and what serves, by aliases.
 
+Each kind of model is a registered model of its own.
+
 MLflow is read by people only. While it is away nothing else waits for it: what is missing is registered later.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,10 +16,19 @@ import structlog
 
 from core.errors import StoreUnavailable
 from core.settings import Stores
-from db.jobs import AFFINITY
+from db.jobs import AFFINITY, FORECAST
 from db.mlflow_mirror import MOST, note_behind, note_mirrored, note_version
 from db.postgres import Pool, connect_pool
-from db.serving import Decision, Model, bundle_before, current_serving, list_models, models_by_ids, newest_decisions
+from db.serving import (
+    Decision,
+    Model,
+    bundle_before,
+    current_serving,
+    list_models,
+    models_by_ids,
+    newest_decisions,
+    slot_of,
+)
 from engine.registry.mlflow_client import Registry
 from engine.reports.differences import flattened
 from engine.reports.gates import Gate, gates_of
@@ -31,8 +42,9 @@ _DATES: Final = ("from", "until", "cut")
 
 
 class _Known(NamedTuple):
-    """What Postgres says."""
+    """What Postgres says of one kind."""
 
+    name: str  # of the registered model
     models: list[Model]  # newest first
     decisions: Mapping[str, Decision]
     gates: Mapping[str, Gate]
@@ -61,29 +73,37 @@ async def mirror(pool: Pool, stores: Stores) -> str | None:
 
 
 async def _mirror_all(pool: Pool, stores: Stores, url: str) -> str | None:
-    known = await _known(pool)
+    known = {kind: await _known(pool, kind) for kind in (AFFINITY, FORECAST)}
     try:
-        versions = await asyncio.to_thread(_mirror, url, stores.mlflow_artifacts, known, stores.bundles.resolve())
+        versions = await asyncio.to_thread(
+            _mirror, url, stores.mlflow_artifacts, list(known.values()), stores.bundles.resolve()
+        )
     except Exception as error:  # of MLflow, its database driver, the storage or the network
         await note_behind(pool)
         return type(error).__name__
-    for model in known.models:
+    for model in (model for each in known.values() for model in each.models):
         if model.registry_version != versions[model.id]:
             await note_version(pool, model.id, versions[model.id])
-    await note_mirrored(pool, known.generation)
+    await note_mirrored(pool, known[AFFINITY].generation, known[FORECAST].generation)
     return None
 
 
-async def _known(pool: Pool) -> _Known:
-    row, before = await current_serving(pool), await bundle_before(pool)
-    models = [model for model in await list_models(pool, MOST) if model.kind == AFFINITY]
+def name_of(kind: str) -> str:
+    """The name of a kind's registered model and of its experiment."""
+    return f"penchant-{kind}"
+
+
+async def _known(pool: Pool, kind: str) -> _Known:
+    row, before = await current_serving(pool, slot_of(kind)), await bundle_before(pool, slot_of(kind))
+    models = await list_models(pool, MOST, kind=kind)
     decisions = await newest_decisions(pool, [model.id for model in models])
     champion = row.bundle if row else None
     newer = (model.id for model in models if model.id != champion and _challenges(decisions.get(model.id)))
     aliases = {CHAMPION: champion, CHALLENGER: _newest_before(models, champion, newer), PREVIOUS: before}
     older = await models_by_ids(pool, [id for id in aliases.values() if id and id not in {m.id for m in models}])
     models += older.values()
-    return _Known(models, decisions, await gates_of(pool, models), aliases, row.generation if row else None)
+    gates = await gates_of(pool, models)
+    return _Known(name_of(kind), models, decisions, gates, aliases, row.generation if row else None)
 
 
 def _challenges(decision: Decision | None) -> bool:
@@ -99,22 +119,26 @@ def _newest_before(models: list[Model], champion: str | None, ids: Any) -> str |
     return str(newest)
 
 
-def _mirror(url: str, artifacts: str | None, known: _Known, bundles: Path) -> dict[str, str]:
+def _mirror(url: str, artifacts: str | None, kinds: Sequence[_Known], bundles: Path) -> dict[str, str]:
     """The version of each model."""
-    registry = Registry(url, artifacts)
-    versions = registry.versions()
-    for model in reversed(known.models):  # the oldest gets the lowest version
-        if model.id not in versions:
-            versions[model.id] = _register(registry, model, known, bundles)
-    if known.models:
-        registry.set_aliases({alias: versions[id] if id else None for alias, id in known.aliases.items()})
-    return versions
+    registry, found = Registry(url, artifacts), dict[str, str]()
+    for known in kinds:
+        versions = registry.versions(known.name)
+        for model in reversed(known.models):  # the oldest gets the lowest version
+            if model.id not in versions:
+                versions[model.id] = _register(registry, model, known, bundles)
+        if known.models:
+            aliases = {alias: versions[id] if id else None for alias, id in known.aliases.items()}
+            registry.set_aliases(known.name, aliases)
+        found |= versions
+    return found
 
 
 def _register(registry: Registry, model: Model, known: _Known, bundles: Path) -> str:
     decision, gate = known.decisions.get(model.id), known.gates.get(model.id)
     made = dict(model.training)
     return registry.register(
+        known.name,
         model.id,
         parameters=_dated({name: made[name] for name in PARAMETERS if name in made}),
         metrics=metrics_of(model.evaluation),

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from db.lake.location import Lake
 
-NAME: Final = "penchant-affinity"  # of the experiment and of the registered model
 LONGEST: Final = 500  # characters of a parameter or tag, which every store takes
 MOST_VERSIONS: Final = 1_000  # that are looked through
 FOLDER: Final = "penchant"  # of the artifacts
@@ -25,7 +24,10 @@ _ENVIRONMENT: Final = {
 
 
 class Registry:
-    """A client; making one takes seconds. `artifacts` is the address of the folder for reports, as fsspec reads it."""
+    """A client; making one takes seconds. A name is that of an experiment and of its registered model.
+
+    `artifacts` is the address of the folder for reports, as fsspec reads it.
+    """
 
     def __init__(self, url: str, artifacts: str | None = None) -> None:
         for name, value in _ENVIRONMENT.items():
@@ -40,16 +42,17 @@ class Registry:
             utils.MAX_RETRY_COUNT = 1  # by itself it tries for 100 seconds
             self._client = MlflowClient(tracking_uri=_driver(url), registry_uri=_driver(url))
 
-    def versions(self) -> dict[str, str]:
-        """The versions of the newest registered bundles, by bundle; of a bundle registered twice, the first."""
+    def versions(self, name: str) -> dict[str, str]:
+        """The versions of a model's newest bundles, by bundle; of a bundle that was registered twice, the first."""
         with _quiet():
             found = self._client.search_model_versions(
-                f"name = '{NAME}'", max_results=MOST_VERSIONS, order_by=["version_number DESC"]
+                f"name = '{name}'", max_results=MOST_VERSIONS, order_by=["version_number DESC"]
             )
         return {each.tags["bundle"]: str(each.version) for each in found if "bundle" in each.tags}
 
     def register(
         self,
+        name: str,
         bundle: str,
         *,
         parameters: Mapping[str, Any],
@@ -65,7 +68,7 @@ class Registry:
         from mlflow.entities import Metric, Param
 
         with _quiet():
-            experiment = self._experiment()
+            experiment = self._experiment(name)
             for left in self._client.search_runs([experiment], f"tags.bundle = '{bundle}'", max_results=10):
                 self._client.delete_run(left.info.run_id)
             noted = {**tags, "bundle": bundle, "mlflow.note.content": description}
@@ -73,33 +76,32 @@ class Registry:
             now = run.info.start_time
             for part in _hundreds([Param(*pair) for pair in _texts(parameters).items()]):
                 self._client.log_batch(run.info.run_id, params=part)
-            for some in _hundreds([Metric(name, value, now, 0) for name, value in metrics.items()]):
+            for some in _hundreds([Metric(metric, value, now, 0) for metric, value in metrics.items()]):
                 self._client.log_batch(run.info.run_id, metrics=some)
             self._write(run, files)
             self._client.set_terminated(run.info.run_id)
-            if not self._client.search_registered_models(f"name = '{NAME}'"):
-                self._client.create_registered_model(NAME)
+            if not self._client.search_registered_models(f"name = '{name}'"):
+                self._client.create_registered_model(name)
             version = self._client.create_model_version(
-                NAME, run.info.artifact_uri, run.info.run_id, tags={"bundle": bundle}, description=description
+                name, run.info.artifact_uri, run.info.run_id, tags={"bundle": bundle}, description=description
             )
             return str(version.version)
 
-    def set_aliases(self, aliases: Mapping[str, str | None]) -> None:
+    def set_aliases(self, name: str, aliases: Mapping[str, str | None]) -> None:
         """Let each alias name this version; None: no version has it."""
         with _quiet():
-            there = self._client.get_registered_model(NAME).aliases
+            there = self._client.get_registered_model(name).aliases
             for alias, version in aliases.items():
                 if version is not None and str(there.get(alias)) != version:
-                    self._client.set_registered_model_alias(NAME, alias, version)
+                    self._client.set_registered_model_alias(name, alias, version)
                 elif version is None and alias in there:
-                    self._client.delete_registered_model_alias(NAME, alias)
+                    self._client.delete_registered_model_alias(name, alias)
 
-    def _experiment(self) -> str:
+    def _experiment(self, name: str) -> str:
         """The experiment whose artifacts are at the address: where an experiment keeps them never changes."""
-        found = self._client.get_experiment_by_name(NAME)
-        name = NAME
+        found = self._client.get_experiment_by_name(name)
         if found is not None and self._artifacts not in (None, found.artifact_location):
-            name = f"{NAME} {self._artifacts}"
+            name = f"{name} {self._artifacts}"
             found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engine.reports.pages import FORECAST_METRICS, bounds, calibration, cell, page, table, words
+from engine.reports.pages import FORECAST_METRICS, bounds, calibration, cell, lift, page, table, words
 from engine.reports.plots import Series, bars, lines
 
 
@@ -68,6 +68,4 @@ def _forecasts(forecasts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Who orders again", about + table(["", *map(words, FORECAST_METRICS)], rows)
     points = [(words(name), [(p, came) for p, came, _ in scores["calibration"]]) for name, scores in methods.items()]
     yield "Calibration", calibration(points)
-    found = [(words(name), [(0.0, 0.0), *map(tuple, scores["gains"])]) for name, scores in methods.items()]
-    by_chance: Series = ("by chance", [(0.0, 0.0), (1.0, 1.0)])
-    yield "Lift", lines([*found, by_chance], "share of people asked, the likeliest first", "share of those who came")
+    yield "Lift", lift([(words(name), scores["gains"]) for name, scores in methods.items()])

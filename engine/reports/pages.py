@@ -5,6 +5,7 @@ from html import escape
 
 from engine.reports.plots import Series, lines
 
+METRICS = {"ndcg_at_10": "NDCG@10", "auc": "AUC"}  # the first metric of each kind of model, for people
 FORECAST_METRICS = ("auc", "average_precision", "brier", "mae_orders")
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}"
@@ -34,6 +35,13 @@ def calibration(series: Sequence[Series]) -> str:
     most = max(max(p, came) for _, points in series for p, came in points)
     perfect: Series = ("perfect", [(0.0, 0.0), (most, most)])
     return lines([*series, perfect], "foretold probability", "share that came true")
+
+
+def lift(series: Sequence[tuple[str, Sequence[Sequence[float]]]]) -> str:
+    """A plot of the share of those who came that are among the likeliest, beside choosing people by chance."""
+    by_chance: Series = ("by chance", [(0.0, 0.0), (1.0, 1.0)])
+    found: list[Series] = [(name, [(0.0, 0.0), *((each[0], each[1]) for each in points)]) for name, points in series]
+    return lines([*found, by_chance], "share of people asked, the likeliest first", "share of those who came")
 
 
 def words(method: str) -> str:

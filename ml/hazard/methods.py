@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ml.baselines.orders import Orders
 from ml.baselines.returning import Forecast
-from ml.hazard.examples import States
+from ml.hazard.examples import BINS, Floats, States
 from ml.hazard.features import person_features
 from ml.hazard.forecasts import no_order
 from ml.hazard.model import Forecaster
@@ -18,12 +18,14 @@ def forecast_method(forecaster: Forecaster, log: Log) -> Forecast:
     """What it says of the people of a log, each from what was before the cut."""
 
     def forecast(orders: Orders, cut: int, days: int) -> NDArray[np.float64]:
-        people = orders.people(cut).person
-        parts = np.array_split(people, -(-len(people) // AT_ONCE)) if len(people) else []
-        found = [np.empty(0)]
-        for part in parts:
-            features = person_features(States(log).at(part.tolist(), cut), cut)
-            found.append(1 - no_order(forecaster.logits(features), days))
-        return np.concatenate(found)
+        return 1 - no_order(logits_of(forecaster, log, orders.people(cut).person, cut), days)
 
     return forecast
+
+
+def logits_of(forecaster: Forecaster, log: Log, people: NDArray[np.integer], as_of: int) -> Floats:
+    """(people, BINS) weekly hazards of some people of a log, from what was before a second."""
+    found = [np.empty((0, BINS), np.float32)]
+    for part in np.array_split(people, -(-len(people) // AT_ONCE)) if len(people) else []:
+        found.append(forecaster.logits(person_features(States(log).at(part.tolist(), as_of), as_of)))
+    return np.concatenate(found)

@@ -32,7 +32,7 @@ from ml.hazard.linear import fit_linear
 from ml.hazard.model import Forecaster
 from ml.log import Log, NothingToLearn
 from ml.provenance import code_identity, data_identity
-from ml.splits import holdout_cut
+from ml.splits import FORECAST_HOLDOUT, LEAST_DAYS, holdout_cut
 from ml.trainers import ReportProgress
 
 _PACKAGES = {"numpy": np.__version__, "keras": keras.__version__}
@@ -45,7 +45,7 @@ _QUIET = [FEATURES.index("quiet")]
 class ForecastConfig:
     """Every setting of a training."""
 
-    days: int = 90  # within which an order is foretold in the test
+    days: int = FORECAST_HOLDOUT  # within which an order is foretold in the test
     moments: int = 14  # earlier ones that people are looked at from; what follows the latest is for validation
     every: int = 28  # days between them
     people: int = 6_000  # of each moment
@@ -148,10 +148,10 @@ def earlier_moments(log: Log, cut: int, config: ForecastConfig) -> list[int]:
     Raises `NothingToLearn` when that is too short.
     """
     span = cut - int(log.occurred.min(initial=cut))
-    step = min(config.every * DAY, span // 5)
+    step = min(config.every * DAY, span * 7 // LEAST_DAYS)
     if step < 7 * DAY:
         raise NothingToLearn(
-            "The purchases before the cut span less than five weeks: too short to learn when people return."
+            f"The purchases before the cut span less than {LEAST_DAYS} days: too short to learn when people return."
         )
     count = min(config.moments, max(3, int(0.7 * span / step)))
     return [cut - back * step for back in range(1, count + 1)]

@@ -17,5 +17,6 @@ async def test_an_empty_shop_is_told_what_is_missing(pool: Pool, database: str) 
 
 async def test_json_has_every_requirement(pool: Pool, database: str) -> None:
     found = json.loads((await asyncio.to_thread(invoke, "readiness", "--json")).output)
-    assert [model["subject"] for model in found["models"]] == ["RECOMMENDATIONS", "SIMILAR", "BOUGHT_TOGETHER"]
+    subjects = ["RECOMMENDATIONS", "SIMILAR", "BOUGHT_TOGETHER", "FORECASTS", "SEQUENCE"]
+    assert [model["subject"] for model in found["models"]] == subjects
     assert set(found["models"][0]["requirements"][0]) == {"have", "need", "words"}

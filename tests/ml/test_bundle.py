@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,14 @@ def test_the_same_parts_give_the_same_id(path: Path, tmp_path: Path) -> None:
     again = write(tmp_path / "again", "thing", dict(reversed(list(PARTS.items()))), CREATED)
     assert again.name == path.name
     assert write(tmp_path, "thing", {**PARTS, "note": "für dich"}, CREATED).name != path.name
+
+
+def test_two_bundles_of_one_second_and_content_are_two(path: Path) -> None:
+    others = [write(path.parent, "thing", PARTS, CREATED) for _ in range(2)]
+    assert len({path, *others}) == 3
+    moments = [Bundle.open(each).created_at for each in (path, *others)]
+    assert moments == [CREATED + timedelta(seconds=later) for later in range(3)]
+    assert {each.name for each in path.parent.iterdir()} == {path.name, *(each.name for each in others)}
 
 
 def test_arrays_are_mapped_not_read(path: Path) -> None:

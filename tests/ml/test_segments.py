@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ml.log import Log, Signals
 from ml.rfm import FALLBACK_EDGES, SEGMENTS, quintiles, rfm, score
-from ml.segments import Conditions, Span, customers, members, rfm_segments
+from ml.segments import Chance, Conditions, Span, customers, members, rfm_segments
 from ml.state import EVENT, RETURN
 
 
@@ -47,6 +48,22 @@ def test_every_condition_has_to_hold(log: Log, now: int) -> None:
     assert found == who.ids[wanted].tolist()
     by_name = [members(who, Conditions(rfm=(name,)), edges) for name in SEGMENTS]
     assert sorted(id for found in by_name for id in found) == sorted(who.ids.tolist())
+
+
+def test_forecasts_are_conditions_too(log: Log, now: int) -> None:
+    who = customers(log, now)
+    edges, quiet = quintiles(who.rfm), np.linspace(0, 1, len(who.ids))
+    asked: list[float] = []
+
+    def no_order(days: float) -> NDArray[np.float64]:
+        asked.append(days)
+        return quiet
+
+    leaving = Conditions(churn=Chance(90, Span(min=0.5)), orders=Span(min=1))
+    assert members(who, leaving, edges, no_order) == who.ids[quiet >= 0.5].tolist()
+    both = Conditions(churn=Chance(90, Span(max=0.8)), next_purchase=Chance(30, Span(max=0.4)))
+    assert members(who, both, edges, no_order) == who.ids[(quiet <= 0.8) & (1 - quiet <= 0.4)].tolist()
+    assert asked == [90, 90, 30]
 
 
 def test_guests_belong_to_no_segment(make_log: Callable[..., Log], now: int) -> None:

@@ -2,18 +2,22 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import strawberry
 
 from api.graphql.context import Info
+from api.graphql.topics.insight.affinities import Affinity, affinities_at
 from api.graphql.topics.recommendations import RecommendationConnection, recommend
 from api.graphql.types.connections import After, First
 from api.graphql.types.permissions import requires, requires_or_oneself
 from core import clock
 from core.contract import Person
+from engine.explaining.affinities import Dimension
 from engine.forecasting.people import ChurnBand, check_within, churn, next_purchase
 from engine.recommending.people import Degradation
+from ml.hazard.model import ForecastModel
+from ml.state import State
 
 strawberry.enum(
     ChurnBand,
@@ -93,6 +97,15 @@ class PurchaseForecast:
     person: strawberry.Private[Person]
 
     @strawberry.field(
+        permission_classes=[requires_or_oneself("profiles:read")],
+        description="The categories that the next order most likely has, most likely first: `User.affinities` as of the"
+        " expected date, when what rests now may be due again. Without a forecast, as of now.",
+    )
+    async def categories(self, info: Info, first: First = 10) -> list[Affinity] | None:
+        """The category affinities at the expected date."""
+        return await affinities_at(info.context, self.person, Dimension.CATEGORY, first, self.expected_date)
+
+    @strawberry.field(
         permission_classes=[requires("recommendations:read")],
         description="What the next order most likely holds, best first. Nobody is shown the list: it has no"
         " impression.",
@@ -105,6 +118,30 @@ class PurchaseForecast:
         )  # fmt: skip
 
 
+class _Asked(NamedTuple):
+    """What a forecast is made from, and what every one says."""
+
+    days: float
+    now: datetime
+    model: ForecastModel | None
+    state: State
+    degraded: list[Degradation]
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The fields of both forecasts."""
+        version = None if self.model is None else strawberry.ID(self.model.id)
+        return {"as_of": self.now, "model_version": version, "degraded": self.degraded}
+
+
+async def _asked(root: Any, info: Info, within: timedelta) -> _Asked | None:
+    """None for a person who never bought."""
+    days, now, model = check_within(within), clock.now(), info.context.gateway.forecast.current
+    state, degraded, _ = await info.context.people.state(root.person)
+    degraded = degraded if model is not None else [*degraded, Degradation.NO_MODEL]
+    return _Asked(days, now, model, state, degraded) if state.orders else None
+
+
 async def churn_of(
     root: Any,
     info: Info,
@@ -113,27 +150,16 @@ async def churn_of(
     ),
 ) -> ChurnForecast | None:
     """The forecast as of now, from the model that serves."""
-    days, now, model = check_within(within), clock.now(), info.context.gateway.forecast.current
-    state, degraded, _ = await info.context.people.state(root.person)
-    if not state.orders:
+    asked = await _asked(root, info, within)
+    if asked is None:
         return None
-    if model is None:
-        return ChurnForecast(
-            probability=None, band=None, drivers=[], as_of=now, model_version=None,
-            degraded=[*degraded, Degradation.NO_MODEL],
-        )  # fmt: skip
-    found = churn(model, state, now, days)
-    return ChurnForecast(
-        probability=found.probability,
-        band=found.band,
-        drivers=[
-            ChurnDriver(side=DriverSide(one.side), contribution=one.contribution, text=one.words)
-            for one in found.drivers
-        ],
-        as_of=now,
-        model_version=strawberry.ID(model.id),
-        degraded=degraded,
-    )
+    if asked.model is None:
+        return ChurnForecast(probability=None, band=None, drivers=[], **asked.said)
+    found = churn(asked.model, asked.state, asked.now, asked.days)
+    drivers = [
+        ChurnDriver(side=DriverSide(one.side), contribution=one.contribution, text=one.words) for one in found.drivers
+    ]
+    return ChurnForecast(probability=found.probability, band=found.band, drivers=drivers, **asked.said)
 
 
 async def next_purchase_of(
@@ -144,18 +170,15 @@ async def next_purchase_of(
     ),
 ) -> PurchaseForecast | None:
     """The forecast as of now, from the model that serves."""
-    days, now, model = check_within(within), clock.now(), info.context.gateway.forecast.current
-    state, degraded, _ = await info.context.people.state(root.person)
-    if not state.orders:
+    asked = await _asked(root, info, within)
+    if asked is None:
         return None
-    found = None if model is None else next_purchase(model, state, now, days)
+    found = None if asked.model is None else next_purchase(asked.model, asked.state, asked.now, asked.days)
     return PurchaseForecast(
         probability=None if found is None else found.probability,
         expected_date=None if found is None else found.expected,
-        as_of=now,
-        model_version=None if model is None else strawberry.ID(model.id),
-        degraded=degraded if found else [*degraded, Degradation.NO_MODEL],
         person=root.person,
+        **asked.said,
     )
 
 

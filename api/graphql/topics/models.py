@@ -78,7 +78,7 @@ class Model(Node):
     evaluation: JSON = strawberry.field(
         description="Its metrics on orders from after its training data, and those of the baselines."
     )
-    serving: bool = strawberry.field(description="Whether lists are made with this model now.")
+    serving: bool = strawberry.field(description="Whether this model serves now: lists are made with it, or forecasts.")
     horizon: timedelta | None = strawberry.field(
         description="The time within which `probability` of a list expects the purchase; null for a model without"
         " calibrated probabilities."
@@ -306,11 +306,19 @@ class ModelMutation:
         description="Roll back: the model that served before the current one was promoted serves again, in every"
         " process within 5 seconds.",
     )
-    async def roll_back_model(self, info: Info, reason: Reason) -> RollBackModelPayload | None:
+    async def roll_back_model(
+        self,
+        info: Info,
+        reason: Reason,
+        kind: Annotated[
+            str,
+            strawberry.argument(description="The kind of model: affinity, which makes lists, or forecast."),
+        ] = "affinity",
+    ) -> RollBackModelPayload | None:
         """Roll back to the previous model."""
         gateway, by = info.context.gateway, recorded_name(info.context.viewer)
         bundles = gateway.settings.stores.bundles
-        rollback = roll_back_model(gateway.shares.bulk, gateway.redis, bundles, reason, by)
+        rollback = roll_back_model(gateway.shares.bulk, gateway.redis, bundles, reason, by, kind)
         model, errors = await _serving_after(info, rollback)
         return RollBackModelPayload(model=model, user_errors=errors)
 

@@ -1,5 +1,6 @@
 """Readiness: the limits are those of the code that refuses, and the counts are those of what is stored."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,8 +14,17 @@ from db.postgres import Pool
 from db.purchase_counts import PurchaseCounts, purchase_counts, purchase_span
 from db.serving import Decision, Model
 from engine.readiness import readiness as module
-from engine.readiness.readiness import KeptReadiness, Status, Subject, judged, readiness
+from engine.readiness.readiness import (
+    KeptReadiness,
+    Status,
+    Subject,
+    judged,
+    judged_forecast,
+    judged_sequence,
+    readiness,
+)
 from ml.gate import LEAST_PEOPLE
+from ml.splits import LEAST_DAYS
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 PLENTY = PurchaseCounts(
@@ -56,6 +66,34 @@ def test_a_baseline_that_serves_is_the_fallback_and_the_refusal_is_said() -> Non
     assert "not better than popularity" in found[0].summary
 
 
+FORETELLABLE = replace(PLENTY, asked_people=800, asked_came=300)
+
+
+def test_a_forecast_needs_days_and_people_of_both_kinds() -> None:
+    assert judged_forecast(FORETELLABLE, LEAST_DAYS, None, None).status is Status.READY
+    short = judged_forecast(FORETELLABLE, LEAST_DAYS - 1, None, None)
+    assert short.summary == "34 of 35 days of purchases before the test span, with their real times."
+    nobody_left = judged_forecast(replace(FORETELLABLE, asked_came=795), 90, None, None)
+    assert nobody_left.summary == "5 of 10 of them did not order again."
+    assert nobody_left.fallback == "nothing: churn and nextPurchase have no probability"
+    baseline = judged_forecast(FORETELLABLE, 90, model(baseline="last_order"), refused("tells people apart less well"))
+    assert (baseline.status, baseline.fallback) == (Status.READY, "last order, as a weekly regression")
+    assert "tells people apart less well" in baseline.summary
+    assert judged_forecast(FORETELLABLE, 90, model(), None).status is Status.TRAINED
+
+
+def test_a_sequence_net_needs_people_who_rarely_buy_the_same_again() -> None:
+    rarely, often = (replace(PLENTY, distinct_lines=5_000, first_lines=first) for first in (4_600, 4_400))
+    assert judged_sequence(rarely, None).status is Status.READY
+    found = judged_sequence(often, None)
+    assert found.summary.startswith("88 of 90 percent of the purchases are of items that were new to the person")
+    plain, net = (
+        replace(model(), training={"sequence": {"variant": variant}}) for variant in ("ranker", "ranker_with_sequence")
+    )
+    assert judged_sequence(rarely, net).status is Status.TRAINED
+    assert "compared it with the ranker alone" in judged_sequence(rarely, plain).summary
+
+
 def test_an_empty_shop_lacks_everything() -> None:
     found = judged(PurchaseCounts(0, 0, 0, 0, 0, 0, 0), None, None)
     assert {each.status for each in found} == {Status.NOT_ENOUGH}
@@ -92,10 +130,11 @@ async def purchases(pool: Pool) -> datetime:
 
 async def test_purchases_are_counted_by_person_and_order(pool: Pool, purchases: datetime) -> None:
     assert await purchase_span(pool) == (purchases - timedelta(days=100), purchases)
-    counts = await purchase_counts(pool, purchases - timedelta(days=20))
+    counts = await purchase_counts(pool, purchases - timedelta(days=20), purchases - timedelta(days=45))
     assert counts == PurchaseCounts(
-        lines=8, known_lines=7, people=3, orders=5, repeat_people=2, returned_people=1, basket_people=2
-    )
+        lines=8, known_lines=7, people=3, orders=5, repeat_people=2, returned_people=1, basket_people=2,
+        asked_people=2, asked_came=2, distinct_lines=7, first_lines=5,
+    )  # fmt: skip
     assert counts.complete
 
 
@@ -103,7 +142,7 @@ async def test_only_a_bounded_number_of_lines_is_read(
     pool: Pool, purchases: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.purchase_counts.MOST_LINES", 3)
-    counts = await purchase_counts(pool, purchases)
+    counts = await purchase_counts(pool, purchases, purchases)
     assert (counts.lines, counts.complete) == (3, False)
 
 
@@ -114,7 +153,12 @@ async def test_readiness_of_a_database(pool: Pool, purchases: datetime) -> None:
         Subject.RECOMMENDATIONS: Status.NOT_ENOUGH,
         Subject.SIMILAR: Status.READY,
         Subject.BOUGHT_TOGETHER: Status.NOT_ENOUGH,
+        Subject.FORECASTS: Status.NOT_ENOUGH,
+        Subject.SEQUENCE: Status.NOT_ENOUGH,
     }
+    by_subject = {each.subject: each.requirements for each in found.models}
+    assert [each.have for each in by_subject[Subject.FORECASTS]] == [7, 2, 80, 2, 1, 1]
+    assert [each.have for each in by_subject[Subject.SEQUENCE]] == [3, 7, 71]
     assert found.models[0].requirements[-1].have == 1
 
 

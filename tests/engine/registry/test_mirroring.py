@@ -15,9 +15,10 @@ from core.settings import Stores
 from db.mlflow_mirror import claim_mirroring
 from db.postgres import Pool
 from db.serving import Model, model_by_id, promote, refuse, register_model, roll_back
-from engine.registry.mirroring import mirror
-from engine.registry.mlflow_client import NAME, Registry
+from engine.registry.mirroring import mirror, name_of
+from engine.registry.mlflow_client import Registry
 
+NAME = name_of("affinity")
 TRAINING = {
     "seed": 7,
     "settings": {"epochs": 6, "hidden": [64, 32]},
@@ -29,6 +30,16 @@ EVALUATION: dict[str, Any] = {
     "candidate": "ranker",
     "methods": {"ranker": {"ndcg_at_10": {"value": 0.2, "low": 0.19, "high": 0.21}}},
     "gate": {"verdict": "PROMOTED", "summary": "better than every baseline", "checks": []},
+}
+
+
+FORECAST: dict[str, Any] = {
+    "candidate": "hazard_net",
+    "people": 120,
+    "came": 50,
+    "days": 90,
+    "methods": {"hazard_net": {"auc": {"value": 0.78, "low": 0.75, "high": 0.8}}},
+    "curves": {"calibration": [[0.2, 0.25, 60], [0.8, 0.7, 60]], "gains": [[0.5, 0.8], [1.0, 1.0]]},
 }
 
 
@@ -88,21 +99,48 @@ async def test_mlflow_shows_the_models_and_what_serves_and_is_repaired(
     assert (await _model(pool, second)).registry_version == str(again[second])
 
 
+@pytest.mark.timeout(600)
+async def test_a_forecast_is_a_registered_model_of_its_own(pool: Pool, stores: Stores, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/mlflow.db"
+    stores = stores.model_copy(update={"mlflow_url": SecretStr(url), "mlflow_artifacts": str(tmp_path / "reports")})
+    await promote(pool, await registered(pool, "lists", 0), "better", {}, "trainer")
+    for minutes, id in enumerate(("early", "late"), 1):
+        at = clock.now() + timedelta(minutes=minutes)
+        await register_model(pool, Model(id, "forecast", at, f"digest of {id}", FORECAST, None, TRAINING))
+        await promote(pool, id, "as good", {}, "trainer")
+    await mirror(pool, stores)
+    client = MlflowClient(url, url)
+    assert aliases(client) == {"champion": "lists"}
+    assert aliases(client, name_of("forecast")) == {"previous": "early", "champion": "late"}
+    version = client.get_model_version_by_alias(name_of("forecast"), "champion")
+    run = client.get_run(str(version.run_id))
+    assert run.data.metrics["hazard_net.auc"] == 0.78
+    text = await asyncio.to_thread(client.download_artifacts, run.info.run_id, "penchant/report.html", str(tmp_path))
+    report = await asyncio.to_thread(Path(text).read_text)
+    assert "Who orders again" in report and "120 people, of whom 50 ordered within 90 days" in report
+
+    assert not await claim_mirroring(pool)
+    assert (await roll_back(pool, "worse since", "ada", "forecast")).bundle == "early"
+    assert await claim_mirroring(pool), "a rollback of the forecast is mirrored too"
+    await mirror(pool, stores)
+    assert aliases(client, name_of("forecast"))["champion"] == "early"
+
+
 async def _model(pool: Pool, id: str) -> Model:
     found = await model_by_id(pool, id)
     assert found
     return found
 
 
-def aliases(client: MlflowClient) -> dict[str, str]:
+def aliases(client: MlflowClient, name: str = NAME) -> dict[str, str]:
     """The bundle of each alias."""
-    registered = client.get_registered_model(NAME)
-    versions = {alias: client.get_model_version(NAME, version) for alias, version in registered.aliases.items()}
+    registered = client.get_registered_model(name)
+    versions = {alias: client.get_model_version(name, version) for alias, version in registered.aliases.items()}
     return {alias: version.tags["bundle"] for alias, version in versions.items()}
 
 
 def test_a_registry_that_is_away_is_given_up_within_seconds() -> None:
     began = clock.now()
     with pytest.raises(Exception, match="refused"):
-        Registry("postgresql://nobody@127.0.0.1:1/nothing").versions()
+        Registry("postgresql://nobody@127.0.0.1:1/nothing").versions(NAME)
     assert (clock.now() - began).total_seconds() < 60

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core import clock
@@ -27,11 +28,17 @@ from db.segments import (
     segment_by_id,
     write_snapshot,
 )
+from db.serving import Model, promote, register_model
 from engine.segments.defining import define_segment, read_conditions
 from engine.segments.reading import MembersPage, read_members
 from engine.segments.refreshing import refresh_segments
 from engine.signing import Signer
-from ml.segments import Conditions, Span
+from ml.affinity.network import Network
+from ml.bundle import delete_bundle
+from ml.hazard.examples import BINS
+from ml.hazard.features import FEATURES
+from ml.hazard.model import Forecaster, write
+from ml.segments import Chance, Conditions, Span
 
 SIGNER = Signer("a secret of a test")
 ANY = {"orders": {"min": 1}}
@@ -77,6 +84,14 @@ async def changes(pool: Pool, since: datetime, id: str = "s") -> dict[str, bool]
         ({"recency": {"min": float("nan")}}, "where.recency"),
         ({"spent": {"min": 10**400}}, "where.spent"),
         ({"spent": {"min": 2, "max": 1}}, "where.spent"),
+        ({"churn": {"within": 90}}, "where.churn"),
+        ({"churn": {"min": 1.5}}, "where.churn"),
+        ({"churn": {"min": 0.9, "max": 0.2}}, "where.churn"),
+        ({"churn": {"days": 3, "min": 0.5}}, "where.churn"),
+        ({"churn": {"within": 366, "min": 0.5}}, "where.churn.within"),
+        ({"next_purchase": {"within": 1.5, "min": 0.5}}, "where.next_purchase.within"),
+        ({"next_purchase": {"within": True, "min": 0.5}}, "where.next_purchase.within"),
+        ({"next_purchase": 0.5}, "where.next_purchase"),
     ],
 )
 def test_a_wrong_condition_is_refused_and_named(document: Any, field: str) -> None:
@@ -258,7 +273,41 @@ async def test_changes_since_a_snapshot_that_is_forgotten_between_two_pages_are_
         await read_members(pool, SIGNER, "s", after=page.next)
 
 
-async def test_members_are_found_from_the_purchases(pool: Pool, tmp_path: Path) -> None:
+def test_conditions_are_read_as_they_are_written() -> None:
+    document = {"rfm": ["LOYAL"], "orders": {"min": 2}, "churn": {"within": 90, "min": 0.6}}
+    assert read_conditions(document).as_json() == document
+    assert Conditions.read(document) == read_conditions(document)
+    assert read_conditions({"next_purchase": {"max": 0.1}}).next_purchase == Chance(30, Span(max=0.1))
+
+
+async def test_members_are_found_by_the_forecast_that_serves(pool: Pool, tmp_path: Path) -> None:
+    await three_customers(pool)
+    leaving = read_conditions({"churn": {"within": 90, "min": 0.5}})
+    await define_segment(pool, "leaving", "L", leaving, "tests")
+    soon = read_conditions({"next_purchase": {"within": 30, "min": 0.5}, "orders": {"min": 2}})
+    await define_segment(pool, "soon", "S", soon, "tests")
+    await define_segment(pool, "all", "A", Conditions(orders=Span(min=1)), "tests")
+    assert await refresh_segments(pool, tmp_path) == 1, "no forecast serves"
+    assert (await read_members(pool, SIGNER, "leaving")).snapshot is None
+    kernel = np.zeros((len(FEATURES), BINS), np.float32)
+    kernel[FEATURES.index("quiet")] = -2.0  # bert has been quiet for long
+    wide = [np.full(len(FEATURES), value, np.float32) for value in (-100, 100, 0)]
+    forecaster = Forecaster(Network((kernel,), (np.full(BINS, 2.0, np.float32),)), *wide)
+    path = write(tmp_path, forecaster, evaluation={}, training={}, created_at=clock.now())
+    await register_model(pool, Model(path.name, "forecast", clock.now(), "d", {}, None))
+    await promote(pool, path.name, "a test says so", {}, "tests")
+    await pool.execute("UPDATE segments SET due_at = now()")
+    assert await refresh_segments(pool, tmp_path) == 3
+    assert ids(await read_members(pool, SIGNER, "leaving")) == ["bert"]
+    assert ids(await read_members(pool, SIGNER, "soon")) == ["anna"], "cid ordered once"
+    delete_bundle(path)
+    await pool.execute("UPDATE segments SET due_at = now()")
+    assert await refresh_segments(pool, tmp_path) == 1
+    assert ids(await read_members(pool, SIGNER, "leaving")) == ["bert"], "as they were found last"
+
+
+async def three_customers(pool: Pool) -> None:
+    """Anna ordered twice lately, cid once, bert long ago."""
     now = clock.now()
     await upsert_items(pool, [{"id": "milk", "updated_at": now}])
     bought = [("anna", 1, "o1"), ("anna", 3, "o2"), ("bert", 200, "o3"), ("cid", 2, "o4")]
@@ -276,6 +325,10 @@ async def test_members_are_found_from_the_purchases(pool: Pool, tmp_path: Path) 
             for who, days, order in bought
         ],
     )  # fmt: skip
+
+
+async def test_members_are_found_from_the_purchases(pool: Pool, tmp_path: Path) -> None:
+    await three_customers(pool)
     await define_segment(pool, "recent", "R", Conditions(recency=Span(max=30)), "tests")
     await define_segment(pool, "again", "A", Conditions(orders=Span(min=2), spent=Span(min=20)), "tests")
     await define_segment(pool, "lost", "L", Conditions(rfm=("HIBERNATING", "AT_RISK", "CANNOT_LOSE")), "tests")

@@ -139,7 +139,7 @@ def test_a_log_without_a_clock_has_no_forecast(make_sequences: MakeLog) -> None:
 
 
 def test_a_log_of_few_weeks_or_without_returns_has_no_forecast(log: Log) -> None:
-    with pytest.raises(NothingToLearn, match="five weeks"):
+    with pytest.raises(NothingToLearn, match="35 days"):
         train(log.between(NOW - 20 * DAY, None), None, ignored, BRIEF)
     first = np.append(True, np.diff(log.person) != 0)
     with pytest.raises(NothingToLearn, match="came back"):

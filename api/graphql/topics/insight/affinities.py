@@ -1,11 +1,12 @@
 """`User.affinities`: the categories and brands that a person likes."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
 import strawberry
 
-from api.graphql.context import Info
+from api.graphql.context import Context, Info
 from api.graphql.types.connections import First, check_first
 from api.graphql.types.permissions import requires_or_oneself
 from core.contract import Person
@@ -61,11 +62,17 @@ async def affinities(
     root: Any, info: Info, by: AffinityDimension = Dimension.CATEGORY, first: First = 10
 ) -> list[Affinity] | None:
     """What the person likes most."""
-    context, person = info.context, root.person
-    assert isinstance(person, Person)
+    return await affinities_at(info.context, root.person, by, first)
+
+
+async def affinities_at(
+    context: Context, person: Person, by: Dimension, first: int, as_of: datetime | None = None
+) -> list[Affinity]:
+    """What the person likes most at a moment to come; None: now."""
     found = await affinities_of(
-        person, by, check_first(first), context.gateway.catalogue, context.people, context.recommender, context.turns
-    )
+        person, by, check_first(first), context.gateway.catalogue, context.people, context.recommender, context.turns,
+        as_of=as_of,
+    )  # fmt: skip
     basis = AffinityBasis.MODEL if found.by_model else AffinityBasis.PURCHASES
     return [Affinity.of(one, basis) for one in found.affinities]
 

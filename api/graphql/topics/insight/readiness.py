@@ -14,7 +14,8 @@ strawberry.enum(
     Subject,
     name="ReadinessSubject",
     description="What a model answers. RECOMMENDATIONS: `recommendations`. SIMILAR: `similar`. BOUGHT_TOGETHER:"
-    " `boughtTogether`.",
+    " `boughtTogether`. FORECASTS: `churn` and `nextPurchase`. SEQUENCE: the sequence net, which improves"
+    " `recommendations` where people rarely buy the same again.",
 )
 strawberry.enum(
     Status,

@@ -1,6 +1,6 @@
 """Segments: groups of users that the shop defines, and the mutations that define them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -12,9 +12,9 @@ from api.graphql.types.user_errors import UserError
 from api.graphql.types.viewers import recorded_name
 from core.errors import InvalidInput
 from db import segments as stored
-from engine.segments.defining import check_segment_id, define_segment
+from engine.segments.defining import WITHIN, check_segment_id, define_segment
 from ml.rfm import SEGMENTS
-from ml.segments import Conditions, Span
+from ml.segments import Chance, Conditions, Span
 
 _LARGEST_COUNT = 2**31 - 1
 
@@ -48,6 +48,26 @@ class NumberRangeInput:
         return Span(self.min, self.max)
 
 
+@strawberry.input(
+    description="A forecast within some time, and the probabilities for which it holds. It needs a bound."
+)
+class ForecastRangeInput:
+    """A forecast with bounds."""
+
+    within: timedelta | None = strawberry.field(
+        default=None, description="How far to look ahead, in whole days: P1D to P365D; null for that of `User`'s field."
+    )
+    min: float | None = strawberry.field(default=None, description="The lowest probability; null for no lower bound.")
+    max: float | None = strawberry.field(default=None, description="The highest probability; null for no upper bound.")
+
+    def read(self, name: str) -> Chance:
+        """The engine's condition. Raises InvalidInput for a time that is not of whole days."""
+        within = timedelta(days=WITHIN[name]) if self.within is None else self.within
+        if within % timedelta(days=1):
+            raise InvalidInput("within takes whole days.", f"where.{name}.within")
+        return Chance(within.days, Span(self.min, self.max))
+
+
 @strawberry.input(description="Who belongs to a segment: users for whom every condition that is given holds.")
 class SegmentConditionsInput:
     """The conditions of a segment."""
@@ -59,11 +79,19 @@ class SegmentConditionsInput:
         default=None, description="The money spent ever on what was not returned, in the shop's own currency."
     )
 
+    churn: ForecastRangeInput | None = strawberry.field(
+        default=None, description="How probable it is that they do not order, as `User.churn` says."
+    )
+    next_purchase: ForecastRangeInput | None = strawberry.field(
+        default=None, description="How probable it is that they order, as `User.nextPurchase` says."
+    )
+
     def read(self) -> Conditions:
         """The engine's conditions."""
+        chances = {name: chance.read(name) for name in WITHIN if (chance := getattr(self, name)) is not None}
         spans = {name: getattr(self, name) for name in ("recency", "orders", "spent")}
         given = {name: span.read() for name, span in spans.items() if span is not None}
-        return Conditions(tuple(each.value for each in self.rfm or ()), **given)
+        return Conditions(tuple(each.value for each in self.rfm or ()), **given, **chances)
 
 
 @strawberry.input(description="A segment.")
@@ -91,6 +119,20 @@ class NumberRange:
         return None if span == Span() else cls(min=span.min, max=span.max)
 
 
+@strawberry.type(description="A forecast within some time, and the probabilities for which it holds.")
+class ForecastRange:
+    """A forecast with bounds."""
+
+    within: timedelta = strawberry.field(description="How far it looks ahead.")
+    min: float | None = strawberry.field(description="The lowest probability; null for no lower bound.")
+    max: float | None = strawberry.field(description="The highest probability; null for no upper bound.")
+
+    @classmethod
+    def of(cls, chance: Chance | None) -> Self | None:
+        """The public shape."""
+        return None if chance is None else cls(within=timedelta(days=chance.within), **chance.span._asdict())
+
+
 @strawberry.type(description="Who belongs to a segment: users for whom every condition that is given holds.")
 class SegmentConditions:
     """The conditions of a segment."""
@@ -99,6 +141,8 @@ class SegmentConditions:
     recency: NumberRange | None = strawberry.field(description="Days since the last order; null for any.")
     orders: NumberRange | None = strawberry.field(description="Orders ever; null for any.")
     spent: NumberRange | None = strawberry.field(description="The money spent ever; null for any.")
+    churn: ForecastRange | None = strawberry.field(description="The probability of no order; null for any.")
+    next_purchase: ForecastRange | None = strawberry.field(description="The probability of an order; null for any.")
 
     @classmethod
     def of(cls, conditions: Conditions) -> Self:
@@ -108,6 +152,8 @@ class SegmentConditions:
             recency=NumberRange.of(conditions.recency),
             orders=NumberRange.of(conditions.orders),
             spent=NumberRange.of(conditions.spent),
+            churn=ForecastRange.of(conditions.churn),
+            next_purchase=ForecastRange.of(conditions.next_purchase),
         )
 
 

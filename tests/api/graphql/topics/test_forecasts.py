@@ -84,6 +84,28 @@ async def test_forecasts_follow_the_model_that_serves(
     assert found[0]["nextPurchase"]["items"] == {"nodes": [{"id": "milk"}]}
 
 
+async def test_the_categories_of_the_next_order_are_the_affinities_of_its_day(
+    ask: Ask, gateway: Gateway, anna: None, forecast: Promote
+) -> None:
+    await upsert_items(gateway.pool, [{"id": "milk", "updated_at": clock.now(), "categories": ["food", "drinks"]}])
+    await gateway.catalogue.refresh()
+    query = """{ user(id: "anna") { affinities { key score }
+      nextPurchase(within: "P60D") { expectedDate categories(first: 1) { key score share basis } } } }"""
+    user = (await ask(query)).data["user"]
+    assert user["nextPurchase"] == {
+        "expectedDate": None,
+        "categories": [{**user["affinities"][0], "share": 1.0, "basis": "PURCHASES"}],
+    }
+    await forecast()
+    await gateway.forecast.load()
+    user = (await ask(query)).data["user"]
+    (then,), (now,) = user["nextPurchase"]["categories"], user["affinities"]
+    assert (then["key"], then["share"]) == ("drinks", 1)
+    days = (datetime.fromisoformat(user["nextPurchase"]["expectedDate"]) - clock.now()) / timedelta(days=1)
+    assert days > 5
+    assert then["score"] == pytest.approx(now["score"] * 0.5 ** (days / 42), rel=1e-3), "purchases halve in 42 days"
+
+
 async def test_leaving_and_ordering_are_one_probability(
     ask: Ask, gateway: Gateway, anna: None, forecast: Promote
 ) -> None:

@@ -37,6 +37,34 @@ async def test_models_have_their_metrics_and_say_which_one_serves(ask: Ask, thre
     assert all(node["createdAt"] == "2026-01-05T00:00:00Z" for node in nodes)
 
 
+DIFF = """query ($a: ID!, $b: ID!) { modelDiff(firstId: $a, secondId: $b) {
+  first { id } second { id } note made { part name first second same }
+  metrics { method metric first { value low high } second { value } difference overlap } } }"""
+
+
+async def test_two_models_are_shown_side_by_side(ask: Ask, gateway: Gateway, three: list[str]) -> None:
+    for id, epochs, value in (("one", 6, 0.2), ("two", 8, 0.25)):
+        score = {"value": value, "low": value - 0.01, "high": value + 0.01}
+        evaluation = {"candidate": "ranker", "methods": {"ranker": {"ndcg_at_10": score}}, "people": 9}
+        made = {"seed": 7, "settings": {"epochs": epochs, "hidden": [64, 32]}}
+        await register_model(gateway.pool, Model(id, "affinity", clock.now(), "d", evaluation, None, made))
+    found = (await ask(DIFF, {"a": "one", "b": "two"})).data["modelDiff"]
+    assert (found["first"], found["second"], found["note"]) == ({"id": "one"}, {"id": "two"}, None)
+    assert found["made"] == [
+        {"part": "seed", "name": "", "first": 7, "second": 7, "same": True},
+        {"part": "settings", "name": "epochs", "first": 6, "second": 8, "same": False},
+        {"part": "settings", "name": "hidden", "first": [64, 32], "second": [64, 32], "same": True},
+    ]
+    (metric,) = found["metrics"]
+    assert (metric["method"], metric["metric"], metric["overlap"]) == ("ranker", "ndcg_at_10", False)
+    assert (metric["difference"], metric["second"]) == (pytest.approx(0.05), {"value": 0.25})
+    assert (
+        (await ask(DIFF, {"a": "one", "b": three[0]})).data["modelDiff"]["note"].startswith("The two were evaluated on")
+    )
+    assert (await ask(DIFF, {"a": "one", "b": "unheard-of"})).data == {"modelDiff": None}
+    assert (await ask(DIFF, {"a": "one", "b": "two"}, scopes=["metrics:read"])).codes == ["FORBIDDEN"]
+
+
 async def test_a_refused_model_and_a_baseline_are_told_from_others(
     ask: Ask, gateway: Gateway, three: list[str]
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -11,14 +12,18 @@ from api.gateway import Gateway
 from cli.main import app
 from core import clock
 from db.items import upsert_items
-from db.serving import Model, current_serving, list_decisions, refuse, register_model
+from db.serving import Model, current_serving, list_decisions, promote, refuse, register_model
 from ml.affinity.model import AffinityModel
+from ml.affinity.network import Network
+from ml.hazard.examples import BINS
+from ml.hazard.features import FEATURES as FORECAST_FEATURES
+from ml.hazard.model import Forecaster, write
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 PROMOTE = """mutation ($id: ID!, $reason: String!, $override: Boolean! = false) {
   promoteModel(id: $id, reason: $reason, overrideGate: $override) {
     model { id serving } userErrors { code field message } } }"""
-ROLL_BACK = """mutation ($reason: String!) { rollBackModel(reason: $reason) {
+ROLL_BACK = """mutation ($reason: String!, $kind: String! = "affinity") { rollBackModel(reason: $reason, kind: $kind) {
   model { id serving } userErrors { code field message } } }"""
 
 
@@ -114,6 +119,28 @@ async def test_a_rollback_returns_to_the_previous_model_until_there_is_none(
     assert (await list_decisions(gateway.pool, 1))[0].action == "ROLLED_BACK"
     payload = (await ask(ROLL_BACK, {"reason": "still"})).data["rollBackModel"]
     assert payload["model"] is None and "Nothing served before" in payload["userErrors"][0]["message"]
+
+
+async def test_a_forecast_is_rolled_back_beside_the_lists(
+    ask: Ask, gateway: Gateway, two: list[Path], tmp_path: Path
+) -> None:
+    n, ids = len(FORECAST_FEATURES), []
+    for weight in (1.0, 2.0):
+        low, high, middle = (np.full(n, value, np.float32) for value in (-9, 9, 0))
+        net = Network((np.full((n, BINS), weight, np.float32),), (np.zeros(BINS, np.float32),))
+        at = clock.now()
+        path = write(
+            tmp_path / "bundles", Forecaster(net, low, high, middle), evaluation={}, training={}, created_at=at
+        )
+        await register_model(gateway.pool, Model(path.name, "forecast", at, "d", {}, None))
+        await promote(gateway.pool, path.name, "as good", {}, "gate")
+        ids.append(path.name)
+    payload = (await ask(ROLL_BACK, {"reason": "worse", "kind": "forecast"})).data["rollBackModel"]
+    assert payload == {"model": {"id": ids[0], "serving": True}, "userErrors": []}
+    assert await served(gateway) == two[1].name, "the lists keep their model"
+    payload = (await ask(ROLL_BACK, {"reason": "worse", "kind": "weather"})).data["rollBackModel"]
+    assert payload["userErrors"][0]["message"] == "There is no kind of model 'weather'; known: affinity, forecast."
+    assert payload["userErrors"][0]["field"] == ["kind"]
 
 
 async def test_promotion_and_rollback_need_their_scope(ask: Ask, two: list[Path]) -> None:

@@ -9,7 +9,8 @@ from core import clock
 from db.segments import write_snapshot
 from tests.fixtures.gateway import Ask
 
-FIELDS = """id name where { rfm recency { min max } orders { min max } spent { min max } } members asOf changedBy"""
+FIELDS = """id name where { rfm recency { min max } orders { min max } spent { min max }
+  churn { within min max } nextPurchase { within min max } } members asOf changedBy"""
 SAVE = f"""mutation ($input: SegmentInput!) {{
   saveSegment(input: $input) {{ segment {{ {FIELDS} }} userErrors {{ code field message }} }} }}"""
 LOYAL = {"id": "loyal", "name": "Loyal", "where": {"rfm": ["LOYAL", "CHAMPION"], "orders": {"min": 3}}}
@@ -22,11 +23,23 @@ async def save(ask: Ask, **changes: Any) -> dict[str, Any]:
     return saved
 
 
+async def test_forecasts_are_conditions(ask: Ask) -> None:
+    where = {"churn": {"within": "P60D", "min": 0.66}, "nextPurchase": {"max": 0.1}}
+    saved = (await save(ask, where=where))["segment"]["where"]
+    assert saved["churn"] == {"within": "P60D", "min": 0.66, "max": None}
+    assert saved["nextPurchase"] == {"within": "P30D", "min": None, "max": 0.1}
+    (error,) = (await save(ask, where={"churn": {"within": "PT36H", "min": 0.5}}))["userErrors"]
+    assert (error["field"], error["message"]) == (["where", "churn", "within"], "within takes whole days.")
+    (error,) = (await save(ask, where={"churn": {"within": "P400D", "min": 0.5}}))["userErrors"]
+    assert error["field"] == ["where", "churn", "within"]
+
+
 async def test_a_segment_is_saved_read_and_deleted(ask: Ask, gateway: Gateway) -> None:
     wanted = {
         "id": "loyal", "name": "Loyal", "members": None, "asOf": None, "changedBy": "tests",
         "where": {
-            "rfm": ["LOYAL", "CHAMPION"], "recency": None, "orders": {"min": 3.0, "max": None}, "spent": None
+            "rfm": ["LOYAL", "CHAMPION"], "recency": None, "orders": {"min": 3.0, "max": None}, "spent": None,
+            "churn": None, "nextPurchase": None,
         },
     }  # fmt: skip
     assert await save(ask) == {"segment": wanted, "userErrors": []}
