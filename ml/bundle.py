@@ -228,16 +228,7 @@ def _seal(temporary: Path, kind: str, parts: Mapping[str, BundlePart], created_a
         file.chmod(0o444)
     temporary.chmod(0o755)
     while True:
-        manifest = {
-            "format": FORMAT,
-            "id": _id(kind, created_at, _digest(parts)),
-            "kind": kind,
-            "created_at": created_at.isoformat(),
-            "parts": {name: part._asdict() for name, part in parts.items()},
-        }
-        _write(temporary / MANIFEST, lambda file, text=json.dumps(manifest, indent=2): file.write(text.encode()))  # type: ignore[misc]
-        (temporary / MANIFEST).chmod(0o444)
-        path = temporary.parent / str(manifest["id"])
+        path = temporary.parent / _write_manifest(temporary / MANIFEST, kind, parts, created_at)
         try:
             temporary.rename(path)
         except OSError as error:
@@ -248,6 +239,21 @@ def _seal(temporary: Path, kind: str, parts: Mapping[str, BundlePart], created_a
         else:
             _sync(path.parent)
             return path
+
+
+def _write_manifest(file: Path, kind: str, parts: Mapping[str, BundlePart], created_at: datetime) -> str:
+    """Write it; returns the id in it."""
+    id = _id(kind, created_at, _digest(parts))
+    manifest = {
+        "format": FORMAT,
+        "id": id,
+        "kind": kind,
+        "created_at": created_at.isoformat(),
+        "parts": {name: part._asdict() for name, part in parts.items()},
+    }
+    _write(file, lambda opened: opened.write(json.dumps(manifest, indent=2).encode()))
+    file.chmod(0o444)
+    return id
 
 
 def _write(path: Path, save: Callable[[BinaryIO], Any]) -> None:

@@ -62,8 +62,8 @@ async def refresh_tables(
     """Rebuild the tables of what serves, and let it serve with them; the id of the new bundle.
 
     None when nothing serves, when no table would change, and when there are no purchases to build tables from: the
-    tables stay, and the job does not fail, since tomorrow's would too. Raises LeaseLost when another worker has taken the job:
-    nothing is registered in that case.
+    tables stay, and the job does not fail, since tomorrow's would too. Raises LeaseLost when another worker has taken
+    the job: nothing is registered in that case.
     """
     folder, path = (folder or stores.bundles).resolve(), None
     async with hold(pool, job) as held:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import KerasTensor, ops
 from numpy.typing import NDArray
 
 from ml.affinity.pair_features import FEATURES
@@ -15,12 +15,12 @@ LISTWISE = 0.04  # weight of the listwise part of the loss
 LAMBDA = 0.02  # weight of the part that follows NDCG
 TOP = 30  # candidates whose places that part looks at
 LEAST_VARIANCE = 1e-6  # a feature that varies less is constant: nothing can be learned from it
-STEPS = 16  # of fitting that TensorFlow makes in one call: small steps cost less than the call
+STEPS = 16  # of fitting that Keras makes in one call: small steps cost less than the call
 PART = 1_024  # lists whose features are widened to 64 bits at a time
 IGNORED = 1e12  # the variance given to it; with its own, another value in serving would drown all other features
 
 
-def ranking_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def ranking_loss(labels: KerasTensor, logits: KerasTensor) -> KerasTensor:
     """Per list: binary cross-entropy of each candidate, plus two parts that look at the list as a whole.
 
     LISTWISE x cross-entropy between basket and softmax, and LAMBDA x what is lost of NDCG (`lambda_loss`).
@@ -29,31 +29,31 @@ def ranking_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     of the basket, as NDCG does (ListNet; Cao et al. 2007). `labels` (lists, length) are 1, 0 or negative for padding.
     """
     real = labels >= 0
-    bought = tf.where(real, labels, 0.0)
-    pointwise = tf.nn.sigmoid_cross_entropy_with_logits(labels=bought, logits=logits)
-    pointwise = tf.reduce_sum(tf.where(real, pointwise, 0.0), 1) / tf.reduce_sum(tf.cast(real, tf.float32), 1)
-    share = bought / tf.reduce_sum(bought, 1, keepdims=True)
-    listwise = -tf.reduce_sum(share * tf.nn.log_softmax(tf.where(real, logits, -1e9)), 1)
-    return pointwise + LISTWISE * listwise + LAMBDA * lambda_loss(bought, tf.where(real, logits, -1e9))
+    bought = ops.where(real, labels, 0.0)
+    pointwise = ops.where(real, ops.softplus(logits) - bought * logits, 0.0)  # binary cross-entropy
+    pointwise = ops.sum(pointwise, 1) / ops.sum(ops.cast(real, "float32"), 1)
+    share = bought / ops.sum(bought, 1, keepdims=True)
+    listwise = -ops.sum(share * ops.log_softmax(ops.where(real, logits, -1e9)), 1)
+    return pointwise + LISTWISE * listwise + LAMBDA * lambda_loss(bought, ops.where(real, logits, -1e9))
 
 
-def lambda_loss(bought: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def lambda_loss(bought: KerasTensor, logits: KerasTensor) -> KerasTensor:
     """Per list: softplus of each wrong difference of two logits, by how much their places change the DCG.
 
     Pairs are of the TOP first candidates, one bought and one not; the sum is over the ideal DCG (LambdaRank; Burges et
     al. 2006). `bought` (lists, length) is 1 or 0; each list has at least one 1, and paddings have a logit of -1e9.
     """
     length = bought.shape[1]
-    discount = tf.constant(1 / np.log2(np.arange(2, length + 2)), tf.float32)
+    discount = (1 / np.log2(np.arange(2, length + 2))).astype(np.float32)
     first = min(TOP, length)
-    score, index = tf.math.top_k(logits, first)
-    hit = tf.gather(bought, index, batch_dims=1)
+    score, index = ops.top_k(logits, first)
+    hit = ops.take_along_axis(bought, index, axis=1)
     wrong = hit[:, :, None] * (1 - hit[:, None, :])  # (lists, first, first)
-    change = tf.abs(discount[:first, None] - discount[None, :first])
-    lost = wrong * change * tf.nn.softplus(tf.maximum(score[:, None, :], -1e3) - score[:, :, None])
-    count = tf.cast(tf.reduce_sum(bought, 1), tf.int32)
-    ideal = tf.gather(tf.cumsum(discount), tf.maximum(count, 1) - 1)
-    return tf.reduce_sum(lost, (1, 2)) / ideal
+    change = np.abs(discount[:first, None] - discount[None, :first])
+    lost = wrong * change * ops.softplus(ops.maximum(score[:, None, :], -1e3) - score[:, :, None])
+    count = ops.cast(ops.sum(bought, 1), "int32")
+    ideal = ops.take(np.cumsum(discount), ops.maximum(count, 1) - 1)
+    return ops.sum(lost, (1, 2)) / ideal
 
 
 def build_ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]) -> keras.Model:
@@ -63,7 +63,7 @@ def build_ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]
     for width in hidden:
         layer = keras.layers.Dense(width, activation="relu")(layer)
     logits = keras.layers.Dense(1)(layer)
-    return keras.Model(features, keras.ops.squeeze(logits, -1))
+    return keras.Model(features, ops.squeeze(logits, -1))
 
 
 def average(models: Sequence[keras.Model]) -> keras.Model:

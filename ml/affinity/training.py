@@ -8,9 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.affinity import export, model
@@ -31,6 +29,7 @@ from ml.baselines.item_tables import LastState
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.clockless import is_clockless
 from ml.evaluation import Contest, Evaluation, Method, evaluate
+from ml.keras_versions import keras_versions
 from ml.log import Log, NothingToLearn
 from ml.provenance import code_identity, data_identity, weights_identity
 from ml.rfm import rfm_edges
@@ -41,7 +40,7 @@ from ml.trainers import ReportProgress
 from ml.universe import Universe
 
 SERVED = "served"  # the method of a baseline as it serves: among the same candidates, without resting items
-_PACKAGES = {"numpy": np.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
+_PACKAGES = {"numpy": np.__version__, **keras_versions()}
 
 
 @dataclass(frozen=True, eq=False)

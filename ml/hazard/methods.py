@@ -25,7 +25,6 @@ def forecast_method(forecaster: Forecaster, log: Log) -> Forecast:
 
 def logits_of(forecaster: Forecaster, log: Log, people: NDArray[np.integer], as_of: int) -> Floats:
     """(people, BINS) weekly hazards of some people of a log, from what was before a second."""
-    found = [np.empty((0, BINS), np.float32)]
-    for part in np.array_split(people, -(-len(people) // AT_ONCE)) if len(people) else []:
-        found.append(forecaster.logits(person_features(States(log).at(part.tolist(), as_of), as_of)))
-    return np.concatenate(found)
+    parts = np.array_split(people, -(-len(people) // AT_ONCE)) if len(people) else []
+    features = (person_features(States(log).at(part.tolist(), as_of), as_of) for part in parts)
+    return np.concatenate([np.empty((0, BINS), np.float32), *(forecaster.logits(each) for each in features)])

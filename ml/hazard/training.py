@@ -30,12 +30,13 @@ from ml.hazard.features import FEATURES, SEASONAL
 from ml.hazard.forecasts import expected_days, no_order
 from ml.hazard.linear import fit_linear
 from ml.hazard.model import Forecaster
+from ml.keras_versions import keras_versions
 from ml.log import Log, NothingToLearn
 from ml.provenance import code_identity, data_identity
 from ml.splits import FORECAST_HOLDOUT, LEAST_DAYS, holdout_cut
 from ml.trainers import ReportProgress
 
-_PACKAGES = {"numpy": np.__version__, "keras": keras.__version__}
+_PACKAGES = {"numpy": np.__version__, **keras_versions()}
 _SEASONS = 330  # days of moments that teach how seasons differ
 _LEAST_AT_RISK = 20  # weeks of people in a bin; of fewer the bin before it holds
 _QUIET = [FEATURES.index("quiet")]
