@@ -16,7 +16,6 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import error_answer, masked_answer
 from api.gateway import Gateway
@@ -28,6 +27,7 @@ from api.graphql.schema import SCHEMA
 from api.graphql.subscriptions.websocket import WebSocketEndpoint
 from api.http.addresses import Network
 from api.http.cors import Cors
+from api.http.direct import Direct
 from api.http.guard import EdgeGuard
 from api.http.probe_port import ProbePort
 from api.http.request_metrics import RequestMetrics
@@ -115,27 +115,13 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> Starle
             Middleware(EdgeGuard, max_body=edge.max_body, timeout=edge.request_timeout),
             *([Middleware(ProbePort, port=edge.probe_port)] if edge.probe_port else []),
             Middleware(RateLimiting),
-            Middleware(_Direct, path="/graphql", endpoint=endpoint),
+            Middleware(Direct, path="/graphql", endpoint=endpoint),
         ],
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_unexpected},
         lifespan=partial(_lifespan, settings=settings, catalogue=catalogue),
     )
     app.router.redirect_slashes = False  # the redirect would go to the host that the caller names
     return app
-
-
-class _Direct:
-    """Pure ASGI middleware: gives requests to one path to its endpoint, which answers every failure itself.
-
-    Starlette's router and its handlers of exceptions would cost as much as to verify the token and to take the units.
-    """
-
-    def __init__(self, app: ASGIApp, *, path: str, endpoint: ASGIApp) -> None:
-        self._app, self._path, self._endpoint = app, path, endpoint
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        direct = scope["type"] == "http" and scope["path"] == self._path
-        await (self._endpoint if direct else self._app)(scope, receive, send)
 
 
 async def load_catalogue(settings: Settings) -> Catalogue:

@@ -12,6 +12,7 @@ from unittest.mock import patch
 import orjson
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,6 +22,7 @@ from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
+from api.http.direct import Direct
 from core import clock
 from core.contract import Person
 from core.settings import Settings
@@ -59,8 +61,9 @@ class Verified:
 def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int) -> None:
     """Serve until killed: the main function of a process.
 
-    /graphql answers with kept item texts, /cold with none, /plain without GraphQL; /cpu says the CPU seconds so far,
-    /ranker those that the model takes to rank the items of a `user`, with reasons and probabilities.
+    /graphql answers with kept item texts, past the router as in the gateway; /cold with none, /plain without GraphQL;
+    /cpu says the CPU seconds so far, /ranker those that the model takes to rank the items of a `user`, with reasons and
+    probabilities. The list is one that nobody asked for before: its own text is not kept.
     """
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=5)
     listed: list[RecommendedList] = []
@@ -99,9 +102,11 @@ def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int
     async def cpu(_: Request) -> Response:
         return Response(str(time.process_time()))
 
-    by_path: dict[str, Any] = {"/graphql": endpoint, "/cold": _Asgi(cold)}
-    routes = [*(Route(path, app) for path, app in by_path.items()), Route("/cpu", cpu), Route("/ranker", ranker)]
-    app = Starlette(routes=[*routes, Route("/plain", plain, methods=["POST"])], lifespan=lifespan)
+    routes = [Route("/plain", plain, methods=["POST"]), Route("/cold", _Asgi(cold))]
+    routes += [Route("/cpu", cpu), Route("/ranker", ranker)]
+    app = Starlette(
+        routes=routes, middleware=[Middleware(Direct, path="/graphql", endpoint=endpoint)], lifespan=lifespan
+    )
     uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_config=None, access_log=False)
 
 

@@ -11,6 +11,7 @@ from engine.catalogue.catalogue import Catalogue
 from engine.recommending.pages import Page
 
 MOST_BYTES: Final = 16 * 2**20  # of all lists
+MOST_TEXT: Final = 8 * 2**20  # bytes of the JSON texts of lists
 KEPT_FOR: Final = 60.0  # seconds: in that time the lift of a purchase loses 5 %, any other lift 0.2 %
 _OBJECTS: Final = 1_500  # bytes that the objects of a page take
 _ITEM: Final = 250  # bytes that each of its items takes
@@ -31,13 +32,15 @@ class _Made(NamedTuple):
 class KeptLists:
     """Pages by what was asked for, made by the bundle that serves. All are dropped with any change of the catalogue.
 
-    The lists of a `User.page` are kept together.
+    The lists of a `User.page` are kept together. `texts` are the JSON texts of lists that were found
+    here: a page is found only while nothing that it says has changed.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._pages: BoundedCache[Key, _Made] = BoundedCache(MOST_BYTES, KEPT_FOR)
         self._made_from: tuple[int, object, object] = (-1, None, None)
+        self.texts: BoundedCache[Hashable, Any] = BoundedCache(MOST_TEXT, KEPT_FOR)
 
     def __contains__(self, person: Person) -> bool:
         return any(key[0] == person for key in self._pages)
@@ -54,7 +57,7 @@ class KeptLists:
         """Keep pages that were made from the catalogue as it is."""
         _MISS.inc()
         if not self._is_current(bundle, fallback):
-            self._pages.clear()
+            self.clear()
             self._made_from = (self._catalogue.revision, bundle, fallback)
         size = sum(_OBJECTS + _ITEM * len(page.numbers) for page in pages) + 2 * len(repr(key))
         self._pages.keep(key, _Made(ref(source), pages), size)
@@ -63,11 +66,13 @@ class KeptLists:
         """Forget the lists of these people."""
         for key in [key for key in self._pages if key[0] in people]:
             self._pages.drop(key)
+        self.texts.clear()
 
     def clear(self) -> None:
         """Forget all lists, and what they were made from."""
         self._pages.clear()
         self._made_from = (-1, None, None)
+        self.texts.clear()
 
     def _is_current(self, bundle: Any, fallback: Any) -> bool:
         revision, by, filled_from = self._made_from

@@ -124,7 +124,7 @@ class PageMaker:
         kept = self._kept(key, page.source)
         if kept is None:
             return None
-        return [show(place, page.listed(requests[place], one)) for place, one in enumerate(kept)]
+        return [show(place, page.listed(requests[place], one, kept=True)) for place, one in enumerate(kept)]
 
     def _kept(self, key: Key, source: object) -> Sequence[Page] | None:
         """The lists that are kept under a key, made from the same objects a moment ago."""
@@ -289,13 +289,14 @@ class _Page:
             allowed, nameable = self._masks(request, view)
             self._wanted[key] = WantedList(view, allowed, self.fallback, nameable)
 
-    def listed(self, request: ListRequest | Exception, page: Page) -> RecommendedList:
+    def listed(self, request: ListRequest | Exception, page: Page, *, kept: bool = False) -> RecommendedList:
         """A list, with what is missing in it."""
         assert isinstance(request, ListRequest)
         read = self.read[request.personalize]
         if isinstance(read, Exception):
             raise read
-        return RecommendedList(page, self._bundle, [*read.degraded, *([] if self._bundle else [Degradation.NO_MODEL])])
+        degraded = [*read.degraded, *([] if self._bundle else [Degradation.NO_MODEL])]
+        return RecommendedList(page, self._bundle, degraded, kept)
 
     def _view(self, key: _Looks) -> PersonView:
         """The person on the page that a list is for. Only what they look at differs from list to list."""

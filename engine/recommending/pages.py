@@ -1,9 +1,10 @@
 """Cuts a ranked list into pages: no item twice, one item per variant group, cursors that pin the list."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import blake2b
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from ml.ranked import Ranked
 CURSOR_LIFETIME = timedelta(minutes=10)
 MAX_ITEMS = 1_000  # in all pages of one list
 _CURSOR = "list"
+_serials = count()
 
 Select = Callable[[int], Ranked]  # number of items -> the best ones, best first
 Score = Callable[[Mask], Select]  # scores the allowed items once; `Select` is cheap and called as often as needed
@@ -48,6 +50,7 @@ class Page:
     because: list[int]  # item number, 0 for none
     every: list[int]  # days in which the person usually buys the item again, 0 for unknown
     more: bool
+    serial: int = field(default_factory=_serials.__next__)  # names this page in this process
 
     def cursor(self, signer: Signer, position: int) -> str:
         """The cursor of the item at `position`: the next page begins after it."""

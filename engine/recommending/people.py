@@ -13,6 +13,7 @@ import structlog
 from redis.asyncio import Redis
 
 from core import clock
+from core.cached_properties import CachedProperty
 from core.contract import Person
 from core.errors import StoreName, StoreUnavailable
 from core.gathered_reads import GatheredReads
@@ -280,7 +281,10 @@ class PersonLoader:
         self._reader = reader
         self._reading: dict[Person, asyncio.Lock] = {}
         self._states: dict[Person, PersonState] = {}
-        self._known = GatheredReads(partial(_known_people, reader))  # a method would make a cycle, for the collector
+
+    @CachedProperty
+    def _known(self) -> GatheredReads[Person, Person]:
+        return GatheredReads(partial(_known_people, self._reader))  # a method would make a cycle, for the collector
 
     async def state(self, person: Person) -> PersonState:
         """The person's state, and why it is degraded."""

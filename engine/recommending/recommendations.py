@@ -73,11 +73,12 @@ class Basis(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecommendedList:
-    """A page of a list, the bundle that made it, and why it is degraded."""
+    """A page of a list, the bundle that made it, and why it is degraded. `kept`: it was made for an earlier request."""
 
     page: Page
     bundle: AffinityModel | None
     degraded: list[Degradation]
+    kept: bool = False
 
     def __post_init__(self) -> None:
         for reason in self.degraded:
@@ -130,7 +131,7 @@ class Recommender:
         earlier = None
         if request.after is not None and request.personalize and pin.end is not None:
             earlier = await self._people.state_until(person, pin.end)
-        page = self._kept(self._key_for(person, request), state, bundle, request)
+        page = kept = self._kept(self._key_for(person, request), state, bundle, request)
         if page is None:
             async with self._turns:  # meanwhile another list may be shown, or this one made
                 page = self._kept(self._key_for(person, request), state, bundle, request)
@@ -138,7 +139,7 @@ class Recommender:
                     page = self._page_for(person, request, name, pin, bundle, state, earlier)
                     self._keep(self._key_for(person, request), state, bundle, request, page)
         self._remember_shown(person, request, page)
-        return RecommendedList(page, bundle, degraded)
+        return RecommendedList(page, bundle, degraded, kept is not None)
 
     def _key_for(self, person: Person, request: ListRequest) -> Key | None:
         """The key of a list that somebody sees."""
@@ -272,7 +273,7 @@ class Recommender:
         pin, bundle = await self._pinned(name, request.after)
         key, source = (None, (name, request.items, request.first)), self._models
         async with self._turns:
-            page = self._kept(key, source, bundle, request)
+            page = kept = self._kept(key, source, bundle, request)
             if page is None:
                 catalogue = self._catalogue
                 allowed, _ = allowed_by(catalogue, request)
@@ -283,7 +284,7 @@ class Recommender:
         if request.after is None:
             lists = self._item_lists.setdefault(item.id, {})
             lists.setdefault(name, np.array(page.numbers, np.uint32))
-        return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL])
+        return RecommendedList(page, bundle, [] if bundle else [Degradation.NO_MODEL], kept is not None)
 
     async def trending(self, window: timedelta, request: ListRequest, reads: Share) -> RecommendedList:
         """The items that most people bought within `window`, or the next longer window that is counted, by `reads`.
@@ -305,12 +306,12 @@ class Recommender:
 
         key, bundle = (None, (name, request.items, request.first)), self._models.current
         async with self._turns:
-            page = self._kept(key, popular, bundle, request)
+            page = kept = self._kept(key, popular, bundle, request)
             if page is None:
                 allowed, _ = allowed_by(self._catalogue, request)
                 page = cut_page(self._catalogue, name, pin, allowed, request.first, score_allowed)
                 self._keep(key, popular, bundle, request, page)
-        return RecommendedList(page, None, [])
+        return RecommendedList(page, None, [], kept is not None)
 
     async def _pinned(self, name: str, after: str | None) -> tuple[Pin, AffinityModel | None]:
         """The pin of the list `name`, and the bundle for its pages: the pinned one if it is there, else the current."""

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 T = TypeVar("T")
 Class = TypeVar("Class", bound=type)
@@ -13,7 +13,13 @@ class Columns(Sequence[T]):
 
     A method named as a field of the type returns the field's value in every row: a list, or other Columns. It takes the
     arguments of the field. Fields without such a method are read from the rows.
+
+    `kept` is where the JSON text of the whole list is kept, and the list's name there; None for one that is not kept.
+    The fields in `changing` differ between lists of one name.
     """
+
+    kept: "tuple[TextStore, Hashable] | None" = None
+    changing: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def has_column(cls, name: str) -> bool:
@@ -34,6 +40,18 @@ class Columns(Sequence[T]):
         if not -len(self) <= position < len(self):
             raise IndexError(position)
         return self.row(position % len(self))
+
+
+class TextStore(Protocol):
+    """Keeps JSON texts of whole lists."""
+
+    def find(self, key: Hashable) -> Any:
+        """The `orjson.Fragment` of this key; None when it is not kept."""
+        ...
+
+    def keep(self, key: Hashable, value: Any, size: int) -> None:
+        """Keep a fragment of so many bytes."""
+        ...
 
 
 class FragmentStore(Protocol):

@@ -21,6 +21,7 @@ from graphql.execution.collect_fields import FieldDetails, FieldDetailsList, Gro
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from api.graphql.execution.owning import Owning
 from api.graphql.execution.plain import (
     Completer,
     PlainFields,
@@ -134,8 +135,8 @@ class Executor(graphql.Executor[Any]):
             resolve = field.resolve or self.field_resolver
             result = resolve(source, info, **self._arguments_of(field, field_details_list[0]))
             if self.is_awaitable(result):
-                return self.complete_awaitable_value(
-                    field.type, field_details_list, info, path, result, position_context
+                return Owning(
+                    self.complete_awaitable_value(field.type, field_details_list, info, path, result, position_context)
                 )
             completed = self.complete_value(field.type, field_details_list, info, path, result, position_context)
         except Exception as error:

@@ -1,12 +1,14 @@
-"""Completes versioned rows as JSON texts that are kept: an item that many lists show is encoded once per selection."""
+"""Completes rows and lists as JSON texts that are kept: an item that many lists show is encoded once per selection."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from api.graphql.execution.columns import Versioned
+from api.graphql.execution.columns import Columns, Versioned
 from api.graphql.planning.arguments import key_of
+
+_OWN_BYTES: Final = 600  # what a kept list takes besides its text
 
 
 def fragment_of(
@@ -47,3 +49,24 @@ def fragments_of(
                 text = orjson.dumps(complete(rows[position], given))
                 found[position] = store.keep(shelf, versions[position], text)
     return found
+
+
+def list_fragment_of(
+    columns: Columns[Any],
+    selection: str,
+    complete: Callable[[Any, Sequence[dict[str, Any]]], Any],
+    given: Sequence[dict[str, Any]],
+    varying: Sequence[int],
+) -> Any:
+    """A list that is kept as one `orjson.Fragment`, from its store or completed now. `varying` as in `fragments_of`."""
+    keys = [key_of(given[at]) for at in varying] if varying else ()
+    if columns.kept is None or None in keys:
+        return complete(columns, given)
+    store, name = columns.kept
+    key = (name, selection, *keys)
+    fragment = store.find(key)
+    if fragment is None:
+        text = orjson.dumps(complete(columns, given))
+        fragment = orjson.Fragment(text)
+        store.keep(key, fragment, len(text) + 2 * len(repr(keys)) + _OWN_BYTES)
+    return fragment

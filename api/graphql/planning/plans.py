@@ -24,12 +24,10 @@ class Plans:
         self._requests = 0
         self._deciding: tuple[str, ...] | None = None
         self._plans: dict[tuple[Any, ...], Plan | None] = {}
-        self._only: Plan | None = None  # that of all requests, where no variable includes or skips selections
+        self.only: Plan | None = None  # that of all requests, where no variable includes or skips selections
 
     def find(self, variables: VariableValues, make_executor: Callable[[], Executor]) -> Plan | None:
         """The plan for a request with these variables, compiled with its executor; None: graphql-core executes it."""
-        if self._only is not None:
-            return self._only
         if self._requests < _COMPILED_AT:
             self._requests += 1
             return None
@@ -41,7 +39,7 @@ class Plans:
             if len(self._plans) >= _MAX_PLANS:  # compiling more, again and again, would cost more than it saves
                 return None
             self._plans[key] = _compiled(make_executor())
-            self._only = None if self._deciding else self._plans[key]
+            self.only = None if self._deciding else self._plans[key]
         return self._plans[key]
 
 

@@ -12,6 +12,7 @@ from graphql.pyutils import gather_with_cancel
 
 from api.graphql.context import Context
 from api.graphql.execution.executor import Executor
+from api.graphql.execution.owning import Owning
 from api.graphql.planning.steps import Step
 
 _Storing = Coroutine[Any, Any, dict[str, Any]]  # puts the answer of a field into the data of its object, and returns it
@@ -69,7 +70,8 @@ class Run:
 
     def executed(self, step: Step, source: Any) -> Any:
         """The answer for a field that graphql-core resolves, or a coroutine of it."""
-        return self.executor.execute_field(step.parent, source, step.details, step.path, None)
+        answer = self.executor.execute_field(step.parent, source, step.details, step.path, None)
+        return answer.coroutine if answer.__class__ is Owning else answer
 
     def check(self, step: Step, source: Any) -> None:
         """Raise what the first permission raises that does not allow the viewer this field."""
@@ -119,7 +121,7 @@ class Run:
 
     async def all_of(self, waiting: Sequence[_Storing], data: dict[str, Any]) -> dict[str, Any]:
         """The data of an object, when the answers of all these fields are there."""
-        await gather_with_cancel(*waiting)
+        await gather_with_cancel(*map(Owning, waiting))
         return data
 
     def settle(self, waiting: Sequence[_Storing]) -> None:

@@ -26,7 +26,7 @@ value.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from graphql import (
     GraphQLEnumType,
@@ -54,7 +54,7 @@ from api.graphql.execution.columns import Columns, Versioned, columns_of
 from api.graphql.execution.executor import Executor
 from api.graphql.execution.plain import NotPlain, leaf_of
 from api.graphql.planning.arguments import Arguments
-from api.graphql.planning.fragments import fragment_of, fragments_of
+from api.graphql.planning.fragments import fragment_of, fragments_of, list_fragment_of
 from api.graphql.planning.pure import is_pure
 
 _CHECKS = {
@@ -63,6 +63,14 @@ _CHECKS = {
     "Int": "{v}.__class__ is not int or not -2147483648 <= {v} < 2147483648",
     "Float": "{v}.__class__ is not float or {v} - {v} != 0.0",
     "Boolean": "{v}.__class__ is not bool",
+}
+
+_LIST_CHECKS: Final[dict[str, tuple[type, str]]] = {  # the class of elements, and which of them are not plain
+    "String": (str, ""),
+    "ID": (str, ""),
+    "Int": (int, "min(there) < -2147483648 or max(there) >= 2147483648"),
+    "Float": (float, "sum(there) - sum(there) != 0.0"),  # one is infinite or NaN, or all together are too much
+    "Boolean": (bool, ""),
 }
 
 Given = Sequence[dict[str, Any]]  # the arguments of pure resolvers
@@ -148,7 +156,12 @@ class _Writer:
     budget: Budget
     lines: list[str] = field(default_factory=list)
     names: dict[str, Any] = field(
-        default_factory=lambda: {"NotPlain": NotPlain, "fragment_of": fragment_of, "fragments_of": fragments_of}
+        default_factory=lambda: {
+            "NotPlain": NotPlain,
+            "fragment_of": fragment_of,
+            "fragments_of": fragments_of,
+            "list_fragment_of": list_fragment_of,
+        }
     )
     arguments: list[Arguments] = field(default_factory=list)
 
@@ -244,9 +257,13 @@ class _Writer:
                 body[:0] = self._columns(columns, element, details, function, before)
             test = "" if is_non_null_type(type_) else "None if value is None else "
             body.append(f"return [{test}{function}(value, given) for value in values]")
-        elif is_leaf_type(element) and element.name in _CHECKS:
-            check = self.completion(type_, details, "value")
-            body += ["for value in values:", *_indented(check), "return values"]
+        elif is_leaf_type(element) and element.name in _LIST_CHECKS:
+            known, others = _LIST_CHECKS[element.name]
+            classes = self._name("classes", {known} if is_non_null_type(type_) else {known, type(None)})
+            there = "values" if is_non_null_type(type_) else "[value for value in values if value is not None]"
+            body += [f"if not {classes}.issuperset(map(type, values)): raise NotPlain"]
+            body += [f"there = {there}", f"if there and ({others}): raise NotPlain"] if others else []
+            body.append("return values")
         else:
             completion = self.completion(type_, details, "value")
             body += ["found = []", "for value in values:", *_indented([*completion, "found.append(value)"])]
@@ -265,25 +282,33 @@ class _Writer:
 
         `complete` is the name of the function for its rows; what that uses is in `given` from `first` on.
         """
-        found = self._kept(type_, details, first) if issubclass(columns, Versioned) else None
-        if found is not None:
+        found = self._kept(type_, details, first)
+        if found is not None and issubclass(columns, Versioned):
             body = [f"return fragments_of(values, {found[0]}, {complete}, given, {found[1]})"]
         else:
-            body, pairs, read = [], [], []
-            for at, one in enumerate(self._fields(type_, details)):
-                if one.type_ is None:
-                    pairs.append(f"{one.key!r}: {type_.name!r}")
-                    continue
-                kept = columns.has_column(one.name)
-                if not kept and "rows = list(values)" not in body:
-                    body.append("rows = list(values)")
-                column = one.read_column_of("values") if kept else f"[{one.read_from('row')} for row in rows]"
-                body.append(f"c{at} = {self._list(one.type_, one.details)}({column}, given)")
-                pairs.append(f"{one.key!r}: v{at}")
-                read.append(str(at))
-            each = f"{' '.join(f'v{at},' for at in read)} in zip({', '.join(f'c{at}' for at in read)}, strict=True)"
-            body.append(f"return [{{{', '.join(pairs)}}} for {each if read else '_ in range(len(values))'}]")
+            fields = self._fields(type_, details)
+            body = self._rows(columns, type_, fields)
+            if found is not None and columns.changing.isdisjoint(one.name for one in fields):
+                whole = self._function("rows", "values", body)
+                body = [f"return list_fragment_of(values, {found[0]}, {whole}, given, {found[1]})"]
         return [f"if values.__class__ is {self._name('columns', columns)}:", *_indented(body)]
+
+    def _rows(self, columns: type[Columns[Any]], type_: GraphQLObjectType, fields: list[_Field]) -> list[str]:
+        """Lines that return the rows of columns."""
+        body, pairs, read = list[str](), list[str](), list[str]()
+        for at, one in enumerate(fields):
+            if one.type_ is None:
+                pairs.append(f"{one.key!r}: {type_.name!r}")
+                continue
+            is_column = columns.has_column(one.name)
+            if not is_column and "rows = list(values)" not in body:
+                body.append("rows = list(values)")
+            column = one.read_column_of("values") if is_column else f"[{one.read_from('row')} for row in rows]"
+            body.append(f"c{at} = {self._list(one.type_, one.details)}({column}, given)")
+            pairs.append(f"{one.key!r}: v{at}")
+            read.append(str(at))
+        each = f"{' '.join(f'v{at},' for at in read)} in zip({', '.join(f'c{at}' for at in read)}, strict=True)"
+        return [*body, f"return [{{{', '.join(pairs)}}} for {each if read else '_ in range(len(values))'}]"]
 
     def _selection(self, type_: GraphQLObjectType, details: FieldDetailsList) -> str:
         """The selected fields of a type as a text, the same for all documents that select them."""

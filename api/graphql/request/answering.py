@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from math import ceil
 from typing import Any, cast
 
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema
@@ -22,6 +21,7 @@ from api.graphql.request.answers.public import Keeping, public_policy, without_p
 from api.graphql.request.answers.tokenless import check_tokenless
 from api.graphql.request.coercion import coerce_variables, plain_values
 from api.graphql.request.documents import Document, Documents, Operation, executor_of
+from api.graphql.request.limits import is_dear, units_of
 from api.graphql.request.parsing import DocumentInvalid
 from api.graphql.request.persisted.store import ClientDocuments
 from api.graphql.request.persisted.texts import Source, source_of
@@ -44,11 +44,7 @@ from engine.viewer import Viewer
 
 Answered = tuple[int, dict[str, Any], list[Header]] | Stream  # status, body and more headers, or many answers
 _SHORT_TEXT = 500  # characters of a document; longer ones are prepared in a thread
-COST_OF_UNIT = 10  # of an operation: so much takes one unit of the caller's limits
-DEAR_QUERY = 100  # units; of the operations that take more, each caller has `DEAR_AT_ONCE` at a time
-DEAR_MUTATION = 150  # units; a batch of 100 events takes fewer: it mostly waits, for others and for the broker
-MANY_LISTS = 8  # root fields or aliases: a query with more is dear, because each may be a list that costs few units
-DEAR_AT_ONCE = 2
+DEAR_AT_ONCE = 2  # dear operations of a caller
 DEAR_PATIENCE = 1.0  # seconds; then another begins: those before it may wait for a store
 _DEAR_WAITING = 1_000
 _VERY_FEW_NODES = 200  # JSON values; more are checked in a turn of the caller
@@ -98,14 +94,23 @@ class Operations:
         """The answer to a request. Raises `REFUSALS`, also when it takes too long, and Disconnected."""
         try:
             with Deadline(self._timeout) as asked.deadline:
-                return await self._answer(asked)
+                document = self._kept(asked)
+                operation = document and document.only
+                if document is None or operation is None or not _is_usual(asked, operation):
+                    return await self._answer(asked, document)
+                state = asked.scope["state"]
+                summary_of(asked.scope).operation = operation.label
+                context = Context(asked.viewer, state["gateway"], state.get("request_id", ""))
+                return answer_to_result(
+                    await self._result(asked, document, operation, context, operation.units), context.request_id
+                )
         except TimeoutError:
             raise RequestRefused("TIMEOUT", f"No answer within {self._timeout:g} seconds.", 504) from None
 
-    async def _answer(self, asked: Asked) -> Answered:
+    async def _answer(self, asked: Asked, document: Document | None) -> Answered:
+        """The answer to any request; `document` is the one that is kept for it."""
         scope, request, viewer = asked.scope, asked.request, asked.viewer
-        state = scope["state"]
-        document, source = self._kept(asked), None
+        state, source = scope["state"], None
         if document is None:
             document, source = await self._find(asked)
         operation = document.operation(request.operation_name)
@@ -114,7 +119,7 @@ class Operations:
         if scope["method"] == "GET" or operation.measured.introspects:
             policy = _check(asked, source, operation)
         cost = operation.fixed_cost or self._documents.cost(document, operation, request.variables)
-        units = ceil(cost / COST_OF_UNIT)
+        units = units_of(cost)
         if operation.is_subscription:
             return await self._subscribe(scope, document, operation, request, viewer, units)
         if not state["accepts"].json:
@@ -127,7 +132,7 @@ class Operations:
         if policy is not None:
             context.viewer, context.shown = without_person(viewer), {}
             state["keeping"] = Keeping(policy, context.shown)
-        run = self._in_dear_place if _is_dear(operation, units) else self._result
+        run = self._in_dear_place if is_dear(operation.is_query, operation.measured.size, units) else self._result
         if not telemetry.tracing():
             return answer_to_result(await run(asked, document, operation, context, units), request_id)
         with telemetry.span(operation.span):
@@ -261,8 +266,8 @@ class Operations:
         self, document: Document, operation: Operation, variables: VariableValues, context: Context
     ) -> Awaitable[ExecutionResult]:
         make_executor = partial(executor_of, self._schema, document, operation, variables, context)
-        plan = None
-        if operation.is_query and not operation.measured.introspects:
+        plan = operation.plans.only
+        if plan is None and operation.is_query and not operation.measured.introspects:
             plan = operation.plans.find(variables, make_executor)
         if plan is not None:
             return Run(make_executor, context, variables, optimized_is_awaitable).result(plan.answer)
@@ -295,8 +300,13 @@ def _check(asked: Asked, source: Source | None, operation: Operation) -> CachePo
     return policy
 
 
-def _is_dear(operation: Operation, units: int) -> bool:
-    if not operation.is_query:
-        return units > DEAR_MUTATION
-    size = operation.measured.size
-    return units > DEAR_QUERY or size.fields > MANY_LISTS or size.aliases > MANY_LISTS
+def _is_usual(asked: Asked, operation: Operation) -> bool:
+    """Whether only the operation decides how a request is answered: it is a usual one."""
+    scope = asked.scope
+    return (
+        operation.is_usual
+        and scope["method"] == "POST"
+        and asked.request.operation_name in operation.names
+        and scope["state"]["accepts"].json
+        and not telemetry.tracing()
+    )

@@ -38,7 +38,7 @@ from api.graphql.context import Context
 from api.graphql.execution.executor import Executor, Selections
 from api.graphql.planning.plans import Plans
 from api.graphql.request.deprecations import Deprecations
-from api.graphql.request.limits import Measurement, check_limits, measure
+from api.graphql.request.limits import Measurement, check_limits, is_dear, measure, units_of
 from api.graphql.request.multipliers import ABSENT, key_of
 from api.graphql.request.parsing import DocumentInvalid, count_tokens, drop_tokens, parse_document
 from api.graphql.request.variables import Inputs, read_inputs
@@ -99,6 +99,9 @@ class Operation:
     fixed_cost: int | None = None  # None: it depends on variables
     is_query: bool = False
     is_subscription: bool = False
+    names: tuple[str | None, ...] = ()  # what a request may call it that sends no other operation
+    units: int = 0  # of the caller's limits, where the cost is fixed
+    is_usual: bool = False  # a query of fixed cost that is neither dear nor about the schema
 
     def __post_init__(self) -> None:
         self.label = _label(self.node)
@@ -106,6 +109,10 @@ class Operation:
         self.fixed_cost = None if self.measured.first_variables else self.measured.size.cost
         self.is_query = self.node.operation is OperationType.QUERY
         self.is_subscription = self.node.operation is OperationType.SUBSCRIPTION
+        self.names = (None, self.name)
+        self.units = units_of(self.fixed_cost or 0)
+        dear = is_dear(self.is_query, self.measured.size, self.units)
+        self.is_usual = self.is_query and bool(self.fixed_cost) and not dear and not self.measured.introspects
 
     @property
     def name(self) -> str | None:

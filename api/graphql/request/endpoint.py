@@ -1,5 +1,6 @@
 """The /graphql endpoint: an ASGI app that answers GraphQL over HTTP with our own executor."""
 
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from typing import Final, NamedTuple
 
@@ -66,7 +67,8 @@ class GraphQLEndpoint:
         request_id = state.get("request_id", "")
         try:
             viewer = await (admit(scope) if by_post else _admit_other(scope, headers))
-            answered = await self._answer(scope, receive, headers, viewer)
+            sent = await receive_body(receive) if by_post else None
+            answered = await self._answering(scope, receive, headers, sent, viewer)
             if isinstance(answered, Stream):
                 await send_events(scope, receive, send, viewer, answered)
                 return
@@ -82,31 +84,44 @@ class GraphQLEndpoint:
         if keeping is None or not keeping.allows(status, answer, body):
             await send_answer(send, status, content_type, body, extra)
             return
-        kept = keeping.headers(content_type, body)
-        if kept.are_those_of(headers):
-            await send_unchanged(send, kept)
-        else:
-            await send_answer(send, status, content_type, body, kept)
+        await _send_public(send, headers, content_type, body, keeping)
 
     def _shows_page(self, scope: Scope, headers: Headers) -> bool:
         """Whether a browser asks for the page."""
         return self._graphiql and scope["method"] == "GET" and not scope["query_string"] and accepts_html(headers)
 
-    async def _answer(self, scope: Scope, receive: Receive, headers: Headers, viewer: Viewer) -> Answered:
-        """Answer an operation; raises RequestRefused, also when it takes too long."""
+    def _answering(
+        self, scope: Scope, receive: Receive, headers: Headers, body: bytes | None, viewer: Viewer
+    ) -> Awaitable[Answered]:
+        """The answer to an operation in a body, or in the URL. Raises RequestRefused, also when it takes too long."""
         if scope["state"]["accepts"] == (False, False):
             raise not_acceptable()
-        if scope["method"] == "GET":
+        if body is None:
             request = read_query_string(scope["query_string"])
             check_tokenless(viewer, request.query is None)
-            return await self.operations.answer(Asked(scope, receive, request, viewer))
-        body = await receive_body(receive)
-        if not may_be_heavy(body):
-            return await self.operations.answer(Asked(scope, receive, read_body(headers, body), viewer))
+        elif may_be_heavy(body):
+            return self._answer_heavy(scope, receive, headers, body, viewer)
+        else:
+            request = read_body(headers, body)
+        return self.operations.answer(Asked(scope, receive, request, viewer))
+
+    async def _answer_heavy(
+        self, scope: Scope, receive: Receive, headers: Headers, body: bytes, viewer: Viewer
+    ) -> Answered:
+        """Answer a body that takes long to read, when it has a place."""
         gateway: Gateway = scope["state"]["gateway"]
         async with AsyncExitStack() as place:
             await place.enter_async_context(gateway.heavy_bodies.place(body, viewer.caller, gateway.turns))
             return await self.operations.answer(Asked(scope, receive, read_body(headers, body), viewer, place))
+
+
+async def _send_public(send: Send, headers: Headers, content_type: bytes, body: bytes, keeping: Keeping) -> None:
+    """Send an answer that everybody may keep, to a caller who may have it already."""
+    kept = keeping.headers(content_type, body)
+    if kept.are_those_of(headers):
+        await send_unchanged(send, kept)
+    else:
+        await send_answer(send, 200, content_type, body, kept)
 
 
 async def _admit_other(scope: Scope, headers: Headers) -> Viewer:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from math import ceil
+from typing import Any, Final
 
 from graphql import (
     DocumentNode,
@@ -31,6 +32,10 @@ MAX_COST = 5000
 MAX_LEVELS = 64  # selection sets inside each other, those of fragments included
 OBJECT_COST = 2
 SCALAR_COST = 1
+COST_OF_UNIT: Final = 10  # so much takes one unit of the caller's limits
+DEAR_QUERY: Final = 100  # units; of the operations that take more, each caller has few at a time
+DEAR_MUTATION: Final = 150  # units; a batch of 100 events takes fewer: it mostly waits, for others and for the broker
+MANY_LISTS: Final = 8  # root fields or aliases: a query with more is dear, because each may be a list of few units
 _TOO_DEEP = f"The operation is nested too deeply: at most {MAX_LEVELS} levels are allowed, those of fragments included."
 _INTROSPECTION = ("__schema", "__type")  # the standard introspection query is 15 deep
 _META = (*_INTROSPECTION, "__typename")
@@ -71,6 +76,18 @@ class Measurement:
     introspection_aliases: int = 0
     first_variables: set[str] = field(default_factory=set)
     visits: int = 0
+
+
+def units_of(cost: int) -> int:
+    """How many units of the caller's limits an operation of this cost takes."""
+    return ceil(cost / COST_OF_UNIT)
+
+
+def is_dear(is_query: bool, size: Size, units: int) -> bool:
+    """Whether an operation may delay others: then its caller has few such at a time."""
+    if not is_query:
+        return units > DEAR_MUTATION
+    return units > DEAR_QUERY or size.fields > MANY_LISTS or size.aliases > MANY_LISTS
 
 
 def measure(

@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Self
+from functools import lru_cache
+from typing import Annotated, Any, Final, Self, cast
 
 import strawberry
 
@@ -53,8 +54,14 @@ class RecommendationConnection:
     edges: list[RecommendationEdge] = strawberry.field(
         description="The items of this page with rank, score and reason."
     )
-    nodes: list[Item] = strawberry.field(description="The items of this page alone.")
     page: strawberry.Private[Page]
+
+    @strawberry.field(description="The items of this page alone.")
+    @pure
+    def nodes(self) -> list[Item]:
+        """The items, which may be columns."""
+        edges: Any = self.edges
+        return cast(list[Item], edges.items)
 
     @strawberry.field(
         description="Where this page ends, and whether there are more. No item is on two pages of a list."
@@ -85,17 +92,22 @@ class RecommendationConnection:
         page, model = listed.page, strawberry.ID(listed.bundle.id) if listed.bundle else None
         signer = context.gateway.signer
         impression = None if preview else strawberry.ID(new_impression(signer, placement, model, page))
-        edges: Any = EdgeColumns.of(context, page, impression, person, market)
+        edges: Any = EdgeColumns(context, page, impression, person, market, kept=listed.kept)
         return cls(
             impression_id=impression,
             placement=placement,
             model_version=model,
-            as_of=datetime.fromtimestamp(page.pin.as_of, UTC),
+            as_of=_moment(page.pin.as_of),
             degraded=listed.degraded,
             edges=edges,
-            nodes=edges.items,
             page=page,
         )
+
+
+@lru_cache(256)
+def _moment(seconds: int) -> datetime:
+    """So many seconds after 1970."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 @strawberry.input(description="What the person is looking at now.")

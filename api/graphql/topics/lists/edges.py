@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import strawberry
 
@@ -12,6 +12,7 @@ from api.graphql.planning.pure import pure
 from api.graphql.topics.events import Event
 from api.graphql.topics.items import Item, ItemColumns, versions_of
 from api.graphql.types.permissions import requires_or_oneself
+from core.cached_properties import CachedProperty
 from core.contract import Person
 from db import items as stored
 from engine.reasons.texts import ReasonTexts
@@ -69,8 +70,8 @@ class ReasonColumns(Versioned["Reason"]):
         return Reason(
             code=_CODES[edges.page.reasons[position]],
             person=edges.person,
-            shown=edges.shown[position],
-            cause=edges.causes[position],
+            shown=edges.records.shown[position],
+            cause=edges.records.causes[position],
             every=edges.page.every[position],
             texts=edges.context.gateway.reason_texts,
             market=edges.market,
@@ -78,44 +79,62 @@ class ReasonColumns(Versioned["Reason"]):
 
     def versions(self) -> Sequence[Hashable]:
         """The codes and usual gaps with the versions of the items."""
-        edges = self._edges
-        return list(zip(edges.page.reasons, edges.page.every, edges.versions, versions_of(edges.causes), strict=True))
+        page, (_, causes, versions) = self._edges.page, self._edges.records
+        return list(zip(page.reasons, page.every, versions, versions_of(causes), strict=True))
+
+
+class _Records(NamedTuple):
+    """The items of a page, what each reason is about, and the versions of the items."""
+
+    shown: list[stored.Item]
+    causes: list[stored.Item]
+    versions: list[int]
 
 
 class EdgeColumns(Columns["RecommendationEdge"]):
-    """The edges of a page. `causes` are what each reason is about; `versions` are those of the shown items."""
+    """The edges of a page. There is no await between the mask of its items and their reading, so every item exists.
+
+    The items of a page that is `kept` are read when something needs them: its text may be kept, too.
+    """
+
+    changing = frozenset({"impression_id"})
 
     def __init__(
         self,
         context: Context,
         page: Page,
-        shown: list[stored.Item],
-        causes: list[stored.Item],
         impression: strawberry.ID | None,
         person: Person | None,
         market: str | None,
+        *,
+        kept: bool,
     ) -> None:
-        self.context, self.page, self.shown, self.causes = context, page, shown, causes
+        self.context, self.page = context, page
         self.impression, self.person, self.market = impression, person, market
-        self.versions, self.fragments = versions_of(shown), context.gateway.catalogue.fragments
-        self.items = ItemColumns(self.fragments, shown, self.versions, market)
+        self.fragments = context.gateway.catalogue.fragments
+        if context.shown is not None:
+            context.note_shown(item.id for item in (*self.records.shown, *self.records.causes))
+        elif kept:
+            self.kept = context.gateway.models.lists.texts, (page.serial, market)
 
-    @classmethod
-    def of(
-        cls, context: Context, page: Page, impression: strawberry.ID | None, person: Person | None, market: str | None
-    ) -> "EdgeColumns":
-        """The edges of a page. There is no await between the mask and here, so every item still exists."""
-        catalogue = context.gateway.catalogue
+    @CachedProperty
+    def records(self) -> _Records:
+        """The items as they are stored."""
+        page, catalogue = self.page, self.context.gateway.catalogue
         shown: list[Any] = catalogue.items(page.numbers)
         causes: list[Any] = catalogue.items(page.because)
         if not all(causes):
             causes = [cause or one for cause, one in zip(causes, shown, strict=True)]
-        if context.shown is not None:
-            context.note_shown(item.id for item in (*shown, *causes))
-        return cls(context, page, shown, causes, impression, person, market)
+        return _Records(shown, causes, versions_of(shown))
+
+    @CachedProperty
+    def items(self) -> ItemColumns:
+        """The items as a list."""
+        records = self.records
+        return ItemColumns(self.fragments, records.shown, records.versions, self.market)
 
     def __len__(self) -> int:
-        return len(self.shown)
+        return len(self.page.numbers)
 
     def row(self, position: int) -> "RecommendationEdge":
         """The edge at a position."""
@@ -126,7 +145,7 @@ class EdgeColumns(Columns["RecommendationEdge"]):
             score=page.scores[position],
             probability=page.probabilities[position],
             reason=ReasonColumns(self).row(position),
-            node=Item.of(self.shown[position], self.market),
+            node=Item.of(self.records.shown[position], self.market),
             page=page,
             position=position,
         )
@@ -138,7 +157,7 @@ class EdgeColumns(Columns["RecommendationEdge"]):
     def rank(self) -> list[int]:
         """The positions over all pages."""
         first = len(self.page.pin.seen) + 1
-        return list(range(first, first + len(self.shown)))
+        return list(range(first, first + len(self.page.numbers)))
 
     def score(self) -> list[float]:
         """The scores."""
