@@ -1,11 +1,13 @@
 """Where a log is cut in time: training windows, then the validation span, then the cut and the test span after it.
 
-Nothing is fitted on what comes later in this order: networks are fitted on the training windows, choices and
-calibration see the validation span alone, and what is after the cut is for the evaluation.
+Networks are fitted on the training windows; choices and calibration see the validation span alone. What was chosen is
+then fitted once more, on both. What is after the cut is for the evaluation: no fit and no choice reads it.
 """
 
 from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from ml.clockless import STEP, is_clockless
 from ml.log import Log
@@ -14,6 +16,11 @@ DAY = 86_400
 HOLDOUT = 28  # days at the end of a log that a training keeps for evaluation
 FORECAST_HOLDOUT = 90  # the same of a forecast's training
 LEAST_DAYS = 35  # before the cut, of which a forecast can be learned: five moments, a week apart
+
+
+WINDOWS, MORE_WINDOWS = 6, 12  # training windows, and those of a log with fewer orders than FEW in the former
+FEW = 9_000
+REACH = 0.6  # of the log before the cut, at most: what is before the first window is known as of its start
 
 
 class Window(NamedTuple):
@@ -31,7 +38,7 @@ class Spans(NamedTuple):
 
     @property
     def validation_start(self) -> int:
-        """Second at which the validation span begins: nothing from there on is fitted on."""
+        """Second at which the validation span begins: nothing that is chosen on it is fitted on what comes later."""
         return self.validation[-1].start
 
 
@@ -63,6 +70,18 @@ def windows_after(log: Log, cut: int, count: int) -> tuple[Window, ...]:
     return tuple(Window(*each) for each in pairwise(edges))
 
 
+def windows_for(log: Log, cut: int, *, every: int, horizon: int, clockless: bool = False) -> int:
+    """How many training windows before the cut (seconds) a log needs: more of a small one, as far as it reaches back.
+
+    `every` and `horizon` are days, as in `spans_before`.
+    """
+    reach = _wanted(WINDOWS, every, horizon)
+    if clockless or _wanted(MORE_WINDOWS, every, horizon) > REACH * (cut - int(log.occurred.min())):
+        return WINDOWS
+    orders = len(np.unique(log.order[(log.occurred >= cut - reach) & (log.occurred < cut)]))
+    return MORE_WINDOWS if orders < FEW else WINDOWS
+
+
 def spans_before(log: Log, cut: int, *, count: int, every: int, horizon: int, clockless: bool = False) -> Spans:
     """`count` training windows, and the validation span between them and the cut (seconds).
 
@@ -74,9 +93,13 @@ def spans_before(log: Log, cut: int, *, count: int, every: int, horizon: int, cl
         end = min(cut, int(log.occurred.max()) + STEP)
         windows = [Window(end - (back + 1) * STEP, end - back * STEP) for back in range(count + 1)]
         return Spans(tuple(each for each in windows[1:] if each.start > first), (windows[0],))
-    wanted = 3 * horizon * DAY + (count - 1) * every * DAY
-    scale = min(1.0, 0.6 * (cut - first) / wanted)
+    scale = min(1.0, REACH * (cut - first) / _wanted(count, every, horizon))
     length, step = max(1, int(horizon * DAY * scale)), max(1, int(every * DAY * scale))
     validation = tuple(Window(cut - (back + 1) * length, cut - back * length) for back in range(2))
     starts = (validation[-1].start - length - index * step for index in range(count))
     return Spans(tuple(Window(start, start + length) for start in starts), validation)
+
+
+def _wanted(count: int, every: int, horizon: int) -> int:
+    """The seconds of so many training windows and the validation span."""
+    return (3 * horizon + (count - 1) * every) * DAY

@@ -179,5 +179,5 @@ def _open_warm(path: Path) -> AffinityModel:
     """Open a bundle, and compute now what the first answer would otherwise compute."""
     bundle = AffinityModel.open(path)
     bundle.universe.rows(bundle.popular[:1])
-    _ = bundle.item_sums
+    _ = bundle.pair_network
     return bundle

@@ -1,17 +1,19 @@
 """The candidates for one person's list, and the evidence for each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.affinity.sources import SOURCES, History, Said, history
+from ml.affinity.own_features import OwnFeatures
+from ml.affinity.sources import SOURCES, CategoryShares, History, Said, history, say
 from ml.masks import Mask, distinct, first_allowed, is_allowed
-from ml.state import State
+from ml.state import HALF_LIFE, State
 from ml.universe import Universe
 
 POPULAR = 100  # most popular candidates, beside the person's own items and those of each source
+_BOUGHT = ("item", "lines", "first", "last", "decayed")  # of a state's items: what evidence is made from
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +22,46 @@ class ItemEvidence:
 
     history: History
     said: dict[str, Said]  # by the names of SOURCES, in their order
+    own: OwnFeatures
+    shares: CategoryShares | None
+    first: "ItemEvidence | None" = field(default=None, repr=False)  # which this was made from, as of a later second
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its arrays, but for those of the state."""
+        known, shares = self.history, self.shares
+        arrays = (known.items, known.purchases, known.weights, *([] if shares is None else [shares.by_code]))
+        said = sum(one.nbytes for one in self.said.values())
+        return said + self.own.nbytes + sum(array.nbytes for array in arrays)
+
+    def at(self, universe: Universe, state: State, as_of: int) -> "ItemEvidence | None":
+        """The evidence of a later state as of a later second; None unless it has the same purchases."""
+        before = self.history
+        if universe is not before.universe or not state.last <= before.as_of <= as_of:
+            return None
+        if not _same_purchases(state, before.state):
+            return None
+        said = {name: one.faded(0.5 ** ((as_of - before.as_of) / HALF_LIFE)) for name, one in self.said.items()}
+        return ItemEvidence(before.at(state, as_of), said, self.own, self.shares, self)
 
 
-def gather_evidence(universe: Universe, state: State, as_of: int) -> ItemEvidence:
-    """The evidence of one person's state as of a second."""
+def gather_evidence(universe: Universe, state: State, as_of: int, kept: ItemEvidence | None = None) -> ItemEvidence:
+    """The evidence of one person's state as of a second.
+
+    `kept` is evidence of the same person from before: while its purchases are those of the state, only time has passed.
+    """
+    found = None if kept is None else kept.at(universe, state, as_of)
+    if found is not None:
+        return found
     known = history(universe, state, as_of)
-    return ItemEvidence(known, {name: source.say(known) for name, source in SOURCES.items()})
+    said = {name: say(source, known) for name, source in SOURCES.items()}
+    return ItemEvidence(known, said, OwnFeatures.of(universe, state, as_of), CategoryShares.of(known))
+
+
+def to_keep(evidence: ItemEvidence) -> ItemEvidence:
+    """What to keep of evidence: without what is quickly computed again."""
+    found = evidence.first or evidence
+    return ItemEvidence(found.history.at(found.history.state, found.history.as_of), found.said, found.own, found.shares)
 
 
 def find_candidates(evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) -> NDArray[np.uint32]:
@@ -38,15 +74,32 @@ def find_candidates(evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) 
         _largest(universe, said, allowed, most) for name, said in evidence.said.items() if (most := SOURCES[name].most)
     ]
     popular = first_allowed(universe.popular_numbers, allowed, POPULAR)
-    given = np.concatenate([evidence.history.state.bought["item"], extra]).astype(np.uint32)
+    given = np.concatenate([evidence.own.items, extra]).astype(np.uint32)
     return distinct(np.concatenate([given[is_allowed(given, allowed)], *parts, popular]))
 
 
 def _largest(universe: Universe, said: Said, allowed: Mask, most: int) -> NDArray[np.uint32]:
     """The catalogue numbers of the allowed items with the largest scores."""
-    numbers = universe.numbers[said.rows]
+    numbers = universe.numbers.take(said.best)
+    numbers = numbers[is_allowed(numbers, allowed)]
+    if len(numbers) >= most or len(said.best) == len(said.rows):
+        return numbers[:most]
+    numbers = universe.numbers.take(said.rows)
     kept = is_allowed(numbers, allowed)
     numbers = numbers[kept]
     if len(numbers) > most:
-        numbers = numbers[np.argpartition(-said.scores[said.rows[kept]], most)[:most]]
+        numbers = numbers[np.argpartition(-said.scores[kept], most)[:most]]
     return numbers
+
+
+def _same_purchases(state: State, other: State) -> bool:
+    """Whether evidence from both states is the same: it is not made from what the person looked at."""
+    if state is other:
+        return True
+    return (
+        state.orders == other.orders
+        and len(state.bought) == len(other.bought)
+        and all(np.array_equal(state.bought[name], other.bought[name]) for name in _BOUGHT)
+        and np.array_equal(state.recent_orders, other.recent_orders)
+        and np.array_equal(state.ledger.lines, other.ledger.lines)
+    )

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ml.affinity.habit_features import HABIT
 from ml.affinity.network import Network
-from ml.affinity.pair_features import CATEGORY, FEATURES, OWN, PERSON
+from ml.affinity.own_features import OWN
+from ml.affinity.pair_features import CATEGORY, FEATURES, PERSON
 from ml.affinity.sources import SOURCES
 from ml.columns import Columns
 from ml.shapley import coalitions, shapley_values

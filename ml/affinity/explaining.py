@@ -106,11 +106,12 @@ def score_parts(scored: Scored, number: int) -> ScoreParts | None:
 def _said(name: str, universe: Universe, said: Said, allowed: Mask, row: int, because: tuple[int, ...]) -> SourceSays:
     """What one of SOURCES says of a row."""
     source, most = _BY_NAME.get(name, CandidateSource.OTHER), SOURCES[name].most
-    if not said.scores[row] > 0:
+    score = float(said.of(np.array([row], np.int32))[0])
+    if not score > 0:
         return SourceSays(source, False, None, None, most, ())
-    others = said.rows[is_allowed(universe.numbers[said.rows], allowed)]
-    place = int((said.scores[others] > said.scores[row]).sum()) + 1
-    return SourceSays(source, place <= most, float(said.scores[row]), place, most, because)
+    others = said.scores[is_allowed(universe.numbers[said.rows], allowed)]
+    place = int((others > score).sum()) + 1
+    return SourceSays(source, place <= most, score, place, most, because)
 
 
 def _popular(universe: Universe, allowed: Mask, number: int, people: float | None) -> SourceSays:

@@ -1,17 +1,16 @@
 """Features of a person's habit of buying an item, from the newest orders line by line.
 
-They stand beside the columns OWN of `ml.affinity.pair_features` and are part of it: training and serving share them.
+They stand beside the columns OWN of `ml.affinity.own_features` and are part of it: training and serving share them.
 Those that a state alone gives are computed in `ml.habits`.
 """
 
-from collections.abc import Mapping
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.columns import Columns
 from ml.habits import SHORTEST, Habits
-from ml.universe import DAY
 
 HABIT = Columns(  # about an item the person bought; all are 0 for any other item
     (
@@ -29,17 +28,29 @@ PRIOR_GAPS = 2.0  # gaps of the usual length and spread that are mixed with a pe
 USUAL_SPREAD = 0.8  # of the log of a gap
 
 
-def lateness(
-    habits: Habits, age: NDArray[np.float64], usual_gap: NDArray[np.float64]
-) -> Mapping[str, NDArray[np.float64]]:
-    """The columns HABIT_BY_CLOCK (items,), `age` seconds after the last purchase; `usual_gap` in days."""
-    recency = np.log(np.maximum(age / DAY, SHORTEST))
-    usual = np.log(np.maximum(usual_gap, SHORTEST))
-    count, total, square, last = habits.gaps
-    mean = (total + PRIOR_GAPS * usual) / (count + PRIOR_GAPS)
-    spread = square - 2 * mean * total + count * mean**2  # of the person's own gaps around the mean
-    spread = np.sqrt(np.maximum(spread + PRIOR_GAPS * USUAL_SPREAD**2, 0.01) / (count + PRIOR_GAPS))
-    return {
-        "lateness": recency - np.where(count > 0, last, usual),
-        "overdue": np.clip((recency - mean) / spread, -6.0, 6.0),
-    }
+class UsualGaps(NamedTuple):
+    """How the gaps between two purchases of each item usually are; arrays (items,) of logs of days."""
+
+    last: NDArray[np.float32]  # of the last gap; the usual one after one purchase
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, habits: Habits, usual_gap: NDArray[np.float64]) -> Self:
+        """The gaps of a person's items, mixed with the `usual_gap` (items,) of all people in days."""
+        usual = np.log(np.maximum(usual_gap, SHORTEST))
+        count, total, square, last = habits.gaps
+        mean = (total + PRIOR_GAPS * usual) / (count + PRIOR_GAPS)
+        spread = square - 2 * mean * total + count * mean**2  # of the person's own gaps around the mean
+        spread = np.sqrt(np.maximum(spread + PRIOR_GAPS * USUAL_SPREAD**2, 0.01) / (count + PRIOR_GAPS))
+        return cls(*(part.astype(np.float32) for part in (np.where(count > 0, last, usual), mean, spread)))
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the arrays."""
+        return sum(part.nbytes for part in self)
+
+    def late(self, age: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The columns HABIT_BY_CLOCK (items,), `age` days after the last purchase."""
+        recency = np.log(np.maximum(age, np.float32(SHORTEST)))
+        return recency - self.last, np.clip((recency - self.mean) / self.spread, -6, 6)

@@ -1,11 +1,14 @@
 """The ranker's forward pass in NumPy: a small dense network over any number of pairs."""
 
+import threading
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+LARGEST_BUFFER: Final = 256 * 1024  # numbers in a buffer that is used again: 1 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,31 +24,53 @@ class Network:
 
     def logits(self, features: Floats) -> Floats:
         """(pairs, features) -> (pairs,)."""
-        return self.logits_after(features @ self.kernels[0] + self.biases[0])
-
-    def logits_after(self, sums: Floats) -> Floats:
-        """(pairs, width of the first layer), the sums of that layer -> (pairs,). The sums are overwritten."""
-        return self._outputs_after(sums)[:, 0]
+        return self.outputs(features)[:, 0]
 
     def outputs(self, features: Floats) -> Floats:
         """(rows, features) -> (rows, outputs): all of a network that has several."""
-        return self._outputs_after(features @ self.kernels[0] + self.biases[0])
+        sums = self.kernels[0].T @ features.T
+        sums += self.biases[0][:, None]
+        return self._after(sums).T
 
-    def _outputs_after(self, sums: Floats) -> Floats:
-        for kernel, bias in zip(self.kernels[1:], self.biases[1:], strict=True):
+    def logits_after(self, kernel: Floats, features: Floats) -> Floats:
+        """(pairs,) with another first layer: a kernel (width, features) without a bias, and (features, pairs)."""
+        sums = _scratch("sums", len(kernel), features.shape[1])
+        return self._after(np.matmul(kernel, features, out=sums))[0].copy()
+
+    def _after(self, sums: Floats) -> Floats:
+        """(outputs, pairs) from the sums (width, pairs) of the first layer, which are overwritten."""
+        for layer, (kernel, bias) in enumerate(zip(self.kernels[1:], self.biases[1:], strict=True)):
             np.maximum(sums, 0, out=sums)
-            sums = sums @ kernel if kernel.ndim == 2 else _side_by_side(sums, kernel)
-            sums += bias
+            if kernel.ndim == 2:
+                sums = kernel.T @ sums
+            else:
+                networks, inputs, outputs = kernel.shape
+                hidden = sums.reshape(networks, inputs, -1)
+                sums = _scratch(f"hidden {layer}", networks * outputs, hidden.shape[2])
+                np.matmul(kernel.transpose(0, 2, 1), hidden, out=sums.reshape(networks, outputs, -1))
+            sums += bias[:, None]
         return sums
 
 
-def _side_by_side(hidden: Floats, kernel: Floats) -> Floats:
-    """(pairs, networks x inputs) by (networks, inputs, outputs) -> (pairs, networks x outputs)."""
-    networks, inputs, outputs = kernel.shape
-    sums = np.empty((len(hidden), networks * outputs), np.float32)
-    for at, own in enumerate(kernel):
-        np.matmul(hidden[:, at * inputs : (at + 1) * inputs], own, out=sums[:, at * outputs : (at + 1) * outputs])
-    return sums
+class _Buffers(threading.local):
+    """Memory that a thread uses again for each list: fresh memory costs as much as the multiplications."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Floats] = {}
+
+
+_buffers = _Buffers()
+
+
+def _scratch(name: str, rows: int, columns: int) -> Floats:
+    """(rows, columns) of any values, valid until the same thread asks for the name again."""
+    size = rows * columns
+    if size > LARGEST_BUFFER:
+        return np.empty((rows, columns), np.float32)
+    buffer = _buffers.by_name.get(name)
+    if buffer is None or len(buffer) < size:
+        buffer = _buffers.by_name[name] = np.empty(size, np.float32)
+    return buffer[:size].reshape(rows, columns)
 
 
 def sigmoid(logits: Floats) -> Floats:

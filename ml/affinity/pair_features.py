@@ -1,35 +1,18 @@
 """The features of a pair (person, item): the one function that training and serving share."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence
-from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, lateness
-from ml.affinity.sources import EVIDENCE, category_shares
+from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK
+from ml.affinity.own_features import BY_PERSON, OWN
+from ml.affinity.sources import EVIDENCE
 from ml.columns import Columns
-from ml.habits import FIXED, HALF_LIVES
-from ml.state import HALF_LIFE, State
-from ml.universe import COLUMNS, DAY, Universe
+from ml.state import State
+from ml.universe import COLUMNS, DAY
 
-OWN = Columns(  # about an item the person bought; all are 0 for any other item
-    (
-        "bought",  # 1
-        "lines",  # log1p of the purchases
-        "share",  # purchases per order of the person
-        "decayed",  # log1p of the purchases, halved every HALF_LIFE
-        "decayed_share",  # ... against all decayed purchases of the person, square root
-        "recency",  # log1p of the days since the last purchase
-        "since",  # log1p of the person's orders since then
-        "own_gap",  # log1p of the mean days between two purchases; the item's usual gap after one purchase
-        "due",  # days since the last purchase over that gap, log1p
-        "age",  # log1p of the days since the first purchase
-        "decayed_fast",  # as decayed, halved every HALF_LIVES[0]
-        "decayed_slow",  # ... every HALF_LIVES[1]
-    )
-)
 CATEGORY = Columns(
     (
         "category_share",  # share of the person's decayed purchases that are of the item's category
@@ -59,85 +42,66 @@ BY_CLOCK = (  # they mean nothing in a log without a clock
     *("week_people", "trend", "on_sale"),
     *HABIT_BY_CLOCK,
 )
-PAIR = Columns((*OWN, *HABIT, *EVIDENCE, *CATEGORY))  # the features that neither the item nor the person has alone
-_ITEM, _PERSON = FEATURES.span(COLUMNS), FEATURES.span(PERSON)
+PAIR = Columns((*BY_PERSON, *EVIDENCE, *CATEGORY, *COLUMNS))  # the features that the person does not have alone
+_PERSON = FEATURES.span(PERSON)
 _PAIR = np.array([FEATURES.index(name) for name in PAIR])
-_BY_PERSON = Columns((*OWN, *HABIT))  # the first of PAIR
-_SAID, _CATEGORY = PAIR.span(EVIDENCE), PAIR.span(CATEGORY)
+_OWN, _SAID, _CATEGORY, _ITEM = (PAIR.span(names) for names in (BY_PERSON, EVIDENCE, CATEGORY, COLUMNS))
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The features of one person with items, in the parts that they are computed in."""
+    """The features of one person with items, by feature: each is written and read in one piece."""
 
-    rows: NDArray[np.int32]  # (pairs,) of the items in the universe
     person: NDArray[np.float32]  # (PERSON,)
-    features: NDArray[np.float32]  # (PAIR, pairs)
+    features: NDArray[np.float32]  # (PAIR + 1, pairs), the last is 1
 
 
 def pairs_of(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> Pairs:
     """The pairs of one person with items by catalogue number, as of the second of the evidence."""
-    universe, state, as_of = evidence.history.universe, evidence.history.state, evidence.history.as_of
-    rows = universe.rows(numbers)
-    features = np.zeros((len(PAIR), len(numbers)), np.float32)
-    _say(evidence, rows, features[_SAID])
-    features[_CATEGORY][0], features[_CATEGORY][1] = category_shares(evidence.history, rows)
-    items = state.habits.items
+    history, shares = evidence.history, evidence.shares
+    universe, rows = history.universe, history.universe.rows(numbers)
+    features = np.zeros((len(PAIR) + 1, len(numbers)), np.float32)
+    items = evidence.own.items
     if len(items) and len(numbers):
-        place = np.minimum(np.searchsorted(items, numbers), len(items) - 1)
-        own = np.flatnonzero(items[place] == numbers)
-        features[: len(_BY_PERSON), own] = _habits(universe, state, as_of).take(place[own], axis=1)
-    person = np.array(PERSON.ordered(_person(state, as_of)), np.float32)
-    return Pairs(rows, person, features)
+        place = np.minimum(items.searchsorted(numbers), len(items) - 1)
+        np.putmask(place, items.take(place) != numbers, len(items))
+        evidence.own.at(history.as_of).take(place, axis=1, out=features[_OWN], mode="clip")
+    _say(evidence, rows, features[_SAID])
+    if shares is not None:
+        share, relative = features[_CATEGORY]
+        share[:] = shares.of_rows(universe, rows)
+        np.divide(share, shares.largest, out=relative)
+    features[_ITEM] = universe.columns.take(rows, axis=0).T
+    features[-1] = 1
+    return Pairs(person_features(history.state, history.as_of), features)
 
 
 def pair_features(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> NDArray[np.float32]:
     """(pairs, FEATURES) of the pairs of `pairs_of`."""
     pairs = pairs_of(evidence, numbers)
-    features = np.empty((len(FEATURES), len(numbers)), np.float32)  # by column: each is written in one piece
-    features[_ITEM] = evidence.history.universe.columns[pairs.rows].T
+    features = np.empty((len(FEATURES), len(numbers)), np.float32)
     features[_PERSON] = pairs.person[:, None]
-    features[_PAIR] = pairs.features
+    features[_PAIR] = pairs.features[:-1]
     return features.T
+
+
+def person_features(state: State, as_of: int) -> NDArray[np.float32]:
+    """(PERSON,) as of a second."""
+    if not state.orders:
+        return np.zeros(len(PERSON), np.float32)
+    columns = {
+        "orders": state.orders,
+        "tempo": (state.last - state.first) / DAY / max(state.orders - 1, 1),
+        "quiet": max(as_of - state.last, 0) / DAY,
+        "spend": max(state.spend, 0) / max(state.lines, 1),
+    }
+    return np.log1p(np.array(PERSON.ordered(columns), np.float64)).astype(np.float32)
 
 
 def _say(evidence: ItemEvidence, rows: NDArray[np.int32], features: NDArray[np.float32]) -> None:
     """Fill (EVIDENCE, pairs) with what each source says of the items, and with that over its largest score."""
     scores, relative = features.reshape(2, len(evidence.said), len(rows))
     for at, said in enumerate(evidence.said.values()):
-        said.scores.take(rows, out=scores[at], mode="clip")
         if said.largest > 0:
-            np.divide(scores[at], said.largest, out=relative[at])
-
-
-def _habits(universe: Universe, state: State, as_of: int) -> NDArray[np.float32]:
-    """(OWN and HABIT, items) of the items that the person bought."""
-    habits = state.habits
-    usual_gap = np.expm1(universe.column("gap")[universe.rows(habits.items)]).astype(np.float64)
-    age = np.maximum(as_of - habits.last, 0)
-    decayed = habits.decayed * np.exp2(-age / HALF_LIFE)
-    gap = np.where(np.isnan(habits.gap), usual_gap, habits.gap)
-    columns = {
-        **dict(zip(FIXED, habits.fixed, strict=True)),
-        "decayed": np.log1p(decayed),
-        "decayed_share": np.sqrt(decayed / max(decayed.sum(), 1e-9)),
-        "recency": np.log1p(age / DAY),
-        "own_gap": np.log1p(gap),
-        "due": np.log1p(age / DAY / np.maximum(gap, 0.5)),
-        "age": np.log1p(np.maximum(as_of - habits.first, 0) / DAY),
-        "decayed_fast": np.log1p(habits.fast * np.exp2(-age / HALF_LIVES[0])),
-        "decayed_slow": np.log1p(habits.slow * np.exp2(-age / HALF_LIVES[1])),
-        **lateness(habits, age, usual_gap),
-    }
-    return np.array(_BY_PERSON.ordered(columns), np.float32)
-
-
-def _person(state: State, as_of: int) -> Mapping[str, float]:
-    if not state.orders:
-        return dict.fromkeys(PERSON, 0.0)
-    return {
-        "orders": float(np.log1p(state.orders)),
-        "tempo": float(np.log1p((state.last - state.first) / DAY / max(state.orders - 1, 1))),
-        "quiet": float(np.log1p(max(as_of - state.last, 0) / DAY)),
-        "spend": float(np.log1p(max(state.spend, 0) / max(state.lines, 1))),
-    }
+            scores[at] = said.of(rows)
+            np.divide(scores[at], np.float32(said.largest), out=relative[at])

@@ -1,31 +1,36 @@
-"""The network over pairs of one person: the sums of its first layer from parts that many pairs share.
+"""The network over pairs of one person: its first layer takes what the person adds once, and not per pair.
 
-What an item adds is computed once per bundle, and what the person adds once per list. The result is that of
-`Network.logits` for `pair_features`, up to rounding.
+The result is that of `Network.logits` for `pair_features`, up to rounding.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES, PAIR, PERSON, Pairs
-from ml.universe import COLUMNS, Universe
 
-_ITEM, _PERSON = FEATURES.span(COLUMNS), FEATURES.span(PERSON)
+_PERSON = FEATURES.span(PERSON)
 _PAIR = np.array([FEATURES.index(name) for name in PAIR])
 
 
-def item_sums(universe: Universe, network: Network) -> NDArray[np.float32]:
-    """(n + 1, width) what each item adds to the sums of the first layer, with the bias."""
-    kernel = network.kernels[0][_ITEM].astype(np.float64)
-    sums: NDArray[np.float32] = (universe.columns @ kernel + network.biases[0]).astype(np.float32)
-    return sums
+class PairNetwork(NamedTuple):
+    """A network whose first layer is taken apart."""
+
+    whole: Network
+    pair: NDArray[np.float32]  # (PAIR + 1, width) of the first layer; the last row is the bias
+    person: NDArray[np.float32]  # (PERSON, width)
+
+    @classmethod
+    def of(cls, network: Network) -> "PairNetwork":
+        """The same network."""
+        kernel, bias = network.kernels[0], network.biases[0]
+        return cls(network, np.concatenate([kernel[_PAIR], bias[None]]), np.ascontiguousarray(kernel[_PERSON]))
 
 
-def pair_logits(network: Network, items: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
-    """(pairs,) the logits; `items` are the network's `item_sums`."""
-    kernel = network.kernels[0]
-    sums = pairs.features.T @ kernel[_PAIR]
-    sums += items.take(pairs.rows, axis=0)
-    sums += pairs.person @ kernel[_PERSON]
-    return network.logits_after(sums)
+def pair_logits(network: PairNetwork, pairs: Pairs) -> NDArray[np.float32]:
+    """(pairs,) the logits."""
+    kernel = network.pair.copy()
+    kernel[-1] += pairs.person @ network.person
+    return network.whole.logits_after(kernel.T, pairs.features)

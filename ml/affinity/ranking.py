@@ -17,7 +17,7 @@ from ml.affinity.dislikes import Dislikes, dislikes, without_items
 from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pairs_of
-from ml.affinity.pair_scores import item_sums, pair_logits
+from ml.affinity.pair_scores import PairNetwork, pair_logits
 from ml.affinity.sources import History
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
@@ -43,9 +43,9 @@ class Ranker:
     chance: Chance | None = field(default=None, kw_only=True)  # None: nothing is calibrated
 
     @cached_property
-    def item_sums(self) -> NDArray[np.float32]:
-        """(n + 1, width) of the network's first layer: 5 MB for 10,000 items and a width of 128."""
-        return item_sums(self.universe, self.network)
+    def pair_network(self) -> PairNetwork:
+        """The network, ready for pairs of one person."""
+        return PairNetwork.of(self.network)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +83,13 @@ def view_person(
     context: NDArray[np.uint32],
     viewed: NDArray[np.uint32] = NONE,
     kin: Kin | None = None,
+    kept: ItemEvidence | None = None,
 ) -> PersonView:
     """One person as of a second, for `score`.
 
     `context` are catalogue numbers of the items on the page or in the cart: they lift their neighbours (leave them out
     of `allowed` to hide them). `viewed` are those just looked at that no event reports yet: they lift theirs, too.
-    `kin` gives the neighbours of items that the model does not know.
+    `kin` gives the neighbours of items that the model does not know. `kept` is evidence of the person from before.
     """
     universe = ranker.universe if ranker else None
     against = dislikes(universe, state)
@@ -99,7 +100,7 @@ def view_person(
         as_of,
         np.concatenate([resting(universe, state, as_of), in_cart(state, as_of), against.hidden]),
         lifts(universe, state, as_of, context, viewed, kin),
-        gather_evidence(universe, state, as_of) if universe else None,
+        gather_evidence(universe, state, as_of, kept) if universe else None,
         against,
     )
 
@@ -172,7 +173,7 @@ def _network_scores(
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Candidates, ascending, and their probabilities by the network."""
     numbers = find_candidates(evidence, allowed, view.lifts.numbers)
-    return numbers, sigmoid(pair_logits(ranker.network, ranker.item_sums, pairs_of(evidence, numbers)))
+    return numbers, sigmoid(pair_logits(ranker.pair_network, pairs_of(evidence, numbers)))
 
 
 def fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
@@ -212,7 +213,7 @@ def _best_first(
     universe: Universe | None, numbers: NDArray[np.uint32], scores: NDArray[np.float32]
 ) -> NDArray[np.intp]:
     """Positions by falling score; of equal scores the most popular item first, then by a hash."""
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)  # not stable: that of equal scores is set below
     falling = scores[order]
     same = np.flatnonzero(falling[1:] == falling[:-1])
     if not len(same):
@@ -250,12 +251,16 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
     """
     reasons, because, every = fallback.explain(numbers)
     universe, bought = view.ranker.universe if view.ranker else None, view.state.bought
-    if universe is not None and view.evidence is not None:
-        near, because[near], reasons[near] = _closest(universe, view.evidence.history, numbers, nameable)
-    near, because[near], reasons[near] = _lifted_by(view.lifts, numbers, nameable)
-    if len(bought) and len(numbers):
-        place = np.minimum(np.searchsorted(bought["item"], numbers), len(bought) - 1)
-        own = bought["item"][place] == numbers
+    place = np.minimum(np.searchsorted(bought["item"], numbers), max(len(bought) - 1, 0))
+    own = bought["item"].take(place) == numbers if len(bought) else np.zeros(len(numbers), np.bool_)
+    others = np.flatnonzero(~own)
+    if len(others):
+        some, cause, reason = numbers[others], because[others], reasons[others]
+        if universe is not None and view.evidence is not None:
+            near, cause[near], reason[near] = _closest(universe, view.evidence.history, some, nameable)
+        near, cause[near], reason[near] = _lifted_by(view.lifts, some, nameable)
+        because[others], reasons[others] = cause, reason
+    if len(others) < len(numbers):
         rows = bought.take(place[own])
         gaps = _own_gaps(view.state.orders, rows)
         due = _is_due(universe, gaps, rows, view.as_of)

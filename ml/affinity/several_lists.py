@@ -58,7 +58,7 @@ def score_pairs(view: PersonView, numbers: NDArray[np.uint32]) -> NDArray[np.flo
     ranker, evidence = view.ranker, view.evidence
     assert ranker is not None
     assert evidence is not None
-    return sigmoid(pair_logits(ranker.network, ranker.item_sums, pairs_of(evidence, numbers)))
+    return sigmoid(pair_logits(ranker.pair_network, pairs_of(evidence, numbers)))
 
 
 def narrow(scored: Scored, allowed: Mask) -> Scored:

@@ -7,17 +7,18 @@ by EVIDENCE (see `ml.affinity.pair_features`). A new source needs no other chang
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.baselines.item_tables import source_weights
 from ml.columns import Columns
-from ml.state import State, Table, decayed, orders_since
+from ml.state import HALF_LIFE, State, Table, decayed, orders_since
 from ml.universe import Universe
 
 LOOKED_UP = 128  # items of a person whose lists are looked up: those with the most decayed purchases
+HEAD = 2  # times the candidates of a source are sorted in advance: a filter that leaves half needs no others
 LAST_ORDERS = 8  # orders whose rules are looked up; the k-th newest counts 1 / k
 
 
@@ -31,6 +32,13 @@ class History:
     items: Table  # rows of the state's bought items, by item, at most LOOKED_UP
     purchases: NDArray[np.float64]  # (items,) decayed purchases
     weights: NDArray[np.float64]  # (items,) the same; where `near` is a baseline's table, its `source_weights`
+
+    def at(self, state: State, as_of: int) -> "History":
+        """The history of the same purchases as of a later second."""
+        faded = 0.5 ** ((as_of - self.as_of) / HALF_LIFE)
+        purchases = self.purchases * faded
+        weights = purchases if self.universe.fade is None else self.weights
+        return History(self.universe, state, as_of, self.items, purchases, weights)
 
     @cached_property
     def rows(self) -> NDArray[np.int32]:
@@ -53,19 +61,63 @@ class History:
         return orders_since(self.state, self.items["last"])
 
 
-class Said(NamedTuple):
-    """What a source says of all n items, before any filter."""
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What a source says of all n items, before any filter. An item without a row has the score 0."""
 
-    scores: NDArray[np.float32]  # (n + 1,) 0 where nothing speaks for an item; the last is 0
-    rows: NDArray[np.intp]  # of the items above 0, ascending
-    largest: float  # of the scores, 0 where there is none; before any filter, so no filter changes what it divides
+    size: int  # n + 1: a row more, which no item has
+    rows: NDArray[np.int32]  # of the items above 0, ascending
+    scores: NDArray[np.float32]  # (rows,)
+    best: NDArray[np.int32]  # the rows of the HEAD x most largest scores, falling
+    sums: NDArray[np.float32] | None = None  # (rows,) of decayed purchases, the scores are log1p of; None: none fades
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest score, 0 where there is none; before any filter, so no filter changes what it divides."""
+        return float(self.scores.max(initial=0))
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its arrays."""
+        return sum(array.nbytes for array in (self.rows, self.scores, self.best, self.sums) if array is not None)
+
+    def of(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(rows,) the scores of any rows."""
+        by_row = np.zeros(self.size, np.float32)  # to look each row up among those above 0 would take longer
+        by_row[self.rows] = self.scores
+        return by_row.take(rows)
+
+    def faded(self, factor: float) -> "Said":
+        """The same when decayed purchases are this part of what they were. That changes no order."""
+        if self.sums is None or factor == 1:
+            return self
+        return Said(self.size, self.rows, np.log1p(self.sums * np.float32(factor)), self.best, self.sums)
 
 
 class Source(NamedTuple):
     """A source of evidence."""
 
-    say: Callable[[History], Said]
+    say: Callable[[History], "Scores"]
     most: int  # candidates it adds to a list
+
+
+class Scores(NamedTuple):
+    """The scores of a source that are not 0."""
+
+    size: int
+    rows: NDArray[np.intp]
+    scores: NDArray[np.float32]  # (rows,)
+    sums: NDArray[np.float32] | None = None  # see Said
+
+
+def say(source: Source, history: History) -> Said:
+    """What a source says of a person."""
+    size, rows, scores, sums = source.say(history)
+    best, most = np.arange(len(rows)), HEAD * source.most
+    if len(rows) > most:
+        best = np.argpartition(-scores, most)[:most] if most else best[:0]
+    best = best[np.argsort(-scores[best], kind="stable")]
+    return Said(size, rows.astype(np.int32), scores, rows[best].astype(np.int32), sums)
 
 
 def history(universe: Universe, state: State, as_of: int) -> History:
@@ -74,48 +126,58 @@ def history(universe: Universe, state: State, as_of: int) -> History:
     weights = purchases if universe.fade is None else source_weights(state, float(universe.fade[0]))
     items = state.bought
     if len(items) > LOOKED_UP:
-        kept = np.sort(np.argpartition(-purchases, LOOKED_UP)[:LOOKED_UP])
+        most = np.log2(np.maximum(items["decayed"], 1e-30)) + items["last"] / HALF_LIFE  # the same at any moment
+        kept = np.sort(np.argpartition(-most, LOOKED_UP)[:LOOKED_UP])
         items, purchases, weights = items.take(kept), purchases[kept], weights[kept]
     return History(universe, state, as_of, items, purchases, weights)
 
 
-def log_of_sums(rows: NDArray[np.int32], scores: NDArray[Any], items: int) -> Said:
-    """log1p of the sum of the scores of each of `items` rows; the last row is the padding."""
-    logs = np.zeros(items, np.float32)
+def log_of_sums(rows: NDArray[np.int32], scores: NDArray[Any], size: int, *, fades: bool = False) -> Scores:
+    """log1p of the sum of the scores of each of `size` rows; the last row is the padding."""
     if not rows.size:
-        return Said(logs, np.empty(0, np.intp), 0.0)
-    total = np.bincount(rows.ravel(), scores.ravel(), minlength=items)
+        return Scores(size, np.empty(0, np.intp), np.empty(0, np.float32))
+    total = np.bincount(rows.ravel(), scores.ravel(), minlength=size)
     total[-1] = 0
     above = np.flatnonzero(total > 0)  # of booleans: of floats it takes five times as long
-    logs[above] = np.log1p(total[above])
-    return Said(logs, above, float(logs.max()))
+    sums = total[above].astype(np.float32)
+    return Scores(size, above, np.log1p(sums), sums if fades else None)
 
 
-def category_shares(history: History, rows: NDArray[np.int32]) -> tuple[Any, Any]:
-    """(rows,) the share of the person's decayed purchases in the category of each item, and over the largest share.
+class CategoryShares(NamedTuple):
+    """The shares of a person's decayed purchases by category: they stay what they are until the next purchase."""
 
-    0 for items without a category.
-    """
-    category = history.universe.category
-    if category is None or not len(history.rows):
-        return 0.0, 0.0
-    own, asked = category.take(history.rows), category.take(rows)
-    known = own >= 0
-    total = history.purchases[known]
-    if not len(total):
-        return 0.0, 0.0
-    sums = np.append(np.bincount(own[known], total), 0.0)  # the last is for a category that the person never bought
-    shares = sums / max(sums.sum(), 1e-9)
-    found = shares.take(np.where(asked < 0, len(sums) - 1, np.minimum(asked, len(sums) - 1)))
-    return found, found / max(shares.max(), 1e-9)
+    by_code: NDArray[np.float32]  # (codes + 1,) the last is for a category that the person never bought, 0
+    largest: float
+
+    @classmethod
+    def of(cls, history: History) -> Self | None:
+        """The shares; None without categories or purchases of items that have one."""
+        category = history.universe.category
+        if category is None or not len(history.rows):
+            return None
+        own = category.take(history.rows)
+        known = own >= 0
+        total = history.purchases[known]
+        if not len(total):
+            return None
+        sums = np.append(np.bincount(own[known], total), 0.0)
+        shares = sums / max(sums.sum(), 1e-9)
+        return cls(shares.astype(np.float32), max(float(shares.max()), 1e-9))
+
+    def of_rows(self, universe: Universe, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(rows,) the share of the category of each item; 0 for items without one."""
+        assert universe.category is not None
+        asked = universe.category.take(rows)
+        return self.by_code.take(np.where(asked < 0, len(self.by_code) - 1, asked), mode="clip")
 
 
-def _near(history: History) -> Said:
+def _near(history: History) -> Scores:
     """Neighbours of what the person buys."""
-    return log_of_sums(history.near_lists, history.closeness, len(history.universe.near))
+    universe = history.universe
+    return log_of_sums(history.near_lists, history.closeness, len(universe.near), fades=universe.fade is None)
 
 
-def _next(history: History) -> Said:
+def _next(history: History) -> Scores:
     """What follows the person's last orders."""
     universe, last = history.universe, np.flatnonzero(history.since < LAST_ORDERS)
     rows = history.rows[last]
@@ -123,7 +185,7 @@ def _next(history: History) -> Said:
     return log_of_sums(universe.next.take(rows, axis=0), rules, len(universe.next))
 
 
-def _ease(history: History) -> Said:
+def _ease(history: History) -> Scores:
     """What the linear model says of all that the person bought."""
     universe = history.universe
     if universe.ease is None or universe.ease_score is None:
@@ -132,7 +194,7 @@ def _ease(history: History) -> Said:
     return log_of_sums(universe.ease.take(history.rows, axis=0), scores, len(universe.ease))
 
 
-def _then(history: History) -> Said:
+def _then(history: History) -> Scores:
     """What follows the person's last order in the very next one."""
     universe = history.universe
     if universe.then is None or universe.then_score is None:
@@ -141,15 +203,15 @@ def _then(history: History) -> Said:
     return log_of_sums(universe.then.take(rows, axis=0), universe.then_score.take(rows, axis=0), len(universe.then))
 
 
-def _sequence(history: History) -> Said:
+def _sequence(history: History) -> Scores:
     """What comes after all that the person bought, by the sequence net: the log of how much likelier than by chance."""
     universe = history.universe
     items = len(universe.numbers)
-    scores = np.zeros(items + 1, np.float32)
     if universe.sequence is None or not len(rows := universe.rows_in_order(history.state.bought)):
-        return Said(scores, np.empty(0, np.intp), 0.0)
-    np.maximum(universe.sequence.scores(rows) + np.float32(np.log(items)), 0, out=scores[:-1])
-    return Said(scores, np.flatnonzero(scores > 0), float(scores.max()))
+        return Scores(items + 1, np.empty(0, np.intp), np.empty(0, np.float32))
+    scores = np.maximum(universe.sequence.scores(rows) + np.float32(np.log(items)), 0)
+    above = np.flatnonzero(scores > 0)
+    return Scores(items + 1, above, scores[above])
 
 
 SOURCES: Mapping[str, Source] = {

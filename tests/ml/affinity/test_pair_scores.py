@@ -48,7 +48,7 @@ def test_scores_in_parts_are_the_mean_of_whole_networks(
     for state in (regular, State.empty()):
         evidence, everything = gather_evidence(universe, state, now), mask_of(universe.numbers)
         pair = evidence, find_candidates(evidence, everything, np.empty(0, np.uint32))
-        served = pair_logits(ranker.network, ranker.item_sums, pairs_of(*pair))
+        served = pair_logits(ranker.pair_network, pairs_of(*pair))
         expected = np.mean([one.logits(pair_features(*pair)) for one in networks], axis=0)
         np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-5)
         assert np.ptp(served) > 1e-3

@@ -79,7 +79,7 @@ def plain_ranking(
     if ranker is not None:
         evidence = gather_evidence(ranker.universe, state, now)
         found = find_candidates(evidence, mask, lifted.numbers)
-        logits = pair_logits(ranker.network, ranker.item_sums, pairs_of(evidence, found))
+        logits = pair_logits(ranker.pair_network, pairs_of(evidence, found))
         own = dict(zip(found.tolist(), sigmoid(logits), strict=True))
     lift = dict(zip(lifted.numbers.tolist(), lifted.weight, strict=True))
     causes = dict(
