@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.contract import EventType
 from ml.affinity.candidates import find_candidates, gather_evidence, to_keep
 from ml.affinity.own_features import BY_PERSON
 from ml.affinity.pair_features import FEATURES, pair_features
@@ -14,10 +15,11 @@ from ml.affinity.sources import HEAD, SOURCES
 from ml.log import Log
 from ml.masks import mask_of
 from ml.snapshot import best_supported, snapshot
-from ml.state import EVENT, PURCHASE, RETURN, State, Table, fold
-from ml.universe import DAY, Universe
+from ml.state import CODE, EVENT, PURCHASE, RETURN, State, Table, fold
+from ml.universe import Universe
 
 ITEMS = 400  # 300 of them in the universe
+DAY = 86_400
 NONE = np.empty(0, np.uint32)
 
 
@@ -60,9 +62,9 @@ def test_looking_at_items_leaves_the_evidence_and_buying_one_does_not(
 ) -> None:
     before = fold(State.empty(), make_events(5, 6, 7, at=now - 9 * DAY))
     kept = to_keep(gather_evidence(shop, before, now))
-    looked = fold(before, make_events(8, at=now, type="VIEW", first=10))
+    looked = fold(before, make_events(8, at=now, type=CODE[EventType.VIEW]))
     assert gather_evidence(shop, looked, now + 5, kept).first is kept
-    bought = fold(before, make_events(8, at=now, first=10))
+    bought = fold(before, make_events(8, at=now))
     assert gather_evidence(shop, bought, now + 5, kept).first is None
     assert gather_evidence(shop, before, now - 5, kept).first is None, "it is of a later second"
     assert 0 < kept.nbytes < 100_000

@@ -246,4 +246,4 @@ def test_the_evidence_of_an_item_is_the_logarithm_of_what_all_sources_say(ranker
         scores = said.of(np.arange(len(expected), dtype=np.int32))
         np.testing.assert_allclose(scores, np.log1p(expected), rtol=1e-6)
         assert said.rows.tolist() == np.flatnonzero(scores).tolist()
-        assert said.largest == said.scores.max()
+        assert said.largest == said.scores.max(initial=0)
