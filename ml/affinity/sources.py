@@ -99,6 +99,7 @@ class Source(NamedTuple):
 
     say: Callable[[History], "Scores"]
     most: int  # candidates it adds to a list
+    of_purchases: bool = True  # alone: until the next purchase it says the same, but for what fades
 
 
 class Scores(NamedTuple):
