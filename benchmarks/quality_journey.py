@@ -10,4 +10,4 @@ def run(seed: int) -> dict[str, Figure]:
     from benchmarks.journey_log import CUT, journey_log
     from benchmarks.quality import trained_figures
 
-    return trained_figures(journey_log(), CUT, seed, seconds_idle=480)
+    return trained_figures(journey_log(), CUT, [seed], seconds_idle=480)

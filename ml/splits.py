@@ -1,16 +1,23 @@
 """Where a log is cut in time: training windows, then the validation span, then the cut and the test span after it.
 
-Nothing is fitted on what comes later in this order: networks are fitted on the training windows, choices and
-calibration see the validation span alone, and what is after the cut is for the evaluation.
+Networks are fitted on the training windows; choices and calibration see the validation span alone. What was chosen is
+then fitted once more, on both. What is after the cut is for the evaluation: no fit and no choice reads it.
 """
 
 from typing import NamedTuple
+
+import numpy as np
 
 from ml.clockless import STEP, is_clockless
 from ml.log import Log
 
 DAY = 86_400
 HOLDOUT = 28  # days at the end of a log that a training keeps for evaluation
+
+
+WINDOWS, MORE_WINDOWS = 6, 12  # training windows, and those of a log with fewer orders than FEW in the former
+FEW = 9_000
+REACH = 0.6  # of the log before the cut, at most: what is before the first window is known as of its start
 
 
 class Window(NamedTuple):
@@ -28,7 +35,7 @@ class Spans(NamedTuple):
 
     @property
     def validation_start(self) -> int:
-        """Second at which the validation span begins: nothing from there on is fitted on."""
+        """Second at which the validation span begins: nothing that is chosen on it is fitted on what comes later."""
         return self.validation[-1].start
 
 
@@ -47,6 +54,18 @@ def cut_between(first: int, last: int, days: int = HOLDOUT) -> int:
     return last + 1 - min(days * DAY, (last - first) // 5)
 
 
+def windows_for(log: Log, cut: int, *, every: int, horizon: int, clockless: bool = False) -> int:
+    """How many training windows before the cut (seconds) a log needs: more of a small one, as far as it reaches back.
+
+    `every` and `horizon` are days, as in `spans_before`.
+    """
+    reach = _wanted(WINDOWS, every, horizon)
+    if clockless or _wanted(MORE_WINDOWS, every, horizon) > REACH * (cut - int(log.occurred.min())):
+        return WINDOWS
+    orders = len(np.unique(log.order[(log.occurred >= cut - reach) & (log.occurred < cut)]))
+    return MORE_WINDOWS if orders < FEW else WINDOWS
+
+
 def spans_before(log: Log, cut: int, *, count: int, every: int, horizon: int, clockless: bool = False) -> Spans:
     """`count` training windows, and the validation span between them and the cut (seconds).
 
@@ -58,9 +77,13 @@ def spans_before(log: Log, cut: int, *, count: int, every: int, horizon: int, cl
         end = min(cut, int(log.occurred.max()) + STEP)
         windows = [Window(end - (back + 1) * STEP, end - back * STEP) for back in range(count + 1)]
         return Spans(tuple(each for each in windows[1:] if each.start > first), (windows[0],))
-    wanted = 3 * horizon * DAY + (count - 1) * every * DAY
-    scale = min(1.0, 0.6 * (cut - first) / wanted)
+    scale = min(1.0, REACH * (cut - first) / _wanted(count, every, horizon))
     length, step = max(1, int(horizon * DAY * scale)), max(1, int(every * DAY * scale))
     validation = tuple(Window(cut - (back + 1) * length, cut - back * length) for back in range(2))
     starts = (validation[-1].start - length - index * step for index in range(count))
     return Spans(tuple(Window(start, start + length) for start in starts), validation)
+
+
+def _wanted(count: int, every: int, horizon: int) -> int:
+    """The seconds of so many training windows and the validation span."""
+    return (3 * horizon + (count - 1) * every) * DAY

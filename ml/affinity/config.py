@@ -10,7 +10,7 @@ class TrainingConfig:
     """Every setting of a training."""
 
     item_limit: int = 10_000  # items with the most purchases; the network ranks no other
-    cuts: int = 6  # training windows
+    cuts: int | None = None  # training windows; None: see `ml.splits.windows_for`
     cut_every: int = 14  # days between their starts
     horizon: int = 14  # days of a window; the validation span has two of them
     holdout: int = HOLDOUT  # days at the end of the log kept for evaluation when no orders after it are given

@@ -1,6 +1,8 @@
 """The affinity ranker in Keras: a small dense network over pair features, fitted to rank bought items first."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+from threading import Lock
 from typing import NamedTuple
 
 import keras
@@ -18,6 +20,7 @@ LEAST_VARIANCE = 1e-6  # a feature that varies less is constant: nothing can be 
 STEPS = 16  # of fitting that TensorFlow makes in one call: small steps cost less than the call
 PART = 1_024  # lists whose features are widened to 64 bits at a time
 IGNORED = 1e12  # the variance given to it; with its own, another value in serving would drown all other features
+_one_at_a_time = Lock()
 
 
 def ranking_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -56,14 +59,52 @@ def lambda_loss(bought: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(lost, (1, 2)) / ideal
 
 
+class Scaled(keras.layers.Layer):
+    """Features less their mean, over their deviation. Both are weights, so a compiled model can take other ones."""
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Weights (FEATURES,)."""
+        self.mean = self.add_weight(shape=shape[-1:], initializer="zeros", trainable=False, name="mean")
+        self.variance = self.add_weight(shape=shape[-1:], initializer="ones", trainable=False, name="variance")
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """(.., FEATURES) -> the same shape."""
+        return (features - self.mean) / keras.ops.sqrt(self.variance)
+
+
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that falls to 0 by half a cosine in `steps`; both are variables of a compiled model."""
+
+    def __init__(self) -> None:
+        self.rate = keras.Variable(0.0, trainable=False)
+        self.steps = keras.Variable(1.0, trainable=False)
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The rate of a step."""
+        done = keras.ops.minimum(keras.ops.cast(step, "float32") / self.steps, 1.0)
+        return 0.5 * self.rate * (1 + keras.ops.cos(np.pi * done))
+
+
 def build_ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]) -> keras.Model:
     """(lists, length, FEATURES) -> logits (lists, length); the model scales the features itself."""
     features = keras.Input((None, len(FEATURES)), name="features")
-    layer = keras.layers.Normalization(mean=mean, variance=variance, name="scaled")(features)
+    scaled = Scaled(name="scaled")
+    layer = scaled(features)
     for width in hidden:
         layer = keras.layers.Dense(width, activation="relu")(layer)
     logits = keras.layers.Dense(1)(layer)
+    scaled.set_weights([mean, variance])
     return keras.Model(features, keras.ops.squeeze(logits, -1))
+
+
+@lru_cache(maxsize=2)
+def _compiled(hidden: tuple[int, ...]) -> tuple[keras.Model, Falling]:
+    """A compiled ranker that every fit uses in turn: of a small log TensorFlow traces longer than it fits."""
+    model, falling = build_ranker(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), hidden), Falling()
+    optimizer = keras.optimizers.Adam(falling)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer, ranking_loss, steps_per_execution=STEPS)
+    return model, falling
 
 
 def average(models: Sequence[keras.Model]) -> keras.Model:
@@ -89,6 +130,7 @@ def fit(
     *,
     hidden: tuple[int, ...],
     epochs: int,
+    last: int | None = None,
     stops: Sequence[int] = (),
     batch: int,
     learning_rate: float,
@@ -98,27 +140,41 @@ def fit(
 ) -> Fitted:
     """A ranker fitted to lists; the same seed gives the same weights on the same machine.
 
-    The weights after each number of epochs of `stops` are kept; without any, those at the end.
+    The weights after each number of epochs of `stops` are kept; without any, those at the end. The rate falls as if
+    there were `epochs`; fitting ends after `last` of them.
 
     The features named by `ignored` count for nothing, whatever their values are in serving.
     """
-    keras.utils.set_random_seed(seed)
     mean, variance = _moments(lists)
     constant = (variance < LEAST_VARIANCE) | np.isin(FEATURES, list(ignored))
-    model = build_ranker(mean, np.where(constant, IGNORED, variance + 1e-6), hidden)
-    steps = max(1, -(-len(lists) // batch) * epochs)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    model.compile(keras.optimizers.Adam(schedule), ranking_loss, steps_per_execution=STEPS)
+    keras.utils.set_random_seed(seed)
+    own = build_ranker(mean, np.where(constant, IGNORED, variance + 1e-6), hidden)
     kept: dict[int, list[NDArray[np.float32]]] = {each: [] for each in stops or (epochs,)}
+    with _one_at_a_time:
+        model, falling = _compiled(hidden)
+        model.set_weights(own.get_weights())
+        for variable in model.optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        falling.rate.assign(learning_rate)
+        falling.steps.assign(max(1, -(-len(lists) // batch) * epochs))
 
-    def end_epoch(epoch: int, logs: object) -> None:
-        if epoch + 1 in kept:
-            kept[epoch + 1] = model.get_weights()
-        epoch_done(epoch + 1)
+        def end_epoch(epoch: int, logs: object) -> None:
+            if epoch + 1 in kept:
+                kept[epoch + 1] = model.get_weights()
+            epoch_done(epoch + 1)
 
-    progress = keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
-    model.fit(lists.features, lists.labels, batch_size=batch, epochs=epochs, verbose=0, callbacks=[progress])
-    return Fitted(model, kept)
+        progress = keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
+        keras.utils.set_random_seed(seed)
+        model.fit(
+            lists.features,
+            lists.labels,
+            batch_size=batch,
+            epochs=last or epochs,
+            verbose=0,
+            callbacks=[progress],
+        )
+        own.set_weights(model.get_weights())
+    return Fitted(own, kept)
 
 
 def _moments(lists: TrainingLists) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,5 +1,6 @@
 """Looks back at people from earlier moments of a log: what the ranker learns from, before the cut and validation."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from ml.affinity.config import TrainingConfig
 from ml.affinity.training_lists import TrainingLists, training_lists
 from ml.log import Log, NothingToLearn
 from ml.snapshot import snapshot
-from ml.splits import Spans, Window, spans_before
+from ml.splits import Spans, Window, spans_before, windows_for
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -32,8 +33,9 @@ class CutLog(NamedTuple):
 
 def training_spans(log: Log, cut: int, config: TrainingConfig, *, clockless: bool = False) -> Spans:
     """The training windows and the validation span before the cut (seconds)."""
-    spans = {"count": config.cuts, "every": config.cut_every, "horizon": config.horizon}
-    return spans_before(log, cut, **spans, clockless=clockless)
+    days = {"every": config.cut_every, "horizon": config.horizon}
+    count = config.cuts or windows_for(log, cut, **days, clockless=clockless)
+    return spans_before(log, cut, count=count, **days, clockless=clockless)
 
 
 def look_back(
@@ -46,25 +48,39 @@ def look_back(
 ) -> tuple[TrainingLists, list[Universe]]:
     """Lists of all training windows, and the universes of the validation span.
 
-    Lists are made from what is before the validation span, so that no fit can read it.
+    Lists are made from what is before the validation span, so that nothing that is chosen on it can have read it.
     """
     earlier = log.between(None, spans.validation_start)
 
-    def lists_of(index: int, window: Window) -> TrainingLists:
-        universe = snapshot(earlier, numbers, window.start, clockless=clockless)
-        seed = config.seed + index
-        return training_lists(earlier, universe, *window, config.list_length, config.lists_limit, seed)
+    def lists_of(windows: Sequence[tuple[int, Window]]) -> list[TrainingLists]:
+        """The lists of neighbouring windows, the older one first: it gives the next one its table of EASE."""
+        found: list[TrainingLists] = []
+        universe: Universe | None = None
+        for index, window in windows:
+            universe = snapshot(earlier, numbers, window.start, clockless=clockless, ease_of=universe)
+            seed = config.seed + index
+            found.append(training_lists(earlier, universe, *window, config.list_length, config.lists_limit, seed))
+        return found
 
     parts: list[TrainingLists] = []
-    windows = len(spans.training)
-    report("looking back", 0, windows)
+    windows = list(enumerate(spans.training))
+    report("looking back", 0, len(windows))
     with ThreadPoolExecutor(THREADS) as pool:
-        tasks = [pool.submit(lists_of, index, window) for index, window in enumerate(spans.training)]
+        tasks = [pool.submit(lists_of, windows[at : at + 2][::-1]) for at in range(0, len(windows), 2)]
         then = [pool.submit(snapshot, log, numbers, each.start, clockless=clockless) for each in spans.validation]
         while tasks:
-            parts.append(tasks.pop(0).result())
-            report("looking back", len(parts), windows)
+            parts += tasks.pop(0).result()
+            report("looking back", len(parts), len(windows))
         validation = [task.result() for task in then]
     if not any(map(len, parts)):
         raise NothingToLearn("No person in the purchase log came back and bought an item that could be predicted.")
     return TrainingLists.join(parts), validation
+
+
+def with_validation(lists: TrainingLists, cut_log: CutLog) -> TrainingLists:
+    """The same lists with those of the validation span: for the last fit, after everything was chosen on that span."""
+    config, parts = cut_log.config, [lists]
+    for index, (window, universe) in enumerate(zip(cut_log.spans.validation, cut_log.validation, strict=True)):
+        seed = config.seed + len(cut_log.spans.training) + index
+        parts.append(training_lists(cut_log.past, universe, *window, config.list_length, config.lists_limit, seed))
+    return TrainingLists.join(parts)

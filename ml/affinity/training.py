@@ -18,14 +18,14 @@ from ml.affinity.baseline_networks import baseline_network, baseline_universe
 from ml.affinity.chance_fitting import Visited, check_chance, fit_chance
 from ml.affinity.chances import Chance
 from ml.affinity.config import DEFAULT, TrainingConfig
-from ml.affinity.looking_back import CutLog, look_back, training_spans
+from ml.affinity.looking_back import CutLog, look_back, training_spans, with_validation
 from ml.affinity.methods import ranker_method
 from ml.affinity.model import AffinityModel
 from ml.affinity.network import Network
 from ml.affinity.ranking import Ranker
 from ml.affinity.refreshing import as_of_cut
 from ml.affinity.validation_lists import validation_lists
-from ml.affinity.variants import RANKER, best_with_sequence, fitted_models, ready_to_serve
+from ml.affinity.variants import RANKER, best_with_sequence, choose_epochs, fitted_models, refitted
 from ml.baselines.item_tables import LastState
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.clockless import is_clockless
@@ -118,13 +118,16 @@ def train(
     spans = training_spans(past, cut, config, clockless=clockless)
     lists, validation = look_back(past, numbers, spans, config, report, clockless)
     cut_log = CutLog(log, past, numbers, cut, spans, validation, config, clockless)
-    fitted = fitted_models(lists, config, report, clockless)
-    del lists
+    chosen = choose_epochs(fitted_models(lists, config, report, clockless), cut_log)
     universe = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
-    plain, ready = cut_log, ready_to_serve(fitted, universe, cut_log)
+    plain, ready = cut_log, None
     if spans.training and may_help(past):
-        universe, cut_log, ready, training["sequence"] = best_with_sequence(universe, cut_log, ready, report)
-    network, parity, equal, choice = ready
+        universe, cut_log, ready, training["sequence"] = best_with_sequence(universe, cut_log, chosen, report)
+    if ready is None:
+        lists = with_validation(lists, cut_log)
+        ready = refitted(lists, chosen, universe, cut_log, report)
+    del lists
+    network, parity, equal, choice, validated = ready
     training["validation"] = {
         "from": spans.validation_start,
         "until": cut,
@@ -153,7 +156,7 @@ def train(
         rivals=tuple(rivals),
     )
     id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
-    chance = _fitted_chance(network, cut_log)
+    chance = _fitted_chance(validated, cut_log)
     learned = universe.sequence.parts().values() if universe.sequence else ()
     training["weights_sha256"] = weights_identity((*network.kernels, *network.biases, *learned))
     return TrainedAffinity(

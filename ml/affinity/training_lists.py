@@ -1,7 +1,7 @@
 """Training lists: the candidates of one person as of an earlier visit, and which of them were ordered then."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,18 @@ from ml.baskets import all_baskets
 from ml.log import Log
 from ml.masks import mask_of, without
 from ml.rests import resting
+from ml.state import State
 from ml.universe import Universe
 
 PADDING = -1.0
+Number = TypeVar("Number", bound=np.floating[Any])
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingLists:
     """Lists of one length: of longer ones some candidates are left out, shorter ones are padded."""
 
-    features: NDArray[np.float32]  # (lists, length, FEATURES)
+    features: NDArray[np.float16]  # (lists, length, FEATURES); half of the memory, and three digits are enough
     labels: NDArray[np.float32]  # (lists, length) 1 bought, 0 not, PADDING
 
     def __len__(self) -> int:
@@ -33,7 +35,7 @@ class TrainingLists:
         """All lists of several moments. It empties `parts`: only one of them at a time is in memory twice."""
         count = sum(map(len, parts))
         whole = cls(
-            np.empty((count, *parts[0].features.shape[1:]), np.float32),
+            np.empty((count, *parts[0].features.shape[1:]), np.float16),
             np.empty((count, *parts[0].labels.shape[1:]), np.float32),
         )
         while parts:
@@ -53,7 +55,11 @@ class CandidateFeatures(NamedTuple):
 
 def candidate_features(log: Log, universe: Universe, person: int, as_of: int) -> CandidateFeatures | None:
     """The features that the gateway would compute for a person as of a second; None without an order or a candidate."""
-    state = log.state(person, as_of)
+    return features_of(universe, log.state(person, as_of), as_of)
+
+
+def features_of(universe: Universe, state: State, as_of: int) -> CandidateFeatures | None:
+    """The same for a state as of that second."""
     if not state.orders:
         return None
     disliked = state.disliked
@@ -74,7 +80,7 @@ def training_lists(
     """
     random = np.random.default_rng(seed)
     baskets = all_baskets(log, cut, end)
-    features: list[NDArray[np.float32]] = []
+    features: list[NDArray[np.float16]] = []
     labels: list[NDArray[np.float32]] = []
     for index in random.permutation(len(baskets)):
         if len(labels) == most:
@@ -83,10 +89,10 @@ def training_lists(
         if found is None or not (bought := np.isin(found.numbers, baskets[int(index)])).any():
             continue
         kept = _draw(bought, length, random)
-        features.append(_padded(found.features[kept], length, 0.0))
+        features.append(_padded(found.features[kept].astype(np.float16), length, 0.0))
         labels.append(_padded(bought[kept].astype(np.float32), length, PADDING))
     if not labels:
-        return TrainingLists(np.empty((0, length, len(FEATURES)), np.float32), np.empty((0, length), np.float32))
+        return TrainingLists(np.empty((0, length, len(FEATURES)), np.float16), np.empty((0, length), np.float32))
     return TrainingLists(np.stack(features), np.stack(labels))
 
 
@@ -96,7 +102,7 @@ def _draw(bought: NDArray[np.bool_], length: int, random: np.random.Generator) -
     return np.concatenate([yes, no])
 
 
-def _padded(values: NDArray[np.float32], length: int, padding: float) -> NDArray[np.float32]:
-    result = np.full((length, *values.shape[1:]), padding, np.float32)
+def _padded(values: NDArray[Number], length: int, padding: float) -> NDArray[Number]:
+    result = np.full((length, *values.shape[1:]), padding, values.dtype)
     result[: len(values)] = values
     return result

@@ -1,12 +1,15 @@
 """The networks that may serve: the fitted ranker, the sequence net alone, and a ranker that knows the net's scores.
 
 The validation span chooses after how many epochs a ranker's weights are taken, calibrates its scores, and chooses
-between the three.
+between the three. Where the ranker is chosen it is fitted once more, to the lists of that span too: the newest orders
+before the cut tell most of what comes after it. The choice and the calibration stay as they were.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +33,16 @@ RANKER_WITH_SEQUENCE = "ranker_with_sequence"  # a variant
 CHOSEN_ON = 2_000  # people of the validation span, for the choice between rankers and the sequence net
 
 
+class Chosen(NamedTuple):
+    """A network that was not fitted to the validation span, and what that span chose."""
+
+    network: Network  # calibrated
+    models: list[keras.Model]  # the same, one by one and not calibrated
+    choice: Choice  # of the epochs
+    slope: float  # of the calibration
+    shift: float
+
+
 class Ready(NamedTuple):
     """A network that may serve."""
 
@@ -37,12 +50,21 @@ class Ready(NamedTuple):
     parity: float  # largest difference of a probability between Keras and the export
     tied: float  # mean share of the first ten scores that equal another one there
     choice: Choice  # of the epochs
+    validated: Network  # the one that was chosen and calibrated: not fitted to the validation span
 
 
 def fitted_models(
-    lists: TrainingLists, config: TrainingConfig, report: ReportProgress, clockless: bool
+    lists: TrainingLists,
+    config: TrainingConfig,
+    report: ReportProgress,
+    clockless: bool,
+    stops: Sequence[int] | None = None,
 ) -> list[fitting.Fitted]:
-    """Models that differ by their seed alone; the mean of their logits serves."""
+    """Models that differ by their seed alone; the mean of their logits serves.
+
+    Weights are kept after each number of epochs of `stops`; by default those of the settings.
+    """
+    stops = stops or [max(1, round(share * config.epochs)) for share in config.stops]
     epochs = config.epochs * config.models
     report("fitting the ranker", 0, epochs)
 
@@ -51,7 +73,8 @@ def fitted_models(
             lists,
             hidden=config.hidden,
             epochs=config.epochs,
-            stops=[max(1, round(share * config.epochs)) for share in config.stops],
+            last=max(stops),
+            stops=stops,
             batch=config.batch,
             learning_rate=config.learning_rate,
             seed=config.seed + index,
@@ -63,20 +86,21 @@ def fitted_models(
 
 
 def best_with_sequence(
-    universe: Universe, cut_log: CutLog, ready: Ready, report: ReportProgress
-) -> tuple[Universe, CutLog, Ready, dict[str, Any]]:
+    universe: Universe, cut_log: CutLog, chosen: Chosen, report: ReportProgress
+) -> tuple[Universe, CutLog, Ready | None, dict[str, Any]]:
     """The best of three on the validation span: the ranker, the sequence net alone, a ranker that knows its scores.
 
-    A net that cannot be exported, such as one whose loss became NaN, changes nothing.
+    None in place of the network where the ranker is the best. A net that cannot be exported, such as one whose loss
+    became NaN, changes nothing.
     """
     config, latest = cut_log.config, cut_log.spans.validation[0]
     try:
         windows = (cut_log.past, cut_log.numbers, cut_log.spans, cut_log.clockless)
         learnt = learn_sequence(*windows, config.list_length, config.lists_limit, config.seed, report)
     except SequenceExportDiffers as error:
-        return universe, cut_log, ready, {"variant": RANKER, "failed": str(error)}
+        return universe, cut_log, None, {"variant": RANKER, "failed": str(error)}
     lists = validation_lists(cut_log.past, cut_log.validation[0], latest, CHOSEN_ON, config.seed)
-    values = {RANKER: lists.ndcg(ready.network)}
+    values = {RANKER: lists.ndcg(chosen.network)}
     blend, fitted_as = learnt.trained.blend, learnt.trained.config
     known = cut_log._replace(validation=[replace(each, sequence=blend) for each in cut_log.validation])
     also = replace(universe, sequence=blend)
@@ -84,35 +108,50 @@ def best_with_sequence(
     alone = baseline_network(SEQUENCE)
     alone = export.calibrated(alone, *lists.calibration(alone))
     equal = _tied(alone, _histories(also, known))
-    variants = {
-        RANKER: (universe, cut_log, ready),
-        SEQUENCE: (also, known, Ready(alone, learnt.trained.parity, equal, ready.choice)),
+    variants: dict[str, Ready | None] = {
+        RANKER: None,
+        SEQUENCE: Ready(alone, learnt.trained.parity, equal, chosen.choice, alone),
     }
     if len(learnt.lists):
-        other = ready_to_serve(fitted_models(learnt.lists, config, report, cut_log.clockless), also, known)
-        variants[RANKER_WITH_SEQUENCE] = (also, known, other._replace(parity=max(other.parity, learnt.trained.parity)))
-    choice = best_of(values | {name: lists.ndcg(each[2].network) for name, each in variants.items() if name != RANKER})
+        informed = choose_epochs(fitted_models(learnt.lists, config, report, cut_log.clockless), known)
+        ready = ready_to_serve(informed.models, informed, also, known)
+        variants[RANKER_WITH_SEQUENCE] = ready._replace(parity=max(ready.parity, learnt.trained.parity))
+    choice = best_of(values | {name: lists.ndcg(each.network) for name, each in variants.items() if each})
     said = {"variant": choice.name, "ndcg_at_10": choice.ndcg, "people": choice.people}
-    return *variants[choice.name], said | {"settings": asdict(fitted_as), "rules_weight": blend.weight}
+    if choice.name == RANKER:
+        return universe, cut_log, None, said
+    return also, known, variants[choice.name], said | {"settings": asdict(fitted_as), "rules_weight": blend.weight}
 
 
-def ready_to_serve(fitted: list[fitting.Fitted], universe: Universe, cut_log: CutLog) -> Ready:
-    """The serving network, its largest difference from the Keras models, its tied scores, and the choice of epochs.
-
-    The validation span chooses after how many epochs the weights are taken, and calibrates the scores.
-    """
+def choose_epochs(fitted: list[fitting.Fitted], cut_log: CutLog) -> Chosen:
+    """The validation span chooses after how many epochs the weights are taken, and calibrates the scores."""
     config, latest = cut_log.config, cut_log.spans.validation[0]
     lists = validation_lists(cut_log.past, cut_log.validation[0], latest, config.validated, config.seed)
     networks = {
         epochs: export.averaged([export.exported(each.after(epochs)) for each in fitted]) for epochs in fitted[0].stops
     }
     choice = best_of({str(epochs): lists.ndcg(network) for epochs, network in networks.items()})
-    network, models = networks[int(choice.name)], [each.after(int(choice.name)) for each in fitted]
-    slope, shift = lists.calibration(network)
-    network = export.calibrated(network, slope, shift)
+    epochs = int(choice.name)
+    slope, shift = lists.calibration(networks[epochs])
+    models = [each.after(epochs) for each in fitted]
+    return Chosen(export.calibrated(networks[epochs], slope, shift), models, choice, slope, shift)
+
+
+def refitted(
+    lists: TrainingLists, chosen: Chosen, universe: Universe, cut_log: CutLog, report: ReportProgress
+) -> Ready:
+    """The chosen ranker, fitted to the lists of the training windows and of the validation span alike."""
+    fitted = fitted_models(lists, cut_log.config, report, cut_log.clockless, [int(chosen.choice.name)])
+    return ready_to_serve([each.model for each in fitted], chosen, universe, cut_log)
+
+
+def ready_to_serve(models: list[keras.Model], chosen: Chosen, universe: Universe, cut_log: CutLog) -> Ready:
+    """The mean of the models as a network, calibrated as was chosen, with its largest difference from them."""
+    network = export.averaged([export.exported(each) for each in models])
+    network = export.calibrated(network, chosen.slope, chosen.shift)
     histories = _histories(universe, cut_log)
-    parity = export.check_parity(fitting.average(models), network, slope, shift, histories)
-    return Ready(network, parity, _tied(network, histories), choice)
+    parity = export.check_parity(fitting.average(models), network, chosen.slope, chosen.shift, histories)
+    return Ready(network, parity, _tied(network, histories), chosen.choice, chosen.network)
 
 
 def _histories(universe: Universe, cut_log: CutLog) -> list[NDArray[np.float32]]:
