@@ -36,7 +36,8 @@ class Network:
     def logits_after(self, kernel: Floats, features: Floats) -> Floats:
         """(pairs,) with another first layer: a kernel (width, features) without a bias, and (features, pairs)."""
         sums = _scratch("sums", len(kernel), features.shape[1])
-        return self._after(np.matmul(kernel, features, out=sums))[0].copy()
+        logits: Floats = self._after(np.matmul(kernel, features, out=sums))[0].copy()
+        return logits
 
     def _after(self, sums: Floats) -> Floats:
         """(outputs, pairs) from the sums (width, pairs) of the first layer, which are overwritten."""
