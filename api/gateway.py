@@ -68,3 +68,4 @@ class Gateway:
         """Drop what this process remembers of people."""
         self.people.forget(people)
         self.models.lists.forget(people)
+        self.models.evidence.forget(people)

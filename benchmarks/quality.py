@@ -2,22 +2,30 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from benchmarks.figures import Figure
+from ml.affinity.ranking import Ranker
 from ml.evaluation import Score
 from ml.log import Log
 
 METRICS = ("ndcg_at_10", "recall_at_10", "hit_rate_at_10", "mrr", "coverage_at_10")
 
 
-def trained_figures(log: Log, cut: int, seeds: Sequence[int], seconds_idle: int) -> dict[str, Figure]:
+def trained_figures(
+    log: Log,
+    cut: int,
+    seeds: Sequence[int],
+    seconds_idle: int,
+    compare: Callable[[Ranker], dict[str, Figure]] = lambda trained: {},
+) -> dict[str, Figure]:
     """Train on the orders before the cut (seconds), then foretell each person's first order after it.
 
     All tables are as of the cut, as in the published figures: `penchant train` rebuilds them within the test span.
-    Figures are means over the seeds, the ends of their intervals too; time is that of one training.
+    Figures are means over the seeds, the ends of their intervals too; time is that of one training. `compare` adds
+    figures of the model of the first seed.
     """
     from ml.affinity.config import TrainingConfig
     from ml.affinity.training import train
@@ -41,7 +49,7 @@ def trained_figures(log: Log, cut: int, seeds: Sequence[int], seconds_idle: int)
     of_ndcg = [trained.evaluation.methods[candidate]["ndcg_at_10"].value for trained in of_seeds]
     figures["ndcg_spread"] = Figure(max(of_ndcg) - min(of_ndcg), "", reference=f"of {len(seeds)} seeds")
     ahead = [trained.evaluation.ahead["personal_frequency"] for trained in of_seeds]
-    return figures | {
+    figures |= {
         "ahead_of_frequency": _mean(ahead, "NDCG@10", "paired by person; above 0"),
         "people": Figure(evaluation.people, "", reference="with an earlier order and one after the cut"),
         "train_s": Figure(
@@ -51,6 +59,7 @@ def trained_figures(log: Log, cut: int, seeds: Sequence[int], seconds_idle: int)
         "rss_mb": Figure(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB", reference="at most 3072"),
         "parity": Figure(parity, "probability", reference="export against Keras, 300 histories; at most 1e-4"),
     }
+    return figures | compare(of_seeds[0])
 
 
 def _mean(scores: Sequence[Score], unit: str, reference: str) -> Figure:

@@ -3,21 +3,21 @@
 import numpy as np
 
 from benchmarks.figures import Figure
+from ml.affinity.ranking import Ranker
 from ml.log import Log
 
 ROUNDS, LEAVES, RATE = 300, 31, 0.05  # not tuned
 SETTINGS = {"objective": "lambdarank", "num_leaves": LEAVES, "learning_rate": RATE, "min_data_in_leaf": 50}
 
 
-def boosted_figures(log: Log, cut: int, seed: int) -> dict[str, Figure]:
-    """NDCG@10 of trees on the lists of the seed's training, and the ranker's of that seed above it.
+def boosted_figures(log: Log, cut: int, seed: int, trained: Ranker) -> dict[str, Figure]:
+    """NDCG@10 of trees on the lists of the seed's training, and that of the trained ranker above it.
 
     Both see the same features of the same lists, and rank the same candidates as of the same visits.
     """
     from ml.affinity.config import TrainingConfig
     from ml.affinity.looking_back import CutLog, look_back, training_spans, with_validation
     from ml.affinity.methods import ranker_method
-    from ml.affinity.training import train
     from ml.affinity.training_lists import features_of
     from ml.baselines.boosted import require_package
     from ml.baskets import first_baskets
@@ -26,7 +26,6 @@ def boosted_figures(log: Log, cut: int, seed: int) -> dict[str, Figure]:
     from ml.ranked import best_first
 
     config, lightgbm = TrainingConfig(seed=seed), require_package("lightgbm")
-    trained = train(log, cut, _silent, config)
     universe, ours = trained.universe, ranker_method(trained)
     log = log.of_items(universe.numbers)
     past = log.between(None, cut)

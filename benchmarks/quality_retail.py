@@ -13,5 +13,5 @@ def run(seed: int) -> dict[str, Figure]:
     from benchmarks.retail_log import CUT, retail_log
 
     log = retail_log()
-    figures = trained_figures(log, CUT, range(seed, seed + SEEDS), seconds_idle=90)
-    return figures | boosted_figures(log, CUT, seed)
+    seeds = range(seed, seed + SEEDS)
+    return trained_figures(log, CUT, seeds, 90, compare=lambda trained: boosted_figures(log, CUT, seed, trained))

@@ -1,7 +1,7 @@
 """A shop to measure: the running demo, or a new stack with the same data and an untrained ranker.
 
 An answer costs the same whatever the ranker's weights are. So the new stack skips the minutes of training: it has the
-real items, and a network of the real shape with random weights.
+real items, and networks of the real shape with random weights.
 """
 
 import asyncio
@@ -23,7 +23,6 @@ from cli.local.stack_files import read_credentials
 from cli.stack.folder import free_ports, removed_at_the_end
 from core import clock
 
-HIDDEN = (64, 32)  # units of the hidden layers
 PEOPLE = 500  # the most active users
 RANKED = 10_000  # items
 
@@ -124,12 +123,19 @@ async def _serve_untrained(postgres_url: str, bundles: Path, seed: int) -> None:
 
 
 def _network(seed: int) -> Any:
-    from ml.affinity.network import Network
+    """Networks of the shape that trained ones have, with scores that differ as theirs do."""
+    from ml.affinity.config import DEFAULT
+    from ml.affinity.network import Network, averaged
     from ml.affinity.pair_features import FEATURES
 
     generator = np.random.default_rng(seed)
-    sizes = (len(FEATURES), *HIDDEN, 1)
-    kernels = [
-        generator.normal(0, size=(into, out), scale=into**-0.5).astype(np.float32) for into, out in pairwise(sizes)
-    ]
-    return Network(kernels=tuple(kernels), biases=tuple(np.zeros(size, np.float32) for size in sizes[1:]))
+    sizes = (len(FEATURES), *DEFAULT.hidden, 1)
+
+    def one() -> Network:
+        kernels = [
+            generator.normal(0, size=(into, out), scale=into**-0.5).astype(np.float32) for into, out in pairwise(sizes)
+        ]
+        kernels[-1] *= np.float32(0.3)  # with more, many scores would be 1
+        return Network(kernels=tuple(kernels), biases=tuple(np.zeros(size, np.float32) for size in sizes[1:]))
+
+    return averaged([one() for _ in range(DEFAULT.models)])

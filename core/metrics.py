@@ -58,7 +58,7 @@ DEPRECATED_USES: Final = Counter(
 )
 KEPT: Final = Counter(
     "penchant_kept",
-    "What a gateway had ready for an answer (hit) or computed (miss): states of people, and lists.",
+    "What a gateway had ready for an answer (hit) or computed (miss): states and evidence of people, and lists.",
     ("what", "outcome"),
     registry=_COUNTED,
 )

@@ -13,7 +13,7 @@ from ml.universe import DAY, HALF_LIFE
 SHORTEST = 0.25  # days; a shorter gap or age counts as this
 MOST_RATE = 2.0  # purchases per order
 FIXED = Columns(  # the features of `ml.affinity.pair_features` that no moment and no model changes
-    ("bought", "lines", "share", "since", "orders_slow", "orders_fast", "fresh", "rate", "waited")
+    ("bought", "lines", "share", "since", "orders_slow", "orders_fast", "fresh", "rate", "waited", "spent")
 )
 HALF_LIVES = (10 * DAY, 180 * DAY)  # seconds: of `Habits.fast` and `Habits.slow`
 LEAST_DECAYED = 1e-4  # of a purchase
@@ -44,6 +44,7 @@ class Habits:
         since = len(times) - np.searchsorted(times, np.ascontiguousarray(bought["last"]), side="right")
         span = len(times) - np.searchsorted(times, np.ascontiguousarray(bought["first"]))
         rate = np.minimum(lines / np.maximum(span, 1), MOST_RATE)  # purchases per order since it was first bought
+        paid = np.maximum(bought["spend"].astype(np.float64), 0)
         slow, fast, gaps = _of_lines(items, recent_orders["order"], open_lines)
         halved = _halved(bought, lines, open_lines)
         fixed = {
@@ -56,6 +57,7 @@ class Habits:
             "fresh": 1 / (1 + since),
             "rate": rate,
             "waited": np.log1p(since * rate),
+            "spent": np.sqrt(paid / max(paid.sum(), 1)),
         }
         gap = np.where(lines > 1, (last - first) / DAY / np.maximum(lines - 1, 1), np.nan)
         decayed = bought["decayed"].astype(np.float64)

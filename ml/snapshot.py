@@ -27,8 +27,12 @@ def best_supported(log: Log, most: int) -> NDArray[np.uint32]:
     return np.sort(numbers[np.lexsort((mixed(numbers), -lines))[:most]])
 
 
-def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bool = False) -> Universe:
+def snapshot(
+    log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bool = False, ease_of: Universe | None = None
+) -> Universe:
     """The universe of some items (ascending) as of a second; later lines are ignored.
+
+    The table of EASE takes longer than all others: it may be that of an earlier universe of the same items, `ease_of`.
 
     If the log is `clockless` its times only say in which order people bought.
     """
@@ -43,7 +47,9 @@ def snapshot(log: Log, numbers: NDArray[np.uint32], as_of: int, *, clockless: bo
     then, then_score = following_items(log, rows, items, FOLLOWING, window=1)
     people, recent_people = (COLUMNS.read(columns[:-1], name) for name in ("people", "recent_people"))
     popular = np.lexsort((mixed(numbers), -people, -recent_people)).astype(np.int32)
-    ease, ease_score = ease_lists(log, rows, popular, as_of, EASE)
+    ease, ease_score = (
+        ease_lists(log, rows, popular, as_of, EASE) if ease_of is None else (ease_of.ease, ease_of.ease_score)
+    )
     return Universe(
         numbers=numbers,
         columns=columns,
@@ -99,6 +105,7 @@ def _columns(
         "week_people": np.log1p(1000 * this_week / weekly),
         "trend": np.log((this_week + TREND_PRIOR) / (recently / 4 + TREND_PRIOR)),
         "on_sale": np.log1p((as_of - first) / DAY),
+        "next_order": _in_next_order(log, rows, items),
     }
     price = known["price"].astype(np.float32)
     outside = {
@@ -110,11 +117,26 @@ def _columns(
         "week_people": 0.0,
         "trend": 0.0,
         "on_sale": 0.0,
+        "next_order": 0.0,
     }
     columns = np.zeros((items + 1, len(COLUMNS)), np.float32)
     columns[:-1] = np.stack(COLUMNS.ordered(known), axis=1)
     columns[-1] = COLUMNS.ordered(outside)
     return columns
+
+
+def _in_next_order(log: Log, rows: NDArray[np.int32], items: int) -> NDArray[np.float64]:
+    """(items,) the share of the orders of each item whose person's next order holds it again, PRIOR orders mixed in."""
+    change = (np.diff(log.order, prepend=-1) != 0) | (np.diff(log.person, prepend=-1) != 0)
+    place = np.cumsum(change) - 1  # of each line's order: the log is sorted by person, time and order
+    owner = log.person[change]
+    pairs = np.unique(rows.astype(np.int64) << 32 | place)
+    row, order = pairs >> 32, pairs & 0xFFFFFFFF
+    follows = np.append(owner[1:] == owner[:-1], False)[order]  # whether there is a next order
+    again = np.append(pairs[1:] == pairs[:-1] + 1, False) & follows
+    known, found = (np.bincount(row[some], minlength=items) for some in (follows, again))
+    general = found.sum() / max(known.sum(), 1)
+    return (found + PRIOR * general) / (known + PRIOR)
 
 
 def _categories(log: Log, numbers: NDArray[np.uint32]) -> NDArray[np.int32] | None:

@@ -24,6 +24,7 @@ COLUMNS = Columns(
         "week_people",  # as recent_people, of the last week
         "trend",  # log of the people of the last week over a quarter of those of the last four
         "on_sale",  # log1p of the days since it was first sold
+        "next_order",  # share of its orders whose person's next order holds it again
     )
 )
 

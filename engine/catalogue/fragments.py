@@ -45,7 +45,10 @@ class Fragments:
 
     def keep(self, shelf: Hashable, version: Hashable, text: bytes) -> orjson.Fragment:
         """Keep a text, unless it is long; its fragment."""
-        fragment, size = orjson.Fragment(text), len(text) + _OWN_BYTES
+        fragment, size = (
+            orjson.Fragment(bytes(memoryview(text))),
+            len(text) + _OWN_BYTES,
+        )  # a copy: orjson's own bytes take 4 kB
         if shelf not in self._young:
             size += _bytes_of(shelf)
         if size * 8 > self._max_bytes:

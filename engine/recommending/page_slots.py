@@ -190,6 +190,7 @@ class _Page:
         end = personal.end if isinstance(personal, PersonState) else None
         self._pin: Pin = new_pin(bundle.id if bundle else None)._replace(end=end)
         self.fallback, self._kin = models.fallback(bundle), models.kin
+        self._evidence = models.evidence if bundle is models.current else None
         self._views: dict[_Looks, PersonView] = {}
         self._wanted: dict[_Key, WantedList] = {}  # equal lists once
         self._scored: dict[_Key, Scored] = {}
@@ -312,8 +313,13 @@ class _Page:
         if other is not None:
             view = looking_at(other, context, viewed, kin)
         else:
-            as_of = self._pin.as_of
-            view = view_person(self._bundle, read.state, as_of=as_of, context=context, viewed=viewed, kin=kin)
+            as_of, evidence = self._pin.as_of, self._evidence if key.personalize else None
+            kept = evidence.find(self._person) if evidence else None
+            view = view_person(
+                self._bundle, read.state, as_of=as_of, context=context, viewed=viewed, kin=kin, kept=kept
+            )
+            if evidence is not None:
+                evidence.keep(self._person, view)
         self._views[key] = view
         return view
 

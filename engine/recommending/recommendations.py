@@ -189,16 +189,20 @@ class Recommender:
         numbers = self._catalogue.numbers_of(context)
         fallback = self._models.fallback(bundle)
         if viewed not in self._views:
-            self._views[viewed] = view_person(
+            evidence = self._models.evidence
+            keeps = request.shelf is not None and request.personalize and bundle is self._models.current
+            view = view_person(
                 bundle,
                 state if earlier is None else earlier,
                 as_of=pin.as_of,
                 context=numbers,
                 viewed=self._catalogue.numbers_of(looked_at),
                 kin=partial(self._models.kin.of, fallback),
+                kept=evidence.find(person) if keeps else None,
             )
-            if earlier is not None:
-                self._views[viewed] = leaving_out(self._views[viewed], state)
+            if keeps and earlier is None:
+                evidence.keep(person, view)
+            self._views[viewed] = view if earlier is None else leaving_out(view, state)
         view = self._views[viewed]
         allowed, nameable = allowed_by(self._catalogue, request)
         if request.among is None:

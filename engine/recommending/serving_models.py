@@ -18,6 +18,7 @@ from db.postgres import Pool
 from db.serving import Serving, current_serving
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.fallbacks import Fallbacks
+from engine.recommending.kept_evidence import KeptEvidence
 from engine.recommending.kept_lists import KeptLists
 from engine.recommending.kin import KinLists
 from engine.recommending.trends import Trends
@@ -46,7 +47,7 @@ class ServingModels:
         redis: Redis | None = None,
     ) -> None:
         self.trends = trends
-        self.lists, self.kin = KeptLists(catalogue), KinLists(catalogue)
+        self.lists, self.kin, self.evidence = KeptLists(catalogue), KinLists(catalogue), KeptEvidence()
         self._fallbacks = Fallbacks(catalogue, trends)
         self._redis = redis
         self._pool, self._bundles, self._catalogue, self._poll = pool, bundles, catalogue, poll
@@ -151,6 +152,7 @@ class ServingModels:
             *others[: KEPT_BUNDLES - 1],
         )  # one assignment: an answer sees the old or the new bundle, never a mix
         self.lists.clear()  # they would hold the bundle before in memory
+        self.evidence.clear()
         self._generation, self.refused = row.generation, None
         metrics.BUNDLE_GENERATION.set(row.generation)
         metrics.BUNDLE_CREATED.set(bundle.created_at.timestamp())

@@ -13,7 +13,7 @@ from ml.state import HALF_LIFE, State
 from ml.universe import Universe
 
 POPULAR = 100  # most popular candidates, beside the person's own items and those of each source
-_BOUGHT = ("item", "lines", "first", "last", "decayed")  # of a state's items: what evidence is made from
+_BOUGHT = ("item", "lines", "first", "last", "decayed", "spend")  # of a state's items: what evidence is made from
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,12 @@ class ItemEvidence:
             return None
         if not _same_purchases(state, before.state):
             return None
-        said = {name: one.faded(0.5 ** ((as_of - before.as_of) / HALF_LIFE)) for name, one in self.said.items()}
-        return ItemEvidence(before.at(state, as_of), said, self.own, self.shares, self)
+        now, faded = before.at(state, as_of), 0.5 ** ((as_of - before.as_of) / HALF_LIFE)
+        said = {
+            name: one.faded(faded) if SOURCES[name].of_purchases else say(SOURCES[name], now)
+            for name, one in self.said.items()
+        }
+        return ItemEvidence(now, said, self.own, self.shares, self)
 
 
 def gather_evidence(universe: Universe, state: State, as_of: int, kept: ItemEvidence | None = None) -> ItemEvidence:
@@ -93,7 +97,7 @@ def _largest(universe: Universe, said: Said, allowed: Mask, most: int) -> NDArra
 
 
 def _same_purchases(state: State, other: State) -> bool:
-    """Whether evidence from both states is the same: it is not made from what the person looked at."""
+    """Whether what both states say of purchases is the same. That is all that evidence is kept of."""
     if state is other:
         return True
     return (

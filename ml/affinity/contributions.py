@@ -42,6 +42,7 @@ class FeatureGroup(StrEnum):
 GROUPS: Final = tuple(FeatureGroup)
 _OF_SOURCE: Final = {  # by the names of SOURCES
     "near": FeatureGroup.SIMILAR_ITEMS,
+    "closest": FeatureGroup.SIMILAR_ITEMS,
     "ease": FeatureGroup.SIMILAR_ITEMS,
     "next": FeatureGroup.NEXT_ITEMS,
     "then": FeatureGroup.NEXT_ITEMS,

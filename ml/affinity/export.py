@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from core.errors import PenchantError
 from ml.affinity.network import Network, sigmoid
+from ml.affinity.network import averaged as averaged
 
 TOLERANCE = 1e-4  # of a probability; the order of 32-bit sums alone makes up to a tenth of it
 TOP = 100  # items whose order is compared
@@ -32,23 +33,6 @@ def exported(model: keras.Model) -> Network:
     return Network(
         tuple(np.ascontiguousarray(kernel, np.float32) for kernel in kernels),
         tuple(bias.astype(np.float32) for bias in biases),
-    )
-
-
-def averaged(networks: Sequence[Network]) -> Network:
-    """One network whose logits are the mean of those of several of the same shapes."""
-    if len(networks) == 1:
-        return networks[0]
-    first, *middle, last = zip(*(network.kernels for network in networks), strict=True)
-    *biases, shift = zip(*(network.biases for network in networks), strict=True)
-    kernels = (
-        np.concatenate(first, axis=1),
-        *(np.stack(layer) for layer in middle),
-        np.concatenate(last) / np.float32(len(networks)),
-    )
-    return Network(
-        tuple(np.ascontiguousarray(kernel, np.float32) for kernel in kernels),
-        (*(np.concatenate(bias) for bias in biases), np.mean(shift, axis=0)),
     )
 
 

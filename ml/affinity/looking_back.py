@@ -1,5 +1,6 @@
 """Looks back at people from earlier moments of a log: what the ranker learns from, before the cut and validation."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -51,20 +52,25 @@ def look_back(
     """
     earlier = log.between(None, spans.validation_start)
 
-    def lists_of(index: int, window: Window) -> TrainingLists:
-        universe = snapshot(earlier, numbers, window.start, clockless=clockless)
-        seed = config.seed + index
-        return training_lists(earlier, universe, *window, config.list_length, config.lists_limit, seed)
+    def lists_of(windows: Sequence[tuple[int, Window]]) -> list[TrainingLists]:
+        """The lists of neighbouring windows, the older one first: it gives the next one its table of EASE."""
+        found: list[TrainingLists] = []
+        universe: Universe | None = None
+        for index, window in windows:
+            universe = snapshot(earlier, numbers, window.start, clockless=clockless, ease_of=universe)
+            seed = config.seed + index
+            found.append(training_lists(earlier, universe, *window, config.list_length, config.lists_limit, seed))
+        return found
 
     parts: list[TrainingLists] = []
-    windows = len(spans.training)
-    report("looking back", 0, windows)
+    windows = list(enumerate(spans.training))
+    report("looking back", 0, len(windows))
     with ThreadPoolExecutor(THREADS) as pool:
-        tasks = [pool.submit(lists_of, index, window) for index, window in enumerate(spans.training)]
+        tasks = [pool.submit(lists_of, windows[at : at + 2][::-1]) for at in range(0, len(windows), 2)]
         then = [pool.submit(snapshot, log, numbers, each.start, clockless=clockless) for each in spans.validation]
         while tasks:
-            parts.append(tasks.pop(0).result())
-            report("looking back", len(parts), windows)
+            parts += tasks.pop(0).result()
+            report("looking back", len(parts), len(windows))
         validation = [task.result() for task in then]
     if not any(map(len, parts)):
         raise NothingToLearn("No person in the purchase log came back and bought an item that could be predicted.")

@@ -1,6 +1,7 @@
 """The ranker's forward pass in NumPy: a small dense network over any number of pairs."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,7 +36,8 @@ class Network:
     def logits_after(self, kernel: Floats, features: Floats) -> Floats:
         """(pairs,) with another first layer: a kernel (width, features) without a bias, and (features, pairs)."""
         sums = _scratch("sums", len(kernel), features.shape[1])
-        return self._after(np.matmul(kernel, features, out=sums))[0].copy()
+        logits: Floats = self._after(np.matmul(kernel, features, out=sums))[0].copy()
+        return logits
 
     def _after(self, sums: Floats) -> Floats:
         """(outputs, pairs) from the sums (width, pairs) of the first layer, which are overwritten."""
@@ -71,6 +73,23 @@ def _scratch(name: str, rows: int, columns: int) -> Floats:
     if buffer is None or len(buffer) < size:
         buffer = _buffers.by_name[name] = np.empty(size, np.float32)
     return buffer[:size].reshape(rows, columns)
+
+
+def averaged(networks: Sequence[Network]) -> Network:
+    """One network whose logits are the mean of those of several of the same shapes."""
+    if len(networks) == 1:
+        return networks[0]
+    first, *middle, last = zip(*(network.kernels for network in networks), strict=True)
+    *biases, shift = zip(*(network.biases for network in networks), strict=True)
+    kernels = (
+        np.concatenate(first, axis=1),
+        *(np.stack(layer) for layer in middle),
+        np.concatenate(last) / np.float32(len(networks)),
+    )
+    return Network(
+        tuple(np.ascontiguousarray(kernel, np.float32) for kernel in kernels),
+        (*(np.concatenate(bias) for bias in biases), np.mean(shift, axis=0)),
+    )
 
 
 def sigmoid(logits: Floats) -> Floats:

@@ -27,6 +27,7 @@ OWN = Columns(  # about an item the person bought; all are 0 for any other item
         "age",  # log1p of the days since the first purchase
         "decayed_fast",  # as decayed, halved every HALF_LIVES[0]
         "decayed_slow",  # ... every HALF_LIVES[1]
+        "spent",  # what the person spent on it, over all that the person spent on such items, square root
     )
 )
 BY_PERSON = Columns((*OWN, *HABIT))

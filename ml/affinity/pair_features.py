@@ -25,6 +25,8 @@ PERSON = Columns(
         "tempo",  # log1p of the mean days between orders
         "quiet",  # log1p of the days since the last order
         "spend",  # log1p of the mean cents of a line of the person
+        "basket",  # log1p of the mean lines of an order of the person
+        "again",  # log1p of the share of the person's purchases that were of an item bought before
     )
 )
 FEATURES = Columns(
@@ -94,6 +96,8 @@ def person_features(state: State, as_of: int) -> NDArray[np.float32]:
         "tempo": (state.last - state.first) / DAY / max(state.orders - 1, 1),
         "quiet": max(as_of - state.last, 0) / DAY,
         "spend": max(state.spend, 0) / max(state.lines, 1),
+        "basket": state.lines / state.orders,
+        "again": 1 - len(state.bought) / max(int(state.bought["lines"].sum(dtype=np.int64)), 1),
     }
     return np.log1p(np.array(PERSON.ordered(columns), np.float64)).astype(np.float32)
 

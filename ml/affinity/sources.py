@@ -99,6 +99,7 @@ class Source(NamedTuple):
 
     say: Callable[[History], "Scores"]
     most: int  # candidates it adds to a list
+    of_purchases: bool = True  # alone: until the next purchase it says the same, but for what fades
 
 
 class Scores(NamedTuple):
@@ -177,6 +178,16 @@ def _near(history: History) -> Scores:
     return log_of_sums(history.near_lists, history.closeness, len(universe.near), fades=universe.fade is None)
 
 
+def _closest(history: History) -> Scores:
+    """How near an item is to the nearest that the person bought, however many others are near, too."""
+    size = len(history.universe.near)
+    best = np.zeros(size, np.float32)
+    np.maximum.at(best, history.near_lists.ravel(), history.universe.near_score.take(history.rows, axis=0).ravel())
+    best[-1] = 0
+    rows = np.flatnonzero(best > 0)
+    return Scores(size, rows, best[rows])
+
+
 def _next(history: History) -> Scores:
     """What follows the person's last orders."""
     universe, last = history.universe, np.flatnonzero(history.since < LAST_ORDERS)
@@ -216,6 +227,7 @@ def _sequence(history: History) -> Scores:
 
 SOURCES: Mapping[str, Source] = {
     "near": Source(_near, most=200),
+    "closest": Source(_closest, most=0),
     "next": Source(_next, most=60),
     "ease": Source(_ease, most=100),
     "then": Source(_then, most=0),

@@ -85,6 +85,14 @@ def test_columns_say_what_changes_now() -> None:
     assert universe.category is None
 
 
+def test_an_item_is_bought_again_in_the_next_order_or_is_not() -> None:
+    lines = [(0, 1, 1, 1), (0, 2, 1, 1), (0, 1, 2, 2), (0, 1, 3, 3), (1, 2, 1, 4), (1, 3, 5, 5), (2, 1, 9, 6)]
+    universe = snapshot(small_log(*lines), np.array([1, 2, 3], np.uint32), int(10 * DAY))
+    general = 2 / 4  # of the orders of an item that another order follows
+    expected = [(2 + 10 * general) / 12, (0 + 10 * general) / 12, general, 0]
+    np.testing.assert_allclose(universe.column("next_order"), expected, rtol=1e-5)
+
+
 def test_items_keep_their_categories() -> None:
     log = replace(small_log((0, 1, 99, 1), (1, 3, 98, 2)), category=np.arange(50, dtype=np.int32) - 1)
     universe = snapshot(log, np.array([1, 3], np.uint32), int(100 * DAY))

@@ -1,5 +1,8 @@
 """The store of JSON texts is bounded, and keeps what is asked for."""
 
+import subprocess
+import sys
+
 import orjson
 
 from engine.catalogue.fragments import Fragments
@@ -41,3 +44,20 @@ def test_shelves_that_callers_make_up_are_bounded_too() -> None:
     assert store.kept_bytes <= 100_000
     assert store.find("00000" * 1_000, [1]) == [None]
     assert store.find("00099" * 1_000, [1]) != [None]
+
+
+def test_a_kept_text_takes_the_memory_that_is_counted() -> None:
+    measure = """
+import orjson
+from pathlib import Path
+from engine.catalogue.fragments import Fragments
+def own_bytes():
+    return 1024 * int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split()[0])
+kept = Fragments(2**30)
+before = own_bytes()
+for number in range(10_000):
+    kept.keep("shelf", number, orjson.dumps({"title": "x" * 200, "number": number}))
+print((own_bytes() - before) / kept.kept_bytes)
+"""
+    ran = subprocess.run([sys.executable, "-c", measure], check=True, capture_output=True, text=True)
+    assert float(ran.stdout) < 1.5

@@ -20,10 +20,11 @@ from db.serving import roll_back
 from engine.catalogue.filters import Filter
 from engine.recommending import kept_states, recommendations
 from engine.recommending.kept_lists import KEPT_FOR
+from engine.recommending.page_slots import PageMaker
 from engine.recommending.pages import Page
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, Recommender
-from ml.affinity import ranking
+from ml.affinity import candidates, ranking
 from ml.state import State
 from tests.fixtures.gateway import MakeBundle, Serve
 
@@ -73,6 +74,20 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return original(view, allowed, *others)
 
     monkeypatch.setattr(recommendations, "score", score)
+    return calls
+
+
+@pytest.fixture
+def gathered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of purchases each time evidence is gathered from nothing."""
+    calls: list[int] = []
+    original = candidates.history
+
+    def history(universe: Any, state: State, as_of: int) -> object:
+        calls.append(state.lines)
+        return original(universe, state, as_of)
+
+    monkeypatch.setattr(candidates, "history", history)
     return calls
 
 
@@ -196,14 +211,49 @@ async def test_an_erased_person_is_in_no_cache(shop: Gateway, redis: Redis) -> N
     await home(shop, person=BERT)
     assert ANNA in shop.people._kept
     assert ANNA in shop.models.lists
+    assert ANNA in shop.models.evidence
     await shop.pool.execute("DELETE FROM events WHERE user_id = 'anna'")
     await forget_people(redis, [ANNA])
     assert (await state_of(shop)).lines == 0, "also where nobody said so"
     shop.forget([ANNA])
     assert ANNA not in shop.people._kept
     assert ANNA not in shop.models.lists
+    assert ANNA not in shop.models.evidence
+    assert BERT in shop.models.evidence
     assert BERT in shop.people._kept
     assert BERT in shop.models.lists
+
+
+async def test_evidence_is_gathered_again_after_a_purchase_and_by_another_bundle(
+    shop: Gateway, redis: Redis, gathered: list[int], make_bundle: MakeBundle, serving: Serve
+) -> None:
+    await built(shop, ANNA)
+    await home(shop)
+    await add_recent(redis, [bought("e1", "anna", "i05", type="VIEW", days=0)])
+    await home(shop)
+    assert len(gathered) == 1
+    await add_recent(redis, [bought("e2", "anna", "i06", days=0)])
+    await home(shop)
+    assert len(gathered) == 2
+    await serving(shop.pool, make_bundle(shop.catalogue, IDS[1:]))
+    await shop.models.load()
+    assert ANNA not in shop.models.evidence, "it would hold the bundle before in memory"
+    await home(shop)
+    assert len(gathered) == 3
+
+
+async def test_a_page_and_a_list_read_the_same_evidence(shop: Gateway, gathered: list[int]) -> None:
+    await built(shop, ANNA)
+    await home(shop)
+    turns = OneAtATime(shop.turns, "shop")
+    pages = PageMaker(shop.catalogue, shop.models, PersonLoader(shop.people), turns, shop.models.current)
+    one = ListRequest(4, shelf="other", exclude=["i05"])
+    (listed,) = await pages.make(ANNA, [one], lambda _, listed: listed, distinct=True)
+    assert not isinstance(listed, Exception)
+    assert len(gathered) == 1
+    assert len(listed.page.numbers) == 4
+    await home(shop, ListRequest(5, shelf="home", exclude=["i06"]))
+    assert len(gathered) == 1
 
 
 async def test_an_equal_request_gets_the_list_of_the_moment_before(

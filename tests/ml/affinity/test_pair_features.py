@@ -78,6 +78,26 @@ def test_older_purchases_than_the_state_keeps_line_by_line_fade_as_their_sum_say
         np.testing.assert_allclose(np.expm1(found[name]), [(0.5 ** (days / half)).sum()], rtol=0.1)
 
 
+def test_a_person_has_a_basket_and_buys_again_or_not(universe: Universe, make_events: MakeEvents, now: int) -> None:
+    first = make_events(5, 6, at=now - 9 * DAY, apart=0)
+    state = fold(State.empty(), np.concatenate([first, make_events(5, at=now - DAY, cents=700)]))
+    found = features(universe, state, [5, 6, 7], now)
+    np.testing.assert_allclose(np.expm1(found["basket"]), 3 / 2, rtol=1e-5)
+    np.testing.assert_allclose(np.expm1(found["again"]), 1 / 3, rtol=1e-5)
+    np.testing.assert_allclose(found["spent"] ** 2, [800 / 900, 100 / 900, 0], rtol=1e-5)
+
+
+def test_the_closest_item_counts_however_many_others_are_near(
+    universe: Universe, make_events: MakeEvents, now: int
+) -> None:
+    state = fold(State.empty(), make_events(5, 12, 12, at=now - DAY))
+    found = features(universe, state, universe.numbers.tolist(), now)["closest"]
+    of = universe.rows(np.array([5, 12]))
+    for row in range(len(universe.numbers)):
+        scores = universe.near_score[of][universe.near[of] == row]
+        assert found[row] == scores.max(initial=0)
+
+
 def test_evidence_is_also_given_over_the_largest_of_all_items(
     universe: Universe, make_events: MakeEvents, now: int
 ) -> None:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from ml.affinity.candidates import find_candidates, gather_evidence
-from ml.affinity.export import averaged
-from ml.affinity.network import Network
+from ml.affinity.network import Network, averaged
 from ml.affinity.pair_features import FEATURES, pair_features, pairs_of
 from ml.affinity.pair_scores import pair_logits
 from ml.affinity.ranking import Ranker

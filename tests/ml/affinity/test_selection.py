@@ -216,8 +216,9 @@ def test_a_filter_is_applied_before_the_sources_of_candidates_are_cut_off(ranker
     for name, said in evidence.said.items():
         if not SOURCES[name].most:
             continue
-        left_out = said.scores[rows][~np.isin(free, found)].max(initial=0)
-        assert left_out == 0 or (said.scores[rows] >= left_out).sum() > SOURCES[name].most
+        scores = said.of(rows)
+        left_out = scores[~np.isin(free, found)].max(initial=0)
+        assert left_out == 0 or (scores >= left_out).sum() > SOURCES[name].most
 
 
 @settings(deadline=None)
@@ -242,6 +243,7 @@ def test_the_evidence_of_an_item_is_the_logarithm_of_what_all_sources_say(ranker
     for name, expected in (("near", near), ("next", following), ("ease", ease), ("then", then)):
         expected[-1] = 0
         said = evidence.said[name]
-        np.testing.assert_allclose(said.scores, np.log1p(expected), rtol=1e-6)
-        assert said.rows.tolist() == np.flatnonzero(said.scores).tolist()
-        assert said.largest == said.scores.max()
+        scores = said.of(np.arange(len(expected), dtype=np.int32))
+        np.testing.assert_allclose(scores, np.log1p(expected), rtol=1e-6)
+        assert said.rows.tolist() == np.flatnonzero(scores).tolist()
+        assert said.largest == said.scores.max(initial=0)

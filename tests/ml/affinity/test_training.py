@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from core.errors import InvalidInput
+from ml import splits
 from ml.affinity.calibration import platt
 from ml.affinity.model import AffinityModel
 from ml.affinity.pair_features import FEATURES
@@ -183,6 +184,17 @@ def test_training_windows_validation_and_the_cut_follow_each_other_however_short
             assert max(end for _, end in spans.training) <= spans.validation_start < now
             latest, first = spans.validation
             assert (first.start, first.end, latest.end) == (spans.validation_start, latest.start, now)
+
+
+def test_a_small_log_has_more_training_windows_if_it_reaches_back_far_enough(
+    make_log: MakeLog, now: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = make_log()
+    assert len(training_spans(log, now, TrainingConfig()).training) == 12
+    assert len(training_spans(log.between(now - 300 * DAY, None), now, TrainingConfig()).training) == 6
+    assert len(training_spans(log, now, TrainingConfig(cuts=3)).training) == 3
+    monkeypatch.setattr(splits, "FEW", 100)
+    assert len(training_spans(log, now, TrainingConfig()).training) == 6, "it has many orders"
 
 
 def test_the_export_ranks_like_keras(make_log: MakeLog) -> None:
