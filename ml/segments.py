@@ -61,13 +61,13 @@ class Conditions:
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
         """From `as_json`."""
-        spans = {name: Span(**document.get(name, {})) for name in ("recency", "orders", "spent")}
-        chances = {
+        spans: dict[str, Any] = {name: Span(**document.get(name, {})) for name in ("recency", "orders", "spent")}
+        spans |= {
             name: Chance(document[name]["within"], Span(document[name].get("min"), document[name].get("max")))
             for name in ("churn", "next_purchase")
             if name in document
         }
-        return cls(rfm=tuple(document.get("rfm", ())), **spans, **chances)
+        return cls(rfm=tuple(document.get("rfm", ())), **spans)
 
 
 def _bounds(span: Span) -> dict[str, float]:

@@ -10,7 +10,9 @@ from cli.interface import AsJson, print_json
 _FIELDS = """churn(within: $within) {
     probability band drivers { side contribution text } asOf modelVersion degraded
   }
-  nextPurchase(within: $within) { probability expectedDate asOf modelVersion degraded }"""
+  nextPurchase(within: $within) {
+    probability expectedDate asOf modelVersion degraded categories(first: 3) { key share }
+  }"""
 USER_QUERY = f"query Forecast($id: ID!, $within: Duration!) {{ person: user(id: $id) {{ {_FIELDS} }} }}"
 GUEST_QUERY = f"query Forecast($id: ID!, $within: Duration!) {{ person: visitor(anonymousId: $id) {{ {_FIELDS} }} }}"
 
@@ -53,6 +55,9 @@ def _print(user: str, within: int, person: dict[str, Any]) -> None:
         f" {next_purchase['expectedDate'][:10]}. The risk of leaving is {churn['band']}.",
         highlight=False,
     )
+    if likely := next_purchase["categories"]:
+        named = ", ".join(f"{escape(each['key'])} ({each['share']:.0%})" for each in likely)
+        console.print(f"The order is most likely of: {named}.", highlight=False)
     table = Table(caption=f"by {churn['modelVersion']}, as of {churn['asOf']}; above 0 speaks for leaving")
     for heading in ("side", "log odds", "why"):
         table.add_column(heading, justify="right" if heading == "log odds" else "left")

@@ -158,7 +158,8 @@ async def train(
         judged = KINDS[job.kind].verdict(trained.evaluation, same_as=rivals.same_as(trained.training))
         pins = judged.promote and job.kind == AFFINITY and rivals.replaces_anchor(trained.evaluation)
         async with written_bundles(pool, held, (folder or stores.bundles).resolve()) as write:
-            path = await write(trained.with_gate(judged.document()))
+            trained = trained.with_gate(judged.document())
+            path = await write(trained)
             stands_in = None
             same = rivals.same_as(trained.training) is not None
             if not judged.promote and not same and not await trained_model_serves(pool, job.kind):

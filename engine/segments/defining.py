@@ -46,9 +46,9 @@ def read_conditions(document: object) -> Conditions:
     rfm = document.get("rfm", [])
     if not isinstance(rfm, list) or not all(isinstance(name, str) for name in rfm):
         raise InvalidInput("where.rfm is a list of names.", "where.rfm")
-    spans = {name: _span(name, document[name]) for name in _SPANS if name in document}
-    chances = {name: _chance(name, document[name]) for name in WITHIN if name in document}
-    wanted = Conditions(tuple(rfm), **spans, **chances)
+    given: dict[str, Any] = {name: _span(name, document[name]) for name in _SPANS if name in document}
+    given |= {name: _chance(name, document[name]) for name in WITHIN if name in document}
+    wanted = Conditions(tuple(rfm), **given)
     _check(wanted)
     return wanted
 

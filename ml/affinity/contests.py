@@ -13,15 +13,23 @@ MakeMethods = Callable[[Log, Universe], Mapping[str, Method]]
 
 
 def contests(
-    log: Log, windows: Sequence[Window], make_methods: MakeMethods, *, item_limit: int, clockless: bool
+    log: Log,
+    windows: Sequence[Window],
+    make_methods: MakeMethods,
+    *,
+    item_limit: int,
+    clockless: bool,
+    first: Universe | None = None,
 ) -> Iterator[Contest]:
     """The contest of each window, made when it is asked for: its items are the `item_limit` best supported before it.
 
-    Nothing from the start of a window on is read for its tables.
+    Nothing from the start of a window on is read for its tables. `first` is the universe of the first window, where it
+    is made already.
     """
-    for window in windows:
+    for place, window in enumerate(windows):
         past = log.between(None, window.start)
         numbers = best_supported(past.kept, item_limit)
         past = past.of_items(numbers)
-        universe = snapshot(past, numbers, window.start, clockless=clockless)
+        known = first if place == 0 else None
+        universe = known or snapshot(past, numbers, window.start, clockless=clockless)
         yield Contest(window, numbers, make_methods(past, universe))

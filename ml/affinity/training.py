@@ -121,7 +121,7 @@ def train(
     cut_log = CutLog(log, past, numbers, cut, spans, validation, config, clockless)
     chosen = choose_epochs(fitted_models(lists, config, report, clockless), cut_log)
     universe = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
-    plain, ready = cut_log, None
+    plain, tables, ready = cut_log, universe, None
     if spans.training and may_help(past):
         universe, cut_log, ready, training["sequence"] = best_with_sequence(universe, cut_log, chosen, report)
     if ready is None:
@@ -147,7 +147,7 @@ def train(
     evaluation = evaluate(
         whole,
         cut,
-        _contests(whole, cut_log, methods),
+        _contests(whole, cut_log, methods, tables),
         candidate=RANKER,
         baselines=BASELINES,
         seed=config.seed,
@@ -173,16 +173,17 @@ def train(
     )
 
 
-def _contests(whole: Log, cut_log: CutLog, methods: MakeMethods) -> Iterator[Contest]:
+def _contests(whole: Log, cut_log: CutLog, methods: MakeMethods, first: Universe) -> Iterator[Contest]:
     config = cut_log.config
     windows = windows_after(whole, cut_log.cut, config.test_windows)
-    return contests(whole, windows, methods, item_limit=config.item_limit, clockless=cut_log.clockless)
+    return contests(whole, windows, methods, item_limit=config.item_limit, clockless=cut_log.clockless, first=first)
 
 
 def _baseline(refused: TrainedAffinity, report: ReportProgress, *, whole: Log, cut_log: CutLog) -> TrainedAffinity:
     """The best baseline of the evaluation as a model of the same items, evaluated as it would serve."""
     name = refused.evaluation.best_baseline
-    universe = baseline_universe(name, cut_log.past, replace(refused.universe, sequence=None))
+    tables = replace(refused.universe, sequence=None)
+    universe = baseline_universe(name, cut_log.past, tables)
     network = baseline_network(name)
     latest, config = cut_log.spans.validation[0], cut_log.config
     then = baseline_universe(name, cut_log.past.between(None, latest.start), cut_log.validation[0])
@@ -196,7 +197,7 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, whole: Log, c
     served = evaluate(
         whole,
         cut_log.cut,
-        _contests(whole, cut_log, methods),
+        _contests(whole, cut_log, methods, tables),
         candidate=SERVED,
         baselines=(),
         seed=config.seed,

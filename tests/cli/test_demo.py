@@ -20,7 +20,8 @@ from cli.stack.folder import free_ports, remove
 from tests.running import until
 
 PENCHANT = Path(sys.executable).with_name("penchant")
-HOUSEHOLDS = 120
+HOUSEHOLDS = 120  # the gate needs 100
+FAVOURITES = 400  # items
 READY = "Ctrl-C stops everything"
 
 
@@ -50,15 +51,16 @@ class RunningDemo:
 
 
 def write_part(files: ShopFiles, folder: Path) -> None:
-    """The files of the most active households only, where the demo looks for its own."""
+    """The files of the most active households and what they buy most, where the demo looks for its own."""
     folder.mkdir(parents=True)
     target = ShopFiles.under(folder)
     people = pq.read_table(files.people).slice(0, HOUSEHOLDS)
     pq.write_table(people, target.people)
+    favourites = pq.read_table(files.favourites).slice(0, FAVOURITES)
     for name in ("holdout", "events"):
-        pq.write_table(_of(people["userId"], pq.read_table(getattr(files, name)), "userId"), getattr(target, name))
+        theirs = _of(people["userId"], pq.read_table(getattr(files, name)), "userId")
+        pq.write_table(_of(favourites["itemId"], theirs, "itemId"), getattr(target, name))
     pq.write_table(_of(people["userId"], pq.read_table(files.users), "id"), target.users)
-    favourites = pq.read_table(files.favourites).slice(0, 2000)
     pq.write_table(favourites, target.favourites)
     pq.write_table(_of(favourites["itemId"], pq.read_table(files.items), "id"), target.items)
 

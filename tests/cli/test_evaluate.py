@@ -178,6 +178,11 @@ def test_bad_input_gets_one_sentence(evaluate: Evaluate, words: list[str], messa
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (2, f"penchant: {message}")
 
 
+def test_an_unknown_method_is_said_before_any_setting_is_asked_for() -> None:
+    ended = run_penchant("evaluate", "--methods", "magic", environment=without_settings())
+    assert (ended.returncode, ended.stderr.startswith("penchant: There is no method 'magic'; known: ")) == (2, True)
+
+
 def test_a_folder_that_is_not_there_is_said_before_any_work(evaluate: Evaluate, tmp_path: Path) -> None:
     ended = evaluate("--html", tmp_path / "nowhere" / "found.html")
     assert (ended.returncode, ended.stderr) == (

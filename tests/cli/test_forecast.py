@@ -17,12 +17,17 @@ DRIVERS = [{"side": "RECENCY", "contribution": 1.25, "text": "The last order was
 ANSWERS: dict[str, dict[str, Any]] = {
     "anna": {
         "churn": {**MADE, "probability": 0.75, "band": "HIGH", "drivers": DRIVERS},
-        "nextPurchase": {**MADE, "probability": 0.25, "expectedDate": "2026-02-05T12:00:00Z"},
+        "nextPurchase": {
+            **MADE,
+            "probability": 0.25,
+            "expectedDate": "2026-02-05T12:00:00Z",
+            "categories": [{"key": "drinks", "share": 0.62}, {"key": "bread", "share": 0.2}],
+        },
     },
     "nobody": {"churn": None, "nextPurchase": None},
     "early": {
         "churn": {**MADE, "probability": None, "band": None, "drivers": [], "degraded": ["NO_MODEL"]},
-        "nextPurchase": {**MADE, "probability": None, "expectedDate": None},
+        "nextPurchase": {**MADE, "probability": None, "expectedDate": None, "categories": []},
     },
 }
 
@@ -57,6 +62,7 @@ def test_it_says_when_somebody_orders_and_why_they_may_not() -> None:
     assert "anna orders within 90 days with probability 0.25, then about 2026-02-05. The risk of leaving is HIGH." in (
         result.output
     )
+    assert "The order is most likely of: drinks (62%), bread (20%)." in result.output
     for shown in ("recency", "+1.25", "The last order was 80 days ago.", "forecast-1"):
         assert shown in result.output
 

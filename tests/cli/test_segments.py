@@ -11,7 +11,8 @@ from core.contract import read_event
 from db.events import insert_events
 from db.items import upsert_items
 from db.postgres import Pool
-from tests.commands import invoke
+from tests.commands import invoke, run_penchant
+from tests.running import without_settings
 
 
 @pytest.fixture
@@ -58,3 +59,8 @@ async def test_a_segment_from_its_definition_to_its_members(purchases: None, poo
     assert "not JSON" in await run("save", "again", "--where", "{", code=2)
     assert "again is deleted" in await run("delete", "again")
     assert "There is no segment" in await run("delete", "again", code=1)
+
+
+def test_a_wrong_condition_is_said_before_anything_is_connected() -> None:
+    ended = run_penchant("segments", "save", "all", "--where", '{"churn": {"min": 2}}', environment=without_settings())
+    assert (ended.returncode, ended.stderr) == (1, "penchant: where.churn takes numbers from 0 to 1.\n")

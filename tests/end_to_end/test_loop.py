@@ -16,7 +16,8 @@ from cli.demo.household_log import ShopFiles, make_shop_files
 from core import clock
 from tests.running import until
 
-HOUSEHOLDS = 150
+HOUSEHOLDS = 120  # the gate needs 100
+ITEMS = 1_500  # the most bought ones
 TRIES = 20
 SECRET = "only-for-this-test-0123456789abcdef"  # of a shop that exists for a minute
 SCOPES = "recommendations:read profiles:read catalog:read models:read events:write orders:write"
@@ -43,13 +44,17 @@ mutation ($events: [EventInput!]!) {
 
 
 def _slice(folder: Path) -> ShopFiles:
-    """The files of the demo's shop, of a few households and the items they bought."""
+    """The files of the demo's shop, of a few households and the items they bought most."""
     make_shop_files(folder, clock.now())
     files = ShopFiles.under(folder)
     people = pc.unique(pq.read_table(files.users)["id"]).slice(0, HOUSEHOLDS)
     for path, column in ((files.users, "id"), (files.events, "userId"), (files.holdout, "userId")):
         _keep(path, column, people)
-    _keep(files.items, "id", pc.unique(pq.read_table(files.events)["itemId"]))
+    counted = pc.value_counts(pq.read_table(files.events, columns=["itemId"])["itemId"].combine_chunks())
+    most = pc.sort_indices(counted.field("counts"), sort_keys=[("", "descending")])[:ITEMS]
+    items = counted.field("values").take(most)
+    for path, column in ((files.items, "id"), (files.events, "itemId"), (files.holdout, "itemId")):
+        _keep(path, column, items)
     return files
 
 

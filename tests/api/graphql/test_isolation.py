@@ -80,7 +80,8 @@ OPERATIONS = [(code, asked) for operations in OTHERS.values() for code, asked in
 NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ...
     "Query.erasure(id)", "Query.item(id)", "Query.item(market)", "Query.items(ids)", "Query.items(market)",
     "Query.trending(market)", "Query.explain(itemId)", "Query.explain(market)",
-    "Query.explain(modelVersionId)", "Query.explain(exclude)", "Query.model(id)", "Query.job(id)",
+    "Query.explain(modelVersionId)", "Query.explain(exclude)", "Query.model(id)", "Query.modelDiff(firstId)",
+    "Query.modelDiff(secondId)", "Query.job(id)",
     "User.recommendations(exclude)",
     "User.recommendations(among)", "User.recommendations(market)", "User.page(market)", "PlacementRequest.exclude",
     "Item.price(market)", "Item.listPrice(market)",
