@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from itertools import count
 from random import Random
 from typing import Annotated, Any, cast
 
@@ -63,11 +64,32 @@ class Leaves:
         return str(info.context.viewer.client_id)
 
 
-class RowColumns(Columns["Row"]):
-    """Rows as columns: two of its fields have one, one has not."""
+class Texts:
+    """Keeps the texts of lists for ever."""
 
-    def __init__(self, rows: list[Any]) -> None:
+    def __init__(self) -> None:
+        self._texts: dict[Hashable, Any] = {}
+
+    def find(self, key: Hashable) -> Any:
+        return self._texts.get(key)
+
+    def keep(self, key: Hashable, value: Any, size: int) -> None:
+        assert size > 0
+        self._texts[key] = value
+
+
+TEXTS, NAMES = Texts(), count()
+
+
+class RowColumns(Columns["Row"]):
+    """Rows as columns: two of its fields have one, one has not. The text of a list may be `kept`."""
+
+    changing = frozenset({"share"})
+
+    def __init__(self, rows: list[Any], *, kept: bool = False) -> None:
         self._rows = rows
+        if kept:
+            self.kept = TEXTS, next(NAMES)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -311,7 +333,9 @@ class Maker(Random):
             page=self.choice([None, page_of(self.leaves(), self.leaves()), self.choice(ODD)]),
             next=self.choice([None, self.thing(depth - 1)]),
             nexts=self.choice([None, [self.thing(depth - 1), None], self.choice(ODD)]),
-            rows=self.choice([self.rows(), cast(Any, RowColumns([(1, self.leaves(), 0.5)])), self.choice([[], *ODD])]),
+            rows=self.choice(
+                [self.rows(), cast(Any, RowColumns([(1, self.leaves(), 0.5)], kept=True)), self.choice([[], *ODD])]
+            ),
             goods=self.choice([None, cast(Any, GoodColumns(self.goods())), list(GoodColumns(self.goods()))]),
             good=self.good(),
             either=self.choice([None, [self.good(), self.leaves(), self.good()], [self.thing(0)], self.choice(ODD)]),
@@ -320,7 +344,7 @@ class Maker(Random):
     def rows(self) -> Any:
         counts, shares = ([*GOOD[name], *NEARLY_GOOD[name], self.choice(ODD)] for name in ("count", "share"))
         rows = [(self.choice(counts), self.leaves(), self.choice(shares)) for _ in range(3)]
-        return self.choice([RowColumns(rows), list(RowColumns(rows))])
+        return self.choice([RowColumns(rows), RowColumns(rows, kept=True), list(RowColumns(rows))])
 
     def goods(self) -> Any:
         return [(self.choice(["a", "b", "c", *ODD]), self.leaves()) for _ in range(3)]

@@ -95,7 +95,7 @@ class Operations:
         try:
             with Deadline(self._timeout) as asked.deadline:
                 document = self._kept(asked)
-                operation = document and document.only
+                operation = None if document is None else document.only
                 if document is None or operation is None or not _is_usual(asked, operation):
                     return await self._answer(asked, document)
                 state = asked.scope["state"]

@@ -8,6 +8,7 @@ from strawberry.types import get_object_definition
 from strawberry.types.arguments import InputContext, convert_argument
 
 from api.graphql.context import Info
+from api.graphql.planning.pure import pure
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, list_request
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.filters import ItemFilter, read_filter
@@ -84,6 +85,7 @@ class PageSlot:
         " filter, `TIMEOUT` when it takes too long); the other slots are there. Its cursors continue it in"
         " `recommendations`, with the arguments of this slot."
     )
+    @pure
     def recommendations(self) -> RecommendationConnection | None:
         """The list, or its error."""
         if isinstance(self.made, Exception):

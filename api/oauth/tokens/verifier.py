@@ -83,7 +83,7 @@ class Verifier:
         if len(token) > MAX_LENGTH or not token.isascii():
             raise InvalidToken()
         await self.refresh()
-        digest = hashlib.sha256(token.encode("ascii")).digest()
+        digest = hashlib.blake2b(token.encode("ascii"), digest_size=32).digest()
         checked = self._recall(digest) or await self._check_foreign(token) or self._check(token)
         if (refusal := self._refusal(checked)) is not None:
             self._remembered.pop(digest, None)

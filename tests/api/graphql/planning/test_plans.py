@@ -106,6 +106,37 @@ def test_rows_of_columns_are_made_only_for_fields_without_a_column(monkeypatch: 
     assert made == [0, 1]
 
 
+def test_a_kept_list_is_encoded_once_per_selection_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    value, read = thing(), list[object]()
+    count = RowColumns.count
+    monkeypatch.setattr(RowColumns, "count", lambda self: read.append(self) or count(self))  # type: ignore[func-returns-value]
+
+    def answered(document: str, columns: RowColumns, **values: Any) -> str:
+        value.rows = cast(Any, columns)
+        return cast(str, run_plan(parse(document), Asked(value), values))
+
+    kept, doubled = (
+        RowColumns([(1, None, 0.5)], kept=True),
+        "query($n: Int!) { thing { rows { count double(plus: $n) } } }",
+    )
+    assert '[{"count":1,"leaves":null}]' in answered("{ thing { rows { count leaves { text } } } }", kept)
+    assert '[{"count":1,"leaves":null}]' in answered("{ thing { rows { count leaves { text } } } }", kept)
+    assert len(read) == 1
+    assert ['"double":3' in answered(doubled, kept, n=1), '"double":4' in answered(doubled, kept, n=2)] == [True, True]
+    assert '"double":3' in answered(doubled, kept, n=1)
+    assert len(read) == 3
+    assert '"count":2' in answered(
+        "{ thing { rows { count leaves { text } } } }", RowColumns([(2, None, 0.5)], kept=True)
+    )
+    for columns, document in [
+        (kept, "{ thing { rows { count share } } }"),  # one that changes
+        (RowColumns([(1, None, 0.5)]), "{ thing { rows { count } } }"),
+    ]:
+        before = len(read)
+        assert answered(document, columns) == answered(document, columns)
+        assert len(read) == before + 2
+
+
 def test_versioned_rows_are_encoded_once_per_selection_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     value, made = thing(), list[int]()
     value.goods = cast(Any, GoodColumns([("a", value.leaves)]))
