@@ -94,6 +94,8 @@ def score_parts(scored: Scored, number: int) -> ScoreParts | None:
     view = scored.view
     if view.ranker is None or view.evidence is None or not len(scored.numbers):
         return None
+    if view.ranker.universe.cold is not None and view.ranker.universe.cold.row(number) is not None:
+        return None  # no network scores it
     network = view.ranker.network
     item = pair_features(view.evidence, np.array([number], np.uint32))[0]
     median = np.median(pair_features(view.evidence, scored.numbers), axis=0).astype(np.float32)
