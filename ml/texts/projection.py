@@ -99,4 +99,5 @@ def _ridge(table: sparse.csr_array, target: Floats, weight: Floats) -> Floats:
 
 def _unit(vectors: NDArray[Any]) -> Floats:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, _LEAST)).astype(np.float32)
+    scaled: Floats = (vectors / np.maximum(lengths, _LEAST)).astype(np.float32)
+    return scaled
