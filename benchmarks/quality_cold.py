@@ -69,8 +69,8 @@ def _ranked_cold(visits: Visits, cut: int, name: str, seed: int) -> dict[str, Fi
 
     def by_words(state: State, visit: int) -> NDArray[np.float64]:
         evidence = cold_evidence(history(universe, state, visit))
-        scores = np.full(len(cold.numbers), -np.inf)
-        scores[np.searchsorted(cold.numbers, evidence.numbers)] = evidence.logs
+        scores = np.zeros(len(cold.numbers))
+        scores[np.searchsorted(cold.numbers, evidence.numbers)] = evidence.sums
         return scores
 
     orders: dict[str, Order] = {"words": by_words, "any order": lambda state, visit: np.zeros(len(cold.numbers))}

@@ -1,12 +1,14 @@
 """Items of the catalogue that nobody bought yet, and the bought items that are like them by words and attributes."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.bundle import Bundle, BundleRefused
+from ml.masks import Mask, mask_of
 
 PART = "cold_"  # before the names of its arrays in a bundle
 _ARRAYS = ("numbers", "kin", "kin_score", "like", "like_score", "rarity", "alike", "sold")
@@ -30,6 +32,11 @@ class ColdItems:
     def items(self) -> int:
         """How many items of the universe it was made for."""
         return len(self.kin) - 1
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Which catalogue numbers are these items."""
+        return mask_of(self.numbers)
 
     def row(self, number: int) -> int | None:
         """The row of a catalogue number; None for an item that is not one of these."""

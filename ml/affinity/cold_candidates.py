@@ -13,7 +13,6 @@ from ml.baskets import first_baskets
 from ml.cold_items import ColdItems
 from ml.log import Log
 from ml.masks import Mask, is_allowed
-from ml.returns import is_in
 from ml.splits import Window
 from ml.universe import Universe
 
@@ -27,7 +26,7 @@ class ColdEvidence(NamedTuple):
     """What speaks for the items that nobody bought, as of a second."""
 
     numbers: Numbers  # (items,) catalogue numbers of those that something speaks for, ascending
-    logs: NDArray[np.float64]  # (items,) log of how like they are to what the person buys, by decayed purchases
+    sums: NDArray[np.float64]  # (items,) above 0: how like they are to what the person buys, by decayed purchases
 
 
 NOTHING = ColdEvidence(np.empty(0, np.uint32), np.empty(0))
@@ -41,17 +40,17 @@ def cold_evidence(known: History) -> ColdEvidence:
     scores = cold.kin_score.take(known.rows, axis=0) * known.purchases[:, None]
     total = np.bincount(cold.kin.take(known.rows, axis=0).ravel(), scores.ravel(), minlength=len(cold.numbers) + 1)
     total[-1] = 0
+    bought = known.state.bought["item"]
+    total[cold.numbers.searchsorted(bought[is_allowed(bought, cold.mask)])] = 0
     rows = np.flatnonzero(total > 0)
-    numbers = cold.numbers[rows]
-    new = ~is_in(numbers, known.state.bought["item"])
-    return ColdEvidence(numbers[new], np.log(total[rows[new]]))
+    return ColdEvidence(cold.numbers.take(rows), total.take(rows))
 
 
 def strongest(evidence: ColdEvidence, allowed: Mask) -> Numbers:
     """The MOST allowed items that most speaks for, ascending."""
     kept = np.flatnonzero(is_allowed(evidence.numbers, allowed))
     if len(kept) > MOST:
-        kept = np.sort(kept[np.argpartition(-evidence.logs[kept], MOST)[:MOST]])
+        kept = np.sort(kept[np.argpartition(-evidence.sums.take(kept), MOST)[:MOST]])
     return evidence.numbers[kept]
 
 
@@ -64,13 +63,15 @@ def with_cold_scores(
     """
     if cold is None or cold.chance is None or not len(evidence.numbers) or not len(numbers):
         return scores
-    place = np.minimum(np.searchsorted(evidence.numbers, numbers), len(evidence.numbers) - 1)
-    found = np.flatnonzero(evidence.numbers[place] == numbers)
-    if not len(found):
+    asked = np.flatnonzero(is_allowed(numbers, cold.mask))
+    place = np.minimum(evidence.numbers.searchsorted(numbers.take(asked)), len(evidence.numbers) - 1)
+    spoken_for = evidence.numbers.take(place) == numbers.take(asked)
+    if not spoken_for.any():
         return scores
     slope, shift = cold.chance
     changed = scores.copy()
-    changed[found] = sigmoid((slope * evidence.logs[place[found]] + shift).astype(np.float32))
+    logs = np.log(evidence.sums.take(place[spoken_for]))
+    changed[asked[spoken_for]] = sigmoid((slope * logs + shift).astype(np.float32))
     return changed
 
 
@@ -103,7 +104,7 @@ def fit_cold_chance(
         state = log.state(int(baskets.people[index]), visit)
         evidence = cold_evidence(history(universe, without_items(state, state.disliked), visit))
         numbers = strongest(evidence, everything)
-        logs.append(evidence.logs[np.searchsorted(evidence.numbers, numbers)])
+        logs.append(np.log(evidence.sums[np.searchsorted(evidence.numbers, numbers)]))
         bought.append(np.isin(numbers, baskets[index]))
     hits: NDArray[Any] = np.concatenate(bought)
     if hits.sum() < LEAST_BOUGHT:

@@ -123,13 +123,13 @@ def _never_sold(evidence: ItemEvidence, allowed: Mask, number: int) -> list[Sour
     cold = evidence.history.universe.cold
     if cold is None or cold.chance is None or cold.row(number) is None:
         return []
-    numbers, logs = evidence.cold
+    numbers, sums = evidence.cold
     at = np.flatnonzero(numbers == number)
     if not len(at):
         return [SourceSays(CandidateSource.OTHER, False, None, None, MOST_NEVER_SOLD, ())]
-    place = int((logs[is_allowed(numbers, allowed)] > logs[at[0]]).sum()) + 1
+    place = int((sums[is_allowed(numbers, allowed)] > sums[at[0]]).sum()) + 1
     because = cause_of(evidence.history, number, None)
-    value = float(np.log1p(np.exp(logs[at[0]])))
+    value = float(np.log1p(sums[at[0]]))
     return [
         SourceSays(
             CandidateSource.OTHER,

@@ -37,7 +37,7 @@ from ml.provenance import code_identity, data_identity, weights_identity
 from ml.rfm import rfm_edges
 from ml.sequence.lessons import may_help
 from ml.snapshot import best_supported, snapshot, with_complements
-from ml.splits import Window, holdout_cut
+from ml.splits import holdout_cut
 from ml.texts.learning import learned_projection, never_sold
 from ml.trainers import ReportProgress
 from ml.universe import Universe
@@ -200,12 +200,11 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, cut_log: CutL
 
 
 def _never_sold(whole: Log, cut_log: CutLog, report: ReportProgress) -> ColdItems | None:
-    """The items of the catalogue that nobody bought before the cut; their chance is that of the validation span.
+    """The items of the catalogue that nobody bought before the cut; their chance is that of the latest validation window.
 
-    The projection of their words is learned from what is before that span. `whole` has the lines of all items.
+    The projection of their words is learned from what is before that window. `whole` has the lines of all items.
     """
-    config, numbers = cut_log.config, cut_log.numbers
-    window = Window(cut_log.spans.validation_start, cut_log.cut)
+    config, window, numbers = cut_log.config, cut_log.spans.validation[0], cut_log.numbers
     report("reading the texts of items", 0, 1)
     projection = learned_projection(whole, numbers, window.start, config.seed)
     if projection is None or cut_log.clockless:
@@ -214,7 +213,7 @@ def _never_sold(whole: Log, cut_log: CutLog, report: ReportProgress) -> ColdItem
     then = never_sold(projection, whole, numbers, window.start)
     if found is not None and then is not None:
         known = whole.between(None, cut_log.cut)
-        fitted = fit_cold_chance(known, cut_log.validation[-1], then, window, people=config.validated, seed=config.seed)
+        fitted = fit_cold_chance(known, cut_log.validation[0], then, window, people=config.validated, seed=config.seed)
         found = found if fitted is None else found.with_chance(*fitted)
     report("reading the texts of items", 1, 1)
     return found

@@ -75,8 +75,8 @@ def test_evidence_is_of_what_reads_like_the_own_purchases(
     cold: ColdItems, universe: Universe, tea_drinker: State, now: int
 ) -> None:
     evidence = cold_evidence(history(universe.with_cold(cold), tea_drinker, now))
-    said = dict(zip(evidence.numbers.tolist(), evidence.logs.tolist(), strict=True))
-    assert said[101] > said.get(102, -np.inf) + 1
+    said = dict(zip(evidence.numbers.tolist(), evidence.sums.tolist(), strict=True))
+    assert said[101] > 3 * said.get(102, 0.0)
 
 
 def test_an_item_never_sold_is_listed_at_its_chance_with_the_purchase_it_is_like(
@@ -111,7 +111,7 @@ def test_a_filter_does_not_shorten_what_enters_a_list(
     cold: ColdItems, universe: Universe, tea_drinker: State, now: int
 ) -> None:
     evidence = cold_evidence(history(universe.with_cold(cold), tea_drinker, now))
-    many = evidence._replace(numbers=np.arange(200, 300, dtype=np.uint32), logs=np.linspace(-9, 0, 100))
+    many = evidence._replace(numbers=np.arange(200, 300, dtype=np.uint32), sums=np.linspace(0.1, 1, 100))
     allowed = np.arange(400) % 2 == 0
     np.testing.assert_array_equal(strongest(many, allowed), np.arange(300 - 2 * MOST, 300, 2))
     assert not len(strongest(many, allowed[:100]))
