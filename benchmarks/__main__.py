@@ -28,6 +28,7 @@ NAMES = (
     "quality-retail",
     "quality-beauty",
     "quality-ml1m",
+    "quality-cold",
     "quality-cdnow",
     "quality-churn",
 )

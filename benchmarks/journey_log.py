@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cli.demo.household_log import CUT as CUT_AT
 from cli.demo.household_log import ShopFiles, make_shop_files
 from ml.log import Log
+from ml.words import ItemText, ItemWords
 
 CUT = int(CUT_AT.timestamp())
 
@@ -21,15 +22,16 @@ def journey_log() -> Log:
         make_shop_files(Path(folder), CUT_AT)
         files = ShopFiles.under(Path(folder))
         names = ["userId", "itemId", "orderId", "occurredAt", "quantity", "unitPrice"]
-        sold = pq.read_table(files.items, columns=["id", "categories"])
+        sold = pq.read_table(files.items, columns=["id", "title", "brand", "categories"])
         lines = pa.concat_tables([pq.read_table(file, columns=names) for file in (files.events, files.holdout)])
     people, person = _dense(lines["userId"])
     item_ids, item = _dense(lines["itemId"])
     _, order = _dense(lines["orderId"])
     price = lines["unitPrice"].cast(pa.float64()).to_numpy() * lines["quantity"].to_numpy()
-    most_specific = {
-        id: of[-1] for id, of in zip(*(sold[name].to_pylist() for name in ("id", "categories")), strict=True)
+    text_of = {
+        row["id"]: ItemText(row["title"], categories=row["categories"], brand=row["brand"]) for row in sold.to_pylist()
     }
+    most_specific = {id: text.categories[-1] for id, text in text_of.items()}
     codes = {name: code for code, name in enumerate(sorted(set(most_specific.values())))}
     return Log.of(
         people=people,
@@ -41,6 +43,7 @@ def journey_log() -> Log:
         numbers=np.arange(1, len(item_ids) + 1, dtype=np.uint32),
         item_ids=item_ids,
         category=np.array([codes[most_specific[id]] for id in item_ids], np.int32),
+        words=ItemWords.of({number: text_of[id] for number, id in enumerate(item_ids, 1)}),
     )
 
 

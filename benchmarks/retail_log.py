@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ml.log import Log
+from ml.words import ItemText, ItemWords
 
 CUT = int(datetime(2011, 9, 10, tzinfo=UTC).timestamp())
 FILE = "online-retail-ii/transactions.parquet"
@@ -39,6 +40,7 @@ def retail_log() -> Log:
     item_ids, item = _dense(code)
     _, order = _dense(lines["InvoiceNo"].cast(pa.string()))
     quantity = lines["Quantity"].to_numpy()
+    said = dict(zip(code.to_pylist(), lines["Description"].to_pylist(), strict=True))
     return Log.of(
         people=[f"user:{name}" for name in people],
         person=person.astype(np.int32),
@@ -49,6 +51,7 @@ def retail_log() -> Log:
         numbers=np.arange(1, len(item_ids) + 1, dtype=np.uint32),
         item_ids=item_ids,
         quantity=quantity.astype(np.int32),
+        words=ItemWords.of({number: ItemText(said[id]) for number, id in enumerate(item_ids, 1)}),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from core import clock
 from core.uploads import ItemPatch, Offer
@@ -24,6 +24,7 @@ from db.patching import (
 from db.postgres import Connection, transaction
 
 PAGE = 5_000
+LONGEST_TITLE, LONGEST_DESCRIPTION = 1_000, 4_000  # characters of texts that training reads
 BULK_TIMEOUT = 900.0  # seconds, to read the whole table
 APPLIED_AT_ONCE = 20  # patches that are joined between two turns of the event loop: one may have 500 offers
 CHANGES = 1_000  # rows that are read at once while a gateway answers
@@ -83,6 +84,17 @@ class Item:
     added: int  # Unix seconds; 0: before this was recorded
 
 
+class StoredText(NamedTuple):
+    """What a live item says in words."""
+
+    number: int
+    title: str | None
+    description: str | None
+    categories: tuple[str, ...]
+    brand: str | None
+    attributes: dict[str, Any]
+
+
 async def upsert_items(connection: Connection, patches: Sequence[ItemPatch]) -> list[UpsertOutcome]:
     """Apply the patches in their order, one outcome each.
 
@@ -134,6 +146,29 @@ async def last_categories(connection: Connection) -> dict[int, str]:
         timeout=BULK_TIMEOUT,
     )
     return {row["number"]: row["category"] for row in rows}
+
+
+async def stream_texts(connection: Connection) -> AsyncIterator[list[StoredText]]:
+    """The texts of all live items by number, in pages; titles and descriptions are cut off."""
+    number = -1
+    while rows := await connection.fetch(
+        f"SELECT number, left(title, {LONGEST_TITLE}) AS title, left(description, {LONGEST_DESCRIPTION}) AS description"
+        ", categories, brand, attributes FROM items WHERE number > $1 AND removed_at IS NULL"
+        f" ORDER BY number LIMIT {PAGE}",
+        number,
+    ):
+        yield [
+            StoredText(
+                row["number"],
+                row["title"],
+                row["description"],
+                tuple(row["categories"]),
+                row["brand"],
+                row["attributes"],
+            )
+            for row in rows
+        ]
+        number = rows[-1]["number"]
 
 
 async def catalogue_version(connection: Connection) -> int:

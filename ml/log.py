@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from core.errors import InvalidInput, PenchantError
 from ml.returns import LINE, kept_cents, net
 from ml.state import DISLIKES_HOLD, EVENT, PURCHASE, RETURN, State, Table, fold
+from ml.words import ItemWords
 
 
 class NothingToLearn(PenchantError):
@@ -51,6 +52,7 @@ class Log:
     quantity: NDArray[np.int32]  # units
     signals: Signals
     category: NDArray[np.int32] | None = None  # (items,) beside numbers: a code, -1 = none; None: not known
+    words: ItemWords | None = None  # of the catalogue, items never sold too; None: not known
 
     @classmethod
     def of(
@@ -67,6 +69,7 @@ class Log:
         category: NDArray[np.int32] | None = None,
         quantity: NDArray[np.int32] | None = None,
         signals: Signals | None = None,
+        words: ItemWords | None = None,
     ) -> Self:
         """A log of columns in any order; without quantities a line is one unit.
 
@@ -82,7 +85,7 @@ class Log:
         signals = Signals.none() if signals is None else signals
         by_time = np.lexsort((signals.events["occurred"], signals.person))
         sorted_signals = Signals(signals.person[by_time], signals.events[by_time])
-        return cls(people, *lines, numbers, item_ids, quantity[by], sorted_signals, category)
+        return cls(people, *lines, numbers, item_ids, quantity[by], sorted_signals, category, words)
 
     def require_lines(self) -> None:
         """Raise `NothingToLearn` when the log is empty."""

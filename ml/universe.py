@@ -1,12 +1,13 @@
 """Everything precomputed about the items that may be ranked: columns, neighbours, rules, rest times."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.cold_items import ColdItems
 from ml.columns import Columns
 
 HOUR, DAY = 3_600.0, 86_400.0
@@ -68,6 +69,7 @@ class Universe:
     together: NDArray[np.int32] | None = None  # (n + 1, k) rows of what completes an item, padded with n; older: None
     together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
     sequence: NextItems | None = None  # of these n items; None where people buy the same again, and older
+    cold: ColdItems | None = None  # beside these n items; None where every item was sold or has no words, and older
 
     @cached_property
     def _row_of(self) -> NDArray[np.int32]:
@@ -117,6 +119,10 @@ class Universe:
         rows = self.rows(bought["item"][np.lexsort((bought["item"], bought["last"]))])
         known: NDArray[np.int32] = rows[rows < len(self.numbers)]
         return known
+
+    def with_cold(self, cold: ColdItems | None) -> "Universe":
+        """The same, beside these items that nobody bought."""
+        return replace(self, cold=cold)
 
     def column(self, name: str) -> NDArray[np.float32]:
         """(n + 1,) one of COLUMNS."""

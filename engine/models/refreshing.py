@@ -20,10 +20,12 @@ from db.jobs import REFRESH, Job, finish_job
 from db.postgres import Pool, connect_pool, transaction
 from db.serving import Model, current_serving, lock_decisions, model_by_id, refresh, register_model
 from engine.jobs.leases import HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
+from engine.models.texts import catalogue_words
 from engine.models.training import as_log, stored_purchases, written_bundles
 from ml.affinity.model import AffinityModel
 from ml.affinity.refreshing import RefreshedAffinity, refreshed
 from ml.bundle import Bundle, delete_bundle
+from ml.cold_items import ColdItems
 from ml.log import NothingToLearn
 from ml.universe import Universe
 
@@ -91,12 +93,12 @@ async def refresh_tables(
 async def _refreshed(pool: Pool, folder: Path, id: str, lake: str | None) -> RefreshedAffinity | None:
     """What serves, with tables as of now; None when they would be the same. Built in a thread: the lease is renewed."""
     stored = await stored_purchases(pool, lake)
-    categories, now = await last_categories(pool), int(clock.now().timestamp())
+    categories, words, now = await last_categories(pool), await catalogue_words(pool), int(clock.now().timestamp())
 
     def rebuilt() -> RefreshedAffinity | None:
         bundle = AffinityModel.open(folder / id)
         try:
-            made = refreshed(bundle, as_log(stored, categories), now)
+            made = refreshed(bundle, as_log(stored, categories, words), now)
         except NothingToLearn as error:
             log.info("tables_stay", bundle=id, why=str(error))
             return None
@@ -137,5 +139,15 @@ async def _serves(pool: Pool, held: HeldJob, path: Path, before: str, made: Refr
 
 
 def _are_same(one: Universe, other: Universe) -> bool:
-    pairs = ((getattr(one, field.name), getattr(other, field.name)) for field in fields(Universe))
+    if not _have_same_parts(one.cold, other.cold):
+        return False
+    names = [field.name for field in fields(Universe) if field.name != "cold"]
+    pairs = ((getattr(one, name), getattr(other, name)) for name in names)
     return all(a is b if a is None or b is None else np.array_equal(a, b) for a, b in pairs)
+
+
+def _have_same_parts(one: ColdItems | None, other: ColdItems | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    ours, theirs = one.parts(), other.parts()
+    return ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)

@@ -35,11 +35,13 @@ from engine.models.learnable import check_learnable
 from engine.models.promoting import Baseline, decide_by_gate, trained_model_serves
 from engine.models.pruning import prune_bundles
 from engine.models.rivals import NONE, Rivals, open_rivals
+from engine.models.texts import catalogue_words
 from ml.bundle import Bundle, delete_bundle
 from ml.gate import Verdict
 from ml.log import Log, Signals
 from ml.state import CODE, EVENT
 from ml.trainers import ReportProgress, Trained, trainer_for
+from ml.words import ItemWords
 
 log = structlog.get_logger()
 
@@ -177,7 +179,7 @@ async def _learn(
     report("reading the purchases", 0, 1)
     stored = await stored_purchases(pool, lake)
     warning = await check_learnable(pool, stored)
-    bought, second = cut(as_log(stored, await last_categories(pool)))
+    bought, second = cut(as_log(stored, await last_categories(pool), await catalogue_words(pool)))
     report("reading the purchases", 1, 1)
 
     def learn() -> Trained:
@@ -267,7 +269,7 @@ def _model(kind: str, path: Path) -> Model:
     return Model(written.id, kind, written.created_at, written.digest, evaluation, None, training)
 
 
-def as_log(stored: PurchaseLog, categories: Mapping[int, str]) -> Log:
+def as_log(stored: PurchaseLog, categories: Mapping[int, str], words: ItemWords | None = None) -> Log:
     """The stored purchases as the log that training reads; `categories` by item number."""
     codes: dict[str, int] = {}
     of = [categories.get(number) for number in stored.item_numbers.tolist()]
@@ -283,6 +285,7 @@ def as_log(stored: PurchaseLog, categories: Mapping[int, str]) -> Log:
         category=np.array([-1 if name is None else codes.setdefault(name, len(codes)) for name in of], np.int32),
         quantity=stored.quantity,
         signals=_as_signals(stored.signals),
+        words=words,
     )
 
 

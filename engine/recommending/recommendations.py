@@ -27,7 +27,7 @@ from ml.affinity.bought_together import bought_together
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, leaving_out, score, select, view_person
 from ml.affinity.reranking import rerank
-from ml.affinity.similar import similar
+from ml.affinity.similar import has_similar, similar
 from ml.fallback import Fallback, fill
 from ml.masks import Mask
 from ml.ranked import REASON, Explained, Ranked, explain_as
@@ -250,7 +250,7 @@ class Recommender:
 
         def score_allowed(bundle: AffinityModel | None, allowed: Mask) -> Select:
             fallback = self._models.fallback(bundle)
-            if bundle is not None and item.number in bundle.numbers:
+            if bundle is not None and has_similar(bundle.universe, item.number):
                 return partial(similar, bundle.universe, item.number, allowed, fallback)
             return partial(_same_category, self._catalogue, item, fallback, allowed)
 

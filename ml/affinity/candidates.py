@@ -1,11 +1,13 @@
 """The candidates for one person's list, and the evidence for each."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.affinity.cold_candidates import ColdEvidence, cold_evidence, strongest
 from ml.affinity.own_features import OwnFeatures
 from ml.affinity.sources import SOURCES, CategoryShares, History, Said, history, say
 from ml.masks import Mask, distinct, first_allowed, is_allowed
@@ -48,6 +50,11 @@ class ItemEvidence:
         }
         return ItemEvidence(now, said, self.own, self.shares, self)
 
+    @cached_property
+    def cold(self) -> ColdEvidence:
+        """What speaks for the items that nobody bought."""
+        return cold_evidence(self.history)
+
 
 def gather_evidence(universe: Universe, state: State, as_of: int, kept: ItemEvidence | None = None) -> ItemEvidence:
     """The evidence of one person's state as of a second.
@@ -69,7 +76,7 @@ def to_keep(evidence: ItemEvidence) -> ItemEvidence:
 
 
 def find_candidates(evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) -> NDArray[np.uint32]:
-    """The person's own items, those of all sources, popular ones, and `extra`: catalogue numbers, ascending.
+    """The person's own items, those of all sources, popular and never sold ones, and `extra`: numbers, ascending.
 
     `allowed` is by catalogue number and is applied before each source is cut off, so that a filter never shortens it.
     """
@@ -77,6 +84,8 @@ def find_candidates(evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) 
     parts = [
         _largest(universe, said, allowed, most) for name, said in evidence.said.items() if (most := SOURCES[name].most)
     ]
+    if universe.cold is not None and universe.cold.chance is not None:
+        parts.append(strongest(evidence.cold, allowed))
     popular = first_allowed(universe.popular_numbers, allowed, POPULAR)
     given = np.concatenate([evidence.own.items, extra]).astype(np.uint32)
     return distinct(np.concatenate([given[is_allowed(given, allowed)], *parts, popular]))

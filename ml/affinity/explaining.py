@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ml.affinity.candidates import POPULAR
+from ml.affinity.candidates import POPULAR, ItemEvidence
+from ml.affinity.cold_candidates import MOST as MOST_NEVER_SOLD
+from ml.affinity.cold_candidates import cause_of
 from ml.affinity.contributions import FeatureGroup, contributions
 from ml.affinity.pair_features import pair_features
 from ml.affinity.ranking import PersonView, Scored
@@ -81,6 +83,7 @@ def sources_of(scored: Scored, number: int) -> list[SourceSays]:
             for name, said in view.evidence.said.items()
             if SOURCES[name].most  # others are evidence of candidates, but name none
         ),
+        *_never_sold(view.evidence, allowed, number),
         _popular(universe, allowed, number, float(universe.column("people")[row]) if known else None),
         *found,
     ]
@@ -94,6 +97,8 @@ def score_parts(scored: Scored, number: int) -> ScoreParts | None:
     view = scored.view
     if view.ranker is None or view.evidence is None or not len(scored.numbers):
         return None
+    if view.ranker.universe.cold is not None and view.ranker.universe.cold.row(number) is not None:
+        return None  # no network scores it
     network = view.ranker.network
     item = pair_features(view.evidence, np.array([number], np.uint32))[0]
     median = np.median(pair_features(view.evidence, scored.numbers), axis=0).astype(np.float32)
@@ -112,6 +117,30 @@ def _said(name: str, universe: Universe, said: Said, allowed: Mask, row: int, be
     others = said.scores[is_allowed(universe.numbers[said.rows], allowed)]
     place = int((others > score).sum()) + 1
     return SourceSays(source, place <= most, score, place, most, because)
+
+
+def _never_sold(evidence: ItemEvidence, allowed: Mask, number: int) -> list[SourceSays]:
+    """What the words of an item that nobody bought say, as evidence of OTHER; nothing of any other item."""
+    cold = evidence.history.universe.cold
+    if cold is None or cold.chance is None or cold.row(number) is None:
+        return []
+    numbers, sums = evidence.cold
+    at = np.flatnonzero(numbers == number)
+    if not len(at):
+        return [SourceSays(CandidateSource.OTHER, False, None, None, MOST_NEVER_SOLD, ())]
+    place = int((sums[is_allowed(numbers, allowed)] > sums[at[0]]).sum()) + 1
+    because = cause_of(evidence.history, number, None)
+    value = float(np.log1p(sums[at[0]]))
+    return [
+        SourceSays(
+            CandidateSource.OTHER,
+            place <= MOST_NEVER_SOLD,
+            value,
+            place,
+            MOST_NEVER_SOLD,
+            (because,) if because else (),
+        )
+    ]
 
 
 def _popular(universe: Universe, allowed: Mask, number: int, people: float | None) -> SourceSays:

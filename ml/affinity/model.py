@@ -14,11 +14,12 @@ from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES
 from ml.affinity.ranking import Ranker
 from ml.bundle import RETRAIN, Bundle, BundleRefused, Reading
+from ml.cold_items import ColdItems
 from ml.sequence.blending import SequenceBlend
 from ml.universe import COLUMNS, Universe
 
 KIND = "affinity"
-_ARRAYS = {field.name for field in fields(Universe)} - {"sequence"}
+_ARRAYS = {field.name for field in fields(Universe)} - {"sequence", "cold"}
 _NAMES = {"features": list(FEATURES), "columns": list(COLUMNS)}
 
 
@@ -87,6 +88,7 @@ def write(
     parts = {
         **{name: part for name in _ARRAYS if (part := getattr(universe, name)) is not None},
         **({} if universe.sequence is None else universe.sequence.parts()),
+        **({} if universe.cold is None else universe.cold.parts()),
         **{f"kernel_{index}": kernel for index, kernel in enumerate(network.kernels)},
         **{f"bias_{index}": bias for index, bias in enumerate(network.biases)},
         "rfm_edges": rfm_edges,
@@ -104,7 +106,8 @@ def _universe(opened: Bundle) -> Universe:
     optional = {field.name for field in fields(Universe) if field.default is None}
     names = _ARRAYS - (optional - set(opened.parts))
     sequence = SequenceBlend.read(opened) if SequenceBlend.is_in(opened) else None
-    return Universe(**{name: opened.array(name) for name in names}, sequence=sequence)
+    cold = ColdItems.read(opened) if ColdItems.is_in(opened) else None
+    return Universe(**{name: opened.array(name) for name in names}, sequence=sequence, cold=cold)
 
 
 def _network(opened: Bundle) -> Network:
@@ -135,6 +138,7 @@ def _fits(model: AffinityModel) -> bool:
         and (universe.fade is None or universe.fade.shape == (1,))
         and _fit_together(universe.together, universe.together_score, n)
         and (universe.sequence is None or universe.sequence.items == n)
+        and (universe.cold is None or universe.cold.items == n)
         and _fit_together(universe.ease, universe.ease_score, n)
         and _fit_together(universe.then, universe.then_score, n)
         and (universe.category is None or universe.category.shape == (n + 1,))

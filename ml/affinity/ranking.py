@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ml.affinity.candidates import ItemEvidence, find_candidates, gather_evidence
 from ml.affinity.chances import Chance
+from ml.affinity.cold_candidates import cause_of, with_cold_scores
 from ml.affinity.dislikes import Dislikes, dislikes, without_items
 from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
@@ -173,7 +174,8 @@ def _network_scores(
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Candidates, ascending, and their probabilities by the network."""
     numbers = find_candidates(evidence, allowed, view.lifts.numbers)
-    return numbers, sigmoid(pair_logits(ranker.pair_network, pairs_of(evidence, numbers)))
+    scores = sigmoid(pair_logits(ranker.pair_network, pairs_of(evidence, numbers)))
+    return numbers, with_cold_scores(ranker.universe.cold, evidence.cold, numbers, scores)
 
 
 def fallback_scores(lift: Lifts, allowed: Mask, fallback: Fallback) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
@@ -258,6 +260,7 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
         some, cause, reason = numbers[others], because[others], reasons[others]
         if universe is not None and view.evidence is not None:
             near, cause[near], reason[near] = _closest(universe, view.evidence.history, some, nameable)
+            near, cause[near], reason[near] = _like_bought(view.evidence.history, some, nameable)
         near, cause[near], reason[near] = _lifted_by(view.lifts, some, nameable)
         because[others], reasons[others] = cause, reason
     if len(others) < len(numbers):
@@ -304,6 +307,17 @@ def _lifted_by(lift: Lifts, numbers: NDArray[np.uint32], nameable: Mask | None) 
     if nameable is not None:
         hit &= is_allowed(lift.because[place], nameable)
     return np.flatnonzero(hit), lift.because[place[hit]], lift.reasons[place[hit]]
+
+
+def _like_bought(history: History, numbers: NDArray[np.uint32], nameable: Mask | None) -> _Caused:
+    """Which items that nobody bought are like bought ones, and which of these most."""
+    cold = history.universe.cold
+    if cold is None:
+        return np.empty(0, np.intp), NONE, 0
+    asked = np.flatnonzero(is_in(numbers, cold.numbers))
+    found = [(at, cause) for at in asked.tolist() if (cause := cause_of(history, int(numbers[at]), nameable))]
+    because = np.array([cause for _, cause in found], np.uint32)
+    return np.array([at for at, _ in found], np.intp), because, REASON["SIMILAR_TO"]
 
 
 def _closest(universe: Universe, history: History, numbers: NDArray[np.uint32], nameable: Mask | None) -> _Caused:

@@ -21,6 +21,7 @@ from ml.log import Log, NothingToLearn
 from ml.provenance import data_identity
 from ml.rfm import rfm_edges
 from ml.snapshot import best_supported, snapshot, with_complements
+from ml.texts.learning import as_of_now
 from ml.universe import Universe
 
 ITEM_LIMIT = 10_000  # of a model that does not say with how many items it was trained
@@ -64,9 +65,10 @@ def refreshed(bundle: AffinityModel, log: Log, as_of: int) -> RefreshedAffinity:
     settings = bundle.training.get("settings", {})
     numbers = best_supported(past.kept, settings.get("item_limit", ITEM_LIMIT))
     clockless = is_clockless(past)
+    cold = as_of_now(bundle.universe.cold, past, numbers, as_of)
     past = past.of_items(numbers)
     universe = as_of_cut(bundle, past, snapshot(past, numbers, as_of, clockless=clockless)).universe
-    universe = with_complements(universe, past, as_of)
+    universe = with_complements(universe, past, as_of).with_cold(cold)
     id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
     tables = {
         "refreshed_from": bundle.training.get("refreshed_from", bundle.id),

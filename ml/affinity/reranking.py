@@ -46,5 +46,7 @@ def _known(view: PersonView, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
     assert view.ranker is not None
     universe = view.ranker.universe
     known = universe.rows(numbers) < len(universe.numbers)
+    if universe.cold is not None and universe.cold.chance is not None and view.evidence is not None:
+        known |= np.isin(numbers, view.evidence.cold.numbers)
     known |= np.isin(numbers, view.state.bought["item"]) | np.isin(numbers, view.lifts.numbers)
     return np.sort(numbers[known])

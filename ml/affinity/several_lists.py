@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.candidates import find_candidates
+from ml.affinity.cold_candidates import with_cold_scores
 from ml.affinity.lifts import NONE, Kin, lifts
 from ml.affinity.network import sigmoid
 from ml.affinity.pair_features import pairs_of
@@ -58,7 +59,8 @@ def score_pairs(view: PersonView, numbers: NDArray[np.uint32]) -> NDArray[np.flo
     ranker, evidence = view.ranker, view.evidence
     assert ranker is not None
     assert evidence is not None
-    return sigmoid(pair_logits(ranker.pair_network, pairs_of(evidence, numbers)))
+    scores = sigmoid(pair_logits(ranker.pair_network, pairs_of(evidence, numbers)))
+    return with_cold_scores(ranker.universe.cold, evidence.cold, numbers, scores)
 
 
 def narrow(scored: Scored, allowed: Mask) -> Scored:

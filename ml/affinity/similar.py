@@ -1,4 +1,4 @@
-"""Items similar to one item: its nearest neighbours over people."""
+"""Items similar to one item: its nearest neighbours over people; of one never sold those alike by words."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,7 @@ from ml.universe import Universe
 def similar(universe: Universe, number: int, allowed: Mask, fallback: Fallback, first: int) -> Ranked:
     """The items nearest to one, then those of the fallback."""
     allowed = without(allowed, np.array([number], np.uint32))
-    row = int(universe.rows(np.array([number]))[0])
-    real = universe.near_score[row] > 0
-    nearest, scores = universe.numbers[universe.near[row][real]], universe.near_score[row][real]
+    nearest, scores = _nearest(universe, number)
     kept = is_allowed(nearest, allowed)
     nearest, scores = nearest[kept], scores[kept]
     best = best_first(scores, nearest)[:first]
@@ -26,3 +24,21 @@ def similar(universe: Universe, number: int, allowed: Mask, fallback: Fallback, 
         return found
 
     return Ranked(numbers, scores, explain)
+
+
+def _nearest(universe: Universe, number: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """The neighbours of an item, and how near they are."""
+    cold = universe.cold
+    if cold is not None and (at := cold.row(number)) is not None:
+        real = cold.like_score[at] > 0
+        return universe.numbers[cold.like[at][real]], cold.like_score[at][real]
+    row = int(universe.rows(np.array([number]))[0])
+    real = universe.near_score[row] > 0
+    return universe.numbers[universe.near[row][real]], universe.near_score[row][real]
+
+
+def has_similar(universe: Universe, number: int) -> bool:
+    """Whether a model knows what is like an item: anybody bought it, or its words are like those of such items."""
+    if universe.cold is not None and (at := universe.cold.row(number)) is not None:
+        return bool((universe.cold.like_score[at] > 0).any())
+    return bool(universe.rows(np.array([number]))[0] < len(universe.numbers))

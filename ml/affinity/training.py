@@ -15,6 +15,7 @@ from ml.affinity import export, model
 from ml.affinity.baseline_networks import baseline_network, baseline_universe
 from ml.affinity.chance_fitting import Visited, check_chance, fit_chance
 from ml.affinity.chances import Chance
+from ml.affinity.cold_candidates import fit_cold_chance
 from ml.affinity.config import DEFAULT, TrainingConfig
 from ml.affinity.contests import MakeMethods, contests
 from ml.affinity.looking_back import CutLog, look_back, training_spans, with_validation
@@ -28,6 +29,7 @@ from ml.affinity.variants import RANKER, best_with_sequence, choose_epochs, fitt
 from ml.baselines.item_tables import LastState
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.clockless import is_clockless
+from ml.cold_items import ColdItems
 from ml.evaluation import Contest, Evaluation, Method, evaluate
 from ml.keras_versions import keras_versions
 from ml.log import Log, NothingToLearn
@@ -36,6 +38,7 @@ from ml.rfm import rfm_edges
 from ml.sequence.lessons import may_help
 from ml.snapshot import best_supported, snapshot, with_complements
 from ml.splits import holdout_cut, windows_after
+from ml.texts.learning import learned_projection, never_sold
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -157,6 +160,7 @@ def train(
     )
     id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
     chance = _fitted_chance(validated, cut_log)
+    universe = universe.with_cold(_never_sold(whole, cut_log, report))
     learned = universe.sequence.parts().values() if universe.sequence else ()
     training["weights_sha256"] = weights_identity((*network.kernels, *network.biases, *learned))
     return TrainedAffinity(
@@ -206,6 +210,26 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, whole: Log, c
     evaluation = replace(served, methods=served.methods | refused.evaluation.methods, baseline=name)
     plain: dict[str, Any] = {"parity": 0.0, "checked_chance": None, "chance": None}
     return replace(refused, universe=universe, network=network, evaluation=evaluation, **plain)
+
+
+def _never_sold(whole: Log, cut_log: CutLog, report: ReportProgress) -> ColdItems | None:
+    """The items of the catalogue that nobody bought before the cut; their chance is that of the latest validation window.
+
+    The projection of their words is learned from what is before that window. `whole` has the lines of all items.
+    """
+    config, window, numbers = cut_log.config, cut_log.spans.validation[0], cut_log.numbers
+    report("reading the texts of items", 0, 1)
+    projection = learned_projection(whole, numbers, window.start, config.seed)
+    if projection is None or cut_log.clockless:
+        return None
+    found = never_sold(projection, whole, numbers, cut_log.cut)
+    then = never_sold(projection, whole, numbers, window.start)
+    if found is not None and then is not None:
+        known = whole.between(None, cut_log.cut)
+        fitted = fit_cold_chance(known, cut_log.validation[0], then, window, people=config.validated, seed=config.seed)
+        found = found if fitted is None else found.with_chance(*fitted)
+    report("reading the texts of items", 1, 1)
+    return found
 
 
 def _fitted_chance(network: Network, cut_log: CutLog) -> Chance | None:

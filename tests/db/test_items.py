@@ -12,11 +12,13 @@ from core.uploads import ItemPatch, Offer
 from db import items
 from db.items import (
     APPLIED_AT_ONCE,
+    LONGEST_DESCRIPTION,
     Item,
     catalogue_version,
     items_changed_since,
     remove_items,
     stream_items,
+    stream_texts,
     upsert_items,
 )
 from db.postgres import Pool
@@ -142,6 +144,18 @@ async def test_all_live_items_stream_in_pages(pool: Pool) -> None:
     streamed = [item for page in pages for item in page]
     assert {item.id for item in streamed} == set(ids) - {"item 3"}
     assert [item.number for item in streamed] == sorted(item.number for item in streamed)
+
+
+async def test_the_texts_of_live_items_stream_in_pages_and_are_cut_off(pool: Pool) -> None:
+    await upsert_items(pool, [patch(f"item {index}") for index in range(5_001)])
+    await upsert_items(pool, [patch("item 7", title="Tea", description="x" * 50_000, attributes={"colour": "green"})])
+    await remove_items(pool, ["item 3"])
+    pages = [page async for page in stream_texts(pool)]
+    assert [len(page) for page in pages] == [5_000]
+    (text,) = [text for page in pages for text in page if text.title == "Tea"]
+    assert text.description == "x" * LONGEST_DESCRIPTION
+    assert text.attributes == {"colour": "green"}
+    assert text.number == (await items_by_id(pool, ["item 7"]))["item 7"].number
 
 
 async def test_a_reader_never_misses_a_change_committed_late(pool: Pool) -> None:

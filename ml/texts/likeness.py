@@ -1,0 +1,74 @@
+"""Which items that nobody bought are like which bought ones, by the vectors of their texts."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.cold_items import ColdItems
+from ml.nearest import BLOCK
+from ml.texts.projection import Projection
+from ml.words import ItemWords
+
+MOST_COLD = 20_000  # items that nobody bought, the newest by catalogue number
+KIN, LIKE = 16, 16  # lengths of the lists
+SHARPNESS = 4  # power of the cosine: one item that is very like counts more than many that are a little
+LEAST = 0.2  # cosine
+
+Floats = NDArray[np.float32]
+
+
+def cold_items(
+    projection: Projection, words: ItemWords, numbers: NDArray[np.uint32], sold: NDArray[np.uint32]
+) -> ColdItems | None:
+    """The items with words that are not among `sold`, against the items `numbers` of a universe (both ascending).
+
+    None where there is no such item.
+    """
+    has_words = np.diff(words.starts) > 0
+    cold = words.numbers[has_words & ~np.isin(words.numbers, sold)][-MOST_COLD:]
+    if not len(cold):
+        return None
+    vectors = projection.vectors(words)
+    theirs = vectors[np.searchsorted(words.numbers, cold)]
+    known = np.flatnonzero(np.isin(numbers, np.setdiff1d(words.numbers, cold)))
+    ours = np.zeros((len(numbers), vectors.shape[1]), np.float32)
+    ours[known] = vectors[np.searchsorted(words.numbers, numbers[known])]
+    kin, kin_score = _most_like(ours, theirs, KIN)
+    like, like_score = _most_like(theirs, ours, LIKE)
+    return ColdItems(
+        cold,
+        np.concatenate([kin, np.full((1, kin.shape[1]), len(cold), np.int32)]),
+        np.concatenate([kin_score**SHARPNESS, np.zeros((1, kin.shape[1]), np.float32)]),
+        like,
+        like_score,
+        projection.rarity,
+        projection.alike,
+        projection.sold,
+    )
+
+
+def _most_like(ones: Floats, others: Floats, most: int) -> tuple[NDArray[np.int32], Floats]:
+    """(ones, most) each: rows of the others with the largest cosines, best first, and these; padded with len(others).
+
+    Of equal cosines the first rows are kept, so that a text that many items share names the same ones on any machine.
+    """
+    most = min(most, len(others))
+    rows, cosines = np.full((len(ones), most), len(others), np.int32), np.zeros((len(ones), most), np.float32)
+    for start in range(0, len(ones), BLOCK):
+        block = np.round(ones[start : start + BLOCK] @ others.T, 5)  # equal texts are equally like
+        for row, found in enumerate(block, start):
+            best = _largest(found, most)
+            kept = best[found[best] >= LEAST]
+            rows[row, : len(kept)], cosines[row, : len(kept)] = kept, found[kept]
+    return rows, cosines
+
+
+def _largest(values: Floats, most: int) -> NDArray[np.intp]:
+    """Positions of the largest values, best first; of equals the first."""
+    if most < len(values):
+        least = np.partition(values, len(values) - most)[len(values) - most]
+        above = np.flatnonzero(values > least)
+        equal = np.flatnonzero(values == least)[: most - len(above)]
+        found = np.concatenate([above, equal])
+    else:
+        found = np.arange(len(values))
+    return found[np.lexsort((found, -values[found]))]
