@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from ml.sequence.histories import Histories
 
-FLOP = 32e12  # of a whole fitting: 6 to 9 minutes on two cores
+FLOP = 52e12  # of a whole fitting: 12 to 20 minutes on two cores
 COMPILED = 1e12  # operations from which on compiling the net first, about 10 s, is worth it
 FEWEST_STEPS = 2_000  # of a whole fitting; smaller batches give more
 SHORT = 20.0  # lines of a person, on average, below which histories are short
