@@ -59,7 +59,7 @@ def lambda_loss(bought: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(lost, (1, 2)) / ideal
 
 
-class Scaled(keras.layers.Layer):
+class Scaled(keras.layers.Layer):  # type: ignore[misc]
     """Features less their mean, over their deviation. Both are weights, so a compiled model can take other ones."""
 
     def build(self, shape: tuple[int | None, ...]) -> None:
@@ -72,7 +72,7 @@ class Scaled(keras.layers.Layer):
         return (features - self.mean) / keras.ops.sqrt(self.variance)
 
 
-class Falling(keras.optimizers.schedules.LearningRateSchedule):
+class Falling(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """A rate that falls to 0 by half a cosine in `steps`; both are variables of a compiled model."""
 
     def __init__(self) -> None:
