@@ -76,7 +76,8 @@ def _cpu(found: Shop, gateway: GatewayConnection, pid: int, one_list: GatewayCon
         "cold": lambda: _server_cpu(one_list, "/cold", hit),
         "miss": lambda: _gateway_cpu(gateway, pid, lambda: _miss(next(few))),
         "hit": lambda: _gateway_cpu(gateway, pid, lambda: _body(QUERY, next(few))),
-        "ranker": lambda: _ranker_cpu(one_list, lambda: next(few)),
+        "ranker": lambda: _ranker_cpu(one_list, lambda: next(few), "&kept=1"),
+        "first ranker": lambda: _ranker_cpu(one_list, lambda: next(few)),
     }
     rounds = [{name: measure() for name, measure in ways.items()} for _ in range(ROUNDS)]
     plain = "CPU of a plain Starlette route that encodes the same 20 objects"
@@ -90,6 +91,9 @@ def _cpu(found: Shop, gateway: GatewayConnection, pid: int, one_list: GatewayCon
         "route_cpu_us": _middle([one["plain"] * 1e6 for one in rounds], "us", plain),
         "ratio_to_route": ratio("miss", "plain", "limit 11"),
         "ranker_us": _middle([one["ranker"] * 1e6 for one in rounds], "us", "the model alone, in the route's server"),
+        "first_ranker_us": _middle(
+            [one["first ranker"] * 1e6 for one in rounds], "us", "the same for the first list after a purchase"
+        ),
         "ratio_to_route_without_ranker": _middle(
             [(one["miss"] - one["ranker"]) / one["plain"] for one in rounds],
             "x",
@@ -155,10 +159,10 @@ def _server_cpu(connection: GatewayConnection, path: str, body: str) -> float:
     return (float(connection.get("/cpu")[1]) - before) / CALLS
 
 
-def _ranker_cpu(connection: GatewayConnection, next_user: Callable[[], str]) -> float:
+def _ranker_cpu(connection: GatewayConnection, next_user: Callable[[], str], more: str = "") -> float:
     """The CPU seconds that ranking takes per list, with nothing around it."""
     connection.close()
-    return sum(float(connection.get(f"/ranker?user={quote(next_user())}")[1]) for _ in range(CALLS)) / CALLS
+    return sum(float(connection.get(f"/ranker?user={quote(next_user())}{more}")[1]) for _ in range(CALLS)) / CALLS
 
 
 def _gateway_cpu(connection: GatewayConnection, pid: int, next_body: Callable[[], str]) -> float:

@@ -43,7 +43,7 @@ from engine.scopes import SCOPES
 from engine.signing import Signer
 from engine.viewer import Viewer
 from ml.affinity.lifts import NONE
-from ml.affinity.ranking import rank
+from ml.affinity.ranking import score, select, view_person
 from ml.ranked import REASONS
 
 TEXTS = ReasonTexts.own()
@@ -63,7 +63,8 @@ def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int
 
     /graphql answers with kept item texts, past the router as in the gateway; /cold with none, /plain without GraphQL;
     /cpu says the CPU seconds so far, /ranker those that the model takes to rank the items of a `user`, with reasons and
-    probabilities. The list is one that nobody asked for before: its own text is not kept.
+    probabilities; with `kept` for somebody whose evidence is kept, as a gateway has it for every list but the first
+    after a purchase. The list is one that nobody asked for before: its own text is not kept.
     """
     endpoint = GraphQLEndpoint(SCHEMA, graphiql=False, timeout=5)
     listed: list[RecommendedList] = []
@@ -94,8 +95,13 @@ def serve(postgres_url: str, redis_url: str, bundles: Path, user: str, port: int
         bundle, person = gateway.models.current, Person("user", request.query_params["user"])
         state = (await gateway.people.state(person)).state
         allowed, fallback = gateway.catalogue.sellable(None, None), gateway.models.fallback(bundle)
-        as_of, began = int(clock.now().timestamp()), time.process_time()
-        best = rank(bundle, state, as_of=as_of, allowed=allowed, context=NONE, fallback=fallback, first=21)
+        as_of, kept = int(clock.now().timestamp()), None
+        if "kept" in request.query_params:
+            kept = view_person(bundle, state, as_of=as_of - 1, context=NONE, kept=gateway.models.evidence.find(person))
+            gateway.models.evidence.keep(person, kept)
+        began, evidence = time.process_time(), gateway.models.evidence.find(person) if kept else None
+        view = view_person(bundle, state, as_of=as_of, context=NONE, kept=evidence)
+        best = select(score(view, allowed, fallback), 21)
         assert len(best.reasons) == len(best.probabilities) == 21
         return Response(str(time.process_time() - began))
 

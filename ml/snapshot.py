@@ -136,7 +136,8 @@ def _in_next_order(log: Log, rows: NDArray[np.int32], items: int) -> NDArray[np.
     again = np.append(pairs[1:] == pairs[:-1] + 1, False) & follows
     known, found = (np.bincount(row[some], minlength=items) for some in (follows, again))
     general = found.sum() / max(known.sum(), 1)
-    return (found + PRIOR * general) / (known + PRIOR)
+    shares: NDArray[np.float64] = (found + PRIOR * general) / (known + PRIOR)
+    return shares
 
 
 def _categories(log: Log, numbers: NDArray[np.uint32]) -> NDArray[np.int32] | None:

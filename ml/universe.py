@@ -83,18 +83,10 @@ class Universe:
         return self.numbers[self.popular]
 
     @cached_property
-    def places(self) -> NDArray[np.int32]:
-        """(n,) the place of each row in `popular`."""
-        places = np.empty(len(self.popular), np.int32)
-        places[self.popular] = np.arange(len(self.popular), dtype=np.int32)
-        return places
-
-    def places_of(self, numbers: NDArray[Any]) -> NDArray[np.int32]:
-        """The place of each catalogue number in `popular`; n for a number outside the universe."""
-        rows = self.rows(numbers)
-        places = np.full(len(rows), len(self.numbers), np.int32)
-        known = np.flatnonzero(rows < len(self.numbers))
-        places[known] = self.places[rows[known]]
+    def places(self) -> NDArray[np.uint64]:
+        """(n + 1,) the place of each row in `popular`; n for the last one."""
+        places = np.full(len(self.popular) + 1, len(self.popular), np.uint64)
+        places[self.popular] = np.arange(len(self.popular), dtype=np.uint64)
         return places
 
     def rows(self, numbers: NDArray[Any]) -> NDArray[np.int32]:

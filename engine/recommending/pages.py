@@ -160,10 +160,9 @@ def _one_per_group(catalogue: Catalogue, numbers: NDArray[np.uint32], shown: NDA
         repeated = np.isin(numbers, shown) | ((codes > 0) & np.isin(codes, shown_codes))
         order = np.argsort(repeated, kind="stable")
         codes = codes[order]
-    kept = codes == 0
-    kept[np.unique(codes, return_index=True)[1]] = True
-    positions: NDArray[np.intp] = order[kept]
-    return positions
+    first = dict[int, int]()  # place of the first item of each group
+    kept = [place for place, code in enumerate(codes.tolist()) if not code or first.setdefault(code, place) == place]
+    return order[kept]
 
 
 def _short_hash(name: str) -> str:

@@ -59,7 +59,7 @@ def lambda_loss(bought: KerasTensor, logits: KerasTensor) -> KerasTensor:
     return ops.sum(lost, (1, 2)) / ideal
 
 
-class Scaled(keras.layers.Layer):
+class Scaled(keras.layers.Layer):  # type: ignore[misc]
     """Features less their mean, over their deviation. Both are weights, so a compiled model can take other ones."""
 
     def build(self, shape: tuple[int | None, ...]) -> None:
@@ -72,7 +72,7 @@ class Scaled(keras.layers.Layer):
         return (features - self.mean) / ops.sqrt(self.variance)
 
 
-class Falling(keras.optimizers.schedules.LearningRateSchedule):
+class Falling(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """A rate that falls to 0 by half a cosine in `steps`; both are variables of a compiled model."""
 
     def __init__(self) -> None:
@@ -83,6 +83,27 @@ class Falling(keras.optimizers.schedules.LearningRateSchedule):
         """The rate of a step."""
         done = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0)
         return 0.5 * self.rate * (1 + ops.cos(np.pi * done))
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """The lists in another order each epoch. Features become 32-bit a batch at a time: Keras would copy all of them."""
+
+    def __init__(self, lists: TrainingLists, batch: int, seed: int) -> None:
+        super().__init__()
+        self.lists, self.batch, self.seed = lists, batch, seed
+        self.shuffle(0)
+
+    def shuffle(self, epoch: int) -> None:
+        """The order of an epoch; drawn by its number, since Keras begins the first one twice when a model is new."""
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.lists))
+
+    def __len__(self) -> int:
+        return max(1, -(-len(self.lists) // self.batch))
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(batch, length, FEATURES) and (batch, length)."""
+        part = self.order[index * self.batch : (index + 1) * self.batch]
+        return self.lists.features[part].astype(np.float32), self.lists.labels[part]
 
 
 def build_ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]) -> keras.Model:
@@ -156,23 +177,18 @@ def fit(
         for variable in model.optimizer.variables:
             variable.assign(ops.zeros_like(variable))
         falling.rate.assign(learning_rate)
-        falling.steps.assign(max(1, -(-len(lists) // batch) * epochs))
+        batches = Batches(lists, batch, seed)
+        falling.steps.assign(len(batches) * epochs)
 
         def end_epoch(epoch: int, logs: object) -> None:
             if epoch + 1 in kept:
                 kept[epoch + 1] = model.get_weights()
             epoch_done(epoch + 1)
 
-        progress = keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
-        keras.utils.set_random_seed(seed)
-        model.fit(
-            lists.features,
-            lists.labels,
-            batch_size=batch,
-            epochs=last or epochs,
-            verbose=0,
-            callbacks=[progress],
+        progress = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch), on_epoch_end=end_epoch
         )
+        model.fit(batches, epochs=last or epochs, verbose=0, callbacks=[progress])
         own.set_weights(model.get_weights())
     return Fitted(own, kept)
 

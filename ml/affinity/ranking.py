@@ -22,7 +22,7 @@ from ml.affinity.pair_scores import PairNetwork, pair_logits
 from ml.affinity.sources import History
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
-from ml.masks import Mask, distinct, is_allowed, without
+from ml.masks import Mask, is_allowed, without
 from ml.ranked import LONGEST_EVERY, REASON, Explained, Ranked
 from ml.rests import resting
 from ml.returns import is_in
@@ -32,6 +32,8 @@ from ml.universe import DAY, Universe
 
 DUE = 0.9  # an item is due when this share of the usual time between two purchases has passed
 TURN = 0.05  # items with a greater lift take turns with the others: no purchase lifts so much
+_TWO = np.float32(2).view(np.uint32)
+_OUTSIDE = np.uint64(2**32)  # above every place and hash
 HEAD = 100  # items of the fallback that take turns with lifted ones when there is no model
 
 
@@ -214,17 +216,23 @@ def _lifted(
 def _best_first(
     universe: Universe | None, numbers: NDArray[np.uint32], scores: NDArray[np.float32]
 ) -> NDArray[np.intp]:
-    """Positions by falling score; of equal scores the most popular item first, then by a hash."""
-    order = np.argsort(-scores)  # not stable: that of equal scores is set below
-    falling = scores[order]
-    same = np.flatnonzero(falling[1:] == falling[:-1])
-    if not len(same):
-        return order
-    equals = distinct(np.concatenate([same, same + 1]))  # where equal scores are; they change places there alone
-    tied = numbers[order[equals]]
-    places = universe.places_of(tied) if universe else np.zeros(len(tied), np.int32)
-    order[equals] = order[equals][np.lexsort((mixed(tied), places, -falling[equals]))]
+    """Positions by falling score from 2 to 0; of equal scores the most popular item first, then by a hash.
+
+    Equal scores are usual: of what a person bought once in one order, and the universe does not have.
+    """
+    ties = mixed(numbers) + _OUTSIDE if universe is None else _places(universe, numbers)
+    bits = np.ascontiguousarray(scores, np.float32).view(np.uint32)  # of floats that are not negative they rise, too
+    order: NDArray[np.intp] = np.argsort(((_TWO - bits).astype(np.uint64) << np.uint64(33)) | ties)
     return order
+
+
+def _places(universe: Universe, numbers: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """The place of each item by popularity; behind all others, by a hash, those outside the universe."""
+    rows = universe.rows(numbers)
+    places = universe.places.take(rows)
+    outside = np.flatnonzero(rows == len(universe.numbers))
+    places[outside] = mixed(numbers[outside]) + _OUTSIDE
+    return places
 
 
 def _in_turn(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -253,8 +261,9 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
     """
     reasons, because, every = fallback.explain(numbers)
     universe, bought = view.ranker.universe if view.ranker else None, view.state.bought
-    place = np.minimum(np.searchsorted(bought["item"], numbers), max(len(bought) - 1, 0))
-    own = bought["item"].take(place) == numbers if len(bought) else np.zeros(len(numbers), np.bool_)
+    items = np.ascontiguousarray(bought["item"])
+    place = np.minimum(items.searchsorted(numbers), max(len(items) - 1, 0))
+    own = items.take(place) == numbers if len(items) else np.zeros(len(numbers), np.bool_)
     others = np.flatnonzero(~own)
     if len(others):
         some, cause, reason = numbers[others], because[others], reasons[others]

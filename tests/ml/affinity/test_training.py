@@ -343,7 +343,7 @@ def test_a_feature_that_was_constant_in_training_does_not_drown_the_others() -> 
     features = random.normal(0, 1, (8, 12, WIDTH)).astype(np.float32)
     features[..., 3] = 5.9
     labels = np.tile(np.arange(12) < 2, (8, 1)).astype(np.float32)
-    lists = TrainingLists(features, labels)
+    lists = TrainingLists(features.astype(np.float16), labels)
     fitted = fit(lists, hidden=(8,), epochs=1, batch=4, learning_rate=1e-3, seed=1, epoch_done=lambda _: None)
     network, other = exported(fitted.model), features[0].copy()
     other[:, 3] = 100
