@@ -104,7 +104,9 @@ def _by_category(log: Log, numbers: NDArray[np.uint32], cut: int) -> Mapping[str
 
     def own(state: State, visit: int) -> NDArray[np.float64]:
         codes = category[np.searchsorted(log.numbers, state.bought["item"])]
-        shares: NDArray[np.float64] = np.bincount(codes, decayed(state.bought, visit), minlength=categories)
+        shares: NDArray[np.float64] = np.bincount(codes, decayed(state.bought, visit), minlength=categories).astype(
+            np.float64
+        )
         return shares[here]
 
     return {"popular category": lambda state, visit: popular[here], "own category": own}

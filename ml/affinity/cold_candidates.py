@@ -38,7 +38,9 @@ def cold_evidence(known: History) -> ColdEvidence:
     if cold is None or not len(known.rows):
         return NOTHING
     scores = cold.kin_score.take(known.rows, axis=0) * known.purchases[:, None]
-    total = np.bincount(cold.kin.take(known.rows, axis=0).ravel(), scores.ravel(), minlength=len(cold.numbers) + 1)
+    total: NDArray[np.float64] = np.bincount(
+        cold.kin.take(known.rows, axis=0).ravel(), scores.ravel(), minlength=len(cold.numbers) + 1
+    ).astype(np.float64, copy=False)
     total[-1] = 0
     bought = known.state.bought["item"]
     total[cold.numbers.searchsorted(bought[is_allowed(bought, cold.mask)])] = 0

@@ -213,7 +213,7 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, whole: Log, c
 
 
 def _never_sold(whole: Log, cut_log: CutLog, report: ReportProgress) -> ColdItems | None:
-    """The items of the catalogue that nobody bought before the cut, with the chance of the latest validation window.
+    """The items of the catalogue that nobody bought before the cut, with the chance of the last validation window.
 
     The projection of their words is learned from what is before that window. `whole` has the lines of all items.
     """

@@ -29,6 +29,7 @@ from ml.ranked import Ranked
 from ml.rests import resting
 from ml.state import State
 from ml.trainers import trainer_for
+from ml.words import ItemText, ItemWords
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
@@ -98,6 +99,20 @@ def test_a_trained_bundle_serves(make_log: MakeLog, trained: Callable[[Log], Tra
     assert ((known > 0) & (known < 1)).all()
     assert opened.chance is not None
     assert opened.chance.horizon <= 14 * DAY
+
+
+def test_items_never_sold_are_beside_the_others_with_the_chance_of_those_first_sold_lately(make_log: MakeLog) -> None:
+    log = make_log()
+    cut = int(log.occurred.max()) - 28 * DAY
+    log = log.where((log.item > 20) | (log.occurred >= cut - 14 * DAY))
+    texts = {number: ItemText(f"{number % 4} of this and that") for number in range(1, 91)}
+    found = brief(replace(log, words=ItemWords.of(texts)), cut, epochs=1).universe.cold
+    assert found is not None
+    sold = np.unique(log.between(None, cut).item)
+    np.testing.assert_array_equal(found.numbers, np.setdiff1d(np.arange(1, 91), sold))
+    assert {*range(81, 91)} <= set(found.numbers.tolist())
+    assert found.chance is not None
+    assert found.chance[0] > 0
 
 
 def test_a_bundle_says_which_data_code_seed_and_settings_made_it(

@@ -17,7 +17,7 @@ from ml.affinity.sources import history
 from ml.cold_items import ColdItems
 from ml.fallback import Fallback
 from ml.log import Log
-from ml.ranked import REASON
+from ml.ranked import REASON, Ranked
 from ml.splits import Window
 from ml.state import State, Table, fold
 from ml.texts.learning import as_of_now, learned_projection, never_sold
@@ -83,19 +83,24 @@ def test_an_item_never_sold_is_listed_at_its_chance_with_the_purchase_it_is_like
     cold: ColdItems, universe: Universe, tea_drinker: State, now: int, tmp_path: Path,
     write_bundle: Callable[[Path, Universe], Path],
 ) -> None:  # fmt: skip
-    ask = {"as_of": now, "allowed": everything(), "context": np.empty(0, np.uint32), "first": 40}
-    fallback = Fallback.popular(universe.popular_numbers)
+    fallback, none = Fallback.popular(universe.popular_numbers), np.empty(0, np.uint32)
+
+    def ask(model: AffinityModel) -> Ranked:
+        return rank(
+            model, tea_drinker, as_of=now, allowed=everything(), context=none, fallback=fallback, first=40
+        )  # fmt: skip
+
     likely = AffinityModel.open(write_bundle(tmp_path / "a", universe.with_cold(cold.with_chance(1.0, 9.0))))
-    listed = rank(likely, tea_drinker, fallback=fallback, **ask)
+    listed = ask(likely)
     assert listed.numbers[0] == 101
     assert listed.reasons[0] == REASON["SIMILAR_TO"]
     assert kind_of(int(listed.because[0])) == "green tea"
     assert listed.because[0] in tea_drinker.bought["item"]
     unlikely = AffinityModel.open(write_bundle(tmp_path / "b", universe.with_cold(cold.with_chance(1.0, -9.0))))
     without = AffinityModel.open(write_bundle(tmp_path / "c", universe.with_cold(cold)))
-    ten = rank(unlikely, tea_drinker, fallback=fallback, **ask).numbers[:10]
-    np.testing.assert_array_equal(ten, rank(without, tea_drinker, fallback=fallback, **ask).numbers[:10])
-    again = rerank(view_person(likely, tea_drinker, as_of=now, context=ask["context"]),
+    ten = ask(unlikely).numbers[:10]
+    np.testing.assert_array_equal(ten, ask(without).numbers[:10])
+    again = rerank(view_person(likely, tea_drinker, as_of=now, context=none),
                    np.array([7, 101], np.uint32), everything(), fallback)  # fmt: skip
     assert again.numbers[again.order][0] == 101
 
