@@ -22,7 +22,8 @@ _COUNTS = """
         FROM line WHERE known AND person IS NOT NULL GROUP BY person, ordered
     ), who AS (
         SELECT count(*) AS orders, min(at) < $2 AND max(at) >= $2 AS came_back, max(items) AS items,
-            sum(items) AS lines, coalesce(bool_or(at < $3 AND at >= $3 - interval '365 days'), false) AS known, max(at) >= $3 AS later
+            sum(items) AS lines,
+            coalesce(bool_or(at < $3 AND at >= $3 - interval '365 days'), false) AS known, max(at) >= $3 AS later
         FROM placed GROUP BY person
     ), pair AS (
         SELECT DISTINCT person, item_id FROM line WHERE known AND person IS NOT NULL
