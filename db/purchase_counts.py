@@ -22,10 +22,11 @@ _COUNTS = """
         FROM line WHERE known AND person IS NOT NULL GROUP BY person, ordered
     ), who AS (
         SELECT count(*) AS orders, min(at) < $2 AND max(at) >= $2 AS came_back, max(items) AS items,
+            sum(items) AS lines,
             coalesce(bool_or(at < $3 AND at >= $3 - interval '365 days'), false) AS known, max(at) >= $3 AS later
         FROM placed GROUP BY person
     ), pair AS (
-        SELECT count(DISTINCT ordered) AS times FROM line WHERE known AND person IS NOT NULL GROUP BY person, item_id
+        SELECT DISTINCT person, item_id FROM line WHERE known AND person IS NOT NULL
     )
     SELECT (SELECT count(*) FROM line) AS lines,
         (SELECT count(*) FROM line WHERE known) AS known_lines,
@@ -36,7 +37,7 @@ _COUNTS = """
         count(*) FILTER (WHERE items > 1) AS basket_people,
         count(*) FILTER (WHERE known) AS asked_people,
         count(*) FILTER (WHERE known AND later) AS asked_came,
-        (SELECT coalesce(sum(times), 0)::bigint FROM pair) AS distinct_lines,
+        coalesce(sum(who.lines), 0)::bigint AS distinct_lines,
         (SELECT count(*) FROM pair) AS first_lines
     FROM who
 """
