@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 from strawberry.schema.config import StrawberryConfig
 
 from api.graphql.request.answering import DEAR_AT_ONCE
-from api.graphql.request.limits import MANY_LISTS
 from api.graphql.request.endpoint import GraphQLEndpoint
+from api.graphql.request.limits import MANY_LISTS
 from api.graphql.types.scalars import SCALARS
 from engine.viewer import Viewer
 from tests.storeless import Storeless
