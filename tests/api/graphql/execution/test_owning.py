@@ -44,7 +44,7 @@ async def test_what_it_was_given_is_closed(end: str) -> None:
 
 async def test_it_is_awaited_as_a_coroutine_is() -> None:
     assert await Owning(given(value())) == 1
-    assert await asyncio.gather(Owning(given(value())), Owning(value())) == [1, 1]
+    assert [*await asyncio.gather(Owning(given(value())), Owning(value()))] == [1, 1]
 
 
 async def test_one_that_has_begun_ends_by_itself() -> None:

@@ -415,8 +415,8 @@ async def test_a_list_that_is_asked_for_again_says_what_is_true_now(ask: Ask, sh
     assert [one["edges"] for one in again] == [first["edges"]] * 4
     assert len({one["impressionId"] for one in [first, *again]}) == 5
     assert (await asked(id="ben"))["edges"] != first["edges"]
-    title = {"id": first["edges"][0]["node"]["id"], "updated_at": clock.now(), "title": "Another title"}
-    await upsert_items(shop.pool, [title])
+    changed = first["edges"][0]["node"]["id"]
+    await upsert_items(shop.pool, [{"id": changed, "updated_at": clock.now(), "title": "Another title"}])
     await shop.catalogue.refresh()
     assert [(await asked())["edges"][0]["node"]["title"] for _ in range(3)] == ["Another title"] * 3
     shop.forget([ANNA])
