@@ -41,6 +41,9 @@ MISS = f"""query Miss($id: ID!, $exclude: [ID!]) {{
   user(id: $id) {{ recommendations(first: 20, exclude: $exclude) {_SELECTED} }}
 }}"""
 """The same for a list that nobody asked for before: it leaves out an item that is not there."""
+SIMILAR = f"query Similar($id: ID!) {{ item(id: $id) {{ similar(first: 20) {_SELECTED} }} }}"
+TOGETHER = f"query Together($id: ID!) {{ item(id: $id) {{ boughtTogether(first: 20) {_SELECTED} }} }}"
+TRENDING = f"{{ trending(first: 20) {_SELECTED} }}"
 
 _numbers = count()
 
@@ -70,12 +73,16 @@ def _latency(found: Shop, gateway: GatewayConnection, seed: int) -> dict[str, Fi
 def _cpu(found: Shop, gateway: GatewayConnection, pid: int, one_list: GatewayConnection) -> dict[str, Figure]:
     """CPU per request, by turns: new and repeated lists in the gateway, one list with and without GraphQL."""
     hit, few = _body(QUERY, found.users[0]), cycle(found.users[:FEW_USERS])
+    items = cycle(_shown_items(found, gateway))
     ways: dict[str, Callable[[], float]] = {
         "plain": lambda: _server_cpu(one_list, "/plain", hit),
         "warm": lambda: _server_cpu(one_list, "/graphql", hit),
         "cold": lambda: _server_cpu(one_list, "/cold", hit),
         "miss": lambda: _gateway_cpu(gateway, pid, lambda: _miss(next(few))),
         "hit": lambda: _gateway_cpu(gateway, pid, lambda: _body(QUERY, next(few))),
+        "similar": lambda: _gateway_cpu(gateway, pid, lambda: _body(SIMILAR, next(items))),
+        "together": lambda: _gateway_cpu(gateway, pid, lambda: _body(TOGETHER, next(items))),
+        "trending": lambda: _gateway_cpu(gateway, pid, lambda: json.dumps({"query": TRENDING})),
         "ranker": lambda: _ranker_cpu(one_list, lambda: next(few), "&kept=1"),
         "first ranker": lambda: _ranker_cpu(one_list, lambda: next(few)),
     }
@@ -88,6 +95,16 @@ def _cpu(found: Shop, gateway: GatewayConnection, pid: int, one_list: GatewayCon
     return {
         "cpu_us": _middle([one["miss"] * 1e6 for one in rounds], "us", "the gateway's CPU for a new list; goal 1200"),
         "hit_cpu_us": _middle([one["hit"] * 1e6 for one in rounds], "us", "for a list asked for before; goal 500"),
+        **{
+            f"{name}_cpu_us": _middle(
+                [one[name] * 1e6 for one in rounds], "us", f"the gateway's CPU for {what}; goal 1000"
+            )
+            for name, what in (
+                ("similar", "the list of one item after the other"),
+                ("together", "boughtTogether of one item after the other"),
+                ("trending", "the list that is the same for all"),
+            )
+        },
         "route_cpu_us": _middle([one["plain"] * 1e6 for one in rounds], "us", plain),
         "ratio_to_route": ratio("miss", "plain", "limit 11"),
         "ranker_us": _middle([one["ranker"] * 1e6 for one in rounds], "us", "the model alone, in the route's server"),
@@ -103,6 +120,12 @@ def _cpu(found: Shop, gateway: GatewayConnection, pid: int, one_list: GatewayCon
         "graphql_layer_ratio": ratio("plain", "warm", "person and list are given, texts of items kept; goal 0.7"),
         "graphql_layer_ratio_cold": ratio("plain", "cold", "no texts of items are kept"),
     }
+
+
+def _shown_items(found: Shop, gateway: GatewayConnection) -> list[str]:
+    """The ids of all items that the lists of the users show, each once."""
+    shown = (_edges(gateway.post("/graphql", _body(QUERY, user))[1]) for user in found.users)
+    return list(dict.fromkeys(edge["node"]["id"] for edges in shown for edge in edges))
 
 
 def _middle(values: list[float], unit: str, reference: str) -> Figure:

@@ -19,7 +19,7 @@ def similar(universe: Universe, number: int, allowed: Mask, fallback: Fallback, 
     numbers, scores = fill(nearest[best], scores[best], allowed, fallback, first)
 
     def explain(numbers: NDArray[np.uint32]) -> Explained:
-        found, near = fallback.explain(numbers), np.isin(numbers, nearest)
+        found, near = fallback.explain(numbers), (numbers[:, None] == nearest).any(axis=1)  # few: `isin` would sort
         found.reasons[near], found.because[near] = REASON["SIMILAR_TO"], number
         return found
 

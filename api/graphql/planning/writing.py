@@ -26,7 +26,7 @@ value.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from graphql import (
     GraphQLEnumType,
@@ -63,14 +63,6 @@ _CHECKS = {
     "Int": "{v}.__class__ is not int or not -2147483648 <= {v} < 2147483648",
     "Float": "{v}.__class__ is not float or {v} - {v} != 0.0",
     "Boolean": "{v}.__class__ is not bool",
-}
-
-_LIST_CHECKS: Final[dict[str, tuple[type, str]]] = {  # the class of elements, and which of them are not plain
-    "String": (str, ""),
-    "ID": (str, ""),
-    "Int": (int, "min(there) < -2147483648 or max(there) >= 2147483648"),
-    "Float": (float, "sum(there) - sum(there) != 0.0"),  # one is infinite or NaN, or all together are too much
-    "Boolean": (bool, ""),
 }
 
 Given = Sequence[dict[str, Any]]  # the arguments of pure resolvers
@@ -257,13 +249,9 @@ class _Writer:
                 body[:0] = self._columns(columns, element, details, function, before)
             test = "" if is_non_null_type(type_) else "None if value is None else "
             body.append(f"return [{test}{function}(value, given) for value in values]")
-        elif is_leaf_type(element) and element.name in _LIST_CHECKS:
-            known, others = _LIST_CHECKS[element.name]
-            classes = self._name("classes", {known} if is_non_null_type(type_) else {known, type(None)})
-            there = "values" if is_non_null_type(type_) else "[value for value in values if value is not None]"
-            body += [f"if not {classes}.issuperset(map(type, values)): raise NotPlain"]
-            body += [f"there = {there}", f"if there and ({others}): raise NotPlain"] if others else []
-            body.append("return values")
+        elif is_leaf_type(element) and element.name in _CHECKS:
+            check = self.completion(type_, details, "value")
+            body += ["for value in values:", *_indented(check), "return values"]
         else:
             completion = self.completion(type_, details, "value")
             body += ["found = []", "for value in values:", *_indented([*completion, "found.append(value)"])]
