@@ -15,6 +15,7 @@ from ml.affinity.habit_features import HABIT
 from ml.affinity.network import Network
 from ml.affinity.pair_features import CATEGORY, FEATURES, OWN, PERSON
 from ml.affinity.sources import SOURCES
+from ml.affinity.visit_features import VISIT, VISITOR
 from ml.columns import Columns
 from ml.shapley import coalitions, shapley_values
 from ml.universe import COLUMNS
@@ -33,6 +34,7 @@ class FeatureGroup(StrEnum):
     NEXT_ITEMS = "NEXT_ITEMS"
     SEQUENCE = "SEQUENCE"
     CATEGORY = "CATEGORY"
+    SEEN = "SEEN"
     ITEM = "ITEM"
     PERSON = "PERSON"
     OTHER = "OTHER"
@@ -45,6 +47,8 @@ _OF_SOURCE: Final = {  # by the names of SOURCES
     "next": FeatureGroup.NEXT_ITEMS,
     "then": FeatureGroup.NEXT_ITEMS,
     "sequence": FeatureGroup.SEQUENCE,
+    "seen": FeatureGroup.SEEN,
+    "near_seen": FeatureGroup.SEEN,
 }
 
 
@@ -58,6 +62,8 @@ def group_of(feature: str) -> FeatureGroup:
         return FeatureGroup.TIMING
     if feature in COLUMNS:
         return FeatureGroup.ITEM
+    if feature in (*VISIT, *VISITOR):
+        return FeatureGroup.SEEN
     if feature in PERSON:
         return FeatureGroup.PERSON
     if feature in (*OWN, *HABIT):
@@ -76,7 +82,7 @@ def contributions(
 ) -> Mapping[FeatureGroup, float]:
     """What each group adds to logit(features) - logit(other), by GROUPS; groups without a difference are left out.
 
-    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 512 runs over one pair.
+    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 1,024 runs over one pair.
     """
     of = np.array([GROUPS.index(group_of(name)) for name in columns])
     present = [at for at in range(len(GROUPS)) if not np.array_equal(features[of == at], other[of == at])]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ml.affinity.candidates import ItemEvidence
 from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK, lateness
 from ml.affinity.sources import EVIDENCE, category_shares
+from ml.affinity.visit_features import VISIT, VISITOR, fill_visit, visitor
 from ml.columns import Columns
 from ml.habits import FIXED, HALF_LIVES
 from ml.state import HALF_LIFE, State
@@ -42,6 +43,7 @@ PERSON = Columns(
         "tempo",  # log1p of the mean days between orders
         "quiet",  # log1p of the days since the last order
         "spend",  # log1p of the mean cents of a line of the person
+        *VISITOR,
     )
 )
 FEATURES = Columns(
@@ -52,6 +54,7 @@ FEATURES = Columns(
         *COLUMNS,
         *PERSON,
         *HABIT,
+        *VISIT,
     )
 )
 BY_CLOCK = (  # they mean nothing in a log without a clock
@@ -59,11 +62,11 @@ BY_CLOCK = (  # they mean nothing in a log without a clock
     *("week_people", "trend", "on_sale"),
     *HABIT_BY_CLOCK,
 )
-PAIR = Columns((*OWN, *HABIT, *EVIDENCE, *CATEGORY))  # the features that neither the item nor the person has alone
+PAIR = Columns((*OWN, *HABIT, *EVIDENCE, *CATEGORY, *VISIT))  # the features that neither the item nor the person has alone
 _ITEM, _PERSON = FEATURES.span(COLUMNS), FEATURES.span(PERSON)
 _PAIR = np.array([FEATURES.index(name) for name in PAIR])
 _BY_PERSON = Columns((*OWN, *HABIT))  # the first of PAIR
-_SAID, _CATEGORY = PAIR.span(EVIDENCE), PAIR.span(CATEGORY)
+_SAID, _CATEGORY, _VISIT = PAIR.span(EVIDENCE), PAIR.span(CATEGORY), PAIR.span(VISIT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +85,13 @@ def pairs_of(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> Pairs:
     features = np.zeros((len(PAIR), len(numbers)), np.float32)
     _say(evidence, rows, features[_SAID])
     features[_CATEGORY][0], features[_CATEGORY][1] = category_shares(evidence.history, rows)
+    fill_visit(universe, evidence.history.visit, rows, features[_VISIT])
     items = state.habits.items
     if len(items) and len(numbers):
         place = np.minimum(np.searchsorted(items, numbers), len(items) - 1)
         own = np.flatnonzero(items[place] == numbers)
         features[: len(_BY_PERSON), own] = _habits(universe, state, as_of).take(place[own], axis=1)
-    person = np.array(PERSON.ordered(_person(state, as_of)), np.float32)
+    person = np.array(PERSON.ordered({**_person(state, as_of), **visitor(evidence.history.visit)}), np.float32)
     return Pairs(rows, person, features)
 
 
@@ -134,7 +138,7 @@ def _habits(universe: Universe, state: State, as_of: int) -> NDArray[np.float32]
 
 def _person(state: State, as_of: int) -> Mapping[str, float]:
     if not state.orders:
-        return dict.fromkeys(PERSON, 0.0)
+        return dict.fromkeys(("orders", "tempo", "quiet", "spend"), 0.0)
     return {
         "orders": float(np.log1p(state.orders)),
         "tempo": float(np.log1p((state.last - state.first) / DAY / max(state.orders - 1, 1))),
