@@ -29,9 +29,10 @@ from core.texts import (
 )
 
 __all__ = [
-    "AHEAD", "BODY", "BROWSING", "DEEPEST_JSON", "EARLIEST", "LARGEST_PROPERTIES", "LONGEST_ID", "LONGEST_REASON", "LONGEST_TEXT",
-    "OPINIONS", "PAID", "VERSIONS", "Event", "EventType", "Id", "Person", "cents_of", "check_id", "check_not_ahead",
-    "check_reason", "check_user_id", "identity_of", "microseconds", "mint_id", "order_of", "plain_json", "read_event",
+    "AHEAD", "BODY", "BROWSING", "DEEPEST_JSON", "EARLIEST", "LARGEST_PROPERTIES", "LONGEST_ID", "LONGEST_REASON",
+    "LONGEST_TEXT", "OPINIONS", "PAID", "VERSIONS", "Event", "EventType", "Id", "Person", "cents_of", "check_id",
+    "check_not_ahead", "check_reason", "check_user_id", "identity_of", "microseconds", "mint_id", "order_of",
+    "plain_json", "read_event",
 ]  # fmt: skip
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)

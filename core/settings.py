@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode
 
 from core.errors import InvalidInput
+from core.evidence_settings import Evidence as Evidence
 from core.purge_settings import Purges
 from core.rates import read_rate
 from core.setting_concern import Concern, absolute, separated
@@ -387,6 +388,10 @@ class Settings:
     @cached_property
     def lake(self) -> EventLake:
         return EventLake()
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        return Evidence()
 
     @cached_property
     def purges(self) -> Purges:

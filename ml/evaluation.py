@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.baskets import Baskets, first_baskets
+from ml.baskets import Baskets, beyond_carts, first_baskets
 from ml.log import Log, order_counts
 from ml.metrics import coverage, hit_rate, interval, ndcg, recall, reciprocal_rank
 from ml.state import Table
@@ -146,6 +146,7 @@ def measure(
     baskets = first_baskets(log, cut)
     past = log.between(None, cut).kept
     known = baskets.of(_at_most(PEOPLE_LIMIT, np.intersect1d(np.unique(past.person), baskets.people), seed))
+    known = beyond_carts(log, known)
     again = np.isin(known.pairs, np.unique(past.person.astype(np.int64) << 32 | past.item))
     most = int(max(numbers.max(initial=0), known.items.max(initial=0)))
     lists = {name: Judged(known, again, most) for name in methods}

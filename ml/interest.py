@@ -1,4 +1,4 @@
-"""What an event of interest, such as a view, says of its item: the chance that the person buys it next, and how it fades.
+"""What an event of interest, such as a view, says of its item: the chance that it is bought next, and how it fades.
 
 The weights are assumed, by setting, until the log of the shop has enough events of a type: `ml.interest_learning`.
 """

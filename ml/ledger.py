@@ -1,4 +1,4 @@
-"""A person's newest orders purchase by purchase, so that a return can still count against them, and older ones as sums."""
+"""A person's newest purchases, so that a return can still count against them, and older ones as sums."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -53,7 +53,8 @@ class Ledger:
         """The open lines of which anything was kept, with the units and cents that were, newest first."""
         if not len(self.returns):
             return self.lines
-        return _as_kept(self.lines, net(self.lines, self.returns, self.placed["order"][self.placed["settled"] > 0]).kept)
+        settled = self.placed["order"][self.placed["settled"] > 0]
+        return _as_kept(self.lines, net(self.lines, self.returns, settled).kept)
 
 
 class Entered(NamedTuple):

@@ -14,7 +14,7 @@ import typer
 
 from cli.errors import WrongCommand
 from cli.interface import write_file
-from core.settings import EventLake, Stores
+from core.settings import EventLake, Evidence, Stores
 
 
 def evaluate(
@@ -71,6 +71,7 @@ async def _compared(
     from cli.progress import stage_progress
     from db.postgres import connect_pool
     from engine.models.evaluating import DEFAULTS, Question, check_methods, compare
+    from engine.models.training import assumed_by
 
     settings = EventLake()
     question = Question(
@@ -80,6 +81,7 @@ async def _compared(
         days=days,
         holdout=_holdout(holdout) if holdout else None,
         lake=settings.lake_url if settings.lake_training else None,
+        assumed=assumed_by(Evidence()),
     )
     check_methods(question.methods)  # before anything is connected
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=1) as pool:

@@ -47,7 +47,8 @@ _BROWSED_SINCE: Final = f"""
     ORDER BY 1 DESC LIMIT 1 OFFSET {MOST_BROWSED}
 """
 _BOUGHT: Final = f"""
-    SELECT coalesce(merged.into_id, events.user_id, joined.user_id) AS user_id, anonymous_id, item_id, order_id, session_id,
+    SELECT coalesce(merged.into_id, events.user_id, joined.user_id) AS user_id, anonymous_id, item_id, order_id,
+        session_id,
         epoch_us(occurred_at) AS occurred, coalesce(quantity, 1)::INTEGER AS quantity,
         (((CASE WHEN type = 'RATING' THEN coalesce(CAST(value * 10000 AS HUGEINT), 0)
                 ELSE coalesce(CAST(unit_price * 10000 AS HUGEINT) * coalesce(quantity, 1),
@@ -192,7 +193,10 @@ def _numbers(item_ids: Any, items: Mapping[str, int]) -> NDArray[np.int32]:
 
 
 def _orders(lines: pa.Table, person: NDArray[np.int64], occurred: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The hash of the order of each line: by its id, or else by the second of a purchase; of opinions microseconds, of views the session."""
+    """What `order` is of each line: the hash of its order's id, or of its second; of opinions microseconds.
+
+    Of views and the like it is the hash of the session.
+    """
     ids = lines["order_id"].combine_chunks()
     named = ids.is_valid().to_numpy(zero_copy_only=False)
     type = lines["type"].to_numpy()

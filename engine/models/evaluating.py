@@ -27,6 +27,7 @@ from ml.comparison import forecasts_document, lists_document
 from ml.evaluation import measure
 from ml.hazard.methods import forecast_method
 from ml.hazard.model import ForecastModel
+from ml.interest import ASSUMED, Interest
 from ml.log import Log
 from ml.snapshot import best_supported, snapshot
 from ml.splits import DAY, HOLDOUT, holdout_cut
@@ -51,6 +52,7 @@ class Question:
     days: int | None = None  # of the test span
     holdout: Holdout | None = None
     lake: str | None = None
+    assumed: Interest = ASSUMED  # what views say, in the tables of versions
 
 
 async def compare(pool: Pool, bundles: Path, question: Question, report: ReportProgress) -> dict[str, Any]:
@@ -61,7 +63,7 @@ async def compare(pool: Pool, bundles: Path, question: Question, report: ReportP
     report("reading the purchases", 0, 1)
     stored = await stored_purchases(pool, question.lake)
     await check_learnable(pool, stored)
-    log = as_log(stored, await last_categories(pool))
+    log = as_log(stored, await last_categories(pool), question.assumed)
     report("reading the purchases", 1, 1)
     return await asyncio.to_thread(_compare, log, versions, forecast, question, report)
 

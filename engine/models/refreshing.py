@@ -24,6 +24,7 @@ from engine.models.training import as_log, stored_purchases, written_bundles
 from ml.affinity.model import AffinityModel
 from ml.affinity.refreshing import RefreshedAffinity, refreshed
 from ml.bundle import Bundle, delete_bundle
+from ml.interest import ASSUMED, Interest
 from ml.universe import Universe
 
 log = structlog.get_logger()
@@ -32,7 +33,11 @@ MOST_ATTEMPTS: Final = 3  # another model may be promoted while tables are built
 
 
 async def refresh_waiting(
-    stores: Stores, lake: str | None = None, *, stopping: Callable[[], bool] = lambda: False
+    stores: Stores,
+    lake: str | None = None,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+    assumed: Interest = ASSUMED,
 ) -> str | None:
     """Carry out the refresh that waits; the id of the new bundle, or None when none waits or nothing changes.
 
@@ -44,7 +49,7 @@ async def refresh_waiting(
         job = await lease_waiting(pool, REFRESH)
         if job is None:
             return None
-        made = await refresh_tables(pool, stores, job, lake=lake)
+        made = await refresh_tables(pool, stores, job, lake=lake, assumed=assumed)
         log.info("bundle_refreshed" if made else "nothing_refreshed", job=job.id, bundle=made)
         return made
 
@@ -57,6 +62,7 @@ async def refresh_tables(
     folder: Path | None = None,
     lake: str | None = None,
     decided_by: str = "trainer",
+    assumed: Interest = ASSUMED,
 ) -> str | None:
     """Rebuild the tables of what serves, and let it serve with them; the id of the new bundle.
 
@@ -67,7 +73,7 @@ async def refresh_tables(
     async with hold(pool, job) as held:
         for _ in range(MOST_ATTEMPTS):
             row = await current_serving(pool)
-            made = await _refreshed(pool, folder, row.bundle, lake) if row else None
+            made = await _refreshed(pool, folder, row.bundle, lake, assumed) if row else None
             held.check()
             if row is None or made is None:
                 break
@@ -86,14 +92,16 @@ async def refresh_tables(
     return path.name
 
 
-async def _refreshed(pool: Pool, folder: Path, id: str, lake: str | None) -> RefreshedAffinity | None:
+async def _refreshed(
+    pool: Pool, folder: Path, id: str, lake: str | None, assumed: Interest
+) -> RefreshedAffinity | None:
     """What serves, with tables as of now; None when they would be the same. Built in a thread: the lease is renewed."""
     stored = await stored_purchases(pool, lake)
     categories, now = await last_categories(pool), int(clock.now().timestamp())
 
     def rebuilt() -> RefreshedAffinity | None:
         bundle = AffinityModel.open(folder / id)
-        made = refreshed(bundle, as_log(stored, categories), now)
+        made = refreshed(bundle, as_log(stored, categories, assumed), now)
         return None if _are_same(made.universe, bundle.universe) else made
 
     return await asyncio.to_thread(rebuilt)

@@ -62,11 +62,14 @@ BY_CLOCK = (  # they mean nothing in a log without a clock
     *("week_people", "trend", "on_sale"),
     *HABIT_BY_CLOCK,
 )
-PAIR = Columns((*OWN, *HABIT, *EVIDENCE, *CATEGORY, *VISIT))  # the features that neither the item nor the person has alone
+PAIR = Columns(
+    (*OWN, *HABIT, *EVIDENCE, *CATEGORY, *VISIT)
+)  # the features that neither the item nor the person has alone
 _ITEM, _PERSON = FEATURES.span(COLUMNS), FEATURES.span(PERSON)
 _PAIR = np.array([FEATURES.index(name) for name in PAIR])
 _BY_PERSON = Columns((*OWN, *HABIT))  # the first of PAIR
-_SAID, _CATEGORY, _VISIT = PAIR.span(EVIDENCE), PAIR.span(CATEGORY), PAIR.span(VISIT)
+_SAID, _CATEGORY = PAIR.span(EVIDENCE), PAIR.span(CATEGORY)
+_VISIT = PAIR.span(VISIT)
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,7 @@ from ml.baselines.item_tables import LastState
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.clockless import is_clockless
 from ml.evaluation import Evaluation, evaluate
+from ml.interest import Interest
 from ml.log import Log, NothingToLearn
 from ml.provenance import code_identity, data_identity, weights_identity
 from ml.rfm import rfm_edges
@@ -121,6 +122,7 @@ def train(
     fitted = fitted_models(lists, config, report, clockless)
     del lists
     universe = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
+    training["evidence"] = Interest.read(universe.interest).document()
     plain, ready = cut_log, ready_to_serve(fitted, universe, cut_log)
     if spans.training and may_help(past):
         universe, cut_log, ready, training["sequence"] = best_with_sequence(universe, cut_log, ready, report)

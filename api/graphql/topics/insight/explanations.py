@@ -50,7 +50,8 @@ strawberry.enum(
     description="Features of the model that belong together. OWN_PURCHASES: how often the person bought the item."
     " TIMING: when they did, against when they usually do. SIMILAR_ITEMS: how near it is to what they buy. NEXT_ITEMS:"
     " how often it follows their last orders. SEQUENCE: what a model of sequences says. CATEGORY: how much of what they"
-    " buy is of its category. SEEN: what the person lately looked at, in this visit above all. ITEM: its popularity, price and how often people rebuy it. PERSON: the person's own tempo"
+    " buy is of its category. SEEN: what the person lately looked at, in this visit above all."
+    " ITEM: its popularity, price and how often people rebuy it. PERSON: the person's own tempo"
     " and spend. OTHER: all else.",
 )
 
