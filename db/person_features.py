@@ -1,4 +1,4 @@
-"""Features of people from Postgres, by the portable text that is given; the lake's are in db/lake/person_features.py."""
+"""Features of people from Postgres, by a portable text; from the lake it is db/lake/person_features.py that runs it."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime

@@ -19,7 +19,8 @@ _OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {
 CATEGORIES: Final = "SELECT item_id, category FROM item_categories"
 FACTS: Final = """
     SELECT CASE WHEN owner IS NULL THEN 'guest:' || anonymous_id ELSE 'user:' || owner END AS person,
-        type, item_id, order_id, session_id, epoch_us(occurred_at) AS micros, epoch_us(occurred_at) // 1000000 AS second,
+        type, item_id, order_id, session_id, epoch_us(occurred_at) AS micros,
+        epoch_us(occurred_at) // 1000000 AS second,
         CAST(coalesce(quantity, 1) AS BIGINT) AS units,
         CAST((CASE WHEN type = 'RATING' THEN coalesce(CAST(value * 10000 AS HUGEINT), 0)
                    ELSE coalesce(CAST(unit_price * 10000 AS HUGEINT) * coalesce(quantity, 1),

@@ -2,8 +2,9 @@
 
 import csv
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,24 @@ def made_up(seed: int = 5) -> list[Event]:
             if said:
                 stars = {"value": str(chance.randrange(1, 6))} if said == "RATING" else {}
                 add(who, at, said, itemId=item(), **stars)
-            order = {"orderId": f"o{who}.{visit}"} if chance.random() < 0.7 else {}
-            for _ in range(chance.randrange(5)):
-                units = chance.randrange(1, 4)
-                price = {"quantity": units, "unitPrice": f"{chance.randrange(1, 5_000) / 100}", "currency": "EUR"}
-                bought = item()
-                add(who, at, "PURCHASE", itemId=bought, **price, **order)
-                if chance.random() < 0.2:
-                    back = at + timedelta(hours=chance.randrange(1, 200))
-                    named = order if chance.random() < 0.5 else {}
-                    add(who, back, "RETURN", itemId=bought, quantity=chance.randrange(1, 3), **named)
+            _order(chance, partial(add, who), at, f"o{who}.{visit}", item)
     return [
         read_event({**raw, "id": str(number)}, source="shop", received_at=AS_OF + timedelta(days=30))
         for number, raw in enumerate(found)
     ]
+
+
+def _order(chance: random.Random, add: Callable[..., None], at: datetime, name: str, item: Callable[[], str]) -> None:
+    """Some lines of an order, and returns of some of them, with and without its id."""
+    order = {"orderId": name} if chance.random() < 0.7 else {}
+    for _ in range(chance.randrange(5)):
+        units, bought = chance.randrange(1, 4), item()
+        price = {"quantity": units, "unitPrice": f"{chance.randrange(1, 5_000) / 100}", "currency": "EUR"}
+        add(at, "PURCHASE", itemId=bought, **price, **order)
+        if chance.random() < 0.2:
+            back = at + timedelta(hours=chance.randrange(1, 200))
+            named = order if chance.random() < 0.5 else {}
+            add(back, "RETURN", itemId=bought, quantity=chance.randrange(1, 3), **named)
 
 
 @pytest.fixture
