@@ -5,27 +5,29 @@ WITH facts AS (
     {facts}
 ), categories AS (
     {categories}
-), lines AS (
-    SELECT person, item_id, coalesce('o' || order_id, 's' || CAST(second AS VARCHAR(20))) AS ordered,
-        min(second) AS second, CAST(sum(units) AS BIGINT) AS units, CAST(sum(cents) AS BIGINT) AS cents
-    FROM facts WHERE type = 'PURCHASE'
-    GROUP BY person, item_id, coalesce('o' || order_id, 's' || CAST(second AS VARCHAR(20)))
-), back AS (
-    SELECT person, item_id, 'o' || order_id AS ordered, second, units FROM facts WHERE type = 'RETURN'
-), named AS (
-    SELECT person, item_id, ordered, CAST(sum(units) AS BIGINT) AS units
-    FROM back WHERE ordered IS NOT NULL GROUP BY person, item_id, ordered
+), paid AS (  -- without joins: no engine has to guess how many rows a step has
+    SELECT person, item_id, type, ordered, second, units, cents, max(CASE WHEN type = 'PURCHASE' THEN 1 ELSE 0 END) OVER (
+        PARTITION BY person, item_id, ordered
+    ) AS of_order
+    FROM (
+        SELECT person, item_id, type, second, units, cents, CASE
+            WHEN order_id IS NOT NULL THEN 'o' || order_id
+            WHEN type = 'PURCHASE' THEN 's' || CAST(second AS VARCHAR(20))
+        END AS ordered
+        FROM facts WHERE type IN ('PURCHASE', 'RETURN')
+    ) AS named
 ), moves AS (  -- a stack of units for each person and item: a purchase puts some on it, a return takes the newest
-    SELECT lines.person, lines.item_id, lines.ordered, lines.second, 1 AS up, lines.units, lines.cents,
-        greatest(lines.units - coalesce(named.units, 0), 0) AS delta
-    FROM lines LEFT JOIN named ON named.person = lines.person AND named.item_id = lines.item_id
-        AND named.ordered = lines.ordered
+    SELECT person, item_id, ordered, second, 1 AS up, units, cents, greatest(units - returned, 0) AS delta
+    FROM (
+        SELECT person, item_id, ordered, min(CASE WHEN type = 'PURCHASE' THEN second END) AS second,
+            CAST(sum(CASE WHEN type = 'PURCHASE' THEN units ELSE 0 END) AS BIGINT) AS units,
+            CAST(sum(CASE WHEN type = 'PURCHASE' THEN cents ELSE 0 END) AS BIGINT) AS cents,
+            CAST(sum(CASE WHEN type = 'RETURN' THEN units ELSE 0 END) AS BIGINT) AS returned
+        FROM paid WHERE of_order = 1 GROUP BY person, item_id, ordered
+    ) AS lines
     UNION ALL
-    SELECT person, item_id, '' AS ordered, second, 0 AS up, units, 0 AS cents, -units AS delta FROM back
-    WHERE NOT EXISTS (
-        SELECT 1 FROM lines
-        WHERE lines.person = back.person AND lines.item_id = back.item_id AND lines.ordered = back.ordered
-    )
+    SELECT person, item_id, '' AS ordered, second, 0 AS up, units, 0 AS cents, -units AS delta
+    FROM paid WHERE of_order = 0
 ), placed_moves AS (
     SELECT person, item_id, ordered, second, up, units, cents, delta, row_number() OVER (
         PARTITION BY person, item_id ORDER BY second, up DESC, units, cents, ordered
@@ -59,10 +61,7 @@ WITH facts AS (
         sum(CASE WHEN second >= {as_of} - 365 * 86400 THEN cents ELSE 0 END) AS spend_cents_365
     FROM purchases GROUP BY person
 ), orders AS (
-    SELECT person, ordered, min(second) AS second FROM lines
-    WHERE EXISTS (
-        SELECT 1 FROM purchases WHERE purchases.person = lines.person AND purchases.ordered = lines.ordered
-    ) GROUP BY person, ordered
+    SELECT person, ordered, min(second) AS second FROM left_over GROUP BY person, ordered HAVING sum(kept) > 0
 ), spaced AS (
     SELECT person, second, second - lag(second) OVER (PARTITION BY person ORDER BY second, ordered) AS gap,
         row_number() OVER (PARTITION BY person ORDER BY second DESC, ordered DESC) AS back
@@ -84,7 +83,8 @@ WITH facts AS (
         count(*) OVER (PARTITION BY person) AS categories
     FROM in_categories
 ), returned AS (
-    SELECT person, count(*) AS returns, sum(units) AS returned_units FROM back GROUP BY person
+    SELECT person, count(*) AS returns, sum(units) AS returned_units FROM paid WHERE type = 'RETURN'
+    GROUP BY person
 ), interest AS (
     SELECT person, type, item_id, micros, second,
         CASE WHEN type IN ('VIEW', 'CLICK', 'ADD_TO_CART') THEN session_id END AS session_id
@@ -107,20 +107,22 @@ WITH facts AS (
     SELECT person, type, item_id, second, sum(begins) OVER (
         PARTITION BY person ORDER BY micros, type, item_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS visit FROM starts
+), latest AS (
+    SELECT person, type, item_id, second, visit, CASE
+        WHEN visit = max(visit) OVER (PARTITION BY person)
+            AND max(second) OVER (PARTITION BY person) >= {as_of} - 1800 THEN 1 ELSE 0
+    END AS runs FROM visited
 ), browsing AS (
     SELECT person, max(visit) AS visits, max(second) AS last_seen,
         sum(CASE WHEN type = 'VIEW' THEN 1 ELSE 0 END) AS views,
         sum(CASE WHEN type = 'CLICK' THEN 1 ELSE 0 END) AS clicks,
         sum(CASE WHEN type = 'ADD_TO_CART' THEN 1 ELSE 0 END) AS carts,
         sum(CASE WHEN type = 'LIKE' THEN 1 ELSE 0 END) AS likes,
-        count(DISTINCT item_id) AS items_seen
-    FROM visited GROUP BY person
-), running AS (
-    SELECT visited.person, count(*) AS visit_events, count(DISTINCT visited.item_id) AS visit_items,
-        count(DISTINCT CASE WHEN visited.type = 'ADD_TO_CART' THEN visited.item_id END) AS visit_carts
-    FROM visited JOIN browsing ON browsing.person = visited.person AND browsing.visits = visited.visit
-        AND browsing.last_seen >= {as_of} - 1800
-    GROUP BY visited.person
+        count(DISTINCT item_id) AS items_seen,
+        sum(runs) AS visit_events,
+        count(DISTINCT CASE WHEN runs = 1 THEN item_id END) AS visit_items,
+        count(DISTINCT CASE WHEN runs = 1 AND type = 'ADD_TO_CART' THEN item_id END) AS visit_carts
+    FROM latest GROUP BY person
 ), opinions AS (
     SELECT person, sum(CASE WHEN type = 'RATING' THEN 1 ELSE 0 END) AS ratings,
         sum(CASE WHEN type = 'DISLIKE' OR (type = 'RATING' AND cents > 0 AND cents <= 200) THEN 1 ELSE 0 END) AS dislikes
@@ -157,14 +159,13 @@ SELECT bought.person,
     CAST(coalesce(browsing.likes, 0) AS BIGINT) AS likes,
     CAST(coalesce(opinions.ratings, 0) AS BIGINT) AS ratings,
     CAST(coalesce(opinions.dislikes, 0) AS BIGINT) AS dislikes,
-    CAST(coalesce(running.visit_events, 0) AS BIGINT) AS visit_events,
-    CAST(coalesce(running.visit_items, 0) AS BIGINT) AS visit_items,
-    CAST(coalesce(running.visit_carts, 0) AS BIGINT) AS visit_carts
+    CAST(coalesce(browsing.visit_events, 0) AS BIGINT) AS visit_events,
+    CAST(coalesce(browsing.visit_items, 0) AS BIGINT) AS visit_items,
+    CAST(coalesce(browsing.visit_carts, 0) AS BIGINT) AS visit_carts
 FROM bought
     JOIN ordering ON ordering.person = bought.person
     LEFT JOIN favourites ON favourites.person = bought.person AND favourites.place = 1
     LEFT JOIN returned ON returned.person = bought.person
     LEFT JOIN browsing ON browsing.person = bought.person
-    LEFT JOIN running ON running.person = bought.person
     LEFT JOIN opinions ON opinions.person = bought.person
 ORDER BY bought.person
