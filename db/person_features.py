@@ -1,6 +1,5 @@
 """Features of people from Postgres, by a portable text; from the lake it is db/lake/person_features.py that runs it."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,6 @@ async def write_csv(pool: Pool, query: str, path: Path) -> None:
     async with pool.acquire(timeout=BULK_TIMEOUT) as connection:
         raw: Any = connection
         await raw.copy_from_query(query, output=path, format="csv", header=True, timeout=BULK_TIMEOUT)
-
-
-async def rows_of(connection: Connection, query: str) -> AsyncIterator[tuple[Any, ...]]:
-    """The rows of a query."""
-    for row in await connection.fetch(query, timeout=BULK_TIMEOUT):
-        yield tuple(row)
 
 
 async def item_categories(connection: Connection) -> dict[str, str]:

@@ -18,12 +18,18 @@ from ml.features.person import person_sql
 async def write_people(pool: Pool, path: Path, as_of: datetime, lake: Lake | None = None) -> None:
     """Write a row for each person who bought something before a moment (whole seconds), as CSV.
 
-    With a lake, its exported days are read by DuckDB and Postgres is spared. Raises InvalidInput and StoreUnavailable.
+    The file is written as a whole or not at all. With a lake, its exported days are read by DuckDB and Postgres is
+    spared. Raises InvalidInput and StoreUnavailable.
     """
-    if lake is None:
-        await write_csv(pool, query_for_postgres(as_of), path)
-    else:
-        await people_in_lake(pool, lake, as_of, in_lake.csv_at(path))
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        if lake is None:
+            await write_csv(pool, query_for_postgres(as_of), unfinished)
+        else:
+            await people_in_lake(pool, lake, as_of, in_lake.csv_at(unfinished))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def query_for_postgres(as_of: datetime) -> str:
