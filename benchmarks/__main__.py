@@ -30,6 +30,7 @@ NAMES = (
     "quality-ml1m",
     "quality-cdnow",
     "quality-churn",
+    "quality-visits",
 )
 QUICK_MINUTES = 3.0
 REPORTED_VERSIONS = (
