@@ -104,7 +104,7 @@ async def test_postgres_and_duckdb_give_identical_rows(stocked: Pool, tmp_path: 
     await insert_events(stocked, made_up())
     lake = Lake.at(f"file://{tmp_path}/lake")
     await export(stocked, lake)
-    rows = await stocked.fetch(query_for_postgres(AS_OF))
+    rows = await stocked.fetch(query_for_postgres(AS_OF), timeout=60)
     names, others = await from_lake(stocked, lake)
     assert names == list(rows[0].keys())
     assert [tuple(row) for row in rows] == others and len(rows) > PEOPLE * 0.8
@@ -132,7 +132,7 @@ async def test_online_states_have_the_features_of_training_and_of_the_sql(stocke
         online[person] = fold(base.with_included([event.identity for event in late[::-2]]), recents(late, numbers))
     await insert_events(stocked, events)  # those from after the moment, too
     as_of = int(AS_OF.timestamp())
-    sql = {row["person"]: row for row in await stocked.fetch(query_for_postgres(AS_OF))}
+    sql = {row["person"]: row for row in await stocked.fetch(query_for_postgres(AS_OF), timeout=60)}
     categories = {number: f"c{number % 5}" for number in numbers.values()}
     log = as_log(await purchase_log(stocked, AS_OF + timedelta(days=60)), categories)
     universe = snapshot(log, log.numbers, as_of)
