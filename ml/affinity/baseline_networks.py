@@ -36,9 +36,11 @@ def baseline_network(name: str) -> Network:
 
 
 def baseline_universe(name: str, past: Log, universe: Universe) -> Universe:
-    """The universe that a baseline serves from: with its table, if it is one, fitted on the lines before its moment.
-
-    A baseline has learned nothing of what people look at, so views go on to lift what is near to them.
-    """
-    universe = replace(universe, interest=Interest.read(universe.interest).unlearned.table)
+    """The universe that a baseline serves from: with its table, if it is one, fitted on the lines before its moment."""
+    universe = without_learned_views(universe)
     return served_by(universe, TABLES[name](past, universe)) if name in TABLES else universe
+
+
+def without_learned_views(universe: Universe) -> Universe:
+    """The universe for a network that has learned nothing of views: these go on to lift what is near to them."""
+    return replace(universe, interest=Interest.read(universe.interest).unlearned.table)

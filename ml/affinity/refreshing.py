@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity import model
-from ml.affinity.baseline_networks import baseline_universe
+from ml.affinity.baseline_networks import SEQUENCE, baseline_universe, without_learned_views
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import Ranker
 from ml.clockless import is_clockless
@@ -91,5 +91,7 @@ def as_of_cut(bundle: AffinityModel, past: Log, universe: Universe) -> Ranker:
     """
     baseline, net = bundle.evaluation.get("baseline"), bundle.universe.sequence
     universe = replace(universe, sequence=net and net.of(bundle.universe.rows(universe.numbers)))
+    if bundle.training.get("sequence", {}).get("variant") == SEQUENCE:
+        universe = without_learned_views(universe)
     tables = baseline_universe(baseline, past, universe) if baseline else universe
     return Ranker(tables, bundle.network, chance=bundle.chance)

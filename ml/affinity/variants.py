@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity import export, fitting
-from ml.affinity.baseline_networks import SEQUENCE, baseline_network
+from ml.affinity.baseline_networks import SEQUENCE, baseline_network, without_learned_views
 from ml.affinity.config import TrainingConfig
 from ml.affinity.looking_back import CutLog
 from ml.affinity.network import Network, sigmoid
@@ -86,7 +86,7 @@ def best_with_sequence(
     equal = _tied(alone, _histories(also, known))
     variants = {
         RANKER: (universe, cut_log, ready),
-        SEQUENCE: (also, known, Ready(alone, learnt.trained.parity, equal, ready.choice)),
+        SEQUENCE: (without_learned_views(also), known, Ready(alone, learnt.trained.parity, equal, ready.choice)),
     }
     if len(learnt.lists):
         other = ready_to_serve(fitted_models(learnt.lists, config, report, cut_log.clockless), also, known)

@@ -106,6 +106,8 @@ async def test_a_second_export_at_the_same_time_is_refused(pool: Pool, tmp_path:
 
 
 def rows_in(file: Path) -> list[dict[str, str]]:
+    """The rows of a file that is alone in its folder: no part of another one is left."""
+    assert list(file.parent.iterdir()) == [file]
     return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
 
 
@@ -118,4 +120,3 @@ async def test_people_are_written_with_their_features(pool: Pool, tmp_path: Path
     assert done.exit_code == 0 and "as of 2026-01-07" in done.stdout
     (row,) = rows_in(file)
     assert (row["person"], row["orders"], row["units"], row["spend_cents"]) == ("user:u", "2", "4", "600")
-    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"], "no part of a file is left"
