@@ -45,7 +45,7 @@ class Interest:
     @classmethod
     def read(cls, table: NDArray[Any] | None) -> "Interest":
         """From a bundle's table; None, of a bundle without one, is what we assume."""
-        return ASSUMED if table is None else cls(*table[:2].astype(np.float64), table[2] > 0)
+        return ASSUMED if table is None else cls(table[0].astype(np.float64), table[1].astype(np.float64), table[2] > 0)
 
     @property
     def table(self) -> NDArray[np.float32]:

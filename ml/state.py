@@ -154,12 +154,13 @@ class State:
         if zlib.crc32(body) != int.from_bytes(packed[-4:], "little"):
             raise StateDamaged("the checksum of a packed state does not match its bytes")
         _, *numbers = _HEAD.unpack_from(body)
-        counts, totals, settled_sums = numbers[: len(_TABLES)], numbers[len(_TABLES) : -5], numbers[-5:]
+        counts, sums, settled_sums = numbers[: len(_TABLES)], numbers[len(_TABLES) : -5], numbers[-5:]
+        orders, lines, first, last, spend = sums
         items, recent, recent_orders, included, settled, open_lines, returns, placed, opinions = _read_tables(
             body, _HEAD.size, _TABLES, counts
         )
         ledger = Ledger(open_lines, returns, placed, Sums(*settled_sums))
-        return cls(items, recent, recent_orders, included, *totals, opinions, ledger, settled)
+        return cls(items, recent, recent_orders, included, orders, lines, first, last, spend, opinions, ledger, settled)
 
 
 _TABLES = (ITEM, RECENT, ORDER, np.dtype("<u8"), ITEM, LINE, LINE, PLACED, OPINION)

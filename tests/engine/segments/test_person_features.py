@@ -14,7 +14,7 @@ import pytest
 from core.contract import Event, Person, read_event
 from db.cache import pack_recent, unpack_recent
 from db.events import insert_events, state_events
-from db.items import upsert_items
+from db.items import ItemPatch, upsert_items
 from db.lake.export import export_events
 from db.lake.location import Lake
 from db.lake.owner import sole_writer
@@ -81,7 +81,7 @@ def _order(chance: random.Random, add: Callable[..., None], at: datetime, name: 
 @pytest.fixture
 async def stocked(pool: Pool) -> Pool:
     """Items in five categories; a few have none."""
-    items = [
+    items: list[ItemPatch] = [
         {"id": f"i{number}", "updated_at": STORED, "categories": [f"c{number % 5}"] if number % 7 else []}
         for number in range(1, ITEMS + 1)
     ]

@@ -1,6 +1,8 @@
 """Views, carts, likes and ratings: what they say is learned from the log; the running visit; nothing from later."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,7 +107,7 @@ def test_a_fast_and_a_slow_shop_are_told_apart(now: int) -> None:
     assert found[0].half_life[VIEW] < found[1].half_life[VIEW]
 
 
-def log_of(lines: list[tuple[int, ...]], views: list[tuple[int, ...]], type: int = VIEW) -> Log:
+def log_of(lines: Sequence[tuple[Any, ...]], views: Sequence[tuple[Any, ...]], type: int = VIEW) -> Log:
     person, item, occurred, order = np.array(lines, np.int64).T
     events = np.zeros(len(views), EVENT)
     events["type"], events["quantity"] = type, 1
