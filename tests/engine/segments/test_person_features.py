@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from core.contract import Event, Person, read_event
+from core.uploads import ItemPatch
 from db.cache import pack_recent, unpack_recent
 from db.events import insert_events, state_events
-from db.items import ItemPatch, upsert_items
+from db.items import upsert_items
 from db.lake.export import export_events
 from db.lake.location import Lake
 from db.lake.owner import sole_writer
