@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode
 
 from core.errors import InvalidInput
-from core.evidence_settings import Evidence as Evidence
+from core.evidence_settings import Evidence
 from core.purge_settings import Purges
 from core.rates import read_rate
 from core.setting_concern import Concern, absolute, separated
@@ -270,8 +270,8 @@ class Schedule(Concern):
     refresh_at: time = Field(time(2), description="Time of day, in UTC, of the daily refresh, as HH:MM.")
 
 
-class Trainings(Concern):
-    """What a training may use. One that uses more is stopped, fails with the reason, and is not tried again."""
+class Trainings(Evidence):
+    """What a training may use, beside what it assumes of events. One that uses more is stopped, fails with the reason, and is not tried again."""
 
     training_deadline: int = Field(43_200, ge=1, description="Seconds a training may take; 12 hours.")
     training_memory: int | None = Field(
@@ -388,10 +388,6 @@ class Settings:
     @cached_property
     def lake(self) -> EventLake:
         return EventLake()
-
-    @cached_property
-    def evidence(self) -> Evidence:
-        return Evidence()
 
     @cached_property
     def purges(self) -> Purges:

@@ -70,7 +70,7 @@ async def _carry_out(settings: Settings, kind: str) -> None:
             await write_waiting_lists(stores, settings.lists, stopping=_is_stopping)
             return
         url = lake.lake_url if lake.lake_training else None
-        assumed = assumed_by(settings.evidence)
+        assumed = assumed_by(settings.trainings)
         if kind != REFRESH:
             bounds = Bounds.of(settings.trainings)
             await train_waiting(

@@ -14,7 +14,7 @@ import typer
 
 from cli.errors import WrongCommand
 from cli.interface import write_file
-from core.settings import EventLake, Evidence, Stores
+from core.settings import EventLake, Stores, Trainings
 
 
 def evaluate(
@@ -81,7 +81,7 @@ async def _compared(
         days=days,
         holdout=_holdout(holdout) if holdout else None,
         lake=settings.lake_url if settings.lake_training else None,
-        assumed=assumed_by(Evidence()),
+        assumed=assumed_by(Trainings()),
     )
     check_methods(question.methods)  # before anything is connected
     async with await connect_pool(stores.postgres_url.get_secret_value(), size=1) as pool:

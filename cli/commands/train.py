@@ -15,7 +15,7 @@ import typer
 from cli.interface import AsJson, print_json
 from cli.training_packages import require_training_packages
 from core.errors import InvalidInput, PenchantError, StoreUnavailable
-from core.settings import EventLake, Evidence, Stores, Trainings
+from core.settings import EventLake, Stores, Trainings
 
 if TYPE_CHECKING:
     from engine.models.judging import AnyEvaluation
@@ -97,7 +97,7 @@ async def _train(
 
     if lake is not None:
         Lake.at(lake)  # raises for a wrong address before a job is requested
-    bounds, assumed = Bounds.of(Trainings()), assumed_by(Evidence())
+    bounds, assumed = Bounds.of(Trainings()), assumed_by(Trainings())
     async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         asked = await request_once(pool, kind, "asked for by a person", BY)
         job = await lease_job(pool, kind, leases.LEASE, id=asked.id)

@@ -86,8 +86,8 @@ def test_weights_of_events_are_checked_when_the_settings_are_read(
     monkeypatch: pytest.MonkeyPatch, text: str, accepted: bool
 ) -> None:
     monkeypatch.setenv("PENCHANT_EVENT_WEIGHTS", text)
-    faults = Settings().faults("evidence")
+    faults = Settings().faults("trainings")
     assert [fault.name for fault in faults] == ([] if accepted else ["PENCHANT_EVENT_WEIGHTS"])
     monkeypatch.setenv("PENCHANT_EVENT_WEIGHTS", "VIEW=0.2")
     monkeypatch.setenv("PENCHANT_EVENT_HALF_LIVES", "VIEW=0")
-    assert [fault.name for fault in Settings().faults("evidence")] == ["PENCHANT_EVENT_HALF_LIVES"]
+    assert [fault.name for fault in Settings().faults("trainings")] == ["PENCHANT_EVENT_HALF_LIVES"]
