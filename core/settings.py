@@ -271,7 +271,7 @@ class Schedule(Concern):
 
 
 class Trainings(Evidence):
-    """What a training may use, beside what it assumes of events. One that uses more is stopped, fails with the reason, and is not tried again."""
+    """What a training may use. One that uses more is stopped, fails with the reason, and is not tried again."""
 
     training_deadline: int = Field(43_200, ge=1, description="Seconds a training may take; 12 hours.")
     training_memory: int | None = Field(
