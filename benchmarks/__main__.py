@@ -31,6 +31,7 @@ NAMES = (
     "quality-cold",
     "quality-cdnow",
     "quality-churn",
+    "quality-visits",
 )
 QUICK_MINUTES = 3.0
 REPORTED_VERSIONS = (

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from core import clock
 from core.amounts import LARGEST_LINE, cents_of
 from core.errors import InvalidInput
-from core.events import BODY, OPINIONS, PAID, Event, EventType, MissingField, Person
+from core.events import BODY, BROWSING, OPINIONS, PAID, Event, EventType, MissingField, Person
 from core.events_v1 import LARGEST_PROPERTIES, V1, SentEvent
 from core.hashes import identity_of, microseconds, order_of
 from core.moments import read_moment
@@ -29,9 +29,10 @@ from core.texts import (
 )
 
 __all__ = [
-    "AHEAD", "BODY", "DEEPEST_JSON", "EARLIEST", "LARGEST_PROPERTIES", "LONGEST_ID", "LONGEST_REASON", "LONGEST_TEXT",
-    "OPINIONS", "PAID", "VERSIONS", "Event", "EventType", "Id", "Person", "cents_of", "check_id", "check_not_ahead",
-    "check_reason", "check_user_id", "identity_of", "microseconds", "mint_id", "order_of", "plain_json", "read_event",
+    "AHEAD", "BODY", "BROWSING", "DEEPEST_JSON", "EARLIEST", "LARGEST_PROPERTIES", "LONGEST_ID", "LONGEST_REASON",
+    "LONGEST_TEXT", "OPINIONS", "PAID", "VERSIONS", "Event", "EventType", "Id", "Person", "cents_of", "check_id",
+    "check_not_ahead", "check_reason", "check_user_id", "identity_of", "microseconds", "mint_id", "order_of",
+    "plain_json", "read_event",
 ]  # fmt: skip
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)

@@ -44,6 +44,9 @@ class EventType(StrEnum):
 
 PAID: Final = frozenset({EventType.PURCHASE, EventType.RETURN})
 OPINIONS: Final = frozenset({EventType.RATING, EventType.LIKE, EventType.DISLIKE})
+BROWSING: Final = frozenset(
+    {EventType.VIEW, EventType.CLICK, EventType.ADD_TO_CART, EventType.REMOVE_FROM_CART}
+)  # of these, the number `order` is that of the session
 
 
 class Person(NamedTuple):
@@ -150,6 +153,9 @@ class Event(BaseModel):
     def order(self) -> int:
         """The order as a number: an unsigned 64-bit hash of `orderId`, 0 without one.
 
-        Of an opinion, the microseconds of its second instead: they order what a person said within a second.
+        Of an opinion, the microseconds of its second instead: they order what a person said within a second. Of
+        BROWSING, the session.
         """
-        return self.occurred_at.microsecond if self.type in OPINIONS else order_of(self.order_id)
+        if self.type in OPINIONS:
+            return self.occurred_at.microsecond
+        return order_of(self.session_id if self.type in BROWSING else self.order_id)

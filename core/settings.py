@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode
 
+from core import evidence_settings
 from core.errors import InvalidInput
 from core.purge_settings import Purges
 from core.rates import read_rate
@@ -269,7 +270,7 @@ class Schedule(Concern):
     refresh_at: time = Field(time(2), description="Time of day, in UTC, of the daily refresh, as HH:MM.")
 
 
-class Trainings(Concern):
+class Trainings(evidence_settings.Evidence):
     """What a training may use. One that uses more is stopped, fails with the reason, and is not tried again."""
 
     training_deadline: int = Field(43_200, ge=1, description="Seconds a training may take; 12 hours.")

@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 
 from core import telemetry
-from core.contract import OPINIONS, PAID, Event, EventType, Person, identity_of, order_of
+from core.contract import BROWSING, OPINIONS, PAID, Event, EventType, Person, identity_of, order_of
 from db.merged_users import OWNER
 from db.postgres import Connection, transaction
 
@@ -252,7 +252,7 @@ _STATE_EVENTS: Final = (
     " (round(CASE WHEN type = 'RATING' THEN coalesce(value, 0) * 100"
     "   WHEN unit_price IS NOT NULL THEN unit_price * coalesce(quantity, 1) * 100"
     "   WHEN type = ANY($2::text[]::event_type[]) THEN coalesce(value, 0) * 100 ELSE 0 END))::bigint AS cents,"
-    " order_id, received_at FROM events LEFT JOIN items ON items.id = events.item_id WHERE"
+    " order_id, session_id, received_at FROM events LEFT JOIN items ON items.id = events.item_id WHERE"
 )
 
 
@@ -325,6 +325,14 @@ def _event(row: Any) -> Event:
     return Event.model_construct(**columns)
 
 
+def _order_of(row: Any) -> int:
+    """As `Event.order`."""
+    if row["type"] in OPINIONS:
+        moment: datetime = row["occurred_at"]
+        return moment.microsecond
+    return order_of(row["session_id"] if row["type"] in BROWSING else row["order_id"])
+
+
 def _state_event(row: Any) -> StateEvent:
     return StateEvent(
         identity_of(row["source"], row["id"], row["occurred_at"]),
@@ -333,6 +341,6 @@ def _state_event(row: Any) -> StateEvent:
         row["occurred"],
         row["quantity"],
         row["cents"],
-        row["occurred_at"].microsecond if row["type"] in OPINIONS else order_of(row["order_id"]),
+        _order_of(row),
         row["received_at"],
     )

@@ -15,7 +15,7 @@ _SPAN = """
 _COUNTS = """
     WITH line AS MATERIALIZED (
         SELECT coalesce('u' || user_id, 'g' || anonymous_id) AS person, item_id, occurred_at,
-            coalesce(order_id, occurred_at::text) AS ordered, items.id IS NOT NULL AS known
+            coalesce(order_id, date_trunc('second', occurred_at)::text) AS ordered, items.id IS NOT NULL AS known
         FROM (SELECT * FROM events WHERE type = 'PURCHASE' LIMIT $1) AS event LEFT JOIN items ON items.id = item_id
     ), placed AS (
         SELECT person, min(occurred_at) AS at, count(DISTINCT item_id) AS items

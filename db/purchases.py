@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contract import OPINIONS, EventType
+from core.contract import BROWSING, OPINIONS, EventType
 from db.postgres import Connection, Pool
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,8 +25,9 @@ _FIELDS = (
     ("order", ">i8"),
     ("type", ">i4"),
 )
-SIGNALS: Final = (EventType.RETURN, *sorted(OPINIONS))
+SIGNALS: Final = (EventType.RETURN, *sorted(OPINIONS), *sorted(BROWSING))
 """The events beside purchases that training reads."""
+MOST_BROWSED: Final = 2_000_000  # events of BROWSING that are read: the newest
 CODE: Final = {type: code for code, type in enumerate(EventType)}
 _ROW = np.dtype(
     [("fields", ">i2"), *((name + part, kind) for name, of in _FIELDS for part, kind in (("_size", ">i4"), ("", of)))]
@@ -34,20 +35,28 @@ _ROW = np.dtype(
 
 _PERSON = "CASE WHEN user_id IS NULL THEN hashtextextended(anonymous_id, 1) ELSE hashtextextended(user_id, 0) END"
 _OPINIONS = ", ".join(f"'{type}'" for type in sorted(OPINIONS))
+BROWSED = ", ".join(f"'{type}'" for type in sorted(BROWSING))
 _SPAN = "item_id IS NOT NULL AND occurred_at < $1 AND occurred_at >= $2"
 _BOUGHT = f"FROM events WHERE type = 'PURCHASE' AND {_SPAN}"
 TYPE_CODE = " ".join(
     ["CASE type", *(f"WHEN '{type}' THEN {CODE[type]}" for type in (EventType.PURCHASE, *SIGNALS)), "END"]
 )
 LISTED = ", ".join(f"'{type}'" for type in (EventType.PURCHASE, *SIGNALS))
+_BROWSED_SINCE = f"""
+    SELECT occurred_at FROM events WHERE type IN ({BROWSED}) AND {_SPAN} ORDER BY occurred_at DESC OFFSET $3 LIMIT 1
+"""
 _ROWS = f"""
-    WITH wanted AS (SELECT *, {_PERSON} AS person FROM events WHERE type IN ({LISTED}) AND {_SPAN})
+    WITH wanted AS (
+        SELECT *, {_PERSON} AS person FROM events
+        WHERE type IN ({LISTED}) AND {_SPAN} AND (type NOT IN ({BROWSED}) OR occurred_at > $3)
+    )
     SELECT person, coalesce(number, 0), occurred_at, coalesce(quantity, 1),
         round(CASE WHEN type = 'RATING' THEN coalesce(value, 0)
                    ELSE coalesce(unit_price * coalesce(quantity, 1), value, 0) END * 100)::bigint,
         CASE WHEN type IN ({_OPINIONS}) THEN (date_part('epoch', occurred_at) * 1000000)::bigint % 1000000
+             WHEN type IN ({BROWSED}) THEN coalesce(hashtextextended(session_id, person), 0)
              WHEN order_id IS NOT NULL THEN hashtextextended(order_id, person)
-             WHEN type = 'PURCHASE' THEN hashint8extended((date_part('epoch', occurred_at) * 1000000)::bigint, person)
+             WHEN type = 'PURCHASE' THEN hashint8extended(floor(date_part('epoch', occurred_at))::bigint, person)
              ELSE 0 END,
         {TYPE_CODE}::integer
     FROM wanted LEFT JOIN items ON items.id = item_id
@@ -115,14 +124,15 @@ _POPULAR = f"""
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What the people of a log returned and said of items, sorted by person and time. Arrays are of one length."""
+    """What the people of a log returned, said of items and looked at, by person and time. Arrays are of one length."""
 
     person: NDArray[np.int32]  # index into the log's people
     item: NDArray[np.int32]  # item number
     occurred: NDArray[np.int64]  # Unix seconds
     quantity: NDArray[np.int32]
     cents: NDArray[np.int64]  # of a rating, hundredths of its value
-    order: NDArray[np.int64]  # of a return as in the log, -1 for no order of the log; of an opinion its microseconds
+    order: NDArray[np.int64]  # of a return as in the log, -1 for no order of the log; of an opinion its microseconds;
+    # of BROWSING a hash of the session, 0 = none
     type: NDArray[np.int32]  # index in EventType
 
 
@@ -139,7 +149,7 @@ class PurchaseLog:
     occurred: NDArray[np.int64]  # Unix seconds
     quantity: NDArray[np.int32]
     cents: NDArray[np.int64]  # of the whole line
-    order: NDArray[np.int64]  # dense; lines without an order id that share person and time are one order
+    order: NDArray[np.int64]  # dense; lines without an order id that share person and second are one order
     item_numbers: NDArray[np.int32]  # the catalogue, removed items too, ascending
     item_ids: list[str]  # beside item_numbers
     unknown: int  # lines left out because their item is not in the catalogue
@@ -153,22 +163,29 @@ class Bought(NamedTuple):
     names: dict[int, str]
 
 
-async def purchase_log(pool: Pool, until: datetime, since: datetime | None = None) -> PurchaseLog:
-    """The purchases from `since` on and before `until`, from one snapshot."""
+async def purchase_log(
+    pool: Pool, until: datetime, since: datetime | None = None, *, browsed: int = MOST_BROWSED
+) -> PurchaseLog:
+    """The purchases from `since` on and before `until`, from one snapshot.
+
+    Of the events of BROWSING the newest are read: `browsed` at most.
+    """
     async with pool.acquire(timeout=BULK_TIMEOUT) as connection, connection.transaction(isolation="repeatable_read"):
-        bought = await read_bought(connection, until, since or EARLIEST)
+        bought = await read_bought(connection, until, since or EARLIEST, browsed)
         items = await read_items(connection)
-    return log_of([bought], items)
+    return log_of([bought], items, browsed)
 
 
-async def read_bought(connection: Any, until: datetime, since: datetime) -> Bought:
+async def read_bought(connection: Any, until: datetime, since: datetime, browsed: int) -> Bought:
     """The lines from `since` on and before `until`, with the numbers of their items, 0 for unknown ones."""
     received = bytearray()
 
     async def collect(part: bytes) -> None:
         received.extend(part)
 
-    await connection.copy_from_query(_ROWS, until, since, output=collect, format="binary", timeout=BULK_TIMEOUT)
+    before = await connection.fetchval(_BROWSED_SINCE, until, since, browsed, timeout=BULK_TIMEOUT)
+    bounds = until, since, before or EARLIEST - timedelta(days=1)
+    await connection.copy_from_query(_ROWS, *bounds, output=collect, format="binary", timeout=BULK_TIMEOUT)
     people = await connection.fetch(_PEOPLE, until, since, timeout=BULK_TIMEOUT)
     count = (len(received) - _COPY_HEADER - _COPY_TRAILER) // _ROW.itemsize
     rows = np.frombuffer(received, _ROW, offset=_COPY_HEADER, count=count)
@@ -190,8 +207,8 @@ async def popular_items(
     return [(row["id"], row["number"], row["people"]) for row in rows]
 
 
-def log_of(several: Sequence[Bought], items: dict[str, int]) -> PurchaseLog:
-    """The log of several sources together."""
+def log_of(several: Sequence[Bought], items: dict[str, int], browsed: int = MOST_BROWSED) -> PurchaseLog:
+    """The log of several sources together; of the events of BROWSING the newest, `browsed` at most."""
     columns = {name: np.concatenate([bought.columns[name] for bought in several]) for name, _ in _FIELDS}
     names = {person: name for bought in several for person, name in bought.names.items()}
     is_bought, is_known = columns["type"] == CODE[EventType.PURCHASE], columns["item"] > 0
@@ -200,14 +217,15 @@ def log_of(several: Sequence[Bought], items: dict[str, int]) -> PurchaseLog:
     orders = np.unique(bought["order"])
     signals = _rows(columns, ~is_bought & is_known)
     signals = _rows(signals, _is_among(signals["person"], dense.hashes))
-    is_opinion = signals["type"] != CODE[EventType.RETURN]
-    microseconds = signals["order"]
+    signals = _rows(signals, _newest(signals, browsed))
+    is_return = signals["type"] == CODE[EventType.RETURN]
+    own_orders = signals["order"]
     for rows in (bought, signals):
         is_listed = _is_among(rows["order"], orders)
         rows["order"] = np.where(is_listed, np.searchsorted(orders, rows["order"]), -1)
         rows["person"] = dense.ranks[np.searchsorted(dense.hashes, rows["person"])].astype(np.int32)
         rows["occurred"] = rows["occurred"] // 1_000_000 + POSTGRES_EPOCH
-    signals["order"] = np.where(is_opinion, microseconds, signals["order"])
+    signals["order"] = np.where(is_return, signals["order"], own_orders)
     signals = _sorted(signals, ("cents", "quantity", "item", "order", "type", "occurred", "person"))
     log = _sorted(bought, ("cents", "quantity", "item", "order", "occurred", "person"))
     return PurchaseLog(
@@ -218,6 +236,17 @@ def log_of(several: Sequence[Bought], items: dict[str, int]) -> PurchaseLog:
         unknown=int((is_bought & ~is_known).sum()),
         signals=Signals(**signals),
     )
+
+
+def _newest(signals: dict[str, NDArray[Any]], browsed: int) -> NDArray[np.bool_]:
+    """Which signals are kept: of those of BROWSING the newest; of one second all or none."""
+    browsing = np.isin(signals["type"], [CODE[type] for type in BROWSING])
+    moments = signals["occurred"][browsing]
+    if len(moments) <= browsed:
+        return np.ones(len(browsing), np.bool_)
+    limit = np.partition(moments, len(moments) - browsed - 1)[len(moments) - browsed - 1]
+    kept: NDArray[np.bool_] = ~browsing | (signals["occurred"] > limit)
+    return kept
 
 
 def _rows(columns: dict[str, NDArray[Any]], kept: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:

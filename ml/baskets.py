@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.contract import EventType
+from ml.carts import in_cart
 from ml.log import Log
+from ml.state import CODE
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,22 @@ def all_baskets(log: Log, start: int, end: int | None = None) -> Baskets:
     starts = np.searchsorted(pairs >> 32, np.arange(len(firsts) + 1))
     at = np.argsort(place)
     return Baskets(person[firsts][at], visits[at], starts, (pairs & 0xFFFFFFFF).astype(np.uint32))
+
+
+def beyond_carts(log: Log, baskets: Baskets) -> Baskets:
+    """The baskets without what was in the person's cart as of the visit: no list shows it. Empty ones are left out."""
+    added = log.signals.events["type"] == CODE[EventType.ADD_TO_CART]
+    kept = np.ones(len(baskets.items), np.bool_)
+    for index in np.flatnonzero(np.isin(baskets.people, log.signals.person[added])).tolist():
+        visit = int(baskets.visits[index])
+        start, end = baskets.starts[index : index + 2]
+        cart = in_cart(log.state(int(baskets.people[index]), visit), visit)
+        kept[start:end] = ~np.isin(baskets.items[start:end], cart)
+    if kept.all():
+        return baskets
+    sizes = np.add.reduceat(kept, baskets.starts[:-1], dtype=np.int64)
+    starts = np.append(0, np.cumsum(sizes))
+    return Baskets(baskets.people, baskets.visits, starts, baskets.items[kept]).where(sizes > 0)
 
 
 def first_baskets(log: Log, start: int, end: int | None = None) -> Baskets:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.baskets import Baskets, first_baskets
+from ml.baskets import Baskets, beyond_carts, first_baskets
 from ml.log import Log, order_counts
 from ml.metrics import coverage, hit_rate, interval, ndcg, recall, reciprocal_rank
 from ml.splits import Window
@@ -195,6 +195,7 @@ def _measured(
     past = log.between(None, cut).kept
     baskets = first_baskets(log, *contest.window)
     baskets = baskets.of(np.intersect1d(np.unique(past.person), waiting))
+    baskets = beyond_carts(log, baskets)
     again = np.isin(baskets.pairs, np.unique(past.person.astype(np.int64) << 32 | past.item))
     most = int(max(contest.numbers.max(initial=0), baskets.items.max(initial=0)))
     lists = {name: Judged(baskets, again, most) for name in contest.methods}

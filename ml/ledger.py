@@ -1,13 +1,14 @@
-"""A person's newest orders line by line, so that a return can still count against them, and older ones as sums."""
+"""A person's newest purchases, so that a return can still count against them, and older ones as sums."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.amounts import bounded_sum
-from ml.returns import LINE, Table, kept_cents, net, pairs_of
+from ml.returns import LINE, Table, joined, kept_cents, net, pairs_of
 
 PLACED = np.dtype([("order", "<u8"), ("occurred", "<u4"), ("settled", "u1")])  # 1 = a line it keeps is settled
 MOST_LINES, MOST_RETURNS, MOST_ORDERS = 128, 64, 64
@@ -47,6 +48,14 @@ class Ledger:
     placed: Table = field(default_factory=lambda: np.empty(0, PLACED))  # orders, newest first, at most MOST_ORDERS
     settled: Sums = Sums()  # noqa: RUF009 -- a tuple
 
+    @cached_property
+    def kept(self) -> Table:
+        """The open lines of which anything was kept, with the units and cents that were, newest first."""
+        if not len(self.returns):
+            return self.lines
+        settled = self.placed["order"][self.placed["settled"] > 0]
+        return _as_kept(self.lines, net(self.lines, self.returns, settled).kept)
+
 
 class Entered(NamedTuple):
     """A ledger after more events, and what follows from it. Lines are as kept: with the units and cents that were."""
@@ -60,7 +69,7 @@ class Entered(NamedTuple):
 
 def enter(ledger: Ledger, bought: Table, returned: Table) -> Entered:
     """The ledger after these purchases and returns (LINE), which may come in any order."""
-    lines = _newest(np.concatenate([ledger.lines, bought]))
+    lines = _newest(joined(np.concatenate([ledger.lines, bought]))[0])
     returns = _newest(np.concatenate([ledger.returns, returned]))
     placed, place, counts = _place(ledger.placed, lines)
     is_open = place < MOST_ORDERS

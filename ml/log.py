@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InvalidInput, PenchantError
-from ml.returns import LINE, kept_cents, net
+from ml.interest import ASSUMED, Interest
+from ml.returns import LINE, MOST_UNITS, kept_cents, net, totals
 from ml.state import DISLIKES_HOLD, EVENT, PURCHASE, RETURN, State, Table, fold
 from ml.words import ItemWords
 
@@ -19,10 +20,10 @@ class NothingToLearn(PenchantError):
 
 @dataclass(frozen=True, eq=False)
 class Signals:
-    """Returns, ratings, likes and dislikes of the people of a log, sorted by person, then time."""
+    """What the people of a log returned, said of items, and looked at; sorted by person, then time."""
 
     person: NDArray[np.int32]  # (signals,) index into the log's people
-    events: Table  # (signals,) EVENT; the order of a return is that of the log plus 1, 0 = none
+    events: Table  # (signals,) EVENT; the order of a return is that of the log plus 1, 0 = none; of a view a session
 
     @classmethod
     def none(cls) -> Self:
@@ -38,7 +39,8 @@ class Signals:
 class Log:
     """Purchases sorted by person, then time. Arrays are (lines,) unless another shape is given.
 
-    The lines are as they were bought; `kept` has them without what was returned.
+    The lines are as they were bought; `kept` has the purchases: equal lines of an order joined, without what was
+    returned.
     """
 
     people: list[str]
@@ -53,6 +55,7 @@ class Log:
     signals: Signals
     category: NDArray[np.int32] | None = None  # (items,) beside numbers: a code, -1 = none; None: not known
     words: ItemWords | None = None  # of the catalogue, items never sold too; None: not known
+    assumed: Interest = ASSUMED  # what events say until the log has enough of them
 
     @classmethod
     def of(
@@ -70,6 +73,7 @@ class Log:
         quantity: NDArray[np.int32] | None = None,
         signals: Signals | None = None,
         words: ItemWords | None = None,
+        assumed: Interest = ASSUMED,
     ) -> Self:
         """A log of columns in any order; without quantities a line is one unit.
 
@@ -85,7 +89,7 @@ class Log:
         signals = Signals.none() if signals is None else signals
         by_time = np.lexsort((signals.events["occurred"], signals.person))
         sorted_signals = Signals(signals.person[by_time], signals.events[by_time])
-        return cls(people, *lines, numbers, item_ids, quantity[by], sorted_signals, category, words)
+        return cls(people, *lines, numbers, item_ids, quantity[by], sorted_signals, category, words, assumed)
 
     def require_lines(self) -> None:
         """Raise `NothingToLearn` when the log is empty."""
@@ -120,14 +124,32 @@ class Log:
 
     @cached_property
     def kept(self) -> "Log":
-        """The lines of which anything was kept, with the units and cents that were; without the returns."""
+        """The purchases of which anything was kept, with the units and cents that were; without the returns.
+
+        A purchase is what one order has of one item, however many lines say so.
+        """
         returned = self.signals.events["type"] == RETURN
+        bought = self._joined()
         if not returned.any():
-            return self
-        lines, returns = self._as_lines(returned)
+            return bought
+        lines, returns = bought._as_lines(returned)
         units = net(lines, returns).kept
-        kept = replace(self, quantity=units.astype(np.int32), cents=kept_cents(lines, units))
+        kept = replace(bought, quantity=units.astype(np.int32), cents=kept_cents(lines, units))
         return kept._where(units > 0, self.signals.where(~returned))
+
+    def _joined(self) -> "Log":
+        """The log with equal lines of an order as one; itself when there are none."""
+        by = np.lexsort((self.item, self.order, self.person))  # stable: the earliest of equal lines comes first
+        columns = [column[by] for column in (self.person, self.order, self.item)]
+        starts = np.flatnonzero(np.any([np.diff(each, prepend=-1) != 0 for each in columns], axis=0))
+        if len(starts) == len(self):
+            return self
+        quantity, cents = self.quantity.copy(), self.cents.copy()
+        units = np.add.reduceat(np.maximum(self.quantity[by], 1).astype(np.int64), starts)
+        quantity[by[starts]], cents[by[starts]] = np.minimum(units, MOST_UNITS), totals(self.cents[by], starts)
+        first = np.zeros(len(self), np.bool_)
+        first[by[starts]] = True
+        return replace(self, quantity=quantity, cents=cents)._where(first, self.signals)
 
     def _as_lines(self, returned: NDArray[np.bool_]) -> tuple[Table, Table]:
         """The lines and the returns as LINE, in which each item of each person has a number of its own."""

@@ -1,5 +1,7 @@
 """Which purchases are kept: returns are counted against lines of orders, whatever order the events arrive in.
 
+A purchase is what one order has of one item: its equal lines are joined first (`joined`), so that their quantities and
+amounts add up and the purchase counts once.
 A return with an order counts against that order's lines of the item. A return without one, or whose order has no line
 of the item, counts against the item's lines from before it, newest first. What is left over waits for its purchase.
 """
@@ -8,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core.amounts import LARGEST_SUM
 
 Table = NDArray[Any]  # a structured array: its dtype is named beside it
 
@@ -21,6 +25,7 @@ LINE = np.dtype(
     ]
 )
 
+MOST_UNITS = 2**31 - 1  # of a line
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two items have the same product
 
 
@@ -30,6 +35,36 @@ class Netted(NamedTuple):
     kept: NDArray[np.int64]  # (lines,) units that were not returned
     by_order: NDArray[np.bool_]  # (returns,) those counted against lines of their order
     taken: list[tuple[int, int, int]]  # (return, line, units) of the others
+
+
+def joined(lines: Table) -> tuple[Table, NDArray[np.intp]]:
+    """The lines (LINE) with those of one order and item as one, and the place of the earliest of each.
+
+    Units and cents add up, and the time is the earliest; joining in parts equals joining at once. Lines of unknown
+    items stay as they are: they may be of different items.
+    """
+    places = np.arange(len(lines))
+    if len(lines) < 2:
+        return lines, places
+    pairs = pairs_of(lines)
+    by = np.lexsort((lines["occurred"], lines["item"], pairs))
+    pair, item = pairs[by], lines["item"][by]
+    begins = np.append(True, (pair[1:] != pair[:-1]) | (item[1:] != item[:-1]) | (item[1:] == 0))
+    starts = np.flatnonzero(begins)
+    if len(starts) == len(lines):
+        return lines, places
+    whole = lines.take(by[starts])
+    whole["units"] = np.minimum(np.add.reduceat(lines["units"][by].astype(np.int64), starts), MOST_UNITS)
+    whole["cents"] = totals(lines["cents"][by], starts)
+    return whole, by[starts]
+
+
+def totals(cents: NDArray[np.int64], starts: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The sum from each start to the next, exact beyond 64 bits, then at most LARGEST_SUM in either direction."""
+    low = np.add.reduceat(cents & 0xFFFF_FFFF, starts)
+    high = np.clip(np.add.reduceat(cents >> 32, starts) + (low >> 32), -(2**22), 2**22)
+    sums: NDArray[np.int64] = np.clip((high << 32) + (low & 0xFFFF_FFFF), -LARGEST_SUM, LARGEST_SUM)
+    return sums
 
 
 def net(lines: Table, returns: Table, settled: NDArray[np.uint64] | None = None) -> Netted:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ml.complements import complements
 from ml.ease import ease_lists
+from ml.interest_learning import learned
 from ml.log import Log, gaps
 from ml.neighbours import near_items
 from ml.rests import quantile_by_row, rest_times, rests_without_clock
@@ -36,7 +37,9 @@ def snapshot(
 
     If the log is `clockless` its times only say in which order people bought.
     """
-    log = log.between(None, as_of).of_items(numbers).kept
+    log = log.between(None, as_of).of_items(numbers)
+    interest = learned(log)
+    log = log.kept
     items = len(numbers)
     rows = np.searchsorted(numbers, log.item).astype(np.int32)
     near, near_score = near_items(log, rows, items, as_of, NEAREST)
@@ -65,6 +68,7 @@ def snapshot(
         then=then,
         then_score=then_score,
         category=_categories(log, numbers),
+        interest=interest.table,
     )
 
 

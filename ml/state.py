@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.amounts import LARGEST_SUM
-from core.contract import EventType
+from core.contract import BROWSING, EventType
 from core.errors import PenchantError
 from ml.habits import Habits
 from ml.ledger import PLACED, Ledger, Sums, enter
-from ml.returns import LINE, is_in, net
+from ml.returns import LINE, is_in, joined, net, totals
 from ml.returns import Table as Table
 from ml.universe import HALF_LIFE as HALF_LIFE
 
@@ -31,7 +31,8 @@ EVENT = np.dtype(
         ("occurred", "<i8"),  # seconds
         ("quantity", "<i4"),
         ("cents", "<i8"),  # of the whole line; of a rating its value in hundredths
-        ("order", "<u8"),  # 0 = none given: lines of one second are one order; of an opinion, its microseconds
+        ("order", "<u8"),  # 0 = none given: lines of one second are one order; of an opinion, its microseconds; of
+        # BROWSING, a hash of its session
     ]
 )
 ITEM = np.dtype(
@@ -47,7 +48,7 @@ ITEM = np.dtype(
     ]
 )
 OPINION = np.dtype([("item", "<u4"), ("disliked", "<u8"), ("liked", "<u8")])  # microseconds of the last, 0 = none
-RECENT = np.dtype([("item", "<u4"), ("type", "u1"), ("occurred", "<u4")])
+RECENT = np.dtype([("item", "<u4"), ("type", "u1"), ("occurred", "<u4"), ("session", "<u4")])  # 0 = not known
 ORDER = np.dtype([("order", "<u8"), ("occurred", "<u4")])
 
 CODE = {kind: code for code, kind in enumerate(EventType)}
@@ -57,18 +58,17 @@ LOW, GOOD = 200, 300  # hundredths of a star: a rating up to the one is a dislik
 INTEREST = np.isin(  # by type code
     list(EventType), [EventType.VIEW, EventType.CLICK, EventType.ADD_TO_CART, EventType.RATING, EventType.LIKE]
 )
+SESSION = np.isin(list(EventType), list(BROWSING))  # by type code; those whose `order` is a session
 PAID = np.isin(list(EventType), [EventType.PURCHASE, EventType.RETURN])  # by type code
 NOT_RECENT = np.isin(list(EventType), [EventType.SEARCH, EventType.IMPRESSION])  # by type code; not in `recent`
 
-MOST_ITEMS, MOST_RECENT, MOST_OPINIONS, MOST_INCLUDED = 512, 32, 128, 1024
+MOST_ITEMS, MOST_RECENT, MOST_OPINIONS, MOST_INCLUDED = 512, 64, 128, 1024
 DISLIKES_HOLD = 365 * 86_400  # seconds, unless the shop sets another time
 VIEW_WEIGHT = 0.1  # of a viewed item against a bought one, when a person has more items than are kept
 LATEST = 2**32 - 1  # seconds
 MICROSECONDS = np.uint64(1_000_000)  # of a second
-_HEAD = struct.Struct("<4sHHHHIIIIq")
-_MAGIC = b"PST1"
-_MORE = struct.Struct("<4sHHHHHIIIIq")  # a second head with its tables; the release before does not read it
-_MORE_MAGIC = b"PLG1"
+_HEAD = struct.Struct("<4s9H4Iq4Iq")  # the lengths of the tables, the sums, those of settled lines
+_MAGIC = b"PST2"  # another one for each layout: a state of any other is refused, and built again from the events
 
 
 class StateDamaged(PenchantError):
@@ -105,7 +105,7 @@ class State:
     @cached_property
     def habits(self) -> Habits:
         """What the state says of each row of `bought`."""
-        return Habits.of(self.bought, self.orders, self.recent_orders, self.ledger.lines)
+        return Habits.of(self.bought, self.orders, self.recent_orders, self.ledger.kept)
 
     @cached_property
     def disliked(self) -> NDArray[np.uint32]:
@@ -133,16 +133,17 @@ class State:
 
     def pack(self) -> bytes:
         """The state as bytes, with a version and a checksum."""
-        head = _HEAD.pack(
-            _MAGIC, len(self.items), len(self.recent), len(self.recent_orders), len(self.included),
-            self.orders, self.lines, self.first, self.last, self.spend,
-        )  # fmt: skip
-        ledger = self.ledger
-        tables = (self.items, self.recent, self.recent_orders, self.included)
-        more = (self.settled, ledger.lines, ledger.returns, ledger.placed, self.opinions)
-        second = _MORE.pack(_MORE_MAGIC, *(len(table) for table in more), *ledger.settled)
-        body = b"".join([head, *(table.tobytes() for table in tables), second, *(table.tobytes() for table in more)])
+        tables = self._tables()
+        sums = self.orders, self.lines, self.first, self.last, self.spend
+        head = _HEAD.pack(_MAGIC, *(len(table) for table in tables), *sums, *self.ledger.settled)
+        body = b"".join([head, *(table.tobytes() for table in tables)])
         return body + zlib.crc32(body).to_bytes(4, "little")
+
+    def _tables(self) -> tuple[Table, ...]:
+        """As _TABLES."""
+        ledger = self.ledger
+        more = (self.settled, ledger.lines, ledger.returns, ledger.placed, self.opinions)
+        return (self.items, self.recent, self.recent_orders, self.included, *more)
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
@@ -152,29 +153,26 @@ class State:
         body = packed[:-4]
         if zlib.crc32(body) != int.from_bytes(packed[-4:], "little"):
             raise StateDamaged("the checksum of a packed state does not match its bytes")
-        _, *counts, orders, lines, first, last, spend = _HEAD.unpack_from(body)
-        offset, (items, recent, recent_orders, included) = _read_tables(
-            body, _HEAD.size, (ITEM, RECENT, ORDER, np.dtype("<u8")), counts
+        _, *numbers = _HEAD.unpack_from(body)
+        counts, sums, settled_sums = numbers[: len(_TABLES)], numbers[len(_TABLES) : -5], numbers[-5:]
+        orders, lines, first, last, spend = sums
+        items, recent, recent_orders, included, settled, open_lines, returns, placed, opinions = _read_tables(
+            body, _HEAD.size, _TABLES, counts
         )
-        if body[offset : offset + 4] != _MORE_MAGIC:
-            raise StateDamaged("a packed state of the release before, without dislikes and returns")
-        _, *numbers = _MORE.unpack_from(body, offset)
-        _, (settled, open_lines, returns, placed, opinions) = _read_tables(
-            body, offset + _MORE.size, (ITEM, LINE, LINE, PLACED, OPINION), numbers[:5]
-        )
-        ledger = Ledger(open_lines, returns, placed, Sums(*numbers[5:]))
+        ledger = Ledger(open_lines, returns, placed, Sums(*settled_sums))
         return cls(items, recent, recent_orders, included, orders, lines, first, last, spend, opinions, ledger, settled)
 
 
-def _read_tables(
-    body: bytes, offset: int, dtypes: Sequence[np.dtype[Any]], counts: Sequence[int]
-) -> tuple[int, list[Table]]:
-    """The tables from `offset` on, and where they end."""
+_TABLES = (ITEM, RECENT, ORDER, np.dtype("<u8"), ITEM, LINE, LINE, PLACED, OPINION)
+
+
+def _read_tables(body: bytes, offset: int, dtypes: Sequence[np.dtype[Any]], counts: Sequence[int]) -> list[Table]:
+    """The tables from `offset` on."""
     tables: list[Table] = []
     for dtype, count in zip(dtypes, counts, strict=True):
         tables.append(np.frombuffer(body, dtype, count, offset))
         offset += dtype.itemsize * count
-    return offset, tables
+    return tables
 
 
 def fold(state: State, events: Table) -> State:
@@ -234,10 +232,12 @@ def _uncounted(state: State, events: Table) -> Table:
 
 
 def kept_purchases(events: Table) -> Table:
-    """The purchases among one person's events (EVENT) of which anything was kept."""
+    """The purchases among one person's events (EVENT) of which anything was kept; an order has an item once."""
     bought, returned = events[events["type"] == PURCHASE], events[events["type"] == RETURN]
-    kept: Table = bought[net(_lines(bought), _lines(returned)).kept > 0] if len(returned) else bought
-    return kept
+    lines, earliest = joined(_lines(bought))
+    kept = net(lines, _lines(returned)).kept > 0 if len(returned) else np.ones(len(lines), np.bool_)
+    purchases: Table = bought[np.sort(earliest[kept])]
+    return purchases
 
 
 def _lines(events: Table) -> Table:
@@ -249,14 +249,6 @@ def _lines(events: Table) -> Table:
     second = np.where(events["type"] == PURCHASE, events["occurred"], 0).astype(np.uint64)
     lines["order"] = np.where(events["order"] > 0, events["order"], second)
     return lines
-
-
-def _totals(cents: NDArray[np.int64], starts: NDArray[np.intp]) -> NDArray[np.int64]:
-    """The sum from each start to the next, exact beyond 64 bits, then at most LARGEST_SUM in either direction."""
-    low = np.add.reduceat(cents & 0xFFFF_FFFF, starts)
-    high = np.clip(np.add.reduceat(cents >> 32, starts) + (low >> 32), -(2**22), 2**22)
-    sums: NDArray[np.int64] = np.clip((high << 32) + (low & 0xFFFF_FFFF), -LARGEST_SUM, LARGEST_SUM)
-    return sums
 
 
 def _fold_paid(state: State, events: Table, interests: Table) -> tuple[State, Table]:
@@ -317,7 +309,7 @@ def _merge(rows: Table) -> Table:
     merged["first"] = np.minimum.reduceat(rows["first"] - np.uint32(1), starts) + np.uint32(1)  # 0 wraps to the latest
     merged["last"] = np.maximum.reduceat(rows["last"], starts)
     merged["viewed"] = np.maximum.reduceat(rows["viewed"], starts)
-    merged["spend"] = _totals(rows["spend"], starts)
+    merged["spend"] = totals(rows["spend"], starts)
     age = np.repeat(merged["last"], np.diff(starts, append=len(rows))) - rows["last"]
     merged["decayed"] = np.add.reduceat(rows["decayed"] * np.exp2(-age.astype(np.float64) / HALF_LIFE), starts)
     return merged
@@ -339,8 +331,10 @@ def _fold_recent(recent: Table, events: Table) -> Table:
     rows = np.zeros(len(events), RECENT)
     for name in ("item", "type", "occurred"):
         rows[name] = events[name]
+    rows["session"] = np.where(SESSION[events["type"]], events["order"] & np.uint64(0xFFFF_FFFF), 0)
     rows = np.concatenate([recent, rows])
-    return rows[np.lexsort((rows["type"], rows["item"], rows["occurred"]))[::-1][:MOST_RECENT]]
+    by = np.lexsort([rows[name] for name in ("session", "type", "item", "occurred")])
+    return rows[by[::-1][:MOST_RECENT]]
 
 
 def _fold_opinions(opinions: Table, events: Table) -> Table:

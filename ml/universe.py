@@ -68,6 +68,7 @@ class Universe:
     category: NDArray[np.int32] | None = None  # (n + 1,) a code, -1 = none; None where no item has one
     together: NDArray[np.int32] | None = None  # (n + 1, k) rows of what completes an item, padded with n; older: None
     together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
+    interest: NDArray[np.float32] | None = None  # (3, types) what events say, see `ml.interest`; None: as we assume
     sequence: NextItems | None = None  # of these n items; None where people buy the same again, and older
     cold: ColdItems | None = None  # beside these n items; None where every item was sold or has no words, and older
 

@@ -20,7 +20,7 @@ from engine.jobs.bounds import Bounds
 from engine.jobs.leases import TrainingStopped
 from engine.many_lists.list_jobs import write_waiting_lists
 from engine.models.refreshing import refresh_waiting
-from engine.models.training import train_waiting
+from engine.models.training import assumed_by, train_waiting
 from engine.registry.mirroring import mirror_waiting
 from workers.observation import observed
 from workers.process import CONFIRM_TIMEOUT
@@ -70,10 +70,13 @@ async def _carry_out(settings: Settings, kind: str) -> None:
             await write_waiting_lists(stores, settings.lists, stopping=_is_stopping)
             return
         url = lake.lake_url if lake.lake_training else None
+        assumed = assumed_by(settings.trainings)
         if kind != REFRESH:
             bounds = Bounds.of(settings.trainings)
-            await train_waiting(stores, kind, url, settings.bundles, bounds=bounds, stopping=_is_stopping)
-        await refresh_waiting(stores, url, stopping=_is_stopping)
+            await train_waiting(
+                stores, kind, url, settings.bundles, bounds=bounds, stopping=_is_stopping, assumed=assumed
+            )
+        await refresh_waiting(stores, url, stopping=_is_stopping, assumed=assumed)
         await mirror_waiting(stores)
     except TrainingStopped:
         log.info("training_stopped", kind=kind)

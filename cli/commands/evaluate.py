@@ -14,7 +14,7 @@ import typer
 
 from cli.errors import WrongCommand
 from cli.interface import write_file
-from core.settings import EventLake, Stores
+from core.settings import EventLake, Stores, Trainings
 
 if TYPE_CHECKING:
     from engine.models.evaluating import Question
@@ -58,6 +58,7 @@ def evaluate(
         if file is not None and str(file) != "-" and not file.absolute().parent.is_dir():
             raise WrongCommand(f"There is no folder {file.absolute().parent} to write {file.name} to.")
     from engine.models.evaluating import DEFAULTS, WINDOWS, Question, check_methods
+    from engine.models.training import assumed_by
 
     settings, named = EventLake(), _listed(methods)
     question = Question(
@@ -68,6 +69,7 @@ def evaluate(
         windows=WINDOWS if windows is None else windows,
         holdout=_holdout(holdout) if holdout else None,
         lake=settings.lake_url if settings.lake_training else None,
+        assumed=assumed_by(Trainings()),
     )
     check_methods(question.methods)  # before settings are asked for and anything is connected
     document = asyncio.run(_compared(Stores(), question))

@@ -1,11 +1,14 @@
 """`penchant export events --to URL`: writes every day that is over into the lake; a second export, only what changed.
 
+`penchant export people FILE`: a row of features for each customer, as CSV.
+
 Exit codes: 0 the lake has all of it, 1 it belongs to another database or another process is writing to it, 2 the
 command is wrong, 3 a store or the lake cannot be reached (what was written until then counts).
 """
 
 import asyncio
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,13 +23,8 @@ if TYPE_CHECKING:
     from db.lake.location import Lake
 
 NAMED = 10  # days
-HELP = "Take data out: the events, as Parquet files in a lake of your own."
+HELP = "Take data out: the events, as Parquet files in a lake of your own, and features of customers."
 app = command_group(HELP)
-
-
-@app.callback(help=HELP)
-def export() -> None:
-    """Make `events` a command of its own, although it is the only one."""
 
 
 @app.command()
@@ -52,6 +50,34 @@ def events(
         print_json_line(done)
     else:
         typer.echo(_summary(done))
+
+
+@app.command()
+def people(
+    file: Annotated[Path, typer.Argument(help="The CSV file that is written.", dir_okay=False)],
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="Only what happened before this day, in UTC."),
+    ] = None,
+    lake: Annotated[
+        bool, typer.Option("--lake", help="Read the exported days of PENCHANT_LAKE_URL by DuckDB.")
+    ] = False,
+) -> None:
+    """Write a row for each customer: orders, spend, gaps, categories, returns, visits (docs/features.md)."""
+    from core import clock
+
+    moment = as_of.replace(tzinfo=UTC) if as_of else clock.now().replace(microsecond=0)
+    asyncio.run(_export_people(file, moment, _address(None) if lake else None))
+    typer.echo(f"Customers as of {moment:%Y-%m-%d %H:%M:%S} UTC are in {file}.")
+
+
+async def _export_people(file: Path, as_of: datetime, url: str | None) -> None:
+    from db.lake.location import Lake
+    from db.postgres import connect_pool
+    from engine.segments.person_features import write_people
+
+    async with await connect_pool(postgres_url(), size=1) as pool:
+        await write_people(pool, file, as_of, Lake.at(url) if url else None)
 
 
 def _address(to: str | None) -> str:

@@ -90,13 +90,13 @@ async def _train(
     from engine.jobs.bounds import Bounds
     from engine.jobs.leases import stopped_by_signals
     from engine.models.refreshing import refresh_tables
-    from engine.models.training import last_weeks
+    from engine.models.training import assumed_by, last_weeks
     from engine.models.training import train as carry_out
     from engine.registry.mirroring import mirror
 
     if lake is not None:
         Lake.at(lake)  # raises for a wrong address before a job is requested
-    bounds = Bounds.of(Trainings())
+    bounds, assumed = Bounds.of(Trainings()), assumed_by(Trainings())
     async with stopped_by_signals(), await connect_pool(stores.postgres_url.get_secret_value(), size=3) as pool:
         asked = await request_once(pool, kind, "asked for by a person", BY)
         job = await lease_job(pool, kind, leases.LEASE, id=asked.id)
@@ -105,11 +105,22 @@ async def _train(
         with stage_progress() as report:
             cut = _cut_by(holdout) if holdout else last_weeks
             outcome = await carry_out(
-                pool, stores, job, report, cut=cut, folder=bundles, decided_by=BY, lake=lake, bounds=bounds
+                pool,
+                stores,
+                job,
+                report,
+                cut=cut,
+                folder=bundles,
+                decided_by=BY,
+                lake=lake,
+                bounds=bounds,
+                assumed=assumed,
             )
         refresh = await lease_job(pool, REFRESH, leases.LEASE) if outcome.serves else None
         if refresh is not None:  # else nothing new serves, or a trainer took it
-            made = await refresh_tables(pool, stores, refresh, folder=bundles, lake=lake, decided_by=BY)
+            made = await refresh_tables(
+                pool, stores, refresh, folder=bundles, lake=lake, decided_by=BY, assumed=assumed
+            )
             outcome = replace(outcome, refreshed=made)
         if away := await mirror(pool, stores):
             typer.echo(f"warning: MLflow is away ({away}); the model is registered there later", err=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
-from core.contract import OPINIONS, EventType, microseconds
+from core.contract import BROWSING, OPINIONS, EventType, microseconds
 from core.errors import InvalidInput, StoreUnavailable
 from db.lake.day_contents import DAY, midnight
 from db.lake.days import paths_of, read_contents
@@ -20,10 +20,12 @@ from db.lake.hashing import hash_integers, hash_texts
 from db.lake.location import Lake
 from db.postgres import Pool
 from db.purchases import (
+    BROWSED,
     BULK_TIMEOUT,
     CODE,
     EARLIEST,
     LISTED,
+    MOST_BROWSED,
     POSTGRES_EPOCH,
     TYPE_CODE,
     Bought,
@@ -39,8 +41,14 @@ _OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
+_BROWSED_SINCE: Final = f"""
+    SELECT epoch_us(occurred_at) FROM read_parquet($files) WHERE type IN ({BROWSED}) AND item_id IS NOT NULL
+        AND epoch_us(occurred_at) >= $since AND epoch_us(occurred_at) < $until
+    ORDER BY 1 DESC LIMIT 1 OFFSET {MOST_BROWSED}
+"""
 _BOUGHT: Final = f"""
     SELECT coalesce(merged.into_id, events.user_id, joined.user_id) AS user_id, anonymous_id, item_id, order_id,
+        session_id,
         epoch_us(occurred_at) AS occurred, coalesce(quantity, 1)::INTEGER AS quantity,
         (((CASE WHEN type = 'RATING' THEN coalesce(CAST(value * 10000 AS HUGEINT), 0)
                 ELSE coalesce(CAST(unit_price * 10000 AS HUGEINT) * coalesce(quantity, 1),
@@ -51,10 +59,11 @@ _BOUGHT: Final = f"""
         LEFT JOIN merged ON merged.user_id = events.user_id
     WHERE type IN ({LISTED}) AND item_id IS NOT NULL
         AND epoch_us(occurred_at) >= $since AND epoch_us(occurred_at) < $until
+        AND (type NOT IN ({BROWSED}) OR epoch_us(occurred_at) > $browsed_since)
 """
 _NOTHING: Final = pa.schema(
     {
-        **dict.fromkeys(("user_id", "anonymous_id", "item_id", "order_id"), pa.string()),
+        **dict.fromkeys(("user_id", "anonymous_id", "item_id", "order_id", "session_id"), pa.string()),
         "occurred": pa.int64(),
         "quantity": pa.int32(),
         "cents": pa.int64(),
@@ -83,7 +92,7 @@ async def purchase_log_with_lake(
         await connection.execute("LOCK TABLE events IN ACCESS SHARE MODE")  # so that no month is dropped meanwhile
         contents = await asyncio.to_thread(read_contents, lake)
         days = [day for day in contents.days if since - DAY < midnight(day) < until]
-        bought = [await read_bought(connection, end, start) for start, end in gaps(days, since, until)]
+        bought = [await read_bought(connection, end, start, MOST_BROWSED) for start, end in gaps(days, since, until)]
         items = await read_items(connection)
     if days:
         bought.append(await asyncio.to_thread(_bought, lake, days, since, until, items, joined, merged))
@@ -153,6 +162,8 @@ def _lines(
         engine.register("joined", _pairs("anonymous_id", "user_id", joined))
         engine.register("merged", _pairs("user_id", "into_id", merged))
         given: dict[str, object] = {"files": list(paths), "since": since, "until": until}
+        row = engine.execute(_BROWSED_SINCE, given).fetchone()
+        given["browsed_since"] = row[0] if row else -(2**62)
         return engine.sql(_BOUGHT, params=given).to_arrow_table().combine_chunks()
 
 
@@ -182,12 +193,20 @@ def _numbers(item_ids: Any, items: Mapping[str, int]) -> NDArray[np.int32]:
 
 
 def _orders(lines: pa.Table, person: NDArray[np.int64], occurred: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The hash of the order of each line: by its id, or else by the time of a purchase; of opinions microseconds."""
+    """What `order` is of each line: the hash of its order's id, or of its second; of opinions microseconds.
+
+    Of views and the like it is the hash of the session.
+    """
     ids = lines["order_id"].combine_chunks()
     named = ids.is_valid().to_numpy(zero_copy_only=False)
     type = lines["type"].to_numpy()
-    orders = np.where(type == CODE[EventType.PURCHASE], hash_integers(occurred, person), 0)
+    orders = np.where(type == CODE[EventType.PURCHASE], hash_integers(occurred // 1_000_000, person), 0)
     orders[named] = hash_texts(ids.filter(pa.array(named)), person[named])
+    sessions = lines["session_id"].combine_chunks()
+    browsing = np.isin(type, [CODE[each] for each in BROWSING])
+    orders[browsing] = 0
+    known = browsing & sessions.is_valid().to_numpy(zero_copy_only=False)
+    orders[known] = hash_texts(sessions.filter(pa.array(known)), person[known])
     said = np.isin(type, [CODE[opinion] for opinion in OPINIONS])
     orders[said] = occurred[said] % 1_000_000
     return orders

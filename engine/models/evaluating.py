@@ -29,6 +29,7 @@ from ml.comparison import forecasts_document, lists_document
 from ml.evaluation import Method, measure
 from ml.hazard.methods import forecast_method
 from ml.hazard.model import ForecastModel
+from ml.interest import ASSUMED, Interest
 from ml.log import Log
 from ml.splits import DAY, HOLDOUT, holdout_cut, windows_after
 from ml.trainers import ReportProgress
@@ -55,6 +56,7 @@ class Question:
     windows: int = WINDOWS  # of the test span
     holdout: Holdout | None = None
     lake: str | None = None
+    assumed: Interest = ASSUMED  # what views say, in the tables of versions
 
 
 async def compare(pool: Pool, bundles: Path, question: Question, report: ReportProgress) -> dict[str, Any]:
@@ -65,7 +67,7 @@ async def compare(pool: Pool, bundles: Path, question: Question, report: ReportP
     report("reading the purchases", 0, 1)
     stored = await stored_purchases(pool, question.lake)
     await check_learnable(pool, stored)
-    log = as_log(stored, await last_categories(pool))
+    log = as_log(stored, await last_categories(pool), assumed=question.assumed)
     report("reading the purchases", 1, 1)
     return await asyncio.to_thread(_compare, log, versions, forecast, question, report)
 

@@ -26,6 +26,7 @@ from ml.affinity.model import AffinityModel
 from ml.affinity.refreshing import RefreshedAffinity, refreshed
 from ml.bundle import Bundle, delete_bundle
 from ml.cold_items import ColdItems
+from ml.interest import ASSUMED, Interest
 from ml.log import NothingToLearn
 from ml.universe import Universe
 
@@ -35,7 +36,11 @@ MOST_ATTEMPTS: Final = 3  # another model may be promoted while tables are built
 
 
 async def refresh_waiting(
-    stores: Stores, lake: str | None = None, *, stopping: Callable[[], bool] = lambda: False
+    stores: Stores,
+    lake: str | None = None,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+    assumed: Interest = ASSUMED,
 ) -> str | None:
     """Carry out the refresh that waits; the id of the new bundle, or None when none waits or nothing changes.
 
@@ -47,7 +52,7 @@ async def refresh_waiting(
         job = await lease_waiting(pool, REFRESH)
         if job is None:
             return None
-        made = await refresh_tables(pool, stores, job, lake=lake)
+        made = await refresh_tables(pool, stores, job, lake=lake, assumed=assumed)
         log.info("bundle_refreshed" if made else "nothing_refreshed", job=job.id, bundle=made)
         return made
 
@@ -60,6 +65,7 @@ async def refresh_tables(
     folder: Path | None = None,
     lake: str | None = None,
     decided_by: str = "trainer",
+    assumed: Interest = ASSUMED,
 ) -> str | None:
     """Rebuild the tables of what serves, and let it serve with them; the id of the new bundle.
 
@@ -71,7 +77,7 @@ async def refresh_tables(
     async with hold(pool, job) as held:
         for _ in range(MOST_ATTEMPTS):
             row = await current_serving(pool)
-            made = await _refreshed(pool, folder, row.bundle, lake) if row else None
+            made = await _refreshed(pool, folder, row.bundle, lake, assumed) if row else None
             held.check()
             if row is None or made is None:
                 break
@@ -90,7 +96,9 @@ async def refresh_tables(
     return path.name
 
 
-async def _refreshed(pool: Pool, folder: Path, id: str, lake: str | None) -> RefreshedAffinity | None:
+async def _refreshed(
+    pool: Pool, folder: Path, id: str, lake: str | None, assumed: Interest
+) -> RefreshedAffinity | None:
     """What serves, with tables as of now; None when they would be the same. Built in a thread: the lease is renewed."""
     stored = await stored_purchases(pool, lake)
     categories, words, now = await last_categories(pool), await catalogue_words(pool), int(clock.now().timestamp())
@@ -98,7 +106,7 @@ async def _refreshed(pool: Pool, folder: Path, id: str, lake: str | None) -> Ref
     def rebuilt() -> RefreshedAffinity | None:
         bundle = AffinityModel.open(folder / id)
         try:
-            made = refreshed(bundle, as_log(stored, categories, words), now)
+            made = refreshed(bundle, as_log(stored, categories, words, assumed), now)
         except NothingToLearn as error:
             log.info("tables_stay", bundle=id, why=str(error))
             return None

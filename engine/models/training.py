@@ -14,6 +14,7 @@ import structlog
 from core import clock
 from core.contract import EventType
 from core.errors import PenchantError, StoreUnavailable
+from core.evidence_settings import Evidence
 from core.settings import Bundles, Stores
 from core.stores import log_unavailable
 from db.cache import connect_redis
@@ -38,9 +39,11 @@ from engine.models.rivals import NONE, Rivals, open_rivals
 from engine.models.texts import catalogue_words
 from ml.bundle import Bundle, delete_bundle
 from ml.gate import Verdict
+from ml.interest import ASSUMED, Interest
 from ml.log import Log, Signals
 from ml.state import CODE, EVENT
 from ml.trainers import ReportProgress, Trained, trainer_for
+from ml.universe import HOUR
 from ml.words import ItemWords
 
 log = structlog.get_logger()
@@ -95,6 +98,7 @@ async def train_waiting(
     *,
     bounds: Bounds = UNBOUNDED,
     stopping: Callable[[], bool] = lambda: False,
+    assumed: Interest = ASSUMED,
 ) -> TrainingOutcome | None:
     """Carry out the oldest training that waits or whose lease has ended; None when there is none.
 
@@ -109,7 +113,7 @@ async def train_waiting(
             log.info("no_training_waits", kind=kind)
             return None
         log.info("training_began", job=job.id, attempt=job.fencing_token, reason=job.reason)
-        outcome = await train(pool, stores, job, _logged, lake=lake, bounds=bounds)
+        outcome = await train(pool, stores, job, _logged, lake=lake, bounds=bounds, assumed=assumed)
         if outcome.warning:
             log.warning("few_purchases_name_known_items", job=job.id, detail=outcome.warning)
         stands_in = outcome.baseline and outcome.baseline.name
@@ -141,10 +145,12 @@ async def train(
     decided_by: str = "trainer",
     lake: str | None = None,
     bounds: Bounds = UNBOUNDED,
+    assumed: Interest = ASSUMED,
 ) -> TrainingOutcome:
     """Read the purchases, train, write one bundle; promote or refuse it in the transaction that ends the job.
 
-    Purchases come from Postgres; with the address of a lake, the days in the lake come from there.
+    Purchases come from Postgres; with the address of a lake, the days in the lake come from there. `assumed` is what
+    views and the like say of what people buy, until the log has enough of them.
 
     Raises LeaseLost when the job was cancelled or another worker has taken it: nothing is registered or served in that
     case. Raises the errors of the training, BoundExceeded among them; the job then has failed with the reason.
@@ -156,7 +162,7 @@ async def train(
             report(stage, done, of)
 
         rivals = await open_rivals(pool, stores.bundles.resolve()) if job.kind == AFFINITY else NONE
-        trained, warning = await _learn(pool, job.kind, cut, report_held, lake, rivals)
+        trained, warning = await _learn(pool, job.kind, cut, report_held, lake, rivals, assumed)
         judged = KINDS[job.kind].verdict(trained.evaluation, same_as=rivals.same_as(trained.training))
         pins = judged.promote and job.kind == AFFINITY and rivals.replaces_anchor(trained.evaluation)
         async with written_bundles(pool, held, (folder or stores.bundles).resolve()) as write:
@@ -173,13 +179,13 @@ async def train(
 
 
 async def _learn(
-    pool: Pool, kind: str, cut: Cut, report: ReportProgress, lake: str | None, rivals: Rivals
+    pool: Pool, kind: str, cut: Cut, report: ReportProgress, lake: str | None, rivals: Rivals, assumed: Interest
 ) -> tuple[Trained, str | None]:
     """Train in a thread, so that the lease is renewed meanwhile; and what is odd about the purchases."""
     report("reading the purchases", 0, 1)
     stored = await stored_purchases(pool, lake)
     warning = await check_learnable(pool, stored)
-    bought, second = cut(as_log(stored, await last_categories(pool), await catalogue_words(pool)))
+    bought, second = cut(as_log(stored, await last_categories(pool), await catalogue_words(pool), assumed))
     report("reading the purchases", 1, 1)
 
     def learn() -> Trained:
@@ -269,7 +275,12 @@ def _model(kind: str, path: Path) -> Model:
     return Model(written.id, kind, written.created_at, written.digest, evaluation, None, training)
 
 
-def as_log(stored: PurchaseLog, categories: Mapping[int, str], words: ItemWords | None = None) -> Log:
+def as_log(
+    stored: PurchaseLog,
+    categories: Mapping[int, str],
+    words: ItemWords | None = None,
+    assumed: Interest = ASSUMED,
+) -> Log:
     """The stored purchases as the log that training reads; `categories` by item number."""
     codes: dict[str, int] = {}
     of = [categories.get(number) for number in stored.item_numbers.tolist()]
@@ -286,7 +297,14 @@ def as_log(stored: PurchaseLog, categories: Mapping[int, str], words: ItemWords 
         quantity=stored.quantity,
         signals=_as_signals(stored.signals),
         words=words,
+        assumed=assumed,
     )
+
+
+def assumed_by(settings: Evidence) -> Interest:
+    """What a shop's settings assume of its events."""
+    hours = {type: each * HOUR for type, each in settings.event_half_lives.items()}
+    return Interest.assumed(settings.event_weights, hours)
 
 
 def _as_signals(stored: StoredSignals) -> Signals:

@@ -39,7 +39,7 @@ async def refresh_segments(pool: Pool, bundles: Path) -> int:
     if not due:
         return 0
     read_at = clock.now()
-    log_now = as_log(await purchase_log(pool, read_at), {})
+    log_now = as_log(await purchase_log(pool, read_at, browsed=0), {})
     edges = await _serving_edges(pool, bundles)
     as_of = int(clock.now().timestamp())
     who = await asyncio.to_thread(customers, log_now, as_of)

@@ -1,6 +1,7 @@
 """The baselines as networks over pair features: where a trained network is refused, the best of them serves."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES
 from ml.baselines.item_tables import served_by
 from ml.baselines.methods import BASELINES, TABLES
+from ml.interest import Interest
 from ml.log import Log
 from ml.universe import Universe
 
@@ -35,4 +37,10 @@ def baseline_network(name: str) -> Network:
 
 def baseline_universe(name: str, past: Log, universe: Universe) -> Universe:
     """The universe that a baseline serves from: with its table, if it is one, fitted on the lines before its moment."""
+    universe = without_learned_views(universe)
     return served_by(universe, TABLES[name](past, universe)) if name in TABLES else universe
+
+
+def without_learned_views(universe: Universe) -> Universe:
+    """The universe for a network that has learned nothing of views: these go on to lift what is near to them."""
+    return replace(universe, interest=Interest.read(universe.interest).unlearned.table)

@@ -80,7 +80,7 @@ def _observed(
     baskets = first_baskets(log, start, visited.end)
     own = dict(zip(baskets.people.tolist(), baskets.visits.tolist(), strict=True))
     others = random.choice(baskets.visits, len(drawn)).tolist() if len(baskets) else []
-    later = log.between(start, until)
+    later = log.kept.between(start, until)
     logits, bought = [np.empty(0, np.float32)], [np.empty(0, np.bool_)]
     for person, other in zip(drawn, others, strict=False):
         visit = own.get(person, other)

@@ -16,6 +16,7 @@ from ml.affinity.network import Network
 from ml.affinity.own_features import OWN
 from ml.affinity.pair_features import CATEGORY, FEATURES, PERSON
 from ml.affinity.sources import SOURCES
+from ml.affinity.visit_features import VISIT, VISITOR
 from ml.columns import Columns
 from ml.shapley import coalitions, shapley_values
 from ml.universe import COLUMNS
@@ -34,6 +35,7 @@ class FeatureGroup(StrEnum):
     NEXT_ITEMS = "NEXT_ITEMS"
     SEQUENCE = "SEQUENCE"
     CATEGORY = "CATEGORY"
+    SEEN = "SEEN"
     ITEM = "ITEM"
     PERSON = "PERSON"
     OTHER = "OTHER"
@@ -47,6 +49,8 @@ _OF_SOURCE: Final = {  # by the names of SOURCES
     "next": FeatureGroup.NEXT_ITEMS,
     "then": FeatureGroup.NEXT_ITEMS,
     "sequence": FeatureGroup.SEQUENCE,
+    "seen": FeatureGroup.SEEN,
+    "near_seen": FeatureGroup.SEEN,
 }
 
 
@@ -60,6 +64,8 @@ def group_of(feature: str) -> FeatureGroup:
         return FeatureGroup.TIMING
     if feature in COLUMNS:
         return FeatureGroup.ITEM
+    if feature in (*VISIT, *VISITOR):
+        return FeatureGroup.SEEN
     if feature in PERSON:
         return FeatureGroup.PERSON
     if feature in (*OWN, *HABIT):
@@ -78,7 +84,7 @@ def contributions(
 ) -> Mapping[FeatureGroup, float]:
     """What each group adds to logit(features) - logit(other), by GROUPS; groups without a difference are left out.
 
-    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 512 runs over one pair.
+    `features` and `other` are (FEATURES,). There are at most 2 ** len(GROUPS) = 1,024 runs over one pair.
     """
     of = np.array([GROUPS.index(group_of(name)) for name in columns])
     present = [at for at in range(len(GROUPS)) if not np.array_equal(features[of == at], other[of == at])]

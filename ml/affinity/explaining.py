@@ -31,6 +31,8 @@ class CandidateSource(StrEnum):
     LINEAR_MODEL = "LINEAR_MODEL"
     SEQUENCE = "SEQUENCE"
     POPULAR = "POPULAR"
+    SEEN = "SEEN"
+    NEAR_SEEN = "NEAR_SEEN"
     JUST_SEEN = "JUST_SEEN"
     FALLBACK = "FALLBACK"
     OTHER = "OTHER"
@@ -41,6 +43,8 @@ _BY_NAME = {  # of SOURCES
     "next": CandidateSource.NEXT_ITEMS,
     "ease": CandidateSource.LINEAR_MODEL,
     "sequence": CandidateSource.SEQUENCE,
+    "seen": CandidateSource.SEEN,
+    "near_seen": CandidateSource.NEAR_SEEN,
 }
 
 

@@ -12,25 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contract import EventType
+from ml.interest import HALF_LIFE as HALF_LIFE
+from ml.interest import WEIGHTS, Interest
 from ml.masks import distinct
 from ml.ranked import REASON
 from ml.state import CODE, PURCHASE, State
 from ml.universe import DAY, HOUR, Universe
 
-# The assumed probability that the item of such an event is bought, by that event alone. Its neighbours are lifted by
-# half of it. A purchase lifts neighbours little: they are no likelier than what the person usually buys.
-LIFT = {
-    EventType.VIEW: 0.4,
-    EventType.CLICK: 0.5,
-    EventType.RATING: 0.4,
-    EventType.LIKE: 0.6,
-    EventType.ADD_TO_CART: 0.7,
-    EventType.PURCHASE: 0.1,
-}
-HALF_LIFE = 6 * HOUR  # of a lift
+# The probability that the item of such an event is bought, by that event alone, unless the universe knows better. Its
+# neighbours are lifted by half of it. A purchase lifts neighbours little: they are no likelier than what the person
+# usually buys.
+LIFT = {**WEIGHTS, EventType.PURCHASE: 0.1}
 PURCHASE_HALF_LIFE = HOUR / 4  # of the lift that a purchase gives to its neighbours: they are bought together
 LONGEST = DAY  # an older event lifts nothing
 CONTEXT_LIFT = 0.6  # of an item of the page or the cart
+MOST_EVENTS = 32  # the newest, that lift
 SUPPORT = 5  # people who bought an item, from which on its neighbours say something: of fewer they are chance
 KIN_CAUSES = 8  # items whose kin are looked up: those that lift most
 NONE = np.empty(0, np.uint32)
@@ -52,10 +48,7 @@ class Lifts:
 NO_LIFTS = Lifts(NONE, np.empty(0, np.float32), NONE, np.empty(0, np.uint8))
 _LEAST_PEOPLE = np.log1p(SUPPORT - 0.5)  # of the column "people"
 _SIMILAR, _VIEWED = REASON["SIMILAR_TO"], REASON["VIEWED"]
-_LIFT_BY_CODE = np.zeros(len(EventType), np.float32)
 _REASON_BY_CODE = np.full(len(EventType), _SIMILAR, np.uint8)
-for _kind in EventType:
-    _LIFT_BY_CODE[CODE[_kind]] = LIFT.get(_kind, 0)
 for _kind in (EventType.VIEW, EventType.CLICK):
     _REASON_BY_CODE[CODE[_kind]] = _VIEWED
 
@@ -70,27 +63,32 @@ def lifts(
 ) -> Lifts:
     """The lifts from the last day's events (of each item the newest counts), and from the items of the page.
 
+    Where the ranker has learned what events of a type say, they lift nothing more among the items that it knows.
     `viewed` are items just looked at that no event reports yet. `kin` gives the neighbours of items that the universe
     does not have or that fewer than SUPPORT people bought, of at most KIN_CAUSES of them.
     """
-    recent = state.recent[state.recent["occurred"] > as_of - LONGEST]
+    recent = state.recent[:MOST_EVENTS]
+    recent = recent[recent["occurred"] > as_of - LONGEST]
     if (universe is None and kin is None) or not (len(recent) or len(context) or len(viewed)):
         return NO_LIFTS
     recent = recent.take(_first_of_each(recent["item"]))
-    half_life = np.where(recent["type"] == PURCHASE, PURCHASE_HALF_LIFE, HALF_LIFE)
+    interest = Interest.read(universe.interest if universe is not None else None)
+    lifting = np.where(recent["type"] == PURCHASE, LIFT[EventType.PURCHASE], interest.weight.take(recent["type"]))
+    half_life = np.where(recent["type"] == PURCHASE, PURCHASE_HALF_LIFE, interest.half_life.take(recent["type"]))
     fading = np.exp2(-np.maximum(as_of - recent["occurred"].astype(np.float64), 0) / half_life).astype(np.float32)
     given = len(context), len(viewed)
     causes = np.concatenate([recent["item"], context, viewed]).astype(np.uint32)
     strength = np.concatenate(
         [
-            fading * _LIFT_BY_CODE[recent["type"]],
+            fading * lifting.astype(np.float32),
             np.repeat(np.array([CONTEXT_LIFT, LIFT[EventType.VIEW]], np.float32), given),
         ]
     )
     reasons = np.concatenate(
         [_REASON_BY_CODE[recent["type"]], np.repeat(np.array([_SIMILAR, _VIEWED], np.uint8), given)]
     )
-    parts = [_in_universe(universe, causes)] if universe is not None else []
+    told = np.append(interest.learned.take(recent["type"]), np.zeros(sum(given), np.bool_))
+    parts = [_in_universe(universe, causes, ~told)] if universe is not None else []
     if kin is not None:
         unknown = (
             np.ones(len(causes), np.bool_) if universe is None else ~_is_supported(universe, universe.rows(causes))
@@ -110,14 +108,15 @@ def _first_of_each(items: NDArray[np.uint32]) -> NDArray[np.intp]:
     return np.array([first[item] for item in sorted(first)], np.intp)
 
 
-def _in_universe(universe: Universe, causes: NDArray[np.uint32]) -> _Near:
+def _in_universe(universe: Universe, causes: NDArray[np.uint32], lifting: NDArray[np.bool_]) -> _Near:
+    """What is near to the causes that are `lifting`; no cause is near to another one."""
     rows = universe.rows(causes)
     other = np.ones(len(universe.numbers) + 1, np.bool_)
     other[rows] = False
     near, closeness = universe.near.take(rows, axis=0), universe.near_score.take(rows, axis=0)
     closeness = (closeness / np.maximum(closeness.max(axis=1, keepdims=True), 1e-9)).ravel()
     near = near.ravel()
-    supported = np.repeat(_is_supported(universe, rows), universe.near.shape[1])
+    supported = np.repeat(_is_supported(universe, rows) & lifting, universe.near.shape[1])
     real = np.flatnonzero((closeness > 0) & other.take(near) & supported)
     return real // universe.near.shape[1], universe.numbers.take(near[real]), closeness[real]
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from core.contract import EventType
 from ml import bundle
 from ml.affinity.chances import Chance
 from ml.affinity.network import Network
@@ -141,6 +142,7 @@ def _fits(model: AffinityModel) -> bool:
         and (universe.cold is None or universe.cold.items == n)
         and _fit_together(universe.ease, universe.ease_score, n)
         and _fit_together(universe.then, universe.then_score, n)
+        and (universe.interest is None or universe.interest.shape == (3, len(EventType)))
         and (universe.category is None or universe.category.shape == (n + 1,))
         and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
         and len(model.network.kernels) > 0

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from ml.affinity.candidates import ItemEvidence
 from ml.affinity.habit_features import HABIT, HABIT_BY_CLOCK
 from ml.affinity.own_features import BY_PERSON, OWN
-from ml.affinity.sources import EVIDENCE
+from ml.affinity.sources import EVIDENCE, History
+from ml.affinity.visit_features import VISIT, VISITOR, fill_visit, visitor
 from ml.columns import Columns
-from ml.state import State
 from ml.universe import COLUMNS, DAY
 
 CATEGORY = Columns(
@@ -27,6 +27,7 @@ PERSON = Columns(
         "spend",  # log1p of the mean cents of a line of the person
         "basket",  # log1p of the mean lines of an order of the person
         "again",  # log1p of the share of the person's purchases that were of an item bought before
+        *VISITOR,
     )
 )
 FEATURES = Columns(
@@ -37,6 +38,7 @@ FEATURES = Columns(
         *COLUMNS,
         *PERSON,
         *HABIT,
+        *VISIT,
     )
 )
 BY_CLOCK = (  # they mean nothing in a log without a clock
@@ -44,10 +46,10 @@ BY_CLOCK = (  # they mean nothing in a log without a clock
     *("week_people", "trend", "on_sale"),
     *HABIT_BY_CLOCK,
 )
-PAIR = Columns((*BY_PERSON, *EVIDENCE, *CATEGORY, *COLUMNS))  # the features that the person does not have alone
+PAIR = Columns((*BY_PERSON, *EVIDENCE, *CATEGORY, *VISIT, *COLUMNS))  # the features that the person does not have alone
 _PERSON = FEATURES.span(PERSON)
 _PAIR = np.array([FEATURES.index(name) for name in PAIR])
-_OWN, _SAID, _CATEGORY, _ITEM = (PAIR.span(names) for names in (BY_PERSON, EVIDENCE, CATEGORY, COLUMNS))
+_OWN, _SAID, _CATEGORY, _VISIT, _ITEM = (PAIR.span(names) for names in (BY_PERSON, EVIDENCE, CATEGORY, VISIT, COLUMNS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +75,10 @@ def pairs_of(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> Pairs:
         share, relative = features[_CATEGORY]
         share[:] = shares.of_rows(universe, rows)
         np.divide(share, shares.largest, out=relative)
+    fill_visit(universe, history.visit, rows, features[_VISIT])
     features[_ITEM] = universe.columns.take(rows, axis=0).T
     features[-1] = 1
-    return Pairs(person_features(history.state, history.as_of), features)
+    return Pairs(person_features(history), features)
 
 
 def pair_features(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> NDArray[np.float32]:
@@ -87,19 +90,19 @@ def pair_features(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> NDArra
     return features.T
 
 
-def person_features(state: State, as_of: int) -> NDArray[np.float32]:
-    """(PERSON,) as of a second."""
-    if not state.orders:
-        return np.zeros(len(PERSON), np.float32)
-    columns = {
-        "orders": state.orders,
-        "tempo": (state.last - state.first) / DAY / max(state.orders - 1, 1),
-        "quiet": max(as_of - state.last, 0) / DAY,
-        "spend": max(state.spend, 0) / max(state.lines, 1),
-        "basket": state.lines / state.orders,
-        "again": 1 - len(state.bought) / max(int(state.bought["lines"].sum(dtype=np.int64)), 1),
-    }
-    return np.log1p(np.array(PERSON.ordered(columns), np.float64)).astype(np.float32)
+def person_features(history: History) -> NDArray[np.float32]:
+    """(PERSON,) as of the second of the history."""
+    state, values = history.state, {**dict.fromkeys(PERSON, 0.0), **visitor(history.visit)}
+    if state.orders:
+        values |= {
+            "orders": state.orders,
+            "tempo": (state.last - state.first) / DAY / max(state.orders - 1, 1),
+            "quiet": max(history.as_of - state.last, 0) / DAY,
+            "spend": max(state.spend, 0) / max(state.lines, 1),
+            "basket": state.lines / state.orders,
+            "again": 1 - len(state.bought) / max(int(state.bought["lines"].sum(dtype=np.int64)), 1),
+        }
+    return np.log1p(np.array(PERSON.ordered(values), np.float64)).astype(np.float32)
 
 
 def _say(evidence: ItemEvidence, rows: NDArray[np.int32], features: NDArray[np.float32]) -> None:

@@ -274,7 +274,7 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
         because[others], reasons[others] = cause, reason
     if len(others) < len(numbers):
         rows = bought.take(place[own])
-        gaps = _own_gaps(view.state.orders, rows)
+        gaps = _own_gaps(rows)
         due = _is_due(universe, gaps, rows, view.as_of)
         reasons[own] = np.where(due, REASON["DUE_AGAIN"], REASON["BOUGHT_BEFORE"])
         because[own] = 0
@@ -282,10 +282,9 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
     return Explained(reasons, because, every)
 
 
-def _own_gaps(orders: int, rows: NDArray[Any]) -> NDArray[np.float64]:
+def _own_gaps(rows: NDArray[Any]) -> NDArray[np.float64]:
     """(rows,) seconds between two purchases of each item by the person; infinite for an item bought at one time."""
-    times = np.minimum(rows["lines"].astype(np.float64), orders)  # an order may have several lines of an item
-    gaps = (rows["last"] - rows["first"]) / np.maximum(times - 1, 1)
+    gaps = (rows["last"] - rows["first"]) / np.maximum(rows["lines"].astype(np.float64) - 1, 1)
     return np.where(rows["last"] > rows["first"], gaps, np.inf)
 
 

@@ -17,6 +17,7 @@ from ml.affinity.baseline_networks import baseline_universe
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import Ranker
 from ml.clockless import is_clockless
+from ml.interest import Interest
 from ml.log import Log, NothingToLearn
 from ml.provenance import data_identity
 from ml.rfm import rfm_edges
@@ -95,8 +96,11 @@ def as_of_cut(bundle: AffinityModel, past: Log, universe: Universe) -> Ranker:
 def with_tables(ranker: Ranker, universe: Universe) -> Ranker:
     """A ranker with the tables of another universe.
 
-    Its sequence net is part of its weights: it goes on, for the items of this universe.
+    Its sequence net is part of its weights: it goes on, for the items of this universe. So do views: those of a type
+    that its network has not learned of go on to lift what is near to them.
     """
     net = ranker.universe.sequence
-    universe = replace(universe, sequence=net and net.of(ranker.universe.rows(universe.numbers)))
+    now, then = (Interest.read(each.interest) for each in (universe, ranker.universe))
+    interest = replace(now, learned=now.learned & then.learned).table
+    universe = replace(universe, sequence=net and net.of(ranker.universe.rows(universe.numbers)), interest=interest)
     return Ranker(universe, ranker.network, chance=ranker.chance)

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from ml.baselines.item_tables import source_weights
 from ml.columns import Columns
-from ml.state import HALF_LIFE, State, Table, decayed, orders_since
+from ml.interest import Interest
+from ml.state import HALF_LIFE, INTEREST, State, Table, decayed, orders_since
 from ml.universe import Universe
+from ml.visits import running_visit
 
 LOOKED_UP = 128  # items of a person whose lists are looked up: those with the most decayed purchases
 HEAD = 2  # times the candidates of a source are sorted in advance: a filter that leaves half needs no others
@@ -44,6 +46,21 @@ class History:
     def rows(self) -> NDArray[np.int32]:
         """(items,) of the items in the universe."""
         return self.universe.rows(self.items["item"])
+
+    @cached_property
+    def seen(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Of the newest events of interest, the row of the item, and what each event says of it by now."""
+        recent = self.state.recent
+        recent = recent[INTEREST.take(recent["type"]) & (recent["occurred"] <= self.as_of)]
+        if not len(recent):
+            return np.empty(0, np.int32), np.empty(0)
+        age = self.as_of - recent["occurred"].astype(np.float64)
+        return self.universe.rows(recent["item"]), Interest.read(self.universe.interest).now(recent["type"], age)
+
+    @cached_property
+    def visit(self) -> Table:
+        """The running visit (RECENT)."""
+        return running_visit(self.state, self.as_of)
 
     @cached_property
     def near_lists(self) -> NDArray[np.int32]:
@@ -226,6 +243,19 @@ def _sequence(history: History) -> Scores:
     return Scores(items + 1, above, scores[above])
 
 
+def _seen(history: History) -> Scores:
+    """What the person lately looked at, put into the cart, liked or rated well."""
+    rows, weights = history.seen
+    return log_of_sums(rows, weights, len(history.universe.near))
+
+
+def _near_seen(history: History) -> Scores:
+    """Neighbours of that."""
+    universe, (rows, weights) = history.universe, history.seen
+    scores = universe.near_score.take(rows, axis=0) * weights[:, None]
+    return log_of_sums(universe.near.take(rows, axis=0), scores, len(universe.near))
+
+
 SOURCES: Mapping[str, Source] = {
     "near": Source(_near, most=200),
     "closest": Source(_closest, most=0),
@@ -233,5 +263,7 @@ SOURCES: Mapping[str, Source] = {
     "ease": Source(_ease, most=100),
     "then": Source(_then, most=0),
     "sequence": Source(_sequence, most=200),
+    "seen": Source(_seen, most=60, of_purchases=False),
+    "near_seen": Source(_near_seen, most=100, of_purchases=False),
 }
 EVIDENCE = Columns((*SOURCES, *(f"{name}_relative" for name in SOURCES)))  # a score; over the largest one

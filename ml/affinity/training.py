@@ -31,6 +31,7 @@ from ml.baselines.methods import BASELINES, baseline_methods
 from ml.clockless import is_clockless
 from ml.cold_items import ColdItems
 from ml.evaluation import Contest, Evaluation, Method, evaluate
+from ml.interest import Interest
 from ml.keras_versions import keras_versions
 from ml.log import Log, NothingToLearn
 from ml.provenance import code_identity, data_identity, weights_identity
@@ -124,6 +125,7 @@ def train(
     cut_log = CutLog(log, past, numbers, cut, spans, validation, config, clockless)
     chosen = choose_epochs(fitted_models(lists, config, report, clockless), cut_log)
     universe = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
+    training["evidence"] = Interest.read(universe.interest).document()
     plain, tables, ready = cut_log, universe, None
     if spans.training and may_help(past):
         universe, cut_log, ready, training["sequence"] = best_with_sequence(universe, cut_log, chosen, report)

@@ -10,6 +10,7 @@ from ml.affinity.candidates import find_candidates, gather_evidence
 from ml.affinity.dislikes import without_items
 from ml.affinity.pair_features import FEATURES, pair_features
 from ml.baskets import all_baskets
+from ml.carts import in_cart
 from ml.log import Log
 from ml.masks import mask_of, without
 from ml.rests import resting
@@ -64,7 +65,8 @@ def features_of(universe: Universe, state: State, as_of: int) -> CandidateFeatur
         return None
     disliked = state.disliked
     state = without_items(state, disliked)
-    allowed = without(mask_of(universe.numbers), np.concatenate([resting(universe, state, as_of), disliked]))
+    hidden = np.concatenate([resting(universe, state, as_of), in_cart(state, as_of), disliked])
+    allowed = without(mask_of(universe.numbers), hidden)
     evidence = gather_evidence(universe, state, as_of)
     numbers = find_candidates(evidence, allowed, np.empty(0, np.uint32))
     return CandidateFeatures(numbers, pair_features(evidence, numbers)) if len(numbers) else None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ml.affinity.calibration import platt
 from ml.affinity.network import Network
 from ml.affinity.training_lists import candidate_features
-from ml.baskets import first_baskets
+from ml.baskets import beyond_carts, first_baskets
 from ml.log import Log
 from ml.metrics import ndcg
 from ml.ranked import best_first
@@ -49,7 +49,7 @@ class ValidationLists:
 
 def validation_lists(log: Log, universe: Universe, window: Window, most: int, seed: int) -> ValidationLists:
     """The lists of at most `most` people, drawn; the universe is as of the window's start."""
-    baskets = first_baskets(log, window.start, window.end)
+    baskets = beyond_carts(log, first_baskets(log, window.start, window.end))
     found = ValidationLists([], [], [])
     for index in np.random.default_rng(seed).permutation(len(baskets)).tolist():
         if len(found) == most:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity import export, fitting
-from ml.affinity.baseline_networks import SEQUENCE, baseline_network
+from ml.affinity.baseline_networks import SEQUENCE, baseline_network, without_learned_views
 from ml.affinity.config import TrainingConfig
 from ml.affinity.looking_back import CutLog
 from ml.affinity.network import Network, sigmoid
@@ -120,6 +120,8 @@ def best_with_sequence(
     said = {"variant": choice.name, "ndcg_at_10": choice.ndcg, "people": choice.people}
     if choice.name == RANKER:
         return universe, cut_log, None, said
+    if choice.name == SEQUENCE:
+        also = without_learned_views(also)
     return also, known, variants[choice.name], said | {"settings": asdict(fitted_as), "rules_weight": blend.weight}
 
 

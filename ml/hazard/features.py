@@ -109,8 +109,8 @@ def _orders(states: Sequence[State], as_of: int) -> _Placed:
 
 
 def _lines(states: Sequence[State], as_of: int) -> _Placed:
-    """The newest lines of each, as they were bought."""
-    found = [state.ledger.lines for state in states]
+    """The newest purchases of each, as far as they were kept."""
+    found = [state.ledger.kept for state in states]
     person = np.repeat(np.arange(len(states)), [len(each) for each in found])
     occurred = np.concatenate([each["occurred"] for each in found]).astype(np.float64) if found else np.empty(0)
     cents = np.concatenate([each["cents"] for each in found]).astype(np.float64) if found else np.empty(0)

@@ -1,6 +1,7 @@
 """`penchant export events`: exports what is new, and fails with a message and an exit code."""
 
 import asyncio
+import csv
 import json
 import socket
 from datetime import UTC, datetime, timedelta
@@ -102,3 +103,20 @@ async def test_a_second_export_at_the_same_time_is_refused(pool: Pool, tmp_path:
     async with sole_writer(pool):
         done = await run("--to", tmp_path)
     assert (done.exit_code, done.stderr) == (1, "penchant: Another process is writing to the lake.\n")
+
+
+def rows_in(file: Path) -> list[dict[str, str]]:
+    """The rows of a file that is alone in its folder: no part of another one is left."""
+    assert list(file.parent.iterdir()) == [file]
+    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+
+
+async def test_people_are_written_with_their_features(pool: Pool, tmp_path: Path) -> None:
+    raw = {"type": "PURCHASE", "userId": "u", "itemId": "i", "quantity": 2, "unitPrice": "1.50", "currency": "EUR"}
+    given = ({**raw, "id": str(day), "occurredAt": NOON + timedelta(days=day)} for day in range(3))
+    await insert_events(pool, [read_event(each, source="shop", received_at=None) for each in given])
+    file = tmp_path / "people.csv"
+    done = await asyncio.to_thread(invoke, "export", "people", file, "--as-of", "2026-01-07")
+    assert done.exit_code == 0 and "as of 2026-01-07" in done.stdout
+    (row,) = rows_in(file)
+    assert (row["person"], row["orders"], row["units"], row["spend_cents"]) == ("user:u", "2", "4", "600")

@@ -76,3 +76,18 @@ def test_a_rate_is_checked_when_the_settings_are_read(
     faults = Settings().faults("rates")
     assert [fault.name for fault in faults] == ([] if accepted else ["PENCHANT_RATE_PERSON"])
     assert not faults or "6000/minute" in str(faults[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [("VIEW=0.2, LIKE=0.5", True), ("", True), ("VIEW", False), ("SEARCH=0.2", False), ("VIEW=1.5", False)],
+)
+def test_weights_of_events_are_checked_when_the_settings_are_read(
+    monkeypatch: pytest.MonkeyPatch, text: str, accepted: bool
+) -> None:
+    monkeypatch.setenv("PENCHANT_EVENT_WEIGHTS", text)
+    faults = Settings().faults("trainings")
+    assert [fault.name for fault in faults] == ([] if accepted else ["PENCHANT_EVENT_WEIGHTS"])
+    monkeypatch.setenv("PENCHANT_EVENT_WEIGHTS", "VIEW=0.2")
+    monkeypatch.setenv("PENCHANT_EVENT_HALF_LIVES", "VIEW=0")
+    assert [fault.name for fault in Settings().faults("trainings")] == ["PENCHANT_EVENT_HALF_LIVES"]

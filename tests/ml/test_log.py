@@ -17,7 +17,9 @@ from ml.state import CODE, EVENT, PURCHASE, RETURN, State, Table, fold
 
 START, DAY = 1_600_000_000, 86_400
 PEOPLE, ITEMS = 3, 4
-SIGNALS = [CODE[kind] for kind in (EventType.RETURN, EventType.RATING, EventType.LIKE, EventType.DISLIKE)]
+SIGNALS = [
+    CODE[EventType(kind)] for kind in ("RETURN", "RATING", "LIKE", "DISLIKE", "VIEW", "ADD_TO_CART", "REMOVE_FROM_CART")
+]
 Row = tuple[int, int, int, int, int, int, int]  # person, type, item, day, quantity, cents, order (0 = none)
 
 
@@ -78,6 +80,7 @@ def test_training_sees_what_the_gateway_folds(rows: list[Row], day: int) -> None
             assert (state.orders, state.lines, state.spend) == (live.orders, live.lines, live.spend)
             assert (state.first, state.last) == (live.first, live.last)
             assert state.disliked.tolist() == live.disliked.tolist()
+            assert state.recent.tolist() == live.recent.tolist()
             for name in ("item", "lines", "views", "first", "last", "viewed", "spend"):
                 assert state.items[name].tolist() == live.items[name].tolist(), name
         kept = past.kept._where(past.kept.person == person, Signals.none())

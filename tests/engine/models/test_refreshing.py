@@ -33,6 +33,7 @@ from engine.models.training import as_log, stored_purchases
 from ml.affinity.model import AffinityModel, write
 from ml.affinity.network import Network
 from ml.affinity.pair_features import FEATURES
+from ml.interest import Interest
 from ml.rfm import FALLBACK_EDGES
 from ml.snapshot import best_supported, snapshot
 
@@ -208,8 +209,8 @@ async def test_a_model_promoted_meanwhile_goes_on_and_gets_the_tables(
     await promote(pool, first, "first", {}, "ada")
     build, built = refreshing._refreshed, list[str]()
 
-    async def overtaken(pool: Pool, folder: Path, id: str, lake: str | None) -> object:
-        made = await build(pool, folder, id, lake)
+    async def overtaken(pool: Pool, folder: Path, id: str, lake: str | None, assumed: Interest) -> object:
+        made = await build(pool, folder, id, lake, assumed)
         if not built:
             await promote(pool, second, "better", {}, "gate")
         built.append(id)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.contract import EventType
 from ml.affinity.candidates import find_candidates, gather_evidence
 from ml.affinity.pair_features import FEATURES, pair_features
 from ml.affinity.sources import SOURCES
@@ -15,7 +16,7 @@ from ml.log import Log
 from ml.masks import mask_of, without
 from ml.rests import resting
 from ml.snapshot import best_supported, snapshot
-from ml.state import State, Table, fold
+from ml.state import CODE, State, Table, fold
 from ml.universe import Universe
 
 MakeLog = Callable[..., Log]
@@ -101,7 +102,8 @@ def test_the_closest_item_counts_however_many_others_are_near(
 def test_evidence_is_also_given_over_the_largest_of_all_items(
     universe: Universe, make_events: MakeEvents, now: int
 ) -> None:
-    state = fold(State.empty(), make_events(5, 12, 31, at=now - DAY))
+    viewed = make_events(5, 12, at=now - DAY // 24, type=CODE[EventType.VIEW])
+    state = fold(State.empty(), np.concatenate([make_events(5, 12, 31, at=now - DAY), viewed]))
     found = features(universe, state, universe.numbers.tolist(), now)
     for name in SOURCES.keys() - {"sequence"}:  # there is no net here
         assert found[name].max() > 0

@@ -41,7 +41,8 @@ strawberry.enum(
     description="A source of candidates. OWN_PURCHASES: what the person bought. SIMILAR_ITEMS: what is near to that."
     " NEXT_ITEMS: what people buy after the person's last orders. LINEAR_MODEL: what a linear model (EASE) expects"
     " after all that they bought. SEQUENCE: what a model of sequences expects."
-    " POPULAR: what most people buy. JUST_SEEN: what is near to items just looked at or on the page. FALLBACK: what"
+    " POPULAR: what most people buy. SEEN: what the person lately looked at, put into the cart, liked or rated well."
+    " NEAR_SEEN: what is near to that. JUST_SEEN: what is near to items just looked at or on the page. FALLBACK: what"
     " fills a list that has too few candidates. OTHER: a source without a name of its own.",
 )
 strawberry.enum(
@@ -49,7 +50,8 @@ strawberry.enum(
     description="Features of the model that belong together. OWN_PURCHASES: how often the person bought the item."
     " TIMING: when they did, against when they usually do. SIMILAR_ITEMS: how near it is to what they buy. NEXT_ITEMS:"
     " how often it follows their last orders. SEQUENCE: what a model of sequences says. CATEGORY: how much of what they"
-    " buy is of its category. ITEM: its popularity, price and how often people rebuy it. PERSON: the person's own tempo"
+    " buy is of its category. SEEN: what the person lately looked at, in this visit above all."
+    " ITEM: its popularity, price and how often people rebuy it. PERSON: the person's own tempo"
     " and spend. OTHER: all else.",
 )
 
