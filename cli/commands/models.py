@@ -129,9 +129,10 @@ def summary_of(model: "Model", decision: "Decision | None", serving: "Serving | 
     """A model in a few words: what it is, its NDCG@10 and that of the best baseline, and what was decided."""
     evaluation = model.evaluation
     methods = evaluation.get("methods", {})
-    baselines = {
+    compared = evaluation.get("ahead") or BASELINES
+    baselines = {  # in the order of the gate, which takes the first of equals; Postgres keeps no order
         name: methods[name]["ndcg_at_10"]["value"]
-        for name in evaluation.get("ahead", ()) or BASELINES
+        for name in sorted(compared, key=lambda name: BASELINES.index(name) if name in BASELINES else len(BASELINES))
         if "ndcg_at_10" in methods.get(name, ())
     }
     best = max(baselines, key=baselines.__getitem__, default=None)
