@@ -21,6 +21,7 @@ from api.graphql.types.nodes import Node
 from api.graphql.types.permissions import requires
 from api.graphql.types.scalars import SCALARS
 from engine.catalogue.fragments import Fragments
+from tests.kept_texts import Texts
 
 
 @strawberry.enum
@@ -62,20 +63,6 @@ class Leaves:
     @pure
     def reader(self, info: strawberry.Info) -> str:
         return str(info.context.viewer.client_id)
-
-
-class Texts:
-    """Keeps the texts of lists for ever."""
-
-    def __init__(self) -> None:
-        self._texts: dict[Hashable, Any] = {}
-
-    def find(self, key: Hashable) -> Any:
-        return self._texts.get(key)
-
-    def keep(self, key: Hashable, value: Any, size: int) -> None:
-        assert size > 0
-        self._texts[key] = value
 
 
 TEXTS, NAMES = Texts(), count()
