@@ -1,6 +1,7 @@
 """A store of the texts of whole lists, for tests without an event loop."""
 
 from collections.abc import Hashable
+from itertools import count
 from typing import Any
 
 
@@ -16,3 +17,11 @@ class Texts:
     def keep(self, key: Hashable, value: Any, size: int) -> None:
         assert size > 0
         self._texts[key] = value
+
+
+_TEXTS, _NAMES = Texts(), count()
+
+
+def new_place() -> tuple[Texts, Hashable]:
+    """Where the text of a new list is kept, and its name there."""
+    return _TEXTS, next(_NAMES)
