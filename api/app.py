@@ -27,7 +27,7 @@ from api.graphql.schema import SCHEMA
 from api.graphql.subscriptions.websocket import WebSocketEndpoint
 from api.http.addresses import Network
 from api.http.cors import Cors
-from api.http.direct import Direct
+from api.http.endpoint import Direct
 from api.http.guard import EdgeGuard
 from api.http.probe_port import ProbePort
 from api.http.request_metrics import RequestMetrics

@@ -22,7 +22,7 @@ from api.gateway import Gateway
 from api.graphql.context import Context
 from api.graphql.request.endpoint import GraphQLEndpoint
 from api.graphql.schema import SCHEMA
-from api.http.direct import Direct
+from api.http.endpoint import Direct
 from core import clock
 from core.contract import Person
 from core.settings import Settings

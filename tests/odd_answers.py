@@ -5,7 +5,6 @@ from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from itertools import count
 from random import Random
 from typing import Annotated, Any, cast
 
@@ -21,6 +20,7 @@ from api.graphql.types.nodes import Node
 from api.graphql.types.permissions import requires
 from api.graphql.types.scalars import SCALARS
 from engine.catalogue.fragments import Fragments
+from tests.kept_texts import new_place
 
 
 @strawberry.enum
@@ -64,32 +64,13 @@ class Leaves:
         return str(info.context.viewer.client_id)
 
 
-class Texts:
-    """Keeps the texts of lists for ever."""
-
-    def __init__(self) -> None:
-        self._texts: dict[Hashable, Any] = {}
-
-    def find(self, key: Hashable) -> Any:
-        return self._texts.get(key)
-
-    def keep(self, key: Hashable, value: Any, size: int) -> None:
-        assert size > 0
-        self._texts[key] = value
-
-
-TEXTS, NAMES = Texts(), count()
-
-
 class RowColumns(Columns["Row"]):
     """Rows as columns: two of its fields have one, one has not. The text of a list may be `kept`."""
 
     changing = frozenset({"share"})
 
     def __init__(self, rows: list[Any], *, kept: bool = False) -> None:
-        self._rows = rows
-        if kept:
-            self.kept = TEXTS, next(NAMES)
+        self._rows, self.kept = rows, new_place() if kept else None
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -398,26 +398,3 @@ async def test_trends_follow_filter_and_window(ask: Ask, shop: Gateway) -> None:
     assert ids((await ask(TRENDING, {"window": "PT1H"})).data["trending"]) == []
     for window in ("PT1M", "P3650D"):
         assert (await ask(TRENDING, {"window": window})).codes == ["BAD_USER_INPUT"]
-
-
-EDGES = """query ($id: ID! = "anna") { user(id: $id) { recommendations(first: 5) {
-  impressionId edges { rank reason { code text } node { id title } } } } }"""
-
-
-async def test_a_list_that_is_asked_for_again_says_what_is_true_now(ask: Ask, shop: Gateway, trained: str) -> None:
-    async def asked(**variables: Any) -> Any:
-        return (await ask(EDGES, variables)).data["user"]["recommendations"]
-
-    await insert_events(shop.pool, [event("PURCHASE", "i05"), event("PURCHASE", "i06", userId="ben")])
-    first = await asked()
-    again = [await asked() for _ in range(4)]  # from the third on by a plan, then from the text that is kept
-    assert len(shop.models.lists.texts) == 1
-    assert [one["edges"] for one in again] == [first["edges"]] * 4
-    assert len({one["impressionId"] for one in [first, *again]}) == 5
-    assert (await asked(id="ben"))["edges"] != first["edges"]
-    changed = first["edges"][0]["node"]["id"]
-    await upsert_items(shop.pool, [{"id": changed, "updated_at": clock.now(), "title": "Another title"}])
-    await shop.catalogue.refresh()
-    assert [(await asked())["edges"][0]["node"]["title"] for _ in range(3)] == ["Another title"] * 3
-    shop.forget([ANNA])
-    assert len(shop.models.lists.texts) == 0
