@@ -119,12 +119,14 @@ def build_ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]
 
 
 @lru_cache(maxsize=2)
-def _compiled(hidden: tuple[int, ...]) -> tuple[keras.Model, Falling]:
-    """A compiled ranker that every fit uses in turn: of a small log TensorFlow traces longer than it fits."""
+def _compiled(hidden: tuple[int, ...], length: int) -> tuple[keras.Model, Falling]:
+    """A compiled ranker for lists of one length that every fit uses in turn: of a small log TensorFlow traces longer than it fits."""
     model, falling = build_ranker(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), hidden), Falling()
     optimizer = keras.optimizers.Adam(falling)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, ranking_loss, steps_per_execution=STEPS)
+    one = TrainingLists(np.zeros((1, length, len(FEATURES)), np.float16), np.ones((1, length), np.float32))
+    model.fit(Batches(one, 1, 0), verbose=0)  # the first fit of a model differs from later ones with the same seed
     return model, falling
 
 
@@ -172,7 +174,7 @@ def fit(
     own = build_ranker(mean, np.where(constant, IGNORED, variance + 1e-6), hidden)
     kept: dict[int, list[NDArray[np.float32]]] = {each: [] for each in stops or (epochs,)}
     with _one_at_a_time:
-        model, falling = _compiled(hidden)
+        model, falling = _compiled(hidden, lists.labels.shape[1])
         model.set_weights(own.get_weights())
         for variable in model.optimizer.variables:
             variable.assign(ops.zeros_like(variable))
