@@ -120,13 +120,14 @@ def build_ranker(mean: np.ndarray, variance: np.ndarray, hidden: tuple[int, ...]
 
 @lru_cache(maxsize=2)
 def _compiled(hidden: tuple[int, ...], length: int) -> tuple[keras.Model, Falling]:
-    """A compiled ranker for lists of one length that every fit uses in turn: of a small log TensorFlow traces longer than it fits."""
+    """A compiled ranker that every fit uses in turn: of a small log TensorFlow traces longer than it fits.
+
+    It is for lists of one length: the loss needs to know it, and TensorFlow forgets it when it traces for another one.
+    """
     model, falling = build_ranker(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), hidden), Falling()
     optimizer = keras.optimizers.Adam(falling)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, ranking_loss, steps_per_execution=STEPS)
-    one = TrainingLists(np.zeros((1, length, len(FEATURES)), np.float16), np.ones((1, length), np.float32))
-    model.fit(Batches(one, 1, 0), verbose=0)  # the first fit of a model differs from later ones with the same seed
     return model, falling
 
 
