@@ -206,7 +206,8 @@ async def test_readiness_says_what_is_missing(ask: Ask, shop: Gateway) -> None:
     found = answer.data["readiness"]
     assert (answer.codes, found["purchases"], found["complete"]) == ([], 2, True)
     assert {each["subject"]: each["status"] for each in found["models"]} == {
-        "RECOMMENDATIONS": "TRAINED", "SIMILAR": "TRAINED", "BOUGHT_TOGETHER": "TRAINED"
+        "RECOMMENDATIONS": "TRAINED", "SIMILAR": "TRAINED", "BOUGHT_TOGETHER": "TRAINED",
+        "FORECASTS": "NOT_ENOUGH", "SEQUENCE": "NOT_ENOUGH",
     }  # fmt: skip
     assert not found["models"][0]["requirements"][-1]["met"]
     assert (await ask("{ readiness { purchases } }", scopes=["recommendations:read"])).codes == ["FORBIDDEN"]
