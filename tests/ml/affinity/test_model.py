@@ -154,5 +154,6 @@ def test_a_bundle_of_an_earlier_release_opens_without_what_is_bought_again(bundl
 def test_a_bundle_of_no_items_opens(write_bundle: WriteBundle, universe: Universe, tmp_path: Path) -> None:
     columns = {field.name: getattr(universe, field.name) for field in fields(Universe)}
     empty = {name: column[-1:] for name, column in columns.items() if column is not None}
-    none = replace(universe, **{**empty, "numbers": universe.numbers[:0], "popular": universe.popular[:0]})
+    kept = {"numbers": universe.numbers[:0], "popular": universe.popular[:0], "interest": universe.interest}
+    none = replace(universe, **{**empty, **kept})
     assert AffinityModel.open(write_bundle(tmp_path / "empty", none)).item_ids == []

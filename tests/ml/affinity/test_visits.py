@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from ml.affinity import chance_fitting, training_lists, validation_lists
 from ml.affinity.model import AffinityModel
+from ml.affinity.network import Network
 from ml.affinity.ranking import rank
 from ml.affinity.training_lists import CandidateFeatures, candidate_features
 from ml.baskets import all_baskets
@@ -26,9 +26,10 @@ from ml.universe import Universe
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
     from ml.affinity.config import TrainingConfig
-    from ml.affinity.looking_back import training_spans
+    from ml.affinity.fitting import Fitted
+    from ml.affinity.looking_back import CutLog, training_spans
     from ml.affinity.training import TrainedAffinity, train
-    from ml.affinity.variants import RANKER
+    from ml.affinity.variants import RANKER, Chosen, choose_epochs
 
 MakeLog = Callable[..., Log]
 DAY = 86_400
@@ -51,9 +52,7 @@ def with_lines(log: Log, person: int, item: int, moments: list[int]) -> Log:
         "order": [int(log.order.max()) + 1 + index for index in range(count)],
         "quantity": [1] * count,
     }
-    columns: dict[str, Any] = {
-        name: np.append(getattr(log, name), np.array(more[name], getattr(log, name).dtype)) for name in names
-    }
+    columns = {name: np.append(getattr(log, name), np.array(more[name], getattr(log, name).dtype)) for name in names}
     dislikes = np.zeros(count, EVENT)
     dislikes["type"], dislikes["item"], dislikes["occurred"] = DISLIKE, item, moments
     signals = Signals(np.full(count, person, np.int32), dislikes)
@@ -143,35 +142,51 @@ def test_sequences_without_a_clock_or_rebuys_are_learned_and_serve_days_later(
         assert len(np.intersect1d(lists[0].numbers, lists[1].numbers)) >= 7
 
 
-def test_no_fit_reads_the_validation_span_and_calibration_reads_no_label_of_the_training_windows(
+def test_nothing_that_is_chosen_read_the_validation_span_and_the_last_fit_reads_it_up_to_the_cut(
     make_log: MakeLog, now: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, cut = make_log(people=30), now - 60 * DAY
     config = replace(BRIEF, epochs=1)
-    visits: dict[str, list[int]] = {"fit": [], "calibration": [], "probability": []}
+    looked: list[tuple[str, int]] = []  # why, as of which visit
     for name, module in (("fit", training_lists), ("calibration", validation_lists), ("probability", chance_fitting)):
 
         def seen(log: Log, universe: Universe, person: int, as_of: int, name: str = name) -> CandidateFeatures | None:
-            visits[name].append(as_of)
+            looked.append((name, as_of))
             return candidate_features(log, universe, person, as_of)
 
         monkeypatch.setattr(module, "candidate_features", seen)
     train(log, cut, ignored, config)
     spans = training_spans(log.between(None, cut), cut, config)
-    assert min(start for start, _ in spans.training) <= min(visits["fit"])
-    assert max(visits["fit"]) < spans.validation_start
-    assert spans.validation_start <= min(visits["calibration"]) <= max(visits["calibration"]) < cut
-    before = [visit for visit in visits["probability"] if visit < cut]
+    chosen_at = next(at for at, (name, _) in enumerate(looked) if name == "calibration")
+    first, last = (
+        [visit for name, visit in part if name == "fit"] for part in (looked[:chosen_at], looked[chosen_at:])
+    )
+    assert min(start for start, _ in spans.training) <= min(first) <= max(first) < spans.validation_start
+    assert spans.validation_start <= min(last) <= max(last) < cut
+    calibrated = [visit for name, visit in looked if name == "calibration"]
+    assert spans.validation_start <= min(calibrated) <= max(calibrated) < cut
+    before = [visit for name, visit in looked if name == "probability" and visit < cut]
     assert spans.validation_start <= min(before)
     assert max(before) + spans.validation[0].end - spans.validation[0].start <= cut, "their horizons end by the cut"
 
 
-def test_the_weights_are_the_same_whatever_happens_in_the_validation_span(make_log: MakeLog, now: int) -> None:
+def test_what_is_chosen_is_the_same_whatever_happens_in_the_validation_span(
+    make_log: MakeLog, now: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log, cut = make_log(people=30), now - 60 * DAY
     config = replace(BRIEF, epochs=1)
     start = training_spans(log.between(None, cut), cut, config).validation_start
     late = (log.occurred >= start) & (log.occurred < cut)
     other = np.where(late, (log.item + 7) % 80 + 1, log.item).astype(np.uint32)
+    networks: list[Network] = []
+
+    def chosen(fitted: list[Fitted], cut_log: CutLog) -> Chosen:
+        found = choose_epochs(fitted, cut_log)
+        networks.append(found.network)
+        return found
+
+    monkeypatch.setattr("ml.affinity.training.choose_epochs", chosen)
     one, two = (train(each, cut, ignored, config) for each in (log, replace(log, item=other)))
-    np.testing.assert_array_equal(one.network.kernels[0], two.network.kernels[0])
-    assert not np.array_equal(one.network.biases[-1], two.network.biases[-1]), "the calibration reads it"
+    np.testing.assert_array_equal(networks[0].kernels[0], networks[1].kernels[0])
+    assert not np.array_equal(networks[0].biases[-1], networks[1].biases[-1]), "the calibration reads it"
+    assert not np.array_equal(one.network.kernels[0], two.network.kernels[0]), "the last fit reads it"
