@@ -191,7 +191,7 @@ def fit(
         progress = keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch), on_epoch_end=end_epoch
         )
-        model.fit(batches, epochs=last or epochs, verbose=0, callbacks=[progress])
+        model.fit(batches, epochs=last or epochs, shuffle=False, verbose=0, callbacks=[progress])
         own.set_weights(model.get_weights())
     return Fitted(own, kept)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,9 @@ def with_lines(log: Log, person: int, item: int, moments: list[int]) -> Log:
         "order": [int(log.order.max()) + 1 + index for index in range(count)],
         "quantity": [1] * count,
     }
-    columns = {name: np.append(getattr(log, name), np.array(more[name], getattr(log, name).dtype)) for name in names}
+    columns: dict[str, Any] = {
+        name: np.append(getattr(log, name), np.array(more[name], getattr(log, name).dtype)) for name in names
+    }
     dislikes = np.zeros(count, EVENT)
     dislikes["type"], dislikes["item"], dislikes["occurred"] = DISLIKE, item, moments
     signals = Signals(np.full(count, person, np.int32), dislikes)
