@@ -16,6 +16,7 @@ from ml.evaluation import NDCG, Contest, Measured, Method, measure
 from ml.log import Log, order_counts
 from ml.snapshot import snapshot
 from ml.splits import DAY, Window, windows_after
+from ml.texts.likeness import Support
 from ml.universe import Universe
 
 MakeLog = Callable[..., Log]
@@ -37,9 +38,9 @@ def moved(log: Log, moment: int, seed: int = 1) -> Log:
 
 
 def measured(log: Log, cut: int, windows: tuple[Window, ...], served: AffinityModel) -> Measured:
-    def methods(past: Log, universe: Universe) -> dict[str, Method]:
+    def methods(past: Log, universe: Universe, support: Support) -> dict[str, Method]:
         return {
-            "served": ranker_method(as_of_cut(served, past, universe)),
+            "served": ranker_method(as_of_cut(served, past, universe, support)),
             **baseline_methods(past, universe, METHODS),
         }
 
@@ -87,7 +88,11 @@ def test_an_item_first_sold_within_the_test_span_is_ranked_in_the_windows_after_
     item = np.where((log.item == 1) & (log.occurred < cut), 2, log.item).astype(np.uint32)
     columns = {name: getattr(log, name) for name in ("person", "occurred", "cents", "order", "numbers", "item_ids")}
     found = contests(
-        Log.of(log.people, item=item, **columns), windows, lambda past, universe: {}, item_limit=100, clockless=False
+        Log.of(log.people, item=item, **columns),
+        windows,
+        lambda past, universe, support: {},
+        item_limit=100,
+        clockless=False,
     )
     assert [1 in contest.numbers for contest in found] == [False, True, True, True]
 
@@ -96,7 +101,7 @@ def test_the_tables_of_the_champion_are_those_of_the_window(old: AffinityModel, 
     log, cut = make_log(), now - 28 * DAY
     seen: list[Universe] = []
 
-    def methods(past: Log, universe: Universe) -> dict[str, Method]:
+    def methods(past: Log, universe: Universe, support: Support) -> dict[str, Method]:
         seen.append(as_of_cut(old, past, universe).universe)
         assert past.occurred.max() < windows[len(seen) - 1].start
         return {}
