@@ -63,8 +63,9 @@ class Evaluation:
             f" test span has {len(self.tables)} {'window' if len(self.tables) == 1 else 'windows'}, and the tables of"
             " every method are rebuilt as of the start of each, in the way in which those that serve are rebuilt every"
             " day; items are the best supported before that start, orders seen through them; every one of them is"
-            " ranked; a list may also hold cold items, right where the order has them; what was bought too recently to be wanted again at the visit is left out of the"
-            f" {self.candidate}'s list; 95 % bootstrap intervals over people"
+            " ranked; the lists of versions also hold cold items, which are right where the order has them; what was"
+            f" bought too recently to be wanted again at the visit is left out of the {self.candidate}'s list;"
+            " 95 % bootstrap intervals over people"
         )
         moments = {"cut_at": _moment(self.cut), "tables_as_of": [_moment(each) for each in self.tables]}
         return {"protocol": protocol, **moments, **asdict(self)}
