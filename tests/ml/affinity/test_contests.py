@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ml.affinity.contests import contests
 from ml.affinity.methods import ranker_method
@@ -32,10 +33,10 @@ def old(make_log: MakeLog, now: int, tmp_path: Path, write_bundle: Callable[[Pat
     return AffinityModel.open(write_bundle(tmp_path, snapshot(make_log(), make_log().numbers, now - 28 * DAY)))
 
 
-def moved(log: Log, moment: int, seed: int = 1) -> Log:
+def moved(log: Log, moment: int, among: NDArray[np.uint32] | None = None) -> Log:
     """The log with other items in every line from a second on."""
     later = log.occurred >= moment
-    item = np.where(later, np.random.default_rng(seed).choice(log.numbers, len(log)), log.item)
+    item = np.where(later, np.random.default_rng(1).choice(log.numbers if among is None else among, len(log)), log.item)
     columns = {name: getattr(log, name) for name in ("person", "occurred", "cents", "order", "numbers", "item_ids")}
     return Log.of(log.people, item=item.astype(np.uint32), **columns)
 
@@ -148,9 +149,10 @@ def likely_cold(log: Log, cut: int, model: AffinityModel) -> AffinityModel:
 def test_cold_items_are_as_of_the_window_and_nothing_later_changes_them(
     old: AffinityModel, make_log: MakeLog, now: int
 ) -> None:
-    cut, log = now - 28 * DAY, with_words(make_log(people=100))
+    cut, log = now - 140 * DAY, with_words(make_log(people=100))
     windows = windows_after(log, cut, COUNT)
-    poisoned = replace(moved(log, windows[1].start + DAY), words=log.words)
+    rarest = Support.of(log.between(None, cut), 60).outside[-1:]
+    poisoned = replace(moved(log, windows[1].start + DAY, among=rarest), words=log.words)
     served = likely_cold(log, cut, old)
     seen: list[Universe] = []
 
