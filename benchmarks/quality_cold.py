@@ -47,7 +47,8 @@ def run(seed: int) -> dict[str, Figure]:
     projection = learned_projection(log, universe.numbers, cut, seed)
     assert projection is not None
     assert log.words is not None
-    universe = universe.with_cold(cold_items(projection, log.words, universe.numbers, Support.of(past, ITEMS)))
+    never_sold = cold_items(projection, log.words, universe.numbers, Support.of(past, len(log.numbers)))
+    universe = universe.with_cold(never_sold)
     return figures | _ranked_cold(_visits(log, universe, cut), cut, "journey", seed)
 
 
