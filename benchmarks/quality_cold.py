@@ -34,7 +34,8 @@ def run(seed: int) -> dict[str, Figure]:
     from ml.affinity.config import TrainingConfig
     from ml.affinity.training import train
     from ml.snapshot import best_supported, snapshot
-    from ml.texts.learning import learned_projection, never_sold
+    from ml.texts.learning import learned_projection
+    from ml.texts.likeness import Support, cold_items
 
     log, cut = retail_log.retail_log(), retail_log.CUT
     trained = train(log, cut, lambda stage, done, of: None, TrainingConfig(seed=seed))
@@ -45,7 +46,9 @@ def run(seed: int) -> dict[str, Figure]:
     universe = snapshot(past, best_supported(past, ITEMS), cut)
     projection = learned_projection(log, universe.numbers, cut, seed)
     assert projection is not None
-    universe = universe.with_cold(never_sold(projection, log, universe.numbers, cut))
+    assert log.words is not None
+    never_sold = cold_items(projection, log.words, universe.numbers, Support.of(past, len(log.numbers)))
+    universe = universe.with_cold(never_sold)
     return figures | _ranked_cold(_visits(log, universe, cut), cut, "journey", seed)
 
 

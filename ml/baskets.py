@@ -86,6 +86,25 @@ def beyond_carts(log: Log, baskets: Baskets) -> Baskets:
     return Baskets(baskets.people, baskets.visits, starts, baskets.items[kept]).where(sizes > 0)
 
 
+def rest_of_orders(log: Log, baskets: Baskets, numbers: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:
+    """For each basket, one per person, the items of its order that are not among `numbers` (ascending)."""
+    found = [np.empty(0, np.uint32)] * len(baskets)
+    if not len(baskets):
+        return found
+    lines = log.kept
+    place = np.minimum(np.searchsorted(baskets.people, lines.person), len(baskets) - 1)
+    theirs = baskets.people[place] == lines.person
+    inside = np.isin(lines.item, numbers)
+    first = theirs & inside & (lines.occurred == baskets.visits[place])
+    orders = np.full(len(baskets), -1, np.int64)
+    orders[place[first]] = lines.order[first]
+    other = theirs & ~inside & (lines.order == orders[place])
+    pairs = np.unique(place[other] << 32 | lines.item[other])
+    for part in np.split(pairs, np.flatnonzero(np.diff(pairs >> 32)) + 1) if len(pairs) else ():
+        found[int(part[0] >> 32)] = (part & 0xFFFFFFFF).astype(np.uint32)
+    return found
+
+
 def first_baskets(log: Log, start: int, end: int | None = None) -> Baskets:
     """The first of these orders of each person."""
     found = all_baskets(log, start, end)

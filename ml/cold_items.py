@@ -1,4 +1,4 @@
-"""Items of the catalogue that nobody bought yet, and the bought items that are like them by words and attributes."""
+"""Items that nobody bought yet, or too few to be ranked, and the ranked ones like them by words and attributes."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,7 @@ _ARRAYS = ("numbers", "kin", "kin_score", "like", "like_score", "rarity", "alike
 
 @dataclass(frozen=True, eq=False)
 class ColdItems:
-    """m items that nobody bought, beside the n items of a universe. Arrays may be memory-mapped."""
+    """m items that nobody bought, or too few did, beside the n items of a universe. Arrays may be memory-mapped."""
 
     numbers: NDArray[np.uint32]  # (m,) catalogue numbers, ascending
     kin: NDArray[np.int32]  # (n + 1, k) for each item of the universe the cold items most like it, padded with m

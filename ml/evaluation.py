@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.baskets import Baskets, beyond_carts, first_baskets
+from ml.baskets import Baskets, beyond_carts, first_baskets, rest_of_orders
 from ml.log import Log, order_counts
 from ml.metrics import coverage, hit_rate, interval, ndcg, recall, reciprocal_rank
 from ml.splits import Window
@@ -63,8 +63,9 @@ class Evaluation:
             f" test span has {len(self.tables)} {'window' if len(self.tables) == 1 else 'windows'}, and the tables of"
             " every method are rebuilt as of the start of each, in the way in which those that serve are rebuilt every"
             " day; items are the best supported before that start, orders seen through them; every one of them is"
-            " ranked; what was bought too recently to be wanted again at the visit is left out of the"
-            f" {self.candidate}'s list; 95 % bootstrap intervals over people"
+            " ranked; the lists of versions also hold cold items, which are right where the order has them; what was"
+            f" bought too recently to be wanted again at the visit is left out of the {self.candidate}'s list;"
+            " 95 % bootstrap intervals over people"
         )
         moments = {"cut_at": _moment(self.cut), "tables_as_of": [_moment(each) for each in self.tables]}
         return {"protocol": protocol, **moments, **asdict(self)}
@@ -73,9 +74,12 @@ class Evaluation:
 class Judged:
     """The lists of one method, in the order of the baskets: of each its metrics and its first ten items are kept."""
 
-    def __init__(self, baskets: Baskets, again: NDArray[np.bool_], most: int) -> None:
-        """`most` is the largest catalogue number that is ranked or was bought."""
-        self._baskets, self._again = baskets, again
+    def __init__(self, baskets: Baskets, again: NDArray[np.bool_], others: list[NDArray[np.uint32]], most: int) -> None:
+        """`others` are further items of the orders, right in a list but no part of what it should hold.
+
+        `most` is the largest catalogue number that is ranked or was bought.
+        """
+        self._baskets, self._again, self._others = baskets, again, others
         self._bought = np.zeros(most + 1, np.bool_)  # by catalogue number; false but while a list is judged
         self._values: dict[str, list[float]] = {metric: [] for metric in (*METRICS, AGAIN, FIRST_TIME)}
         self.tops: list[NDArray[np.uint32]] = []  # (at most 10,) catalogue numbers of each list
@@ -85,13 +89,14 @@ class Judged:
         index = len(self.tops)
         basket = self._baskets[index]
         again = self._again[self._baskets.starts[index] : self._baskets.starts[index + 1]]
-        self._bought[basket] = True
+        others = self._others[index]
+        self._bought[basket] = self._bought[others] = True
         hits = self._bought[ranked]
-        self._bought[basket] = False
+        self._bought[basket] = self._bought[others] = False
         top = ranked[:10].copy()
         found = (ndcg(hits, len(basket)), recall(hits, len(basket)), hit_rate(hits), reciprocal_rank(hits))
         for metric, value in zip(METRICS, found, strict=True):
-            self._values[metric].append(value)
+            self._values[metric].append(min(value, 1.0))
         for metric, part in ((AGAIN, basket[again]), (FIRST_TIME, basket[~again])):
             self._values[metric].append(ndcg(np.isin(top, part), len(part)) if len(part) else np.nan)
         self.tops.append(top)
@@ -191,14 +196,15 @@ def _measured(
     log: Log, cut: int, contest: Contest, waiting: NDArray[np.int32], judged: Callable[[int], None]
 ) -> Measured:
     """The lists of one contest, for those who wait and have an order in its window."""
-    log = log.of_items(contest.numbers)
+    whole, log = log, log.of_items(contest.numbers)
     past = log.between(None, cut).kept
     baskets = first_baskets(log, *contest.window)
     baskets = baskets.of(np.intersect1d(np.unique(past.person), waiting))
     baskets = beyond_carts(log, baskets)
     again = np.isin(baskets.pairs, np.unique(past.person.astype(np.int64) << 32 | past.item))
-    most = int(max(contest.numbers.max(initial=0), baskets.items.max(initial=0)))
-    lists = {name: Judged(baskets, again, most) for name in contest.methods}
+    most = int(max(each.max(initial=0) for each in (contest.numbers, *_catalogue(whole))))
+    others = rest_of_orders(whole, baskets, contest.numbers)
+    lists = {name: Judged(baskets, again, others, most) for name in contest.methods}
     for index, (person, visit) in enumerate(zip(baskets.people.tolist(), baskets.visits.tolist(), strict=True)):
         history = log.history(person, visit)
         for name, method in contest.methods.items():
@@ -206,6 +212,11 @@ def _measured(
         judged(index + 1)
     earlier = order_counts(past)[baskets.people]
     return Measured(cut, (contest.window.start,), len(contest.numbers), baskets, earlier, lists)
+
+
+def _catalogue(log: Log) -> tuple[NDArray[np.uint32], ...]:
+    """Catalogue numbers of bought items, and of those with words."""
+    return (log.numbers,) if log.words is None else (log.numbers, log.words.numbers)
 
 
 def summary(

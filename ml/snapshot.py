@@ -24,8 +24,13 @@ TREND_PRIOR = 2.0  # people of each week without a trend that are mixed with an 
 
 def best_supported(log: Log, most: int) -> NDArray[np.uint32]:
     """The catalogue numbers of the items with the most purchases, ascending; of equals a hash chooses."""
+    return np.sort(by_support(log)[:most])
+
+
+def by_support(log: Log) -> NDArray[np.uint32]:
+    """The catalogue numbers of the bought items, those with the most purchases first; of equals a hash chooses."""
     numbers, lines = np.unique(log.item, return_counts=True)
-    return np.sort(numbers[np.lexsort((mixed(numbers), -lines))[:most]])
+    return numbers[np.lexsort((mixed(numbers), -lines))]
 
 
 def snapshot(

@@ -13,6 +13,7 @@ from db.items import last_categories
 from db.postgres import Pool
 from db.serving import FORECAST_SLOT, current_serving, model_by_id
 from engine.models.learnable import check_learnable
+from engine.models.texts import catalogue_words
 from engine.models.training import as_log, stored_purchases
 from ml.affinity.config import DEFAULT as TRAINING
 from ml.affinity.contests import contests
@@ -32,6 +33,7 @@ from ml.hazard.model import ForecastModel
 from ml.interest import ASSUMED, Interest
 from ml.log import Log
 from ml.splits import DAY, HOLDOUT, holdout_cut, windows_after
+from ml.texts.likeness import Support
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -67,7 +69,7 @@ async def compare(pool: Pool, bundles: Path, question: Question, report: ReportP
     report("reading the purchases", 0, 1)
     stored = await stored_purchases(pool, question.lake)
     await check_learnable(pool, stored)
-    log = as_log(stored, await last_categories(pool), assumed=question.assumed)
+    log = as_log(stored, await last_categories(pool), await catalogue_words(pool), question.assumed)
     report("reading the purchases", 1, 1)
     return await asyncio.to_thread(_compare, log, versions, forecast, question, report)
 
@@ -128,9 +130,9 @@ def _compare(
         raise InvalidInput(f"There are no purchases {side} the cut {_date(cut)}.", field="cut")
     clockless = is_clockless(past)
 
-    def methods(past: Log, universe: Universe) -> dict[str, Method]:
+    def methods(past: Log, universe: Universe, support: Support) -> dict[str, Method]:
         report("fitting the baselines", 0, 1)
-        models = {version.id: as_of_cut(version, past, universe) for version in versions}
+        models = {version.id: as_of_cut(version, past, universe, support) for version in versions}
         ours = {name: ranker_method(each, clockless=clockless) for name, each in models.items()}
         baselines = baseline_methods(past, universe, question.methods)
         report("fitting the baselines", 1, 1)

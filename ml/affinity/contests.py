@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from ml.evaluation import Contest, Method
 from ml.log import Log
-from ml.snapshot import best_supported, snapshot
+from ml.snapshot import snapshot
 from ml.splits import Window
+from ml.texts.likeness import Support
 from ml.universe import Universe
 
-# (the lines before a window, the universe as of its start) -> the methods by name
-MakeMethods = Callable[[Log, Universe], Mapping[str, Method]]
+# (the lines of its items before a window, the universe as of its start, the support of all items) -> methods by name
+MakeMethods = Callable[[Log, Universe, Support], Mapping[str, Method]]
 
 
 def contests(
@@ -28,8 +31,9 @@ def contests(
     """
     for place, window in enumerate(windows):
         past = log.between(None, window.start)
-        numbers = best_supported(past.kept, item_limit)
+        support = Support.of(past, item_limit)
+        numbers = np.sort(support.known)
         past = past.of_items(numbers)
         known = first if place == 0 else None
         universe = known or snapshot(past, numbers, window.start, clockless=clockless)
-        yield Contest(window, numbers, make_methods(past, universe))
+        yield Contest(window, numbers, make_methods(past, universe, support))

@@ -14,13 +14,14 @@ from ml.state import Table
 
 
 def ranker_method(ranker: Ranker, read_state: ReadState = state_of, *, clockless: bool = False) -> Method:
-    """The ranker as a method to be evaluated: all items of its universe except resting items.
+    """The ranker as a method to be evaluated: all items of its universe, and the cold ones, except resting items.
 
     Without a clock the visit is taken to be a day later: what was bought a line ago was not bought just now.
     """
     later = int(LONGEST) if clockless else 0
-    universe = ranker.universe
-    everything, none = mask_of(universe.numbers), np.empty(0, np.uint32)
+    universe, none = ranker.universe, np.empty(0, np.uint32)
+    numbers = universe.numbers if universe.cold is None else np.concatenate([universe.numbers, universe.cold.numbers])
+    everything = mask_of(numbers)
     fallback = Fallback.popular(universe.popular_numbers)
 
     def method(history: Table, as_of: int) -> NDArray[np.uint32]:
@@ -31,7 +32,7 @@ def ranker_method(ranker: Ranker, read_state: ReadState = state_of, *, clockless
             allowed=everything,
             context=none,
             fallback=fallback,
-            first=len(universe.numbers),
+            first=len(numbers),
         ).numbers
 
     return method

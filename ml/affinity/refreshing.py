@@ -21,8 +21,9 @@ from ml.interest import Interest
 from ml.log import Log, NothingToLearn
 from ml.provenance import data_identity
 from ml.rfm import rfm_edges
-from ml.snapshot import best_supported, snapshot, with_complements
+from ml.snapshot import snapshot, with_complements
 from ml.texts.learning import as_of_now
+from ml.texts.likeness import Support
 from ml.universe import Universe
 
 ITEM_LIMIT = 10_000  # of a model that does not say with how many items it was trained
@@ -64,9 +65,10 @@ def refreshed(bundle: AffinityModel, log: Log, as_of: int) -> RefreshedAffinity:
         raise NothingToLearn("There are no purchases: the tables stay as they are.")
     as_of = min(as_of, int(past.occurred.max()) + 1)
     settings = bundle.training.get("settings", {})
-    numbers = best_supported(past.kept, settings.get("item_limit", ITEM_LIMIT))
+    support = Support.of(past, settings.get("item_limit", ITEM_LIMIT))
+    numbers = np.sort(support.known)
     clockless = is_clockless(past)
-    cold = as_of_now(bundle.universe.cold, past, numbers, as_of)
+    cold = as_of_now(bundle.universe.cold, past.words, numbers, support)
     past = past.of_items(numbers)
     universe = as_of_cut(bundle, past, snapshot(past, numbers, as_of, clockless=clockless)).universe
     universe = with_complements(universe, past, as_of).with_cold(cold)
@@ -87,8 +89,14 @@ def refreshed(bundle: AffinityModel, log: Log, as_of: int) -> RefreshedAffinity:
     )
 
 
-def as_of_cut(bundle: AffinityModel, past: Log, universe: Universe) -> Ranker:
-    """The model as it serves with the tables of this universe, which is computed from the lines `past`."""
+def as_of_cut(bundle: AffinityModel, past: Log, universe: Universe, support: Support | None = None) -> Ranker:
+    """The model as it serves with the tables of this universe, which is computed from the lines `past`.
+
+    With the support of all items the model has its cold items, too.
+    """
+    if support is not None:
+        cold = as_of_now(bundle.universe.cold, past.words, universe.numbers, support, alternatives=False)
+        universe = universe.with_cold(cold)
     baseline, ranker = bundle.evaluation.get("baseline"), with_tables(bundle, universe)
     return replace(ranker, universe=baseline_universe(baseline, past, ranker.universe)) if baseline else ranker
 

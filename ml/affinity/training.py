@@ -39,7 +39,8 @@ from ml.rfm import rfm_edges
 from ml.sequence.lessons import may_help
 from ml.snapshot import best_supported, snapshot, with_complements
 from ml.splits import holdout_cut, windows_after
-from ml.texts.learning import learned_projection, never_sold
+from ml.texts.learning import as_of_now, learned_projection
+from ml.texts.likeness import Support, cold_items
 from ml.trainers import ReportProgress
 from ml.universe import Universe
 
@@ -141,11 +142,13 @@ def train(
         "ndcg_at_10": choice.ndcg,
         "epochs": choice.name,
     }
+    universe = universe.with_cold(_cold_items(whole, cut_log, report))
     states, candidate = LastState(), Ranker(universe, network)
 
-    def methods(past: Log, universe: Universe) -> dict[str, Method]:
-        models = {RANKER: with_tables(candidate, universe)}
-        models |= {name: as_of_cut(rival, past, universe) for name, rival in rivals.items()}
+    def methods(past: Log, universe: Universe, support: Support) -> dict[str, Method]:
+        cold = as_of_now(candidate.universe.cold, whole.words, universe.numbers, support, alternatives=False)
+        models = {RANKER: with_tables(candidate, universe.with_cold(cold))}
+        models |= {name: as_of_cut(rival, past, universe, support) for name, rival in rivals.items()}
         served = {name: ranker_method(each, states, clockless=clockless) for name, each in models.items()}
         return served | baseline_methods(past, universe, read_state=states)
 
@@ -162,7 +165,6 @@ def train(
     )
     id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
     chance = _fitted_chance(validated, cut_log)
-    universe = universe.with_cold(_never_sold(whole, cut_log, report))
     learned = universe.sequence.parts().values() if universe.sequence else ()
     training["weights_sha256"] = weights_identity((*network.kernels, *network.biases, *learned))
     return TrainedAffinity(
@@ -196,9 +198,10 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, whole: Log, c
     lists = validation_lists(cut_log.past, then, latest, config.validated, config.seed)
     network = export.calibrated(network, *lists.calibration(network))
 
-    def methods(past: Log, universe: Universe) -> dict[str, Method]:
-        as_of_now = Ranker(baseline_universe(name, past, universe), network)
-        return {SERVED: ranker_method(as_of_now, clockless=cut_log.clockless)}
+    def methods(past: Log, universe: Universe, support: Support) -> dict[str, Method]:
+        cold = as_of_now(refused.universe.cold, whole.words, universe.numbers, support, alternatives=False)
+        served = Ranker(baseline_universe(name, past, universe.with_cold(cold)), network)
+        return {SERVED: ranker_method(served, clockless=cut_log.clockless)}
 
     served = evaluate(
         whole,
@@ -214,20 +217,21 @@ def _baseline(refused: TrainedAffinity, report: ReportProgress, *, whole: Log, c
     return replace(refused, universe=universe, network=network, evaluation=evaluation, **plain)
 
 
-def _never_sold(whole: Log, cut_log: CutLog, report: ReportProgress) -> ColdItems | None:
-    """The items of the catalogue that nobody bought before the cut, with the chance of the last validation window.
+def _cold_items(whole: Log, cut_log: CutLog, report: ReportProgress) -> ColdItems | None:
+    """The cold items as of the cut, with the chance that such items had in the last validation window.
 
     The projection of their words is learned from what is before that window. `whole` has the lines of all items.
     """
     config, window, numbers = cut_log.config, cut_log.spans.validation[0], cut_log.numbers
     report("reading the texts of items", 0, 1)
     projection = learned_projection(whole, numbers, window.start, config.seed)
-    if projection is None or cut_log.clockless:
+    if projection is None or whole.words is None or cut_log.clockless:
         return None
-    found = never_sold(projection, whole, numbers, cut_log.cut)
-    then = never_sold(projection, whole, numbers, window.start)
+    known = whole.between(None, cut_log.cut)
+    found = cold_items(projection, whole.words, numbers, Support.of(known, config.item_limit))
+    support = Support.of(known.between(None, window.start), config.item_limit)
+    then = cold_items(projection, whole.words, numbers, support, alternatives=False)
     if found is not None and then is not None:
-        known = whole.between(None, cut_log.cut)
         fitted = fit_cold_chance(known, cut_log.validation[0], then, window, people=config.validated, seed=config.seed)
         found = found if fitted is None else found.with_chance(*fitted)
     report("reading the texts of items", 1, 1)

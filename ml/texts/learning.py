@@ -1,12 +1,13 @@
-"""Items never sold as of a moment: learned from the log, or made again with a projection that is learned already."""
+"""The projection of the words of a catalogue, learned from the log, and cold items made again with one."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.cold_items import ColdItems
 from ml.log import Log
-from ml.texts.likeness import cold_items
+from ml.texts.likeness import Support, cold_items
 from ml.texts.projection import Projection, learn_projection
+from ml.words import ItemWords
 
 LEAST_ITEMS = 20  # bought items with words: with fewer there is nothing to learn from
 
@@ -23,17 +24,17 @@ def learned_projection(log: Log, numbers: NDArray[np.uint32], as_of: int, seed: 
     return learn_projection(log, words, numbers, as_of, seed)
 
 
-def never_sold(projection: Projection, log: Log, numbers: NDArray[np.uint32], as_of: int) -> ColdItems | None:
-    """The items of the catalogue that no line before a second is about, beside a universe of the items `numbers`."""
-    if log.words is None:
-        return None
-    return cold_items(projection, log.words, numbers, np.unique(log.between(None, as_of).item))
-
-
-def as_of_now(before: ColdItems | None, log: Log, numbers: NDArray[np.uint32], as_of: int) -> ColdItems | None:
-    """The same as of a later second: lists are made again, the projection and the calibration stay."""
-    if before is None:
+def as_of_now(
+    before: ColdItems | None,
+    words: ItemWords | None,
+    numbers: NDArray[np.uint32],
+    support: Support,
+    *,
+    alternatives: bool = True,
+) -> ColdItems | None:
+    """The same beside another universe: lists are made again, the projection and the calibration stay."""
+    if before is None or words is None:
         return None
     projection = Projection(before.rarity, before.alike, before.sold)
-    found = never_sold(projection, log, numbers, as_of)
+    found = cold_items(projection, words, numbers, support, alternatives=alternatives)
     return found if found is None or before.chance is None else found.with_chance(*before.chance.tolist())

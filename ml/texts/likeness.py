@@ -1,14 +1,18 @@
-"""Which items that nobody bought are like which bought ones, by the vectors of their texts."""
+"""Which items that nobody bought, or hardly anybody, are like which bought ones, by the vectors of their texts."""
+
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.cold_items import ColdItems
+from ml.log import Log
 from ml.nearest import BLOCK
+from ml.snapshot import by_support
 from ml.texts.projection import Projection
 from ml.words import ItemWords
 
-MOST_COLD = 20_000  # items that nobody bought, the newest by catalogue number
+MOST_COLD = 20_000  # half of them at least, where there are so many, for items that were bought
 KIN, LIKE = 16, 16  # lengths of the lists
 SHARPNESS = 4  # power of the cosine: one item that is very like counts more than many that are a little
 LEAST = 0.2  # cosine
@@ -16,15 +20,33 @@ LEAST = 0.2  # cosine
 Floats = NDArray[np.float32]
 
 
-def cold_items(
-    projection: Projection, words: ItemWords, numbers: NDArray[np.uint32], sold: NDArray[np.uint32]
-) -> ColdItems | None:
-    """The items with words that are not among `sold`, against the items `numbers` of a universe (both ascending).
+class Support(NamedTuple):
+    """The items that anybody bought before a second."""
 
-    None where there is no such item.
+    known: NDArray[np.uint32]  # catalogue numbers of those that a model ranks
+    outside: NDArray[np.uint32]  # of the others, the best supported first
+
+    @classmethod
+    def of(cls, log: Log, most: int) -> Self:
+        """Of the lines of a log: a model ranks at most `most` items."""
+        found = by_support(log.kept)
+        return cls(found[:most], found[most:])
+
+
+def cold_items(
+    projection: Projection,
+    words: ItemWords,
+    numbers: NDArray[np.uint32],
+    support: Support,
+    *,
+    alternatives: bool = True,
+) -> ColdItems | None:
+    """The items with words that are not supported well enough, against the items `numbers` (ascending) of a universe.
+
+    Bought ones go by their support, the others by their catalogue number, newest first. None where there is no such
+    item. Without `alternatives` no cold item has a list of what is like it: they cost half of the time.
     """
-    has_words = np.diff(words.starts) > 0
-    cold = words.numbers[has_words & ~np.isin(words.numbers, sold)][-MOST_COLD:]
+    cold = _chosen(words.numbers[np.diff(words.starts) > 0], support)
     if not len(cold):
         return None
     vectors = projection.vectors(words)
@@ -33,7 +55,7 @@ def cold_items(
     ours = np.zeros((len(numbers), vectors.shape[1]), np.float32)
     ours[known] = vectors[np.searchsorted(words.numbers, numbers[known])]
     kin, kin_score = _most_like(ours, theirs, KIN)
-    like, like_score = _most_like(theirs, ours, LIKE)
+    like, like_score = _most_like(theirs, ours, LIKE if alternatives else 0)
     return ColdItems(
         cold,
         np.concatenate([kin, np.full((1, kin.shape[1]), len(cold), np.int32)]),
@@ -46,12 +68,22 @@ def cold_items(
     )
 
 
+def _chosen(with_words: NDArray[np.uint32], support: Support) -> NDArray[np.uint32]:
+    """At most MOST_COLD of the items with words (ascending), ascending."""
+    bought = support.outside[np.isin(support.outside, with_words)]
+    never = np.setdiff1d(with_words, np.concatenate([support.known, support.outside]))
+    bought = bought[: max(MOST_COLD // 2, MOST_COLD - len(never))]
+    return np.sort(np.concatenate([bought, never[max(len(never) + len(bought) - MOST_COLD, 0) :]]))
+
+
 def _most_like(ones: Floats, others: Floats, most: int) -> tuple[NDArray[np.int32], Floats]:
     """(ones, most) each: rows of the others with the largest cosines, best first, and these; padded with len(others).
 
     Of equal cosines the first rows are kept, so that a text that many items share names the same ones on any machine.
     """
     most = min(most, len(others))
+    if not most:
+        return np.empty((len(ones), 0), np.int32), np.empty((len(ones), 0), np.float32)
     rows, cosines = np.full((len(ones), most), len(others), np.int32), np.zeros((len(ones), most), np.float32)
     for start in range(0, len(ones), BLOCK):
         block = np.round(ones[start : start + BLOCK] @ others.T, 5)  # equal texts are equally like

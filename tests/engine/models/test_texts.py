@@ -8,7 +8,7 @@ from core.uploads import ItemPatch
 from db.items import remove_items, upsert_items
 from db.postgres import Pool
 from engine.models.texts import catalogue_words
-from ml.words import ItemText, features_of
+from ml.words import ItemText, ItemWords
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ async def test_the_words_of_live_items_are_those_of_all_their_texts(pool: Pool) 
     assert len(words.numbers) == 2
     assert np.diff(words.starts).tolist().count(0) == 1, "an item without a text"
     text = ItemText("Green tea", "From Assam", ("Drinks", "Tea"), "Leaf", {"colour": "green"})
-    assert set(words.buckets.tolist()) == set(features_of(text))
+    assert set(words.buckets.tolist()) == set(ItemWords.of({1: text}).buckets.tolist())
 
 
 async def test_an_empty_catalogue_has_no_words(pool: Pool) -> None:

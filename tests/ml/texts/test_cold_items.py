@@ -20,9 +20,11 @@ from ml.log import Log
 from ml.ranked import REASON, Ranked
 from ml.splits import Window
 from ml.state import State, Table, fold
-from ml.texts.learning import as_of_now, learned_projection, never_sold
+from ml.texts.learning import as_of_now, learned_projection
+from ml.texts.likeness import MOST_COLD, Support, cold_items
+from ml.texts.projection import Projection
 from ml.universe import Universe
-from ml.words import ItemText, ItemWords
+from ml.words import BUCKETS, ItemText, ItemWords
 
 MakeLog = Callable[..., Log]
 MakeEvents = Callable[..., Table]
@@ -49,7 +51,7 @@ def log(make_log: MakeLog) -> Log:
 def cold(log: Log, universe: Universe, now: int) -> ColdItems:
     projection = learned_projection(log, universe.numbers, now, 7)
     assert projection is not None
-    found = never_sold(projection, log, universe.numbers, now)
+    found = cold_items(projection, words_of(log), universe.numbers, Support.of(log, 100))
     assert found is not None
     return found
 
@@ -58,6 +60,11 @@ def cold(log: Log, universe: Universe, now: int) -> ColdItems:
 def tea_drinker(make_events: MakeEvents, now: int) -> State:
     teas = [number for number in range(1, 81) if kind_of(number) == "green tea"][:5]
     return fold(State.empty(), np.concatenate([make_events(*teas, at=now - week * 7 * DAY) for week in (1, 2, 3)]))
+
+
+def words_of(log: Log) -> ItemWords:
+    assert log.words is not None
+    return log.words
 
 
 def everything() -> np.ndarray:
@@ -156,7 +163,7 @@ def test_an_item_added_after_the_training_is_one_of_them_when_tables_are_refresh
     np.testing.assert_array_equal(found.numbers, [101, 102, 110])
     assert found.chance.tolist() == [1.0, -2.0]
     assert kind_of(int(universe.numbers[found.like[2, 0]])) == "wool sock"
-    assert as_of_now(None, later, universe.numbers, now) is None
+    assert as_of_now(None, later.words, universe.numbers, Support.of(later, 100)) is None
 
 
 def test_the_same_title_a_thousand_times_is_bounded_and_the_same_every_time(
@@ -167,7 +174,7 @@ def test_the_same_title_a_thousand_times_is_bounded_and_the_same_every_time(
     for _ in range(2):
         projection = learned_projection(many, universe.numbers, now, 7)
         assert projection is not None
-        found = never_sold(projection, many, universe.numbers, now)
+        found = cold_items(projection, words_of(many), universe.numbers, Support.of(many, 100))
         assert found is not None
         made.append(found)
     assert made[0].kin.shape[1] <= 16
@@ -185,7 +192,8 @@ def test_the_chance_is_learned_where_such_items_were_bought(
     new = log.where(~late | (log.occurred >= start))
     projection = learned_projection(new, universe.numbers, start, 7)
     assert projection is not None
-    then = never_sold(projection, new, universe.numbers, start)
+    support = Support.of(new.between(None, start), 100)
+    then = cold_items(projection, words_of(new), universe.numbers, support)
     assert then is not None
     fitted = fit_cold_chance(new, universe, then, Window(start, now), people=100, seed=7)
     assert fitted is not None
@@ -197,3 +205,36 @@ def test_without_words_nothing_is_learned(make_log: MakeLog, universe: Universe,
     assert learned_projection(make_log(), universe.numbers, now, 7) is None
     nameless = replace(make_log(), words=ItemWords.of({number: ItemText() for number in range(1, 90)}))
     assert learned_projection(nameless, universe.numbers, now, 7) is None
+
+
+def test_items_that_hardly_anybody_bought_are_among_them(log: Log, universe: Universe, now: int) -> None:
+    projection = learned_projection(log, universe.numbers, now, 7)
+    assert projection is not None
+    support = Support.of(log, 60)
+    assert len(support.known) == 60
+    found = cold_items(projection, words_of(log), np.sort(support.known), support)
+    assert found is not None
+    np.testing.assert_array_equal(found.numbers, np.sort([*support.outside.tolist(), 101, 102]))
+    assert found.kin.shape[0] == 61
+    lean = cold_items(projection, words_of(log), np.sort(support.known), support, alternatives=False)
+    assert lean is not None
+    np.testing.assert_array_equal(lean.kin, found.kin)
+    assert lean.like.shape == (len(found.numbers), 0)
+
+
+def test_the_best_supported_and_the_newest_are_kept_of_too_many() -> None:
+    never, bought = np.arange(100_001, 100_001 + 2 * MOST_COLD), np.arange(1, MOST_COLD + 1)
+    names = np.concatenate([bought, never]).astype(np.uint32)
+    words = ItemWords(
+        names, np.arange(len(names) + 1), np.zeros(len(names), np.uint16), np.ones(len(names), np.float32)
+    )
+    projection = Projection(np.ones(BUCKETS), np.ones((BUCKETS, 1)), np.ones((BUCKETS, 1)))
+    none = np.empty(0, np.uint32)
+    support = Support(none, bought[::-1].astype(np.uint32))
+    found = cold_items(projection, words, none, support)
+    assert found is not None
+    half = MOST_COLD // 2
+    np.testing.assert_array_equal(found.numbers, np.concatenate([bought[-half:], never[-half:]]))
+    few = cold_items(projection, words, none, Support(none, bought[:5].astype(np.uint32)))
+    assert few is not None
+    assert (len(few.numbers), (few.numbers < 100_000).sum()) == (MOST_COLD, 5)

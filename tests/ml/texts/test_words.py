@@ -5,7 +5,12 @@ import time
 import numpy as np
 import pytest
 
-from ml.words import BUCKETS, MOST_FEATURES, ItemText, ItemWords, features_of
+from ml.words import BUCKETS, MOST_FEATURES, ItemText, ItemWords
+
+
+def features_of(text: ItemText) -> dict[int, float]:
+    words = ItemWords.of({1: text})
+    return dict(zip(words.buckets.tolist(), words.weights.tolist(), strict=True))
 
 
 def common(one: ItemText, other: ItemText) -> int:
@@ -58,3 +63,22 @@ def test_items_are_by_number_whatever_order_they_come_in() -> None:
     np.testing.assert_array_equal(words.numbers, [3, 5, 9])
     assert np.diff(words.starts)[0] == 0
     assert words.starts[-1] == len(words.buckets) == len(words.weights)
+
+
+def test_pages_of_items_are_those_of_the_whole_catalogue() -> None:
+    texts = {number: ItemText(f"tea no {number} tea", "a long text", ["Drinks"]) for number in range(1, 9)}
+    pages = [
+        ItemWords.of({n: text for n, text in texts.items() if n in few})
+        for few in ({1, 2}, set(), {3}, {4, 5, 6, 7, 8})
+    ]
+    whole, joined = ItemWords.of(texts), ItemWords.joined(pages)
+    for name in ("numbers", "starts", "buckets", "weights"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+        assert getattr(joined, name).dtype == getattr(whole, name).dtype
+    assert not len(ItemWords.joined([]).numbers)
+
+
+def test_buckets_and_weights_stay_what_projections_were_learned_for() -> None:
+    assert features_of(ItemText("Tea tea", categories=["A"])) == {
+        15189: 1.5, 2457: 2.0, 6987: 1.0, 5625: 1.0, 9485: 1.0,
+    }  # fmt: skip
