@@ -141,7 +141,8 @@ class Log:
         """The log with equal lines of an order as one; itself when there are none."""
         by = np.lexsort((self.item, self.order, self.person))  # stable: the earliest of equal lines comes first
         columns = [column[by] for column in (self.person, self.order, self.item)]
-        starts = np.flatnonzero(np.any([np.diff(each, prepend=-1) != 0 for each in columns], axis=0))
+        changes = np.any([each[1:] != each[:-1] for each in columns], axis=0)
+        starts = np.flatnonzero(np.append(len(self) > 0, changes))
         if len(starts) == len(self):
             return self
         quantity, cents = self.quantity.copy(), self.cents.copy()
