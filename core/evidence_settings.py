@@ -17,8 +17,8 @@ class Evidence(Concern):
 
     event_weights: _Numbers = Field(
         {},
-        description="Chance from 0 to 1 that the item of an event is bought next, by that event alone. Types that are not"
-        " named have VIEW=0.4,CLICK=0.5,ADD_TO_CART=0.7,RATING=0.4,LIKE=0.6.",
+        description="Chance from 0 to 1 that the item of an event is bought next, by that event alone. Types that are"
+        " not named have VIEW=0.4,CLICK=0.5,ADD_TO_CART=0.7,RATING=0.4,LIKE=0.6.",
     )
     event_half_lives: _Numbers = Field(
         {}, description="Hours after which that chance is halved, as VIEW=6,LIKE=72; 6 for types that are not named."
