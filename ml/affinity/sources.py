@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ml.baselines.item_tables import source_weights
 from ml.columns import Columns
 from ml.interest import Interest
-from ml.state import HALF_LIFE, INTEREST, State, Table, decayed, orders_since
-from ml.universe import Universe
+from ml.state import INTEREST, State, Table, decayed, orders_since
+from ml.universe import HALF_LIFE, Universe
 from ml.visits import running_visit
 
 LOOKED_UP = 128  # items of a person whose lists are looked up: those with the most decayed purchases
