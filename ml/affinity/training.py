@@ -116,10 +116,10 @@ def train(
         "data": data_identity(log, cut),
     }
     learned = _learn(log, cut, config, report, clockless=clockless)
-    evaluation = _evaluate(log, learned, rivals, report)
     cut_log, network = learned.cut_log, learned.ready.network
-    chance = _fitted_chance(learned.ready.validated, cut_log)
     universe = learned.universe.with_cold(_never_sold(log, cut_log, report))
+    evaluation = _evaluate(log, learned._replace(universe=universe), rivals, report)
+    chance = _fitted_chance(learned.ready.validated, cut_log)
     id_of = dict(zip(cut_log.log.numbers.tolist(), cut_log.log.item_ids, strict=True))
     net = universe.sequence.parts().values() if universe.sequence else ()
     weights = weights_identity((*network.kernels, *network.biases, *net))
