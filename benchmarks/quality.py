@@ -53,7 +53,7 @@ def trained_figures(
         "ahead_of_frequency": _mean(ahead, "NDCG@10", "paired by person; above 0"),
         "people": Figure(evaluation.people, "", reference="with an earlier order and one after the cut"),
         "train_s": Figure(
-            seconds, "s", reference=f"evaluation and export proof included; {seconds_idle} on 2 idle cores"
+            seconds, "s", reference=f"evaluation and export proof included; at most {seconds_idle} on 2 idle cores"
         ),
         "train_cpu_s": Figure(cpu, "s"),
         "rss_mb": Figure(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB", reference="at most 3072"),

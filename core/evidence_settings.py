@@ -17,8 +17,8 @@ class Evidence(Concern):
 
     event_weights: _Numbers = Field(
         {},
-        description="Chance from 0 to 1 that the item of an event is bought next, by that event alone, as"
-        " VIEW=0.4,CLICK=0.5,ADD_TO_CART=0.7,RATING=0.4,LIKE=0.6, which holds for types that are not named.",
+        description="Chance from 0 to 1 that the item of an event is bought next, by that event alone. Types that are"
+        " not named have VIEW=0.4,CLICK=0.5,ADD_TO_CART=0.7,RATING=0.4,LIKE=0.6.",
     )
     event_half_lives: _Numbers = Field(
         {}, description="Hours after which that chance is halved, as VIEW=6,LIKE=72; 6 for types that are not named."
@@ -31,7 +31,10 @@ class Evidence(Concern):
             return text
         pairs = [part.partition("=") for part in separated(text)]  # type: ignore[attr-defined]
         if wrong := [name for name, equals, _ in pairs if not equals or name.strip() not in OF_INTEREST]:
-            raise ValueError(f"must be pairs as VIEW=0.4 of {', '.join(OF_INTEREST)}; {wrong[0][:20]!r} is none")
+            known = ", ".join(OF_INTEREST)
+            raise ValueError(
+                f"must be pairs such as VIEW=0.4, with the types {known}; {wrong[0][:20]!r} is no such pair"
+            )
         return {name.strip(): value.strip() for name, _, value in pairs}
 
     @field_validator("event_weights")

@@ -21,7 +21,7 @@ from ml.habits import Habits
 from ml.ledger import PLACED, Ledger, Sums, enter
 from ml.returns import LINE, is_in, joined, net, totals
 from ml.returns import Table as Table
-from ml.universe import HALF_LIFE as HALF_LIFE
+from ml.universe import HALF_LIFE
 
 EVENT = np.dtype(
     [

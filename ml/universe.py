@@ -113,6 +113,13 @@ class Universe:
         known: NDArray[np.int32] = rows[rows < len(self.numbers)]
         return known
 
+    def linked(
+        self, rows: NDArray[np.int32], scores: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """The catalogue numbers and scores of one line of a table of neighbours, (k,) each, without its padding."""
+        real = scores > 0
+        return self.numbers[rows[real]], scores[real]
+
     def with_cold(self, cold: ColdItems | None) -> "Universe":
         """The same, beside these items that nobody bought."""
         return replace(self, cold=cold)

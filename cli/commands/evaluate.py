@@ -42,7 +42,7 @@ def evaluate(
         typer.Option(
             min=1,
             max=28,
-            help="Rebuild tables as of each of N windows of the test span; 1: as of the cut. By default 4.",
+            help="In how many windows the test span is cut; tables are rebuilt as of the start of each. By default 4.",
         ),
     ] = None,
     holdout: Annotated[

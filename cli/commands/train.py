@@ -37,7 +37,10 @@ def train(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train on the stored purchases; a model serves if it beats the simple baselines, else the best of them does."""
+    """Train the model of the lists and the forecast of who orders again; each serves only if it passes its gate.
+
+    Where a model is refused, what served before stays; where no trained model served, the best baseline does.
+    """
     require_training_packages()
     outcome, forecast = asyncio.run(_train_all(Stores(), holdout, bundles, lake or _lake_of_settings()))
     if isinstance(forecast, PenchantError) and str(forecast) != str(outcome):

@@ -48,9 +48,8 @@ KINDS: Final[Mapping[str, Kind]] = {
         metric="auc",
         has_tables=False,
         open=ForecastModel.open,
-        verdict=lambda evaluation, *, same_as: forecast_verdict(
-            evaluation
-        ),  # nothing has said yet what learned the same
+        # A forecast is not compared with other versions, so `same_as` is always None.
+        verdict=lambda evaluation, *, same_as: forecast_verdict(evaluation),
         why_baseline=why_forecast_baseline,
         counted=lambda document: f"of whom {document['came']:,} ordered within {document['days']:g} days",
     ),

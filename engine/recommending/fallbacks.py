@@ -15,7 +15,7 @@ from engine.catalogue.catalogue import Catalogue
 from engine.recommending.trends import LEAST_AGE, MAX_POPULAR, REST, Trends
 from ml.affinity.model import AffinityModel
 from ml.fallback import Fallback, are_new, claims_of, in_turns, places_in
-from ml.state import HALF_LIFE
+from ml.universe import HALF_LIFE
 
 ENOUGH: Final = 1_000  # items bought lately: with so many, earlier purchases are not counted
 LONGEST_AGE: Final = 3_600.0  # seconds that an order of the catalogue is used although no item changed

@@ -15,7 +15,6 @@ def bought_together(universe: Universe | None, number: int, allowed: Mask, first
     numbers, scores = np.empty(0, np.uint32), np.empty(0, np.float32)
     if universe is not None and universe.together is not None and universe.together_score is not None:
         row = int(universe.rows(np.array([number]))[0])
-        real = universe.together_score[row] > 0
-        numbers, scores = universe.numbers[universe.together[row][real]], universe.together_score[row][real]
+        numbers, scores = universe.linked(universe.together[row], universe.together_score[row])
     kept = np.flatnonzero(is_allowed(numbers, allowed))[:first]
     return Ranked(numbers[kept], scores[kept], explain_as("BOUGHT_TOGETHER", number))

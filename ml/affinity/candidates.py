@@ -11,8 +11,8 @@ from ml.affinity.cold_candidates import ColdEvidence, cold_evidence, strongest
 from ml.affinity.own_features import OwnFeatures
 from ml.affinity.sources import SOURCES, CategoryShares, History, Said, history, say
 from ml.masks import Mask, distinct, first_allowed, is_allowed
-from ml.state import HALF_LIFE, State
-from ml.universe import Universe
+from ml.state import State
+from ml.universe import HALF_LIFE, Universe
 
 POPULAR = 100  # most popular candidates, beside the person's own items and those of each source
 _BOUGHT = ("item", "lines", "first", "last", "decayed", "spend")  # of a state's items: what evidence is made from

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from core.errors import PenchantError
 from ml.affinity.network import Network, sigmoid
-from ml.affinity.network import averaged as averaged
 
 TOLERANCE = 1e-4  # of a probability; the order of 32-bit sums alone makes up to a tenth of it
 TOP = 100  # items whose order is compared

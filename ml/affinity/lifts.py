@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contract import EventType
-from ml.interest import HALF_LIFE as HALF_LIFE
 from ml.interest import WEIGHTS, Interest
 from ml.masks import distinct
 from ml.ranked import REASON

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ml.affinity.habit_features import HABIT, UsualGaps
 from ml.columns import Columns
 from ml.habits import FIXED, HALF_LIVES
-from ml.state import HALF_LIFE, State
-from ml.universe import DAY, Universe
+from ml.state import State
+from ml.universe import DAY, HALF_LIFE, Universe
 
 OWN = Columns(  # about an item the person bought; all are 0 for any other item
     (

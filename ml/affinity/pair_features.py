@@ -47,8 +47,8 @@ BY_CLOCK = (  # they mean nothing in a log without a clock
     *HABIT_BY_CLOCK,
 )
 PAIR = Columns((*BY_PERSON, *EVIDENCE, *CATEGORY, *VISIT, *COLUMNS))  # the features that the person does not have alone
-_PERSON = FEATURES.span(PERSON)
-_PAIR = np.array([FEATURES.index(name) for name in PAIR])
+PERSON_AT = FEATURES.span(PERSON)
+PAIR_AT = np.array([FEATURES.index(name) for name in PAIR])
 _OWN, _SAID, _CATEGORY, _VISIT, _ITEM = (PAIR.span(names) for names in (BY_PERSON, EVIDENCE, CATEGORY, VISIT, COLUMNS))
 
 
@@ -85,8 +85,8 @@ def pair_features(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> NDArra
     """(pairs, FEATURES) of the pairs of `pairs_of`."""
     pairs = pairs_of(evidence, numbers)
     features = np.empty((len(FEATURES), len(numbers)), np.float32)
-    features[_PERSON] = pairs.person[:, None]
-    features[_PAIR] = pairs.features[:-1]
+    features[PERSON_AT] = pairs.person[:, None]
+    features[PAIR_AT] = pairs.features[:-1]
     return features.T
 
 

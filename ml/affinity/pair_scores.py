@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.affinity.network import Network
-from ml.affinity.pair_features import FEATURES, PAIR, PERSON, Pairs
-
-_PERSON = FEATURES.span(PERSON)
-_PAIR = np.array([FEATURES.index(name) for name in PAIR])
+from ml.affinity.pair_features import PAIR_AT, PERSON_AT, Pairs
 
 
 class PairNetwork(NamedTuple):
@@ -26,7 +23,7 @@ class PairNetwork(NamedTuple):
     def of(cls, network: Network) -> "PairNetwork":
         """The same network."""
         kernel, bias = network.kernels[0], network.biases[0]
-        return cls(network, np.concatenate([kernel[_PAIR], bias[None]]), np.ascontiguousarray(kernel[_PERSON]))
+        return cls(network, np.concatenate([kernel[PAIR_AT], bias[None]]), np.ascontiguousarray(kernel[PERSON_AT]))
 
 
 def pair_logits(network: PairNetwork, pairs: Pairs) -> NDArray[np.float32]:

@@ -30,11 +30,9 @@ def _nearest(universe: Universe, number: int) -> tuple[NDArray[np.uint32], NDArr
     """The neighbours of an item, and how near they are."""
     cold = universe.cold
     if cold is not None and (at := cold.row(number)) is not None:
-        real = cold.like_score[at] > 0
-        return universe.numbers[cold.like[at][real]], cold.like_score[at][real]
+        return universe.linked(cold.like[at], cold.like_score[at])
     row = int(universe.rows(np.array([number]))[0])
-    real = universe.near_score[row] > 0
-    return universe.numbers[universe.near[row][real]], universe.near_score[row][real]
+    return universe.linked(universe.near[row], universe.near_score[row])
 
 
 def has_similar(universe: Universe, number: int) -> bool:

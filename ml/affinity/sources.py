@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ml.baselines.item_tables import source_weights
 from ml.columns import Columns
 from ml.interest import Interest
-from ml.state import HALF_LIFE, INTEREST, State, Table, decayed, orders_since
-from ml.universe import Universe
+from ml.state import INTEREST, State, Table, decayed, orders_since
+from ml.universe import HALF_LIFE, Universe
 from ml.visits import running_visit
 
 LOOKED_UP = 128  # items of a person whose lists are looked up: those with the most decayed purchases
@@ -189,6 +189,11 @@ class CategoryShares(NamedTuple):
         return self.by_code.take(np.where(asked < 0, len(self.by_code) - 1, asked), mode="clip")
 
 
+def _nothing(universe: Universe) -> Scores:
+    """The scores of a source that has nothing to say."""
+    return Scores(len(universe.numbers) + 1, np.empty(0, np.intp), np.empty(0, np.float32))
+
+
 def _near(history: History) -> Scores:
     """Neighbours of what the person buys."""
     universe = history.universe
@@ -218,7 +223,7 @@ def _ease(history: History) -> Scores:
     """What the linear model says of all that the person bought."""
     universe = history.universe
     if universe.ease is None or universe.ease_score is None:
-        return log_of_sums(universe.near[:0], universe.near_score[:0], len(universe.near))
+        return _nothing(universe)
     scores = universe.ease_score.take(history.rows, axis=0) * np.log1p(history.items["lines"])[:, None]
     return log_of_sums(universe.ease.take(history.rows, axis=0), scores, len(universe.ease))
 
@@ -227,7 +232,7 @@ def _then(history: History) -> Scores:
     """What follows the person's last order in the very next one."""
     universe = history.universe
     if universe.then is None or universe.then_score is None:
-        return log_of_sums(universe.near[:0], universe.near_score[:0], len(universe.near))
+        return _nothing(universe)
     rows = history.rows[history.since == 0]
     return log_of_sums(universe.then.take(rows, axis=0), universe.then_score.take(rows, axis=0), len(universe.then))
 
@@ -237,7 +242,7 @@ def _sequence(history: History) -> Scores:
     universe = history.universe
     items = len(universe.numbers)
     if universe.sequence is None or not len(rows := universe.rows_in_order(history.state.bought)):
-        return Scores(items + 1, np.empty(0, np.intp), np.empty(0, np.float32))
+        return _nothing(universe)
     scores = np.maximum(universe.sequence.scores(rows) + np.float32(np.log(items)), 0)
     above = np.flatnonzero(scores > 0)
     return Scores(items + 1, above, scores[above])

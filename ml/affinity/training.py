@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from ml.affinity.network import Network
 from ml.affinity.ranking import Ranker
 from ml.affinity.refreshing import as_of_cut, with_tables
 from ml.affinity.validation_lists import validation_lists
-from ml.affinity.variants import RANKER, best_with_sequence, choose_epochs, fitted_models, refitted
+from ml.affinity.variants import RANKER, Ready, best_with_sequence, choose_epochs, fitted_models, refitted
 from ml.baselines.item_tables import LastState
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.clockless import is_clockless
@@ -110,74 +110,103 @@ def train(
     log.require_lines()
     clockless = is_clockless(log.between(None, cut))
     cut = holdout_cut(log, config.holdout) if cut is None else cut
-    training = {
+    origin = {
         "seed": config.seed,
         "settings": asdict(config),
         "code": code_identity(_PACKAGES),
         "data": data_identity(log, cut),
     }
-    numbers, whole = best_supported(log.between(None, cut).kept, config.item_limit), log
+    learned = _learn(log, cut, config, report, clockless=clockless)
+    cut_log, network = learned.cut_log, learned.ready.network
+    universe = learned.universe.with_cold(_cold_items(log, cut_log, report))
+    evaluation = _evaluate(log, learned._replace(universe=universe), rivals, report)
+    chance = _fitted_chance(learned.ready.validated, cut_log)
+    id_of = dict(zip(cut_log.log.numbers.tolist(), cut_log.log.item_ids, strict=True))
+    net = universe.sequence.parts().values() if universe.sequence else ()
+    weights = weights_identity((*network.kernels, *network.biases, *net))
+    return TrainedAffinity(
+        universe,
+        network,
+        [id_of[number] for number in cut_log.numbers.tolist()],
+        rfm_edges(cut_log.past, cut),
+        evaluation,
+        learned.ready.parity,
+        {**origin, **learned.choices(), "weights_sha256": weights},
+        partial(_baseline, whole=log, cut_log=learned.plain),
+        _checked_chance(chance, network, universe, cut_log) if chance else None,
+        chance=chance,
+    )
+
+
+class _Learned(NamedTuple):
+    """What was learned from the lines before the cut."""
+
+    ready: Ready
+    universe: Universe  # as of the cut; with the sequence net, where that is a part of the model
+    cut_log: CutLog  # so are its universes
+    tables: Universe  # the same universe without the sequence net
+    plain: CutLog  # the same log without it
+    sequence: dict[str, Any] | None  # what became of the sequence net; None where none was fitted
+
+    def choices(self) -> dict[str, Any]:
+        """What `training.json` says of it."""
+        cut_log, choice = self.cut_log, self.ready.choice
+        return {
+            "evidence": Interest.read(self.tables.interest).document(),
+            **({} if self.sequence is None else {"sequence": self.sequence}),
+            "validation": {
+                "from": cut_log.spans.validation_start,
+                "until": cut_log.cut,
+                "people": choice.people,
+                "ndcg_at_10": choice.ndcg,
+                "epochs": choice.name,
+            },
+        }
+
+
+def _learn(log: Log, cut: int, config: TrainingConfig, report: ReportProgress, *, clockless: bool) -> _Learned:
+    """Look back, fit the ranker, choose on the validation span, and fit the ranker once more if it was chosen."""
+    numbers = best_supported(log.between(None, cut).kept, config.item_limit)
     log = log.of_items(numbers)
     past = log.between(None, cut)
     if not len(past):
         raise NothingToLearn("There are no purchases before the cut.")
     spans = training_spans(past, cut, config, clockless=clockless)
     lists, validation = look_back(past, numbers, spans, config, report, clockless)
-    cut_log = CutLog(log, past, numbers, cut, spans, validation, config, clockless)
-    chosen = choose_epochs(fitted_models(lists, config, report, clockless), cut_log)
-    universe = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
-    training["evidence"] = Interest.read(universe.interest).document()
-    plain, tables, ready = cut_log, universe, None
+    plain = CutLog(log, past, numbers, cut, spans, validation, config, clockless)
+    chosen = choose_epochs(fitted_models(lists, config, report, clockless), plain)
+    tables = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
+    universe, cut_log, ready, sequence = tables, plain, None, None
     if spans.training and may_help(past):
-        universe, cut_log, ready, training["sequence"] = best_with_sequence(universe, cut_log, chosen, report)
+        universe, cut_log, ready, sequence = best_with_sequence(tables, plain, chosen, report)
     if ready is None:
         lists = with_validation(lists, cut_log)
         ready = refitted(lists, chosen, universe, cut_log, report)
-    del lists
-    network, parity, equal, choice, validated = ready
-    training["validation"] = {
-        "from": spans.validation_start,
-        "until": cut,
-        "people": choice.people,
-        "ndcg_at_10": choice.ndcg,
-        "epochs": choice.name,
-    }
-    universe = universe.with_cold(_cold_items(whole, cut_log, report))
-    states, candidate = LastState(), Ranker(universe, network)
+    return _Learned(ready, universe, cut_log, tables, plain, sequence)
+
+
+def _evaluate(whole: Log, learned: _Learned, rivals: Mapping[str, AffinityModel], report: ReportProgress) -> Evaluation:
+    """The ranker beside the baselines and rivals, on the orders after the cut; `whole` has the lines of all items."""
+    cut_log, ready = learned.cut_log, learned.ready
+    states, candidate = LastState(), Ranker(learned.universe, ready.network)
 
     def methods(past: Log, universe: Universe, support: Support) -> dict[str, Method]:
-        cold = as_of_now(candidate.universe.cold, whole.words, universe.numbers, support, alternatives=False)
+        cold = as_of_now(learned.universe.cold, whole.words, universe.numbers, support, alternatives=False)
         models = {RANKER: with_tables(candidate, universe.with_cold(cold))}
         models |= {name: as_of_cut(rival, past, universe, support) for name, rival in rivals.items()}
-        served = {name: ranker_method(each, states, clockless=clockless) for name, each in models.items()}
+        served = {name: ranker_method(each, states, clockless=cut_log.clockless) for name, each in models.items()}
         return served | baseline_methods(past, universe, read_state=states)
 
-    evaluation = evaluate(
+    return evaluate(
         whole,
-        cut,
-        _contests(whole, cut_log, methods, tables),
+        cut_log.cut,
+        _contests(whole, cut_log, methods, learned.tables),
         candidate=RANKER,
         baselines=BASELINES,
-        seed=config.seed,
+        seed=cut_log.config.seed,
         report=lambda done, of: report("evaluating", done, of),
-        tied=equal,
+        tied=ready.tied,
         rivals=tuple(rivals),
-    )
-    id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
-    chance = _fitted_chance(validated, cut_log)
-    learned = universe.sequence.parts().values() if universe.sequence else ()
-    training["weights_sha256"] = weights_identity((*network.kernels, *network.biases, *learned))
-    return TrainedAffinity(
-        universe,
-        network,
-        [id_of[number] for number in numbers.tolist()],
-        rfm_edges(past, cut),
-        evaluation,
-        parity,
-        training,
-        partial(_baseline, whole=whole, cut_log=plain),
-        _checked_chance(chance, network, universe, cut_log) if chance else None,
-        chance=chance,
     )
 
 

@@ -17,7 +17,7 @@ from ml.affinity import export, fitting
 from ml.affinity.baseline_networks import SEQUENCE, baseline_network, without_learned_views
 from ml.affinity.config import TrainingConfig
 from ml.affinity.looking_back import CutLog
-from ml.affinity.network import Network, sigmoid
+from ml.affinity.network import Network, averaged, sigmoid
 from ml.affinity.pair_features import BY_CLOCK
 from ml.affinity.sequence_lists import learn_sequence
 from ml.affinity.training_lists import TrainingLists, candidate_features
@@ -96,33 +96,40 @@ def best_with_sequence(
     config, latest = cut_log.config, cut_log.spans.validation[0]
     try:
         windows = (cut_log.past, cut_log.numbers, cut_log.spans, cut_log.clockless)
-        learnt = learn_sequence(*windows, config.list_length, config.lists_limit, config.seed, report)
+        learned = learn_sequence(*windows, config.list_length, config.lists_limit, config.seed, report)
     except SequenceExportDiffers as error:
         return universe, cut_log, None, {"variant": RANKER, "failed": str(error)}
     lists = validation_lists(cut_log.past, cut_log.validation[0], latest, CHOSEN_ON, config.seed)
     values = {RANKER: lists.ndcg(chosen.network)}
-    blend, fitted_as = learnt.trained.blend, learnt.trained.config
-    known = cut_log._replace(validation=[replace(each, sequence=blend) for each in cut_log.validation])
-    also = replace(universe, sequence=blend)
-    lists = validation_lists(cut_log.past, known.validation[0], latest, CHOSEN_ON, config.seed)
+    blend, fitted_as = learned.trained.blend, learned.trained.config
+    cut_log_with_net = cut_log._replace(validation=[replace(each, sequence=blend) for each in cut_log.validation])
+    universe_with_net = replace(universe, sequence=blend)
+    lists = validation_lists(cut_log.past, cut_log_with_net.validation[0], latest, CHOSEN_ON, config.seed)
     alone = baseline_network(SEQUENCE)
     alone = export.calibrated(alone, *lists.calibration(alone))
-    equal = _tied(alone, _histories(also, known))
+    tied_scores = _tied(alone, _histories(universe_with_net, cut_log_with_net))
     variants: dict[str, Ready | None] = {
         RANKER: None,
-        SEQUENCE: Ready(alone, learnt.trained.parity, equal, chosen.choice, alone),
+        SEQUENCE: Ready(alone, learned.trained.parity, tied_scores, chosen.choice, alone),
     }
-    if len(learnt.lists):
-        informed = choose_epochs(fitted_models(learnt.lists, config, report, cut_log.clockless), known)
-        ready = ready_to_serve(informed.models, informed, also, known)
-        variants[RANKER_WITH_SEQUENCE] = ready._replace(parity=max(ready.parity, learnt.trained.parity))
+    if len(learned.lists):
+        chosen_with_net = choose_epochs(
+            fitted_models(learned.lists, config, report, cut_log.clockless), cut_log_with_net
+        )
+        ready = ready_to_serve(chosen_with_net.models, chosen_with_net, universe_with_net, cut_log_with_net)
+        variants[RANKER_WITH_SEQUENCE] = ready._replace(parity=max(ready.parity, learned.trained.parity))
     choice = best_of(values | {name: lists.ndcg(each.network) for name, each in variants.items() if each})
-    said = {"variant": choice.name, "ndcg_at_10": choice.ndcg, "people": choice.people}
+    outcome = {"variant": choice.name, "ndcg_at_10": choice.ndcg, "people": choice.people}
     if choice.name == RANKER:
-        return universe, cut_log, None, said
+        return universe, cut_log, None, outcome
     if choice.name == SEQUENCE:
-        also = without_learned_views(also)
-    return also, known, variants[choice.name], said | {"settings": asdict(fitted_as), "rules_weight": blend.weight}
+        universe_with_net = without_learned_views(universe_with_net)
+    return (
+        universe_with_net,
+        cut_log_with_net,
+        variants[choice.name],
+        outcome | {"settings": asdict(fitted_as), "rules_weight": blend.weight},
+    )
 
 
 def choose_epochs(fitted: list[fitting.Fitted], cut_log: CutLog) -> Chosen:
@@ -130,7 +137,7 @@ def choose_epochs(fitted: list[fitting.Fitted], cut_log: CutLog) -> Chosen:
     config, latest = cut_log.config, cut_log.spans.validation[0]
     lists = validation_lists(cut_log.past, cut_log.validation[0], latest, config.validated, config.seed)
     networks = {
-        epochs: export.averaged([export.exported(each.after(epochs)) for each in fitted]) for epochs in fitted[0].stops
+        epochs: averaged([export.exported(each.after(epochs)) for each in fitted]) for epochs in fitted[0].stops
     }
     choice = best_of({str(epochs): lists.ndcg(network) for epochs, network in networks.items()})
     epochs = int(choice.name)
@@ -149,7 +156,7 @@ def refitted(
 
 def ready_to_serve(models: list[keras.Model], chosen: Chosen, universe: Universe, cut_log: CutLog) -> Ready:
     """The mean of the models as a network, calibrated as was chosen, with its largest difference from them."""
-    network = export.averaged([export.exported(each) for each in models])
+    network = averaged([export.exported(each) for each in models])
     network = export.calibrated(network, chosen.slope, chosen.shift)
     histories = _histories(universe, cut_log)
     parity = export.check_parity(fitting.average(models), network, chosen.slope, chosen.shift, histories)

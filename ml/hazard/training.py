@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from ml.affinity.export import TOLERANCE, ExportDiffers, averaged, calibrated, exported
-from ml.affinity.network import Network
+from ml.affinity.export import TOLERANCE, ExportDiffers, calibrated, exported
+from ml.affinity.network import Network, averaged
 from ml.baselines.orders import DAY, Orders
 from ml.baselines.returning import FORECASTS, OPTIONAL
 from ml.clockless import is_clockless

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -15,8 +16,11 @@ import pytest
 from cli.demo.household_log import LogCounts, ShopFiles, make_shop_files
 from core import clock
 from db.postgres import Pool, connect_pool
+from tests.commands import run_penchant
+from tests.running import without_settings
 
 OnDatabase = Callable[[Callable[[Pool], Coroutine[Any, Any, Any]]], Any]
+RunApart = Callable[..., subprocess.CompletedProcess[str]]
 ServeStack = Callable[[type[BaseHTTPRequestHandler], str], str]
 
 
@@ -44,6 +48,23 @@ def on_database(postgres_url: str) -> OnDatabase:
             return await work(pool)
 
     return lambda work: asyncio.run(with_pool(work))
+
+
+@pytest.fixture
+def run_apart(pool: Pool, postgres_url: str, tmp_path: Path) -> RunApart:
+    """Runs a command in a process of its own, as people do: on an empty Postgres, with bundles in the test's folder."""
+    environment = {
+        **without_settings(),
+        "PENCHANT_POSTGRES_URL": postgres_url,
+        "PENCHANT_REDIS_URL": "redis://127.0.0.1:1",  # not used
+        "PENCHANT_BROKER_URL": "amqp://127.0.0.1:1",
+        "PENCHANT_BUNDLES": str(tmp_path / "bundles"),
+    }
+
+    def run(*words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+        return run_penchant(*words, environment=environment | settings)
+
+    return run
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """`penchant evaluate`: what it compares, on which split, its files and its errors."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,34 +21,26 @@ from ml.baselines.methods import METHODS
 from ml.bundle import Bundle
 from ml.rfm import FALLBACK_EDGES
 from ml.snapshot import best_supported, snapshot
-from tests.commands import invoke, run_penchant
+from tests.cli.conftest import RunApart
+from tests.commands import run_penchant
+from tests.loaded_shops import load_shop
 from tests.running import without_settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CUT = NOW - timedelta(days=40)
-HEADER = "type,occurredAt,userId,itemId,orderId,quantity,unitPrice,currency"
-
-Evaluate = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def evaluate(pool: Pool, postgres_url: str, tmp_path: Path) -> Evaluate:
-    """Run the command in a process of its own, as people do."""
-    environment = {
-        **without_settings(),
-        "PENCHANT_POSTGRES_URL": postgres_url,
-        "PENCHANT_REDIS_URL": "redis://127.0.0.1:1",  # not used
-        "PENCHANT_BROKER_URL": "amqp://127.0.0.1:1",
-        "PENCHANT_BUNDLES": str(tmp_path / "bundles"),
-    }
-    return lambda *words: run_penchant("evaluate", *words, environment=environment)
+def evaluate(run_apart: RunApart) -> RunApart:
+    """`penchant evaluate` in a process of its own."""
+    return partial(run_apart, "evaluate")
 
 
 @pytest.fixture
 def shop(pool: Pool, database: str, tmp_path: Path) -> None:
     """Sixty people who buy their own few of thirty items again and again, loaded."""
     random = np.random.default_rng(0)
-    rows = [HEADER]
+    rows: list[str] = []
     for person in range(60):
         favourites = random.choice(30, 4, replace=False)
         for day in np.sort(random.choice(300, random.integers(2, 16), replace=False)).tolist():
@@ -57,11 +48,7 @@ def shop(pool: Pool, database: str, tmp_path: Path) -> None:
             rows += [
                 f"PURCHASE,{at},u{person},i{item},{person}-{day},1,2.50,EUR" for item in random.choice(favourites, 2)
             ]
-    (tmp_path / "items.csv").write_text("id,title\n" + "".join(f"i{item},Item {item}\n" for item in range(30)))
-    (tmp_path / "events.csv").write_text("\n".join(rows) + "\n")
-    for kind in ("items", "events"):
-        loaded = invoke("load", kind, tmp_path / f"{kind}.csv")
-        assert loaded.exit_code == 0, loaded.output
+    load_shop(tmp_path, 30, rows)
 
 
 @pytest.fixture
@@ -105,7 +92,7 @@ class Page(HTMLParser):
 
 @pytest.mark.timeout(300)
 def test_a_version_is_compared_with_every_baseline_on_the_orders_after_its_cut(
-    evaluate: Evaluate, version: Model, tmp_path: Path
+    evaluate: RunApart, version: Model, tmp_path: Path
 ) -> None:
     ended = evaluate("--versions", version.id, "--json", tmp_path / "found.json", "--html", tmp_path / "found.html")
     assert ended.returncode == 0, ended.stderr
@@ -139,7 +126,7 @@ def test_a_version_is_compared_with_every_baseline_on_the_orders_after_its_cut(
 
 
 @pytest.mark.timeout(300)
-def test_methods_and_the_span_are_chosen(evaluate: Evaluate, shop: None) -> None:
+def test_methods_and_the_span_are_chosen(evaluate: RunApart, shop: None) -> None:
     ended = evaluate("--methods", "ease, last_order", "--cut", "2025-11-01", "--days", "21", "--json", "-")
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
@@ -148,7 +135,7 @@ def test_methods_and_the_span_are_chosen(evaluate: Evaluate, shop: None) -> None
     assert (found["cut_at"], found["days"], found["versions"]) == ("2025-11-01T00:00:00+00:00", 21, [])
 
 
-def test_a_version_that_learned_from_the_test_span_is_refused(evaluate: Evaluate, version: Model) -> None:
+def test_a_version_that_learned_from_the_test_span_is_refused(evaluate: RunApart, version: Model) -> None:
     ended = evaluate("--versions", version.id, "--cut", "2025-10-01")
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1] == (
@@ -173,7 +160,7 @@ def test_a_version_that_learned_from_the_test_span_is_refused(evaluate: Evaluate
         (["--versions", ",".join(map(str, range(11)))], "At most 10 versions are compared at once."),
     ],
 )
-def test_bad_input_gets_one_sentence(evaluate: Evaluate, words: list[str], message: str) -> None:
+def test_bad_input_gets_one_sentence(evaluate: RunApart, words: list[str], message: str) -> None:
     ended = evaluate(*words)
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (2, f"penchant: {message}")
 
@@ -183,7 +170,7 @@ def test_an_unknown_method_is_said_before_any_setting_is_asked_for() -> None:
     assert (ended.returncode, ended.stderr.startswith("penchant: There is no method 'magic'; known: ")) == (2, True)
 
 
-def test_a_folder_that_is_not_there_is_said_before_any_work(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_said_before_any_work(evaluate: RunApart, tmp_path: Path) -> None:
     ended = evaluate("--html", tmp_path / "nowhere" / "found.html")
     assert (ended.returncode, ended.stderr) == (
         2,
@@ -191,12 +178,12 @@ def test_a_folder_that_is_not_there_is_said_before_any_work(evaluate: Evaluate, 
     )
 
 
-def test_without_purchases_there_is_nothing_to_compare(evaluate: Evaluate) -> None:
+def test_without_purchases_there_is_nothing_to_compare(evaluate: RunApart) -> None:
     ended = evaluate()
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "penchant: The purchase log is empty.")
 
 
-def test_a_cut_after_the_last_purchase_leaves_nothing_to_judge_by(evaluate: Evaluate, shop: None) -> None:
+def test_a_cut_after_the_last_purchase_leaves_nothing_to_judge_by(evaluate: RunApart, shop: None) -> None:
     ended = evaluate("--cut", "2026-06-01")
     assert ended.returncode == 2
     assert "There are no purchases after the cut 2026-06-01T00:00:00+00:00." in ended.stderr

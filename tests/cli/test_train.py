@@ -5,8 +5,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,30 +27,18 @@ from ml.affinity.model import AffinityModel
 from ml.baselines.methods import BASELINES
 from ml.hazard.model import ForecastModel
 from ml.log import Log
-from tests.commands import invoke, run_penchant
+from tests.cli.conftest import RunApart
+from tests.commands import invoke
+from tests.loaded_shops import load_shop, write_events
 from tests.running import without_settings
 
-HEADER = "type,occurredAt,userId,itemId,orderId,quantity,unitPrice,currency"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-Train = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def train(pool: Pool, postgres_url: str, tmp_path: Path) -> Train:
-    """Run the command in a process of its own, as people do."""
-    environment = {
-        **without_settings(),
-        "PENCHANT_POSTGRES_URL": postgres_url,
-        "PENCHANT_REDIS_URL": "redis://127.0.0.1:1",  # not used
-        "PENCHANT_BROKER_URL": "amqp://127.0.0.1:1",
-        "PENCHANT_BUNDLES": str(tmp_path / "bundles"),
-    }
-
-    def run(*words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
-        return run_penchant("train", *words, environment=environment | settings)
-
-    return run
+def train(run_apart: RunApart) -> RunApart:
+    """`penchant train` in a process of its own."""
+    return partial(run_apart, "train")
 
 
 def lines(start: int, end: int, people: int = 120, seed: int = 0) -> list[str]:
@@ -66,24 +54,15 @@ def lines(start: int, end: int, people: int = 120, seed: int = 0) -> list[str]:
     return found
 
 
-def write(path: Path, rows: list[str]) -> Path:
-    path.write_text("\n".join([HEADER, *rows]) + "\n")
-    return path
-
-
 @pytest.fixture
 def shop(pool: Pool, database: str, tmp_path: Path) -> Path:
     """A loaded shop; the file of the orders after the cut."""
-    (tmp_path / "items.csv").write_text("id,title\n" + "".join(f"i{item},Item {item}\n" for item in range(60)))
-    write(tmp_path / "events.csv", lines(-300, 0))
-    for kind in ("items", "events"):
-        loaded = invoke("load", kind, tmp_path / f"{kind}.csv")
-        assert loaded.exit_code == 0, loaded.output
-    return write(tmp_path / "after.csv", lines(0, 24, seed=1))
+    load_shop(tmp_path, 60, lines(-300, 0))
+    return write_events(tmp_path / "after.csv", lines(0, 24, seed=1))
 
 
 async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
-    train: Train, shop: Path, pool: Pool, tmp_path: Path
+    train: RunApart, shop: Path, pool: Pool, tmp_path: Path
 ) -> None:
     ended = train("--holdout", shop, "--json", PENCHANT_MLFLOW_URL=f"sqlite:///{tmp_path}/mlflow.db")
     assert ended.returncode == 0, ended.stderr
@@ -129,10 +108,10 @@ async def test_a_trained_model_is_evaluated_registered_recorded_and_promoted(
 
 
 async def test_a_model_that_is_not_better_is_refused_and_recorded(
-    train: Train, shop: Path, pool: Pool, tmp_path: Path
+    train: RunApart, shop: Path, pool: Pool, tmp_path: Path
 ) -> None:
     first = lines(0, 1)
-    rows = write(
+    rows = write_events(
         tmp_path / "odd.csv", [row.replace(",i", ",unheard-of-", 1) for row in first] + [_of_rarest_item(first[0])]
     )
     ended = train("--holdout", rows)
@@ -168,15 +147,12 @@ async def said(*words: str) -> Result:
 @pytest.fixture
 def tiny_shop(pool: Pool, database: str, tmp_path: Path) -> None:
     """Eight people and seven items, loaded."""
-    (tmp_path / "items.csv").write_text("id,title\n" + "".join(f"i{item},Item {item}\n" for item in range(7)))
-    write(tmp_path / "events.csv", TINY)
-    for kind in ("items", "events"):
-        assert invoke("load", kind, tmp_path / f"{kind}.csv").exit_code == 0
+    load_shop(tmp_path, 7, TINY)
 
 
 @pytest.mark.timeout(300)
 async def test_a_tiny_log_is_refused_the_best_baseline_serves_and_every_command_says_so(
-    train: Train, tiny_shop: None, pool: Pool
+    train: RunApart, tiny_shop: None, pool: Pool
 ) -> None:
     ended = train("--json")
     assert ended.returncode == 0, ended.stderr
@@ -215,7 +191,7 @@ async def test_a_tiny_log_is_refused_the_best_baseline_serves_and_every_command_
 
 @pytest.mark.timeout(300)
 async def test_a_training_learns_from_events_that_only_the_lake_has(
-    train: Train, tiny_shop: None, pool: Pool, tmp_path: Path
+    train: RunApart, tiny_shop: None, pool: Pool, tmp_path: Path
 ) -> None:
     lake = Lake.at(str(tmp_path / "lake"))
     async with sole_writer(pool) as connection:
@@ -229,7 +205,7 @@ async def test_a_training_learns_from_events_that_only_the_lake_has(
     assert made.training["data"]["lines"] == len(TINY)
 
 
-def test_a_wrong_address_of_a_lake_is_a_wrong_command(train: Train) -> None:
+def test_a_wrong_address_of_a_lake_is_a_wrong_command(train: RunApart) -> None:
     ended = train("--lake", "nonsense://x")
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
         2,
@@ -244,7 +220,7 @@ def _of_rarest_item(row: str) -> str:
     return ",".join(fields)
 
 
-async def test_without_purchases_the_training_fails_and_the_job_has_the_reason(train: Train, pool: Pool) -> None:
+async def test_without_purchases_the_training_fails_and_the_job_has_the_reason(train: RunApart, pool: Pool) -> None:
     ended = train()
     assert ended.returncode == 1
     assert "The purchase log is empty" in ended.stderr
@@ -255,11 +231,11 @@ async def test_without_purchases_the_training_fails_and_the_job_has_the_reason(t
 
 
 def test_purchases_that_name_no_item_are_said_with_both_sides(
-    train: Train, pool: Pool, database: str, folder: Path
+    train: RunApart, pool: Pool, database: str, folder: Path
 ) -> None:
     Path("items.csv").write_text("id\nSKU-1\n")
     invoke("load", "items", "items.csv")
-    invoke("load", "events", write(Path("events.csv"), ["PURCHASE,2026-01-01T00:00:00Z,u,1,o,1,2.50,EUR"]))
+    invoke("load", "events", write_events(Path("events.csv"), ["PURCHASE,2026-01-01T00:00:00Z,u,1,o,1,2.50,EUR"]))
     ended = train()
     assert ended.returncode == 1
     assert (
@@ -268,7 +244,7 @@ def test_purchases_that_name_no_item_are_said_with_both_sides(
     )
 
 
-def test_an_unreachable_store_is_reported_in_one_line(train: Train) -> None:
+def test_an_unreachable_store_is_reported_in_one_line(train: RunApart) -> None:
     ended = train(PENCHANT_POSTGRES_URL="postgresql://nobody@127.0.0.1:1/nothing")
     assert ended.returncode == 3
     assert "Traceback" not in ended.stderr

@@ -17,7 +17,6 @@ from ml.rfm import rfm, score
 from ml.state import (
     CODE,
     EVENT,
-    HALF_LIFE,
     INTEREST,
     ITEM,
     MOST_ITEMS,
@@ -31,6 +30,7 @@ from ml.state import (
     decayed,
     fold,
 )
+from ml.universe import HALF_LIFE
 
 MakeEvents = Callable[..., Table]
 START = 1_600_000_000

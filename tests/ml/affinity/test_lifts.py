@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from core.contract import EventType
 from ml.affinity.lifts import (
     CONTEXT_LIFT,
-    HALF_LIFE,
     KIN_CAUSES,
     LIFT,
     LONGEST,
@@ -19,6 +18,7 @@ from ml.affinity.lifts import (
     SUPPORT,
     lifts,
 )
+from ml.interest import HALF_LIFE
 from ml.log import Log
 from ml.ranked import REASONS
 from ml.snapshot import best_supported, snapshot

@@ -34,9 +34,10 @@ from ml.words import ItemText, ItemWords
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that are not ours
     from ml.affinity.config import TrainingConfig
-    from ml.affinity.export import ExportDiffers, averaged, calibrated, check_parity, exported
+    from ml.affinity.export import ExportDiffers, calibrated, check_parity, exported
     from ml.affinity.fitting import average, build_ranker, fit, lambda_loss, ranking_loss
     from ml.affinity.looking_back import training_spans
+    from ml.affinity.network import averaged
     from ml.affinity.training import TrainedAffinity, train
     from ml.affinity.variants import RANKER
 
