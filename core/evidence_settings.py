@@ -32,7 +32,10 @@ class Evidence(Concern):
         pairs = [part.partition("=") for part in separated(text)]  # type: ignore[attr-defined]
         if wrong := [name for name, equals, _ in pairs if not equals or name.strip() not in OF_INTEREST]:
             raise ValueError(f"must be pairs as VIEW=0.4 of {', '.join(OF_INTEREST)}; {wrong[0][:20]!r} is none")
-        return {name.strip(): value.strip() for name, _, value in pairs}
+        found = {name.strip(): value.strip() for name, _, value in pairs}
+        if len(found) < len(pairs):
+            raise ValueError("must name each type once")
+        return found
 
     @field_validator("event_weights")
     @classmethod

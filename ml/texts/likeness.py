@@ -18,15 +18,13 @@ Floats = NDArray[np.float32]
 
 def cold_items(
     projection: Projection, words: ItemWords, numbers: NDArray[np.uint32], sold: NDArray[np.uint32]
-) -> ColdItems | None:
+) -> ColdItems:
     """The items with words that are not among `sold`, against the items `numbers` of a universe (both ascending).
 
-    None where there is no such item.
+    There may be none yet: the projection is kept for those of tomorrow.
     """
     has_words = np.diff(words.starts) > 0
     cold = words.numbers[has_words & ~np.isin(words.numbers, sold)][-MOST_COLD:]
-    if not len(cold):
-        return None
     vectors = projection.vectors(words)
     theirs = vectors[np.searchsorted(words.numbers, cold)]
     known = np.flatnonzero(np.isin(numbers, np.setdiff1d(words.numbers, cold)))
