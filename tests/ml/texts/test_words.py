@@ -75,7 +75,7 @@ def test_pages_joined_are_the_whole() -> None:
 def test_a_page_of_long_texts_is_kept_in_little_memory() -> None:
     text = ItemText(" ".join(f"word{at}" for at in range(60)), " ".join(f"told{at}" for at in range(250)))
     tracemalloc.start()
-    page = ItemWords.of({number: text for number in range(200)})
+    page = ItemWords.of(dict.fromkeys(range(200), text))
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(page.buckets) == 200 * MOST_FEATURES
