@@ -51,23 +51,18 @@ class ItemWords:
     def of(cls, texts: Mapping[int, ItemText]) -> Self:
         """The features of items by catalogue number."""
         numbers = sorted(texts)
-        found = [features_of(texts[number]) for number in numbers]
+        return cls.joined([numbers], [[features_of(texts[number]) for number in numbers]])
+
+    @classmethod
+    def joined(cls, numbers: Sequence[Sequence[int]], features: Sequence[Sequence[Mapping[int, float]]]) -> Self:
+        """Of pages of items in ascending order, each with the features of its items."""
+        found = [each for page in features for each in page]
         return cls(
-            np.array(numbers, np.uint32),
+            np.array([number for page in numbers for number in page], np.uint32),
             np.append(0, np.cumsum([len(each) for each in found], dtype=np.int64)),
             np.fromiter((bucket for each in found for bucket in each), np.uint16),
             np.fromiter((weight for each in found for weight in each.values()), np.float32),
         )
-
-    @classmethod
-    def joined(cls, pages: Sequence[Self]) -> Self:
-        """Of pages of items in ascending order. A page takes a tenth of the memory that its features would as dicts."""
-        pages = [cls.of({}), *pages]
-        ends = np.cumsum([len(page.buckets) for page in pages])
-        starts = [page.starts[1:] + end - len(page.buckets) for page, end in zip(pages, ends, strict=True)]
-        columns = zip(*((page.numbers, page.buckets, page.weights) for page in pages), strict=True)
-        numbers, buckets, weights = (np.concatenate(each) for each in columns)
-        return cls(numbers, np.concatenate([np.zeros(1, np.int64), *starts]), buckets, weights)
 
 
 def features_of(text: ItemText) -> dict[int, float]:

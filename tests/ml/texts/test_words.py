@@ -1,7 +1,6 @@
 """Hashed words of items."""
 
 import time
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -59,24 +58,3 @@ def test_items_are_by_number_whatever_order_they_come_in() -> None:
     np.testing.assert_array_equal(words.numbers, [3, 5, 9])
     assert np.diff(words.starts)[0] == 0
     assert words.starts[-1] == len(words.buckets) == len(words.weights)
-
-
-def test_pages_joined_are_the_whole() -> None:
-    texts = {number: ItemText(f"tea no {number}" if number % 3 else None) for number in range(1, 12)}
-    pages = [
-        ItemWords.of({number: texts[number] for number in some}) for some in (range(1, 5), range(5, 6), range(6, 12))
-    ]
-    joined, whole = ItemWords.joined(pages), ItemWords.of(texts)
-    for name in ("numbers", "starts", "buckets", "weights"):
-        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
-        assert getattr(joined, name).dtype == getattr(whole, name).dtype
-
-
-def test_a_page_of_long_texts_is_kept_in_little_memory() -> None:
-    text = ItemText(" ".join(f"word{at}" for at in range(60)), " ".join(f"told{at}" for at in range(250)))
-    tracemalloc.start()
-    page = ItemWords.of(dict.fromkeys(range(200), text))
-    kept, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(page.buckets) == 200 * MOST_FEATURES
-    assert kept < 200 * MOST_FEATURES * 12
