@@ -185,8 +185,8 @@ def test_views_by_type_are_those_of_interest() -> None:
 def test_a_bot_does_not_outvote_the_people_of_a_shop() -> None:
     shop = make_browsing_shop(SMALL)
     events = shop.signals.events
-    bot = np.zeros(20_000, EVENT)  # of one person with an order at the end, about items of all numbers
-    bot["item"], bot["type"] = np.arange(len(bot)) % len(shop.numbers) + 1, VIEW
+    bot = np.zeros(20_000, EVENT)  # of one person with an order at the end, each of another item
+    bot["item"], bot["type"] = np.arange(len(bot)) + 1_000, VIEW
     person = int(shop.person[-1])
     bot["occurred"] = int(shop.occurred[-1]) - 1 - np.arange(len(bot)) * 20
     together = Signals(np.append(shop.signals.person, np.full(len(bot), person, np.int32)), np.append(events, bot))
