@@ -13,7 +13,7 @@ from db.items import upsert_items
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 IDS = [f"i{number}" for number in range(12)]
-LIST = """query ($id: ID!) { user(id: $id) { recommendations(first: 5) {
+LIST = """query ($id: ID!) { user(id: $id) { recommendations(first: 12) {
   impressionId edges { rank reason { code text } node { id title } } } } }"""
 
 
