@@ -74,7 +74,7 @@ def test_what_was_looked_at_is_a_candidate_and_fades(universe: Universe, now: in
     state = viewed((VIEW, item, now - int(6 * HOUR), 0))
     evidence = gather_evidence(universe, state, now)
     assert item in find_candidates(evidence, mask_of(universe.numbers), np.empty(0, np.uint32))
-    said = evidence.said["seen"].scores[universe.rows(np.array([item]))[0]]
+    said = evidence.said["seen"].of(universe.rows(np.array([item])))[0]
     assert said == pytest.approx(np.log1p(ASSUMED.weight[VIEW] / 2))
 
 
