@@ -35,7 +35,10 @@ class Evidence(Concern):
             raise ValueError(
                 f"must be pairs such as VIEW=0.4, with the types {known}; {wrong[0][:20]!r} is no such pair"
             )
-        return {name.strip(): value.strip() for name, _, value in pairs}
+        found = {name.strip(): value.strip() for name, _, value in pairs}
+        if len(found) < len(pairs):
+            raise ValueError("must name each type once")
+        return found
 
     @field_validator("event_weights")
     @classmethod

@@ -1,7 +1,7 @@
 """Learns from a log what each type of event says: how often its item is in the person's next order, by the time to it.
 
 Only events before an order say something: a list is made for somebody who orders. Of several events of one type about
-one item before an order, the newest counts.
+one item before an order, the newest counts; of all before an order, as many as a list reads.
 """
 
 from dataclasses import replace
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ml.interest import TYPES, Interest
 from ml.log import Log
-from ml.state import INTEREST
+from ml.state import INTEREST, MOST_RECENT
 from ml.universe import DAY, HOUR
 
 HALF_LIVES: Final = tuple(hours * HOUR for hours in (0.5, 2, 6, 24, 72, 168, 720))
@@ -73,9 +73,20 @@ def _outcomes(
     newest = np.lexsort((age, type, item, order, person))
     same = [np.diff(each[newest], prepend=-1) != 0 for each in (person, order, item, type)]
     newest = newest[np.any(same, axis=0)]
+    newest = newest[_read_by_a_list(order[newest], age[newest])]
     lines = _pairs(kept.order.astype(np.int64), kept.item.astype(np.int64))
     bought = np.isin(_pairs(order[newest], item[newest]), lines)
     return age[newest].astype(np.float64), bought, type[newest]
+
+
+def _read_by_a_list(order: NDArray[np.int64], age: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which events are among the newest MOST_RECENT before their order: else one bot would outvote a shop's people."""
+    by = np.lexsort((age, order))
+    begins = np.diff(order[by], prepend=-1) != 0
+    place = np.arange(len(by)) - np.maximum.accumulate(np.where(begins, np.arange(len(by)), 0))
+    kept = np.empty(len(by), np.bool_)
+    kept[by] = place < MOST_RECENT
+    return kept
 
 
 def _pairs(order: NDArray[np.int64], item: NDArray[np.int64]) -> NDArray[np.int64]:

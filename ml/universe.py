@@ -70,7 +70,7 @@ class Universe:
     together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
     interest: NDArray[np.float32] | None = None  # (3, types) what events say, see `ml.interest`; None: as we assume
     sequence: NextItems | None = None  # of these n items; None where people buy the same again, and older
-    cold: ColdItems | None = None  # beside these n items; None where every item was sold or has no words, and older
+    cold: ColdItems | None = None  # beside these n items; None without words to learn from, and older
 
     @cached_property
     def _row_of(self) -> NDArray[np.int32]:

@@ -40,15 +40,14 @@ def cold_items(
     support: Support,
     *,
     alternatives: bool = True,
-) -> ColdItems | None:
+) -> ColdItems:
     """The items with words that are not supported well enough, against the items `numbers` (ascending) of a universe.
 
-    Bought ones go by their support, the others by their catalogue number, newest first. None where there is no such
-    item. Without `alternatives` no cold item has a list of what is like it: they cost half of the time.
+    Bought ones go by their support, the others by their catalogue number, newest first. There may be none yet: the
+    projection is kept for those of tomorrow. Without `alternatives` no cold item has a list of what is like it: they
+    cost half of the time.
     """
     cold = _chosen(words.numbers[np.diff(words.starts) > 0], support)
-    if not len(cold):
-        return None
     vectors = projection.vectors(words)
     theirs = vectors[np.searchsorted(words.numbers, cold)]
     known = np.flatnonzero(np.isin(numbers, np.setdiff1d(words.numbers, cold)))

@@ -80,7 +80,14 @@ def test_a_rate_is_checked_when_the_settings_are_read(
 
 @pytest.mark.parametrize(
     ("text", "accepted"),
-    [("VIEW=0.2, LIKE=0.5", True), ("", True), ("VIEW", False), ("SEARCH=0.2", False), ("VIEW=1.5", False)],
+    [
+        ("VIEW=0.2, LIKE=0.5", True),
+        ("", True),
+        ("VIEW", False),
+        ("VIEW=0.2,VIEW=0.3", False),
+        ("SEARCH=0.2", False),
+        ("VIEW=1.5", False),
+    ],
 )
 def test_weights_of_events_are_checked_when_the_settings_are_read(
     monkeypatch: pytest.MonkeyPatch, text: str, accepted: bool

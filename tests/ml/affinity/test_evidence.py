@@ -74,7 +74,7 @@ def test_what_was_looked_at_is_a_candidate_and_fades(universe: Universe, now: in
     state = viewed((VIEW, item, now - int(6 * HOUR), 0))
     evidence = gather_evidence(universe, state, now)
     assert item in find_candidates(evidence, mask_of(universe.numbers), np.empty(0, np.uint32))
-    (said,) = evidence.said["seen"].of(universe.rows(np.array([item])))
+    said = evidence.said["seen"].of(universe.rows(np.array([item])))[0]
     assert said == pytest.approx(np.log1p(ASSUMED.weight[VIEW] / 2))
 
 
@@ -180,3 +180,19 @@ def test_views_by_type_are_those_of_interest() -> None:
     assert {name for name, code in CODE.items() if ASSUMED.weight[code] > 0} == {
         name for name, code in CODE.items() if INTEREST[code]
     }
+
+
+def test_a_bot_does_not_outvote_the_people_of_a_shop() -> None:
+    shop = make_browsing_shop(SMALL)
+    events = shop.signals.events
+    bot = np.zeros(20_000, EVENT)  # of one person with an order at the end, each of another item
+    bot["item"], bot["type"] = np.arange(len(bot)) + 1_000, VIEW
+    person = int(shop.person[-1])
+    bot["occurred"] = int(shop.occurred[-1]) - 1 - np.arange(len(bot)) * 20
+    together = Signals(np.append(shop.signals.person, np.full(len(bot), person, np.int32)), np.append(events, bot))
+    by = np.lexsort((together.events["occurred"], together.person))
+    visited = replace(shop, signals=together.where(by))
+    plain, mixed = (learned(each) for each in (shop, visited))
+    assert plain.learned[VIEW]
+    assert mixed.weight[VIEW] == pytest.approx(plain.weight[VIEW], rel=0.15)
+    assert mixed.half_life[VIEW] == plain.half_life[VIEW]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,29 @@ def test_an_item_added_after_the_training_is_one_of_them_when_tables_are_refresh
     assert found.chance.tolist() == [1.0, -2.0]
     assert kind_of(int(universe.numbers[found.like[2, 0]])) == "wool sock"
     assert as_of_now(None, later.words, universe.numbers, Support.of(later, 100)) is None
+
+
+def test_a_day_on_which_every_item_was_sold_forgets_no_words(
+    cold: ColdItems, universe: Universe, log: Log, tea_drinker: State, now: int, tmp_path: Path,
+    write_bundle: Callable[[Path, Universe], Path],
+) -> None:  # fmt: skip
+    before = AffinityModel.open(write_bundle(tmp_path, universe.with_cold(cold.with_chance(1.0, -2.0))))
+    sold = {number: text for number, text in texts().items() if number <= 80}
+    refreshed(before, replace(log, words=ItemWords.of(sold)), now).write(
+        tmp_path / "sold", datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    (path,) = (tmp_path / "sold").iterdir()
+    none_left = AffinityModel.open(path)
+    assert none_left.universe.cold is not None
+    assert not len(none_left.universe.cold.numbers)
+    assert not len(cold_evidence(history(none_left.universe, tea_drinker, now)).numbers)
+    listed = rank(none_left, tea_drinker, as_of=now, allowed=everything(), context=np.empty(0, np.uint32),
+                  fallback=Fallback.popular(universe.popular_numbers), first=20)  # fmt: skip
+    assert len(listed.numbers) == 20
+    found = refreshed(none_left, log, now).universe.cold
+    assert found is not None
+    for name, part in cold.with_chance(1.0, -2.0).parts().items():
+        np.testing.assert_array_equal(found.parts()[name], part)
 
 
 def test_the_same_title_a_thousand_times_is_bounded_and_the_same_every_time(

@@ -224,6 +224,12 @@ class SegmentQuery:
         return None if record is None else Segment.of(record)
 
 
+def _as_named_here(error: InvalidInput) -> InvalidInput:
+    """The error with the names that conditions have in GraphQL."""
+    text, field = (each.replace("next_purchase", "nextPurchase") for each in (str(error), error.field or ""))
+    return InvalidInput(text, field or None)
+
+
 @strawberry.type
 class SegmentMutation:
     """Mutations of segments."""
@@ -240,7 +246,7 @@ class SegmentMutation:
         try:
             record = await define_segment(pool, input.id, input.name, input.where.read(), by)
         except InvalidInput as error:
-            return SaveSegmentPayload(segment=None, user_errors=[UserError.of(error)])
+            return SaveSegmentPayload(segment=None, user_errors=[UserError.of(_as_named_here(error))])
         return SaveSegmentPayload(segment=Segment.of(record), user_errors=[])
 
     @strawberry.mutation(

@@ -52,3 +52,24 @@ async def test_a_list_that_is_asked_for_again_says_what_is_true_now(ask: Ask, sh
     assert [(await listed())["edges"][0]["node"]["title"] for _ in range(3)] == ["Another title"] * 3
     shop.forget([Person("user", "anna")])
     assert len(shop.models.lists.texts) == 0
+
+
+SAID = """query ($id: ID!, $language: String, $market: ID) { user(id: $id) {
+  recommendations(first: 5, market: $market) {
+  edges { rank reason { text(language: $language) events { type } } node { id available } } } } }"""
+
+
+async def test_a_text_is_kept_for_its_language_market_and_scopes(ask: Ask, shop: Gateway) -> None:
+    wholes = [["recommendations:read", "profiles:read"], ["recommendations:read"]]
+    asked = [(language, market, scopes) for language in ("en", "de") for market in ("AT", None) for scopes in wholes]
+    expected: list[Any] = []
+    for _ in range(4):
+        answers = [
+            await ask(SAID, {"id": "anna", "language": language, "market": market}, scopes=scopes)
+            for language, market, scopes in asked
+        ]
+        found = [(answer.data, answer.codes) for answer in answers]
+        expected = expected or found
+        assert found == expected
+    assert expected[0] != expected[4], "the languages differ"
+    assert expected[0][1] != expected[1][1], "the scopes differ"

@@ -32,6 +32,10 @@ async def test_forecasts_are_conditions(ask: Ask) -> None:
     assert (error["field"], error["message"]) == (["where", "churn", "within"], "within takes whole days.")
     (error,) = (await save(ask, where={"churn": {"within": "P400D", "min": 0.5}}))["userErrors"]
     assert error["field"] == ["where", "churn", "within"]
+    for chance, place in (({}, []), ({"max": 2}, []), ({"within": "PT1H", "max": 0.5}, ["within"])):
+        (error,) = (await save(ask, where={"nextPurchase": chance}))["userErrors"]
+        assert error["field"] == ["where", "nextPurchase", *place]
+        assert "next_purchase" not in error["message"]
 
 
 async def test_a_segment_is_saved_read_and_deleted(ask: Ask, gateway: Gateway) -> None:
