@@ -37,4 +37,4 @@ def as_of_now(
         return None
     projection = Projection(before.rarity, before.alike, before.sold)
     found = cold_items(projection, words, numbers, support, alternatives=alternatives)
-    return found if found is None or before.chance is None else found.with_chance(*before.chance.tolist())
+    return found if before.chance is None else found.with_chance(*before.chance.tolist())

@@ -191,7 +191,7 @@ def test_a_bot_does_not_outvote_the_people_of_a_shop() -> None:
     bot["occurred"] = int(shop.occurred[-1]) - 1 - np.arange(len(bot)) * 20
     together = Signals(np.append(shop.signals.person, np.full(len(bot), person, np.int32)), np.append(events, bot))
     by = np.lexsort((together.events["occurred"], together.person))
-    visited = replace(shop, signals=together.where(by))
+    visited = replace(shop, signals=Signals(together.person[by], together.events[by]))
     plain, mixed = (learned(each) for each in (shop, visited))
     assert plain.learned[VIEW]
     assert mixed.weight[VIEW] == pytest.approx(plain.weight[VIEW], rel=0.15)
