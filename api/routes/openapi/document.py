@@ -1,5 +1,6 @@
 """GET /openapi.json: an OpenAPI 3.1 document of every route but the forms where people sign in. It needs no token."""
 
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -34,6 +35,7 @@ def document() -> dict[str, Any]:
     }
 
 
+@cache
 def document_text() -> bytes:
     """The document as it is served and committed."""
     return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
