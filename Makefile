@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 SINCE ?= HEAD
 PYTEST := $(BIN)/pytest -n 2 --durations=15
 
+# With it, every process that is started would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # uv does not read pip's settings of index and certificates.
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
