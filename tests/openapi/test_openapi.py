@@ -45,6 +45,11 @@ def test_every_operation_has_an_id_of_its_own_and_a_summary() -> None:
     assert all(each["summary"] and each["tags"] for each in operations)
 
 
+def test_every_operation_may_refuse_a_head_that_is_too_large() -> None:
+    operations = [each for path in document()["paths"].values() for each in path.values()]
+    assert all("431" in each["responses"] for each in operations)
+
+
 @pytest.mark.timeout(600)
 def test_a_gateway_does_what_the_document_says(issuer: Running) -> None:
     """Schemathesis sends valid and wrong requests to every operation, and compares the answers with the document."""

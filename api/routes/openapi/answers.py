@@ -22,11 +22,12 @@ _WHY: Final[dict[int, str]] = {
     413: "PAYLOAD_TOO_LARGE: too many bytes, elements or JSON values.",
     415: "UNSUPPORTED_MEDIA_TYPE: another Content-Type or Content-Encoding.",
     429: "RATE_LIMITED: send it again after the seconds in Retry-After.",
+    431: "HEADERS_TOO_LARGE: the request line and the headers have too many bytes.",
     500: "INTERNAL_SERVER_ERROR: a bug; report the request id.",
     503: "SERVICE_UNAVAILABLE: send it again.",
     504: "TIMEOUT: no answer in time.",
 }
-ALWAYS: Final = (400, 408, 413, 429, 500, 503)
+ALWAYS: Final = (400, 408, 413, 429, 431, 500, 503)
 """The statuses with which any path that is not a probe may refuse a request."""
 
 

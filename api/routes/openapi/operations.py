@@ -132,7 +132,7 @@ _MEMBERS: Final[Schema] = {
 _READINESS: Final = {
     "200": answer("It takes requests.", ref("Readiness")),
     "503": answer("It is stopping.", ref("Readiness"), Retry_After="Seconds to wait."),
-    **probe_refusals(408, 413, 500),
+    **probe_refusals(408, 413, 431, 500),
 }
 _METRICS: Final[Schema] = {
     "operationId": "metrics",
@@ -142,7 +142,7 @@ _METRICS: Final[Schema] = {
     "security": [{}, {"metricsToken": []}],
     "responses": {
         "200": answer("All metrics.", TEXT, metrics.CONTENT_TYPE.partition(";")[0]),
-        **probe_refusals(401, 403, 408, 413, 500),
+        **probe_refusals(401, 403, 408, 413, 431, 500),
     },
 }
 
@@ -153,7 +153,7 @@ def _probe(name: str, summary: str, schema: Schema) -> Schema:
         "summary": summary,
         "tags": ["probes"],
         "security": [],
-        "responses": {"200": answer("Yes.", schema), **probe_refusals(408, 413, 500)},
+        "responses": {"200": answer("Yes.", schema), **probe_refusals(408, 413, 431, 500)},
     }
 
 
