@@ -16,6 +16,7 @@ from cli.stack.processes import NOBODY, Command, Process, Processes, wait_until
 USER = "penchant"
 DURABLE = {"max_wal_size": "2GB", "checkpoint_timeout": "15min", "wal_compression": "on"}
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "2GB"}
+ITERATIONS = ["-c", "scram_iterations=1"]  # of a password's hash: clients of a temporary server connect all the time
 
 
 class Postgres:
@@ -43,6 +44,7 @@ class Postgres:
             os.chown(fresh, NOBODY, NOBODY)
             os.chown(password, NOBODY, NOBODY, follow_symlinks=False)
         options = ["-U", USER, "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8", "--locale=C", "--no-sync"]
+        options += ITERATIONS if self._folder.temporary else []
         self._processes.run(self._command("initdb", [*options, "-D", fresh]))
         password.unlink()
         fresh.rename(self._home / "data")
@@ -74,8 +76,8 @@ class Postgres:
         return self.url("penchant")
 
     def url(self, database: str) -> str:
-        """The address of one database of this server."""
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{database}"
+        """The address of one database of this server, which has no certificate: so no client asks for TLS first."""
+        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{database}?sslmode=disable"
 
     def _answers(self) -> bool:
         try:
