@@ -5,7 +5,9 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 SINCE ?= HEAD
-PYTEST := $(BIN)/pytest -n 2 --durations=15
+# A file's tests share what it trains and starts, so they run in one process; the files keep their order (tests/conftest.py).
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest $(WORKERS) --durations=15
 
 # With it, every process that is started would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -41,7 +43,7 @@ TESTS ?= tests
 coverage: export COVERAGE_FILE := $(CURDIR)/.cache/coverage/data
 coverage: setup
 	rm -rf .cache/coverage && mkdir -p .cache/coverage
-	-$(BIN)/coverage run -m pytest -q -n 2 -m "not chaos and not browser and not node" $(TESTS)
+	-$(BIN)/coverage run -m pytest -q $(WORKERS) -m "not chaos and not browser and not node" $(TESTS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --sort=cover | awk 'NR < 3 || /^TOTAL/ || $$NF + 0 < 80'
 

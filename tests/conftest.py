@@ -56,6 +56,15 @@ def pytest_configure(config: pytest.Config) -> None:
         _run.callback(os.environ.pop, SOCKET)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with tests that may take long come first: no worker is left alone with one of them at the end."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        if mark := item.get_closest_marker("timeout"):
+            longest[item.path] = max(longest.get(item.path, 0), *mark.args)
+    items.sort(key=lambda item: -longest.get(item.path, 0))
+
+
 def pytest_unconfigure() -> None:
     """Stop what the run started."""
     _run.close()
