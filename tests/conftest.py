@@ -18,6 +18,7 @@ from db.cache import connect_redis
 from db.postgres import Pool, connect_pool
 
 pytest_plugins = (
+    "tests.fixtures.cheap_secrets",
     "tests.fixtures.gateway",
     "tests.fixtures.log_watch",
     "tests.fixtures.node",

@@ -1,10 +1,22 @@
 """Client secrets: checked against their hash, remembered up to a limit."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from api.oauth.clients import secrets
 from api.oauth.clients.secrets import SecretChecker, hash_secret
 from db.clients import Client
+from tests.commands import ROOT
+
+
+def test_a_process_hashes_with_the_least_work_that_owasp_names() -> None:
+    program = "from api.oauth.clients.secrets import hash_secret; print(hash_secret('a-secret'))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    printed = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout
+    assert printed.startswith(b"$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 def test_forgetting_a_secret_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
