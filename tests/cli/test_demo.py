@@ -87,7 +87,7 @@ def answer_of_printed_curl(demo: RunningDemo) -> dict[str, Any]:
     return dict(json.loads(answered.stdout)["data"]["user"]["recommendations"])
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_the_demo_answers_trains_and_starts_quickly_the_second_time(shop: Path) -> None:
     assert shutil.which("curl"), "the tests need curl (README.md)"
     first = start(shop)
@@ -99,7 +99,7 @@ def test_the_demo_answers_trains_and_starts_quickly_the_second_time(shop: Path) 
             "base_url", "client_id", "client_secret", "users", "items", "postgres_url", "redis_url", "broker_url"
         }  # fmt: skip
         assert len(known["users"]) == HOUSEHOLDS
-        first.until_printed(READY, 300)
+        first.until_printed(READY, 400)
         assert "Nothing was learnt" not in first.output()
         assert len(answer_of_printed_curl(first)["edges"]) == 5
         assert first.stop() == 0, first.output()

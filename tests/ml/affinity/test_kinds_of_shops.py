@@ -16,6 +16,7 @@ BY_OTHERS, BY_FREQUENCY = {"item_knn", "ease"}, {"personal_frequency", "decayed_
 BRIEF = TrainingConfig(cuts=12, histories=50)  # of so few people, more windows
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("repeat", "best"),
     [(0.0, BY_OTHERS), (0.5, BY_OTHERS | BY_FREQUENCY), (0.9, BY_FREQUENCY)],
