@@ -26,12 +26,13 @@ async def in_own_thread(compute: Callable[[], T]) -> T:
     outcome: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
-        try:
-            result = context.run(compute)
-        except BaseException as error:
-            _settle(loop, outcome, outcome.set_exception, error)
-        else:
-            _settle(loop, outcome, outcome.set_result, result)
+        with suppress(Interrupted):  # one that comes after the computation has ended, or before it has begun
+            try:
+                result = context.run(compute)
+            except BaseException as error:
+                _settle(loop, outcome, outcome.set_exception, error)
+            else:
+                _settle(loop, outcome, outcome.set_result, result)
 
     thread = threading.Thread(target=run, name="training")
     thread.start()
