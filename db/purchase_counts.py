@@ -10,52 +10,70 @@ MOST_LINES: Final = 300_000  # that are read; of more purchases the counts are t
 
 _SPAN = """
     SELECT min(occurred_at) AS first, max(occurred_at) AS last
-    FROM (SELECT occurred_at FROM events WHERE type = 'PURCHASE' LIMIT $1) AS line
+    FROM (SELECT occurred_at, item_id FROM events WHERE type = 'PURCHASE' LIMIT $1) AS line
+    JOIN items ON items.id = item_id
 """
+# What was returned whole, by its order, counts for nothing: a training learns from what people kept.
 _COUNTS = """
-    WITH line AS MATERIALIZED (
-        SELECT coalesce('u' || user_id, 'g' || anonymous_id) AS person, item_id, occurred_at,
-            coalesce(order_id, date_trunc('second', occurred_at)::text) AS ordered, items.id IS NOT NULL AS known
+    WITH returned AS MATERIALIZED (
+        SELECT coalesce('u' || user_id, 'g' || anonymous_id) AS person, item_id, order_id,
+            sum(coalesce(quantity, 1)) AS units
+        FROM (SELECT * FROM events WHERE type = 'RETURN' AND order_id IS NOT NULL LIMIT $1) AS event GROUP BY 1, 2, 3
+    ), bought AS MATERIALIZED (
+        SELECT coalesce('u' || user_id, 'g' || anonymous_id) AS person, item_id, order_id, occurred_at,
+            coalesce(quantity, 1) AS quantity, items.id IS NOT NULL AS known
         FROM (SELECT * FROM events WHERE type = 'PURCHASE' LIMIT $1) AS event LEFT JOIN items ON items.id = item_id
+    ), line AS MATERIALIZED (
+        SELECT person, item_id, occurred_at, known,
+            coalesce(order_id, date_trunc('second', occurred_at)::text) AS ordered
+        FROM bought LEFT JOIN returned USING (person, item_id, order_id) WHERE quantity > coalesce(units, 0)
+    ), sold AS (
+        SELECT item_id FROM line GROUP BY item_id HAVING min(occurred_at) < $2
+    ), back AS (
+        SELECT DISTINCT person FROM line JOIN sold USING (item_id) WHERE known AND occurred_at >= $2
     ), placed AS (
         SELECT person, min(occurred_at) AS at, count(DISTINCT item_id) AS items
         FROM line WHERE known AND person IS NOT NULL GROUP BY person, ordered
     ), who AS (
-        SELECT count(*) AS orders, min(at) < $2 AND max(at) >= $2 AS came_back, max(items) AS items,
+        SELECT person, count(*) AS orders, min(at) < max(at) AS repeated, min(at) < $2 AS early, max(items) AS items,
             sum(items) AS lines,
-            coalesce(bool_or(at < $3 AND at >= $3 - interval '365 days'), false) AS known, max(at) >= $3 AS later
+            coalesce(bool_or(at < $3 AND at >= $3 - interval '365 days'), false) AS known,
+            bool_or(at >= $3 AND at < $4) AS later
         FROM placed GROUP BY person
     ), pair AS (
         SELECT DISTINCT person, item_id FROM line WHERE known AND person IS NOT NULL
     )
-    SELECT (SELECT count(*) FROM line) AS lines,
-        (SELECT count(*) FROM line WHERE known) AS known_lines,
+    SELECT (SELECT count(*) FROM bought) AS lines,
+        (SELECT count(*) FROM bought WHERE known) AS known_lines,
         count(*) AS people,
         coalesce(sum(orders), 0)::bigint AS orders,
-        count(*) FILTER (WHERE orders > 1) AS repeat_people,
-        count(*) FILTER (WHERE came_back) AS returned_people,
+        count(*) FILTER (WHERE repeated) AS repeat_people,
+        count(*) FILTER (WHERE early AND back.person IS NOT NULL) AS returned_people,
         count(*) FILTER (WHERE items > 1) AS basket_people,
         count(*) FILTER (WHERE known) AS asked_people,
         count(*) FILTER (WHERE known AND later) AS asked_came,
         coalesce(sum(who.lines), 0)::bigint AS distinct_lines,
         (SELECT count(*) FROM pair) AS first_lines
-    FROM who
+    FROM who LEFT JOIN back USING (person)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PurchaseCounts:
-    """What the purchases hold. All counts but `lines` are of lines that name an item of the catalogue."""
+    """What the purchases hold.
+
+    All counts but `lines` are of lines that name an item of the catalogue; from `people` on, of what people kept.
+    """
 
     lines: int
     known_lines: int
     people: int
     orders: int
-    repeat_people: int  # with two orders or more
-    returned_people: int  # with an order before the cut and one after it
+    repeat_people: int  # with orders at two moments or more
+    returned_people: int  # with an order before the cut, and after it one of an item that was sold before it
     basket_people: int  # with an order of two items or more
     asked_people: int = 0  # with an order in the year before the forecast's cut
-    asked_came: int = 0  # of those, who ordered after it too
+    asked_came: int = 0  # of those, who ordered in the whole days after it too
     distinct_lines: int = 0  # an item of an order counts once
     first_lines: int = 0  # of those, of items that the person had not ordered before
 
@@ -66,14 +84,16 @@ class PurchaseCounts:
 
 
 async def purchase_span(connection: Connection) -> tuple[datetime, datetime] | None:
-    """When the first and the last of the lines that `purchase_counts` counts were bought; None for no purchases."""
+    """When the first and the last of the known lines that `purchase_counts` counts were bought; None for none."""
     row = await connection.fetchrow(_SPAN, MOST_LINES)
     return None if row["first"] is None else (row["first"], row["last"])
 
 
-async def purchase_counts(connection: Connection, cut: datetime, forecast_cut: datetime) -> PurchaseCounts:
-    """The counts; `returned_people` are of the cut of the lists' model, `asked_people` of that of the forecast."""
-    return PurchaseCounts(**await connection.fetchrow(_COUNTS, MOST_LINES, cut, forecast_cut))
+async def purchase_counts(
+    connection: Connection, cut: datetime, forecast_cut: datetime, forecast_end: datetime
+) -> PurchaseCounts:
+    """The counts; `returned_people` are of the cut of the lists' model, `asked_people` of the forecast's test span."""
+    return PurchaseCounts(**await connection.fetchrow(_COUNTS, MOST_LINES, cut, forecast_cut, forecast_end))
 
 
 NO_PURCHASES: Final = PurchaseCounts(0, 0, 0, 0, 0, 0, 0)

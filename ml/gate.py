@@ -66,10 +66,11 @@ def why_baseline(baseline: Evaluation, refused: str) -> str:
     assert baseline.baseline is not None
     if not baseline.people:
         return f"{words(baseline.baseline)} serves, the simplest baseline. The model was refused: {refused}"
-    found = baseline.methods[baseline.baseline]["ndcg_at_10"].value
+    found, served = (baseline.methods[name]["ndcg_at_10"].value for name in (baseline.baseline, baseline.candidate))
     return (
-        f"{words(baseline.baseline)} serves, the best baseline: NDCG@10 {found:.4f} on {_people(baseline.people)}."
-        f" The model was refused: {refused}"
+        f"{words(baseline.baseline)} serves, the best baseline: NDCG@10 {found:.4f} on {_people(baseline.people)}, and"
+        f" {served:.4f} as it serves, without what was bought too recently to be wanted again. The model was refused:"
+        f" {refused}"
     )
 
 
@@ -101,7 +102,7 @@ def _checks(evaluation: Evaluation, same_as: str | None) -> Iterator[Check]:
     yield Check(
         "ties",
         tied <= MOST_TIED,
-        _finite(tied),
+        finite(tied),
         MOST_TIED,
         f"{tied:.0%} of the first ten scores of a list equal another one; at most {MOST_TIED:.0%} may",
     )
@@ -109,7 +110,7 @@ def _checks(evaluation: Evaluation, same_as: str | None) -> Iterator[Check]:
         yield Check(
             f"ahead_of_{name}",
             ahead.value > 0 and ahead.low > 0,
-            _finite(ahead.low),
+            finite(ahead.low),
             0.0,
             f"NDCG@10 {ahead.value:+.4f} against {words(name)}, 95 % {ahead.low:+.4f} to {ahead.high:+.4f}; the whole"
             " interval must be above 0",
@@ -119,7 +120,7 @@ def _checks(evaluation: Evaluation, same_as: str | None) -> Iterator[Check]:
         yield Check(
             f"not_behind_{name}",
             ahead.low > limit,
-            _finite(ahead.low),
+            finite(ahead.low),
             limit,
             f"NDCG@10 {ahead.value:+.4f} against the {name}, 95 % {ahead.low:+.4f} to {ahead.high:+.4f}; the lower end"
             f" must be above {limit:+.4f}, {MOST_BEHIND:.0%} of what the {name} has",
@@ -170,7 +171,8 @@ def _of_rivals(evaluation: Evaluation) -> str:
     return "".join(f"; {each}" for each in found)
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """The value for JSON, which has no NaN."""
     return float(value) if math.isfinite(value) else None
 
 

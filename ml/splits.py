@@ -16,6 +16,7 @@ DAY = 86_400
 HOLDOUT = 28  # days at the end of a log that a training keeps for evaluation
 FORECAST_HOLDOUT = 90  # the same of a forecast's training
 LEAST_DAYS = 35  # before the cut, of which a forecast can be learned: five moments, a week apart
+LEAST_TESTED = 7  # days after the cut, by which a forecast can be judged: it counts in weeks
 
 
 WINDOWS, MORE_WINDOWS = 6, 12  # training windows, and those of a log with fewer orders than FEW in the former

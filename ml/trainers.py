@@ -32,8 +32,11 @@ class Trained(Protocol):
     def parity(self) -> float:
         """The largest difference of a probability between the trained network and the exported one."""
 
-    def best_baseline(self, report: ReportProgress) -> "Trained":
-        """The best baseline of the evaluation, ready to serve where this model is refused; evaluated as it serves."""
+    def best_baseline(self, report: ReportProgress) -> "Trained | None":
+        """The best baseline of the evaluation, ready to serve where this model is refused; evaluated as it serves.
+
+        None where no baseline is better than no answer.
+        """
 
     def with_gate(self, gate: dict[str, Any]) -> "Trained":
         """The same with the verdict of the gate in its evaluation."""

@@ -79,7 +79,7 @@ def show(
     if html is not None:
         write_file(html, report.encode())
     if gate:
-        print_json(said and asdict(said)) if as_json else _show_gate(found["id"], said)
+        print_json(said and asdict(said)) if as_json else _show_gate(found["id"], found["baseline"], said)
     elif as_json:
         print_json(found)
     else:
@@ -114,7 +114,13 @@ async def _model(pool: "Pool", id: str) -> "Model":
     return model
 
 
-def _show_gate(id: str, gate: "Gate | None") -> None:
+def _without_checks(baseline: str | None) -> str:
+    if baseline:
+        return "Nothing was checked: a baseline serves where the trained model was refused; that model has the checks."
+    return "Its checks were not kept: it was trained by an earlier version."
+
+
+def _show_gate(id: str, baseline: str | None, gate: "Gate | None") -> None:
     if gate is None:
         typer.echo(f"The gate has not judged {id}.")
         return
@@ -122,7 +128,7 @@ def _show_gate(id: str, gate: "Gate | None") -> None:
     for check in gate.checks:
         typer.echo(f"  {'passed' if check.passed else 'FAILED'}  {check.name.replace('_', ' ')}: {check.words}")
     if not gate.checks:
-        typer.echo("  Its checks were not kept: it was trained by an earlier version.")
+        typer.echo(f"  {_without_checks(baseline)}")
 
 
 def summary_of(model: "Model", decision: "Decision | None", serving: "Serving | None") -> dict[str, Any]:
@@ -163,6 +169,8 @@ def _line(model: dict[str, Any]) -> str:
             f"NDCG@10 {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}] on {model['people']:,} people"
         )
         best = model["best_baseline"]
+        if model["baseline"]:  # its own figure below is that of all items, those bought just now among them
+            measured = f"{measured} as it serves"
         words.append(f"{measured}; {best['name'].replace('_', ' ')} {best['ndcg_at_10']:.4f}" if best else measured)
     if score := model["auc"]:
         words.append(

@@ -179,6 +179,7 @@ def _print(outcome: "TrainingOutcome") -> None:
         best = evaluation.best_baseline.replace("_", " ")
         console.print(f"The best baseline serves instead: {best}, as {outcome.baseline.name}", highlight=False)
     elif not verdict.promote:
-        console.print("The model that served before still serves.", highlight=False)
+        still = "The model that served before still serves" if outcome.serving else "Nothing serves in its place"
+        console.print(f"{still}.", highlight=False)
     if outcome.refreshed:
         console.print(f"It serves with tables as of now, as {outcome.refreshed}", highlight=False)

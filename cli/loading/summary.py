@@ -116,6 +116,11 @@ class Summary:
             yield "all events are at midnight: the times of day are missing, and with them the order within a day"
         if tally.ordered >= _ENOUGH and tally.orders.exact and tally.orders.count == tally.ordered:
             yield "every line is an order of its own: does orderId name the order?"
+        if tally.ordered == tally.lines and self._is_exact() and tally.orders.count < tally.people.count:
+            yield (
+                f"{tally.people.count:,} people share {tally.orders.count:,} order ids: does orderId name the order?"
+                " What a person buys under one id is one order, whenever that was"
+            )
         if tally.repeated >= _SOME * tally.lines:
             yield f"{tally.repeated / tally.lines:.0%} of the events are equal to an earlier line of the file"
         if len(tally.several) >= _SOME * tally.checked and tally.several:

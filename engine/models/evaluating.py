@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from core.contract import check_id
 from core.errors import InvalidInput
 from db.items import last_categories
@@ -31,7 +33,7 @@ from ml.evaluation import Method, measure
 from ml.hazard.methods import forecast_method
 from ml.hazard.model import ForecastModel
 from ml.interest import ASSUMED, Interest
-from ml.log import Log
+from ml.log import Log, NothingToLearn
 from ml.splits import DAY, HOLDOUT, holdout_cut, windows_after
 from ml.texts.likeness import Support
 from ml.trainers import ReportProgress
@@ -85,6 +87,19 @@ def check_methods(names: Sequence[str]) -> None:
             require_training()
 
 
+def check_comparable(log: Log, cut: int, *, chosen: bool = False) -> None:
+    """Raise NothingToLearn when nobody ordered on both sides of the cut (seconds), and kept what they ordered.
+
+    Raises InvalidInput for a cut that a person has `chosen` before or after all purchases.
+    """
+    past, later = log.between(None, cut), log.between(cut, None)
+    if not len(past) or not len(later):
+        words = f"There are no purchases {'before' if not len(past) else 'after'} the cut {_date(cut)}."
+        raise InvalidInput(words, field="cut") if chosen else NothingToLearn(words)
+    if not len(np.intersect1d(past.kept.person, later.kept.person)):
+        raise NothingToLearn(f"Nobody who ordered before the cut {_date(cut)} ordered again: nothing can be compared.")
+
+
 async def _versions(pool: Pool, bundles: Path, ids: Sequence[str] | None) -> list[AffinityModel]:
     if ids is None:
         row = await current_serving(pool)
@@ -125,9 +140,7 @@ def _compare(
     days = question.days or max(1, round((last + 1 - cut) / DAY))
     log = log.between(None, cut + days * DAY)
     past = log.between(None, cut)
-    if not len(past) or len(past) == len(log):
-        side = "before" if not len(past) else "after"
-        raise InvalidInput(f"There are no purchases {side} the cut {_date(cut)}.", field="cut")
+    check_comparable(log, cut, chosen=question.cut is not None)
     clockless = is_clockless(past)
 
     def methods(past: Log, universe: Universe, support: Support) -> dict[str, Method]:

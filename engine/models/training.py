@@ -27,7 +27,7 @@ from db.merged_users import owners_of_merged
 from db.postgres import Pool, connect_pool
 from db.purchases import PurchaseLog, purchase_log
 from db.purchases import Signals as StoredSignals
-from db.serving import Model, registered
+from db.serving import Model, current_serving, registered, slot_of
 from engine.jobs.bounds import Bounds
 from engine.jobs.leases import UNBOUNDED, HeldJob, TrainingStopped, hold, lease_waiting, stopped_by_signals
 from engine.jobs.threads import in_own_thread
@@ -70,6 +70,7 @@ class TrainingOutcome:
     verdict: Verdict
     warning: str | None = None  # what is odd about the purchases
     baseline: Path | None = None  # the bundle of the best baseline, if that serves in place of the refused model
+    serving: str | None = None  # the id of what serves after the decision; None: nothing
     refreshed: str | None = None  # the bundle that serves in place of these, with tables as of now
 
     @property
@@ -175,7 +176,8 @@ async def train(
             held.check()
             serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by, pins=pins)
     baseline = stands_in.path if stands_in and serves else None
-    return TrainingOutcome(path, job.kind, trained.evaluation, judged, warning, baseline)
+    row = await current_serving(pool, slot_of(job.kind))
+    return TrainingOutcome(path, job.kind, trained.evaluation, judged, warning, baseline, row and row.bundle)
 
 
 async def _learn(
@@ -231,9 +233,11 @@ async def _delete_unregistered(pool: Pool, paths: list[Path]) -> None:
 
 async def _best_baseline(
     kind: str, trained: Trained, judged: Verdict, write: Write, report: ReportProgress
-) -> _StandIn:
-    """The bundle of the best baseline of the evaluation, and why it serves."""
+) -> _StandIn | None:
+    """The bundle of the best baseline of the evaluation, and why it serves; None where no baseline may."""
     baseline = await in_own_thread(lambda: trained.best_baseline(report))
+    if baseline is None:
+        return None
     reason = KINDS[kind].why_baseline(baseline.evaluation, judged.reason)
     return _StandIn(await write(baseline.with_gate(Verdict(True, reason).document())), reason)
 

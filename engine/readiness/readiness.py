@@ -33,6 +33,7 @@ from ml.sequence.lessons import REBUYS
 from ml.splits import DAY, FORECAST_HOLDOUT, HOLDOUT, LEAST_DAYS, cut_between
 from ml.universe import PEOPLE_TOGETHER
 
+SECOND: Final = "people with a second order, at another time, that they kept: of others nothing can be foretold"
 KEPT_FOR: Final = timedelta(minutes=1)  # counting reads many rows
 
 
@@ -113,7 +114,9 @@ async def readiness(source: Connection) -> Readiness:
         first, last = (int(moment.timestamp()) for moment in span)
         cut, forecast_cut = cut_between(first, last), cut_between(first, last, FORECAST_HOLDOUT)
         days = (forecast_cut - first) // DAY
-        counts = await purchase_counts(source, *(datetime.fromtimestamp(each, UTC) for each in (cut, forecast_cut)))
+        forecast_end = forecast_cut + min(FORECAST_HOLDOUT, (last + 1 - forecast_cut) // DAY) * DAY
+        moments = (datetime.fromtimestamp(each, UTC) for each in (cut, forecast_cut, forecast_end))
+        counts = await purchase_counts(source, *moments)
     lists, forecast = await asyncio.gather(_standing(source, MAIN_SLOT), _standing(source, FORECAST_SLOT))
     models = [*judged(counts, *lists), judged_forecast(counts, days, *forecast), judged_sequence(counts, lists[0])]
     return Readiness(clock.now(), counts.lines, counts.complete, models)
@@ -134,7 +137,7 @@ def judged_forecast(counts: PurchaseCounts, days: int, model: Model | None, refu
     stayed = counts.asked_people - counts.asked_came
     requirements = [
         Requirement(counts.known_lines, 1, "purchases that name an item of the catalogue"),
-        Requirement(counts.repeat_people, 1, "people with a second order: of others nothing can be foretold"),
+        Requirement(counts.repeat_people, 1, SECOND),
         Requirement(days, LEAST_DAYS, "days of purchases before the test span, with their real times"),
         Requirement(counts.asked_people, LEAST_ASKED, f"{asked}: the gate judges the forecast on them"),
         Requirement(counts.asked_came, LEAST_OF_A_CLASS, "of them ordered again"),
@@ -197,7 +200,7 @@ def _learnable(counts: PurchaseCounts) -> list[Requirement]:
     """What any training of lists needs."""
     return [
         Requirement(counts.known_lines, 1, "purchases that name an item of the catalogue"),
-        Requirement(counts.repeat_people, 1, "people with a second order: of others nothing can be foretold"),
+        Requirement(counts.repeat_people, 1, SECOND),
     ]
 
 

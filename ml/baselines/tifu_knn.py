@@ -72,7 +72,7 @@ def tifu_knn(log: Log, universe: Universe) -> Method:
 def _people(log: Log, universe: Universe) -> sparse.csr_array:
     """(people, items) the fading frequencies of the people who bought last, at most PEOPLE_LIMIT."""
     starts = np.flatnonzero(np.diff(log.person, prepend=-1))
-    ends = np.append(starts[1:], len(log))
+    ends = np.append(starts[1:], len(log))[: len(starts)]  # of no lines there are no ends
     kept = np.argsort(-log.occurred[ends - 1], kind="stable")[:PEOPLE_LIMIT]  # a person's last line is the newest
     rows = universe.rows(log.item)
     found = []

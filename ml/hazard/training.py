@@ -33,7 +33,7 @@ from ml.hazard.model import Forecaster
 from ml.keras_versions import keras_versions
 from ml.log import Log, NothingToLearn
 from ml.provenance import code_identity, data_identity
-from ml.splits import FORECAST_HOLDOUT, LEAST_DAYS, holdout_cut
+from ml.splits import FORECAST_HOLDOUT, LEAST_DAYS, LEAST_TESTED, holdout_cut
 from ml.trainers import ReportProgress
 
 _PACKAGES = {"numpy": np.__version__, **keras_versions()}
@@ -73,8 +73,10 @@ class TrainedForecast(Forecaster):
     training: dict[str, Any]  # where it comes from
     make_baseline: Callable[["TrainedForecast"], "TrainedForecast"]
 
-    def best_baseline(self, report: ReportProgress) -> "TrainedForecast":
-        """The best baseline that can serve, evaluated as it serves."""
+    def best_baseline(self, report: ReportProgress) -> "TrainedForecast | None":
+        """The best baseline that can serve, evaluated as it serves; None where none tells people apart."""
+        if self.evaluation.best_baseline is None:
+            return None
         report("evaluating the best baseline", 0, 1)
         return self.make_baseline(self)
 
@@ -95,6 +97,7 @@ class _Lesson(NamedTuple):
 
     orders: Orders  # before and after the cut
     cut: int  # seconds
+    end: int  # of what is known, after the last line
     began: int  # of the validation span, which ends at the cut
     rows: Examples  # as of moments before that span
     held: Examples  # as of its begin
@@ -168,12 +171,16 @@ def _lesson(log: Log, cut: int, config: ForecastConfig, report: ReportProgress) 
         done=lambda done: report("looking at people", done, len(moments)),
     )  # fmt: skip
     end = int(log.occurred.max()) + 1
+    if end - cut < LEAST_TESTED * DAY:
+        raise NothingToLearn(
+            f"The purchases after the cut span less than {LEAST_TESTED} days: too short to see who orders again."
+        )
     asked = examples(past, orders, [cut], end, most=config.tested, seed=config.seed, done=lambda done: None)
     began = moments[0]
     rows = found.where(found.moment < began)
     if not rows.outcomes(began).ordered.any():
         raise NothingToLearn("Nobody in the purchase log came back, as far as whole weeks show.")
-    return _Lesson(orders, cut, began, rows, found.where(found.moment == began), asked, config)
+    return _Lesson(orders, cut, end, began, rows, found.where(found.moment == began), asked, config)
 
 
 def _fitted(lesson: _Lesson, report: ReportProgress) -> list[keras.Model]:
@@ -243,7 +250,7 @@ def _evaluated(
 ) -> ForecastEvaluation:
     """The forecaster beside the baselines; a baseline as it serves beside nothing."""
     asked, config = lesson.asked, lesson.config
-    days = min(config.days, (int(lesson.orders.occurred.max()) + 1 - lesson.cut) // DAY)
+    days = min(config.days, (lesson.end - lesson.cut) // DAY)
     logits = forecaster.logits(asked.features)
     candidate = NET if baseline is None else SERVED
     probabilities = {candidate: 1 - no_order(logits, days)}
@@ -273,6 +280,7 @@ def _can_run(name: str) -> bool:
 
 def _baseline(refused: TrainedForecast, *, lesson: _Lesson) -> TrainedForecast:
     name = refused.evaluation.best_baseline
+    assert name is not None
     columns = _QUIET if name == "last_order" else list(range(len(FEATURES)))
     rows = lesson.rows
     network = fit_linear(rows.features, rows.outcomes(lesson.began), columns)

@@ -79,6 +79,7 @@ def test_float_ids_of_events_name_the_items_of_the_catalogue(summarize: Summariz
         ({"at": "2026-01-05T00:00:00Z"}, "all events are at midnight"),
         ({"price": "1999"}, "all prices are 1999"),
         ({"order": ""}, "every line is an order of its own"),
+        ({"order": "o1"}, "people share 1 order ids"),
         ({"type": "VIEW"}, "there is no PURCHASE"),
     ],
 )

@@ -56,6 +56,15 @@ async def test_the_checks_of_the_gate_are_shown(models: None) -> None:
     assert "old  refused: not better than popularity" in (await said("show", "old", "--gate")).stdout
 
 
+async def test_of_a_baseline_its_figure_as_it_serves_and_no_checks_are_shown(pool: Pool, models: None) -> None:
+    gate = {"verdict": "PROMOTED", "summary": "popularity serves", "checks": []}
+    simple = {**evaluation(0.08), "baseline": "popularity", "gate": gate}
+    await register_model(pool, Model("simple", "affinity", clock.now(), "d", simple, None))
+    assert "on 500 people as it serves; popularity 0.1000" in (await said("list")).stdout
+    assert "a baseline serves where the trained model was refused" in (await said("show", "simple", "--gate")).stdout
+    assert "trained by an earlier version" in (await said("show", "old", "--gate")).stdout
+
+
 async def test_two_models_are_compared_with_what_differs(models: None) -> None:
     shown = (await said("diff", "a", "b")).stdout
     assert "settings.epochs" in shown and "hidden" not in shown

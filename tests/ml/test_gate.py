@@ -107,7 +107,8 @@ def test_the_best_baseline_is_the_one_with_the_highest_metric_and_of_equals_the_
 def test_the_reason_of_a_baseline_names_it_and_why_the_model_was_refused() -> None:
     served = replace(evaluation(1, personal_frequency=BEHIND), baseline="personal_frequency")
     assert why_baseline(served, "too few") == (
-        "personal frequency serves, the best baseline: NDCG@10 0.3500 on 1 person. The model was refused: too few"
+        "personal frequency serves, the best baseline: NDCG@10 0.3500 on 1 person, and 0.3000 as it serves, without"
+        " what was bought too recently to be wanted again. The model was refused: too few"
     )
 
 

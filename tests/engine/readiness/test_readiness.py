@@ -105,24 +105,27 @@ async def purchases(pool: Pool) -> datetime:
     """Orders of milk and tea a hundred days long; the last day is the returned one."""
     end = clock.now() - timedelta(hours=1)
     await upsert_items(pool, [{"id": id, "updated_at": end} for id in ("milk", "tea")])
+    sent_back = [("eve", "milk", "e2", 1)]
     lines = [
         ("ann", "milk", "a1", 100), ("ann", "tea", "a1", 100), ("ann", "milk", "a2", 1),  # an order of two, came back
         ("bob", "milk", None, 50), ("bob", "milk", None, 40),  # two orders, both before the cut
         ("cid", "tea", "c1", 0), ("cid", "milk", "c1", 0),  # one order
         ("dan", "unknown", "d1", 3),
+        ("eve", "milk", "e1", 60), ("eve", "milk", "e2", 2),  # of two orders, kept the first
     ]  # fmt: skip
     await insert_events(
         pool,
         [
             read_event(
                 {
-                    "type": "PURCHASE", "userId": who, "itemId": item, "id": f"{who}-{item}-{days}",
+                    "type": type, "userId": who, "itemId": item, "id": f"{who}-{item}-{days}",
                     "occurredAt": (end - timedelta(days=days)).isoformat(), **({"orderId": order} if order else {}),
                 },
                 source="shop",
                 received_at=end,
             )
-            for who, item, order, days in lines
+            for type, some in (("PURCHASE", lines), ("RETURN", sent_back))
+            for who, item, order, days in some
         ],
     )  # fmt: skip
     return end
@@ -130,10 +133,10 @@ async def purchases(pool: Pool) -> datetime:
 
 async def test_purchases_are_counted_by_person_and_order(pool: Pool, purchases: datetime) -> None:
     assert await purchase_span(pool) == (purchases - timedelta(days=100), purchases)
-    counts = await purchase_counts(pool, purchases - timedelta(days=20), purchases - timedelta(days=45))
+    counts = await purchase_counts(pool, *(purchases - timedelta(days=each) for each in (20, 45, -1)))
     assert counts == PurchaseCounts(
-        lines=8, known_lines=7, people=3, orders=5, repeat_people=2, returned_people=1, basket_people=2,
-        asked_people=2, asked_came=2, distinct_lines=7, first_lines=5,
+        lines=10, known_lines=9, people=4, orders=6, repeat_people=2, returned_people=1, basket_people=2,
+        asked_people=3, asked_came=2, distinct_lines=8, first_lines=6,
     )  # fmt: skip
     assert counts.complete
 
@@ -142,13 +145,13 @@ async def test_only_a_bounded_number_of_lines_is_read(
     pool: Pool, purchases: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.purchase_counts.MOST_LINES", 3)
-    counts = await purchase_counts(pool, purchases, purchases)
+    counts = await purchase_counts(pool, purchases, purchases, purchases)
     assert (counts.lines, counts.complete) == (3, False)
 
 
 async def test_readiness_of_a_database(pool: Pool, purchases: datetime) -> None:
     found = await readiness(pool)
-    assert (found.lines, found.complete) == (8, True)
+    assert (found.lines, found.complete) == (10, True)
     assert {each.subject: each.status for each in found.models} == {
         Subject.RECOMMENDATIONS: Status.NOT_ENOUGH,
         Subject.SIMILAR: Status.READY,
@@ -157,8 +160,8 @@ async def test_readiness_of_a_database(pool: Pool, purchases: datetime) -> None:
         Subject.SEQUENCE: Status.NOT_ENOUGH,
     }
     by_subject = {each.subject: each.requirements for each in found.models}
-    assert [each.have for each in by_subject[Subject.FORECASTS]] == [7, 2, 80, 2, 1, 1]
-    assert [each.have for each in by_subject[Subject.SEQUENCE]] == [3, 7, 71]
+    assert [each.have for each in by_subject[Subject.FORECASTS]] == [9, 2, 80, 3, 1, 2]
+    assert [each.have for each in by_subject[Subject.SEQUENCE]] == [4, 9, 75]
     assert found.models[0].requirements[-1].have == 1
 
 

@@ -45,3 +45,10 @@ def test_own_frequencies_are_mixed_with_those_of_the_nearest_people(
     # nearest to a: a itself and b; item 1 scores OWN + .3 * (1 + 1) / 2, item 3 .3 * 1 / 2, then popular ones
     assert method(log.history(0, CUT), CUT).tolist() == [1, 3, 2, 4]
     assert 0 < OWN < 1 < NEAREST
+
+
+def test_of_a_log_in_which_nothing_was_kept_popular_items_are_left(log_of: LogOf) -> None:
+    log = log_of(("a", 1, 9, 1), ("b", 2, 9, 1))
+    universe = snapshot(log, log.numbers, CUT)
+    nothing = log.where(np.zeros(len(log), np.bool_))
+    assert sorted(tifu_knn(nothing, universe)(log.history(0, CUT), CUT).tolist()) == [1, 2]

@@ -1,5 +1,6 @@
 """The training of the forecast: what it learns, what it may see, and what small and odd logs lead to."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,6 @@ from ml.evaluation import Score
 from ml.hazard.calibration import calibrate
 from ml.hazard.evaluation import ForecastEvaluation, forecast_verdict
 from ml.hazard.examples import BINS, Outcomes
-from ml.hazard.forecasts import no_order
 from ml.hazard.methods import forecast_method
 from ml.hazard.model import ForecastModel
 from ml.hazard.training import ForecastConfig, TrainedForecast, train
@@ -106,24 +106,36 @@ def test_no_fit_sees_the_test_span(log: Log, trained: TrainedForecast) -> None:
 
 def test_a_baseline_can_serve_in_its_place(trained: TrainedForecast, log: Log) -> None:
     simple = trained.best_baseline(ignored)
+    assert simple is not None
     assert simple.evaluation.baseline in ("last_order", "logistic_regression")
     assert simple.evaluation.methods["served"]["auc"].value > 0.7
     assert simple.evaluation.methods["served"]["brier"].value < 0.22
 
 
-@pytest.mark.parametrize("people", [3, 30])
-def test_with_few_people_the_simplest_baseline_serves(people: int) -> None:
-    trained = train(make_customers(people), None, ignored, replace(BRIEF, epochs=1))
-    verdict = forecast_verdict(trained.evaluation)
-    assert not verdict.promote
-    assert verdict.reason.startswith("too few people")
-    simple = trained.best_baseline(ignored)
-    assert simple.evaluation.baseline == "last_order"
-    features = np.repeat(simple.typical[None], 2, axis=0)
-    features[1, 0] += 1  # more quiet days
-    quiet = no_order(simple.logits(features), 30)
-    assert np.isfinite(quiet).all()
-    assert people == 3 or quiet[1] > quiet[0]
+def test_with_few_people_no_forecast_serves_and_the_days_of_the_test_are_those_of_the_log() -> None:
+    log = make_customers(3)
+    cut = int(log.occurred.max()) + 1 - 30 * DAY
+    numbered_anew = replace(log, order=log.person.astype(np.int64))  # all that a person buys has one order number
+    for each in (log, numbered_anew):
+        trained = train(each, cut, ignored, replace(BRIEF, epochs=1))
+        verdict = forecast_verdict(trained.evaluation)
+        assert not verdict.promote
+        assert verdict.reason.startswith("too few people")
+        assert trained.evaluation.days == 30
+        assert trained.best_baseline(ignored) is None
+
+
+@pytest.mark.parametrize(("low", "serves"), [(0.6, "logistic_regression"), (0.5, None), (float("nan"), None)])
+def test_a_baseline_serves_only_where_it_tells_people_apart_beyond_chance(low: float, serves: str | None) -> None:
+    methods = {
+        "last_order": {"auc": Score(0.6, 0.55, 0.7)},
+        "logistic_regression": {"auc": Score(0.65, low, 0.7)},
+        "bg_nbd": {"auc": Score(0.9, 0.8, 1.0)},
+    }
+    evaluation = ForecastEvaluation(NOW, 90, 500, 200, methods, "hazard_net", {})
+    assert evaluation.best_baseline == serves
+    assert replace(evaluation, people=99).best_baseline is None
+    assert replace(evaluation, came=9).best_baseline is None
 
 
 def test_one_class_is_refused(make_log: MakeLog) -> None:
@@ -141,6 +153,8 @@ def test_a_log_without_a_clock_has_no_forecast(make_sequences: MakeLog) -> None:
 def test_a_log_of_few_weeks_or_without_returns_has_no_forecast(log: Log) -> None:
     with pytest.raises(NothingToLearn, match="35 days"):
         train(log.between(NOW - 20 * DAY, None), None, ignored, BRIEF)
+    with pytest.raises(NothingToLearn, match="after the cut span less than 7 days"):
+        train(log, int(log.occurred.max()) - 6 * DAY, ignored, BRIEF)
     first = np.append(True, np.diff(log.person) != 0)
     with pytest.raises(NothingToLearn, match="came back"):
         train(log._where(first, log.signals), None, ignored, BRIEF)
@@ -159,12 +173,12 @@ def test_calibration_follows_the_rates_of_the_later_span() -> None:
     assert calibrate(logits, Outcomes(at_risk, 0 * ordered)) == (1.0, 0.0)
 
 
-def judged(**ours: float) -> ForecastEvaluation:
-    def scores(**values: float) -> dict[str, Score]:
-        return {name: Score(value, value, value) for name, value in values.items()}
+def judged(low: float | None = None, **ours: float) -> ForecastEvaluation:
+    def scores(low: float | None = None, **values: float) -> dict[str, Score]:
+        return {name: Score(value, low or value, value) for name, value in values.items()}
 
     methods = {
-        "hazard_net": scores(**ours),
+        "hazard_net": scores(low, **ours),
         "bg_nbd": scores(auc=0.76, brier=0.19),
         "last_order": scores(auc=0.7, brier=0.22),
     }
@@ -179,8 +193,12 @@ def judged(**ours: float) -> ForecastEvaluation:
         ({"auc": 0.75, "brier": 0.18}, False, "tells people apart less well than bg nbd"),
         ({"auc": 0.77, "brier": 0.2}, False, "further off than those of bg nbd"),
         ({"auc": float("nan"), "brier": float("nan")}, False, "tells people apart less well"),
+        ({"auc": 0.77, "brier": 0.18, "low": 0.49}, False, "apart no better than chance: AUC 0.7700, 95 % 0.4900 to"),
     ],
 )
 def test_the_gate_compares_with_the_best_baseline(ours: dict[str, Any], promoted: bool, says: str) -> None:
     verdict = forecast_verdict(judged(**ours))
     assert (verdict.promote, says in verdict.reason) == (promoted, True), verdict.reason
+    assert all(check.passed for check in verdict.checks) == promoted
+    assert [check.name for check in verdict.checks][:3] == ["people", "came", "stayed_away"]
+    json.dumps(verdict.document(), allow_nan=False)
