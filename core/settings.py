@@ -268,6 +268,9 @@ class Schedule(Concern):
         True, description="Whether the tables of what serves are rebuilt every day, with the same weights."
     )
     refresh_at: time = Field(time(2), description="Time of day, in UTC, of the daily refresh, as HH:MM.")
+    refresh_new_items: int = Field(
+        300, ge=0, le=86_400, description="Seconds at least between refreshes for new items; 0: none for them."
+    )
 
 
 class Trainings(evidence_settings.Evidence):

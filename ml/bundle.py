@@ -115,7 +115,7 @@ class Bundle:
             _check(path / part.file, part.sha256)
         try:
             loaded = {name: TYPES[part.type].load(path / part.file) for name, part in manifest.parts.items()}
-        except (KeyError, ValueError, OSError) as error:
+        except (KeyError, ValueError, OSError, EOFError) as error:
             raise BundleRefused(f"bundle {path.name}: {error}") from error
         parts = {**manifest.inline, **loaded}
         return cls(path.name, manifest.kind, manifest.created_at, manifest.digest, parts, reading)

@@ -92,18 +92,20 @@ def refresh(
     as_json: AsJson = False,
 ) -> None:
     """Find the members of the segments that are due: those just saved, and those not looked at for an hour."""
-    from engine.segments.refreshing import refresh_segments
+    from engine.segments.refreshing import Refreshed, refresh_segments
 
     folder = bundles or Stores().bundles
 
-    async def change(pool: "Pool") -> int:
+    async def change(pool: "Pool") -> Refreshed:
         return await refresh_segments(pool, folder)
 
-    count = on_pool(change)
+    done = on_pool(change)
     if as_json:
-        print_json_line({"refreshed": count})
+        print_json_line({"refreshed": done.found, "failed": done.failed})
     else:
-        typer.echo(f"Segments whose members were found: {count}.")
+        typer.echo(f"Segments whose members were found: {done.found}.")
+    if done.failed:
+        raise Refused(f"The members of {done.failed} could not be found: they stay as they were found last.")
 
 
 @app.command()

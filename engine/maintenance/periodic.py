@@ -9,7 +9,7 @@ import structlog
 from core.settings import EventLake, Lists, Schedule
 from db.authorizations import delete_ended_families
 from db.events import MONTHS_AHEAD, ensure_partitions
-from db.jobs import REFRESH, TRAININGS, give_up_jobs, schedule_job, unattended_kinds
+from db.jobs import REFRESH, TRAININGS, give_up_jobs, request_once, schedule_job, unattended_kinds
 from db.lake.due_exports import request_export
 from db.list_jobs import LISTS, claim_old_files, request_list_job
 from db.mlflow_mirror import MIRROR, claim_mirroring
@@ -17,12 +17,14 @@ from db.months import drop_empty_months
 from db.outbox import oldest_envelope_age
 from db.postgres import Pool
 from db.purges import delete_old_purges
+from db.refreshes import lacks_new_items
 from db.serving import current_serving
 from engine.many_lists.wanted_lists import WantedLists
 
 log = structlog.get_logger()
 
 REQUESTED_BY: Final = "schedule"
+NEW_ITEMS: Final = "new items in the catalogue"
 CATCH_UP: Final = timedelta(hours=6)  # how long after its hour a training or an export is still started
 OUTBOX_WARNING: Final = timedelta(minutes=5)
 
@@ -59,13 +61,17 @@ async def _schedule_training(pool: Pool, schedule: Schedule, now: datetime) -> S
 
 
 async def _schedule_refresh(pool: Pool, schedule: Schedule, now: datetime) -> Sequence[str]:
-    """Request the refresh of the day, if anything serves."""
+    """Request the refresh of the day, if anything serves, or one for new items of the catalogue."""
     period = due_period(schedule.refresh_at, now) if schedule.refresh_daily else None
-    if period is None or await current_serving(pool) is None:
+    serves = period and await current_serving(pool) is not None
+    if period and serves and await schedule_job(pool, REFRESH, period, REQUESTED_BY) is not None:
+        log.info("refresh_scheduled", period=period)
+        return (REFRESH,)
+    pause = timedelta(seconds=schedule.refresh_new_items)
+    if not pause or not await lacks_new_items(pool, pause):
         return ()
-    if await schedule_job(pool, REFRESH, period, REQUESTED_BY) is None:
-        return ()
-    log.info("refresh_scheduled", period=period)
+    job = await request_once(pool, REFRESH, NEW_ITEMS, REQUESTED_BY)
+    log.info("refresh_requested", job=job.id)
     return (REFRESH,)
 
 

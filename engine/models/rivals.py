@@ -12,7 +12,6 @@ from db.anchors import current_anchor
 from db.postgres import Pool
 from db.serving import current_serving
 from ml.affinity.model import AffinityModel
-from ml.bundle import BundleRefused
 from ml.evaluation import Evaluation
 
 log = structlog.get_logger()
@@ -75,8 +74,8 @@ async def _opened(folder: Path, id: str | None) -> AffinityModel | None:
         return None
     try:
         return await asyncio.to_thread(AffinityModel.open, folder / id)
-    except BundleRefused as error:  # of a release with other features, or its files are gone
-        log.warning("version_not_compared", bundle=id, why=str(error))
+    except Exception as error:  # of a release with other features, or gone: whatever is wrong, the training goes on
+        log.warning("version_not_compared", bundle=id, why=str(error) or repr(error))
         return None
 
 

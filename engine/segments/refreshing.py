@@ -1,15 +1,17 @@
 """Finds the members of the segments that are due. It reads all purchases, as a training does."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from core import clock
+from core.errors import StoreUnavailable
 from db.postgres import Pool
 from db.purchases import purchase_log
 from db.segments import claim_due_segments, write_snapshot
@@ -29,34 +31,57 @@ log = structlog.get_logger()
 _EDGES: Final = "rfm_edges"
 
 
-async def refresh_segments(pool: Pool, bundles: Path) -> int:
-    """Find the members of all segments that are due; returns of how many. Twice at once is harmless.
+class Refreshed(NamedTuple):
+    """Of how many segments the members were found, and of how many an error kept them from being found."""
+
+    found: int
+    failed: int
+
+
+async def refresh_segments(pool: Pool, bundles: Path) -> Refreshed:
+    """Find the members of all segments that are due. Twice at once is harmless.
 
     The fifths of RFM are those of the bundle that serves, as in `User.rfm`; without it, those of the users now. Where
-    no forecast serves, the members of a segment that needs one stay as they are.
+    no forecast serves, the members of a segment that needs one stay as they are. So do those of a segment that fails,
+    which is tried again later; the others go on.
     """
     due = await claim_due_segments(pool)
     if not due:
-        return 0
+        return Refreshed(0, 0)
     read_at = clock.now()
     log_now = as_log(await purchase_log(pool, read_at, browsed=0), {})
     edges = await _serving_edges(pool, bundles)
     as_of = int(clock.now().timestamp())
     who = await asyncio.to_thread(customers, log_now, as_of)
     edges = quintiles(who.rfm) if edges is None else edges
-    wanted = {id: Conditions.read(definition) for id, definition in due.items()}
+    wanted = {id: conditions for id, definition in due.items() if (conditions := _conditions(id, definition))}
     needed = any(conditions.need_forecast for conditions in wanted.values())
     foretold = await _no_order(pool, bundles, log_now, who, as_of) if needed else None
-    count = 0
-    for id, definition in due.items():
-        if wanted[id].need_forecast and foretold is None:
+    count, failed = 0, len(due) - len(wanted)
+    for id, conditions in wanted.items():
+        if conditions.need_forecast and foretold is None:
             log.warning("segment_without_forecast", segment=id)
             continue
-        count += 1
-        found = await asyncio.to_thread(members, who, wanted[id], edges, foretold)
-        if await write_snapshot(pool, id, definition, found, read_at):
-            log.info("segment_refreshed", segment=id, members=len(found))
-    return count
+        try:
+            found = await asyncio.to_thread(members, who, conditions, edges, foretold)
+            if await write_snapshot(pool, id, due[id], found, read_at):
+                log.info("segment_refreshed", segment=id, members=len(found))
+            count += 1
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # whatever is wrong with one segment, the members of the others are found
+            log.exception("segment_not_refreshed", segment=id, error=type(error).__name__)
+            failed += 1
+    return Refreshed(count, failed)
+
+
+def _conditions(id: str, definition: Mapping[str, Any]) -> Conditions | None:
+    """What a stored definition asks for; None for one that cannot be read, such as that of a later release."""
+    try:
+        return Conditions.read(definition)
+    except (LookupError, TypeError, ValueError) as error:
+        log.exception("segment_not_refreshed", segment=id, error=type(error).__name__)
+        return None
 
 
 async def _no_order(pool: Pool, bundles: Path, purchases: Log, who: Customers, as_of: int) -> NoOrder | None:
@@ -70,7 +95,7 @@ async def _no_order(pool: Pool, bundles: Path, purchases: Log, who: Customers, a
 
     try:
         found = await asyncio.to_thread(logits)
-    except (BundleRefused, OSError) as error:
+    except Exception as error:  # whatever is wrong with that folder, segments without a forecast do not need it
         log.warning("forecast_not_read", bundle=serving.bundle, error=type(error).__name__)
         return None
     return partial(no_order, found)

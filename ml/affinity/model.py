@@ -68,8 +68,14 @@ class AffinityModel(Ranker):
             reading=opened.reading,
             chance=_chance(opened),
         )
-        if not _fits(model):
+        try:
+            fits, finite = _fits(model), _is_finite(model.network)
+        except (IndexError, TypeError):  # of arrays with fewer dimensions, or of something else than numbers
+            fits, finite = False, True
+        if not fits:
             raise BundleRefused(f"bundle {model.id}: its arrays do not fit together")
+        if not finite:
+            raise BundleRefused(f"bundle {model.id}: its weights are not numbers")
         return model
 
 
@@ -133,7 +139,7 @@ def _fits(model: AffinityModel) -> bool:
     universe, n = model.universe, len(model.numbers)
     return (
         len(model.item_ids) == n
-        and len(universe.popular) == n
+        and universe.numbers.shape == universe.popular.shape == (n,)
         and universe.columns.shape == (n + 1, len(COLUMNS))
         and (universe.rebought is None or universe.rebought.shape == (n + 1,))
         and (universe.fade is None or universe.fade.shape == (1,))
@@ -144,11 +150,18 @@ def _fits(model: AffinityModel) -> bool:
         and _fit_together(universe.then, universe.then_score, n)
         and (universe.interest is None or universe.interest.shape == (3, len(EventType)))
         and (universe.category is None or universe.category.shape == (n + 1,))
-        and len(universe.rest) == len(universe.near) == len(universe.next) == n + 1
-        and len(model.network.kernels) > 0
+        and universe.rest.shape == (n + 1,)
+        and _fit_together(universe.near, universe.near_score, n)
+        and _fit_together(universe.next, universe.next_score, n)
+        and len(model.network.kernels) == len(model.network.biases) > 0
+        and all(bias.ndim == 1 for bias in model.network.biases)
         and model.network.kernels[0].shape[0] == len(FEATURES)
         and model.rfm_edges.shape == (3, 4)
     )
+
+
+def _is_finite(network: Network) -> bool:
+    return all(np.isfinite(each).all() for each in (*network.kernels, *network.biases))
 
 
 def _fit_together(rows: NDArray[np.int32] | None, scores: NDArray[np.float32] | None, n: int) -> bool:

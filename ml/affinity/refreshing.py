@@ -77,6 +77,7 @@ def refreshed(bundle: AffinityModel, log: Log, as_of: int) -> RefreshedAffinity:
         "refreshed_from": bundle.training.get("refreshed_from", bundle.id),
         "refreshed_as_of": datetime.fromtimestamp(as_of, UTC).isoformat(),
         "refreshed_data": data_identity(log, as_of),
+        "knows_words": cold is not None,  # so that items nobody bought yet are candidates
     }
     return RefreshedAffinity(
         universe,

@@ -55,6 +55,9 @@ async def test_a_segment_from_its_definition_to_its_members(purchases: None, poo
         {"orders": {"min": 2}},
         1,
     )
+    await pool.execute('UPDATE segments SET definition = \'{"orders": {"least": 2}}\', due_at = now()')
+    assert "The members of 1 could not be found" in await run("refresh", "--bundles", "none", code=1)
+    assert await run("members", "again") == "anna\n"
     assert "where.orders" in await run("save", "again", "--where", '{"orders": 2}', code=1)
     assert "not JSON" in await run("save", "again", "--where", "{", code=2)
     assert "again is deleted" in await run("delete", "again")

@@ -1,5 +1,7 @@
 """A bundle holds what was written, or it is refused."""
 
+import hashlib
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -89,6 +91,41 @@ def test_a_missing_file_is_refused_by_name(path: Path) -> None:
     (path / "weights.npy").unlink()
     with pytest.raises(BundleRefused, match=r"weights\.npy"):
         Bundle.open(path)
+
+
+@pytest.mark.parametrize("file", ["weights.npy", "names.json", "note.txt"])
+@pytest.mark.parametrize("kind", ["empty", "cut", "pickle", "bytes"])
+def test_a_wrong_file_with_the_right_digest_is_refused_and_nothing_in_it_is_run(
+    path: Path, file: str, kind: str, tmp_path: Path
+) -> None:
+    class Planted:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "was run",))
+
+    array = io.BytesIO()
+    np.save(array, np.array([Planted()], np.object_), allow_pickle=True)
+    content = {"empty": b"", "cut": (path / file).read_bytes()[:9], "pickle": array.getvalue(), "bytes": b"\xff\xfe{"}
+    sealed = with_file(path, file, content[kind])
+    try:
+        Bundle.open(sealed)
+    except BundleRefused:
+        pass
+    else:
+        assert (file, kind) in {("note.txt", "empty"), ("note.txt", "cut")}, "any UTF-8 is a text"
+    assert not (tmp_path / "was run").exists()
+
+
+def with_file(path: Path, file: str, content: bytes) -> Path:
+    """The bundle with another file, whose digests all agree; its new path."""
+    (path / file).chmod(0o644)
+    (path / file).write_bytes(content)
+    parts = json.loads((path / MANIFEST).read_text())["parts"]
+    parts[Path(file).stem]["sha256"] = hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256("".join(f"{each}:{':'.join(parts[each].values())}\n" for each in sorted(parts)).encode())
+    id = f"thing-{CREATED:%Y%m%dT%H%M%S}-{digest.hexdigest()[:10]}"
+    edit(path, "parts", parts)
+    edit(path, "id", id)
+    return path.rename(path.with_name(id))
 
 
 @pytest.mark.parametrize(

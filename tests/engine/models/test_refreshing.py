@@ -29,6 +29,7 @@ from db.serving import (
 from engine.maintenance.periodic import do_periodic_work
 from engine.models import refreshing
 from engine.models.refreshing import refresh_tables
+from engine.models.texts import catalogue_words
 from engine.models.training import as_log, stored_purchases
 from ml.affinity.model import AffinityModel, write
 from ml.affinity.network import Network
@@ -36,6 +37,8 @@ from ml.affinity.pair_features import FEATURES
 from ml.interest import Interest
 from ml.rfm import FALLBACK_EDGES
 from ml.snapshot import best_supported, snapshot
+from ml.texts.learning import learned_projection
+from ml.texts.likeness import Support, cold_items
 
 PEOPLE, ITEMS = 12, 10
 
@@ -70,17 +73,23 @@ async def small_shop(pool: Pool, now: datetime) -> None:
 SEEDS = count()  # no two bundles of a second are the same
 
 
-async def old_model(pool: Pool, folder: Path, now: datetime, weight: float = 1.0) -> str:
+async def old_model(pool: Pool, folder: Path, now: datetime, weight: float = 1.0, *, with_words: bool = False) -> str:
     """A bundle with tables as of four weeks ago, registered."""
-    log = as_log(await stored_purchases(pool, None), {})
+    log = as_log(await stored_purchases(pool, None), {}, await catalogue_words(pool))
     cut = int((now - timedelta(weeks=4)).timestamp())
     past = log.between(None, cut)
     numbers = best_supported(past, 100)
     id_of = dict(zip(log.numbers.tolist(), log.item_ids, strict=True))
     weights = np.array(FEATURES.ordered(dict.fromkeys(FEATURES, 0.0) | {"lines": weight}), np.float32)[:, None]
+    universe = snapshot(past, numbers, cut)
+    if with_words:
+        projection = learned_projection(past, numbers, cut, 7)
+        assert projection and past.words
+        cold = cold_items(projection, past.words, numbers, Support.of(past, 100))
+        universe = universe.with_cold(cold.with_chance(1.0, -2.0))
     path = write(
         folder,
-        snapshot(past, numbers, cut),
+        universe,
         Network((weights,), (np.zeros(1, np.float32),)),
         item_ids=[id_of[number] for number in numbers.tolist()],
         rfm_edges=FALLBACK_EDGES,
@@ -262,3 +271,60 @@ async def test_the_refresh_of_the_day_is_requested_once_where_something_serves(p
     assert sorted(kinds) == [[], [], [], [REFRESH]]
     (job,) = await list_jobs(pool, 10)
     assert (job.kind, job.requested_by) == (REFRESH, "schedule")
+
+
+async def test_new_items_cause_a_refresh_that_makes_them_candidates(pool: Pool, stores: Stores, folder: Path) -> None:
+    now = clock.now()
+    await upsert_items(pool, [{"id": f"i{n}", "updated_at": now, "title": f"tea {n}"} for n in range(30)])
+    await insert_events(pool, [purchase(n % 12, f"i{n}", now - timedelta(weeks=5, hours=n)) for n in range(30)])
+    await promote(pool, await old_model(pool, folder, now, with_words=True), "first", {}, "ada")
+    schedule = Schedule(retrain_daily=False, refresh_daily=False, refresh_new_items=300)
+
+    async def due(schedule: Schedule = schedule) -> list[str]:
+        return await do_periodic_work(pool, schedule, Lists(), clock.now())
+
+    assert await due() == [], "nothing is newer than what serves"
+    await upsert_items(pool, [{"id": "fresh", "updated_at": now, "title": "tea of today"}])
+    assert await due(schedule.model_copy(update={"refresh_new_items": 0})) == []
+    assert await due() == [REFRESH]
+    assert await due() == [], "one waits"
+    job = await lease_job(pool, REFRESH)
+    assert job and job.reason == "new items in the catalogue"
+    await upsert_items(pool, [{"id": "later", "updated_at": now, "title": "tea of this minute"}])
+    assert await due() == [], "one runs"
+    made = await refresh_tables(pool, stores, job)
+    cold = AffinityModel.open(folder / (made or "")).universe.cold
+    number = await pool.fetchval("SELECT number FROM items WHERE id = 'fresh'")
+    assert cold and number in cold.numbers
+    assert await due() == [], "too soon after the one before"
+    await past_jobs(pool, timedelta(seconds=280))
+    assert await due() == []
+    await past_jobs(pool, timedelta(seconds=30))
+    assert await due() == [REFRESH], "one item is newer than the start of the refresh"
+
+
+async def past_jobs(pool: Pool, ago: timedelta) -> None:
+    """As if all jobs had begun and ended so long ago."""
+    await pool.execute(
+        "UPDATE training_jobs SET started_at = started_at - $1::interval, finished_at = finished_at - $1::interval", ago
+    )
+
+
+async def test_new_items_cause_no_refresh_of_a_model_without_words_or_right_after_a_slow_one(
+    pool: Pool, stores: Stores, folder: Path
+) -> None:
+    await small_shop(pool, clock.now())
+    await promote(pool, await old_model(pool, folder, clock.now()), "first", {}, "ada")
+    schedule = Schedule(retrain_daily=False, refresh_daily=False)
+    await upsert_items(pool, [{"id": "fresh", "updated_at": clock.now(), "title": "tea of today"}])
+    assert await do_periodic_work(pool, schedule, Lists(), clock.now()) == [REFRESH], "it is not known yet"
+    job = await lease_job(pool, REFRESH)
+    assert job and await refresh_tables(pool, stores, job)
+    await upsert_items(pool, [{"id": "later", "updated_at": clock.now(), "title": "tea of this minute"}])
+    await past_jobs(pool, timedelta(hours=1))
+    assert await do_periodic_work(pool, schedule, Lists(), clock.now()) == []
+    await pool.execute("UPDATE models SET training = training - 'knows_words'")
+    await pool.execute("UPDATE training_jobs SET started_at = finished_at - interval '20 minutes'")
+    assert await do_periodic_work(pool, schedule, Lists(), clock.now()) == [], "it took 20 minutes, an hour ago"
+    await past_jobs(pool, timedelta(minutes=45))
+    assert await do_periodic_work(pool, schedule, Lists(), clock.now()) == [REFRESH]

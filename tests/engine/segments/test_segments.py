@@ -10,7 +10,7 @@ import pytest
 
 from core import clock
 from core.contract import Person, read_event
-from core.errors import InvalidInput, NotFound
+from core.errors import InvalidInput, NotFound, StoreUnavailable
 from db.deletion import delete_people
 from db.erasures import begin_erasure
 from db.events import insert_events
@@ -287,7 +287,7 @@ async def test_members_are_found_by_the_forecast_that_serves(pool: Pool, tmp_pat
     soon = read_conditions({"next_purchase": {"within": 30, "min": 0.5}, "orders": {"min": 2}})
     await define_segment(pool, "soon", "S", soon, "tests")
     await define_segment(pool, "all", "A", Conditions(orders=Span(min=1)), "tests")
-    assert await refresh_segments(pool, tmp_path) == 1, "no forecast serves"
+    assert await refresh_segments(pool, tmp_path) == (1, 0), "no forecast serves"
     assert (await read_members(pool, SIGNER, "leaving")).snapshot is None
     kernel = np.zeros((len(FEATURES), BINS), np.float32)
     kernel[FEATURES.index("quiet")] = -2.0  # bert has been quiet for long
@@ -297,12 +297,12 @@ async def test_members_are_found_by_the_forecast_that_serves(pool: Pool, tmp_pat
     await register_model(pool, Model(path.name, "forecast", clock.now(), "d", {}, None))
     await promote(pool, path.name, "a test says so", {}, "tests")
     await pool.execute("UPDATE segments SET due_at = now()")
-    assert await refresh_segments(pool, tmp_path) == 3
+    assert await refresh_segments(pool, tmp_path) == (3, 0)
     assert ids(await read_members(pool, SIGNER, "leaving")) == ["bert"]
     assert ids(await read_members(pool, SIGNER, "soon")) == ["anna"], "cid ordered once"
     delete_bundle(path)
     await pool.execute("UPDATE segments SET due_at = now()")
-    assert await refresh_segments(pool, tmp_path) == 1
+    assert await refresh_segments(pool, tmp_path) == (1, 0)
     assert ids(await read_members(pool, SIGNER, "leaving")) == ["bert"], "as they were found last"
 
 
@@ -332,8 +332,35 @@ async def test_members_are_found_from_the_purchases(pool: Pool, tmp_path: Path) 
     await define_segment(pool, "recent", "R", Conditions(recency=Span(max=30)), "tests")
     await define_segment(pool, "again", "A", Conditions(orders=Span(min=2), spent=Span(min=20)), "tests")
     await define_segment(pool, "lost", "L", Conditions(rfm=("HIBERNATING", "AT_RISK", "CANNOT_LOSE")), "tests")
-    assert await refresh_segments(pool, tmp_path) == 3
+    assert await refresh_segments(pool, tmp_path) == (3, 0)
     assert ids(await read_members(pool, SIGNER, "recent")) == ["anna", "cid"]
     assert ids(await read_members(pool, SIGNER, "again")) == ["anna"]
     assert ids(await read_members(pool, SIGNER, "lost")) == ["bert"]
-    assert await refresh_segments(pool, tmp_path) == 0
+    assert await refresh_segments(pool, tmp_path) == (0, 0)
+
+
+async def test_a_segment_that_fails_keeps_its_members_and_the_others_go_on(pool: Pool, tmp_path: Path) -> None:
+    await three_customers(pool)
+    await define_segment(pool, "again", "A", Conditions(orders=Span(min=2)), "tests")
+    assert await refresh_segments(pool, tmp_path) == (1, 0)
+    await define_segment(pool, "recent", "R", Conditions(recency=Span(max=30)), "tests")
+    for unreadable in ({"orders": {"least": 2}}, {"orders": {"min": "two"}}, {"churn": {"min": 0.5}}):
+        await pool.execute("UPDATE segments SET definition = $1 WHERE id = 'again'", unreadable)
+        await pool.execute("UPDATE segments SET due_at = now()")
+        assert await refresh_segments(pool, tmp_path) == (1, 1), unreadable
+    assert ids(await read_members(pool, SIGNER, "again")) == ["anna"], "as they were found last"
+    assert ids(await read_members(pool, SIGNER, "recent")) == ["anna", "cid"]
+    assert not await has_due_segments(pool), "not tried again at once"
+
+
+async def test_a_store_that_is_away_ends_the_refresh_of_all_segments(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable(*_: object) -> bool:
+        raise StoreUnavailable("postgres")
+
+    await three_customers(pool)
+    await define_segment(pool, "again", "A", Conditions(orders=Span(min=2)), "tests")
+    monkeypatch.setattr("engine.segments.refreshing.write_snapshot", unreachable)
+    with pytest.raises(StoreUnavailable):
+        await refresh_segments(pool, tmp_path)

@@ -110,6 +110,29 @@ def test_a_bundle_with_other_features_is_refused_with_the_command_that_retrains(
         AffinityModel.open(rewritten(bundle_path, tmp_path / "other", names=names))
 
 
+@pytest.mark.parametrize(
+    ("part", "odd", "words"),
+    [
+        ("kernel_0", np.full((len(FEATURES), 1), np.nan, np.float32), "weights are not numbers"),
+        ("kernel_0", np.float32(1), "do not fit"),
+        ("kernel_0", np.full((len(FEATURES), 1), "x"), "do not fit"),
+        ("bias_0", np.zeros((1, 1), np.float32), "do not fit"),
+        ("bias_0", np.full(1, np.inf, np.float32), "weights are not numbers"),
+        ("near", np.int32(1), "do not fit"),
+        ("near_score", np.zeros((0, 0), np.float32), "do not fit"),
+        ("next_score", np.zeros(3, np.float32), "do not fit"),
+        ("rest", np.zeros((2, 2), np.float32), "do not fit"),
+        ("numbers", np.zeros((2, 2), np.uint32), "do not fit"),
+        ("popular", np.uint32(1), "do not fit"),
+    ],
+)
+def test_a_bundle_whose_arrays_cannot_rank_is_refused_in_words(
+    bundle_path: Path, tmp_path: Path, part: str, odd: Any, words: str
+) -> None:
+    with pytest.raises(BundleRefused, match=words):
+        AffinityModel.open(rewritten(bundle_path, tmp_path / "odd", **{part: np.asarray(odd)}))
+
+
 def test_a_bundle_of_another_kind_is_refused(bundle_path: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="its kind is 'hazard'"):
         AffinityModel.open(rewritten(bundle_path, tmp_path / "other", kind="hazard"))
