@@ -40,13 +40,14 @@ from benchmarks.processes import alone_on_a_core, listening_process, running_sec
 from benchmarks.shop import Shop
 from core import clock
 
-WARM_UP, CALM, ALONE, STEP, SECONDS = 8.0, 3.0, 5.0, 5.0, 30.0  # seconds
+WARM_UP, CALM, ALONE, STEP, SECONDS = 6.0, 3.0, 5.0, 5.0, 30.0  # seconds
 SHARE: Final = 0.7
 CALLERS = 16  # closed ones, of the warm-up: each sends its next request when it has its answer
 RANGE: Final = 0.4, 1.2  # of what they get: the most is looked for here
-STEPS: Final = 6  # halve that range so often: to one eightieth
+STEPS: Final = 5  # halve that range so often: to one fortieth
 KEPT_UP: Final = 0.1  # seconds that a request of the last second takes, in the middle, of a gateway that keeps up
 CONNECTIONS = 128
+MOST_IDLE: Final = 3.0  # seconds; the gateway closes a connection after 5
 EVENTS = 100  # a second
 FEW = 20  # people who are asked for as often as all others together
 LIMIT_MS = 10.0
@@ -76,7 +77,7 @@ class Measured:
     """The most answers a second, what one caller alone waited for each answer, and the times at the share.
 
     Of the gateway: the CPU seconds of an answer to one caller alone and at the share, without those for the writer; its
-    CPU seconds in a second at the share; and how long its event loop waited for a core then.
+    CPU seconds in a second at the share, and those for the writer alone; and how long its event loop waited for a core.
     """
 
     most: float
@@ -84,6 +85,7 @@ class Measured:
     alone_cpu: float
     answer_cpu: float
     busy: float
+    for_writer: float
     loop_wait: float
     times: Times
 
@@ -105,6 +107,7 @@ def p99_at_share(found: Shop, query: str, seed: int) -> dict[str, Figure]:
             p99 / answer_ms, "answers", low / answer_ms, high / answer_ms, f"a queue as busy: {queue:.1f}"
         ),
         "busy_at_70": Figure(measured.busy, "", reference="CPU seconds of the gateway in a second"),
+        "busy_for_writer": Figure(measured.for_writer, "", reference="the same beside the writer alone"),
         "loop_wait_at_70": Figure(measured.loop_wait, "", reference="seconds that its event loop waits for a core"),
         "late_p99_ms": Figure(float(np.quantile(times.late, 0.99)), "ms", reference="of these the callers' own"),
         "answer_cpu_us": Figure(measured.answer_cpu * 1e6, "us", reference="the gateway's CPU for an answer at 70 %"),
@@ -165,6 +168,7 @@ class _Traffic:
         return measured
 
     async def _measure_beside_the_writer(self) -> Measured:
+        await self._ask_for_everybody()
         closed = await self._closed(CALLERS, WARM_UP)
         before, began = running_seconds(self._gateway), monotonic()
         await asyncio.sleep(CALM)
@@ -183,9 +187,17 @@ class _Traffic:
             of_alone / len(alone),
             (busy - for_writer) * seconds / len(times.due),
             busy,
+            for_writer,
             (waiting_seconds(self._gateway) - waited) / seconds,
             times,
         )
+
+    async def _ask_for_everybody(self) -> None:
+        """Ask for each person once: the first answer reads all events of the person from Postgres."""
+        (connection,) = await self._connections(1)
+        for body in self._bodies.values():
+            await connection.ask(body)
+        connection.close()
 
     async def _most(self, closed: float) -> float:
         """The highest rate that the gateway keeps up with. A rate that it does not is tried twice."""
@@ -214,27 +226,28 @@ class _Traffic:
         return took
 
     async def _connections(self, number: int) -> list[AsyncConnection]:
-        """New ones: the gateway closes one that is idle for some seconds."""
         return [await AsyncConnection.opened(self._address) for _ in range(number)]
 
     async def _open(self, rate: float, seconds: float) -> Times:
         """Send `rate` requests a second at random moments; none waits for an earlier one's answer."""
-        idle, times = asyncio.Queue[AsyncConnection](), list[tuple[float, float, float]]()
-        connections = await self._connections(CONNECTIONS)
-        for connection in connections:
-            idle.put_nowait(connection)
+        idle, times = asyncio.Queue[tuple[AsyncConnection, float]](), list[tuple[float, float, float]]()
+        for connection in await self._connections(CONNECTIONS):
+            idle.put_nowait((connection, monotonic()))
         began = monotonic()
 
         async def call(due: float) -> None:
-            connection = await idle.get()
+            connection, idle_since = await idle.get()
+            if monotonic() - idle_since > MOST_IDLE:
+                connection.close()
+                connection = await AsyncConnection.opened(self._address)
             started = monotonic()
             await self._ask(connection)
             times.append((due, (monotonic() - began - due) * 1000, (started - began - due) * 1000))
-            idle.put_nowait(connection)
+            idle.put_nowait((connection, monotonic()))
 
         await _started_when_due(began, self._moments(rate, seconds), call)
-        for connection in connections:
-            connection.close()
+        while not idle.empty():
+            idle.get_nowait()[0].close()
         return Times.of(times)
 
     async def _ask(self, connection: AsyncConnection) -> None:
