@@ -44,12 +44,22 @@ class AsyncConnection:
 
     async def ask(self, body: bytes) -> Any:
         """The `data` of an answer, which must have status 200 and no errors."""
+        answer = json.loads(await self.text(body))
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    async def text(self, body: bytes) -> bytes:
+        """The text of an answer, which must have status 200."""
         self._writer.write(self._head + b"%d\r\n\r\n" % len(body) + body)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        answer = json.loads(await self._reader.readexactly(length))
-        assert head.startswith(b"HTTP/1.1 200") and "errors" not in answer, (head, answer)
-        return answer["data"]
+        answer = await self._reader.readexactly(length)
+        assert head.startswith(b"HTTP/1.1 200"), (head, answer)
+        return answer
+
+    def close(self) -> None:
+        """Close it."""
+        self._writer.close()
 
     async def track(self, body: bytes, count: int) -> None:
         """Send one call of `count` events, all of which must be accepted."""

@@ -1,6 +1,8 @@
 """CPU time, memory and children of processes, read from /proc."""
 
 import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -14,6 +16,44 @@ def running_seconds(pid: int) -> float:
     """CPU seconds of the process's present threads, to the nanosecond: `cpu_seconds` counts ticks of 10 ms."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+
+def waiting_seconds(pid: int) -> float:
+    """Seconds that the main thread of the process could have run and waited for a core."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+@contextmanager
+def alone_on_a_core(pid: int) -> Iterator[None]:
+    """While the block runs, this process has one core, and the rest has the others.
+
+    The rest are all processes that the parent of `pid` started, with their children, and this process: the stores, the
+    workers and the callers. Nothing is moved on a machine with one core.
+    """
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        yield
+        return
+    rest = {os.getpid(), *_with_children(int(stat_fields(pid)[1]))} - {pid}
+    own = {max(cores)}
+    try:
+        _run_on([pid], own)
+        _run_on(rest, cores - own)
+        yield
+    finally:
+        _run_on([pid, *rest], cores)
+
+
+def _with_children(pid: int) -> set[int]:
+    return {pid}.union(*map(_with_children, children_of(pid)))
+
+
+def _run_on(pids: Collection[int], cores: Collection[int]) -> None:
+    """Let all threads of these processes run on these cores alone, if they are ours and have not ended."""
+    for pid in pids:
+        with suppress(OSError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cores)
 
 
 def resident_mb(pid: int) -> float:

@@ -55,6 +55,7 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Call] = deque()
         self._unsent: list[bytes] = []
+        self._is_uvloop = type(self._loop).__module__.partition(".")[0] == "uvloop"
         self._timer: asyncio.TimerHandle | None = None
         self._unfinished = 0  # bytes of the answer that is arriving
         self._reader = hiredis.Reader(InvalidResponse, connection._parser.parse_error, notEnoughData=_MORE)
@@ -80,9 +81,12 @@ class Link(asyncio.Protocol):
             raise TooManyWaiting("Too many commands wait for Redis already.")
         packed = [hiredis.pack_command(command) for command in commands]
         loop = self._loop
-        if not self._unsent:
-            loop.call_soon(self._send)
-        self._unsent += packed
+        if self._is_uvloop:  # it sends what one round has written at its end: `_send` would cost one more round
+            self._transport.write(b"".join(packed))
+        else:
+            if not self._unsent:
+                loop.call_soon(self._send)
+            self._unsent += packed
         answers: Answers = loop.create_future()
         self._waiting.append(_Call(answers, len(packed), loop.time() + self._timeout))
         if self._timer is None:
