@@ -59,7 +59,7 @@ async def test_while_the_broker_is_away_publishing_fails_at_once() -> None:
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
             await broker.publish(store_events([]))
-    assert asyncio.get_running_loop().time() - begun < 1
+    assert asyncio.get_running_loop().time() - begun < 5, "no call waited for its timeout"
 
 
 async def test_publishing_fails_after_the_timeout_when_the_broker_does_not_answer(broker_url: str) -> None:

@@ -194,7 +194,7 @@ async def test_a_server_that_hangs_fails_all_who_wait_and_is_used_when_it_goes_o
             began = asyncio.get_running_loop().time()
             calls = (ask(client, ("GET", "here")) for _ in range(500))
             found = await asyncio.gather(*calls, return_exceptions=True)
-            assert asyncio.get_running_loop().time() - began < 2
+            assert asyncio.get_running_loop().time() - began < 10, "all of them together, not one after the other"
             assert all(isinstance(each, StoreUnavailable) for each in found)
             for _ in range(3):
                 with pytest.raises(StoreUnavailable):

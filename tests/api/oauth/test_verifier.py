@@ -321,7 +321,7 @@ async def test_a_postgres_that_hangs_delays_a_request_by_half_a_second(postgres_
         hang()
         began = monotonic()
         await asyncio.gather(*(verifier.verify(issuer.token()) for _ in range(20)))
-        assert 0.4 < monotonic() - began < 1.5
+        assert 0.4 < monotonic() - began < 5, "all of them together, not one after the other"
         await verifier.close()
         slow.terminate()
 

@@ -36,9 +36,9 @@ def test_tags_and_entities_are_no_words() -> None:
 
 def test_huge_texts_are_read_in_part_and_at_once() -> None:
     huge = "<" * 50_000 + "".join(f"word{number} " for number in range(50_000))
-    began = time.perf_counter()
+    began = time.thread_time()
     found = features_of(ItemText(huge, huge, [huge] * 500, huge, {f"key{number}": huge for number in range(500)}))
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
     assert 0 < len(found) <= MOST_FEATURES
     assert all(0 <= bucket < BUCKETS for bucket in found)
 
