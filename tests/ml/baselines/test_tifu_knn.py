@@ -51,4 +51,4 @@ def test_of_a_log_in_which_nothing_was_kept_popular_items_are_left(log_of: LogOf
     log = log_of(("a", 1, 9, 1), ("b", 2, 9, 1))
     universe = snapshot(log, log.numbers, CUT)
     nothing = log.where(np.zeros(len(log), np.bool_))
-    assert sorted(tifu_knn(nothing, universe)(log.history(0, CUT), CUT).tolist()) == [1, 2]
+    assert sorted(tifu_knn(nothing, universe)(log.history(0, CUT), CUT).tolist()) == [1, 2, 3, 4]
