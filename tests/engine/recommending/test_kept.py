@@ -3,9 +3,8 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pytest
 from redis.asyncio import Redis
 
@@ -18,17 +17,14 @@ from db.cache import add_recent, forget_people, person_keys
 from db.events import insert_events
 from db.items import remove_items, upsert_items
 from db.serving import roll_back
-from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.recommending import kept_states, recommendations
-from engine.recommending.kept_lists import KEPT_FOR, KeptLists
+from engine.recommending.kept_lists import KEPT_FOR
 from engine.recommending.page_slots import PageMaker
-from engine.recommending.pages import Page, new_pin
+from engine.recommending.pages import Page
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, Recommender
 from ml.affinity import ranking, sources
-from ml.fallback import Fallback
-from ml.ranked import REASON
 from ml.state import State
 from tests.fixtures.gateway import MakeBundle, Serve
 
@@ -343,31 +339,6 @@ async def test_after_a_promotion_and_a_rollback_the_next_list_is_of_the_bundle_t
             makers.append(found.page.pin.bundle)
     assert makers[0] == makers[1] == makers[4] == makers[5] != makers[2] == makers[3]
     assert len(scored) == 3
-
-
-@pytest.mark.parametrize(
-    ("reasons", "more", "kept"),
-    [
-        (["DUE_AGAIN", "SIMILAR_TO"], True, True),
-        (["DUE_AGAIN", "POPULAR"], True, False),
-        (["DUE_AGAIN", "OTHER"], True, False),
-        (["DUE_AGAIN", "SIMILAR_TO"], False, False),
-        ([], False, False),
-    ],
-)
-async def test_a_new_count_of_what_is_popular_counts_in_the_lists_that_it_fills(
-    reasons: list[str], more: bool, kept: bool
-) -> None:
-    catalogue = Catalogue(cast(Any, None), 60)
-    one, other = (Fallback.popular(np.array([number], np.uint32)) for number in (1, 2))
-    lists, key, size = KeptLists(catalogue), (ANNA, HOME), len(reasons)
-    page = Page("list", new_pin(None), [1] * size, [1.0] * size, [None] * size, [REASON[name] for name in reasons],
-                [0] * size, [0] * size, more)  # fmt: skip
-    lists.keep(key, catalogue, None, one, [page])
-    assert lists.find(key, catalogue, None, one) == [page]
-    assert (lists.find(key, catalogue, None, other) is not None) == kept
-    lists.keep(key, catalogue, None, other, [page])
-    assert lists.find(key, catalogue, None, other) == [page]
 
 
 async def test_a_list_of_a_bundle_that_no_longer_serves_is_not_kept(
