@@ -25,7 +25,7 @@ from cli.gateway_client import answers
 from cli.stack.folder import free_ports
 from cli.stack.processes import wait_until
 
-MINUTES = 5
+MINUTES = 6
 WARM_UP, REQUESTS = 200, 3_000  # requests for the latency
 ROUNDS, CALLS = 15, 200  # rounds over all ways of asking, calls of each way in a round
 FEW_USERS = 20  # whose lists are asked for again

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, InvalidResponse, NoScriptError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -61,6 +62,14 @@ async def square(redis: Redis, number: int) -> int:
 async def test_a_thousand_callers_each_get_their_own_answers(client: Redis) -> None:
     for _ in range(3):
         assert await asyncio.gather(*(square(client, n) for n in range(1_000))) == [n * n for n in range(1_000)]
+
+
+def test_commands_of_many_callers_are_sent_on_uvloop_too(redis_url: str) -> None:
+    async def asked() -> list[list[Any]]:
+        async with connect_redis(redis_url, LONG) as client:
+            return await asyncio.gather(*(ask(client, ("ECHO", n), ("ECHO", -n)) for n in range(500)))
+
+    assert uvloop.run(asked()) == [[b"%d" % n, b"%d" % -n] for n in range(500)]
 
 
 async def test_answers_of_many_sizes_reach_the_callers_in_order(client: Redis, redis: Redis) -> None:
