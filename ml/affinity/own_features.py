@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -81,10 +82,15 @@ class OwnFeatures:
             UsualGaps.of(habits, usual_gap),
         )
 
+    @cached_property
+    def most_bought(self) -> NDArray[np.uint32]:
+        """(items,) the catalogue numbers, those with the most purchases that halve every HALF_LIVES[1] first."""
+        return self.items[np.argsort(-self.shrinking[_SHRINKING.index("decayed_slow")], kind="stable")]
+
     @property
     def nbytes(self) -> int:
         """The bytes of its arrays; those of the items are the state's."""
-        return self.still.nbytes + 3 * self.shrinking.nbytes + self.gaps.nbytes
+        return self.still.nbytes + 3 * self.shrinking.nbytes + self.gaps.nbytes + self.items.nbytes
 
     def at(self, as_of: int, places: NDArray[np.intp]) -> Floats:
         """(BY_PERSON, places + 1) of some of `items` as of this or a later second; the last column is for any other."""
