@@ -14,7 +14,10 @@ _CHANGES_CART = np.isin(np.arange(len(EventType)), [_ADDED, CODE[EventType.REMOV
 
 def in_cart(state: State, as_of: int) -> NDArray[np.uint32]:
     """The catalogue numbers of items that were added, and neither removed nor bought since, by the recent events."""
+    types = state.recent["type"]
+    if not (types == _ADDED).any():
+        return np.empty(0, np.uint32)
     newest: dict[int, bool] = {}  # whether the newest event about it adds it
-    for item, type, occurred, _ in state.recent[_CHANGES_CART[state.recent["type"]]].tolist():  # newest first
+    for item, type, occurred, _ in state.recent[_CHANGES_CART[types]].tolist():  # newest first
         newest.setdefault(item, type == _ADDED and occurred > as_of - CART_TIME)
     return np.array([item for item, added in newest.items() if added], np.uint32)

@@ -56,7 +56,7 @@ async def affinities_of(
         scored = None
         if bundle is not None and bundle.chance is not None and state.orders:
             basis = recommender.basis_for(person, ListRequest(1), pin, bundle, state)
-            scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable)
+            scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable, most_own=None)
         weights = item_weights(scored, state, pin.as_of)
         items = catalogue.items(weights.numbers.tolist())
         return PersonAffinities(by_key(weights, [_key(item, by) for item in items], first), weights.probable)

@@ -14,6 +14,7 @@ from ml.masks import Mask, distinct, first_allowed, is_allowed
 from ml.state import State
 from ml.universe import HALF_LIFE, Universe
 
+MOST_OWN = 96  # of the person's own items that a list ranks, beside those that a source names
 POPULAR = 100  # most popular candidates, beside the person's own items and those of each source
 _BOUGHT = ("item", "lines", "first", "last", "decayed", "spend")  # of a state's items: what evidence is made from
 
@@ -75,10 +76,13 @@ def to_keep(evidence: ItemEvidence) -> ItemEvidence:
     return ItemEvidence(found.history.at(found.history.state, found.history.as_of), found.said, found.own, found.shares)
 
 
-def find_candidates(evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) -> NDArray[np.uint32]:
+def find_candidates(
+    evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any], most_own: int | None = None
+) -> NDArray[np.uint32]:
     """The person's own items, those of all sources, popular and never sold ones, and `extra`: numbers, ascending.
 
     `allowed` is by catalogue number and is applied before each source is cut off, so that a filter never shortens it.
+    `most_own` cuts the person's own items off, too.
     """
     universe = evidence.history.universe
     parts = [
@@ -87,7 +91,10 @@ def find_candidates(evidence: ItemEvidence, allowed: Mask, extra: NDArray[Any]) 
     if universe.cold is not None and universe.cold.chance is not None:
         parts.append(strongest(evidence.cold, allowed))
     popular = first_allowed(universe.popular_numbers, allowed, POPULAR)
-    given = np.concatenate([evidence.own.items, extra]).astype(np.uint32)
+    own = evidence.own.items
+    if most_own is not None and len(own) > most_own:
+        own = first_allowed(evidence.own.most_bought, allowed, most_own)
+    given = np.concatenate([own, extra]).astype(np.uint32)
     return distinct(np.concatenate([given[is_allowed(given, allowed)], *parts, popular]))
 
 

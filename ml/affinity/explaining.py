@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ml.affinity.candidates import POPULAR, ItemEvidence
+from ml.affinity.candidates import MOST_OWN, POPULAR, ItemEvidence
 from ml.affinity.cold_candidates import MOST as MOST_NEVER_SOLD
 from ml.affinity.cold_candidates import cause_of
 from ml.affinity.contributions import FeatureGroup, contributions
@@ -81,7 +81,7 @@ def sources_of(scored: Scored, number: int) -> list[SourceSays]:
     own = float(np.log1p(bought["lines"][at[0]])) if len(at) else None
     known = row < len(universe.numbers)
     return [
-        SourceSays(CandidateSource.OWN_PURCHASES, own is not None, own, None, None, ()),
+        _own(view.evidence, allowed, number, own),
         *(
             _said(name, universe, said, allowed, row, _causes(history, row) if name == "near" else ())
             for name, said in view.evidence.said.items()
@@ -110,6 +110,15 @@ def score_parts(scored: Scored, number: int) -> ScoreParts | None:
     lowered = view.dislikes.lower(np.array([number], np.uint32), np.ones(1, np.float32))
     lift = _lifted(view, number).value
     return ScoreParts(logit, other, contributions(network, item, median), lift or 0.0, float(lowered[0]))
+
+
+def _own(evidence: ItemEvidence, allowed: Mask, number: int, purchases: float | None) -> SourceSays:
+    """What the person's own purchases say of an item; `purchases` is None for one that the person did not buy."""
+    items, source = evidence.own.most_bought, CandidateSource.OWN_PURCHASES
+    if purchases is None or len(items) <= MOST_OWN:
+        return SourceSays(source, purchases is not None, purchases, None, None, ())
+    place = int(is_allowed(items[: int(np.flatnonzero(items == number)[0])], allowed).sum()) + 1
+    return SourceSays(source, place <= MOST_OWN, purchases, place, MOST_OWN, ())
 
 
 def _said(name: str, universe: Universe, said: Said, allowed: Mask, row: int, because: tuple[int, ...]) -> SourceSays:

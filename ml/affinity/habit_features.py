@@ -50,6 +50,10 @@ class UsualGaps(NamedTuple):
         """The bytes of the arrays."""
         return sum(part.nbytes for part in self)
 
+    def at(self, places: NDArray[np.intp]) -> Self:
+        """Those of some of the items."""
+        return type(self)(*(part.take(places) for part in self))
+
     def late(self, age: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The columns HABIT_BY_CLOCK (items,), `age` days after the last purchase."""
         recency = np.log(np.maximum(age, np.float32(SHORTEST)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -81,20 +82,27 @@ class OwnFeatures:
             UsualGaps.of(habits, usual_gap),
         )
 
+    @cached_property
+    def most_bought(self) -> NDArray[np.uint32]:
+        """(items,) the catalogue numbers, those with the most purchases that halve every HALF_LIVES[1] first."""
+        return self.items[np.argsort(-self.shrinking[_SHRINKING.index("decayed_slow")], kind="stable")]
+
     @property
     def nbytes(self) -> int:
         """The bytes of its arrays; those of the items are the state's."""
-        return self.still.nbytes + 3 * self.shrinking.nbytes + self.gaps.nbytes
+        return self.still.nbytes + 3 * self.shrinking.nbytes + self.gaps.nbytes + self.items.nbytes
 
-    def at(self, as_of: int) -> Floats:
-        """(BY_PERSON, items + 1) as of this or a later second; the last column is for any other item."""
+    def at(self, as_of: int, places: NDArray[np.intp]) -> Floats:
+        """(BY_PERSON, places + 1) of some of `items` as of this or a later second; the last column is for any other."""
         days = (as_of - self.as_of) / DAY
-        found = np.zeros((len(BY_PERSON), len(self.items) + 1), np.float32)
+        found = np.zeros((len(BY_PERSON), len(places) + 1), np.float32)
         own = found[:, :-1]
-        own[_AT[_STILL]] = self.still
-        own[_AT[_SHRINKING]] = np.log1p(self.shrinking * np.exp2(-days / _HALVED).astype(np.float32))
-        grown = self.growing + self.by_day * np.float32(days)
-        own[_AT[_LATE]] = self.gaps.late(grown[_GROWING.index("recency")])
+        own[_AT[_STILL]] = self.still.take(places, axis=1)
+        shrunk = self.shrinking.take(places, axis=1) * np.exp2(-days / _HALVED).astype(np.float32)
+        own[_AT[_SHRINKING]] = np.log1p(shrunk, out=shrunk)
+        grown = self.by_day.take(places, axis=1) * np.float32(days)
+        grown += self.growing.take(places, axis=1)
+        own[_AT[_LATE]] = self.gaps.at(places).late(grown[_GROWING.index("recency")])
         own[_AT[_GROWING]] = np.log1p(grown, out=grown)
         return found
 

@@ -61,15 +61,18 @@ class Pairs:
 
 
 def pairs_of(evidence: ItemEvidence, numbers: NDArray[np.uint32]) -> Pairs:
-    """The pairs of one person with items by catalogue number, as of the second of the evidence."""
+    """The pairs of one person with items by catalogue number, each once, as of the second of the evidence."""
     history, shares = evidence.history, evidence.shares
     universe, rows = history.universe, history.universe.rows(numbers)
     features = np.zeros((len(PAIR) + 1, len(numbers)), np.float32)
     items = evidence.own.items
     if len(items) and len(numbers):
-        place = np.minimum(items.searchsorted(numbers), len(items) - 1)
-        np.putmask(place, items.take(place) != numbers, len(items))
-        evidence.own.at(history.as_of).take(place, axis=1, out=features[_OWN], mode="clip")
+        places = np.minimum(items.searchsorted(numbers), len(items) - 1)
+        own = np.flatnonzero(items.take(places) == numbers)
+        column = np.full(len(numbers), len(own))
+        column[own] = np.arange(len(own))
+        found = evidence.own.at(history.as_of, places.take(own))
+        found.take(column, axis=1, out=features[_OWN], mode="clip")
     _say(evidence, rows, features[_SAID])
     if shares is not None:
         share, relative = features[_CATEGORY]
@@ -108,7 +111,14 @@ def person_features(history: History) -> NDArray[np.float32]:
 def _say(evidence: ItemEvidence, rows: NDArray[np.int32], features: NDArray[np.float32]) -> None:
     """Fill (EVIDENCE, pairs) with what each source says of the items, and with that over its largest score."""
     scores, relative = features.reshape(2, len(evidence.said), len(rows))
+    items = len(evidence.history.universe.numbers)
+    place = np.full(items + 1, len(rows), np.int32)  # of each row among the pairs; behind them where it is in none
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    place[items] = len(rows)
+    found = np.empty(len(rows) + 1, np.float32)
     for at, said in enumerate(evidence.said.values()):
         if said.largest > 0:
-            scores[at] = said.of(rows)
+            found.fill(0)
+            found[place.take(said.rows)] = said.scores
+            scores[at] = found[:-1]
             np.divide(scores[at], np.float32(said.largest), out=relative[at])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.affinity.candidates import ItemEvidence, find_candidates, gather_evidence
+from ml.affinity.candidates import MOST_OWN, ItemEvidence, find_candidates, gather_evidence
 from ml.affinity.chances import Chance
 from ml.affinity.cold_candidates import cause_of, with_cold_scores
 from ml.affinity.dislikes import Dislikes, dislikes, without_items
@@ -116,17 +116,32 @@ def leaving_out(view: PersonView, later: State) -> PersonView:
     return replace(view, left_out=np.concatenate([view.left_out, *more]), dislikes=against)
 
 
-def score(view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None = None) -> Scored:
+def score(
+    view: PersonView,
+    allowed: Mask,
+    fallback: Fallback,
+    nameable: Mask | None = None,
+    *,
+    most_own: int | None = MOST_OWN,
+) -> Scored:
     """The candidates among the allowed items that the person's view does not leave out, scored.
 
-    Masks are by catalogue number. A reason names only nameable items: not those that nobody should see.
+    Masks are by catalogue number. A reason names only nameable items: not those that nobody should see. `most_own` is
+    that of `find_candidates`.
     """
     allowed = without(allowed, view.left_out)
     if view.ranker is not None and view.evidence is not None:
-        numbers, own = _network_scores(view.ranker, view.evidence, view, allowed)
+        numbers, own = _network_scores(view.ranker, view.evidence, view, allowed, most_own)
     else:
         numbers, own = fallback_scores(view.lifts, allowed, fallback)
-    return apply_lifts(view, allowed, fallback, nameable, numbers, own)
+    return apply_lifts(view, allowed, behind_own_items(view, fallback), nameable, numbers, own)
+
+
+def behind_own_items(view: PersonView, fallback: Fallback) -> Fallback:
+    """What fills the list of somebody who bought more items than a list ranks: first the others of these."""
+    if view.evidence is None or len(view.evidence.own.items) <= MOST_OWN:
+        return fallback
+    return replace(fallback, order=(view.evidence.own.most_bought, *fallback.order))
 
 
 def apply_lifts(
@@ -172,10 +187,10 @@ def rank(
 
 
 def _network_scores(
-    ranker: Ranker, evidence: ItemEvidence, view: PersonView, allowed: Mask
+    ranker: Ranker, evidence: ItemEvidence, view: PersonView, allowed: Mask, most_own: int | None
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Candidates, ascending, and their probabilities by the network."""
-    numbers = find_candidates(evidence, allowed, view.lifts.numbers)
+    numbers = find_candidates(evidence, allowed, view.lifts.numbers, most_own)
     scores = sigmoid(pair_logits(ranker.pair_network, pairs_of(evidence, numbers)))
     return numbers, with_cold_scores(ranker.universe.cold, evidence.cold, numbers, scores)
 

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.affinity.candidates import find_candidates
+from ml.affinity.candidates import MOST_OWN, find_candidates
 from ml.affinity.cold_candidates import with_cold_scores
 from ml.affinity.lifts import NONE, Kin, lifts
 from ml.affinity.network import sigmoid
 from ml.affinity.pair_features import pairs_of
 from ml.affinity.pair_scores import pair_logits
-from ml.affinity.ranking import PersonView, Scored, apply_lifts, score
+from ml.affinity.ranking import PersonView, Scored, apply_lifts, behind_own_items, score
 from ml.fallback import Fallback
 from ml.masks import Mask, is_allowed, without
 
@@ -45,11 +45,21 @@ def score_together(wanted: Sequence[WantedList]) -> list[Scored]:
         return [score(*one) for one in wanted]
     evidence = view.evidence
     masks = [without(one.allowed, one.view.left_out) for one in wanted]
-    found = [find_candidates(evidence, mask, one.view.lifts.numbers) for one, mask in zip(wanted, masks, strict=True)]
+    found = [
+        find_candidates(evidence, mask, one.view.lifts.numbers, MOST_OWN)
+        for one, mask in zip(wanted, masks, strict=True)
+    ]
     numbers = np.unique(np.concatenate(found))
     own = score_pairs(view, numbers)
     return [
-        apply_lifts(one.view, mask, one.fallback, one.nameable, each, own[np.searchsorted(numbers, each)])
+        apply_lifts(
+            one.view,
+            mask,
+            behind_own_items(one.view, one.fallback),
+            one.nameable,
+            each,
+            own[np.searchsorted(numbers, each)],
+        )
         for one, mask, each in zip(wanted, masks, found, strict=True)
     ]
 

@@ -21,6 +21,7 @@ from ml.visits import running_visit
 
 LOOKED_UP = 128  # items of a person whose lists are looked up: those with the most decayed purchases
 HEAD = 2  # times the candidates of a source are sorted in advance: a filter that leaves half needs no others
+_HALF = np.uint64(32)  # bits of a key
 LAST_ORDERS = 8  # orders whose rules are looked up; the k-th newest counts 1 / k
 
 
@@ -131,11 +132,19 @@ class Scores(NamedTuple):
 def say(source: Source, history: History) -> Said:
     """What a source says of a person."""
     size, rows, scores, sums = source.say(history)
-    best, most = np.arange(len(rows)), HEAD * source.most
-    if len(rows) > most:
-        best = np.argpartition(-scores, most)[:most] if most else best[:0]
-    best = best[np.argsort(-scores[best], kind="stable")]
-    return Said(size, rows.astype(np.int32), scores, rows[best].astype(np.int32), sums)
+    found = rows.astype(np.int32)
+    return Said(size, found, scores, found[_largest_first(scores, HEAD * source.most)], sums)
+
+
+def _largest_first(scores: NDArray[np.float32], most: int) -> NDArray[np.uint32]:
+    """Positions of the `most` largest scores, which are not negative; of equal ones the first."""
+    if not (most and len(scores)):
+        return np.empty(0, np.uint32)
+    keys = (~np.ascontiguousarray(scores).view(np.uint32)).astype(np.uint64)  # bits of such floats rise with them
+    keys <<= _HALF
+    keys |= np.arange(len(scores), dtype=np.uint64)
+    keys.sort()  # of plain numbers: several times faster than to sort positions by the scores
+    return keys[:most].astype(np.uint32)  # the lower half
 
 
 def history(universe: Universe, state: State, as_of: int) -> History:
@@ -257,6 +266,8 @@ def _seen(history: History) -> Scores:
 def _near_seen(history: History) -> Scores:
     """Neighbours of that."""
     universe, (rows, weights) = history.universe, history.seen
+    if not len(rows):
+        return _nothing(universe)
     scores = universe.near_score.take(rows, axis=0) * weights[:, None]
     return log_of_sums(universe.near.take(rows, axis=0), scores, len(universe.near))
 
