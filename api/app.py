@@ -57,6 +57,7 @@ from engine.clients.deprecated_uses import DeprecatedUses
 from engine.forecasting.serving_forecast import ServingForecast
 from engine.intake.ingest import EventIntake
 from engine.maintenance.vitals import Vitals
+from engine.placements.serving_placements import ServingPlacements
 from engine.privacy.archive import Archive
 from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
@@ -220,8 +221,11 @@ async def _open_gateway(
     vitals = Vitals(pool, redis)
     await vitals.check()
     deprecated_uses = DeprecatedUses(pool)
+    texts = ReasonTexts.own() if edge.reason_texts is None else ReasonTexts.with_file(edge.reason_texts)
+    placements = ServingPlacements(pool, texts, poll=edge.serving_poll)
+    await placements.refresh()
     await stack.enter_async_context(
-        _run_beside(catalogue.run, models.run, forecast.run, vitals.run, deprecated_uses.run)
+        _run_beside(catalogue.run, models.run, forecast.run, placements.run, vitals.run, deprecated_uses.run)
     )
     gateway = Gateway(
         settings=settings,
@@ -245,8 +249,8 @@ async def _open_gateway(
         verifier=verifier,
         clients=ClientAdministration(OwnRegistrar()),
         deprecated_uses=deprecated_uses,
+        placements=placements,
         archive=archive,
-        reason_texts=ReasonTexts.own() if edge.reason_texts is None else ReasonTexts.with_file(edge.reason_texts),
     )
     stack.push_async_callback(gateway.job_feed.close)
     return gateway

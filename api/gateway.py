@@ -10,7 +10,6 @@ from core.turns import Turns
 from engine.jobs.feed import JobFeed
 from engine.privacy.archive import Archive
 from engine.readiness.readiness import KeptReadiness
-from engine.reasons.texts import ReasonTexts
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from engine.forecasting.serving_forecast import ServingForecast
     from engine.intake.ingest import EventIntake
     from engine.maintenance.vitals import Vitals
+    from engine.placements.serving_placements import ServingPlacements
+    from engine.reasons.texts import ReasonTexts
     from engine.recommending.people import PeopleReader
     from engine.recommending.serving_models import ServingModels
     from engine.signing import Signer
@@ -53,8 +54,8 @@ class Gateway:
     verifier: TokenVerifier
     clients: ClientAdministration
     deprecated_uses: DeprecatedUses
+    placements: ServingPlacements
     archive: Archive = field(default_factory=Archive)
-    reason_texts: ReasonTexts = field(default_factory=ReasonTexts.own)
     turns: Turns = field(default_factory=Turns)
     heavy_bodies: HeavyBodies = field(default_factory=HeavyBodies)
     job_feed: JobFeed = field(init=False)
@@ -63,6 +64,11 @@ class Gateway:
     def __post_init__(self) -> None:
         self.job_feed = JobFeed(self.shares.bulk)
         self.readiness = KeptReadiness(self.shares.expensive)
+
+    @property
+    def reason_texts(self) -> ReasonTexts:
+        """The texts of reasons in all lists but those of placements with texts of their own."""
+        return self.placements.texts
 
     def forget(self, people: Collection[Person]) -> None:
         """Drop what this process remembers of people."""

@@ -34,6 +34,7 @@ from engine.catalogue.fragments import Fragments
 from engine.clients.deprecated_uses import DeprecatedUses
 from engine.forecasting.serving_forecast import ServingForecast
 from engine.maintenance.vitals import Vitals
+from engine.placements.serving_placements import ServingPlacements
 from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
@@ -136,6 +137,7 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
     models = ServingModels(pool, bundles, catalogue, poll=60, trends=trends)
     await models.load()
     people, signer, none = PeopleReader(shares.people, redis, catalogue), Signer("of a benchmark"), cast(Any, None)
+    placements = ServingPlacements(pool, ReasonTexts.own(), poll=60)
     vitals = Vitals(pool, redis)
     return Gateway(
         Settings(),
@@ -153,6 +155,7 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
         none,
         none,
         DeprecatedUses(pool),
+        placements,
     )
 
 

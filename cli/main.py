@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "cli.commands.export:app",
     "models": "cli.commands.models:app",
     "jobs": "cli.commands.jobs:app",
+    "placements": "cli.commands.placements:app",
     "segments": "cli.commands.segments:app",
     "events": "cli.commands.events:app",
     "users": "cli.commands.users:app",

@@ -18,6 +18,8 @@ SCOPES: dict[str, str] = {
     "metrics:read": "Read which events could not be stored, and why.",
     "models:read": "Read models, training jobs and decisions.",
     "models:write": "Request training, promote models and roll them back.",
+    "placements:read": "Read the settings of placements, and try changes of them out.",
+    "placements:write": "Change the settings of placements.",
     "segments:read": "Read segments, and who belongs to them.",
     "segments:write": "Define and delete segments.",
     "clients:admin": "Create and change OAuth clients, and read what was done to them.",
@@ -32,7 +34,7 @@ PROTOCOL: dict[str, str] = {
 }
 
 # Earlier releases offered these. They allow nothing; clients that have them may still ask for them.
-RETIRED = frozenset({"alerts:write", "placements:write"})
+RETIRED = frozenset({"alerts:write"})
 
 # A token of a user or a guest never carries another scope, but those of PROTOCOL, whatever its client has and asks for.
 PEOPLE = frozenset({"recommendations:read", "profiles:read", "events:write", "orders:write"})

@@ -8,9 +8,9 @@ from graphql.utilities import coerce_input_value, validate_input_value
 
 from api.errors import RequestRefused, public_text
 from api.graphql.schema import SCHEMA
-from api.graphql.types.filters import filter_of
 from api.http.json_body import parse_json
 from core.errors import InvalidInput
+from engine.catalogue.filter_documents import filter_of
 from engine.catalogue.filters import Filter
 
 

@@ -17,6 +17,7 @@ from api.graphql.topics.events import EventMutation
 from api.graphql.topics.identities import IdentityMutation
 from api.graphql.topics.insight.explanations import ExplanationQuery
 from api.graphql.topics.insight.model_diff import ModelDiffQuery
+from api.graphql.topics.insight.placements import PlacementMutation, PlacementQuery
 from api.graphql.topics.insight.readiness import ReadinessQuery
 from api.graphql.topics.insight.segments import SegmentMutation, SegmentQuery
 from api.graphql.topics.items import Item, ItemQuery
@@ -47,6 +48,7 @@ class Query(
     ModelDiffQuery,
     ReadinessQuery,
     SegmentQuery,
+    PlacementQuery,
     ClientQuery,
     NodeQuery,
     FederationQuery,
@@ -65,6 +67,7 @@ class Mutation(
     ModelMutation,
     DeadEventMutation,
     SegmentMutation,
+    PlacementMutation,
     ClientMutation,
 ):
     """All mutations."""

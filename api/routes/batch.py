@@ -90,7 +90,9 @@ async def _answer(
     gateway = scope["state"]["gateway"]
     reads = gateway.shares.expensive.of(viewer.caller)
     turns = OneAtATime(gateway.turns, viewer.caller)
-    batch = BatchRecommender(gateway.catalogue, gateway.models, gateway.signer, gateway.people, reads, turns)
+    batch = BatchRecommender(
+        gateway.catalogue, gateway.models, gateway.signer, gateway.people, reads, turns, gateway.placements
+    )
     lists = batch.lists(_in_one_group(ids), request)
     async with asyncio.timeout(TIMEOUT):
         with while_connected(receive):

@@ -216,6 +216,8 @@ class Catalogue:
             yield price <= wanted.high
         if wanted.available is not None:
             yield available == wanted.available
+        if wanted.currency is not None:
+            yield self._offers.priced_in(wanted.currency, market, self.size)
 
     def _with_any_of(self, terms: Iterable[IndexTerm]) -> NDArray[np.bool_]:
         mask = np.zeros(self.size, bool)

@@ -8,8 +8,8 @@ class Filter:
     """An item matches when it meets every condition that is not None.
 
     One matching value of a list is enough. An empty list matches no item.
-    `low` and `high` are the lowest and the highest price; an item without a price does not match them. `attributes`
-    pairs a key with its values.
+    `low` and `high` are the lowest and the highest price, and `currency` is that of the price; an item without a price
+    does not match them. `attributes` pairs a key with its values.
     """
 
     ids: tuple[str, ...] | None = None
@@ -21,3 +21,4 @@ class Filter:
     attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     without: "Filter | None" = None
     any_of: "tuple[Filter, ...] | None" = None
+    currency: str | None = None

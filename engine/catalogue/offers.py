@@ -41,6 +41,8 @@ class Offers:
         self._codes: dict[str, int] = {}
         self._numbers, self._markets = array("I"), array("I")
         self._prices, self._available = array("d"), array("B")
+        self._money: dict[str | None, int] = {None: 0}  # codes of currencies
+        self._currencies = array("B")  # an offer has one of the 180 of ISO 4217
         self._ready: dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
 
     def add(self, number: int, offers: Sequence[Offer]) -> None:
@@ -49,18 +51,19 @@ class Offers:
         first = offer_in(offers, None)
         if first is None:
             return
-        self._append(number, _NO_MARKET, first.price, is_available(offers, None))
+        self._append(number, _NO_MARKET, first.price, first.currency, is_available(offers, None))
         for offer in offers:
             code = _EVERY_MARKET
             if offer.market is not None:
                 code = self._codes.setdefault(offer.market, len(self._codes) + 2)
-            self._append(number, code, offer.price, offer.available)
+            self._append(number, code, offer.price, offer.currency, offer.available)
 
-    def _append(self, number: int, code: int, price: Decimal | None, available: bool) -> None:
+    def _append(self, number: int, code: int, price: Decimal | None, currency: str | None, available: bool) -> None:
         self._numbers.append(number)
         self._markets.append(code)
         self._prices.append(float("nan") if price is None else float(price))
         self._available.append(available)
+        self._currencies.append(self._money.setdefault(currency, len(self._money)))
 
     def remove(self, removed: NDArray[np.bool_]) -> None:
         """Remove the offers of every item that is True in `removed` (by item number)."""
@@ -70,10 +73,11 @@ class Offers:
         self._markets = array("I", np.array(self._markets, np.uint32)[kept].tobytes())
         self._prices = array("d", np.array(self._prices)[kept].tobytes())
         self._available = array("B", np.array(self._available, np.uint8)[kept].tobytes())
+        self._currencies = array("B", np.array(self._currencies, np.uint8)[kept].tobytes())
 
     def columns(self, market: str | None, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Price (NaN: none) and availability in `market`, by item number, each (size,). Do not write to them."""
-        code = _NO_MARKET if market is None else self._codes.get(market, _EVERY_MARKET)  # unknown markets are one
+        code = self._code(market)
         found = self._ready.pop(code, None)
         if found is None or len(found[0]) != size:
             if len(self._ready) >= MARKETS_KEPT:
@@ -82,16 +86,35 @@ class Offers:
         self._ready[code] = found
         return found
 
+    def priced_in(self, currency: str, market: str | None, size: int) -> NDArray[np.bool_]:
+        """(size,) whether the item's price in `market` is in this currency, by item number. A new array."""
+        wanted = self._money.get(currency)
+        found = np.zeros(size, bool)
+        if wanted is None:
+            return found
+        numbers, markets = np.array(self._numbers, np.uint32), np.array(self._markets, np.uint32)
+        same = np.array(self._currencies, np.uint8) == wanted
+        for layer in _layers(self._code(market)):
+            here = markets == layer
+            found[numbers[here]] = same[here]
+        return found
+
+    def _code(self, market: str | None) -> int:
+        return _NO_MARKET if market is None else self._codes.get(market, _EVERY_MARKET)  # unknown markets are one
+
     def _columns(self, code: int, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         numbers, markets = np.array(self._numbers, np.uint32), np.array(self._markets, np.uint32)
         prices, in_stock = np.array(self._prices), np.array(self._available, np.uint8).astype(bool)
         price, available = np.full(size, np.nan), np.ones(size, bool)
-        layers = [code]
         if code != _NO_MARKET:
             available[numbers] = False  # it has offers, so one of them must cover this market
-            layers = [_EVERY_MARKET, code]
-        for layer in layers:
+        for layer in _layers(code):
             here = markets == layer
             price[numbers[here]] = prices[here]
             available[numbers[here]] = in_stock[here]
         return price, available
+
+
+def _layers(code: int) -> list[int]:
+    """The markets whose offers hold in a market, each in place of those before it."""
+    return [_EVERY_MARKET, code] if code != _NO_MARKET else [code]

@@ -22,6 +22,9 @@ class RemovalRule(StrEnum):
     UNKNOWN_ITEM = "UNKNOWN_ITEM"
     WITHDRAWN = "WITHDRAWN"
     UNAVAILABLE = "UNAVAILABLE"
+    PLACEMENT_FILTER = "PLACEMENT_FILTER"
+    PLACEMENT_PRICE = "PLACEMENT_PRICE"
+    PLACEMENT_REPEAT = "PLACEMENT_REPEAT"
     FILTER = "FILTER"
     CATEGORY = "CATEGORY"
     EXCLUDED = "EXCLUDED"
@@ -50,6 +53,12 @@ def removal_of(
     """
     if not catalogue.sellable(None, request.market)[number]:
         return Removal(RemovalRule.UNAVAILABLE)
+    placed = request.placement
+    if placed is not None and placed.filter is not None and not catalogue.mask(placed.filter, request.market)[number]:
+        return Removal(RemovalRule.PLACEMENT_FILTER)
+    band = placed.band_in(request.market) if placed else None
+    if band is not None and not catalogue.mask(band, request.market)[number]:
+        return Removal(RemovalRule.PLACEMENT_PRICE)
     if request.filter is not None and not catalogue.mask(request.filter, request.market)[number]:
         return Removal(RemovalRule.FILTER)
     if request.category is not None and not catalogue.mask(Filter(categories=(request.category,)))[number]:
@@ -58,7 +67,11 @@ def removal_of(
         return Removal(RemovalRule.EXCLUDED)
     if number in catalogue.numbers_of(request.context_items):
         return Removal(RemovalRule.ON_PAGE)
-    return _of_person(basis.view, state, number, dislikes_hold) or _of_variants(catalogue, request, basis, number)
+    return (
+        _of_person(basis.view, state, number, dislikes_hold)
+        or _of_variants(catalogue, request, basis, number)
+        or _of_repeats(catalogue, request, basis, state, number)
+    )
 
 
 def _of_person(view: PersonView, state: State, number: int, dislikes_hold: timedelta) -> Removal | None:
@@ -77,6 +90,15 @@ def _of_variants(catalogue: Catalogue, request: ListRequest, basis: Basis, numbe
     """Whether a variant of the item is on the page or left out for what the person did."""
     others = np.concatenate([basis.view.left_out, catalogue.numbers_of(request.context_items)])
     return variant_among(catalogue, others[others < catalogue.size].tolist(), number)
+
+
+def _of_repeats(catalogue: Catalogue, request: ListRequest, basis: Basis, state: State, number: int) -> Removal | None:
+    """Whether the placement does not repeat the item."""
+    if request.placement is None:
+        return None
+    universe = basis.view.ranker.universe if basis.view.ranker else None
+    hidden = request.placement.repeats(catalogue, universe, state, basis.view.as_of)
+    return Removal(RemovalRule.PLACEMENT_REPEAT) if hidden is not None and number in hidden else None
 
 
 def variant_among(catalogue: Catalogue, numbers: list[int], number: int) -> Removal | None:

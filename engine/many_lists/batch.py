@@ -13,6 +13,7 @@ from core.turns import OneAtATime
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
+from engine.placements.serving_placements import ServingPlacements
 from engine.recommending.people import Degradation, PeopleReader, PersonLoader, PersonState, ReadPerson
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
 from engine.recommending.serving_models import ServingModels
@@ -117,7 +118,9 @@ class BatchRecommender:
         people: PeopleReader,
         reads: Share,
         turns: OneAtATime,
+        placements: ServingPlacements,
     ) -> None:
+        self._placements = placements
         self._catalogue, self._models, self._signer, self._people = catalogue, models, signer, people
         self._reads, self._turns = reads, turns
 
@@ -129,6 +132,7 @@ class BatchRecommender:
         Raises InvalidInput for a request that no list can be made for.
         """
         bundle = self._models.current
+        request = request._replace(wanted=request.wanted._replace(placement=self._placements.find(request.placement)))
         async for group in users:
             for start in range(0, len(group), AT_ONCE):
                 async for made in self._lists(group[start : start + AT_ONCE], request, bundle):

@@ -16,6 +16,8 @@ from db.shares import share_out
 from db.users import stream_user_ids
 from engine.catalogue.catalogue import Catalogue
 from engine.many_lists.batch import BatchRecommender, BatchRequest, RefusedUser
+from engine.placements.serving_placements import ServingPlacements
+from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
@@ -58,12 +60,14 @@ async def write_lists(
     await catalogue.load()
     trends = Trends(shares.expensive, timedelta(days=settings.popular_window), empty_age=1)
     models = ServingModels(pool, bundles, catalogue, poll=1, trends=trends)
+    placements = ServingPlacements(pool, ReasonTexts.own(), poll=1)
     try:
         await models.load()
+        await placements.refresh()
         people = PeopleReader(shares.people, redis, catalogue, dislikes_hold=timedelta(days=settings.dislikes_hold))
         signer = Signer(secrets.token_hex(32))  # nothing here is signed
         turns = OneAtATime(Turns(), "lists")
-        batch = BatchRecommender(catalogue, models, signer, people, shares.bulk, turns)
+        batch = BatchRecommender(catalogue, models, signer, people, shares.bulk, turns, placements)
         written = Written(0, models.current.id if models.current else None, 0, 0)
         async for group in users if users is not None else stream_user_ids(pool, AT_ONCE):
             written = await _add_group(file, batch, group, request, written)

@@ -48,12 +48,18 @@ class ReasonTexts:
         A reason that the file leaves out is taken from the next language of the fallback: `de-AT`, `de`, English.
         Raises WrongReasonTexts.
         """
-        texts = cls.own()._languages
-        shops = {_tag(name, path): _pieces_of(table, name, path) for name, table in _read_file(path).items()}
-        whole = dict(texts)
+        return cls.own().with_texts(_read_file(path), str(path))
+
+    def with_texts(self, tables: Mapping[str, object], place: str) -> Self:
+        """These texts, and over them those of a table of reasons for each language; errors name the place.
+
+        Raises WrongReasonTexts.
+        """
+        shops = read_texts(tables, place)
+        whole = dict(self._languages)
         for language in sorted(shops, key=lambda tag: (tag != "en", len(tag))):  # those that others fall back to first
             whole[language] = {**_find(whole, language), **_with_often(shops[language])}
-        return cls(whole)
+        return type(self)(whole)
 
     def text(self, reason: str, language: str | None, item: str, cause: str, every: int = 0) -> str:
         """The sentence for a reason code, in the nearest language to a BCP 47 tag: `de-AT`, else `de`, else English.
@@ -68,6 +74,13 @@ class ReasonTexts:
             if name:
                 said += str(every) if name == "days" else _shortened(item if name == "item" else cause)
         return said
+
+
+def read_texts(tables: Mapping[str, object], place: str) -> dict[str, Mapping[str, Pieces]]:
+    """The texts in a table of reasons for each language, by BCP 47 tag. Raises WrongReasonTexts, naming the place."""
+    if len(tables) > MOST_LANGUAGES:
+        raise WrongReasonTexts(f"{place} has more than {MOST_LANGUAGES} languages.")
+    return {_tag(name, place): _pieces_of(table, name, place) for name, table in tables.items()}
 
 
 def _with_often(texts: Mapping[str, Pieces]) -> Mapping[str, Pieces]:
@@ -96,7 +109,7 @@ def _shortened(title: str) -> str:
 
 def _read_own(language: str) -> dict[str, Pieces]:
     path = _FOLDER / f"{language}.toml"
-    return _pieces_of(_read_file(path), language, path)
+    return _pieces_of(_read_file(path), language, str(path))
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -110,22 +123,22 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise WrongReasonTexts(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:  # not UTF-8, or not TOML
         raise WrongReasonTexts(f"{path} is not a TOML file: {error}") from None
-    if len(tables) > MOST_LANGUAGES:
-        raise WrongReasonTexts(f"{path} has more than {MOST_LANGUAGES} languages.")
     return tables
 
 
-def _tag(name: str, path: Path) -> str:
+def _tag(name: str, place: str) -> str:
     tag = name.lower()
     if not _TAG.fullmatch(tag):
-        raise WrongReasonTexts(f"{path}: [{name}] is not a language: use a BCP 47 tag such as de or pt-BR.")
+        raise WrongReasonTexts(f"{place}: [{name}] is not a language: use a BCP 47 tag such as de or pt-BR.")
     return tag
 
 
-def _pieces_of(table: object, language: str, path: Path) -> dict[str, Pieces]:
-    if not isinstance(table, dict):
-        raise WrongReasonTexts(f'{path}: {language} is not a table of texts. Write [{language}], then POPULAR = "...".')
-    return {reason: _pieces(reason, text, f"{path}, [{language}] {reason}") for reason, text in table.items()}
+def _pieces_of(table: object, language: str, place: str) -> dict[str, Pieces]:
+    if not isinstance(table, Mapping):
+        raise WrongReasonTexts(
+            f'{place}: {language} is not a table of texts. Write [{language}], then POPULAR = "...".'
+        )
+    return {reason: _pieces(reason, text, f"{place}, [{language}] {reason}") for reason, text in table.items()}
 
 
 def _pieces(reason: str, text: object, place: str) -> Pieces:

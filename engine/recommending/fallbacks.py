@@ -1,6 +1,7 @@
 """What fills lists: what people bought lately, then what they bought earlier, then what nobody bought yet."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -33,9 +34,29 @@ class Fallbacks:
         self._rest, self._place, self._new = _NONE, _NONE, _NONE  # all items in turns of categories; the new ones
         self._version, self._order_after, self._order_until = -1, 0.0, 0.0
         self._made: dict[str | None, tuple[tuple[Any, ...], Fallback]] = {}
+        self._preferring: dict[tuple[str, ...], tuple[Fallback, Fallback]] = {}  # with the usual one it was made from
 
-    def of(self, bundle: AffinityModel | None) -> Fallback:
-        """What fills the lists of a bundle. It says POPULAR only of what was bought in the usual window."""
+    def of(self, bundle: AffinityModel | None, preferred: tuple[str, ...] = ()) -> Fallback:
+        """What fills the lists of a bundle. It says POPULAR only of what was bought in the usual window.
+
+        Items of the preferred sources (POPULAR, BOUGHT_BY_OTHERS, NEW) come first, in their order, then all as usual.
+        """
+        return self._prefer(self._usual(bundle), bundle, preferred) if preferred else self._usual(bundle)
+
+    def _prefer(self, usual: Fallback, bundle: AffinityModel | None, preferred: tuple[str, ...]) -> Fallback:
+        kept = self._preferring.get(preferred)
+        if kept is not None and kept[0] is usual:
+            return kept[1]
+        sources = {
+            "POPULAR": usual.order[0],
+            "BOUGHT_BY_OTHERS": usual.order[1] if bundle is None else bundle.universe.bought,
+            "NEW": self._rest[np.isin(self._rest, self._new)],
+        }
+        made = replace(usual, order=(*(sources[name] for name in preferred), *usual.order))
+        self._preferring[preferred] = usual, made
+        return made
+
+    def _usual(self, bundle: AffinityModel | None) -> Fallback:
         usual = self._trends.usual
         popular = _NONE if usual is None else usual.numbers
         parts = (popular, self._earlier, self._rest)

@@ -12,9 +12,10 @@ from core.contract import Person
 from core.errors import TookTooLong
 from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
+from engine.placements.placement import hide_repeats, preferred_by
 from engine.recommending.kept_lists import Key
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, meet, new_pin, without_shown
-from engine.recommending.people import Degradation, PersonLoader, PersonState
+from engine.recommending.people import Degradation, PersonLoader, PersonState, has_events
 from engine.recommending.recommendations import (
     MAX_CONTEXT_ITEMS,
     NOBODY,
@@ -46,6 +47,7 @@ class _Looks(NamedTuple):
     personalize: bool
     context: tuple[str, ...]
     viewed: tuple[str, ...]
+    ranked: bool = True  # by the model
 
 
 _Key = tuple[_Looks, tuple[Hashable, ...]]  # what decides a list, but for its length
@@ -218,7 +220,9 @@ class _Page:
         """Find out which items the list at a place may have. Raises what is wrong with the request."""
         if isinstance(request, Exception):
             raise request
-        looks = _Looks(request.personalize, tuple(request.context_items), tuple(request.viewed_items))
+        looks = _Looks(
+            request.personalize, tuple(request.context_items), tuple(request.viewed_items), self._is_ranked(request)
+        )
         key = looks, request.items
         kept = self._find_kept(request)
         others = [number for page in self._kept.values() for number in page.numbers]
@@ -230,8 +234,13 @@ class _Page:
 
     def score(self) -> None:
         """Score all lists, with one run of the network for those that are personalized, and one for the others."""
-        for personalize in self.read:
-            keys = [key for key in self._wanted if key[0].personalize is personalize and key not in self._scored]
+        usual = {(personalize, True) for personalize in self.read}
+        for together in usual | {(key[0].personalize, key[0].ranked) for key in self._wanted}:
+            keys = [
+                key
+                for key in self._wanted
+                if (key[0].personalize, key[0].ranked) == together and key not in self._scored
+            ]
             scored = score_together([self._wanted[key] for key in keys])
             self._scored.update(zip(keys, scored, strict=True))
 
@@ -288,7 +297,12 @@ class _Page:
         if key not in self._wanted:
             view = self._view(key[0])
             allowed, nameable = self._masks(request, view)
-            self._wanted[key] = WantedList(view, allowed, self.fallback, nameable)
+            fallback = self._models.fallback(self._bundle, preferred_by(request.placement))
+            self._wanted[key] = WantedList(view, allowed, fallback, nameable)
+
+    def _is_ranked(self, request: ListRequest) -> bool:
+        read = self.read[request.personalize]
+        return not isinstance(read, PersonState) or has_events(read.state) or not preferred_by(request.placement)
 
     def listed(self, request: ListRequest | Exception, page: Page, *, kept: bool = False) -> RecommendedList:
         """A list, with what is missing in it."""
@@ -309,15 +323,15 @@ class _Page:
         check_count([*key.context, *key.viewed], "context", MAX_CONTEXT_ITEMS)
         context, viewed = self._catalogue.numbers_of(key.context), self._catalogue.numbers_of(key.viewed)
         kin = partial(self._kin.of, self.fallback)
-        other = next((view for known, view in self._views.items() if known.personalize is key.personalize), None)
+        alike = (key.personalize, key.ranked)
+        other = next((view for known, view in self._views.items() if (known.personalize, known.ranked) == alike), None)
         if other is not None:
             view = looking_at(other, context, viewed, kin)
         else:
-            as_of, evidence = self._pin.as_of, self._evidence if key.personalize else None
+            as_of, evidence = self._pin.as_of, self._evidence if key.personalize and key.ranked else None
             kept = evidence.find(self._person) if evidence else None
-            view = view_person(
-                self._bundle, read.state, as_of=as_of, context=context, viewed=viewed, kin=kin, kept=kept
-            )
+            bundle = self._bundle if key.ranked else None
+            view = view_person(bundle, read.state, as_of=as_of, context=context, viewed=viewed, kin=kin, kept=kept)
             if evidence is not None:
                 evidence.keep(self._person, view)
         self._views[key] = view
@@ -329,4 +343,5 @@ class _Page:
         context = self._catalogue.numbers_of(request.context_items)
         allowed[context] = False
         exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, context]))
+        hide_repeats(request.placement, self._catalogue, view, view.state, allowed)
         return allowed, nameable

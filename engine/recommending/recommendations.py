@@ -17,11 +17,12 @@ from db.items import Item
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
+from engine.placements.placement import Placement, hide_repeats, preferred_by
 from engine.recommending.kept_lists import Key
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
-from engine.recommending.people import Degradation, PersonLoader
+from engine.recommending.people import Degradation, PersonLoader, has_events
 from engine.recommending.serving_models import ServingModels
-from engine.recommending.trends import Popular
+from engine.recommending.trends import most_bought
 from engine.signing import Signer
 from ml.affinity.bought_together import bought_together
 from ml.affinity.model import AffinityModel
@@ -30,7 +31,7 @@ from ml.affinity.reranking import rerank
 from ml.affinity.similar import has_similar, similar
 from ml.fallback import Fallback, fill
 from ml.masks import Mask
-from ml.ranked import REASON, Explained, Ranked, explain_as
+from ml.ranked import REASON, Explained, Ranked
 from ml.state import State
 
 MAX_IDS = 500  # in one argument
@@ -53,12 +54,14 @@ class ListRequest(NamedTuple):
     among: Sequence[str] | None = None  # rank these alone: none is left out for what the person bought, nor collapsed
     personalize: bool = True
     shelf: str | None = None  # where the list is shown; None: nobody sees it
+    placement: Placement | None = None  # what the shop wants there; None: a list as by default
 
     @property
     def items(self) -> tuple[Hashable, ...]:
         """Everything that decides which items are allowed."""
         among = None if self.among is None else tuple(self.among)
-        return self.filter, self.market, self.category, tuple(self.exclude), tuple(self.context_items), among
+        of_page = self.category, tuple(self.exclude), tuple(self.context_items), among
+        return self.filter, self.market, *of_page, self.placement
 
 
 class Basis(NamedTuple):
@@ -184,10 +187,11 @@ class Recommender:
         """What a list is scored from; the states are those of `_page_for`. Raises InvalidInput for too many ids."""
         context, looked_at = request.context_items, request.viewed_items
         check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
+        usual, fallback = self._models.fallback(bundle), self._models.fallback(bundle, preferred_by(request.placement))
+        bundle = None if preferred_by(request.placement) and not has_events(state) else bundle
         pinned = (pin.as_of, earlier is not None, request.personalize)
         viewed = (person, bundle and bundle.id, *pinned, tuple(context), tuple(looked_at))
         numbers = self._catalogue.numbers_of(context)
-        fallback = self._models.fallback(bundle)
         if viewed not in self._views:
             evidence = self._models.evidence
             keeps = request.shelf is not None and request.personalize and bundle is self._models.current
@@ -197,7 +201,7 @@ class Recommender:
                 as_of=pin.as_of,
                 context=numbers,
                 viewed=self._catalogue.numbers_of(looked_at),
-                kin=partial(self._models.kin.of, fallback),
+                kin=partial(self._models.kin.of, usual),
                 kept=evidence.find(person) if keeps else None,
             )
             if keeps and earlier is None:
@@ -210,6 +214,7 @@ class Recommender:
             exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, numbers]))
         else:
             view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
+        hide_repeats(request.placement, self._catalogue, view, state, allowed)
         return Basis(viewed, view, allowed, nameable, fallback)
 
     def _shown_elsewhere(self, person: Person, request: ListRequest) -> NDArray[np.uint32] | None:
@@ -306,7 +311,7 @@ class Recommender:
             raise Unanswerable(error.store, "What is trending cannot be counted right now.") from error
 
         def score_allowed(allowed: Mask) -> Select:
-            return partial(_most_bought, popular, allowed)
+            return partial(most_bought, popular, allowed)
 
         key, bundle = (None, (name, request.items, request.first)), self._models.current
         async with self._turns:
@@ -343,6 +348,8 @@ def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
     A reason may name what a filter allows, and what the page shows; not what is excluded.
     """
     allowed = catalogue.sellable(request.filter, request.market)
+    if request.placement is not None:
+        request.placement.narrow(catalogue, request.market, allowed)
     nameable = allowed.copy()
     if request.category is not None:
         allowed &= catalogue.mask(Filter(categories=(request.category,)))
@@ -382,14 +389,3 @@ def _same_category(catalogue: Catalogue, item: Item, fallback: Fallback, allowed
         return found
 
     return Ranked(numbers, scores, explain)
-
-
-def _most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
-    inside = popular.numbers < len(allowed)
-    kept = np.flatnonzero(inside & allowed[np.where(inside, popular.numbers, 0)])[:first]
-    people = popular.people[kept]
-    return Ranked(
-        popular.numbers[kept],
-        (people / max(int(popular.people[0]), 1)).astype(np.float32) if len(kept) else np.zeros(0, np.float32),
-        explain_as("TRENDING"),
-    )

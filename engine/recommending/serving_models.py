@@ -88,9 +88,9 @@ class ServingModels:
         self._reopened[id] = bundle
         return bundle
 
-    def fallback(self, bundle: AffinityModel | None) -> Fallback:
-        """What fills the lists that `bundle` makes, or those without one."""
-        return self._fallbacks.of(bundle)
+    def fallback(self, bundle: AffinityModel | None, preferred: tuple[str, ...] = ()) -> Fallback:
+        """What fills the lists that `bundle` makes, or those without one, from the preferred sources first."""
+        return self._fallbacks.of(bundle, preferred)
 
     async def load(self) -> None:
         """Read the serving row and the popular items once, before the first request."""

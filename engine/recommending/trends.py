@@ -15,6 +15,8 @@ from core.single_flight import SingleFlight
 from db.postgres import Connection
 from db.purchases import popular_items
 from db.shares import Share, ShareFull
+from ml.masks import Mask
+from ml.ranked import Ranked, explain_as
 
 WINDOWS: Final = (
     timedelta(hours=1),
@@ -129,3 +131,15 @@ class Trends:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def most_bought(popular: Popular, allowed: Mask, first: int) -> Ranked:
+    """The allowed ones of the items that most people bought, most first."""
+    inside = popular.numbers < len(allowed)
+    kept = np.flatnonzero(inside & allowed[np.where(inside, popular.numbers, 0)])[:first]
+    people = popular.people[kept]
+    return Ranked(
+        popular.numbers[kept],
+        (people / max(int(popular.people[0]), 1)).astype(np.float32) if len(kept) else np.zeros(0, np.float32),
+        explain_as("TRENDING"),
+    )

@@ -289,21 +289,21 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
         because[others], reasons[others] = cause, reason
     if len(others) < len(numbers):
         rows = bought.take(place[own])
-        gaps = _own_gaps(rows)
-        due = _is_due(universe, gaps, rows, view.as_of)
+        gaps = own_gaps(rows)
+        due = is_due(universe, gaps, rows, view.as_of)
         reasons[own] = np.where(due, REASON["DUE_AGAIN"], REASON["BOUGHT_BEFORE"])
         because[own] = 0
         every[own] = np.where(due & np.isfinite(gaps), np.clip(np.rint(gaps / DAY), 0, LONGEST_EVERY), 0)
     return Explained(reasons, because, every)
 
 
-def _own_gaps(rows: NDArray[Any]) -> NDArray[np.float64]:
+def own_gaps(rows: NDArray[Any]) -> NDArray[np.float64]:
     """(rows,) seconds between two purchases of each item by the person; infinite for an item bought at one time."""
     gaps = (rows["last"] - rows["first"]) / np.maximum(rows["lines"].astype(np.float64) - 1, 1)
     return np.where(rows["last"] > rows["first"], gaps, np.inf)
 
 
-def _is_due(universe: Universe | None, gaps: NDArray[np.float64], rows: NDArray[Any], as_of: int) -> NDArray[np.bool_]:
+def is_due(universe: Universe | None, gaps: NDArray[np.float64], rows: NDArray[Any], as_of: int) -> NDArray[np.bool_]:
     """Whether the usual time between two purchases of each item has nearly passed.
 
     It is the person's own if they bought the item at two times; else that of all people, if those buy items of its

@@ -10,7 +10,8 @@ from api.graphql.entities import federation
 from api.graphql.request import documents, limits, parsing, reading
 from api.graphql.subscriptions import messages, session
 from api.graphql.topics import pages as slots
-from api.graphql.types import connections, filters
+from api.graphql.topics.insight import placements
+from api.graphql.types import connections
 from api.http import json_body
 from api.http.connections import websockets
 from api.http.streaming import streams
@@ -30,11 +31,13 @@ from core import addresses, amounts, events, events_v1, rates, texts, uploads
 from core.settings import Gateway, Ingest, Rates, Tokens
 from db import authorizations, automatic_documents, client_audit, purges, sessions, signing_keys
 from db import documents as trusted_documents
+from db import placements as stored_placements
 from engine import outcomes, scopes
-from engine.catalogue import purging
+from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
 from engine.intake import ingest
 from engine.jobs import feed
+from engine.placements import settings as placement_settings
 from engine.reasons import texts as reasons
 from engine.recommending import page_slots, pages
 from engine.recommending import recommendations as lists
@@ -61,10 +64,13 @@ ENFORCED = {
     "ids in the lists of a context, all together": (lists.MAX_CONTEXT_ITEMS, ""),
     "`placement`": (lists.MAX_PLACEMENT, " characters"),
     "slots of a page": (page_slots.MAX_SLOTS, ""),
+    "placements with settings": (stored_placements.MOST_PLACEMENTS, ""),
+    "price bands of a placement": (placement_settings.MOST_BANDS, ""),
+    "users of `previewPlacement`": (placements.MOST_PEOPLE, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
-    "filters in a filter, itself counted": (filters.MAX_FILTERS, ""),
-    "filters inside each other, the outermost counted": (filters.MAX_DEPTH, ""),
-    "values in a filter, all levels together": (filters.MAX_VALUES, ""),
+    "filters in a filter, itself counted": (filter_documents.MAX_FILTERS, ""),
+    "filters inside each other, the outermost counted": (filter_documents.MAX_DEPTH, ""),
+    "values in a filter, all levels together": (filter_documents.MAX_VALUES, ""),
     "`events` of a reason": (context.MAX_EVENTS, ""),
     "a title inside the text of a reason": (reasons.LONGEST_TITLE, " characters"),
     "a shop's own text of a reason": (reasons.LONGEST_TEXT, " characters"),

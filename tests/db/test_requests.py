@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from db.dead_events import DeadReason, NewDeadEvent, discard_dead_events, insert_dead_events, undecided_ids
 from db.jobs import AFFINITY, cancel_job, job_by_id, request_job
+from db.placements import save_placement
 from db.postgres import Pool
 from db.requests import anonymize_requests, requests_of
 from db.segments import save_segment, segment_by_id
@@ -23,6 +24,7 @@ async def test_only_the_requests_of_a_person_are_found_and_anonymized_in_every_t
     job = await request_job(pool, AFFINITY, "nightly", "beat")
     await cancel_job(pool, job.id, "shop for anna")
     await save_segment(pool, "s", "Spring", {"orders": {"min": 1}}, "shop for anna")
+    await save_placement(pool, "home", lambda now: {}, "shop for anna", "quieter")
     asked = {(one["what"], one["reason"], one["by"]) for one in await requests_of(pool, ["anna"])}
     assert asked == {
         ("training", "curious", "shop for anna"),
@@ -30,8 +32,9 @@ async def test_only_the_requests_of_a_person_are_found_and_anonymized_in_every_t
         ("dead event", "sent twice", "shop for anna"),
         ("cancelled job", "nightly", "shop for anna"),
         ("segment", "Spring", "shop for anna"),
+        ("placement", "quieter", "shop for anna"),
     }
-    assert await anonymize_requests(pool, ["anna", "nobody"]) == 5
+    assert await anonymize_requests(pool, ["anna", "nobody"]) == 6
     assert await requests_of(pool, ["anna"]) == []
     assert len(await requests_of(pool, ["bert"])) == 1
     cancelled, segment = await job_by_id(pool, job.id), await segment_by_id(pool, "s")

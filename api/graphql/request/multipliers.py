@@ -20,7 +20,7 @@ from graphql import (
 
 from api.graphql.types.connections import MAX_FIRST
 
-_FIRST, _SLOTS, _REPRESENTATIONS = "first", "requests", "representations"
+_FIRST, _SLOTS, _REPRESENTATIONS, _PEOPLE = "first", "requests", "representations", "userIds"
 _MOST_READ: Final = MAX_FIRST  # elements of a list that are looked at: one that is longer is refused before it is used
 ABSENT: Final = object()
 
@@ -34,7 +34,8 @@ class Multipliers:
     def of(self, definition: GraphQLField, sent: Mapping[str, Any]) -> int:
         """The most elements of a field with these argument nodes: its `first`, cut to 1 to 100; 1 without one.
 
-        A page has as many as its slots together, `_entities` as it is sent representations.
+        A page has as many as its slots together, `_entities` as it is sent representations. A field that has lists of
+        several people has `first` of each.
         """
         if _REPRESENTATIONS in definition.args:
             return cut(len(_elements(self._value(sent.get(_REPRESENTATIONS, ABSENT)))), 1)
@@ -44,7 +45,8 @@ class Multipliers:
             slots = self._value(sent.get(_SLOTS, ABSENT))
             return max(1, sum(self._of_slot(one, _default(kind.fields[_FIRST])) for one in _elements(slots)))
         argument = definition.args.get(_FIRST)
-        return self._cut(sent.get(_FIRST, ABSENT), _default(argument)) if argument else 1
+        people = len(_elements(self._value(sent.get(_PEOPLE, ABSENT)))) if _PEOPLE in definition.args else 1
+        return max(people, 1) * (self._cut(sent.get(_FIRST, ABSENT), _default(argument)) if argument else 1)
 
     def _of_slot(self, slot: Any, default: Any) -> int:
         slot = self._value(slot)

@@ -15,6 +15,7 @@ from api.graphql.types.filters import ItemFilter, read_filter
 from api.graphql.types.permissions import requires
 from core.contract import Person
 from core.errors import InvalidInput
+from engine.placements.placement import Placement
 from engine.recommending.page_slots import MAX_SLOTS
 from engine.recommending.recommendations import ListRequest, RecommendedList
 
@@ -125,11 +126,13 @@ async def page(
     """The slots of a page for this person, in the order of the requests."""
     person = cast(Person, root.person)
     _check_keys(requests)
-    wanted = [_wanted(one, context, market) for one in requests]
+    placed = [info.context.gateway.placements.find(one.placement) for one in requests]
+    wanted = [_wanted(one, context, market, own) for one, own in zip(requests, placed, strict=True)]
 
     def show(place: int, listed: RecommendedList) -> RecommendationConnection:
         own = cast(ListRequest, wanted[place]).market
-        return RecommendationConnection.of(info.context, listed, requests[place].placement, person, own)
+        name = requests[place].placement
+        return RecommendationConnection.of(info.context, listed, name, person, own, placed=placed[place])
 
     made = await info.context.pages.make(person, wanted, show, distinct=distinct)
     return [PageSlot(key=one.key, placement=one.placement, made=each) for one, each in zip(requests, made, strict=True)]
@@ -158,15 +161,16 @@ def _check_keys(requests: Sequence[PlacementRequest]) -> None:
 
 
 def _wanted(
-    one: PlacementRequest, where: RecommendationContext | None, market: str | None
+    one: PlacementRequest, where: RecommendationContext | None, market: str | None, placed: Placement | None
 ) -> ListRequest | InvalidInput:
     """The engine's request for a slot, or what is wrong with it."""
     try:
         if isinstance(one.filter, InvalidInput):
             raise one.filter
         return list_request(
-            one.placement, one.first, _merged(where, one.context), market, read_filter(one.filter), one.exclude
-        )
+            one.placement, one.first, _merged(where, one.context), market, read_filter(one.filter), one.exclude,
+            placed=placed,
+        )  # fmt: skip
     except InvalidInput as error:
         return error
 

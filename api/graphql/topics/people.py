@@ -103,7 +103,10 @@ class User(Node):
         info: Info,
         placement: Annotated[
             str,
-            strawberry.argument(description="The place where the list is shown: any name of 1 to 64 characters."),
+            strawberry.argument(
+                description="The place where the list is shown: any name of 1 to 64 characters. The list follows the"
+                " settings that the shop has saved for it, see `Query.placement`."
+            ),
         ] = "home",
         first: First = 20,
         after: Annotated[
@@ -148,6 +151,7 @@ class User(Node):
         return await recommend(
             info.context, self.person, placement=placement, first=first, after=after, where=context, filter=filter,
             exclude=exclude, among=among, market=market, preview=preview,
+            placed=info.context.gateway.placements.find(placement),
         )  # fmt: skip
 
     page: list[PageSlot] | None = PAGE

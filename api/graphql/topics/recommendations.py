@@ -19,6 +19,7 @@ from core.errors import InvalidInput
 from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
+from engine.placements.placement import Placement
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
@@ -42,6 +43,10 @@ class RecommendationConnection:
         " in the events that follow. Null for a preview."
     )
     placement: str = strawberry.field(description="The place where the list is shown.")
+    placement_version: int | None = strawberry.field(
+        description="The version of the placement's settings that the list follows; null without settings, as for an"
+        " unknown placement: the list is as by default then."
+    )
     model_version: strawberry.ID | None = strawberry.field(
         description="The id of the model that ranked the list; null without a model."
     )
@@ -86,16 +91,18 @@ class RecommendationConnection:
         person: Person | None,
         market: str | None,
         *,
+        placed: Placement | None = None,
         preview: bool = False,
     ) -> Self:
         """The public shape of a page."""
         page, model = listed.page, strawberry.ID(listed.bundle.id) if listed.bundle else None
         signer = context.gateway.signer
         impression = None if preview else strawberry.ID(new_impression(signer, placement, model, page))
-        edges: Any = EdgeColumns(context, page, impression, person, market, kept=listed.kept)
+        edges: Any = EdgeColumns(context, page, impression, person, market, placed, kept=listed.kept)
         return cls(
             impression_id=impression,
             placement=placement,
+            placement_version=placed.version if placed else None,
             model_version=model,
             as_of=_moment(page.pin.as_of),
             degraded=listed.degraded,
@@ -162,13 +169,18 @@ async def recommend(
     exclude: Sequence[str] | None,
     among: Sequence[str] | None,
     preview: bool,
+    placed: Placement | None = None,
 ) -> RecommendationConnection:
-    """A page of the items that this person most likely wants next."""
+    """A page of the items that this person most likely wants next, as `placed` says."""
     shelf = None if preview or among is not None else placement
     wanted = None if filter is None else read_filter(filter)
-    request = list_request(placement, first, where, market, wanted, exclude, after=after, among=among, shelf=shelf)
+    request = list_request(
+        placement, first, where, market, wanted, exclude, after=after, among=among, shelf=shelf, placed=placed
+    )
     listed = await context.recommender.for_person(person, request)
-    return RecommendationConnection.of(context, listed, placement, person, request.market, preview=preview)
+    return RecommendationConnection.of(
+        context, listed, placement, person, request.market, placed=placed, preview=preview
+    )
 
 
 def list_request(
@@ -182,6 +194,7 @@ def list_request(
     after: str | None = None,
     among: Sequence[str] | None = None,
     shelf: str | None = None,
+    placed: Placement | None = None,
 ) -> ListRequest:
     """The engine's request for a list; without more, for the first page of one that no list beside it knows of.
 
@@ -201,6 +214,7 @@ def list_request(
         among=among,
         personalize=where.personalize is not False,
         shelf=shelf,
+        placement=placed,
     )
 
 

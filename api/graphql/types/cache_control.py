@@ -47,7 +47,9 @@ PUBLIC: Final = {
     "ItemConnection": {"edges": STEADY, "nodes": STEADY, "pageInfo": CHANGING, "totalCount": STEADY},
     "ItemEdge": {"cursor": CHANGING, "node": STEADY},
     "PageInfo": dict.fromkeys(("hasNextPage", "hasPreviousPage", "startCursor", "endCursor"), CHANGING),
-    "RecommendationConnection": dict.fromkeys(("placement", "modelVersion", "degraded", "edges", "nodes"), STEADY)
+    "RecommendationConnection": dict.fromkeys(
+        ("placement", "placementVersion", "modelVersion", "degraded", "edges", "nodes"), STEADY
+    )
     | {"asOf": CHANGING, "pageInfo": CHANGING},
     "RecommendationEdge": {"cursor": CHANGING, "rank": STEADY, "reason": STEADY, "node": STEADY},
     "Reason": {"code": STEADY, "text": STEADY, "item": STEADY},

@@ -72,6 +72,9 @@ OTHERS = {  # every argument or input field that can name a person: what to ask 
     "MergeUsersInput.fromId": [("FORBIDDEN", f'mergeUsers(input: {{fromId: $id, intoId: "anna"}}) {JOINED}')],
     "MergeUsersInput.intoId": [("FORBIDDEN", f'mergeUsers(input: {{fromId: "anna", intoId: $id}}) {JOINED}')],
     "UserInput.id": [("FORBIDDEN", f"upsertUsers(users: [{{id: $id, traits: {{}}}}]) {RESULTS}")],
+    "Query.previewPlacement(userIds)": [
+        ("FORBIDDEN", 'previewPlacement(id: "home", userIds: [$id], changes: {}) { userId after { nodes { id } } }'),
+    ],
     "Mutation.eraseUser(id)": [("FORBIDDEN", "eraseUser(id: $id) { erasure { id } userErrors { code } }")],
     "Mutation.exportUser(id)": [("FORBIDDEN", "exportUser(id: $id) { export { profile } userErrors { code } }")],
 }
@@ -94,6 +97,8 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "EventInput.orderId", "EventInput.impressionId", "EventInput.sessionId", "ItemInput.id", "ItemInput.groupId",
     "ItemInput.market", "RequestListsInput.market", "OfferInput.market", "Query.client(id)",
     "Query.segment(id)", "Mutation.deleteSegment(id)", "SegmentInput.id",
+    "Query.placement(id)", "Query.previewPlacement(id)", "Query.previewPlacement(market)", "PlacementInput.id",
+    "Mutation.removePlacement(id)", "PriceBandInput.market",
     "Mutation.rotateClientSecret(id)", "Subscription.jobs(id)",
     "Mutation.disableClient(id)", "Mutation.enableClient(id)", "Mutation.setClientScopes(id)", "CreateClientInput.id",
 }  # fmt: skip

@@ -18,6 +18,7 @@ from engine.explaining import explaining as engine
 from engine.explaining.explaining import CandidateSource, ExplanationOutcome, FeatureGroup
 from engine.explaining.removals import RemovalRule
 from engine.explaining.words import summary_of
+from engine.placements.placement import Placement
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import Recommender
 from ml.ranked import REASONS
@@ -32,7 +33,9 @@ strawberry.enum(
 strawberry.enum(
     RemovalRule,
     description="Why an item may not be in a list. UNKNOWN_ITEM: the catalogue never had it. WITHDRAWN: it was removed"
-    " from the catalogue. UNAVAILABLE: it cannot be bought in the market. FILTER, CATEGORY, EXCLUDED: the request does"
+    " from the catalogue. UNAVAILABLE: it cannot be bought in the market. PLACEMENT_FILTER, PLACEMENT_PRICE,"
+    " PLACEMENT_REPEAT: the settings of the placement do not want it; the last of them, because the person bought it"
+    " or a variant of it. FILTER, CATEGORY, EXCLUDED: the request does"
     " not want it. ON_PAGE: the context of the request shows it. DISLIKED: the person disliked it. IN_CART: it is in"
     " their cart. RESTING: they just bought it. VARIANT: one of these holds for a variant of it, or that is listed.",
 )
@@ -168,7 +171,9 @@ class Explanation:
     degraded: list[Degradation] = strawberry.field(description="Why the list is less personal or fresh than usual.")
 
     @classmethod
-    def of(cls, found: engine.Explanation, context: Context, person: Person, market: str | None) -> Self:
+    def of(
+        cls, found: engine.Explanation, context: Context, person: Person, market: str | None, placed: Placement | None
+    ) -> Self:
         """The public shape."""
         removal, edge, shown = found.removal, found.edge, found.item
         reason = None
@@ -179,7 +184,7 @@ class Explanation:
                 shown=shown,
                 cause=found.cause or shown,
                 every=found.every,
-                texts=context.gateway.reason_texts,
+                texts=(placed and placed.texts) or context.gateway.reason_texts,
                 market=market,
             )
         variant = removal.cause if removal else None
@@ -242,10 +247,11 @@ class ExplanationQuery:
     ) -> Explanation | None:
         """The explanation of one item."""
         person, id = Person("user", check_user_id(user_id, "userId")), check_id(item_id, "itemId")
-        request = list_request(placement, first, context, market, read_filter(filter), exclude)
+        placed = info.context.gateway.placements.find(placement)
+        request = list_request(placement, first, context, market, read_filter(filter), exclude, placed=placed)
         version = None if model_version_id is None else check_id(model_version_id, "modelVersionId")
         found = await _explainer(info.context).explain(person, id, request, version)
-        return Explanation.of(found, info.context, person, request.market)
+        return Explanation.of(found, info.context, person, request.market, placed)
 
 
 def _explainer(context: Context) -> engine.Explainer:

@@ -15,6 +15,7 @@ from api.graphql.types.permissions import requires_or_oneself
 from core.cached_properties import CachedProperty
 from core.contract import Person
 from db import items as stored
+from engine.placements.placement import Placement
 from engine.reasons.texts import ReasonTexts
 from engine.recommending.pages import Page
 from ml.ranked import REASONS
@@ -59,7 +60,7 @@ class ReasonColumns(Versioned["Reason"]):
     """The reasons of a page. Two with the same code are equal when they are about the same items in the same market."""
 
     def __init__(self, edges: "EdgeColumns") -> None:
-        self._edges, self.fragments, self.shared = edges, edges.fragments, edges.market
+        self._edges, self.fragments, self.shared = edges, edges.fragments, (edges.market, edges.texts)
 
     def __len__(self) -> int:
         return len(self._edges)
@@ -73,7 +74,7 @@ class ReasonColumns(Versioned["Reason"]):
             shown=edges.records.shown[position],
             cause=edges.records.causes[position],
             every=edges.page.every[position],
-            texts=edges.context.gateway.reason_texts,
+            texts=edges.texts,
             market=edges.market,
         )
 
@@ -106,9 +107,11 @@ class EdgeColumns(Columns["RecommendationEdge"]):
         impression: strawberry.ID | None,
         person: Person | None,
         market: str | None,
+        placed: Placement | None = None,
         *,
         kept: bool,
     ) -> None:
+        self.texts = (placed and placed.texts) or context.gateway.reason_texts
         self.context, self.page = context, page
         self.impression, self.person, self.market = impression, person, market
         self.fragments = context.gateway.catalogue.fragments

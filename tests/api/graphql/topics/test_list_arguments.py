@@ -66,7 +66,7 @@ async def test_a_reason_is_said_in_the_language_asked(ask: Ask, shop: Gateway, t
     assert reason["text"] == reason["finnish"] == "Many people are buying Item 0."
     path = tmp_path / "reasons.toml"
     path.write_text('[fi]\nTRENDING = "Suosittu: {item}"\n', encoding="utf-8")
-    shop.reason_texts = ReasonTexts.with_file(path)
+    shop.placements.texts = ReasonTexts.with_file(path)
     reason = (await ask(query, {"language": "fi"})).data["trending"]["edges"][0]["reason"]
     assert reason["finnish"] == "Suosittu: Item 0"
 

@@ -1,0 +1,190 @@
+"""What a shop may set for a placement. The model is the source for files, GraphQL and what is stored."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from core.amounts import Currency, ExactAmount, read_decimal
+from core.contract import Id
+from core.errors import InvalidInput
+from core.refusals import bounded, path_of, unknown_field, words_of
+from core.texts import LONGEST_TEXT
+from engine.catalogue.filter_documents import MAX_VALUES, filter_of
+from engine.catalogue.filters import Filter
+from engine.reasons.texts import WrongReasonTexts, read_texts
+
+MOST_BANDS: Final = 50  # price bands, each of one market
+MOST_FAULTS: Final = 20  # that one answer names
+
+_Name = Annotated[str, StringConstraints(strict=True, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
+_Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(read_decimal)]
+_SHAPE: Final = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+class WrongSettings(InvalidInput):
+    """The settings of the placement are wrong. `faults` has an error for each field."""
+
+    def __init__(self, faults: Sequence[InvalidInput]) -> None:
+        super().__init__("; ".join(str(fault) for fault in faults), faults[0].field)
+        self.faults = faults
+
+
+class ListKind(StrEnum):
+    """What a placement lists."""
+
+    PERSONAL = "PERSONAL"
+
+
+class Repeat(StrEnum):
+    """What becomes of the items that a person bought."""
+
+    ALLOWED = "ALLOWED"
+    DUE_ONLY = "DUE_ONLY"
+    HIDDEN = "HIDDEN"
+
+
+class FallbackSource(StrEnum):
+    """Items that nothing of the person speaks for."""
+
+    POPULAR = "POPULAR"
+    BOUGHT_BY_OTHERS = "BOUGHT_BY_OTHERS"
+    NEW = "NEW"
+
+
+class PriceRange(BaseModel):
+    """From `min` to `max`."""
+
+    model_config = _SHAPE
+    min: _Price | None = None
+    max: _Price | None = None
+
+
+class AttributeFilter(BaseModel):
+    """An attribute and its wanted values."""
+
+    model_config = _SHAPE
+    key: _Name
+    values: tuple[_Name, ...] = Field(max_length=MAX_VALUES)
+
+
+class ItemFilter(BaseModel):
+    """Which items a list may contain, as the ItemFilter of GraphQL."""
+
+    model_config = _SHAPE
+    ids: tuple[Id, ...] | None = Field(None, max_length=MAX_VALUES)
+    categories: tuple[_Name, ...] | None = Field(None, max_length=MAX_VALUES)
+    brands: tuple[_Name, ...] | None = Field(None, max_length=MAX_VALUES)
+    price: PriceRange | None = None
+    available: StrictBool | None = None
+    attributes: tuple[AttributeFilter, ...] | None = Field(None, max_length=MAX_VALUES)
+    not_: Self | None = Field(None, alias="not")
+    any_of: tuple[Self, ...] | None = Field(None, max_length=MAX_VALUES)
+
+    def read(self) -> Filter:
+        """The engine's filter. Raises InvalidInput when it has too many values or levels, or an empty range."""
+        return filter_of(self.model_dump(by_alias=True, exclude_none=True))
+
+
+class PriceBand(BaseModel):
+    """The prices that are listed in one market, both ends included; the market None is every other one."""
+
+    model_config = _SHAPE
+    market: Id | None = None
+    from_: ExactAmount | None = Field(None, alias="from")
+    to: ExactAmount | None = None
+    currency: Currency | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.from_ is None and self.to is None:
+            raise ValueError("needs from or to")
+        if self.from_ is not None and self.to is not None and self.from_ > self.to:
+            raise ValueError("has no price in it: from is greater than to")
+        return self
+
+
+class PlacementSettings(BaseModel):
+    """What the lists of a placement are like. Every default is a list as it is without settings."""
+
+    model_config = _SHAPE
+    list: ListKind = ListKind.PERSONAL
+    filter: ItemFilter | None = None
+    price: tuple[PriceBand, ...] = Field((), max_length=MOST_BANDS)
+    repeat: Repeat = Repeat.ALLOWED
+    fallback: tuple[FallbackSource, ...] = Field((), max_length=len(FallbackSource))
+    texts: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+
+    @field_validator("filter")
+    @classmethod
+    def _check_filter(cls, filter: ItemFilter | None) -> ItemFilter | None:
+        if filter is not None:
+            _read_filter(filter)
+        return filter
+
+    @field_validator("price")
+    @classmethod
+    def _check_price(cls, price: tuple[PriceBand, ...]) -> tuple[PriceBand, ...]:
+        if len({band.market for band in price}) < len(price):
+            raise ValueError("has a market twice")
+        return price
+
+    @field_validator("fallback")
+    @classmethod
+    def _check_fallback(cls, fallback: tuple[FallbackSource, ...]) -> tuple[FallbackSource, ...]:
+        if len(set(fallback)) < len(fallback):
+            raise ValueError("has a source twice")
+        return fallback
+
+    @field_validator("texts")
+    @classmethod
+    def _check_texts(cls, texts: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+        try:
+            read_texts(texts, "texts")
+        except WrongReasonTexts as error:
+            raise ValueError(str(error).removeprefix("texts, ").removeprefix("texts: ")) from None
+        return texts
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored: what differs from the defaults."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def read_settings(document: object) -> PlacementSettings:
+    """The settings in a JSON document, or one of TOML with decimals. Raises WrongSettings, naming every wrong field."""
+    try:
+        return PlacementSettings.model_validate(document)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
+    faults = []
+    for each in found:
+        where = path_of(each["loc"])
+        words = unknown_field(where) if each["type"] == "extra_forbidden" else f"{where} {_words(each)}".strip()
+        faults.append(InvalidInput(bounded(words), where or None))
+    raise WrongSettings(faults)
+
+
+def _words(error: Any) -> str:
+    if error["type"] == "enum":
+        return f"must be one of {error['ctx']['expected']}".replace("'", "")
+    return words_of(error)
+
+
+def _read_filter(filter: ItemFilter) -> Filter:
+    try:
+        return filter.read()
+    except InvalidInput as error:
+        raise ValueError(f"is refused: {error}") from None
