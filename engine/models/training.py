@@ -177,7 +177,8 @@ async def train(
             serves = await _decide(pool, stores, job, path, judged, stands_in, decided_by, pins=pins)
     baseline = stands_in.path if stands_in and serves else None
     row = await current_serving(pool, slot_of(job.kind))
-    return TrainingOutcome(path, job.kind, trained.evaluation, judged, warning, baseline, row and row.bundle)
+    serving = None if row is None else row.bundle
+    return TrainingOutcome(path, job.kind, trained.evaluation, judged, warning, baseline, serving)
 
 
 async def _learn(

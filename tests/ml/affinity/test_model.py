@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_a_bundle_of_format_1_with_other_features_is_refused_with_the_command_th
         AffinityModel.open(seal_format_1(old_files, now, **changes))
 
 
-def rewritten(path: Path, folder: Path, kind: str = "affinity", **changes: Any) -> Path:
+def rewritten(path: Path, folder: Path, changes: Mapping[str, Any], kind: str = "affinity") -> Path:
     """The bundle at `path` written anew with some parts changed."""
     opened = Bundle.open(path)
     return bundle.write(folder, kind, {**opened.parts, **changes}, opened.created_at)
@@ -107,7 +107,7 @@ def test_a_bundle_with_other_features_is_refused_with_the_command_that_retrains(
 ) -> None:
     names = {"features": [*FEATURES[1:], "new"], "columns": list(COLUMNS)}
     with pytest.raises(BundleRefused, match=r"other features.*`penchant train`"):
-        AffinityModel.open(rewritten(bundle_path, tmp_path / "other", names=names))
+        AffinityModel.open(rewritten(bundle_path, tmp_path / "other", {"names": names}))
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_a_bundle_whose_arrays_cannot_rank_is_refused_in_words(
     bundle_path: Path, tmp_path: Path, part: str, odd: Any, words: str
 ) -> None:
     with pytest.raises(BundleRefused, match=words):
-        AffinityModel.open(rewritten(bundle_path, tmp_path / "odd", **{part: np.asarray(odd)}))
+        AffinityModel.open(rewritten(bundle_path, tmp_path / "odd", {part: np.asarray(odd)}))
 
 
 def test_a_bundle_of_another_kind_is_refused(bundle_path: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="its kind is 'hazard'"):
-        AffinityModel.open(rewritten(bundle_path, tmp_path / "other", kind="hazard"))
+        AffinityModel.open(rewritten(bundle_path, tmp_path / "other", {}, kind="hazard"))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_bundle_of_another_kind_is_refused(bundle_path: Path, tmp_path: Path) 
 )
 def test_arrays_of_other_shapes_are_refused(bundle_path: Path, tmp_path: Path, part: str, value: Any) -> None:
     with pytest.raises(BundleRefused, match="do not fit together"):
-        AffinityModel.open(rewritten(bundle_path, tmp_path / "other", **{part: value}))
+        AffinityModel.open(rewritten(bundle_path, tmp_path / "other", {part: value}))
 
 
 def test_a_bundle_without_one_of_its_parts_is_refused_by_name(bundle_path: Path, tmp_path: Path) -> None:
