@@ -357,9 +357,11 @@ def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
         named = np.zeros_like(allowed)
         named[catalogue.numbers_of(check_count(request.among, "among", MAX_IDS))] = True
         allowed &= named
-    excluded = catalogue.numbers_of(check_count(request.exclude, "exclude", MAX_IDS))
-    allowed[excluded] = nameable[excluded] = False
-    nameable[catalogue.numbers_of(request.context_items)] = True
+    if request.exclude:
+        excluded = catalogue.numbers_of(check_count(request.exclude, "exclude", MAX_IDS))
+        allowed[excluded] = nameable[excluded] = False
+    if request.context_items:
+        nameable[catalogue.numbers_of(request.context_items)] = True
     return allowed, nameable
 
 
