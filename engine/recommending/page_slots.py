@@ -44,8 +44,14 @@ class _Looks(NamedTuple):
     """What the person sees beside a list, by the shop's ids."""
 
     personalize: bool
+    session: int
     context: tuple[str, ...]
     viewed: tuple[str, ...]
+
+    @property
+    def person(self) -> tuple[bool, int]:
+        """What is known of the person: lists with the same are scored together."""
+        return self.personalize, self.session
 
 
 _Key = tuple[_Looks, tuple[Hashable, ...]]  # what decides a list, but for its length
@@ -56,11 +62,7 @@ def _key_of_page(person: Person, requests: Sequence[ListRequest | Exception], *,
 
     It names all requests of the page: what a list holds depends on the lists before it.
     """
-    wanted = [
-        (one.items, one.first, tuple(one.viewed_items), one.personalize)
-        for one in requests
-        if isinstance(one, ListRequest)
-    ]
+    wanted = [one.all_parts for one in requests if isinstance(one, ListRequest)]
     return (person, ("page", distinct, *wanted)) if requests and len(wanted) == len(requests) else None
 
 
@@ -218,7 +220,8 @@ class _Page:
         """Find out which items the list at a place may have. Raises what is wrong with the request."""
         if isinstance(request, Exception):
             raise request
-        looks = _Looks(request.personalize, tuple(request.context_items), tuple(request.viewed_items))
+        context, viewed = tuple(request.context_items), tuple(request.viewed_items)
+        looks = _Looks(request.personalize, request.session, context, viewed)
         key = looks, request.items
         kept = self._find_kept(request)
         others = [number for page in self._kept.values() for number in page.numbers]
@@ -229,9 +232,10 @@ class _Page:
         self._requests[place] = request, key
 
     def score(self) -> None:
-        """Score all lists, with one run of the network for those that are personalized, and one for the others."""
-        for personalize in self.read:
-            keys = [key for key in self._wanted if key[0].personalize is personalize and key not in self._scored]
+        """Score all lists, with one run of the network for all that know the same of the person."""
+        wanted = [key[0].person for key in self._wanted]
+        for person in dict.fromkeys([*((personalize, 0) for personalize in self.read), *wanted]):
+            keys = [key for key in self._wanted if key[0].person == person and key not in self._scored]
             scored = score_together([self._wanted[key] for key in keys])
             self._scored.update(zip(keys, scored, strict=True))
 
@@ -309,14 +313,21 @@ class _Page:
         check_count([*key.context, *key.viewed], "context", MAX_CONTEXT_ITEMS)
         context, viewed = self._catalogue.numbers_of(key.context), self._catalogue.numbers_of(key.viewed)
         kin = partial(self._kin.of, self.fallback)
-        other = next((view for known, view in self._views.items() if known.personalize is key.personalize), None)
+        other = next((view for known, view in self._views.items() if known.person == key.person), None)
         if other is not None:
             view = looking_at(other, context, viewed, kin)
         else:
             as_of, evidence = self._pin.as_of, self._evidence if key.personalize else None
             kept = evidence.find(self._person) if evidence else None
             view = view_person(
-                self._bundle, read.state, as_of=as_of, context=context, viewed=viewed, kin=kin, kept=kept
+                self._bundle,
+                read.state,
+                as_of=as_of,
+                context=context,
+                viewed=viewed,
+                kin=kin,
+                kept=kept,
+                session=key.session,
             )
             if evidence is not None:
                 evidence.keep(self._person, view)
