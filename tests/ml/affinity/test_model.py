@@ -129,8 +129,9 @@ def test_a_bundle_with_other_features_is_refused_with_the_command_that_retrains(
 def test_a_bundle_whose_arrays_cannot_rank_is_refused_in_words(
     bundle_path: Path, tmp_path: Path, part: str, odd: Any, words: str
 ) -> None:
+    changed: dict[str, Any] = {part: np.asarray(odd)}
     with pytest.raises(BundleRefused, match=words):
-        AffinityModel.open(rewritten(bundle_path, tmp_path / "odd", **{part: np.asarray(odd)}))
+        AffinityModel.open(rewritten(bundle_path, tmp_path / "odd", **changed))
 
 
 def test_a_bundle_of_another_kind_is_refused(bundle_path: Path, tmp_path: Path) -> None:
