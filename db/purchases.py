@@ -28,6 +28,8 @@ _FIELDS = (
 SIGNALS: Final = (EventType.RETURN, *sorted(OPINIONS), *sorted(BROWSING))
 """The events beside purchases that training reads."""
 MOST_BROWSED: Final = 2_000_000  # events of BROWSING that are read: the newest
+MOST_OF_PERSON: Final = 20_000  # of these; where there are too many, whoever has more is a program and has none
+ROUNDS: Final = 10  # in which such people are looked for: without those of one round, others may be among the newest
 CODE: Final = {type: code for code, type in enumerate(EventType)}
 _ROW = np.dtype(
     [("fields", ">i2"), *((name + part, kind) for name, of in _FIELDS for part, kind in (("_size", ">i4"), ("", of)))]
@@ -42,13 +44,21 @@ TYPE_CODE = " ".join(
     ["CASE type", *(f"WHEN '{type}' THEN {CODE[type]}" for type in (EventType.PURCHASE, *SIGNALS)), "END"]
 )
 LISTED = ", ".join(f"'{type}'" for type in (EventType.PURCHASE, *SIGNALS))
+WHO = "coalesce('u' || user_id, 'g' || anonymous_id)"
 _BROWSED_SINCE = f"""
-    SELECT occurred_at FROM events WHERE type IN ({BROWSED}) AND {_SPAN} ORDER BY occurred_at DESC OFFSET $3 LIMIT 1
+    SELECT occurred_at FROM events WHERE type IN ({BROWSED}) AND {_SPAN} AND {WHO} <> ALL($4::text[])
+    ORDER BY occurred_at DESC OFFSET $3 LIMIT 1
+"""
+_PROGRAMS = f"""
+    SELECT {WHO} AS who FROM events WHERE type IN ({BROWSED}) AND {_SPAN} AND occurred_at > $3
+        AND {WHO} <> ALL($4::text[])
+    GROUP BY 1 HAVING count(*) > $5
 """
 _ROWS = f"""
     WITH wanted AS (
         SELECT *, {_PERSON} AS person FROM events
-        WHERE type IN ({LISTED}) AND {_SPAN} AND (type NOT IN ({BROWSED}) OR occurred_at > $3)
+        WHERE type IN ({LISTED}) AND {_SPAN}
+            AND (type NOT IN ({BROWSED}) OR occurred_at > $3 AND {WHO} <> ALL($4::text[]))
     )
     SELECT person, coalesce(number, 0), occurred_at, coalesce(quantity, 1),
         round(CASE WHEN type = 'RATING' THEN coalesce(value, 0)
@@ -66,20 +76,19 @@ _PEOPLE = f"""
         CASE WHEN user_id IS NULL THEN 'guest:' || anonymous_id ELSE 'user:' || user_id END AS name
     {_BOUGHT}
 """
-_WHO = "coalesce('u' || user_id, 'g' || anonymous_id)"
 # `gone` are people who returned all that they bought of an item; returns count as `ml.returns` says. A return takes at
 # most the units that are there, so what is left of `moved` is the last sum above the lowest (Lindley 1952).
 _POPULAR = f"""
     WITH bought AS (
-        SELECT item_id, count(DISTINCT {_WHO}) AS people
+        SELECT item_id, count(DISTINCT {WHO}) AS people
         FROM events WHERE type = 'PURCHASE' AND occurred_at >= $1 GROUP BY item_id
     ), returns AS MATERIALIZED (
-        SELECT {_WHO} AS person, user_id, anonymous_id, item_id, order_id, occurred_at, coalesce(quantity, 1) AS units
+        SELECT {WHO} AS person, user_id, anonymous_id, item_id, order_id, occurred_at, coalesce(quantity, 1) AS units
         FROM events WHERE type = 'RETURN' AND item_id IS NOT NULL AND occurred_at >= $1
     ), lines AS MATERIALIZED (
-        SELECT {_WHO} AS person, item_id, order_id, occurred_at, coalesce(quantity, 1) AS units
+        SELECT {WHO} AS person, item_id, order_id, occurred_at, coalesce(quantity, 1) AS units
         FROM events WHERE type = 'PURCHASE' AND item_id IS NOT NULL AND occurred_at >= $1
-            AND ({_WHO}, item_id) IN (SELECT person, item_id FROM returns)
+            AND ({WHO}, item_id) IN (SELECT person, item_id FROM returns)
     ), orders AS (
         SELECT person, item_id, order_id, max(occurred_at) AS occurred_at, sum(units) AS units
         FROM lines WHERE order_id IS NOT NULL GROUP BY person, item_id, order_id
@@ -168,7 +177,8 @@ async def purchase_log(
 ) -> PurchaseLog:
     """The purchases from `since` on and before `until`, from one snapshot.
 
-    Of the events of BROWSING the newest are read: `browsed` at most.
+    Of the events of BROWSING the newest are read: `browsed` at most, and where there are more, none of people with more
+    than MOST_OF_PERSON among them: one program would push those of all customers out.
     """
     async with pool.acquire(timeout=BULK_TIMEOUT) as connection, connection.transaction(isolation="repeatable_read"):
         bought = await read_bought(connection, until, since or EARLIEST, browsed)
@@ -183,14 +193,34 @@ async def read_bought(connection: Any, until: datetime, since: datetime, browsed
     async def collect(part: bytes) -> None:
         received.extend(part)
 
-    before = await connection.fetchval(_BROWSED_SINCE, until, since, browsed, timeout=BULK_TIMEOUT)
-    bounds = until, since, before or EARLIEST - timedelta(days=1)
+    before, programs = await _browsed_since(connection, until, since, browsed)
+    bounds = until, since, before or EARLIEST - timedelta(days=1), programs
     await connection.copy_from_query(_ROWS, *bounds, output=collect, format="binary", timeout=BULK_TIMEOUT)
     people = await connection.fetch(_PEOPLE, until, since, timeout=BULK_TIMEOUT)
     count = (len(received) - _COPY_HEADER - _COPY_TRAILER) // _ROW.itemsize
     rows = np.frombuffer(received, _ROW, offset=_COPY_HEADER, count=count)
     columns = {name: rows[name].astype(kind[1:]) for name, kind in _FIELDS}
     return Bought(columns, {row["person"]: row["name"] for row in people})
+
+
+async def _browsed_since(
+    connection: Any, until: datetime, since: datetime, browsed: int
+) -> tuple[datetime | None, list[str]]:
+    """The moment after which at most `browsed` events of BROWSING came, without those of programs; and whose those are.
+
+    None for a moment before all of them.
+    """
+    programs = list[str]()
+    for _ in range(ROUNDS):
+        before = await connection.fetchval(_BROWSED_SINCE, until, since, browsed, programs, timeout=BULK_TIMEOUT)
+        if before is None:
+            break
+        bounds = until, since, before, programs, MOST_OF_PERSON
+        more = await connection.fetch(_PROGRAMS, *bounds, timeout=BULK_TIMEOUT)
+        if not more:
+            break
+        programs += [row["who"] for row in more]
+    return before, programs
 
 
 async def read_items(connection: Connection) -> dict[str, int]:

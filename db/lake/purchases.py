@@ -26,8 +26,11 @@ from db.purchases import (
     EARLIEST,
     LISTED,
     MOST_BROWSED,
+    MOST_OF_PERSON,
     POSTGRES_EPOCH,
+    ROUNDS,
     TYPE_CODE,
+    WHO,
     Bought,
     PurchaseLog,
     log_of,
@@ -41,10 +44,14 @@ _OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
-_BROWSED_SINCE: Final = f"""
-    SELECT epoch_us(occurred_at) FROM read_parquet($files) WHERE type IN ({BROWSED}) AND item_id IS NOT NULL
+_BROWSING: Final = f"""
+    FROM read_parquet($files) WHERE type IN ({BROWSED}) AND item_id IS NOT NULL
         AND epoch_us(occurred_at) >= $since AND epoch_us(occurred_at) < $until
-    ORDER BY 1 DESC LIMIT 1 OFFSET {MOST_BROWSED}
+        AND NOT list_contains($programs::VARCHAR[], {WHO})
+"""
+_BROWSED_SINCE: Final = f"SELECT epoch_us(occurred_at) {_BROWSING} ORDER BY 1 DESC LIMIT 1 OFFSET $most"
+_PROGRAMS: Final = f"""
+    SELECT {WHO} AS who {_BROWSING} AND epoch_us(occurred_at) > $browsed_since GROUP BY 1 HAVING count(*) > $of_person
 """
 _BOUGHT: Final = f"""
     SELECT coalesce(merged.into_id, events.user_id, joined.user_id) AS user_id, anonymous_id, item_id, order_id,
@@ -59,7 +66,9 @@ _BOUGHT: Final = f"""
         LEFT JOIN merged ON merged.user_id = events.user_id
     WHERE type IN ({LISTED}) AND item_id IS NOT NULL
         AND epoch_us(occurred_at) >= $since AND epoch_us(occurred_at) < $until
-        AND (type NOT IN ({BROWSED}) OR epoch_us(occurred_at) > $browsed_since)
+        AND (type NOT IN ({BROWSED}) OR epoch_us(occurred_at) > $browsed_since
+            AND NOT list_contains($programs::VARCHAR[],
+                coalesce('u' || events.user_id, 'g' || events.anonymous_id)))
 """
 _NOTHING: Final = pa.schema(
     {
@@ -162,9 +171,23 @@ def _lines(
         engine.register("joined", _pairs("anonymous_id", "user_id", joined))
         engine.register("merged", _pairs("user_id", "into_id", merged))
         given: dict[str, object] = {"files": list(paths), "since": since, "until": until}
-        row = engine.execute(_BROWSED_SINCE, given).fetchone()
-        given["browsed_since"] = row[0] if row else -(2**62)
+        given |= _browsed_since(engine, given)
         return engine.sql(_BOUGHT, params=given).to_arrow_table().combine_chunks()
+
+
+def _browsed_since(engine: Any, given: Mapping[str, object]) -> dict[str, object]:
+    """As `db.purchases` has it."""
+    programs, since = list[str](), -(2**62)
+    for _ in range(ROUNDS):
+        asked = {**given, "programs": programs}
+        row = engine.execute(_BROWSED_SINCE, {**asked, "most": MOST_BROWSED}).fetchone()
+        since = row[0] if row else -(2**62)
+        bounds = {"browsed_since": since, "of_person": MOST_OF_PERSON}
+        more = engine.execute(_PROGRAMS, asked | bounds).fetchall() if row else []
+        if not more:
+            break
+        programs = [*programs, *(who for (who,) in more)]
+    return {"browsed_since": since, "programs": programs}
 
 
 def _pairs(key: str, value: str, pairs: Mapping[str, str]) -> pa.Table:

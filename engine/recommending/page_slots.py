@@ -45,9 +45,15 @@ class _Looks(NamedTuple):
     """What the person sees beside a list, by the shop's ids."""
 
     personalize: bool
+    session: int
     context: tuple[str, ...]
     viewed: tuple[str, ...]
     ranked: bool = True  # by the model
+
+    @property
+    def basis(self) -> tuple[bool, int, bool]:
+        """What of the person counts, and whether the model ranks: lists with the same basis are scored together."""
+        return self.personalize, self.session, self.ranked
 
 
 _Key = tuple[_Looks, tuple[Hashable, ...]]  # what decides a list, but for its length
@@ -58,11 +64,7 @@ def _key_of_page(person: Person, requests: Sequence[ListRequest | Exception], *,
 
     It names all requests of the page: what a list holds depends on the lists before it.
     """
-    wanted = [
-        (one.items, one.first, tuple(one.viewed_items), one.personalize)
-        for one in requests
-        if isinstance(one, ListRequest)
-    ]
+    wanted = [one.all_parts for one in requests if isinstance(one, ListRequest)]
     return (person, ("page", distinct, *wanted)) if requests and len(wanted) == len(requests) else None
 
 
@@ -220,9 +222,8 @@ class _Page:
         """Find out which items the list at a place may have. Raises what is wrong with the request."""
         if isinstance(request, Exception):
             raise request
-        looks = _Looks(
-            request.personalize, tuple(request.context_items), tuple(request.viewed_items), self._is_ranked(request)
-        )
+        context, viewed = tuple(request.context_items), tuple(request.viewed_items)
+        looks = _Looks(request.personalize, request.session, context, viewed, self._is_ranked(request))
         key = looks, request.items
         kept = self._find_kept(request)
         others = [number for page in self._kept.values() for number in page.numbers]
@@ -233,14 +234,10 @@ class _Page:
         self._requests[place] = request, key
 
     def score(self) -> None:
-        """Score all lists, with one run of the network for those that are personalized, and one for the others."""
-        usual = {(personalize, True) for personalize in self.read}
-        for together in usual | {(key[0].personalize, key[0].ranked) for key in self._wanted}:
-            keys = [
-                key
-                for key in self._wanted
-                if (key[0].personalize, key[0].ranked) == together and key not in self._scored
-            ]
+        """Score all lists, with one run of the network for all that are made from the same."""
+        wanted = [key[0].basis for key in self._wanted]
+        for basis in dict.fromkeys([*((personalize, 0, True) for personalize in self.read), *wanted]):
+            keys = [key for key in self._wanted if key[0].basis == basis and key not in self._scored]
             scored = score_together([self._wanted[key] for key in keys])
             self._scored.update(zip(keys, scored, strict=True))
 
@@ -323,15 +320,22 @@ class _Page:
         check_count([*key.context, *key.viewed], "context", MAX_CONTEXT_ITEMS)
         context, viewed = self._catalogue.numbers_of(key.context), self._catalogue.numbers_of(key.viewed)
         kin = partial(self._kin.of, self.fallback)
-        alike = (key.personalize, key.ranked)
-        other = next((view for known, view in self._views.items() if (known.personalize, known.ranked) == alike), None)
+        other = next((view for known, view in self._views.items() if known.basis == key.basis), None)
         if other is not None:
             view = looking_at(other, context, viewed, kin)
         else:
             as_of, evidence = self._pin.as_of, self._evidence if key.personalize and key.ranked else None
             kept = evidence.find(self._person) if evidence else None
-            bundle = self._bundle if key.ranked else None
-            view = view_person(bundle, read.state, as_of=as_of, context=context, viewed=viewed, kin=kin, kept=kept)
+            view = view_person(
+                self._bundle if key.ranked else None,
+                read.state,
+                as_of=as_of,
+                context=context,
+                viewed=viewed,
+                kin=kin,
+                kept=kept,
+                session=key.session,
+            )
             if evidence is not None:
                 evidence.keep(self._person, view)
         self._views[key] = view

@@ -50,6 +50,7 @@ class ListRequest(NamedTuple):
     category: str | None = None
     context_items: Sequence[str] = ()  # on the page or in the cart: left out, and their neighbours are lifted
     viewed_items: Sequence[str] = ()  # just looked at: their neighbours are lifted
+    session: int = 0  # the hash of the person's session that runs; 0: their events say which visit runs
     exclude: Sequence[str] = ()
     among: Sequence[str] | None = None  # rank these alone: none is left out for what the person bought, nor collapsed
     personalize: bool = True
@@ -62,6 +63,11 @@ class ListRequest(NamedTuple):
         among = None if self.among is None else tuple(self.among)
         of_page = self.category, tuple(self.exclude), tuple(self.context_items), among
         return self.filter, self.market, *of_page, self.placement
+
+    @property
+    def all_parts(self) -> tuple[Hashable, ...]:
+        """Everything that decides a first page, but for the lists beside it."""
+        return self.items, self.first, tuple(self.viewed_items), self.session, self.personalize
 
 
 class Basis(NamedTuple):
@@ -190,7 +196,7 @@ class Recommender:
         usual, fallback = self._models.fallback(bundle), self._models.fallback(bundle, preferred_by(request.placement))
         bundle = None if preferred_by(request.placement) and not has_events(state) else bundle
         pinned = (pin.as_of, earlier is not None, request.personalize)
-        viewed = (person, bundle and bundle.id, *pinned, tuple(context), tuple(looked_at))
+        viewed = (person, bundle and bundle.id, *pinned, tuple(context), tuple(looked_at), request.session)
         numbers = self._catalogue.numbers_of(context)
         if viewed not in self._views:
             evidence = self._models.evidence
@@ -203,6 +209,7 @@ class Recommender:
                 viewed=self._catalogue.numbers_of(looked_at),
                 kin=partial(self._models.kin.of, usual),
                 kept=evidence.find(person) if keeps else None,
+                session=request.session,
             )
             if keeps and earlier is None:
                 evidence.keep(person, view)
@@ -332,7 +339,7 @@ class Recommender:
 
 def key_of_list(person: Person, request: ListRequest, elsewhere: bytes = b"") -> Key:
     """The key of the first page of a person's list; `elsewhere` says what the lists beside it show."""
-    return person, (request.items, request.first, tuple(request.viewed_items), request.personalize, elsewhere)
+    return person, (request.all_parts, elsewhere)
 
 
 def check_placement(name: str) -> str:

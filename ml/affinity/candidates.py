@@ -37,14 +37,14 @@ class ItemEvidence:
         said = sum(one.nbytes for one in self.said.values())
         return said + self.own.nbytes + sum(array.nbytes for array in arrays)
 
-    def at(self, universe: Universe, state: State, as_of: int) -> "ItemEvidence | None":
+    def at(self, universe: Universe, state: State, as_of: int, session: int = 0) -> "ItemEvidence | None":
         """The evidence of a later state as of a later second; None unless it has the same purchases."""
         before = self.history
         if universe is not before.universe or not state.last <= before.as_of <= as_of:
             return None
         if not _same_purchases(state, before.state):
             return None
-        now, faded = before.at(state, as_of), 0.5 ** ((as_of - before.as_of) / HALF_LIFE)
+        now, faded = before.at(state, as_of, session), 0.5 ** ((as_of - before.as_of) / HALF_LIFE)
         said = {
             name: one.faded(faded) if SOURCES[name].of_purchases else say(SOURCES[name], now)
             for name, one in self.said.items()
@@ -57,15 +57,18 @@ class ItemEvidence:
         return cold_evidence(self.history)
 
 
-def gather_evidence(universe: Universe, state: State, as_of: int, kept: ItemEvidence | None = None) -> ItemEvidence:
+def gather_evidence(
+    universe: Universe, state: State, as_of: int, kept: ItemEvidence | None = None, session: int = 0
+) -> ItemEvidence:
     """The evidence of one person's state as of a second.
 
     `kept` is evidence of the same person from before: while its purchases are those of the state, only time has passed.
+    `session` is the hash of the one that runs; 0: the events say which visit runs.
     """
-    found = None if kept is None else kept.at(universe, state, as_of)
+    found = None if kept is None else kept.at(universe, state, as_of, session)
     if found is not None:
         return found
-    known = history(universe, state, as_of)
+    known = history(universe, state, as_of, session)
     said = {name: say(source, known) for name, source in SOURCES.items()}
     return ItemEvidence(known, said, OwnFeatures.of(universe, state, as_of), CategoryShares.of(known))
 

@@ -87,12 +87,14 @@ def view_person(
     viewed: NDArray[np.uint32] = NONE,
     kin: Kin | None = None,
     kept: ItemEvidence | None = None,
+    session: int = 0,
 ) -> PersonView:
     """One person as of a second, for `score`.
 
     `context` are catalogue numbers of the items on the page or in the cart: they lift their neighbours (leave them out
     of `allowed` to hide them). `viewed` are those just looked at that no event reports yet: they lift theirs, too.
     `kin` gives the neighbours of items that the model does not know. `kept` is evidence of the person from before.
+    `session` is the hash of the one that runs, if the page names it.
     """
     universe = ranker.universe if ranker else None
     against = dislikes(universe, state)
@@ -103,7 +105,7 @@ def view_person(
         as_of,
         np.concatenate([resting(universe, state, as_of), in_cart(state, as_of), against.hidden]),
         lifts(universe, state, as_of, context, viewed, kin),
-        gather_evidence(universe, state, as_of, kept) if universe else None,
+        gather_evidence(universe, state, as_of, kept, session) if universe else None,
         against,
     )
 

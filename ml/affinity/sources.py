@@ -35,13 +35,14 @@ class History:
     items: Table  # rows of the state's bought items, by item, at most LOOKED_UP
     purchases: NDArray[np.float64]  # (items,) decayed purchases
     weights: NDArray[np.float64]  # (items,) the same; where `near` is a baseline's table, its `source_weights`
+    session: int = 0  # the hash of the one that runs, if the page names it
 
-    def at(self, state: State, as_of: int) -> "History":
+    def at(self, state: State, as_of: int, session: int = 0) -> "History":
         """The history of the same purchases as of a later second."""
         faded = 0.5 ** ((as_of - self.as_of) / HALF_LIFE)
         purchases = self.purchases * faded
         weights = purchases if self.universe.fade is None else self.weights
-        return History(self.universe, state, as_of, self.items, purchases, weights)
+        return History(self.universe, state, as_of, self.items, purchases, weights, session)
 
     @cached_property
     def rows(self) -> NDArray[np.int32]:
@@ -61,7 +62,7 @@ class History:
     @cached_property
     def visit(self) -> Table:
         """The running visit (RECENT)."""
-        return running_visit(self.state, self.as_of)
+        return running_visit(self.state, self.as_of, self.session)
 
     @cached_property
     def near_lists(self) -> NDArray[np.int32]:
@@ -147,7 +148,7 @@ def _largest_first(scores: NDArray[np.float32], most: int) -> NDArray[np.uint32]
     return keys[:most].astype(np.uint32)  # the lower half
 
 
-def history(universe: Universe, state: State, as_of: int) -> History:
+def history(universe: Universe, state: State, as_of: int, session: int = 0) -> History:
     """The history of one person as of a second."""
     purchases = decayed(state.bought, as_of)
     weights = purchases if universe.fade is None else source_weights(state, float(universe.fade[0]))
@@ -156,7 +157,7 @@ def history(universe: Universe, state: State, as_of: int) -> History:
         most = np.log2(np.maximum(items["decayed"], 1e-30)) + items["last"] / HALF_LIFE  # the same at any moment
         kept = np.sort(np.argpartition(-most, LOOKED_UP)[:LOOKED_UP])
         items, purchases, weights = items.take(kept), purchases[kept], weights[kept]
-    return History(universe, state, as_of, items, purchases, weights)
+    return History(universe, state, as_of, items, purchases, weights, session)
 
 
 def log_of_sums(rows: NDArray[np.int32], scores: NDArray[Any], size: int, *, fades: bool = False) -> Scores:

@@ -1,7 +1,10 @@
 """Purchases come as NumPy columns; popularity counts people, not lines."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
 
 from db.items import remove_items, upsert_items
 from db.postgres import Pool
@@ -66,6 +69,26 @@ async def test_the_span_is_half_open_and_other_types_and_unknown_items_are_left_
 async def test_an_empty_log_has_empty_columns(pool: Pool) -> None:
     log = await purchase_log(pool, NOON)
     assert (log.people, log.item.tolist(), log.order.tolist(), log.item_ids) == ([], [], [], [])
+
+
+async def test_a_program_does_not_push_the_views_of_customers_out(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two programs, which also buy: the older one is among the newest views only without those of the newer one."""
+    monkeypatch.setattr("db.purchases.MOST_OF_PERSON", 3)
+    await stock(pool, "tea")
+    for user in ("anna", "bot", "crawler"):
+        await buy(pool, "tea", NOON, user_id=user)
+    for user, hours, count in (("anna", 1, 3), ("crawler", 2, 6), ("bot", 3, 9)):
+        for number in range(count):
+            at = NOON + hours * HOUR + number * timedelta(minutes=1)
+            await buy(pool, "tea", at, type="VIEW", user_id=user)
+
+    async def viewers(browsed: int) -> Counter[str]:
+        log = await purchase_log(pool, NOON + 9 * HOUR, browsed=browsed)
+        assert log.people == ["user:anna", "user:bot", "user:crawler"], "their purchases stay"
+        return Counter(log.people[person] for person in log.signals.person.tolist())
+
+    assert await viewers(5) == {"user:anna": 3}
+    assert await viewers(18) == {"user:anna": 3, "user:crawler": 6, "user:bot": 9}, "there are not too many"
 
 
 async def test_popular_counts_people_and_only_live_items(pool: Pool) -> None:

@@ -14,8 +14,9 @@ from api.graphql.topics.lists.edges import EdgeColumns, RecommendationEdge
 from api.graphql.types.connections import After, First, PageInfo, check_first
 from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires
-from core.contract import Person
+from core.contract import Person, check_id
 from core.errors import InvalidInput
+from core.hashes import order_of
 from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
@@ -146,6 +147,12 @@ class RecommendationContext:
         deprecation_reason="Since 2026-11-28; removed on 2027-06-01 at the earliest. Use the argument `market` of"
         " `recommendations`, which means the same.",
     )
+    session_id: strawberry.ID | None = strawberry.field(
+        default=None,
+        description="The `sessionId` of the person's events in the visit that runs: what they looked at in it counts as"
+        " the running visit, for up to 24 hours. Events of other sessions, and of other people, do not. Null: the"
+        " newest events say which visit runs, and it ends after a pause of 30 minutes.",
+    )
     personalize: bool | None = strawberry.field(
         default=True,
         description="False: the list does not use anything that is stored about the person, for people who object to"
@@ -210,12 +217,18 @@ def list_request(
         category=where.category,
         context_items=[*(where.item_ids or ()), *(where.cart_item_ids or ())],
         viewed_items=where.recent_item_ids or (),
+        session=_session(where.session_id),
         exclude=exclude or (),
         among=among,
         personalize=where.personalize is not False,
         shelf=shelf,
         placement=placed,
     )
+
+
+def _session(id: str | None) -> int:
+    """The hash of a session as the person's state has it. Raises InvalidInput for an id that no event can have."""
+    return 0 if id is None else order_of(check_id(id, "context.sessionId"))
 
 
 def _market(market: str | None, of_context: str | None) -> str | None:

@@ -91,6 +91,7 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "Item.available(market)", "Item.similar(market)", "Item.boughtTogether(market)", "ItemFilter.ids",
     "RecommendationContext.itemIds",
     "RecommendationContext.cartItemIds", "RecommendationContext.recentItemIds", "RecommendationContext.market",
+    "RecommendationContext.sessionId",
     "Mutation.removeItems(ids)", "Mutation.promoteModel(id)", "Mutation.cancelJob(id)",
     "Mutation.replayDeadEvents(ids)",
     "Mutation.discardDeadEvents(ids)", "EventInput.id", "EventInput.itemId", "EventInput.itemIds",

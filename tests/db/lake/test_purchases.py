@@ -90,6 +90,24 @@ async def test_the_lake_and_postgres_give_identical_purchases(stocked: Pool, lak
             await stocked.execute("ALTER TABLE hidden RENAME TO events")
 
 
+async def test_programs_are_left_out_as_from_postgres(
+    stocked: Pool, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("db.purchases", "db.lake.purchases"):
+        monkeypatch.setattr(f"{module}.MOST_BROWSED", 40)
+        monkeypatch.setattr(f"{module}.MOST_OF_PERSON", 3)
+    views = [
+        event(1_000 + number, NOON + timedelta(days=3, minutes=number), type="VIEW", userId=f"u{who}é", itemId="tea")
+        for number, who in enumerate([0] * 60 + [1] * 30 + [2, 3] * 2)
+    ]
+    await store(stocked, *shop(), *views)
+    from_postgres = await purchase_log(stocked, END, browsed=40)
+    everything = await purchase_log(stocked, END)
+    await export(stocked, lake)
+    assert equal(await purchase_log_with_lake(stocked, lake, END), from_postgres)
+    assert len(from_postgres.signals.item) <= len(everything.signals.item) - 90
+
+
 @pytest.mark.parametrize("url", ["{folder}/lake[1]", "s3://shop/lake[1]*"])
 async def test_a_lake_whose_address_looks_like_a_pattern_is_read(
     stocked: Pool, s3: object, tmp_path: Path, url: str

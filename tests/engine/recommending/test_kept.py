@@ -82,9 +82,9 @@ def gathered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of purchases each time evidence is gathered from nothing."""
     calls: list[int] = []
 
-    def history(universe: Any, state: State, as_of: int) -> object:
+    def history(universe: Any, state: State, as_of: int, session: int) -> object:
         calls.append(state.lines)
-        return sources.history(universe, state, as_of)
+        return sources.history(universe, state, as_of, session)
 
     monkeypatch.setattr("ml.affinity.candidates.history", history)
     return calls
@@ -280,6 +280,7 @@ async def test_an_equal_request_gets_the_list_of_the_moment_before(
         ListRequest(5, shelf="home", viewed_items=["i05"]),
         ListRequest(5, shelf="home", exclude=["i05"]),
         ListRequest(5, shelf="home", personalize=False),
+        ListRequest(5, shelf="home", session=7),
     ],
 )
 async def test_another_request_gets_a_list_of_its_own(shop: Gateway, scored: list[int], other: ListRequest) -> None:

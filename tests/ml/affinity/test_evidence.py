@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.browsing_shop import BrowsingShop, make_browsing_shop, without_views
 from core.contract import EventType
-from ml.affinity.candidates import find_candidates, gather_evidence
+from ml.affinity.candidates import find_candidates, gather_evidence, to_keep
 from ml.affinity.lifts import lifts
 from ml.affinity.pair_features import FEATURES, pair_features
 from ml.affinity.training_lists import candidate_features
@@ -22,7 +22,7 @@ from ml.masks import mask_of
 from ml.snapshot import snapshot
 from ml.state import CODE, EVENT, INTEREST, MOST_RECENT, PURCHASE, RETURN, State, fold
 from ml.universe import HOUR, Universe
-from ml.visits import PAUSE, running_visit
+from ml.visits import LONGEST_SESSION, PAUSE, running_visit
 
 VIEW, CART, OUT = (CODE[kind] for kind in (EventType.VIEW, EventType.ADD_TO_CART, EventType.REMOVE_FROM_CART))
 DAY = 86_400
@@ -54,6 +54,27 @@ def test_a_visit_ends_after_a_pause_unless_the_session_goes_on(now: int) -> None
     assert len(running_visit(bought, now)) == 0, "a log of purchases alone has no visits"
     long = viewed(*((VIEW, at + 1, now - 5, 0) for at in range(2 * MOST_RECENT)))
     assert len(running_visit(long, now)) == MOST_RECENT
+
+
+def test_a_session_that_the_page_names_runs_and_no_other_counts(now: int) -> None:
+    two = viewed((VIEW, 1, now - 3 * PAUSE, 7), (VIEW, 2, now - 2 * PAUSE, 7), (VIEW, 3, now - 60, 8))
+    assert running_visit(two, now)["item"].tolist() == [3]
+    assert running_visit(two, now, 7)["item"].tolist() == [2, 1], "however long the pause"
+    assert running_visit(two, now, 8)["item"].tolist() == [3]
+    assert len(running_visit(two, now, 9)) == 0, "it has only begun"
+    assert len(running_visit(two, now + LONGEST_SESSION, 7)) == 0
+    assert len(running_visit(two, now - 4 * PAUSE, 7)) == 0, "as of before it"
+    mixed = viewed((VIEW, 1, now - 90, 7), (VIEW, 2, now - 60, 0), (VIEW, 3, now - 30, 8))
+    assert running_visit(mixed, now, 7)["item"].tolist() == [2, 1], "an event without a session is of the visit around"
+
+
+def test_evidence_that_is_kept_is_of_no_session(universe: Universe, now: int) -> None:
+    item, other = universe.numbers[:2].tolist()
+    state = viewed((VIEW, item, now - 2 * PAUSE, 7), (VIEW, other, now - 60, 8))
+    kept = to_keep(gather_evidence(universe, state, now, session=7))
+    for session, seen in ((7, [item]), (8, [other]), (0, [other]), (9, [])):
+        found = gather_evidence(universe, state, now, kept, session)
+        assert found.first is kept and found.history.visit["item"].tolist() == seen
 
 
 def test_features_of_the_running_visit(universe: Universe, now: int) -> None:
