@@ -115,7 +115,10 @@ def test_a_baseline_can_serve_in_its_place(trained: TrainedForecast, log: Log) -
 def test_with_few_people_no_forecast_serves_and_the_days_of_the_test_are_those_of_the_log() -> None:
     log = make_customers(3)
     cut = int(log.occurred.max()) + 1 - 30 * DAY
-    numbered_anew = replace(log, order=log.person.astype(np.int64))  # all that a person buys has one order number
+    before = np.flatnonzero(log.occurred < cut)
+    last = {int(person): log.order[at] for at, person in zip(before, log.person[before], strict=True)}
+    order = np.array([last[int(person)] for person in log.person])
+    numbered_anew = replace(log, order=np.where(log.occurred < cut, log.order, order))  # nobody orders after the cut
     for each in (log, numbered_anew):
         trained = train(each, cut, ignored, replace(BRIEF, epochs=1))
         verdict = forecast_verdict(trained.evaluation)

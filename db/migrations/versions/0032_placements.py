@@ -1,12 +1,12 @@
 """Keep placements: what the shop wants of each, with all earlier versions.
 
-Revision ID: 0033
+Revision ID: 0032
 Revises: 0031
 """
 
 from db.migrate import run_file, run_sql
 
-revision = "0033"
+revision = "0032"
 down_revision = "0031"
 branch_labels = None
 depends_on = None
