@@ -14,6 +14,7 @@ from ml.affinity.lifts import (
     KIN_CAUSES,
     LIFT,
     LONGEST,
+    MOST_EVENTS,
     PURCHASE_HALF_LIFE,
     SUPPORT,
     lifts,
@@ -46,7 +47,7 @@ Cause = tuple[int, float, str]  # item, strength, reason
 
 def plain_causes(state: State, now: int, context: list[int], viewed: list[int]) -> list[Cause]:
     newest: dict[int, Cause] = {}
-    for item, code, occurred, _ in state.recent.tolist():  # newest first
+    for item, code, occurred, _ in state.recent[:MOST_EVENTS].tolist():  # newest first
         if occurred > now - LONGEST and item not in newest:
             half_life = PURCHASE_HALF_LIFE if TYPES[code] == EventType.PURCHASE else HALF_LIFE
             strength = LIFT.get(TYPES[code], 0) * 2 ** (-max(now - occurred, 0) / half_life)
