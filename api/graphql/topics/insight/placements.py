@@ -97,7 +97,7 @@ class PlacementChanges:
     )
     fallback: list[FallbackSource] | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Where items come from, best source first, for people of whom nothing is known, and when a list has"
+        description="Where items come from, best source first, for people without any history, and when a list has"
         " too few; after these, all others as by default.",
         directives=[AtMost(elements=3)],
     )
