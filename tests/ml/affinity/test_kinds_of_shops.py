@@ -13,7 +13,7 @@ with warnings.catch_warnings():
 
 CUT = NOW - 60 * DAY
 BY_OTHERS, BY_FREQUENCY = {"item_knn", "ease"}, {"personal_frequency", "decayed_frequency"}
-BRIEF = TrainingConfig(cuts=12, histories=50)  # of so few people, more windows
+BRIEF = TrainingConfig(cuts=12, histories=50, models=1)  # of so few people, more windows
 
 
 @pytest.mark.timeout(300)
