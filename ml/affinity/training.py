@@ -104,12 +104,15 @@ def train(
     `rivals` are versions to compare with, by name, each with its weights and the same tables. One that learned from
     lines after the cut knows more than the others here.
 
-    Without a cut the last `config.holdout` days of the log are for evaluation. Raises `NothingToLearn` when there are
-    no purchases before the cut or no person came back, and `ExportDiffers`.
+    Without a cut the last `config.holdout` days of the log are for evaluation; more where few people came back in them,
+    and then all windows are longer in proportion. Raises `NothingToLearn` when there are no purchases before the cut or
+    no person came back, and `ExportDiffers`.
     """
     log.require_lines()
     clockless = is_clockless(log.between(None, cut))
-    cut = holdout_cut(log, config.holdout) if cut is None else cut
+    if cut is None:
+        cut = holdout_cut(log, config.holdout)
+        config = config.for_span(int(log.occurred.max()) + 1 - cut)
     origin = {
         "seed": config.seed,
         "settings": asdict(config),
