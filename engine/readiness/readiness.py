@@ -183,7 +183,8 @@ def judged_sequence(counts: PurchaseCounts, model: Model | None) -> ModelReadine
 def judged(counts: PurchaseCounts, model: Model | None, refused: Decision | None) -> list[ModelReadiness]:
     """How far the models of lists are, by what is stored, what serves, and the refusal of the newest trained one."""
     learned = model if model is not None and model.kind == AFFINITY and model.baseline is None else None
-    learnable = _learnable(counts)
+    known = Requirement(counts.known_lines, 1, "purchases that name an item of the catalogue")
+    again = Requirement(counts.repeat_people, 1, SECOND)
     came_back = Requirement(
         counts.returned_people,
         LEAST_PEOPLE,
@@ -198,17 +199,9 @@ def judged(counts: PurchaseCounts, model: Model | None, refused: Decision | None
     popular = "what most people bought lately, and below it new items"
     stand_in = f"{words(model.baseline)}, the best baseline" if model and model.baseline else popular
     return [
-        _judged(Subject.RECOMMENDATIONS, [*learnable, came_back], learned, stand_in, refused),
-        _judged(Subject.SIMILAR, learnable, model, "other items of the same category", None),
-        _judged(Subject.BOUGHT_TOGETHER, [*learnable, together], model, "nothing: the list is empty", None),
-    ]
-
-
-def _learnable(counts: PurchaseCounts) -> list[Requirement]:
-    """What any training of lists needs."""
-    return [
-        Requirement(counts.known_lines, 1, "purchases that name an item of the catalogue"),
-        Requirement(counts.repeat_people, 1, SECOND),
+        _judged(Subject.RECOMMENDATIONS, [known, again, came_back], learned, stand_in, refused),
+        _judged(Subject.SIMILAR, [known], model, "other items of the same category", None),
+        _judged(Subject.BOUGHT_TOGETHER, [known, together], model, "nothing: the list is empty", None),
     ]
 
 

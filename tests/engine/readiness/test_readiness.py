@@ -61,6 +61,15 @@ def test_too_few_people_who_came_back_are_counted_out_in_words() -> None:
     assert judged(enough, None, None)[0].status is Status.READY
 
 
+def test_where_nobody_comes_back_items_alone_have_lists() -> None:
+    nobody = replace(PLENTY, repeat_people=0, returned_people=0)
+    assert statuses(nobody, None, None) == {
+        Subject.RECOMMENDATIONS: Status.NOT_ENOUGH,
+        Subject.SIMILAR: Status.READY,
+        Subject.BOUGHT_TOGETHER: Status.READY,
+    }
+
+
 def test_a_baseline_that_serves_is_the_fallback_and_the_refusal_is_said() -> None:
     found = judged(PLENTY, model(baseline="personal_frequency"), refused("not better than popularity"))
     assert [each.status for each in found] == [Status.READY, Status.TRAINED, Status.TRAINED]
