@@ -13,6 +13,22 @@ _SPAN = """
     FROM (SELECT occurred_at, item_id FROM events WHERE type = 'PURCHASE' LIMIT $1) AS line
     JOIN items ON items.id = item_id
 """
+_BY_WEEK = """
+    WITH person AS (
+        SELECT min(occurred_at) AS first, max(occurred_at) AS last
+        FROM (
+            SELECT coalesce('u' || user_id, 'g' || anonymous_id) AS person, occurred_at, item_id
+            FROM events WHERE type = 'PURCHASE' LIMIT $1
+        ) AS line
+        JOIN items ON items.id = item_id
+        WHERE person IS NOT NULL GROUP BY person
+    ), moment AS (
+        SELECT first AS at, 1 AS came, 0 AS lapsed FROM person UNION ALL SELECT last, 0, 1 FROM person
+    )
+    SELECT least(greatest(ceil(extract(epoch FROM $2 - at) / 604800), 0), $3)::int AS weeks,
+        sum(came) AS came, sum(lapsed) AS lapsed
+    FROM moment GROUP BY weeks
+"""
 # What was returned whole, by its order, counts for nothing: a training learns from what people kept.
 _COUNTS = """
     WITH returned AS MATERIALIZED (
@@ -87,6 +103,17 @@ async def purchase_span(connection: Connection) -> tuple[datetime, datetime] | N
     """When the first and the last of the known lines that `purchase_counts` counts were bought; None for none."""
     row = await connection.fetchrow(_SPAN, MOST_LINES)
     return None if row["first"] is None else (row["first"], row["last"])
+
+
+async def people_by_week(connection: Connection, before: datetime, most: int) -> tuple[list[int], list[int]]:
+    """By weeks before a moment, those begun included, the people whose first and whose last known line is so old.
+
+    Both lists have 0 to `most` weeks: 0 are lines since that moment, `most` are those of so many weeks or more.
+    """
+    came, lapsed = [0] * (most + 1), [0] * (most + 1)
+    for row in await connection.fetch(_BY_WEEK, MOST_LINES, before, most):
+        came[row["weeks"]], lapsed[row["weeks"]] = row["came"], row["lapsed"]
+    return came, lapsed
 
 
 async def purchase_counts(

@@ -129,6 +129,11 @@ class Bundle:
         """A JSON object or list. Raises `BundleRefused` when there is none of this name."""
         return self._part(name, (dict, list))
 
+    def object(self, name: str) -> dict[str, Any]:
+        """A JSON object. Raises `BundleRefused` when there is none of this name."""
+        value: dict[str, Any] = self._part(name, dict)
+        return value
+
     def text(self, name: str) -> str:
         """A text. Raises `BundleRefused` when there is none of this name."""
         value: str = self._part(name, str)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from core.counts import people_in_words
 from ml.evaluation import Evaluation
 
 # Fewer people are not enough for the interval: when a model helps most people a little and fails a few badly, a small
@@ -68,9 +69,9 @@ def why_baseline(baseline: Evaluation, refused: str) -> str:
         return f"{words(baseline.baseline)} serves, the simplest baseline. The model was refused: {refused}"
     found, served = (baseline.methods[name]["ndcg_at_10"].value for name in (baseline.baseline, baseline.candidate))
     return (
-        f"{words(baseline.baseline)} serves, the best baseline: NDCG@10 {found:.4f} on {_people(baseline.people)}, and"
-        f" {served:.4f} as it serves, without what was bought too recently to be wanted again. The model was refused:"
-        f" {refused}"
+        f"{words(baseline.baseline)} serves, the best baseline: NDCG@10 {found:.4f} on"
+        f" {people_in_words(baseline.people)}, and {served:.4f} as it serves, without what was bought too recently to"
+        f" be wanted again. The model was refused: {refused}"
     )
 
 
@@ -97,7 +98,8 @@ def _checks(evaluation: Evaluation, same_as: str | None) -> Iterator[Check]:
         people >= LEAST_PEOPLE,
         people,
         LEAST_PEOPLE,
-        f"{_people(people)} with an earlier order ordered again after the cut; at least {LEAST_PEOPLE} are needed",
+        f"{people_in_words(people)} with an earlier order ordered again after the cut; at least {LEAST_PEOPLE} are"
+        " needed",
     )
     yield Check(
         "ties",
@@ -160,7 +162,7 @@ def _comparison(evaluation: Evaluation) -> str:
         f" ({ahead.value:+.4f}, 95 % {ahead.low:+.4f} to {ahead.high:+.4f})"
         for name, ahead in evaluation.ahead.items()
     )
-    return f"NDCG@10 {ours:.4f} on {_people(evaluation.people)}, against {others}"
+    return f"NDCG@10 {ours:.4f} on {people_in_words(evaluation.people)}, against {others}"
 
 
 def _of_rivals(evaluation: Evaluation) -> str:
@@ -174,10 +176,6 @@ def _of_rivals(evaluation: Evaluation) -> str:
 def finite(value: float) -> float | None:
     """The value for JSON, which has no NaN."""
     return float(value) if math.isfinite(value) else None
-
-
-def _people(count: int) -> str:
-    return f"{count:,} {'person' if count == 1 else 'people'}"
 
 
 def _listed(names: list[str]) -> str:

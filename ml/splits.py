@@ -5,16 +5,19 @@ then fitted once more, on both. What is after the cut is for the evaluation: no 
 """
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ml.clockless import STEP, is_clockless
 from ml.log import Log
 
-DAY = 86_400
-HOLDOUT = 28  # days at the end of a log that a training keeps for evaluation
-FORECAST_HOLDOUT = 90  # the same of a forecast's training
+DAY, WEEK = 86_400, 7 * 86_400
+HOLDOUT = 28  # days at the end of a log that a training keeps for evaluation; more where few people came back in them
+FORECAST_HOLDOUT = 90  # the same of a forecast's training, at most
+ENOUGH = 200  # people who came back: a test span of lists that has so many need not be longer
+NEARLY = 0.9  # where no span has them, one with this part of the most people is as good, if it has half of ENOUGH
 LEAST_DAYS = 35  # before the cut, of which a forecast can be learned: five moments, a week apart
 LEAST_TESTED = 7  # days after the cut, by which a forecast can be judged: it counts in weeks
 
@@ -43,19 +46,55 @@ class Spans(NamedTuple):
         return self.validation[-1].start
 
 
-def holdout_cut(log: Log, days: int) -> int:
-    """The cut (seconds) that keeps the last `days`, or the last fifth of a short log, for evaluation.
+class Cuts(NamedTuple):
+    """The cuts that may be chosen in a log with a clock: the first of them, and those up to `weeks` weeks before it."""
 
+    first: int  # seconds
+    weeks: int
+
+    @classmethod
+    def between(cls, begin: int, last: int, days: int) -> Self:
+        """The first keeps the last `days`, and none more than the last fifth; by the log's first and last second."""
+        cut = cut_between(begin, last, days)
+        return cls(cut, (cut - cut_between(begin, last)) // WEEK)
+
+    def weeks_to(self, moments: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many weeks before the first cut each moment (seconds) is, begun ones whole; at most `weeks` + 1."""
+        return np.clip(-((moments - self.first) // WEEK), 0, self.weeks + 1)
+
+    def chosen(self, came: ArrayLike, lapsed: ArrayLike) -> int:
+        """The last cut (seconds) after which ENOUGH people came back, or nearly as many as after any of them.
+
+        `came` and `lapsed` have for each number of weeks the people whose first and whose last purchase is so long
+        before the first cut, as `weeks_to` counts. Who bought before a cut and after it came back.
+        """
+        back = (np.cumsum(lapsed) - np.cumsum(came))[: self.weeks + 1]
+        most = int(back.max())
+        wanted = min(max(NEARLY * most, min(most, ENOUGH // 2)), ENOUGH)
+        return self.first - WEEK * int(np.argmax(back >= wanted))
+
+
+def holdout_cut(log: Log, days: int) -> int:
+    """The cut (seconds) that keeps the last `days` for evaluation, at most the last fifth of the log.
+
+    Where fewer than ENOUGH people came back in these days it keeps more, up to that fifth, as long as that adds people.
     Of a log without a clock it keeps the last line of each person.
     """
     if is_clockless(log):
         return int(log.occurred.max())
-    return cut_between(int(log.occurred.min()), int(log.occurred.max()), days)
+    cuts = Cuts.between(int(log.occurred.min()), int(log.occurred.max()), days)
+    begins = np.flatnonzero(np.diff(log.person, prepend=-1))  # the log is sorted by person, then time
+    came, lapsed = (cuts.weeks_to(log.occurred[at]) for at in (begins, np.append(begins[1:], len(log)) - 1))
+    return cuts.chosen(*(np.bincount(each, minlength=cuts.weeks + 2) for each in (came, lapsed)))
 
 
-def cut_between(first: int, last: int, days: int = HOLDOUT) -> int:
-    """The same for a log with a clock, by the seconds of its first and its last line."""
-    return last + 1 - min(days * DAY, (last - first) // 5)
+def cut_between(first: int, last: int, days: int | None = None) -> int:
+    """The cut (seconds) that keeps the last `days` of a log with a clock, by the seconds of its first and last line.
+
+    It keeps at most the last fifth of the log, and that where no days are given.
+    """
+    fifth = (last - first) // 5
+    return last + 1 - (fifth if days is None else min(days * DAY, fifth))
 
 
 def windows_after(log: Log, cut: int, count: int) -> tuple[Window, ...]:

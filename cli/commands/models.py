@@ -11,6 +11,7 @@ from cli.errors import Refused, refusals
 from cli.evaluations.differences import print_differences
 from cli.interface import AsJson, command_group, operator_of, print_json, print_json_line, write_file
 from core.contract import check_id
+from core.counts import people_in_words
 from core.settings import Stores
 
 if TYPE_CHECKING:
@@ -165,17 +166,15 @@ def _line(model: dict[str, Any]) -> str:
     verdict = (model["decision"] or "not judged").replace("_", " ").lower()
     words.append(f"{verdict}{' (' + model['baseline'].replace('_', ' ') + ')' if model['baseline'] else ''}")
     if score := model["ndcg_at_10"]:
-        measured = (
-            f"NDCG@10 {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}] on {model['people']:,} people"
-        )
+        on = people_in_words(model["people"])
+        measured = f"NDCG@10 {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}] on {on}"
         best = model["best_baseline"]
         if model["baseline"]:  # its own figure below is that of all items, those bought just now among them
             measured = f"{measured} as it serves"
         words.append(f"{measured}; {best['name'].replace('_', ' ')} {best['ndcg_at_10']:.4f}" if best else measured)
     if score := model["auc"]:
-        words.append(
-            f"AUC {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}] on {model['people']:,} people"
-        )
+        on = people_in_words(model["people"])
+        words.append(f"AUC {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}] on {on}")
     if model["deleted_at"]:
         words.append("files deleted")
     return "  ".join(words)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from core.counts import people_in_words
 from core.errors import InvalidInput
 from db.jobs import AFFINITY, FORECAST
 from ml import gate
@@ -30,7 +31,7 @@ class Kind:
 
     def people(self, document: Mapping[str, Any]) -> str:
         """On what the metrics of an evaluation were measured."""
-        return f"{document['people']:,} people, {self.counted(document)}"
+        return f"{people_in_words(document['people'])}, {self.counted(document)}"
 
 
 KINDS: Final[Mapping[str, Kind]] = {

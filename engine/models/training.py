@@ -276,7 +276,7 @@ async def _decide(
 def _model(kind: str, path: Path) -> Model:
     """The written bundle as a model."""
     written = Bundle.open(path)
-    evaluation, training = written.json("evaluation"), written.json("training")
+    evaluation, training = written.object("evaluation"), written.object("training")
     return Model(written.id, kind, written.created_at, written.digest, evaluation, None, training)
 
 

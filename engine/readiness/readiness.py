@@ -14,7 +14,7 @@ from core import clock
 from core.single_flight import SingleFlight
 from db.jobs import AFFINITY
 from db.postgres import Connection
-from db.purchase_counts import NO_PURCHASES, PurchaseCounts, purchase_counts, purchase_span
+from db.purchase_counts import NO_PURCHASES, PurchaseCounts, people_by_week, purchase_counts, purchase_span
 from db.serving import (
     FORECAST_SLOT,
     MAIN_SLOT,
@@ -30,7 +30,7 @@ from ml.hazard.evaluation import LEAST_PEOPLE as LEAST_ASKED
 from ml.sequence.lessons import LEAST_LINES as SEQUENCE_LINES
 from ml.sequence.lessons import LEAST_PEOPLE as SEQUENCE_PEOPLE
 from ml.sequence.lessons import REBUYS
-from ml.splits import DAY, FORECAST_HOLDOUT, HOLDOUT, LEAST_DAYS, cut_between
+from ml.splits import DAY, FORECAST_HOLDOUT, HOLDOUT, LEAST_DAYS, Cuts, cut_between
 from ml.universe import PEOPLE_TOGETHER
 
 SECOND: Final = "people with a second order, at another time, that they kept: of others nothing can be foretold"
@@ -112,7 +112,7 @@ async def readiness(source: Connection) -> Readiness:
     counts = NO_PURCHASES
     if span is not None:
         first, last = (int(moment.timestamp()) for moment in span)
-        cut, forecast_cut = cut_between(first, last), cut_between(first, last, FORECAST_HOLDOUT)
+        cut, forecast_cut = await cut_of_lists(source, first, last), cut_between(first, last, FORECAST_HOLDOUT)
         days = (forecast_cut - first) // DAY
         forecast_end = forecast_cut + min(FORECAST_HOLDOUT, (last + 1 - forecast_cut) // DAY) * DAY
         moments = (datetime.fromtimestamp(each, UTC) for each in (cut, forecast_cut, forecast_end))
@@ -120,6 +120,14 @@ async def readiness(source: Connection) -> Readiness:
     lists, forecast = await asyncio.gather(_standing(source, MAIN_SLOT), _standing(source, FORECAST_SLOT))
     models = [*judged(counts, *lists), judged_forecast(counts, days, *forecast), judged_sequence(counts, lists[0])]
     return Readiness(clock.now(), counts.lines, counts.complete, models)
+
+
+async def cut_of_lists(source: Connection, first: int, last: int) -> int:
+    """The cut (seconds) that a training of the lists takes by default."""
+    cuts = Cuts.between(first, last, HOLDOUT)
+    if not cuts.weeks:
+        return cuts.first
+    return cuts.chosen(*await people_by_week(source, datetime.fromtimestamp(cuts.first, UTC), cuts.weeks + 1))
 
 
 async def _standing(source: Connection, slot: str) -> tuple[Model | None, Decision | None]:
@@ -175,12 +183,13 @@ def judged_sequence(counts: PurchaseCounts, model: Model | None) -> ModelReadine
 def judged(counts: PurchaseCounts, model: Model | None, refused: Decision | None) -> list[ModelReadiness]:
     """How far the models of lists are, by what is stored, what serves, and the refusal of the newest trained one."""
     learned = model if model is not None and model.kind == AFFINITY and model.baseline is None else None
-    learnable = _learnable(counts)
+    known = Requirement(counts.known_lines, 1, "purchases that name an item of the catalogue")
+    again = Requirement(counts.repeat_people, 1, SECOND)
     came_back = Requirement(
         counts.returned_people,
         LEAST_PEOPLE,
-        f"people with an earlier order who ordered again in the last {HOLDOUT} days, or the last fifth of a"
-        " shorter log: the gate compares the model with the baselines on them",
+        f"people with an earlier order who ordered again in the last {HOLDOUT} days, or where few do in more, up to the"
+        " last fifth of the log: the gate compares the model with the baselines on them",
     )
     together = Requirement(
         counts.basket_people,
@@ -190,17 +199,9 @@ def judged(counts: PurchaseCounts, model: Model | None, refused: Decision | None
     popular = "what most people bought lately, and below it new items"
     stand_in = f"{words(model.baseline)}, the best baseline" if model and model.baseline else popular
     return [
-        _judged(Subject.RECOMMENDATIONS, [*learnable, came_back], learned, stand_in, refused),
-        _judged(Subject.SIMILAR, learnable, model, "other items of the same category", None),
-        _judged(Subject.BOUGHT_TOGETHER, [*learnable, together], model, "nothing: the list is empty", None),
-    ]
-
-
-def _learnable(counts: PurchaseCounts) -> list[Requirement]:
-    """What any training of lists needs."""
-    return [
-        Requirement(counts.known_lines, 1, "purchases that name an item of the catalogue"),
-        Requirement(counts.repeat_people, 1, SECOND),
+        _judged(Subject.RECOMMENDATIONS, [known, again, came_back], learned, stand_in, refused),
+        _judged(Subject.SIMILAR, [known], model, "other items of the same category", None),
+        _judged(Subject.BOUGHT_TOGETHER, [known, together], model, "nothing: the list is empty", None),
     ]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from core.counts import people_in_words
 from engine.reports.pages import FORECAST_METRICS, bounds, calibration, cell, lift, page, table, words
 from engine.reports.plots import Series, bars, lines
 
@@ -34,7 +35,8 @@ def _lists(lists: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     methods = lists["methods"]
     metrics = list(next(iter(methods.values())))
     rows = [[words(name), *(cell(scores[metric]) for metric in metrics)] for name, scores in methods.items()]
-    about = f"<p>The first order after the cut of {lists['people']:,} people; {lists['items']:,} items, all ranked.</p>"
+    people = people_in_words(lists["people"])
+    about = f"<p>The first order after the cut of {people}; {lists['items']:,} items, all ranked.</p>"
     yield "What people buy next", about + table(["", *map(words, metrics)], rows)
     values = [(words(name), *bounds(scores["ndcg_at_10"])) for name, scores in methods.items()]
     yield "NDCG@10 with 95 % intervals", bars(values)
@@ -53,7 +55,7 @@ def _slices(methods: Sequence[str], parts: Sequence[Mapping[str, Any]]) -> str:
         for name in methods
     ]
     rows = [[words(name), *(cell(part["ndcg_at_10"][name]) for part in parts)] for name in methods]
-    headings = ["", *(f"{part['slice']}: {part['people']:,} people" for part in parts)]
+    headings = ["", *(f"{part['slice']}: {people_in_words(part['people'])}" for part in parts)]
     return lines(series, "", "NDCG@10", names) + table(headings, rows)
 
 
@@ -64,7 +66,8 @@ def _forecasts(forecasts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     rows = [
         [words(name), *(cell(scores.get(metric)) for metric in FORECAST_METRICS)] for name, scores in methods.items()
     ]
-    about = f"<p>{forecasts['share']:.1%} of {forecasts['people']:,} people ordered in {forecasts['days']} days.</p>"
+    people = people_in_words(forecasts["people"])
+    about = f"<p>{forecasts['share']:.1%} of {people} ordered in {forecasts['days']} days.</p>"
     yield "Who orders again", about + table(["", *map(words, FORECAST_METRICS)], rows)
     points = [(words(name), [(p, came) for p, came, _ in scores["calibration"]]) for name, scores in methods.items()]
     yield "Calibration", calibration(points)

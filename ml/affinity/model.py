@@ -63,8 +63,8 @@ class AffinityModel(Ranker):
             digest=opened.digest,
             item_ids=opened.json("items"),
             rfm_edges=opened.array("rfm_edges"),
-            evaluation=opened.json("evaluation"),
-            training=opened.json("training") if "training" in opened.parts else {},
+            evaluation=opened.object("evaluation"),
+            training=opened.object("training") if "training" in opened.parts else {},
             reading=opened.reading,
             chance=_chance(opened),
         )

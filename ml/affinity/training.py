@@ -25,7 +25,15 @@ from ml.affinity.network import Network
 from ml.affinity.ranking import Ranker
 from ml.affinity.refreshing import as_of_cut, with_tables
 from ml.affinity.validation_lists import validation_lists
-from ml.affinity.variants import RANKER, Ready, best_with_sequence, choose_epochs, fitted_models, refitted
+from ml.affinity.variants import (
+    RANKER,
+    Ready,
+    best_with_sequence,
+    choose_epochs,
+    fitted_models,
+    popular_first,
+    refitted,
+)
 from ml.baselines.item_tables import LastState
 from ml.baselines.methods import BASELINES, baseline_methods
 from ml.clockless import is_clockless
@@ -104,12 +112,16 @@ def train(
     `rivals` are versions to compare with, by name, each with its weights and the same tables. One that learned from
     lines after the cut knows more than the others here.
 
-    Without a cut the last `config.holdout` days of the log are for evaluation. Raises `NothingToLearn` when there are
-    no purchases before the cut or no person came back, and `ExportDiffers`.
+    Without a cut the last `config.holdout` days of the log are for evaluation; more where few people came back in them,
+    and then all windows are longer in proportion. Where nobody came back for anything that could be foretold, nothing
+    is fitted: the model is popularity, with the tables of what is alike and what belongs together. Raises
+    `NothingToLearn` when there are no purchases before the cut, and `ExportDiffers`.
     """
     log.require_lines()
     clockless = is_clockless(log.between(None, cut))
-    cut = holdout_cut(log, config.holdout) if cut is None else cut
+    if cut is None:
+        cut = holdout_cut(log, config.holdout)
+        config = config.for_span(int(log.occurred.max()) + 1 - cut)
     origin = {
         "seed": config.seed,
         "settings": asdict(config),
@@ -174,8 +186,10 @@ def _learn(log: Log, cut: int, config: TrainingConfig, report: ReportProgress, *
     spans = training_spans(past, cut, config, clockless=clockless)
     lists, validation = look_back(past, numbers, spans, config, report, clockless)
     plain = CutLog(log, past, numbers, cut, spans, validation, config, clockless)
-    chosen = choose_epochs(fitted_models(lists, config, report, clockless), plain)
     tables = with_complements(snapshot(past, numbers, cut, clockless=clockless), past, cut)
+    if not len(lists):
+        return _Learned(popular_first(), tables, plain, tables, plain, None)
+    chosen = choose_epochs(fitted_models(lists, config, report, clockless), plain)
     universe, cut_log, ready, sequence = tables, plain, None, None
     if spans.training and may_help(past):
         universe, cut_log, ready, sequence = best_with_sequence(tables, plain, chosen, report)

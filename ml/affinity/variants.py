@@ -154,6 +154,12 @@ def refitted(
     return ready_to_serve([each.model for each in fitted], chosen, universe, cut_log)
 
 
+def popular_first() -> Ready:
+    """What stands for a ranker that has no list to learn from: the gate refuses it, since it is a baseline."""
+    network = baseline_network("popularity")
+    return Ready(network, 0.0, 0.0, Choice("0", {}, 0), network)
+
+
 def ready_to_serve(models: list[keras.Model], chosen: Chosen, universe: Universe, cut_log: CutLog) -> Ready:
     """The mean of the models as a network, calibrated as was chosen, with its largest difference from them."""
     network = averaged([export.exported(each) for each in models])

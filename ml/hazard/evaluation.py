@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.counts import people_in_words
 from ml.chance_metrics import auc, average_precision, calibration, gains
 from ml.evaluation import Score
 from ml.gate import Check, Verdict, finite, words
@@ -103,7 +104,7 @@ def forecast_verdict(evaluation: ForecastEvaluation) -> Verdict:
 
     It is compared in AUC and in its Brier score, over enough people of both classes.
     """
-    people = f"{evaluation.people:,} {'person' if evaluation.people == 1 else 'people'}, of whom {evaluation.came:,}"
+    people = f"{people_in_words(evaluation.people)}, of whom {evaluation.came:,}"
     found = f"{people} ordered within {evaluation.days:g} days"
     if evaluation.too_few:
         needed = f"the gate needs {LEAST_PEOPLE}, with {LEAST_OF_A_CLASS} who ordered and as many who did not"

@@ -68,8 +68,8 @@ class ForecastModel(Forecaster):
             id=opened.id,
             created_at=opened.created_at,
             digest=opened.digest,
-            evaluation=opened.json("evaluation"),
-            training=opened.json("training"),
+            evaluation=opened.object("evaluation"),
+            training=opened.object("training"),
             reading=opened.reading,
         )
         if not _fits(model):

@@ -33,7 +33,7 @@ from ml.hazard.model import Forecaster
 from ml.keras_versions import keras_versions
 from ml.log import Log, NothingToLearn
 from ml.provenance import code_identity, data_identity
-from ml.splits import FORECAST_HOLDOUT, LEAST_DAYS, LEAST_TESTED, holdout_cut
+from ml.splits import FORECAST_HOLDOUT, LEAST_DAYS, LEAST_TESTED, cut_between
 from ml.trainers import ReportProgress
 
 _PACKAGES = {"numpy": np.__version__, **keras_versions()}
@@ -122,7 +122,8 @@ def train(
     log.require_lines()
     if is_clockless(log.between(None, cut)):
         raise NothingToLearn("The purchases have no real times, so nobody can say when a person orders again.")
-    cut = holdout_cut(log, config.days) if cut is None else cut
+    if cut is None:
+        cut = cut_between(int(log.occurred.min()), int(log.occurred.max()), config.days)
     training = {
         "seed": config.seed,
         "settings": asdict(config),

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core import clock
@@ -13,6 +14,7 @@ from db.items import upsert_items
 from db.postgres import Pool
 from db.purchase_counts import PurchaseCounts, purchase_counts, purchase_span
 from db.serving import Decision, Model
+from engine.models.training import as_log, stored_purchases
 from engine.readiness import readiness as module
 from engine.readiness.readiness import (
     KeptReadiness,
@@ -24,7 +26,7 @@ from engine.readiness.readiness import (
     readiness,
 )
 from ml.gate import LEAST_PEOPLE
-from ml.splits import LEAST_DAYS
+from ml.splits import DAY, HOLDOUT, LEAST_DAYS, holdout_cut
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 PLENTY = PurchaseCounts(
@@ -57,6 +59,15 @@ def test_too_few_people_who_came_back_are_counted_out_in_words() -> None:
     assert found.fallback == "what most people bought lately, and below it new items"
     enough = PurchaseCounts(500, 500, 90, 200, 60, LEAST_PEOPLE, 30)
     assert judged(enough, None, None)[0].status is Status.READY
+
+
+def test_where_nobody_comes_back_items_alone_have_lists() -> None:
+    nobody = replace(PLENTY, repeat_people=0, returned_people=0)
+    assert statuses(nobody, None, None) == {
+        Subject.RECOMMENDATIONS: Status.NOT_ENOUGH,
+        Subject.SIMILAR: Status.READY,
+        Subject.BOUGHT_TOGETHER: Status.READY,
+    }
 
 
 def test_a_baseline_that_serves_is_the_fallback_and_the_refusal_is_said() -> None:
@@ -171,3 +182,30 @@ async def test_counts_are_kept_for_a_minute(pool: Pool, purchases: datetime, mon
     assert await kept.read() is first
     monkeypatch.setattr(module, "KEPT_FOR", timedelta(0))
     assert await kept.read() is not first
+
+
+async def test_the_test_span_is_that_of_a_training(pool: Pool) -> None:
+    end, random = datetime(2026, 1, 1, tzinfo=UTC), np.random.default_rng(0)
+    await upsert_items(pool, [{"id": "milk", "updated_at": end}])
+    visits = [  # of each person some within half a year, sometime in four years
+        (person, "milk", float(start - day))
+        for person, start in enumerate(random.uniform(180, 1_400, 200))
+        for day in random.uniform(0, 180, 4)
+    ]
+    ends = [(0, "milk", 1_400.0), (0, "milk", 0.0), (1, "unknown", 3_000.0)]
+    events = [
+        {
+            "type": "PURCHASE", "userId": f"u{person}", "itemId": item, "id": f"{person}-{days}",
+            "occurredAt": (end - timedelta(days=days)).isoformat(),
+        }
+        for person, item, days in [*visits, *ends]
+    ]  # fmt: skip
+    await insert_events(pool, [read_event(each, source="shop", received_at=end) for each in events])
+    span = await purchase_span(pool)
+    assert span is not None
+    first, last = (int(moment.timestamp()) for moment in span)
+    cut = await module.cut_of_lists(pool, first, last)
+    log = as_log(await stored_purchases(pool, None), {})
+    assert cut == holdout_cut(log, HOLDOUT) < last - 100 * DAY
+    returned = len(np.intersect1d(log.between(None, cut).person, log.between(cut, None).person))
+    assert (await readiness(pool)).models[0].requirements[-1].have == returned

@@ -162,6 +162,12 @@ def test_a_bundle_without_one_of_its_parts_is_refused_by_name(bundle_path: Path,
         AffinityModel.open(bundle.write(tmp_path / "other", "affinity", parts, opened.created_at))
 
 
+@pytest.mark.parametrize("part", ["evaluation", "training"])
+def test_a_list_where_an_object_belongs_is_refused_by_name(bundle_path: Path, tmp_path: Path, part: str) -> None:
+    with pytest.raises(BundleRefused, match=f"'{part}'.*of another type"):
+        AffinityModel.open(rewritten(bundle_path, tmp_path / "odd", {part: ["a", "list"]}))
+
+
 def test_a_bundle_of_an_earlier_release_opens_without_what_is_bought_again(bundle_path: Path, tmp_path: Path) -> None:
     opened = Bundle.open(bundle_path)
     assert opened.array("rebought").dtype == np.bool_

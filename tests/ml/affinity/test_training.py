@@ -12,10 +12,12 @@ import pytest
 
 from core.errors import InvalidInput
 from ml import splits
+from ml.affinity.bought_together import bought_together
 from ml.affinity.calibration import platt
 from ml.affinity.model import AffinityModel
 from ml.affinity.pair_features import FEATURES
 from ml.affinity.ranking import Ranker, rank
+from ml.affinity.similar import similar
 from ml.affinity.training_lists import TrainingLists
 from ml.baselines.methods import BASELINES, COUNTS, baseline_methods
 from ml.baskets import first_baskets
@@ -293,9 +295,28 @@ def test_a_cut_before_all_purchases_is_refused(make_log: MakeLog) -> None:
         brief(make_log(), cut=1)
 
 
-def test_a_log_of_people_who_never_come_back_is_refused(make_log: MakeLog) -> None:
-    with pytest.raises(NothingToLearn, match="came back"):
-        brief(make_log(orders=1))
+def test_of_people_who_never_come_back_what_belongs_together_is_learned(now: int, tmp_path: Path) -> None:
+    people = np.arange(60, dtype=np.int32)
+    pairs = np.array([[1, 2], [3, 4], [5, 6]], np.uint32)[people % 3]  # everybody orders one of these pairs, once
+    log = Log.of(
+        people=[f"user:{person}" for person in people],
+        person=np.repeat(people, 2),
+        item=pairs.ravel(),
+        occurred=np.repeat(now - 7 * DAY * people.astype(np.int64), 2),
+        cents=np.full(120, 100),
+        order=np.repeat(people, 2).astype(np.int64),
+        numbers=np.arange(1, 81, dtype=np.uint32),
+        item_ids=[f"item {number}" for number in range(1, 81)],
+    )
+    trained = brief(log)
+    judged = verdict(trained.evaluation)
+    assert not judged.promote
+    assert "no person with an earlier order ordered again" in judged.reason
+    baseline = trained.best_baseline(ignored)
+    assert baseline.evaluation.baseline == "popularity"
+    opened = AffinityModel.open(baseline.write(tmp_path, datetime(2026, 1, 1, tzinfo=UTC)))
+    assert similar(opened.universe, 1, EVERYTHING, Fallback.popular(opened.popular), 1).numbers.tolist() == [2]
+    assert bought_together(opened.universe, 1, EVERYTHING, 5).numbers.tolist() == [2]
 
 
 def test_a_catalogue_of_one_item_makes_a_bundle(make_log: MakeLog, tmp_path: Path) -> None:

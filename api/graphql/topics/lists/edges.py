@@ -252,10 +252,10 @@ class RecommendationEdge:
     )
     probability: float | None = strawberry.field(
         description="How likely the person buys the item within the horizon of the model, 0 to 1: 14 days, fewer where"
-        " the log that it learned from is short (`Model.horizon`). It is calibrated on what people with earlier orders"
-        " then bought. Null where nothing is calibrated: popular, trending, similar and bought-together items, items"
-        " that were just looked at and their neighbours, people without orders, and baselines that serve in place of a"
-        " model."
+        " the log that it learned from is short, more where few people came back lately (`Model.horizon`). It is"
+        " calibrated on what people with earlier orders then bought. Null where nothing is calibrated: popular,"
+        " trending, similar and bought-together items, items that were just looked at and their neighbours, people"
+        " without orders, and baselines that serve in place of a model."
     )
     reason: Reason = strawberry.field(description="Why the item is listed.")
     node: Item = strawberry.field(description="The item.")
