@@ -18,10 +18,12 @@ from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, li
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.recommendations import NOBODY, Basis, ListRequest, Recommender
 from engine.recommending.serving_models import ServingModels
+from engine.rules.in_force import effects_of, leaders_of, make_ready, weigh
 from ml.affinity.contributions import FeatureGroup
 from ml.affinity.explaining import CandidateSource, ScoreParts, SourceSays, score_parts, sources_of
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import Scored, score, select
+from ml.affinity.several_lists import within
 from ml.masks import Mask
 
 __all__ = [
@@ -121,6 +123,7 @@ class Explainer:
         if self._catalogue.number_of(item_id) is None:
             removed = await removal_time(self._reads, item_id)
             gone = Removal(RemovalRule.UNKNOWN_ITEM if removed is None else RemovalRule.WITHDRAWN)
+        await make_ready(request.rules, self._catalogue)
         async with self._turns:
             pin = new_pin(bundle.id if bundle else None)
             found = Explanation(
@@ -138,7 +141,7 @@ class Explainer:
             item = self._catalogue.item(number)
             removal = removal_of(self._catalogue, request, basis, state, number, self._dislikes_hold)
             found = replace(found, item=item, removal=removal, known_to_model=_knows(bundle, number))
-            return _Place(self._catalogue, list_of_person(person), basis, request.first, pin).explain(found, number)
+            return _Place(self._catalogue, list_of_person(person), basis, request, pin).explain(found, number)
 
     async def _bundle(self, version: str | None) -> AffinityModel | None:
         """The bundle that serves, or that of a version."""
@@ -153,10 +156,12 @@ class Explainer:
 class _Place:
     """The list of one explanation, and the place of an item in it."""
 
-    def __init__(self, catalogue: Catalogue, name: str, basis: Basis, first: int, pin: Pin) -> None:
-        self._catalogue, self._basis, self._first = catalogue, basis, first
-        self._scored: Scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable)
-        self._cut = partial(cut_page, catalogue, name, pin, basis.allowed)
+    def __init__(self, catalogue: Catalogue, name: str, basis: Basis, request: ListRequest, pin: Pin) -> None:
+        self._catalogue, self._basis, self._first = catalogue, basis, request.first
+        also, effects = leaders_of(request.rules, basis.view), effects_of(request.rules)
+        scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable, also=also)
+        self._scored: Scored = weigh(request.rules, scored)
+        self._cut = partial(cut_page, catalogue, name, pin, basis.allowed, effects=effects)
 
     def explain(self, found: Explanation, number: int) -> Explanation:
         """The explanation with everything that the list says of the item."""
@@ -189,7 +194,7 @@ class _Place:
         return self._cut(first, self._select)
 
     def _select(self, allowed: Mask) -> Select:
-        return partial(select, self._scored)  # of the same mask: no item of a page before is left out
+        return partial(select, within(self._scored, allowed))
 
     def _listed(
         self, found: Explanation, outcome: ExplanationOutcome, page: Page, number: int, *, filled: bool = False

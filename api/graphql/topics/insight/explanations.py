@@ -8,7 +8,7 @@ import strawberry
 from api.graphql.context import Context, Info
 from api.graphql.topics.items import Item
 from api.graphql.topics.lists.edges import Reason, ReasonCode
-from api.graphql.topics.recommendations import RecommendationContext, list_request
+from api.graphql.topics.recommendations import RecommendationContext, list_request, with_rules
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import First
 from api.graphql.types.filters import FilterBy, read_filter
@@ -249,6 +249,7 @@ class ExplanationQuery:
         person, id = Person("user", check_user_id(user_id, "userId")), check_id(item_id, "itemId")
         placed = info.context.gateway.placements.find(placement)
         request = list_request(placement, first, context, market, read_filter(filter), exclude, placed=placed)
+        request = with_rules(info.context.gateway, placement, request)
         version = None if model_version_id is None else check_id(model_version_id, "modelVersionId")
         found = await _explainer(info.context).explain(person, id, request, version)
         return Explanation.of(found, info.context, person, request.market, placed)
