@@ -9,7 +9,7 @@ from core.errors import InvalidInput
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 
-_COLUMNS: Final = "id, version, settings, changed_at, changed_by, reason"
+COLUMNS: Final = "id, version, settings, changed_at, changed_by, reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,9 @@ class SettingsTable:
     most: int
 
     @property
-    def _newest(self) -> str:
-        return f"SELECT DISTINCT ON (id) {_COLUMNS}, change FROM {self.name} ORDER BY id, version DESC"
+    def newest(self) -> str:
+        """SQL: the newest version of each."""
+        return f"SELECT DISTINCT ON (id) {COLUMNS}, change FROM {self.name} ORDER BY id, version DESC"
 
     async def save(
         self,
@@ -69,7 +70,7 @@ class SettingsTable:
                 raise InvalidInput(f"There may be at most {self.most:,} {self.name}.", "id")
             row = await inside.fetchrow(
                 f"INSERT INTO {self.name} (id, version, settings, changed_by, reason) VALUES ($1, $2, $3, $4, $5)"
-                f" RETURNING {_COLUMNS}",
+                f" RETURNING {COLUMNS}",
                 id,
                 version + 1,
                 wanted,
@@ -81,21 +82,21 @@ class SettingsTable:
     async def by_id(self, connection: Connection, id: str) -> StoredSettings | None:
         """The newest version; None when there never were settings."""
         row = await connection.fetchrow(
-            f"SELECT {_COLUMNS} FROM {self.name} WHERE id = $1 ORDER BY version DESC LIMIT 1", id
+            f"SELECT {COLUMNS} FROM {self.name} WHERE id = $1 ORDER BY version DESC LIMIT 1", id
         )
         return row and StoredSettings(**row)
 
     async def version(self, connection: Connection, id: str, version: int) -> StoredSettings | None:
         """One version."""
         row = await connection.fetchrow(
-            f"SELECT {_COLUMNS} FROM {self.name} WHERE id = $1 AND version = $2", id, version
+            f"SELECT {COLUMNS} FROM {self.name} WHERE id = $1 AND version = $2", id, version
         )
         return row and StoredSettings(**row)
 
     async def listed(self, connection: Connection, first: int, after: str = "") -> list[StoredSettings]:
         """At most `first` newest versions with settings, by id, those above `after`."""
         rows = await connection.fetch(
-            f"SELECT {_COLUMNS} FROM ({self._newest}) AS newest WHERE settings IS NOT NULL AND id > $2"
+            f"SELECT {COLUMNS} FROM ({self.newest}) AS newest WHERE settings IS NOT NULL AND id > $2"
             " ORDER BY id LIMIT $1",
             first,
             after,
@@ -105,7 +106,7 @@ class SettingsTable:
     async def changed_since(self, connection: Connection, change: int, first: int) -> dict[int, StoredSettings]:
         """At most `first` newest versions that were made after a change, by the number of theirs, oldest first."""
         rows = await connection.fetch(
-            f"SELECT {_COLUMNS}, change FROM ({self._newest}) AS newest WHERE change > $1 ORDER BY change LIMIT $2",
+            f"SELECT {COLUMNS}, change FROM ({self.newest}) AS newest WHERE change > $1 ORDER BY change LIMIT $2",
             change,
             first,
         )
@@ -116,7 +117,7 @@ class SettingsTable:
     ) -> list[StoredSettings]:
         """At most `first` versions, newest first, those below `before`."""
         rows = await connection.fetch(
-            f"SELECT {_COLUMNS} FROM {self.name} WHERE id = $1 AND ($3::integer IS NULL OR version < $3)"
+            f"SELECT {COLUMNS} FROM {self.name} WHERE id = $1 AND ($3::integer IS NULL OR version < $3)"
             " ORDER BY version DESC LIMIT $2",
             id,
             first,
@@ -126,7 +127,7 @@ class SettingsTable:
 
     async def count(self, connection: Connection) -> int:
         """How many have settings."""
-        return int(await connection.fetchval(f"SELECT count(settings) FROM ({self._newest}) AS newest"))
+        return int(await connection.fetchval(f"SELECT count(settings) FROM ({self.newest}) AS newest"))
 
     async def newest_change(self, connection: Connection) -> int:
         """The number of the newest change of any; 0 before the first."""

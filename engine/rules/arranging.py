@@ -127,7 +127,7 @@ class Arrangement:
             if position <= len(self._seen):
                 continue
             for rule in self._effects.pins[position]:
-                number = self._catalogue.number_of(rule.says.item or "")
+                number = self._catalogue.number_of(rule.says.item_id or "")
                 if number is None or number in taken or not _in(np.array([number], np.uint32), self._allowed)[0]:
                     continue
                 if all(bound.allow(np.array([number], np.uint32))[0] for bound in self._hard):

@@ -45,7 +45,7 @@ class Rule:
     @property
     def is_of_page(self) -> bool:
         """Whether it holds only on pages with some item or category."""
-        return bool(self.says.when.items or self.says.when.categories)
+        return bool(self.says.when.item_ids or self.says.when.categories)
 
     @property
     def factor(self) -> float:
@@ -61,7 +61,7 @@ class Rule:
     def numbers(self, catalogue: Catalogue, market: str | None) -> NDArray[np.uint32]:
         """The items that it is about, as a new array."""
         if self.says.kind is RuleKind.PIN:
-            return catalogue.numbers_of([self.says.item or ""])
+            return catalogue.numbers_of([self.says.item_id or ""])
         found = catalogue.matching(self.filter or Filter(), market)
         if self.says.added_within is None:
             return found

@@ -46,9 +46,9 @@ class RuleBook:
             if not rule.is_of_page:
                 self._everywhere.append(rule)
             for placement in when.placements or (None,):
-                for id in when.items:
+                for id in when.item_ids:
                     self._of_item.setdefault((placement, id), []).append(rule)
-                for name in when.categories if not when.items else ():
+                for name in when.categories if not when.item_ids else ():
                     self._of_category.setdefault((placement, name), []).append(rule)
         known = [*(earlier._bases.values() if earlier else ()), *(earlier._pages.values() if earlier else ())]
         self._known = {each: each for each in known}

@@ -43,7 +43,7 @@ class Per(StrEnum):
 
 
 _NEEDS: Final = {
-    RuleKind.PIN: ("item", "position"),
+    RuleKind.PIN: ("item_id", "position"),
     RuleKind.BOOST: ("factor",),
     RuleKind.BURY: ("factor",),
     RuleKind.EXCLUDE: (),
@@ -51,7 +51,7 @@ _NEEDS: Final = {
     RuleKind.SLOTS: ("count", "of"),
     RuleKind.AT_MOST: ("count", "per"),
 }
-_OWN: Final = ("item", "position", "factor", "count", "of", "per")
+_OWN: Final = ("item_id", "position", "factor", "count", "of", "per")
 
 
 class When(BaseModel):
@@ -60,7 +60,7 @@ class When(BaseModel):
     model_config = _SHAPE
     placements: tuple[_Placement, ...] = Field((), max_length=MOST_NAMES)
     markets: tuple[Id, ...] = Field((), max_length=MOST_NAMES)
-    items: tuple[Id, ...] = Field((), max_length=MOST_PAGES)
+    item_ids: tuple[Id, ...] = Field((), max_length=MOST_PAGES)
     categories: tuple[_Category, ...] = Field((), max_length=MOST_PAGES)
     from_: AwareDatetime | None = Field(None, alias="from")
     to: AwareDatetime | None = None
@@ -84,7 +84,7 @@ class RuleSettings(BaseModel):
     kind: RuleKind
     filter: ItemFilter | None = None
     added_within: _Whole | None = Field(None, ge=1, le=365)  # days
-    item: Id | None = None
+    item_id: Id | None = None
     position: _Whole | None = Field(None, ge=1, le=LAST_POSITION)
     factor: float | None = Field(None, ge=1, le=GREATEST_FACTOR, allow_inf_nan=False)
     count: _Whole | None = Field(None, ge=1, le=LONGEST_BLOCK)
@@ -102,9 +102,9 @@ class RuleSettings(BaseModel):
     def _check(self) -> Self:
         needed, given = _NEEDS[self.kind], [name for name in _OWN if getattr(self, name) is not None]
         if missing := [name for name in needed if name not in given]:
-            raise ValueError(f"{self.kind} needs {' and '.join(missing)}")
+            raise ValueError(f"{self.kind} needs {' and '.join(map(to_camel, missing))}")
         if extra := [name for name in given if name not in needed]:
-            raise ValueError(f"{self.kind} has no {' and no '.join(extra)}")
+            raise ValueError(f"{self.kind} has no {' and no '.join(map(to_camel, extra))}")
         chosen = self.filter is not None or self.added_within is not None
         if self.kind is RuleKind.PIN and chosen:
             raise ValueError("PIN names one item: it has no filter and no addedWithin")

@@ -49,6 +49,16 @@ AS_REACHED = {
     "PlacementConnection": "edges nodes pageInfo",
     "PlacementEdge": "cursor node",
     "PlacementPreview": "userId before after",
+    "Rule": (
+        "id version removed kind filter addedWithin itemId position factor count of per when priority changedAt"
+        " changedBy reason"
+    ),
+    "RuleCondition": "placements markets itemIds categories from to",
+    "RuleConnection": "edges nodes pageInfo",
+    "RuleEdge": "cursor node",
+    "RuleWarning": "kind message ruleId",
+    "UpsertRulePayload": "rule warnings userErrors",
+    "RemoveRulePayload": "rule userErrors",
     "PriceBand": "market from to currency",
     "RemovePlacementPayload": "placement userErrors",
     "UpsertPlacementPayload": "placement userErrors",

@@ -68,7 +68,7 @@ CHOSEN = st.one_of(
 PINS = st.fixed_dictionaries(
     {
         "kind": st.just("PIN"),
-        "item": st.integers(1, 33).map(lambda number: f"i{number}"),
+        "itemId": st.integers(1, 33).map(lambda number: f"i{number}"),
         "position": st.integers(1, 12),
         "priority": st.integers(-2, 2),
     }
@@ -214,7 +214,7 @@ def test_pins_are_where_they_belong_and_the_next_item_takes_the_place_of_those_t
     ordered = sorted((rule for rule in rules if rule.says.kind is RuleKind.PIN), key=lambda rule: rule.order)
     for position in range(1, 13):
         for rule in ordered:
-            item = next((one for one in may.values() if one.id == rule.says.item), None)
+            item = next((one for one in may.values() if one.id == rule.says.item_id), None)
             if rule.says.position != position or item is None or item.id in taken or item.group_id in groups:
                 continue
             taken.add(item.id)

@@ -45,7 +45,7 @@ def some(values: Sequence[str]) -> st.SearchStrategy[list[str]]:
 
 
 WHEN = st.fixed_dictionaries(
-    {"placements": some(PLACES), "markets": some(MARKETS), "items": some(ITEMS), "categories": some(CATEGORIES)},
+    {"placements": some(PLACES), "markets": some(MARKETS), "itemIds": some(ITEMS), "categories": some(CATEGORIES)},
     optional={"from": st.sampled_from(TIMES[:2]), "to": st.sampled_from(TIMES[2:])},
 )
 ASKED = st.builds(
@@ -69,7 +69,7 @@ def test_exactly_the_rules_that_hold_are_found(
         when = rule.says.when
         inside = not when.placements or placement in when.placements
         inside &= not when.markets or asked.market in when.markets
-        inside &= not when.items or not set(when.items).isdisjoint(asked.context_items)
+        inside &= not when.item_ids or not set(when.item_ids).isdisjoint(asked.context_items)
         inside &= not when.categories or not shown.isdisjoint(when.categories)
         inside &= when.from_ is None or when.from_.timestamp() <= now
         return inside and (when.to is None or now < when.to.timestamp())
@@ -87,7 +87,7 @@ def test_the_most_important_hundred_of_very_many_rules_of_a_page_hold() -> None:
         Rule.of(
             f"r{at:05}",
             1,
-            read_rule({"kind": "EXCLUDE", "addedWithin": 1, "when": {"items": ["i1"]}, "priority": at % 7}),
+            read_rule({"kind": "EXCLUDE", "addedWithin": 1, "when": {"itemIds": ["i1"]}, "priority": at % 7}),
         )
         for at in range(10_000)
     ]

@@ -61,11 +61,11 @@ async def test_lists_follow_the_rules_that_are_saved_and_a_kept_list_does_not_ou
     before = await listed(shop)
     assert len(before) == 11
     last = before[-1]
-    await save(shop, "pin", kind="PIN", item=last, position=2)
+    await save(shop, "pin", kind="PIN", itemId=last, position=2)
     assert await listed(shop) == [before[0], last, *before[1:-1]]
     await save(shop, "gone", kind="EXCLUDE", filter={"ids": [before[0]]})
     assert await listed(shop) == [before[1], last, *before[2:-1]]
-    await save(shop, "pin", kind="PIN", item="i11", position=2)
+    await save(shop, "pin", kind="PIN", itemId="i11", position=2)
     assert await listed(shop) == before[1:], "what cannot be bought is not pinned"
     assert await listed(shop, exclude=[before[1]]) == before[2:]
     await save(shop, "only", kind="INCLUDE_ONLY", filter={"brands": ["a"]}, when={"placements": ["cart"]})
@@ -90,7 +90,7 @@ async def test_boosts_move_items_in_the_list_of_a_stranger_and_of_a_category_pag
 async def test_a_rule_begins_and_ends(shop: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     before, now = await listed(shop), clock.now()
     window = {"from": (now + timedelta(hours=1)).isoformat(), "to": (now + timedelta(hours=2)).isoformat()}
-    await save(shop, "first", kind="PIN", item=before[-1], position=1, when=window)
+    await save(shop, "first", kind="PIN", itemId=before[-1], position=1, when=window)
     assert await listed(shop) == before
     for hours, first in ((1.0, before[-1]), (1.9, before[-1]), (2.0, before[0])):
         monkeypatch.setattr(clock, "now", lambda hours=hours: now + timedelta(hours=hours))
@@ -100,7 +100,7 @@ async def test_a_rule_begins_and_ends(shop: Gateway, monkeypatch: pytest.MonkeyP
 
 async def test_rules_of_the_page_hold_there_alone(shop: Gateway) -> None:
     before = await listed(shop)
-    await save(shop, "here", kind="PIN", item=before[-1], position=1, when={"items": [before[3]]})
+    await save(shop, "here", kind="PIN", itemId=before[-1], position=1, when={"itemIds": [before[3]]})
     await save(shop, "there", kind="EXCLUDE", filter={"ids": [before[1]]}, when={"categories": ["mugs"]})
     assert await listed(shop) == before
     with_item = await listed(shop, context_items=[before[3]])

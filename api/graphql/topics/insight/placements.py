@@ -188,13 +188,15 @@ class Placement:
         return Connection.of(edges, after, more=len(records) > first)
 
 
-@strawberry.type(description="The lists of one person before and after a change of a placement. Nobody sees them.")
+@strawberry.type(
+    description="The lists of one person before and after a change of a placement or of rules. Nobody sees them."
+)
 class PlacementPreview:
     """Two lists, side by side."""
 
     user_id: strawberry.ID = strawberry.field(description="The person.")
-    before: RecommendationConnection = strawberry.field(description="The list by the settings as they are.")
-    after: RecommendationConnection = strawberry.field(description="The list by the changed settings.")
+    before: RecommendationConnection = strawberry.field(description="The list as it is now.")
+    after: RecommendationConnection = strawberry.field(description="The list as it would be.")
 
 
 @strawberry.type(description="The outcome of a change of a placement.")
