@@ -14,6 +14,7 @@ from db.items import Item, removal_time
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.explaining.removals import Removal, RemovalRule, removal_of, variant_among
+from engine.explaining.rule_effects import RuleEffect, bounding, effects_on
 from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.recommendations import NOBODY, Basis, ListRequest, Recommender
@@ -82,6 +83,8 @@ class Explanation:
     reason: int | None = None  # index in ml.ranked.REASONS; None for an item that is not listed
     cause: Item | None = None  # that the reason is about
     every: int = 0  # days, as in the page
+    rules: Sequence[RuleEffect] = ()  # of the shop, about the item
+    rank_without_rules: int | None = None  # where rules hold: its rank if there were none; None as for the rank
 
 
 class Explainer:
@@ -141,7 +144,14 @@ class Explainer:
             item = self._catalogue.item(number)
             removal = removal_of(self._catalogue, request, basis, state, number, self._dislikes_hold)
             found = replace(found, item=item, removal=removal, known_to_model=_knows(bundle, number))
-            return _Place(self._catalogue, list_of_person(person), basis, request, pin).explain(found, number)
+            rules = effects_on(request.rules, self._catalogue, number)
+            explained = _Place(self._catalogue, list_of_person(person), basis, request, pin).explain(found, number)
+            without = None
+            if request.rules is not None:
+                plain = request._replace(rules=None)
+                basis = self._recommender.basis_for(person, plain, pin, bundle, state)
+                without = _Place(self._catalogue, list_of_person(person), basis, plain, pin).rank(number)
+            return replace(explained, rules=rules, rank_without_rules=without)
 
     async def _bundle(self, version: str | None) -> AffinityModel | None:
         """The bundle that serves, or that of a version."""
@@ -157,7 +167,7 @@ class _Place:
     """The list of one explanation, and the place of an item in it."""
 
     def __init__(self, catalogue: Catalogue, name: str, basis: Basis, request: ListRequest, pin: Pin) -> None:
-        self._catalogue, self._basis, self._first = catalogue, basis, request.first
+        self._catalogue, self._basis, self._first, self._rules = catalogue, basis, request.first, request.rules
         also, effects = leaders_of(request.rules, basis.view), effects_of(request.rules)
         scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable, also=also)
         self._scored: Scored = weigh(request.rules, scored)
@@ -182,12 +192,20 @@ class _Place:
         variant = variant_among(self._catalogue, longer.numbers, number)
         if variant is not None and number not in longer.numbers:
             return replace(found, removal=variant)
+        bound = None if number in longer.numbers else bounding(self._rules, self._catalogue, longer.numbers, number)
+        if bound is not None:
+            return replace(found, removal=Removal(RemovalRule.RULE, rule_id=bound))
         if scored.view.ranker is not None and not len(at):
             return replace(found, outcome=ExplanationOutcome.NOT_A_CANDIDATE, edge=edge)
         if number in longer.numbers:
             return replace(self._listed(found, ExplanationOutcome.RANKED_BELOW, longer, number), edge=edge)
         own = float(scored.scores[at[0]]) if len(at) else None
         return replace(found, outcome=ExplanationOutcome.RANKED_BELOW, edge=edge, score=own)
+
+    def rank(self, number: int) -> int | None:
+        """The rank of an item, from 1; None where it is not ranked."""
+        longer = self._page(MAX_ITEMS)
+        return longer.numbers.index(number) + 1 if number in longer.numbers else None
 
     def _page(self, first: int) -> Page:
         """The head of the list."""

@@ -74,9 +74,10 @@ AS_REACHED = {
     "EventConnection": "edges nodes pageInfo",
     "EventEdge": "cursor node",
     "Explanation": (
-        "outcome summary item rank rule until variant sources score probability parts edge reason modelVersion asOf "
-        "degraded"
+        "outcome summary item rank rule until ruleId rules rankWithoutRules variant sources score probability parts"
+        " edge reason modelVersion asOf degraded"
     ),
+    "ExplanationRule": "ruleId version kind factor position",
     "ExplanationSource": "source names evidence place takes because",
     "ExportUserPayload": "export complete missingMonths userErrors",
     "FeatureContribution": "group value",

@@ -16,7 +16,7 @@ UPSERT = f"""mutation ($input: RuleInput!) {{ upsertRule(input: $input) {{
 LIST = """query ($id: ID!) { user(id: $id) {
   recommendations(placement: "home") { edges { reason { code text } node { id } } }
   page(requests: [{key: "a", placement: "home"}]) { recommendations { edges { reason { code } node { id } } } } } }"""
-NOTHING = {
+NOTHING: dict[str, Any] = {
     "filter": None, "addedWithin": None, "itemId": None, "position": None, "factor": None, "count": None, "of": None,
     "per": None, "priority": 0, "changedBy": "tests", "reason": None, "removed": False,
     "when": {"placements": [], "markets": [], "itemIds": [], "categories": [], "from": None, "to": None},
@@ -49,7 +49,7 @@ async def test_a_rule_is_saved_listed_and_removed(ask: Ask, shop: Gateway) -> No
     )
     first = {
         **NOTHING, "id": "more-tea", "version": 1, "kind": "BOOST", "factor": 2.0, "filter": {"categories": ["tea"]},
-        "reason": "tea", "when": {**NOTHING["when"], **when},  # type: ignore[dict-item]
+        "reason": "tea", "when": {**NOTHING["when"], **when},
     }  # fmt: skip
     assert saved == {"rule": first, "warnings": [], "userErrors": []}
     second = (await upsert(ask, "more-tea", kind="AT_MOST", count=2, per="CATEGORY", version=1))["rule"]
@@ -108,7 +108,7 @@ async def test_lists_say_what_is_pinned_and_a_preview_shows_both(ask: Ask, shop:
     pinned = [before[0], before[-1], *before[1:-1]]
     assert [node["id"] for node in tried["before"]["nodes"]] == before and tried["before"]["impressionId"] is None
     assert [node["id"] for node in tried["after"]["nodes"]] == pinned
-    await upsert(ask, **pin)  # type: ignore[arg-type]
+    await upsert(ask, **pin)
     user = (await ask(LIST, {"id": "anna"})).data["user"]
     for edges in (user["recommendations"]["edges"], user["page"][0]["recommendations"]["edges"]):
         assert [edge["node"]["id"] for edge in edges] == pinned
@@ -116,3 +116,38 @@ async def test_lists_say_what_is_pinned_and_a_preview_shows_both(ask: Ask, shop:
     assert user["recommendations"]["edges"][1]["reason"]["text"] == f"Chosen for you by the shop: {before[-1]}."
     (tried,) = (await ask(preview, {"rules": [], "removed": ["pin"]})).data["previewRules"]
     assert [node["id"] for node in tried["after"]["nodes"]] == before
+
+
+async def test_an_explanation_names_the_rules_that_move_an_item_or_keep_it_out(ask: Ask, shop: Gateway) -> None:
+    before = [edge["node"]["id"] for edge in (await ask(LIST, {"id": "anna"})).data["user"]["recommendations"]["edges"]]
+
+    async def explained(item: str) -> dict[str, Any]:
+        query = """query ($item: ID!) { explain(userId: "anna", itemId: $item) { outcome summary rank rule ruleId
+          rankWithoutRules rules { ruleId kind factor position } } }"""
+        answer = await ask(query, {"item": item})
+        assert answer.codes == [], answer.messages
+        found: dict[str, Any] = answer.data["explain"]
+        return found
+
+    assert (await explained(before[0]))["rankWithoutRules"] is None
+    first, last = before[0], before[-1]
+    await upsert(ask, "pin", kind="PIN", itemId=last, position=1, priority=5)
+    await upsert(ask, "less", kind="BURY", filter={"ids": [last]}, factor=4)
+    found = await explained(last)
+    assert (found["outcome"], found["rank"], found["rankWithoutRules"]) == ("SHOWN", 1, len(before))
+    assert found["rules"] == [
+        {"ruleId": "pin", "kind": "PIN", "factor": None, "position": 1},
+        {"ruleId": "less", "kind": "BURY", "factor": 0.25, "position": None},
+    ]
+    await upsert(ask, "gone", kind="EXCLUDE", filter={"ids": [first]})
+    found = await explained(first)
+    assert (found["outcome"], found["rule"], found["ruleId"]) == ("REMOVED", "RULE", "gone")
+    assert found["rankWithoutRules"] == 1 and "a rule of the shop keeps it out (gone)" in found["summary"]
+    for id in ("pin", "less", "gone"):
+        await ask("mutation ($id: ID!) { removeRule(id: $id) { userErrors { code } } }", {"id": id})
+    await upsert(ask, "one", kind="AT_MOST", count=1, per="CATEGORY")
+    second = next(id for id in before[1:] if id[:3] == before[0][:3])
+    found = await explained(second)
+    assert (found["rule"], found["ruleId"], found["rankWithoutRules"]) == ("RULE", "one", before.index(second) + 1)
+    await upsert(ask, "one", kind="INCLUDE_ONLY", filter={"categories": ["mug"]})
+    assert (await explained("tea-1"))["ruleId"] == "one"
