@@ -63,6 +63,7 @@ from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
+from engine.rules.serving_rules import ServingRules
 from engine.signing import Signer
 
 log = structlog.get_logger()
@@ -224,8 +225,10 @@ async def _open_gateway(
     texts = ReasonTexts.own() if edge.reason_texts is None else ReasonTexts.with_file(edge.reason_texts)
     placements = ServingPlacements(pool, texts, poll=edge.serving_poll)
     await placements.refresh()
+    rules = ServingRules(pool, poll=edge.serving_poll)
+    await rules.refresh()
     await stack.enter_async_context(
-        _run_beside(catalogue.run, models.run, forecast.run, placements.run, vitals.run, deprecated_uses.run)
+        _run_beside(catalogue.run, models.run, forecast.run, placements.run, rules.run, vitals.run, deprecated_uses.run)
     )
     gateway = Gateway(
         settings=settings,
@@ -250,6 +253,7 @@ async def _open_gateway(
         clients=ClientAdministration(OwnRegistrar()),
         deprecated_uses=deprecated_uses,
         placements=placements,
+        rules=rules,
         archive=archive,
     )
     stack.push_async_callback(gateway.job_feed.close)

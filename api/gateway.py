@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from engine.reasons.texts import ReasonTexts
     from engine.recommending.people import PeopleReader
     from engine.recommending.serving_models import ServingModels
+    from engine.rules.serving_rules import ServingRules
     from engine.signing import Signer
     from engine.viewer import TokenVerifier
 
@@ -55,6 +56,7 @@ class Gateway:
     clients: ClientAdministration
     deprecated_uses: DeprecatedUses
     placements: ServingPlacements
+    rules: ServingRules
     archive: Archive = field(default_factory=Archive)
     turns: Turns = field(default_factory=Turns)
     heavy_bodies: HeavyBodies = field(default_factory=HeavyBodies)

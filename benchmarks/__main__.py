@@ -20,6 +20,7 @@ NAMES = (
     "load",
     "answer",
     "page",
+    "rules",
     "events",
     "faults",
     "hostile",

@@ -40,6 +40,7 @@ from engine.recommending.people import PeopleReader
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
+from engine.rules.serving_rules import ServingRules
 from engine.scopes import SCOPES
 from engine.signing import Signer
 from engine.viewer import Viewer
@@ -156,6 +157,7 @@ async def _gateway(stack: AsyncExitStack, postgres_url: str, redis_url: str, bun
         none,
         DeprecatedUses(pool),
         placements,
+        ServingRules(pool, poll=60),
     )
 
 

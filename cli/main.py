@@ -32,6 +32,7 @@ COMMANDS = {
     "models": "cli.commands.models:app",
     "jobs": "cli.commands.jobs:app",
     "placements": "cli.commands.placements:app",
+    "rules": "cli.commands.rules:app",
     "segments": "cli.commands.segments:app",
     "events": "cli.commands.events:app",
     "users": "cli.commands.users:app",

@@ -37,6 +37,8 @@ class AdvisoryLock(IntEnum):
     """One transaction erases users from segments, or ends a snapshot, at a time: it keeps nobody who was erased."""
     PLACEMENTS = 7305016
     """One transaction changes placements at a time, so that changes are numbered in the order of commits."""
+    RULES = 7305017
+    """One transaction changes rules at a time, so that changes are numbered in the order of commits."""
     LAKE_WRITER = 7305020
     """One process writes to the lake at a time; held as long as its connection."""
     SIGNING_KEYS = 0x6F61757468

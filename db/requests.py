@@ -30,6 +30,7 @@ _TABLES: Final = (
     RequestTable("cancelled job", "training_jobs", "finished_at", "reason", "cancelled_by"),
     RequestTable("segment", "segments", "changed_at", "name", "changed_by"),
     RequestTable("placement", "placements", "changed_at", "reason", "changed_by"),
+    RequestTable("rule", "rules", "changed_at", "reason", "changed_by"),
     RequestTable("decision", "decisions", "decided_at", "reason", "decided_by"),
     RequestTable("dead event", "dead_events", "decided_at", "coalesce(decision, '')", "decided_by"),
 )

@@ -19,6 +19,7 @@ from api.graphql.topics.insight.explanations import ExplanationQuery
 from api.graphql.topics.insight.model_diff import ModelDiffQuery
 from api.graphql.topics.insight.placements import PlacementMutation, PlacementQuery
 from api.graphql.topics.insight.readiness import ReadinessQuery
+from api.graphql.topics.insight.rules import RuleMutation, RuleQuery
 from api.graphql.topics.insight.segments import SegmentMutation, SegmentQuery
 from api.graphql.topics.items import Item, ItemQuery
 from api.graphql.topics.jobs import JobMutation, JobQuery, JobSubscription
@@ -49,6 +50,7 @@ class Query(
     ReadinessQuery,
     SegmentQuery,
     PlacementQuery,
+    RuleQuery,
     ClientQuery,
     NodeQuery,
     FederationQuery,
@@ -68,6 +70,7 @@ class Mutation(
     DeadEventMutation,
     SegmentMutation,
     PlacementMutation,
+    RuleMutation,
     ClientMutation,
 ):
     """All mutations."""

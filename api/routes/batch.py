@@ -91,7 +91,14 @@ async def _answer(
     reads = gateway.shares.expensive.of(viewer.caller)
     turns = OneAtATime(gateway.turns, viewer.caller)
     batch = BatchRecommender(
-        gateway.catalogue, gateway.models, gateway.signer, gateway.people, reads, turns, gateway.placements
+        gateway.catalogue,
+        gateway.models,
+        gateway.signer,
+        gateway.people,
+        reads,
+        turns,
+        gateway.placements,
+        gateway.rules,
     )
     lists = batch.lists(_in_one_group(ids), request)
     async with asyncio.timeout(TIMEOUT):

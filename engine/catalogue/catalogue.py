@@ -21,6 +21,7 @@ from engine.catalogue.filters import Filter
 from engine.catalogue.fragments import Fragments
 from engine.catalogue.index import IndexTerm, InvertedIndex
 from engine.catalogue.offers import Offers
+from ml.masks import distinct
 
 log = structlog.get_logger()
 
@@ -47,6 +48,8 @@ class Catalogue:
         self._variants = [array("I")]  # by the code of a group: the numbers of its items
         self._category = np.zeros(_LEAST_GROWTH, np.uint32)  # code of the item's last category; 0 for none
         self._categories: dict[str, int] = {}
+        self._brand = np.zeros(_LEAST_GROWTH, np.uint32)  # code of the item's brand; 0 for none
+        self._brands: dict[str, int] = {}
         self._added = np.zeros(_LEAST_GROWTH, np.uint32)  # seconds; 0 for not known
         self._index, self._offers = InvertedIndex(), Offers()
         self._unpacked: dict[int, Item] = {}
@@ -156,6 +159,18 @@ class Catalogue:
         """The variant group's code of each item; 0 for an item without a group."""
         return self._group[numbers]
 
+    def categories(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The code of each item's last category; 0 for an item without one."""
+        return self._category[numbers]
+
+    def brands(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The code of each item's brand; 0 for an item without one."""
+        return self._brand[numbers]
+
+    def added(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """When each item was added, in seconds; 0 for not known."""
+        return self._added[numbers]
+
     @property
     def has_groups(self) -> bool:
         """Whether any item has a variant group."""
@@ -187,6 +202,16 @@ class Catalogue:
     def sellable(self, wanted: Filter | None = None, market: str | None = None) -> NDArray[np.bool_]:
         """By item number: live items that match `wanted` and are available in `market`; the caller's own array."""
         return self.mask(wanted, market) & self._offers.columns(market, self.size)[1]
+
+    def matching(self, wanted: Filter, market: str | None = None) -> NDArray[np.uint32]:
+        """The numbers of the live items that match, as a new array: for filters that are read once."""
+        if wanted.ids is not None and wanted == Filter(ids=wanted.ids):
+            return distinct(self.numbers_of(wanted.ids))
+        terms = next(_wanted_terms(wanted), None)
+        if not terms or wanted not in (Filter(categories=wanted.categories), Filter(brands=wanted.brands)):
+            return np.flatnonzero(self._matching(wanted, market)).astype(np.uint32)
+        found = distinct(np.concatenate([self._index.numbers(term) for term in terms]))
+        return found[found > 0]
 
     def _matching(self, wanted: Filter, market: str | None) -> NDArray[np.bool_]:
         mask = self._alive.copy()
@@ -245,9 +270,9 @@ class Catalogue:
             more = max(more, _LEAST_GROWTH, self.size // 4)
             self._packed.extend([None] * more)
             self._alive = np.concatenate([self._alive, np.zeros(more, bool)])
-            self._group, self._category, self._added = (
+            self._group, self._category, self._brand, self._added = (
                 np.concatenate([column, np.zeros(more, np.uint32)])
-                for column in (self._group, self._category, self._added)
+                for column in (self._group, self._category, self._brand, self._added)
             )
 
     def _remove(self, numbers: Sequence[int]) -> None:
@@ -275,6 +300,7 @@ class Catalogue:
         self._group[number] = self._join_group(number, item.group_id) if item.group_id else 0
         last = item.categories[-1] if item.categories else None
         self._category[number] = self._categories.setdefault(last, len(self._categories) + 1) if last else 0
+        self._brand[number] = self._brands.setdefault(item.brand, len(self._brands) + 1) if item.brand else 0
         self._added[number] = item.added
         self._index.add(number, set(_terms(item)))
         self._offers.add(number, item.offers)

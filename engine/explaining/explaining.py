@@ -14,14 +14,17 @@ from db.items import Item, removal_time
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.explaining.removals import Removal, RemovalRule, removal_of, variant_among
+from engine.explaining.rule_effects import RuleEffect, bounding, effects_on
 from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.recommendations import NOBODY, Basis, ListRequest, Recommender
 from engine.recommending.serving_models import ServingModels
+from engine.rules.in_force import effects_of, leaders_of, make_ready, weigh
 from ml.affinity.contributions import FeatureGroup
 from ml.affinity.explaining import CandidateSource, ScoreParts, SourceSays, score_parts, sources_of
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import Scored, score, select
+from ml.affinity.several_lists import within
 from ml.masks import Mask
 
 __all__ = [
@@ -80,6 +83,8 @@ class Explanation:
     reason: int | None = None  # index in ml.ranked.REASONS; None for an item that is not listed
     cause: Item | None = None  # that the reason is about
     every: int = 0  # days, as in the page
+    rules: Sequence[RuleEffect] = ()  # of the shop, about the item
+    rank_without_rules: int | None = None  # where rules hold: its rank if there were none; None as for the rank
 
 
 class Explainer:
@@ -121,6 +126,7 @@ class Explainer:
         if self._catalogue.number_of(item_id) is None:
             removed = await removal_time(self._reads, item_id)
             gone = Removal(RemovalRule.UNKNOWN_ITEM if removed is None else RemovalRule.WITHDRAWN)
+        await make_ready(request.rules, self._catalogue)
         async with self._turns:
             pin = new_pin(bundle.id if bundle else None)
             found = Explanation(
@@ -138,7 +144,14 @@ class Explainer:
             item = self._catalogue.item(number)
             removal = removal_of(self._catalogue, request, basis, state, number, self._dislikes_hold)
             found = replace(found, item=item, removal=removal, known_to_model=_knows(bundle, number))
-            return _Place(self._catalogue, list_of_person(person), basis, request.first, pin).explain(found, number)
+            rules = effects_on(request.rules, self._catalogue, number)
+            explained = _Place(self._catalogue, list_of_person(person), basis, request, pin).explain(found, number)
+            without = None
+            if request.rules is not None:
+                plain = request._replace(rules=None)
+                basis = self._recommender.basis_for(person, plain, pin, bundle, state)
+                without = _Place(self._catalogue, list_of_person(person), basis, plain, pin).rank(number)
+            return replace(explained, rules=rules, rank_without_rules=without)
 
     async def _bundle(self, version: str | None) -> AffinityModel | None:
         """The bundle that serves, or that of a version."""
@@ -153,10 +166,12 @@ class Explainer:
 class _Place:
     """The list of one explanation, and the place of an item in it."""
 
-    def __init__(self, catalogue: Catalogue, name: str, basis: Basis, first: int, pin: Pin) -> None:
-        self._catalogue, self._basis, self._first = catalogue, basis, first
-        self._scored: Scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable)
-        self._cut = partial(cut_page, catalogue, name, pin, basis.allowed)
+    def __init__(self, catalogue: Catalogue, name: str, basis: Basis, request: ListRequest, pin: Pin) -> None:
+        self._catalogue, self._basis, self._first, self._rules = catalogue, basis, request.first, request.rules
+        also, effects = leaders_of(request.rules, basis.view), effects_of(request.rules)
+        scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable, also=also)
+        self._scored: Scored = weigh(request.rules, scored)
+        self._cut = partial(cut_page, catalogue, name, pin, basis.allowed, effects=effects)
 
     def explain(self, found: Explanation, number: int) -> Explanation:
         """The explanation with everything that the list says of the item."""
@@ -177,6 +192,9 @@ class _Place:
         variant = variant_among(self._catalogue, longer.numbers, number)
         if variant is not None and number not in longer.numbers:
             return replace(found, removal=variant)
+        bound = None if number in longer.numbers else bounding(self._rules, self._catalogue, longer.numbers, number)
+        if bound is not None:
+            return replace(found, removal=Removal(RemovalRule.RULE, rule_id=bound))
         if scored.view.ranker is not None and not len(at):
             return replace(found, outcome=ExplanationOutcome.NOT_A_CANDIDATE, edge=edge)
         if number in longer.numbers:
@@ -184,12 +202,17 @@ class _Place:
         own = float(scored.scores[at[0]]) if len(at) else None
         return replace(found, outcome=ExplanationOutcome.RANKED_BELOW, edge=edge, score=own)
 
+    def rank(self, number: int) -> int | None:
+        """The rank of an item, from 1; None where it is not ranked."""
+        longer = self._page(MAX_ITEMS)
+        return longer.numbers.index(number) + 1 if number in longer.numbers else None
+
     def _page(self, first: int) -> Page:
         """The head of the list."""
         return self._cut(first, self._select)
 
     def _select(self, allowed: Mask) -> Select:
-        return partial(select, self._scored)  # of the same mask: no item of a page before is left out
+        return partial(select, within(self._scored, allowed))
 
     def _listed(
         self, found: Explanation, outcome: ExplanationOutcome, page: Page, number: int, *, filled: bool = False

@@ -9,6 +9,7 @@ import numpy as np
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
+from engine.explaining.rule_effects import excluding
 from engine.recommending.recommendations import Basis, ListRequest
 from ml.affinity.ranking import PersonView
 from ml.carts import in_cart
@@ -25,6 +26,7 @@ class RemovalRule(StrEnum):
     PLACEMENT_FILTER = "PLACEMENT_FILTER"
     PLACEMENT_PRICE = "PLACEMENT_PRICE"
     PLACEMENT_REPEAT = "PLACEMENT_REPEAT"
+    RULE = "RULE"
     FILTER = "FILTER"
     CATEGORY = "CATEGORY"
     EXCLUDED = "EXCLUDED"
@@ -41,6 +43,7 @@ class Removal(NamedTuple):
     rule: RemovalRule
     until: datetime | None = None  # when the rule ends by itself; None: it does not, or nobody knows
     cause: Item | None = None  # the variant that the rule is about
+    rule_id: str | None = None  # of a rule of the shop
 
 
 def removal_of(
@@ -53,12 +56,9 @@ def removal_of(
     """
     if not catalogue.sellable(None, request.market)[number]:
         return Removal(RemovalRule.UNAVAILABLE)
-    placed = request.placement
-    if placed is not None and placed.filter is not None and not catalogue.mask(placed.filter, request.market)[number]:
-        return Removal(RemovalRule.PLACEMENT_FILTER)
-    band = placed.band_in(request.market) if placed else None
-    if band is not None and not catalogue.mask(band, request.market)[number]:
-        return Removal(RemovalRule.PLACEMENT_PRICE)
+    by_shop = _of_shop(catalogue, request, number)
+    if by_shop is not None:
+        return by_shop
     if request.filter is not None and not catalogue.mask(request.filter, request.market)[number]:
         return Removal(RemovalRule.FILTER)
     if request.category is not None and not catalogue.mask(Filter(categories=(request.category,)))[number]:
@@ -72,6 +72,18 @@ def removal_of(
         or _of_variants(catalogue, request, basis, number)
         or _of_repeats(catalogue, request, basis, state, number)
     )
+
+
+def _of_shop(catalogue: Catalogue, request: ListRequest, number: int) -> Removal | None:
+    """Whether the placement's settings or a rule of the shop do not want the item."""
+    placed = request.placement
+    if placed is not None and placed.filter is not None and not catalogue.mask(placed.filter, request.market)[number]:
+        return Removal(RemovalRule.PLACEMENT_FILTER)
+    band = placed.band_in(request.market) if placed else None
+    if band is not None and not catalogue.mask(band, request.market)[number]:
+        return Removal(RemovalRule.PLACEMENT_PRICE)
+    excluded_by = excluding(request.rules, catalogue, number)
+    return None if excluded_by is None else Removal(RemovalRule.RULE, rule_id=excluded_by)
 
 
 def _of_person(view: PersonView, state: State, number: int, dislikes_hold: timedelta) -> Removal | None:

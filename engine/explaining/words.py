@@ -13,6 +13,7 @@ _RULES: Final = {
     RemovalRule.PLACEMENT_FILTER: "it does not match the filter of the placement",
     RemovalRule.PLACEMENT_PRICE: "its price is not in the placement's price band",
     RemovalRule.PLACEMENT_REPEAT: "the person bought it or a variant of it, and the placement does not repeat that",
+    RemovalRule.RULE: "a rule of the shop keeps it out",
     RemovalRule.FILTER: "it does not match the filter",
     RemovalRule.CATEGORY: "it is not in the category of the page",
     RemovalRule.EXCLUDED: "the caller excluded it",
@@ -28,7 +29,8 @@ def summary_of(found: Explanation) -> str:
     """Where the item is, and why, in words."""
     if found.removal is not None:
         until = "" if found.removal.until is None else f", until {found.removal.until:%Y-%m-%d %H:%M} UTC"
-        return f"Not in the list: {_RULES[found.removal.rule]}{until}."
+        name = "" if found.removal.rule_id is None else f" ({found.removal.rule_id})"
+        return f"Not in the list: {_RULES[found.removal.rule]}{name}{until}."
     if found.outcome is ExplanationOutcome.SHOWN:
         return f"Shown at rank {found.rank}."
     if found.outcome is ExplanationOutcome.NOT_A_CANDIDATE:

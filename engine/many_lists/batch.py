@@ -17,6 +17,7 @@ from engine.placements.serving_placements import ServingPlacements
 from engine.recommending.people import Degradation, PeopleReader, PersonLoader, PersonState, ReadPerson
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
 from engine.recommending.serving_models import ServingModels
+from engine.rules.serving_rules import ServingRules
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
 from ml.ranked import REASONS
@@ -119,8 +120,9 @@ class BatchRecommender:
         reads: Share,
         turns: OneAtATime,
         placements: ServingPlacements,
+        rules: ServingRules,
     ) -> None:
-        self._placements = placements
+        self._placements, self._rules = placements, rules
         self._catalogue, self._models, self._signer, self._people = catalogue, models, signer, people
         self._reads, self._turns = reads, turns
 
@@ -132,7 +134,9 @@ class BatchRecommender:
         Raises InvalidInput for a request that no list can be made for.
         """
         bundle = self._models.current
-        request = request._replace(wanted=request.wanted._replace(placement=self._placements.find(request.placement)))
+        wanted, where = request.wanted._replace(placement=self._placements.find(request.placement)), request.placement
+        wanted = wanted._replace(rules=self._rules.book.find(where, self._catalogue, wanted))
+        request = request._replace(wanted=wanted)
         async for group in users:
             for start in range(0, len(group), AT_ONCE):
                 async for made in self._lists(group[start : start + AT_ONCE], request, bundle):

@@ -21,6 +21,7 @@ from engine.reasons.texts import ReasonTexts
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
+from engine.rules.serving_rules import ServingRules
 from engine.signing import Signer
 
 AT_ONCE: Final = 500  # ids in memory
@@ -60,14 +61,15 @@ async def write_lists(
     await catalogue.load()
     trends = Trends(shares.expensive, timedelta(days=settings.popular_window), empty_age=1)
     models = ServingModels(pool, bundles, catalogue, poll=1, trends=trends)
-    placements = ServingPlacements(pool, ReasonTexts.own(), poll=1)
+    placements, rules = ServingPlacements(pool, ReasonTexts.own(), poll=1), ServingRules(pool, poll=1)
     try:
         await models.load()
         await placements.refresh()
+        await rules.refresh()
         people = PeopleReader(shares.people, redis, catalogue, dislikes_hold=timedelta(days=settings.dislikes_hold))
         signer = Signer(secrets.token_hex(32))  # nothing here is signed
         turns = OneAtATime(Turns(), "lists")
-        batch = BatchRecommender(catalogue, models, signer, people, shares.bulk, turns, placements)
+        batch = BatchRecommender(catalogue, models, signer, people, shares.bulk, turns, placements, rules)
         written = Written(0, models.current.id if models.current else None, 0, 0)
         async for group in users if users is not None else stream_user_ids(pool, AT_ONCE):
             written = await _add_group(file, batch, group, request, written)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -30,6 +30,7 @@ from engine.reasons.texts import WrongReasonTexts, read_texts
 MOST_BANDS: Final = 50  # price bands, each of one market
 MOST_FAULTS: Final = 20  # that one answer names
 
+ModelT = TypeVar("ModelT", bound=BaseModel)
 _Name = Annotated[str, StringConstraints(strict=True, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
 _Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(read_decimal)]
 _SHAPE: Final = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
@@ -131,9 +132,7 @@ class PlacementSettings(BaseModel):
     @field_validator("filter")
     @classmethod
     def _check_filter(cls, filter: ItemFilter | None) -> ItemFilter | None:
-        if filter is not None:
-            _read_filter(filter)
-        return filter
+        return check_filter(filter)
 
     @field_validator("price")
     @classmethod
@@ -165,8 +164,13 @@ class PlacementSettings(BaseModel):
 
 def read_settings(document: object) -> PlacementSettings:
     """The settings in a JSON document, or one of TOML with decimals. Raises WrongSettings, naming every wrong field."""
+    return read_document(PlacementSettings, document)
+
+
+def read_document(model: type[ModelT], document: object) -> ModelT:
+    """The settings of a model in a document. Raises WrongSettings, naming every wrong field."""
     try:
-        return PlacementSettings.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
     faults = []
@@ -183,8 +187,11 @@ def _words(error: Any) -> str:
     return words_of(error)
 
 
-def _read_filter(filter: ItemFilter) -> Filter:
+def check_filter(filter: ItemFilter | None) -> ItemFilter | None:
+    """The filter itself. Raises ValueError when it has too many values or levels, or an empty range."""
     try:
-        return filter.read()
+        if filter is not None:
+            filter.read()
     except InvalidInput as error:
         raise ValueError(f"is refused: {error}") from None
+    return filter

@@ -27,6 +27,7 @@ from engine.recommending.recommendations import (
     key_of_list,
 )
 from engine.recommending.serving_models import ServingModels
+from engine.rules.in_force import RulesInForce, effects_of, leaders_of, make_ready, weigh
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, select, view_person
 from ml.affinity.several_lists import WantedList, looking_at, narrow, score_together
@@ -103,6 +104,9 @@ class PageMaker:
         read: dict[bool, PersonState | Exception] = {}
         for personalize in {one.personalize for one in requests if isinstance(one, ListRequest)}:
             read[personalize] = await self._read(person) if personalize else PersonState(NOBODY, [])
+        for one in requests:
+            if isinstance(one, ListRequest):
+                await make_ready(one.rules, self._catalogue)
         page = _Page(self._catalogue, self._models, self._bundle, person, read, distinct=distinct)
         key = _key_of_page(person, requests, distinct=distinct)
         if key is not None and self._kept(key, page.source) is not None:
@@ -197,6 +201,7 @@ class _Page:
         self._evidence = models.evidence if bundle is models.current else None
         self._views: dict[_Looks, PersonView] = {}
         self._wanted: dict[_Key, WantedList] = {}  # equal lists once
+        self._rules: dict[_Key, RulesInForce | None] = {}
         self._scored: dict[_Key, Scored] = {}
         self._requests: dict[int, tuple[ListRequest, _Key]] = {}
         self._kept: dict[int, Page] = {}  # those that are kept from when they were made alone
@@ -239,7 +244,7 @@ class _Page:
         for basis in dict.fromkeys([*((personalize, 0, True) for personalize in self.read), *wanted]):
             keys = [key for key in self._wanted if key[0].basis == basis and key not in self._scored]
             scored = score_together([self._wanted[key] for key in keys])
-            self._scored.update(zip(keys, scored, strict=True))
+            self._scored.update((key, weigh(self._rules[key], one)) for key, one in zip(keys, scored, strict=True))
 
     def cut(self, place: int, show: Callable[[int, RecommendedList], MadeT]) -> MadeT:
         """The list at a place, without what is shown already."""
@@ -272,7 +277,8 @@ class _Page:
             return partial(select, narrow(scored, allowed))
 
         name = list_of_person(self._person)
-        page = cut_page(self._catalogue, name, self._pin, allowed, request.first, score_allowed)
+        effects = effects_of(request.rules)
+        page = cut_page(self._catalogue, name, self._pin, allowed, request.first, score_allowed, effects=effects)
         if allowed is not alone and not np.array_equal(allowed, alone):
             return replace(page, more=bool(page.numbers))
         read = self.read[request.personalize]
@@ -295,7 +301,8 @@ class _Page:
             view = self._view(key[0])
             allowed, nameable = self._masks(request, view)
             fallback = self._models.fallback(self._bundle, preferred_by(request.placement))
-            self._wanted[key] = WantedList(view, allowed, fallback, nameable)
+            self._wanted[key] = WantedList(view, allowed, fallback, nameable, leaders_of(request.rules, view))
+            self._rules[key] = request.rules
 
     def _is_ranked(self, request: ListRequest) -> bool:
         read = self.read[request.personalize]

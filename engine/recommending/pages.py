@@ -15,6 +15,8 @@ from core.contract import Person
 from core.errors import InvalidInput
 from engine.catalogue.catalogue import Catalogue
 from engine.cursors import read_cursor, write_cursor
+from engine.rules.arranging import arrange
+from engine.rules.effects import Effects
 from engine.signing import Signer
 from ml.masks import Mask
 from ml.ranked import Ranked
@@ -92,24 +94,23 @@ def cut_page(
     elsewhere: NDArray[np.uint32] | None = None,
     *,
     collapse: bool = True,
+    effects: Effects | None = None,
 ) -> Page:
     """The next `first` allowed items: none of the pages before, none of their variants, one per variant group.
 
     Items that are shown `elsewhere` on the page, and their variants, come after all others. Without `collapse` each
-    variant is an item of its own.
+    variant is an item of its own. `effects` are those of the shop's rules.
     """
     collapse = collapse and catalogue.has_groups
     allowed = without_shown(catalogue, allowed, pin.seen, collapse=collapse)
-    select = score(allowed)
     wanted = first + 1  # one more tells whether there is a next page
     shown = np.empty(0, np.uint32) if elsewhere is None else elsewhere
-    length = (2 * wanted if collapse else wanted) + len(shown)
-    while True:
-        ranked = select(length)
-        kept = _one_per_group(catalogue, ranked.numbers, shown) if collapse or len(shown) else _all(ranked.numbers)
-        if len(kept) >= wanted or len(ranked.numbers) < length:
-            break
-        length *= 4
+    arranged = arrange(effects, catalogue, allowed, pin.seen, score, shown, collapse=collapse)
+    if arranged is not None:
+        ranked = arranged(wanted)
+        kept = _all(ranked.numbers)
+    else:
+        ranked, kept = _distinct(catalogue, score(allowed), wanted, shown, collapse=collapse)
     best = ranked.take(kept[: min(first, MAX_ITEMS - len(pin.seen))])
     return Page(
         name=name,
@@ -122,6 +123,19 @@ def cut_page(
         every=best.every.tolist(),
         more=len(kept) > first and len(pin.seen) + len(best.numbers) < MAX_ITEMS,
     )
+
+
+def _distinct(
+    catalogue: Catalogue, select: Select, wanted: int, shown: NDArray[np.uint32], *, collapse: bool
+) -> tuple[Ranked, NDArray[np.intp]]:
+    """The head of a ranking, and the positions of at least `wanted` items of it that may be in a list, if there are."""
+    length = (2 * wanted if collapse else wanted) + len(shown)
+    while True:
+        ranked = select(length)
+        kept = _one_per_group(catalogue, ranked.numbers, shown) if collapse or len(shown) else _all(ranked.numbers)
+        if len(kept) >= wanted or len(ranked.numbers) < length:
+            return ranked, kept
+        length *= 4
 
 
 def meet(catalogue: Catalogue, numbers: Sequence[int], shown: Sequence[int]) -> bool:

@@ -21,17 +21,19 @@ from engine.placements.placement import Placement, hide_repeats, preferred_by
 from engine.recommending.kept_lists import Key
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
 from engine.recommending.people import Degradation, PersonLoader, has_events
+from engine.recommending.same_category import same_category
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import most_bought
+from engine.rules.in_force import RulesInForce, effects_of, leaders_of, make_ready, narrow_by, weigh
 from engine.signing import Signer
 from ml.affinity.bought_together import bought_together
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, leaving_out, score, select, view_person
 from ml.affinity.reranking import rerank
+from ml.affinity.several_lists import within
 from ml.affinity.similar import has_similar, similar
-from ml.fallback import Fallback, fill
+from ml.fallback import Fallback
 from ml.masks import Mask
-from ml.ranked import REASON, Explained, Ranked
 from ml.state import State
 
 MAX_IDS = 500  # in one argument
@@ -56,13 +58,15 @@ class ListRequest(NamedTuple):
     personalize: bool = True
     shelf: str | None = None  # where the list is shown; None: nobody sees it
     placement: Placement | None = None  # what the shop wants there; None: a list as by default
+    rules: RulesInForce | None = None  # the shop's rules that hold; whoever makes the list waits until they are ready
 
     @property
     def items(self) -> tuple[Hashable, ...]:
         """Everything that decides which items are allowed."""
         among = None if self.among is None else tuple(self.among)
         of_page = self.category, tuple(self.exclude), tuple(self.context_items), among
-        return self.filter, self.market, *of_page, self.placement
+        rules = self.rules and (self.rules, self.rules.effects.revision)
+        return self.filter, self.market, *of_page, self.placement, rules
 
     @property
     def all_parts(self) -> tuple[Hashable, ...]:
@@ -127,6 +131,7 @@ class Recommender:
         """
         name = list_of_person(person)
         pin, bundle = await self._pinned(name, request.after)
+        await make_ready(request.rules, self._catalogue)
         state, degraded = NOBODY, list[Degradation]()
         if request.personalize:
             state, missing, end = await self._people.state(person)
@@ -170,16 +175,17 @@ class Recommender:
         """A page of a list. `earlier` is the state that a list is pinned to; `state` still leaves out what it does."""
         basis = self.basis_for(person, request, pin, bundle, state, earlier)
 
+        effects = effects_of(request.rules)
+
         def score_allowed(allowed: Mask) -> Select:
             key = (basis.viewed, request.items, tuple(pin.seen), self._catalogue.version)
             if key not in self._scored:
                 self._scored[key] = self._score(request, basis, allowed)
-            return partial(select, self._scored[key])
+            return partial(select, within(self._scored[key], allowed) if effects else self._scored[key])
 
-        elsewhere, collapse = self._shown_elsewhere(person, request), request.among is None
-        return cut_page(
-            self._catalogue, name, pin, basis.allowed, request.first, score_allowed, elsewhere, collapse=collapse
-        )
+        cut = partial(cut_page, self._catalogue, name, pin, basis.allowed, request.first, score_allowed)
+        elsewhere = self._shown_elsewhere(person, request)
+        return cut(elsewhere, collapse=request.among is None, effects=effects)
 
     def basis_for(
         self,
@@ -253,9 +259,10 @@ class Recommender:
 
     def _score(self, request: ListRequest, basis: Basis, allowed: Mask) -> Scored:
         if request.among is None:
-            return score(basis.view, allowed, basis.fallback, basis.nameable)
+            also = leaders_of(request.rules, basis.view)
+            return weigh(request.rules, score(basis.view, allowed, basis.fallback, basis.nameable, also=also))
         given = self._catalogue.numbers_of(request.among)
-        return rerank(basis.view, given, allowed, basis.fallback, basis.nameable)
+        return weigh(request.rules, rerank(basis.view, given, allowed, basis.fallback, basis.nameable))
 
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
@@ -264,7 +271,7 @@ class Recommender:
             fallback = self._models.fallback(bundle)
             if bundle is not None and has_similar(bundle.universe, item.number):
                 return partial(similar, bundle.universe, item.number, allowed, fallback)
-            return partial(_same_category, self._catalogue, item, fallback, allowed)
+            return partial(same_category, self._catalogue, item, fallback, allowed)
 
         return await self._list_of_item(f"item:{item.id}", item, request, score_allowed)
 
@@ -357,6 +364,7 @@ def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
     allowed = catalogue.sellable(request.filter, request.market)
     if request.placement is not None:
         request.placement.narrow(catalogue, request.market, allowed)
+    narrow_by(request.rules, allowed)
     nameable = allowed.copy()
     if request.category is not None:
         allowed &= catalogue.mask(Filter(categories=(request.category,)))
@@ -384,17 +392,3 @@ def check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
     if len(ids) > most:
         raise InvalidInput(f"{field} may name at most {most} items.", field=field)
     return ids
-
-
-def _same_category(catalogue: Catalogue, item: Item, fallback: Fallback, allowed: Mask, first: int) -> Ranked:
-    """Items of the item's last category in the order of the fallback; then items of any category."""
-    inside = allowed & catalogue.mask(Filter(categories=item.categories[-1:]))
-    numbers, scores = fill(np.empty(0, np.uint32), np.empty(0, np.float32), inside, fallback, first)
-    numbers, scores = fill(numbers, scores, allowed, fallback, first)
-
-    def explain(numbers: NDArray[np.uint32]) -> Explained:
-        found, same = fallback.explain(numbers), inside[numbers]
-        found.reasons[same], found.because[same] = REASON["SIMILAR_TO"], item.number
-        return found
-
-    return Ranked(numbers, scores, explain)

@@ -125,15 +125,16 @@ def score(
     nameable: Mask | None = None,
     *,
     most_own: int | None = MOST_OWN,
+    also: NDArray[np.uint32] = NONE,
 ) -> Scored:
     """The candidates among the allowed items that the person's view does not leave out, scored.
 
     Masks are by catalogue number. A reason names only nameable items: not those that nobody should see. `most_own` is
-    that of `find_candidates`.
+    that of `find_candidates`. `also` are candidates that nothing of the person names.
     """
     allowed = without(allowed, view.left_out)
     if view.ranker is not None and view.evidence is not None:
-        numbers, own = _network_scores(view.ranker, view.evidence, view, allowed, most_own)
+        numbers, own = _network_scores(view.ranker, view.evidence, view, allowed, most_own, also)
     else:
         numbers, own = fallback_scores(view.lifts, allowed, fallback)
     return apply_lifts(view, allowed, behind_own_items(view, fallback), nameable, numbers, own)
@@ -189,10 +190,15 @@ def rank(
 
 
 def _network_scores(
-    ranker: Ranker, evidence: ItemEvidence, view: PersonView, allowed: Mask, most_own: int | None
+    ranker: Ranker,
+    evidence: ItemEvidence,
+    view: PersonView,
+    allowed: Mask,
+    most_own: int | None,
+    also: NDArray[np.uint32],
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Candidates, ascending, and their probabilities by the network."""
-    numbers = find_candidates(evidence, allowed, view.lifts.numbers, most_own)
+    numbers = find_candidates(evidence, allowed, np.concatenate([view.lifts.numbers, also]), most_own)
     scores = sigmoid(pair_logits(ranker.pair_network, pairs_of(evidence, numbers)))
     return numbers, with_cold_scores(ranker.universe.cold, evidence.cold, numbers, scores)
 

@@ -25,6 +25,7 @@ class WantedList(NamedTuple):
     allowed: Mask
     fallback: Fallback
     nameable: Mask | None = None
+    also: NDArray[np.uint32] = NONE
 
 
 def looking_at(
@@ -42,11 +43,11 @@ def score_together(wanted: Sequence[WantedList]) -> list[Scored]:
     """
     view = wanted[0].view if wanted else None
     if view is None or view.ranker is None or view.evidence is None:
-        return [score(*one) for one in wanted]
+        return [score(*one[:4], also=one.also) for one in wanted]
     evidence = view.evidence
     masks = [without(one.allowed, one.view.left_out) for one in wanted]
     found = [
-        find_candidates(evidence, mask, one.view.lifts.numbers, MOST_OWN)
+        find_candidates(evidence, mask, np.concatenate([one.view.lifts.numbers, one.also]), MOST_OWN)
         for one, mask in zip(wanted, masks, strict=True)
     ]
     numbers = np.unique(np.concatenate(found))
@@ -88,3 +89,11 @@ def narrow(scored: Scored, allowed: Mask) -> Scored:
         scores=scored.scores[kept],
         order=place[scored.order[kept[scored.order]]],
     )
+
+
+def within(scored: Scored, allowed: Mask) -> Scored:
+    """The list with those of its items alone that are allowed; the list itself if these are all."""
+    size = min(len(scored.allowed), len(allowed))
+    if not (scored.allowed[:size] & ~allowed[:size]).any():
+        return scored
+    return narrow(scored, allowed)

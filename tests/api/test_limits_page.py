@@ -10,7 +10,7 @@ from api.graphql.entities import federation
 from api.graphql.request import documents, limits, parsing, reading
 from api.graphql.subscriptions import messages, session
 from api.graphql.topics import pages as slots
-from api.graphql.topics.insight import placements
+from api.graphql.topics.insight import placements, rules
 from api.graphql.types import connections
 from api.http import json_body
 from api.http.connections import websockets
@@ -32,6 +32,7 @@ from core.settings import Gateway, Ingest, Rates, Tokens
 from db import authorizations, automatic_documents, client_audit, purges, sessions, signing_keys
 from db import documents as trusted_documents
 from db import placements as stored_placements
+from db import rules as stored_rules
 from engine import outcomes, scopes
 from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
@@ -41,6 +42,8 @@ from engine.placements import settings as placement_settings
 from engine.reasons import texts as reasons
 from engine.recommending import page_slots, pages
 from engine.recommending import recommendations as lists
+from engine.rules import rule_book
+from engine.rules import settings as rule_settings
 
 
 def longest(kind: Any) -> int:
@@ -66,7 +69,13 @@ ENFORCED = {
     "slots of a page": (page_slots.MAX_SLOTS, ""),
     "placements with settings": (stored_placements.MOST_PLACEMENTS, ""),
     "price bands of a placement": (placement_settings.MOST_BANDS, ""),
-    "users of `previewPlacement`": (placements.MOST_PEOPLE, ""),
+    "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
+    "rules": (stored_rules.MOST_RULES, ""),
+    "rules that `previewRules` tries out": (rules.MOST_TRIED, ""),
+    "placements, or markets, that a rule names": (rule_settings.MOST_NAMES, ""),
+    "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),
+    "position of a pin": (rule_settings.LAST_POSITION, ""),
+    "rules of the items and categories of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
     "filters in a filter, itself counted": (filter_documents.MAX_FILTERS, ""),
     "filters inside each other, the outermost counted": (filter_documents.MAX_DEPTH, ""),

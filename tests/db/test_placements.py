@@ -1,6 +1,7 @@
 """Placements as Postgres keeps them: every version, the newest counts, equal settings add none."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,14 +16,13 @@ from db.placements import (
     newest_change,
     placement_by_id,
     placement_version,
-    save_placement,
     versions_of_placement,
 )
 from db.postgres import Pool
 
 
 async def save(pool: Pool, id: str, settings: dict[str, Any] | None, **more: Any) -> StoredPlacement | None:
-    return await save_placement(pool, id, lambda _: settings, "tests", "because", **more)
+    return await placements.save_placement(pool, id, lambda _: settings, "tests", "because", **more)
 
 
 async def test_every_version_is_kept_and_the_newest_counts(pool: Pool) -> None:
@@ -61,7 +61,7 @@ async def test_of_two_changes_of_one_version_the_second_is_refused(pool: Pool) -
 
 
 async def test_there_may_only_be_so_many(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placements, "MOST_PLACEMENTS", 1)
+    monkeypatch.setattr(placements, "save_placement", replace(placements.PLACEMENTS, most=1).save)
     await save(pool, "home", {})
     with pytest.raises(InvalidInput, match="at most 1"):
         await save(pool, "cart", {})

@@ -9,7 +9,7 @@ from strawberry.types.arguments import InputContext, convert_argument
 
 from api.graphql.context import Info
 from api.graphql.planning.pure import pure
-from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, list_request
+from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, list_request, with_rules
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.filters import ItemFilter, read_filter
 from api.graphql.types.permissions import requires
@@ -127,7 +127,7 @@ async def page(
     person = cast(Person, root.person)
     _check_keys(requests)
     placed = [info.context.gateway.placements.find(one.placement) for one in requests]
-    wanted = [_wanted(one, context, market, own) for one, own in zip(requests, placed, strict=True)]
+    wanted = [_wanted(info, one, context, market, own) for one, own in zip(requests, placed, strict=True)]
 
     def show(place: int, listed: RecommendedList) -> RecommendationConnection:
         own = cast(ListRequest, wanted[place]).market
@@ -161,16 +161,17 @@ def _check_keys(requests: Sequence[PlacementRequest]) -> None:
 
 
 def _wanted(
-    one: PlacementRequest, where: RecommendationContext | None, market: str | None, placed: Placement | None
+    info: Info, one: PlacementRequest, where: RecommendationContext | None, market: str | None, placed: Placement | None
 ) -> ListRequest | InvalidInput:
     """The engine's request for a slot, or what is wrong with it."""
     try:
         if isinstance(one.filter, InvalidInput):
             raise one.filter
-        return list_request(
+        request = list_request(
             one.placement, one.first, _merged(where, one.context), market, read_filter(one.filter), one.exclude,
             placed=placed,
         )  # fmt: skip
+        return with_rules(info.context.gateway, one.placement, request)
     except InvalidInput as error:
         return error
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Self, cast
 
 import strawberry
 
+from api.gateway import Gateway
 from api.graphql.context import Context, Info
 from api.graphql.planning.pure import pure
 from api.graphql.topics.items import Item, Market
@@ -24,6 +25,7 @@ from engine.placements.placement import Placement
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
+from engine.rules.rule_book import RuleBook
 
 strawberry.enum(
     Degradation,
@@ -184,6 +186,7 @@ async def recommend(
     request = list_request(
         placement, first, where, market, wanted, exclude, after=after, among=among, shelf=shelf, placed=placed
     )
+    request = with_rules(context.gateway, placement, request)
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(
         context, listed, placement, person, request.market, placed=placed, preview=preview
@@ -224,6 +227,12 @@ def list_request(
         shelf=shelf,
         placement=placed,
     )
+
+
+def with_rules(gateway: Gateway, placement: str, request: ListRequest, book: RuleBook | None = None) -> ListRequest:
+    """The request with the rules that hold for it: those of `book`, or those that are saved."""
+    book = book or gateway.rules.book
+    return request._replace(rules=book.find(placement, gateway.catalogue, request))
 
 
 def _session(id: str | None) -> int:

@@ -75,6 +75,9 @@ OTHERS = {  # every argument or input field that can name a person: what to ask 
     "Query.previewPlacement(userIds)": [
         ("FORBIDDEN", 'previewPlacement(id: "home", userIds: [$id], changes: {}) { userId after { nodes { id } } }'),
     ],
+    "Query.previewRules(userIds)": [
+        ("FORBIDDEN", 'previewRules(placement: "home", userIds: [$id], rules: []) { userId after { nodes { id } } }'),
+    ],
     "Mutation.eraseUser(id)": [("FORBIDDEN", "eraseUser(id: $id) { erasure { id } userErrors { code } }")],
     "Mutation.exportUser(id)": [("FORBIDDEN", "exportUser(id: $id) { export { profile } userErrors { code } }")],
 }
@@ -99,7 +102,9 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "ItemInput.market", "RequestListsInput.market", "OfferInput.market", "Query.client(id)",
     "Query.segment(id)", "Mutation.deleteSegment(id)", "SegmentInput.id",
     "Query.placement(id)", "Query.previewPlacement(id)", "Query.previewPlacement(market)", "PlacementInput.id",
-    "Mutation.removePlacement(id)", "PriceBandInput.market",
+    "Mutation.removePlacement(id)", "PriceBandInput.market", "Query.rule(id)", "Query.previewRules(market)",
+    "Query.previewRules(removed)", "Mutation.removeRule(id)", "RuleInput.id", "RuleInput.itemId",
+    "RuleConditionInput.markets", "RuleConditionInput.itemIds",
     "Mutation.rotateClientSecret(id)", "Subscription.jobs(id)",
     "Mutation.disableClient(id)", "Mutation.enableClient(id)", "Mutation.setClientScopes(id)", "CreateClientInput.id",
 }  # fmt: skip

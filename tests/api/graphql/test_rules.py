@@ -49,6 +49,16 @@ AS_REACHED = {
     "PlacementConnection": "edges nodes pageInfo",
     "PlacementEdge": "cursor node",
     "PlacementPreview": "userId before after",
+    "Rule": (
+        "id version removed kind filter addedWithin itemId position factor count of per when priority changedAt"
+        " changedBy reason"
+    ),
+    "RuleCondition": "placements markets itemIds categories from to",
+    "RuleConnection": "edges nodes pageInfo",
+    "RuleEdge": "cursor node",
+    "RuleWarning": "kind message ruleId",
+    "UpsertRulePayload": "rule warnings userErrors",
+    "RemoveRulePayload": "rule userErrors",
     "PriceBand": "market from to currency",
     "RemovePlacementPayload": "placement userErrors",
     "UpsertPlacementPayload": "placement userErrors",
@@ -64,9 +74,10 @@ AS_REACHED = {
     "EventConnection": "edges nodes pageInfo",
     "EventEdge": "cursor node",
     "Explanation": (
-        "outcome summary item rank rule until variant sources score probability parts edge reason modelVersion asOf "
-        "degraded"
+        "outcome summary item rank rule until ruleId rules rankWithoutRules variant sources score probability parts"
+        " edge reason modelVersion asOf degraded"
     ),
+    "ExplanationRule": "ruleId version kind factor position",
     "ExplanationSource": "source names evidence place takes because",
     "ExportUserPayload": "export complete missingMonths userErrors",
     "FeatureContribution": "group value",

@@ -69,9 +69,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     original = ranking.score
 
-    def score(view: Any, allowed: Any, *others: Any) -> object:
+    def score(view: Any, allowed: Any, *others: Any, **more: Any) -> object:
         calls.append(int(allowed.sum()))
-        return original(view, allowed, *others)
+        return original(view, allowed, *others, **more)
 
     monkeypatch.setattr(recommendations, "score", score)
     return calls

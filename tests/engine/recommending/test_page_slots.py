@@ -141,9 +141,9 @@ async def scored(shop: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             times.append(len(wanted))
         return score_together(wanted)
 
-    def score_one(*of: Any) -> Any:
+    def score_one(*of: Any, **more: Any) -> Any:
         times.append(1)
-        return score(*of)
+        return score(*of, **more)
 
     monkeypatch.setattr(page_slots, "score_together", score_all)
     monkeypatch.setattr(recommendations, "score", score_one)

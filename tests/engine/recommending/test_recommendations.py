@@ -40,9 +40,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     original = ranking.score
 
-    def score(view: Any, allowed: Any, fallback: Any, nameable: Any) -> object:
+    def score(view: Any, allowed: Any, fallback: Any, nameable: Any, **more: Any) -> object:
         calls.append(int(allowed.sum()))
-        return original(view, allowed, fallback, nameable)
+        return original(view, allowed, fallback, nameable, **more)
 
     monkeypatch.setattr(recommendations, "score", score)
     now = clock.now()

@@ -6,9 +6,10 @@ from typing import Annotated, Self
 import strawberry
 
 from api.graphql.context import Context, Info
+from api.graphql.topics.insight.rule_types import ExplanationRule
 from api.graphql.topics.items import Item
 from api.graphql.topics.lists.edges import Reason, ReasonCode
-from api.graphql.topics.recommendations import RecommendationContext, list_request
+from api.graphql.topics.recommendations import RecommendationContext, list_request, with_rules
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import First
 from api.graphql.types.filters import FilterBy, read_filter
@@ -35,9 +36,10 @@ strawberry.enum(
     description="Why an item may not be in a list. UNKNOWN_ITEM: the catalogue never had it. WITHDRAWN: it was removed"
     " from the catalogue. UNAVAILABLE: it cannot be bought in the market. PLACEMENT_FILTER, PLACEMENT_PRICE,"
     " PLACEMENT_REPEAT: the settings of the placement do not want it; the last of them, because the person bought it"
-    " or a variant of it. FILTER, CATEGORY, EXCLUDED: the request does"
-    " not want it. ON_PAGE: the context of the request shows it. DISLIKED: the person disliked it. IN_CART: it is in"
-    " their cart. RESTING: they just bought it. VARIANT: one of these holds for a variant of it, or that is listed.",
+    " or a variant of it. RULE: a rule of the shop does not want it, `ruleId` says which. FILTER, CATEGORY,"
+    " EXCLUDED: the request does not want it. ON_PAGE: the context of the request shows it. DISLIKED: the person"
+    " disliked it. IN_CART: it is in their cart. RESTING: they just bought it. VARIANT: one of these holds for a"
+    " variant of it, or that is listed.",
 )
 strawberry.enum(
     CandidateSource,
@@ -150,6 +152,15 @@ class Explanation:
     )
     rule: RemovalRule | None = strawberry.field(description="The first rule that keeps it out; null for none.")
     until: datetime | None = strawberry.field(description="When that rule ends by itself; null where it does not.")
+    rule_id: strawberry.ID | None = strawberry.field(
+        description="The rule of the shop that keeps it out, where `rule` is RULE."
+    )
+    rules: list[ExplanationRule] = strawberry.field(
+        description="All rules of the shop that are about the item and hold for this list, the most important first."
+    )
+    rank_without_rules: int | None = strawberry.field(
+        description="Its rank if the shop had no rules; null where none holds, and as for `rank`."
+    )
     variant: Item | None = strawberry.field(description="The variant that the rule VARIANT is about.")
     sources: list[ExplanationSource] = strawberry.field(
         description="What each source of candidates says of it; empty for an item that the catalogue does not have."
@@ -195,6 +206,9 @@ class Explanation:
             rank=found.rank,
             rule=removal.rule if removal else None,
             until=removal.until if removal else None,
+            rule_id=strawberry.ID(removal.rule_id) if removal and removal.rule_id is not None else None,
+            rules=[ExplanationRule.of(effect) for effect in found.rules],
+            rank_without_rules=found.rank_without_rules,
             variant=Item.of(variant, market) if variant else None,
             sources=[ExplanationSource.of(source, market) for source in found.sources],
             score=found.score,
@@ -249,6 +263,7 @@ class ExplanationQuery:
         person, id = Person("user", check_user_id(user_id, "userId")), check_id(item_id, "itemId")
         placed = info.context.gateway.placements.find(placement)
         request = list_request(placement, first, context, market, read_filter(filter), exclude, placed=placed)
+        request = with_rules(info.context.gateway, placement, request)
         version = None if model_version_id is None else check_id(model_version_id, "modelVersionId")
         found = await _explainer(info.context).explain(person, id, request, version)
         return Explanation.of(found, info.context, person, request.market, placed)

@@ -9,7 +9,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from api.graphql.context import Context, Info
-from api.graphql.topics.recommendations import RecommendationConnection, list_request
+from api.graphql.topics.recommendations import RecommendationConnection, list_request, with_rules
 from api.graphql.types.as_read import as_read
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
@@ -188,13 +188,15 @@ class Placement:
         return Connection.of(edges, after, more=len(records) > first)
 
 
-@strawberry.type(description="The lists of one person before and after a change of a placement. Nobody sees them.")
+@strawberry.type(
+    description="The lists of one person before and after a change of a placement or of rules. Nobody sees them."
+)
 class PlacementPreview:
     """Two lists, side by side."""
 
     user_id: strawberry.ID = strawberry.field(description="The person.")
-    before: RecommendationConnection = strawberry.field(description="The list by the settings as they are.")
-    after: RecommendationConnection = strawberry.field(description="The list by the changed settings.")
+    before: RecommendationConnection = strawberry.field(description="The list as it is now.")
+    after: RecommendationConnection = strawberry.field(description="The list as it would be.")
 
 
 @strawberry.type(description="The outcome of a change of a placement.")
@@ -357,5 +359,6 @@ async def _previewed(
     context: Context, person: Person, id: str, placed: ServedPlacement | None, first: int, market: str | None
 ) -> RecommendationConnection:
     request = list_request(id, first, None, market, None, None, placed=placed)
+    request = with_rules(context.gateway, id, request)
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(context, listed, id, person, market, placed=placed, preview=True)

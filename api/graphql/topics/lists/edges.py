@@ -46,7 +46,7 @@ class ReasonCode(Enum):
     POPULAR = "POPULAR"
     TRENDING = "TRENDING"
     NEW = "NEW"
-    PINNED = strawberry.enum_value("PINNED", deprecation_reason=_NOT_GIVEN)
+    PINNED = "PINNED"
     EXPLORATION = strawberry.enum_value("EXPLORATION", deprecation_reason=_NOT_GIVEN)
     VIEWED = "VIEWED"
     BOUGHT_BY_OTHERS = "BOUGHT_BY_OTHERS"

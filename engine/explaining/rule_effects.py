@@ -1,0 +1,69 @@
+"""Which of the shop's rules move an item of a list, or keep it out."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.catalogue.catalogue import Catalogue
+from engine.rules.in_force import RulesInForce
+from engine.rules.rule import Rule
+from engine.rules.settings import RuleKind
+
+
+class RuleEffect(NamedTuple):
+    """A rule about the item."""
+
+    rule_id: str
+    version: int | None
+    kind: RuleKind
+    factor: float | None  # that the odds are multiplied by
+    position: int | None  # that the item is pinned to
+
+
+def effects_on(rules: RulesInForce | None, catalogue: Catalogue, number: int) -> list[RuleEffect]:
+    """The rules that are about an item, the most important first."""
+    if rules is None:
+        return []
+    about = sorted((rule for rule in rules.all if _is_about(rule, rules, catalogue, number)), key=lambda one: one.order)
+    return [
+        RuleEffect(
+            rule.id,
+            rule.version,
+            rule.says.kind,
+            rule.factor if rule.says.kind in (RuleKind.BOOST, RuleKind.BURY) else None,
+            rule.says.position,
+        )
+        for rule in about
+    ]
+
+
+def excluding(rules: RulesInForce | None, catalogue: Catalogue, number: int) -> str | None:
+    """The id of the first rule that keeps an item out of the list, whatever its score is."""
+    kept = rules.effects.kept if rules else None
+    if rules is None or kept is None or number >= len(kept) or kept[number]:
+        return None
+    for rule in sorted(rules.all, key=lambda one: (one.says.kind is RuleKind.INCLUDE_ONLY, *one.order)):
+        about = _is_about(rule, rules, catalogue, number)
+        if (rule.says.kind is RuleKind.EXCLUDE and about) or (rule.says.kind is RuleKind.INCLUDE_ONLY and not about):
+            return rule.id
+    return None
+
+
+def bounding(rules: RulesInForce | None, catalogue: Catalogue, numbers: Sequence[int], number: int) -> str | None:
+    """The id of the first rule of which the list has so many items already that this one is left out."""
+    if rules is None or not numbers:
+        return None
+    codes = {"BRAND": catalogue.brands, "CATEGORY": catalogue.categories}
+    for rule, about in rules.effects.at_most:
+        if rule.says.per is None or (about is not None and not about[number]):
+            continue
+        own, *others = codes[rule.says.per](np.array([number, *numbers], np.uint32)).tolist()
+        counted = [code == own and (about is None or about[at]) for at, code in zip(numbers, others, strict=True)]
+        if own and sum(counted) >= (rule.says.count or 1):
+            return rule.id
+    return None
+
+
+def _is_about(rule: Rule, rules: RulesInForce, catalogue: Catalogue, number: int) -> bool:
+    return bool(np.isin(number, rule.numbers(catalogue, rules.market)))

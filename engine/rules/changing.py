@@ -1,0 +1,44 @@
+"""Changes and removes rules, in all gateways within seconds."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.contract import check_reason
+from core.errors import InvalidInput
+from db.postgres import Connection
+from db.rules import RULES
+from db.versioned_settings import StoredSettings
+from engine.rules.settings import read_rule
+
+LONGEST_ID: Final = 64  # characters
+
+
+def check_rule_id(id: str) -> str:
+    """The id itself. Raises InvalidInput when it has other than 1 to 64 printable characters."""
+    if not 0 < len(id) <= LONGEST_ID or not id.isprintable():
+        raise InvalidInput(f"id must have 1 to {LONGEST_ID} printable characters.", "id")
+    return id
+
+
+def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as they are stored; null is left out. Raises WrongSettings, naming every wrong field."""
+    return read_rule({key: value for key, value in settings.items() if value is not None}).as_json()
+
+
+async def replace_rule(
+    connection: Connection,
+    id: str,
+    settings: Mapping[str, Any] | None,
+    changed_by: str,
+    reason: str | None = None,
+    *,
+    expected: int | None = None,
+) -> StoredSettings | None:
+    """The rule with these settings alone; None removes it. None when it never was there, nor is now.
+
+    Equal settings make no version. Raises InvalidInput: WrongSettings, SettingsChanged where `expected` is not the
+    newest version.
+    """
+    wanted = None if settings is None else checked(settings)
+    why = None if reason is None else check_reason(reason)
+    return await RULES.save(connection, check_rule_id(id), lambda _: wanted, changed_by, why, expected=expected)

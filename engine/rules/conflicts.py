@@ -1,0 +1,89 @@
+"""What a rule gets in the way of, or is stopped by, as far as it is known when it is saved."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from itertools import islice
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from engine.catalogue.catalogue import Catalogue
+from engine.rules.rule import Rule
+from engine.rules.settings import RuleKind
+
+MOST_WARNINGS: Final = 20
+MOST_COMPARED: Final = 200  # other rules that are looked at item by item
+
+
+class ConflictKind(StrEnum):
+    """What is wrong between a rule and another one, or the catalogue."""
+
+    PIN_EXCLUDED = "PIN_EXCLUDED"
+    SAME_POSITION = "SAME_POSITION"
+    MATCHES_NOTHING = "MATCHES_NOTHING"
+
+
+class Conflict(NamedTuple):
+    """A warning: the rule is saved all the same."""
+
+    kind: ConflictKind
+    message: str
+    rule_id: str | None = None  # of the other rule
+
+
+def conflicts_of(rule: Rule, others: Iterable[Rule], catalogue: Catalogue) -> list[Conflict]:
+    """What is wrong with a rule among others, as of now. At most MOST_WARNINGS."""
+    found = _with_catalogue(rule, catalogue)
+    near = (other for other in others if other.id != rule.id and _may_conflict(rule, other) and _may_meet(rule, other))
+    for other in islice(near, MOST_COMPARED):
+        if rule.says.kind is other.says.kind:
+            message = f"The rule {other.id} pins an item to this position, too: the first by priority has it."
+            found.append(Conflict(ConflictKind.SAME_POSITION, message, other.id))
+        elif rule.says.kind is RuleKind.PIN:
+            if _excludes(other, rule, catalogue):
+                message = f"The rule {other.id} keeps the item out of lists: it is not pinned there."
+                found.append(Conflict(ConflictKind.PIN_EXCLUDED, message, other.id))
+        elif _excludes(rule, other, catalogue):
+            message = f"The rule {other.id} pins an item that this rule keeps out of lists."
+            found.append(Conflict(ConflictKind.PIN_EXCLUDED, message, other.id))
+        if len(found) >= MOST_WARNINGS:
+            break
+    return found
+
+
+def _with_catalogue(rule: Rule, catalogue: Catalogue) -> list[Conflict]:
+    every = rule.filter is None and rule.says.added_within is None and rule.says.kind is not RuleKind.PIN
+    if every or any(len(rule.numbers(catalogue, market)) for market in rule.says.when.markets or (None,)):
+        return []
+    what = "The item is not in the catalogue" if rule.says.kind is RuleKind.PIN else "No item matches"
+    empty = ": lists where it holds are empty" if rule.says.kind is RuleKind.INCLUDE_ONLY else ""
+    return [Conflict(ConflictKind.MATCHES_NOTHING, f"{what} today{empty}.")]
+
+
+def _may_conflict(rule: Rule, other: Rule) -> bool:
+    kinds = {rule.says.kind, other.says.kind}
+    if kinds == {RuleKind.PIN}:
+        return rule.says.position == other.says.position
+    return RuleKind.PIN in kinds and kinds <= {RuleKind.PIN, RuleKind.EXCLUDE, RuleKind.INCLUDE_ONLY}
+
+
+def _excludes(rule: Rule, pin: Rule, catalogue: Catalogue) -> bool:
+    markets: Sequence[str | None] = pin.says.when.markets or rule.says.when.markets or (None,)
+    wanted = rule.says.kind is RuleKind.EXCLUDE
+    return any(
+        bool(np.isin(pin.numbers(catalogue, market), rule.numbers(catalogue, market)).any()) is wanted
+        for market in markets
+    )
+
+
+def _may_meet(rule: Rule, other: Rule) -> bool:
+    """Whether both may hold for one list."""
+    one, two = rule.says.when, other.says.when
+    named = (
+        (one.placements, two.placements),
+        (one.markets, two.markets),
+        (one.item_ids, two.item_ids),
+        (one.categories, two.categories),
+    )
+    together = all(not mine or not theirs or not set(mine).isdisjoint(theirs) for mine, theirs in named)
+    return together and rule.start < other.end and other.start < rule.end

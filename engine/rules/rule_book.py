@@ -1,0 +1,112 @@
+"""All rules that hold at a moment, found by placement, market and page without a look at each."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Final, Protocol, Self, TypeVar
+
+import numpy as np
+
+from engine.catalogue.catalogue import Catalogue
+from engine.rules.in_force import RulesInForce
+from engine.rules.rule import Rule
+
+MOST_OF_PAGE: Final = 100  # rules of its items and categories that hold on one page
+MOST_READ: Final = 1_000  # rules of one item or category that are looked at
+MOST_KEPT: Final = 64  # sets of rules whose effects are kept
+
+Key = TypeVar("Key")
+
+
+class Listed(Protocol):
+    """What a request says of the page."""
+
+    @property
+    def market(self) -> str | None: ...  # noqa: D102
+    @property
+    def category(self) -> str | None: ...  # noqa: D102
+    @property
+    def context_items(self) -> Sequence[str]: ...  # noqa: D102
+
+
+class RuleBook:
+    """The rules that hold at a moment, and until which moment these are the same."""
+
+    def __init__(self, rules: Iterable[Rule], now: float, earlier: "RuleBook | None" = None) -> None:
+        every = list(rules)
+        held = sorted((rule for rule in every if rule.start <= now < rule.end), key=lambda rule: rule.order)
+        moments = (moment for rule in every for moment in (rule.start, rule.end) if moment > now)
+        self.until: float = min(moments, default=np.inf)
+        self._everywhere = list[Rule]()
+        self._of_item = dict[tuple[str | None, str], list[Rule]]()
+        self._of_category = dict[tuple[str | None, str], list[Rule]]()
+        self._placements = {name for rule in held for name in rule.says.when.placements}
+        for rule in held:
+            when = rule.says.when
+            if not rule.is_of_page:
+                self._everywhere.append(rule)
+            for placement in when.placements or (None,):
+                for id in when.item_ids:
+                    self._of_item.setdefault((placement, id), []).append(rule)
+                for name in when.categories if not when.item_ids else ():
+                    self._of_category.setdefault((placement, name), []).append(rule)
+        known = [*(earlier._bases.values() if earlier else ()), *(earlier._pages.values() if earlier else ())]
+        self._known = {each: each for each in known}
+        self._bases: OrderedDict[tuple[str | None, str | None], RulesInForce] = OrderedDict()
+        self._pages: OrderedDict[tuple[RulesInForce, tuple[Rule, ...]], RulesInForce] = OrderedDict()
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Without any rule."""
+        return cls((), 0.0)
+
+    def find(self, placement: str, catalogue: Catalogue, listed: Listed) -> RulesInForce | None:
+        """The rules that hold for a list of a placement; None without any."""
+        where = placement if placement in self._placements else None
+        base = self._base(where, listed.market)
+        of_page = self._rules_of_page(where, catalogue, listed)
+        if not of_page:
+            return base if base.rules else None
+        found = self._pages.pop((base, of_page), None)
+        if found is None:
+            found = self._same(RulesInForce(of_page, listed.market, base))
+        _keep(self._pages, (base, of_page), found)
+        return found
+
+    def _base(self, where: str | None, market: str | None) -> RulesInForce:
+        found = self._bases.pop((where, market), None)
+        if found is None:
+            rules = [rule for rule in self._everywhere if rule.holds_in(where, market)]
+            found = self._same(RulesInForce(rules, market))
+        _keep(self._bases, (where, market), found)
+        return found
+
+    def _same(self, rules: RulesInForce) -> RulesInForce:
+        """The object with the same rules that is known, so that what they do is not found out again."""
+        known: RulesInForce = self._known.pop(rules, rules)
+        return known
+
+    def _rules_of_page(self, where: str | None, catalogue: Catalogue, listed: Listed) -> tuple[Rule, ...]:
+        """Those of the page's items and categories."""
+        if not self._of_item and not self._of_category:
+            return ()
+        categories = {listed.category} if listed.category is not None else set[str]()
+        for number in catalogue.numbers_of(listed.context_items).tolist():
+            item = catalogue.item(number)
+            categories.update(item.categories if item else ())
+        places = (None,) if where is None else (None, where)
+        lists = [self._of_item.get((place, id)) for place in places for id in listed.context_items]
+        lists += [self._of_category.get((place, name)) for place in places for name in categories]
+        found = set[Rule]()
+        for rules in lists:
+            for rule in islice(rules or (), MOST_READ):
+                wanted = rule.says.when.categories
+                if rule.holds_in(where, listed.market) and (not wanted or not categories.isdisjoint(wanted)):
+                    found.add(rule)
+        return tuple(sorted(found, key=lambda rule: rule.order)[:MOST_OF_PAGE])
+
+
+def _keep(kept: OrderedDict[Key, RulesInForce], key: Key, found: RulesInForce) -> None:
+    kept[key] = found
+    if len(kept) > MOST_KEPT:
+        kept.popitem(last=False)

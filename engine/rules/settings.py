@@ -1,0 +1,124 @@
+"""What a rule may say. The model is the source for files, GraphQL and what is stored."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from core.contract import Id
+from core.texts import LONGEST_TEXT
+from engine.placements.settings import ItemFilter, check_filter, read_document
+
+MOST_NAMES: Final = 20  # placements or markets that a rule names
+MOST_PAGES: Final = 500  # items or categories of pages that a rule names
+LAST_POSITION: Final = 100  # that an item can be pinned to
+GREATEST_FACTOR: Final = 1_000.0
+LONGEST_BLOCK: Final = 100  # places that the slots of a rule are counted in
+
+_SHAPE: Final = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+_Whole = Annotated[int, Field(strict=True)]
+_Category = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
+_Placement = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64)]
+
+
+class RuleKind(StrEnum):
+    """What a rule does."""
+
+    PIN = "PIN"
+    BOOST = "BOOST"
+    BURY = "BURY"
+    EXCLUDE = "EXCLUDE"
+    INCLUDE_ONLY = "INCLUDE_ONLY"
+    SLOTS = "SLOTS"
+    AT_MOST = "AT_MOST"
+
+
+class Per(StrEnum):
+    """What items of a list have in common."""
+
+    BRAND = "BRAND"
+    CATEGORY = "CATEGORY"
+
+
+_NEEDS: Final = {
+    RuleKind.PIN: ("item_id", "position"),
+    RuleKind.BOOST: ("factor",),
+    RuleKind.BURY: ("factor",),
+    RuleKind.EXCLUDE: (),
+    RuleKind.INCLUDE_ONLY: (),
+    RuleKind.SLOTS: ("count", "of"),
+    RuleKind.AT_MOST: ("count", "per"),
+}
+_OWN: Final = ("item_id", "position", "factor", "count", "of", "per")
+
+
+class When(BaseModel):
+    """When a rule holds: in lists that meet every condition that is set."""
+
+    model_config = _SHAPE
+    placements: tuple[_Placement, ...] = Field((), max_length=MOST_NAMES)
+    markets: tuple[Id, ...] = Field((), max_length=MOST_NAMES)
+    item_ids: tuple[Id, ...] = Field((), max_length=MOST_PAGES)
+    categories: tuple[_Category, ...] = Field((), max_length=MOST_PAGES)
+    from_: AwareDatetime | None = Field(None, alias="from")
+    to: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.from_ is not None and self.to is not None and self.from_ >= self.to:
+            raise ValueError("never holds: from is not before to")
+        return self
+
+    @property
+    def window(self) -> tuple[datetime | None, datetime | None]:
+        """From when, and until before when."""
+        return self.from_, self.to
+
+
+class RuleSettings(BaseModel):
+    """One rule."""
+
+    model_config = _SHAPE
+    kind: RuleKind
+    filter: ItemFilter | None = None
+    added_within: _Whole | None = Field(None, ge=1, le=365)  # days
+    item_id: Id | None = None
+    position: _Whole | None = Field(None, ge=1, le=LAST_POSITION)
+    factor: float | None = Field(None, ge=1, le=GREATEST_FACTOR, allow_inf_nan=False)
+    count: _Whole | None = Field(None, ge=1, le=LONGEST_BLOCK)
+    of: _Whole | None = Field(None, ge=1, le=LONGEST_BLOCK)
+    per: Per | None = None
+    when: When = When()
+    priority: _Whole = Field(0, ge=-1_000, le=1_000)
+
+    @field_validator("filter")
+    @classmethod
+    def _check_filter(cls, filter: ItemFilter | None) -> ItemFilter | None:
+        return check_filter(filter)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        needed, given = _NEEDS[self.kind], [name for name in _OWN if getattr(self, name) is not None]
+        if missing := [name for name in needed if name not in given]:
+            raise ValueError(f"{self.kind} needs {' and '.join(map(to_camel, missing))}")
+        if extra := [name for name in given if name not in needed]:
+            raise ValueError(f"{self.kind} has no {' and no '.join(map(to_camel, extra))}")
+        chosen = self.filter is not None or self.added_within is not None
+        if self.kind is RuleKind.PIN and chosen:
+            raise ValueError("PIN names one item: it has no filter and no addedWithin")
+        if self.kind not in (RuleKind.PIN, RuleKind.AT_MOST) and not chosen:
+            raise ValueError(f"{self.kind} needs filter or addedWithin")
+        if self.kind is RuleKind.SLOTS and (self.count or 0) > (self.of or 0):
+            raise ValueError("SLOTS has a count that is greater than of")
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored: what differs from the defaults."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def read_rule(document: object) -> RuleSettings:
+    """The rule in a JSON document, or one of TOML. Raises WrongSettings, naming every wrong field."""
+    return read_document(RuleSettings, document)

@@ -1,0 +1,46 @@
+"""`penchant rules`: files of rules are compared and applied, and what they changed is listed and removed."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from db.postgres import Pool
+from tests.commands import invoke, run_penchant
+from tests.running import without_settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
+
+
+async def test_a_file_is_compared_applied_changed_and_a_rule_removed(pool: Pool, database: str, tmp_path: Path) -> None:
+    async def run(*words: str, code: int = 0) -> str:
+        done = await asyncio.to_thread(invoke, "rules", *words)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    file = tmp_path / "rules.toml"
+    file.write_text(PAGE.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    assert "There are no rules" in await run("list")
+    assert "There is no rule 'own-brand'" in await run("show", "own-brand", code=1)
+    assert '+   kind = "SLOTS"' in await run("diff", str(file))
+    assert "There are no rules" in await run("list")
+    assert "own-brand  version 1" in await run("apply", str(file), "--reason", "spring window")
+    assert "Nothing changes" in await run("apply", str(file))
+    shown = json.loads(await run("show", "new-kettle", "--json"))
+    assert (shown["version"], shown["reason"]) == (1, "spring window")
+    assert shown["settings"]["when"] == {
+        "placements": ["home"], "from": "2026-03-01T00:00:00Z", "to": "2026-03-15T00:00:00Z",
+    }  # fmt: skip
+    file.write_text('[own-brand]\nkind = "BURY"\nfactor = 2\nfilter = { brands = ["Ours"] }\n', encoding="utf-8")
+    assert '-   kind = "BOOST"' in await run("diff", str(file))
+    assert [each["version"] for each in json.loads(await run("apply", str(file), "--json"))] == [2]
+    assert "(removed)" in await run("remove", "own-brand")
+    assert "never was a rule" in await run("remove", "unheard", code=1)
+    assert [each["version"] for each in json.loads(await run("history", "own-brand", "--json"))] == [3, 2, 1]
+    assert (await run("list")).startswith("new-arrivals  version 1")
+
+
+def test_a_wrong_file_is_refused_before_anything_is_connected(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text('[a]\nkind = "PIN"\nposition = 1\n', encoding="utf-8")
+    ended = run_penchant("rules", "apply", str(file), environment=without_settings())
+    assert ended.returncode == 2 and "[a]: PIN needs itemId" in ended.stderr, ended.stderr

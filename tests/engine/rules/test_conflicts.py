@@ -1,0 +1,64 @@
+"""What is said when a rule is saved that gets in the way of another, or of nothing."""
+
+from typing import Any, cast
+
+from db.items import Item
+from engine.catalogue.catalogue import Catalogue
+from engine.rules.conflicts import conflicts_of
+from engine.rules.rule import Rule
+from engine.rules.settings import read_rule
+
+
+def catalogue() -> Catalogue:
+    """An item i1 of the category x."""
+    names = ("group_id", "title", "description", "brand", "image_url", "url", "app_url")
+    rest: dict[str, Any] = {**dict.fromkeys(names), "attributes": {}, "offers": (), "changed_seq": 1, "added": 0}
+    found = Catalogue(cast(Any, None), 60)
+    found._change([Item(id="i1", number=1, categories=("x",), **rest)], [])
+    return found
+
+
+SHOP = catalogue()
+
+
+def rule(id: str, kind: str, **more: Any) -> Rule:
+    return Rule.of(id, 1, read_rule({"kind": kind, **more}))
+
+
+def conflicts(saved: Rule, *others: Rule) -> list[tuple[str, str | None]]:
+    return [(each.kind.value, each.rule_id) for each in conflicts_of(saved, others, SHOP)]
+
+
+PIN = rule("pin", "PIN", itemId="i1", position=1)
+NO_X = rule("no x", "EXCLUDE", filter={"categories": ["x"]})
+ONLY_Y = rule("only y", "INCLUDE_ONLY", filter={"not": {"categories": ["x"]}})
+
+
+def test_a_pin_and_what_keeps_its_item_out_are_told_whichever_is_saved_last() -> None:
+    assert conflicts(PIN, NO_X) == [("PIN_EXCLUDED", "no x")]
+    assert conflicts(NO_X, PIN) == [("PIN_EXCLUDED", "pin")]
+    assert conflicts(PIN, ONLY_Y) == [("PIN_EXCLUDED", "only y")]
+    assert conflicts(PIN, rule("only x", "INCLUDE_ONLY", filter={"categories": ["x"]})) == []
+    assert conflicts(PIN, rule("no y", "EXCLUDE", filter={"categories": ["y"]})) == []
+
+
+def test_two_pins_of_one_position_are_told_where_both_may_hold() -> None:
+    def at(id: str, position: int = 1, **when: Any) -> Rule:
+        return rule(id, "PIN", itemId="i1", position=position, when=when)
+
+    assert conflicts(PIN, at("other")) == [("SAME_POSITION", "other")]
+    assert conflicts(PIN, at("other", position=2)) == []
+    assert conflicts(at("one", placements=["home"]), at("other", placements=["cart"])) == []
+    assert conflicts(at("one", placements=["home"]), at("other", markets=["DE"])) == [("SAME_POSITION", "other")]
+    first, second = (
+        at("one", to="2026-01-02T00:00:00Z"),
+        rule("other", "PIN", itemId="i1", position=1, when={"from": "2026-01-02T00:00:00Z"}),
+    )
+    assert conflicts(first, second) == []
+    assert conflicts(at("one"), at("one")) == [], "a rule is in nobody's own way"
+
+
+def test_a_rule_about_no_item_is_told() -> None:
+    assert conflicts(rule("a", "PIN", itemId="unheard", position=1)) == [("MATCHES_NOTHING", None)]
+    assert conflicts(rule("a", "INCLUDE_ONLY", filter={"brands": ["unheard"]})) == [("MATCHES_NOTHING", None)]
+    assert conflicts(rule("a", "AT_MOST", count=1, per="BRAND")) == []

@@ -1,0 +1,95 @@
+"""The rules of a list are found without a look at each: the same that a look at each finds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from db.items import Item
+from engine.catalogue.catalogue import Catalogue
+from engine.rules.rule import Rule
+from engine.rules.rule_book import RuleBook
+from engine.rules.settings import read_rule
+
+PLACES, MARKETS, ITEMS, CATEGORIES = ("home", "cart"), ("DE", "FR"), ("i1", "i2"), ("x", "y")
+TIMES = tuple(f"2026-01-0{day}T00:00:00Z" for day in range(1, 6))
+FIRST = 1_767_225_600  # 2026-01-01
+
+
+def catalogue() -> Catalogue:
+    """i1 of the category x, i2 of none."""
+    found = Catalogue(cast(Any, None), 60)
+    rest: dict[str, Any] = dict.fromkeys(
+        ("group_id", "title", "description", "brand", "image_url", "url", "app_url"), None
+    )
+    rest |= {"attributes": {}, "offers": (), "changed_seq": 1, "added": 0}
+    found._change(
+        [Item(id="i1", number=1, categories=("x",), **rest), Item(id="i2", number=2, categories=(), **rest)], []
+    )
+    return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request says of the page."""
+
+    market: str | None
+    category: str | None
+    context_items: Sequence[str]
+
+
+def some(values: Sequence[str]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(values), unique=True, max_size=2)
+
+
+WHEN = st.fixed_dictionaries(
+    {"placements": some(PLACES), "markets": some(MARKETS), "itemIds": some(ITEMS), "categories": some(CATEGORIES)},
+    optional={"from": st.sampled_from(TIMES[:2]), "to": st.sampled_from(TIMES[2:])},
+)
+ASKED = st.builds(
+    Asked, st.sampled_from((None, *MARKETS)), st.sampled_from((None, *CATEGORIES)), some((*ITEMS, "unheard"))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WHEN, max_size=8), st.sampled_from((*PLACES, "other")), ASKED, st.integers(0, 20))
+def test_exactly_the_rules_that_hold_are_found(
+    conditions: list[dict[str, Any]], placement: str, asked: Asked, quarter: int
+) -> None:
+    now = FIRST - 86_400 + quarter * 21_600
+    rules = [
+        Rule.of(f"r{at}", 1, read_rule({"kind": "EXCLUDE", "addedWithin": 1, "when": when, "priority": at % 3}))
+        for at, when in enumerate(conditions)
+    ]
+    shown = {*([asked.category] if asked.category else []), *(["x"] if "i1" in asked.context_items else [])}
+
+    def holds(rule: Rule) -> bool:
+        when = rule.says.when
+        inside = not when.placements or placement in when.placements
+        inside &= not when.markets or asked.market in when.markets
+        inside &= not when.item_ids or not set(when.item_ids).isdisjoint(asked.context_items)
+        inside &= not when.categories or not shown.isdisjoint(when.categories)
+        inside &= when.from_ is None or when.from_.timestamp() <= now
+        return inside and (when.to is None or now < when.to.timestamp())
+
+    book = RuleBook(rules, now)
+    found = book.find(placement, catalogue(), asked)
+    assert {rule.id for rule in (found.all if found else ())} == {rule.id for rule in rules if holds(rule)}
+    again = RuleBook(rules, now, book).find(placement, catalogue(), asked)
+    assert again is found, "what they do is not found out again"
+    assert book.until > now
+
+
+def test_the_most_important_hundred_of_very_many_rules_of_a_page_hold() -> None:
+    rules = [
+        Rule.of(
+            f"r{at:05}",
+            1,
+            read_rule({"kind": "EXCLUDE", "addedWithin": 1, "when": {"itemIds": ["i1"]}, "priority": at % 7}),
+        )
+        for at in range(10_000)
+    ]
+    found = RuleBook(rules, 0).find("home", catalogue(), Asked(None, None, ["i1"]))
+    assert found and len(found.all) == 100 and {rule.says.priority for rule in found.all} == {6}
