@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
@@ -12,11 +12,12 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from core.contract import Event, EventType, Person, microseconds
 from core.errors import StoreUnavailable
-from db.redis_client import UNAVAILABLE, Client, ask, unavailable
+from db.redis_client import UNAVAILABLE, Client, Script, ask, unavailable
+from db.redis_link import Command
 
 BASE_TTL: Final = 86_400  # seconds
 DELTA_TTL: Final = 2 * 86_400  # seconds; longer than a base, so that no event is missing from both
@@ -149,7 +150,7 @@ async def write_base(redis: Redis, person: Person, packed: bytes) -> None:
     await redis.set(person_keys(person).base, packed, ex=BASE_TTL)
 
 
-_ADD_RECENT: Final = """
+_ADD_RECENT: Final = Script("""
 local kept, held = tonumber(ARGV[1]), tonumber(ARGV[2])
 for at = 1, #KEYS do
     local score, member = ARGV[2 * at + 1], ARGV[2 * at + 2]
@@ -166,10 +167,13 @@ for at = 1, #KEYS do
     redis.call('ZREMRANGEBYRANK', KEYS[at], 0, -1 - held)
     redis.call('EXPIRE', KEYS[at], kept)
 end
-"""
+""")
+_MARK_SEEN: Final = Script("""
+for at = 1, #KEYS do redis.call('SET', KEYS[at], ARGV[at + 1], 'EX', ARGV[1]) end
+""")
 
 
-async def add_recent(redis: Redis, events: Sequence[Event]) -> None:
+async def add_recent(redis: Redis, events: Sequence[Event], seen: Sequence[Event] = ()) -> None:
     """Add these to the recent events of their people, in one round trip; adding them twice changes nothing.
 
     The score is the time an event was received, or, for one that is late, just after the newest: so the events up to
@@ -177,15 +181,29 @@ async def add_recent(redis: Redis, events: Sequence[Event]) -> None:
     delta is among the DELTA_LENGTH newest received when it comes, and leaves before as many more have come, a base that
     includes the newest two times DELTA_LENGTH has every event of the delta that is stored. History from a loader has
     no such time and is left out: the loader calls `forget_bases`.
+
+    In the same round trip it remembers for a day that the events in `seen` were acknowledged: only a hint, the primary
+    key in Postgres decides.
     """
     received = [event for event in events if event.received_at is not None]
-    if not received:
+    if not (received or seen):
         return
-    arguments: list[Any] = [DELTA_TTL, DELTA_LENGTH]
-    for event in received:
-        arguments += (_score(event), pack_recent(event))
-    script = redis.register_script(_ADD_RECENT)
-    await script(keys=[person_keys(event.person).delta for event in received], args=arguments)
+    try:
+        await ask(redis, *_adding(received, seen))
+    except NoScriptError:
+        await ask(redis, *_adding(received, seen, by_text=True))
+
+
+def _adding(received: Sequence[Event], seen: Sequence[Event], *, by_text: bool = False) -> Iterator[Command]:
+    if received:
+        arguments: list[Any] = [DELTA_TTL, DELTA_LENGTH]
+        for event in received:
+            arguments += (_score(event), pack_recent(event))
+        deltas = [person_keys(event.person).delta for event in received]
+        yield _ADD_RECENT.command(deltas, arguments, by_text=by_text)
+    if seen:
+        digests = [event.digest.to_bytes(8, "little") for event in seen]
+        yield _MARK_SEEN.command([_seen(event.identity) for event in seen], [HINT_TTL, *digests], by_text=by_text)
 
 
 async def write_owner(redis: Redis, person: Person, owner: Person) -> None:
@@ -241,26 +259,12 @@ def unpack_recent(packed: bytes) -> RecentEvent:
     return RecentEvent._make((*_RECENT.unpack_from(packed), packed[_RECENT.size :].decode()))
 
 
-_MARK_SEEN: Final = """
-for at = 1, #KEYS do redis.call('SET', KEYS[at], ARGV[at + 1], 'EX', ARGV[1]) end
-"""
-
-
 async def seen_digests(redis: Redis, identities: Sequence[int]) -> list[int | None]:
     """The digest of the body last acknowledged under each identity, None where none is remembered."""
     if not identities:
         return []
-    found = cast("list[bytes | None]", await redis.mget([_seen(identity) for identity in identities]))
+    (found,) = await ask(redis, ("MGET", *map(_seen, identities)))
     return [None if digest is None else int.from_bytes(digest, "little") for digest in found]
-
-
-async def mark_seen(redis: Redis, events: Iterable[Event]) -> None:
-    """Remember for a day that these were acknowledged: only a hint, the primary key in Postgres decides."""
-    marked = list(events)
-    if marked:
-        script = redis.register_script(_MARK_SEEN)
-        digests = [event.digest.to_bytes(8, "little") for event in marked]
-        await script(keys=[_seen(event.identity) for event in marked], args=[HINT_TTL, *digests])
 
 
 async def forget_seen(redis: Redis, identities: Sequence[int]) -> None:

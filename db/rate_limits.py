@@ -2,14 +2,13 @@
 
 import struct
 from collections.abc import Sequence
-from hashlib import sha1
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from db.postgres import Connection
-from db.redis_client import answers_of, ask, ask_now
+from db.redis_client import Script, answers_of, ask, ask_now
 from db.redis_link import Answers, Command, ConnectionLost
 
 
@@ -37,7 +36,7 @@ class Taken(NamedTuple):
 
 # Each key has the units that were used and when, in microseconds. When the clock of Redis was set back, what was used
 # comes back from now on. A key lives until it would be empty.
-_TAKE: Final = """
+_TAKE: Final = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local allowed, used, since = 1, {}, {}
@@ -68,9 +67,8 @@ for at = 1, #KEYS do
     answer = answer .. struct.pack('>d', used[at])
 end
 return answer
-"""
+""")
 _REFUSED: Final = struct.pack(">d", 0)  # how an answer begins
-_DIGEST: Final = sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
 
 
 async def take(redis: Redis, charges: Sequence[Charge]) -> Taken:
@@ -80,8 +78,8 @@ async def take(redis: Redis, charges: Sequence[Charge]) -> Taken:
     """
     try:
         (packed,) = await ask(redis, _command(charges))
-    except NoScriptError:  # Redis was restarted, or its scripts were flushed
-        (packed,) = await ask(redis, ("EVAL", _TAKE, *_command(charges)[2:]))
+    except NoScriptError:
+        (packed,) = await ask(redis, _command(charges, by_text=True))
     return _taken(packed)
 
 
@@ -107,11 +105,11 @@ def is_refused(begun: Answers) -> bool:
     return packed.startswith(_REFUSED)
 
 
-def _command(charges: Sequence[Charge]) -> Command:
-    words: list[Any] = ["EVALSHA", _DIGEST, len(charges), *[charge.key for charge in charges]]
+def _command(charges: Sequence[Charge], *, by_text: bool = False) -> Command:
+    words: list[Any] = []
     for charge in charges:
         words += (charge.units, charge.most, charge.seconds, int(charge.by_window))
-    return tuple(words)
+    return _TAKE.command([charge.key for charge in charges], words, by_text=by_text)
 
 
 def _taken(packed: bytes) -> Taken:

@@ -23,10 +23,10 @@ class RecentEventsWriter:
         self._redis = redis
         self._missed = set[Person]()
 
-    async def add(self, events: Sequence[Event]) -> None:
-        """Add these to the recent events of their people. Raises StoreUnavailable when Redis missed them."""
+    async def add(self, events: Sequence[Event], seen: Sequence[Event] = ()) -> None:
+        """What `add_recent` does. Raises StoreUnavailable when Redis missed them."""
         try:
-            await add_recent(self._redis, events)
+            await add_recent(self._redis, events, seen)
         except StoreUnavailable:
             self.remember_missed(events)
             raise

@@ -1,6 +1,8 @@
 """A client of Redis that raises our errors, and short commands on the connection that all callers share."""
 
+from collections.abc import Sequence
 from functools import cached_property
+from hashlib import sha1
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
@@ -49,7 +51,7 @@ class Client(Redis):
         """The answers to short commands that are sent together, on a connection that all callers share."""
         try:
             return await self._shared.ask(commands)
-        except NoScriptError:  # `db.rate_limits` sends the script, then
+        except NoScriptError:  # who runs a script sends its text, then
             raise
         except UNAVAILABLE as error:
             raise unavailable(error) from error
@@ -75,6 +77,18 @@ def unavailable(error: BaseException) -> StoreUnavailable:
             if mark in str(error):
                 return StoreFull("redis", f"Redis takes no new data: {reason}.")
     return StoreUnavailable("redis", f"Redis did not answer: {str(error) or type(error).__name__}")
+
+
+class Script:
+    """A script that Redis may know: it is named by its digest."""
+
+    def __init__(self, text: str) -> None:
+        self._by_text = ("EVAL", text)
+        self._by_digest = ("EVALSHA", sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    def command(self, keys: Sequence[str], arguments: Sequence[Any], *, by_text: bool = False) -> Command:
+        """What runs the script. With its text when Redis did not know it: it was restarted, or its scripts flushed."""
+        return *(self._by_text if by_text else self._by_digest), len(keys), *keys, *arguments
 
 
 async def ask(redis: Redis, *commands: Command) -> list[Any]:

@@ -38,7 +38,7 @@ class AcceptedEvents:
             self._recents.remember_missed(events)
             return
         try:
-            await asyncio.gather(self._recents.add(events), cache.mark_seen(self._redis, with_sender_id))
+            await self._recents.add(events, with_sender_id)
         except StoreUnavailable as error:
             self._pause(error)
 

@@ -14,7 +14,6 @@ from db.cache import (
     add_recent,
     connect_redis,
     forget_bases,
-    mark_seen,
     pack_recent,
     person_keys,
     read_person,
@@ -109,12 +108,12 @@ async def test_bases_are_forgotten_and_recent_events_kept(redis: Redis) -> None:
         await write_base(redis, Person("user", str(n)), b"base")
     await add_recent(redis, [make_event()])
     assert await forget_bases(redis) == 2500
-    assert await redis.keys() == [person_keys(U1).delta.encode()]
+    assert await redis.keys("person:*") == [person_keys(U1).delta.encode()]
 
 
 async def test_a_seen_event_is_remembered_with_its_body(redis: Redis) -> None:
     first, other = make_event(id="e1", occurredAt=NOW), make_event(id="e2", occurredAt=NOW)
-    await mark_seen(redis, [first])
+    await add_recent(redis, [], [first])
     assert await seen_digests(redis, [other.identity, first.identity]) == [None, first.digest]
     assert await seen_digests(redis, []) == []
 
@@ -122,9 +121,10 @@ async def test_a_seen_event_is_remembered_with_its_body(redis: Redis) -> None:
 async def test_scripts_are_sent_again_after_redis_lost_them(redis: Redis) -> None:
     await add_recent(redis, [make_event()])
     await redis.script_flush()
-    await add_recent(redis, [make_event()])
-    await mark_seen(redis, [make_event()])
+    second = make_event()
+    await add_recent(redis, [second], [second])
     assert len((await read_person(redis, U1))[1]) == 2
+    assert await seen_digests(redis, [second.identity]) == [second.digest]
 
 
 def test_a_packed_event_is_read_back() -> None:

@@ -1,8 +1,9 @@
 """When Redis missed an event, the base of its person is dropped."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from redis.asyncio import Redis
@@ -12,7 +13,7 @@ from core.errors import StoreUnavailable
 from db import recent_events
 from db.cache import connect_redis, read_person, write_base
 from db.recent_events import RecentEventsWriter
-from tests.faults import Relay
+from tests.faults import Relay, eventually
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ANNA, BOB = Person("user", "anna"), Person("user", "bob")
@@ -41,7 +42,15 @@ async def missed_while_away(relay: Relay, redis: Redis) -> AsyncIterator[RecentE
         with pytest.raises(StoreUnavailable):
             await writer.drop_outdated()
         await relay.open()
+        await eventually(partial(answers, through_relay))
         yield writer
+
+
+async def answers(redis: Redis) -> bool:
+    with suppress(StoreUnavailable):
+        await read_person(redis, BOB)
+        return True
+    return False
 
 
 async def test_the_base_of_a_person_with_a_missed_event_is_dropped_with_the_next_write(

@@ -16,7 +16,7 @@ from core.contract import Event, Person, read_event
 from core.settings import Ingest as IngestSettings
 from core.sources import client_source, namespace_of
 from db import outbox
-from db.cache import mark_seen, read_person
+from db.cache import add_recent, read_person
 from db.events import insert_events
 from db.identities import join_guest
 from db.plain_sources import stored_by_other_release
@@ -120,10 +120,10 @@ async def test_the_hints_of_an_old_gateway_make_duplicates_but_never_conflicts(
 
     await eventually(knows)
     raw = raw_event(SHOP)
-    await mark_seen(redis, [before(SHOP, raw)])
+    await add_recent(redis, [], [before(SHOP, raw)])
     assert outcomes(await ingest.track(SHOP, [{**raw, "quantity": 2}])) == ["ACCEPTED"]
     other = raw_event(SHOP, id="e2")
-    await mark_seen(redis, [before(SHOP, other)])
+    await add_recent(redis, [], [before(SHOP, other)])
     assert outcomes(await ingest.track(SHOP, [other])) == ["DUPLICATE"]
     assert outcomes(await ingest.track(BERT, [raw_event(BERT, id="e2", occurredAt=other["occurredAt"])])) == [
         "ACCEPTED"
