@@ -7,6 +7,7 @@ import asyncpg
 
 from cli.checkup.findings import Finding, address, fail, ok, warn
 from core import clock
+from core.counts import people_in_words
 from core.errors import StoreFull, StoreUnavailable
 from core.settings import Stores
 from db import checkup
@@ -127,7 +128,9 @@ async def _check_erasures(connection: Connection) -> Finding:
     if not overdue:
         return ok("erasures", "none is overdue")
     advice = "`penchant worker` and `penchant beat` continue them, `penchant trainer` in the lake; see their logs."
-    return warn("erasures", f"{overdue} people are not erased everywhere after {ERASURE_DEADLINE.days} days", advice)
+    return warn(
+        "erasures", f"{people_in_words(overdue)} not erased everywhere after {ERASURE_DEADLINE.days} days", advice
+    )
 
 
 async def _check_purges(connection: Connection) -> Finding:

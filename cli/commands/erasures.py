@@ -11,6 +11,7 @@ from cli.database import on_pool
 from cli.errors import Refused
 from cli.interface import AsJson, command_group, print_json
 from cli.stack.folder import write_private
+from core.counts import people_in_words
 from core.disks import disk_errors
 from core.errors import InvalidInput
 
@@ -43,7 +44,7 @@ def apply(file: File, as_json: AsJson = False) -> None:
 
     saved = _read(file)
     people = 0 if saved is None else on_pool(lambda pool: erase_again(pool, saved))
-    _answer({"erased": people}, "{erased:,} people erased again.", as_json=as_json)
+    _answer({"erased": people}, f"{people_in_words(people)} erased again.", as_json=as_json)
 
 
 def _answer(done: dict[str, Any], text: str, *, as_json: bool) -> None:

@@ -248,7 +248,7 @@ def test_an_erasure_that_is_not_done_after_days_is_found(on_database: OnDatabase
     on_database(lambda pool: begin_erasure(pool, "anna", "shop", clock.now() - timedelta(days=1)))
     assert examine()[1]["erasures"][0] == "OK"
     on_database(lambda pool: begin_erasure(pool, "bert", "shop", clock.now() - timedelta(days=3)))
-    assert examine()[1]["erasures"][:2] == ("WARN", "1 people are not erased everywhere after 2 days")
+    assert examine()[1]["erasures"][:2] == ("WARN", "1 person not erased everywhere after 2 days")
 
 
 def test_a_bundle_is_checked_file_by_file(on_database: OnDatabase, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ async def test_a_restored_stack_answers_as_before_and_erased_people_stay_erased(
 
     (restore,) = commands_of("Restore")
     printed = target.shell(restore, backup)
-    assert "1 people erased again." in printed
+    assert "1 person erased again." in printed
     counted["users"] -= 1
     counted["events"] -= 2
     counted["tombstones"] += 1
