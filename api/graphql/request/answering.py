@@ -250,9 +250,10 @@ class Operations:
         return await self.slow.run(viewer.caller, self._check_and_coerce, inputs, request)
 
     def _check_and_coerce(self, inputs: Inputs, request: GraphQLRequest) -> VariableValues:
+        plain = None
         if request.nodes * inputs.most_uses <= MAX_NODES:
             plain = plain_values(self._schema, inputs, request.variables)
-            if plain is not None:  # no lists and no objects, which alone have bounds
+            if plain is not None and not inputs.has_lists:  # which, with objects, alone have bounds
                 return plain
         try:
             check_variables(inputs, request.variables, request.nodes)
@@ -260,7 +261,7 @@ class Operations:
             raise DocumentInvalid("BAD_USER_INPUT", [error]) from None
         except TooManyElements as error:
             raise refusal_of(error) from None
-        return coerce_variables(self._schema, inputs, request.variables)
+        return plain or coerce_variables(self._schema, inputs, request.variables)
 
     def _run(
         self, document: Document, operation: Operation, variables: VariableValues, context: Context

@@ -41,15 +41,22 @@ def coerce_variables(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str,
 
 
 def plain_values(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str, Any]) -> VariableValues | None:
-    """The variables when each is sent, and is a scalar that graphql-core would take as it is; else None."""
+    """The variables when each is sent, and is what graphql-core would take as it is; else None.
+
+    That is a scalar, or a list of scalars: who takes a list checks its bound.
+    """
     sources, coerced = {}, {}
     for variable in inputs.variables:
         name = variable.name
         value = values.get(name)
-        if value is None or value.__class__ is not variable.plain:
+        elements, plain = ([value], variable.plain) if value.__class__ is not list else (value, variable.plain_elements)
+        if plain is None:
             return None
-        if isinstance(value, int) and not GRAPHQL_MIN_INT <= value <= GRAPHQL_MAX_INT:
-            return None
+        for element in elements:
+            if element.__class__ is not plain:
+                return None
+            if isinstance(element, int) and not GRAPHQL_MIN_INT <= element <= GRAPHQL_MAX_INT:
+                return None
         if variable.signature is None:
             signature = get_variable_signature(schema, variable.definition)
             if isinstance(signature, GraphQLError):

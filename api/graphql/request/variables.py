@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from graphql import (
@@ -23,6 +24,7 @@ from graphql import (
     get_named_type,
     get_nullable_type,
     is_input_type,
+    is_list_type,
     type_from_ast,
 )
 from graphql.execution.get_variable_signature import GraphQLVariableSignature
@@ -42,7 +44,8 @@ _PLAIN = {"String": str, "ID": str, "Boolean": bool, "Int": int}
 class Variable:
     """A variable that permitted fields use: how often, and the smallest bound of the lists that take it.
 
-    `plain` is the class of values that need no coercion; None when all need it.
+    `plain` is the class of values that need no coercion; None when all need it. `plain_elements` is that of the
+    elements of a list.
     """
 
     definition: VariableDefinitionNode
@@ -50,12 +53,17 @@ class Variable:
     uses: int = 0
     bound: ListBound = _ANY
     plain: type | None = None
+    plain_elements: type | None = None
     name: str = ""  # without the `$`
     signature: GraphQLVariableSignature | None = None  # when it was needed once
 
     def __post_init__(self) -> None:
         self.name = self.definition.variable.name.value
-        self.plain = _PLAIN.get(getattr(get_nullable_type(self.type_), "name", ""))
+        type_ = get_nullable_type(self.type_)
+        if is_list_type(type_):
+            self.plain_elements = _PLAIN.get(getattr(get_nullable_type(type_.of_type), "name", ""))
+        else:
+            self.plain = _PLAIN.get(getattr(type_, "name", ""))
 
     def add_use(self, bound: ListBound) -> None:
         """Count a use, in place of a list with this bound."""
@@ -63,7 +71,7 @@ class Variable:
         self.bound = min(self.bound, bound) if self.uses > 1 else bound
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Inputs:
     """The variables that some fields of an operation use; `most_uses` is that of the variable used most often.
 
@@ -75,6 +83,11 @@ class Inputs:
     most_uses: int
     scopes: frozenset[str]
     elements: int = 0
+
+    @cached_property
+    def has_lists(self) -> bool:
+        """Whether a variable takes a list of values that need no coercion."""
+        return any(variable.plain_elements for variable in self.variables)
 
     def count_elements(self, values: Mapping[str, Any]) -> int:
         """How many events, items, users or ids a mutation takes, each use of a variable counted."""

@@ -6,9 +6,11 @@ import pytest
 from graphql import GraphQLError
 
 from api.errors import RequestRefused, public_errors
-from api.graphql.request.coercion import coerce_variables
+from api.graphql.request.answering import Operations
+from api.graphql.request.coercion import coerce_variables, plain_values
 from api.graphql.request.documents import Documents
 from api.graphql.request.parsing import DocumentInvalid
+from api.graphql.request.reading import GraphQLRequest
 from api.graphql.request.variables import Inputs, check_variables
 from api.graphql.schema import SCHEMA
 from api.http.json_body import count_nodes
@@ -19,6 +21,7 @@ ALL = frozenset(SCOPES)
 TRENDING = "query ($filter: ItemFilter) { trending(filter: $filter) { nodes { id } } }"
 UPSERT = "mutation ($items: [ItemInput!]!) { upsertItems(items: $items) { accepted } }"
 TRACK = "mutation ($events: [EventInput!]!) { trackEvents(events: $events) { accepted } }"
+BY_IDS = "query ($ids: [ID!]!) { items(ids: $ids) { nodes { id } } }"
 HISTORY = "query ($types: [EventType!]) { me { history(types: $types) { nodes { id } } } }"
 
 
@@ -184,3 +187,35 @@ def test_what_graphql_accepts_is_not_refused() -> None:
     )
     assert coerce_variables(SCHEMA._schema, inputs, {}).coerced == {"ids": ["a"], "first": 5}
     assert coerce_variables(SCHEMA._schema, inputs, {"ids": 7, "unknown": 1}).coerced == {"ids": ["7"], "first": 5}
+
+
+@pytest.mark.parametrize(
+    ("values", "plain"),
+    [
+        (["a", "b"], True),
+        ([], True),
+        (["a", None], False),
+        ([7], False),  # graphql-core makes a text of it
+        (["a", True], False),
+        ("a", False),  # and a list of that
+        ([["a"]], False),
+    ],
+)
+def test_lists_that_graphql_core_would_take_as_they_are_need_no_coercion(values: Any, plain: bool) -> None:
+    inputs = inputs_of(BY_IDS)
+    found = plain_values(SCHEMA._schema, inputs, {"ids": values})
+    assert (found is not None) is plain
+    if found is not None:
+        by_graphql = coerce_variables(SCHEMA._schema, inputs, {"ids": values})
+        assert found.coerced == by_graphql.coerced
+        assert found.sources["ids"].value == by_graphql.sources["ids"].value
+
+
+def test_a_list_that_needs_no_coercion_has_its_bound_all_the_same() -> None:
+    query, ids = "query ($ids: [ID!]!) { items(ids: $ids) { nodes { id } } }", ["x"] * 501
+    assert plain_values(SCHEMA._schema, inputs_of(query), {"ids": ids}) is not None
+    with pytest.raises(DocumentInvalid) as refused:
+        Operations(SCHEMA._schema, 5)._check_and_coerce(
+            inputs_of(query), GraphQLRequest(query, None, {"ids": ids}, 501)
+        )
+    assert "501 elements" in refused.value.errors[0].message
