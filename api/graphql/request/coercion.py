@@ -53,7 +53,9 @@ def plain_values(schema: GraphQLSchema, inputs: Inputs, values: Mapping[str, Any
         if plain is None:
             return None
         for element in elements:
-            if element.__class__ is not plain or (plain is int and not GRAPHQL_MIN_INT <= element <= GRAPHQL_MAX_INT):
+            if element.__class__ is not plain:
+                return None
+            if isinstance(element, int) and not GRAPHQL_MIN_INT <= element <= GRAPHQL_MAX_INT:
                 return None
         if variable.signature is None:
             signature = get_variable_signature(schema, variable.definition)
