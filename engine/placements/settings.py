@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictBool,
+    StrictInt,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -29,6 +30,7 @@ from engine.reasons.texts import WrongReasonTexts, read_texts
 
 MOST_BANDS: Final = 50  # price bands, each of one market
 MOST_FAULTS: Final = 20  # that one answer names
+MOST_UNNAMED: Final = 20  # items that a placement lists where a request does not say how many: it is charged for these
 
 _Name = Annotated[str, StringConstraints(strict=True, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
 _Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(read_decimal)]
@@ -122,6 +124,7 @@ class PlacementSettings(BaseModel):
 
     model_config = _SHAPE
     list: ListKind = ListKind.PERSONAL
+    first: Annotated[StrictInt, Field(ge=1, le=MOST_UNNAMED)] | None = None
     filter: ItemFilter | None = None
     price: tuple[PriceBand, ...] = Field((), max_length=MOST_BANDS)
     repeat: Repeat = Repeat.ALLOWED

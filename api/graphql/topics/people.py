@@ -18,7 +18,7 @@ from api.graphql.topics.recommendations import RecommendationConnection, Recomme
 from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
 from api.graphql.types.bounds import AtMost
-from api.graphql.types.connections import Connection, First
+from api.graphql.types.connections import Connection, PlacedFirst
 from api.graphql.types.filters import FilterBy
 from api.graphql.types.keys import KEYS
 from api.graphql.types.nodes import NODE_ID, Node, node_id_of
@@ -108,7 +108,7 @@ class User(Node):
                 " settings that the shop has saved for it, see `Query.placement`."
             ),
         ] = "home",
-        first: First = 20,
+        first: PlacedFirst = None,
         after: Annotated[
             str | None,
             strawberry.argument(

@@ -11,7 +11,7 @@ from api.graphql.context import Context, Info
 from api.graphql.planning.pure import pure
 from api.graphql.topics.items import Item, Market
 from api.graphql.topics.lists.edges import EdgeColumns, RecommendationEdge
-from api.graphql.types.connections import After, First, PageInfo, check_first
+from api.graphql.types.connections import UNNAMED, After, First, PageInfo, check_first
 from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires
 from core.contract import Person, check_id
@@ -20,7 +20,7 @@ from core.hashes import order_of
 from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
-from engine.placements.placement import Placement
+from engine.placements.placement import Placement, length_of
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
@@ -168,7 +168,7 @@ async def recommend(
     person: Person,
     *,
     placement: str,
-    first: int,
+    first: int | None,
     after: str | None,
     where: RecommendationContext | None,
     market: str | None,
@@ -192,7 +192,7 @@ async def recommend(
 
 def list_request(
     placement: str,
-    first: int,
+    first: int | None,
     where: RecommendationContext | None,
     market: str | None,
     filter: Filter | None,
@@ -202,15 +202,16 @@ def list_request(
     among: Sequence[str] | None = None,
     shelf: str | None = None,
     placed: Placement | None = None,
+    unnamed: int = UNNAMED,
 ) -> ListRequest:
     """The engine's request for a list; without more, for the first page of one that no list beside it knows of.
 
-    Raises InvalidInput.
+    `unnamed` is the number of items where neither the request nor the placement says it. Raises InvalidInput.
     """
     check_placement(placement)
     where = where or _NO_CONTEXT
     return ListRequest(
-        first=check_first(first),
+        first=check_first(length_of(placed, first, unnamed)),
         after=after,
         filter=filter,
         market=_market(market, where.market),

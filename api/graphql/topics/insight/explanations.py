@@ -10,7 +10,7 @@ from api.graphql.topics.items import Item
 from api.graphql.topics.lists.edges import Reason, ReasonCode
 from api.graphql.topics.recommendations import RecommendationContext, list_request
 from api.graphql.types.bounds import AtMost
-from api.graphql.types.connections import First
+from api.graphql.types.connections import PlacedFirst
 from api.graphql.types.filters import FilterBy, read_filter
 from api.graphql.types.permissions import requires
 from core.contract import Person, check_id, check_user_id
@@ -243,7 +243,7 @@ class ExplanationQuery:
             strawberry.ID | None,
             strawberry.argument(description="The market the person buys in; null for all markets."),
         ] = None,
-        first: First = 20,
+        first: PlacedFirst = None,
     ) -> Explanation | None:
         """The explanation of one item."""
         person, id = Person("user", check_user_id(user_id, "userId")), check_id(item_id, "itemId")
