@@ -14,6 +14,7 @@ from db.items import Item, removal_time
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.explaining.removals import Removal, RemovalRule, removal_of, variant_among
+from engine.recommending.list_kinds import RANKED, score_list
 from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.recommendations import NOBODY, Basis, ListRequest, Recommender
@@ -21,7 +22,7 @@ from engine.recommending.serving_models import ServingModels
 from ml.affinity.contributions import FeatureGroup
 from ml.affinity.explaining import CandidateSource, ScoreParts, SourceSays, score_parts, sources_of
 from ml.affinity.model import AffinityModel
-from ml.affinity.ranking import Scored, score, select
+from ml.affinity.ranking import Scored, select
 from ml.masks import Mask
 
 __all__ = [
@@ -138,7 +139,7 @@ class Explainer:
             item = self._catalogue.item(number)
             removal = removal_of(self._catalogue, request, basis, state, number, self._dislikes_hold)
             found = replace(found, item=item, removal=removal, known_to_model=_knows(bundle, number))
-            return _Place(self._catalogue, list_of_person(person), basis, request.first, pin).explain(found, number)
+            return _Place(self._catalogue, list_of_person(person), basis, request, pin).explain(found, number)
 
     async def _bundle(self, version: str | None) -> AffinityModel | None:
         """The bundle that serves, or that of a version."""
@@ -153,9 +154,10 @@ class Explainer:
 class _Place:
     """The list of one explanation, and the place of an item in it."""
 
-    def __init__(self, catalogue: Catalogue, name: str, basis: Basis, first: int, pin: Pin) -> None:
-        self._catalogue, self._basis, self._first = catalogue, basis, first
-        self._scored: Scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable)
+    def __init__(self, catalogue: Catalogue, name: str, basis: Basis, request: ListRequest, pin: Pin) -> None:
+        self._catalogue, self._basis, self._first = catalogue, basis, request.first
+        self._ranked = request.kind in RANKED  # by what the sources of candidates say
+        self._scored: Scored = score_list(catalogue, request, basis.view, basis.allowed, basis.fallback, basis.nameable)
         self._cut = partial(cut_page, catalogue, name, pin, basis.allowed)
 
     def explain(self, found: Explanation, number: int) -> Explanation:
@@ -167,6 +169,8 @@ class _Place:
             sources=[Source(says, self._items(says.because)) for says in sources_of(scored, number)],
             parts=score_parts(scored, number) if found.known_to_model or len(at) else None,
         )
+        if not self._ranked:
+            found = replace(found, sources=[], parts=None)
         if found.removal is not None:
             return found
         page = self._page(self._first)

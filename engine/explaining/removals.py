@@ -9,6 +9,8 @@ import numpy as np
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
+from engine.placements.settings import ListKind
+from engine.recommending.list_kinds import is_of_kind, known_to
 from engine.recommending.recommendations import Basis, ListRequest
 from ml.affinity.ranking import PersonView
 from ml.carts import in_cart
@@ -25,6 +27,7 @@ class RemovalRule(StrEnum):
     PLACEMENT_FILTER = "PLACEMENT_FILTER"
     PLACEMENT_PRICE = "PLACEMENT_PRICE"
     PLACEMENT_REPEAT = "PLACEMENT_REPEAT"
+    NOT_ON_SALE = "NOT_ON_SALE"
     FILTER = "FILTER"
     CATEGORY = "CATEGORY"
     EXCLUDED = "EXCLUDED"
@@ -32,6 +35,7 @@ class RemovalRule(StrEnum):
     DISLIKED = "DISLIKED"
     IN_CART = "IN_CART"
     RESTING = "RESTING"
+    NOT_NEW = "NOT_NEW"
     VARIANT = "VARIANT"
 
 
@@ -53,12 +57,8 @@ def removal_of(
     """
     if not catalogue.sellable(None, request.market)[number]:
         return Removal(RemovalRule.UNAVAILABLE)
-    placed = request.placement
-    if placed is not None and placed.filter is not None and not catalogue.mask(placed.filter, request.market)[number]:
-        return Removal(RemovalRule.PLACEMENT_FILTER)
-    band = placed.band_in(request.market) if placed else None
-    if band is not None and not catalogue.mask(band, request.market)[number]:
-        return Removal(RemovalRule.PLACEMENT_PRICE)
+    if found := _of_placement(catalogue, request, number):
+        return found
     if request.filter is not None and not catalogue.mask(request.filter, request.market)[number]:
         return Removal(RemovalRule.FILTER)
     if request.category is not None and not catalogue.mask(Filter(categories=(request.category,)))[number]:
@@ -72,6 +72,19 @@ def removal_of(
         or _of_variants(catalogue, request, basis, number)
         or _of_repeats(catalogue, request, basis, state, number)
     )
+
+
+def _of_placement(catalogue: Catalogue, request: ListRequest, number: int) -> Removal | None:
+    """Whether the settings of the placement or the kind of list do not want the item, whoever the person is."""
+    placed = request.placement
+    if placed is not None and placed.filter is not None and not catalogue.mask(placed.filter, request.market)[number]:
+        return Removal(RemovalRule.PLACEMENT_FILTER)
+    band = placed.band_in(request.market) if placed else None
+    if band is not None and not catalogue.mask(band, request.market)[number]:
+        return Removal(RemovalRule.PLACEMENT_PRICE)
+    if not is_of_kind(catalogue, request.kind, request.market, number):
+        return Removal(RemovalRule.NOT_ON_SALE)
+    return None
 
 
 def _of_person(view: PersonView, state: State, number: int, dislikes_hold: timedelta) -> Removal | None:
@@ -93,7 +106,9 @@ def _of_variants(catalogue: Catalogue, request: ListRequest, basis: Basis, numbe
 
 
 def _of_repeats(catalogue: Catalogue, request: ListRequest, basis: Basis, state: State, number: int) -> Removal | None:
-    """Whether the placement does not repeat the item."""
+    """Whether the placement does not repeat the item, or the list has only what is new to the person."""
+    if request.kind is ListKind.NEW_FOR_YOU and number in known_to(catalogue, state):
+        return Removal(RemovalRule.NOT_NEW)
     if request.placement is None:
         return None
     universe = basis.view.ranker.universe if basis.view.ranker else None

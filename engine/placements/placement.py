@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.placements.settings import FallbackSource, PlacementSettings, PriceBand, Repeat
+from engine.placements.settings import FallbackSource, ListKind, PlacementSettings, PriceBand, Repeat
 from engine.reasons.texts import ReasonTexts
 from ml.affinity.ranking import PersonView
 from ml.affinity.repeats import split_by_due
@@ -24,6 +24,7 @@ class Placement:
 
     id: str
     version: int | None  # None: it is only tried out
+    kind: ListKind
     first: int | None  # items of a list of which the request does not say how many
     filter: Filter | None
     bands: Mapping[str | None, Filter]  # by market
@@ -37,6 +38,7 @@ class Placement:
         return cls(
             id,
             version,
+            settings.list,
             settings.first,
             settings.filter.read() if settings.filter else None,
             {band.market: _filter_of(band) for band in settings.price},

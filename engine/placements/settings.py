@@ -14,6 +14,7 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -46,9 +47,17 @@ class WrongSettings(InvalidInput):
 
 
 class ListKind(StrEnum):
-    """What a placement lists."""
+    """What a list has."""
 
     PERSONAL = "PERSONAL"
+    RECENTLY_VIEWED = "RECENTLY_VIEWED"
+    BUY_AGAIN = "BUY_AGAIN"
+    BOUGHT_TOGETHER = "BOUGHT_TOGETHER"
+    ALTERNATIVES = "ALTERNATIVES"
+    NEW_FOR_YOU = "NEW_FOR_YOU"
+    ON_SALE = "ON_SALE"
+    POPULAR = "POPULAR"
+    TRENDING = "TRENDING"
 
 
 class Repeat(StrEnum):
@@ -63,6 +72,7 @@ class FallbackSource(StrEnum):
     """Items that nothing of the person speaks for."""
 
     POPULAR = "POPULAR"
+    TRENDING = "TRENDING"
     BOUGHT_BY_OTHERS = "BOUGHT_BY_OTHERS"
     NEW = "NEW"
 
@@ -130,6 +140,13 @@ class PlacementSettings(BaseModel):
     repeat: Repeat = Repeat.ALLOWED
     fallback: tuple[FallbackSource, ...] = Field((), max_length=len(FallbackSource))
     texts: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+
+    @field_validator("repeat")
+    @classmethod
+    def _check_repeat(cls, repeat: Repeat, info: ValidationInfo) -> Repeat:
+        if repeat is Repeat.HIDDEN and info.data.get("list") is ListKind.BUY_AGAIN:
+            raise ValueError("HIDDEN leaves nothing of the list BUY_AGAIN")
+        return repeat
 
     @field_validator("filter")
     @classmethod

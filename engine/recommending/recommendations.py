@@ -17,21 +17,29 @@ from db.items import Item
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.placements.placement import Placement, hide_repeats, preferred_by
+from engine.placements.placement import Placement
+from engine.placements.settings import ListKind
 from engine.recommending.kept_lists import Key
+from engine.recommending.list_kinds import (
+    hide_own,
+    is_ranked,
+    kind_of,
+    narrow_to_kind,
+    score_list,
+    sources_of_kind,
+)
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
-from engine.recommending.people import Degradation, PersonLoader, has_events
+from engine.recommending.people import Degradation, PersonLoader
+from engine.recommending.same_category import same_category
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import most_bought
 from engine.signing import Signer
 from ml.affinity.bought_together import bought_together
 from ml.affinity.model import AffinityModel
-from ml.affinity.ranking import PersonView, Scored, leaving_out, score, select, view_person
-from ml.affinity.reranking import rerank
+from ml.affinity.ranking import PersonView, Scored, leaving_out, select, view_person
 from ml.affinity.similar import has_similar, similar
-from ml.fallback import Fallback, fill
+from ml.fallback import Fallback
 from ml.masks import Mask
-from ml.ranked import REASON, Explained, Ranked
 from ml.state import State
 
 MAX_IDS = 500  # in one argument
@@ -56,13 +64,19 @@ class ListRequest(NamedTuple):
     personalize: bool = True
     shelf: str | None = None  # where the list is shown; None: nobody sees it
     placement: Placement | None = None  # what the shop wants there; None: a list as by default
+    asked: ListKind | None = None  # the kind of list; None: the placement's
+
+    @property
+    def kind(self) -> ListKind:
+        """What is listed."""
+        return kind_of(self.placement, self.asked)
 
     @property
     def items(self) -> tuple[Hashable, ...]:
         """Everything that decides which items are allowed."""
         among = None if self.among is None else tuple(self.among)
         of_page = self.category, tuple(self.exclude), tuple(self.context_items), among
-        return self.filter, self.market, *of_page, self.placement
+        return self.filter, self.market, *of_page, self.placement, self.asked
 
     @property
     def all_parts(self) -> tuple[Hashable, ...]:
@@ -173,7 +187,9 @@ class Recommender:
         def score_allowed(allowed: Mask) -> Select:
             key = (basis.viewed, request.items, tuple(pin.seen), self._catalogue.version)
             if key not in self._scored:
-                self._scored[key] = self._score(request, basis, allowed)
+                self._scored[key] = score_list(
+                    self._catalogue, request, basis.view, allowed, basis.fallback, basis.nameable
+                )
             return partial(select, self._scored[key])
 
         elsewhere, collapse = self._shown_elsewhere(person, request), request.among is None
@@ -193,8 +209,9 @@ class Recommender:
         """What a list is scored from; the states are those of `_page_for`. Raises InvalidInput for too many ids."""
         context, looked_at = request.context_items, request.viewed_items
         check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
-        usual, fallback = self._models.fallback(bundle), self._models.fallback(bundle, preferred_by(request.placement))
-        bundle = None if preferred_by(request.placement) and not has_events(state) else bundle
+        placement, kind, usual = request.placement, request.kind, self._models.fallback(bundle)
+        fallback = self._models.fallback(bundle, sources_of_kind(placement, kind))
+        bundle = bundle if is_ranked(placement, kind, state) else None
         pinned = (pin.as_of, earlier is not None, request.personalize)
         viewed = (person, bundle and bundle.id, *pinned, tuple(context), tuple(looked_at), request.session)
         numbers = self._catalogue.numbers_of(context)
@@ -221,7 +238,7 @@ class Recommender:
             exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, numbers]))
         else:
             view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
-        hide_repeats(request.placement, self._catalogue, view, state, allowed)
+        hide_own(self._catalogue, placement, kind, view, state, allowed)
         return Basis(viewed, view, allowed, nameable, fallback)
 
     def _shown_elsewhere(self, person: Person, request: ListRequest) -> NDArray[np.uint32] | None:
@@ -251,12 +268,6 @@ class Recommender:
         if key is not None and request.after is None and bundle is self._models.current:
             self._models.lists.keep(key, source, bundle, self._models.fallback(bundle), (page,))
 
-    def _score(self, request: ListRequest, basis: Basis, allowed: Mask) -> Scored:
-        if request.among is None:
-            return score(basis.view, allowed, basis.fallback, basis.nameable)
-        given = self._catalogue.numbers_of(request.among)
-        return rerank(basis.view, given, allowed, basis.fallback, basis.nameable)
-
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
 
@@ -264,7 +275,7 @@ class Recommender:
             fallback = self._models.fallback(bundle)
             if bundle is not None and has_similar(bundle.universe, item.number):
                 return partial(similar, bundle.universe, item.number, allowed, fallback)
-            return partial(_same_category, self._catalogue, item, fallback, allowed)
+            return partial(same_category, self._catalogue, item, fallback, allowed)
 
         return await self._list_of_item(f"item:{item.id}", item, request, score_allowed)
 
@@ -358,6 +369,7 @@ def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
     if request.placement is not None:
         request.placement.narrow(catalogue, request.market, allowed)
     nameable = allowed.copy()
+    narrow_to_kind(catalogue, request.kind, request.market, allowed)
     if request.category is not None:
         allowed &= catalogue.mask(Filter(categories=(request.category,)))
     if request.among is not None:
@@ -384,17 +396,3 @@ def check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
     if len(ids) > most:
         raise InvalidInput(f"{field} may name at most {most} items.", field=field)
     return ids
-
-
-def _same_category(catalogue: Catalogue, item: Item, fallback: Fallback, allowed: Mask, first: int) -> Ranked:
-    """Items of the item's last category in the order of the fallback; then items of any category."""
-    inside = allowed & catalogue.mask(Filter(categories=item.categories[-1:]))
-    numbers, scores = fill(np.empty(0, np.uint32), np.empty(0, np.float32), inside, fallback, first)
-    numbers, scores = fill(numbers, scores, allowed, fallback, first)
-
-    def explain(numbers: NDArray[np.uint32]) -> Explained:
-        found, same = fallback.explain(numbers), inside[numbers]
-        found.reasons[same], found.because[same] = REASON["SIMILAR_TO"], item.number
-        return found
-
-    return Ranked(numbers, scores, explain)

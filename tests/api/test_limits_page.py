@@ -66,6 +66,7 @@ ENFORCED = {
     "slots of a page": (page_slots.MAX_SLOTS, ""),
     "placements with settings": (stored_placements.MOST_PLACEMENTS, ""),
     "price bands of a placement": (placement_settings.MOST_BANDS, ""),
+    "`first` of a placement": (placement_settings.MOST_UNNAMED, ""),
     "users of `previewPlacement`": (placements.MOST_PEOPLE, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
     "filters in a filter, itself counted": (filter_documents.MAX_FILTERS, ""),

@@ -17,6 +17,7 @@ from api.graphql.types.permissions import requires
 from core.contract import Person
 from core.errors import InvalidInput
 from engine.placements.placement import Placement
+from engine.placements.settings import ListKind
 from engine.recommending.page_slots import MAX_SLOTS
 from engine.recommending.recommendations import ListRequest, RecommendedList
 
@@ -51,6 +52,9 @@ class PlacementRequest:
         description="The ids of items to leave out of this slot, at most 400.",
         directives=[AtMost(elements=400)],
     )
+    kind: ListKind | None = strawberry.field(
+        name="list", default=None, description="What to list; null: what the placement says, else PERSONAL."
+    )
 
 
 def _read(kind: type[PlacementRequest], sent: Mapping[str, Any], context: InputContext) -> PlacementRequest:
@@ -71,6 +75,7 @@ def _read(kind: type[PlacementRequest], sent: Mapping[str, Any], context: InputC
         context=convert(where, RecommendationContext),
         filter=read,
         exclude=sent.get("exclude"),
+        kind=convert(sent.get("list"), ListKind),
     )
 
 
@@ -173,7 +178,7 @@ def _wanted(
             raise one.filter
         return list_request(
             one.placement, one.first, _merged(where, one.context), market, read_filter(one.filter), one.exclude,
-            placed=placed, unnamed=UNNAMED_IN_SLOT,
+            placed=placed, unnamed=UNNAMED_IN_SLOT, kind=one.kind,
         )  # fmt: skip
     except InvalidInput as error:
         return error

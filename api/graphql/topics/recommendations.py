@@ -21,6 +21,7 @@ from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
 from engine.placements.placement import Placement, length_of
+from engine.placements.settings import ListKind
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
@@ -33,6 +34,21 @@ strawberry.enum(
     " missing. NO_HISTORY: the person's history could not be read. STORE_FULL: the database takes no new data, so"
     " events wait to be stored.",
 )
+
+
+strawberry.enum(
+    ListKind,
+    description="What a list has. PERSONAL: what the person most likely wants next. NEW_FOR_YOU: of that only what they"
+    " neither bought nor looked at. ON_SALE: of that only what costs less than its list price. Any other kind puts its"
+    " own items first; what fills the list behind them has one of the reasons POPULAR, TRENDING, BOUGHT_BY_OTHERS, NEW"
+    " and OTHER. RECENTLY_VIEWED: what the person looked at and did not buy since, newest first. BUY_AGAIN: what they"
+    " bought and people buy again, by when it is due. BOUGHT_TOGETHER: what completes the items of the context, or the"
+    " person's cart. ALTERNATIVES: what is like the first item of the context, of its category and at most 1.5 times"
+    " as dear or as cheap. POPULAR: what most people bought lately. TRENDING: the same over 7 days.",
+)
+ListArgument = Annotated[
+    ListKind | None, strawberry.argument(description="What to list; null: what the placement says, else PERSONAL.")
+]
 
 
 @strawberry.type(description="A page of a list of recommended items, best first.")
@@ -177,13 +193,15 @@ async def recommend(
     among: Sequence[str] | None,
     preview: bool,
     placed: Placement | None = None,
+    kind: ListKind | None = None,
 ) -> RecommendationConnection:
     """A page of the items that this person most likely wants next, as `placed` says."""
     shelf = None if preview or among is not None else placement
     wanted = None if filter is None else read_filter(filter)
     request = list_request(
-        placement, first, where, market, wanted, exclude, after=after, among=among, shelf=shelf, placed=placed
-    )
+        placement, first, where, market, wanted, exclude, after=after, among=among, shelf=shelf, placed=placed,
+        kind=kind,
+    )  # fmt: skip
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(
         context, listed, placement, person, request.market, placed=placed, preview=preview
@@ -203,6 +221,7 @@ def list_request(
     shelf: str | None = None,
     placed: Placement | None = None,
     unnamed: int = UNNAMED,
+    kind: ListKind | None = None,
 ) -> ListRequest:
     """The engine's request for a list; without more, for the first page of one that no list beside it knows of.
 
@@ -224,6 +243,7 @@ def list_request(
         personalize=where.personalize is not False,
         shelf=shelf,
         placement=placed,
+        asked=kind,
     )
 
 

@@ -27,7 +27,6 @@ from engine.placements.settings import MOST_UNNAMED, FallbackSource, ListKind, R
 
 MOST_PEOPLE = 10  # of a preview
 
-strawberry.enum(ListKind, description="What a placement lists. PERSONAL: what the person most likely wants next.")
 strawberry.enum(
     Repeat,
     name="RepeatPurchases",
@@ -38,7 +37,7 @@ strawberry.enum(
 strawberry.enum(
     FallbackSource,
     description="Items that nothing of the person speaks for. POPULAR: bought lately, most people first."
-    " BOUGHT_BY_OTHERS: bought at all. NEW: added in the last 30 days.",
+    " TRENDING: the same over 7 days. BOUGHT_BY_OTHERS: bought at all. NEW: added in the last 30 days.",
 )
 
 
@@ -103,7 +102,7 @@ class PlacementChanges:
         default=strawberry.UNSET,
         description="Where items come from, best source first, for people without any history, and when a list has"
         " too few; after these, all others as by default.",
-        directives=[AtMost(elements=3)],
+        directives=[AtMost(elements=len(FallbackSource))],
     )
     texts: JSON | None = strawberry.field(
         default=strawberry.UNSET,
