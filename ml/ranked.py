@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 REASONS = (
     "BOUGHT_BEFORE", "DUE_AGAIN", "SIMILAR_TO", "BOUGHT_TOGETHER", "AFFINITY", "SEQUENCE",
-    "POPULAR", "TRENDING", "NEW", "PINNED", "EXPLORATION", "VIEWED", "BOUGHT_BY_OTHERS", "OTHER",
+    "POPULAR", "TRENDING", "NEW", "PINNED", "EXPLORATION", "VIEWED", "BOUGHT_BY_OTHERS", "OTHER", "VIEWED_BEFORE",
 )  # fmt: skip
 REASON = {name: code for code, name in enumerate(REASONS)}
 LONGEST_EVERY = 65_535  # days

@@ -137,13 +137,13 @@ def _request(query_string: bytes) -> BatchRequest:
     unknown = sorted(given.keys() - _PARAMETERS)
     if unknown or len(given) < len(pairs):
         raise RequestRefused("BAD_REQUEST", f"The URL takes each of these once: {', '.join(sorted(_PARAMETERS))}.")
-    first = given.get("first", "20")
-    if not first.isascii() or not first.isdigit() or len(first) > 3:
+    first = given.get("first")
+    if first is not None and (not first.isascii() or not first.isdigit() or len(first) > 3):
         raise InvalidInput("first must be between 1 and 100.", "first")
     filter = given.get("filter")
     return BatchRequest.of(
         given.get("placement", "home"),
-        int(first),
+        None if first is None else int(first),
         given.get("market"),
         None if filter is None else read_filter_text(filter),
     )

@@ -28,7 +28,7 @@ class BatchAsked(NamedTuple):
     """The lists that are to be written, as the command line says it."""
 
     placement: str
-    first: int
+    first: int | None
     market: str | None
     filter: str | None
 
@@ -42,7 +42,10 @@ class ListFormat(StrEnum):
 
 def recommend(
     user: Annotated[str | None, typer.Argument(help="The shop's own id of the person.")] = None,
-    first: Annotated[int, typer.Option(min=1, max=100, help="How many items.")] = 10,
+    first: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="How many items: 10, in a file as the placement says, else 20."),
+    ] = None,
     guest: Annotated[bool, typer.Option("--guest", help="USER is the anonymous id of a guest.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Write the lists of all users to the file --to.")] = False,
     users: Annotated[
@@ -86,7 +89,7 @@ def recommend(
         return
     if user is None or to is not None:
         raise WrongCommand("Say whose list: USER; or --all or --users FILE, and --to URL.")
-    _show(user, first, client, url, guest=guest, as_json=as_json)
+    _show(user, 10 if first is None else first, client, url, guest=guest, as_json=as_json)
 
 
 def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | None, *, as_json: bool) -> None:

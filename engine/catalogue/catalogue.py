@@ -203,7 +203,11 @@ class Catalogue:
         """By item number: live items that match `wanted` and are available in `market`; the caller's own array."""
         return self.mask(wanted, market) & self._offers.columns(market, self.size)[1]
 
-    def matching(self, wanted: Filter, market: str | None = None) -> NDArray[np.uint32]:
+    def matching(self, wanted: Filter, market: str | None = None) -> NDArray[np.bool_]:
+        """As `mask`, for filters that few lists have: it is the caller's own array, and not kept."""
+        return self._matching(wanted, market)
+
+    def numbers_matching(self, wanted: Filter, market: str | None = None) -> NDArray[np.uint32]:
         """The numbers of the live items that match, as a new array: for filters that are read once."""
         if wanted.ids is not None and wanted == Filter(ids=wanted.ids):
             return distinct(self.numbers_of(wanted.ids))
@@ -243,6 +247,8 @@ class Catalogue:
             yield available == wanted.available
         if wanted.currency is not None:
             yield self._offers.priced_in(wanted.currency, market, self.size)
+        if wanted.on_sale:
+            yield self._offers.reduced(market, self.size)
 
     def _with_any_of(self, terms: Iterable[IndexTerm]) -> NDArray[np.bool_]:
         mask = np.zeros(self.size, bool)

@@ -22,3 +22,4 @@ class Filter:
     without: "Filter | None" = None
     any_of: "tuple[Filter, ...] | None" = None
     currency: str | None = None
+    on_sale: bool = False  # only items whose price is below their list price; the request of a client cannot say it

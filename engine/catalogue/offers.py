@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Sequence
-from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,7 @@ class Offers:
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
         self._numbers, self._markets = array("I"), array("I")
-        self._prices, self._available = array("d"), array("B")
+        self._prices, self._available, self._reduced = array("d"), array("B"), array("B")
         self._money: dict[str | None, int] = {None: 0}  # codes of currencies
         self._currencies = array("B")  # an offer has one of the 180 of ISO 4217
         self._ready: dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
@@ -51,19 +50,21 @@ class Offers:
         first = offer_in(offers, None)
         if first is None:
             return
-        self._append(number, _NO_MARKET, first.price, first.currency, is_available(offers, None))
+        self._append(number, _NO_MARKET, first, available=is_available(offers, None))
         for offer in offers:
             code = _EVERY_MARKET
             if offer.market is not None:
                 code = self._codes.setdefault(offer.market, len(self._codes) + 2)
-            self._append(number, code, offer.price, offer.currency, offer.available)
+            self._append(number, code, offer, available=offer.available)
 
-    def _append(self, number: int, code: int, price: Decimal | None, currency: str | None, available: bool) -> None:
+    def _append(self, number: int, code: int, offer: Offer, *, available: bool) -> None:
+        price, usual = offer.price, offer.list_price
         self._numbers.append(number)
         self._markets.append(code)
         self._prices.append(float("nan") if price is None else float(price))
         self._available.append(available)
-        self._currencies.append(self._money.setdefault(currency, len(self._money)))
+        self._reduced.append(price is not None and usual is not None and price < usual)
+        self._currencies.append(self._money.setdefault(offer.currency, len(self._money)))
 
     def remove(self, removed: NDArray[np.bool_]) -> None:
         """Remove the offers of every item that is True in `removed` (by item number)."""
@@ -74,6 +75,7 @@ class Offers:
         self._prices = array("d", np.array(self._prices)[kept].tobytes())
         self._available = array("B", np.array(self._available, np.uint8)[kept].tobytes())
         self._currencies = array("B", np.array(self._currencies, np.uint8)[kept].tobytes())
+        self._reduced = array("B", np.array(self._reduced, np.uint8)[kept].tobytes())
 
     def columns(self, market: str | None, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Price (NaN: none) and availability in `market`, by item number, each (size,). Do not write to them."""
@@ -89,14 +91,21 @@ class Offers:
     def priced_in(self, currency: str, market: str | None, size: int) -> NDArray[np.bool_]:
         """(size,) whether the item's price in `market` is in this currency, by item number. A new array."""
         wanted = self._money.get(currency)
-        found = np.zeros(size, bool)
         if wanted is None:
-            return found
+            return np.zeros(size, bool)
+        return self._in_market(np.array(self._currencies, np.uint8) == wanted, market, size)
+
+    def reduced(self, market: str | None, size: int) -> NDArray[np.bool_]:
+        """(size,) whether the item's price in `market` is below its list price there, by item number. A new array."""
+        return self._in_market(np.array(self._reduced, np.uint8) > 0, market, size)
+
+    def _in_market(self, said: NDArray[np.bool_], market: str | None, size: int) -> NDArray[np.bool_]:
+        """(size,) what is said of the offer of each item that holds in a market, by item number."""
+        found = np.zeros(size, bool)
         numbers, markets = np.array(self._numbers, np.uint32), np.array(self._markets, np.uint32)
-        same = np.array(self._currencies, np.uint8) == wanted
         for layer in _layers(self._code(market)):
             here = markets == layer
-            found[numbers[here]] = same[here]
+            found[numbers[here]] = said[here]
         return found
 
     def _code(self, market: str | None) -> int:

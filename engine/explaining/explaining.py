@@ -15,15 +15,16 @@ from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.explaining.removals import Removal, RemovalRule, removal_of, variant_among
 from engine.explaining.rule_effects import RuleEffect, bounding, effects_on
+from engine.recommending.list_kinds import RANKED, score_list
 from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.recommendations import NOBODY, Basis, ListRequest, Recommender
 from engine.recommending.serving_models import ServingModels
-from engine.rules.in_force import effects_of, leaders_of, make_ready, weigh
+from engine.rules.in_force import effects_of, make_ready
 from ml.affinity.contributions import FeatureGroup
 from ml.affinity.explaining import CandidateSource, ScoreParts, SourceSays, score_parts, sources_of
 from ml.affinity.model import AffinityModel
-from ml.affinity.ranking import Scored, score, select
+from ml.affinity.ranking import Scored, select
 from ml.affinity.several_lists import within
 from ml.masks import Mask
 
@@ -168,10 +169,9 @@ class _Place:
 
     def __init__(self, catalogue: Catalogue, name: str, basis: Basis, request: ListRequest, pin: Pin) -> None:
         self._catalogue, self._basis, self._first, self._rules = catalogue, basis, request.first, request.rules
-        also, effects = leaders_of(request.rules, basis.view), effects_of(request.rules)
-        scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable, also=also)
-        self._scored: Scored = weigh(request.rules, scored)
-        self._cut = partial(cut_page, catalogue, name, pin, basis.allowed, effects=effects)
+        self._ranked = request.kind in RANKED  # by what the sources of candidates say
+        self._scored: Scored = score_list(catalogue, request, basis.view, basis.allowed, basis.fallback, basis.nameable)
+        self._cut = partial(cut_page, catalogue, name, pin, basis.allowed, effects=effects_of(request.rules))
 
     def explain(self, found: Explanation, number: int) -> Explanation:
         """The explanation with everything that the list says of the item."""
@@ -182,6 +182,8 @@ class _Place:
             sources=[Source(says, self._items(says.because)) for says in sources_of(scored, number)],
             parts=score_parts(scored, number) if found.known_to_model or len(at) else None,
         )
+        if not self._ranked:
+            found = replace(found, sources=[], parts=None)
         if found.removal is not None:
             return found
         page = self._page(self._first)

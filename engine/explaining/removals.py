@@ -10,6 +10,8 @@ from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.explaining.rule_effects import excluding
+from engine.placements.settings import ListKind
+from engine.recommending.list_kinds import is_of_kind, known_to
 from engine.recommending.recommendations import Basis, ListRequest
 from ml.affinity.ranking import PersonView
 from ml.carts import in_cart
@@ -27,6 +29,7 @@ class RemovalRule(StrEnum):
     PLACEMENT_PRICE = "PLACEMENT_PRICE"
     PLACEMENT_REPEAT = "PLACEMENT_REPEAT"
     RULE = "RULE"
+    NOT_ON_SALE = "NOT_ON_SALE"
     FILTER = "FILTER"
     CATEGORY = "CATEGORY"
     EXCLUDED = "EXCLUDED"
@@ -34,6 +37,7 @@ class RemovalRule(StrEnum):
     DISLIKED = "DISLIKED"
     IN_CART = "IN_CART"
     RESTING = "RESTING"
+    NOT_NEW = "NOT_NEW"
     VARIANT = "VARIANT"
 
 
@@ -56,9 +60,8 @@ def removal_of(
     """
     if not catalogue.sellable(None, request.market)[number]:
         return Removal(RemovalRule.UNAVAILABLE)
-    by_shop = _of_shop(catalogue, request, number)
-    if by_shop is not None:
-        return by_shop
+    if found := _of_shop(catalogue, request, number):
+        return found
     if request.filter is not None and not catalogue.mask(request.filter, request.market)[number]:
         return Removal(RemovalRule.FILTER)
     if request.category is not None and not catalogue.mask(Filter(categories=(request.category,)))[number]:
@@ -75,7 +78,7 @@ def removal_of(
 
 
 def _of_shop(catalogue: Catalogue, request: ListRequest, number: int) -> Removal | None:
-    """Whether the placement's settings or a rule of the shop do not want the item."""
+    """Whether the placement, a rule or the kind of list does not want the item, whoever the person is."""
     placed = request.placement
     if placed is not None and placed.filter is not None and not catalogue.mask(placed.filter, request.market)[number]:
         return Removal(RemovalRule.PLACEMENT_FILTER)
@@ -83,7 +86,11 @@ def _of_shop(catalogue: Catalogue, request: ListRequest, number: int) -> Removal
     if band is not None and not catalogue.mask(band, request.market)[number]:
         return Removal(RemovalRule.PLACEMENT_PRICE)
     excluded_by = excluding(request.rules, catalogue, number)
-    return None if excluded_by is None else Removal(RemovalRule.RULE, rule_id=excluded_by)
+    if excluded_by is not None:
+        return Removal(RemovalRule.RULE, rule_id=excluded_by)
+    if not is_of_kind(catalogue, request.kind, request.market, number):
+        return Removal(RemovalRule.NOT_ON_SALE)
+    return None
 
 
 def _of_person(view: PersonView, state: State, number: int, dislikes_hold: timedelta) -> Removal | None:
@@ -105,7 +112,9 @@ def _of_variants(catalogue: Catalogue, request: ListRequest, basis: Basis, numbe
 
 
 def _of_repeats(catalogue: Catalogue, request: ListRequest, basis: Basis, state: State, number: int) -> Removal | None:
-    """Whether the placement does not repeat the item."""
+    """Whether the placement does not repeat the item, or the list has only what is new to the person."""
+    if request.kind is ListKind.NEW_FOR_YOU and number in known_to(catalogue, state):
+        return Removal(RemovalRule.NOT_NEW)
     if request.placement is None:
         return None
     universe = basis.view.ranker.universe if basis.view.ranker else None

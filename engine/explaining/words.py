@@ -14,6 +14,7 @@ _RULES: Final = {
     RemovalRule.PLACEMENT_PRICE: "its price is not in the placement's price band",
     RemovalRule.PLACEMENT_REPEAT: "the person bought it or a variant of it, and the placement does not repeat that",
     RemovalRule.RULE: "a rule of the shop keeps it out",
+    RemovalRule.NOT_ON_SALE: "it is not on sale: its price is not below its list price",
     RemovalRule.FILTER: "it does not match the filter",
     RemovalRule.CATEGORY: "it is not in the category of the page",
     RemovalRule.EXCLUDED: "the caller excluded it",
@@ -21,6 +22,7 @@ _RULES: Final = {
     RemovalRule.DISLIKED: "the person disliked it",
     RemovalRule.IN_CART: "it is in the person's cart",
     RemovalRule.RESTING: "the person just bought it, and people do not buy it again so soon",
+    RemovalRule.NOT_NEW: "the list has only what is new to the person, who bought or looked at it or a variant",
     RemovalRule.VARIANT: "another variant of it is listed, on the page, in the cart or was just bought",
 }
 
@@ -34,7 +36,8 @@ def summary_of(found: Explanation) -> str:
     if found.outcome is ExplanationOutcome.SHOWN:
         return f"Shown at rank {found.rank}."
     if found.outcome is ExplanationOutcome.NOT_A_CANDIDATE:
-        return f"Not in the list: no source names it as a candidate. {_how_far(found)}"
+        far = _how_far(found) if found.sources else "It is not what this kind of list has."
+        return f"Not in the list: no source names it as a candidate. {far}"
     edge = found.edge
     if edge is None:
         return "Not in the list: it is empty."

@@ -13,7 +13,9 @@ from core.turns import OneAtATime
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
+from engine.placements.placement import Placement, length_of
 from engine.placements.serving_placements import ServingPlacements
+from engine.placements.settings import MOST_UNNAMED
 from engine.recommending.people import Degradation, PeopleReader, PersonLoader, PersonState, ReadPerson
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
 from engine.recommending.serving_models import ServingModels
@@ -33,13 +35,20 @@ class BatchRequest(NamedTuple):
 
     placement: str
     wanted: ListRequest
+    unnamed: bool = False  # whether the placement may say how many items: no more than `wanted` does
 
     @classmethod
-    def of(cls, placement: str, first: int, market: str | None, filter: Filter | None) -> Self:
-        """The request for lists of `first` items. Raises InvalidInput."""
-        if not 1 <= first <= MAX_FIRST:
+    def of(cls, placement: str, first: int | None, market: str | None, filter: Filter | None) -> Self:
+        """The request for lists of `first` items, or of as many as the placement says. Raises InvalidInput."""
+        most = MOST_UNNAMED if first is None else first
+        if not 1 <= most <= MAX_FIRST:
             raise InvalidInput(f"first must be between 1 and {MAX_FIRST}.", "first")
-        return cls(check_placement(placement), ListRequest(first, filter=filter, market=market))
+        return cls(check_placement(placement), ListRequest(most, filter=filter, market=market), first is None)
+
+    def placed(self, placement: Placement | None) -> Self:
+        """The request as this placement wants it."""
+        first = length_of(placement, None if self.unnamed else self.wanted.first, self.wanted.first)
+        return self._replace(wanted=self.wanted._replace(placement=placement, first=first))
 
 
 class BatchItem(NamedTuple):
@@ -134,9 +143,9 @@ class BatchRecommender:
         Raises InvalidInput for a request that no list can be made for.
         """
         bundle = self._models.current
-        wanted, where = request.wanted._replace(placement=self._placements.find(request.placement)), request.placement
-        wanted = wanted._replace(rules=self._rules.book.find(where, self._catalogue, wanted))
-        request = request._replace(wanted=wanted)
+        request = request.placed(self._placements.find(request.placement))
+        rules = self._rules.book.find(request.placement, self._catalogue, request.wanted)
+        request = request._replace(wanted=request.wanted._replace(rules=rules))
         async for group in users:
             for start in range(0, len(group), AT_ONCE):
                 async for made in self._lists(group[start : start + AT_ONCE], request, bundle):

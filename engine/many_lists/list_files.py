@@ -60,6 +60,7 @@ async def write_lists(
     catalogue = Catalogue(pool, poll=1)
     await catalogue.load()
     trends = Trends(shares.expensive, timedelta(days=settings.popular_window), empty_age=1)
+    trends.follow_trending()
     models = ServingModels(pool, bundles, catalogue, poll=1, trends=trends)
     placements, rules = ServingPlacements(pool, ReasonTexts.own(), poll=1), ServingRules(pool, poll=1)
     try:

@@ -14,7 +14,7 @@ class WantedLists:
     """The lists that a job writes, and the format of its file."""
 
     placement: str = "home"
-    first: int = 20
+    first: int | None = None  # None: as many as the placement says
     market: str | None = None
     filter: Filter | None = None
     format: Format = "parquet"

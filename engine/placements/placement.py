@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.placements.settings import FallbackSource, PlacementSettings, PriceBand, Repeat
+from engine.placements.settings import FallbackSource, ListKind, PlacementSettings, PriceBand, Repeat
 from engine.reasons.texts import ReasonTexts
 from ml.affinity.ranking import PersonView
 from ml.affinity.repeats import split_by_due
@@ -24,6 +24,8 @@ class Placement:
 
     id: str
     version: int | None  # None: it is only tried out
+    kind: ListKind
+    first: int | None  # items of a list of which the request does not say how many
     filter: Filter | None
     bands: Mapping[str | None, Filter]  # by market
     repeat: Repeat
@@ -36,6 +38,8 @@ class Placement:
         return cls(
             id,
             version,
+            settings.list,
+            settings.first,
             settings.filter.read() if settings.filter else None,
             {band.market: _filter_of(band) for band in settings.price},
             settings.repeat,
@@ -67,6 +71,13 @@ class Placement:
             variants = catalogue.variants_of(hidden)
             hidden = np.concatenate([hidden, variants[~np.isin(variants, due)]])
         return hidden
+
+
+def length_of(placement: Placement | None, first: int | None, usual: int) -> int:
+    """How many items a list has: what the request says, else the placement, but no more than usual: that is charged."""
+    if first is not None:
+        return first
+    return usual if placement is None or placement.first is None else min(placement.first, usual)
 
 
 def preferred_by(placement: Placement | None) -> tuple[str, ...]:

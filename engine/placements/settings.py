@@ -11,8 +11,10 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictBool,
+    StrictInt,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -29,6 +31,7 @@ from engine.reasons.texts import WrongReasonTexts, read_texts
 
 MOST_BANDS: Final = 50  # price bands, each of one market
 MOST_FAULTS: Final = 20  # that one answer names
+MOST_UNNAMED: Final = 20  # items that a placement lists where a request does not say how many: it is charged for these
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 _Name = Annotated[str, StringConstraints(strict=True, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
@@ -45,9 +48,17 @@ class WrongSettings(InvalidInput):
 
 
 class ListKind(StrEnum):
-    """What a placement lists."""
+    """What a list has."""
 
     PERSONAL = "PERSONAL"
+    RECENTLY_VIEWED = "RECENTLY_VIEWED"
+    BUY_AGAIN = "BUY_AGAIN"
+    BOUGHT_TOGETHER = "BOUGHT_TOGETHER"
+    ALTERNATIVES = "ALTERNATIVES"
+    NEW_FOR_YOU = "NEW_FOR_YOU"
+    ON_SALE = "ON_SALE"
+    POPULAR = "POPULAR"
+    TRENDING = "TRENDING"
 
 
 class Repeat(StrEnum):
@@ -62,6 +73,7 @@ class FallbackSource(StrEnum):
     """Items that nothing of the person speaks for."""
 
     POPULAR = "POPULAR"
+    TRENDING = "TRENDING"
     BOUGHT_BY_OTHERS = "BOUGHT_BY_OTHERS"
     NEW = "NEW"
 
@@ -123,11 +135,19 @@ class PlacementSettings(BaseModel):
 
     model_config = _SHAPE
     list: ListKind = ListKind.PERSONAL
+    first: Annotated[StrictInt, Field(ge=1, le=MOST_UNNAMED)] | None = None
     filter: ItemFilter | None = None
     price: tuple[PriceBand, ...] = Field((), max_length=MOST_BANDS)
     repeat: Repeat = Repeat.ALLOWED
     fallback: tuple[FallbackSource, ...] = Field((), max_length=len(FallbackSource))
     texts: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+
+    @field_validator("repeat")
+    @classmethod
+    def _check_repeat(cls, repeat: Repeat, info: ValidationInfo) -> Repeat:
+        if repeat is Repeat.HIDDEN and info.data.get("list") is ListKind.BUY_AGAIN:
+            raise ValueError("HIDDEN leaves nothing of the list BUY_AGAIN")
+        return repeat
 
     @field_validator("filter")
     @classmethod

@@ -39,27 +39,34 @@ class Fallbacks:
     def of(self, bundle: AffinityModel | None, preferred: tuple[str, ...] = ()) -> Fallback:
         """What fills the lists of a bundle. It says POPULAR only of what was bought in the usual window.
 
-        Items of the preferred sources (POPULAR, BOUGHT_BY_OTHERS, NEW) come first, in their order, then all as usual.
+        Items of the preferred sources (POPULAR, TRENDING, BOUGHT_BY_OTHERS, NEW) come first, in their order, then all
+        as usual.
         """
         return self._prefer(self._usual(bundle), bundle, preferred) if preferred else self._usual(bundle)
 
     def _prefer(self, usual: Fallback, bundle: AffinityModel | None, preferred: tuple[str, ...]) -> Fallback:
+        if "TRENDING" in preferred:
+            self._trends.follow_trending()
         kept = self._preferring.get(preferred)
         if kept is not None and kept[0] is usual:
             return kept[1]
         sources = {
             "POPULAR": usual.order[0],
+            "TRENDING": self._trends.trending,
             "BOUGHT_BY_OTHERS": usual.order[1] if bundle is None else bundle.universe.bought,
             "NEW": self._rest[np.isin(self._rest, self._new)],
         }
-        made = replace(usual, order=(*(sources[name] for name in preferred), *usual.order))
+        claims = usual.claims
+        if "TRENDING" in preferred:
+            claims = claims_of(claims, TRENDING=sources["TRENDING"])
+        made = replace(usual, order=(*(sources[name] for name in preferred), *usual.order), claims=claims)
         self._preferring[preferred] = usual, made
         return made
 
     def _usual(self, bundle: AffinityModel | None) -> Fallback:
         usual = self._trends.usual
         popular = _NONE if usual is None else usual.numbers
-        parts = (popular, self._earlier, self._rest)
+        parts = (popular, self._earlier, self._rest, self._trends.trending)
         id = bundle.id if bundle else None
         kept = self._made.get(id)
         if kept is not None and all(one is other for one, other in zip(kept[0], parts, strict=True)):

@@ -14,7 +14,7 @@ from ml.ranked import REASON
 MOST_BYTES: Final = 16 * 2**20  # of all lists
 MOST_TEXT: Final = 8 * 2**20  # bytes of the JSON texts of lists
 KEPT_FOR: Final = 60.0  # seconds: in that time the lift of a purchase loses 5 %, any other lift 0.2 %
-_FROM_FALLBACK: Final = frozenset(REASON[name] for name in ("POPULAR", "NEW", "BOUGHT_BY_OTHERS", "OTHER"))
+_FROM_FALLBACK: Final = frozenset(REASON[name] for name in ("POPULAR", "NEW", "BOUGHT_BY_OTHERS", "OTHER", "TRENDING"))
 _OBJECTS: Final = 1_500  # bytes that the objects of a page take
 _ITEM: Final = 250  # bytes that each of its items takes
 

@@ -12,10 +12,10 @@ from core.contract import Person
 from core.errors import TookTooLong
 from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
-from engine.placements.placement import hide_repeats, preferred_by
 from engine.recommending.kept_lists import Key
+from engine.recommending.list_kinds import RANKED, hide_own, is_ranked, score_list, sources_of_kind
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, meet, new_pin, without_shown
-from engine.recommending.people import Degradation, PersonLoader, PersonState, has_events
+from engine.recommending.people import Degradation, PersonLoader, PersonState
 from engine.recommending.recommendations import (
     MAX_CONTEXT_ITEMS,
     NOBODY,
@@ -300,13 +300,15 @@ class _Page:
         if key not in self._wanted:
             view = self._view(key[0])
             allowed, nameable = self._masks(request, view)
-            fallback = self._models.fallback(self._bundle, preferred_by(request.placement))
+            fallback = self._models.fallback(self._bundle, sources_of_kind(request.placement, request.kind))
             self._wanted[key] = WantedList(view, allowed, fallback, nameable, leaders_of(request.rules, view))
             self._rules[key] = request.rules
+            if request.kind not in RANKED:
+                self._scored[key] = score_list(self._catalogue, request, view, allowed, fallback, nameable)
 
     def _is_ranked(self, request: ListRequest) -> bool:
         read = self.read[request.personalize]
-        return not isinstance(read, PersonState) or has_events(read.state) or not preferred_by(request.placement)
+        return not isinstance(read, PersonState) or is_ranked(request.placement, request.kind, read.state)
 
     def listed(self, request: ListRequest | Exception, page: Page, *, kept: bool = False) -> RecommendedList:
         """A list, with what is missing in it."""
@@ -354,5 +356,5 @@ class _Page:
         context = self._catalogue.numbers_of(request.context_items)
         allowed[context] = False
         exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, context]))
-        hide_repeats(request.placement, self._catalogue, view, view.state, allowed)
+        hide_own(self._catalogue, request.placement, request.kind, view, view.state, allowed)
         return allowed, nameable

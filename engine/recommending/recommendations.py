@@ -17,19 +17,20 @@ from db.items import Item
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.placements.placement import Placement, hide_repeats, preferred_by
+from engine.placements.placement import Placement
+from engine.placements.settings import ListKind
 from engine.recommending.kept_lists import Key
+from engine.recommending.list_kinds import hide_own, is_ranked, kind_of, narrow_to_kind, score_list, sources_of_kind
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
-from engine.recommending.people import Degradation, PersonLoader, has_events
+from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.same_category import same_category
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import most_bought
-from engine.rules.in_force import RulesInForce, effects_of, leaders_of, make_ready, narrow_by, weigh
+from engine.rules.in_force import RulesInForce, effects_of, make_ready, narrow_by
 from engine.signing import Signer
 from ml.affinity.bought_together import bought_together
 from ml.affinity.model import AffinityModel
-from ml.affinity.ranking import PersonView, Scored, leaving_out, score, select, view_person
-from ml.affinity.reranking import rerank
+from ml.affinity.ranking import PersonView, Scored, leaving_out, select, view_person
 from ml.affinity.several_lists import within
 from ml.affinity.similar import has_similar, similar
 from ml.fallback import Fallback
@@ -59,6 +60,12 @@ class ListRequest(NamedTuple):
     shelf: str | None = None  # where the list is shown; None: nobody sees it
     placement: Placement | None = None  # what the shop wants there; None: a list as by default
     rules: RulesInForce | None = None  # the shop's rules that hold; whoever makes the list waits until they are ready
+    asked: ListKind | None = None  # the kind of list; None: the placement's
+
+    @property
+    def kind(self) -> ListKind:
+        """What is listed."""
+        return kind_of(self.placement, self.asked)
 
     @property
     def items(self) -> tuple[Hashable, ...]:
@@ -66,7 +73,7 @@ class ListRequest(NamedTuple):
         among = None if self.among is None else tuple(self.among)
         of_page = self.category, tuple(self.exclude), tuple(self.context_items), among
         rules = self.rules and (self.rules, self.rules.effects.revision)
-        return self.filter, self.market, *of_page, self.placement, rules
+        return self.filter, self.market, *of_page, self.placement, rules, self.asked
 
     @property
     def all_parts(self) -> tuple[Hashable, ...]:
@@ -180,7 +187,9 @@ class Recommender:
         def score_allowed(allowed: Mask) -> Select:
             key = (basis.viewed, request.items, tuple(pin.seen), self._catalogue.version)
             if key not in self._scored:
-                self._scored[key] = self._score(request, basis, allowed)
+                self._scored[key] = score_list(
+                    self._catalogue, request, basis.view, allowed, basis.fallback, basis.nameable
+                )
             return partial(select, within(self._scored[key], allowed) if effects else self._scored[key])
 
         cut = partial(cut_page, self._catalogue, name, pin, basis.allowed, request.first, score_allowed)
@@ -199,8 +208,9 @@ class Recommender:
         """What a list is scored from; the states are those of `_page_for`. Raises InvalidInput for too many ids."""
         context, looked_at = request.context_items, request.viewed_items
         check_count([*context, *looked_at], "context", MAX_CONTEXT_ITEMS)
-        usual, fallback = self._models.fallback(bundle), self._models.fallback(bundle, preferred_by(request.placement))
-        bundle = None if preferred_by(request.placement) and not has_events(state) else bundle
+        placement, kind, usual = request.placement, request.kind, self._models.fallback(bundle)
+        fallback = self._models.fallback(bundle, sources_of_kind(placement, kind))
+        bundle = bundle if is_ranked(placement, kind, state) else None
         pinned = (pin.as_of, earlier is not None, request.personalize)
         viewed = (person, bundle and bundle.id, *pinned, tuple(context), tuple(looked_at), request.session)
         numbers = self._catalogue.numbers_of(context)
@@ -227,7 +237,7 @@ class Recommender:
             exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, numbers]))
         else:
             view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
-        hide_repeats(request.placement, self._catalogue, view, state, allowed)
+        hide_own(self._catalogue, placement, kind, view, state, allowed)
         return Basis(viewed, view, allowed, nameable, fallback)
 
     def _shown_elsewhere(self, person: Person, request: ListRequest) -> NDArray[np.uint32] | None:
@@ -256,13 +266,6 @@ class Recommender:
     ) -> None:
         if key is not None and request.after is None and bundle is self._models.current:
             self._models.lists.keep(key, source, bundle, self._models.fallback(bundle), (page,))
-
-    def _score(self, request: ListRequest, basis: Basis, allowed: Mask) -> Scored:
-        if request.among is None:
-            also = leaders_of(request.rules, basis.view)
-            return weigh(request.rules, score(basis.view, allowed, basis.fallback, basis.nameable, also=also))
-        given = self._catalogue.numbers_of(request.among)
-        return weigh(request.rules, rerank(basis.view, given, allowed, basis.fallback, basis.nameable))
 
     async def like_item(self, item: Item, request: ListRequest) -> RecommendedList:
         """The items most similar to an item. Without a model, or for an item newer than it: its category."""
@@ -366,6 +369,7 @@ def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
         request.placement.narrow(catalogue, request.market, allowed)
     narrow_by(request.rules, allowed)
     nameable = allowed.copy()
+    narrow_to_kind(catalogue, request.kind, request.market, allowed)
     if request.category is not None:
         allowed &= catalogue.mask(Filter(categories=(request.category,)))
     if request.among is not None:

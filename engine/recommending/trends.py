@@ -23,6 +23,7 @@ WINDOWS: Final = (
     timedelta(hours=6),
     *(timedelta(days=days) for days in (1, 3, 7, 14, 30, 90, 180, 365)),
 )
+TRENDING: Final = timedelta(days=7)  # the window of lists of what is trending
 MAX_POPULAR = 10_000  # items: enough for a full list behind a narrow filter
 LEAST_AGE = 60.0  # seconds a count is used for; longer for windows of more than LONG
 LONG = timedelta(days=30)
@@ -30,6 +31,7 @@ REST = 20  # times as long as a count took, no new one of its window begins
 COUNT_TIMEOUT = 30.0  # seconds a count may take
 COUNT_WAIT = 3.0  # seconds a caller waits for it; less than a request may take, so that its other fields are answered
 MAX_PAUSE = 60.0  # seconds between two counts that fail
+_NONE: Final = np.zeros(0, np.uint32)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -49,6 +51,7 @@ class Trends:
         """`window` is one more window; `empty_age` is in seconds how long a count without any purchase is used."""
         self.expensive, self._window, self.empty_age = expensive, window, empty_age
         self._windows = sorted({*WINDOWS, window})
+        self._followed = {window}  # counted before anybody asks
         self._kept: dict[timedelta, Popular] = {}
         self._paused: dict[timedelta, tuple[float, float]] = {}  # after a failure: how long, until when
         self._counting = asyncio.Lock()
@@ -60,6 +63,16 @@ class Trends:
         """The last count of the one more window, however old."""
         return self._kept.get(self._window)
 
+    @property
+    def trending(self) -> NDArray[np.uint32]:
+        """What most people bought within TRENDING, most first, as it was counted last; empty until it is followed."""
+        found = self._kept.get(TRENDING) if TRENDING in self._followed else None
+        return _NONE if found is None else found.numbers
+
+    def follow_trending(self) -> None:
+        """Count what is trending with each `refresh` from now on."""
+        self._followed.add(TRENDING)
+
     def window_for(self, wanted: timedelta) -> timedelta:
         """The shortest window that is at least as long. Raises InvalidInput outside an hour to a year."""
         if not WINDOWS[0] <= wanted <= WINDOWS[-1]:
@@ -67,9 +80,10 @@ class Trends:
         return next(window for window in self._windows if window >= wanted)
 
     async def refresh(self) -> None:
-        """Count the usual window if its last count is old. Raises StoreUnavailable."""
-        if self._old(self._window):
-            await self._counts.result(self._window)
+        """Count the usual window if its last count is old, and what is trending. Raises StoreUnavailable."""
+        for window in sorted(self._followed, key=lambda window: window != self._window):
+            if self._old(window):
+                await self._counts.result(window)
 
     async def popular(self, window: timedelta, caller: Share) -> Popular:
         """The items most people bought within one of the windows. Only a caller whose share has a place waits for it.

@@ -62,7 +62,7 @@ class Rule:
         """The items that it is about, as a new array."""
         if self.says.kind is RuleKind.PIN:
             return catalogue.numbers_of([self.says.item_id or ""])
-        found = catalogue.matching(self.filter or Filter(), market)
+        found = catalogue.numbers_matching(self.filter or Filter(), market)
         if self.says.added_within is None:
             return found
         return found[catalogue.added(found) > clock.now().timestamp() - self.says.added_within * DAY]

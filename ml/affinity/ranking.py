@@ -23,7 +23,7 @@ from ml.affinity.sources import History
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
 from ml.masks import Mask, is_allowed, without
-from ml.ranked import LONGEST_EVERY, REASON, Explained, Ranked
+from ml.ranked import LONGEST_EVERY, REASON, Explain, Explained, Ranked
 from ml.rests import resting
 from ml.returns import is_in
 from ml.state import State
@@ -76,6 +76,7 @@ class Scored:
     own: NDArray[np.float32]  # (candidates,) what the ranker says; NaN where a dislike lowers it
     scores: NDArray[np.float32]  # (candidates,)
     order: NDArray[np.intp]  # (candidates,) positions, best first
+    explain: Explain | None = None  # the reasons of a list of another kind; None: as what the person does says
 
 
 def view_person(
@@ -169,7 +170,7 @@ def select(scored: Scored, first: int) -> Ranked:
     """
     best = scored.order[:first]
     numbers, scores = fill(scored.numbers[best], scored.scores[best], scored.allowed, scored.fallback, first)
-    explain = partial(_explain, scored.view, scored.nameable, scored.fallback)
+    explain = scored.explain or partial(_explain, scored.view, scored.nameable, scored.fallback)
     if scored.view.ranker is None:
         return Ranked(numbers, scores, explain)
     return Ranked(numbers, scores, explain, partial(_chances, scored, scored.view.ranker.chance))
@@ -296,13 +297,17 @@ def _explain(view: PersonView, nameable: Mask | None, fallback: Fallback, number
         near, cause[near], reason[near] = _lifted_by(view.lifts, some, nameable)
         because[others], reasons[others] = cause, reason
     if len(others) < len(numbers):
-        rows = bought.take(place[own])
-        gaps = own_gaps(rows)
-        due = is_due(universe, gaps, rows, view.as_of)
-        reasons[own] = np.where(due, REASON["DUE_AGAIN"], REASON["BOUGHT_BEFORE"])
-        because[own] = 0
-        every[own] = np.where(due & np.isfinite(gaps), np.clip(np.rint(gaps / DAY), 0, LONGEST_EVERY), 0)
+        reasons[own], because[own], every[own] = explain_own(universe, bought.take(place[own]), view.as_of)
     return Explained(reasons, because, every)
+
+
+def explain_own(universe: Universe | None, rows: NDArray[Any], as_of: int) -> Explained:
+    """The reasons for items that the person bought, of which these are the rows of the state."""
+    gaps = own_gaps(rows)
+    due = is_due(universe, gaps, rows, as_of)
+    reasons = np.where(due, np.uint8(REASON["DUE_AGAIN"]), np.uint8(REASON["BOUGHT_BEFORE"]))
+    every = np.where(due & np.isfinite(gaps), np.clip(np.rint(gaps / DAY), 0, LONGEST_EVERY), 0).astype(np.uint16)
+    return Explained(reasons, np.zeros(len(rows), np.uint32), every)
 
 
 def own_gaps(rows: NDArray[Any]) -> NDArray[np.float64]:

@@ -12,21 +12,21 @@ from ml.universe import Universe
 def similar(universe: Universe, number: int, allowed: Mask, fallback: Fallback, first: int) -> Ranked:
     """The items nearest to one, then those of the fallback."""
     allowed = without(allowed, np.array([number], np.uint32))
-    nearest, scores = _nearest(universe, number)
-    kept = is_allowed(nearest, allowed)
-    nearest, scores = nearest[kept], scores[kept]
-    best = best_first(scores, nearest)[:first]
-    numbers, scores = fill(nearest[best], scores[best], allowed, fallback, first)
+    near, scores = nearest(universe, number)
+    kept = is_allowed(near, allowed)
+    near, scores = near[kept], scores[kept]
+    best = best_first(scores, near)[:first]
+    numbers, scores = fill(near[best], scores[best], allowed, fallback, first)
 
     def explain(numbers: NDArray[np.uint32]) -> Explained:
-        found, near = fallback.explain(numbers), (numbers[:, None] == nearest).any(axis=1)  # few: `isin` would sort
-        found.reasons[near], found.because[near] = REASON["SIMILAR_TO"], number
+        found, is_near = fallback.explain(numbers), (numbers[:, None] == near).any(axis=1)  # few: `isin` would sort
+        found.reasons[is_near], found.because[is_near] = REASON["SIMILAR_TO"], number
         return found
 
     return Ranked(numbers, scores, explain)
 
 
-def _nearest(universe: Universe, number: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+def nearest(universe: Universe, number: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """The neighbours of an item, and how near they are."""
     cold = universe.cold
     if cold is not None and (at := cold.row(number)) is not None:

@@ -69,6 +69,7 @@ ENFORCED = {
     "slots of a page": (page_slots.MAX_SLOTS, ""),
     "placements with settings": (stored_placements.MOST_PLACEMENTS, ""),
     "price bands of a placement": (placement_settings.MOST_BANDS, ""),
+    "`first` of a placement": (placement_settings.MOST_UNNAMED, ""),
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
     "rules that `previewRules` tries out": (rules.MOST_TRIED, ""),

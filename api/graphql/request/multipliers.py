@@ -13,12 +13,14 @@ from graphql import (
     GraphQLInputObjectType,
     IntValueNode,
     ListValueNode,
+    NullValueNode,
     ObjectValueNode,
+    Undefined,
     VariableNode,
     get_named_type,
 )
 
-from api.graphql.types.connections import MAX_FIRST
+from api.graphql.types.connections import MAX_FIRST, UNNAMED, UNNAMED_IN_SLOT
 
 _FIRST, _SLOTS, _REPRESENTATIONS, _PEOPLE = "first", "requests", "representations", "userIds"
 _MOST_READ: Final = MAX_FIRST  # elements of a list that are looked at: one that is longer is refused before it is used
@@ -43,10 +45,11 @@ class Multipliers:
         kind = get_named_type(slot.type) if slot else None
         if isinstance(kind, GraphQLInputObjectType) and _FIRST in kind.fields:
             slots = self._value(sent.get(_SLOTS, ABSENT))
-            return max(1, sum(self._of_slot(one, _default(kind.fields[_FIRST])) for one in _elements(slots)))
+            default = _default(kind.fields[_FIRST], UNNAMED_IN_SLOT)
+            return max(1, sum(self._of_slot(one, default) for one in _elements(slots)))
         argument = definition.args.get(_FIRST)
         people = len(_elements(self._value(sent.get(_PEOPLE, ABSENT)))) if _PEOPLE in definition.args else 1
-        return max(people, 1) * (self._cut(sent.get(_FIRST, ABSENT), _default(argument)) if argument else 1)
+        return max(people, 1) * (self._cut(sent.get(_FIRST, ABSENT), _default(argument, UNNAMED)) if argument else 1)
 
     def _of_slot(self, slot: Any, default: Any) -> int:
         slot = self._value(slot)
@@ -58,10 +61,12 @@ class Multipliers:
         return cut(self._value(value), default)
 
     def _value(self, value: Any) -> Any:
-        """The value of a variable, a whole number of a literal; anything else as it is."""
+        """The value of a variable, a whole number or null of a literal; anything else as it is."""
         if isinstance(value, VariableNode):
             self._use(value.name.value)
             value = self._variables.get(value.name.value)
+        if isinstance(value, NullValueNode):
+            return None
         return _whole(value) if isinstance(value, IntValueNode) else value
 
 
@@ -95,9 +100,12 @@ def _whole(literal: IntValueNode) -> int:
     return int(literal.value[:4])
 
 
-def _default(declared: GraphQLArgument | GraphQLInputField) -> Any:
-    """The default of an argument or input field: a value in Strawberry's schemas, a literal in schemas of SDL."""
+def _default(declared: GraphQLArgument | GraphQLInputField, unnamed: int) -> Any:
+    """The default of an argument or input field: a value in Strawberry's schemas, a literal in schemas of SDL.
+
+    `unnamed` where it is null: a placement says how many then, but no more than that.
+    """
     if declared.default is None:
-        return declared.default_value
+        return unnamed if declared.default_value in (None, Undefined) else declared.default_value
     literal = declared.default.literal
     return _whole(literal) if isinstance(literal, IntValueNode) else declared.default.value

@@ -21,6 +21,7 @@ from engine.cursors import read_cursor, write_cursor
 from engine.jobs.requesting import JobEnded, cancel_job, request_training
 from engine.many_lists.list_requests import request_lists
 from engine.many_lists.wanted_lists import WantedLists
+from engine.placements.settings import MOST_UNNAMED
 
 MAX_ID_DIGITS = 18  # fits Postgres's bigint
 
@@ -69,7 +70,7 @@ class ListFile:
         """The public shape of what a job keeps."""
         return cls(
             placement=asked["placement"],
-            first=asked["first"],
+            first=asked["first"] or MOST_UNNAMED,
             market=asked["market"],
             format=ListFileFormat(asked["format"]),
             lists=progress.get("lists", 0),
@@ -189,7 +190,10 @@ class RequestListsInput:
     """The list that every user gets."""
 
     placement: str = strawberry.field(default="home", description="Where the lists are shown: 1 to 64 characters.")
-    first: int = strawberry.field(default=20, description="How many items a list has at most: 1 to 100.")
+    first: int | None = strawberry.field(
+        default=None,
+        description="How many items a list has at most: 1 to 100. Null: as many as the placement says, 20 by default.",
+    )
     market: strawberry.ID | None = strawberry.field(
         default=None, description="Only items that are available in this market; null for all markets."
     )

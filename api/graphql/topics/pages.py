@@ -11,16 +11,17 @@ from api.graphql.context import Info
 from api.graphql.planning.pure import pure
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, list_request, with_rules
 from api.graphql.types.bounds import AtMost
+from api.graphql.types.connections import UNNAMED_IN_SLOT
 from api.graphql.types.filters import ItemFilter, read_filter
 from api.graphql.types.permissions import requires
 from core.contract import Person
 from core.errors import InvalidInput
 from engine.placements.placement import Placement
+from engine.placements.settings import ListKind
 from engine.recommending.page_slots import MAX_SLOTS
 from engine.recommending.recommendations import ListRequest, RecommendedList
 
 MAX_KEY = 64  # characters
-FIRST = 12  # items of a slot that does not say how many
 
 
 @strawberry.input(description="One slot of a page: what to list, and where.")
@@ -33,7 +34,11 @@ class PlacementRequest:
     placement: str = strawberry.field(
         description="The place where the list is shown: any name of 1 to 64 characters. Slots may have the same."
     )
-    first: int = strawberry.field(default=FIRST, description="How many items to list: 1 to 100.")
+    first: int | None = strawberry.field(
+        default=None,
+        description="How many items to list: 1 to 100. Null: as many as the placement says, but at most"
+        f" {UNNAMED_IN_SLOT}; {UNNAMED_IN_SLOT} by default.",
+    )
     context: RecommendationContext | None = strawberry.field(
         default=None,
         description="What the person is looking at in this slot. What it leaves out, or is null in it, is as in the"
@@ -46,6 +51,9 @@ class PlacementRequest:
         default=None,
         description="The ids of items to leave out of this slot, at most 400.",
         directives=[AtMost(elements=400)],
+    )
+    kind: ListKind | None = strawberry.field(
+        name="list", default=None, description="What to list; null: what the placement says, else PERSONAL."
     )
 
 
@@ -63,10 +71,11 @@ def _read(kind: type[PlacementRequest], sent: Mapping[str, Any], context: InputC
     return kind(
         key=sent["key"],
         placement=sent["placement"],
-        first=sent["first"],
+        first=sent.get("first"),
         context=convert(where, RecommendationContext),
         filter=read,
         exclude=sent.get("exclude"),
+        kind=convert(sent.get("list"), ListKind),
     )
 
 
@@ -169,7 +178,7 @@ def _wanted(
             raise one.filter
         request = list_request(
             one.placement, one.first, _merged(where, one.context), market, read_filter(one.filter), one.exclude,
-            placed=placed,
+            placed=placed, unnamed=UNNAMED_IN_SLOT, kind=one.kind,
         )  # fmt: skip
         return with_rules(info.context.gateway, one.placement, request)
     except InvalidInput as error:

@@ -14,11 +14,11 @@ from api.graphql.topics.events import Event, history
 from api.graphql.topics.forecasts import CHURN, NEXT_PURCHASE, ChurnForecast, PurchaseForecast
 from api.graphql.topics.insight.affinities import AFFINITIES, Affinity
 from api.graphql.topics.pages import PAGE, PageSlot
-from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
+from api.graphql.topics.recommendations import ListArgument, RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
 from api.graphql.types.bounds import AtMost
-from api.graphql.types.connections import Connection, First
+from api.graphql.types.connections import Connection, PlacedFirst
 from api.graphql.types.filters import FilterBy
 from api.graphql.types.keys import KEYS
 from api.graphql.types.nodes import NODE_ID, Node, node_id_of
@@ -108,7 +108,7 @@ class User(Node):
                 " settings that the shop has saved for it, see `Query.placement`."
             ),
         ] = "home",
-        first: First = 20,
+        first: PlacedFirst = None,
         after: Annotated[
             str | None,
             strawberry.argument(
@@ -146,12 +146,13 @@ class User(Node):
                 description="True when no person will see the list: it gets no `impressionId`, and nothing is recorded."
             ),
         ] = False,
+        list: ListArgument = None,
     ) -> RecommendationConnection | None:
         """A page of this person's list."""
         return await recommend(
             info.context, self.person, placement=placement, first=first, after=after, where=context, filter=filter,
             exclude=exclude, among=among, market=market, preview=preview,
-            placed=info.context.gateway.placements.find(placement),
+            placed=info.context.gateway.placements.find(placement), kind=list,
         )  # fmt: skip
 
     page: list[PageSlot] | None = PAGE

@@ -12,7 +12,7 @@ from api.graphql.context import Context, Info
 from api.graphql.planning.pure import pure
 from api.graphql.topics.items import Item, Market
 from api.graphql.topics.lists.edges import EdgeColumns, RecommendationEdge
-from api.graphql.types.connections import After, First, PageInfo, check_first
+from api.graphql.types.connections import UNNAMED, After, First, PageInfo, check_first
 from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires
 from core.contract import Person, check_id
@@ -21,7 +21,8 @@ from core.hashes import order_of
 from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
-from engine.placements.placement import Placement
+from engine.placements.placement import Placement, length_of
+from engine.placements.settings import ListKind
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
@@ -35,6 +36,21 @@ strawberry.enum(
     " missing. NO_HISTORY: the person's history could not be read. STORE_FULL: the database takes no new data, so"
     " events wait to be stored.",
 )
+
+
+strawberry.enum(
+    ListKind,
+    description="What a list has. PERSONAL: what the person most likely wants next. NEW_FOR_YOU: of that only what they"
+    " neither bought nor looked at. ON_SALE: of that only what costs less than its list price. Any other kind puts its"
+    " own items first; what fills the list behind them has one of the reasons POPULAR, TRENDING, BOUGHT_BY_OTHERS, NEW"
+    " and OTHER. RECENTLY_VIEWED: what the person looked at and did not buy since, newest first. BUY_AGAIN: what they"
+    " bought and people buy again, by when it is due. BOUGHT_TOGETHER: what completes the items of the context, or the"
+    " person's cart. ALTERNATIVES: what is like the first item of the context, of its category and at most 1.5 times"
+    " as dear or as cheap. POPULAR: what most people bought lately. TRENDING: the same over 7 days.",
+)
+ListArgument = Annotated[
+    ListKind | None, strawberry.argument(description="What to list; null: what the placement says, else PERSONAL.")
+]
 
 
 @strawberry.type(description="A page of a list of recommended items, best first.")
@@ -170,7 +186,7 @@ async def recommend(
     person: Person,
     *,
     placement: str,
-    first: int,
+    first: int | None,
     after: str | None,
     where: RecommendationContext | None,
     market: str | None,
@@ -179,13 +195,15 @@ async def recommend(
     among: Sequence[str] | None,
     preview: bool,
     placed: Placement | None = None,
+    kind: ListKind | None = None,
 ) -> RecommendationConnection:
     """A page of the items that this person most likely wants next, as `placed` says."""
     shelf = None if preview or among is not None else placement
     wanted = None if filter is None else read_filter(filter)
     request = list_request(
-        placement, first, where, market, wanted, exclude, after=after, among=among, shelf=shelf, placed=placed
-    )
+        placement, first, where, market, wanted, exclude, after=after, among=among, shelf=shelf, placed=placed,
+        kind=kind,
+    )  # fmt: skip
     request = with_rules(context.gateway, placement, request)
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(
@@ -195,7 +213,7 @@ async def recommend(
 
 def list_request(
     placement: str,
-    first: int,
+    first: int | None,
     where: RecommendationContext | None,
     market: str | None,
     filter: Filter | None,
@@ -205,15 +223,17 @@ def list_request(
     among: Sequence[str] | None = None,
     shelf: str | None = None,
     placed: Placement | None = None,
+    unnamed: int = UNNAMED,
+    kind: ListKind | None = None,
 ) -> ListRequest:
     """The engine's request for a list; without more, for the first page of one that no list beside it knows of.
 
-    Raises InvalidInput.
+    `unnamed` is the number of items where neither the request nor the placement says it. Raises InvalidInput.
     """
     check_placement(placement)
     where = where or _NO_CONTEXT
     return ListRequest(
-        first=check_first(first),
+        first=check_first(length_of(placed, first, unnamed)),
         after=after,
         filter=filter,
         market=_market(market, where.market),
@@ -226,6 +246,7 @@ def list_request(
         personalize=where.personalize is not False,
         shelf=shelf,
         placement=placed,
+        asked=kind,
     )
 
 

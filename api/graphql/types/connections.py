@@ -8,8 +8,16 @@ import strawberry
 from core.errors import InvalidInput
 
 MAX_FIRST = 100
+UNNAMED, UNNAMED_IN_SLOT = 20, 12  # elements of a list of which nobody says how many: so many it costs at most
 
 First = Annotated[int, strawberry.argument(description=f"How many elements to return: 1 to {MAX_FIRST}.")]
+PlacedFirst = Annotated[
+    int | None,
+    strawberry.argument(
+        description=f"How many items to return: 1 to {MAX_FIRST}. Null: as many as the placement says, {UNNAMED} by"
+        " default."
+    ),
+]
 After = Annotated[
     str | None,
     strawberry.argument(description="The `endCursor` of the previous page; null or left out for the first page."),

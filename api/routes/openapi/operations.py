@@ -86,8 +86,8 @@ _BATCH: Final[Schema] = {
         _query("placement", TEXT | {"minLength": 1, "maxLength": 64, "default": "home"}, "Where the lists are shown."),
         _query(
             "first",
-            {"type": "integer", "minimum": 1, "maximum": MAX_FIRST, "default": 20},
-            "How many items a list has at most.",
+            {"type": "integer", "minimum": 1, "maximum": MAX_FIRST},
+            "How many items a list has at most. Left out: as many as the placement says, 20 by default.",
         ),
         _query("market", TEXT | {"minLength": 1, "maxLength": LONGEST_ID}, "Only items that are available there."),
         {

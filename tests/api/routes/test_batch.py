@@ -21,6 +21,7 @@ from db.cache import add_recent
 from db.events import insert_events
 from db.items import upsert_items
 from db.merged_users import merge_into
+from engine.placements.changing import change_placement
 from engine.viewer import Viewer
 from tests.fixtures.gateway import Ask, IssuedTokens, MakeBundle, Serve
 
@@ -105,6 +106,21 @@ async def from_gateway(ask: Ask, id: str, first: int, filter: Any = None) -> dic
     answer = await ask(LIST, {"id": id, "first": first, "filter": filter})
     assert answer.codes == []
     return dict(answer.data["user"]["recommendations"])
+
+
+async def test_the_lists_follow_the_placement(post: Caller, ask: Ask) -> None:
+    settings = {"first": 3, "list": "BUY_AGAIN", "filter": {"categories": ["c1"]}}
+    await change_placement(post.gateway.pool, "mail", settings, "tests")
+    await post.gateway.placements.refresh()
+    query = """query ($id: ID!) { user(id: $id) {
+      recommendations(placement: "mail") { edges { node { id } reason { code } } } } }"""
+    for row in rows(await post(ndjson(*PEOPLE), placement="mail")):
+        same = (await ask(query, {"id": row["userId"]})).data["user"]["recommendations"]["edges"]
+        assert [(item["id"], item["reason"]) for item in row["items"]] == [
+            (edge["node"]["id"], edge["reason"]["code"]) for edge in same
+        ]
+        assert len(row["items"]) == 3
+    assert {len(row["items"]) for row in rows(await post(ndjson(*PEOPLE), placement="mail", first="5"))} == {5}
 
 
 @pytest.mark.parametrize("filter", [None, {"categories": ["c1"], "not": {"ids": ["i10"]}}])

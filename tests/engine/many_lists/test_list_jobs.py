@@ -30,6 +30,7 @@ from engine.many_lists import list_files
 from engine.many_lists.list_jobs import write_waiting_lists
 from engine.many_lists.list_requests import request_lists
 from engine.many_lists.wanted_lists import WantedLists
+from engine.placements.changing import change_placement
 
 MAIL = WantedLists("mail/de", 3, None, Filter(categories=("c1",), without=Filter(ids=("i1",))))
 
@@ -104,6 +105,17 @@ async def test_a_job_writes_the_list_of_every_user_and_says_where(pool: Pool, st
         {"lists": 3, "model": None, "degraded": 3, "rejected": 0, "file": file},
     )
     assert await write_waiting_lists(stores, place) is None
+
+
+@pytest.mark.usefixtures("shop")
+async def test_the_lists_of_a_file_follow_the_placement(pool: Pool, stores: Stores, place: Lists) -> None:
+    settings = {"first": 2, "list": "TRENDING", "filter": {"ids": ["i0", "i1", "i2"]}}
+    await change_placement(pool, "mail/de", settings, "tests")
+    await requested(pool, place, WantedLists("mail/de"))
+    file = await write_waiting_lists(stores, place)
+    for row in pq.read_table(file).to_pylist():
+        assert [item["reason"] for item in row["items"]] == ["TRENDING"] * 2
+        assert {item["id"] for item in row["items"]} <= {"i0", "i1", "i2"}
 
 
 @pytest.mark.usefixtures("shop")

@@ -35,7 +35,11 @@ def test_a_patch_keeps_what_it_leaves_out_and_null_sets_the_default() -> None:
     [
         ([], [None]),
         ({"unheard": 1, "repeat": "NEVER"}, ["repeat", "unheard"]),
-        ({"list": "POPULAR"}, ["list"]),
+        ({"list": "UNHEARD"}, ["list"]),
+        ({"list": "BUY_AGAIN", "repeat": "HIDDEN"}, ["repeat"]),
+        ({"first": 0}, ["first"]),
+        ({"first": 21}, ["first"]),
+        ({"first": "3"}, ["first"]),
         ({"filter": {"categorys": []}}, ["filter.categorys"]),
         ({"filter": {"not": {"not": {"not": {"not": {}}}}}}, ["filter"]),
         ({"filter": {"ids": [str(at) for at in range(501)]}}, ["filter.ids"]),

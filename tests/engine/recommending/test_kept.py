@@ -18,7 +18,7 @@ from db.events import insert_events
 from db.items import remove_items, upsert_items
 from db.serving import roll_back
 from engine.catalogue.filters import Filter
-from engine.recommending import kept_states, recommendations
+from engine.recommending import kept_states, list_kinds
 from engine.recommending.kept_lists import KEPT_FOR
 from engine.recommending.page_slots import PageMaker
 from engine.recommending.pages import Page
@@ -73,7 +73,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(int(allowed.sum()))
         return original(view, allowed, *others, **more)
 
-    monkeypatch.setattr(recommendations, "score", score)
+    monkeypatch.setattr(list_kinds, "score", score)
     return calls
 
 

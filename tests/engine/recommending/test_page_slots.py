@@ -14,7 +14,7 @@ from core.turns import OneAtATime
 from db.cache import add_recent
 from db.items import remove_items, upsert_items
 from engine.catalogue.filters import Filter
-from engine.recommending import page_slots, recommendations
+from engine.recommending import list_kinds, page_slots
 from engine.recommending.page_slots import PageMaker
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
@@ -146,7 +146,7 @@ async def scored(shop: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return score(*of, **more)
 
     monkeypatch.setattr(page_slots, "score_together", score_all)
-    monkeypatch.setattr(recommendations, "score", score_one)
+    monkeypatch.setattr(list_kinds, "score", score_one)
     await shop.people.state(ANNA)
     return times
 

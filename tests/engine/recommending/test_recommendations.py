@@ -11,7 +11,7 @@ from core.contract import Person
 from core.turns import OneAtATime
 from db.items import remove_items, upsert_items
 from engine.catalogue.filters import Filter
-from engine.recommending import recommendations
+from engine.recommending import list_kinds
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, Recommender
 from ml.affinity import ranking
@@ -44,7 +44,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(int(allowed.sum()))
         return original(view, allowed, fallback, nameable, **more)
 
-    monkeypatch.setattr(recommendations, "score", score)
+    monkeypatch.setattr(list_kinds, "score", score)
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now)
     return calls

@@ -9,9 +9,9 @@ from api.graphql.context import Context, Info
 from api.graphql.topics.insight.rule_types import ExplanationRule
 from api.graphql.topics.items import Item
 from api.graphql.topics.lists.edges import Reason, ReasonCode
-from api.graphql.topics.recommendations import RecommendationContext, list_request, with_rules
+from api.graphql.topics.recommendations import ListArgument, RecommendationContext, list_request, with_rules
 from api.graphql.types.bounds import AtMost
-from api.graphql.types.connections import First
+from api.graphql.types.connections import PlacedFirst
 from api.graphql.types.filters import FilterBy, read_filter
 from api.graphql.types.permissions import requires
 from core.contract import Person, check_id, check_user_id
@@ -36,10 +36,10 @@ strawberry.enum(
     description="Why an item may not be in a list. UNKNOWN_ITEM: the catalogue never had it. WITHDRAWN: it was removed"
     " from the catalogue. UNAVAILABLE: it cannot be bought in the market. PLACEMENT_FILTER, PLACEMENT_PRICE,"
     " PLACEMENT_REPEAT: the settings of the placement do not want it; the last of them, because the person bought it"
-    " or a variant of it. RULE: a rule of the shop does not want it, `ruleId` says which. FILTER, CATEGORY,"
-    " EXCLUDED: the request does not want it. ON_PAGE: the context of the request shows it. DISLIKED: the person"
-    " disliked it. IN_CART: it is in their cart. RESTING: they just bought it. VARIANT: one of these holds for a"
-    " variant of it, or that is listed.",
+    " or a variant of it. RULE: a rule of the shop does not want it, `ruleId` says which. NOT_ON_SALE, NOT_NEW: the"
+    " kind of list does not have it. FILTER, CATEGORY, EXCLUDED: the request does not want it. ON_PAGE: the context of"
+    " the request shows it. DISLIKED: the person disliked it. IN_CART: it is in their cart. RESTING: they just bought"
+    " it. VARIANT: one of these holds for a variant of it, or that is listed.",
 )
 strawberry.enum(
     CandidateSource,
@@ -257,12 +257,15 @@ class ExplanationQuery:
             strawberry.ID | None,
             strawberry.argument(description="The market the person buys in; null for all markets."),
         ] = None,
-        first: First = 20,
+        first: PlacedFirst = None,
+        list: ListArgument = None,
     ) -> Explanation | None:
         """The explanation of one item."""
         person, id = Person("user", check_user_id(user_id, "userId")), check_id(item_id, "itemId")
         placed = info.context.gateway.placements.find(placement)
-        request = list_request(placement, first, context, market, read_filter(filter), exclude, placed=placed)
+        request = list_request(
+            placement, first, context, market, read_filter(filter), exclude, placed=placed, kind=list
+        )
         request = with_rules(info.context.gateway, placement, request)
         version = None if model_version_id is None else check_id(model_version_id, "modelVersionId")
         found = await _explainer(info.context).explain(person, id, request, version)

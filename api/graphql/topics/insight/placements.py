@@ -12,7 +12,7 @@ from api.graphql.context import Context, Info
 from api.graphql.topics.recommendations import RecommendationConnection, list_request, with_rules
 from api.graphql.types.as_read import as_read
 from api.graphql.types.bounds import AtMost
-from api.graphql.types.connections import After, Connection, Edge, First, check_first
+from api.graphql.types.connections import After, Connection, Edge, First, PlacedFirst, check_first
 from api.graphql.types.filters import ItemFilter
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
@@ -23,11 +23,10 @@ from db import placements as stored
 from engine.cursors import read_cursor, write_cursor
 from engine.placements.changing import change_placement, check_placement_id, patched, replace_placement
 from engine.placements.placement import Placement as ServedPlacement
-from engine.placements.settings import FallbackSource, ListKind, Repeat, WrongSettings, read_settings
+from engine.placements.settings import MOST_UNNAMED, FallbackSource, ListKind, Repeat, WrongSettings, read_settings
 
 MOST_PEOPLE = 10  # of a preview
 
-strawberry.enum(ListKind, description="What a placement lists. PERSONAL: what the person most likely wants next.")
 strawberry.enum(
     Repeat,
     name="RepeatPurchases",
@@ -38,7 +37,7 @@ strawberry.enum(
 strawberry.enum(
     FallbackSource,
     description="Items that nothing of the person speaks for. POPULAR: bought lately, most people first."
-    " BOUGHT_BY_OTHERS: bought at all. NEW: added in the last 30 days.",
+    " TRENDING: the same over 7 days. BOUGHT_BY_OTHERS: bought at all. NEW: added in the last 30 days.",
 )
 
 
@@ -83,6 +82,10 @@ class PlacementChanges:
     """A change of settings."""
 
     kind: ListKind | None = strawberry.field(name="list", default=strawberry.UNSET, description="What it lists.")
+    first: int | None = strawberry.field(
+        default=strawberry.UNSET,
+        description=f"How many items a list has where the request does not say it: 1 to {MOST_UNNAMED}.",
+    )
     filter: ItemFilter | None = strawberry.field(
         default=strawberry.UNSET,
         description="Only items that match; a request's own filter applies as well. It is replaced as a whole.",
@@ -99,7 +102,7 @@ class PlacementChanges:
         default=strawberry.UNSET,
         description="Where items come from, best source first, for people without any history, and when a list has"
         " too few; after these, all others as by default.",
-        directives=[AtMost(elements=3)],
+        directives=[AtMost(elements=len(FallbackSource))],
     )
     texts: JSON | None = strawberry.field(
         default=strawberry.UNSET,
@@ -134,6 +137,9 @@ class Placement:
     version: int = strawberry.field(description="The number of the version, from 1.")
     removed: bool = strawberry.field(description="Whether the settings were removed: lists are as by default.")
     kind: ListKind = strawberry.field(name="list", description="What it lists.")
+    first: int | None = strawberry.field(
+        description="How many items a list has where the request does not say it; null for the default."
+    )
     filter: JSON | None = strawberry.field(description="Only items that match, as an ItemFilter; null for all.")
     price: list[PriceBand] = strawberry.field(description="The prices that are listed, by market; empty for all.")
     repeat: Repeat = strawberry.field(description="What becomes of the items that the person bought.")
@@ -154,6 +160,7 @@ class Placement:
             version=record.version,
             removed=record.settings is None,
             kind=settings.list,
+            first=settings.first,
             filter=JSON((record.settings or {}).get("filter")) if settings.filter else None,
             price=[
                 PriceBand(
@@ -268,7 +275,7 @@ class PlacementQuery:
         market: Annotated[
             strawberry.ID | None, strawberry.argument(description="The market they buy in; null for all markets.")
         ] = None,
-        first: First = 10,
+        first: PlacedFirst = None,
     ) -> list[PlacementPreview] | None:
         """Two lists for each user."""
         context, people = info.context, [Person("user", check_user_id(id, "userIds")) for id in user_ids]
@@ -356,7 +363,7 @@ async def _both(
 
 
 async def _previewed(
-    context: Context, person: Person, id: str, placed: ServedPlacement | None, first: int, market: str | None
+    context: Context, person: Person, id: str, placed: ServedPlacement | None, first: int | None, market: str | None
 ) -> RecommendationConnection:
     request = list_request(id, first, None, market, None, None, placed=placed)
     request = with_rules(context.gateway, id, request)

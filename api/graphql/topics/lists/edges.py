@@ -27,12 +27,12 @@ _NOT_GIVEN = "2026-11-28: no list gives this reason yet. The mark goes when one 
     description="Why an item is listed. BOUGHT_BEFORE: the person bought it. DUE_AGAIN: the person bought it, and it is"
     " about time to buy it again: they did so before, or people buy items of its category again. SIMILAR_TO: it is"
     " similar to an item that the person bought or that the page shows. VIEWED: it is similar to an item that the"
-    " person just looked at. BOUGHT_TOGETHER: people buy it in one order with the item of the list."
+    " person just looked at. BOUGHT_TOGETHER: people buy it in one order with that item."
     " AFFINITY: it fits what the person usually buys. SEQUENCE: it is often bought after such an item. POPULAR: people"
     " bought it lately, within `PENCHANT_POPULAR_WINDOW`; the most bought rank first. TRENDING: many people bought it"
     " in the window asked for. BOUGHT_BY_OTHERS: people bought it, but none lately. NEW: it was added to the catalogue"
     " in the last 30 days. PINNED: the shop chose it. EXPLORATION: it is listed to learn what the person likes. OTHER:"
-    " the shop has it, and nothing more is known."
+    " the shop has it, and nothing more is known. VIEWED_BEFORE: the person looked at it."
 )
 class ReasonCode(Enum):
     """The same as `ml.ranked.REASONS`, in the same order."""
@@ -51,6 +51,7 @@ class ReasonCode(Enum):
     VIEWED = "VIEWED"
     BOUGHT_BY_OTHERS = "BOUGHT_BY_OTHERS"
     OTHER = "OTHER"
+    VIEWED_BEFORE = "VIEWED_BEFORE"
 
 
 _CODES = tuple(ReasonCode[name] for name in REASONS)

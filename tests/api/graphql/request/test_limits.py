@@ -7,6 +7,8 @@ from api.errors import RequestRefused
 from api.graphql.request.documents import Documents
 from api.graphql.request.limits import measure
 from api.graphql.request.parsing import DocumentInvalid
+from api.graphql.types.connections import UNNAMED, UNNAMED_IN_SLOT
+from engine.placements.settings import MOST_UNNAMED
 
 SCHEMA = build_schema("""
     type Query { me: Person person(id: ID): Person people(first: Int! = 20): [Person!] }
@@ -89,6 +91,22 @@ def test_first_multiplies_what_is_below_it() -> None:
 def test_a_first_that_is_left_out_counts_with_its_default() -> None:
     assert cost("{ people { id } }") == 2 + 20
     assert cost("query($n: Int! = 7) { people(first: $n) { id } }") == 2 + 7
+
+
+def test_a_first_that_the_placement_says_counts_with_the_most_it_may_say() -> None:
+    schema = build_schema("""
+        type Query { list(first: Int): [ID!] page(requests: [Slot!]!): [Shelf!] lists(first: Int): [Shelf!] }
+        type Shelf { id: ID } input Slot { first: Int }
+    """)
+    for text, elements in {
+        "{ lists { id } }": UNNAMED,
+        "{ lists(first: null) { id } }": UNNAMED,
+        "query ($n: Int) { lists(first: $n) { id } }": UNNAMED,
+        "{ lists(first: 30) { id } }": 30,
+        "{ page(requests: [{}, {first: null}, {first: 3}]) { id } }": 2 * UNNAMED_IN_SLOT + 3,
+    }.items():
+        assert Documents(schema).read(text).operation(None).measured.size.cost == 2 + elements, text
+    assert UNNAMED == MOST_UNNAMED
 
 
 def test_a_first_out_of_bounds_counts_with_the_nearest_bound() -> None:

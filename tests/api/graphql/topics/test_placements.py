@@ -9,7 +9,9 @@ from core import clock
 from db.items import upsert_items
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
-FIELDS = """id version removed list filter price { market from to currency } repeat fallback texts changedBy reason"""
+FIELDS = (
+    """id version removed list first filter price { market from to currency } repeat fallback texts changedBy reason"""
+)
 UPSERT = f"""mutation ($input: PlacementInput!) {{ upsertPlacement(input: $input) {{
   placement {{ {FIELDS} }} userErrors {{ code field message }} }} }}"""
 LIST = """query ($id: ID!) { user(id: $id) {
@@ -17,8 +19,8 @@ LIST = """query ($id: ID!) { user(id: $id) {
   page(requests: [{key: "a", placement: "home"}, {key: "b", placement: "unheard"}]) {
     recommendations { placementVersion edges { reason { text } node { id } } } } } }"""
 DEFAULTS = {
-    "removed": False, "list": "PERSONAL", "filter": None, "price": [], "repeat": "ALLOWED", "fallback": [], "texts": {},
-    "changedBy": "tests", "reason": None,
+    "removed": False, "list": "PERSONAL", "first": None, "filter": None, "price": [], "repeat": "ALLOWED",
+    "fallback": [], "texts": {}, "changedBy": "tests", "reason": None,
 }  # fmt: skip
 
 
@@ -99,6 +101,22 @@ async def test_lists_follow_their_placement_and_say_its_version(ask: Ask, shop: 
     for listed in (await read())[:2]:
         assert listed["placementVersion"] == 2
         assert not any(edge["reason"]["text"].startswith("So:") for edge in listed["edges"]), "no kept text is older"
+
+
+async def test_a_placement_says_how_many_items_where_the_request_does_not(ask: Ask, shop: Gateway) -> None:
+    await upsert(ask, first=2)
+    query = """query ($first: Int, $list: Int) { user(id: "anna") { recommendations(first: $list) { nodes { id } }
+      page(requests: [{key: "a", placement: "home", first: $first}]) { recommendations { nodes { id } } } }
+      previewPlacement(id: "home", userIds: ["anna"], changes: {first: 1}) { before { nodes { id } }
+        after { nodes { id } } } }"""
+    for asked, found in ((None, 2), (3, 3)):
+        answer = await ask(query, {"first": asked, "list": asked})
+        assert len(answer.data["user"]["recommendations"]["nodes"]) == found
+        assert len(answer.data["user"]["page"][0]["recommendations"]["nodes"]) == found
+        (preview,) = answer.data["previewPlacement"]
+        assert [len(preview[side]["nodes"]) for side in ("before", "after")] == [2, 1]
+    for wrong in (0, 21):
+        assert [error["field"] for error in (await upsert(ask, first=wrong))["userErrors"]] == [["first"]]
 
 
 async def test_a_preview_shows_both_lists_and_changes_nothing(ask: Ask, shop: Gateway) -> None:

@@ -1,0 +1,157 @@
+"""What the lists of each kind have: those that the person's next purchase orders, and the others."""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.catalogue.catalogue import Catalogue
+from engine.catalogue.filters import Filter
+from engine.catalogue.offers import offer_in
+from engine.placements.placement import Placement, hide_repeats, preferred_by
+from engine.placements.settings import ListKind
+from engine.recommending.people import has_events
+from engine.rules.in_force import RulesInForce, leaders_of, weigh
+from ml.affinity.list_kinds import (
+    Chosen,
+    alternatives,
+    buy_again,
+    chosen_none,
+    complements,
+    recently_viewed,
+    rerank_chosen,
+    score_chosen,
+)
+from ml.affinity.ranking import PersonView, Scored, score
+from ml.affinity.reranking import rerank
+from ml.fallback import Fallback
+from ml.masks import Mask
+from ml.state import State
+
+RANKED: Final = frozenset({ListKind.PERSONAL, ListKind.NEW_FOR_YOU, ListKind.ON_SALE})  # by what the person wants next
+BAND: Final = 1.5  # times as dear, or so many times cheaper, as an alternative may be
+_FIRST_SOURCE: Final = {ListKind.POPULAR: "POPULAR", ListKind.TRENDING: "TRENDING", ListKind.NEW_FOR_YOU: "NEW"}
+_ON_SALE: Final = Filter(on_sale=True)
+
+
+class Wanted(Protocol):
+    """What decides which items a list has, beside the person and the masks: a `ListRequest`."""
+
+    @property
+    def kind(self) -> ListKind:
+        """What is listed."""
+
+    @property
+    def market(self) -> str | None:
+        """Where the person buys."""
+
+    @property
+    def context_items(self) -> Sequence[str]:
+        """The ids of the items on the page, then of those in the cart."""
+
+    @property
+    def viewed_items(self) -> Sequence[str]:
+        """The ids of the items just looked at."""
+
+    @property
+    def among(self) -> Sequence[str] | None:
+        """The ids of the only items that are listed."""
+
+    @property
+    def rules(self) -> RulesInForce | None:
+        """The shop's rules that hold."""
+
+
+def kind_of(placement: Placement | None, asked: ListKind | None) -> ListKind:
+    """The kind of a list: the one that the request asks for, else the placement's."""
+    return asked or (placement.kind if placement else ListKind.PERSONAL)
+
+
+def sources_of_kind(placement: Placement | None, kind: ListKind) -> tuple[str, ...]:
+    """What fills a list of a kind first."""
+    sources, first = preferred_by(placement), _FIRST_SOURCE.get(kind)
+    if first is None or (kind is ListKind.NEW_FOR_YOU and sources):
+        return sources
+    return (first, *(source for source in sources if source != first))
+
+
+def is_ranked(placement: Placement | None, kind: ListKind, state: State) -> bool:
+    """Whether the model makes a list; else its sources alone do, for somebody of whom nothing is known."""
+    return kind not in RANKED or has_events(state) or not sources_of_kind(placement, kind)
+
+
+def is_of_kind(catalogue: Catalogue, kind: ListKind, market: str | None, number: int) -> bool:
+    """Whether a list of the kind may have the item, whoever the person is."""
+    return kind is not ListKind.ON_SALE or bool(catalogue.mask(_ON_SALE, market)[number])
+
+
+def narrow_to_kind(catalogue: Catalogue, kind: ListKind, market: str | None, allowed: Mask) -> None:
+    """Take the items out of the mask that no list of the kind has, whoever the person is."""
+    if kind is ListKind.ON_SALE:
+        allowed &= catalogue.mask(_ON_SALE, market)
+
+
+def hide_own(
+    catalogue: Catalogue, placement: Placement | None, kind: ListKind, view: PersonView, state: State, allowed: Mask
+) -> None:
+    """Take the items out of the mask that the placement does not repeat, or that are not new to the person."""
+    hide_repeats(placement, catalogue, view, state, allowed)
+    if kind is ListKind.NEW_FOR_YOU:
+        allowed[known_to(catalogue, state)] = False
+
+
+def known_to(catalogue: Catalogue, state: State) -> NDArray[np.uint32]:
+    """The numbers of what a person bought or looked at, and of its variants: as far as the state knows, 512 items."""
+    known = np.union1d(state.items["item"], state.recent["item"])
+    known = known[known < catalogue.size]
+    return np.concatenate([known, catalogue.variants_of(known)])
+
+
+def score_list(
+    catalogue: Catalogue, wanted: Wanted, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None
+) -> Scored:
+    """The candidates of a list, as the kind wants them, with the boosts of rules."""
+    return weigh(wanted.rules, _score(catalogue, wanted, view, allowed, fallback, nameable))
+
+
+def _score(
+    catalogue: Catalogue, wanted: Wanted, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None
+) -> Scored:
+    given = None if wanted.among is None else catalogue.numbers_of(wanted.among)
+    if wanted.kind in RANKED:
+        if given is None:
+            return score(view, allowed, fallback, nameable, also=leaders_of(wanted.rules, view))
+        return rerank(view, given, allowed, fallback, nameable)
+    chosen = _chosen(catalogue, wanted, view, allowed, fallback, nameable)
+    if given is None:
+        return score_chosen(view, chosen, allowed, fallback, nameable)
+    return rerank_chosen(view, chosen, given, allowed, fallback, nameable)
+
+
+def _chosen(
+    catalogue: Catalogue, wanted: Wanted, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None
+) -> Chosen:
+    if wanted.kind is ListKind.RECENTLY_VIEWED:
+        return recently_viewed(view, catalogue.numbers_of(wanted.viewed_items))
+    if wanted.kind is ListKind.BUY_AGAIN:
+        return buy_again(view)
+    context = catalogue.numbers_of(wanted.context_items)
+    if wanted.kind is ListKind.BOUGHT_TOGETHER:
+        return complements(view, context, nameable)
+    if wanted.kind is ListKind.ALTERNATIVES and len(context):
+        instead, like = _instead_of(catalogue, int(context[0]), wanted.market)
+        return alternatives(view, int(context[0]), instead, allowed, fallback, like=like)
+    return chosen_none()
+
+
+def _instead_of(catalogue: Catalogue, number: int, market: str | None) -> tuple[Mask, bool]:
+    """The items that cost about as much as one, of its last category, and whether it has one."""
+    item = catalogue.item(number)
+    assert item is not None
+    offer, category = offer_in(item.offers, market), item.categories[-1:]
+    low = high = currency = None
+    if offer is not None and offer.price is not None:
+        low, high, currency = float(offer.price) / BAND, float(offer.price) * BAND, offer.currency
+    near = Filter(categories=category or None, low=low, high=high, currency=currency)
+    return catalogue.matching(near, market), bool(category)
