@@ -37,6 +37,7 @@ def run(seed: int) -> dict[str, Figure]:
         connection = GatewayConnection(found.client.base_url, found.client.token(), HTTP_TIMEOUT)
         items = _items(connection, found.users)
         asyncio.run(_save(found.postgres_url, _rules(items, random.Random(seed))))  # noqa: S311 - no secret
+        connection.close()  # the gateway closes one that is idle for some seconds
         try:
             wait_until(lambda: _is_first(connection, found.users[0], items[0]["id"]), [], 60)
             return _compare(found, connection, items, seed)

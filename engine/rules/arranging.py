@@ -217,6 +217,9 @@ class _Slots:
     rule: Rule
     about: Mask
     placed: dict[int, int] = field(default_factory=dict)  # by block: items that match
+    _read: _Numbers | None = None  # the best items that match
+    _whole: bool = False  # whether these are all
+    _used_up: bool = False
 
     @property
     def of(self) -> int:
@@ -225,7 +228,7 @@ class _Slots:
 
     def note(self, place: int, number: int) -> None:
         """Count an item of the list."""
-        if _in(np.array([number], np.uint32), self.about)[0]:
+        if number < len(self.about) and self.about[number]:
             self.placed[place // self.of] = self.placed.get(place // self.of, 0) + 1
 
     def end_of(self, place: int) -> int:
@@ -252,13 +255,14 @@ class _Slots:
         bounds: Sequence[_Bound],
     ) -> int | None:
         """The best item that matches: one of which there are not too many yet, if there is one near the top."""
-        about = np.zeros_like(allowed)
-        about[: len(self.about)] = self.about[: len(allowed)]
-        select, length = score(allowed & about), LEAST + len(used)
-        while True:
-            numbers = select(length).numbers
-            whole = len(numbers) < length
-            numbers = numbers[~np.isin(numbers, np.array(used, np.uint32))]
+        length = 2 * LEAST + len(used)
+        while not self._used_up:
+            if self._read is None:
+                about = np.zeros_like(allowed)
+                about[: len(self.about)] = self.about[: len(allowed)]
+                self._read = score(allowed & about)(length).numbers
+                self._whole = len(self._read) < length
+            numbers = self._read[~np.isin(self._read, np.array(used, np.uint32))]
             for bound in hard:
                 numbers = numbers[bound.allow(numbers)]
             if len(numbers):
@@ -266,9 +270,9 @@ class _Slots:
                 for bound in bounds:
                     within &= bound.allow(numbers)
                 return int(numbers[within][0] if within.any() else numbers[0])
-            if whole:
-                return None
-            length *= 4
+            self._used_up = self._whole
+            length, self._read = 4 * length, None
+        return None
 
 
 def arrange(
