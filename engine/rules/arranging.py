@@ -1,6 +1,6 @@
 """The places of items in a list that rules pin, keep free for some, or bound in number."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from ml.ranked import REASON, Explain, Explained, Ranked
 
 _Select = Callable[[int], Ranked]
 _Numbers = NDArray[np.uint32]
+_Order = Callable[[_Numbers], _Numbers]
 LEAST: Final = 32  # items that are read at once
 
 
@@ -27,60 +28,82 @@ class _Bound:
     most: int
     about: Mask | None  # the items that count; None: all
     rule: Rule | None  # None: one item of each variant group
-    counts: dict[int, int] = field(default_factory=dict)
-    full: set[int] = field(default_factory=set)
+    counts: dict[int, int] = field(default_factory=dict)  # by code
+    _known: dict[int, int] = field(default_factory=dict)  # codes of items
 
-    def codes_of(self, numbers: _Numbers) -> _Numbers:
-        """The codes of items, 0 for one that does not count."""
+    def learn(self, numbers: _Numbers) -> None:
+        """Look the codes of items up at once: one by one it takes ten times as long."""
         codes = self.codes(numbers)
-        return codes if self.about is None else np.where(_in(numbers, self.about), codes, 0)
+        if self.about is not None:
+            codes = np.where(_in(numbers, self.about), codes, 0)
+        self._known.update(zip(numbers.tolist(), codes.tolist(), strict=True))
 
-    def count(self, number: int) -> bool:
-        """Count an item of the list; whether there may be no more like it from now on."""
-        code = int(self.codes_of(np.array([number], np.uint32))[0])
-        if not code:
-            return False
-        self.counts[code] = self.counts.get(code, 0) + 1
-        if self.counts[code] < self.most:
-            return False
-        self.full.add(code)
-        return True
+    def count(self, number: int) -> None:
+        """Count an item of the list."""
+        code = self._code_of(number)
+        if code:
+            self.counts[code] = self.counts.get(code, 0) + 1
 
-    def allow(self, numbers: _Numbers) -> NDArray[np.bool_]:
-        """Which of the items there may be."""
-        if not self.full:
-            return np.ones(len(numbers), np.bool_)
-        return ~np.isin(self.codes_of(numbers), np.array([*self.full], np.uint32))
+    def allows(self, number: int) -> bool:
+        """Whether there may be one more item like this."""
+        code = self._code_of(number)
+        return not code or self.counts.get(code, 0) < self.most
+
+    def _code_of(self, number: int) -> int:
+        code = self._known.get(number)
+        if code is None:
+            self.learn(np.array([number], np.uint32))
+            code = self._known[number]
+        return code
 
 
 class _Ranking:
-    """The items of a ranking that are not used yet, best first. It is read as far as it is needed."""
+    """The items of a ranking, best first, of which each is used once. It is read as far as it is needed."""
 
-    def __init__(self, select: _Select, length: int, shown: _Numbers, catalogue: Catalogue) -> None:
-        self._select, self._length, self._shown, self._catalogue = select, length, shown, catalogue
-        self.whole = False
-        self.read()
+    def __init__(self, select: _Select, length: int, bounds: Sequence[_Bound], order: _Order | None = None) -> None:
+        self._select, self._length, self._bounds, self._order = select, length, bounds, order
+        self._read()
 
-    def read(self) -> None:
-        """Read it, from its beginning."""
+    def _read(self) -> None:
         self.ranked = self._select(self._length)
-        self.whole = len(self.ranked.numbers) < self._length
-        self.numbers = self.ranked.numbers
-        if len(self._shown):
-            last = np.isin(self.numbers, self._shown)
-            if self._catalogue.has_groups:
-                codes = self._catalogue.groups(self.numbers)
-                of_shown = self._catalogue.groups(self._shown[self._shown < self._catalogue.size])
-                last |= (codes > 0) & np.isin(codes, of_shown)
-            self.numbers = self.numbers[np.argsort(last, kind="stable")]
+        numbers = self.ranked.numbers
+        self._whole = len(numbers) < self._length
+        if self._order is not None:
+            numbers = self._order(numbers)
+        for bound in self._bounds:
+            bound.learn(numbers)
+        self._items: list[int] = numbers.tolist()
 
-    def read_more(self) -> bool:
-        """Read a longer part of it; whether there is one."""
-        if self.whole:
+    def best(self, used: Container[int], bounds: Sequence[_Bound]) -> int | None:
+        """The first item that is not used and of which there are not too many.
+
+        What is passed over never comes again: used items stay so, and a bound that is reached stays so.
+        """
+        while True:
+            while self._items:
+                if _may_be_next(self._items[0], used, bounds):
+                    return self._items[0]
+                del self._items[0]
+            if self._whole:
+                return None
+            self._length *= 4
+            self._read()
+
+    def first_of(self, used: Container[int], bounds: Sequence[_Bound]) -> int | None:
+        """The same among the items that are read, without passing any over."""
+        for number in self._items:
+            if _may_be_next(number, used, bounds):
+                return number
+        return None
+
+
+def _may_be_next(number: int, used: Container[int], bounds: Sequence[_Bound]) -> bool:
+    if number in used:
+        return False
+    for bound in bounds:  # noqa: SIM110 - all() takes twice as long, for each place of each list
+        if not bound.allows(number):
             return False
-        self._length *= 4
-        self.read()
-        return True
+    return True
 
 
 class Arrangement:
@@ -102,35 +125,37 @@ class Arrangement:
         *,
         collapse: bool,
     ) -> None:
-        self._effects, self._catalogue, self._allowed, self._seen = effects, catalogue, allowed, list(seen)
+        self._effects, self._catalogue, self._allowed, self._begin = effects, catalogue, allowed, len(seen)
         self._score, self._shown = score, shown
-        group = [_Bound(catalogue.groups, 1, None, None)] if collapse and catalogue.has_groups else []
+        self._hard = [_Bound(catalogue.groups, 1, None, None)] if collapse and catalogue.has_groups else []
         codes = {Per.BRAND: catalogue.brands, Per.CATEGORY: catalogue.categories}
-        self.bounds = [
+        at_most = [
             _Bound(codes[rule.says.per], rule.says.count or 1, about, rule)
             for rule, about in effects.at_most
             if rule.says.per is not None
         ]
-        self._hard, self._all = group, [*group, *self.bounds]
-        self._slots = [_Slots(rule, about) for rule, about in effects.slots]
-        for at, number in enumerate(self._seen):
+        self._all = [*self._hard, *at_most]
+        self._slots = [_Slots(rule.says.count or 1, rule.says.of or 1, about) for rule, about in effects.slots]
+        known = np.array([number for number in seen if number < catalogue.size], np.uint32)
+        for bound in self._all:
+            bound.learn(known)
+        for at, number in enumerate(seen):
             if number < catalogue.size:
-                for bound in self._all:
-                    bound.count(number)
-                self._note(at, number)
-        self.pinned = self._pinned()
+                self._note(at, number, self._all)
+        self._pinned = self._pins()
+        self._pinned_items = set(self._pinned.values())
 
-    def _pinned(self) -> dict[int, int]:
+    def _pins(self) -> dict[int, int]:
         """By place, from 0: the pinned items of this page and later ones that may be listed."""
         pinned, taken = dict[int, int](), set[int]()
         for position in sorted(self._effects.pins):
-            if position <= len(self._seen):
+            if position <= self._begin:
                 continue
             for rule in self._effects.pins[position]:
                 number = self._catalogue.number_of(rule.says.item_id or "")
-                if number is None or number in taken or not _in(np.array([number], np.uint32), self._allowed)[0]:
+                if number is None or number in taken or number >= len(self._allowed) or not self._allowed[number]:
                     continue
-                if all(bound.allow(np.array([number], np.uint32))[0] for bound in self._hard):
+                if all(bound.allows(number) for bound in self._hard):
                     pinned[position - 1] = number
                     taken.add(number)
                     for bound in self._hard:
@@ -140,139 +165,119 @@ class Arrangement:
 
     def page(self, length: int) -> Ranked:
         """The next items, at most so many."""
-        begin, found = len(self._seen), list[int]()
-        rest = _Ranking(self._score(self._allowed), length + LEAST + len(self._shown), self._shown, self._catalogue)
-        pins = dict(self.pinned)
-        self._filter(rest, found)
+        length_read = length + LEAST + len(self._shown)
+        rest = _Ranking(
+            self._score(self._allowed), length_read, self._all, self._shown_last if len(self._shown) else None
+        )
+        pins, found, used = dict(self._pinned), list[int](), set(self._pinned_items)
         while len(found) < length:
-            place = begin + len(found)
+            place = self._begin + len(found)
             number = pins.pop(place, None)
             if number is None:
-                number = self._slot(place, found)
+                number = self._slot(place, used)
             if number is None:
-                number = self._next(rest, found)
+                number = rest.best(used, self._all)
             if number is None:
                 if not pins:
                     break
                 number = pins.pop(min(pins))  # the list ends before their places
-            self._add(place, number, found, rest)
+            found.append(number)
+            used.add(number)
+            self._note(place, number, self._all[len(self._hard) :] if number in self._pinned_items else self._all)
         return self._ranked(np.array(found, np.uint32), rest.ranked)
 
-    def _add(self, place: int, number: int, found: list[int], rest: _Ranking) -> None:
-        is_pin = number in self.pinned.values()
-        found.append(number)
-        self._note(place, number)
-        rest.numbers = rest.numbers[rest.numbers != number]
-        for bound in self._all:
-            if is_pin and bound in self._hard:
-                continue  # counted already
-            if bound.count(number):
-                rest.numbers = rest.numbers[bound.allow(rest.numbers)]
-
-    def _note(self, place: int, number: int) -> None:
+    def _note(self, place: int, number: int, bounds: Sequence[_Bound]) -> None:
         for slots in self._slots:
             slots.note(place, number)
+        for bound in bounds:
+            bound.count(number)
 
-    def _filter(self, rest: _Ranking, found: Sequence[int]) -> None:
-        used = np.array([*found, *self.pinned.values()], np.uint32)
-        kept = ~np.isin(rest.numbers, used)
-        for bound in self._all:
-            kept &= bound.allow(rest.numbers)
-        rest.numbers = rest.numbers[kept]
+    def _shown_last(self, numbers: _Numbers) -> _Numbers:
+        last = np.isin(numbers, self._shown)
+        if self._catalogue.has_groups:
+            codes = self._catalogue.groups(numbers)
+            of_shown = self._catalogue.groups(self._shown[self._shown < self._catalogue.size])
+            last |= (codes > 0) & np.isin(codes, of_shown)
+        return numbers[np.argsort(last, kind="stable")]
 
-    def _next(self, rest: _Ranking, found: Sequence[int]) -> int | None:
-        while not len(rest.numbers):
-            if not rest.read_more():
-                return None
-            self._filter(rest, found)
-        return int(rest.numbers[0])
-
-    def _slot(self, place: int, found: Sequence[int]) -> int | None:
+    def _slot(self, place: int, used: Container[int]) -> int | None:
         """The item of the first rule whose share of places is due."""
-        missing = [slots.missing(place, self.pinned) for slots in self._slots]
-        for slots, one in zip(self._slots, missing, strict=True):
-            free = sum(later not in self.pinned for later in range(place, slots.end_of(place)))
-            if one > 0 and (slots.is_due(place) or free <= sum(max(0, other) for other in missing)):
-                number = slots.best(self._score, self._allowed, [*found, *self.pinned.values()], self._hard, self._all)
+        missing = [(slots, one) for slots in self._slots if (one := slots.missing(place, self._pinned)) > 0]
+        for slots, _ in missing:
+            if slots.is_due(place) or self._free(place, slots) <= sum(one for _, one in missing):
+                number = slots.best(self._matching, used, self._hard, self._all)
                 if number is not None:
                     return number
         return None
+
+    def _free(self, place: int, slots: "_Slots") -> int:
+        """The places of a block, from one on, without a pin."""
+        return sum(later not in self._pinned for later in range(place, slots.end_of(place)))
+
+    def _matching(self, about: Mask) -> _Ranking:
+        """The ranking of the items that match."""
+        mask = np.zeros_like(self._allowed)
+        mask[: len(about)] = about[: len(self._allowed)]
+        return _Ranking(self._score(self._allowed & mask), 2 * LEAST + len(self._pinned), self._all)
 
     def _ranked(self, numbers: _Numbers, ranked: Ranked) -> Ranked:
         by_number = np.argsort(ranked.numbers)
         scores = np.full(len(numbers), np.nan, np.float32)
         if len(by_number):
             at = by_number[np.minimum(np.searchsorted(ranked.numbers[by_number], numbers), len(by_number) - 1)]
-            ranking = (ranked.numbers[at] == numbers) & ~np.isin(numbers, [*self.pinned.values()])
+            ranking = (ranked.numbers[at] == numbers) & ~_are_in(numbers, self._pinned_items)
             scores[ranking] = ranked.scores[at[ranking]]
-        return replace(
-            ranked, numbers=numbers, scores=_falling(scores), explain=_pinning(ranked.explain, [*self.pinned.values()])
-        )
+        explain = _pinning(ranked.explain, self._pinned_items) if self._pinned_items else ranked.explain
+        return replace(ranked, numbers=numbers, scores=_falling(scores), explain=explain)
 
 
 @dataclass(slots=True, eq=False)
 class _Slots:
     """Places of each block that are for items that match."""
 
-    rule: Rule
+    count: int
+    of: int  # places in a block
     about: Mask
     placed: dict[int, int] = field(default_factory=dict)  # by block: items that match
-    _read: _Numbers | None = None  # the best items that match
-    _whole: bool = False  # whether these are all
-    _used_up: bool = False
-
-    @property
-    def of(self) -> int:
-        """Places in a block."""
-        return self.rule.says.of or 1
+    _best: _Ranking | None = None  # of the items that match
 
     def note(self, place: int, number: int) -> None:
         """Count an item of the list."""
-        if number < len(self.about) and self.about[number]:
+        if self._matches(number):
             self.placed[place // self.of] = self.placed.get(place // self.of, 0) + 1
 
     def end_of(self, place: int) -> int:
         """The first place of the next block."""
         return (place // self.of + 1) * self.of
 
-    def missing(self, place: int, pinned: dict[int, int]) -> int:
+    def missing(self, place: int, pinned: Mapping[int, int]) -> int:
         """How many items the block of a place still needs, beside those pinned behind the place."""
-        later = [number for at, number in pinned.items() if place <= at < self.end_of(place)]
-        matching = int(_in(np.array(later, np.uint32), self.about).sum()) if later else 0
-        return (self.rule.says.count or 1) - self.placed.get(place // self.of, 0) - matching
+        missing = self.count - self.placed.get(place // self.of, 0)
+        if missing > 0 and pinned:
+            end = self.end_of(place)
+            missing -= sum(self._matches(number) for at, number in pinned.items() if place <= at < end)
+        return missing
 
     def is_due(self, place: int) -> bool:
         """Whether the items of a block so far have fewer that match than their share."""
-        share = (place % self.of + 1) * (self.rule.says.count or 1) // self.of
+        share = (place % self.of + 1) * self.count // self.of
         return self.placed.get(place // self.of, 0) < share
 
     def best(
         self,
-        score: Callable[[Mask], _Select],
-        allowed: Mask,
-        used: Sequence[int],
+        matching: Callable[[Mask], _Ranking],
+        used: Container[int],
         hard: Sequence[_Bound],
         bounds: Sequence[_Bound],
     ) -> int | None:
         """The best item that matches: one of which there are not too many yet, if there is one near the top."""
-        length = 2 * LEAST + len(used)
-        while not self._used_up:
-            if self._read is None:
-                about = np.zeros_like(allowed)
-                about[: len(self.about)] = self.about[: len(allowed)]
-                self._read = score(allowed & about)(length).numbers
-                self._whole = len(self._read) < length
-            numbers = self._read[~np.isin(self._read, np.array(used, np.uint32))]
-            for bound in hard:
-                numbers = numbers[bound.allow(numbers)]
-            if len(numbers):
-                within = np.ones(len(numbers), np.bool_)
-                for bound in bounds:
-                    within &= bound.allow(numbers)
-                return int(numbers[within][0] if within.any() else numbers[0])
-            self._used_up = self._whole
-            length, self._read = 4 * length, None
-        return None
+        if self._best is None:
+            self._best = matching(self.about)
+        best = self._best.best(used, hard)
+        return best if best is None else self._best.first_of(used, bounds) or best
+
+    def _matches(self, number: int) -> bool:
+        return number < len(self.about) and bool(self.about[number])
 
 
 def arrange(
@@ -307,12 +312,16 @@ def _falling(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return falling
 
 
-def _pinning(explain: Explain, pinned: Sequence[int]) -> Explain:
+def _are_in(numbers: _Numbers, few: Container[int]) -> NDArray[np.bool_]:
+    return np.array([number in few for number in numbers.tolist()], np.bool_)
+
+
+def _pinning(explain: Explain, pinned: Container[int]) -> Explain:
     """The reasons, with PINNED for these items."""
 
     def explain_all(numbers: _Numbers) -> Explained:
         found = explain(numbers)
-        chosen = np.isin(numbers, np.array(pinned, np.uint32))
+        chosen = _are_in(numbers, pinned)
         found.reasons[chosen], found.because[chosen], found.every[chosen] = REASON["PINNED"], 0, 0
         return found
 
