@@ -68,7 +68,7 @@ from engine.signing import Signer
 
 log = structlog.get_logger()
 
-COLLECTIONS = 700, 10, 2  # of the generations: often, because one that has much to free delays all answers
+COLLECTIONS = 700, 10, 50  # of the generations: requests leave next to nothing to them, and the last takes tens of ms
 SWITCH_INTERVAL = 0.0002  # seconds that a thread may keep the event loop waiting; Python's own 5 ms add up in an answer
 CLOSE_TIMEOUT = 5.0  # seconds to wait for running statements when the pool is closed
 
