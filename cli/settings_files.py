@@ -132,6 +132,8 @@ class SettingsCommands:
             raise WrongCommand(f"{file} cannot be read: {error.strerror}.") from None
         except ValueError as error:  # not UTF-8, or not TOML
             raise WrongCommand(f"{file} is not a TOML file: {error}") from None
+        except RecursionError:
+            raise WrongCommand(f"{file} is nested too deeply.") from None
         wanted = dict[str, Settings]()
         for id, table in tables.items():
             if not isinstance(table, Mapping):
