@@ -60,7 +60,7 @@ class SettingsCommands:
         async def read(pool: "Pool") -> "StoredSettings | None":
             return await self.table().by_id(pool, id)
 
-        found = on_pool(read)
+        found = on_pool(read) if id.isprintable() else None
         if found is None:
             raise Refused(none)
         if as_json:
@@ -75,7 +75,7 @@ class SettingsCommands:
         async def read(pool: "Pool") -> "list[StoredSettings]":
             return await self.table().versions(pool, id, first)
 
-        found = on_pool(read)
+        found = on_pool(read) if id.isprintable() else None
         if not found:
             raise Refused(none)
         self._print_all(found, "", as_json=as_json)

@@ -21,6 +21,8 @@ async def test_a_file_is_compared_applied_changed_and_a_rule_removed(pool: Pool,
     file.write_text(PAGE.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0], encoding="utf-8")
     assert "There are no rules" in await run("list")
     assert "There is no rule 'own-brand'" in await run("show", "own-brand", code=1)
+    assert "There is no rule" in await run("show", "\udcff", code=1)  # an argument that is not UTF-8
+    assert "There never was a rule" in await run("history", "\udcff", code=1)
     assert '+   kind = "SLOTS"' in await run("diff", str(file))
     assert "There are no rules" in await run("list")
     assert "own-brand  version 1" in await run("apply", str(file), "--reason", "spring window")
