@@ -110,6 +110,8 @@ def narrow_by(rules: RulesInForce | None, allowed: Mask) -> None:
     kept = rules.effects.kept if rules else None
     if kept is not None:
         allowed[: len(kept)] &= kept
+        if rules is not None and rules.effects.only:
+            allowed[len(kept) :] = False
 
 
 def leaders_of(rules: RulesInForce | None, view: PersonView) -> NDArray[np.uint32]:
