@@ -60,7 +60,7 @@ class SettingsCommands:
         async def read(pool: "Pool") -> "StoredSettings | None":
             return await self.table().by_id(pool, id)
 
-        found = on_pool(read)
+        found = on_pool(read) if id.isprintable() else None
         if found is None:
             raise Refused(none)
         if as_json:
@@ -75,7 +75,7 @@ class SettingsCommands:
         async def read(pool: "Pool") -> "list[StoredSettings]":
             return await self.table().versions(pool, id, first)
 
-        found = on_pool(read)
+        found = on_pool(read) if id.isprintable() else None
         if not found:
             raise Refused(none)
         self._print_all(found, "", as_json=as_json)
@@ -132,6 +132,8 @@ class SettingsCommands:
             raise WrongCommand(f"{file} cannot be read: {error.strerror}.") from None
         except ValueError as error:  # not UTF-8, or not TOML
             raise WrongCommand(f"{file} is not a TOML file: {error}") from None
+        except RecursionError:
+            raise WrongCommand(f"{file} is nested too deeply.") from None
         wanted = dict[str, Settings]()
         for id, table in tables.items():
             if not isinstance(table, Mapping):

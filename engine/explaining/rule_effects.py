@@ -9,6 +9,7 @@ from engine.catalogue.catalogue import Catalogue
 from engine.rules.in_force import RulesInForce
 from engine.rules.rule import Rule
 from engine.rules.settings import RuleKind
+from ml.masks import Mask
 
 
 class RuleEffect(NamedTuple):
@@ -41,7 +42,7 @@ def effects_on(rules: RulesInForce | None, catalogue: Catalogue, number: int) ->
 def excluding(rules: RulesInForce | None, catalogue: Catalogue, number: int) -> str | None:
     """The id of the first rule that keeps an item out of the list, whatever its score is."""
     kept = rules.effects.kept if rules else None
-    if rules is None or kept is None or number >= len(kept) or kept[number]:
+    if rules is None or kept is None or (kept[number] if number < len(kept) else not rules.effects.only):
         return None
     for rule in sorted(rules.all, key=lambda one: (one.says.kind is RuleKind.INCLUDE_ONLY, *one.order)):
         about = _is_about(rule, rules, catalogue, number)
@@ -56,13 +57,18 @@ def bounding(rules: RulesInForce | None, catalogue: Catalogue, numbers: Sequence
         return None
     codes = {"BRAND": catalogue.brands, "CATEGORY": catalogue.categories}
     for rule, about in rules.effects.at_most:
-        if rule.says.per is None or (about is not None and not about[number]):
+        if rule.says.per is None or not _counts(about, number):
             continue
         own, *others = codes[rule.says.per](np.array([number, *numbers], np.uint32)).tolist()
-        counted = [code == own and (about is None or about[at]) for at, code in zip(numbers, others, strict=True)]
+        counted = [code == own and _counts(about, at) for at, code in zip(numbers, others, strict=True)]
         if own and sum(counted) >= (rule.says.count or 1):
             return rule.id
     return None
+
+
+def _counts(about: Mask | None, number: int) -> bool:
+    """Whether AT_MOST counts an item; not one that came after its mask was made."""
+    return about is None or (number < len(about) and bool(about[number]))
 
 
 def _is_about(rule: Rule, rules: RulesInForce, catalogue: Catalogue, number: int) -> bool:

@@ -12,10 +12,10 @@ from engine.placements.settings import read_settings
 LONGEST_ID: Final = 64  # characters
 
 
-def check_placement_id(id: str) -> str:
-    """The id itself. Raises InvalidInput when it has other than 1 to 64 printable characters."""
+def check_placement_id(id: str, field: str = "id") -> str:
+    """The id itself. Raises InvalidInput, naming `field`, when it has other than 1 to 64 printable characters."""
     if not 0 < len(id) <= LONGEST_ID or not id.isprintable():
-        raise InvalidInput(f"id must have 1 to {LONGEST_ID} printable characters.", "id")
+        raise InvalidInput(f"{field} must have 1 to {LONGEST_ID} printable characters.", field)
     return id
 
 

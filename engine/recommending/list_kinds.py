@@ -109,10 +109,23 @@ def known_to(catalogue: Catalogue, state: State) -> NDArray[np.uint32]:
 
 
 def score_list(
-    catalogue: Catalogue, wanted: Wanted, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None
+    catalogue: Catalogue,
+    wanted: Wanted,
+    view: PersonView,
+    allowed: Mask,
+    fallback: Fallback,
+    nameable: Mask | None,
+    whole: Mask | None = None,
 ) -> Scored:
-    """The candidates of a list, as the kind wants them, with the boosts of rules."""
-    return weigh(wanted.rules, _score(catalogue, wanted, view, allowed, fallback, nameable))
+    """The candidates of a list, as the kind wants them, with the boosts of rules.
+
+    `whole`: what its first page may have, so that what fills a list has the same order on all pages.
+    """
+    scored = _score(catalogue, wanted, view, allowed, fallback, nameable)
+    if wanted.rules is None or whole is None or whole is allowed or len(scored.numbers):
+        return weigh(wanted.rules, scored)
+    first = _score(catalogue, wanted, view, whole, fallback, nameable)
+    return weigh(wanted.rules, scored, fills=len(first.numbers) > 0)
 
 
 def _score(

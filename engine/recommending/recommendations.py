@@ -187,8 +187,9 @@ class Recommender:
         def score_allowed(allowed: Mask) -> Select:
             key = (basis.viewed, request.items, tuple(pin.seen), self._catalogue.version)
             if key not in self._scored:
+                view, fallback, nameable = basis.view, basis.fallback, basis.nameable
                 self._scored[key] = score_list(
-                    self._catalogue, request, basis.view, allowed, basis.fallback, basis.nameable
+                    self._catalogue, request, view, allowed, fallback, nameable, basis.allowed
                 )
             return partial(select, within(self._scored[key], allowed) if effects else self._scored[key])
 

@@ -27,6 +27,7 @@ class Effects:
     revision: int
     size: int
     kept: Mask | None = None  # the items that are not excluded
+    only: bool = False  # whether items that came later, which `kept` does not know, are excluded
     weights: NDArray[np.float32] | None = None  # logarithms of the factors for the odds of items
     pins: dict[int, list[Rule]] = field(default_factory=dict)  # by position, from 1
     slots: list[tuple[Rule, Mask]] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Effects:
             self.revision,
             self.size,
             None if self.kept is None else self.kept.copy(),
+            self.only,
             None if self.weights is None else self.weights.copy(),
             {position: list(rules) for position, rules in self.pins.items()},
             list(self.slots),
@@ -69,7 +71,7 @@ class Effects:
             self.at_most.sort(key=lambda each: each[0].order)
             del self.at_most[MOST_ARRANGING:]
         elif kind is RuleKind.INCLUDE_ONLY:
-            mask = self._mask(rule, catalogue, market)
+            mask, self.only = self._mask(rule, catalogue, market), True
             self.kept = mask if self.kept is None else self.kept & mask
         else:
             self._weigh(rule, self._numbers(rule, catalogue, market))

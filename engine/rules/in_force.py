@@ -110,6 +110,8 @@ def narrow_by(rules: RulesInForce | None, allowed: Mask) -> None:
     kept = rules.effects.kept if rules else None
     if kept is not None:
         allowed[: len(kept)] &= kept
+        if rules is not None and rules.effects.only:
+            allowed[len(kept) :] = False
 
 
 def leaders_of(rules: RulesInForce | None, view: PersonView) -> NDArray[np.uint32]:
@@ -117,9 +119,9 @@ def leaders_of(rules: RulesInForce | None, view: PersonView) -> NDArray[np.uint3
     return rules.effects.leaders(view.ranker.universe if view.ranker else None) if rules else _NOBODY
 
 
-def weigh(rules: RulesInForce | None, scored: Scored) -> Scored:
-    """The list with boosts."""
+def weigh(rules: RulesInForce | None, scored: Scored, *, fills: bool = False) -> Scored:
+    """The list with boosts. `fills`: the fallback only fills it, as the candidates are on the pages before."""
     if rules is None or rules.effects.weights is None:
         return scored
-    scored = with_candidates(scored)
+    scored = scored if fills else with_candidates(scored)
     return boost(scored, rules.effects.factors_of(scored.numbers))

@@ -4,10 +4,20 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from core.contract import Id
+from core.moments import read_moment
 from core.texts import LONGEST_TEXT
 from engine.placements.settings import ItemFilter, check_filter, read_document
 
@@ -18,9 +28,24 @@ GREATEST_FACTOR: Final = 1_000.0
 LONGEST_BLOCK: Final = 100  # places that the slots of a rule are counted in
 
 _SHAPE: Final = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must have printable characters only")
+    return text
+
+
+def _number(value: object) -> object:
+    if isinstance(value, str | bool):
+        raise ValueError("must be a number")
+    return value
+
+
 _Whole = Annotated[int, Field(strict=True)]
 _Category = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
-_Placement = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64)]
+_Placement = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64), AfterValidator(_printable)]
+_Moment = Annotated[datetime, BeforeValidator(read_moment)]
 
 
 class RuleKind(StrEnum):
@@ -62,8 +87,8 @@ class When(BaseModel):
     markets: tuple[Id, ...] = Field((), max_length=MOST_NAMES)
     item_ids: tuple[Id, ...] = Field((), max_length=MOST_PAGES)
     categories: tuple[_Category, ...] = Field((), max_length=MOST_PAGES)
-    from_: AwareDatetime | None = Field(None, alias="from")
-    to: AwareDatetime | None = None
+    from_: _Moment | None = Field(None, alias="from")
+    to: _Moment | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -86,7 +111,9 @@ class RuleSettings(BaseModel):
     added_within: _Whole | None = Field(None, ge=1, le=365)  # days
     item_id: Id | None = None
     position: _Whole | None = Field(None, ge=1, le=LAST_POSITION)
-    factor: float | None = Field(None, ge=1, le=GREATEST_FACTOR, allow_inf_nan=False)
+    factor: Annotated[float, BeforeValidator(_number)] | None = Field(
+        None, ge=1, le=GREATEST_FACTOR, allow_inf_nan=False
+    )
     count: _Whole | None = Field(None, ge=1, le=LONGEST_BLOCK)
     of: _Whole | None = Field(None, ge=1, le=LONGEST_BLOCK)
     per: Per | None = None

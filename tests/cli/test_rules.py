@@ -21,6 +21,8 @@ async def test_a_file_is_compared_applied_changed_and_a_rule_removed(pool: Pool,
     file.write_text(PAGE.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0], encoding="utf-8")
     assert "There are no rules" in await run("list")
     assert "There is no rule 'own-brand'" in await run("show", "own-brand", code=1)
+    assert "There is no rule" in await run("show", "\udcff", code=1)  # an argument that is not UTF-8
+    assert "There never was a rule" in await run("history", "\udcff", code=1)
     assert '+   kind = "SLOTS"' in await run("diff", str(file))
     assert "There are no rules" in await run("list")
     assert "own-brand  version 1" in await run("apply", str(file), "--reason", "spring window")
@@ -40,7 +42,16 @@ async def test_a_file_is_compared_applied_changed_and_a_rule_removed(pool: Pool,
 
 
 def test_a_wrong_file_is_refused_before_anything_is_connected(tmp_path: Path) -> None:
-    file = tmp_path / "rules.toml"
-    file.write_text('[a]\nkind = "PIN"\nposition = 1\n', encoding="utf-8")
-    ended = run_penchant("rules", "apply", str(file), environment=without_settings())
-    assert ended.returncode == 2 and "[a]: PIN needs itemId" in ended.stderr, ended.stderr
+    file, factor = tmp_path / "rules.toml", '[a]\nkind = "BOOST"\naddedWithin = 3\nfactor = '
+    for text, why in {
+        '[a]\nkind = "PIN"\nposition = 1': "[a]: PIN needs itemId",
+        f"{factor}true": "[a]: factor must be a number",
+        f'{factor}"2"': "[a]: factor must be a number",
+        f"{factor}2\nwhen.from = 5": "[a]: when.from must be a time",
+        f"{factor}2\nwhen.from = 0001-01-01T00:00:00+12:00": "[a]: when.from lies before the year 1",
+        f'{factor}2\nwhen.placements = ["\\u0000"]': "[a]: when.placements.0 must have printable",
+        "a = " + "[" * 5_000 + "]" * 5_000: "is nested too deeply",
+    }.items():
+        file.write_text(text, encoding="utf-8")
+        ended = run_penchant("rules", "apply", str(file), environment=without_settings())
+        assert ended.returncode == 2 and why in ended.stderr, ended.stderr

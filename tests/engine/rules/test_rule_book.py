@@ -1,14 +1,19 @@
 """The rules of a list are found without a look at each: the same that a look at each finds."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
+from engine.explaining.rule_effects import excluding
+from engine.rules.in_force import RulesInForce, narrow_by
 from engine.rules.rule import Rule
 from engine.rules.rule_book import RuleBook
 from engine.rules.settings import read_rule
@@ -93,3 +98,15 @@ def test_the_most_important_hundred_of_very_many_rules_of_a_page_hold() -> None:
     ]
     found = RuleBook(rules, 0).find("home", catalogue(), Asked(None, None, ["i1"]))
     assert found and len(found.all) == 100 and {rule.says.priority for rule in found.all} == {6}
+
+
+@pytest.mark.parametrize("kind", ["INCLUDE_ONLY", "EXCLUDE"])
+def test_only_what_matches_is_listed_also_of_items_that_come_before_many_rules_are_folded_again(kind: str) -> None:
+    rules = RulesInForce([Rule.of("only", 1, read_rule({"kind": kind, "filter": {"ids": ["i1"]}}))], None)
+    small = catalogue()
+    asyncio.run(rules.ready(small))
+    allowed = np.ones(small.size + 8, np.bool_)  # the catalogue grew
+    narrow_by(rules, allowed)
+    assert allowed[1] == (kind == "INCLUDE_ONLY") and allowed[small.size :].all() == (kind == "EXCLUDE")
+    assert allowed[small.size :].any() == (kind == "EXCLUDE")
+    assert excluding(rules, small, small.size + 1) == ("only" if kind == "INCLUDE_ONLY" else None)

@@ -70,6 +70,8 @@ class RuleQuery:
     ) -> Connection[Rule] | None:
         """A page of rules."""
         signer, first, purpose = info.context.gateway.signer, check_first(first), f"rules {placement}"
+        if placement is not None:
+            check_placement_id(placement, "placement")
         begin = "" if after is None else str(read_cursor(signer, purpose, after))
         records = await list_rules(info.context.reads, first + 1, begin, placement)
         edges = [
@@ -224,7 +226,7 @@ async def _tried(context: Context, rules: list[RuleInput], removed: list[strawbe
 async def _previewed(
     context: Context, person: Person, placement: str, book: RuleBook, first: int, market: str | None
 ) -> RecommendationConnection:
-    placed = context.gateway.placements.find(check_placement_id(placement))
+    placed = context.gateway.placements.find(check_placement_id(placement, "placement"))
     request = list_request(placement, first, None, market, None, None, placed=placed)
     request = with_rules(context.gateway, placement, request, book)
     listed = await context.recommender.for_person(person, request)

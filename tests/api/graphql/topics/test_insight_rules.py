@@ -16,6 +16,7 @@ UPSERT = f"""mutation ($input: RuleInput!) {{ upsertRule(input: $input) {{
 LIST = """query ($id: ID!) { user(id: $id) {
   recommendations(placement: "home") { edges { reason { code text } node { id } } }
   page(requests: [{key: "a", placement: "home"}]) { recommendations { edges { reason { code } node { id } } } } } }"""
+PREVIEW_OF_ONE = 'previewRules(placement: $name, userIds: ["anna"], rules: []) { userId }'
 NOTHING: dict[str, Any] = {
     "filter": None, "addedWithin": None, "itemId": None, "position": None, "factor": None, "count": None, "of": None,
     "per": None, "priority": 0, "changedBy": "tests", "reason": None, "removed": False,
@@ -93,6 +94,11 @@ async def test_every_wrong_field_is_named_and_conflicts_are_told(ask: Ask, shop:
     assert "never holds" in await message(
         kind="EXCLUDE", addedWithin=1, when={"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}
     )
+    when = {"placements": ["home", "a\0b"]}
+    assert "when.placements.1 must have printable" in await message(kind="EXCLUDE", addedWithin=1, when=when)
+    for query in ("rules(placement: $name) { nodes { id } }", PREVIEW_OF_ONE):
+        found = await ask(f"query ($name: String!) {{ {query} }}", {"name": "a\0b"})
+        assert found.messages == ["placement must have 1 to 64 printable characters."]
     await upsert(ask, "pin", kind="PIN", itemId="tea-1", position=1)
     saved = await upsert(ask, "no-tea", kind="EXCLUDE", filter={"categories": ["tea"]})
     assert [(each["kind"], each["ruleId"]) for each in saved["warnings"]] == [("PIN_EXCLUDED", "pin")]
