@@ -113,7 +113,7 @@ def _of_variants(catalogue: Catalogue, request: ListRequest, basis: Basis, numbe
 
 def _of_repeats(catalogue: Catalogue, request: ListRequest, basis: Basis, state: State, number: int) -> Removal | None:
     """Whether the placement does not repeat the item, or the list has only what is new to the person."""
-    if request.kind is ListKind.NEW_FOR_YOU and number in known_to(catalogue, state):
+    if request.kind is ListKind.NEW_FOR_YOU and number in known_to(catalogue, state, request.viewed_items):
         return Removal(RemovalRule.NOT_NEW)
     if request.placement is None:
         return None

@@ -43,6 +43,10 @@ class Wanted(Protocol):
         """What is listed."""
 
     @property
+    def placement(self) -> Placement | None:
+        """What the shop wants there."""
+
+    @property
     def market(self) -> str | None:
         """Where the person buys."""
 
@@ -92,19 +96,17 @@ def narrow_to_kind(catalogue: Catalogue, kind: ListKind, market: str | None, all
         allowed &= catalogue.mask(_ON_SALE, market)
 
 
-def hide_own(
-    catalogue: Catalogue, placement: Placement | None, kind: ListKind, view: PersonView, state: State, allowed: Mask
-) -> None:
+def hide_own(catalogue: Catalogue, wanted: Wanted, view: PersonView, state: State, allowed: Mask) -> None:
     """Take the items out of the mask that the placement does not repeat, or that are not new to the person."""
-    hide_repeats(placement, catalogue, view, state, allowed)
-    if kind is ListKind.NEW_FOR_YOU:
-        allowed[known_to(catalogue, state)] = False
+    hide_repeats(wanted.placement, catalogue, view, state, allowed)
+    if wanted.kind is ListKind.NEW_FOR_YOU:
+        allowed[known_to(catalogue, state, wanted.viewed_items)] = False
 
 
-def known_to(catalogue: Catalogue, state: State) -> NDArray[np.uint32]:
+def known_to(catalogue: Catalogue, state: State, just_viewed: Sequence[str]) -> NDArray[np.uint32]:
     """The numbers of what a person bought or looked at, and of its variants: as far as the state knows, 512 items."""
     known = np.union1d(state.items["item"], state.recent["item"])
-    known = known[known < catalogue.size]
+    known = np.concatenate([known[known < catalogue.size], catalogue.numbers_of(just_viewed)])
     return np.concatenate([known, catalogue.variants_of(known)])
 
 

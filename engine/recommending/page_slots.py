@@ -356,5 +356,5 @@ class _Page:
         context = self._catalogue.numbers_of(request.context_items)
         allowed[context] = False
         exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, context]))
-        hide_own(self._catalogue, request.placement, request.kind, view, view.state, allowed)
+        hide_own(self._catalogue, request, view, view.state, allowed)
         return allowed, nameable

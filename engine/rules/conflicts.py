@@ -21,6 +21,7 @@ class ConflictKind(StrEnum):
     PIN_EXCLUDED = "PIN_EXCLUDED"
     SAME_POSITION = "SAME_POSITION"
     MATCHES_NOTHING = "MATCHES_NOTHING"
+    LEAVES_NOTHING = "LEAVES_NOTHING"
 
 
 class Conflict(NamedTuple):
@@ -52,12 +53,26 @@ def conflicts_of(rule: Rule, others: Iterable[Rule], catalogue: Catalogue) -> li
 
 
 def _with_catalogue(rule: Rule, catalogue: Catalogue) -> list[Conflict]:
+    markets = rule.says.when.markets or (None,)
+    if any(_leaves_nothing(rule, catalogue, market) for market in markets):
+        return [
+            Conflict(ConflictKind.LEAVES_NOTHING, "No other item can be bought today: lists where it holds are empty.")
+        ]
     every = rule.filter is None and rule.says.added_within is None and rule.says.kind is not RuleKind.PIN
-    if every or any(len(rule.numbers(catalogue, market)) for market in rule.says.when.markets or (None,)):
+    if every or any(len(rule.numbers(catalogue, market)) for market in markets):
         return []
     what = "The item is not in the catalogue" if rule.says.kind is RuleKind.PIN else "No item matches"
     empty = ": lists where it holds are empty" if rule.says.kind is RuleKind.INCLUDE_ONLY else ""
     return [Conflict(ConflictKind.MATCHES_NOTHING, f"{what} today{empty}.")]
+
+
+def _leaves_nothing(rule: Rule, catalogue: Catalogue, market: str | None) -> bool:
+    """Whether a rule EXCLUDE leaves no item that can be bought in a market."""
+    left = catalogue.sellable(None, market)
+    if rule.says.kind is not RuleKind.EXCLUDE or not left.any():
+        return False
+    left[rule.numbers(catalogue, market)] = False
+    return not left.any()
 
 
 def _may_conflict(rule: Rule, other: Rule) -> bool:

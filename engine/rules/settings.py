@@ -132,11 +132,11 @@ class RuleSettings(BaseModel):
             raise ValueError(f"{self.kind} needs {' and '.join(map(to_camel, missing))}")
         if extra := [name for name in given if name not in needed]:
             raise ValueError(f"{self.kind} has no {' and no '.join(map(to_camel, extra))}")
-        chosen = self.filter is not None or self.added_within is not None
-        if self.kind is RuleKind.PIN and chosen:
+        chosen = self.filter not in (None, ItemFilter()) or self.added_within is not None
+        if self.kind is RuleKind.PIN and (chosen or self.filter is not None):
             raise ValueError("PIN names one item: it has no filter and no addedWithin")
         if self.kind not in (RuleKind.PIN, RuleKind.AT_MOST) and not chosen:
-            raise ValueError(f"{self.kind} needs filter or addedWithin")
+            raise ValueError(f"{self.kind} needs filter, which is not empty, or addedWithin")
         if self.kind is RuleKind.SLOTS and (self.count or 0) > (self.of or 0):
             raise ValueError("SLOTS has a count that is greater than of")
         return self

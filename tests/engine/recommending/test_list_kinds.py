@@ -254,6 +254,14 @@ async def test_new_for_you_has_nothing_that_the_person_knows_and_is_never_filled
                 assert found == ranked
 
 
+async def test_new_for_you_leaves_out_what_the_request_says_was_just_viewed(shop: Gateway) -> None:
+    for person in (PEOPLE[0], STRANGER):
+        before = ids_of(shop, (await page_of(shop, person, ListKind.NEW_FOR_YOU)).numbers)
+        page = await page_of(shop, person, ListKind.NEW_FOR_YOU, viewed_items=before[:2])
+        gone = {group_of(id) for id in before[:2]}
+        assert {group_of(id) for id in ids_of(shop, page.numbers)} == {group_of(id) for id in before} - gone, person
+
+
 async def test_on_sale_has_what_is_reduced_in_the_order_of_the_person_and_nothing_else(shop: Gateway) -> None:
     for person in (*PEOPLE, STRANGER):
         for asked, allows in ASKED:

@@ -2,19 +2,23 @@
 
 from typing import Any, cast
 
+import pytest
+
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
+from engine.placements.settings import WrongSettings
 from engine.rules.conflicts import conflicts_of
 from engine.rules.rule import Rule
 from engine.rules.settings import read_rule
 
 
 def catalogue() -> Catalogue:
-    """An item i1 of the category x."""
+    """An item i1 of the category x, and an item i2 of z."""
     names = ("group_id", "title", "description", "brand", "image_url", "url", "app_url")
     rest: dict[str, Any] = {**dict.fromkeys(names), "attributes": {}, "offers": (), "changed_seq": 1, "added": 0}
     found = Catalogue(cast(Any, None), 60)
-    found._change([Item(id="i1", number=1, categories=("x",), **rest)], [])
+    items = [Item(id=f"i{number}", number=number, categories=(name,), **rest) for number, name in enumerate("xz", 1)]
+    found._change(items, [])
     return found
 
 
@@ -40,6 +44,19 @@ def test_a_pin_and_what_keeps_its_item_out_are_told_whichever_is_saved_last() ->
     assert conflicts(PIN, ONLY_Y) == [("PIN_EXCLUDED", "only y")]
     assert conflicts(PIN, rule("only x", "INCLUDE_ONLY", filter={"categories": ["x"]})) == []
     assert conflicts(PIN, rule("no y", "EXCLUDE", filter={"categories": ["y"]})) == []
+
+
+def test_an_exclusion_of_all_that_can_be_bought_is_told() -> None:
+    assert conflicts(rule("no", "EXCLUDE", filter={"available": True})) == [("LEAVES_NOTHING", None)]
+    assert conflicts(rule("no", "EXCLUDE", filter={"not": {}})) == [("MATCHES_NOTHING", None)]
+    assert conflicts(NO_X) == []
+
+
+def test_a_rule_for_all_items_says_nothing() -> None:
+    for kind, more in (("EXCLUDE", {}), ("BOOST", {"factor": 2}), ("PIN", {"itemId": "i1", "position": 1})):
+        with pytest.raises(WrongSettings, match="filter"):
+            rule("all", kind, filter={}, **more)
+    assert rule("few", "AT_MOST", per="BRAND", count=2, filter={}).numbers(SHOP, None).tolist() == [1, 2]
 
 
 def test_two_pins_of_one_position_are_told_where_both_may_hold() -> None:

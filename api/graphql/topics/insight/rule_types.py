@@ -38,7 +38,8 @@ strawberry.enum(
     engine.ConflictKind,
     name="RuleConflict",
     description="What is wrong. PIN_EXCLUDED: one of two rules pins an item that the other keeps out of lists."
-    " SAME_POSITION: two rules pin items to one position. MATCHES_NOTHING: no item matches today.",
+    " SAME_POSITION: two rules pin items to one position. MATCHES_NOTHING: no item matches today. LEAVES_NOTHING: the"
+    " rule excludes all items that can be bought today.",
 )
 
 
