@@ -136,7 +136,7 @@ class RuleSettings(BaseModel):
         if self.kind is RuleKind.PIN and (chosen or self.filter is not None):
             raise ValueError("PIN names one item: it has no filter and no addedWithin")
         if self.kind not in (RuleKind.PIN, RuleKind.AT_MOST) and not chosen:
-            raise ValueError(f"{self.kind} needs filter, which is not empty, or addedWithin")
+            raise ValueError(f"{self.kind} needs filter or addedWithin; an empty filter is none")
         if self.kind is RuleKind.SLOTS and (self.count or 0) > (self.of or 0):
             raise ValueError("SLOTS has a count that is greater than of")
         return self

@@ -101,7 +101,7 @@ def test_a_trained_bundle_serves(make_log: MakeLog, trained: Callable[[Log], Tra
     known = ranked.probabilities
     assert ((known > 0) & (known < 1)).all()
     assert opened.chance is not None
-    assert opened.chance.horizon <= 14 * DAY
+    assert 14 * DAY < opened.chance.horizon <= np.ptp(log.occurred) / 5, "of so few people, windows are longer"
 
 
 def test_items_never_sold_are_beside_the_others_with_the_chance_of_those_first_sold_lately(make_log: MakeLog) -> None:
