@@ -166,7 +166,7 @@ class SettingsCommands:
         return [f"  {name} = {orjson.dumps(value).decode()}" for name, value in sorted(settings.items())]
 
     def _difference(self, before: Settings | None, after: Settings) -> list[str]:
-        compared = difflib.ndiff(self._lines_of(before), self._lines_of(after))
+        compared = difflib.ndiff([] if before is None else self._lines_of(before), self._lines_of(after))
         return [line for line in compared if not line.startswith("?")]
 
 

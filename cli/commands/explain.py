@@ -9,10 +9,11 @@ from cli.interface import AsJson, print_json
 
 QUERY = """query Explain($user: ID!, $item: ID!, $placement: String!, $market: ID, $model: ID, $first: Int!) {
   explain(userId: $user, itemId: $item, placement: $placement, market: $market, modelVersionId: $model, first: $first) {
-    outcome summary rank rule until score probability modelVersion asOf degraded
+    outcome summary rank rule ruleId until score probability modelVersion asOf degraded
     item { id title }
     sources { source names evidence place takes because { id title } }
     parts { method logit medianLogit contributions { group value } lift lowering }
+    rules { ruleId version kind factor position } rankWithoutRules
     edge { rank score item { id title } }
     reason { code text }
   }
@@ -53,6 +54,10 @@ def _lines(found: dict[str, Any]) -> list[str]:
         likely = "" if found["probability"] is None else f", probability {found['probability']:.4f}"
         edge = "" if found["edge"] is None else f"; the last item shown has {found['edge']['score']:.4f}"
         lines.append(f"Score {found['score']:.4f}{likely}{edge}.")
+    if found["rules"]:
+        lines += ["", "Rules of the shop:", *(f"  {_rule(rule)}" for rule in found["rules"])]
+        if found["rankWithoutRules"] is not None:
+            lines.append(f"Without rules it would be at rank {found['rankWithoutRules']}.")
     if found["sources"]:
         lines += ["", "Sources:", *(f"  {_source(source)}" for source in found["sources"])]
     if found["parts"]:
@@ -61,6 +66,13 @@ def _lines(found: dict[str, Any]) -> list[str]:
     if found["degraded"]:
         lines.append(f"Degraded: {', '.join(found['degraded'])}")
     return lines
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    words = f"{rule['ruleId']}, version {rule['version']}: {rule['kind'].replace('_', ' ').lower()}"
+    if rule["position"] is not None:
+        return f"{words} at position {rule['position']}"
+    return words if rule["factor"] is None else f"{words}, odds x {rule['factor']:g}"
 
 
 def _source(source: dict[str, Any]) -> str:

@@ -14,7 +14,12 @@ from tests.commands import invoke
 
 SHOP = {"id": "milk", "title": "Milk"}
 EXPLANATION: dict[str, Any] = {
-    "outcome": "RANKED_BELOW", "summary": "Below the list, at rank 23.", "rank": 23, "rule": None, "until": None,
+    "outcome": "RANKED_BELOW", "summary": "Below the list, at rank 23.", "rank": 23, "rule": None, "ruleId": None,
+    "until": None, "rankWithoutRules": 7,
+    "rules": [
+        {"ruleId": "top", "version": 2, "kind": "PIN", "factor": None, "position": 3},
+        {"ruleId": "less", "version": 1, "kind": "BURY", "factor": 0.5, "position": None},
+    ],
     "score": 0.25, "probability": None, "modelVersion": "affinity-1", "asOf": "2026-01-05T12:00:00Z", "degraded": [],
     "item": SHOP, "edge": {"rank": 20, "score": 0.5, "item": SHOP},
     "reason": {"code": "SIMILAR_TO", "text": "Like tea"},
@@ -60,6 +65,8 @@ def test_it_says_where_the_item_is_and_why(demo: None) -> None:
     for shown in (
         "RANKED BELOW", "at rank 23", "Like tea", "Score 0.2500; the last item shown has 0.5000",
         "+ similar items: place 1,234, takes 200; because of Milk", "- next items: knows nothing of it",
+        "top, version 2: pin at position 3", "less, version 1: bury, odds x 0.5",
+        "Without rules it would be at rank 7.",
         "+0.750  own purchases", "lifts the score by 0.300", "lowers the score to 50%", "By affinity-1",
     ):  # fmt: skip
         assert shown in result.output
