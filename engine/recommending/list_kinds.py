@@ -81,7 +81,7 @@ def sources_of_kind(placement: Placement | None, kind: ListKind) -> tuple[str, .
 
 
 def is_ranked(placement: Placement | None, kind: ListKind, state: State) -> bool:
-    """Whether the model makes a list; else its sources alone do, for somebody of whom nothing is known."""
+    """Whether the model makes a list. If nothing is known of the person, the sources of a placement or kind do."""
     return kind not in RANKED or has_events(state) or not sources_of_kind(placement, kind)
 
 

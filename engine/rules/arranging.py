@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from engine.catalogue.catalogue import Catalogue
 from engine.rules.effects import Effects
-from engine.rules.rule import Rule
 from engine.rules.settings import Per
 from ml.masks import Mask
 from ml.ranked import REASON, Explain, Explained, Ranked
@@ -27,7 +26,6 @@ class _Bound:
     codes: Callable[[_Numbers], _Numbers]
     most: int
     about: Mask | None  # the items that count; None: all
-    rule: Rule | None  # None: one item of each variant group
     counts: dict[int, int] = field(default_factory=dict)  # by code
     _known: dict[int, int] = field(default_factory=dict)  # codes of items
 
@@ -127,10 +125,10 @@ class Arrangement:
     ) -> None:
         self._effects, self._catalogue, self._allowed, self._begin = effects, catalogue, allowed, len(seen)
         self._score, self._shown = score, shown
-        self._hard = [_Bound(catalogue.groups, 1, None, None)] if collapse and catalogue.has_groups else []
+        self._hard = [_Bound(catalogue.groups, 1, None)] if collapse and catalogue.has_groups else []
         codes = {Per.BRAND: catalogue.brands, Per.CATEGORY: catalogue.categories}
         at_most = [
-            _Bound(codes[rule.says.per], rule.says.count or 1, about, rule)
+            _Bound(codes[rule.says.per], rule.says.count or 1, about)
             for rule, about in effects.at_most
             if rule.says.per is not None
         ]
