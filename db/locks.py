@@ -32,7 +32,7 @@ class AdvisoryLock(IntEnum):
     MERGES = 7305012
     """One transaction merges users at a time; joins of guests and erasures share it, so that owners stay the same."""
     SEGMENTS = 7305014
-    """One request adds a segment at a time, so that there are never too many."""
+    """One transaction changes segments at a time: there are never too many, and changes follow the order of commits."""
     MEMBERS = 7305015
     """One transaction erases users from segments, or ends a snapshot, at a time: it keeps nobody who was erased."""
     PLACEMENTS = 7305016
