@@ -26,6 +26,7 @@ AS_REACHED = {
     "CancelJobPayload": "job userErrors",
     "Affinity": "key share score probability basis",
     "ChangeClientPayload": "client userErrors",
+    "ChoicePayload": "user userErrors",
     "ChurnDriver": "side contribution text",
     "ChurnForecast": "probability band drivers asOf modelVersion degraded",
     "Client": (
@@ -84,6 +85,7 @@ AS_REACHED = {
     "ForecastRange": "within min max",
     "Gate": "verdict summary checks",
     "GateCheck": "name passed value limit words",
+    "HiddenChoices": "itemIds categories items",
     "IdentifyPayload": "user userErrors",
     "Image": "url",
     "Item": (
@@ -175,6 +177,7 @@ PERSONAL = {
     ],
     "PageSlot": ["recommendations:read"],
     "Explanation": ["models:read"],
+    "HiddenChoices": _OF_A_PERSON,
     "Reason": ["models:read", "recommendations:read"],
     "RecommendationConnection": ["recommendations:read"],
     "Rfm": _OF_A_PERSON,
