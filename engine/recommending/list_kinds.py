@@ -13,6 +13,8 @@ from engine.placements.placement import Placement, hide_repeats, preferred_by
 from engine.placements.settings import ListKind
 from engine.recommending.people import has_events
 from engine.rules.in_force import RulesInForce, leaders_of, weigh
+from engine.variety.varying import varies, vary
+from ml.affinity.boosting import with_candidates
 from ml.affinity.list_kinds import (
     Chosen,
     alternatives,
@@ -25,6 +27,7 @@ from ml.affinity.list_kinds import (
 )
 from ml.affinity.ranking import PersonView, Scored, score
 from ml.affinity.reranking import rerank
+from ml.affinity.several_lists import narrow
 from ml.fallback import Fallback
 from ml.masks import Mask
 from ml.state import State
@@ -138,16 +141,29 @@ def score_list(
     fallback: Fallback,
     nameable: Mask | None,
     whole: Mask | None = None,
+    seen: Sequence[int] = (),
 ) -> Scored:
-    """The candidates of a list, as the kind wants them, with the boosts of rules.
+    """The candidates of a list, as the kind wants them, with the boosts of rules and the variety of the placement.
 
-    `whole`: what its first page may have, so that what fills a list has the same order on all pages.
+    `whole`: what its first page may have, so that what fills a list has the same order on all pages. `seen` are the
+    items of the pages before.
     """
-    scored = _score(catalogue, wanted, view, allowed, fallback, nameable)
-    if wanted.rules is None or whole is None or whole is allowed or len(scored.numbers):
-        return weigh(wanted.rules, scored)
+    scored, placement = _score(catalogue, wanted, view, allowed, fallback, nameable), wanted.placement
+    if wanted.rules is None and not varies(placement):
+        return scored
+    if whole is None or whole is allowed or len(scored.numbers):
+        return finished(catalogue, wanted, scored, seen)
     first = _score(catalogue, wanted, view, whole, fallback, nameable)
-    return weigh(wanted.rules, scored, fills=len(first.numbers) > 0)
+    if len(first.numbers):
+        return weigh(wanted.rules, scored, fills=True)
+    if varies(placement):  # the places of the first page
+        return vary(catalogue, placement, narrow(weigh(wanted.rules, with_candidates(first)), allowed), seen)
+    return weigh(wanted.rules, scored)
+
+
+def finished(catalogue: Catalogue, wanted: Wanted, scored: Scored, seen: Sequence[int] = ()) -> Scored:
+    """A list that is scored, with the boosts of rules and the variety of its placement."""
+    return vary(catalogue, wanted.placement, weigh(wanted.rules, scored), seen)
 
 
 def _score(

@@ -182,7 +182,7 @@ class Recommender:
             if key not in self._scored:
                 view, fallback, nameable = basis.view, basis.fallback, basis.nameable
                 self._scored[key] = score_list(
-                    self._catalogue, request, view, allowed, fallback, nameable, basis.allowed
+                    self._catalogue, request, view, allowed, fallback, nameable, basis.allowed, pin.seen
                 )
             return partial(select, within(self._scored[key], allowed) if effects else self._scored[key])
 

@@ -46,7 +46,9 @@ AS_REACHED = {
     "DecisionConnection": "edges nodes pageInfo totalCount",
     "DecisionEdge": "cursor node",
     "DeleteSegmentPayload": "deleted userErrors",
-    "Placement": ("id version removed list first filter price repeat fallback texts changedAt changedBy reason"),
+    "Placement": (
+        "id version removed list first filter price repeat fallback texts diversity changedAt changedBy reason"
+    ),
     "PlacementConnection": "edges nodes pageInfo",
     "PlacementEdge": "cursor node",
     "PlacementPreview": "userId before after",
