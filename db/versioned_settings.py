@@ -40,11 +40,12 @@ class SettingsChanged(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class SettingsTable:
-    """A table of settings, with the lock of who changes them, and how many things may have some."""
+    """A table of settings, with the lock of who changes them, how many things may have some, and what these are."""
 
     name: str
     lock: AdvisoryLock
     most: int
+    plural: str
 
     @property
     def newest(self) -> str:
@@ -77,7 +78,7 @@ class SettingsTable:
             if wanted == before:
                 return now
             if before is None and await self.count(inside) >= self.most:
-                raise InvalidInput(f"There may be at most {self.most:,} {self.name}.", "id")
+                raise InvalidInput(f"There may be at most {self.most:,} {self.plural}.", "id")
             row = await inside.fetchrow(
                 f"INSERT INTO {self.name} (id, version, settings, changed_by, reason) VALUES ($1, $2, $3, $4, $5)"
                 f" RETURNING {COLUMNS}",

@@ -139,7 +139,7 @@ def test_every_connection_has_a_first_of_20_and_an_after() -> None:
 
 def test_every_connection_has_relays_fields() -> None:
     connections = [type_ for type_ in types() if type_.name.endswith("Connection")]
-    assert len(connections) == 11
+    assert len(connections) == 12
     for type_ in connections:
         name = type_.name.removesuffix("Connection")
         edge = get_named_type(type_.fields["edges"].type)
