@@ -42,7 +42,7 @@ from engine.placements import settings as placement_settings
 from engine.reasons import texts as reasons
 from engine.recommending import page_slots, pages
 from engine.recommending import recommendations as lists
-from engine.rules import rule_book
+from engine.rules import queries, rule_book
 from engine.rules import settings as rule_settings
 
 
@@ -73,10 +73,12 @@ ENFORCED = {
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
     "rules that `previewRules` tries out": (rules.MOST_TRIED, ""),
-    "placements, or markets, that a rule names": (rule_settings.MOST_NAMES, ""),
+    "placements, markets or searches that a rule names": (rule_settings.MOST_NAMES, ""),
+    "`ranges` of a rule": (rule_settings.MOST_RANGES, ""),
+    "`query` of a context, and a search that a rule names": (queries.LONGEST_QUERY, " characters"),
     "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),
     "position of a pin": (rule_settings.LAST_POSITION, ""),
-    "rules of the items and categories of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
+    "rules of the items, categories and search of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
     "items that a person hides": (choices.MOST_ITEMS, ""),
     "categories that a person hides": (choices.MOST_CATEGORIES, ""),

@@ -53,10 +53,12 @@ AS_REACHED = {
     "PlacementEdge": "cursor node",
     "PlacementPreview": "userId before after",
     "Rule": (
-        "id version removed kind filter addedWithin itemId position factor count of per when priority changedAt"
-        " changedBy reason"
+        "id version removed kind filter ranges addedWithin itemId position factor count of per attribute when priority"
+        " changedAt changedBy reason"
     ),
-    "RuleCondition": "placements markets itemIds categories from to",
+    "RuleCondition": "placements markets itemIds categories queries from to weekdays hours timeZone",
+    "RuleHours": "from to",
+    "RuleRange": "attribute min max",
     "RuleConnection": "edges nodes pageInfo",
     "RuleEdge": "cursor node",
     "RuleWarning": "kind message ruleId",
