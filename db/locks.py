@@ -15,7 +15,7 @@ class AdvisoryLock(IntEnum):
     ITEM_WRITERS = 7305003
     """Writers of items hold it until they commit, so that `changed_seq` grows in the order of commits."""
     DECISIONS = 7305004
-    """One decision about a slot at a time; with a hash of the slot."""
+    """One decision about what serves at a time, whichever slot it is about."""
     LOADS = 7305005
     """One process loads a file at a time; with a hash of the load's id, held as long as the connection."""
     JOB_REQUESTS = 7305006

@@ -18,7 +18,7 @@ from engine.explaining.rule_effects import RuleEffect, bounding, effects_on
 from engine.recommending.list_kinds import RANKED, score_list
 from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
 from engine.recommending.people import Degradation, PersonLoader
-from engine.recommending.recommendations import NOBODY, Basis, ListRequest, Recommender
+from engine.recommending.recommendations import Basis, ListRequest, Recommender
 from engine.recommending.serving_models import ServingModels
 from engine.rules.in_force import effects_of, make_ready
 from ml.affinity.contributions import FeatureGroup
@@ -115,14 +115,8 @@ class Explainer:
         """
         bundle = await self._bundle(version)
         self._recommender.bundle = bundle
-        state, degraded = NOBODY, list[Degradation]()
-        if request.personalize:
-            state, missing, _ = await self._people.state(person)
-            degraded += missing
-            if not await self._people.known(person):
-                degraded.append(Degradation.UNKNOWN_PERSON)
-        if bundle is None:
-            degraded.append(Degradation.NO_MODEL)
+        state, missing, _ = await self._people.state_for_list(person, personalize=request.personalize)
+        degraded = [*missing, *([] if bundle else [Degradation.NO_MODEL])]
         gone = None
         if self._catalogue.number_of(item_id) is None:
             removed = await removal_time(self._reads, item_id)

@@ -34,6 +34,7 @@ class RemovalRule(StrEnum):
     CATEGORY = "CATEGORY"
     EXCLUDED = "EXCLUDED"
     ON_PAGE = "ON_PAGE"
+    HIDDEN = "HIDDEN"
     DISLIKED = "DISLIKED"
     IN_CART = "IN_CART"
     RESTING = "RESTING"
@@ -70,6 +71,8 @@ def removal_of(
         return Removal(RemovalRule.EXCLUDED)
     if number in catalogue.numbers_of(request.context_items):
         return Removal(RemovalRule.ON_PAGE)
+    if number in state.hidden or _is_in_hidden_category(catalogue, state, number):
+        return Removal(RemovalRule.HIDDEN)
     return (
         _of_person(basis.view, state, number, dislikes_hold)
         or _of_variants(catalogue, request, basis, number)
@@ -91,6 +94,11 @@ def _of_shop(catalogue: Catalogue, request: ListRequest, number: int) -> Removal
     if not is_of_kind(catalogue, request.kind, request.market, number):
         return Removal(RemovalRule.NOT_ON_SALE)
     return None
+
+
+def _is_in_hidden_category(catalogue: Catalogue, state: State, number: int) -> bool:
+    hidden = state.choices.categories
+    return bool(hidden) and bool(catalogue.matching(Filter(categories=hidden))[number])
 
 
 def _of_person(view: PersonView, state: State, number: int, dislikes_hold: timedelta) -> Removal | None:

@@ -31,6 +31,7 @@ class Placement:
     repeat: Repeat
     fallback: tuple[FallbackSource, ...]
     texts: ReasonTexts | None  # None: those of all lists
+    diversity: float = 0.0  # from 0, the order of the scores, to 1
 
     @classmethod
     def of(cls, id: str, version: int | None, settings: PlacementSettings, texts: ReasonTexts) -> Self:
@@ -45,6 +46,7 @@ class Placement:
             settings.repeat,
             settings.fallback,
             texts.with_texts(settings.texts, id) if settings.texts else None,
+            settings.diversity,
         )
 
     def band_in(self, market: str | None) -> Filter | None:

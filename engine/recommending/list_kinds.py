@@ -13,6 +13,8 @@ from engine.placements.placement import Placement, hide_repeats, preferred_by
 from engine.placements.settings import ListKind
 from engine.recommending.people import has_events
 from engine.rules.in_force import RulesInForce, leaders_of, weigh
+from engine.variety.varying import varies, vary
+from ml.affinity.boosting import with_candidates
 from ml.affinity.list_kinds import (
     Chosen,
     alternatives,
@@ -25,6 +27,7 @@ from ml.affinity.list_kinds import (
 )
 from ml.affinity.ranking import PersonView, Scored, score
 from ml.affinity.reranking import rerank
+from ml.affinity.several_lists import narrow
 from ml.fallback import Fallback
 from ml.masks import Mask
 from ml.state import State
@@ -96,11 +99,31 @@ def narrow_to_kind(catalogue: Catalogue, kind: ListKind, market: str | None, all
         allowed &= catalogue.mask(_ON_SALE, market)
 
 
-def hide_own(catalogue: Catalogue, wanted: Wanted, view: PersonView, state: State, allowed: Mask) -> None:
-    """Take the items out of the mask that the placement does not repeat, or that are not new to the person."""
+def hide_own(
+    catalogue: Catalogue, wanted: Wanted, view: PersonView, state: State, allowed: Mask, nameable: Mask
+) -> None:
+    """Take the items out of the mask that the placement does not repeat, or that are not new to the person.
+
+    What the person hid is in neither mask.
+    """
+    _hide_chosen(catalogue, state, allowed, nameable)
     hide_repeats(wanted.placement, catalogue, view, state, allowed)
     if wanted.kind is ListKind.NEW_FOR_YOU:
         allowed[known_to(catalogue, state, wanted.viewed_items)] = False
+
+
+def _hide_chosen(catalogue: Catalogue, state: State, *masks: Mask) -> None:
+    """Take the items out of the masks that the person hid, or whose categories they hid: not even a rule lists them."""
+    if not state.choices.version:
+        return
+    hidden = state.hidden[state.hidden < catalogue.size]
+    others = None
+    if state.choices.categories:
+        others = ~catalogue.matching(Filter(categories=state.choices.categories))
+    for mask in masks:
+        mask[hidden] = False
+        if others is not None:
+            mask &= others
 
 
 def known_to(catalogue: Catalogue, state: State, just_viewed: Sequence[str]) -> NDArray[np.uint32]:
@@ -118,16 +141,29 @@ def score_list(
     fallback: Fallback,
     nameable: Mask | None,
     whole: Mask | None = None,
+    seen: Sequence[int] = (),
 ) -> Scored:
-    """The candidates of a list, as the kind wants them, with the boosts of rules.
+    """The candidates of a list, as the kind wants them, with the boosts of rules and the variety of the placement.
 
-    `whole`: what its first page may have, so that what fills a list has the same order on all pages.
+    `whole`: what its first page may have, so that what fills a list has the same order on all pages. `seen` are the
+    items of the pages before.
     """
-    scored = _score(catalogue, wanted, view, allowed, fallback, nameable)
-    if wanted.rules is None or whole is None or whole is allowed or len(scored.numbers):
-        return weigh(wanted.rules, scored)
+    scored, placement = _score(catalogue, wanted, view, allowed, fallback, nameable), wanted.placement
+    if wanted.rules is None and not varies(placement):
+        return scored
+    if whole is None or whole is allowed or len(scored.numbers):
+        return finished(catalogue, wanted, scored, seen)
     first = _score(catalogue, wanted, view, whole, fallback, nameable)
-    return weigh(wanted.rules, scored, fills=len(first.numbers) > 0)
+    if len(first.numbers):
+        return weigh(wanted.rules, scored, fills=True)
+    if varies(placement):  # the places of the first page
+        return vary(catalogue, placement, narrow(weigh(wanted.rules, with_candidates(first)), allowed), seen)
+    return weigh(wanted.rules, scored)
+
+
+def finished(catalogue: Catalogue, wanted: Wanted, scored: Scored, seen: Sequence[int] = ()) -> Scored:
+    """A list that is scored, with the boosts of rules and the variety of its placement."""
+    return vary(catalogue, wanted.placement, weigh(wanted.rules, scored), seen)
 
 
 def _score(

@@ -13,12 +13,11 @@ from core.errors import TookTooLong
 from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_lists import Key
-from engine.recommending.list_kinds import RANKED, hide_own, is_ranked, score_list, sources_of_kind
+from engine.recommending.list_kinds import RANKED, finished, hide_own, is_ranked, score_list, sources_of_kind
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, meet, new_pin, without_shown
-from engine.recommending.people import Degradation, PersonLoader, PersonState
+from engine.recommending.people import NOBODY, Degradation, PersonLoader, PersonState
 from engine.recommending.recommendations import (
     MAX_CONTEXT_ITEMS,
-    NOBODY,
     ListRequest,
     RecommendedList,
     allowed_by,
@@ -27,7 +26,7 @@ from engine.recommending.recommendations import (
     key_of_list,
 )
 from engine.recommending.serving_models import ServingModels
-from engine.rules.in_force import RulesInForce, effects_of, leaders_of, make_ready, weigh
+from engine.rules.in_force import effects_of, leaders_of, make_ready
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, select, view_person
 from ml.affinity.several_lists import WantedList, looking_at, narrow, score_together
@@ -103,7 +102,7 @@ class PageMaker:
         until = asyncio.get_running_loop().time() + SLOT_TIME
         read: dict[bool, PersonState | Exception] = {}
         for personalize in {one.personalize for one in requests if isinstance(one, ListRequest)}:
-            read[personalize] = await self._read(person) if personalize else PersonState(NOBODY, [])
+            read[personalize] = await self._read(person, personalize=personalize)
         for one in requests:
             if isinstance(one, ListRequest):
                 await make_ready(one.rules, self._catalogue)
@@ -150,18 +149,15 @@ class PageMaker:
         for place, (own, source) in page.alone.items():
             models.lists.keep(own, source, bundle, fallback, (page.made[place],))
 
-    async def _read(self, person: Person) -> PersonState | Exception:
-        """The person's state; an empty one when it takes too long."""
+    async def _read(self, person: Person, *, personalize: bool) -> PersonState | Exception:
+        """The person's state; an empty one when it takes too long. Not personalized: what they hid, nothing else."""
         try:
             async with asyncio.timeout(READ_TIME):
-                read = await self._people.state(person)
-                if not await self._people.known(person):
-                    read = read._replace(degraded=[*read.degraded, Degradation.UNKNOWN_PERSON])
+                return await self._people.state_for_list(person, personalize=personalize)
         except TimeoutError:
-            return PersonState(State.empty(), [Degradation.NO_HISTORY])
+            return PersonState(State.empty(), [Degradation.NO_HISTORY]) if personalize else PersonState(NOBODY, [])
         except Exception as error:  # lists that do not use the history do without it
-            return error
-        return read
+            return error if personalize else PersonState(NOBODY, [])
 
     async def _run(
         self, page: "_Page", place: int | None, until: float, step: Callable[[], MadeT]
@@ -201,7 +197,7 @@ class _Page:
         self._evidence = models.evidence if bundle is models.current else None
         self._views: dict[_Looks, PersonView] = {}
         self._wanted: dict[_Key, WantedList] = {}  # equal lists once
-        self._rules: dict[_Key, RulesInForce | None] = {}
+        self._asked: dict[_Key, ListRequest] = {}
         self._scored: dict[_Key, Scored] = {}
         self._requests: dict[int, tuple[ListRequest, _Key]] = {}
         self._kept: dict[int, Page] = {}  # those that are kept from when they were made alone
@@ -244,7 +240,8 @@ class _Page:
         for basis in dict.fromkeys([*((personalize, 0, True) for personalize in self.read), *wanted]):
             keys = [key for key in self._wanted if key[0].basis == basis and key not in self._scored]
             scored = score_together([self._wanted[key] for key in keys])
-            self._scored.update((key, weigh(self._rules[key], one)) for key, one in zip(keys, scored, strict=True))
+            for key, one in zip(keys, scored, strict=True):
+                self._scored[key] = finished(self._catalogue, self._asked[key], one)
 
     def cut(self, place: int, show: Callable[[int, RecommendedList], MadeT]) -> MadeT:
         """The list at a place, without what is shown already."""
@@ -302,7 +299,7 @@ class _Page:
             allowed, nameable = self._masks(request, view)
             fallback = self._models.fallback(self._bundle, sources_of_kind(request.placement, request.kind))
             self._wanted[key] = WantedList(view, allowed, fallback, nameable, leaders_of(request.rules, view))
-            self._rules[key] = request.rules
+            self._asked[key] = request
             if request.kind not in RANKED:
                 self._scored[key] = score_list(self._catalogue, request, view, allowed, fallback, nameable)
 
@@ -356,5 +353,5 @@ class _Page:
         context = self._catalogue.numbers_of(request.context_items)
         allowed[context] = False
         exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, context]))
-        hide_own(self._catalogue, request, view, view.state, allowed)
+        hide_own(self._catalogue, request, view, view.state, allowed, nameable)
         return allowed, nameable

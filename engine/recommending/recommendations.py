@@ -40,7 +40,6 @@ from ml.state import State
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
 MAX_PLACEMENT = 64  # characters
-NOBODY = State.empty()  # what a list that is not personalized is made from
 
 
 class ListRequest(NamedTuple):
@@ -139,16 +138,10 @@ class Recommender:
         name = list_of_person(person)
         pin, bundle = await self._pinned(name, request.after)
         await make_ready(request.rules, self._catalogue)
-        state, degraded = NOBODY, list[Degradation]()
-        if request.personalize:
-            state, missing, end = await self._people.state(person)
-            degraded += missing
-            if request.after is None:
-                pin = pin._replace(end=end)
-            if not await self._people.known(person):
-                degraded.append(Degradation.UNKNOWN_PERSON)
-        if bundle is None:
-            degraded.append(Degradation.NO_MODEL)
+        state, missing, end = await self._people.state_for_list(person, personalize=request.personalize)
+        degraded = [*missing, *([] if bundle else [Degradation.NO_MODEL])]
+        if request.after is None:
+            pin = pin._replace(end=end)
         earlier = None
         if request.after is not None and request.personalize and pin.end is not None:
             earlier = await self._people.state_until(person, pin.end)
@@ -189,7 +182,7 @@ class Recommender:
             if key not in self._scored:
                 view, fallback, nameable = basis.view, basis.fallback, basis.nameable
                 self._scored[key] = score_list(
-                    self._catalogue, request, view, allowed, fallback, nameable, basis.allowed
+                    self._catalogue, request, view, allowed, fallback, nameable, basis.allowed, pin.seen
                 )
             return partial(select, within(self._scored[key], allowed) if effects else self._scored[key])
 
@@ -238,7 +231,7 @@ class Recommender:
             exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, numbers]))
         else:
             view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
-        hide_own(self._catalogue, request, view, state, allowed)
+        hide_own(self._catalogue, request, view, state, allowed, nameable)
         return Basis(viewed, view, allowed, nameable, fallback)
 
     def _shown_elsewhere(self, person: Person, request: ListRequest) -> NDArray[np.uint32] | None:

@@ -20,6 +20,7 @@ from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pairs_of
 from ml.affinity.pair_scores import PairNetwork, pair_logits
 from ml.affinity.sources import History
+from ml.affinity.variety import Variety
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
 from ml.masks import Mask, is_allowed, without
@@ -77,6 +78,7 @@ class Scored:
     scores: NDArray[np.float32]  # (candidates,)
     order: NDArray[np.intp]  # (candidates,) positions, best first
     explain: Explain | None = None  # the reasons of a list of another kind; None: as what the person does says
+    variety: Variety | None = None  # another order of the best of them; None: as `order` says
 
 
 def view_person(
@@ -168,8 +170,11 @@ def select(scored: Scored, first: int) -> Ranked:
 
     Reasons are computed when they are read. The scores of items that only fill the list depend on its length.
     """
-    best = scored.order[:first]
-    numbers, scores = fill(scored.numbers[best], scored.scores[best], scored.allowed, scored.fallback, first)
+    best, kept = scored.order[:first], scored.scores
+    if scored.variety is not None:
+        best = scored.variety.best(scored.order, scored.numbers, kept, first)
+    falling = kept[best] if scored.variety is None else np.minimum.accumulate(kept[best])
+    numbers, scores = fill(scored.numbers[best], falling, scored.allowed, scored.fallback, first)
     explain = scored.explain or partial(_explain, scored.view, scored.nameable, scored.fallback)
     if scored.view.ranker is None:
         return Ranked(numbers, scores, explain)

@@ -27,7 +27,7 @@ from api.oauth.people import guesses as password_guesses
 from api.oauth.tokens import verifier
 from api.routes import bulk
 from bus import webhook
-from core import addresses, amounts, events, events_v1, rates, texts, uploads
+from core import addresses, amounts, choices, events, events_v1, rates, texts, uploads
 from core.settings import Gateway, Ingest, Rates, Tokens
 from db import authorizations, automatic_documents, client_audit, purges, sessions, signing_keys
 from db import documents as trusted_documents
@@ -80,6 +80,9 @@ ENFORCED = {
     "position of a pin": (rule_settings.LAST_POSITION, ""),
     "rules of the items and categories of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
+    "items that a person hides": (choices.MOST_ITEMS, ""),
+    "categories that a person hides": (choices.MOST_CATEGORIES, ""),
+    "a category that a person hides": (choices.LONGEST_CATEGORY, " characters"),
     "filters in a filter, itself counted": (filter_documents.MAX_FILTERS, ""),
     "filters inside each other, the outermost counted": (filter_documents.MAX_DEPTH, ""),
     "values in a filter, all levels together": (filter_documents.MAX_VALUES, ""),

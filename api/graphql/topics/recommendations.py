@@ -34,7 +34,8 @@ strawberry.enum(
     " person, so the list is the popular one. NO_MODEL: no trained model serves yet. OLD_MODEL: the model"
     " was trained by a release that did not learn this list: train again. NO_CACHE: events of the last moments may be"
     " missing. NO_HISTORY: the person's history could not be read. STORE_FULL: the database takes no new data, so"
-    " events wait to be stored.",
+    " events wait to be stored. PAUSED: the person paused personal lists (`pausePersonalization`), so the list is that"
+    " of an unknown person.",
 )
 
 

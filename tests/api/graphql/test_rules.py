@@ -26,6 +26,7 @@ AS_REACHED = {
     "CancelJobPayload": "job userErrors",
     "Affinity": "key share score probability basis",
     "ChangeClientPayload": "client userErrors",
+    "ChoicePayload": "user userErrors",
     "ChurnDriver": "side contribution text",
     "ChurnForecast": "probability band drivers asOf modelVersion degraded",
     "Client": (
@@ -45,7 +46,9 @@ AS_REACHED = {
     "DecisionConnection": "edges nodes pageInfo totalCount",
     "DecisionEdge": "cursor node",
     "DeleteSegmentPayload": "deleted userErrors",
-    "Placement": ("id version removed list first filter price repeat fallback texts changedAt changedBy reason"),
+    "Placement": (
+        "id version removed list first filter price repeat fallback texts diversity changedAt changedBy reason"
+    ),
     "PlacementConnection": "edges nodes pageInfo",
     "PlacementEdge": "cursor node",
     "PlacementPreview": "userId before after",
@@ -84,6 +87,7 @@ AS_REACHED = {
     "ForecastRange": "within min max",
     "Gate": "verdict summary checks",
     "GateCheck": "name passed value limit words",
+    "HiddenChoices": "itemIds categories items",
     "IdentifyPayload": "user userErrors",
     "Image": "url",
     "Item": (
@@ -180,6 +184,7 @@ PERSONAL = {
     ],
     "PageSlot": ["recommendations:read"],
     "Explanation": ["models:read"],
+    "HiddenChoices": _OF_A_PERSON,
     "Reason": ["models:read", "recommendations:read"],
     "RecommendationConnection": ["recommendations:read"],
     "Rfm": _OF_A_PERSON,

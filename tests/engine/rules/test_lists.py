@@ -15,6 +15,7 @@ from core import clock
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.pages import Page, Pin, Select, cut_page
+from engine.rules import arranging
 from engine.rules.effects import Effects
 from engine.rules.in_force import RulesInForce, narrow_by
 from engine.rules.rule import Rule
@@ -130,7 +131,15 @@ def boosted(shop: Shop, effects: Effects) -> NDArray[np.float32]:
     return found
 
 
-def listed(shop: Shop, rules: Sequence[Rule], first: int, seen: Sequence[int] = ()) -> Page:
+def listed(
+    shop: Shop,
+    rules: Sequence[Rule],
+    first: int,
+    seen: Sequence[int] = (),
+    shown: Sequence[int] = (),
+    lengths: list[int] | None = None,
+) -> Page:
+    """A page of a list. `shown`: items elsewhere on the page; `lengths` gets how many items each read returned."""
     effects = effects_of(rules, shop)
     allowed, scores = shop.available.copy(), boosted(shop, effects)
     narrow_by(cast(Any, type("Rules", (), {"effects": effects})), allowed)
@@ -138,12 +147,17 @@ def listed(shop: Shop, rules: Sequence[Rule], first: int, seen: Sequence[int] = 
     def select(mask: Mask, length: int) -> Ranked:
         numbers = np.flatnonzero(mask).astype(np.uint32)
         numbers = numbers[np.argsort(-scores[numbers], kind="stable")][:length]
+        if lengths is not None:
+            lengths.append(len(numbers))
         return Ranked(numbers, scores[numbers], explain_as("OTHER"))
 
     def score(mask: Mask) -> Select:
         return partial(select, mask)
 
-    return cut_page(shop.catalogue, "list", Pin(NOW, None, list(seen)), allowed, first, score, effects=effects)
+    elsewhere = np.array(shown, np.uint32) if shown else None
+    return cut_page(
+        shop.catalogue, "list", Pin(NOW, None, list(seen)), allowed, first, score, elsewhere, effects=effects
+    )
 
 
 def allowed_items(shop: Shop, rules: Sequence[Rule]) -> dict[int, Item]:
@@ -282,3 +296,40 @@ def test_factors_multiply_odds_and_never_move_an_item_the_wrong_way(
     for at, number in enumerate(order):
         for later in order[at + 1 :]:
             assert factors[number] > factors[later] * 0.999 or shop.scores[number] > shop.scores[later]
+
+
+@settings(max_examples=100, deadline=None)
+@given(shops(), SOME, st.integers(1, 20), st.lists(st.integers(1, 30), max_size=4))
+def test_a_ranking_that_is_read_bit_by_bit_makes_the_same_list(
+    shop: Shop, documents: list[dict[str, Any]], first: int, shown: list[int]
+) -> None:
+    rules, whole = rules_of(documents), arranging.LEAST
+    shown = [number for number in shown if number <= len(shop.items)]
+    expected = listed(shop, rules, first, shown=shown)
+    arranging.LEAST = 1  # type: ignore[misc]
+    try:
+        found = listed(shop, rules, first, shown=shown)
+    finally:
+        arranging.LEAST = whole  # type: ignore[misc]
+    assert found.numbers == expected.numbers
+
+
+def test_a_list_that_a_bound_ends_does_not_read_the_whole_ranking() -> None:
+    items = [
+        Item(
+            id=f"i{number}", number=number, group_id=None, title=None, description=None, categories=("x",),
+            brand="ab"[number % 2], image_url=None, url=None, app_url=None, attributes={}, offers=(),
+            changed_seq=number, added=NOW,
+        )
+        for number in range(1, 5_001)
+    ]  # fmt: skip
+    catalogue = Catalogue(cast(Any, None), 60)
+    catalogue._change(items, [])
+    available = np.zeros(catalogue.size, np.bool_)
+    available[1:5_001] = True
+    scores = np.linspace(1, 0, catalogue.size, dtype=np.float32)
+    lengths = list[int]()
+    rules = rules_of([{"kind": "AT_MOST", "count": 3, "per": "BRAND"}])
+    page = listed(Shop(catalogue, items, available, scores), rules, 20, lengths=lengths)
+    assert page.numbers == [1, 2, 3, 4, 5, 6]
+    assert sum(lengths) < 100
