@@ -288,7 +288,7 @@ async def members_of(
 
 
 async def erase_members(connection: Connection, users: Sequence[str]) -> int:
-    """Delete users from all segments, in a transaction of the caller's; returns how many rows there were.
+    """Delete users from all segments and figures, in a transaction of the caller's; returns how many rows there were.
 
     It deletes twice: a snapshot that is written meanwhile may hold rows that the first deletion waits for, so the lock
     is taken after it; what that snapshot added is seen by the second one.
@@ -299,8 +299,11 @@ async def erase_members(connection: Connection, users: Sequence[str]) -> int:
 
 
 async def _delete_members(connection: Connection, users: Sequence[str]) -> int:
-    tag = await connection.execute("DELETE FROM segment_members WHERE user_id = ANY($1::text[])", users)
-    return int(tag.rpartition(" ")[2])
+    tags = [
+        await connection.execute(f"DELETE FROM {table} WHERE user_id = ANY($1::text[])", users)
+        for table in ("segment_members", "segment_figures")
+    ]
+    return sum(int(tag.rpartition(" ")[2]) for tag in tags)
 
 
 async def segments_of(connection: Connection, users: Sequence[str]) -> list[str]:

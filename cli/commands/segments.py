@@ -71,8 +71,8 @@ def save(
 ) -> None:
     """Add a segment, or replace the one with this id.
 
-    Conditions: rfm, recency (days), orders, spent, and churn and next_purchase with their probability within some days,
-    as {"churn": {"within": 90, "min": 0.6}}.
+    Conditions: rfm, recency (days), orders, spent, churn and next_purchase with their probability within some days,
+    as {"churn": {"within": 90, "min": 0.6}}, traits, affinities, events, any_of and not.
     """
     from engine.segments.defining import replace_segment
 

@@ -33,6 +33,7 @@ from db import authorizations, automatic_documents, client_audit, purges, sessio
 from db import documents as trusted_documents
 from db import placements as stored_placements
 from db import rules as stored_rules
+from db import segments as stored_segments
 from engine import outcomes, scopes
 from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
@@ -44,6 +45,7 @@ from engine.recommending import page_slots, pages
 from engine.recommending import recommendations as lists
 from engine.rules import queries, rule_book
 from engine.rules import settings as rule_settings
+from engine.segments import settings as segment_settings
 
 
 def longest(kind: Any) -> int:
@@ -89,6 +91,12 @@ ENFORCED = {
     "`events` of a reason": (context.MAX_EVENTS, ""),
     "a title inside the text of a reason": (reasons.LONGEST_TITLE, " characters"),
     "a shop's own text of a reason": (reasons.LONGEST_TEXT, " characters"),
+    "segments": (stored_segments.MOST_SEGMENTS, ""),
+    "conditions of a segment, all levels together": (segment_settings.MOST_CONDITIONS, ""),
+    "conditions of a segment inside each other, the outermost counted": (segment_settings.MOST_LEVELS, ""),
+    "conditions on events and affinities, all levels together": (segment_settings.MOST_COUNTS, ""),
+    "values of a trait, categories or brands of a condition": (segment_settings.MOST_VALUES, ""),
+    "days that a condition on forecasts or events looks ahead or back": (segment_settings.LONGEST, ""),
     "a document": (parsing.MAX_BYTES, " bytes"),
     "tokens": (parsing.MAX_TOKENS, ""),
     "brackets inside each other": (parsing.MAX_NESTING, ""),
@@ -196,4 +204,4 @@ def test_the_page_of_limits_says_what_the_code_enforces() -> None:
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     said = dict(row for row in rows if row != ("what", "at most"))
     assert said == {what: f"{most:,}{unit}" for what, (most, unit) in ENFORCED.items()}
-    assert len(rows) == len(said) + 8, "no row is there twice"
+    assert len(rows) == len(said) + 9, "no row is there twice"
