@@ -87,6 +87,7 @@ AS_REACHED = {
     "ExportUserPayload": "export complete missingMonths userErrors",
     "FeatureContribution": "group value",
     "ForecastRange": "within min max",
+    "ForgetPayload": "confirmation expiresAt erasedAt receiptId userErrors",
     "Gate": "verdict summary checks",
     "GateCheck": "name passed value limit words",
     "HiddenChoices": "itemIds categories items",
