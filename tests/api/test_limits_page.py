@@ -38,6 +38,7 @@ from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
 from engine.intake import ingest
 from engine.jobs import feed
+from engine.placements import placement as placed
 from engine.placements import settings as placement_settings
 from engine.reasons import texts as reasons
 from engine.recommending import page_slots, pages
@@ -65,10 +66,11 @@ ENFORCED = {
     "items of a list, all pages together": (pages.MAX_ITEMS, ""),
     "ids in `ids`, `exclude` or `among`": (lists.MAX_IDS, ""),
     "ids in the lists of a context, all together": (lists.MAX_CONTEXT_ITEMS, ""),
-    "`placement`": (lists.MAX_PLACEMENT, " characters"),
+    "`placement`": (placed.MAX_PLACEMENT, " characters"),
     "slots of a page": (page_slots.MAX_SLOTS, ""),
     "placements with settings": (stored_placements.MOST_PLACEMENTS, ""),
     "price bands of a placement": (placement_settings.MOST_BANDS, ""),
+    "`explore` of a placement": (placement_settings.MOST_EXPLORED, ""),
     "`first` of a placement": (placement_settings.MOST_UNNAMED, ""),
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
