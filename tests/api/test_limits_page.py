@@ -39,6 +39,7 @@ from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
 from engine.intake import ingest
 from engine.jobs import feed
+from engine.placements import placement as placed
 from engine.placements import settings as placement_settings
 from engine.reasons import texts as reasons
 from engine.recommending import page_slots, pages
@@ -46,6 +47,7 @@ from engine.recommending import recommendations as lists
 from engine.rules import queries, rule_book
 from engine.rules import settings as rule_settings
 from engine.segments import settings as segment_settings
+from ml.hazard import forecasts
 
 
 def longest(kind: Any) -> int:
@@ -67,10 +69,11 @@ ENFORCED = {
     "items of a list, all pages together": (pages.MAX_ITEMS, ""),
     "ids in `ids`, `exclude` or `among`": (lists.MAX_IDS, ""),
     "ids in the lists of a context, all together": (lists.MAX_CONTEXT_ITEMS, ""),
-    "`placement`": (lists.MAX_PLACEMENT, " characters"),
+    "`placement`": (placed.MAX_PLACEMENT, " characters"),
     "slots of a page": (page_slots.MAX_SLOTS, ""),
     "placements with settings": (stored_placements.MOST_PLACEMENTS, ""),
     "price bands of a placement": (placement_settings.MOST_BANDS, ""),
+    "`explore` of a placement": (placement_settings.MOST_EXPLORED, ""),
     "`first` of a placement": (placement_settings.MOST_UNNAMED, ""),
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
@@ -96,7 +99,7 @@ ENFORCED = {
     "conditions of a segment inside each other, the outermost counted": (segment_settings.MOST_LEVELS, ""),
     "conditions on events and affinities, all levels together": (segment_settings.MOST_COUNTS, ""),
     "values of a trait, categories or brands of a condition": (segment_settings.MOST_VALUES, ""),
-    "days that a condition on forecasts or events looks ahead or back": (segment_settings.LONGEST, ""),
+    "days that a condition on forecasts or events looks ahead or back": (forecasts.LONGEST, ""),
     "a document": (parsing.MAX_BYTES, " bytes"),
     "tokens": (parsing.MAX_TOKENS, ""),
     "brackets inside each other": (parsing.MAX_NESTING, ""),

@@ -47,7 +47,7 @@ AS_REACHED = {
     "DecisionEdge": "cursor node",
     "DeleteSegmentPayload": "deleted userErrors",
     "Placement": (
-        "id version removed list first filter price repeat fallback texts diversity changedAt changedBy reason"
+        "id version removed list first filter price repeat fallback texts diversity explore changedAt changedBy reason"
     ),
     "PlacementConnection": "edges nodes pageInfo",
     "PlacementEdge": "cursor node",
