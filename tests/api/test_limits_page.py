@@ -37,6 +37,7 @@ from db import segments as stored_segments
 from engine import outcomes, scopes
 from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
+from engine.explaining import rule_effects
 from engine.intake import ingest
 from engine.jobs import feed
 from engine.placements import placement as placed
@@ -84,6 +85,7 @@ ENFORCED = {
     "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),
     "position of a pin": (rule_settings.LAST_POSITION, ""),
     "rules of the items, categories and search of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
+    "rules that `explain` names": (rule_effects.MOST_TOLD, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
     "items that a person hides": (choices.MOST_ITEMS, ""),
     "categories that a person hides": (choices.MOST_CATEGORIES, ""),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
-from engine.explaining.rule_effects import excluding
+from engine.explaining.rule_effects import MOST_TOLD, effects_on, excluding, rules_about
 from engine.rules.in_force import RulesInForce, narrow_by
 from engine.rules.rule import Rule
 from engine.rules.rule_book import RuleBook
@@ -121,4 +121,24 @@ def test_only_what_matches_is_listed_also_of_items_that_come_before_many_rules_a
     narrow_by(rules, allowed)
     assert allowed[1] == (kind == "INCLUDE_ONLY") and allowed[small.size :].all() == (kind == "EXCLUDE")
     assert allowed[small.size :].any() == (kind == "EXCLUDE")
-    assert excluding(rules, small, small.size + 1) == ("only" if kind == "INCLUDE_ONLY" else None)
+    about = asyncio.run(rules_about(rules, small, small.size + 1))
+    assert excluding(rules, about, small.size + 1) == ("only" if kind == "INCLUDE_ONLY" else None)
+
+
+def test_an_explanation_names_the_most_important_rules_and_others_run_while_they_are_found() -> None:
+    says = [read_rule({"kind": "BOOST", "factor": 2, "filter": {"ids": ["i1"]}, "priority": at}) for at in range(300)]
+    held, small, passed = RulesInForce([Rule.of(f"r{at}", 1, one) for at, one in enumerate(says)], None), catalogue(), 0
+
+    async def find() -> list[Rule]:
+        nonlocal passed
+        finding = asyncio.ensure_future(rules_about(held, small, 1))
+        while not finding.done():
+            passed += 1
+            await asyncio.sleep(0)
+        return finding.result()
+
+    about = asyncio.run(find())
+    told = effects_on(held, about, small, 1)
+    assert [one.rule_id for one in told] == [f"r{at}" for at in range(299, 299 - MOST_TOLD, -1)]
+    assert passed >= 300 / 20
+    assert asyncio.run(rules_about(held, small, 2)) == []
