@@ -13,16 +13,23 @@ from core.errors import TookTooLong
 from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_lists import Key
-from engine.recommending.list_kinds import RANKED, finished, hide_own, is_ranked, score_list, sources_of_kind
+from engine.recommending.list_kinds import (
+    RANKED,
+    allowed_by,
+    check_count,
+    exclude_variants,
+    finished,
+    hide_own,
+    is_ranked,
+    score_list,
+    sources_of_kind,
+)
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, meet, new_pin, without_shown
 from engine.recommending.people import NOBODY, Degradation, PersonLoader, PersonState
 from engine.recommending.recommendations import (
     MAX_CONTEXT_ITEMS,
     ListRequest,
     RecommendedList,
-    allowed_by,
-    check_count,
-    exclude_variants,
     key_of_list,
 )
 from engine.recommending.serving_models import ServingModels
