@@ -39,6 +39,8 @@ class AdvisoryLock(IntEnum):
     """One transaction changes placements at a time, so that changes are numbered in the order of commits."""
     RULES = 7305017
     """One transaction changes rules at a time, so that changes are numbered in the order of commits."""
+    FIGURES = 7305019
+    """One transaction writes the figures that segments are about at a time: it puts them in the place of all others."""
     LAKE_WRITER = 7305020
     """One process writes to the lake at a time; held as long as its connection."""
     SIGNING_KEYS = 0x6F61757468

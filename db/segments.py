@@ -8,7 +8,7 @@ from typing import Any, Final
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 from db.tombstones import ERASED_WHEN, HASH_OF_MEMBER, newest_tombstone
-from db.versioned_settings import SettingsTable
+from db.versioned_settings import Difference, SettingsTable
 
 MOST_SEGMENTS: Final = 100
 PERIOD: Final = timedelta(hours=1)  # after which the members of a segment are found again
@@ -74,17 +74,33 @@ async def change_segment(
         if saved.settings is None:
             await inside.execute("DELETE FROM segments WHERE id = $1", id)
             return None
-        await inside.execute(
-            "INSERT INTO segments (id, name, definition, changed_at, changed_by) VALUES ($1, $2, $3, $4, $5)"
-            " ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, definition = EXCLUDED.definition,"
-            " changed_at = EXCLUDED.changed_at, changed_by = EXCLUDED.changed_by, due_at = now()",
-            id,
-            saved.settings["name"],
-            saved.settings["where"],
-            saved.changed_at,
-            saved.changed_by,
-        )
+        await _define(inside, [id], [saved.settings], changed_by)
         return await segment_by_id(inside, id)
+
+
+async def change_segments(
+    connection: Connection, wanted: Mapping[str, dict[str, Any]], changed_by: str, reason: str | None
+) -> list[Difference]:
+    """Give segments by id these settings, all or none; what that changes. Raises as `SettingsTable.save_all`."""
+    async with transaction(connection) as inside:
+        changed = await SEGMENTS.save_all(inside, wanted, changed_by, reason)
+        await _define(inside, [one.id for one in changed], [one.after for one in changed], changed_by)
+        return changed
+
+
+async def _define(inside: Connection, ids: Sequence[str], settings: Sequence[Mapping[str, Any]], by: str) -> None:
+    """Write what segments are. Their members are found soon."""
+    await inside.execute(
+        "INSERT INTO segments (id, name, definition, changed_at, changed_by)"
+        " SELECT id, name, definition, now(), $4 FROM unnest($1::text[], $2::text[], $3::jsonb[])"
+        " AS new (id, name, definition)"
+        " ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, definition = EXCLUDED.definition,"
+        " changed_at = EXCLUDED.changed_at, changed_by = EXCLUDED.changed_by, due_at = now()",
+        ids,
+        [each["name"] for each in settings],
+        [each["where"] for each in settings],
+        by,
+    )
 
 
 async def save_segment(
@@ -272,7 +288,7 @@ async def members_of(
 
 
 async def erase_members(connection: Connection, users: Sequence[str]) -> int:
-    """Delete users from all segments, in a transaction of the caller's; returns how many rows there were.
+    """Delete users from all segments and figures, in a transaction of the caller's; returns how many rows there were.
 
     It deletes twice: a snapshot that is written meanwhile may hold rows that the first deletion waits for, so the lock
     is taken after it; what that snapshot added is seen by the second one.
@@ -283,8 +299,11 @@ async def erase_members(connection: Connection, users: Sequence[str]) -> int:
 
 
 async def _delete_members(connection: Connection, users: Sequence[str]) -> int:
-    tag = await connection.execute("DELETE FROM segment_members WHERE user_id = ANY($1::text[])", users)
-    return int(tag.rpartition(" ")[2])
+    tags = [
+        await connection.execute(f"DELETE FROM {table} WHERE user_id = ANY($1::text[])", users)
+        for table in ("segment_members", "segment_figures")
+    ]
+    return sum(int(tag.rpartition(" ")[2]) for tag in tags)
 
 
 async def segments_of(connection: Connection, users: Sequence[str]) -> list[str]:

@@ -102,7 +102,7 @@ class SettingsTable:
             found = await self.differences(inside, wanted)
             more = sum(one.before is None for one in found)
             if more and await self.count(inside) + more > self.most:
-                raise InvalidInput(f"There may be at most {self.most:,} {self.name}.", "id")
+                raise InvalidInput(f"There may be at most {self.most:,} {self.plural}.", "id")
             await inside.execute(
                 f"INSERT INTO {self.name} (id, version, settings, changed_by, reason)"
                 " SELECT id, version, settings, $4, $5 FROM unnest($1::text[], $2::integer[], $3::jsonb[])"
@@ -157,7 +157,8 @@ class SettingsTable:
     async def changed_since(self, connection: Connection, change: int, first: int) -> dict[int, StoredSettings]:
         """At most `first` newest versions that were made after a change, by the number of theirs, oldest first."""
         rows = await connection.fetch(
-            f"SELECT {COLUMNS}, change FROM ({self.newest}) AS newest WHERE change > $1 ORDER BY change LIMIT $2",
+            f"SELECT {COLUMNS}, change FROM (SELECT DISTINCT ON (id) {COLUMNS}, change FROM {self.name}"
+            " WHERE change > $1 ORDER BY id, version DESC) AS newest ORDER BY change LIMIT $2",
             change,
             first,
         )

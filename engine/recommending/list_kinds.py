@@ -6,6 +6,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from core.contract import Person
 from core.errors import InvalidInput
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
@@ -13,8 +14,9 @@ from engine.catalogue.offers import offer_in
 from engine.placements.placement import Placement, hide_repeats, preferred_by
 from engine.placements.settings import ListKind
 from engine.recommending.people import has_events
+from engine.recommending.serving_models import ServingModels
 from engine.rules.in_force import RulesInForce, leaders_of, narrow_by, weigh
-from engine.variety.varying import vary
+from engine.variety.varying import Place, vary
 from ml.affinity.list_kinds import (
     Chosen,
     alternatives,
@@ -36,6 +38,7 @@ RANKED: Final = frozenset({ListKind.PERSONAL, ListKind.NEW_FOR_YOU, ListKind.ON_
 BAND: Final = 1.5  # times as dear, or so many times cheaper, as an alternative may be
 _FIRST_SOURCE: Final = {ListKind.POPULAR: "POPULAR", ListKind.TRENDING: "TRENDING", ListKind.NEW_FOR_YOU: "NEW"}
 _ON_SALE: Final = Filter(on_sale=True)
+_FIRST: Final = Place()
 
 
 class Wanted(Protocol):
@@ -145,6 +148,19 @@ def known_to(catalogue: Catalogue, state: State, just_viewed: Sequence[str]) -> 
     return np.concatenate([known, catalogue.variants_of(known)])
 
 
+def place_of(wanted: Wanted, person: Person, models: ServingModels, as_of: int, seen: Sequence[int] = ()) -> Place:
+    """Where a page is in the person's list, and which of its places are given by chance.
+
+    Only lists by what the person wants next have such places, and none of given items.
+    """
+    placement = wanted.placement
+    if placement is None or not placement.explore or wanted.kind not in RANKED or wanted.among is not None:
+        return Place(seen)
+    serving = models.current
+    universe = serving.universe if serving else None
+    return Place(seen, models.explorables.exploration(placement, person, universe, as_of, seen))
+
+
 def allowed_by(catalogue: Catalogue, request: Wanted) -> tuple[Mask, Mask]:
     """New masks by item number: the available items that the request allows, and those that its reasons may name.
 
@@ -191,14 +207,22 @@ def score_list(
     allowed: Mask,
     fallback: Fallback,
     nameable: Mask | None,
+    place: Place = _FIRST,
 ) -> Scored:
     """The candidates of a list, as the kind wants them, with the boosts of rules and the variety of the placement."""
-    return finished(catalogue, wanted, _score(catalogue, wanted, view, allowed, fallback, nameable))
+    return vary(catalogue, wanted.placement, score_whole(catalogue, wanted, view, allowed, fallback, nameable), place)
 
 
-def finished(catalogue: Catalogue, wanted: Wanted, scored: Scored) -> Scored:
+def score_whole(
+    catalogue: Catalogue, wanted: Wanted, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None
+) -> Scored:
+    """The same for all pages of a list, before the variety."""
+    return weigh(wanted.rules, _score(catalogue, wanted, view, allowed, fallback, nameable))
+
+
+def finished(catalogue: Catalogue, wanted: Wanted, scored: Scored, place: Place = _FIRST) -> Scored:
     """A list that is scored, with the boosts of rules and the variety of its placement."""
-    return vary(catalogue, wanted.placement, weigh(wanted.rules, scored))
+    return vary(catalogue, wanted.placement, weigh(wanted.rules, scored), place)
 
 
 def _score(

@@ -21,6 +21,7 @@ from engine.recommending.list_kinds import (
     finished,
     hide_own,
     is_ranked,
+    place_of,
     score_list,
     sources_of_kind,
 )
@@ -34,6 +35,7 @@ from engine.recommending.recommendations import (
 )
 from engine.recommending.serving_models import ServingModels
 from engine.rules.in_force import effects_of, leaders_of, make_ready
+from engine.variety.varying import Place
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, select, view_person
 from ml.affinity.several_lists import WantedList, looking_at, narrow, score_together
@@ -248,7 +250,7 @@ class _Page:
             keys = [key for key in self._wanted if key[0].basis == basis and key not in self._scored]
             scored = score_together([self._wanted[key] for key in keys])
             for key, one in zip(keys, scored, strict=True):
-                self._scored[key] = finished(self._catalogue, self._asked[key], one)
+                self._scored[key] = finished(self._catalogue, self._asked[key], one, self._place(self._asked[key]))
 
     def cut(self, place: int, show: Callable[[int, RecommendedList], MadeT]) -> MadeT:
         """The list at a place, without what is shown already."""
@@ -308,7 +310,11 @@ class _Page:
             self._wanted[key] = WantedList(view, allowed, fallback, nameable, leaders_of(request.rules, view))
             self._asked[key] = request
             if request.kind not in RANKED:
-                self._scored[key] = score_list(self._catalogue, request, view, allowed, fallback, nameable)
+                place = self._place(request)
+                self._scored[key] = score_list(self._catalogue, request, view, allowed, fallback, nameable, place=place)
+
+    def _place(self, request: ListRequest) -> Place:
+        return place_of(request, self._person, self._models, self._pin.as_of)
 
     def _is_ranked(self, request: ListRequest) -> bool:
         read = self.read[request.personalize]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core import metrics
 from core.contract import Person
-from core.errors import InvalidInput, StoreUnavailable, Unanswerable
+from core.errors import StoreUnavailable, Unanswerable
 from core.turns import OneAtATime
 from db.items import Item
 from db.shares import Share
@@ -27,7 +27,8 @@ from engine.recommending.list_kinds import (
     hide_own,
     is_ranked,
     kind_of,
-    score_list,
+    place_of,
+    score_whole,
     sources_of_kind,
 )
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
@@ -48,7 +49,6 @@ from ml.masks import Mask, without
 from ml.state import State
 
 MAX_CONTEXT_ITEMS = 100
-MAX_PLACEMENT = 64  # characters
 
 
 class ListRequest(NamedTuple):
@@ -185,18 +185,19 @@ class Recommender:
     ) -> Page:
         """A page of a list. `earlier` is the state that a list is pinned to; `state` still leaves out what it does."""
         basis, effects = self.basis_for(person, request, pin, bundle, state, earlier), effects_of(request.rules)
+        place = place_of(request, person, self._models, pin.as_of, pin.seen)
 
         def score_allowed(allowed: Mask) -> Select:
             key = (basis.viewed, request.items, self._catalogue.version)
             if key not in self._scored:  # for all pages: each has its items in the order of the whole list
                 view, whole = basis.begun or (basis.view, basis.allowed)
-                self._scored[key] = score_list(self._catalogue, request, view, whole, basis.fallback, basis.nameable)
+                self._scored[key] = score_whole(self._catalogue, request, view, whole, basis.fallback, basis.nameable)
             scored = self._scored[key]
             if pin.seen:
-                scored = vary(self._catalogue, request.placement, narrow(scored, allowed), pin.seen)
+                scored = narrow(scored, allowed)
             elif effects:
                 scored = within(scored, allowed)
-            return partial(select, scored)
+            return partial(select, vary(self._catalogue, request.placement, scored, place))
 
         cut = partial(cut_page, self._catalogue, name, pin, basis.allowed, request.first, score_allowed)
         elsewhere = self._shown_elsewhere(person, request)
@@ -365,10 +366,3 @@ class Recommender:
 def key_of_list(person: Person, request: ListRequest, elsewhere: bytes = b"") -> Key:
     """The key of the first page of a person's list; `elsewhere` says what the lists beside it show."""
     return person, (request.all_parts, elsewhere)
-
-
-def check_placement(name: str) -> str:
-    """The name itself; raises InvalidInput when it is empty or too long."""
-    if not 0 < len(name) <= MAX_PLACEMENT:
-        raise InvalidInput(f"placement must have 1 to {MAX_PLACEMENT} characters.", field="placement")
-    return name

@@ -9,7 +9,8 @@ from pydantic.alias_generators import to_camel
 from core.contract import check_reason
 from core.errors import InvalidInput
 from db.postgres import Connection
-from db.segments import Segment, change_segment, delete_segment
+from db.segments import Segment, change_segment, change_segments, delete_segment
+from db.versioned_settings import Difference
 from engine.segments.settings import read_segment
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -91,6 +92,14 @@ async def replace_segment(
     saved = await change_segment(connection, id, lambda _: wanted, changed_by, _checked_reason(reason))
     assert saved is not None
     return saved
+
+
+async def replace_segments(
+    connection: Connection, segments: Mapping[str, Mapping[str, Any]], changed_by: str, reason: str | None = None
+) -> list[Difference]:
+    """Give segments by id these settings alone, all or none; what that changes. Raises InvalidInput."""
+    wanted = {check_segment_id(id): checked(id, settings) for id, settings in segments.items()}
+    return await change_segments(connection, wanted, changed_by, _checked_reason(reason))
 
 
 async def remove_segment(

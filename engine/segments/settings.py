@@ -1,7 +1,8 @@
 """What a segment may say of who belongs to it. The model is the source for files, GraphQL and what is stored."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
@@ -12,18 +13,27 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
+from core.events import EventType
+from core.texts import LONGEST_TEXT
 from engine.placements.settings import read_document
+from ml.affinity.affinities import Dimension
 from ml.hazard.forecasts import LONGEST
 from ml.rfm import SEGMENTS
 
 LONGEST_NAME: Final = 100  # characters
+MOST_LEVELS: Final = 3  # of conditions inside conditions, the outermost counted
+MOST_CONDITIONS: Final = 50  # all levels together
+MOST_COUNTS: Final = 10  # conditions on events and affinities, all levels together: each reads many events
+MOST_VALUES: Final = 100  # of a trait, and categories or brands of events
 LARGEST: Final = 1e12
+MOST_EVENTS: Final = 1_000_000
 
 
 def _plain(name: str) -> str:
@@ -48,6 +58,13 @@ def _number(value: object) -> object:
     return value
 
 
+def _as_text(value: object) -> object:
+    """A value of a trait as Postgres writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float | Decimal) else value
+
+
 def _days(value: object) -> object:
     if isinstance(value, timedelta):
         if value % timedelta(days=1):
@@ -64,6 +81,9 @@ def _printable(text: str) -> str:
 
 Number = Annotated[float, BeforeValidator(_number), Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Probability = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
+Share = Probability
+Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
+Value = Annotated[Text, BeforeValidator(_as_text)]
 Days = Annotated[int, Field(strict=True, ge=1, le=LONGEST), BeforeValidator(_days)]
 
 
@@ -83,6 +103,11 @@ class RfmSegment(StrEnum):
 assert tuple(RfmSegment) == SEGMENTS
 
 
+def _check_bounds(low: float | None, high: float | None) -> None:
+    if low is not None and high is not None and low > high:
+        raise ValueError("has no number in it: min is above max")
+
+
 class Range(BaseModel):
     """From `min` to `max`, both included; without both it says nothing."""
 
@@ -92,8 +117,7 @@ class Range(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError("has no number in it: min is above max")
+        _check_bounds(self.min, self.max)
         return self
 
 
@@ -109,8 +133,7 @@ class Churn(BaseModel):
     def _check(self) -> Self:
         if self.min is None and self.max is None:
             raise ValueError("needs min or max, a probability")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError("has no number in it: min is above max")
+        _check_bounds(self.min, self.max)
         return self
 
 
@@ -118,6 +141,61 @@ class NextPurchase(Churn):
     """How probable it is that they order within some days."""
 
     within: Days = 30
+
+
+class TraitCondition(BaseModel):
+    """A trait of the user: one of these values, a number from `min` to `max`, or whether it is there at all."""
+
+    model_config = _SHAPE
+    key: Text
+    values: tuple[Value, ...] = Field((), max_length=MOST_VALUES)
+    min: Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)] | None = None
+    max: Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)] | None = None
+    exists: StrictBool | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        bounded = self.min is not None or self.max is not None
+        if [bool(self.values), bounded, self.exists is not None].count(True) != 1:
+            raise ValueError("needs values, or min or max, or exists: one of the three")
+        _check_bounds(self.min, self.max)
+        return self
+
+
+class AffinityCondition(BaseModel):
+    """The share of the user's orders that have an item of a category or brand."""
+
+    model_config = _SHAPE
+    by: Dimension
+    key: Text
+    min: Share | None = None
+    max: Share | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("needs min or max, a share of the orders")
+        _check_bounds(self.min, self.max)
+        return self
+
+
+class EventCondition(BaseModel):
+    """How many events of a type the user has within some days, of items of these categories and brands."""
+
+    model_config = _SHAPE
+    type: EventType
+    within: Days
+    min: Annotated[int, Field(strict=True, ge=0, le=MOST_EVENTS)] | None = None
+    max: Annotated[int, Field(strict=True, ge=0, le=MOST_EVENTS)] | None = None
+    categories: tuple[Text, ...] = Field((), max_length=MOST_VALUES)
+    brands: tuple[Text, ...] = Field((), max_length=MOST_VALUES)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.min and self.max is None:
+            raise ValueError("needs a min above 0, or max: a number of events")
+        _check_bounds(self.min, self.max)
+        return self
 
 
 class Where(BaseModel):
@@ -130,6 +208,11 @@ class Where(BaseModel):
     spent: Range = Range()
     churn: Churn | None = None
     next_purchase: NextPurchase | None = None
+    traits: tuple[TraitCondition, ...] = ()
+    affinities: tuple[AffinityCondition, ...] = ()
+    events: tuple[EventCondition, ...] = ()
+    any_of: tuple["Where", ...] = ()
+    not_: "Where | None" = None
 
     @field_validator("rfm")
     @classmethod
@@ -142,7 +225,47 @@ class Where(BaseModel):
     def _check(self) -> Self:
         if self == Where.model_construct():
             raise ValueError("needs a condition: without one, everybody would belong to the segment")
+        if self.levels > MOST_LEVELS:
+            raise ValueError(f"may have at most {MOST_LEVELS} levels")
+        if sum(each.conditions for each in self.all_levels()) > MOST_CONDITIONS:
+            raise ValueError(f"may have at most {MOST_CONDITIONS} conditions")
+        if sum(len(each.events) + len(each.affinities) for each in self.all_levels()) > MOST_COUNTS:
+            raise ValueError(f"may have at most {MOST_COUNTS} conditions on events and affinities")
         return self
+
+    @property
+    def inner(self) -> "tuple[Where, ...]":
+        """The conditions inside, a level deeper."""
+        return (*self.any_of, *(() if self.not_ is None else (self.not_,)))
+
+    @property
+    def levels(self) -> int:
+        """How deep conditions are in conditions."""
+        return 1 + max((each.levels for each in self.inner), default=0)
+
+    @property
+    def conditions(self) -> int:
+        """How many conditions this level has."""
+        given = (self.rfm, self.churn, self.next_purchase)
+        ranges = (self.recency, self.orders, self.spent)
+        many = len(self.traits) + len(self.affinities) + len(self.events)
+        return sum(map(bool, given)) + sum(each != Range() for each in ranges) + many
+
+    def all_levels(self) -> "Iterator[Where]":
+        """These conditions and all inside."""
+        yield self
+        for each in self.inner:
+            yield from each.all_levels()
+
+    @property
+    def need_forecast(self) -> bool:
+        """Whether a condition is about a forecast."""
+        return any(each.churn is not None or each.next_purchase is not None for each in self.all_levels())
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored: what says something."""
+        found: dict[str, Any] = _without(None, {}, [])(self.model_dump(mode="json", by_alias=True))
+        return found
 
 
 class SegmentSettings(BaseModel):
@@ -153,9 +276,8 @@ class SegmentSettings(BaseModel):
     where: Where
 
     def as_json(self) -> dict[str, Any]:
-        """As it is stored: what says something."""
-        found: dict[str, Any] = _without(None, {}, [])(self.model_dump(mode="json", by_alias=True))
-        return found
+        """As it is stored."""
+        return {"name": self.name, "where": self.where.as_json()}
 
 
 def _without(*nothing: object) -> Callable[[Any], Any]:

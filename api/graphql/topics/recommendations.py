@@ -21,11 +21,11 @@ from core.hashes import order_of
 from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
-from engine.placements.placement import Placement, length_of
+from engine.placements.placement import Placement, check_placement, length_of
 from engine.placements.settings import ListKind
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
-from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
+from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
 from engine.rules.queries import LONGEST_QUERY
 from engine.rules.rule_book import RuleBook
 

@@ -171,7 +171,7 @@ def test_every_input_list_has_a_bound() -> None:
     }
     assert len(lists) > 20
     assert [name for name, bound in lists.items() if bound is None or bound.elements > 500] == []
-    assert SCHEMA.as_str().count("@atMost(") == len(lists) + 2  # its declaration, and ItemFilter
+    assert SCHEMA.as_str().count("@atMost(") == len(lists) + 3  # its declaration, ItemFilter and conditions of segments
 
 
 def test_the_schema_shows_how_large_a_filter_may_be() -> None:

@@ -29,7 +29,9 @@ from ml.masks import Mask
 from ml.ranked import REASON, Ranked, explain_as
 
 BRANDS, CATEGORIES, GROUPS = ("a", "b", "c"), ("x", "y"), ("g", "h")
-MARGINS, COLOURS = (None, True, "much", 0, 0.1, "0.2", 5, -3), (None, "red", ["blue", "red"], [])
+MARGINS = (None, True, "much", 0, 0.1, "0.2", 5, -3)
+COLOURS: tuple[str | list[str] | None, ...] = (None, "red", ["blue", "red"], [])
+BOUNDS: tuple[dict[str, float], ...] = ({"min": 0}, {"max": 0.1}, {"min": 0.1, "max": 1})
 NOW = int(clock.now().timestamp())
 
 
@@ -70,9 +72,7 @@ CHOSEN = st.one_of(
     st.fixed_dictionaries({"filter": st.fixed_dictionaries({"not": st.just({"brands": ["a"]})})}),
     st.fixed_dictionaries({"filter": st.fixed_dictionaries({"ids": st.lists(st.sampled_from(["i1", "i2", "i9"]))})}),
     st.fixed_dictionaries({"addedWithin": st.integers(1, 15)}),
-    st.sampled_from(({"min": 0}, {"max": 0.1}, {"min": 0.1, "max": 1})).map(
-        lambda bounds: {"ranges": [{"attribute": "margin", **bounds}]}
-    ),
+    st.sampled_from(BOUNDS).map(lambda bounds: {"ranges": [{"attribute": "margin", **bounds}]}),
 )
 PINS = st.fixed_dictionaries(
     {

@@ -409,7 +409,7 @@ async def test_a_segment_that_fails_keeps_its_members_and_the_others_go_on(pool:
     await define(pool, "again", {"orders": {"min": 2}})
     assert await refresh_segments(pool, tmp_path) == (1, 0)
     await define(pool, "recent", {"recency": {"max": 30}})
-    for unreadable in ({"orders": {"least": 2}}, {"orders": {"min": "two"}}, {"churn": {"min": 0.5}}):
+    for unreadable in ({"orders": {"least": 2}}, {"orders": {"min": "two"}}, {"churn": {"within": 90}}):
         await pool.execute("UPDATE segments SET definition = $1 WHERE id = 'again'", unreadable)
         await pool.execute("UPDATE segments SET due_at = now()")
         assert await refresh_segments(pool, tmp_path) == (1, 1), unreadable

@@ -1,81 +1,31 @@
 """The types of segments, as clients write and read them."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 import strawberry
 
 from api.graphql.context import Info
+from api.graphql.topics.insight.segment_conditions import SegmentConditions, SegmentConditionsInput
 from api.graphql.types.as_read import as_read
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
 from api.graphql.types.permissions import requires
 from db import segments as stored
 from db.versioned_settings import StoredSettings
 from engine.cursors import read_cursor, write_cursor
-from engine.segments.settings import Churn, Range, RfmSegment, Where, read_segment
+from engine.segments.settings import read_segment
+from engine.segments.sizing import Size
 
 _LARGEST_COUNT = 2**31 - 1
 
-strawberry.enum(RfmSegment, description="The segments of `Rfm.segment`.")
-
 
 @as_read
-@strawberry.input(description="From `min` to `max`, both included.")
-class NumberRangeInput:
-    """A range."""
+@strawberry.input(description="Conditions to try out.")
+class SegmentPreviewInput:
+    """A segment that is not saved."""
 
-    min: float | None = strawberry.field(
-        default=strawberry.UNSET, description="The lowest value; null for no lower bound."
-    )
-    max: float | None = strawberry.field(
-        default=strawberry.UNSET, description="The highest value; null for no upper bound."
-    )
-
-
-@as_read
-@strawberry.input(
-    description="A forecast within some time, and the probabilities for which it holds. It needs a bound."
-)
-class ForecastRangeInput:
-    """A forecast with bounds."""
-
-    within: timedelta | None = strawberry.field(
-        default=strawberry.UNSET,
-        description="How far to look ahead, in whole days: P1D to P365D; null for that of `User`'s field.",
-    )
-    min: float | None = strawberry.field(
-        default=strawberry.UNSET, description="The lowest probability; null for no lower bound."
-    )
-    max: float | None = strawberry.field(
-        default=strawberry.UNSET, description="The highest probability; null for no upper bound."
-    )
-
-
-@as_read
-@strawberry.input(description="Who belongs to a segment: users for whom every condition that is given holds.")
-class SegmentConditionsInput:
-    """The conditions of a segment."""
-
-    rfm: list[RfmSegment] | None = strawberry.field(
-        default=strawberry.UNSET, description="`Rfm.segment` is one of these."
-    )
-    recency: NumberRangeInput | None = strawberry.field(
-        default=strawberry.UNSET, description="Days since the last order."
-    )
-    orders: NumberRangeInput | None = strawberry.field(
-        default=strawberry.UNSET, description="How many orders they placed ever."
-    )
-    spent: NumberRangeInput | None = strawberry.field(
-        default=strawberry.UNSET,
-        description="The money spent ever on what was not returned, in the shop's own currency.",
-    )
-    churn: ForecastRangeInput | None = strawberry.field(
-        default=strawberry.UNSET, description="How probable it is that they do not order, as `User.churn` says."
-    )
-    next_purchase: ForecastRangeInput | None = strawberry.field(
-        default=strawberry.UNSET, description="How probable it is that they order, as `User.nextPurchase` says."
-    )
+    where: SegmentConditionsInput = strawberry.field(description="Who would belong to it. It needs a condition.")
 
 
 @as_read
@@ -113,57 +63,21 @@ class SegmentChanges:
     )
 
 
-@strawberry.type(description="From `min` to `max`, both included.")
-class NumberRange:
-    """A range."""
+@strawberry.type(description="How many users belong to a segment, counted at once. Counting takes a second at most.")
+class SegmentSize:
+    """The size of a segment."""
 
-    min: float | None = strawberry.field(description="The lowest value; null for no lower bound.")
-    max: float | None = strawberry.field(description="The highest value; null for no upper bound.")
-
-    @classmethod
-    def of(cls, range: Range) -> Self | None:
-        """The public shape; None for a range without bounds."""
-        return None if range == Range() else cls(min=range.min, max=range.max)
-
-
-@strawberry.type(description="A forecast within some time, and the probabilities for which it holds.")
-class ForecastRange:
-    """A forecast with bounds."""
-
-    within: timedelta = strawberry.field(description="How far it looks ahead.")
-    min: float | None = strawberry.field(description="The lowest probability; null for no lower bound.")
-    max: float | None = strawberry.field(description="The highest probability; null for no upper bound.")
+    members: int | None = strawberry.field(description="How many users; null when it is not known.")
+    as_of: datetime | None = strawberry.field(
+        description="When the figures of users were found; traits and events are as of now."
+    )
+    note: str | None = strawberry.field(description="Why it is not known; null when it is.")
 
     @classmethod
-    def of(cls, chance: Churn | None) -> Self | None:
+    def of(cls, size: Size) -> Self:
         """The public shape."""
-        if chance is None:
-            return None
-        return cls(within=timedelta(days=chance.within), min=chance.min, max=chance.max)
-
-
-@strawberry.type(description="Who belongs to a segment: users for whom every condition that is given holds.")
-class SegmentConditions:
-    """The conditions of a segment."""
-
-    rfm: list[RfmSegment] | None = strawberry.field(description="`Rfm.segment` is one of these; null for any.")
-    recency: NumberRange | None = strawberry.field(description="Days since the last order; null for any.")
-    orders: NumberRange | None = strawberry.field(description="Orders ever; null for any.")
-    spent: NumberRange | None = strawberry.field(description="The money spent ever; null for any.")
-    churn: ForecastRange | None = strawberry.field(description="The probability of no order; null for any.")
-    next_purchase: ForecastRange | None = strawberry.field(description="The probability of an order; null for any.")
-
-    @classmethod
-    def of(cls, where: Where) -> Self:
-        """The public shape."""
-        return cls(
-            rfm=list(where.rfm) or None,
-            recency=NumberRange.of(where.recency),
-            orders=NumberRange.of(where.orders),
-            spent=NumberRange.of(where.spent),
-            churn=ForecastRange.of(where.churn),
-            next_purchase=ForecastRange.of(where.next_purchase),
-        )
+        members = None if size.members is None else min(size.members, _LARGEST_COUNT)
+        return cls(members=members, as_of=size.as_of, note=size.note)
 
 
 @strawberry.type(description="One version of what a segment says.")

@@ -5,7 +5,14 @@ from typing import Annotated, Any
 import strawberry
 
 from api.graphql.context import Info
-from api.graphql.topics.insight.segment_types import Segment, SegmentChanges, SegmentInput, settings_in
+from api.graphql.topics.insight.segment_types import (
+    Segment,
+    SegmentChanges,
+    SegmentInput,
+    SegmentPreviewInput,
+    SegmentSize,
+    settings_in,
+)
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
 from api.graphql.types.viewers import recorded_name
@@ -20,6 +27,7 @@ from engine.segments.defining import (
     replace_segment,
     update_segment,
 )
+from engine.segments.sizing import conditions_in, size_of
 
 
 @strawberry.type(description="The outcome of `saveSegment`.")
@@ -35,6 +43,7 @@ class CreateSegmentPayload:
     """The new segment, or why there is none."""
 
     segment: Segment | None = strawberry.field(description="The segment; null when it was refused.")
+    size: SegmentSize | None = strawberry.field(description="How many users belong to it; null when it was refused.")
     user_errors: list[UserError] = strawberry.field(description="Why it was refused, an error for each wrong field.")
 
 
@@ -43,7 +52,20 @@ class UpdateSegmentPayload:
     """The changed segment, or why nothing changed."""
 
     segment: Segment | None = strawberry.field(description="The segment; null when the change was refused.")
+    size: SegmentSize | None = strawberry.field(
+        description="How many users belong to it; null when the change was refused."
+    )
     user_errors: list[UserError] = strawberry.field(description="Why it was refused, an error for each wrong field.")
+
+
+@strawberry.type(description="The outcome of `previewSegment`.")
+class SegmentPreview:
+    """The size of a segment that is not saved, or why it could not be."""
+
+    size: SegmentSize | None = strawberry.field(
+        description="How many users would belong to it; null when the conditions are refused."
+    )
+    user_errors: list[UserError] = strawberry.field(description="What is wrong, an error for each wrong field.")
 
 
 @strawberry.type(description="The outcome of `deleteSegment`.")
@@ -74,6 +96,20 @@ class SegmentQuery:
         record = await stored.segment_by_id(info.context.reads, check_segment_id(id))
         return None if record is None else Segment.of(record)
 
+    @strawberry.field(
+        permission_classes=[requires("segments:read")],
+        description="How many users would belong to a segment with these conditions. Nothing is saved.",
+    )
+    async def preview_segment(
+        self, info: Info, input: Annotated[SegmentPreviewInput, strawberry.argument(description="The conditions.")]
+    ) -> SegmentPreview | None:
+        """The size of a segment that is not saved."""
+        try:
+            where = conditions_in(_document(input)["where"])
+        except InvalidInput as error:
+            return SegmentPreview(size=None, user_errors=_errors(error))
+        return SegmentPreview(size=SegmentSize.of(await size_of(info.context.reads, where)), user_errors=[])
+
 
 @strawberry.type
 class SegmentMutation:
@@ -91,8 +127,9 @@ class SegmentMutation:
         try:
             record = await create_segment(pool, given["id"], settings_in(given), by, given.get("reason"))
         except InvalidInput as error:
-            return CreateSegmentPayload(segment=None, user_errors=_errors(error))
-        return CreateSegmentPayload(segment=Segment.of(record), user_errors=[])
+            return CreateSegmentPayload(segment=None, size=None, user_errors=_errors(error))
+        size = await _size(info, record)
+        return CreateSegmentPayload(segment=Segment.of(record), size=size, user_errors=[])
 
     @strawberry.mutation(
         permission_classes=[requires("segments:write")],
@@ -110,8 +147,9 @@ class SegmentMutation:
         try:
             record = await update_segment(pool, id, settings_in(given), by, reason, expected=version)
         except InvalidInput as error:
-            return UpdateSegmentPayload(segment=None, user_errors=_errors(error))
-        return UpdateSegmentPayload(segment=Segment.of(record), user_errors=[])
+            return UpdateSegmentPayload(segment=None, size=None, user_errors=_errors(error))
+        size = await _size(info, record)
+        return UpdateSegmentPayload(segment=Segment.of(record), size=size, user_errors=[])
 
     @strawberry.mutation(
         permission_classes=[requires("segments:write")],
@@ -152,6 +190,11 @@ class SegmentMutation:
         except InvalidInput as error:
             return DeleteSegmentPayload(deleted=False, user_errors=_errors(error))
         return DeleteSegmentPayload(deleted=deleted, user_errors=[])
+
+
+async def _size(info: Info, record: stored.Segment) -> SegmentSize:
+    """How many users belong to a segment that was just saved."""
+    return SegmentSize.of(await size_of(info.context.reads, conditions_in(record.definition)))
 
 
 def _document(given: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 
 from api.gateway import Gateway
 from core import clock
+from db.segment_figures import Figures, FiguresMade, write_figures
 from db.segments import write_snapshot
 from tests.fixtures.gateway import Ask
 
@@ -96,6 +97,45 @@ async def test_a_segment_is_created_changed_and_deleted_with_its_history(ask: As
     rest = page.replace("first: 2", f'first: 2, after: "{history["pageInfo"]["endCursor"]}"')
     assert [each["name"] for each in (await ask(rest)).data["segment"]["history"]["nodes"]] == ["Loyal"]
     assert (await ask(delete, {"version": 3})).data["deleteSegment"] == {"deleted": True, "userErrors": []}
+
+
+async def test_every_condition_is_read_as_it_was_written(ask: Ask) -> None:
+    where = {
+        "traits": [{"key": "plan", "values": ["gold"]}, {"key": "age", "min": 18.0}, {"key": "vip", "exists": False}],
+        "affinities": [{"by": "BRAND", "key": "Alm", "min": 0.5}],
+        "events": [{"type": "VIEW", "within": "P7D", "min": 3, "categories": ["tea"]}],
+        "anyOf": [{"rfm": ["LOYAL"]}, {"orders": {"min": 2.0}}],
+        "not": {"recency": {"max": 30.0}},
+    }
+    create = """mutation ($input: SegmentInput!) { createSegment(input: $input) {
+      segment { where {
+        traits { key values min max exists } affinities { by key min max }
+        events { type within min max categories brands } anyOf { rfm orders { min } } not { recency { max } }
+      } } size { members note } userErrors { field } } }"""
+    made = (await ask(create, {"input": {**LOYAL, "where": where}})).data["createSegment"]
+    assert made["userErrors"] == []
+    assert (made["size"]["members"], made["size"]["note"] is None) == (None, False), "no figures were found yet"
+
+    def said(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: said(each) for name, each in value.items() if each is not None}
+        return [said(each) for each in value] if isinstance(value, list) else value
+
+    assert said(made["segment"]["where"]) == where
+
+
+async def test_the_size_of_a_segment_is_told_before_it_is_saved(ask: Ask, gateway: Gateway) -> None:
+    preview = """query ($where: SegmentConditionsInput!) { previewSegment(input: {where: $where}) {
+      size { members asOf note } userErrors { field } } }"""
+    made = FiguresMade(clock.now(), False)
+    figures = [Figures(id, clock.now(), orders, 0, "NEW", None) for id, orders in (("anna", 3), ("bert", 1))]
+    await write_figures(gateway.pool, figures, made, clock.now())
+    found = (await ask(preview, {"where": {"orders": {"min": 2}}})).data["previewSegment"]
+    assert (found["size"]["members"], found["size"]["note"]) == (1, None)
+    wrong = (await ask(preview, {"where": {"traits": [{"key": "plan"}]}})).data["previewSegment"]
+    assert wrong == {"size": None, "userErrors": [{"field": ["where", "traits", "0"]}]}
+    forbidden = await ask(preview, {"where": {"orders": {"min": 2}}}, scopes=["segments:write"])
+    assert forbidden.codes == ["FORBIDDEN"]
 
 
 @pytest.mark.parametrize(
