@@ -8,7 +8,7 @@ from typing import Any, Final
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 from db.tombstones import ERASED_WHEN, HASH_OF_MEMBER, newest_tombstone
-from db.versioned_settings import SettingsTable
+from db.versioned_settings import Difference, SettingsTable
 
 MOST_SEGMENTS: Final = 100
 PERIOD: Final = timedelta(hours=1)  # after which the members of a segment are found again
@@ -18,6 +18,13 @@ ERASURE_TAKES: Final = timedelta(minutes=5)  # at most, from its moment until no
 WRITE_TIMEOUT: Final = 300.0  # seconds to write a snapshot
 SEGMENTS: Final = SettingsTable("segment_versions", AdvisoryLock.SEGMENTS, MOST_SEGMENTS, "segments")
 """Every version of the settings of a segment: its name, and under `where` its definition."""
+_SHOW_NEWEST: Final = """
+    INSERT INTO segments (id, name, definition, changed_at, changed_by)
+    SELECT DISTINCT ON (id) id, settings->>'name', settings->'where', changed_at, changed_by
+    FROM segment_versions WHERE id = ANY($1) ORDER BY id, version DESC
+    ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, definition = EXCLUDED.definition,
+        changed_at = EXCLUDED.changed_at, changed_by = EXCLUDED.changed_by, due_at = now()
+"""
 _COLUMNS: Final = (
     "segments.id, segments.name, segments.definition, segments.changed_at, segments.changed_by,"
     " saved.version, saved.reason, newest.number, newest.made_at, newest.members"
@@ -74,17 +81,18 @@ async def change_segment(
         if saved.settings is None:
             await inside.execute("DELETE FROM segments WHERE id = $1", id)
             return None
-        await inside.execute(
-            "INSERT INTO segments (id, name, definition, changed_at, changed_by) VALUES ($1, $2, $3, $4, $5)"
-            " ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, definition = EXCLUDED.definition,"
-            " changed_at = EXCLUDED.changed_at, changed_by = EXCLUDED.changed_by, due_at = now()",
-            id,
-            saved.settings["name"],
-            saved.settings["where"],
-            saved.changed_at,
-            saved.changed_by,
-        )
+        await inside.execute(_SHOW_NEWEST, [id])
         return await segment_by_id(inside, id)
+
+
+async def save_segments(
+    connection: Connection, wanted: Mapping[str, dict[str, Any]], changed_by: str, reason: str | None
+) -> list[Difference]:
+    """Save settings of segments by id, all or none; what they change. Raises InvalidInput when there are too many."""
+    async with transaction(connection) as inside:
+        changed = await SEGMENTS.save_all(inside, wanted, changed_by, reason)
+        await inside.execute(_SHOW_NEWEST, [one.id for one in changed])
+        return changed
 
 
 async def save_segment(
@@ -125,6 +133,16 @@ async def segment_by_id(connection: Connection, id: str) -> Segment | None:
 async def list_segments(connection: Connection) -> list[Segment]:
     """All segments, by id: there are at most MOST_SEGMENTS."""
     return [Segment(**row) for row in await connection.fetch(f"SELECT {_COLUMNS} FROM {_NEWEST} ORDER BY segments.id")]
+
+
+async def unknown_segments(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """Those of these ids that no segment has."""
+    rows = await connection.fetch(
+        "SELECT id FROM unnest($1::text[]) AS given (id) WHERE NOT EXISTS (SELECT FROM segments"
+        " WHERE segments.id = given.id) ORDER BY 1",
+        list(ids),
+    )
+    return [row["id"] for row in rows]
 
 
 async def has_due_segments(connection: Connection) -> bool:
@@ -288,6 +306,18 @@ async def _delete_members(connection: Connection, users: Sequence[str]) -> int:
         for table in ("segment_members", "segment_figures")
     ]
     return sum(int(tag.rpartition(" ")[2]) for tag in tags)
+
+
+async def memberships_of(connection: Connection, users: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the segments that each of these users belongs to, in order; those of the user they are now."""
+    rows = await connection.fetch(
+        "SELECT given.id, array_agg(segment_id ORDER BY segment_id) AS segments FROM unnest($1::text[]) AS given (id)"
+        " LEFT JOIN merged_users ON merged_users.user_id = given.id"
+        " JOIN segment_members ON segment_members.user_id = coalesce(into_id, given.id) AND gone IS NULL"
+        " GROUP BY given.id",
+        list(users),
+    )
+    return {row["id"]: row["segments"] for row in rows}
 
 
 async def segments_of(connection: Connection, users: Sequence[str]) -> list[str]:

@@ -102,7 +102,7 @@ class SettingsTable:
             found = await self.differences(inside, wanted)
             more = sum(one.before is None for one in found)
             if more and await self.count(inside) + more > self.most:
-                raise InvalidInput(f"There may be at most {self.most:,} {self.name}.", "id")
+                raise InvalidInput(f"There may be at most {self.most:,} {self.plural}.", "id")
             await inside.execute(
                 f"INSERT INTO {self.name} (id, version, settings, changed_by, reason)"
                 " SELECT id, version, settings, $4, $5 FROM unnest($1::text[], $2::integer[], $3::jsonb[])"

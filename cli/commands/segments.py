@@ -15,7 +15,7 @@ from core.settings import Stores
 if TYPE_CHECKING:
     from db.postgres import Pool
     from db.segments import Segment
-    from db.versioned_settings import SettingsTable, StoredSettings
+    from db.versioned_settings import Difference, SettingsTable
 
 app = command_group("Save, list, compare, apply and delete segments of users, and print who belongs to them.")
 SegmentId = Annotated[str, typer.Argument(metavar="ID")]
@@ -35,16 +35,10 @@ def _check(id: str, settings: Settings) -> Settings:
     return checked(check_segment_id(id), settings)
 
 
-async def _replace(
-    pool: "Pool", id: str, settings: Settings | None, who: str, reason: str | None
-) -> "StoredSettings | None":
-    from engine.segments.defining import remove_segment, replace_segment
+async def _replace(pool: "Pool", wanted: dict[str, Settings], who: str, reason: str | None) -> "list[Difference]":
+    from engine.segments.defining import replace_segments
 
-    if settings is None:
-        await remove_segment(pool, id, who, reason)
-    else:
-        await replace_segment(pool, id, settings, who, reason)
-    return await _table().by_id(pool, id)
+    return await replace_segments(pool, wanted, who, reason)
 
 
 _COMMANDS = SettingsCommands("segment", "segments", "deleted", _table, _check, _replace)
@@ -122,7 +116,7 @@ def diff(file: TomlFile, as_json: AsJson = False) -> None:
 
 @app.command()
 def apply(file: TomlFile, reason: Reason = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
-    """Save the segments in a file: each table is a whole segment. Others stay as they are.
+    """Save the segments in a file, all or none: each table is a whole segment. Others stay as they are.
 
     What is as in the file already gets no new version, so that it can be applied again and again.
     """

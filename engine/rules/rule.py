@@ -44,8 +44,9 @@ class Rule:
 
     @property
     def is_of_page(self) -> bool:
-        """Whether it holds only on pages with some item or category."""
-        return bool(self.says.when.item_ids or self.says.when.categories)
+        """Whether it holds only on pages with some item or category, or for people of some segment."""
+        when = self.says.when
+        return bool(when.item_ids or when.categories or when.segments)
 
     @property
     def factor(self) -> float:
@@ -57,6 +58,11 @@ class Rule:
         """Whether it holds in the lists of a placement and a market."""
         when = self.says.when
         return (not when.placements or placement in when.placements) and (not when.markets or market in when.markets)
+
+    def holds_for(self, segments: frozenset[str]) -> bool:
+        """Whether it holds in the lists of a person who belongs to these segments."""
+        wanted = self.says.when.segments
+        return not wanted or not segments.isdisjoint(wanted)
 
     def numbers(self, catalogue: Catalogue, market: str | None) -> NDArray[np.uint32]:
         """The items that it is about, as a new array."""

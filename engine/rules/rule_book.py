@@ -27,6 +27,8 @@ class Listed(Protocol):
     def category(self) -> str | None: ...  # noqa: D102
     @property
     def context_items(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def segments(self) -> frozenset[str]: ...  # noqa: D102
 
 
 class RuleBook:
@@ -40,6 +42,7 @@ class RuleBook:
         self._everywhere = list[Rule]()
         self._of_item = dict[tuple[str | None, str], list[Rule]]()
         self._of_category = dict[tuple[str | None, str], list[Rule]]()
+        self._of_segment = dict[tuple[str | None, str], list[Rule]]()
         self._placements = {name for rule in held for name in rule.says.when.placements}
         for rule in held:
             when = rule.says.when
@@ -50,6 +53,11 @@ class RuleBook:
                     self._of_item.setdefault((placement, id), []).append(rule)
                 for name in when.categories if not when.item_ids else ():
                     self._of_category.setdefault((placement, name), []).append(rule)
+                for name in when.segments if not when.item_ids and not when.categories else ():
+                    self._of_segment.setdefault((placement, name), []).append(rule)
+        self._by_segment = {
+            name for rule in held if rule.says.when.segments for name in rule.says.when.placements or (None,)
+        }
         known = [*(earlier._bases.values() if earlier else ()), *(earlier._pages.values() if earlier else ())]
         self._known = {each: each for each in known}
         self._bases: OrderedDict[tuple[str | None, str | None], RulesInForce] = OrderedDict()
@@ -73,6 +81,10 @@ class RuleBook:
         _keep(self._pages, (base, of_page), found)
         return found
 
+    def looks_at_segments(self, placement: str) -> bool:
+        """Whether a rule that holds in a placement may be one for the people of a segment only."""
+        return None in self._by_segment or placement in self._by_segment
+
     def _base(self, where: str | None, market: str | None) -> RulesInForce:
         found = self._bases.pop((where, market), None)
         if found is None:
@@ -87,8 +99,8 @@ class RuleBook:
         return known
 
     def _rules_of_page(self, where: str | None, catalogue: Catalogue, listed: Listed) -> tuple[Rule, ...]:
-        """Those of the page's items and categories."""
-        if not self._of_item and not self._of_category:
+        """Those of the page's items and categories, and of the person's segments."""
+        if not self._of_item and not self._of_category and not self._of_segment:
             return ()
         categories = {listed.category} if listed.category is not None else set[str]()
         for number in catalogue.numbers_of(listed.context_items).tolist():
@@ -97,11 +109,13 @@ class RuleBook:
         places = (None,) if where is None else (None, where)
         lists = [self._of_item.get((place, id)) for place in places for id in listed.context_items]
         lists += [self._of_category.get((place, name)) for place in places for name in categories]
+        lists += [self._of_segment.get((place, name)) for place in places for name in listed.segments]
         found = set[Rule]()
         for rules in lists:
             for rule in islice(rules or (), MOST_READ):
                 wanted = rule.says.when.categories
-                if rule.holds_in(where, listed.market) and (not wanted or not categories.isdisjoint(wanted)):
+                fits = (not wanted or not categories.isdisjoint(wanted)) and rule.holds_for(listed.segments)
+                if fits and rule.holds_in(where, listed.market):
                     found.add(rule)
         return tuple(sorted(found, key=lambda rule: rule.order)[:MOST_OF_PAGE])
 

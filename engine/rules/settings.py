@@ -20,8 +20,9 @@ from core.contract import Id
 from core.moments import read_moment
 from core.texts import LONGEST_TEXT
 from engine.placements.settings import ItemFilter, check_filter, read_document
+from engine.segments.defining import is_segment_id
 
-MOST_NAMES: Final = 20  # placements or markets that a rule names
+MOST_NAMES: Final = 20  # placements, markets or segments that a rule names
 MOST_PAGES: Final = 500  # items or categories of pages that a rule names
 LAST_POSITION: Final = 100  # that an item can be pinned to
 GREATEST_FACTOR: Final = 1_000.0
@@ -36,6 +37,12 @@ def _printable(text: str) -> str:
     return text
 
 
+def _segment_id(text: str) -> str:
+    if not is_segment_id(text):
+        raise ValueError("must be the id of a segment")
+    return text
+
+
 def _number(value: object) -> object:
     if isinstance(value, str | bool):
         raise ValueError("must be a number")
@@ -45,6 +52,7 @@ def _number(value: object) -> object:
 _Whole = Annotated[int, Field(strict=True)]
 _Category = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
 _Placement = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64), AfterValidator(_printable)]
+_Segment = Annotated[str, StringConstraints(strict=True), AfterValidator(_segment_id)]
 _Moment = Annotated[datetime, BeforeValidator(read_moment)]
 
 
@@ -87,6 +95,7 @@ class When(BaseModel):
     markets: tuple[Id, ...] = Field((), max_length=MOST_NAMES)
     item_ids: tuple[Id, ...] = Field((), max_length=MOST_PAGES)
     categories: tuple[_Category, ...] = Field((), max_length=MOST_PAGES)
+    segments: tuple[_Segment, ...] = Field((), max_length=MOST_NAMES)
     from_: _Moment | None = Field(None, alias="from")
     to: _Moment | None = None
 

@@ -75,7 +75,7 @@ ENFORCED = {
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
     "rules that `previewRules` tries out": (rules.MOST_TRIED, ""),
-    "placements, or markets, that a rule names": (rule_settings.MOST_NAMES, ""),
+    "placements, markets, or segments, that a rule names": (rule_settings.MOST_NAMES, ""),
     "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),
     "position of a pin": (rule_settings.LAST_POSITION, ""),
     "rules of the items and categories of one page that hold there": (rule_book.MOST_OF_PAGE, ""),

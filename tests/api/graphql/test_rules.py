@@ -56,7 +56,7 @@ AS_REACHED = {
         "id version removed kind filter addedWithin itemId position factor count of per when priority changedAt"
         " changedBy reason"
     ),
-    "RuleCondition": "placements markets itemIds categories from to",
+    "RuleCondition": "placements markets itemIds categories segments from to",
     "RuleConnection": "edges nodes pageInfo",
     "RuleEdge": "cursor node",
     "RuleWarning": "kind message ruleId",

@@ -55,6 +55,9 @@ class RuleCondition:
     categories: list[str] = strawberry.field(
         description="Categories of which the page is, or an item that it shows; empty for any page."
     )
+    segments: list[strawberry.ID] = strawberry.field(
+        description="Segments of which the person belongs to one; empty for everybody."
+    )
     from_: datetime | None = strawberry.field(name="from", description="From when; null for as long as it is there.")
     to: datetime | None = strawberry.field(description="Until before when; null for ever.")
 
@@ -83,6 +86,11 @@ class RuleConditionInput:
         default=strawberry.UNSET,
         description="Categories of which the page is, or an item that it shows; left out for any page.",
         directives=[AtMost(elements=MOST_PAGES)],
+    )
+    segments: list[strawberry.ID] | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Segments of which the person belongs to one; left out for everybody.",
+        directives=[AtMost(elements=MOST_NAMES)],
     )
     from_: datetime | None = strawberry.field(
         name="from", default=strawberry.UNSET, description="From when; left out for at once."
@@ -232,6 +240,7 @@ def _settings(settings: Mapping[str, Any] | None) -> dict[str, Any]:
         markets=[strawberry.ID(market) for market in says.when.markets],
         item_ids=[strawberry.ID(id) for id in says.when.item_ids],
         categories=list(says.when.categories),
+        segments=[strawberry.ID(id) for id in says.when.segments],
         from_=says.when.from_,
         to=says.when.to,
     )
