@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from core.choices import NO_CHOICES, Choices
+from core.choices import Choices
 from core.contract import Person
 from db.postgres import Connection
 
@@ -24,14 +24,6 @@ async def choices_of(connection: Connection, people: Sequence[Person]) -> dict[P
         [person.id for person in people],
     )
     return {Person(row["kind"], row["id"]): _choices(row) for row in rows}
-
-
-async def choices_of_person(connection: Connection, person: Person) -> Choices:
-    """The choices of one person."""
-    row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM choices WHERE kind = $1 AND id = $2", person.kind, person.id
-    )
-    return NO_CHOICES if row is None else _choices(row)
 
 
 async def change_choices(connection: Connection, person: Person, change: Callable[[Choices], Choices]) -> Choices:

@@ -18,13 +18,6 @@ ERASURE_TAKES: Final = timedelta(minutes=5)  # at most, from its moment until no
 WRITE_TIMEOUT: Final = 300.0  # seconds to write a snapshot
 SEGMENTS: Final = SettingsTable("segment_versions", AdvisoryLock.SEGMENTS, MOST_SEGMENTS, "segments")
 """Every version of the settings of a segment: its name, and under `where` its definition."""
-_SHOW_NEWEST: Final = """
-    INSERT INTO segments (id, name, definition, changed_at, changed_by)
-    SELECT DISTINCT ON (id) id, settings->>'name', settings->'where', changed_at, changed_by
-    FROM segment_versions WHERE id = ANY($1) ORDER BY id, version DESC
-    ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, definition = EXCLUDED.definition,
-        changed_at = EXCLUDED.changed_at, changed_by = EXCLUDED.changed_by, due_at = now()
-"""
 _COLUMNS: Final = (
     "segments.id, segments.name, segments.definition, segments.changed_at, segments.changed_by,"
     " saved.version, saved.reason, newest.number, newest.made_at, newest.members"
@@ -81,18 +74,33 @@ async def change_segment(
         if saved.settings is None:
             await inside.execute("DELETE FROM segments WHERE id = $1", id)
             return None
-        await inside.execute(_SHOW_NEWEST, [id])
+        await _define(inside, [id], [saved.settings], changed_by)
         return await segment_by_id(inside, id)
 
 
-async def save_segments(
+async def change_segments(
     connection: Connection, wanted: Mapping[str, dict[str, Any]], changed_by: str, reason: str | None
 ) -> list[Difference]:
-    """Save settings of segments by id, all or none; what they change. Raises InvalidInput when there are too many."""
+    """Give segments by id these settings, all or none; what that changes. Raises as `SettingsTable.save_all`."""
     async with transaction(connection) as inside:
         changed = await SEGMENTS.save_all(inside, wanted, changed_by, reason)
-        await inside.execute(_SHOW_NEWEST, [one.id for one in changed])
+        await _define(inside, [one.id for one in changed], [one.after for one in changed], changed_by)
         return changed
+
+
+async def _define(inside: Connection, ids: Sequence[str], settings: Sequence[Mapping[str, Any]], by: str) -> None:
+    """Write what segments are. Their members are found soon."""
+    await inside.execute(
+        "INSERT INTO segments (id, name, definition, changed_at, changed_by)"
+        " SELECT id, name, definition, now(), $4 FROM unnest($1::text[], $2::text[], $3::jsonb[])"
+        " AS new (id, name, definition)"
+        " ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, definition = EXCLUDED.definition,"
+        " changed_at = EXCLUDED.changed_at, changed_by = EXCLUDED.changed_by, due_at = now()",
+        ids,
+        [each["name"] for each in settings],
+        [each["where"] for each in settings],
+        by,
+    )
 
 
 async def save_segment(

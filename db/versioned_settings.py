@@ -157,7 +157,8 @@ class SettingsTable:
     async def changed_since(self, connection: Connection, change: int, first: int) -> dict[int, StoredSettings]:
         """At most `first` newest versions that were made after a change, by the number of theirs, oldest first."""
         rows = await connection.fetch(
-            f"SELECT {COLUMNS}, change FROM ({self.newest}) AS newest WHERE change > $1 ORDER BY change LIMIT $2",
+            f"SELECT {COLUMNS}, change FROM (SELECT DISTINCT ON (id) {COLUMNS}, change FROM {self.name}"
+            " WHERE change > $1 ORDER BY id, version DESC) AS newest ORDER BY change LIMIT $2",
             change,
             first,
         )

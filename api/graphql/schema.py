@@ -11,6 +11,7 @@ from api.graphql.entities.federation import FederationQuery
 from api.graphql.entities.nodes import NodeQuery
 from api.graphql.topics.catalogue import CatalogueMutation
 from api.graphql.topics.choices.changing import ChoiceMutation
+from api.graphql.topics.choices.forgetting import ForgetMutation
 from api.graphql.topics.clients import ClientMutation, ClientQuery
 from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
 from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
@@ -64,6 +65,7 @@ class Mutation(
     EventMutation,
     IdentityMutation,
     ChoiceMutation,
+    ForgetMutation,
     CatalogueMutation,
     PeopleMutation,
     ErasureMutation,

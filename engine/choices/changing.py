@@ -11,7 +11,7 @@ from core.contract import Person, check_id, check_user_id
 from core.errors import Forbidden, InvalidInput, StoreUnavailable
 from core.stores import log_unavailable
 from db.cache import write_choices
-from db.choices import change_choices, choices_of_person
+from db.choices import change_choices, choices_of
 from db.merged_users import lock_owner
 from db.postgres import Connection, transaction
 from engine.viewer import Viewer
@@ -87,9 +87,8 @@ async def show_choices(pool: Connection, redis: Redis, person: Person) -> None:
 
     Raises StoreUnavailable.
     """
-    choices = await choices_of_person(pool, person)
-    if choices.version:
-        await write_choices(redis, person, choices)
+    for chooser, choices in (await choices_of(pool, [person])).items():
+        await write_choices(redis, chooser, choices)
 
 
 async def _show(redis: Redis, person: Person, choices: Choices, drop_later: Callable[[Person], None]) -> None:

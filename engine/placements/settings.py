@@ -30,6 +30,7 @@ from engine.catalogue.filters import Filter
 from engine.reasons.texts import WrongReasonTexts, read_texts
 
 MOST_BANDS: Final = 50  # price bands, each of one market
+MOST_EXPLORED: Final = 0.3  # of the places of a list
 MOST_FAULTS: Final = 20  # that one answer names
 MOST_UNNAMED: Final = 20  # items that a placement lists where a request does not say how many: it is charged for these
 
@@ -151,6 +152,7 @@ class PlacementSettings(BaseModel):
     fallback: tuple[FallbackSource, ...] = Field((), max_length=len(FallbackSource))
     texts: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     diversity: _Share = 0.0
+    explore: Annotated[_Share, Field(le=MOST_EXPLORED)] = 0.0
 
     @field_validator("repeat")
     @classmethod

@@ -13,7 +13,15 @@ from core.errors import TookTooLong
 from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_lists import Key
-from engine.recommending.list_kinds import RANKED, finished, hide_own, is_ranked, score_list, sources_of_kind
+from engine.recommending.list_kinds import (
+    RANKED,
+    finished,
+    hide_own,
+    is_ranked,
+    place_of,
+    score_list,
+    sources_of_kind,
+)
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, meet, new_pin, without_shown
 from engine.recommending.people import NOBODY, Degradation, PersonLoader, PersonState
 from engine.recommending.recommendations import (
@@ -27,6 +35,7 @@ from engine.recommending.recommendations import (
 )
 from engine.recommending.serving_models import ServingModels
 from engine.rules.in_force import effects_of, leaders_of, make_ready
+from engine.variety.varying import Place
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, select, view_person
 from ml.affinity.several_lists import WantedList, looking_at, narrow, score_together
@@ -241,7 +250,7 @@ class _Page:
             keys = [key for key in self._wanted if key[0].basis == basis and key not in self._scored]
             scored = score_together([self._wanted[key] for key in keys])
             for key, one in zip(keys, scored, strict=True):
-                self._scored[key] = finished(self._catalogue, self._asked[key], one)
+                self._scored[key] = finished(self._catalogue, self._asked[key], one, self._place(self._asked[key]))
 
     def cut(self, place: int, show: Callable[[int, RecommendedList], MadeT]) -> MadeT:
         """The list at a place, without what is shown already."""
@@ -301,7 +310,11 @@ class _Page:
             self._wanted[key] = WantedList(view, allowed, fallback, nameable, leaders_of(request.rules, view))
             self._asked[key] = request
             if request.kind not in RANKED:
-                self._scored[key] = score_list(self._catalogue, request, view, allowed, fallback, nameable)
+                place = self._place(request)
+                self._scored[key] = score_list(self._catalogue, request, view, allowed, fallback, nameable, place=place)
+
+    def _place(self, request: ListRequest) -> Place:
+        return place_of(request, self._person, self._models, self._pin.as_of)
 
     def _is_ranked(self, request: ListRequest) -> bool:
         read = self.read[request.personalize]

@@ -22,7 +22,7 @@ from core.gathered_reads import GatheredReads
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import owner_in, read_people, read_person, unpack_recent, write_base, write_owner
-from db.choices import choices_of, choices_of_person
+from db.choices import choices_of
 from db.events import StateEvent, state_events, state_events_of_users
 from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
@@ -97,7 +97,7 @@ class PeopleReader:
         self.memberships = Memberships(pool, redis)
 
     async def state(self, person: Person) -> PersonState:
-        """The person's state: one Redis pipeline, and two short Postgres queries if there is no base.
+        """The person's state: one Redis pipeline, and three short Postgres queries if there is no base.
 
         The state of a merged user is that of the user they are now: one more pipeline. While neither base nor recent
         events change, this returns the same object.
@@ -285,7 +285,7 @@ class PeopleReader:
             except StoreUnavailable as error:
                 log_unavailable(error, doing="write a merged user to Redis")
             return owner
-        choices = await choices_of_person(self._pool, person)  # before the events: a merge moves these later
+        choices = (await choices_of(self._pool, [person])).get(person, NO_CHOICES)
         rows = await state_events(self._pool, person)
         base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
         try:

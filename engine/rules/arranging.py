@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from engine.catalogue.catalogue import Catalogue
 from engine.rules.effects import Effects
-from engine.rules.settings import Per
 from ml.masks import Mask, is_allowed
 from ml.ranked import REASON, Explain, Explained, Ranked
 
@@ -49,8 +48,10 @@ class _Bound:
         reached = [code for code, count in self.counts.items() if count >= self.most]
         if not reached:
             return np.zeros(len(numbers), np.bool_)
-        too_many: NDArray[np.bool_] = np.isin(self._codes_of(numbers), reached)
-        return too_many
+        codes = self._codes_of(numbers)
+        too_many = np.zeros(max(*reached, int(codes.max(initial=0))) + 1, np.bool_)  # by code
+        too_many[reached] = True
+        return too_many[codes]
 
     def _codes_of(self, numbers: _Numbers) -> _Numbers:
         codes = self.codes(numbers)
@@ -169,12 +170,7 @@ class Arrangement:
         self._effects, self._catalogue, self._allowed, self._begin = effects, catalogue, allowed, len(seen)
         self._score, self._shown = score, shown
         self._hard = [_Bound(catalogue.groups, 1, None)] if collapse and catalogue.has_groups else []
-        codes = {Per.BRAND: catalogue.brands, Per.CATEGORY: catalogue.categories}
-        at_most = [
-            _Bound(codes[rule.says.per], rule.says.count or 1, about)
-            for rule, about in effects.at_most
-            if rule.says.per is not None
-        ]
+        at_most = [_Bound(codes, rule.says.count or 1, about) for rule, about, codes in effects.at_most]
         self._all = [*self._hard, *at_most]
         self._slots = [_Slots(rule.says.count or 1, rule.says.of or 1, about) for rule, about in effects.slots]
         known = np.array([number for number in seen if number < catalogue.size], np.uint32)

@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.catalogue.catalogue import Catalogue
 from engine.rules.in_force import RulesInForce
+from engine.rules.queries import words_in
 from engine.rules.rule import Rule
 
 MOST_OF_PAGE: Final = 100  # rules of its items and categories that hold on one page
@@ -29,6 +30,8 @@ class Listed(Protocol):
     def context_items(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def segments(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def query(self) -> str | None: ...  # noqa: D102
 
 
 class RuleBook:
@@ -36,13 +39,13 @@ class RuleBook:
 
     def __init__(self, rules: Iterable[Rule], now: float, earlier: "RuleBook | None" = None) -> None:
         every = list(rules)
-        held = sorted((rule for rule in every if rule.start <= now < rule.end), key=lambda rule: rule.order)
-        moments = (moment for rule in every for moment in (rule.start, rule.end) if moment > now)
-        self.until: float = min(moments, default=np.inf)
+        held = sorted((rule for rule in every if rule.holds_at(now)), key=lambda rule: rule.order)
+        self.until: float = min((rule.until(now) for rule in every), default=np.inf)
         self._everywhere = list[Rule]()
         self._of_item = dict[tuple[str | None, str], list[Rule]]()
         self._of_category = dict[tuple[str | None, str], list[Rule]]()
         self._of_segment = dict[tuple[str | None, str], list[Rule]]()
+        self._of_word = dict[tuple[str | None, str], list[Rule]]()
         self._placements = {name for rule in held for name in rule.says.when.placements}
         for rule in held:
             when = rule.says.when
@@ -53,7 +56,11 @@ class RuleBook:
                     self._of_item.setdefault((placement, id), []).append(rule)
                 for name in when.categories if not when.item_ids else ():
                     self._of_category.setdefault((placement, name), []).append(rule)
-                for name in when.segments if not when.item_ids and not when.categories else ():
+                searches = rule.searches if not when.item_ids and not when.categories else ()
+                for word in {max(sorted(words), key=len) for words in searches}:  # rules of few share it
+                    self._of_word.setdefault((placement, word), []).append(rule)
+                of_person = not (when.item_ids or when.categories or rule.searches)
+                for name in when.segments if of_person else ():
                     self._of_segment.setdefault((placement, name), []).append(rule)
         self._by_segment = {
             name for rule in held if rule.says.when.segments for name in rule.says.when.placements or (None,)
@@ -99,9 +106,10 @@ class RuleBook:
         return known
 
     def _rules_of_page(self, where: str | None, catalogue: Catalogue, listed: Listed) -> tuple[Rule, ...]:
-        """Those of the page's items and categories, and of the person's segments."""
-        if not self._of_item and not self._of_category and not self._of_segment:
+        """Those of the page's items and categories, of what is searched for, and of the person's segments."""
+        if not self._of_item and not self._of_category and not self._of_word and not self._of_segment:
             return ()
+        searched = words_in(listed.query) if listed.query else frozenset[str]()
         categories = {listed.category} if listed.category is not None else set[str]()
         for number in catalogue.numbers_of(listed.context_items).tolist():
             item = catalogue.item(number)
@@ -109,13 +117,13 @@ class RuleBook:
         places = (None,) if where is None else (None, where)
         lists = [self._of_item.get((place, id)) for place in places for id in listed.context_items]
         lists += [self._of_category.get((place, name)) for place in places for name in categories]
+        lists += [self._of_word.get((place, word)) for place in places for word in searched]
         lists += [self._of_segment.get((place, name)) for place in places for name in listed.segments]
         found = set[Rule]()
         for rules in lists:
             for rule in islice(rules or (), MOST_READ):
-                wanted = rule.says.when.categories
-                fits = (not wanted or not categories.isdisjoint(wanted)) and rule.holds_for(listed.segments)
-                if fits and rule.holds_in(where, listed.market):
+                of_page = rule.holds_in(where, listed.market) and rule.holds_on(categories, searched)
+                if of_page and rule.holds_for(listed.segments):
                     found.add(rule)
         return tuple(sorted(found, key=lambda rule: rule.order)[:MOST_OF_PAGE])
 

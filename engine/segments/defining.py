@@ -10,7 +10,7 @@ from core.contract import check_reason
 from core.errors import InvalidInput
 from db.postgres import Connection
 from db.rules import rules_naming
-from db.segments import Segment, change_segment, delete_segment, save_segments
+from db.segments import Segment, change_segment, change_segments, delete_segment
 from db.versioned_settings import Difference
 from engine.segments.settings import read_segment
 
@@ -99,9 +99,9 @@ async def replace_segment(
 async def replace_segments(
     connection: Connection, segments: Mapping[str, Mapping[str, Any]], changed_by: str, reason: str | None = None
 ) -> list[Difference]:
-    """Put these segments by id into the place of those there, all or none; what that changes. Raises InvalidInput."""
+    """Give segments by id these settings alone, all or none; what that changes. Raises InvalidInput."""
     wanted = {check_segment_id(id): checked(id, settings) for id, settings in segments.items()}
-    return await save_segments(connection, wanted, changed_by, _checked_reason(reason))
+    return await change_segments(connection, wanted, changed_by, _checked_reason(reason))
 
 
 async def remove_segment(

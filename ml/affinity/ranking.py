@@ -15,6 +15,7 @@ from ml.affinity.candidates import MOST_OWN, ItemEvidence, find_candidates, gath
 from ml.affinity.chances import Chance
 from ml.affinity.cold_candidates import cause_of, with_cold_scores
 from ml.affinity.dislikes import Dislikes, dislikes, without_items
+from ml.affinity.exploring import Exploration, mixed_in
 from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pairs_of
@@ -24,7 +25,7 @@ from ml.affinity.variety import Variety
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
 from ml.masks import Mask, is_allowed, without
-from ml.ranked import LONGEST_EVERY, REASON, Explain, Explained, Ranked
+from ml.ranked import LONGEST_EVERY, REASON, Explain, Explained, Ranked, not_calibrated
 from ml.rests import resting
 from ml.returns import is_in
 from ml.state import State
@@ -79,6 +80,7 @@ class Scored:
     order: NDArray[np.intp]  # (candidates,) positions, best first
     explain: Explain | None = None  # the reasons of a list of another kind; None: as what the person does says
     variety: Variety | None = None  # another order of the best of them; None: as `order` says
+    exploration: Exploration | None = None  # the places that are given by chance
 
 
 def view_person(
@@ -176,9 +178,12 @@ def select(scored: Scored, first: int) -> Ranked:
     falling = kept[best] if scored.variety is None else np.minimum.accumulate(kept[best])
     numbers, scores = fill(scored.numbers[best], falling, scored.allowed, scored.fallback, first)
     explain = scored.explain or partial(_explain, scored.view, scored.nameable, scored.fallback)
-    if scored.view.ranker is None:
-        return Ranked(numbers, scores, explain)
-    return Ranked(numbers, scores, explain, partial(_chances, scored, scored.view.ranker.chance))
+    ranker = scored.view.ranker
+    chances = not_calibrated if ranker is None else partial(_chances, scored, ranker.chance)
+    ranked = Ranked(numbers, scores, explain, chances)
+    if scored.exploration is None:
+        return ranked
+    return mixed_in(ranked, scored.exploration.picks(scored.allowed, scored.numbers[scored.order], first), first)
 
 
 def rank(

@@ -47,16 +47,18 @@ AS_REACHED = {
     "DecisionEdge": "cursor node",
     "DeleteSegmentPayload": "deleted userErrors",
     "Placement": (
-        "id version removed list first filter price repeat fallback texts diversity changedAt changedBy reason"
+        "id version removed list first filter price repeat fallback texts diversity explore changedAt changedBy reason"
     ),
     "PlacementConnection": "edges nodes pageInfo",
     "PlacementEdge": "cursor node",
     "PlacementPreview": "userId before after",
     "Rule": (
-        "id version removed kind filter addedWithin itemId position factor count of per when priority changedAt"
-        " changedBy reason"
+        "id version removed kind filter ranges addedWithin itemId position factor count of per attribute when priority"
+        " changedAt changedBy reason"
     ),
-    "RuleCondition": "placements markets itemIds categories segments from to",
+    "RuleCondition": "placements markets itemIds categories queries segments from to weekdays hours timeZone",
+    "RuleHours": "from to",
+    "RuleRange": "attribute min max",
     "RuleConnection": "edges nodes pageInfo",
     "RuleEdge": "cursor node",
     "RuleWarning": "kind message ruleId",
@@ -85,6 +87,7 @@ AS_REACHED = {
     "ExportUserPayload": "export complete missingMonths userErrors",
     "FeatureContribution": "group value",
     "ForecastRange": "within min max",
+    "ForgetPayload": "confirmation expiresAt erasedAt receiptId userErrors",
     "Gate": "verdict summary checks",
     "GateCheck": "name passed value limit words",
     "HiddenChoices": "itemIds categories items",

@@ -15,6 +15,7 @@ WHOLE: dict[str, Any] = {
     "fallback": ["NEW", "POPULAR"],
     "texts": {"en": {"POPULAR": "Our best: {item}"}},
     "diversity": 0.3,
+    "explore": 0.1,
 }
 
 
@@ -59,6 +60,7 @@ def test_a_patch_keeps_what_it_leaves_out_and_null_sets_the_default() -> None:
         ({"fallback": ["NEW", "NEW"]}, ["fallback"]),
         ({"diversity": 1.01}, ["diversity"]),
         ({"diversity": "0.5"}, ["diversity"]),
+        ({"explore": 0.31}, ["explore"]),
         ({"diversity": float("nan")}, ["diversity"]),
         ({"texts": {"en": {"UNHEARD": "x"}}}, ["texts"]),
         ({"texts": {"en": {"POPULAR": "{cause}"}}}, ["texts"]),

@@ -45,6 +45,7 @@ class Asked:
     category: str | None
     context_items: Sequence[str]
     segments: frozenset[str] = frozenset()
+    query: str | None = None
 
 
 def some(values: Sequence[str]) -> st.SearchStrategy[list[str]]:
@@ -58,6 +59,7 @@ WHEN = st.fixed_dictionaries(
         "itemIds": some(ITEMS),
         "categories": some(CATEGORIES),
         "segments": some(SEGMENTS),
+        "queries": some(("Crème brûlée", "tea", "green TEA!")),
     },
     optional={"from": st.sampled_from(TIMES[:2]), "to": st.sampled_from(TIMES[2:])},
 )
@@ -67,7 +69,11 @@ ASKED = st.builds(
     st.sampled_from((None, *CATEGORIES)),
     some((*ITEMS, "unheard")),
     some((*SEGMENTS, "other")).map(frozenset),
+    st.sampled_from((None, "", "BRULEE de la creme", "the green-tea set", "teapot", "Tea")),
 )
+FOUND = {
+    "Crème brûlée": {"BRULEE de la creme"}, "tea": {"the green-tea set", "Tea"}, "green TEA!": {"the green-tea set"},
+}  # fmt: skip  # by the search of a rule: what is it
 
 
 @settings(max_examples=300, deadline=None)
@@ -89,6 +95,7 @@ def test_exactly_the_rules_that_hold_are_found(
         inside &= not when.item_ids or not set(when.item_ids).isdisjoint(asked.context_items)
         inside &= not when.categories or not shown.isdisjoint(when.categories)
         inside &= not when.segments or not asked.segments.isdisjoint(when.segments)
+        inside &= not when.queries or any(asked.query in FOUND[query] for query in when.queries)
         inside &= when.from_ is None or when.from_.timestamp() <= now
         return inside and (when.to is None or now < when.to.timestamp())
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -104,6 +104,7 @@ def ordered(shop: Shop, variety: Variety, first: int) -> list[int]:
 DIALS = st.sampled_from((0.125, 0.3, 0.5, 0.9, 1.0))
 
 
+@settings(deadline=None)
 @given(shops(), DIALS, st.integers(1, 16), st.integers(0, 3))
 def test_each_place_has_the_best_item_after_the_discount_for_what_is_like_it(
     shop: Shop, dial: float, first: int, before: int
@@ -112,6 +113,7 @@ def test_each_place_has_the_best_item_after_the_discount_for_what_is_like_it(
     assert ordered(shop, shop.variety(dial, seen), first) == shop.best(dial, seen, first)
 
 
+@settings(deadline=None)
 @given(shops(), DIALS, st.integers(0, 8), st.integers(1, 8))
 def test_a_page_goes_on_where_the_page_before_ended(shop: Shop, dial: float, one: int, other: int) -> None:
     whole = ordered(shop, shop.variety(dial, []), one + other)
@@ -119,6 +121,7 @@ def test_a_page_goes_on_where_the_page_before_ended(shop: Shop, dial: float, one
     assert ordered(shop, shop.variety(dial, []), one) == whole[:one]
 
 
+@settings(deadline=None)
 @given(shops())
 @example(Shop([0] * 9, [0] * 9, {}, [1, 2, 3], [0.5, 0.5, 0.0]))
 def test_without_a_dial_the_order_is_that_of_the_scores(shop: Shop) -> None:

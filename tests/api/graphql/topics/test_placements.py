@@ -9,8 +9,8 @@ from core import clock
 from db.items import upsert_items
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
-FIELDS = """id version removed list first filter price { market from to currency } repeat fallback texts diversity
-  changedBy reason"""
+FIELDS = """id version removed list first filter price { market from to currency } repeat fallback texts
+  diversity explore changedBy reason"""
 UPSERT = f"""mutation ($input: PlacementInput!) {{ upsertPlacement(input: $input) {{
   placement {{ {FIELDS} }} userErrors {{ code field message }} }} }}"""
 LIST = """query ($id: ID!) { user(id: $id) {
@@ -19,7 +19,7 @@ LIST = """query ($id: ID!) { user(id: $id) {
     recommendations { placementVersion edges { reason { text } node { id } } } } } }"""
 DEFAULTS = {
     "removed": False, "list": "PERSONAL", "first": None, "filter": None, "price": [], "repeat": "ALLOWED",
-    "fallback": [], "texts": {}, "diversity": 0.0, "changedBy": "tests", "reason": None,
+    "fallback": [], "texts": {}, "diversity": 0.0, "explore": 0.0, "changedBy": "tests", "reason": None,
 }  # fmt: skip
 
 
