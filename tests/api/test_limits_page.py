@@ -79,7 +79,7 @@ ENFORCED = {
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
     "rules that `previewRules` tries out": (rules.MOST_TRIED, ""),
-    "placements, markets or searches that a rule names": (rule_settings.MOST_NAMES, ""),
+    "placements, markets, searches or segments that a rule names": (rule_settings.MOST_NAMES, ""),
     "`ranges` of a rule": (rule_settings.MOST_RANGES, ""),
     "`query` of a context, and a search that a rule names": (queries.LONGEST_QUERY, " characters"),
     "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),

@@ -117,7 +117,7 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "Query.placement(id)", "Query.previewPlacement(id)", "Query.previewPlacement(market)", "PlacementInput.id",
     "Mutation.removePlacement(id)", "PriceBandInput.market", "Query.rule(id)", "Query.previewRules(market)",
     "Query.previewRules(removed)", "Mutation.removeRule(id)", "RuleInput.id", "RuleInput.itemId",
-    "RuleConditionInput.markets", "RuleConditionInput.itemIds",
+    "RuleConditionInput.markets", "RuleConditionInput.itemIds", "RuleConditionInput.segments",
     "Mutation.rotateClientSecret(id)", "Subscription.jobs(id)",
     "Mutation.disableClient(id)", "Mutation.enableClient(id)", "Mutation.setClientScopes(id)", "CreateClientInput.id",
 }  # fmt: skip

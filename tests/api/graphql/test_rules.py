@@ -56,7 +56,7 @@ AS_REACHED = {
         "id version removed kind filter ranges addedWithin itemId position factor count of per attribute when priority"
         " changedAt changedBy reason"
     ),
-    "RuleCondition": "placements markets itemIds categories queries from to weekdays hours timeZone",
+    "RuleCondition": "placements markets itemIds categories queries segments from to weekdays hours timeZone",
     "RuleHours": "from to",
     "RuleRange": "attribute min max",
     "RuleConnection": "edges nodes pageInfo",
