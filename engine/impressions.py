@@ -24,6 +24,15 @@ def new_impression(signer: Signer, placement: str, model: str | None, page: Page
     return signer.sign(_PURPOSE, orjson.dumps(identity))
 
 
+def read_impression(signer: Signer, id: str) -> str:
+    """The placement of the list with this id. Raises UnknownImpression as `check_impression` does."""
+    try:
+        placement: str = orjson.loads(signer.open(_PURPOSE, id))[0]
+    except InvalidInput:
+        raise UnknownImpression() from None
+    return placement
+
+
 def check_impression(signer: Signer, id: str) -> None:
     """Raise UnknownImpression for an id that `new_impression` did not make with a secret of this signer."""
     try:
